@@ -1,0 +1,1 @@
+"""Machines: where tasks run; knows nothing of the science."""

@@ -1,0 +1,29 @@
+"""Answers: estimators, each a frozen setting and a function of panels, the same for real and synthetic ones."""
+
+from estimators.did import TwoWayDID
+from estimators.estimator import (
+    Estimates,
+    Estimator,
+    Layout,
+    Moments,
+    Reduction,
+    Status,
+    estimators,
+    find_estimator,
+)
+from estimators.spatial import SpatialPanel
+from estimators.tile import Tile
+
+__all__ = [
+    "Estimates",
+    "Estimator",
+    "Layout",
+    "Moments",
+    "Reduction",
+    "SpatialPanel",
+    "Status",
+    "Tile",
+    "TwoWayDID",
+    "estimators",
+    "find_estimator",
+]

@@ -1,0 +1,83 @@
+"""Forms in G that the information matrix of SAR and SDM needs: Z'GZb and |QGZb|^2 (Lee and Yu 2010; Elhorst 2014).
+
+Z is two-way demeaned and GZb demeaned over units again, which equals time dummies in the regression.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators import regression as ols
+from estimators.interpolation import PiecewiseChebyshev
+from estimators.spectrum import Spectrum
+
+Floats = NDArray[np.float64]
+
+SERIES_UP_TO = 0.9  # |rho| radius from which the series is slower than a dense solve
+SERIES_ERROR = 1e-14
+
+
+class FixedForms:
+    """The forms for regressors that no replication changes, Z (P, T, N): interpolated matrices, contracted with b."""
+
+    def __init__(self, z: Floats, spectrum: Spectrum) -> None:
+        self._z = z
+        self._spectrum = spectrum
+        self._upper = np.triu_indices(z.shape[0])
+        self._forms = PiecewiseChebyshev(self._forms_at, spectrum.weights.radius)
+
+    def __call__(self, rho: Floats, b: Floats) -> tuple[Floats, Floats]:
+        """Z'GZb (R, P) and |QGZb|^2 (R,) at rho (R,), b (R, P)."""
+        values = self._forms(rho)
+        p = self._z.shape[0]
+        cross = values[:, : p * p].reshape(-1, p, p)
+        rows, columns = self._upper
+        twice = np.where(rows == columns, 1.0, 2.0)
+        zgzb = np.matmul(cross, b[:, :, None])[:, :, 0]
+        return zgzb, (values[:, p * p :] * (b[:, rows] * b[:, columns] * twice)).sum(axis=1)
+
+    def _forms_at(self, rho: float) -> Floats:
+        gz = self._z @ self._spectrum.multiplier(rho).T
+        p = self._z.shape[0]
+        centred = (gz - gz.mean(axis=2, keepdims=True)).reshape(p, -1)
+        cross = self._z.reshape(p, -1) @ gz.reshape(p, -1).T
+        return np.concatenate([cross.ravel(), (centred @ centred.T)[self._upper]])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RedrawnForms:
+    """The forms for regressors of each replication, Z (R, P, T, N): by the series of G, or a dense solve near the edge."""
+
+    z: Floats
+    spectrum: Spectrum
+
+    def __call__(self, rho: Floats, b: Floats) -> tuple[Floats, Floats]:
+        """Z'GZb (R, P) and |QGZb|^2 (R,) at rho (R,), b (R, P)."""
+        r, p, t, n = self.z.shape
+        fitted = np.matmul(b[:, None, :], self.z.reshape(r, p, t * n)).reshape(r, t, n)
+        multiplied = self._apply(rho, fitted)
+        zgzb = ols.inner(self.z, multiplied)
+        return zgzb, ols.square(multiplied - multiplied.mean(axis=2, keepdims=True))
+
+    def _apply(self, rho: Floats, x: Floats) -> Floats:
+        """G x = W x + rho W^2 x + ..., each row with as many terms as its own rho asks for."""
+        weights = self.spectrum.weights
+        strength = np.abs(rho) * weights.radius
+        near_edge = ~(strength < SERIES_UP_TO)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            terms = np.ceil(np.log(SERIES_ERROR) / np.log(np.where(near_edge, 0.0, strength)))
+        terms = np.where(near_edge, 0, np.maximum(terms, 1))
+        power = weights.lag(x)
+        total = power.copy()
+        scale = np.where(near_edge, 0.0, rho)[:, None, None]
+        for step in range(1, int(terms.max(initial=0)) + 1):
+            power = scale * weights.lag(power)
+            power[terms < step] = 0.0
+            total += power
+        for row in np.flatnonzero(near_edge):
+            finite = np.isfinite(rho[row])
+            total[row] = x[row] @ self.spectrum.multiplier(float(rho[row])).T if finite else np.nan
+        return total

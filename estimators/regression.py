@@ -1,0 +1,142 @@
+"""Least squares on demeaned arrays: cross products, residuals, bread and meat, for fixed or redrawn regressors.
+
+Regressors are (1 or R, K, T, N), outcomes (R, T, N). A leading 1 means the same regressors in every replication, and
+then one matrix product serves the whole tile.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.tile import Tile
+from sim.errors import BadInput, Problem, listed
+from sim.panel import Panel
+
+Floats = NDArray[np.float64]
+
+ABSORBED = 1e-10  # share of a regressor's variation that survives demeaning, below which it counts as absorbed
+COLLINEAR = 1e-9  # smallest eigenvalue of the regressors' correlation matrix, below which they count as collinear
+
+
+def stack(parts: list[Floats]) -> Floats:
+    """Variables (1 or R, T, N) each -> regressors (1 or R, K, T, N)."""
+    if not parts:
+        return np.empty((1, 0, 0, 0))
+    return np.ascontiguousarray(np.stack(np.broadcast_arrays(*parts), axis=1))
+
+
+def _flat(x: Floats) -> Floats:
+    return x.reshape(*x.shape[: x.ndim - 2], x.shape[-2] * x.shape[-1])
+
+
+def inner(x: Floats, y: Floats) -> Floats:
+    """X'y, (R, K)."""
+    if x.shape[1] == 0:
+        return np.zeros((y.shape[0], 0))
+    if x.shape[0] == 1:
+        return _flat(y) @ _flat(x)[0].T
+    return np.matmul(_flat(x), _flat(y)[:, :, None])[:, :, 0]
+
+
+def gram(x: Floats) -> Floats:
+    """X'X, (1 or R, K, K)."""
+    flat = _flat(x)
+    return np.asarray(flat @ flat.transpose(0, 2, 1))
+
+
+def square(x: Floats) -> Floats:
+    """Sum of squares over T and N, (R,)."""
+    return dot(x, x)
+
+
+def dot(x: Floats, y: Floats) -> Floats:
+    """Inner product over T and N, (R,)."""
+    return np.asarray(np.vecdot(_flat(x), _flat(y)))
+
+
+def residual(y: Floats, x: Floats, beta: Floats) -> Floats:
+    """y - X beta, (R, T, N)."""
+    if x.shape[1] == 0:
+        return y
+    if x.shape[0] == 1:
+        return y - np.reshape(beta @ _flat(x)[0], y.shape)
+    return y - np.reshape(np.matmul(beta[:, None, :], _flat(x))[:, 0], y.shape)
+
+
+def invert(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Inverses of cross products (R, K, K) and which of them are sound, (R,); the rest are NaN."""
+    k = matrices.shape[-1]
+    if k == 0:
+        return matrices, np.ones(matrices.shape[0], dtype=bool)
+    scale = np.sqrt(np.diagonal(matrices, axis1=-2, axis2=-1))
+    outer = scale[:, :, None] * scale[:, None, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correlation = matrices / outer
+    bad = ~np.isfinite(correlation).all(axis=(1, 2))
+    correlation[bad] = np.eye(k)
+    sound = ~bad & (np.linalg.eigvalsh(correlation)[:, 0] > COLLINEAR)
+    correlation[~sound] = np.eye(k)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.linalg.inv(correlation) / outer
+    inverse[~sound] = np.nan
+    return inverse, sound
+
+
+def hc_meat(x: Floats, e: Floats) -> Floats:
+    """sum_it e_it^2 x_it x_it', (R, K, K) (White 1980)."""
+    k = x.shape[1]
+    if x.shape[0] > 1:
+        weighted = _flat(x) * _flat(e * e)[:, None, :]
+        return np.asarray(weighted @ _flat(x).transpose(0, 2, 1))
+    rows, columns = np.triu_indices(k)
+    flat = _flat(x)[0]
+    half = _flat(e * e) @ (flat[rows] * flat[columns]).T
+    out = np.empty((e.shape[0], k, k))
+    out[:, rows, columns] = half
+    out[:, columns, rows] = half
+    return out
+
+
+def cluster_meat(x: Floats, e: Floats, clusters: NDArray[np.intp] | None) -> Floats:
+    """sum_g s_g s_g' with s_g the score of cluster g, (R, K, K); clusters (N,) of units, None = each unit one."""
+    if x.shape[0] == 1:
+        scores = np.stack([np.einsum("rtn,tn->rn", e, row) for row in x[0]], axis=1)
+    else:
+        scores = np.einsum("rtn,rktn->rkn", e, x)
+    if clusters is not None:
+        membership = np.zeros((clusters.size, clusters.max() + 1))
+        membership[np.arange(clusters.size), clusters] = 1.0
+        scores = scores @ membership
+    return np.asarray(scores @ scores.transpose(0, 2, 1))
+
+
+def check_fixed(panel: Panel, names: tuple[str, ...], asked_by: str) -> None:
+    """Raise BadInput for regressors, the same in all replications, that the effects absorb or that are collinear."""
+    fixed = [name for name in names if panel.variables[name].shape[0] == 1]
+    tile = Tile(panel)
+    problems = []
+    kept: list[str] = []
+    basis: list[Floats] = []
+    for name in fixed:
+        raw, within = tile.raw(name), tile.within(name)
+        if tile.transform.mask is not None:
+            raw = raw[:, tile.transform.mask > 0]
+        spread = float(np.square(raw - raw.mean()).sum())
+        left = float(np.square(within).sum())
+        if left <= ABSORBED * spread or spread == 0.0:
+            kind = "is constant" if spread == 0.0 else "is absorbed by the unit and time effects"
+            problems.append(Problem(f"regressor {name!r} {kind}", asked_by,
+                                    "regressors that vary within units over time and differ between them",
+                                    "remove it from treatment or controls"))  # fmt: skip
+            continue
+        vector = within.ravel() / np.sqrt(left)
+        rest = vector - sum((b * (b @ vector) for b in basis), np.zeros_like(vector))
+        if float(rest @ rest) <= COLLINEAR:
+            problems.append(Problem(f"regressor {name!r} is collinear with {listed(kept)} and the effects", asked_by,
+                                    "linearly independent regressors", "remove one of them"))  # fmt: skip
+            continue
+        basis.append(rest / np.sqrt(float(rest @ rest)))
+        kept.append(name)
+    if problems:
+        raise BadInput(*problems)

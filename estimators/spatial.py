@@ -1,0 +1,316 @@
+"""Spatial lag, spatial error and spatial Durbin panels with two-way effects by maximum likelihood (equation 10 of the study).
+
+Time effects are demeaned after the spatial lag (equal to time dummies). `transform = "direct"` maximises the likelihood with
+dummies; "lee-yu" that of the orthonormal transformation (Lee and Yu 2010), whose rho and sigma2 are not biased by the
+effects and which needs a row-stochastic W. Errors come from the information matrix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators import regression as ols
+from estimators.did import check_names, outcome_of, total_sum_of_squares
+from estimators.effects import Slopes, impacts
+from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
+from estimators.fit import FIT_STATISTICS, fit_statistics
+from estimators.information import FixedForms, RedrawnForms
+from estimators.likelihood import ErrorModel, Sizes, log_likelihood, maximise_lag
+from estimators.spectrum import Spectrum, Transform, spectrum_of
+from estimators.tile import Tile
+from sim.design import Design
+from sim.errors import bad, closest, one_of
+from sim.panel import Panel, Schema
+from sim.paper import Paper
+from sim.streams import Streams
+
+Floats = NDArray[np.float64]
+Model = Literal["sar", "sem", "sdm"]
+HOMES = {"sar": "lag", "sem": "error", "sdm": "paper"}
+ROWS_WITH_ARRAYS = 64  # replications solved together when their moments hold whole arrays
+
+
+@dataclass(frozen=True, slots=True)
+class SpatialPanel(Estimator):
+    """SAR, SEM or SDM with unit and time effects.
+
+    model: sar | sem | sdm. transform: direct | lee-yu. outcome, regressors: names of variables; None = the panel's own
+    roles. weights: name of the panel's W; None = its first. full_fit: also the R2 variants that need predictions
+    (squared correlations; slower). label: its name in tables, by default MODEL-TRANSFORM.
+    """
+
+    kind: ClassVar[str] = "spatial"
+
+    model: Model = "sdm"
+    transform: Transform = "direct"
+    outcome: str | None = None
+    regressors: tuple[str, ...] | None = None
+    weights: str | None = None
+    full_fit: bool = False
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("model", HOMES), ("transform", ("direct", "lee-yu"))):
+            if getattr(self, name) not in allowed:
+                raise bad(f"{name} = {getattr(self, name)!r}", where="spatial estimator", allowed=one_of(allowed),
+                          remedy=closest(getattr(self, name), allowed))  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        """Its label, or e.g. sdm-lee-yu."""
+        return self.label or f"{self.model}-{self.transform}"
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """The `paper` design with this model's own spillovers; rho and sigma2 are right under Lee-Yu alone."""
+        own = ("did", "direct:did")
+        rest = {"sar": ("rho", "indirect:did", "total:did"), "sem": ("lambda",),
+                "sdm": ("rho", "w_did", "indirect:did", "total:did")}  # fmt: skip
+        return Paper(spillover=HOMES[self.model]), own + (rest[self.model] if self.transform == "lee-yu" else ())  # type: ignore[arg-type]
+
+    @property
+    def coefficient(self) -> str:
+        """The spatial parameter's name: rho, or lambda in the error model."""
+        return "lambda" if self.model == "sem" else "rho"
+
+    def _names(self, schema: Schema) -> tuple[str, tuple[str, ...], str]:
+        regressors = schema.roles.regressors if self.regressors is None else self.regressors
+        if not schema.weights:
+            raise bad("the panel has no spatial weights", where=self.name, allowed="one or more [[weights]]",
+                      remedy="add a [[weights]] table")  # fmt: skip
+        weights = self.weights or schema.weights[0]
+        if weights not in schema.weights:
+            raise bad(f"no weights {weights!r}", where=self.name, allowed=one_of(schema.weights),
+                      remedy=closest(weights, schema.weights))  # fmt: skip
+        return outcome_of(self.outcome, schema, self.name), regressors, weights
+
+    def layout(self, schema: Schema) -> Layout:
+        """Coefficients, spatial lags (SDM), rho or lambda, sigma2, then direct, indirect and total effects."""
+        outcome, names, _ = self._names(schema)
+        check_names(schema, outcome, names, self.name)
+        lagged = tuple(f"w_{name}" for name in names) if self.model == "sdm" else ()
+        slopes = (*names, *lagged)
+        effects = [(kind, name) for kind in self._effect_kinds for name in names]
+        targets = {term: f"beta({term})" for term in slopes} | {self.coefficient: self.coefficient, "sigma2": "sigma2"}
+        targets |= {f"{kind}:{name}": f"{kind}({name})" for kind, name in effects}
+        statistics = ("loglik", "r2", "r2_within", *(FIT_STATISTICS if self.full_fit else ()))
+        return Layout(tuple(targets), ("information",), statistics, targets)
+
+    @property
+    def _effect_kinds(self) -> tuple[str, ...]:
+        return ("direct", "total") if self.model == "sem" else ("direct", "indirect", "total")
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """Outcome and regressors."""
+        outcome, names, _ = self._names(schema)
+        return frozenset((outcome, *names))
+
+    def reduction(self, schema: Schema) -> Reduction:
+        """Cross products of y, Wy, X and WX, shared by all models and transforms."""
+        outcome, names, weights = self._names(schema)
+        return SpatialCrossProducts(outcome, names, weights, self.full_fit)
+
+    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
+        """The maximum of the concentrated likelihood, its information matrix and the effects."""
+        assert isinstance(plan, SpatialPlan) and isinstance(moments, SpatialMoments)
+        if self.transform == "lee-yu" and not plan.spectrum.weights.row_stochastic:
+            raise bad("Lee-Yu's transformation needs a row-stochastic W", where=f"{self.name}, weights "
+                      f"{plan.spectrum.weights.name}", allowed='standardize = "row"',
+                      remedy='use transform = "direct"')  # fmt: skip
+        sizes = Sizes.of(plan.units, plan.periods, self.transform)
+        fit = self._error_fit if self.model == "sem" else self._lag_fit
+        slopes, ssr, rho, converged, covariance = fit(plan, moments, sizes)
+        traces = plan.spectrum.traces(rho, self.transform)
+        sigma2 = ssr / sizes.nobs
+        spread = sizes.periods * (traces.hh + traces.hth) - 2 * (sizes.periods * traces.h) ** 2 / sizes.nobs
+        rho_variance = 1.0 / (spread + covariance.curvature(sigma2))
+        sigma2_variance = (
+            2 * sigma2**2 / sizes.nobs + (2 * sigma2 * sizes.periods * traces.h / sizes.nobs) ** 2 * rho_variance
+        )
+        variances = covariance.variances(sigma2, rho_variance)
+        own = Slopes(slopes, sigma2, rho, rho_variance, covariance.bread, covariance.tilt)
+        effects, effect_variances = impacts(own, traces, plan.units, self.model)
+        estimate = np.concatenate([slopes, rho[:, None], sigma2[:, None], effects], axis=1)
+        variance = np.concatenate(
+            [variances, rho_variance[:, None], sigma2_variance[:, None], effect_variances], axis=1
+        )
+        se = np.sqrt(np.where(variance >= 0, variance, np.nan))[:, None, :]
+        sound = np.isfinite(estimate).all(axis=1) & np.isfinite(se).all(axis=(1, 2))
+        status = np.select(
+            [sound & converged, ~converged & np.isfinite(rho)], [Status.OK, Status.NOT_CONVERGED], Status.SINGULAR
+        )
+        layout = self.layout(schema)
+        statistics = {
+            "loglik": log_likelihood(ssr, traces.log_det, sizes),
+            "r2": 1.0 - ssr / moments.tss,
+            "r2_within": 1.0 - ssr / moments.yy,
+        }
+        if self.full_fit:
+            statistics |= fit_statistics(self.model, slopes, rho, moments, plan.spectrum)
+        return Estimates(
+            layout.terms, layout.errors, estimate, se, np.full_like(se, np.inf), status.astype(np.uint8), statistics
+        )
+
+    def _lag_fit(
+        self, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes
+    ) -> tuple[Floats, Floats, Floats, NDArray[np.bool_], Covariance]:
+        """SAR and SDM: slopes (R, P), e'e, rho, whether converged, and the slopes' covariance."""
+        p = len(plan.names) if self.model == "sar" else 2 * len(plan.names)
+        zz = (plan.gram if m.gram is None else m.gram)[:, :p, :p]
+        bread, _ = ols.invert(zz)
+        zy, zwy = m.zy[:, :p], m.zwy[:, :p]
+        b0, b1 = _times(bread, zy), _times(bread, zwy)
+        a = m.yy - (zy * b0).sum(axis=1)
+        b = m.ywy - (zy * b1).sum(axis=1)
+        c = m.wyy - (zwy * b1).sum(axis=1)
+        best = maximise_lag(a, b, c, plan.spectrum, sizes, self.transform)
+        rho = best.at
+        slopes = b0 - rho[:, None] * b1
+        if plan.forms is not None:
+            zgzb, quadratic = plan.forms[p](rho, slopes)
+        else:
+            assert m.z is not None
+            zgzb, quadratic = RedrawnForms(np.ascontiguousarray(m.z[:, :p]), plan.spectrum)(rho, slopes)
+        tilt = _times(bread, zgzb)
+        left = quadratic - (zgzb * tilt).sum(axis=1)
+        ssr = a - 2 * rho * b + rho**2 * c
+        return slopes, ssr, rho, best.converged, Covariance(bread, tilt, left)
+
+    def _error_fit(
+        self, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes
+    ) -> tuple[Floats, Floats, Floats, NDArray[np.bool_], Covariance]:
+        """SEM: the same with lambda, whose information is block-diagonal with that of the slopes."""
+        k = len(plan.names)
+        gram = plan.gram if m.gram is None else m.gram
+        model = ErrorModel(
+            xx=gram[:, :k, :k], xw=gram[:, :k, k:], ww=gram[:, k:, k:],
+            xy=m.zy[:, :k], xwy=m.zwy[:, :k], wxy=m.zy[:, k:], wxwy=m.zwy[:, k:],
+            yy=m.yy, ywy=m.ywy, wyy=m.wyy,
+        )  # fmt: skip
+        best = model.maximise(plan.spectrum, sizes, self.transform)
+        slopes, ssr, at_lambda = model.fit(best.at)
+        bread, _ = ols.invert(at_lambda)
+        nothing = np.zeros_like(slopes)
+        return slopes, ssr, best.at, best.converged, Covariance(bread, nothing, np.zeros_like(ssr))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Covariance:
+    """The slopes' part of the partitioned inverse information.
+
+    bread (1 or R, P, P) = (Z'Z)^-1; tilt (R, P) = (Z'Z)^-1 Z'GZb, so that cov(b, rho) = -tilt var(rho); left (R,) =
+    what of |QGZb|^2 the regressors do not explain.
+    """
+
+    bread: Floats
+    tilt: Floats
+    left: Floats
+
+    def curvature(self, sigma2: Floats) -> Floats:
+        """The regressors' part of rho's information."""
+        return self.left / sigma2
+
+    def variances(self, sigma2: Floats, rho_variance: Floats) -> Floats:
+        """var(b_k) = s2 (Z'Z)^-1_kk + tilt_k^2 var(rho), (R, P)."""
+        diagonal = np.diagonal(self.bread, axis1=1, axis2=2)
+        return np.asarray(sigma2[:, None] * diagonal + rho_variance[:, None] * self.tilt**2)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SpatialPlan:
+    """What a cell's fixed variables give: Z = [QX, QWX] (P, T, N), Z'Z (1, P, P), forms by P; None where redrawn."""
+
+    names: tuple[str, ...]
+    units: int
+    periods: int
+    spectrum: Spectrum
+    z: Floats | None
+    gram: Floats
+    forms: dict[int, FixedForms] | None
+    keeps_arrays: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SpatialMoments(Moments):
+    """Z'Qy, Z'QWy (R, P); (Qy)'(Qy), (Qy)'(QWy), (QWy)'(QWy), raw total sum of squares (R,); Z'Z and Z where redrawn.
+
+    y (R, T, N) and x (R, P, T, N), raw, only when a full fit is asked for.
+    """
+
+    zy: Floats
+    zwy: Floats
+    yy: Floats
+    ywy: Floats
+    wyy: Floats
+    tss: Floats
+    gram: Floats | None
+    z: Floats | None
+    y: Floats | None
+    x: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpatialCrossProducts(Reduction):
+    """One demeaning, one lag, one projection for every spatial model of an outcome, its regressors and a W."""
+
+    outcome: str
+    names: tuple[str, ...]
+    weights: str
+    keep_arrays: bool
+
+    def prepare(self, panel: Panel) -> SpatialPlan:
+        """Cross products and forms of fixed regressors; raises BadInput for absorbed ones and unbalanced panels."""
+        asked_by = f"spatial model of {self.outcome}"
+        if not panel.balanced:
+            raise bad(f"{len(panel.units) * len(panel.periods) - panel.nobs} unit-periods are missing", where=asked_by,
+                      allowed="a balanced panel", remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+        ols.check_fixed(panel, self.names, asked_by)
+        spectrum = spectrum_of(panel.weights[self.weights])
+        fixed = all(panel.variables[name].shape[0] == 1 for name in self.names)
+        p = 2 * len(self.names)
+        if not fixed:
+            return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, None, np.empty((1, p, p)),
+                               None, True)  # fmt: skip
+        z = self._regressors(Tile(panel))[0]
+        forms = {size: FixedForms(z[:size], spectrum) for size in (p // 2, p)}
+        return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, z, ols.gram(z[None]), forms,
+                           self.keep_arrays)  # fmt: skip
+
+    def rows(self, plan: SpatialPlan) -> int:
+        """Few when the moments hold arrays of T x N."""
+        return ROWS_WITH_ARRAYS if plan.keeps_arrays else 1 << 20
+
+    def _regressors(self, tile: Tile) -> Floats:
+        return ols.stack(
+            [tile.within(name) for name in self.names] + [tile.within_lag(name, self.weights) for name in self.names]
+        )
+
+    def reduce(self, plan: SpatialPlan, tile: Tile) -> SpatialMoments:
+        """One tile's cross products."""
+        y, wy = tile.within(self.outcome), tile.within_lag(self.outcome, self.weights)
+        z = self._regressors(tile) if plan.z is None else plan.z[None]
+        rows = y.shape[0]
+        raw = None
+        if self.keep_arrays:
+            parts = [tile.raw(name) for name in self.names] + [tile.lag(name, self.weights) for name in self.names]
+            raw = np.broadcast_to(ols.stack(parts), (rows, *z.shape[1:]))
+        return SpatialMoments(
+            zy=ols.inner(z, y),
+            zwy=ols.inner(z, wy),
+            yy=ols.square(y),
+            ywy=ols.dot(y, wy),
+            wyy=ols.square(wy),
+            tss=total_sum_of_squares(tile, self.outcome),
+            gram=ols.gram(z) if plan.z is None else None,
+            z=z if plan.z is None else None,
+            y=np.broadcast_to(tile.raw(self.outcome), y.shape) if self.keep_arrays else None,
+            x=raw,
+        )
+
+
+def _times(matrix: Floats, vectors: Floats) -> Floats:
+    return np.asarray(np.matmul(matrix, vectors[:, :, None])[:, :, 0])

@@ -1,0 +1,1 @@
+"""Studies: what to run, the runner, and the command line."""

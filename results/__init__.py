@@ -1,0 +1,1 @@
+"""Records: the store of a study, its diagnosis, tables and reports."""

@@ -1,0 +1,74 @@
+"""The design protocol: a world with known truth that draws panels and, with every draw, the true value of every estimand."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.discovery import discover, find
+from sim.panel import Panel, Schema
+from sim.streams import Streams
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A tile of R replications: the panel and the truth of every estimand that was asked for, (R,); NaN where none."""
+
+    panel: Panel
+    truth: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a study needs of each draw: names of variables and of estimands."""
+
+    variables: frozenset[str]
+    estimands: tuple[str, ...]
+
+
+class World(Protocol):
+    """A design with everything settled that its cell holds fixed (usually W, calendar, controls)."""
+
+    def draw(self, streams: Streams, wanted: Wanted) -> Draw:
+        """R = streams.replications panels with their truths."""
+        ...
+
+
+class Design(ABC):
+    """Frozen settings ("dials") of a world. Subclasses are frozen dataclasses with a `kind`."""
+
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def schema(self) -> Schema:
+        """Sizes, names and roles of the panels to come."""
+
+    @abstractmethod
+    def settle(self, streams: Streams) -> World:
+        """Draw what is fixed within the cell, from `streams.fixed(...)`, and return the world that draws the rest."""
+
+    def draw(self, streams: Streams, wanted: Wanted | None = None) -> Draw:
+        """Settle and draw in one step; a whole schema and no truths unless `wanted` says otherwise."""
+        everything = Wanted(frozenset(self.schema.variables), ())
+        return self.settle(streams).draw(streams, wanted or everything)
+
+    @property
+    def identity(self) -> Mapping[str, Any] | None:
+        """What stands for this design in a fingerprint besides its dials, e.g. the digest of a real panel."""
+        return None
+
+
+def designs() -> dict[str, type[Design]]:
+    """Every design that sim/ holds, by kind."""
+    return discover("sim", Design)
+
+
+def find_design(kind: str, where: str = "[design] kind") -> type[Design]:
+    """The design called `kind` or named "module:Object"; raises BadInput."""
+    return find("sim", Design, kind, where)

@@ -1,0 +1,55 @@
+"""Bad input, said once and well: what is wrong, where, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with what the user gave; `str(problem)` is a single line."""
+
+    what: str
+    where: str
+    allowed: str
+    remedy: str
+
+    def __str__(self) -> str:
+        parts = (self.where, self.what, f"allowed: {self.allowed}", self.remedy)
+        return " ".join("; ".join(part for part in parts if part).split())
+
+
+class BadInput(ValueError):
+    """Raised before any work when something the user gave cannot be used; holds one or more problems."""
+
+    def __init__(self, *problems: Problem) -> None:
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
+
+    def __reduce__(self) -> tuple[type[BadInput], tuple[Problem, ...]]:
+        return (type(self), self.problems)
+
+
+def bad(what: str, *, where: str, allowed: str, remedy: str) -> BadInput:
+    """A `BadInput` with a single problem."""
+    return BadInput(Problem(what, where, allowed, remedy))
+
+
+def one_of(names: Iterable[str]) -> str:
+    """The allowed names as text, or a word that there are none."""
+    return ", ".join(names) or "(none)"
+
+
+def closest(name: str, names: Iterable[str]) -> str:
+    """A remedy for a misspelt name: the nearest allowed one, if any is near."""
+    near = difflib.get_close_matches(str(name), list(names), n=1)
+    return f"did you mean {near[0]!r}?" if near else "correct the name"
+
+
+def listed(items: Iterable[object], most: int = 5) -> str:
+    """At most `most` items as text, with a count of the rest."""
+    texts = [str(item) for item in items]
+    rest = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + rest

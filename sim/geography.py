@@ -1,0 +1,69 @@
+"""The 285 Chinese cities of the embedded geography, and great-circle neighbours.
+
+`cities.csv` holds facts: name, adcode, province, region, whether a capital of a province, longitude and latitude
+(degrees), taken from the administrative codes of the `cpca` package (MIT licence). They are the cities at prefecture level and the
+municipalities of 2020, without the twelve that were raised to that level too late for a series from 2006 (San Sha, Danzhou,
+Shigatse, Qamdo, Nyingchi, Shannan, Nagqu, Bijie, Tongren, Haidong, Turpan, Hami).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sim.weights import Weights
+
+EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cities:
+    """Attributes of the cities, each (N,)."""
+
+    names: tuple[str, ...]
+    adcode: NDArray[np.int64]
+    province: NDArray[np.str_]
+    region: NDArray[np.str_]
+    capital: NDArray[np.bool_]
+    longitude: NDArray[np.float64]
+    latitude: NDArray[np.float64]
+
+
+@cache
+def cities() -> Cities:
+    """The embedded table of cities, in the order of their codes."""
+    with resources.files("sim").joinpath("cities.csv").open(encoding="utf-8") as file:
+        table = pd.read_csv(file)
+    return Cities(
+        names=tuple(table["city"]),
+        adcode=table["adcode"].to_numpy(np.int64),
+        province=table["province"].to_numpy(np.str_),
+        region=table["region"].to_numpy(np.str_),
+        capital=table["capital"].to_numpy(bool),
+        longitude=table["longitude"].to_numpy(np.float64),
+        latitude=table["latitude"].to_numpy(np.float64),
+    )
+
+
+def great_circle_km(longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Great-circle distances in km between all pairs of points in degrees, (N, N), by the haversine formula."""
+    lon, lat = np.radians(longitude), np.radians(latitude)
+    half_lat = np.sin((lat[:, None] - lat) / 2) ** 2
+    half_lon = np.sin((lon[:, None] - lon) / 2) ** 2
+    haversine = half_lat + np.cos(lat)[:, None] * np.cos(lat) * half_lon
+    distance: NDArray[np.float64] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(haversine, 0.0, 1.0)))
+    return distance
+
+
+@cache
+def city_weights(k: int = 6) -> Weights:
+    """Row-standardised weights of each city's k nearest cities, by great-circle distance."""
+    from sim.neighbours import knn
+
+    table = cities()
+    return knn(table.names, table.longitude, table.latitude, k=k)

@@ -1,0 +1,142 @@
+"""The `paper` design: eco-industrial parks in 285 Chinese cities, 2006-2023, as published, with a dial for every departure.
+
+Geography, calendar sizes, moments and coefficients are the published ones (tables 1, 2, 5 and 7 of the study); every
+number drawn is synthetic. The outcome is
+
+    y = a_i + l_t + g t treated_i + S (X b + WX c + v + S_lambda e),   v = tau_i dose_it + theta (W dose)_it
+
+with S = (I - rho W)^-1, S_lambda = (I - lambda W)^-1 and dose = shape(years since adoption). The effect of the policy
+is Y(d) - Y(0) = S v.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
+
+from sim.design import Design, World
+from sim.errors import bad
+from sim.panel import Roles, Schema
+from sim.streams import Streams
+
+PUBLISHED_EFFECT = 0.0157  # table 2, column 5
+FIRST_YEAR, LAST_YEAR = 2006, 2023
+CITIES = 285
+SINGLE_DATE = 2016
+# Cities by year of their first park: 48 cities and 396 treated city-years, the first in 2008 (dummy mean .0772).
+COHORTS = dict(zip(range(2008, 2021), (1, 1, 3, 3, 3, 4, 4, 3, 3, 4, 2, 5, 12), strict=True))
+CONTROLS = ("inv", "road", "book", "tech")
+MEDIATORS = ("gpat", "ent")
+
+
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """Published coefficients of one column: policy, its spatial lag, controls, their lags, and the spatial parameter."""
+
+    did: float
+    w_did: float
+    controls: tuple[float, ...]
+    w_controls: tuple[float, ...]
+    rho: float
+    lam: float
+
+
+_NO_LAGS = (0.0,) * len(CONTROLS)
+PUBLISHED = {
+    "none": Coefficients(0.0157, 0.0, (0.0763, -0.0027, 0.0072, -0.0025), _NO_LAGS, 0.0, 0.0),  # table 2 column 5
+    "error": Coefficients(0.0150, 0.0, (0.0750, 0.0010, 0.0076, -0.0029), _NO_LAGS, 0.0, 0.1657),  # table 7 column 1
+    "lag": Coefficients(0.0152, 0.0, (0.0755, -0.0007, 0.0073, -0.0029), _NO_LAGS, 0.1680, 0.0),  # table 7 column 2
+    "paper": Coefficients(  # table 7 column 3
+        0.0128, 0.0124, (0.0774, 0.0027, 0.0069, -0.0033), (0.0425, -0.0740, -0.0108, 0.0048), 0.1492, 0.0
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Paper(Design):
+    """Dials of the `paper` design; the defaults are the published claim without spillovers.
+
+    effect: the policy's effect; scales did and w_did together (0 is the sharp null, rho stays).
+    spillover: none | paper (Durbin) | lag (rho only) | error (lambda only), with table 7's coefficients.
+    rho, spatial_error: override the preset's rho and lambda.
+    shape: of the effect over years since adoption: constant | growing (to the full effect in the fifth year) | fading (.8^k).
+    heterogeneity: sd of cities' effects as a share of the effect, redrawn in every replication.
+    anticipation: years before adoption in which half of the effect is already felt.
+    trend_gap: extra growth of treated cities a year, with or without the policy.
+    serial: first-order autocorrelation of the errors (their variance stays). sigma: their standard deviation.
+    calendar: staggered (48 cities, 2008-2020) | single (the same 48 cities, one date). controls: paper | none.
+    redraw: what changes between replications besides the errors: "calendar", "controls".
+    mediator: gpat | ent, the channel of table 5. confounding: correlation of its error with the outcome's.
+    """
+
+    kind: ClassVar[str] = "paper"
+
+    effect: float = PUBLISHED_EFFECT
+    spillover: Literal["none", "paper", "lag", "error"] = "none"
+    rho: float | None = None
+    spatial_error: float | None = None
+    shape: Literal["constant", "growing", "fading"] = "constant"
+    heterogeneity: float = 0.0
+    anticipation: int = 0
+    trend_gap: float = 0.0
+    serial: float = 0.0
+    sigma: float = 0.029
+    calendar: Literal["staggered", "single"] = "staggered"
+    controls: Literal["paper", "none"] = "paper"
+    redraw: tuple[Literal["calendar", "controls"], ...] = ()
+    mediator: Literal["gpat", "ent"] = "gpat"
+    confounding: float = 0.0
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(Paper)
+        for item in fields(self):
+            hint = hints[item.name]
+            if get_origin(hint) is Literal and getattr(self, item.name) not in get_args(hint):
+                raise bad(f"{item.name} = {getattr(self, item.name)!r}", where="design paper",
+                          allowed=", ".join(map(str, get_args(hint))), remedy="choose one of them")  # fmt: skip
+        if unknown := set(self.redraw) - {"calendar", "controls"}:
+            raise bad(f"redraw = {sorted(unknown)}", where="design paper", allowed="calendar, controls",
+                      remedy="choose among them")  # fmt: skip
+        bounds = {
+            "serial": (-1, 1), "rho": (-1, 1), "spatial_error": (-1, 1), "confounding": (-1, 1),
+            "sigma": (-1e-300, float("inf")), "heterogeneity": (-1e-300, float("inf")), "anticipation": (-1, 18),
+        }  # fmt: skip
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if value is not None and not low < value < high:
+                allowed = f"0 or more, below {high}" if low < 0 <= low + 1 and high > 1 else f"between {low} and {high}"
+                raise bad(f"{name} = {value}", where="design paper", allowed=allowed, remedy="correct the dial")
+
+    @property
+    def coefficients(self) -> Coefficients:
+        """The world's true coefficients after the dials."""
+        published = PUBLISHED[self.spillover]
+        scale = self.effect / PUBLISHED_EFFECT
+        with_controls = self.controls == "paper"
+        return Coefficients(
+            did=published.did * scale,
+            w_did=published.w_did * scale,
+            controls=published.controls if with_controls else (),
+            w_controls=published.w_controls if with_controls else (),
+            rho=published.rho if self.rho is None else self.rho,
+            lam=published.lam if self.spatial_error is None else self.spatial_error,
+        )
+
+    @property
+    def schema(self) -> Schema:
+        """285 cities x 18 years: icr, did, the controls and mediators."""
+        controls = CONTROLS if self.controls == "paper" else ()
+        return Schema(
+            units=CITIES,
+            periods=LAST_YEAR - FIRST_YEAR + 1,
+            variables=("icr", "did", *controls, self.mediator),
+            attributes=("province", "region", "capital", "longitude", "latitude"),
+            weights=("knn-6",),
+            roles=Roles("icr", "did", controls, (self.mediator,)),
+        )
+
+    def settle(self, streams: Streams) -> World:
+        """Draw geography-bound city levels, calendar and controls; see `sim.paper_world`."""
+        from sim.paper_world import settle  # the world is made of the dials above
+
+        return settle(self, streams)

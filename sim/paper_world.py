@@ -1,0 +1,315 @@
+"""What a cell of the `paper` design holds fixed, and how one tile of replications is drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from sim.design import Draw, Wanted
+from sim.estimands import Estimand
+from sim.filters import SpatialFilter
+from sim.geography import cities, city_weights
+from sim.panel import Panel
+from sim.paper import COHORTS, FIRST_YEAR, PUBLISHED_EFFECT, SINGLE_DATE, Paper
+from sim.streams import Streams
+
+Floats = NDArray[np.float64]
+
+# Table 1 (mean, sd, min, max) and how each control moves: shares of variance between cities and of a common trend.
+CONTROL_MOMENTS = {
+    "inv": (0.0960, 0.0670, 0.0079, 0.3619),
+    "road": (1.1284, 0.2081, 0.5635, 1.5337),
+    "book": (3.0924, 0.4413, 2.1958, 4.4392),
+    "tech": (1.5602, 1.1484, 0.2432, 6.6502),
+}
+BETWEEN_SHARE, TREND_SHARE = 0.70, 0.10
+# The outcome's mean, cities' levels around it (mean, sd, low, high; table 1: sd .1091, from .2003 to .8402), years' trend.
+ICR_MEAN, ICR_CITY, ICR_YEAR_SD = 0.4402, (0.0, 0.098, -0.20, 0.34), 0.030
+# Table 5: policy -> mediator, mediator -> outcome; table 1: mean; residual sd from table 5's R2 (.944, .949); the last
+# scales the outcome's levels so that the mediator has table 1's sd (.8004, .4880).
+MEDIATION = {"gpat": (0.0925, 0.0072, 1.6339, 0.19, 7.6), "ent": (-0.0478, -0.0148, 2.7999, 0.11, 4.6)}
+RICHES = {"east": 1.0, "central": 0.2, "west": 0.0}
+
+
+@dataclass(frozen=True, eq=False)
+class PaperWorld:
+    """A settled `paper` design. Arrays are (T, N) unless said otherwise."""
+
+    design: Paper
+    frame: Panel  # units, periods, attributes, weights; no variables
+    levels: Floats  # city and year effects
+    riches: Floats  # (N,), decides who is treated
+    city_parts: Floats  # (controls, N), the cities' part of each control, standard normal
+    adoption: Floats  # (N,), first year of treatment, inf = never
+    fixed_controls: Floats  # (controls, T, N)
+    multiplier: SpatialFilter
+    error_multiplier: SpatialFilter
+    _memo: dict[str, Floats] = field(default_factory=dict)
+
+    def draw(self, streams: Streams, wanted: Wanted) -> Draw:
+        """One tile; the outcome is always drawn, mediators only when wanted."""
+        design = self.design
+        did, dose = self._policy(streams)
+        controls = self._controls(streams)
+        effect = self._effect_path(streams, dose)
+        errors = self._errors(streams)
+        noise = self.error_multiplier.apply(errors)
+        if effect.shape[0] == 1 and "controls" not in design.redraw:
+            outcome = self.multiplier.apply(noise)
+            outcome += self._once("base", lambda: self._levels(did) + self._filtered(controls, effect))
+        else:
+            noise += effect + self._control_signal(controls)
+            outcome = self.multiplier.apply(noise)
+            outcome += self._levels(did)
+        variables = {"icr": outcome, "did": did}
+        variables.update(zip(design.schema.roles.controls, controls, strict=True))
+        if design.mediator in wanted.variables:
+            variables[design.mediator] = self._mediator(streams, did, errors)
+        truth = {name: self._truth(Estimand.parse(name), did, dose, effect, streams) for name in wanted.estimands}
+        return Draw(self.frame.with_variables(variables), truth)
+
+    def _once(self, name: str, compute: Callable[[], Floats]) -> Floats:
+        if name not in self._memo:
+            self._memo[name] = compute()
+        return self._memo[name]
+
+    @property
+    def _years(self) -> Floats:
+        return np.array(self.frame.periods, dtype=np.float64)
+
+    def _policy(self, streams: Streams) -> tuple[Floats, Floats]:
+        """The dummy and the dose, (1 or R, T, N)."""
+        if "calendar" in self.design.redraw:
+            adoption = np.stack([draw_adoption(self.design, self.riches, rng) for rng in streams.each("calendar")])
+            return self._dummy_and_dose(adoption)
+        did = self._once("did", lambda: self._dummy_and_dose(self.adoption[None])[0])
+        return did, self._once("dose", lambda: self._dummy_and_dose(self.adoption[None])[1])
+
+    def _dummy_and_dose(self, adoption: Floats) -> tuple[Floats, Floats]:
+        since = self._years[:, None] - adoption[:, None, :]
+        treated = since >= 0
+        years = np.where(treated, since, 0.0)
+        shapes = {"constant": np.ones_like(years), "growing": np.minimum((years + 1) / 5, 1.0), "fading": 0.8**years}
+        early = (since >= -self.design.anticipation) & ~treated
+        return treated.astype(np.float64), np.where(treated, shapes[self.design.shape], 0.5 * early)
+
+    def _controls(self, streams: Streams) -> list[Floats]:
+        if "controls" not in self.design.redraw:
+            return [values[None] for values in self.fixed_controls]
+        names = self.design.schema.roles.controls
+        shape = (len(self.frame.periods), len(self.frame.units))
+        return [
+            control_values(name, part, streams.normals(f"control {name}", *shape))
+            for name, part in zip(names, self.city_parts, strict=True)
+        ]
+
+    def _effect_path(self, streams: Streams, dose: Floats) -> Floats:
+        """v of the module's formula, before S: (1 or R, T, N)."""
+        coefficients = self.design.coefficients
+
+        def path(effects: Floats | float) -> Floats:
+            own = effects * dose
+            return own + coefficients.w_did * self._lag(dose) if coefficients.w_did else own
+
+        if self.design.heterogeneity:
+            return path(self._city_effects(streams)[:, None, :])
+        if "calendar" in self.design.redraw:
+            return path(coefficients.did)
+        return self._once("effect", lambda: path(coefficients.did))
+
+    def _city_effects(self, streams: Streams) -> Floats:
+        """tau_i, (R, N); one and the same for all cities without heterogeneity."""
+        deviation = streams.normals("heterogeneity", len(self.frame.units))
+        return self.design.coefficients.did * (1.0 + self.design.heterogeneity * deviation)
+
+    def _control_signal(self, controls: list[Floats]) -> Floats:
+        signal = np.zeros((1, len(self.frame.periods), len(self.frame.units)))
+        coefficients = self.design.coefficients
+        for values, own, lagged in zip(controls, coefficients.controls, coefficients.w_controls, strict=True):
+            signal = signal + own * values + (lagged * self._lag(values) if lagged else 0.0)
+        return signal
+
+    def control_signal_mean(self) -> float:
+        """The mean that the fixed controls add to the outcome."""
+        return float(self.multiplier.apply(self._control_signal([x[None] for x in self.fixed_controls])).mean())
+
+    def _filtered(self, controls: list[Floats], effect: Floats) -> Floats:
+        return self.multiplier.apply(self._control_signal(controls) + effect)
+
+    def _levels(self, did: Floats) -> Floats:
+        if not self.design.trend_gap:
+            return self.levels[None]
+        ever = did.any(axis=1, keepdims=True)
+        return self.levels + self.design.trend_gap * ever * (self._years - self._years.mean())[:, None]
+
+    def _errors(self, streams: Streams) -> Floats:
+        """AR(1) errors with variance sigma^2, (R, T, N)."""
+        phi = self.design.serial
+        errors = streams.normals("errors", len(self.frame.periods), len(self.frame.units))
+        if phi:
+            for t in range(1, errors.shape[1]):
+                errors[:, t] *= np.sqrt(1 - phi**2)
+                errors[:, t] += phi * errors[:, t - 1]
+        errors *= self.design.sigma
+        return errors
+
+    def _lag(self, values: Floats) -> Floats:
+        return self.frame.weights["knn-6"].lag(values)
+
+    def _mediator(self, streams: Streams, did: Floats, errors: Floats) -> Floats:
+        """The mediator, drawn given the outcome's total error e = e_y + b u so that wanting it changes nothing else."""
+        to_mediator, to_outcome, mean, sd, stretch = MEDIATION[self.design.mediator]
+        scale = self.design.coefficients.did / PUBLISHED_EFFECT
+        covariance = to_outcome * sd**2 + self.design.confounding * sd * self._structural_sd(to_outcome, sd)
+        slope = covariance / self.design.sigma**2 if self.design.sigma else 0.0
+        spread = np.sqrt(max(sd**2 - slope * covariance, 0.0))
+        own = streams.normals("mediator", len(self.frame.periods), len(self.frame.units))
+        level = mean + stretch * (self.levels - self.levels.mean())
+        return level + to_mediator * scale * did + slope * errors + spread * own
+
+    def _structural_sd(self, to_outcome: float, sd: float) -> float:
+        """sd of e_y in sigma^2 = sd_y^2 + 2 b kappa sd_m sd_y + b^2 sd_m^2."""
+        half = to_outcome * self.design.confounding * sd
+        return float(np.sqrt(max(half**2 + self.design.sigma**2 - (to_outcome * sd) ** 2, 0.0)) - half)
+
+    def _truth(self, ask: Estimand, did: Floats, dose: Floats, effect: Floats, streams: Streams) -> Floats:
+        """The true value of one estimand in each replication, (R,), from this draw's potential outcomes."""
+        if ask.kind in {"att", "nde", "nie"}:
+            value = self._policy_effect(ask, did, dose, effect)
+        elif ask.kind in {"direct", "indirect", "total"}:
+            value = self._impact(ask, streams)
+        else:
+            value = np.array([self._parameter(ask)])
+        return np.broadcast_to(value, (streams.replications,))
+
+    def _policy_effect(self, ask: Estimand, did: Floats, dose: Floats, effect: Floats) -> Floats:
+        """Mean of Y(d) - Y(0) = S v over treated city-years, or over those of one cohort and year."""
+        gain = self._once("gain", lambda: self.multiplier.apply(effect)) if effect.shape[0] == 1 else None
+        gain = self.multiplier.apply(effect) if gain is None else gain
+        if ask.kind in {"nde", "nie"}:
+            to_mediator, to_outcome, *_ = MEDIATION[self.design.mediator]
+            scale = self.design.coefficients.did / PUBLISHED_EFFECT
+            through = self.multiplier.apply(to_mediator * scale * to_outcome * did)
+            gain = through if ask.kind == "nie" else gain - through
+        among = did
+        if ask.arguments:
+            try:
+                cohort, year = map(int, ask.arguments)
+            except ValueError:
+                return np.array([np.nan])
+            first = np.where(did.any(axis=1), self._years[did.argmax(axis=1)], np.inf)
+            among = did * (first == cohort)[:, None, :] * (self._years == year)[:, None]
+        count = among.sum(axis=(1, 2))
+        total = (gain * among).sum(axis=(1, 2))
+        return np.divide(total, count, out=np.full(np.broadcast(total, count).shape, np.nan), where=count > 0)
+
+    def _impact(self, ask: Estimand, streams: Streams) -> Floats:
+        """Average direct, indirect and total impacts of S (b I + c W) (LeSage and Pace 2009)."""
+        own, lagged = self._pair(ask.arguments)
+        if ask.arguments == ("did",) and self.design.shape != "constant":
+            own = np.nan
+        s, n = self.multiplier.multiplier, len(self.frame.units)
+        sw = s @ self.frame.weights["knn-6"].dense
+        effects = np.full((1, n), own)
+        if ask.arguments == ("did",) and self.design.heterogeneity:
+            effects = self._city_effects(streams)
+        direct = (effects * np.diag(s)).mean(axis=1) + lagged * np.trace(sw) / n
+        total = (effects * s.sum(axis=0)).mean(axis=1) + lagged * sw.sum() / n
+        return {"direct": direct, "total": total, "indirect": total - direct}[ask.kind]
+
+    def _pair(self, arguments: tuple[str, ...]) -> tuple[float, float]:
+        """The coefficients of a regressor and of its spatial lag; NaN when the world has no such regressor."""
+        coefficients = self.design.coefficients
+        names = self.design.schema.roles.controls
+        own = dict(zip(names, coefficients.controls, strict=True)) | {"did": coefficients.did}
+        lagged = dict(zip(names, coefficients.w_controls, strict=True)) | {"did": coefficients.w_did}
+        name = arguments[0] if len(arguments) == 1 else ""
+        return own.get(name, np.nan), lagged.get(name, np.nan)
+
+    def _parameter(self, ask: Estimand) -> float:
+        coefficients = self.design.coefficients
+        if ask.kind == "beta":
+            name = ask.arguments[0] if len(ask.arguments) == 1 else ""
+            if name in {"did", "w_did"} and self.design.shape != "constant":
+                return np.nan
+            return self._pair((name[2:],))[1] if name.startswith("w_") else self._pair((name,))[0]
+        values = {"rho": coefficients.rho, "lambda": coefficients.lam, "sigma2": self.design.sigma**2}
+        return np.nan if ask.arguments else values.get(ask.kind, np.nan)
+
+
+def settle(design: Paper, streams: Streams) -> PaperWorld:
+    """Draw what the cell holds fixed: city and year effects, who is treated when, the controls."""
+    table, weights = cities(), city_weights()
+    schema = design.schema
+    frame = Panel(
+        units=table.names,
+        periods=tuple(range(FIRST_YEAR, FIRST_YEAR + schema.periods)),
+        variables={},
+        roles=schema.roles,
+        attributes={name: getattr(table, name) for name in schema.attributes},
+        weights={"knn-6": weights},
+    )
+    rng = streams.fixed("cities")
+    riches = np.vectorize(RICHES.get)(table.region) + 1.0 * table.capital + 0.5 * rng.standard_normal(schema.units)
+    smooth = SpatialFilter.of(weights, 0.85).apply(rng.standard_normal((1, 1, schema.units)))[0, 0]
+    latent = _standard(_standard(smooth) + 0.6 * _standard(riches) + 1.15 * rng.standard_normal(schema.units))
+    city = np.interp(latent, *_quantiles(*ICR_CITY))
+    year = _standard(np.arange(schema.periods, dtype=np.float64)) * ICR_YEAR_SD
+    parts = np.array([_standard(0.5 * riches + rng.standard_normal(schema.units)) for _ in schema.roles.controls])
+    shape = (schema.periods, schema.units)
+    controls = np.array(
+        [
+            control_values(name, part, streams.fixed(f"control {name}").standard_normal(shape))
+            for name, part in zip(schema.roles.controls, parts, strict=True)
+        ]
+    )
+    coefficients = design.coefficients
+    world = PaperWorld(
+        design=design,
+        frame=frame,
+        levels=city + year[:, None],
+        riches=_standard(riches),
+        city_parts=parts,
+        adoption=draw_adoption(design, _standard(riches), streams.fixed("calendar")),
+        fixed_controls=controls,
+        multiplier=SpatialFilter.of(weights, coefficients.rho),
+        error_multiplier=SpatialFilter.of(weights, coefficients.lam),
+    )
+    return replace(world, levels=world.levels + ICR_MEAN - world.control_signal_mean())
+
+
+def draw_adoption(design: Paper, riches: Floats, rng: np.random.Generator) -> Floats:
+    """First treated year of each city, (N,), inf = never: 48 cities, the richer the likelier (Gumbel top-k)."""
+    years = np.repeat(list(COHORTS), list(COHORTS.values())).astype(np.float64)
+    chosen = np.argsort(-(1.5 * riches + rng.gumbel(size=riches.size)))[: years.size]
+    adoption = np.full(riches.size, np.inf)
+    adoption[chosen] = rng.permutation(years) if design.calendar == "staggered" else SINGLE_DATE
+    return adoption
+
+
+def control_values(name: str, city: Floats, noise: Floats) -> Floats:
+    """A control with table 1's mean, sd, minimum and maximum: a scaled beta variate of a normal score, (..., T, N)."""
+    periods = noise.shape[-2]
+    trend = _standard(np.arange(periods, dtype=np.float64))[:, None]
+    own_share = 1.0 - BETWEEN_SHARE - TREND_SHARE
+    score = np.sqrt(BETWEEN_SHARE) * city + np.sqrt(TREND_SHARE) * trend + np.sqrt(own_share) * noise
+    grid, quantiles = _quantiles(*CONTROL_MOMENTS[name])
+    return np.interp(score, grid, quantiles)
+
+
+def _quantiles(mean: float, sd: float, low: float, high: float) -> tuple[Floats, Floats]:
+    """Quantiles of the beta distribution on [low, high] with this mean and sd, over a grid of normal scores."""
+    from scipy.special import betaincinv
+
+    share, variance = (mean - low) / (high - low), (sd / (high - low)) ** 2
+    size = share * (1 - share) / variance - 1
+    grid = np.linspace(-6.0, 6.0, 1201)
+    return grid, low + (high - low) * betaincinv(share * size, (1 - share) * size, ndtr(grid))
+
+
+def _standard(values: Floats) -> Floats:
+    return (values - values.mean()) / values.std()

@@ -1,0 +1,64 @@
+"""Random streams keyed by what they are for, so that a replication stands alone.
+
+Philox4x64 is counter-based (Salmon et al. 2011): the key is a hash of (seed, scope, purpose) and the third counter word
+is the replication, so any replication's numbers are reached directly, in any order, on any worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+_FIXED = 0  # counter word of what does not change between replications; replication r uses r + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The generators of replications `start` to `stop - 1` within one scope (usually a cell's key)."""
+
+    seed: int
+    scope: str = ""
+    start: int = 0
+    stop: int = 1
+
+    @property
+    def replications(self) -> int:
+        """How many replications these streams are for."""
+        return self.stop - self.start
+
+    def tile(self, start: int, stop: int) -> Streams:
+        """The same streams for replications `start` to `stop - 1` (absolute indices)."""
+        return replace(self, start=start, stop=stop)
+
+    def within(self, name: str) -> Streams:
+        """Streams of a narrower scope, independent of this one's."""
+        return replace(self, scope=f"{self.scope}/{name}")
+
+    def fixed(self, purpose: str) -> np.random.Generator:
+        """The generator of what all replications of the scope share."""
+        return np.random.Generator(np.random.Philox(key=self._key(purpose), counter=[0, 0, _FIXED, 0]))
+
+    def each(self, purpose: str) -> Iterator[np.random.Generator]:
+        """One generator a replication, in order; each is valid only until the next is asked for."""
+        philox = np.random.Philox(key=self._key(purpose), counter=[0, 0, self.start + 1, 0])
+        generator = np.random.Generator(philox)
+        state = philox.state
+        for replication in range(self.start, self.stop):
+            state["state"]["counter"][:] = (0, 0, replication + 1, 0)
+            philox.state = state  # ten times cheaper than a new Philox, and the same numbers
+            yield generator
+
+    def normals(self, purpose: str, *shape: int) -> NDArray[np.float64]:
+        """Standard normals, (R, *shape), one independent stream a replication."""
+        out = np.empty((self.replications, *shape))
+        for generator, row in zip(self.each(purpose), out, strict=True):
+            generator.standard_normal(out=row)
+        return out
+
+    def _key(self, purpose: str) -> NDArray[np.uint64]:
+        text = f"{self.seed}\x1f{self.scope}\x1f{purpose}".encode()
+        return np.frombuffer(hashlib.blake2b(text, digest_size=16).digest(), dtype="<u8")
