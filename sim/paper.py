@@ -31,7 +31,7 @@ MEDIATORS = ("gpat", "ent")
 
 @dataclass(frozen=True, slots=True)
 class Coefficients:
-    """Published coefficients of one column: policy, its spatial lag, controls, their lags, and the spatial parameter."""
+    """Published coefficients of one column: policy, its spatial lag, controls, their lags, spatial parameters."""
 
     did: float
     w_did: float
@@ -59,7 +59,7 @@ class Paper(Design):
     effect: the policy's effect; scales did and w_did together (0 is the sharp null, rho stays).
     spillover: none | paper (Durbin) | lag (rho only) | error (lambda only), with table 7's coefficients.
     rho, spatial_error: override the preset's rho and lambda.
-    shape: of the effect over years since adoption: constant | growing (to the full effect in the fifth year) | fading (.8^k).
+    shape: of the effect over years since adoption: constant | growing (full in the fifth year) | fading (.8^k).
     heterogeneity: sd of cities' effects as a share of the effect, redrawn in every replication.
     anticipation: years before adoption in which half of the effect is already felt.
     trend_gap: extra growth of treated cities a year, with or without the policy.

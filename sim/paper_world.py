@@ -27,7 +27,7 @@ CONTROL_MOMENTS = {
     "tech": (1.5602, 1.1484, 0.2432, 6.6502),
 }
 BETWEEN_SHARE, TREND_SHARE = 0.70, 0.10
-# The outcome's mean, cities' levels around it (mean, sd, low, high; table 1: sd .1091, from .2003 to .8402), years' trend.
+# The outcome's mean, cities' levels around it (mean, sd, low, high; cf. table 1: .2003 to .8402), years' trend.
 ICR_MEAN, ICR_CITY, ICR_YEAR_SD = 0.4402, (0.0, 0.098, -0.20, 0.34), 0.030
 # Table 5: policy -> mediator, mediator -> outcome; table 1: mean; residual sd from table 5's R2 (.944, .949); the last
 # scales the outcome's levels so that the mediator has table 1's sd (.8004, .4880).
