@@ -121,9 +121,10 @@ class TwoWayDID(Estimator):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Plan:
-    """What a cell's fixed variables give: regressors (1, K, T, N), bread (1, K, K), None where they are redrawn."""
+    """What a cell's fixed variables give: regressors (1, K, T, N), their products, bread (1, K, K); None if redrawn."""
 
     regressors: Floats | None
+    pairs: Floats | None
     bread: Floats | None
     nobs: int
     effects: int
@@ -180,6 +181,7 @@ class LeastSquares(Reduction):
                           remedy="choose a finer grouping")  # fmt: skip
         return Plan(
             regressors=x,
+            pairs=ols.pair_products(x) if x is not None and "hc1" in self.meats else None,
             bread=None if x is None else ols.invert(ols.gram(x))[0],
             nobs=panel.nobs,
             effects=tile.transform.effects,
@@ -202,28 +204,18 @@ class LeastSquares(Reduction):
         e = ols.residual(y, x, beta)
         meats = np.empty((r, len(self.meats), k, k))
         for i, error in enumerate(self.meats):
-            meats[:, i] = ols.hc_meat(x, e) if error == "hc1" else ols.cluster_meat(x, e, plan.clusters[error])
+            if error == "hc1":
+                meats[:, i] = ols.hc_meat(x, e, plan.pairs)
+            else:
+                meats[:, i] = ols.cluster_meat(x, e, plan.clusters[error])
         return LeastSquaresMoments(
             beta=beta,
             ssr=ols.square(e),
-            tss=total_sum_of_squares(tile, self.outcome),
+            tss=tile.total_sum_of_squares(self.outcome),
             tss_within=ols.square(y),
             meats=meats,
             bread=None if plan.bread is not None else np.broadcast_to(bread, (r, k, k)),
         )
-
-
-def total_sum_of_squares(tile: Tile, name: str) -> Floats:
-    """Sum of squares around the grand mean over observed cells, (R,)."""
-    raw = tile.raw(name)
-    if tile.panel.balanced or tile.panel.observed is None:
-        total = ols.square(raw)
-        centred = total - raw.shape[1] * raw.shape[2] * raw.mean(axis=(1, 2)) ** 2
-        if (centred > 1e-4 * total).all():  # else the difference would lose digits
-            return centred
-        return ols.square(raw - raw.mean(axis=(1, 2), keepdims=True))
-    seen = raw[:, tile.panel.observed[0]]
-    return np.asarray(np.square(seen - seen.mean(axis=1, keepdims=True)).sum(axis=1))
 
 
 def outcome_of(outcome: str | None, schema: Schema, asked_by: str) -> str:

@@ -78,6 +78,22 @@ class Estimates:
         return _each_array(self, lambda arrays: arrays[0][rows])
 
     @staticmethod
+    def failed(layout: Layout, status: Status) -> Estimates:
+        """One panel's record when there is no answer: NaN everywhere and a status that says why."""
+        k, e = len(layout.terms), len(layout.errors)
+        extra = {name: np.full((1, e, k), np.nan) for name in layout.stored}
+        return Estimates(
+            terms=layout.terms,
+            errors=layout.errors,
+            estimate=np.full((1, k), np.nan),
+            se=np.full((1, e, k), np.nan),
+            dof=np.full((1, e, k), np.nan),
+            status=np.array([status], dtype=np.uint8),
+            statistics={name: np.full(1, np.nan) for name in layout.statistics},
+            **extra,
+        )
+
+    @staticmethod
     def join(parts: Sequence[Estimates]) -> Estimates:
         """One record from consecutive ones."""
         return parts[0] if len(parts) == 1 else _each_array(parts[0], np.concatenate, parts[1:])
@@ -107,6 +123,17 @@ class Moments:
         names = [item.name for item in fields(cast(Any, cls))]
         columns = {name: [getattr(part, name) for part in parts] for name in names}
         return cls(**{name: None if column[0] is None else np.concatenate(column) for name, column in columns.items()})
+
+    def take(self, rows: slice) -> Self:
+        """The same record for some of the panels."""
+        values = {item.name: getattr(self, item.name) for item in fields(cast(Any, self))}
+        return type(self)(**{name: None if value is None else value[rows] for name, value in values.items()})
+
+    @property
+    def rows(self) -> int:
+        """R."""
+        values = (getattr(self, item.name) for item in fields(cast(Any, self)))
+        return next(len(value) for value in values if value is not None)
 
 
 class Reduction(ABC):

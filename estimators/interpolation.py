@@ -24,36 +24,37 @@ _BARYCENTRIC = np.where(np.arange(NODES) % 2, -1.0, 1.0) * np.sin(_ANGLES)
 class PiecewiseChebyshev:
     """An interpolant of `function(rho) -> (E,)` on (-1/radius, 1/radius).
 
-    Each row of a batch is computed by elementwise operations on itself alone, so that its bits do not depend on the batch.
+    Each row of a batch is computed by itself (no BLAS), so that its bits do not depend on the batch.
     """
 
     def __init__(self, function: Callable[[float], Floats], radius: float) -> None:
         self._function = function
         self._radius = radius
-        self._row_of: dict[int, int] = {}
-        self._nodes = np.empty((0, NODES))
-        self._values: Floats | None = None
+        self._segments: dict[int, tuple[Floats, Floats]] = {}
 
     def __call__(self, rho: Floats) -> Floats:
         """Values at rho (R,) -> (R, E); NaN where rho is NaN or outside the interval."""
         inside = np.abs(rho) * self._radius < 1.0
         safe = np.where(inside, rho, 0.0)
         segments = np.floor(self._stretch(safe)).astype(np.intp)
-        self._build(np.unique(segments))
-        assert self._values is not None
-        rows = np.array([self._row_of[s] for s in range(segments.min(), segments.max() + 1) if s in self._row_of])
-        known = np.array([s for s in range(segments.min(), segments.max() + 1) if s in self._row_of])
-        row = rows[np.searchsorted(known, segments)]
-        difference = safe[:, None] - self._nodes[row]
-        hit = difference == 0.0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            terms = _BARYCENTRIC / difference
-        terms[hit.any(axis=1)] = 0.0
-        terms[hit] = 1.0
-        terms /= terms.sum(axis=1, keepdims=True)
-        out = terms[:, 0, None] * self._values[row, 0]
-        for node in range(1, NODES):
-            out += terms[:, node, None] * self._values[row, node]
+        out: Floats | None = None
+        for segment in np.unique(segments).tolist():
+            nodes, values = self._segment(segment)
+            rows = np.flatnonzero(segments == segment)
+            difference = safe[rows, None] - nodes
+            hit = difference == 0.0
+            with np.errstate(divide="ignore", invalid="ignore"):
+                terms = _BARYCENTRIC / difference
+            terms[hit.any(axis=1)] = 0.0
+            terms[hit] = 1.0
+            terms /= terms.sum(axis=1, keepdims=True)
+            found = np.einsum("rn,ne->re", terms, values)
+            if rows.size == rho.size:
+                out = found
+            else:
+                out = np.empty((rho.size, found.shape[1])) if out is None else out
+                out[rows] = found
+        assert out is not None
         out[~inside] = np.nan
         return out
 
@@ -63,13 +64,10 @@ class PiecewiseChebyshev:
     def _edge(self, segment: int) -> float:
         return float(-np.sign(segment) * np.expm1(-abs(segment) * WIDTH) / self._radius)
 
-    def _build(self, segments: NDArray[np.intp]) -> None:
-        for segment in segments.tolist():
-            if segment in self._row_of:
-                continue
+    def _segment(self, segment: int) -> tuple[Floats, Floats]:
+        """Nodes (NODES,) and the function there (NODES, E), computed when first asked for."""
+        if segment not in self._segments:
             low, high = self._edge(segment), self._edge(segment + 1)
             nodes = (low + high) / 2 + (high - low) / 2 * _POINTS
-            values = np.stack([self._function(float(node)) for node in nodes])[None]
-            self._row_of[segment] = len(self._nodes)
-            self._nodes = np.concatenate([self._nodes, nodes[None]])
-            self._values = values if self._values is None else np.concatenate([self._values, values])
+            self._segments[segment] = nodes, np.stack([self._function(float(node)) for node in nodes])
+        return self._segments[segment]

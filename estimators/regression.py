@@ -83,15 +83,21 @@ def invert(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     return inverse, sound
 
 
-def hc_meat(x: Floats, e: Floats) -> Floats:
-    """sum_it e_it^2 x_it x_it', (R, K, K) (White 1980)."""
-    k = x.shape[1]
-    if x.shape[0] > 1:
-        weighted = _flat(x) * _flat(e * e)[:, None, :]
-        return np.asarray(weighted @ _flat(x).transpose(0, 2, 1))
-    rows, columns = np.triu_indices(k)
+def pair_products(x: Floats) -> Floats:
+    """x_j x_k for j <= k of regressors (1, K, T, N) that no replication changes, (K (K + 1)/2, T N)."""
+    rows, columns = np.triu_indices(x.shape[1])
     flat = _flat(x)[0]
-    half = _flat(e * e) @ (flat[rows] * flat[columns]).T
+    return flat[rows] * flat[columns]
+
+
+def hc_meat(x: Floats, e: Floats, pairs: Floats | None) -> Floats:
+    """sum_it e_it^2 x_it x_it', (R, K, K) (White 1980); `pairs` are the fixed regressors' products."""
+    k = x.shape[1]
+    if pairs is None:
+        weighted = _flat(x) * _flat(e * e)[:, None, :]
+        return weighted @ _flat(x).transpose(0, 2, 1)
+    rows, columns = np.triu_indices(k)
+    half = _flat(e * e) @ pairs.T
     out = np.empty((e.shape[0], k, k))
     out[:, rows, columns] = half
     out[:, columns, rows] = half

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators import regression as ols
-from estimators.did import check_names, outcome_of, total_sum_of_squares
+from estimators.did import check_names, outcome_of
 from estimators.effects import Slopes, impacts
 from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.fit import FIT_STATISTICS, fit_statistics
@@ -304,7 +304,7 @@ class SpatialCrossProducts(Reduction):
             yy=ols.square(y),
             ywy=ols.dot(y, wy),
             wyy=ols.square(wy),
-            tss=total_sum_of_squares(tile, self.outcome),
+            tss=tile.total_sum_of_squares(self.outcome),
             gram=ols.gram(z) if plan.z is None else None,
             z=z if plan.z is None else None,
             y=np.broadcast_to(tile.raw(self.outcome), y.shape) if self.keep_arrays else None,

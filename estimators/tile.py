@@ -41,6 +41,10 @@ class Tile:
         """Q (W x): lagged first, then demeaned (equal to time dummies)."""
         return self._remember(("within lag", name, weights))
 
+    def total_sum_of_squares(self, name: str) -> Floats:
+        """Sum of squares around the grand mean over observed cells, (R,)."""
+        return self._remember(("total", name))
+
     def _remember(self, key: tuple[str, ...]) -> Floats:
         if key not in self._memo:
             match key:
@@ -48,6 +52,18 @@ class Tile:
                     self._memo[key] = self.panel.weights[weights].lag(self.raw(name))
                 case ("within", name):
                     self._memo[key] = self.transform(self.raw(name))
+                case ("total", name):
+                    self._memo[key] = _centred_squares(self.raw(name), self.panel.observed)
                 case (_, name, weights):
                     self._memo[key] = self.transform(self.lag(name, weights))
         return self._memo[key]
+
+
+def _centred_squares(x: Floats, observed: NDArray[np.bool_] | None) -> Floats:
+    """sum (x - xbar)^2, (R,)."""
+    flat = x.reshape(x.shape[0], -1) if observed is None else x[:, observed[0]]
+    total, mean = np.vecdot(flat, flat), flat.sum(axis=1) / flat.shape[1]
+    centred = total - flat.shape[1] * mean**2
+    if (centred > 1e-4 * total).all():  # else the difference would lose digits
+        return centred
+    return np.square(flat - mean[:, None]).sum(axis=1)

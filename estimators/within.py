@@ -41,8 +41,8 @@ class WithinTransform:
     def __call__(self, x: Floats) -> Floats:
         """Q x, (R, T, N) -> (R, T, N)."""
         if self.mask is None or self.solver is None:
-            out = x - x.mean(axis=1, keepdims=True)
-            out -= out.mean(axis=2, keepdims=True)
+            out = x - x.sum(axis=1, keepdims=True) / x.shape[1]
+            out -= out.sum(axis=2, keepdims=True) / x.shape[2]
             return out
         observed = np.where(self.mask > 0, x, 0.0)
         per_unit = np.maximum(self.mask.sum(axis=0), 1.0)

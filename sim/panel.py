@@ -147,6 +147,12 @@ class Panel:
         other.__dict__["variables"] = MappingProxyType({**self.variables, **variables})
         return other
 
+    def replication(self, index: int) -> Self:
+        """One replication as a panel of its own (R = 1)."""
+        return self.with_variables(
+            {name: array if array.shape[0] == 1 else array[index : index + 1] for name, array in self.variables.items()}
+        )
+
     def with_weights(self, name: str, weights: Weights) -> Self:
         """The same panel with one more weights matrix; the first is the main one."""
         return replace(self, weights={**self.weights, name: weights})

@@ -69,7 +69,7 @@ class PaperWorld:
         variables.update(zip(design.schema.roles.controls, controls, strict=True))
         if design.mediator in wanted.variables:
             variables[design.mediator] = self._mediator(streams, did, errors)
-        truth = {name: self._truth(Estimand.parse(name), did, dose, effect, streams) for name in wanted.estimands}
+        truth = {name: self._truth(name, did, effect, streams) for name in wanted.estimands}
         return Draw(self.frame.with_variables(variables), truth)
 
     def _once(self, name: str, compute: Callable[[], Floats]) -> Floats:
@@ -176,20 +176,25 @@ class PaperWorld:
         half = to_outcome * self.design.confounding * sd
         return float(np.sqrt(max(half**2 + self.design.sigma**2 - (to_outcome * sd) ** 2, 0.0)) - half)
 
-    def _truth(self, ask: Estimand, did: Floats, dose: Floats, effect: Floats, streams: Streams) -> Floats:
+    def _truth(self, name: str, did: Floats, effect: Floats, streams: Streams) -> Floats:
         """The true value of one estimand in each replication, (R,), from this draw's potential outcomes."""
-        if ask.kind in {"att", "nde", "nie"}:
-            value = self._policy_effect(ask, did, dose, effect)
-        elif ask.kind in {"direct", "indirect", "total"}:
-            value = self._impact(ask, streams)
-        else:
-            value = np.array([self._parameter(ask)])
-        return np.broadcast_to(value, (streams.replications,))
 
-    def _policy_effect(self, ask: Estimand, did: Floats, dose: Floats, effect: Floats) -> Floats:
+        def value() -> Floats:
+            ask = Estimand.parse(name)
+            if ask.kind in {"att", "nde", "nie"}:
+                return self._policy_effect(ask, did, effect)
+            if ask.kind in {"direct", "indirect", "total"}:
+                return self._impact(ask, streams)
+            return np.array([self._parameter(ask)])
+
+        if self.design.heterogeneity or "calendar" in self.design.redraw:
+            return np.broadcast_to(value(), (streams.replications,))
+        rows = streams.replications  # the same in every draw: kept, as most tiles are of one size
+        return self._once(f"truth {name} {rows}", lambda: np.full(rows, self._once(f"truth {name}", value)[0]))
+
+    def _policy_effect(self, ask: Estimand, did: Floats, effect: Floats) -> Floats:
         """Mean of Y(d) - Y(0) = S v over treated city-years, or over those of one cohort and year."""
-        gain = self._once("gain", lambda: self.multiplier.apply(effect)) if effect.shape[0] == 1 else None
-        gain = self.multiplier.apply(effect) if gain is None else gain
+        gain = self.multiplier.apply(effect)
         if ask.kind in {"nde", "nie"}:
             to_mediator, to_outcome, *_ = MEDIATION[self.design.mediator]
             scale = self.design.coefficients.did / PUBLISHED_EFFECT
@@ -213,7 +218,7 @@ class PaperWorld:
         if ask.arguments == ("did",) and self.design.shape != "constant":
             own = np.nan
         s, n = self.multiplier.multiplier, len(self.frame.units)
-        sw = s @ self.frame.weights["knn-6"].dense
+        sw = self._once("sw", lambda: s @ self.frame.weights["knn-6"].dense)
         effects = np.full((1, n), own)
         if ask.arguments == ("did",) and self.design.heterogeneity:
             effects = self._city_effects(streams)

@@ -1,0 +1,53 @@
+"""Frozen settings from plain data and back, with errors in the user's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from sim.errors import BadInput, Problem, closest, one_of
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], settings: Mapping[str, Any], where: str) -> T:
+    """An instance of a settings dataclass; raises BadInput with every unknown key and wrong value."""
+    names = [item.name for item in fields(cls) if item.init]  # type: ignore[arg-type]
+    problems = [
+        Problem(f"unknown key {key!r}", where, one_of(names), closest(key, names)) for key in settings if key not in names
+    ]
+    known = {key: value for key, value in settings.items() if key in names}
+    try:
+        made: T = _adapter(cls).validate_python(known)
+    except ValidationError as error:
+        problems += [_problem(item, where) for item in error.errors()]
+    except BadInput as error:
+        problems += [Problem(p.what, where, p.allowed, p.remedy) for p in error.problems]
+    if problems:
+        raise BadInput(*problems)
+    return made
+
+
+def to_settings(value: Any) -> Any:
+    """Plain data (dict, list, str, number, bool, None) of settings."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: to_settings(getattr(value, item.name)) for item in fields(value) if item.init and item.repr}
+    if isinstance(value, Mapping):
+        return {str(key): to_settings(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_settings(item) for item in value]
+    return value
+
+
+def _adapter(cls: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(cls, config=None if is_dataclass(cls) else ConfigDict(extra="forbid"))
+
+
+def _problem(item: Any, where: str) -> Problem:
+    path = ".".join(str(part) for part in item["loc"])
+    context = item.get("ctx", {})
+    allowed = str(context.get("expected") or item["msg"].removeprefix("Value error, "))
+    return Problem(f"{path} = {item['input']!r}", where, allowed[0].lower() + allowed[1:], f"correct {path}")

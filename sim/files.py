@@ -1,0 +1,128 @@
+"""Tables from files: csv, Parquet, Stata or Excel, with every failure said in one line."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections import Counter
+from pathlib import Path
+from zipfile import BadZipFile
+
+import pandas as pd
+
+from sim.errors import BadInput, bad, listed
+
+TABLES = (".csv", ".parquet", ".dta", ".xlsx")
+ENCODINGS = ("utf-8-sig", "gb18030")  # the second is what a Chinese spreadsheet program writes by default
+# What the readers raise on content that is not what the extension says.
+UNREADABLE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, EOFError, SyntaxError,
+              struct.error, BadZipFile, pd.errors.ParserWarning)  # fmt: skip
+
+
+def read_frame(path: str | Path) -> pd.DataFrame:
+    """The table in a .csv (UTF-8 or GB18030), .parquet, .dta or .xlsx (first sheet) file, one row an observation.
+
+    `frame.attrs` remembers the file's name and the number of the first row, for messages. Raises BadInput for a file
+    that is missing, empty, of another kind, unreadable, without rows, or with repeated column names.
+    """
+    path = Path(path)
+    check_file(path, TABLES)
+    reader = {".csv": _read_csv, ".parquet": pd.read_parquet, ".dta": _read_stata, ".xlsx": _read_excel}
+    extension = path.suffix.lower()
+    try:
+        frame = reader[extension](path)
+    except BadInput:
+        raise
+    except UNREADABLE as error:
+        reason = str(error).strip().splitlines()
+        raise bad(
+            f"cannot be read as {extension[1:]} ({reason[0] if reason else type(error).__name__})",
+            where=path.name,
+            allowed="a table with one header row and one row a unit and period",
+            remedy="open it in the program that wrote it and save it again",
+        ) from error
+    frame = frame.rename(columns={name: str(name).strip() for name in frame.columns})
+    _check_table(frame, path)
+    frame.attrs = {"file": path.name, "first_row": 2 if extension in (".csv", ".xlsx") else 1}
+    return frame
+
+
+def check_file(path: Path, extensions: tuple[str, ...]) -> None:
+    """Raise BadInput unless `path` is a file with something in it and one of the extensions (lower case, dotted)."""
+    allowed = "a file ending in " + ", ".join(extensions)
+    if path.is_dir():
+        raise bad("is a directory", where=str(path), allowed=allowed, remedy="name a file in it")
+    if path.suffix.lower() not in extensions:
+        raise bad(f"has the extension {path.suffix or '(none)'}", where=path.name, allowed=allowed,
+                  remedy="save it as one of these")  # fmt: skip
+    if not path.exists():
+        raise bad("there is no such file", where=str(path), allowed=allowed, remedy=_nearby(path))
+    if path.stat().st_size == 0:
+        raise bad("is empty", where=path.name, allowed=f"{allowed}, with a header and rows", remedy="save it again")
+
+
+def read_csv_text(path: Path) -> pd.DataFrame:
+    """A csv file in UTF-8 or GB18030 as it stands; raises BadInput when it is neither, and what pandas raises."""
+    for encoding in ENCODINGS:
+        try:
+            header = pd.read_csv(path, encoding=encoding, header=None, nrows=1, dtype=str)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+                frame = pd.read_csv(path, encoding=encoding, index_col=False, low_memory=False)
+        except UnicodeDecodeError:
+            continue
+        _check_header([str(name).strip() for name in header.iloc[0].dropna()], path)
+        return frame
+    raise bad("is neither UTF-8 nor GB18030 text", where=path.name, allowed="csv in UTF-8 (or GB18030)",
+              remedy='save it as "CSV UTF-8"')  # fmt: skip
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    frame = read_csv_text(path)
+    name = str(frame.columns[0])
+    if frame.shape[1] == 1 and (";" in name or "\t" in name):
+        raise bad("its columns are separated by semicolons or tabs", where=path.name, allowed="commas",
+                  remedy="save it with commas")  # fmt: skip
+    return frame
+
+
+def _read_stata(path: Path) -> pd.DataFrame:
+    # Dates stay numbers: a %ty year would otherwise become the first of January.
+    try:
+        return pd.read_stata(path, convert_dates=False)
+    except ValueError as error:
+        if "Value labels" not in str(error):
+            raise
+        return pd.read_stata(path, convert_dates=False, convert_categoricals=False)
+
+
+def _read_excel(path: Path) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # styles and validations that openpyxl does not know
+        header = pd.read_excel(path, header=None, nrows=1, dtype=str)
+        frame = pd.read_excel(path)
+    if not header.empty:
+        _check_header([str(name).strip() for name in header.iloc[0].dropna()], path)
+    return frame
+
+
+def _check_header(names: list[str], path: Path) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise bad(f"column names repeat: {listed(twice)}", where=f"{path.name}, header", allowed="each name once",
+                  remedy="rename or delete the repeated columns")  # fmt: skip
+
+
+def _check_table(frame: pd.DataFrame, path: Path) -> None:
+    _check_header([str(name) for name in frame.columns], path)
+    if frame.empty:
+        raise bad("has no rows", where=path.name, allowed="a header and one row a unit and period",
+                  remedy="save the data with it")  # fmt: skip
+
+
+def _nearby(path: Path) -> str:
+    """A remedy: the tables that do lie in that folder."""
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}; correct the path"
+    near = sorted(item.name for item in path.parent.iterdir() if item.suffix.lower() in TABLES)
+    return f"correct the path; {path.parent} holds {listed(near, 6)}" if near else "correct the path"
