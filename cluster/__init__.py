@@ -1,1 +1,55 @@
 """Machines: where tasks run; knows nothing of the science."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from urllib.parse import urlsplit
+
+from cluster.executor import ClusterLost, Executor, Outcome, Serial
+from cluster.threads import environment, pin_environment, pin_threads
+
+__all__ = [
+    "ClusterLost",
+    "Executor",
+    "Outcome",
+    "Serial",
+    "available_cores",
+    "environment",
+    "is_address",
+    "is_loopback",
+    "open_executor",
+    "pin_environment",
+    "pin_threads",
+]
+
+
+def available_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_address(where: str) -> bool:
+    """Whether the text names a running scheduler."""
+    return where.startswith(("tcp://", "tls://"))
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a scheduler's address stays on this machine."""
+    host = urlsplit(address).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def open_executor(where: str, workers: int | None = None) -> Executor:
+    """ "serial", "local" (Dask on this machine, by default one worker a core) or a scheduler's address."""
+    pin_threads()
+    if where == "serial":
+        return Serial()
+    from cluster.dask_pool import connect, start_local
+
+    return connect(where) if is_address(where) else start_local(workers or available_cores())

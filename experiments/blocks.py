@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.tile import Tile
+from experiments.study import Cell, Study
 from results.block import Block
 from sim.design import Draw, Wanted, World
 from sim.errors import BadInput
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-from experiments.study import Cell, Study
 
 TILE = 8  # replications drawn and reduced together: their arrays fit in a core's cache
 

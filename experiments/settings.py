@@ -17,7 +17,9 @@ def build(cls: type[T], settings: Mapping[str, Any], where: str) -> T:
     """An instance of a settings dataclass; raises BadInput with every unknown key and wrong value."""
     names = [item.name for item in fields(cls) if item.init]  # type: ignore[arg-type]
     problems = [
-        Problem(f"unknown key {key!r}", where, one_of(names), closest(key, names)) for key in settings if key not in names
+        Problem(f"unknown key {key!r}", where, one_of(names), closest(key, names))
+        for key in settings
+        if key not in names
     ]
     known = {key: value for key, value in settings.items() if key in names}
     try:

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from estimators.estimator import Estimator, Layout, estimators, find_estimator
+from experiments.settings import build, to_settings
 from sim.design import Design, Wanted, designs, find_design
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of
 from sim.panel import Schema
 from sim.streams import Streams
-
-from experiments.settings import build, to_settings
 
 SCHEMA_VERSION = 1  # of what a store holds; part of the fingerprint
 BLOCK_UNIT = 64  # blocks are multiples of it
@@ -98,7 +97,7 @@ class Study:
         cells = []
         for index, values in enumerate(itertools.product(*(values for _, values in self.grid))):
             dials = to_settings(self.design) | dict(zip(names, values, strict=True))
-            design = build(type(self.design), dials, f"study {self.name} [grid]")
+            design = build(type(self.design), dials, f"study {self.name} [grid]") if names else self.design
             parameters = {name: getattr(design, name) for name in names}
             text = canonical_json(to_settings(parameters))
             key = "" if self.common_random_numbers else hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -256,7 +255,9 @@ def expanded(cls: type, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One set of settings for each choice in a list, where the setting itself is not a list."""
     hints = {item.name: str(item.type) for item in fields(cls)}
     lists = {
-        key: value for key, value in options.items() if isinstance(value, list) and "tuple" not in hints.get(key, "tuple")
+        key: value
+        for key, value in options.items()
+        if isinstance(value, list) and "tuple" not in hints.get(key, "tuple")
     }
     combinations = itertools.product(*lists.values())
     return [{**options, **dict(zip(lists, choice, strict=True))} for choice in combinations]

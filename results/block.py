@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,3 +46,64 @@ class Records(Protocol):
     def blocks(self, cell: int) -> Iterator[Block]:
         """The finished blocks of a cell, in order of replications."""
         ...
+
+
+def block_arrays(block: Block, layouts: Mapping[str, Layout], estimands: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """A block's arrays by their path in the store, on the axes of the union over cells; NaN where a cell has no such term."""
+    rows = block.replications
+    absent = np.full(rows, np.nan)
+    arrays: dict[str, NDArray[Any]] = {
+        "truth": np.stack([block.truth.get(name, absent) for name in estimands], axis=1)
+        if estimands
+        else np.empty((rows, 0))
+    }
+    for name, layout in layouts.items():
+        estimates = block.estimates[name]
+        place = _placement(estimates.terms, layout.terms)
+        arrays[f"{name}/estimate"] = _placed(estimates.estimate, place, len(layout.terms))
+        for field_name in ("se", "dof", *layout.stored):
+            arrays[f"{name}/{field_name}"] = _placed(getattr(estimates, field_name), place, len(layout.terms))
+        arrays[f"{name}/status"] = estimates.status
+        for statistic in layout.statistics:
+            arrays[f"{name}/{statistic}"] = estimates.statistics.get(statistic, absent)
+    return arrays
+
+
+def block_digest(block: Block, layouts: Mapping[str, Layout], estimands: Sequence[str]) -> str:
+    """SHA-256 over a block's arrays by name, as the store holds them."""
+    sha = hashlib.sha256()
+    for name, values in sorted(block_arrays(block, layouts, estimands).items()):
+        sha.update(f"{name}{values.shape}{values.dtype.str}".encode())
+        sha.update(np.ascontiguousarray(values).data)
+    return sha.hexdigest()
+
+
+def union_of_layouts(layouts: Sequence[Mapping[str, Layout]]) -> dict[str, Layout]:
+    """One layout an estimator whose terms are those of all cells, in order of appearance."""
+    union: dict[str, Layout] = {}
+    for by_name in layouts:
+        for name, layout in by_name.items():
+            known = union.get(name)
+            if known is None:
+                union[name] = layout
+                continue
+            union[name] = Layout(
+                terms=tuple(dict.fromkeys((*known.terms, *layout.terms))),
+                errors=known.errors,
+                statistics=known.statistics,
+                targets={**layout.targets, **known.targets},
+                stored=known.stored,
+            )
+    return union
+
+
+def _placement(own: tuple[str, ...], all_terms: tuple[str, ...]) -> list[int] | None:
+    return None if own == all_terms else [all_terms.index(term) for term in own]
+
+
+def _placed(values: NDArray[np.float64], place: list[int] | None, width: int) -> NDArray[np.float64]:
+    if place is None:
+        return values
+    out = np.full((*values.shape[:-1], width), np.nan)
+    out[..., place] = values
+    return out

@@ -1,9 +1,9 @@
 """The 285 Chinese cities of the embedded geography, and great-circle neighbours.
 
 `cities.csv` holds facts: name, adcode, province, region, whether a capital of a province, longitude and latitude
-(degrees), taken from the administrative codes of the `cpca` package (MIT licence). They are the cities at prefecture level and the
-municipalities of 2020, without the twelve that were raised to that level too late for a series from 2006 (San Sha, Danzhou,
-Shigatse, Qamdo, Nyingchi, Shannan, Nagqu, Bijie, Tongren, Haidong, Turpan, Hami).
+(degrees), taken from the administrative codes of the `cpca` package (MIT licence). They are the municipalities and the
+cities at prefecture level without those raised to that level or abolished too late for a series from 2006 (Sansha,
+Danzhou, Shigatse, Qamdo, Nyingchi, Shannan, Bijie, Tongren, Haidong, Turpan, Hami; Laiwu).
 """
 
 from __future__ import annotations

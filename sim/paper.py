@@ -1,4 +1,4 @@
-"""The `paper` design: eco-industrial parks in 285 Chinese cities, 2006-2023, as published, with a dial for every departure.
+"""The `paper` design: eco-industrial parks in 285 Chinese cities as published, with a dial for every departure.
 
 Geography, calendar sizes, moments and coefficients are the published ones (tables 1, 2, 5 and 7 of the study); every
 number drawn is synthetic. The outcome is

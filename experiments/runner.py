@@ -1,0 +1,186 @@
+"""Running a study: what is missing is computed wherever the executor says, and written by this process alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster import Executor, Serial, environment, pin_threads
+from estimators.estimator import Layout
+from experiments.settings import to_settings
+from experiments.study import Study
+from experiments.tasks import Job, Result, run_job, runner_of
+from results.block import Block, Records, union_of_layouts
+from results.lock import locked
+from results.skeleton import StoreSchema
+from results.store import ZarrStore
+
+PREPARED_BEFORE = 16  # cells whose panels are tried before anything is written
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: blocks done of all, replications done of all (over cells), and what just happened."""
+
+    blocks: int
+    of_blocks: int
+    replications: int
+    of_replications: int
+    poisoned: int
+    cell: int = -1
+    block: int = -1
+
+
+Listener = Callable[[Progress], None]
+
+
+@dataclass(eq=False)
+class MemoryStore:
+    """A study's results in memory; the same interface as ZarrStore for those who run and those who read."""
+
+    schema: StoreSchema
+    kept: dict[tuple[int, int], Block] = field(default_factory=dict)
+    notes: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> Sequence[Mapping[str, object]]:
+        """The grid parameters of each cell."""
+        return self.schema.cells
+
+    @property
+    def layouts(self) -> Mapping[str, Layout]:
+        """The layout of each estimator, by name."""
+        return self.schema.layouts
+
+    def blocks(self, cell: int) -> Iterator[Block]:
+        """The finished blocks of a cell, in order."""
+        for key in sorted(self.kept):
+            if key[0] == cell:
+                yield self.kept[key]
+
+    def pending(self) -> list[tuple[int, int]]:
+        """(cell, block) of every block."""
+        count = -(-self.schema.replications // self.schema.block)
+        return [(cell, index) for index in range(count) for cell in range(len(self.cells))]
+
+    def write(self, cell: int, index: int, block: Block) -> str:
+        """Keep a block."""
+        self.kept[cell, index] = block
+        return ""
+
+    def poison(self, cell: int, index: int) -> None:
+        """Leave a block out."""
+
+    def note(self, key: str, value: object) -> None:
+        """Keep something beside the results."""
+        self.notes[key] = value
+
+    def noted(self, key: str, default: object = None) -> object:
+        """What `note` kept."""
+        return self.notes.get(key, default)
+
+
+def schema_of(study: Study) -> StoreSchema:
+    """What the study's store is created from."""
+    return StoreSchema(
+        study=study.settings,
+        identity=study.identity,
+        fingerprint=study.fingerprint,
+        cells=tuple(to_settings(cell.parameters) for cell in study.cells),
+        layouts=union_of_layouts([study.layouts(cell.design.schema) for cell in study.cells]),
+        estimands=tuple(dict.fromkeys(name for cell in study.cells for name in study.wanted(cell).estimands)),
+        replications=study.replications,
+        block=study.block,
+    )
+
+
+def run(
+    study: Study,
+    *,
+    store: Path | None = None,
+    executor: Executor | None = None,
+    listen: Listener | None = None,
+    shuffle: int | None = None,
+) -> Records:
+    """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
+
+    `shuffle` seeds another order of blocks; the results do not depend on it. Raises BadInput before anything is
+    written, StoreLocked when another run holds the store, ClusterLost when the cluster is gone (the store resumes).
+    """
+    pin_threads()
+    schema = schema_of(study)
+    for cell in study.cells[:PREPARED_BEFORE]:
+        runner_of(study, cell.index)
+    if store is None:
+        memory = MemoryStore(schema)
+        _fill(study, memory, executor or Serial(), listen, shuffle)
+        return memory
+    with locked(store):
+        target = ZarrStore.open_or_create(store, schema)
+        _fill(study.resized(replications=target.replications), target, executor or Serial(), listen, shuffle)
+        return target
+
+
+def _fill(
+    study: Study, store: ZarrStore | MemoryStore, executor: Executor, listen: Listener | None, shuffle: int | None
+) -> None:
+    todo = store.pending()
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(todo)
+    tally = _Tally(study, len(todo), listen)
+    here = environment()
+    store.note("environment", here)
+
+    def jobs() -> Iterator[Job]:
+        for cell, index in todo:
+            start = index * study.block
+            yield Job(study, cell, index, start, min(start + study.block, study.replications), here)
+
+    for outcome in executor.run(run_job, jobs()):
+        job: Job = outcome.job
+        if outcome.died:
+            store.poison(job.cell, job.index)
+        elif outcome.error is not None:
+            raise outcome.error
+        else:
+            result: Result = outcome.result
+            store.write(job.cell, job.index, result.block)
+            if result.block.tracebacks:
+                _keep_tracebacks(store, result.block.tracebacks)
+        tally.count(job, outcome.died)
+
+
+def _keep_tracebacks(store: ZarrStore | MemoryStore, new: Mapping[str, str]) -> None:
+    """The first hundred tracebacks of fits that failed."""
+    kept = store.noted("tracebacks", {})
+    if isinstance(kept, dict) and len(kept) < 100:
+        store.note("tracebacks", {**kept, **dict(list(new.items())[: 100 - len(kept)])})
+
+
+class _Tally:
+    """Counts blocks for the listener, those that were there before included."""
+
+    def __init__(self, study: Study, missing: int, listen: Listener | None) -> None:
+        self._listen = listen
+        self._of_blocks = len(study.cells) * -(-study.replications // study.block)
+        self._of_replications = len(study.cells) * study.replications
+        self._blocks = self._of_blocks - missing
+        self._replications = min(self._blocks * study.block, self._of_replications)
+        self._poisoned = 0
+        if listen:
+            listen(self._now(-1, -1))
+
+    def count(self, job: Job, died: bool) -> None:
+        """One more block."""
+        self._blocks += 1
+        self._poisoned += died
+        self._replications = min(self._replications + job.stop - job.start, self._of_replications)
+        if self._listen:
+            self._listen(self._now(job.cell, job.index))
+
+    def _now(self, cell: int, block: int) -> Progress:
+        return Progress(
+            self._blocks, self._of_blocks, self._replications, self._of_replications, self._poisoned, cell, block
+        )

@@ -1,0 +1,121 @@
+"""An empty store: its arrays, coordinates and attributes, one chunk a block."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from estimators.estimator import Layout
+
+CODECS = (ZstdCodec(level=1), Crc32cCodec())
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSchema:
+    """All that a store is created from: what the study is, its cells, layouts and sizes."""
+
+    study: Mapping[str, Any]  # the study's settings, plain data
+    identity: Mapping[str, Any]  # what the fingerprint covers
+    fingerprint: str
+    cells: tuple[Mapping[str, Any], ...]
+    layouts: Mapping[str, Layout]  # the union over cells
+    estimands: tuple[str, ...]
+    replications: int
+    block: int
+
+
+def write_skeleton(path: Path, schema: StoreSchema) -> None:
+    """An empty store with all arrays, coordinates and attributes."""
+    attributes = {
+        "study": schema.study,
+        "identity": schema.identity,
+        "fingerprint": schema.fingerprint,
+        "cells": list(schema.cells),
+        "layouts": {name: _plain(layout) for name, layout in schema.layouts.items()},
+        "estimands": list(schema.estimands),
+        "replications": schema.replications,
+        "block": schema.block,
+    }
+    root = zarr.create_group(store=str(path), attributes=json.loads(json.dumps(attributes)))
+    builder = _Builder(len(schema.cells), schema.replications, schema.block)
+    blocks = -(-schema.replications // schema.block)
+    builder.labels(root, "estimand", schema.estimands)
+    builder.numbers(root, "cell", np.arange(len(schema.cells)))
+    builder.numbers(root, "replication", np.arange(schema.replications))
+    for dial in schema.cells[0]:
+        builder.parameter(root, dial, [cell[dial] for cell in schema.cells])
+    builder.results(root, "truth", ("estimand",), (len(schema.estimands),))
+    root.create_array("block_state", shape=(len(schema.cells), blocks), chunks=(1, 1), dtype="u1", fill_value=0,
+                      dimension_names=("cell", "block"), compressors=CODECS)  # fmt: skip
+    root.create_array("block_digest", shape=(len(schema.cells), blocks, 32), chunks=(1, 1, 32), dtype="u1",
+                      fill_value=0, dimension_names=("cell", "block", "byte"), compressors=CODECS)  # fmt: skip
+    for name, layout in schema.layouts.items():
+        group = root.create_group(name)
+        builder.labels(group, "term", layout.terms)
+        builder.labels(group, "error", layout.errors)
+        builder.results(group, "estimate", ("term",), (len(layout.terms),))
+        for field_name in ("se", "dof", *layout.stored):
+            builder.results(group, field_name, ("error", "term"), (len(layout.errors), len(layout.terms)))
+        builder.results(group, "status", (), (), dtype="u1")
+        for statistic in layout.statistics:
+            builder.results(group, statistic, (), ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Creates a store's arrays with one chunk a block."""
+
+    cells: int
+    replications: int
+    block: int
+
+    def results(self, group: Any, name: str, axes: tuple[str, ...], sizes: tuple[int, ...], dtype: str = "f8") -> None:
+        group.create_array(
+            name,
+            shape=(self.cells, self.replications, *sizes),
+            chunks=(1, self.block, *(max(size, 1) for size in sizes)),
+            dtype=dtype,
+            fill_value=0 if dtype == "u1" else float("nan"),
+            dimension_names=("cell", "replication", *axes),
+            compressors=CODECS,
+        )
+
+    def labels(self, group: Any, name: str, labels: Sequence[str]) -> None:
+        array = group.create_array(name, shape=(len(labels),), dtype=str, dimension_names=(name,))
+        if labels:
+            array[:] = np.array(labels, dtype=object)
+
+    def numbers(self, group: Any, name: str, values: NDArray[Any]) -> None:
+        array = group.create_array(name, shape=values.shape, dtype="i8", dimension_names=(name,), compressors=CODECS)
+        array[:] = values
+
+    def parameter(self, group: Any, dial: str, values: list[Any]) -> None:
+        name = dial if dial not in {"cell", "truth", "replication", "estimand"} else f"dial_{dial}"
+        number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        array = group.create_array(
+            name, shape=(len(values),), dtype="f8" if number else str, dimension_names=("cell",)
+        )  # fmt: skip
+        array[:] = np.array(values, dtype=np.float64) if number else np.array([str(v) for v in values], dtype=object)
+
+
+def _plain(layout: Layout) -> dict[str, Any]:
+    return {
+        "terms": list(layout.terms),
+        "errors": list(layout.errors),
+        "statistics": list(layout.statistics),
+        "targets": dict(layout.targets),
+        "stored": list(layout.stored),
+    }
+
+
+def layout_of(plain: Mapping[str, Any]) -> Layout:
+    parts = {key: tuple(plain[key]) for key in ("terms", "errors", "statistics", "stored")}
+    return Layout(targets=dict(plain["targets"]), **parts)
