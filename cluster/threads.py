@@ -27,9 +27,11 @@ def pin_threads() -> None:
 @cache
 def environment() -> str:
     """Python, the numerical packages and the BLAS kernel of this process: equal texts promise equal bits."""
+    import scipy.linalg  # noqa: F401  (each brings its own BLAS, which must be loaded to be seen)
     from threadpoolctl import threadpool_info
 
     versions = [f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "panelproof")]
-    kernels = {f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')}" for pool in threadpool_info()}
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    kernels = {f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')}" for pool in pools}
     python = f"python {sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
     return "; ".join([python, platform.machine(), *versions, *sorted(kernels)])

@@ -41,7 +41,7 @@ class CellRunner:
 
     @classmethod
     def prepare(cls, study: Study, cell: Cell) -> CellRunner:
-        """Settle the design and prepare every reduction on its first tile; raises BadInput when a panel cannot serve."""
+        """Settle the design and prepare every reduction on its first tile; raises BadInput if a panel cannot serve."""
         streams, wanted = cell.streams(study.seed), study.wanted(cell)
         world = cell.design.settle(streams)
         first = world.draw(streams.tile(0, TILE), wanted).panel

@@ -96,6 +96,12 @@ def schema_of(study: Study) -> StoreSchema:
     )
 
 
+def preflight(study: Study) -> None:
+    """Settle the first cells and try their panels; raises BadInput."""
+    for cell in study.cells[:PREPARED_BEFORE]:
+        runner_of(study, cell.index)
+
+
 def run(
     study: Study,
     *,
@@ -111,8 +117,7 @@ def run(
     """
     pin_threads()
     schema = schema_of(study)
-    for cell in study.cells[:PREPARED_BEFORE]:
-        runner_of(study, cell.index)
+    preflight(study)
     if store is None:
         memory = MemoryStore(schema)
         _fill(study, memory, executor or Serial(), listen, shuffle)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from sim.errors import BadInput, Problem, closest, one_of
 
-T = TypeVar("T")
 
-
-def build(cls: type[T], settings: Mapping[str, Any], where: str) -> T:
+def build[T](cls: type[T], settings: Mapping[str, Any], where: str) -> T:
     """An instance of a settings dataclass; raises BadInput with every unknown key and wrong value."""
     names = [item.name for item in fields(cls) if item.init]  # type: ignore[arg-type]
     problems = [
@@ -44,7 +42,7 @@ def to_settings(value: Any) -> Any:
     return value
 
 
-def _adapter(cls: type[T]) -> TypeAdapter[T]:
+def _adapter[T](cls: type[T]) -> TypeAdapter[T]:
     return TypeAdapter(cls, config=None if is_dataclass(cls) else ConfigDict(extra="forbid"))
 
 

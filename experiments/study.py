@@ -40,10 +40,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Study:
-    """What to run. `grid` maps dials of the design to the values they take; cells are all combinations, in order.
+    """What to run. `grid` maps dials of the design to the values they take; cells are all combinations.
 
-    replications: draws a cell. block: replications stored together, a multiple of 64. common_random_numbers: cells share
-    their random variates. Raises BadInput for dials that the design lacks, names of estimators that repeat, and numbers
+    replications: draws a cell. block: replications stored together, a multiple of 64. common_random_numbers: cells
+    share their random variates. Raises BadInput for dials that the design lacks, names of estimators that repeat, and numbers
     out of range.
     """
 
@@ -203,7 +203,8 @@ def kind_of(item: object, known: Mapping[str, type]) -> str:
 def _wrong_types(settings: Mapping[str, Any], where: str) -> list[Problem]:
     expected: dict[str, tuple[type, str]] = {
         "name": (str, "text"), "question": (str, "text"), "replications": (int, "a whole number"),
-        "block": (int, "a whole number"), "seed": (int, "a whole number"), "common_random_numbers": (bool, "true or false"),
+        "block": (int, "a whole number"), "seed": (int, "a whole number"),
+        "common_random_numbers": (bool, "true or false"),
         "design": (dict, "a table [design]"), "grid": (dict, "a table [grid] of lists"),
         "estimators": (list, "tables [[estimators]]"),
     }  # fmt: skip

@@ -1,0 +1,35 @@
+# panelproof: make venv | demo | test | check | bench
+.RECIPEPREFIX = >
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: venv demo test check bench clean
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt find-python.sh
+>@python=$$(sh find-python.sh) || exit 1; \
+>echo "using $$python"; \
+>rm -rf $(VENV) && "$$python" -m venv $(VENV)
+>$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+>@touch $(STAMP)
+
+demo: $(STAMP)
+>$(BIN)/panelproof run bias --html runs/bias.html
+
+test: $(STAMP)
+>$(BIN)/python -m pytest
+
+check: $(STAMP)
+>$(BIN)/ruff check .
+>$(BIN)/ruff format --check .
+>$(BIN)/mypy
+>$(BIN)/lint-imports
+>$(BIN)/python -m pytest
+
+bench: $(STAMP)
+>$(BIN)/python tests/benchmarks/bench.py
+
+clean:
+>rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,123 @@
+"""`panelproof`: the command line.
+
+Exit codes: 0 done, 1 a check failed, 2 bad input, 3 done in part, 75 the store is locked, 130/143 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from cluster.threads import pin_environment
+
+COMMANDS = {
+    "studies": "the built-in studies: what each asks, its cells and cost",
+    "run": "run or resume a study",
+    "report": "bias report of a store",
+    "estimate": "the paper's tables on a real panel",
+    "replay": "draw and fit one replication again",
+    "init": "look at a panel file and write a SPEC.toml to edit",
+    "panel": "check a panel file, or write an example",
+    "store": "verify, hash or describe a store",
+}
+
+IN_PART, LOCKED, INTERRUPTED, TERMINATED = 3, 75, 130, 143
+
+
+class Terminated(BaseException):
+    """SIGTERM was received."""
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"experiments.commands.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="panelproof")
+def panelproof() -> None:
+    """Prove panel estimators: on your own city panel and on synthetic panels whose true effects are known."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    pin_environment()
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_run(arguments))
+
+
+def _terminate(*_: Any) -> None:
+    raise Terminated
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        code = panelproof.main(args=arguments, prog_name="panelproof", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        return _usage(error)
+    except (KeyboardInterrupt, click.Abort):
+        return _said("interrupted", INTERRUPTED)
+    except Terminated:
+        return _said("terminated", TERMINATED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        code = _expected(error)
+        if code is None:
+            raise
+        return code
+    return code if isinstance(code, int) else 0
+
+
+def _usage(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message())
+        return 2
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "panelproof"
+    return _said(f"{' '.join(error.format_message().split())} See `{path} --help`.", 2)
+
+
+def _expected(error: Exception) -> int | None:
+    """The exit code of an error that users cause or can mend, after saying it; None for any other."""
+    from cluster.executor import ClusterLost
+    from experiments.tasks import EnvironmentMismatch
+    from results.lock import StoreLocked
+    from sim.errors import BadInput
+
+    if isinstance(error, BadInput):
+        for problem in error.problems:
+            _said(str(problem), 2)
+        return 2
+    if isinstance(error, StoreLocked):
+        return _said(str(error), LOCKED)
+    if isinstance(error, ClusterLost):
+        return _said(f"{error}; what was done is kept: run the same command again to resume", IN_PART)
+    if isinstance(error, EnvironmentMismatch):
+        return _said(f"{error}; use the same versions on both sides", 2)
+    return None
+
+
+def _said(text: str, code: int) -> int:
+    click.echo(f"panelproof: {text}", err=True)
+    return code

@@ -1,0 +1,1 @@
+"""The commands of `panelproof`, one a file; each imports what it needs only when it runs."""

@@ -1,0 +1,32 @@
+"""`panelproof init`: a SPEC.toml proposed from a panel file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("init")
+@click.argument("panel", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="SPEC.toml",
+    show_default=True,
+    help="Where to write it.",
+)
+def command(panel: Path, out: Path) -> None:
+    """Look at PANEL (csv, parquet, dta, xlsx) and write a SPEC.toml to edit."""
+    from experiments.init_spec import propose_spec
+    from sim.errors import bad
+    from sim.files import read_frame
+
+    if out.exists():
+        raise bad("exists already", where=str(out), allowed="a new file", remedy="remove it or choose another --out")
+    text = propose_spec(read_frame(panel), panel.name)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    click.echo(
+        f"wrote {out}: edit the names, then: panelproof estimate {panel} --spec {out} --out results-of-{panel.stem}"
+    )

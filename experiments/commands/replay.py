@@ -1,0 +1,30 @@
+"""`panelproof replay`: one replication again, from its key alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("replay")
+@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("cell", type=click.IntRange(0))
+@click.argument("replication", type=click.IntRange(0))
+@click.option(
+    "--save", type=click.Path(path_type=Path, dir_okay=False), help="Save the drawn panel (.csv or .parquet)."
+)
+def command(store: Path, cell: int, replication: int, save: Path | None) -> int:
+    """Draw and fit REPLICATION of CELL again, and compare with what STORE holds (exit 1 when it differs)."""
+    from rich.console import Console
+
+    from experiments.replay import compare, replay, save_panel
+    from results.store import ZarrStore
+
+    console = Console(highlight=False)
+    records = ZarrStore.open(store)
+    again = replay(records, cell, replication)
+    if save is not None:
+        save_panel(again.panel, save)
+        console.print(f"panel   {save}", markup=False)
+    return compare(records, again, console)

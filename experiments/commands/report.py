@@ -1,0 +1,37 @@
+"""`panelproof report`: the bias report of a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained HTML report here."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print every measure as one JSON document and nothing else.")
+@click.option("--all-terms", is_flag=True, help="Show controls too.")
+@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
+              help="Level of tests and intervals.")  # fmt: skip
+def command(store: Path, html: Path | None, as_json: bool, all_terms: bool, alpha: float) -> None:
+    """Bias, size, power and coverage with their Monte Carlo errors, from a store that `run` made."""
+    from rich.console import Console
+
+    from experiments.reporting import print_json, print_report, write_html
+    from results.diagnosis import diagnose
+    from results.store import ZarrStore
+
+    records = ZarrStore.open(store)
+    if as_json:
+        diagnosis = diagnose(records, alpha)
+        print_json(diagnosis)
+    else:
+        console = Console(highlight=False)
+        diagnosis = print_report(records, console, alpha=alpha, all_terms=all_terms)
+        if html is not None:
+            console.print(f"report  {html}", markup=False)
+    if html is not None:
+        write_html(records, diagnosis, html)

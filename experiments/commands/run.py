@@ -1,0 +1,53 @@
+"""`panelproof run`: run or resume a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("run")
+@click.argument("study", metavar="STUDY|FILE.toml")
+@click.option(
+    "--cluster", default="local", metavar="WHERE", show_default=True, help="serial, local or tcp://HOST:PORT (tls://)."
+)
+@click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one a core).")
+@click.option("--replications", type=click.IntRange(1), help="Draws a cell; more than a store holds extend it.")
+@click.option("--block", type=click.IntRange(64), help="Replications stored together, a multiple of 64.")
+@click.option("--seed", type=click.IntRange(0), help="Another seed than the study's.")
+@click.option("--store", type=click.Path(path_type=Path), help="Where the results go (default: runs/NAME.zarr).")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the HTML report here.")
+@click.option("--dry-run", is_flag=True, help="Check everything, say what would run, and stop.")
+@click.option("--insecure", is_flag=True, help="Allow plain tcp to another machine (anyone there can run code).")
+def command(
+    study: str,
+    cluster: str,
+    workers: int | None,
+    replications: int | None,
+    block: int | None,
+    seed: int | None,
+    store: Path | None,
+    html: Path | None,
+    dry_run: bool,
+    insecure: bool,
+) -> int:
+    """Run a built-in study or one of your own. Killed or interrupted, the same command resumes it."""
+    from rich.console import Console
+
+    from experiments.builtin import study_of
+    from experiments.launch import check_cluster, describe, launch, show
+
+    console = Console(highlight=False, stderr=False)
+    chosen = study_of(study).resized(replications=replications, block=block, seed=seed)
+    target = store or Path("runs") / f"{chosen.name}.zarr"
+    check_cluster(cluster, workers, insecure)
+    describe(chosen, target, cluster, console)
+    if dry_run:
+        return 0
+    records, poisoned = launch(chosen, target, cluster, workers, console)
+    show(records, console, html)
+    if poisoned:
+        console.print(f"{poisoned} blocks killed their workers; the same command tries them again", style="red")
+        return 3
+    return 0

@@ -1,0 +1,57 @@
+"""`panelproof store`: what a store holds and whether it is sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group("store")
+def command() -> None:
+    """Verify, hash or describe a store."""
+
+
+@command.command("hash")
+@click.argument("store", type=click.Path(path_type=Path))
+def hash_(store: Path) -> None:
+    """SHA-256 over decoded arrays, coordinates and fingerprint: equal for equal runs."""
+    from results.store import ZarrStore
+
+    click.echo(ZarrStore.open(store).content_hash())
+
+
+@command.command("verify")
+@click.argument("store", type=click.Path(path_type=Path))
+def verify(store: Path) -> int:
+    """Read every block back and hold it against its digest; exit 1 when one is missing or damaged."""
+    from results.store import BlockState, ZarrStore
+
+    records = ZarrStore.open(store)
+    missing = damaged = 0
+    for cell, index in records.pending():
+        if records.state(cell, index) is BlockState.DONE:
+            damaged += 1
+            click.echo(f"cell {cell} block {index}: does not match its digest")
+        else:
+            missing += 1
+    total = len(records.cells) * records.block_count
+    click.echo(f"{total - missing - damaged} of {total} blocks sound, {missing} not run, {damaged} damaged")
+    return 1 if missing or damaged else 0
+
+
+@command.command("info")
+@click.argument("store", type=click.Path(path_type=Path))
+def info(store: Path) -> None:
+    """The study, its sizes and where it was made."""
+    from results.store import ZarrStore
+
+    records = ZarrStore.open(store)
+    study = records.facts["study"]
+    click.echo(f"study         {study['name']}: {study['question']}")
+    click.echo(f"cells         {len(records.cells)}")
+    click.echo(f"replications  {records.replications} a cell, in blocks of {records.block}")
+    click.echo(f"estimators    {', '.join(records.layouts)}")
+    click.echo(f"seed          {study['seed']}")
+    click.echo(f"fingerprint   {records.fingerprint}")
+    click.echo(f"made with     {records.noted('environment', 'unknown')}")

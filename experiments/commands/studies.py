@@ -1,0 +1,35 @@
+"""`panelproof studies`: what each built-in study asks, its cells and cost."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("studies")
+@click.argument("name", required=False)
+def command(name: str | None) -> None:
+    """The built-in studies; with NAME, everything about one."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from experiments.builtin import builtin, names
+
+    console = Console(highlight=False)
+    if name is None:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("study", "asks", "cells", "panels"):
+            table.add_column(heading, justify="right" if heading in {"cells", "panels"} else "left", overflow="fold")
+        for item in names():
+            study = builtin(item)
+            panels = len(study.cells) * study.replications
+            table.add_row(item, study.question, str(len(study.cells)), f"{panels:,}")
+        console.print(table)
+        console.print("\nRun one with: panelproof run NAME", markup=False)
+        return
+    study = builtin(name)
+    console.print(f"[bold]{study.name}[/bold]: {study.question}\n")
+    for dial, values in study.grid:
+        console.print(f"  {dial}: {', '.join(map(str, values))}", markup=False)
+    console.print(f"  estimators: {', '.join(item.name for item in study.estimators)}", markup=False)
+    panels = f"{len(study.cells)} cells x {study.replications:,} replications"
+    console.print(f"  {panels}, seed {study.seed}, fingerprint {study.fingerprint[:12]}", markup=False)

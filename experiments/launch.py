@@ -1,0 +1,128 @@
+"""Launching a study from the command line: checks, progress, and what is shown at the end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cluster import is_address, is_loopback, open_executor
+from experiments.runner import Progress as Step
+from experiments.runner import preflight, run
+from experiments.study import Study
+from sim.errors import bad
+
+if TYPE_CHECKING:
+    from results.store import ZarrStore
+
+PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
+
+
+def check_cluster(where: str, workers: int | None, insecure: bool) -> None:
+    """Raise BadInput for a cluster that does not exist or is not safe to use."""
+    if not (where in {"serial", "local"} or is_address(where)):
+        raise bad(f"cluster {where!r}", where="--cluster", allowed="serial, local, tcp://HOST:PORT, tls://HOST:PORT",
+                  remedy="choose one of them")  # fmt: skip
+    if workers is not None and where != "local":
+        raise bad(f"--workers {workers} with cluster {where!r}", where="--workers", allowed="--cluster local",
+                  remedy="leave --workers out")  # fmt: skip
+    if where.startswith("tcp://") and not is_loopback(where) and not insecure:
+        raise bad(f"{where} is another machine, by plain tcp", where="--cluster",
+                  allowed="tls://, or tcp:// on this machine",
+                  remedy="use tls with certificates, or say --insecure on a network you trust")  # fmt: skip
+
+
+def describe(study: Study, store: Path, where: str, console: Console) -> None:
+    """Say what is about to run, after trying its panels; raises BadInput."""
+    preflight(study)
+    console.print(f"[bold]{study.name}[/bold]: {study.question}" if study.question else f"[bold]{study.name}[/bold]")
+    size = f"{len(study.cells)} cells x {study.replications:,} replications x {len(study.estimators)} estimators"
+    console.print(f"{size}, seed {study.seed}, on {where}, into {store}", markup=False)
+
+
+def launch(study: Study, store: Path, where: str, workers: int | None, console: Console) -> tuple[ZarrStore, int]:
+    """Run or resume into a Zarr store with progress; returns it and the number of blocks that killed their workers."""
+    from results.store import ZarrStore
+
+    watch = _Bar(console) if console.is_terminal else _Lines(console)
+    executor = open_executor(where, workers)
+    try:
+        with watch:
+            records = run(study, store=store, executor=executor, listen=watch.step)
+    finally:
+        executor.close()
+    assert isinstance(records, ZarrStore)
+    return records, watch.poisoned
+
+
+def show(store: ZarrStore, console: Console, html: Path | None) -> None:
+    """The bias table, the HTML report if wanted, and where the files are."""
+    from experiments.reporting import print_report, write_html
+
+    diagnosis = print_report(store, console)
+    if html is not None:
+        write_html(store, diagnosis, html)
+        console.print(f"report  {html}", markup=False)
+    console.print(f"store   {store.path}", markup=False)
+
+
+class _Watch:
+    """What both ways of showing progress share."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.poisoned = 0
+        self._begin = time.monotonic()
+        self._had = -1
+
+    def step(self, step: Step) -> None:
+        """Take note of a step."""
+        self.poisoned = step.poisoned
+        if self._had < 0:
+            self._had, self._begin = step.replications, time.monotonic()
+        self.shown(step)
+
+    def rate(self, step: Step) -> float:
+        """Panels a second since the start."""
+        return (step.replications - self._had) / max(time.monotonic() - self._begin, 1e-9)
+
+    def shown(self, step: Step) -> None:
+        """Show it."""
+
+
+class _Bar(_Watch):
+    """A bar with rate and time left, for a terminal."""
+
+    def __enter__(self) -> None:
+        columns = (TextColumn("panels"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+                   TimeRemainingColumn())  # fmt: skip
+        self._progress = Progress(*columns, console=self.console)
+        self._task = self._progress.add_task("", rate="", total=None)
+        self._progress.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def shown(self, step: Step) -> None:
+        self._progress.update(self._task, total=step.of_replications, completed=step.replications,
+                              rate=f"{self.rate(step):,.0f}/s")  # fmt: skip
+
+
+class _Lines(_Watch):
+    """A plain line now and then, for logs."""
+
+    def __enter__(self) -> None:
+        self._last = 0.0
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def shown(self, step: Step) -> None:
+        now = time.monotonic()
+        if now - self._last >= PLAIN_EVERY or step.blocks == step.of_blocks:
+            self._last = now
+            share = f"{step.replications:,} of {step.of_replications:,} panels"
+            self.console.print(f"{share}, {self.rate(step):,.0f}/s", markup=False)

@@ -1,0 +1,281 @@
+"""The sections of a SPEC.toml as frozen models, and the weights that they describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from experiments.transforms import Transform
+from sim import neighbours
+from sim.neighbours import Coordinates, Islands
+from sim.panel import Panel
+from sim.weights import Standardize, Weights
+from sim.weights_files import Others, from_file
+
+Floats = NDArray[np.float64]
+Name = Annotated[str, Field(min_length=1)]
+Names = tuple[Name, ...]
+Positive = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+Balance = Literal["error", "drop-units", "drop-periods"]
+
+
+class Section(BaseModel):
+    """A table of a SPEC.toml; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PanelSection(Section):
+    """[panel]: which columns are what, and what to do about gaps."""
+
+    unit: Name
+    period: Name
+    outcome: Name
+    treatment: Name | None = None
+    first_treated: Name | None = None
+    controls: Names = ()
+    mediators: Names = ()
+    other_policy: Name | None = None
+    capital: Name | None = None
+    groups: Names = ()
+    cluster: Name | None = None
+    longitude: Name | None = None
+    latitude: Name | None = None
+    missing: Literal["error", "drop"] = "error"
+    balance: Balance = "error"
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Attribute -> column: capital, longitude and latitude under these names, groups and cluster under their own."""
+        named = {"capital": self.capital, "longitude": self.longitude, "latitude": self.latitude}
+        own = [*self.groups, *([self.cluster] if self.cluster and self.cluster != self.unit else [])]
+        return {name: column for name, column in named.items() if column} | {name: name for name in own}
+
+
+class WeightsSection(Section):
+    """What every [[weights]] table may say."""
+
+    name: Name | None = None
+    standardize: Standardize = "row"
+
+    @property
+    def label(self) -> str:
+        """The name of the weights in the panel."""
+        return self.name or self.default_name
+
+    @property
+    def default_name(self) -> str:
+        """Their name when none is given."""
+        raise NotImplementedError
+
+    @property
+    def places(self) -> bool:
+        """Whether coordinates are needed."""
+        return True
+
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
+        """W on the panel's units; `order` holds all units of the panel's file, in its order."""
+        raise NotImplementedError
+
+
+class Knn(WeightsSection):
+    """The k nearest units."""
+
+    kind: Literal["knn"]
+    k: Annotated[int, Field(ge=1, strict=True)] = 6
+
+    @property
+    def default_name(self) -> str:  # noqa: D102
+        return f"knn-{self.k}"
+
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:  # noqa: D102
+        longitude, latitude = _degrees(panel)
+        return neighbours.knn(panel.units, longitude, latitude, k=self.k, standardize=self.standardize, name=self.label)
+
+
+class InverseDistance(WeightsSection):
+    """1/km^power, up to a cutoff."""
+
+    kind: Literal["inverse-distance"]
+    power: Positive = 1.0
+    cutoff_km: Positive | None = None
+    islands: Islands = "error"
+
+    @property
+    def default_name(self) -> str:  # noqa: D102
+        return "inverse-distance"
+
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:  # noqa: D102
+        longitude, latitude = _degrees(panel)
+        return neighbours.inverse_distance(
+            panel.units, longitude, latitude, power=self.power, cutoff_km=self.cutoff_km,
+            standardize=self.standardize, islands=self.islands, name=self.label,
+        )  # fmt: skip
+
+
+class Band(WeightsSection):
+    """All units within a distance."""
+
+    kind: Literal["band"]
+    km: Positive
+    islands: Islands = "error"
+
+    @property
+    def default_name(self) -> str:  # noqa: D102
+        return f"band-{self.km:g}"
+
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:  # noqa: D102
+        longitude, latitude = _degrees(panel)
+        return neighbours.band(
+            panel.units, longitude, latitude, km=self.km,
+            standardize=self.standardize, islands=self.islands, name=self.label,
+        )  # fmt: skip
+
+
+class Contiguity(WeightsSection):
+    """Units that touch on a map; `unit` is the map's column of unit names."""
+
+    kind: Literal["contiguity"]
+    path: Path
+    unit: Name
+    rule: Literal["queen", "rook"] = "queen"
+    islands: Islands = "error"
+
+    @property
+    def default_name(self) -> str:  # noqa: D102
+        return self.rule
+
+    @property
+    def places(self) -> bool:  # noqa: D102
+        return self.islands == "nearest"
+
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:  # noqa: D102
+        return neighbours.contiguity(
+            panel.units, self.path, unit=self.unit, rule=self.rule, standardize=self.standardize,
+            islands=self.islands, coordinates=_coordinates(panel) if self.places else None, name=self.label,
+        )  # fmt: skip
+
+
+class Economic(WeightsSection):
+    """1/|gap| between the unit means of a column."""
+
+    kind: Literal["economic"]
+    variable: Name
+
+    @property
+    def default_name(self) -> str:  # noqa: D102
+        return "economic"
+
+    @property
+    def places(self) -> bool:  # noqa: D102
+        return False
+
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:  # noqa: D102
+        level = panel.attributes[mean_of(self.variable)]
+        return neighbours.economic(panel.units, level, standardize=self.standardize, name=self.label)
+
+
+class Nested(WeightsSection):
+    """1/(km x |gap|)."""
+
+    kind: Literal["nested"]
+    variable: Name
+
+    @property
+    def default_name(self) -> str:  # noqa: D102
+        return "nested"
+
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:  # noqa: D102
+        longitude, latitude = _degrees(panel)
+        level = panel.attributes[mean_of(self.variable)]
+        return neighbours.nested(panel.units, longitude, latitude, level, standardize=self.standardize, name=self.label)
+
+
+class File(WeightsSection):
+    """An edge list or a matrix."""
+
+    kind: Literal["file"]
+    path: Path
+    others: Others = "error"
+    islands: Islands = "error"
+
+    @property
+    def default_name(self) -> str:  # noqa: D102
+        return self.path.stem
+
+    @property
+    def places(self) -> bool:  # noqa: D102
+        return self.islands == "nearest"
+
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:  # noqa: D102
+        return from_file(
+            self.path, order, keep=panel.units, others=self.others, standardize=self.standardize,
+            islands=self.islands, coordinates=_coordinates(panel) if self.places else None, name=self.label,
+        )  # fmt: skip
+
+
+AnyWeights = Knn | InverseDistance | Band | Contiguity | Economic | Nested | File
+KINDS: dict[str, type[WeightsSection]] = {
+    "knn": Knn, "inverse-distance": InverseDistance, "band": Band, "contiguity": Contiguity,
+    "economic": Economic, "nested": Nested, "file": File,
+}  # fmt: skip
+
+
+class Spec(Section):
+    """A whole SPEC.toml: what the columns of a panel file are, new columns, weights (the first is the main one)."""
+
+    panel: PanelSection
+    transform: tuple[Transform, ...] = ()
+    weights: tuple[AnyWeights, ...] = ()
+    file: str = "spec.toml"
+
+    @property
+    def mean_columns(self) -> tuple[str, ...]:
+        """Columns whose unit means economic weights need."""
+        return tuple(dict.fromkeys(w.variable for w in self.weights if isinstance(w, Economic | Nested)))
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Columns that become variables, in order; the treatment under its own name."""
+        own = self.panel
+        single = [name for name in (own.outcome, own.treatment, own.other_policy) if name]
+        return tuple(dict.fromkeys((*single, *own.controls, *own.mediators)))
+
+
+def mean_of(variable: str) -> str:
+    """The attribute that holds the unit means of a column."""
+    return f"mean({variable})"
+
+
+def _degrees(panel: Panel) -> tuple[Floats, Floats]:
+    longitude, latitude = (np.asarray(panel.attributes[name], dtype=np.float64) for name in ("longitude", "latitude"))
+    return longitude, latitude
+
+
+def _coordinates(panel: Panel) -> Coordinates:
+    return Coordinates(panel.units, *_degrees(panel))
+
+
+def expectation(item: Any) -> str:
+    """What pydantic's complaint says is allowed, in a user's words."""
+    context = item.get("ctx", {})
+    match item["type"]:
+        case "literal_error":
+            return str(context["expected"]).replace("'", '"')
+        case "string_type" | "string_too_short" | "path_type":
+            return 'a text in quotes, such as "city"'
+        case "tuple_type" | "list_type":
+            return 'a list in brackets, such as ["a", "b"]'
+        case "int_type" | "int_from_float" | "int_parsing":
+            return "a whole number"
+        case "float_type" | "float_parsing" | "finite_number":
+            return "a number"
+        case "greater_than_equal":
+            return f"{context['ge']} or more"
+        case "greater_than":
+            return f"above {context['gt']}"
+    return str(item["msg"]).lower()

@@ -1,0 +1,136 @@
+"""The [transform] table of a SPEC.toml: new columns by named functions of others, in the order written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sim.errors import BadInput, Problem, closest, one_of
+from sim.frames import Rows, missing_columns, number_problems, numbers
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A named function: what it takes (as text), the values it is defined for, and the calculation."""
+
+    takes: str
+    defined: Callable[..., NDArray[np.bool_]]
+    domain: str
+    apply: Callable[..., Floats]
+
+
+def _anywhere(*columns: Floats) -> NDArray[np.bool_]:
+    return np.ones(len(columns[0]), dtype=bool)
+
+
+POINTWISE = {
+    "log": Function("a column", lambda a: a > 0, "values above 0", np.log),
+    "log1p": Function("a column", lambda a: a > -1, "values above -1", np.log1p),
+    "square": Function("a column", _anywhere, "numbers", np.square),
+    "ratio": Function("two columns", lambda a, b: b != 0, "a denominator other than 0", np.divide),
+    "scale": Function("a column and a factor", _anywhere, "numbers", np.multiply),
+}
+OVER_TIME = ("lag", "difference")
+SHAPES = {name: function.takes for name, function in POINTWISE.items()} | {name: "a column" for name in OVER_TIME}
+EXAMPLES = {"ratio": '["a", "b"]', "scale": '["a", 0.001]'}
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """The new column `name` = function(columns), or columns[0] x factor."""
+
+    name: str
+    function: str
+    columns: tuple[str, ...]
+    factor: float = 1.0
+
+
+def read_transform(name: str, value: Any, where: str) -> Transform:
+    """A [transform] entry, e.g. { log = "y" } or { ratio = ["a", "b"] }; raises BadInput."""
+    where = f"{where} {name}"
+    if not isinstance(value, Mapping) or len(value) != 1:
+        raise BadInput(Problem(f"is {value!r}", where, f'one function, such as {{ log = "y" }}; {one_of(SHAPES)}',
+                               "write a single function in braces"))  # fmt: skip
+    function, given = next(iter(value.items()))
+    if function not in SHAPES:
+        raise BadInput(Problem(f"unknown function {function!r}", where, one_of(SHAPES), closest(function, SHAPES)))
+    parts = given if isinstance(given, list) else [given]
+    takes = SHAPES[function]
+    columns = [part for part in parts if isinstance(part, str)]
+    factors = [part for part in parts if isinstance(part, int | float) and not isinstance(part, bool)]
+    wanted = {"a column": (1, 0), "two columns": (2, 0), "a column and a factor": (1, 1)}[takes]
+    if (len(columns), len(factors)) != wanted or len(parts) != sum(wanted):
+        example = EXAMPLES.get(function, '"a"')
+        raise BadInput(Problem(f"{function} = {given!r}", where, f"{function} of {takes}",
+                               f"write {{ {function} = {example} }}"))  # fmt: skip
+    return Transform(name, function, tuple(columns), float(factors[0]) if factors else 1.0)
+
+
+def apply_transforms(frame: pd.DataFrame, transforms: tuple[Transform, ...], rows: Rows) -> pd.DataFrame:
+    """The table with its new columns; raises BadInput for lacking columns, text, and values out of a domain."""
+    frame = frame.copy()
+    for transform in transforms:
+        _check(frame, transform)
+        columns, problems = [], []
+        for name in transform.columns:
+            values, wrong = numbers(frame[name])
+            problems += number_problems(values, wrong, frame[name], rows)
+            columns.append(values)
+        if problems:
+            raise BadInput(*problems)
+        frame[transform.name] = _value(transform, columns, rows)
+    return frame
+
+
+def leading_gaps(transforms: tuple[Transform, ...], used: frozenset[str]) -> int:
+    """How many first periods the lags and differences behind the `used` columns leave empty."""
+    depth: dict[str, int] = {}
+    for transform in transforms:
+        own = int(transform.function in OVER_TIME)
+        depth[transform.name] = own + max((depth.get(name, 0) for name in transform.columns), default=0)
+    return max((depth[name] for name in used if name in depth), default=0)
+
+
+def _check(frame: pd.DataFrame, transform: Transform) -> None:
+    asked_by = f"[transform] {transform.name}"
+    problems = missing_columns(frame, dict.fromkeys(transform.columns, asked_by))
+    if transform.name in frame.columns:
+        file = str(frame.attrs.get("file", "table"))
+        problems.append(Problem(f"the column {transform.name!r} exists already", f"{file}, {asked_by}", "a new name",
+                                "choose another name"))  # fmt: skip
+    if problems:
+        raise BadInput(*problems)
+
+
+def _value(transform: Transform, columns: list[Floats], rows: Rows) -> Floats:
+    if transform.function in OVER_TIME:
+        before = _previous(columns[0], rows)
+        return before if transform.function == "lag" else columns[0] - before
+    function = POINTWISE[transform.function]
+    given = np.all([~np.isnan(values) for values in columns], axis=0)
+    outside = np.flatnonzero(given & ~function.defined(*columns))
+    if outside.size:
+        last = columns[-1][outside[0]]
+        problem = f"{transform.function} of {last:g}, and of such values in {outside.size} rows in all"
+        raise BadInput(Problem(problem, f"{rows.at(int(outside[0]), transform.columns[-1])}, for {transform.name!r}",
+                               function.domain, "correct those cells, or leave them empty (log1p allows 0)"
+                               if transform.function == "log" else "correct those cells, or leave them empty"))  # fmt: skip
+    if transform.function == "scale":
+        columns = [*columns, np.asarray(transform.factor)]
+    return np.asarray(function.apply(*columns))
+
+
+def _previous(values: Floats, rows: Rows) -> Floats:
+    """Each row's value one period before, NaN where there is none, (rows,)."""
+    periods, t = np.unique(rows.years, return_inverse=True)
+    units, i = np.unique(rows.labels, return_inverse=True)
+    grid = np.full((len(periods) + 1, len(units)), np.nan)
+    grid[t + 1, i] = values
+    return np.asarray(grid[t, i])

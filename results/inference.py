@@ -1,0 +1,24 @@
+"""Statistics, p values and intervals from an estimate, its standard error and degrees of freedom."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+Floats = NDArray[np.float64]
+
+
+def p_values(statistic: Floats, dof: Floats) -> Floats:
+    """Two-sided p values of t statistics; dof = inf means the normal distribution. Shapes broadcast."""
+    tail = -np.abs(statistic)
+    finite = np.where(np.isinf(dof), 1.0, dof)
+    return 2 * np.where(np.isinf(dof), ndtr(tail), stdtr(finite, tail))
+
+
+def critical_values(dof: Floats, alpha: float) -> Floats:
+    """Two-sided critical values at level alpha, of the shape of dof; each distinct value is computed once."""
+    distinct, inverse = np.unique(dof, return_inverse=True)
+    finite = np.where(np.isinf(distinct), 1.0, distinct)
+    values = np.where(np.isinf(distinct), ndtri(1 - alpha / 2), stdtrit(finite, 1 - alpha / 2))
+    return values[inverse].reshape(dof.shape)

@@ -1,0 +1,56 @@
+"""Executors: outcomes, deaths, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from cluster import ClusterLost, Serial, environment, is_loopback, open_executor
+
+
+def double(x: int) -> int:
+    if x == 13:
+        raise ValueError("unlucky")
+    if x == 99:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 2 * x
+
+
+def test_serial_reports_errors_as_outcomes() -> None:
+    outcomes = list(Serial().run(double, [1, 13, 2]))
+    assert [outcome.result for outcome in outcomes] == [2, None, 4]
+    assert isinstance(outcomes[1].error, ValueError)
+
+
+def test_local_survives_a_job_that_kills_its_workers() -> None:
+    pool = open_executor("local", 2)
+    try:
+        assert pool.workers == 2
+        assert is_loopback(pool.address)
+        outcomes = {outcome.job: outcome for outcome in pool.run(double, [1, 2, 99, 13, *range(100, 120)])}
+    finally:
+        pool.close()
+    assert outcomes[99].died
+    assert isinstance(outcomes[13].error, ValueError)
+    assert not outcomes[13].died
+    assert all(outcomes[x].result == 2 * x for x in (1, 2, *range(100, 120)))
+
+
+def test_an_address_where_nobody_listens_is_lost_not_hung() -> None:
+    with pytest.raises(ClusterLost, match=r"127\.0\.0\.1:9"):
+        open_executor("tcp://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback"),
+    [("tcp://127.0.0.1:1", True), ("tcp://[::1]:1", True), ("tls://localhost:1", True), ("tcp://192.0.2.1:1", False)],
+)
+def test_loopback(address: str, loopback: bool) -> None:
+    assert is_loopback(address) is loopback
+
+
+def test_environment_names_the_blas_kernel() -> None:
+    assert "numpy" in environment()
+    assert "blas" in environment()

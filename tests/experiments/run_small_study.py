@@ -1,0 +1,20 @@
+"""Run the small study in a process of its own, each block slowed down: STORE WORKERS (0 = serial)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from studies import small_study
+
+from cluster import open_executor
+from experiments.runner import run
+
+if __name__ == "__main__":
+    path, workers = Path(sys.argv[1]), int(sys.argv[2])
+    pool = open_executor("local" if workers else "serial", workers or None)
+    run(small_study(), store=path, executor=pool, listen=lambda _: time.sleep(0.4))
+    pool.close()

@@ -1,0 +1,169 @@
+"""The Zarr store: what is written is read back, damage is seen, other studies are refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from estimators import TwoWayDID
+from experiments.runner import MemoryStore, run, schema_of
+from experiments.study import Study
+from results.lock import StoreLocked, locked
+from results.store import BlockState, ZarrStore
+from sim.errors import BadInput
+from sim.paper import Paper
+
+
+def did_study(replications: int = 200, **changes: object) -> Study:
+    settings: dict[str, object] = {
+        "name": "did",
+        "design": Paper(controls="none"),
+        "grid": (("effect", (0.0, 0.0157)),),
+        "estimators": (TwoWayDID(),),
+        "replications": replications,
+        "block": 64,
+        "seed": 3,
+    }
+    return Study(**(settings | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stores") / "did.zarr"
+    run(did_study(), store=path)
+    return path
+
+
+@pytest.fixture
+def store_copy(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path / "did.zarr")
+    return tmp_path / "did.zarr"
+
+
+def test_blocks_read_back_as_they_were_in_memory(finished: Path) -> None:
+    memory, store = run(did_study()), ZarrStore.open(finished)
+    assert isinstance(memory, MemoryStore)
+    for cell in range(2):
+        for ours, theirs in zip(memory.blocks(cell), store.blocks(cell), strict=True):
+            np.testing.assert_array_equal(ours.estimates["did"].se, theirs.estimates["did"].se)
+            np.testing.assert_array_equal(ours.truth["att"], theirs.truth["att"])
+
+
+def test_xarray_opens_it_with_names(finished: Path) -> None:
+    tree = xr.open_datatree(str(finished), engine="zarr", consolidated=False)
+    estimate = tree["did/estimate"]
+    assert estimate.dims == ("cell", "replication", "term")
+    assert list(tree["did/term"].values) == ["did"]
+    assert list(tree["did/error"].values) == ["iid", "hc1", "cluster:unit"]
+    assert tree["effect"].values.tolist() == [0.0, 0.0157]
+    truth = tree["truth"].sel(estimand="att").values
+    assert abs(float((estimate.sel(term="did") - truth).mean())) < 0.001
+
+
+def test_one_chunk_a_block_with_a_checksum(finished: Path) -> None:
+    array = zarr.open_group(str(finished), mode="r")["did/se"]
+    assert array.chunks == (1, 64, 3, 1)
+    assert [type(codec).__name__ for codec in array.compressors] == ["ZstdCodec", "Crc32cCodec"]
+
+
+def chunks_of(store: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in store.glob("did/*/c/**/*")
+        if path.is_file() and "term" not in path.parts and "error" not in path.parts
+    )
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def test_every_flipped_bit_truncation_and_missing_chunk_is_found_and_mended(store_copy: Path) -> None:
+    reference = ZarrStore.open(store_copy).content_hash()
+    chunks = chunks_of(store_copy)
+    assert len(chunks) == 2 * 4 * 7  # cells x blocks x arrays of the estimator
+    for number, chunk in enumerate(chunks[::5]):
+        damage = (flip, lambda path: path.write_bytes(path.read_bytes()[:-3]), Path.unlink)[number % 3]
+        damage(chunk)
+        store = ZarrStore.open(store_copy)
+        assert len(store.pending()) == 1, chunk
+        run(did_study(), store=store_copy)
+        assert ZarrStore.open(store_copy).content_hash() == reference, chunk
+
+
+def test_damaged_digest_and_state_are_mended(store_copy: Path) -> None:
+    reference = ZarrStore.open(store_copy).content_hash()
+    flip(next(path for path in (store_copy / "block_digest").rglob("0") if path.is_file()))
+    (store_copy / "block_state" / "c" / "1" / "2").unlink()
+    assert len(ZarrStore.open(store_copy).pending()) == 2
+    run(did_study(), store=store_copy)
+    assert ZarrStore.open(store_copy).content_hash() == reference
+
+
+def test_more_replications_extend_and_equal_a_run_from_scratch(store_copy: Path, tmp_path: Path) -> None:
+    run(did_study(330), store=store_copy)
+    run(did_study(330), store=tmp_path / "whole.zarr")
+    assert ZarrStore.open(store_copy).content_hash() == ZarrStore.open(tmp_path / "whole.zarr").content_hash()
+
+
+def test_fewer_replications_leave_it_as_it_is(store_copy: Path) -> None:
+    reference = ZarrStore.open(store_copy).content_hash()
+    run(did_study(100), store=store_copy)
+    assert ZarrStore.open(store_copy).content_hash() == reference
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seed": 4}, "seed was 3, is now 4"),
+        ({"block": 128}, "block was 64, is now 128"),
+        ({"design": Paper(controls="none", sigma=0.03)}, "design.sigma was 0.029, is now 0.03"),
+        ({"estimators": (TwoWayDID(errors=("iid",)),)}, "estimators"),
+    ],
+)
+def test_another_study_is_refused_with_what_changed(store_copy: Path, changes: dict[str, object], words: str) -> None:
+    before = ZarrStore.open(store_copy).content_hash()
+    with pytest.raises(BadInput, match=words):
+        run(did_study(**changes), store=store_copy)  # type: ignore[arg-type]
+    assert ZarrStore.open(store_copy).content_hash() == before
+
+
+def test_a_locked_store_is_left_alone(store_copy: Path) -> None:
+    with locked(store_copy), pytest.raises(StoreLocked):
+        run(did_study(), store=store_copy)
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "nothing"])
+def test_what_is_no_store_is_refused(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "x.zarr"
+    if what == "folder":
+        path.mkdir()
+    elif what == "file":
+        path.write_text("no")
+    with pytest.raises(BadInput, match="store"):
+        ZarrStore.open(path)
+
+
+def test_nothing_is_left_beside_a_store_that_could_not_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "rename", fail)
+    with pytest.raises(OSError, match="space"):
+        ZarrStore.create(tmp_path / "x.zarr", schema_of(did_study()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_poisoned_blocks_are_marked_and_tried_again(store_copy: Path) -> None:
+    store = ZarrStore(store_copy, "a")
+    store.poison(1, 2)
+    assert store.state(1, 2) is BlockState.POISONED
+    assert store.pending() == [(1, 2)]

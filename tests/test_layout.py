@@ -1,0 +1,33 @@
+"""The five rooms are this repository's own, and importing them stays cheap."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOMS = ("sim", "estimators", "results", "cluster", "experiments")
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_room_resolves_to_this_repository(room: str) -> None:
+    module = importlib.import_module(room)
+    assert module.__file__ is not None
+    assert Path(module.__file__).resolve() == REPOSITORY / room / "__init__.py"
+
+
+def test_command_line_starts_without_the_numerical_packages() -> None:
+    code = "import sys, experiments.cli; print(sorted({'numpy', 'pandas', 'scipy', 'dask', 'zarr'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_registry_host_is_named() -> None:
+    hosts = ("pypi" + ".org", "python" + "hosted", "debian" + ".org", "npm" + "js")
+    tracked = [REPOSITORY / name for name in ("constraints.txt", "pyproject.toml", "Makefile", ".ci/run", "README.md")]
+    named = [(file.name, host) for file in tracked for host in hosts if host in file.read_text(encoding="utf-8")]
+    assert named == []
