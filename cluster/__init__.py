@@ -7,7 +7,7 @@ import os
 from urllib.parse import urlsplit
 
 from cluster.executor import ClusterLost, Executor, Outcome, Serial
-from cluster.threads import environment, pin_environment, pin_threads
+from cluster.process import environment, pin_environment, prepare_process
 
 __all__ = [
     "ClusterLost",
@@ -20,7 +20,7 @@ __all__ = [
     "is_loopback",
     "open_executor",
     "pin_environment",
-    "pin_threads",
+    "prepare_process",
 ]
 
 
@@ -47,7 +47,7 @@ def is_loopback(address: str) -> bool:
 
 def open_executor(where: str, workers: int | None = None) -> Executor:
     """ "serial", "local" (Dask on this machine, by default one worker a core) or a scheduler's address."""
-    pin_threads()
+    prepare_process()
     if where == "serial":
         return Serial()
     from cluster.dask_pool import connect, start_local

@@ -13,7 +13,7 @@ import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, wait
 
 from cluster.executor import ClusterLost, Outcome
-from cluster.threads import VARIABLES, pin_environment
+from cluster.process import VARIABLES, pin_environment
 
 WINDOW = 4  # tasks a worker: enough that none waits for the client
 POLL_SECONDS = 1.0
@@ -99,6 +99,7 @@ def start_local(workers: int) -> DaskPool:
         "distributed.nanny.pre-spawn-environ": dict.fromkeys(VARIABLES, 1),
         "distributed.worker.memory.terminate": 0.95,
         "distributed.admin.system-monitor.gil.enabled": False,
+        "distributed.worker.profile.enabled": False,
     }
     with dask.config.set(quiet):
         cluster = LocalCluster(

@@ -28,7 +28,7 @@ class TwoWayDID(Estimator):
     outcome, regressors: names of variables; None = the panel's own roles. errors: any of iid, hc1, cluster:unit,
     cluster:ATTRIBUTE (an attribute of the units). cluster_k: which parameters count in the cluster factor
     G/(G-1) (n-1)/(n-k): slopes alone, also the effects that are not nested in the clusters, or all.
-    label: its name in tables.
+    target: the estimand that the treatment's coefficient is held to. label: its name in tables.
     """
 
     kind: ClassVar[str] = "did"
@@ -37,6 +37,7 @@ class TwoWayDID(Estimator):
     regressors: tuple[str, ...] | None = None
     errors: tuple[str, ...] = ("iid", "hc1", "cluster:unit")
     cluster_k: ClusterK = "nonnested"
+    target: str = "att"
     label: str = "did"
 
     @property
@@ -59,7 +60,7 @@ class TwoWayDID(Estimator):
         check_names(schema, outcome, regressors, self.label)
         for error in self.errors:
             check_error_type(error, schema, self.label)
-        targets = {name: "att" if name == "did" else f"beta({name})" for name in regressors}
+        targets = {name: self.target if name == "did" else f"beta({name})" for name in regressors}
         return Layout(regressors, self.errors, ("r2", "r2_within", "sigma2"), targets)
 
     def variables(self, schema: Schema) -> frozenset[str]:
@@ -73,6 +74,7 @@ class TwoWayDID(Estimator):
         meats = tuple(error for error in self.errors if error != "iid")
         return LeastSquares(outcome, regressors, meats, self.label)
 
+    @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """Coefficients, and errors of every type from bread and meat."""
         plan, moments = _typed(plan), _typed_moments(moments)
@@ -199,7 +201,8 @@ class LeastSquares(Reduction):
         if x is None or bread is None:
             x = ols.stack([tile.within(name) for name in self.regressors])
             bread, _ = ols.invert(ols.gram(x))
-        r, k = y.shape[0], x.shape[1]
+        r, k = tile.panel.replications, x.shape[1]
+        y = np.broadcast_to(y, (r, *y.shape[1:]))  # one outcome for all: a placebo
         beta = np.matmul(bread, ols.inner(x, y)[:, :, None])[:, :, 0]
         e = ols.residual(y, x, beta)
         meats = np.empty((r, len(self.meats), k, k))
@@ -211,7 +214,7 @@ class LeastSquares(Reduction):
         return LeastSquaresMoments(
             beta=beta,
             ssr=ols.square(e),
-            tss=tile.total_sum_of_squares(self.outcome),
+            tss=np.broadcast_to(tile.total_sum_of_squares(self.outcome), r),
             tss_within=ols.square(y),
             meats=meats,
             bread=None if plan.bread is not None else np.broadcast_to(bread, (r, k, k)),
@@ -231,6 +234,9 @@ def check_names(schema: Schema, outcome: str, regressors: tuple[str, ...], asked
     """Raise BadInput for variables that the panel lacks, that repeat, or when there are none to explain with."""
     for name in (outcome, *regressors):
         schema.require(name, asked_by)
+    if not regressors:
+        raise bad("there are no regressors", where=asked_by, allowed="a treatment, controls or both",
+                  remedy="name at least one")  # fmt: skip
     if outcome in regressors or len(set(regressors)) < len(regressors):
         raise bad(f"a variable is used twice among {one_of((outcome, *regressors))}", where=asked_by,
                   allowed="each variable once", remedy="remove the repeated name")  # fmt: skip

@@ -1,6 +1,7 @@
 """Forms in G that the information matrix of SAR and SDM needs: Z'GZb and |QGZb|^2 (Lee and Yu 2010; Elhorst 2014).
 
-Z is two-way demeaned and GZb demeaned over units again, which equals time dummies in the regression.
+Z is two-way demeaned and GZb demeaned over units again, which equals time dummies in the regression. A W that is not
+row-stochastic lets time effects through G: Zb then stands for Zb + m_t, with the drift m_t = mean over i of (I - rho W) y.
 """
 
 from __future__ import annotations
@@ -24,19 +25,21 @@ class FixedForms:
     """The forms for regressors that no replication changes, Z (P, T, N): interpolated matrices, contracted with b."""
 
     def __init__(self, z: Floats, spectrum: Spectrum) -> None:
-        self._z = z
+        self._own = z.shape[0]
+        self._z = z if spectrum.weights.row_stochastic else np.concatenate([z, _time_dummies(z)])
         self._spectrum = spectrum
-        self._upper = np.triu_indices(z.shape[0])
+        self._upper = np.triu_indices(self._z.shape[0])
         self._forms = PiecewiseChebyshev(self._forms_at, spectrum.weights.radius)
 
-    def __call__(self, rho: Floats, b: Floats) -> tuple[Floats, Floats]:
-        """Z'GZb (R, P) and |QGZb|^2 (R,) at rho (R,), b (R, P)."""
+    def __call__(self, rho: Floats, b: Floats, drift: Floats | None = None) -> tuple[Floats, Floats]:
+        """Z'GZb (R, P) and |QGZb|^2 (R,) at rho (R,), b (R, P), drift (R, T) unless W is row-stochastic."""
         values = self._forms(rho)
         p = self._z.shape[0]
+        b = b if drift is None else np.concatenate([b, drift], axis=1)
         cross = values[:, : p * p].reshape(-1, p, p)
         rows, columns = self._upper
         twice = np.where(rows == columns, 1.0, 2.0)
-        zgzb = np.matmul(cross, b[:, :, None])[:, :, 0]
+        zgzb = np.matmul(cross, b[:, :, None])[:, : self._own, 0]
         return zgzb, (values[:, p * p :] * (b[:, rows] * b[:, columns] * twice)).sum(axis=1)
 
     def _forms_at(self, rho: float) -> Floats:
@@ -54,11 +57,11 @@ class RedrawnForms:
     z: Floats
     spectrum: Spectrum
 
-    def __call__(self, rho: Floats, b: Floats) -> tuple[Floats, Floats]:
-        """Z'GZb (R, P) and |QGZb|^2 (R,) at rho (R,), b (R, P)."""
+    def __call__(self, rho: Floats, b: Floats, drift: Floats | None = None) -> tuple[Floats, Floats]:
+        """Z'GZb (R, P) and |QGZb|^2 (R,) at rho (R,), b (R, P), drift (R, T) unless W is row-stochastic."""
         r, p, t, n = self.z.shape
         fitted = np.matmul(b[:, None, :], self.z.reshape(r, p, t * n)).reshape(r, t, n)
-        multiplied = self._apply(rho, fitted)
+        multiplied = self._apply(rho, fitted if drift is None else fitted + drift[:, :, None])
         zgzb = ols.inner(self.z, multiplied)
         return zgzb, ols.square(multiplied - multiplied.mean(axis=2, keepdims=True))
 
@@ -81,3 +84,9 @@ class RedrawnForms:
             finite = np.isfinite(rho[row])
             total[row] = x[row] @ self.spectrum.multiplier(float(rho[row])).T if finite else np.nan
         return total
+
+
+def _time_dummies(z: Floats) -> Floats:
+    """One dummy a period, (T, T, N), for regressors (P, T, N)."""
+    _, t, n = z.shape
+    return np.repeat(np.eye(t)[:, :, None], n, axis=2)

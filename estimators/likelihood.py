@@ -8,7 +8,7 @@ Under Lee and Yu n = (N-1)(T-1), T - 1 stands for T, and ln|I - r W| - ln(1 - r)
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Slopes = Callable[[Floats, NDArray[np.intp]], tuple[Floats, Floats]]
 
 MOST_STEPS = 60
-SETTLED = 1e-9  # a Newton step below this leaves an error of its square
+SETTLED = 1e-7  # a Newton step below this leaves an error of the order of its square
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +97,12 @@ def maximise_lag(a: Floats, b: Floats, c: Floats, spectrum: Spectrum, sizes: Siz
     return maximise(slopes, a.size, spectrum.weights.radius)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class ErrorModel:
     """Cross products of a spatial error model at any lambda, from those of X, WX, y, Wy (all demeaned, lagged first).
 
-    xx, xw, ww (1 or R, K, K): X'X, X'WX, (WX)'WX; xy, xwy, wxy, wxwy (R, K); yy, ywy, wyy (R,).
+    Replications come last, so that small systems are solved by long vector operations: xx, xw, ww (K, K, 1 or R):
+    X'X, X'WX, (WX)'WX; xy, xwy, wxy, wxwy (K, R); yy, ywy, wyy (R,).
     """
 
     xx: Floats
@@ -115,64 +116,61 @@ class ErrorModel:
     ywy: Floats
     wyy: Floats
 
-    def gram(self, lam: Floats, rows: NDArray[np.intp] | slice = slice(None)) -> Floats:
-        """A(l) = X*'X* with X* = Q(X - l WX), (R, K, K)."""
-        xx, xw, ww = (m if m.shape[0] == 1 else m[rows] for m in (self.xx, self.xw, self.ww))
-        scale = lam[:, None, None]
-        return np.asarray(xx - scale * (xw + xw.transpose(0, 2, 1)) + scale**2 * ww)
+    def take(self, rows: NDArray[np.intp]) -> ErrorModel:
+        """The same cross products for some of the panels."""
+        parts = {item.name: getattr(self, item.name) for item in fields(self)}
+        return ErrorModel(**{key: part if part.shape[-1] == 1 else part[..., rows] for key, part in parts.items()})
 
-    def fit(self, lam: Floats, rows: NDArray[np.intp] | slice = slice(None)) -> tuple[Floats, Floats, Floats]:
-        """beta (R, K), e'e (R,) and A (R, K, K) at lambda (R,)."""
-        moment = self._moment(lam, rows)
-        a = self.gram(lam, rows)
-        beta = _solve(a, moment)
-        s = self.yy[rows] - 2 * lam * self.ywy[rows] + lam**2 * self.wyy[rows] - (moment * beta).sum(axis=1)
-        return beta, s, a
+    def fit(self, lam: Floats) -> tuple[Floats, Floats, Floats]:
+        """beta (K, R), e'e (R,) and A = X*'X*, X* = Q(X - l WX), (K, K, R) at lambda (R,)."""
+        a = self.xx - lam * (self.xw + self.xw.swapaxes(0, 1)) + lam**2 * self.ww
+        moment = self.xy - lam * (self.xwy + self.wxy) + lam**2 * self.wxwy
+        beta = solve_symmetric(a, moment)
+        return beta, self.yy - 2 * lam * self.ywy + lam**2 * self.wyy - (moment * beta).sum(axis=0), a
 
-    def _moment(self, lam: Floats, rows: NDArray[np.intp] | slice) -> Floats:
-        scale = lam[:, None]
-        linear = self.xwy[rows] + self.wxy[rows]
-        return np.asarray(self.xy[rows] - scale * linear + scale**2 * self.wxwy[rows])
+    def derivatives(self, lam: Floats) -> tuple[Floats, Floats, Floats]:
+        """e'e and its first two derivatives by lambda, beta concentrated out (envelope theorem), each (R,)."""
+        beta, ssr, a = self.fit(lam)
+        a_slope_beta = _apply(2 * lam * self.ww - (self.xw + self.xw.swapaxes(0, 1)), beta)
+        moment_slope = 2 * lam * self.wxwy - (self.xwy + self.wxy)
+        gap = moment_slope - a_slope_beta
+        first = 2 * (lam * self.wyy - self.ywy) - (beta * (moment_slope + gap)).sum(axis=0)
+        second = 2 * self.wyy - (4 * beta * self.wxwy - 2 * beta * _apply(self.ww, beta)).sum(axis=0)
+        return ssr, first, second - 2 * (gap * solve_symmetric(a, gap)).sum(axis=0)
 
     def maximise(self, spectrum: Spectrum, sizes: Sizes, transform: Transform) -> Maximum:
         """lambda of the spatial error model, (R,)."""
 
         def slopes(lam: Floats, rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
             _, g, gg = spectrum.slopes(lam, transform)
-            beta, s, a = self.fit(lam, rows)
-            xw, ww = (m if m.shape[0] == 1 else m[rows] for m in (self.xw, self.ww))
-            scale = lam[:, None]
-            a_slope = 2 * scale[:, :, None] * ww - (xw + xw.transpose(0, 2, 1))
-            moment_slope = 2 * scale * self.wxwy[rows] - (self.xwy[rows] + self.wxy[rows])
-            a_slope_beta = np.matmul(a_slope, beta[:, :, None])[:, :, 0]
-            ww_beta = np.matmul(ww, beta[:, :, None])[:, :, 0]
-            s_slope = (
-                2 * (lam * self.wyy[rows] - self.ywy[rows])
-                - 2 * (beta * moment_slope).sum(axis=1)
-                + (beta * a_slope_beta).sum(axis=1)
-            )
-            gap = moment_slope - a_slope_beta
-            s_curve = (
-                2 * self.wyy[rows]
-                - 4 * (beta * self.wxwy[rows]).sum(axis=1)
-                + 2 * (beta * ww_beta).sum(axis=1)
-                - 2 * (gap * _solve(a, gap)).sum(axis=1)
-            )
-            first = -sizes.nobs / 2 * s_slope / s - sizes.periods * g
-            second = -sizes.nobs / 2 * (s_curve / s - (s_slope / s) ** 2) - sizes.periods * gg
-            return first, second
+            ssr, first, second = (self if rows.size == self.yy.size else self.take(rows)).derivatives(lam)
+            ratio = first / ssr
+            half = sizes.nobs / 2
+            return -half * ratio - sizes.periods * g, -half * (second / ssr - ratio**2) - sizes.periods * gg
 
         return maximise(slopes, self.yy.size, spectrum.weights.radius)
 
 
-def _solve(a: Floats, b: Floats) -> Floats:
-    """A x = b for stacks of small systems; NaN where A is singular or not finite."""
-    if b.shape[1] == 0:
-        return b
-    try:
-        return np.asarray(np.linalg.solve(a, b[:, :, None])[:, :, 0])
-    except np.linalg.LinAlgError:  # numpy refuses the whole stack for one singular matrix
-        if len(b) == 1:
-            return np.full_like(b, np.nan)
-        half = len(b) // 2
-        return np.concatenate([_solve(a[:half], b[:half]), _solve(a[half:], b[half:])])
+def solve_symmetric(a: Floats, b: Floats) -> Floats:
+    """A x = b for positive definite systems, A (K, K, R), b (K, R): elimination without pivots, R at a time.
+
+    A singular system gives infinite or NaN values, not an error.
+    """
+    a, x = np.array(a), np.array(b)
+    k = x.shape[0]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for j in range(k):
+            for i in range(j + 1, k):
+                factor = a[i, j] / a[j, j]
+                a[i, j + 1 :] -= factor * a[j, j + 1 :]
+                x[i] -= factor * x[j]
+        for i in range(k - 1, -1, -1):
+            for j in range(i + 1, k):
+                x[i] -= a[i, j] * x[j]
+            x[i] /= a[i, i]
+    return x
+
+
+def _apply(matrix: Floats, vector: Floats) -> Floats:
+    """(K, K, R) by (K, R) -> (K, R)."""
+    return (matrix * vector).sum(axis=1)

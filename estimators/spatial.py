@@ -114,6 +114,7 @@ class SpatialPanel(Estimator):
         outcome, names, weights = self._names(schema)
         return SpatialCrossProducts(outcome, names, weights, self.full_fit)
 
+    @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """The maximum of the concentrated likelihood, its information matrix and the effects."""
         assert isinstance(plan, SpatialPlan) and isinstance(moments, SpatialMoments)
@@ -170,11 +171,12 @@ class SpatialPanel(Estimator):
         best = maximise_lag(a, b, c, plan.spectrum, sizes, self.transform)
         rho = best.at
         slopes = b0 - rho[:, None] * b1
+        drift = None if m.drift is None else m.drift[:, 0] - rho[:, None] * m.drift[:, 1]
         if plan.forms is not None:
-            zgzb, quadratic = plan.forms[p](rho, slopes)
+            zgzb, quadratic = plan.forms[p](rho, slopes, drift)
         else:
             assert m.z is not None
-            zgzb, quadratic = RedrawnForms(np.ascontiguousarray(m.z[:, :p]), plan.spectrum)(rho, slopes)
+            zgzb, quadratic = RedrawnForms(np.ascontiguousarray(m.z[:, :p]), plan.spectrum)(rho, slopes, drift)
         tilt = _times(bread, zgzb)
         left = quadratic - (zgzb * tilt).sum(axis=1)
         ssr = a - 2 * rho * b + rho**2 * c
@@ -186,16 +188,20 @@ class SpatialPanel(Estimator):
         """SEM: the same with lambda, whose information is block-diagonal with that of the slopes."""
         k = len(plan.names)
         gram = plan.gram if m.gram is None else m.gram
+        last = np.ascontiguousarray(np.moveaxis(gram, 0, -1))
+        zy, zwy = np.ascontiguousarray(m.zy.T), np.ascontiguousarray(m.zwy.T)
         model = ErrorModel(
-            xx=gram[:, :k, :k], xw=gram[:, :k, k:], ww=gram[:, k:, k:],
-            xy=m.zy[:, :k], xwy=m.zwy[:, :k], wxy=m.zy[:, k:], wxwy=m.zwy[:, k:],
-            yy=m.yy, ywy=m.ywy, wyy=m.wyy,
+            xx=last[:k, :k], xw=last[:k, k:], ww=last[k:, k:],
+            xy=zy[:k], xwy=zwy[:k], wxy=zy[k:], wxwy=zwy[k:], yy=m.yy, ywy=m.ywy, wyy=m.wyy,
         )  # fmt: skip
         best = model.maximise(plan.spectrum, sizes, self.transform)
-        slopes, ssr, at_lambda = model.fit(best.at)
-        bread, _ = ols.invert(at_lambda)
-        nothing = np.zeros_like(slopes)
-        return slopes, ssr, best.at, best.converged, Covariance(bread, nothing, np.zeros_like(ssr))
+        beta, ssr, at_lambda = model.fit(best.at)
+        slopes = np.ascontiguousarray(beta.T)
+        at_lambda = np.ascontiguousarray(np.moveaxis(at_lambda, -1, 0))
+        bread, sound = ols.invert(at_lambda)
+        slopes, ssr = np.where(sound[:, None], slopes, np.nan), np.where(sound, ssr, np.nan)
+        lam = np.where(sound, best.at, np.nan)
+        return slopes, ssr, lam, best.converged & sound, Covariance(bread, np.zeros_like(slopes), np.zeros_like(ssr))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -238,6 +244,7 @@ class SpatialPlan:
 class SpatialMoments(Moments):
     """Z'Qy, Z'QWy (R, P); (Qy)'(Qy), (Qy)'(QWy), (QWy)'(QWy), raw total sum of squares (R,); Z'Z and Z where redrawn.
 
+    drift (R, 2, T), cross-section means of y and Wy around their own mean over time, only when W is not row-stochastic.
     y (R, T, N) and x (R, P, T, N), raw, only when a full fit is asked for.
     """
 
@@ -249,6 +256,7 @@ class SpatialMoments(Moments):
     tss: Floats
     gram: Floats | None
     z: Floats | None
+    drift: Floats | None
     y: Floats | None
     x: Floats | None
 
@@ -289,11 +297,19 @@ class SpatialCrossProducts(Reduction):
             [tile.within(name) for name in self.names] + [tile.within_lag(name, self.weights) for name in self.names]
         )
 
+    def _drift(self, tile: Tile, rows: int) -> Floats:
+        means = np.stack(
+            [v.mean(axis=2) for v in (tile.raw(self.outcome), tile.lag(self.outcome, self.weights))], axis=1
+        )
+        means = means - means.mean(axis=2, keepdims=True)
+        return np.broadcast_to(means, (rows, *means.shape[1:]))
+
     def reduce(self, plan: SpatialPlan, tile: Tile) -> SpatialMoments:
         """One tile's cross products."""
         y, wy = tile.within(self.outcome), tile.within_lag(self.outcome, self.weights)
         z = self._regressors(tile) if plan.z is None else plan.z[None]
-        rows = y.shape[0]
+        rows = tile.panel.replications
+        y, wy = (np.broadcast_to(v, (rows, *v.shape[1:])) for v in (y, wy))  # one outcome for all: a placebo
         raw = None
         if self.keep_arrays:
             parts = [tile.raw(name) for name in self.names] + [tile.lag(name, self.weights) for name in self.names]
@@ -304,9 +320,10 @@ class SpatialCrossProducts(Reduction):
             yy=ols.square(y),
             ywy=ols.dot(y, wy),
             wyy=ols.square(wy),
-            tss=tile.total_sum_of_squares(self.outcome),
+            tss=np.broadcast_to(tile.total_sum_of_squares(self.outcome), rows),
             gram=ols.gram(z) if plan.z is None else None,
             z=z if plan.z is None else None,
+            drift=None if plan.spectrum.weights.row_stochastic else self._drift(tile, rows),
             y=np.broadcast_to(tile.raw(self.outcome), y.shape) if self.keep_arrays else None,
             x=raw,
         )

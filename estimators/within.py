@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.errors import bad
 from sim.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -27,10 +28,13 @@ class WithinTransform:
 
     @classmethod
     def of(cls, panel: Panel) -> WithinTransform:
-        """The transformation of a panel; a mask must be the same in every replication."""
+        """The transformation of a panel; raises BadInput when the mask is not the same in every replication."""
         n, t = len(panel.units), len(panel.periods)
         if panel.balanced or panel.observed is None:
             return cls(effects=n + t - 1)
+        if (panel.observed != panel.observed[:1]).any():
+            raise bad("replications differ in which unit-periods are observed", where="panel observed",
+                      allowed="one pattern for all replications", remedy="fit the replications one by one")  # fmt: skip
         mask = panel.observed[0].astype(np.float64)
         per_unit = np.maximum(mask.sum(axis=0), 1.0)
         normal = np.diag(mask.sum(axis=1)) - (mask / per_unit) @ mask.T

@@ -23,7 +23,7 @@ from sim.errors import BadInput
 from sim.panel import Panel, Schema
 from sim.streams import Streams
 
-TILE = 8  # replications drawn and reduced together: their arrays fit in a core's cache
+TILE = 32  # replications drawn and reduced together: enough to spread calls and fixed arrays over, few for memory
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from cluster.threads import pin_environment
+from cluster.process import pin_environment
 
 COMMANDS = {
     "studies": "the built-in studies: what each asks, its cells and cost",

@@ -21,8 +21,9 @@ def describe_panel(panel: Panel, console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("variable", "role", "mean", "sd", "min", "max"):
         table.add_column(heading, justify="left" if heading in {"variable", "role"} else "right")
-    roles = {panel.roles.outcome: "outcome", panel.roles.treatment: "treatment"}
-    roles |= dict.fromkeys(panel.roles.controls, "control") | dict.fromkeys(panel.roles.mediators, "mediator")
+    roles: dict[str | None, str] = {panel.roles.outcome: "outcome", panel.roles.treatment: "treatment"}
+    roles |= dict.fromkeys(panel.roles.controls, "control")
+    roles |= dict.fromkeys(panel.roles.mediators, "mediator")
     for name, array in panel.variables.items():
         values = array[0][seen]
         numbers = (values.mean(), values.std(ddof=1), values.min(), values.max())

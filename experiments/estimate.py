@@ -18,7 +18,7 @@ from sim.observed import Observed
 from sim.panel import Panel
 
 if TYPE_CHECKING:
-    from experiments.spec import Spec
+    from experiments.spec import RealPanel, Spec
 
 FORMATS = ("json",)
 MODELS = ("sem", "sar", "sdm")
@@ -34,17 +34,15 @@ def check_formats(text: str) -> tuple[str, ...]:
     return chosen
 
 
-def estimate(panel: Panel, spec: Spec) -> Document:
+def estimate(real: RealPanel) -> Document:
     """Two-way DID on the panel, and with weights SEM, SAR and SDM (direct and Lee-Yu) on its balanced part."""
-    from experiments.spec import balanced
-
+    panel = real.panel
     records: list[Record] = []
     statistics: list[Statistic] = []
-    notes: list[str] = []
-    did = _did(spec)
-    _fit(panel, {did: Fit("did")}, records, statistics)
+    notes = list(real.notes)
+    square = real.balanced() if panel.weights else panel
+    _fit(panel, {_did(real.spec): Fit("did")}, records, statistics)
     if panel.weights:
-        square = balanced(panel, spec.panel.balance)
         fits: dict[Estimator, Fit] = {}
         for name, weights in square.weights.items():
             transforms = ("direct", "lee-yu") if weights.row_stochastic else ("direct",)

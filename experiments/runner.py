@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster import Executor, Serial, environment, pin_threads
+from cluster import Executor, Serial, environment, prepare_process
 from estimators.estimator import Layout
 from experiments.settings import to_settings
 from experiments.study import Study
@@ -115,7 +115,7 @@ def run(
     `shuffle` seeds another order of blocks; the results do not depend on it. Raises BadInput before anything is
     written, StoreLocked when another run holds the store, ClusterLost when the cluster is gone (the store resumes).
     """
-    pin_threads()
+    prepare_process()
     schema = schema_of(study)
     preflight(study)
     if store is None:

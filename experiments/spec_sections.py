@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, override
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class PanelSection(Section):
 
     @property
     def attributes(self) -> dict[str, str]:
-        """Attribute -> column: capital, longitude and latitude under these names, groups and cluster under their own."""
+        """Attribute -> column: capital, longitude, latitude under these names, groups and cluster under their own."""
         named = {"capital": self.capital, "longitude": self.longitude, "latitude": self.latitude}
         own = [*self.groups, *([self.cluster] if self.cluster and self.cluster != self.unit else [])]
         return {name: column for name, column in named.items() if column} | {name: name for name in own}
@@ -89,10 +89,12 @@ class Knn(WeightsSection):
     k: Annotated[int, Field(ge=1, strict=True)] = 6
 
     @property
-    def default_name(self) -> str:  # noqa: D102
+    @override
+    def default_name(self) -> str:
         return f"knn-{self.k}"
 
-    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:  # noqa: D102
+    @override
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         longitude, latitude = _degrees(panel)
         return neighbours.knn(panel.units, longitude, latitude, k=self.k, standardize=self.standardize, name=self.label)
 
@@ -106,10 +108,12 @@ class InverseDistance(WeightsSection):
     islands: Islands = "error"
 
     @property
-    def default_name(self) -> str:  # noqa: D102
+    @override
+    def default_name(self) -> str:
         return "inverse-distance"
 
-    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:  # noqa: D102
+    @override
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         longitude, latitude = _degrees(panel)
         return neighbours.inverse_distance(
             panel.units, longitude, latitude, power=self.power, cutoff_km=self.cutoff_km,
@@ -125,10 +129,12 @@ class Band(WeightsSection):
     islands: Islands = "error"
 
     @property
-    def default_name(self) -> str:  # noqa: D102
+    @override
+    def default_name(self) -> str:
         return f"band-{self.km:g}"
 
-    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:  # noqa: D102
+    @override
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         longitude, latitude = _degrees(panel)
         return neighbours.band(
             panel.units, longitude, latitude, km=self.km,
@@ -146,14 +152,17 @@ class Contiguity(WeightsSection):
     islands: Islands = "error"
 
     @property
-    def default_name(self) -> str:  # noqa: D102
+    @override
+    def default_name(self) -> str:
         return self.rule
 
     @property
-    def places(self) -> bool:  # noqa: D102
+    @override
+    def places(self) -> bool:
         return self.islands == "nearest"
 
-    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:  # noqa: D102
+    @override
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         return neighbours.contiguity(
             panel.units, self.path, unit=self.unit, rule=self.rule, standardize=self.standardize,
             islands=self.islands, coordinates=_coordinates(panel) if self.places else None, name=self.label,
@@ -167,14 +176,17 @@ class Economic(WeightsSection):
     variable: Name
 
     @property
-    def default_name(self) -> str:  # noqa: D102
+    @override
+    def default_name(self) -> str:
         return "economic"
 
     @property
-    def places(self) -> bool:  # noqa: D102
+    @override
+    def places(self) -> bool:
         return False
 
-    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:  # noqa: D102
+    @override
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         level = panel.attributes[mean_of(self.variable)]
         return neighbours.economic(panel.units, level, standardize=self.standardize, name=self.label)
 
@@ -186,10 +198,12 @@ class Nested(WeightsSection):
     variable: Name
 
     @property
-    def default_name(self) -> str:  # noqa: D102
+    @override
+    def default_name(self) -> str:
         return "nested"
 
-    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:  # noqa: D102
+    @override
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         longitude, latitude = _degrees(panel)
         level = panel.attributes[mean_of(self.variable)]
         return neighbours.nested(panel.units, longitude, latitude, level, standardize=self.standardize, name=self.label)
@@ -204,14 +218,17 @@ class File(WeightsSection):
     islands: Islands = "error"
 
     @property
-    def default_name(self) -> str:  # noqa: D102
+    @override
+    def default_name(self) -> str:
         return self.path.stem
 
     @property
-    def places(self) -> bool:  # noqa: D102
+    @override
+    def places(self) -> bool:
         return self.islands == "nearest"
 
-    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:  # noqa: D102
+    @override
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         return from_file(
             self.path, order, keep=panel.units, others=self.others, standardize=self.standardize,
             islands=self.islands, coordinates=_coordinates(panel) if self.places else None, name=self.label,

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from cluster.threads import environment, pin_threads
+from cluster.process import environment, prepare_process
 from experiments.blocks import CellRunner
 from experiments.study import Study
 from results.block import Block
@@ -54,7 +54,7 @@ def runner_of(study: Study, cell: int) -> CellRunner:
 
 def run_job(job: Job) -> Result:
     """Run one job; raises EnvironmentMismatch when this process is not like the client's."""
-    pin_threads()
+    prepare_process()
     if job.environment != environment():
         raise EnvironmentMismatch(f"worker has {environment()}; client has {job.environment}")
     begin = time.perf_counter()

@@ -38,7 +38,7 @@ POINTWISE = {
     "scale": Function("a column and a factor", _anywhere, "numbers", np.multiply),
 }
 OVER_TIME = ("lag", "difference")
-SHAPES = {name: function.takes for name, function in POINTWISE.items()} | {name: "a column" for name in OVER_TIME}
+SHAPES = {name: function.takes for name, function in POINTWISE.items()} | dict.fromkeys(OVER_TIME, "a column")
 EXAMPLES = {"ratio": '["a", "b"]', "scale": '["a", 0.001]'}
 
 
@@ -117,11 +117,10 @@ def _value(transform: Transform, columns: list[Floats], rows: Rows) -> Floats:
     given = np.all([~np.isnan(values) for values in columns], axis=0)
     outside = np.flatnonzero(given & ~function.defined(*columns))
     if outside.size:
-        last = columns[-1][outside[0]]
-        problem = f"{transform.function} of {last:g}, and of such values in {outside.size} rows in all"
-        raise BadInput(Problem(problem, f"{rows.at(int(outside[0]), transform.columns[-1])}, for {transform.name!r}",
-                               function.domain, "correct those cells, or leave them empty (log1p allows 0)"
-                               if transform.function == "log" else "correct those cells, or leave them empty"))  # fmt: skip
+        value, where = columns[-1][outside[0]], rows.at(int(outside[0]), transform.columns[-1])
+        remedy = "correct those cells or leave them empty" + (", or use log1p" if transform.function == "log" else "")
+        raise BadInput(Problem(f"{transform.function} of {value:g} ({outside.size} such rows)",
+                               f"{where}, for {transform.name!r}", function.domain, remedy))  # fmt: skip
     if transform.function == "scale":
         columns = [*columns, np.asarray(transform.factor)]
     return np.asarray(function.apply(*columns))

@@ -8,39 +8,50 @@ from rich.table import Table
 from results.estimates import Document, Record
 
 STARS = ((0.01, "***"), (0.05, "**"), (0.10, "*"))
+STATISTICS = (("loglik", "log-likelihood"), ("r2", "R2 with effects"), ("r2_within", "R2 within"))
 HEADINGS = {"did": "DID", "sem": "SEM", "sar": "SAR", "sdm": "SDM"}
 
 
+Key = tuple[str, str | None, str | None]  # model, transform, weights
+
+
 def print_estimates(document: Document, console: Console) -> None:
-    """One column a model; under each coefficient its standard error, whose type stands at the foot of the column."""
-    columns: dict[tuple[str, str | None, str | None], list[Record]] = {}
+    """One table for each W and transform, one column a model, standard errors in brackets and named at the foot."""
+    columns: dict[Key, list[Record]] = {}
     for record in document.records:
         columns.setdefault((record.model, record.transform, record.weights), []).append(record)
     shown = {key: _main_errors(records) for key, records in columns.items()}
+    alone = {key: records for key, records in shown.items() if key[1] is None}
+    groups = list(dict.fromkeys(key[1:] for key in shown if key[1] is not None))
+    for number, group in enumerate(groups or [None]):  # type: ignore[list-item]
+        beside = {key: records for key, records in shown.items() if group is not None and key[1:] == group}
+        title = f"{document.panel.get('outcome')}" if group is None else (
+            f"{document.panel.get('outcome')}: maximum likelihood, {group[0]}, W {group[1]}")  # fmt: skip
+        console.print(_table(document, (alone if number == 0 else {}) | beside, title))
+        console.print()
+    console.print("Unit and time effects in every column. Standard errors in brackets, their type at the foot.")
+    console.print("*** p < .01, ** p < .05, * p < .1. Effects: delta method.")
+    for note in document.notes:
+        console.print(note, markup=False)
+
+
+def _table(document: Document, shown: dict[Key, list[Record]], title: str) -> Table:
     terms = list(dict.fromkeys(record.term for records in shown.values() for record in records))
-    table = Table(
-        box=None, pad_edge=False, header_style="bold", title=document.panel.get("outcome"), title_justify="left"
-    )
-    table.add_column("")
-    for model, transform, weights in shown:
-        table.add_column("\n".join(filter(None, (HEADINGS[model], transform, weights))), justify="right")
+    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for model, _, _ in shown:
+        table.add_column(HEADINGS[model], justify="right", no_wrap=True)
     for term in _ordered(terms):
         cells = [next((record for record in records if record.term == term), None) for records in shown.values()]
         table.add_row(term, *(_coefficient(record) for record in cells))
         table.add_row("", *(_error(record) for record in cells))
-    for name, label in (("loglik", "log-likelihood"), ("r2", "R2 (effects included)"), ("r2_within", "R2 within")):
+    for name, label in STATISTICS:
         table.add_row(label, *(_statistic(document, key, name) for key in shown))
     firsts = [records[0] for records in shown.values()]
     table.add_row("N", *(f"{record.nobs:,}" for record in firsts))
-    table.add_row("units", *(str(record.units) for record in firsts))
-    table.add_row("periods", *(str(record.periods) for record in firsts))
-    table.add_row("standard error", *(record.se_type for record in firsts))
-    console.print(table)
-    console.print(
-        "\nUnit and time effects in every column. Standard errors in brackets; *** p < .01, ** p < .05, * p < .1."
-    )
-    for note in document.notes:
-        console.print(note, markup=False)
+    table.add_row("units x periods", *(f"{record.units} x {record.periods}" for record in firsts))
+    table.add_row("standard errors", *(record.se_type for record in firsts))
+    return table
 
 
 def _main_errors(records: list[Record]) -> list[Record]:
@@ -50,9 +61,9 @@ def _main_errors(records: list[Record]) -> list[Record]:
 
 
 def _ordered(terms: list[str]) -> list[str]:
-    """Coefficients, lags, spatial parameters, then effects."""
-    last = {"rho": 1, "lambda": 1, "sigma2": 2}
-    return sorted(terms, key=lambda term: (3 if ":" in term else last.get(term, 0), term.startswith("w_")))
+    """Coefficients, lags, spatial parameters, sigma2, then direct, indirect and total effects."""
+    last = {"rho": 2, "lambda": 2, "sigma2": 3, "direct": 4, "indirect": 5, "total": 6}
+    return sorted(terms, key=lambda term: last.get(term.partition(":")[0], int(term.startswith("w_"))))
 
 
 def _coefficient(record: Record | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -27,10 +28,12 @@ def read_frame(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     check_file(path, TABLES)
-    reader = {".csv": _read_csv, ".parquet": pd.read_parquet, ".dta": _read_stata, ".xlsx": _read_excel}
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".csv": _read_csv, ".parquet": pd.read_parquet, ".dta": _read_stata, ".xlsx": _read_excel,
+    }  # fmt: skip
     extension = path.suffix.lower()
     try:
-        frame = reader[extension](path)
+        frame = readers[extension](path)
     except BadInput:
         raise
     except UNREADABLE as error:

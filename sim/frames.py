@@ -57,7 +57,7 @@ class Rows:
         if wrong is not None:
             problems.append(Problem(f"the period is {frame[period].iloc[wrong]!r}",
                                     f"{file}, column {period!r}, row {first + wrong}, unit {labels[wrong]}",
-                                    "whole numbers such as 2006", "give the year as a number in every row"))  # fmt: skip
+                                    "whole numbers such as 2006", "give the year as a number"))  # fmt: skip
         if problems:
             raise BadInput(*problems)
         rows = cls(file, first, labels, years)
@@ -125,27 +125,38 @@ def read_long(
     order = tuple(dict.fromkeys(rows.labels))
     values = _all_numbers(frame, sources, rows)
     kept, dropped = _complete(values, sources, rows, missing)
-    frame, rows = frame.loc[kept], rows.those(kept)
     values = {name: column[kept] for name, column in values.items()}
+    panel = _rectangle(frame.loc[kept], rows.those(kept), values, roles, named, (unit, period))
+    absent = len(panel.units) * len(panel.periods) - panel.nobs
+    return Reading(panel, MappingProxyType(dropped), absent, order)
+
+
+def _rectangle(
+    frame: pd.DataFrame,
+    rows: Rows,
+    values: Mapping[str, Floats],
+    roles: Roles,
+    named: Mapping[str, str],
+    keys: tuple[str, str],
+) -> Panel:
+    """Complete rows spread over (1, T, N), NaN and unobserved where there is no row."""
     units = tuple(dict.fromkeys(rows.labels))
     periods = tuple(int(year) for year in np.unique(rows.years))
-    _check_size(units, periods, len(rows.labels), rows.file, (unit, period))
+    _check_size(units, periods, len(rows.labels), rows.file, keys)
     i = pd.Index(units).get_indexer(pd.Index(rows.labels))
     t = np.searchsorted(np.asarray(periods), rows.years)
     observed = np.zeros((1, len(periods), len(units)), dtype=bool)
     observed[0, t, i] = True
-    arrays = {}
+    arrays = {name: np.full(observed.shape, np.nan) for name in values}
     for name, column in values.items():
-        arrays[name] = np.full(observed.shape, np.nan)
         arrays[name][0, t, i] = column
     problems = _attribute_problems(frame, named, rows)
     if roles.treatment is not None:
-        problems += _treatment_problems(
-            arrays[TREATMENT][0], units, periods, f"{rows.file}, column {roles.treatment!r}"
-        )
+        where = f"{rows.file}, column {roles.treatment!r}"
+        problems += _treatment_problems(arrays[TREATMENT][0], units, periods, where)
     if problems:
         raise BadInput(*problems)
-    panel = Panel(
+    return Panel(
         units=units,
         periods=periods,
         variables=arrays,
@@ -153,7 +164,6 @@ def read_long(
         attributes={name: _attribute(frame[column], i, len(units)) for name, column in named.items()},
         observed=None if observed.all() else observed,
     )
-    return Reading(panel, MappingProxyType(dropped), int((~observed).sum()), order)
 
 
 def unit_labels(column: pd.Series[Any]) -> NDArray[np.object_]:

@@ -181,7 +181,7 @@ class PaperWorld:
 
         def value() -> Floats:
             ask = Estimand.parse(name)
-            if ask.kind in {"att", "nde", "nie"}:
+            if ask.kind in {"att", "nde", "nie", "contrast"}:
                 return self._policy_effect(ask, did, effect)
             if ask.kind in {"direct", "indirect", "total"}:
                 return self._impact(ask, streams)
@@ -200,6 +200,8 @@ class PaperWorld:
             scale = self.design.coefficients.did / PUBLISHED_EFFECT
             through = self.multiplier.apply(to_mediator * scale * to_outcome * did)
             gain = through if ask.kind == "nie" else gain - through
+        if ask.kind == "contrast":
+            return self._contrast(gain, did)
         among = did
         if ask.arguments:
             try:
@@ -211,6 +213,16 @@ class PaperWorld:
         count = among.sum(axis=(1, 2))
         total = (gain * among).sum(axis=(1, 2))
         return np.divide(total, count, out=np.full(np.broadcast(total, count).shape, np.nan), where=count > 0)
+
+    def _contrast(self, gain: Floats, did: Floats) -> Floats:
+        """What two-way DID estimates with one date: mean effect on treated minus on untreated cities after the date."""
+        if self.design.calendar != "single":
+            return np.array([np.nan])
+        after = did.any(axis=2)
+        ever = did.any(axis=1)
+        effect = (gain * after[:, :, None]).sum(axis=1) / after.sum(axis=1, keepdims=True)
+        treated = (effect * ever).sum(axis=1) / ever.sum(axis=1)
+        return treated - (effect * ~ever).sum(axis=1) / (~ever).sum(axis=1)
 
     def _impact(self, ask: Estimand, streams: Streams) -> Floats:
         """Average direct, indirect and total impacts of S (b I + c W) (LeSage and Pace 2009)."""

@@ -18,12 +18,11 @@ def command(panel: Path, spec: Path, out: Path | None, formats: str, as_json: bo
     from rich.console import Console
 
     from experiments.estimate import check_formats, estimate, to_json, write_json
-    from experiments.spec import load_panel, read_spec
+    from experiments.spec import read_real_panel, read_spec
     from results.estimates_table import print_estimates
 
     check_formats(formats)
-    chosen = read_spec(spec)
-    found = estimate(load_panel(panel, chosen), chosen)
+    found = estimate(read_real_panel(panel, read_spec(spec)))
     if out is not None:
         written = write_json(found, out)
     if as_json:

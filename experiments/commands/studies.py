@@ -31,5 +31,5 @@ def command(name: str | None) -> None:
     for dial, values in study.grid:
         console.print(f"  {dial}: {', '.join(map(str, values))}", markup=False)
     console.print(f"  estimators: {', '.join(item.name for item in study.estimators)}", markup=False)
-    panels = f"{len(study.cells)} cells x {study.replications:,} replications"
-    console.print(f"  {panels}, seed {study.seed}, fingerprint {study.fingerprint[:12]}", markup=False)
+    size = f"{len(study.cells)} cells x {study.replications:,} replications"
+    console.print(f"  {size}, seed {study.seed}, fingerprint {study.fingerprint[:12]}", markup=False)

@@ -1,7 +1,8 @@
-"""One BLAS thread in every process, and what makes two environments give the same bits."""
+"""How a process computes: one BLAS thread, memory that is kept, and what makes two processes give the same bits."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import sys
@@ -9,6 +10,8 @@ from functools import cache
 from importlib import metadata
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+KEPT_BYTES = 1 << 28
 
 
 def pin_environment() -> None:
@@ -17,11 +20,20 @@ def pin_environment() -> None:
 
 
 @cache
-def pin_threads() -> None:
-    """Hold the BLAS of this process to one thread, whatever the environment said when it was loaded."""
+def prepare_process() -> None:
+    """Hold the BLAS of this process to one thread, whatever the environment said, and keep freed memory for reuse."""
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(limits=1)
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc not to give memory back at once: arrays of a tile come and go many times a millisecond (some 10 %)."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+            mallopt(parameter, KEPT_BYTES)
 
 
 @cache

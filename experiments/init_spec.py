@@ -1,0 +1,257 @@
+"""A first SPEC.toml from a look at a table: guesses to edit, each said to be one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sim.errors import bad, listed
+from sim.frames import Rows, numbers, unit_labels
+
+Floats = NDArray[np.float64]
+MOST_CONTROLS = 4
+MOST_GROUPS = 10
+LEFT = 1e-6  # share of a column's variation that the effects and the columns before it must leave
+ROUNDS = 30  # of alternating demeaning; exact at once in a balanced panel
+PERIOD_WORDS = ("year", "period", "time", "date", "年份", "年度", "年")
+UNIT_WORDS = ("city", "county", "province", "state", "unit", "id", "name", "code", "城市", "地区", "县", "名称", "代码")
+TREATMENT_WORDS = ("did", "treat", "treated", "treatment", "policy", "eip", "政策", "处理", "试点")
+OUTCOME_WORDS = ("outcome", "icr", "y", "resilience", "韧性")
+LONGITUDE_WORDS = ("longitude", "lon", "lng", "经度")
+LATITUDE_WORDS = ("latitude", "lat", "纬度")
+CAPITAL_WORDS = ("capital", "省会")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Look:
+    """What the columns of a table seem to be; None or empty where nothing fits."""
+
+    unit: str
+    period: str
+    outcome: str
+    treatment: str | None
+    first_treated: str | None
+    policies: tuple[str, ...]
+    controls: tuple[str, ...]
+    coordinates: tuple[str, str] | None
+    capital: str | None
+    groups: tuple[str, ...]
+    incomplete: bool
+    unbalanced: bool
+    units: int
+
+
+def propose_spec(frame: pd.DataFrame, panel_filename: str) -> str:
+    """A commented SPEC.toml for a long table; raises BadInput when no columns identify its rows as unit-periods."""
+    look = look_at(frame, panel_filename)
+    lines = [
+        f"# Guessed from the columns of {_text(panel_filename)}: check every name.",
+        f"# All columns: {', '.join(_text(name) for name in frame.columns)}",
+        "",
+        "[panel]",
+        f"unit = {_text(look.unit)}",
+        f"period = {_text(look.period)}",
+        f"outcome = {_text(look.outcome)}  # a guess: name your outcome",
+        *_treatment_lines(look),
+        f"controls = {_texts(look.controls)}  # complete columns that vary within units: choose yours",
+        *([f"capital = {_text(look.capital)}  # 0/1"] if look.capital else []),
+        *([f"groups = {_texts(look.groups)}"] if look.groups else []),
+        f"cluster = {_text(look.unit)}",
+    ]
+    if look.coordinates:
+        lines += [f"longitude = {_text(look.coordinates[0])}", f"latitude = {_text(look.coordinates[1])}"]
+    lines += [
+        'missing = "drop"  # some rows lack a value of these columns' if look.incomplete else 'missing = "error"',
+        'balance = "drop-units"  # spatial models need a balanced panel; or "drop-periods"'
+        if look.unbalanced
+        else 'balance = "error"',
+        "",
+        '[transform]  # new columns, such as ln_y = { log = "y" } or share = { ratio = ["a", "b"] }',
+        "",
+        *_weights_lines(look),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def look_at(frame: pd.DataFrame, filename: str) -> Look:
+    """Guess what the columns of a long table are; raises BadInput when none identify its rows or none varies."""
+    numeric = _numeric(frame)
+    unit, period = _keys(frame, numeric, filename)
+    rows = Rows.of(frame, unit, period)
+    others = {name: x for name, x in numeric.items() if name not in (unit, period)}
+    constant = [str(name) for name in frame.columns if name not in (unit, period) and _constant(frame[name], rows)]
+    moving = {name: x for name, x in others.items() if name not in constant and _remains(_within(x, rows), x)}
+    policies = _ranked([name for name, x in moving.items() if _absorbing(x, rows)], TREATMENT_WORDS)
+    outcomes = [name for name, x in moving.items() if len(np.unique(x)) > 2]
+    if not outcomes:
+        raise bad("no column of numbers varies within units over time", where=filename, allowed="a column to explain",
+                  remedy="add the outcome")  # fmt: skip
+    outcome, treatment = _ranked(outcomes, OUTCOME_WORDS)[0], policies[0] if policies else None
+    controls = _independent(moving, outcome, treatment, [name for name in moving if name not in policies], rows)
+    used = [others[name] for name in (outcome, *policies[:1], *controls)]
+    complete = np.isfinite(np.array(used)).all(axis=0)
+    fixed = {name: x for name, x in others.items() if name in constant and np.isfinite(x).all()}
+    units = len(set(rows.labels))
+    return Look(
+        unit=unit,
+        period=period,
+        outcome=outcome,
+        treatment=treatment,
+        first_treated=next((name for name, x in others.items() if _first_periods(x, rows)), None),
+        policies=policies[1:],
+        controls=controls,
+        coordinates=_coordinates(fixed),
+        capital=_likeliest([name for name, x in fixed.items() if set(np.unique(x)) == {0.0, 1.0}], CAPITAL_WORDS),
+        groups=tuple(name for name in constant if name not in others and _few(frame[name])),
+        incomplete=not complete.all(),
+        unbalanced=int(complete.sum()) < units * len(np.unique(rows.years)),
+        units=units,
+    )
+
+
+def _treatment_lines(look: Look) -> list[str]:
+    if look.treatment is None and look.first_treated:
+        return [f"first_treated = {_text(look.first_treated)}  # a unit's first treated period; empty or 0 = never"]
+    if look.treatment is None:
+        return ['# treatment = "..."  # 0/1 and stays 1; or first_treated = "...", a column that is empty where never']
+    lines = [f"treatment = {_text(look.treatment)}  # 0/1 and stays 1"]
+    if look.policies:
+        lines.append(f"# other_policy = {_text(look.policies[0])}  # of {', '.join(map(_text, look.policies))}")
+    return lines
+
+
+def _weights_lines(look: Look) -> list[str]:
+    lines = ["[[weights]]", 'kind = "knn"', f"k = {min(6, look.units - 1)}"]
+    if look.coordinates:
+        return lines
+    return ["# For spatial models, name longitude and latitude in [panel] and then:", *(f"# {line}" for line in lines),
+            '# or give a file: kind = "file", path = "w.csv" (columns focal, neighbor, weight)']  # fmt: skip
+
+
+def _keys(frame: pd.DataFrame, numeric: dict[str, Floats], filename: str) -> tuple[str, str]:
+    """The columns of unit and period: texts before numbers, likely names before others."""
+    whole = {name: x for name, x in numeric.items() if np.isfinite(x).all() and (x == np.round(x)).all()}
+    periods = [name for name, x in whole.items() if x.min() > 1000 and x.max() < 3000]
+    periods += [name for name in whole if _rank(name, PERIOD_WORDS) < len(PERIOD_WORDS) and name not in periods]
+    texts = [str(name) for name in frame.columns if str(name) not in numeric]
+    labels = {name: unit_labels(frame[name]) for name in (*_ranked(texts, UNIT_WORDS), *_ranked(whole, UNIT_WORDS))}
+    for period in _ranked(periods, PERIOD_WORDS):
+        for unit, column in labels.items():
+            # Two rows a unit at the least: amounts of money also tell rows apart.
+            if unit == period or not 1 < len(set(column)) <= len(frame) / 2 or "" in column:
+                continue
+            if not pd.MultiIndex.from_arrays([column, whole[period]]).duplicated().any():
+                return unit, period
+    raise bad("no two columns identify the rows as unit and period", where=filename,
+              allowed=f"one row a unit and period; it has the columns {listed(frame.columns, 12)}",
+              remedy="add the missing column, remove duplicates, or make a wide table long")  # fmt: skip
+
+
+def _numeric(frame: pd.DataFrame) -> dict[str, Floats]:
+    """Columns that hold finite numbers and gaps only."""
+    found = {}
+    for name in frame.columns:
+        values, wrong = numbers(frame[name])
+        if not wrong.size and np.isfinite(values).any() and not np.isinf(values).any():
+            found[str(name)] = values
+    return found
+
+
+def _constant(column: pd.Series[Any], rows: Rows) -> bool:
+    grouped = column.groupby(rows.labels).nunique()
+    return bool((grouped == 1).all())
+
+
+def _few(column: pd.Series[Any]) -> bool:
+    return 2 <= column.nunique() <= MOST_GROUPS
+
+
+def _absorbing(x: Floats, rows: Rows) -> bool:
+    """Whether a column is 0/1 and stays 1 within units."""
+    if not set(np.unique(x)) <= {0.0, 1.0}:
+        return False
+    order = np.lexsort((rows.years, rows.labels.astype(str)))
+    same = rows.labels[order][1:] == rows.labels[order][:-1]
+    return bool((np.diff(x[order])[same] >= 0).all())
+
+
+def _first_periods(x: Floats, rows: Rows) -> bool:
+    """Whether a column may hold units' first treated periods: one a unit, within the panel, absent or 0 for some."""
+    given = np.isfinite(x) & (x != 0)
+    same = pd.Series(x).groupby(rows.labels).nunique()
+    within = (x[given] >= rows.years.min()) & (x[given] <= rows.years.max()) & (x[given] == np.round(x[given]))
+    return bool(given.any() and not given.all() and (same <= 1).all() and within.all())
+
+
+def _within(x: Floats, rows: Rows) -> Floats:
+    """A column without unit and period effects, 0 where it is missing."""
+    seen = np.isfinite(x)
+    codes = [pd.factorize(rows.labels)[0], pd.factorize(rows.years)[0]]
+    left = np.where(seen, x, 0.0)
+    for _ in range(ROUNDS):
+        for code in codes:
+            counts = np.maximum(np.bincount(code, seen), 1.0)
+            left = np.where(seen, left - (np.bincount(code, left) / counts)[code], 0.0)
+    return left
+
+
+def _remains(left: Floats, x: Floats) -> bool:
+    """Whether more than a trace of a column's variation is left."""
+    return float(left @ left) > LEFT * max(float(np.nansum((x - np.nanmean(x)) ** 2)), 1e-300)
+
+
+def _independent(
+    moving: dict[str, Floats], outcome: str, treatment: str | None, candidates: list[str], rows: Rows
+) -> tuple[str, ...]:
+    """Complete columns that neither one another, nor outcome or treatment, nor the effects explain."""
+    chosen: list[str] = []
+    basis: list[Floats] = []
+    for name in (outcome, *([treatment] if treatment else []), *(name for name in candidates if name != outcome)):
+        x = moving[name]
+        own = name in (outcome, treatment)
+        if not own and (len(chosen) == MOST_CONTROLS or not np.isfinite(x).all()):
+            continue
+        left = _within(x, rows)
+        rest = left - sum((b * (b @ left) for b in basis), np.zeros_like(left))
+        if not own and not float(rest @ rest) > LEFT * float(left @ left):
+            continue
+        basis.append(rest / np.sqrt(float(rest @ rest)))
+        chosen += [] if own else [name]
+    return tuple(chosen)
+
+
+def _coordinates(fixed: dict[str, Floats]) -> tuple[str, str] | None:
+    longitude = _likeliest([name for name, x in fixed.items() if np.abs(x).max() < 180], LONGITUDE_WORDS)
+    latitude = _likeliest([name for name, x in fixed.items() if np.abs(x).max() < 90], LATITUDE_WORDS)
+    return (longitude, latitude) if longitude and latitude else None
+
+
+def _rank(name: str, words: tuple[str, ...]) -> int:
+    """Rank of the first word that a column's name has among its parts; len(words) when there is none."""
+    parts = name.lower().replace("-", "_").replace(" ", "_").split("_")
+    hits = (rank for rank, word in enumerate(words) if word in parts or (not word.isascii() and word in name))
+    return next(hits, len(words))
+
+
+def _ranked(names: Iterable[str], words: tuple[str, ...]) -> tuple[str, ...]:
+    """Names with the likeliest words first, otherwise in their order."""
+    return tuple(sorted(names, key=lambda name: _rank(name, words)))
+
+
+def _likeliest(names: list[str], words: tuple[str, ...]) -> str | None:
+    """The likeliest name that has one of the words."""
+    return next((name for name in _ranked(names, words) if _rank(name, words) < len(words)), None)
+
+
+def _text(name: object) -> str:
+    return json.dumps(str(name), ensure_ascii=False)  # JSON's escapes are TOML's
+
+
+def _texts(names: Iterable[str]) -> str:
+    return f"[{', '.join(map(_text, names))}]"

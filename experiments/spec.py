@@ -1,0 +1,355 @@
+"""SPEC.toml and the panel it describes: read both, with every error at once and in the user's words."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from experiments.spec_sections import (
+    KINDS,
+    Balance,
+    Contiguity,
+    File,
+    PanelSection,
+    Section,
+    Spec,
+    WeightsSection,
+    expectation,
+    mean_of,
+)
+from experiments.transforms import Transform, apply_transforms, leading_gaps, read_transform
+from sim.errors import BadInput, Problem, bad, closest, listed, one_of
+from sim.files import ENCODINGS, read_frame
+from sim.frames import Reading, Rows, missing_columns, number_problems, numbers, read_long
+from sim.panel import Panel, Roles
+from sim.weights import Weights
+
+__all__ = ["RealPanel", "Spec", "balanced", "load_panel", "read_real_panel", "read_spec"]
+
+SECTIONS = ("panel", "transform", "weights")
+LATER = ("index", "robustness")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RealPanel:
+    """A panel file read as its spec says, with weights; `notes` say in words what was left out.
+
+    order: all units of the file in its order, which weights given as matrices follow.
+    """
+
+    panel: Panel
+    spec: Spec
+    order: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def balanced(self, how: Balance | None = None) -> Panel:
+        """The panel without gaps, W built anew for the units kept; `how` = None takes the spec's own."""
+        return balanced(self.panel, how or self.spec.panel.balance, self.spec, self.order)
+
+    def subset(self, units: NDArray[np.bool_], *, weights: bool = True) -> Panel:
+        """The panel of some units, (N,), with W built anew for them, or without W."""
+        part = _part(self.panel, units, np.ones(len(self.panel.periods), dtype=bool))
+        return _with_weights(part, self.spec, self.order) if weights else part
+
+
+def read_spec(path: str | Path) -> Spec:
+    """The spec in a TOML file, paths in it relative to that file; raises one BadInput with all that is wrong."""
+    path = Path(path)
+    data = _read_toml(path)
+    problems = [Problem(f"[{name}] is not supported by this version", path.name, one_of(f"[{s}]" for s in SECTIONS),
+                        "remove it") for name in LATER if name in data]  # fmt: skip
+    problems += [
+        Problem(f"unknown key {key!r}", path.name, one_of(f"[{s}]" for s in SECTIONS), closest(key, SECTIONS))
+        for key in data
+        if key not in (*SECTIONS, *LATER)
+    ]
+    panel = _section(PanelSection, data.get("panel", {}), f"{path.name}, [panel]", problems)
+    transforms = _transforms(data.get("transform", {}), path, problems)
+    weights = _weights(data.get("weights", []), path, problems)
+    if panel is not None:
+        problems += _conflicts(panel, transforms, weights, path.name)
+    if problems or panel is None:
+        raise BadInput(*problems)
+    return Spec.model_construct(panel=panel, transform=transforms, weights=weights, file=path.name)
+
+
+def load_panel(path: str | Path, spec: Spec) -> Panel:
+    """The panel of a file with roles, attributes and weights as the spec says; see `read_real_panel`."""
+    return read_real_panel(path, spec).panel
+
+
+def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
+    """Read, transform and check a panel file, and build its weights; raises BadInput.
+
+    Attributes: `capital` (bool), `longitude`, `latitude`, and groups and cluster under their columns' names.
+    """
+    frame = read_frame(path)
+    _check_columns(frame, spec)
+    section = spec.panel
+    rows = Rows.of(frame, section.unit, section.period)
+    frame = apply_transforms(frame, spec.transform, rows)
+    treatment = section.treatment
+    if section.first_treated:
+        treatment = f"did from {section.first_treated}"
+        frame[treatment] = _from_first_year(frame[section.first_treated], rows)
+    attributes = section.attributes
+    for name in spec.mean_columns:
+        frame[mean_of(name)] = _unit_mean(frame[name], rows)
+        attributes[mean_of(name)] = mean_of(name)
+    gaps = leading_gaps(spec.transform, frozenset(spec.variables))
+    first_years = np.unique(rows.years)[:gaps]
+    reading = read_long(
+        frame.loc[~np.isin(rows.years, first_years)],
+        unit=section.unit,
+        period=section.period,
+        roles=Roles(section.outcome, treatment, section.controls, section.mediators),
+        attributes=attributes,
+        missing=section.missing,
+        variables=(section.other_policy,) if section.other_policy else (),
+    )
+    panel = _with_capital(reading.panel, rows.file, section.capital)
+    notes = _notes(reading, [int(year) for year in first_years])
+    return RealPanel(_with_weights(panel, spec, reading.order), spec, reading.order, notes)
+
+
+def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[str, ...] | None = None) -> Panel:
+    """A panel without gaps: as it is, or without the units or the periods that have some.
+
+    When units go, W is built anew for the others from `spec` (`order`: the units of the file, default the panel's).
+    Raises BadInput under how = "error", when too little is left, and when W cannot be built anew.
+    """
+    if panel.balanced or panel.observed is None:
+        return panel
+    seen = panel.observed.all(axis=0)
+    gaps = [f"{panel.units[i]} in {panel.periods[t]}" for t, i in np.argwhere(~seen)]
+    where, remedy = "a spatial model of this panel", 'set balance = "drop-units" or "drop-periods" in [panel]'
+    if how not in get_args(Balance):
+        raise bad(f"balance = {how!r}", where=where, allowed=one_of(get_args(Balance)), remedy="choose one of them")
+    if how == "error":
+        raise bad(f"{len(gaps)} unit-periods are missing: {listed(gaps)}", where=where, allowed="a balanced panel",
+                  remedy=remedy)  # fmt: skip
+    every = (np.ones(len(panel.units), dtype=bool), np.ones(len(panel.periods), dtype=bool))
+    units, periods = (seen.all(axis=0), every[1]) if how == "drop-units" else (every[0], seen.all(axis=1))
+    if units.sum() < 2 or periods.sum() < 2:
+        raise bad(f'balance = "{how}" leaves {units.sum()} units and {periods.sum()} periods', where=where,
+                  allowed="two or more of each", remedy="choose the other way, or fill the gaps")  # fmt: skip
+    part = _part(panel, units, periods)
+    if units.all():
+        return replace(part, weights=panel.weights)
+    if spec is None and panel.weights:
+        raise bad("W is for other units", where=where, allowed="W for the units kept",
+                  remedy="give the spec that W is built from")  # fmt: skip
+    return part if spec is None else _with_weights(part, spec, order or panel.units)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise bad("there is no such file", where=str(path), allowed="a SPEC.toml",
+                  remedy="write one with: panelproof init PANEL")  # fmt: skip
+    content = path.read_bytes()
+    for encoding in ENCODINGS:
+        try:
+            return tomllib.loads(content.decode(encoding))
+        except UnicodeDecodeError:
+            continue
+        except tomllib.TOMLDecodeError as error:
+            raise bad(str(error), where=path.name, allowed='TOML, such as unit = "city" below [panel]',
+                      remedy="correct that line; texts stand in quotes") from error  # fmt: skip
+    raise bad("is not a text in UTF-8", where=path.name, allowed="TOML in UTF-8", remedy="save it as UTF-8")
+
+
+def _section[S: Section](model: type[S], data: Any, where: str, problems: list[Problem]) -> S | None:
+    """A section, or None with its problems added."""
+    keys = list(model.model_fields)
+    if not isinstance(data, Mapping):
+        problems.append(Problem(f"is {data!r}", where, f"a table with the keys {one_of(keys)}", "write it as a table"))
+        return None
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        for item in error.errors():
+            problems.append(_problem(item, where, keys))
+        return None
+
+
+def _problem(item: Any, where: str, keys: list[str]) -> Problem:
+    first, *rest = item["loc"]
+    key = str(first) + "".join(f"[{part}]" for part in rest if isinstance(part, int))
+    if item["type"] == "extra_forbidden":
+        return Problem(f"unknown key {key!r}", where, one_of(keys), closest(key, keys))
+    if item["type"] == "missing":
+        return Problem(f"the key {key!r} is missing", where, f"{key} = ...", f"add {key}")
+    return Problem(f"{key} = {item['input']!r}", where, expectation(item), f"correct {key}")
+
+
+def _transforms(data: Any, path: Path, problems: list[Problem]) -> tuple[Transform, ...]:
+    where = f"{path.name}, [transform]"
+    if not isinstance(data, Mapping):
+        problems.append(Problem(f"is {data!r}", where, 'a table such as ln_y = { log = "y" }', "write it as a table"))
+        return ()
+    transforms = []
+    for name, value in data.items():
+        try:
+            transforms.append(read_transform(name, value, where))
+        except BadInput as error:
+            problems += error.problems
+    return tuple(transforms)
+
+
+def _weights(data: Any, path: Path, problems: list[Problem]) -> tuple[Any, ...]:
+    tables = data if isinstance(data, list) else [data]
+    found: list[WeightsSection] = []
+    for position, table in enumerate(tables, start=1):
+        where = f"{path.name}, [[weights]] {position}"
+        kind = table.get("kind") if isinstance(table, Mapping) else None
+        if not isinstance(kind, str) or kind not in KINDS:
+            what = "the key 'kind' is missing" if kind is None else f"kind = {kind!r}"
+            remedy = "add kind" if kind is None else closest(str(kind), KINDS)
+            problems.append(Problem(what, where, one_of(KINDS), remedy))
+            continue
+        section = _section(KINDS[kind], table, f"{where} ({kind})", problems)
+        if isinstance(section, Contiguity | File):
+            section = section.model_copy(update={"path": path.parent / section.path})
+            if not section.path.is_file():
+                problems.append(Problem("there is no such file", f"{where}, path = {str(section.path)!r}",
+                                        "a file, its path relative to the spec", "correct the path"))  # fmt: skip
+        if section is not None:
+            found.append(section)
+    return tuple(found)
+
+
+def _conflicts(
+    panel: PanelSection, transforms: tuple[Transform, ...], weights: tuple[Any, ...], file: str
+) -> list[Problem]:
+    """What is wrong between keys that are fine on their own."""
+    where = f"{file}, [panel]"
+    problems = []
+    if panel.treatment and panel.first_treated:
+        problems.append(Problem("treatment and first_treated are both given", where, "one of them", "remove one"))
+    if (panel.longitude is None) != (panel.latitude is None):
+        problems.append(Problem("longitude and latitude are not both given", where, "both or none", "add the other"))
+    single = [panel.unit, panel.period, panel.outcome, panel.treatment, panel.first_treated, panel.other_policy]
+    roles = [name for name in (*single, *panel.controls, *panel.mediators) if name]
+    for name in dict.fromkeys(name for name in roles if roles.count(name) > 1):
+        problems.append(Problem(f"the column {name!r} is used twice", where, "one role a column", "name it once"))
+    for made in transforms:
+        if made.name in (panel.unit, panel.period):
+            problems.append(Problem(f"{made.name!r} is the unit or the period", f"{file}, [transform]", "a new name",
+                                    "choose another name"))  # fmt: skip
+    labels = [section.label for section in weights]
+    for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
+        problems.append(Problem(f"two weights are called {label!r}", f"{file}, [[weights]]", "different names",
+                                'give one of them name = "..."'))  # fmt: skip
+    for section in weights:
+        if section.places and panel.longitude is None:
+            problems.append(Problem(f"{section.label} needs coordinates", f"{file}, [[weights]]",
+                                    "longitude and latitude in [panel]", "name the columns in degrees"))  # fmt: skip
+    return problems
+
+
+def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
+    """Raise BadInput for every column that the spec names and the file lacks."""
+    made = {transform.name for transform in spec.transform}
+    wanted = dict.fromkeys(spec.mean_columns, f"{spec.file} [[weights]] variable")
+    for key, value in spec.panel:
+        if key not in ("missing", "balance"):
+            names = value if isinstance(value, tuple) else (value,) if value else ()
+            wanted |= dict.fromkeys(names, f"{spec.file} [panel] {key}")
+    problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in made})
+    if problems:
+        raise BadInput(*problems)
+
+
+def _from_first_year(column: pd.Series[Any], rows: Rows) -> NDArray[np.float64]:
+    """1 from a unit's first treated period on, else 0, (rows,); empty, infinite, or 0 before the first = never."""
+    given, wrong = numbers(column)
+    first = np.where(np.isinf(given), np.nan, given)
+    if rows.years.min() > 0:
+        first[first == 0] = np.nan  # the code for "never" of several programs
+    problems = number_problems(first, wrong, column, rows)
+    fractional = np.flatnonzero(first != np.round(first, 0))
+    fractional = fractional[~np.isnan(first[fractional])]
+    if fractional.size:
+        problems.append(Problem(f"is {first[fractional[0]]:g}", rows.at(int(fractional[0]), str(column.name)),
+                                "a whole number, or empty for never", "correct the cell"))  # fmt: skip
+    grouped = pd.Series(first).groupby(rows.labels)
+    distinct = grouped.nunique()
+    if (distinct > 1).any():
+        unit = distinct.index[distinct > 1][0]
+        problems.append(Problem(f"the unit {unit} has several first treated periods", f"{rows.file}, column "
+                                f"{column.name!r}", "one a unit", "keep the first"))  # fmt: skip
+    if problems:
+        raise BadInput(*problems)
+    return np.asarray(rows.years >= grouped.transform("min").fillna(np.inf).to_numpy(), dtype=np.float64)
+
+
+def _unit_mean(column: pd.Series[Any], rows: Rows) -> NDArray[np.float64]:
+    values, wrong = numbers(column)
+    problems = number_problems(values, wrong, column, rows)
+    if problems:
+        raise BadInput(*problems)
+    return np.asarray(pd.Series(values).groupby(rows.labels).transform("mean"), dtype=np.float64)
+
+
+def _with_capital(panel: Panel, file: str, column: str | None) -> Panel:
+    if column is None:
+        return panel
+    values = panel.attributes["capital"]
+    odd = [unit for unit, value in zip(panel.units, values, strict=True) if value not in (0, 1)]
+    if odd:
+        raise bad(f"is neither 0 nor 1 for {listed(odd)}", where=f"{file}, column {column!r}", allowed="0 or 1",
+                  remedy="code capitals 1 and other units 0")  # fmt: skip
+    return replace(panel, attributes={**panel.attributes, "capital": values.astype(bool)})
+
+
+def _with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
+    """The panel with all weights of the spec; raises BadInput with the problems of all of them."""
+    built: dict[str, Weights] = {}
+    problems: list[Problem] = []
+    for section in spec.weights:
+        try:
+            built[section.label] = section.build(panel, order)
+        except BadInput as error:
+            problems += error.problems
+    if problems:
+        raise BadInput(*problems)
+    return replace(panel, weights=built)
+
+
+def _part(panel: Panel, units: NDArray[np.bool_], periods: NDArray[np.bool_]) -> Panel:
+    """Some units (N,) and periods (T,) of a panel, without weights."""
+    seen = None if panel.observed is None else panel.observed[:, periods][:, :, units]
+    return Panel(
+        units=tuple(unit for unit, keep in zip(panel.units, units, strict=True) if keep),
+        periods=tuple(period for period, keep in zip(panel.periods, periods, strict=True) if keep),
+        variables={name: array[:, periods][:, :, units] for name, array in panel.variables.items()},
+        roles=panel.roles,
+        attributes={name: values[units] for name, values in panel.attributes.items()},
+        observed=None if seen is None or seen.all() else seen,
+    )
+
+
+def _notes(reading: Reading, first_years: list[int]) -> tuple[str, ...]:
+    notes = []
+    panel = reading.panel
+    if first_years:
+        notes.append(f"{listed(first_years)} left out: lags and differences have no value there.")
+    if reading.dropped:
+        columns = listed((f"{name} {count}" for name, count in reading.dropped.items()), 12)
+        notes.append(f"{sum(reading.dropped.values())} rows with missing values left out (by column: {columns}).")
+    gone = set(reading.order) - set(panel.units)
+    if gone:
+        left = listed((unit for unit in reading.order if unit in gone), 12)
+        notes.append(f"{len(gone)} units without a complete row left out: {left}.")
+    if reading.absent:
+        cells = len(panel.units) * len(panel.periods)
+        notes.append(f"Unbalanced: {reading.absent} of {cells} unit-periods are not observed.")
+    return tuple(notes)

@@ -1,0 +1,264 @@
+"""What every estimator promises, checked for each that the package holds and each of its named settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import pickle
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+import pytest
+
+from estimators import Estimates, Estimator, Status, Tile, estimators
+from sim import BadInput, Draw, Panel, Streams, Wanted
+from sim.estimands import Estimand
+
+REPLICATIONS = 256
+TILE = 8
+
+
+def settings() -> list[Estimator]:
+    """Every discovered estimator at its defaults, with every combination of its fields that have a few named values."""
+    found: list[Estimator] = []
+    for cls in estimators().values():
+        hints = get_type_hints(cls)
+        named = {f.name: get_args(hints[f.name]) for f in dataclasses.fields(cls) if get_origin(hints[f.name]) is Literal}
+        found += [cls(**dict(zip(named, values, strict=True))) for values in itertools.product(*named.values())]
+    return found
+
+
+def identity(estimator: Estimator) -> str:
+    fields = [getattr(estimator, f.name) for f in dataclasses.fields(estimator)]  # type: ignore[arg-type]
+    return "-".join([type(estimator).kind, *(value for value in fields if isinstance(value, str) and value)])
+
+
+@pytest.fixture(scope="module", params=settings(), ids=identity)
+def estimator(request: pytest.FixtureRequest) -> Estimator:
+    return request.param
+
+
+def drawn(estimator: Estimator, replications: int, seed: int = 20, estimands: tuple[str, ...] = ()) -> Draw:
+    """Replications of the estimator's home design, in one piece."""
+    design, _ = estimator.home
+    streams = Streams(seed, "conformance")
+    wanted = Wanted(estimator.variables(design.schema), estimands)
+    return design.settle(streams).draw(streams.tile(0, replications), wanted)
+
+
+@pytest.fixture(scope="module")
+def panel(estimator: Estimator) -> Panel:
+    return drawn(estimator, 12).panel
+
+
+def assert_same_bits(got: Estimates, wanted: Estimates) -> None:
+    for name in ("estimate", "se", "dof", "status", "pvalue", "lower", "upper"):
+        one, other = getattr(got, name), getattr(wanted, name)
+        assert (one is None) == (other is None)
+        if one is not None:
+            np.testing.assert_array_equal(one, other, err_msg=name)
+    for name, values in got.statistics.items():
+        np.testing.assert_array_equal(values, wanted.statistics[name], err_msg=name)
+
+
+def test_estimators_are_found() -> None:
+    assert {"did", "spatial"} <= set(estimators())
+
+
+def test_settings_are_frozen_values(estimator: Estimator) -> None:
+    field = dataclasses.fields(estimator)[0].name  # type: ignore[arg-type]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(estimator, field, None)
+    again = pickle.loads(pickle.dumps(estimator))
+    assert again == estimator
+    assert hash(again) == hash(estimator)
+    assert dataclasses.replace(estimator) == estimator  # type: ignore[type-var]
+    assert estimator.name
+    assert type(estimator).__doc__
+
+
+def test_equal_settings_share_a_hashable_reduction(estimator: Estimator) -> None:
+    schema = estimator.home[0].schema
+    one, other = estimator.reduction(schema), dataclasses.replace(estimator).reduction(schema)  # type: ignore[type-var]
+    assert one == other
+    assert hash(one) == hash(other)
+    assert pickle.loads(pickle.dumps(one)) == one
+
+
+def test_layout_is_known_before_any_data(estimator: Estimator, panel: Panel) -> None:
+    layout = estimator.layout(estimator.home[0].schema)
+    got = estimator(panel, Streams(1))
+    rows, terms, errors = 12, len(layout.terms), len(layout.errors)
+    assert (got.terms, got.errors) == (layout.terms, layout.errors)
+    assert len(set(layout.terms)) == terms
+    assert got.estimate.shape == (rows, terms)
+    assert got.se.shape == got.dof.shape == (rows, errors, terms)
+    assert (got.status.shape, got.status.dtype) == ((rows,), np.uint8)
+    assert set(got.statistics) == set(layout.statistics)
+    assert {values.shape for values in got.statistics.values()} <= {(rows,)}
+    for name in ("pvalue", "lower", "upper"):
+        stored = getattr(got, name)
+        assert (stored is not None) == (name in layout.stored)
+        assert stored is None or stored.shape == got.se.shape
+
+
+def test_targets_are_estimands_of_its_terms(estimator: Estimator) -> None:
+    layout = estimator.layout(estimator.home[0].schema)
+    assert layout.targets
+    assert set(layout.targets) <= set(layout.terms)
+    for target in layout.targets.values():
+        assert Estimand.parse(target).kind
+    assert set(estimator.home[1]) <= set(layout.targets)
+
+
+def test_home_draws_are_fitted_whole(estimator: Estimator, panel: Panel) -> None:
+    got = estimator(panel, Streams(1))
+    assert set(got.status.tolist()) == {Status.OK}
+    assert np.isfinite(got.estimate).all()
+    assert (got.dof > 0).all()
+    assert all(np.isfinite(values).all() for values in got.statistics.values())
+
+
+def test_it_reads_the_variables_that_it_names_and_no_others(estimator: Estimator, panel: Panel) -> None:
+    names = estimator.variables(panel.schema)
+    assert names <= set(panel.variables)
+    other = np.random.default_rng(1).standard_normal((12, len(panel.periods), len(panel.units)))
+    assert_same_bits(estimator(panel.with_variables({"other": other}), Streams(1)), estimator(panel, Streams(1)))
+
+
+def test_the_same_call_gives_the_same_bits(estimator: Estimator, panel: Panel) -> None:
+    again = pickle.loads(pickle.dumps(estimator))
+    assert_same_bits(again(panel, Streams(1)), estimator(panel, Streams(1)))
+
+
+def test_rows_do_not_depend_on_the_batch_bit_for_bit(estimator: Estimator, panel: Panel) -> None:
+    reduction = estimator.reduction(panel.schema)
+    if reduction is None:
+        pytest.skip("no reduction: nothing is solved apart")
+    plan = reduction.prepare(panel)
+    moments = reduction.reduce(plan, Tile(panel))
+    assert moments.rows == 12
+    whole = estimator.solve(plan, moments, panel.schema, Streams(1))
+    for rows in (slice(0, 1), slice(7, 8), slice(11, 12), slice(2, 4), slice(3, 11), slice(0, 7)):
+        part = estimator.solve(plan, moments.take(rows), panel.schema, Streams(1))
+        assert_same_bits(part, whole.take(rows))
+
+
+def test_moments_of_tiles_join_to_those_of_the_whole(estimator: Estimator, panel: Panel) -> None:
+    reduction = estimator.reduction(panel.schema)
+    if reduction is None:
+        pytest.skip("no reduction")
+    plan = reduction.prepare(panel)
+    moments = reduction.reduce(plan, Tile(panel))
+    joined = type(moments).join([moments.take(slice(0, 5)), moments.take(slice(5, 12))])
+    assert_same_bits(estimator.solve(plan, joined, panel.schema, Streams(1)),
+                     estimator.solve(plan, moments, panel.schema, Streams(1)))  # fmt: skip
+
+
+def test_records_are_taken_apart_and_joined_again(estimator: Estimator, panel: Panel) -> None:
+    whole = estimator(panel, Streams(1))
+    assert_same_bits(Estimates.join([whole.take(slice(0, 3)), whole.take(slice(3, 12))]), whole)
+    failed = Estimates.failed(estimator.layout(panel.schema), Status.ERROR)
+    joined = Estimates.join([whole, failed])
+    assert joined.status.tolist() == [Status.OK] * 12 + [Status.ERROR]
+    assert np.isnan(joined.estimate[-1]).all()
+
+
+def test_home_terms_are_right(estimator: Estimator) -> None:
+    """Mean error within 4 Monte Carlo errors, or a quarter of the estimates' sd, for the terms that must be right."""
+    design, terms = estimator.home
+    layout = estimator.layout(design.schema)
+    targets = {term: layout.targets[term] for term in terms}
+    estimates, truths = simulate(estimator, tuple(dict.fromkeys(targets.values())))
+    assert (estimates.status == Status.OK).all()
+    for term, target in targets.items():
+        errors = estimates.estimate[:, estimates.terms.index(term)] - truths[target]
+        assert np.isfinite(errors).all(), term
+        sd = errors.std(ddof=1)
+        assert sd > 0
+        assert abs(errors.mean()) <= max(4 * sd / np.sqrt(REPLICATIONS), 0.25 * sd), term
+
+
+def simulate(estimator: Estimator, estimands: tuple[str, ...]) -> tuple[Estimates, dict[str, Any]]:
+    design, _ = estimator.home
+    streams = Streams(2, "home")
+    world = design.settle(streams)
+    wanted = Wanted(estimator.variables(design.schema), estimands)
+    parts, truths = [], []
+    for start in range(0, REPLICATIONS, TILE * 4):
+        draw = world.draw(streams.tile(start, start + TILE * 4), wanted)
+        parts.append(estimator(draw.panel, streams.tile(start, start + TILE * 4)))
+        truths.append(draw.truth)
+    return Estimates.join(parts), {name: np.concatenate([truth[name] for truth in truths]) for name in estimands}
+
+
+def redrawn_treatment(panel: Panel) -> Panel:
+    """The panel with a treatment that differs between replications by a few cities, so that it counts as redrawn."""
+    treatment = panel.roles.treatment or ""
+    did = np.repeat(panel.variables[treatment][:1], 12, axis=0)
+    never = np.flatnonzero(~did[0].any(axis=0))
+    for row in range(12):
+        did[row, 10:, never[row]] = 1.0
+    return panel.with_variables({treatment: did})
+
+
+def uses_treatment(estimator: Estimator, panel: Panel) -> str:
+    treatment = panel.roles.treatment
+    if treatment is None or treatment not in estimator.variables(panel.schema):
+        pytest.skip("does not use the treatment")
+    return treatment
+
+
+def test_a_singular_draw_gets_a_status_and_spoils_no_other(estimator: Estimator, panel: Panel) -> None:
+    treatment = uses_treatment(estimator, panel)
+    sound = redrawn_treatment(panel)
+    did = np.array(sound.variables[treatment])
+    did[3] = 0.0  # nobody is treated in this draw
+    got, wanted = estimator(sound.with_variables({treatment: did}), Streams(1)), estimator(sound, Streams(1))
+    others = np.delete(np.arange(12), 3)
+    assert got.status[3] not in {Status.OK, Status.NOT_RUN}
+    assert np.isnan(got.estimate[3]).any()
+    assert (got.status[others] == Status.OK).all()
+    np.testing.assert_array_equal(got.estimate[others], wanted.estimate[others])
+
+
+def test_a_collinear_draw_gets_a_status(estimator: Estimator, panel: Panel) -> None:
+    treatment = uses_treatment(estimator, panel)
+    controls = [name for name in panel.roles.controls if name in estimator.variables(panel.schema)]
+    if not controls:
+        pytest.skip("uses no control")
+    sound = redrawn_treatment(panel)
+    control = np.repeat(panel.variables[controls[0]][:1], 12, axis=0)
+    control[5] = 2.0 * sound.variables[treatment][5] + 1.0
+    got = estimator(sound.with_variables({controls[0]: control}), Streams(1))
+    assert got.status.tolist() == [Status.OK] * 5 + [Status.SINGULAR] + [Status.OK] * 6
+
+
+def test_a_constant_outcome_in_one_draw_raises_nothing(estimator: Estimator, panel: Panel) -> None:
+    outcome = panel.roles.outcome or ""
+    y = np.array(panel.variables[outcome])
+    y[4] = 1.0
+    got = estimator(panel.with_variables({outcome: y}), Streams(1))
+    assert (np.delete(got.status, 4) == Status.OK).all()
+
+
+@pytest.mark.parametrize("fault", ["constant", "absorbed", "collinear"])
+def test_useless_fixed_regressors_are_bad_input_by_name(estimator: Estimator, panel: Panel, fault: str) -> None:
+    shape = (1, len(panel.periods), len(panel.units))
+    extra = {
+        "constant": np.ones(shape),
+        "absorbed": np.arange(shape[2], dtype=float)[None, None] + np.arange(shape[1], dtype=float)[None, :, None] ** 2,
+        "collinear": 3.0 * panel.variables[panel.roles.controls[0]][:1] - 2.0,
+    }[fault]
+    roles = dataclasses.replace(panel.roles, controls=(*panel.roles.controls, "useless"))
+    faulty = dataclasses.replace(panel, roles=roles).with_variables({"useless": extra})
+    if "useless" not in estimator.variables(faulty.schema):
+        pytest.skip("takes no controls from the panel")
+    with pytest.raises(BadInput, match=f"'useless' is {fault}"):
+        estimator(faulty, Streams(1))
+
+
+def test_unknown_outcomes_are_bad_input(estimator: Estimator, panel: Panel) -> None:
+    faulty = dataclasses.replace(panel, roles=dataclasses.replace(panel.roles, outcome="icrr"))
+    with pytest.raises(BadInput, match="no variable 'icrr'"):
+        estimator(faulty, Streams(1))

@@ -1,0 +1,94 @@
+"""Small made-up panels for tests: any size, weights, mask and model, from a seed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim import Panel, Roles, Weights
+
+Floats = NDArray[np.float64]
+Kind = Literal["knn", "inverse-distance", "contiguity", "spectral"]
+CONTROLS = ("inv", "road")
+
+
+def small_weights(n: int, kind: Kind = "knn", seed: int = 1) -> Weights:
+    """W of n points in a square: 4 nearest (asymmetric, complex eigenvalues), inverse distance (dense), a ring, spectral."""
+    points = np.random.default_rng(seed).random((n, 2))
+    distance = np.hypot(*(points[:, None] - points).T)
+    if kind == "contiguity":
+        raw = np.zeros((n, n))
+        steps = np.arange(n)
+        for gap in (1, 3):
+            raw[steps, (steps + gap) % n] = raw[(steps + gap) % n, steps] = 1.0
+    elif kind == "knn":
+        nearest = np.argsort(distance + np.diag(np.full(n, np.inf)), axis=1)[:, :4]
+        raw = np.zeros((n, n))
+        np.put_along_axis(raw, nearest, 1.0, axis=1)
+    else:
+        np.fill_diagonal(distance, np.inf)
+        raw = 1.0 / distance
+    return Weights.of(names(n), raw, "spectral" if kind == "spectral" else "row", kind)
+
+
+def names(n: int) -> tuple[str, ...]:
+    """Labels of n units."""
+    return tuple(f"unit {i:03d}" for i in range(n))
+
+
+def small_panel(
+    n: int = 30,
+    t: int = 6,
+    *,
+    seed: int = 1,
+    replications: int = 1,
+    weights: Kind = "knn",
+    rho: float = 0.4,
+    model: Literal["none", "sar", "sem", "sdm"] = "sdm",
+    sigma: float = 1.0,
+    redrawn: bool = False,
+    missing: int = 0,
+) -> Panel:
+    """y on a staggered `did` and two controls, with unit and time effects and the model's spatial terms.
+
+    redrawn: other regressors in each replication. missing: cells taken out at random, never a whole unit or period.
+    """
+    rng = np.random.default_rng(seed)
+    w = small_weights(n, weights, seed)
+    rows = replications if redrawn else 1
+    adoption = np.stack([rng.permutation(np.r_[np.full(n // 3, np.inf), rng.integers(1, t, n - n // 3)]) for _ in range(rows)])
+    did = (np.arange(t)[:, None] >= adoption[:, None, :]).astype(float)
+    controls = [rng.standard_normal((rows, t, n)) + 0.5 * rng.standard_normal((rows, 1, n)) for _ in CONTROLS]
+    signal = 1.0 * did + 0.7 * controls[0] - 0.4 * controls[1]
+    if model == "sdm":
+        signal = signal + 0.3 * w.lag(did) - 0.2 * w.lag(controls[0]) + 0.25 * w.lag(controls[1])
+    multiplier = np.linalg.inv(np.eye(n) - rho * w.dense)
+    noise = sigma * rng.standard_normal((replications, t, n))
+    if model == "sem":
+        noise = noise @ multiplier.T
+    y = signal + noise
+    if model in {"sar", "sdm"}:
+        y = y @ multiplier.T
+    y = y + 2.0 * rng.standard_normal(n) + rng.standard_normal(t)[:, None]
+    return Panel(
+        units=w.units,
+        periods=tuple(range(2001, 2001 + t)),
+        variables={"y": y, "did": did, **dict(zip(CONTROLS, controls, strict=True))},
+        roles=Roles("y", "did", CONTROLS),
+        attributes={"province": np.array([f"p{i % 7}" for i in range(n)])},
+        observed=_mask(n, t, missing, rng),
+        weights={weights: w},
+    )
+
+
+def _mask(n: int, t: int, missing: int, rng: np.random.Generator) -> NDArray[np.bool_] | None:
+    if not missing:
+        return None
+    mask = np.ones(t * n, dtype=bool)
+    mask[rng.choice(t * n, missing, replace=False)] = False
+    mask = mask.reshape(1, t, n)
+    assert (mask[0].sum(axis=0) > 1).all()
+    assert (mask[0].sum(axis=1) > 1).all()
+    return mask

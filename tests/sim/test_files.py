@@ -1,0 +1,99 @@
+"""Tables from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sim.errors import BadInput
+from sim.files import read_frame
+
+TABLE = pd.DataFrame({"城市": ["北京市", "上海市", "北京市"], "year": [2006, 2006, 2007], "y": [1.5, np.nan, 2.0]})
+
+
+def _same(frame: pd.DataFrame) -> bool:
+    return frame["城市"].tolist() == TABLE["城市"].tolist() and np.array_equal(frame["y"], TABLE["y"], equal_nan=True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "gbk"])
+def test_csv_in_the_encodings_that_spreadsheets_write(tmp_path: Path, encoding: str) -> None:
+    TABLE.to_csv(tmp_path / "a.csv", index=False, encoding=encoding)
+    frame = read_frame(tmp_path / "a.csv")
+    assert list(frame.columns) == ["城市", "year", "y"]
+    assert _same(frame)
+    assert frame.attrs == {"file": "a.csv", "first_row": 2}
+
+
+def test_parquet_excel_and_stata(tmp_path: Path) -> None:
+    TABLE.to_parquet(tmp_path / "a.parquet")
+    TABLE.to_excel(tmp_path / "a.XLSX", index=False)
+    TABLE.rename(columns={"城市": "city"}).to_stata(tmp_path / "a.dta", write_index=False, version=118)
+    assert _same(read_frame(tmp_path / "a.parquet"))
+    assert _same(read_frame(tmp_path / "a.XLSX"))
+    assert _same(read_frame(tmp_path / "a.dta").rename(columns={"city": "城市"}))
+
+
+def test_a_stata_year_stays_a_year(tmp_path: Path) -> None:
+    dates = pd.DataFrame({"year": pd.to_datetime(["2006-01-01", "2007-01-01"]), "y": [1.0, 2.0]})
+    dates.to_stata(tmp_path / "a.dta", write_index=False, convert_dates={"year": "ty"})
+    assert read_frame(tmp_path / "a.dta")["year"].tolist() == [2006, 2007]
+
+
+def test_blanks_around_column_names_do_not_count(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("city, year ,y\na,2006,1\n")
+    assert list(read_frame(tmp_path / "a.csv").columns) == ["city", "year", "y"]
+
+
+BROKEN = {
+    "a.csv": [
+        (b"", "is empty"),
+        (b"city,year,y\n", "has no rows"),
+        (b"\n\n", "cannot be read as csv"),
+        (b"city;year;y\na;2006;1\n", "separated by semicolons"),
+        (b"city,y,y\na,1,2\n", "column names repeat: y"),
+        (b"city,y\na,1,2,3\n", "cannot be read as csv"),
+        (b"city,y\na,1\nb,1,2,3\n", "cannot be read as csv"),
+        (b"\xff\xfe\x81\x20\xff", "neither UTF-8 nor GB18030"),
+    ],
+    "a.xlsx": [(b"not a zip", "cannot be read as xlsx"), (b"PK\x03\x04 torn", "cannot be read as xlsx")],
+    "a.parquet": [(b"PAR1 torn", "cannot be read as parquet")],
+    "a.dta": [(b"<stata_dta> torn", "cannot be read as dta"), (b"\x71", "cannot be read as dta")],
+    "a.xls": [(b"x", "has the extension .xls")],
+    "a": [(b"x", "has the extension (none)")],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"), [(name, *case) for name, cases in BROKEN.items() for case in cases]
+)
+def test_a_file_that_cannot_be_used_is_named_with_the_reason(
+    tmp_path: Path, name: str, content: bytes, what: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        read_frame(tmp_path / name)
+    (problem,) = caught.value.problems
+    assert what in problem.what
+    assert problem.where.startswith(name)
+    assert problem.allowed
+    assert problem.remedy
+    assert "\n" not in str(problem)
+
+
+def test_missing_files_and_directories(tmp_path: Path) -> None:
+    (tmp_path / "panel.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(BadInput, match=r"there is no such file.*holds.*panel\.csv"):
+        read_frame(tmp_path / "pannel.csv")
+    with pytest.raises(BadInput, match="there is no folder"):
+        read_frame(tmp_path / "none" / "panel.csv")
+    with pytest.raises(BadInput, match="is a directory"):
+        read_frame(tmp_path / "folder.csv")
+
+
+def test_the_real_city_panel(shared_data: Path) -> None:
+    frame = read_frame(shared_data / "city_panel.csv")
+    assert frame.shape == (5076, 57)

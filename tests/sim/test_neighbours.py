@@ -1,0 +1,275 @@
+"""Weights from coordinates, maps, economic distance and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.io
+import scipy.sparse as sp
+
+from sim.errors import BadInput
+from sim.files import read_frame
+from sim.geography import cities, great_circle_km
+from sim.neighbours import Coordinates, band, contiguity, economic, inverse_distance, knn, nested
+from sim.weights_files import from_file
+
+# Four places on the equator, one degree (111.195 km) apart, the last ten degrees away.
+UNITS = ("a", "b", "c", "d")
+LONGITUDE = np.array([0.0, 1.0, 2.0, 12.0])
+LATITUDE = np.zeros(4)
+DEGREE = 6371.0088 * np.pi / 180
+PLACES = Coordinates(UNITS, LONGITUDE, LATITUDE)
+
+
+def test_knn_takes_the_nearest_by_great_circle() -> None:
+    table = cities()
+    weights = knn(table.names, table.longitude, table.latitude, k=4)
+    distance = great_circle_km(table.longitude, table.latitude) + np.diag(np.full(len(table.names), np.inf))
+    nearest = np.sort(np.argsort(distance, axis=1)[:, :4], axis=1)
+    np.testing.assert_array_equal(weights.matrix.indices.reshape(-1, 4), nearest)
+    assert weights.name == "knn-4"
+
+
+def test_inverse_distance_with_power_and_cutoff() -> None:
+    raw = inverse_distance(UNITS, LONGITUDE, LATITUDE, power=2, standardize="none").dense
+    np.testing.assert_allclose(raw[0], [0, DEGREE**-2, (2 * DEGREE) ** -2, (12 * DEGREE) ** -2])
+    near = inverse_distance(
+        UNITS, LONGITUDE, LATITUDE, cutoff_km=1.5 * DEGREE, standardize="none", islands="nearest"
+    ).dense
+    np.testing.assert_allclose(near[0], [0, 1 / DEGREE, 0, 0])
+    np.testing.assert_allclose(near[3], [0, 0, 1 / (10 * DEGREE), 0])  # the island's link weighs as any other
+
+
+def test_band_agrees_with_libpysal_on_projected_points() -> None:
+    from libpysal.graph import Graph
+
+    points = np.column_stack([LONGITUDE, LATITUDE]) * DEGREE  # on the equator the plane and the globe agree
+    theirs = Graph.build_distance_band(points, 2.5 * DEGREE).sparse.toarray()
+    ours = band(UNITS, LONGITUDE, LATITUDE, km=2.5 * DEGREE, standardize="none", islands="nearest").dense
+    np.testing.assert_array_equal(ours[:3], theirs[:3])
+    np.testing.assert_array_equal(ours[3], [0, 0, 1, 0])
+    assert ours[2, 3] == 0  # the island is nobody's neighbour
+
+
+def test_units_at_the_same_place_are_neighbours_in_a_band() -> None:
+    weights = band(("a", "b", "c"), np.array([0.0, 0.0, 0.5]), np.zeros(3), km=1.2 * DEGREE, standardize="none")
+    np.testing.assert_array_equal(weights.dense, 1 - np.eye(3))
+
+
+def test_economic_and_nested_weights() -> None:
+    level = np.array([1.0, 3.0, 4.0, 8.0])
+    np.testing.assert_allclose(economic(UNITS, level, standardize="none").dense[0], [0, 1 / 2, 1 / 3, 1 / 7])
+    expected = np.array([0, 1 / 2, 1 / 2 / 3, 1 / 12 / 7]) / DEGREE
+    np.testing.assert_allclose(nested(UNITS, LONGITUDE, LATITUDE, level, standardize="none").dense[0], expected)
+
+
+def grid(path: Path) -> Path:
+    """A map of 2 x 2 squares a b / c d and a distant e."""
+    import geopandas
+    from shapely import box
+
+    squares = [box(x, y, x + 1, y + 1) for x, y in ((0, 1), (1, 1), (0, 0), (1, 0), (9, 9))]
+    names = geopandas.GeoDataFrame({"名称": list("abcde")}, geometry=squares, crs="EPSG:4326")
+    names.to_file(path / "map.geojson")
+    return path / "map.geojson"
+
+
+def test_contiguity_by_queen_and_rook(tmp_path: Path) -> None:
+    path = grid(tmp_path)
+    order = ("d", "c", "b", "a")  # not the map's order, and without e
+    queen = contiguity(order, path, unit="名称", standardize="none")
+    rook = contiguity(order, path, unit="名称", rule="rook", standardize="none")
+    np.testing.assert_array_equal(queen.dense, 1 - np.eye(4))
+    np.testing.assert_array_equal(rook.dense[0], [0, 1, 1, 0])
+    assert (queen.name, rook.name) == ("queen", "rook")
+
+
+def test_an_island_of_a_map_gets_its_nearest_unit(tmp_path: Path) -> None:
+    units = tuple("abcde")
+    places = Coordinates(units, np.array([0.5, 1.5, 0.5, 1.5, 9.5]), np.array([1.5, 1.5, 0.5, 0.5, 9.5]))
+    weights = contiguity(units, grid(tmp_path), unit="名称", islands="nearest", coordinates=places)
+    np.testing.assert_array_equal(weights.dense[4], [0, 1, 0, 0, 0])
+    with pytest.raises(BadInput, match="units without neighbours: e"):
+        contiguity(units, tmp_path / "map.geojson", unit="名称")
+    with pytest.raises(BadInput, match=r"units without neighbours: e.*name the panel's longitude"):
+        contiguity(units, tmp_path / "map.geojson", unit="名称", islands="nearest")
+
+
+RING = np.array([[0, 2, 0, 1], [1, 0, 1, 0], [0, 1, 0, 3], [1, 0, 1, 0]], dtype=float)
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def as_edges(path: Path) -> Path:
+    rows = [f"{UNITS[i]},{UNITS[j]},{RING[i, j]}" for i, j in np.argwhere(RING)]
+    return write(path / "ring.csv", "\n".join(["focal,neighbor,weight", *rows]))
+
+
+def as_matrix(path: Path) -> Path:
+    pd.DataFrame(RING, index=UNITS, columns=UNITS).to_csv(path / "ring.csv")
+    return path / "ring.csv"
+
+
+def as_npy(path: Path) -> Path:
+    np.save(path / "ring.npy", RING)
+    return path / "ring.npy"
+
+
+def as_mtx(path: Path) -> Path:
+    scipy.io.mmwrite(path / "ring.mtx", sp.coo_array(RING))
+    return path / "ring.mtx"
+
+
+def as_gwt(path: Path) -> Path:
+    rows = [f"{UNITS[i]} {UNITS[j]} {RING[i, j]}" for i, j in np.argwhere(RING)]
+    return write(path / "ring.gwt", "\n".join(["0 4 shape id", *rows, ""]))
+
+
+@pytest.mark.parametrize("writer", [as_edges, as_matrix, as_npy, as_mtx, as_gwt])
+def test_every_kind_of_file_gives_the_same_weights(tmp_path: Path, writer: Callable[[Path], Path]) -> None:
+    path = writer(tmp_path)
+    weights = from_file(path, UNITS)
+    np.testing.assert_allclose(weights.dense, RING / RING.sum(axis=1, keepdims=True))
+    np.testing.assert_array_equal(from_file(path, UNITS, standardize="none").dense, RING)
+    assert from_file(path, UNITS, standardize="spectral").radius == pytest.approx(1.0)
+    assert weights.name == "ring"
+
+
+def test_gal_and_edges_without_weights_are_binary(tmp_path: Path) -> None:
+    gal = write(tmp_path / "w.gal", "0 4 shape id\na 2\nb d\nb 2\na c\nc 2\nb d\nd 2\na c\n")
+    edges = write(tmp_path / "e.csv", "focal,neighbor\na,b\na,d\nb,a\nb,c\nc,b\nc,d\nd,a\nd,c\n")
+    np.testing.assert_array_equal(from_file(gal, UNITS, standardize="none").dense, RING > 0)
+    np.testing.assert_array_equal(from_file(edges, UNITS, standardize="none").dense, RING > 0)
+
+
+def test_a_file_is_cut_down_to_the_units_kept_before_it_is_standardised(tmp_path: Path) -> None:
+    kept = ("a", "b", "d")
+    expected = np.array([[0, 2 / 3, 1 / 3], [1, 0, 0], [1, 0, 0]])
+    for writer in (as_edges, as_npy):
+        np.testing.assert_allclose(from_file(writer(tmp_path), UNITS, keep=kept).dense, expected)
+
+
+def test_other_units_of_a_file_can_be_left_out(tmp_path: Path) -> None:
+    weights = from_file(as_edges(tmp_path), ("b", "a", "d"), others="drop", standardize="none")
+    np.testing.assert_array_equal(weights.dense, [[0, 1, 0], [2, 0, 1], [0, 1, 0]])
+
+
+def test_an_island_of_a_file_gets_its_nearest_unit(tmp_path: Path) -> None:
+    path = write(tmp_path / "w.csv", "focal,neighbor\na,b\nb,a\nc,b\n")
+    with pytest.raises(BadInput, match=r"weights w; units without neighbours: d.*islands"):
+        from_file(path, UNITS)
+    weights = from_file(path, UNITS, islands="nearest", coordinates=PLACES)
+    np.testing.assert_array_equal(weights.dense[3], [0, 0, 1, 0])
+
+
+def test_libpysals_own_gal_of_48_states() -> None:
+    import libpysal
+
+    path = Path(libpysal.__file__).parent / "examples" / "us_income" / "states48.gal"
+    states = pd.read_csv(path.with_name("usjoin.csv"))["Name"]
+    weights = from_file(path, tuple(states))  # the file numbers its units from 0, in the order of the table
+    assert weights.row_stochastic
+    neighbours = {states[j] for j in weights.matrix[[list(states).index("Maine")]].indices}
+    assert neighbours == {"New Hampshire"}
+
+
+WRONG_FILES: dict[str, tuple[str, str, list[str]]] = {
+    "unknown unit": ("w.csv", "focal,neighbor\na,b\nb,Z\n", ["1 units are not in the panel: Z", 'others = "drop"']),
+    "no unit of the panel": ("w.csv", "focal,neighbor\nx,y\n", ["2 units are not in the panel: x, y"]),
+    "other columns": ("w.csv", "from,neighbour\na,b\n", ["no column 'focal'", "columns focal, neighbor, weight"]),
+    "misspelt column": ("w.csv", "focal,neighbour\na,b\n", ["no column 'neighbor'", "did you mean 'neighbour'?"]),
+    "link twice": ("w.csv", "focal,neighbor\na,b\na,b\n", ["links appear more than once: a to b"]),
+    "text weight": ("w.csv", "focal,neighbor,weight\na,b,far\n", ["a weight is 'far'", "column 'weight', row 2"]),
+    "gap": ("w.csv", "focal,neighbor,weight\na,b,1\nb,a,\n", ["a weight is nan", "row 3"]),
+    "negative": ("w.csv", "focal,neighbor,weight\na,b,-1\nb,a,1\n", ["negative", "finite entries >= 0"]),
+    "own neighbour": ("w.csv", "focal,neighbor\na,a\na,b\n", ["their own neighbours: a"]),
+    "islands": ("w.csv", "focal,neighbor\na,b\nb,a\n", ["units without neighbours: c, d", "at least one neighbour"]),
+    "broken gal": ("w.gal", "nothing\n", ["cannot be read as gal"]),
+    "broken gwt": ("w.gwt", "0 4 x y\n", ["cannot be read as gwt"]),
+    "broken mtx": ("w.mtx", "nothing\n", ["cannot be read as mtx"]),
+    "broken npy": ("w.npy", "nothing\n", ["cannot be read as npy"]),
+    "other extension": ("w.txt", "a b\n", ["has the extension .txt", ".csv, .gal, .gwt, .npy, .mtx"]),
+    "empty": ("w.csv", "", ["is empty"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_FILES)
+def test_a_wrong_file_of_weights_is_refused(tmp_path: Path, case: str) -> None:
+    name, text, expected = WRONG_FILES[case]
+    with pytest.raises(BadInput) as caught:
+        from_file(write(tmp_path / name, text), UNITS)
+    message = str(caught.value)
+    assert all(part in message for part in expected), message
+    assert all(p.what and p.where and p.allowed and p.remedy for p in caught.value.problems)
+
+
+def test_a_matrix_of_another_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"W is 4 x 4 .*allowed: 5 x 5"):
+        from_file(as_npy(tmp_path), (*UNITS, "e"))
+    np.save(tmp_path / "flat.npy", np.ones(16))
+    with pytest.raises(BadInput, match=r"W is 16 of float64"):
+        from_file(tmp_path / "flat.npy", UNITS)
+
+
+def test_coordinates_off_the_globe_are_named() -> None:
+    with pytest.raises(BadInput, match=r"latitude of 1 units is not on the globe: b 116\.4.*exchanged"):
+        knn(("a", "b"), np.array([39.9, 39.9]), np.array([39.9, 116.4]), k=1)
+    with pytest.raises(BadInput, match="longitude of 1 units is not on the globe: b nan"):
+        band(("a", "b"), np.array([1.0, np.nan]), np.zeros(2), km=10)
+
+
+@pytest.mark.parametrize("build", [knn, inverse_distance])
+def test_units_at_the_same_place_are_named(build: Callable[..., object]) -> None:
+    with pytest.raises(BadInput, match="a and c are at the same place"):
+        build(("a", "b", "c"), np.array([1.0, 2.0, 1.0]), np.zeros(3), **({"k": 1} if build is knn else {}))
+
+
+def test_impossible_settings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="k = 4; allowed: 1 to 3"):
+        knn(UNITS, LONGITUDE, LATITUDE, k=4)
+    with pytest.raises(BadInput, match="km = -1"):
+        band(UNITS, LONGITUDE, LATITUDE, km=-1)
+    with pytest.raises(BadInput, match="power = 0"):
+        inverse_distance(UNITS, LONGITUDE, LATITUDE, power=0)
+    with pytest.raises(BadInput, match="units without neighbours: d"):
+        band(UNITS, LONGITUDE, LATITUDE, km=200)
+    with pytest.raises(BadInput, match="a and c have the same level"):
+        economic(UNITS, np.array([1.0, 2.0, 1.0, 3.0]))
+    with pytest.raises(BadInput, match="mean is missing for b"):
+        economic(UNITS, np.array([1.0, np.nan, 2.0, 3.0]))
+
+
+def test_wrong_maps_are_refused(tmp_path: Path) -> None:
+    path = grid(tmp_path)
+    with pytest.raises(BadInput, match="there is no column 'name'; allowed: 名称"):
+        contiguity(UNITS, path, unit="name")
+    with pytest.raises(BadInput, match="1 units are not on the map: f"):
+        contiguity(("a", "f"), path, unit="名称")
+    with pytest.raises(BadInput, match="cannot be read as a map"):
+        contiguity(UNITS, write(tmp_path / "bad.geojson", "{"), unit="名称")
+    with pytest.raises(BadInput, match="there is no such file"):
+        contiguity(UNITS, tmp_path / "none.geojson", unit="名称")
+
+
+def test_real_islands_of_the_city_panel_are_named(shared_data: Path) -> None:
+    frame = read_frame(shared_data / "city_panel.csv")
+    codes = tuple(frame["city_code"].astype(str).unique())
+    edges = pd.read_csv(shared_data / "queen_edges.csv")
+    assert len(codes) == 282
+    assert set(edges.columns) == {"a", "b"}
+    with pytest.raises(BadInput, match=r"units without neighbours: .*460100"):
+        contiguity(codes, shared_data / "prefectures.geojson", unit="adcode")
+
+
+def test_the_cigarette_panels_square_csv(shared_data: Path) -> None:
+    names = tuple(pd.read_csv(shared_data / "cigarettes_w46.csv", index_col=0).index)
+    weights = from_file(shared_data / "cigarettes_w46.csv", names)
+    assert weights.row_stochastic
+    assert weights.matrix.nnz == 188
