@@ -123,10 +123,9 @@ class TwoWayDID(Estimator):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Plan:
-    """What a cell's fixed variables give: regressors (1, K, T, N), their products, bread (1, K, K); None if redrawn."""
+    """What a cell's fixed variables give: scores of the demeaned regressors and bread (1, K, K), None if redrawn."""
 
-    regressors: Floats | None
-    pairs: Floats | None
+    scores: ols.Scores | None
     bread: Floats | None
     nobs: int
     effects: int
@@ -182,8 +181,7 @@ class LeastSquares(Reduction):
                 raise bad(f"{error} has {count} cluster", where=self.asked_by, allowed="2 or more clusters",
                           remedy="choose a finer grouping")  # fmt: skip
         return Plan(
-            regressors=x,
-            pairs=ols.pair_products(x) if x is not None and "hc1" in self.meats else None,
+            scores=None if x is None else ols.Scores.of(x),
             bread=None if x is None else ols.invert(ols.gram(x))[0],
             nobs=panel.nobs,
             effects=tile.transform.effects,
@@ -197,10 +195,11 @@ class LeastSquares(Reduction):
         """One tile: projection, residuals, meats."""
         plan = _typed(plan)
         y = tile.within(self.outcome)
-        x, bread = plan.regressors, plan.bread
-        if x is None or bread is None:
-            x = ols.stack([tile.within(name) for name in self.regressors])
-            bread, _ = ols.invert(ols.gram(x))
+        scores, bread = plan.scores, plan.bread
+        if scores is None or bread is None:
+            scores = ols.Scores.of(ols.stack([tile.within(name) for name in self.regressors]))
+            bread, _ = ols.invert(ols.gram(scores.x))
+        x = scores.x
         r, k = tile.panel.replications, x.shape[1]
         y = np.broadcast_to(y, (r, *y.shape[1:]))  # one outcome for all: a placebo
         beta = np.matmul(bread, ols.inner(x, y)[:, :, None])[:, :, 0]
@@ -208,9 +207,9 @@ class LeastSquares(Reduction):
         meats = np.empty((r, len(self.meats), k, k))
         for i, error in enumerate(self.meats):
             if error == "hc1":
-                meats[:, i] = ols.hc_meat(x, e, plan.pairs)
+                meats[:, i] = scores.hc_meat(e)
             else:
-                meats[:, i] = ols.cluster_meat(x, e, plan.clusters[error])
+                meats[:, i] = scores.cluster_meat(e, plan.clusters[error])
         return LeastSquaresMoments(
             beta=beta,
             ssr=ols.square(e),

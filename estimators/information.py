@@ -73,13 +73,15 @@ class RedrawnForms:
         with np.errstate(divide="ignore", invalid="ignore"):
             terms = np.ceil(np.log(SERIES_ERROR) / np.log(np.where(near_edge, 0.0, strength)))
         terms = np.where(near_edge, 0, np.maximum(terms, 1))
-        power = weights.lag(x)
-        total = power.copy()
-        scale = np.where(near_edge, 0.0, rho)[:, None, None]
+        r, t, n = x.shape
+        units_first = np.ascontiguousarray(x.transpose(2, 0, 1)).reshape(n, r * t)
+        power = weights.operator @ units_first
+        series = power.copy()
         for step in range(1, int(terms.max(initial=0)) + 1):
-            power = scale * weights.lag(power)
-            power[terms < step] = 0.0
-            total += power
+            power = weights.operator @ power
+            power *= np.repeat(np.where(terms < step, 0.0, rho), t)
+            series += power
+        total = np.ascontiguousarray(series.reshape(n, r, t).transpose(1, 2, 0))
         for row in np.flatnonzero(near_edge):
             finite = np.isfinite(rho[row])
             total[row] = x[row] @ self.spectrum.multiplier(float(rho[row])).T if finite else np.nan

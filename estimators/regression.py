@@ -6,6 +6,8 @@ then one matrix product serves the whole tile.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,38 +85,50 @@ def invert(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     return inverse, sound
 
 
-def pair_products(x: Floats) -> Floats:
-    """x_j x_k for j <= k of regressors (1, K, T, N) that no replication changes, (K (K + 1)/2, T N)."""
-    rows, columns = np.triu_indices(x.shape[1])
-    flat = _flat(x)[0]
-    return flat[rows] * flat[columns]
+@dataclass(frozen=True, eq=False, slots=True)
+class Scores:
+    """Meats of the regressors x (1 or R, K, T, N); what fixed regressors allow to be computed once is kept.
 
+    pairs (K (K + 1)/2, T N): products x_j x_k, j <= k; by_unit (N, T, K): x with units first; both None if redrawn.
+    """
 
-def hc_meat(x: Floats, e: Floats, pairs: Floats | None) -> Floats:
-    """sum_it e_it^2 x_it x_it', (R, K, K) (White 1980); `pairs` are the fixed regressors' products."""
-    k = x.shape[1]
-    if pairs is None:
-        weighted = _flat(x) * _flat(e * e)[:, None, :]
-        return weighted @ _flat(x).transpose(0, 2, 1)
-    rows, columns = np.triu_indices(k)
-    half = _flat(e * e) @ pairs.T
-    out = np.empty((e.shape[0], k, k))
-    out[:, rows, columns] = half
-    out[:, columns, rows] = half
-    return out
+    x: Floats
+    pairs: Floats | None
+    by_unit: Floats | None
 
+    @classmethod
+    def of(cls, x: Floats) -> Scores:
+        """The scores of regressors, fixed when their leading axis is 1."""
+        if x.shape[0] > 1:
+            return cls(x, None, None)
+        rows, columns = np.triu_indices(x.shape[1])
+        flat = _flat(x)[0]
+        return cls(x, flat[rows] * flat[columns], np.ascontiguousarray(x[0].transpose(2, 1, 0)))
 
-def cluster_meat(x: Floats, e: Floats, clusters: NDArray[np.intp] | None) -> Floats:
-    """sum_g s_g s_g' with s_g the score of cluster g, (R, K, K); clusters (N,) of units, None = each unit one."""
-    if x.shape[0] == 1:
-        scores = np.stack([np.einsum("rtn,tn->rn", e, row) for row in x[0]], axis=1)
-    else:
-        scores = np.einsum("rtn,rktn->rkn", e, x)
-    if clusters is not None:
-        membership = np.zeros((clusters.size, clusters.max() + 1))
-        membership[np.arange(clusters.size), clusters] = 1.0
-        scores = scores @ membership
-    return np.asarray(scores @ scores.transpose(0, 2, 1))
+    def hc_meat(self, e: Floats) -> Floats:
+        """sum_it e_it^2 x_it x_it', (R, K, K) (White 1980)."""
+        k = self.x.shape[1]
+        if self.pairs is None:
+            weighted = _flat(self.x) * _flat(e * e)[:, None, :]
+            return weighted @ _flat(self.x).transpose(0, 2, 1)
+        rows, columns = np.triu_indices(k)
+        half = _flat(e * e) @ self.pairs.T
+        out = np.empty((e.shape[0], k, k))
+        out[:, rows, columns] = half
+        out[:, columns, rows] = half
+        return out
+
+    def cluster_meat(self, e: Floats, clusters: NDArray[np.intp] | None) -> Floats:
+        """sum_g s_g s_g' with s_g the score of cluster g, (R, K, K); clusters (N,) of units, None = each unit one."""
+        if self.by_unit is None:
+            scores = np.einsum("rtn,rktn->rkn", e, self.x)
+        else:  # one small product a unit: (R, T) by (T, K)
+            scores = np.matmul(e.transpose(2, 0, 1), self.by_unit).transpose(1, 2, 0)
+        if clusters is not None:
+            membership = np.zeros((clusters.size, clusters.max() + 1))
+            membership[np.arange(clusters.size), clusters] = 1.0
+            scores = scores @ membership
+        return scores @ scores.transpose(0, 2, 1)
 
 
 def check_fixed(panel: Panel, names: tuple[str, ...], asked_by: str) -> None:

@@ -79,17 +79,20 @@ class Weights:
         """The spectral radius; rho is looked for in (-1/radius, 1/radius)."""
         return float(np.abs(self.eigenvalues).max())
 
-    @property
+    @cached_property
     def row_stochastic(self) -> bool:
         """Whether every row sums to one, as Lee and Yu's transformation requires."""
         return bool(np.allclose(self.matrix.sum(axis=1), 1.0, atol=1e-10))
 
     @cached_property
-    def _transposed(self) -> sp.csr_array | Floats:
+    def operator(self) -> sp.csr_array | Floats:
+        """W in the form, sparse or dense, whose products are the faster ones: `operator @ x` for x (N, M)."""
         n = len(self.units)
-        if self.matrix.nnz <= SPARSE_BELOW * n * n:
-            return sp.csr_array(self.matrix.T)
-        return np.ascontiguousarray(self.dense.T)
+        return self.matrix if self.matrix.nnz <= SPARSE_BELOW * n * n else self.dense
+
+    @cached_property
+    def _transposed(self) -> sp.csr_array | Floats:
+        return np.ascontiguousarray(self.dense.T) if self.operator is self.dense else sp.csr_array(self.matrix.T)
 
     def lag(self, array: Floats) -> Floats:
         """W applied over the last axis: (..., N) -> (..., N), the spatial lag in each period."""

@@ -1,0 +1,89 @@
+"""One estimator's fits in one block, on the terms of its layout, with intervals and decisions filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.estimator import Layout, Status
+from results.block import Block
+from results.inference import critical_values
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Fits:
+    """R fits of K terms with E error types.
+
+    estimate, truth (R, K); se, lower, upper (R, E, K); statistic |t| (R, E, K), NaN where there is no se; rejected,
+    decided (R, E, K): whether the test rejects and whether there is one; status (R,).
+    """
+
+    estimate: Floats
+    truth: Floats
+    se: Floats
+    lower: Floats
+    upper: Floats
+    statistic: Floats
+    rejected: Flags
+    decided: Flags
+    status: NDArray[np.uint8]
+
+    @property
+    def ok(self) -> Flags:
+        """Fits that succeeded, (R,)."""
+        return self.status == Status.OK
+
+    @property
+    def error(self) -> Floats:
+        """Estimate minus the truth of its draw, (R, K)."""
+        return self.estimate - self.truth
+
+
+def fits_of(block: Block, name: str, layout: Layout, alpha: float) -> Fits | None:
+    """The fits of an estimator in a block, None where the block has none of it.
+
+    Intervals and p values are the stored ones; where there are none they follow from estimate, se and dof at level
+    alpha.
+    """
+    record = block.estimates.get(name)
+    if record is None:
+        return None
+    place = None if record.terms == layout.terms else [layout.terms.index(term) for term in record.terms]
+    estimate, se, dof = (_placed(values, place, layout) for values in (record.estimate, record.se, record.dof))
+    absent = np.full(len(estimate), np.nan)
+    truth = np.stack([block.truth.get(layout.targets.get(term, ""), absent) for term in layout.terms], axis=1)
+    critical = _critical(dof, alpha)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = np.abs(estimate[:, None, :]) / se
+    lower, upper = estimate[:, None, :] - critical * se, estimate[:, None, :] + critical * se
+    rejected, decided = statistic >= critical, np.isfinite(statistic) | np.isposinf(statistic)
+    if record.lower is not None and record.upper is not None:
+        stored = _placed(record.lower, place, layout), _placed(record.upper, place, layout)
+        known = ~np.isnan(stored[0]) & ~np.isnan(stored[1])
+        lower, upper = np.where(known, stored[0], lower), np.where(known, stored[1], upper)
+    if record.pvalue is not None:
+        pvalue = _placed(record.pvalue, place, layout)
+        known = ~np.isnan(pvalue)
+        rejected, decided = np.where(known, pvalue <= alpha, rejected), known | decided
+    return Fits(estimate, truth, se, lower, upper, statistic, rejected, decided, record.status)
+
+
+def _placed(values: Floats, place: list[int] | None, layout: Layout) -> Floats:
+    """Values (..., own terms) on the layout's terms, NaN where a cell has no such term."""
+    if place is None:
+        return values
+    out = np.full((*values.shape[:-1], len(layout.terms)), np.nan)
+    out[..., place] = values
+    return out
+
+
+def _critical(dof: Floats, alpha: float) -> Floats:
+    """Critical values (R or 1, E, K): degrees of freedom seldom change between replications, and sorting them costs."""
+    if len(dof) and np.array_equal(dof, np.broadcast_to(dof[:1], dof.shape), equal_nan=True):
+        return critical_values(dof[:1], alpha)
+    return critical_values(dof, alpha)

@@ -1,0 +1,105 @@
+"""Performance measures of estimators and their Monte Carlo standard errors (MCSE), as functions of arrays.
+
+Errors e = estimate - truth of that draw; V = se^2; n usable fits. Sources: Morris, White and Crowther (2019, Statistics
+in Medicine 38:2074, table 6); Boos and Zhang (2000); Gelman and Carlin (2014) for type S and M; Wilson (1927). Every
+function takes arrays of any one shape and returns value and MCSE of that shape, NaN where too few fits are usable.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results.moments import RunningMoments
+
+Floats = NDArray[np.float64]
+Z95 = 1.959963984540054  # two-sided 95% point of the normal distribution
+
+
+class Measured(NamedTuple):
+    """A measure, its MCSE and the number of fits behind it, all of one shape."""
+
+    value: Floats
+    mcse: Floats
+    n: Floats
+
+
+def mean(m: RunningMoments) -> Measured:
+    """Mean of x with S_x / sqrt(n): bias, mean estimate, mean SE, MSE and every paired contrast."""
+    return Measured(m.average, np.sqrt(m.variance / np.maximum(m.n, 1.0)), m.n)
+
+
+def empirical_se(m: RunningMoments) -> Measured:
+    """S_e with EmpSE sqrt((k - 1) / 4n), k = kurtosis of e (`m` has order 4), right without normality."""
+    value = np.sqrt(m.variance)
+    return Measured(value, value * np.sqrt(np.maximum(m.kurtosis - 1, 0.0) / (4 * np.maximum(m.n, 1.0))), m.n)
+
+
+def root_mean(m: RunningMoments) -> Measured:
+    """sqrt(mean x) with MCSE(mean x) / (2 sqrt(mean x)): model SE from V, RMSE from e^2."""
+    square = mean(m)
+    value = np.sqrt(square.value)
+    return Measured(value, np.where(value > 0, square.mcse / (2 * np.where(value > 0, value, 1.0)), square.mcse), m.n)
+
+
+def proportion(hits: Floats, n: Floats) -> Measured:
+    """Share of hits with sqrt(p (1 - p) / n): coverage, rejection, type S, convergence."""
+    value = np.where(n > 0, hits, np.nan) / np.maximum(n, 1.0)
+    return Measured(value, np.sqrt(value * (1 - value) / np.maximum(n, 1.0)), n)
+
+
+def ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """numerator / denominator, NaN where the denominator is 0 or either is NaN."""
+    zero = denominator == 0
+    return np.where(zero, np.nan, numerator / np.where(zero, 1.0, denominator))
+
+
+def se_error(mean_variance: Floats, error_variance: Floats) -> Floats:
+    """Relative error of the SE, %: 100 (sqrt(mean V) / S_e - 1)."""
+    return 100 * (ratio(np.sqrt(mean_variance), np.sqrt(error_variance)) - 1)
+
+
+def relative_precision(variance_a: Floats, variance_b: Floats) -> Floats:
+    """Gain in precision of B over A, %: 100 ((EmpSE_A / EmpSE_B)^2 - 1)."""
+    return 100 * (ratio(variance_a, variance_b) - 1)
+
+
+def mean_without(x: Floats, m: RunningMoments) -> Floats:
+    """Mean of the other n - 1 values for each x (R, *shape)."""
+    return m.mean - (x - m.mean) / np.maximum(m.n - 1, 1.0)
+
+
+def variance_without(x: Floats, m: RunningMoments) -> Floats:
+    """Sample variance of the other n - 1 values for each x (R, *shape); NaN below three values."""
+    rest = m.second - (x - m.mean) ** 2 * m.n / np.maximum(m.n - 1, 1.0)
+    return np.where(m.n > 2, np.maximum(rest, 0.0), np.nan) / np.maximum(m.n - 2, 1.0)
+
+
+def jackknifed(value: Floats, without: RunningMoments) -> Measured:
+    """A value with the jackknife's MCSE: sqrt((n - 1) / n sum (g_(j) - mean g)^2) over leave-one-out values g_(j)."""
+    n = without.n
+    spread = np.sqrt(without.second * (n - 1) / np.maximum(n, 1.0), where=n > 1, out=np.full(n.shape, np.nan))
+    return Measured(value, spread, n)
+
+
+def wilson(value: Floats, n: Floats) -> tuple[Floats, Floats]:
+    """Wilson's 95% interval of a proportion."""
+    n = np.where(n > 0, n, np.nan)
+    shrink = 1 + Z95**2 / n
+    centre = (value + Z95**2 / (2 * n)) / shrink
+    half = Z95 / shrink * np.sqrt(value * (1 - value) / n + Z95**2 / (4 * n**2))
+    return np.where(value == 0, 0.0, centre - half), np.where(value == 1, 1.0, centre + half)
+
+
+def interval(measured: Measured, is_proportion: bool) -> tuple[Floats, Floats]:
+    """95% Monte Carlo interval: value +- 1.96 MCSE, Wilson's for proportions outside .1 to .9 or with few cases."""
+    value, mcse, n = measured
+    low, high = value - Z95 * mcse, value + Z95 * mcse
+    if not is_proportion:
+        return low, high
+    rare = np.minimum(value, 1 - value)
+    edge = (rare < 0.1) | (n * rare < 10)
+    wilson_low, wilson_high = wilson(value, n)
+    return np.where(edge, wilson_low, low), np.where(edge, wilson_high, high)

@@ -1,0 +1,142 @@
+"""Every model on its own world: 2,000 replications, a seed fixed beforehand, tolerances of the project (4 Monte Carlo errors)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from estimators import SpatialPanel, Status, TwoWayDID
+from references.simulation import Outcome, simulate
+from sim import Streams, Wanted
+from sim.filters import SpatialFilter
+from sim.paper import Paper
+
+REPLICATIONS, SEED = 2000, 2026
+UNITS, PERIODS = 285, 18
+WITHIN = (UNITS - 1) * (PERIODS - 1)
+WORLDS = {"sar": "lag", "sem": "error", "sdm": "paper"}
+REGRESSORS = {"sar": 5, "sem": 5, "sdm": 10}
+DIRECT_COVERAGE_OF_RHO = {None: 0.91, 0.4: 0.88}  # at table 7's .149 and at .4
+
+
+@cache
+def spatial(model: str, rho: float | None = None) -> dict[str, Outcome]:
+    design = Paper(spillover=WORLDS[model], rho=rho)  # type: ignore[arg-type]
+    return simulate(
+        design,
+        {name: SpatialPanel(model=model, transform=name) for name in ("direct", "lee-yu")},  # type: ignore[arg-type]
+        REPLICATIONS,
+        SEED,
+    )
+
+
+def is_right(outcome: Outcome, term: str, error: str | None = None) -> None:
+    """Bias of at most a quarter of the estimates' sd and coverage within .93 and .97."""
+    assert abs(outcome.bias_in_sd(term)) <= 0.25, term
+    assert 0.93 <= outcome.coverage(term, error) <= 0.97, (term, error)
+
+
+@pytest.mark.parametrize("spillover", ["none", "lag", "error", "paper"])
+def test_without_noise_twoway_did_is_the_contrast_of_effects(spillover: str) -> None:
+    design = Paper(spillover=spillover, calendar="single", controls="none", sigma=0.0)  # type: ignore[arg-type]
+    streams = Streams(SEED, "identity")
+    draw = design.settle(streams).draw(streams, Wanted(frozenset({"icr", "did"}), ("contrast",)))
+    weights, coefficients = draw.panel.weights["knn-6"], design.coefficients
+    d = draw.panel.variables["did"][0]
+    effect = SpatialFilter.of(weights, coefficients.rho).apply(coefficients.did * d + coefficients.w_did * weights.lag(d))
+    treated = d[-1] == 1
+    contrast = effect[-1, treated].mean() - effect[-1, ~treated].mean()
+    got = TwoWayDID(errors=("iid",))(draw.panel).estimate[0, 0]
+    assert got == pytest.approx(contrast, abs=1e-10)
+    assert draw.truth["contrast"][0] == pytest.approx(contrast, abs=1e-12)
+
+
+@pytest.mark.slow
+def test_did_is_right_without_spillovers() -> None:
+    outcome = simulate(Paper(), {"did": TwoWayDID()}, REPLICATIONS, SEED)["did"]
+    assert (outcome.estimates.status == Status.OK).all()
+    for term in ("did", "inv", "road", "book", "tech"):
+        for error in outcome.estimates.errors:
+            is_right(outcome, term, error)
+
+
+@pytest.mark.slow
+def test_clustered_errors_alone_survive_serial_correlation() -> None:
+    outcome = simulate(Paper(serial=0.7), {"did": TwoWayDID()}, REPLICATIONS, SEED)["did"]
+    is_right(outcome, "did", "cluster:unit")
+    assert outcome.coverage("did", "iid") < 0.85
+    assert outcome.coverage("did", "hc1") < 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", WORLDS)
+@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
+def test_policy_coefficient_is_right_under_both_transforms(model: str, transform: str) -> None:
+    outcome = spatial(model)[transform]
+    assert (outcome.estimates.status == Status.OK).all()
+    for term in ("did", "direct:did"):
+        is_right(outcome, term)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rho", [None, 0.4])
+@pytest.mark.parametrize("model", WORLDS)
+def test_lee_yu_is_right_on_spatial_parameters_and_spillovers(model: str, rho: float | None) -> None:
+    if model == "sem" and rho is not None:
+        pytest.skip("the error model's world has no rho")
+    outcome = spatial(model, rho)["lee-yu"]
+    terms = {"sar": ("rho", "indirect:did"), "sem": ("lambda",), "sdm": ("rho", "w_did", "indirect:did")}[model]
+    for term in (*terms, "total:did", "sigma2"):
+        is_right(outcome, term)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rho", [None, 0.4])
+def test_direct_misses_rho_and_sigma2(rho: float | None) -> None:
+    outcome = spatial("sdm", rho)["direct"]
+    expected = DIRECT_COVERAGE_OF_RHO[rho]
+    monte_carlo_error = np.sqrt(expected * (1 - expected) / REPLICATIONS)
+    coverage = outcome.coverage("rho")
+    assert abs(coverage - expected) <= 4 * monte_carlo_error
+    assert coverage < 0.93
+    assert outcome.bias_in_sd("rho") < -0.25
+    assert outcome.coverage("sigma2") < 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", WORLDS)
+@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
+def test_mean_sigma2_is_the_share_of_free_observations(model: str, transform: str) -> None:
+    sigma2 = spatial(model)[transform].values("sigma2") / 0.029**2
+    nobs = UNITS * PERIODS if transform == "direct" else WITHIN
+    expected = (WITHIN - REGRESSORS[model] - 1) / nobs
+    assert abs(sigma2.mean() - expected) <= 4 * sigma2.std(ddof=1) / np.sqrt(REPLICATIONS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["sar", "sdm"])
+def test_redrawn_calendar_and_controls_give_the_fits_of_each_replication(model: str) -> None:
+    """The block path for redrawn regressors equals fitting every replication as a panel of its own."""
+    design = Paper(spillover="paper", redraw=("calendar", "controls"))
+    streams = Streams(SEED, "redraw")
+    draw = design.settle(streams).draw(streams.tile(0, 6), Wanted(frozenset(design.schema.variables), ()))
+    for transform in ("direct", "lee-yu"):
+        estimator = SpatialPanel(model=model, transform=transform)  # type: ignore[arg-type]
+        block = estimator(draw.panel)
+        for row in range(6):
+            alone = estimator(draw.panel.replication(row))
+            np.testing.assert_allclose(block.estimate[row], alone.estimate[0], rtol=1e-10, atol=1e-12)
+            np.testing.assert_allclose(block.se[row], alone.se[0], rtol=1e-10)
+
+
+def test_redrawn_regressors_in_did_equal_each_replication() -> None:
+    design = Paper(redraw=("calendar", "controls"))
+    streams = Streams(SEED, "redraw")
+    draw = design.settle(streams).draw(streams.tile(0, 6), Wanted(frozenset(design.schema.variables), ()))
+    block = TwoWayDID()(draw.panel)
+    for row in range(6):
+        alone = TwoWayDID()(draw.panel.replication(row))
+        np.testing.assert_allclose(block.estimate[row], alone.estimate[0], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(block.se[row], alone.se[0], rtol=1e-10)

@@ -1,0 +1,155 @@
+"""What every design promises, checked for each that the package holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from references.small_panels import small_panel
+from sim import Design, Draw, Panel, Streams, Wanted, designs
+from sim.observed import Observed
+from sim.paper import Paper
+
+NEEDS_A_PANEL: dict[str, Callable[[], Design]] = {"observed": lambda: Observed(small_panel())}
+VARIANTS: dict[str, Design] = {
+    "paper spillovers": Paper(spillover="paper"),
+    "paper spatial errors": Paper(spillover="error", serial=0.5),
+    "paper redrawn": Paper(spillover="paper", redraw=("calendar", "controls"), shape="growing"),
+    "paper heterogeneous": Paper(heterogeneity=0.5, anticipation=2, trend_gap=0.001),
+    "paper confounded": Paper(mediator="ent", confounding=0.5),
+    "paper single date": Paper(calendar="single", controls="none", spillover="lag"),
+}
+STREAMS = Streams(3, "conformance")
+
+
+def every_design() -> dict[str, Design]:
+    """The discovered designs at their defaults, those that need a panel on a small one, and some settings of `paper`."""
+    own = {kind: NEEDS_A_PANEL[kind]() if kind in NEEDS_A_PANEL else cls() for kind, cls in designs().items()}
+    return own | VARIANTS
+
+
+@pytest.fixture(scope="module", params=every_design())
+def design(request: pytest.FixtureRequest) -> Design:
+    return every_design()[request.param]
+
+
+@pytest.fixture(scope="module")
+def most(design: Design) -> int:
+    """How many replications the design can give: an observed panel is one."""
+    return 1 if design.identity is not None else 12
+
+
+def wanted(design: Design, estimands: tuple[str, ...] = ()) -> Wanted:
+    return Wanted(frozenset(design.schema.variables), estimands)
+
+
+def draw(design: Design, start: int, stop: int, estimands: tuple[str, ...] = ()) -> Draw:
+    return design.settle(STREAMS).draw(STREAMS.tile(start, stop), wanted(design, estimands))
+
+
+def row(panel: Panel, name: str, index: int) -> np.ndarray:
+    values = panel.variables[name]
+    return values[0] if values.shape[0] == 1 else values[index]
+
+
+def test_designs_are_found() -> None:
+    assert {"paper", "observed"} <= set(designs())
+
+
+def test_dials_are_frozen_values(design: Design) -> None:
+    field = dataclasses.fields(design)[0].name  # type: ignore[arg-type]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(design, field, None)
+    again = pickle.loads(pickle.dumps(design))
+    assert again.schema == design.schema
+    assert again.identity == design.identity
+    if design.identity is None:
+        assert again == design
+        assert hash(again) == hash(design)
+
+
+def test_settled_worlds_and_draws_travel_between_processes(design: Design) -> None:
+    world = design.settle(STREAMS)
+    here = world.draw(STREAMS, wanted(design))
+    there = pickle.loads(pickle.dumps(world)).draw(STREAMS, wanted(design))
+    assert pickle.loads(pickle.dumps(here)).panel.digest == there.panel.digest == here.panel.digest
+
+
+def test_schema_matches_the_draws(design: Design, most: int) -> None:
+    panel, schema = draw(design, 0, most).panel, design.schema
+    assert (len(panel.units), len(panel.periods)) == (schema.units, schema.periods)
+    assert set(panel.variables) == set(schema.variables)
+    assert set(panel.attributes) == set(schema.attributes)
+    assert tuple(panel.weights) == schema.weights
+    assert panel.roles == schema.roles
+    assert panel.replications == most
+    named = (schema.roles.outcome, *schema.roles.regressors, *schema.roles.mediators)
+    assert {name for name in named if name} <= set(schema.variables)
+
+
+def test_variables_have_a_leading_1_or_the_number_of_replications(design: Design, most: int) -> None:
+    for name, values in draw(design, 0, most).panel.variables.items():
+        assert values.shape[0] in {1, most}, name
+        if values.shape[0] > 1:
+            assert (values[1:] != values[:1]).any(), name  # what does not change is not repeated
+
+
+def test_a_replication_is_the_same_bits_whatever_the_tile(design: Design, most: int) -> None:
+    whole = draw(design, 0, most).panel
+    for start, stop in ((0, 1), (most - 1, most), (most // 3, most // 3 + max(most // 2, 1))):
+        part = draw(design, start, stop).panel
+        for name in whole.variables:
+            for index in range(start, stop):
+                np.testing.assert_array_equal(row(part, name, index - start), row(whole, name, index), err_msg=name)
+
+
+def test_one_world_drawn_from_twice_gives_the_same_numbers(design: Design, most: int) -> None:
+    """Whatever a world remembers between tiles, the order of tiles does not matter."""
+    world = design.settle(STREAMS)
+    first = world.draw(STREAMS.tile(0, most), wanted(design, ("att",)))
+    for index in reversed(range(most)):
+        again = world.draw(STREAMS.tile(index, index + 1), wanted(design, ("att",)))
+        np.testing.assert_array_equal(again.truth["att"][0], first.truth["att"][index])
+        for name in first.panel.variables:
+            np.testing.assert_array_equal(row(again.panel, name, 0), row(first.panel, name, index), err_msg=name)
+
+
+def test_other_seeds_and_scopes_give_other_panels(design: Design) -> None:
+    if design.identity is not None:
+        pytest.skip("an observed panel is what it is")
+    digests = {design.draw(streams).panel.digest for streams in (STREAMS, Streams(4, "conformance"), Streams(3, "x"))}
+    assert len(digests) == 3
+
+
+def test_truths_have_one_value_a_replication(design: Design, most: int) -> None:
+    estimands = ("att", "beta(did)", "rho", "lambda", "sigma2", "direct(did)", "total(did)", "nde", "nie")
+    truth = draw(design, 0, most, estimands).truth
+    assert set(truth) == set(estimands)
+    assert {values.shape for values in truth.values()} == {(most,)}
+
+
+def test_estimands_that_a_world_lacks_are_nan(design: Design, most: int) -> None:
+    unknown = ("beta(nonsense)", "gamma", "att(1900,1901)", "direct(nonsense)", "rho(did)", "beta")
+    for name, values in draw(design, 0, most, unknown).truth.items():
+        assert np.isnan(values).all(), name
+        assert values.shape == (most,), name
+
+
+def test_wanting_a_variable_or_a_truth_changes_nothing_else(design: Design, most: int) -> None:
+    roles = design.schema.roles
+    everything = draw(design, 0, most, ("att", "nde")).panel
+    bare = design.settle(STREAMS).draw(STREAMS.tile(0, most), Wanted(frozenset({roles.outcome or ""}), ())).panel
+    for name in bare.variables:
+        np.testing.assert_array_equal(bare.variables[name], everything.variables[name], err_msg=name)
+
+
+def test_mediators_are_drawn_only_when_wanted(design: Design) -> None:
+    mediators = design.schema.roles.mediators
+    if not mediators or design.identity is not None:
+        pytest.skip("draws no mediator")
+    bare = design.settle(STREAMS).draw(STREAMS, Wanted(frozenset({design.schema.roles.outcome or ""}), ())).panel
+    assert not set(mediators) & set(bare.variables)
