@@ -22,6 +22,7 @@ def pin_environment() -> None:
 @cache
 def prepare_process() -> None:
     """Hold the BLAS of this process to one thread, whatever the environment said, and keep freed memory for reuse."""
+    import scipy.linalg  # noqa: F401  (scipy and numpy each bring a BLAS; one loaded later would keep its threads)
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(limits=1)
@@ -38,12 +39,15 @@ def _keep_freed_memory() -> None:
 
 @cache
 def environment() -> str:
-    """Python, the numerical packages and the BLAS kernel of this process: equal texts promise equal bits."""
-    import scipy.linalg  # noqa: F401  (each brings its own BLAS, which must be loaded to be seen)
+    """Python, numerical packages, BLAS kernels and their threads in this process: equal texts promise equal bits."""
     from threadpoolctl import threadpool_info
 
+    prepare_process()
     versions = [f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "panelproof")]
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    kernels = {f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')}" for pool in pools}
+    kernels = {
+        f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')}, threads {pool['num_threads']}"
+        for pool in pools
+    }
     python = f"python {sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
     return "; ".join([python, platform.machine(), *versions, *sorted(kernels)])

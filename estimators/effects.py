@@ -1,4 +1,4 @@
-"""Average direct, indirect and total effects of S (b I + t W) and their delta-method variances (LeSage and Pace 2009)."""
+"""Average direct, indirect and total effects of S (b I + t W), with delta-method variances (LeSage and Pace 2009)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Slopes:
-    """Estimates that effects are made of: slopes (R, P), sigma2, rho and its variance (R,), bread and tilt as in Covariance."""
+    """What effects are made of: slopes (R, P), sigma2, rho, its variance (R,), bread and tilt as in Covariance."""
 
     slopes: Floats
     sigma2: Floats

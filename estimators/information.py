@@ -1,7 +1,7 @@
 """Forms in G that the information matrix of SAR and SDM needs: Z'GZb and |QGZb|^2 (Lee and Yu 2010; Elhorst 2014).
 
 Z is two-way demeaned and GZb demeaned over units again, which equals time dummies in the regression. A W that is not
-row-stochastic lets time effects through G: Zb then stands for Zb + m_t, with the drift m_t = mean over i of (I - rho W) y.
+row-stochastic lets time effects through G: Zb then stands for Zb + m_t, m_t = mean over i of (I - rho W) y, the drift.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.threads import one_thread
+
 Floats = NDArray[np.float64]
 
 NODES = 12
@@ -64,6 +66,7 @@ class PiecewiseChebyshev:
     def _edge(self, segment: int) -> float:
         return float(-np.sign(segment) * np.expm1(-abs(segment) * WIDTH) / self._radius)
 
+    @one_thread
     def _segment(self, segment: int) -> tuple[Floats, Floats]:
         """Nodes (NODES,) and the function there (NODES, E), computed when first asked for."""
         if segment not in self._segments:

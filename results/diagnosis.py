@@ -36,9 +36,9 @@ class Diagnosis:
     frame: one row a (cell, estimator, term, error, sample, measure), with columns cell, the cell's parameters,
     estimator, term, estimand, error ("" where the measure has no error type), sample ("own": the estimator's successful
     fits; "common": those where all estimators that ever succeed in the cell did, given where it differs), measure,
-    value, mcse, lower, upper (95% Monte Carlo interval), n (fits behind the value), attempted. Convergence and counts by
-    status have term "". cells: their parameters. parameters: names of the parameters' columns. layouts: by estimator.
-    nulls: the null cell that gave the size-adjusted power of a (cell, estimator, term).
+    value, mcse, lower, upper (95% Monte Carlo interval), n (fits behind the value), attempted. Convergence and counts
+    by status have term "". cells: their parameters. parameters: names of the parameters' columns. layouts: by
+    estimator. nulls: the null cell that gave the size-adjusted power of a (cell, estimator, term).
     """
 
     frame: pd.DataFrame

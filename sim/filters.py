@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sim.errors import bad
+from sim.threads import one_thread
 from sim.weights import SPARSE_BELOW, Weights
 
 Floats = NDArray[np.float64]
@@ -33,6 +34,7 @@ class SpatialFilter:
         return cls(weights, rho)
 
     @cached_property
+    @one_thread
     def multiplier(self) -> Floats:
         """S, (N, N)."""
         identity = np.eye(len(self.weights.units))
@@ -75,6 +77,7 @@ class Elimination:
     core: Floats
 
     @classmethod
+    @one_thread
     def of(cls, weights: Weights, rho: float) -> Elimination:
         """Eliminate in an order that depends on W's pattern alone."""
         n = len(weights.units)

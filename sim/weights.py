@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sim.errors import bad, listed
+from sim.threads import one_thread
 
 Floats = NDArray[np.float64]
 Standardize = Literal["row", "spectral", "none"]
@@ -148,6 +149,7 @@ def _check_entries(units: tuple[str, ...], matrix: sp.csr_array, name: str) -> N
                   remedy='drop those units or set islands = "nearest"')  # fmt: skip
 
 
+@one_thread
 def _eigenvalues(w: Floats) -> NDArray[np.complex128] | Floats:
     """Eigenvalues of W, through a symmetric similar matrix where there is one (Ord 1975): W = D^-1 C, C = C'."""
     symmetrised = _symmetric_similar(w)

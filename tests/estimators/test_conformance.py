@@ -23,7 +23,9 @@ def settings() -> list[Estimator]:
     found: list[Estimator] = []
     for cls in estimators().values():
         hints = get_type_hints(cls)
-        named = {f.name: get_args(hints[f.name]) for f in dataclasses.fields(cls) if get_origin(hints[f.name]) is Literal}
+        named = {
+            f.name: get_args(hints[f.name]) for f in dataclasses.fields(cls) if get_origin(hints[f.name]) is Literal
+        }
         found += [cls(**dict(zip(named, values, strict=True))) for values in itertools.product(*named.values())]
     return found
 
@@ -131,7 +133,11 @@ def test_the_same_call_gives_the_same_bits(estimator: Estimator, panel: Panel) -
     assert_same_bits(again(panel, Streams(1)), estimator(panel, Streams(1)))
 
 
-def test_rows_do_not_depend_on_the_batch_bit_for_bit(estimator: Estimator, panel: Panel) -> None:
+@pytest.mark.parametrize("regressors", ["fixed", "redrawn"])
+def test_rows_do_not_depend_on_the_batch_bit_for_bit(estimator: Estimator, panel: Panel, regressors: str) -> None:
+    if regressors == "redrawn":
+        uses_treatment(estimator, panel)
+        panel = redrawn_treatment(panel)
     reduction = estimator.reduction(panel.schema)
     if reduction is None:
         pytest.skip("no reduction: nothing is solved apart")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from references import linearmodels_reference
 
 from estimators import TwoWayDID
-from references import linearmodels_reference
 from sim import Panel, Roles
 
 PUBLISHED = {  # coefficient and standard error clustered by city, all dummies counted
@@ -24,9 +24,7 @@ PUBLISHED = {  # coefficient and standard error clustered by city, all dummies c
 def low_carbon(folder: Path) -> Panel:
     frame = pd.read_csv(folder / "lowcarbon_did.csv")
     controls = tuple(PUBLISHED)[1:]
-    return Panel.from_frame(
-        frame, unit="city_name", period="year", roles=Roles("ln_carbon_intensity", "did", controls)
-    )
+    return Panel.from_frame(frame, unit="city_name", period="year", roles=Roles("ln_carbon_intensity", "did", controls))
 
 
 def test_low_carbon_pilots_as_published(shared_data: Path) -> None:

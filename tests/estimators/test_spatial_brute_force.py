@@ -1,13 +1,13 @@
-"""SAR, SEM and SDM against slow programs with dummies or Lee and Yu's transformed data, dense matrices and one root search."""
+"""SAR, SEM and SDM against a slow program: dummies or Lee and Yu's transformed data, dense matrices, a root search."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from estimators import SpatialPanel, Status
 from references import brute_force
 from references.small_panels import small_panel
+
+from estimators import SpatialPanel, Status
 from sim import Panel
 
 MODELS = ("sar", "sem", "sdm")

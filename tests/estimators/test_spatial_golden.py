@@ -102,7 +102,7 @@ def eleven() -> Weights:
 
 
 def policy_path(rho: float) -> tuple[np.ndarray, np.ndarray]:
-    """The treatment (T, N) and the effect v = S (b I + t W) d of it: units 0, 1, 4, 7 from the third of five periods."""
+    """The treatment (T, N) and the effect v = S (b I + t W) d of it: units 0, 1, 4, 7 from the third of 5 periods."""
     d = np.zeros((5, 11))
     d[2:, [0, 1, 4, 7]] = 1.0
     w = eleven()

@@ -1,8 +1,8 @@
-"""Slow programs for one panel that share no formula with the kernels: dummies, dense matrices, one root search at a time.
+"""Slow programs for one panel that share no code with the kernels: dummies, dense matrices, one root search at a time.
 
-`direct` keeps every unit and time dummy as a regressor, in the fit and in the information matrix. `lee-yu` forms Lee and Yu's
-transformed data F_N' Y F_T and W** = F_N' W F_N and fits a model without effects to them. Derivatives of effects are
-complex-step ones.
+`direct` keeps every unit and time dummy as a regressor, in the fit and in the information matrix. `lee-yu` forms Lee
+and Yu's transformed data F_N' Y F_T and W** = F_N' W F_N and fits a model without effects to them. Derivatives of
+effects are complex-step ones.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 import scipy.linalg
 import scipy.optimize
 from numpy.typing import NDArray
-
 from references.reference import Reference
+
 from sim import Panel
 
 Floats = NDArray[np.float64]
@@ -28,7 +28,7 @@ def dummies(n: int, t: int) -> Floats:
 
 
 def twoway_did(panel: Panel, regressors: tuple[str, ...] | None = None) -> Reference:
-    """Least squares with a dummy for every unit and period, on observed rows; iid, HC1 and unit-clustered (all) errors."""
+    """Least squares with a dummy for every unit and period, on observed rows; iid, HC1, clustered errors (k = all)."""
     names = panel.roles.regressors if regressors is None else regressors
     n, t = len(panel.units), len(panel.periods)
     seen = np.ones(n * t, dtype=bool) if panel.observed is None else panel.observed[0].ravel()
@@ -53,7 +53,7 @@ def twoway_did(panel: Panel, regressors: tuple[str, ...] | None = None) -> Refer
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stacked:
-    """Data without the panel's structure: y, Wy (n,), the slopes' regressors z, nuisance regressors d, W and its copies."""
+    """Stacked data: y (n,), the slopes' regressors z (n, P), nuisance regressors d (n, D), one period's W."""
 
     y: Floats
     z: Floats

@@ -1,8 +1,8 @@
 """linearmodels' PanelOLS with unit and time effects.
 
-Its clustered errors carry G/(G-1) (n-1)/n by `group_debias` and n/(n-k) by `debiased`, together our G/(G-1) (n-1)/(n-k). With two
-effects k counts the regressors and all N + T - 1 effects (cluster_k = "all"), or the regressors alone when
-`count_effects` is off (cluster_k = "slopes"). It has no count for effects nested in the clusters.
+Its clustered errors carry G/(G-1) (n-1)/n by `group_debias` and n/(n-k) by `debiased`, together our
+G/(G-1) (n-1)/(n-k). With two effects k counts the regressors and all N + T - 1 effects (cluster_k = "all"), or the
+regressors alone when `count_effects` is off (cluster_k = "slopes"). It has no count for effects nested in the clusters.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 from references.reference import Reference, long_frame
+
 from sim import Panel
 
 

@@ -15,7 +15,7 @@ CONTROLS = ("inv", "road")
 
 
 def small_weights(n: int, kind: Kind = "knn", seed: int = 1) -> Weights:
-    """W of n points in a square: 4 nearest (asymmetric, complex eigenvalues), inverse distance (dense), a ring, spectral."""
+    """W of n points in a square: 4 nearest (complex eigenvalues), inverse distance (dense), a ring, spectral."""
     points = np.random.default_rng(seed).random((n, 2))
     distance = np.hypot(*(points[:, None] - points).T)
     if kind == "contiguity":
@@ -58,7 +58,9 @@ def small_panel(
     rng = np.random.default_rng(seed)
     w = small_weights(n, weights, seed)
     rows = replications if redrawn else 1
-    adoption = np.stack([rng.permutation(np.r_[np.full(n // 3, np.inf), rng.integers(1, t, n - n // 3)]) for _ in range(rows)])
+    adoption = np.stack(
+        [rng.permutation(np.r_[np.full(n // 3, np.inf), rng.integers(1, t, n - n // 3)]) for _ in range(rows)]
+    )
     did = (np.arange(t)[:, None] >= adoption[:, None, :]).astype(float)
     controls = [rng.standard_normal((rows, t, n)) + 0.5 * rng.standard_normal((rows, 1, n)) for _ in CONTROLS]
     signal = 1.0 * did + 0.7 * controls[0] - 0.4 * controls[1]

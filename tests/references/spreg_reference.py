@@ -1,8 +1,8 @@
 """spreg's maximum-likelihood panels with unit effects and time dummies (ML_LagFE, ML_ErrorFE).
 
 Data are stacked time-major, as spreg takes a long panel without asking. Time dummies among the regressors make it the
-likelihood with both effects, and make its information matrix the one with demeaned GZb. Its own impacts are not used (their
-direct effect is beta). `epsilon` is the tolerance of its bounded search for rho: much below its default of 1e-7.
+likelihood with both effects, and make its information matrix the one with demeaned GZb. Its own impacts are not used
+(their direct effect is beta). `epsilon` is the tolerance of its bounded search for rho: much below its default of 1e-7.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
 from references.reference import Reference
+
 from sim import Panel, Weights
 
 Floats = NDArray[np.float64]
@@ -66,7 +66,6 @@ def twoway_spatial(
 def as_libpysal(weights: Weights) -> Any:
     """Our W as a libpysal W that keeps its entries as they are."""
     from libpysal.weights import WSP
-
     from scipy.sparse import csr_matrix
 
     return WSP(csr_matrix(weights.matrix)).to_W(silence_warnings=True)

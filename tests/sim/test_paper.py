@@ -48,14 +48,17 @@ def test_48_cities_are_treated_in_396_city_years_from_2008_to_2020(seed: int) ->
     assert int(did.any(axis=0).sum()) == 48
     assert int(did.sum()) == 396
     assert did.mean() == pytest.approx(0.0772, abs=5e-5)
-    assert did.std(ddof=1) == pytest.approx(0.2668, abs=1e-4)
+    assert did.std(ddof=1) == pytest.approx(0.2668, abs=2e-4)
     assert (np.diff(did, axis=0) >= 0).all()
     years = np.array(panel.periods)[did.argmax(axis=0)][did.any(axis=0)]
     assert {int(year): int((years == year).sum()) for year in np.unique(years)} == COHORTS
 
 
 def test_a_single_date_treats_the_same_cities_at_once() -> None:
-    staggered, single = draw(Paper()).panel.variables["did"][0], draw(Paper(calendar="single")).panel.variables["did"][0]
+    staggered, single = (
+        draw(Paper()).panel.variables["did"][0],
+        draw(Paper(calendar="single")).panel.variables["did"][0],
+    )
     np.testing.assert_array_equal(staggered.any(axis=0), single.any(axis=0))
     assert len(np.unique(single.argmax(axis=0)[single.any(axis=0)])) == 1
 
@@ -160,9 +163,8 @@ def test_impacts_are_those_of_the_matrix_of_all_derivatives(spillover: str) -> N
 def test_parameters_are_their_own_truths() -> None:
     names = ("beta(did)", "beta(w_did)", "beta(inv)", "beta(w_tech)", "rho", "lambda", "sigma2")
     truth = draw(Paper(spillover="paper"), 2, names).truth
-    values = {name: float(truth[name][0]) for name in names}
-    assert values == pytest.approx({"beta(did)": 0.0128, "beta(w_did)": 0.0124, "beta(inv)": 0.0774,
-                                    "beta(w_tech)": 0.0048, "rho": 0.1492, "lambda": 0.0, "sigma2": 0.029**2})  # fmt: skip
+    values = [float(truth[name][0]) for name in names]
+    assert values == pytest.approx([0.0128, 0.0124, 0.0774, 0.0048, 0.1492, 0.0, 0.029**2])
 
 
 def test_errors_have_the_dialled_sd_and_autocorrelation() -> None:

@@ -1,0 +1,113 @@
+"""The bias table: one row a cell, estimator, term and error type, with the measures side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from estimators.estimator import Layout, Status
+from results.diagnosis import Diagnosis
+from sim.estimands import Estimand
+
+BY_TERM = ("truth", "mean_estimate", "bias", "relative_bias", "empirical_se", "rmse")
+BY_ERROR = ("mean_se", "se_error", "coverage", "bias_eliminated_coverage", "rejection", "size_adjusted_power", "type_s",
+            "type_m")  # fmt: skip
+ORDER = ("did", "w_did", "rho", "lambda", "direct:did", "indirect:did", "total:did", "sigma2")
+OF_A_VARIABLE = frozenset({"beta", "direct", "indirect", "total"})
+
+
+def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "own") -> pd.DataFrame:
+    """Measures in columns (`bias`, `bias_mcse`, ...), rows by cell, estimator, term and error type, key terms first.
+
+    Other columns: cell, the cell's parameters, setting (those that differ between cells, as text), estimator, term,
+    estimand, error, n, attempted. Controls only with `all_terms`. An estimator none of whose fits succeeded has rows of
+    NaN; sample "common" has rows only where it differs from "own".
+    """
+    frame = diagnosis.frame[(diagnosis.frame["sample"] == sample) & (diagnosis.frame["term"] != "")]
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    columns = ("cell", "estimator", "term", "error", "measure", "value", "mcse", "n", "attempted")
+    for cell, one, term, error, name, value, mcse, n, attempted in zip(*(frame[key] for key in columns), strict=True):
+        row = found.setdefault((cell, one, term, error), {})
+        row |= {name: value, f"{name}_mcse": mcse}
+        if name == "mean_estimate":
+            row |= {"n": n, "attempted": attempted}
+    rows = []
+    for cell, parameters in enumerate(diagnosis.cells):
+        head = {"cell": cell, "setting": setting(diagnosis, cell)}
+        head |= {name: str(value) for name, value in zip(diagnosis.parameters, parameters.values(), strict=True)}
+        for one, term, error in _lines(diagnosis.layouts, all_terms):
+            if (cell, one, term, "") in found:
+                both = found[cell, one, term, ""] | found.get((cell, one, term, error), {})
+                estimand = diagnosis.layouts[one].targets.get(term, "")
+                rows.append(head | {"estimator": one, "term": term, "estimand": estimand, "error": error} | both)
+    names = [part for name in (*BY_TERM, *BY_ERROR) for part in (name, f"{name}_mcse")]
+    ordered = [
+        "cell",
+        *diagnosis.parameters,
+        "setting",
+        "estimator",
+        "term",
+        "estimand",
+        "error",
+        *names,
+        "n",
+        "attempted",
+    ]
+    return pd.DataFrame(rows, columns=ordered)
+
+
+def key_terms(layout: Layout, all_terms: bool = False) -> list[str]:
+    """The terms a reader looks at first: policy and spatial parameters, the policy's effects; all if there are none."""
+    terms = [term for term in layout.terms if all_terms or not _of_a_control(term, layout)]
+    ranked = sorted(terms, key=lambda term: ORDER.index(term) if term in ORDER else len(ORDER))
+    return ranked or list(layout.terms)
+
+
+def _of_a_control(term: str, layout: Layout) -> bool:
+    if term in ORDER:
+        return False
+    target = layout.targets.get(term)
+    if target is None:
+        return True
+    estimand = Estimand.parse(target)
+    return estimand.kind in OF_A_VARIABLE and estimand.arguments not in (("did",), ("w_did",))
+
+
+def _lines(layouts: Mapping[str, Layout], all_terms: bool) -> Iterator[tuple[str, str, str]]:
+    for one, layout in layouts.items():
+        for term in key_terms(layout, all_terms):
+            for error in layout.errors or ("",):
+                yield one, term, error
+
+
+def setting(diagnosis: Diagnosis, cell: int) -> str:
+    """The parameters of a cell that differ between cells, e.g. "effect = 0, spillover = paper"; "" for a lone cell."""
+    parameters = diagnosis.cells[cell]
+    differ = [name for name in parameters if any(other.get(name) != parameters[name] for other in diagnosis.cells)]
+    return ", ".join(f"{name} = {_plain(parameters[name])}" for name in differ)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return " + ".join(map(str, value)) or "none"
+    return str(value)
+
+
+def failures(diagnosis: Diagnosis) -> list[tuple[int, str, int, int, str]]:
+    """(cell, estimator, failed, attempted, reasons) wherever a fit failed."""
+    frame = diagnosis.frame[diagnosis.frame["measure"].str.startswith("status:")]
+    counts: dict[tuple[int, str, int], dict[Status, int]] = {}
+    columns = ("cell", "estimator", "attempted", "measure", "value")
+    for cell, one, attempted, name, value in zip(*(frame[key] for key in columns), strict=True):
+        counts.setdefault((cell, one, attempted), {})[Status[name.removeprefix("status:").upper()]] = int(value)
+    out = []
+    for (cell, one, attempted), by_status in counts.items():
+        bad = {status: n for status, n in by_status.items() if status is not Status.OK}
+        if bad:
+            reasons = "; ".join(f"{n:,} {status.meaning}" for status, n in bad.items())
+            out.append((cell, one, sum(bad.values()), attempted, reasons))
+    return out

@@ -1,0 +1,32 @@
+"""What a report says of a study besides its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFacts:
+    """The study behind a diagnosis.
+
+    study: its name. question: what it asks. description: anything else, plain text. seed, fingerprint: its identity.
+    synthetic: whether its data were drawn from a design (and not re-randomised from a real panel). provenance: facts of
+    the run by name (versions, machine, dates). toml: the study as TOML.
+    """
+
+    study: str
+    question: str = ""
+    description: str = ""
+    seed: int | None = None
+    fingerprint: str = ""
+    synthetic: bool = True
+    provenance: Mapping[str, object] = field(default_factory=dict)
+    toml: str = ""
+
+    @property
+    def data_statement(self) -> str:
+        """One sentence on where the data come from."""
+        if self.synthetic:
+            return "All data are synthetic: drawn by computer from a design whose true effects are known."
+        return "The data are re-randomised from a real panel."

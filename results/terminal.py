@@ -1,0 +1,187 @@
+"""The bias table on a terminal: a compact table a cell, Monte Carlo errors in brackets beside every diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from results.bias_table import bias_table, failures, setting
+from results.diagnosis import Diagnosis
+from results.facts import ReportFacts
+from results.numbers import (
+    DASH,
+    bracketed,
+    fixed,
+    has_test,
+    is_biased,
+    is_off,
+    is_wrong_size,
+    number,
+    percent,
+    truth_text,
+)
+
+PLAIN_WIDTH = 120  # of output that is not a terminal
+# Column heads, in order; `SPARED` go first where the terminal is narrow (truth + bias gives the mean).
+HEADS = ("estimator", "term", "truth", "mean", "bias (MCSE)", "emp. SE", "errors", "mean SE", "cover % (MCSE)",
+         "reject % (MCSE)", "fits")  # fmt: skip
+SPARED = ("mean", "emp. SE", "truth", "mean SE")
+SHORT = {"cover % (MCSE)": "cover %", "reject % (MCSE)": "reject %"}
+
+
+def print_bias_table(
+    diagnosis: Diagnosis, console: Console, facts: ReportFacts | None = None, *, all_terms: bool = False
+) -> None:
+    """Print head, one table a cell, failures and the legend; controls only with `all_terms`."""
+    table = bias_table(diagnosis, all_terms=all_terms)
+    own_width = console.width
+    if not console.is_terminal:
+        console.width = max(own_width, PLAIN_WIDTH)
+    try:
+        _print_all(diagnosis, table, console, facts)
+    finally:
+        console.width = own_width
+
+
+def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, facts: ReportFacts | None) -> None:
+    _print_head(diagnosis, table, console, facts)
+    failed = failures(diagnosis)
+    for cell in range(len(diagnosis.cells)):
+        rows = table[table["cell"] == cell]
+        title = Text(setting(diagnosis, cell), style="bold")
+        if rows.empty:
+            console.print(title, Text("  no finished replications", style="dim"), sep="")
+            continue
+        whole = bool((rows["n"] == rows["attempted"]).all()) and rows["attempted"].nunique() == 1
+        if whole:
+            note = f"{int(rows['attempted'].iloc[0]):,} fits, all usable"
+            title.append(f"  ({note})" if title.plain else f"({note})", style="not bold dim")
+        console.print()
+        if title.plain:
+            _print(console, title)
+        _print(console, _fitting(rows, diagnosis.alpha, console, whole))
+        for _, one, count, attempted, reasons in (item for item in failed if item[0] == cell):
+            line = f"  {one}: {count:,} of {attempted:,} fits failed: {reasons}"
+            _print(console, Text(line, style="yellow"))
+    _print_legend(diagnosis, table, console)
+
+
+def _print(console: Console, item: Text | Table) -> None:
+    console.print(item, crop=False, overflow="fold")
+
+
+def _print_head(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, facts: ReportFacts | None) -> None:
+    attempted = table["attempted"].dropna()
+    count = "no" if attempted.empty else f"{int(attempted.min()):,}"
+    if not attempted.empty and attempted.min() != attempted.max():
+        count += f" to {int(attempted.max()):,}"
+    cells = len(diagnosis.cells)
+    size = f"{count} replication{'s' * (count != '1')}"
+    size = f"{cells} cells, {size} each" if cells > 1 else size
+    if facts is None:
+        _print(console, Text(size))
+        return
+    head = Text(facts.study, style="bold")
+    if facts.question:
+        head.append(f": {facts.question}", style="not bold")
+    _print(console, head)
+    kind = "Synthetic data" if facts.synthetic else "Re-randomised real data"
+    seed = "" if facts.seed is None else f", seed {facts.seed}"
+    _print(console, Text(f"{kind}, {size}{seed}", style="dim"))
+
+
+def _print_legend(diagnosis: Diagnosis, table: pd.DataFrame, console: Console) -> None:
+    nominal = 100 * (1 - diagnosis.alpha)
+    lines = [
+        "Bias is the mean of estimate minus the truth of its own draw. Monte Carlo standard errors (MCSE) in brackets.",
+        f"! marks a bias more than 4 MCSE from 0, coverage as far from {nominal:g}%, and, where the truth is 0, "
+        f"rejection as far from {100 * diagnosis.alpha:g}%.",
+    ]
+    if table["bias"].isna().any():
+        lines.append(
+            f"{DASH} marks what is not defined: bias of a term without a truth here, or a measure without fits."
+        )
+    if (diagnosis.frame["sample"] == "common").any():
+        lines.append(
+            "Some fits failed; measures on the draws where all estimators succeeded are in the HTML and JSON reports."
+        )
+    console.print()
+    for line in lines:
+        _print(console, Text(line, style="dim"))
+
+
+def _fitting(rows: pd.DataFrame, alpha: float, console: Console, whole: bool) -> Table:
+    """The fullest table that the width holds."""
+    left_out = {"fits"} if whole else set()
+    lines = _lines(rows, alpha)
+    for spared in (*SPARED, None):
+        table = _table(lines, [head for head in HEADS if head not in left_out])
+        if (
+            spared is None
+            or console.measure(table, options=console.options.update(width=1000)).maximum <= console.width
+        ):
+            return table
+        left_out.add(spared)
+    raise AssertionError("unreachable")
+
+
+def _table(lines: list[dict[str, Text]], heads: list[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False, header_style="bold")
+    left = {"estimator", "term", "errors"}
+    for head in heads:
+        table.add_column(SHORT.get(head, head), justify="left" if head in left else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(*(line.get(head, Text()) for head in heads), end_section=False)
+    return table
+
+
+def _lines(rows: pd.DataFrame, alpha: float) -> list[dict[str, Text]]:
+    """Cells of the table by head; what repeats from the line above is left blank."""
+    lines = []
+    above: tuple[str, str] = ("", "")
+    for row in rows.to_dict("records"):
+        line = _by_error(row, alpha)
+        if (row["estimator"], row["term"]) != above:
+            line |= _by_term(row)
+            if row["estimator"] != above[0]:
+                line["estimator"] = Text(row["estimator"], style="bold")
+        above = row["estimator"], row["term"]
+        lines.append(line)
+    return lines
+
+
+def _by_term(row: Mapping[Hashable, Any]) -> dict[str, Text]:
+    form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
+    level = ".2e" if form == ".1e" else form
+    bias = bracketed(row["bias"], row["bias_mcse"], form)
+    fits = DASH if row["attempted"] != row["attempted"] else f"{int(row['n']):,}/{int(row['attempted']):,}"
+    return {
+        "term": Text(row["term"]),
+        "truth": Text(truth_text(row, level)),
+        "mean": Text(number(row["mean_estimate"], level)),
+        "bias (MCSE)": _flagged(bias, is_biased(row)),
+        "emp. SE": Text(number(row["empirical_se"], level)),
+        "fits": Text(fits, style="" if row["n"] == row["attempted"] else "yellow"),
+    }
+
+
+def _by_error(row: Mapping[Hashable, Any], alpha: float) -> dict[str, Text]:
+    form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
+    rejected = percent(row, "rejection") if has_test(row["term"]) else DASH
+    return {
+        "errors": Text(row["error"]),
+        "mean SE": Text(number(row["mean_se"], ".2e" if form == ".1e" else form)),
+        "cover % (MCSE)": _flagged(percent(row, "coverage"), is_off(row["coverage"], row["n"], 1 - alpha)),
+        "reject % (MCSE)": _flagged(rejected, is_wrong_size(row, alpha)),
+    }
+
+
+def _flagged(text: str, flag: bool) -> Text:
+    """A trailing mark keeps numbers aligned: every cell has the same place for it."""
+    return Text(f"{text}!", style="bold red") if flag else Text(f"{text} ")
