@@ -60,14 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     pin_environment()
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(_run(arguments))
+    sys.exit(run_command(arguments))
 
 
 def _terminate(*_: Any) -> None:
     raise Terminated
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code, errors said on stderr."""
     try:
         code = panelproof.main(args=arguments, prog_name="panelproof", standalone_mode=False)
     except click.exceptions.Exit as error:

@@ -27,7 +27,7 @@ def command(store: Path, html: Path | None, as_json: bool, all_terms: bool, alph
     records = ZarrStore.open(store)
     if as_json:
         diagnosis = diagnose(records, alpha)
-        print_json(diagnosis)
+        print_json(records, diagnosis)
     else:
         console = Console(highlight=False)
         diagnosis = print_report(records, console, alpha=alpha, all_terms=all_terms)

@@ -1,0 +1,81 @@
+"""Reports of a store: terminal, JSON, HTML."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from results.diagnosis import Diagnosis, diagnose
+from results.facts import ReportFacts
+from results.report import html_report
+from results.store import ZarrStore
+from results.terminal import print_bias_table
+from sim.errors import bad
+
+
+def facts_of(store: ZarrStore) -> ReportFacts:
+    """What a report says of the study besides its numbers."""
+    study: Mapping[str, Any] = store.facts["study"]
+    return ReportFacts(
+        study=study["name"],
+        question=study["question"],
+        seed=study["seed"],
+        fingerprint=store.fingerprint,
+        synthetic=study["design"]["kind"] != "observed",
+        provenance={"environment": store.noted("environment", "unknown"), "store": store.path.name},
+        toml=to_toml(study),
+    )
+
+
+def print_report(store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False) -> Diagnosis:
+    """Diagnose a store and print its bias table."""
+    diagnosis = diagnose(store, alpha)
+    print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms)
+    return diagnosis
+
+
+def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
+    """Print every measure as one JSON document (NaN as null)."""
+    rows = json.loads(diagnosis.frame.to_json(orient="records", double_precision=15))
+    study = {"name": store.facts["study"]["name"], "fingerprint": store.fingerprint, "alpha": diagnosis.alpha}
+    click.echo(json.dumps({"study": study, "cells": list(diagnosis.cells), "measures": rows}, ensure_ascii=False))
+
+
+def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path) -> None:
+    """Write the HTML report, whole or not at all; raises BadInput when the place cannot be written."""
+    text = html_report(diagnosis, facts_of(store))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, suffix=".partial", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(text)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise bad(f"cannot be written: {error.strerror}", where=str(path), allowed="a file in a writable folder",
+                  remedy="choose another --html") from error  # fmt: skip
+
+
+def to_toml(study: Mapping[str, Any]) -> str:
+    """A study's settings as the TOML that makes it again."""
+    tables = ("design", "grid", "estimators")
+    lines = _pairs({key: value for key, value in study.items() if key not in tables})
+    for name in ("design", "grid"):
+        if study.get(name):
+            lines += ["", f"[{name}]", *_pairs(study[name])]
+    for estimator in study["estimators"]:
+        lines += ["", "[[estimators]]", *_pairs(estimator)]
+    return "\n".join(lines) + "\n"
+
+
+def _pairs(table: Mapping[str, Any]) -> list[str]:
+    """`key = value` lines; JSON's scalars and lists are TOML's, and None is left out."""
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items() if value is not None]
