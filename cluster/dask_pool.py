@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ WINDOW = 4  # tasks a worker: enough that none waits for the client
 POLL_SECONDS = 1.0
 NO_WORKERS_SECONDS = 60.0
 STARTUP_SECONDS = 60.0
+MOST_DROPPED = 100  # tasks that a scheduler may drop before it counts as lost
 
 
 class DaskPool:
@@ -27,6 +29,8 @@ class DaskPool:
     def __init__(self, client: Client, owned: LocalCluster | None = None) -> None:
         self._client = client
         self._owned = owned
+        self._stamp = f"{time.time_ns():x}"
+        self._numbers = itertools.count()
 
     @property
     def workers(self) -> int:
@@ -39,16 +43,30 @@ class DaskPool:
         return str(self._client.scheduler.address)
 
     def run(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Outcome]:
-        """Outcomes as they come, with a sliding window of tasks. Raises ClusterLost."""
-        queue = iter(jobs)
+        """Outcomes as they come, with a sliding window of tasks. Raises ClusterLost.
+
+        A job that was on a worker when it died is a suspect; Dask blames neighbours too. Suspects run again at the end,
+        one at a time with nothing beside them: who then kills its workers is reported as `died`.
+        """
+        suspects: list[Any] = []
+        for outcome in self._stream(function, jobs, WINDOW):
+            if outcome.died:
+                suspects.append(outcome.job)
+            else:
+                yield outcome
+        for job in suspects:
+            yield from self._stream(function, [job], WINDOW)
+
+    def _stream(self, function: Callable[[Any], Any], jobs: Iterable[Any], window: int) -> Iterator[Outcome]:
+        queue, dropped = iter(jobs), deque[Any]()
         waiting: dict[Future, Any] = {}
-        numbers = itertools.count()
-        stamp = f"{time.time_ns():x}"
+        patience = MOST_DROPPED
         last_seen = time.monotonic()
         try:
             while True:
-                for job in itertools.islice(queue, max(0, WINDOW * self.workers - len(waiting))):
-                    key = f"panelproof-{stamp}-{next(numbers)}"
+                room = max(0, window * self.workers - len(waiting))
+                for job in itertools.islice(itertools.chain(_drained(dropped), queue), room):
+                    key = f"panelproof-{self._stamp}-{next(self._numbers)}"
                     waiting[self._client.submit(function, job, key=key, pure=False)] = job
                 if not waiting:
                     return
@@ -56,7 +74,14 @@ class DaskPool:
                     wait(list(waiting), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
                 last_seen = self._watch(last_seen)
                 for future in [future for future in waiting if future.done()]:
-                    yield self._outcome(future, waiting.pop(future))
+                    job = waiting.pop(future)
+                    if future.status not in {"cancelled", "lost"}:
+                        yield self._outcome(future, job)
+                        continue
+                    dropped.append(job)  # its result died with a worker, or the scheduler is going
+                    patience -= 1
+                    if not patience:
+                        raise ClusterLost(f"the scheduler at {self.address} keeps dropping tasks")
         except (OSError, TimeoutError) as error:
             raise ClusterLost(f"the scheduler at {self.address} does not answer") from error
         finally:
@@ -75,8 +100,6 @@ class DaskPool:
         return last_seen
 
     def _outcome(self, future: Future, job: Any) -> Outcome:
-        if future.status in {"cancelled", "lost"}:
-            raise ClusterLost(f"the scheduler at {self.address} dropped a task")
         if future.status == "finished":
             return Outcome(job, result=future.result())
         error = future.exception()
@@ -91,6 +114,11 @@ class DaskPool:
                 self._owned.close(timeout=10)
 
 
+def _drained(jobs: deque[Any]) -> Iterator[Any]:
+    while jobs:
+        yield jobs.popleft()
+
+
 def start_local(workers: int) -> DaskPool:
     """Worker processes on this machine, one thread each, listening on the loopback address alone."""
     pin_environment()
@@ -100,6 +128,7 @@ def start_local(workers: int) -> DaskPool:
         "distributed.worker.memory.terminate": 0.95,
         "distributed.admin.system-monitor.gil.enabled": False,
         "distributed.worker.profile.enabled": False,
+        "distributed.scheduler.worker-saturation": 1.0,
     }
     with dask.config.set(quiet):
         cluster = LocalCluster(

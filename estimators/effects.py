@@ -27,8 +27,8 @@ class Slopes:
 def impacts(own: Slopes, traces: Traces, units: int, model: str) -> tuple[Floats, Floats]:
     """Effects and variances (R, 3 K): direct, indirect and total of each regressor (SEM: direct and total, both b).
 
-    With D = b tr S/N + t tr G/N and T = b 1'S1/N + t 1'G1/N, S = I + rho G, dG/drho = G^2; a gradient (g_b, g_t, g_r) has
-    variance s2 g'(Z'Z)^-1 g + var(rho) (g_r - g_b tilt_b - g_t tilt_t)^2.
+    With D = b tr S/N + t tr G/N and T = b 1'S1/N + t 1'G1/N, S = I + rho G, dG/drho = G^2; a gradient (g_b, g_t, g_r)
+    has variance s2 g'(Z'Z)^-1 g + var(rho) (g_r - g_b tilt_b - g_t tilt_t)^2.
     """
     if model == "sem":
         variances = own.sigma2[:, None] * np.diagonal(own.bread, axis1=1, axis2=2)

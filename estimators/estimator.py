@@ -37,7 +37,7 @@ class Status(IntEnum):
             "not run yet",
             "fitted",
             "the search for the optimum did not converge",
-            "regressors are collinear in this draw",
+            "regressors are collinear in this draw, or they fit it without error",
             "the estimator refuses this panel",
             "the estimator raised an error; its traceback is kept",
         )[self]

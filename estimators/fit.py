@@ -1,4 +1,4 @@
-"""Goodness of fit that needs predictions: squared correlations with and without the fixed effects (docs of xsmle, Elhorst)."""
+"""Goodness of fit that needs predictions: squared correlations with and without the fixed effects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def fit_statistics(
     demeaned values (within), unit means (between) or all values (overall); prediction in reduced form, S (Xb + WXt), or
     naive, rho Wy + Xb + WXt. The error model predicts with Xb alone.
     """
-    assert moments.y is not None and moments.x is not None
+    assert moments.y is not None
+    assert moments.x is not None
     y, x = moments.y, moments.x[:, : slopes.shape[1]]
     signal = np.einsum("rp,rptn->rtn", slopes, x)
     within = _demean(signal)
@@ -45,8 +46,8 @@ def fit_statistics(
         naive = signal + rho[:, None, None] * spectrum.weights.lag(y)
     out = {"r2_corr": _squared_correlation(_demean(y), corrected)}
     for name, prediction in (("reduced", reduced), ("naive", naive)):
-        out[f"r2_{name}_within"] = _squared_correlation(y - y.mean(axis=1, keepdims=True),
-                                                        prediction - prediction.mean(axis=1, keepdims=True))  # fmt: skip
+        changes = [values - values.mean(axis=1, keepdims=True) for values in (y, prediction)]
+        out[f"r2_{name}_within"] = _squared_correlation(*changes)
         out[f"r2_{name}_between"] = _squared_correlation(y.mean(axis=1), prediction.mean(axis=1))
         out[f"r2_{name}_overall"] = _squared_correlation(y, prediction)
     return {name: out[name] for name in FIT_STATISTICS}

@@ -52,7 +52,7 @@ class FixedForms:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RedrawnForms:
-    """The forms for regressors of each replication, Z (R, P, T, N): by the series of G, or a dense solve near the edge."""
+    """The forms for regressors of each replication, Z (R, P, T, N): by the series of G, dense near the edge."""
 
     z: Floats
     spectrum: Spectrum

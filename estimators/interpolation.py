@@ -1,8 +1,8 @@
 """Functions of rho as piecewise Chebyshev interpolants, built only where they are asked for.
 
-Everything that a spatial likelihood needs of W - log-determinant, traces of G = W (I - rho W)^-1, forms in G - is analytic
-in rho with its singularities at the inverse eigenvalues, none nearer than 1/radius. Segments shrink in proportion to
-the distance from there, so that twelve nodes give some 1e-13 everywhere (Trefethen 2013, theorem 8.2).
+Everything that a spatial likelihood needs of W - log-determinant, traces of G = W (I - rho W)^-1, forms in G - is
+analytic in rho with its singularities at the inverse eigenvalues, none nearer than 1/radius. Segments shrink in
+proportion to the distance from there, so that twelve nodes give some 1e-13 everywhere (Trefethen 2013, theorem 8.2).
 """
 
 from __future__ import annotations
@@ -66,11 +66,14 @@ class PiecewiseChebyshev:
     def _edge(self, segment: int) -> float:
         return float(-np.sign(segment) * np.expm1(-abs(segment) * WIDTH) / self._radius)
 
-    @one_thread
     def _segment(self, segment: int) -> tuple[Floats, Floats]:
         """Nodes (NODES,) and the function there (NODES, E), computed when first asked for."""
         if segment not in self._segments:
-            low, high = self._edge(segment), self._edge(segment + 1)
-            nodes = (low + high) / 2 + (high - low) / 2 * _POINTS
-            self._segments[segment] = nodes, np.stack([self._function(float(node)) for node in nodes])
+            self._segments[segment] = self._build(segment)
         return self._segments[segment]
+
+    @one_thread
+    def _build(self, segment: int) -> tuple[Floats, Floats]:
+        low, high = self._edge(segment), self._edge(segment + 1)
+        nodes = (low + high) / 2 + (high - low) / 2 * _POINTS
+        return nodes, np.stack([self._function(float(node)) for node in nodes])

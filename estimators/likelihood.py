@@ -54,8 +54,8 @@ class Maximum:
 def maximise(slopes: Slopes, rows: int, radius: float) -> Maximum:
     """Safeguarded Newton for the zero of f' on (-1/radius, 1/radius), each row on its own.
 
-    `slopes(r, rows)` gives f' and f'' of the named rows. A row is frozen once settled, so that its bits do not depend on
-    the others; a step that is not uphill or leaves the bracket of a sign change is replaced by bisection.
+    `slopes(r, rows)` gives f' and f'' of the named rows. A row is frozen once settled, so that its bits do not depend
+    on the others; a step that is not uphill or leaves the bracket of a sign change is replaced by bisection.
     """
     edge = (1.0 - 1e-9) / radius
     low, high = np.full(rows, -edge), np.full(rows, edge)

@@ -1,8 +1,9 @@
-"""Spatial lag, spatial error and spatial Durbin panels with two-way effects by maximum likelihood (equation 10 of the study).
+"""Spatial lag, error and Durbin panels with two-way effects by maximum likelihood (equation 10 of the study).
 
-Time effects are demeaned after the spatial lag (equal to time dummies). `transform = "direct"` maximises the likelihood with
-dummies; "lee-yu" that of the orthonormal transformation (Lee and Yu 2010), whose rho and sigma2 are not biased by the
-effects and which needs a row-stochastic W. Errors come from the information matrix.
+Time effects are demeaned after the spatial lag (equal to time dummies; in the error model only for a row-stochastic W,
+else the dummies themselves would be filtered). `transform = "direct"` maximises the likelihood with dummies; "lee-yu"
+that of the orthonormal transformation (Lee and Yu 2010), whose rho and sigma2 are not biased by the effects and which
+needs a row-stochastic W. Errors come from the information matrix.
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ class SpatialPanel(Estimator):
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """The maximum of the concentrated likelihood, its information matrix and the effects."""
-        assert isinstance(plan, SpatialPlan) and isinstance(moments, SpatialMoments)
+        assert isinstance(plan, SpatialPlan)
+        assert isinstance(moments, SpatialMoments)
         if self.transform == "lee-yu" and not plan.spectrum.weights.row_stochastic:
             raise bad("Lee-Yu's transformation needs a row-stochastic W", where=f"{self.name}, weights "
                       f"{plan.spectrum.weights.name}", allowed='standardize = "row"',

@@ -55,8 +55,17 @@ class Tile:
                 case ("total", name):
                     self._memo[key] = _centred_squares(self.raw(name), self.panel.observed)
                 case (_, name, weights):
-                    self._memo[key] = self.transform(self.lag(name, weights))
+                    self._memo[key] = self._within_lag(name, weights)
         return self._memo[key]
+
+    def _within_lag(self, name: str, weights: str) -> Floats:
+        """Q W x; for a row-stochastic W and a balanced panel Q W x = Q_N W Q x, which needs one demeaning less."""
+        w = self.panel.weights[weights]
+        if not w.row_stochastic or self.transform.mask is not None:
+            return self.transform(self.lag(name, weights))
+        out = w.lag(self.within(name))
+        out -= out.sum(axis=2, keepdims=True) / out.shape[2]
+        return out
 
 
 def _centred_squares(x: Floats, observed: NDArray[np.bool_] | None) -> Floats:

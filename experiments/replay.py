@@ -81,8 +81,8 @@ def compare(store: ZarrStore, again: Replay, console: Console) -> int:
 def save_panel(panel: Panel, path: Path) -> None:
     """Write a panel as a long table, .csv or .parquet; raises BadInput for another ending."""
     if path.suffix not in {".csv", ".parquet"}:
-        raise bad(f"cannot save as {path.suffix or 'a file without an ending'}", where=str(path), allowed=".csv, .parquet",
-                  remedy="choose one of them")  # fmt: skip
+        raise bad(f"cannot save as {path.suffix or 'a file without an ending'}", where=str(path),
+                  allowed=".csv, .parquet", remedy="choose one of them")  # fmt: skip
     frame = long_table(panel)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".csv":

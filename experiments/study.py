@@ -43,8 +43,8 @@ class Study:
     """What to run. `grid` maps dials of the design to the values they take; cells are all combinations.
 
     replications: draws a cell. block: replications stored together, a multiple of 64. common_random_numbers: cells
-    share their random variates. Raises BadInput for dials that the design lacks, names of estimators that repeat, and numbers
-    out of range.
+    share their random variates. Raises BadInput for dials that the design lacks, names of estimators that repeat, and
+    numbers out of range.
     """
 
     name: str

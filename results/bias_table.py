@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -61,8 +61,12 @@ def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "
 def key_terms(layout: Layout, all_terms: bool = False) -> list[str]:
     """The terms a reader looks at first: policy and spatial parameters, the policy's effects; all if there are none."""
     terms = [term for term in layout.terms if all_terms or not _of_a_control(term, layout)]
-    ranked = sorted(terms, key=lambda term: ORDER.index(term) if term in ORDER else len(ORDER))
-    return ranked or list(layout.terms)
+    return in_order(terms) or list(layout.terms)
+
+
+def in_order(terms: Iterable[str]) -> list[str]:
+    """Distinct terms, those of `ORDER` first."""
+    return sorted(dict.fromkeys(terms), key=lambda term: ORDER.index(term) if term in ORDER else len(ORDER))
 
 
 def _of_a_control(term: str, layout: Layout) -> bool:
@@ -108,6 +112,6 @@ def failures(diagnosis: Diagnosis) -> list[tuple[int, str, int, int, str]]:
     for (cell, one, attempted), by_status in counts.items():
         bad = {status: n for status, n in by_status.items() if status is not Status.OK}
         if bad:
-            reasons = "; ".join(f"{n:,} {status.meaning}" for status, n in bad.items())
+            reasons = "; ".join(f"{status.meaning} ({n:,})" for status, n in bad.items())
             out.append((cell, one, sum(bad.values()), attempted, reasons))
     return out

@@ -49,7 +49,7 @@ class Records(Protocol):
 
 
 def block_arrays(block: Block, layouts: Mapping[str, Layout], estimands: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """A block's arrays by their path in the store, on the axes of the union over cells; NaN where a cell has no such term."""
+    """A block's arrays by their path in the store, on the union's axes; NaN where a cell has no such term."""
     rows = block.replications
     absent = np.full(rows, np.nan)
     arrays: dict[str, NDArray[Any]] = {

@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from results.bias_table import bias_table, failures, key_terms, setting
+from results.bias_table import bias_table, failures, in_order, key_terms, setting
 from results.diagnosis import Diagnosis
 from results.facts import ReportFacts
 from results.measures import Z95
@@ -87,9 +87,11 @@ def _environment() -> Environment:
 
 
 def _charts(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[TermCharts]:
-    terms = dict.fromkeys(term for layout in diagnosis.layouts.values() for term in key_terms(layout))
+    terms = in_order(term for layout in diagnosis.layouts.values() for term in key_terms(layout))
+    kinds = list(dict.fromkeys(table["error"]))  # an error type looks the same in every chart
     for term in [term for term in terms if has_test(term)][:CHARTED]:
         rows: Rows = table[table["term"] == term].to_dict("records")
+        rows = [row | {"kind": kinds.index(row["error"])} for row in rows]
         made = (
             _bias_chart(rows, term),
             _coverage_chart(rows, term, diagnosis.alpha),
@@ -141,8 +143,10 @@ def _size_chart(rows: Rows, term: str, alpha: float) -> Chart | None:
     most = max((row["rejection"] for row in null if np.isfinite(row["rejection"])), default=0.0)
     axis = Axis(0.0, min(max(2.2 * alpha, most + 0.03), max(MOST_SIZE, 3 * alpha)), "rejected although the truth is 0",
                 alpha, _percent_tick)  # fmt: skip
-    caption = (f"Size: how often a {100 * alpha:g}% test of {term} rejects where the truth is 0, with 1.96 Monte Carlo "
-               "standard errors either side; the line is the nominal level.")  # fmt: skip
+    caption = (
+        f"Size: how often a {100 * alpha:g}% test of {term} rejects where the truth is 0, with 1.96 Monte Carlo "
+        "standard errors either side; the line is the nominal level. An arrow lies beyond the axis."
+    )
     return _share_chart(null, "rejection", axis, f"Size of the test of {term}", caption,
                         lambda row: is_wrong_size(row, alpha))  # fmt: skip
 
@@ -161,12 +165,11 @@ def _share_chart(rows: Rows, name: str, axis: Axis, title: str, caption: str,
     known = [row for row in rows if np.isfinite(row[name])]
     if not known:
         return None
-    kinds = list(dict.fromkeys(row["error"] for row in known))
 
     def point(row: dict[Any, Any]) -> Point:
         wide, clear = Z95 * row[f"{name}_mcse"], departs(row)
         text = percent(row, name).replace(" (", "% (") + ("!" if clear else "")
-        return Point(row["estimator"], kinds.index(row["error"]), row["error"], row[name],
+        return Point(row["estimator"], row["kind"], row["error"], row[name],
                      max(row[name] - wide, 0.0), min(row[name] + wide, 1.0), text, clear)  # fmt: skip
 
     return _chart(known, point, axis, f"{name}-{title}", title, caption)

@@ -117,5 +117,6 @@ def _plain(layout: Layout) -> dict[str, Any]:
 
 
 def layout_of(plain: Mapping[str, Any]) -> Layout:
+    """A layout from the plain data that a store keeps."""
     parts = {key: tuple(plain[key]) for key in ("terms", "errors", "statistics", "stored")}
     return Layout(targets=dict(plain["targets"]), **parts)

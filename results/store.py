@@ -1,9 +1,9 @@
 """The Zarr store of one study: one writer, one chunk a block, checksums, the digest last.
 
-Root: coordinates, grid parameters, `truth (cell, replication, estimand)`, `block_state` and `block_digest (cell, block)`. One
-group an estimator: `estimate (cell, replication, term)`, `se, dof (cell, replication, error, term)`, `pvalue, lower,
-upper` where they do not follow from these, `status (cell, replication)`, fit statistics. A block counts only when its
-digest is there and matches what is read back.
+Root: coordinates, grid parameters, `truth (cell, replication, estimand)`, `block_state` and `block_digest (cell,
+block)`. One group an estimator: `estimate (cell, replication, term)`, `se, dof (cell, replication, error, term)`,
+`pvalue, lower, upper` where they do not follow from these, `status (cell, replication)`, fit statistics. A block
+counts only when its digest is there and matches what is read back.
 """
 
 from __future__ import annotations

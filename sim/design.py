@@ -1,4 +1,4 @@
-"""The design protocol: a world with known truth that draws panels and, with every draw, the true value of every estimand."""
+"""The design protocol: a world with known truth that draws panels, and with each the true value of every estimand."""
 
 from __future__ import annotations
 

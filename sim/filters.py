@@ -110,7 +110,7 @@ class Elimination:
 
 
 def _independent_rounds(matrix: sp.csr_array) -> list[NDArray[np.intp]]:
-    """Sets of units without links among them, each taken from what the rounds before left and linked (few links first)."""
+    """Sets of units without links among them, each from what the rounds before left (few links first)."""
     links = matrix.toarray() != 0
     links |= links.T
     np.fill_diagonal(links, False)

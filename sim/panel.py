@@ -93,9 +93,7 @@ class Panel:
             self._check_shape("observed", self.observed)
             self.observed.flags.writeable = False
         self._check(self.variables)
-        if len({array.shape[0] for array in self.variables.values()} - {1}) > 1:
-            sizes = {name: array.shape[0] for name, array in self.variables.items()}
-            raise bad(f"numbers of replications differ: {sizes}", where="panel variables", allowed="1 or R", remedy="")
+        _check_replications(self.variables)
         for name, values in self.attributes.items():
             if values.shape != (len(self.units),):
                 raise bad(
@@ -142,9 +140,11 @@ class Panel:
     def with_variables(self, variables: Mapping[str, Floats]) -> Self:
         """The same panel with some variables added or replaced; only the new ones are checked."""
         self._check(variables)
+        together = {**self.variables, **variables}
+        _check_replications(together)
         other = object.__new__(type(self))
         other.__dict__.update({key: self.__dict__[key] for key in self.__dataclass_fields__})
-        other.__dict__["variables"] = MappingProxyType({**self.variables, **variables})
+        other.__dict__["variables"] = MappingProxyType(together)
         return other
 
     def replication(self, index: int) -> Self:
@@ -156,6 +156,14 @@ class Panel:
     def with_weights(self, name: str, weights: Weights) -> Self:
         """The same panel with one more weights matrix; the first is the main one."""
         return replace(self, weights={**self.weights, name: weights})
+
+    def __getstate__(self) -> dict[str, Any]:
+        plain = {key: self.__dict__[key] for key in self.__dataclass_fields__}
+        return plain | {key: dict(value) for key, value in plain.items() if isinstance(value, MappingProxyType)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for key, value in state.items():
+            self.__dict__[key] = MappingProxyType(value) if isinstance(value, dict) else value
 
     @property
     def replications(self) -> int:
@@ -210,3 +218,10 @@ class Panel:
         from sim.frames import panel_from_frame
 
         return panel_from_frame(frame, unit=unit, period=period, roles=roles or Roles())
+
+
+def _check_replications(variables: Mapping[str, Floats]) -> None:
+    if len({array.shape[0] for array in variables.values()} - {1}) > 1:
+        sizes = {name: array.shape[0] for name, array in variables.items()}
+        raise bad(f"numbers of replications differ: {sizes}", where="panel variables",
+                  allowed="1 or R in every variable", remedy="draw all for the same replications")  # fmt: skip

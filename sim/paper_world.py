@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class PaperWorld:
     fixed_controls: Floats  # (controls, T, N)
     multiplier: SpatialFilter
     error_multiplier: SpatialFilter
-    _memo: dict[str, Floats] = field(default_factory=dict)
+    _memo: dict[Hashable, Any] = field(default_factory=dict)
 
     def draw(self, streams: Streams, wanted: Wanted) -> Draw:
         """One tile; the outcome is always drawn, mediators only when wanted."""
@@ -60,24 +61,29 @@ class PaperWorld:
         effect = self._effect_path(streams, dose)
         errors = self._errors(streams)
         noise = self.error_multiplier.apply(errors)
-        if effect.shape[0] == 1 and "controls" not in design.redraw:
+        if noise is errors and design.mediator in wanted.variables:
+            noise = errors.copy()  # the mediator is made of the errors; what follows works in place
+        if not design.heterogeneity and not design.redraw:
             outcome = self.multiplier.apply(noise)
             outcome += self._once("base", lambda: self._levels(did) + self._filtered(controls, effect))
         else:
             noise += effect + self._control_signal(controls)
             outcome = self.multiplier.apply(noise)
             outcome += self._levels(did)
-        variables = {"icr": outcome, "did": did}
-        variables.update(zip(design.schema.roles.controls, controls, strict=True))
+        drawn = {"icr": outcome}
         if design.mediator in wanted.variables:
-            variables[design.mediator] = self._mediator(streams, did, errors)
-        truth = {name: self._truth(name, did, effect, streams) for name in wanted.estimands}
-        return Draw(self.frame.with_variables(variables), truth)
+            drawn[design.mediator] = self._mediator(streams, did, errors)
+        regressors = {"did": did, **dict(zip(design.schema.roles.controls, controls, strict=True))}
+        if design.redraw:
+            panel = self.frame.with_variables(regressors | drawn)
+        else:
+            panel = self._once("panel", lambda: self.frame.with_variables(regressors)).with_variables(drawn)
+        return Draw(panel, self._truths(wanted.estimands, did, effect, streams))
 
-    def _once(self, name: str, compute: Callable[[], Floats]) -> Floats:
+    def _once[T](self, name: Hashable, compute: Callable[[], T]) -> T:
         if name not in self._memo:
             self._memo[name] = compute()
-        return self._memo[name]
+        return cast(T, self._memo[name])
 
     @property
     def _years(self) -> Floats:
@@ -178,21 +184,27 @@ class PaperWorld:
         half = to_outcome * self.design.confounding * sd
         return float(np.sqrt(max(half**2 + self.design.sigma**2 - (to_outcome * sd) ** 2, 0.0)) - half)
 
-    def _truth(self, name: str, did: Floats, effect: Floats, streams: Streams) -> Floats:
-        """The true value of one estimand in each replication, (R,), from this draw's potential outcomes."""
+    def _truths(self, names: tuple[str, ...], did: Floats, effect: Floats, streams: Streams) -> Mapping[str, Floats]:
+        """The true values in each replication, (R,) each; the same in every draw unless effects or calendar change."""
 
-        def value() -> Floats:
-            ask = Estimand.parse(name)
-            if ask.kind in {"att", "nde", "nie", "contrast"}:
-                return self._policy_effect(ask, did, effect)
-            if ask.kind in {"direct", "indirect", "total"}:
-                return self._impact(ask, streams)
-            return np.array([self._parameter(ask)])
+        def compute() -> dict[str, Floats]:
+            rows = streams.replications
+            return {name: np.repeat(v, rows) if v.size == 1 else v for name, v in values()}
+
+        def values() -> Iterator[tuple[str, Floats]]:
+            return ((name, self._truth(Estimand.parse(name), did, effect, streams)) for name in names)
 
         if self.design.heterogeneity or "calendar" in self.design.redraw:
-            return np.broadcast_to(value(), (streams.replications,))
-        rows = streams.replications  # the same in every draw: kept, as most tiles are of one size
-        return self._once(f"truth {name} {rows}", lambda: np.full(rows, self._once(f"truth {name}", value)[0]))
+            return compute()
+        return self._once(("truths", names, streams.replications), compute)
+
+    def _truth(self, ask: Estimand, did: Floats, effect: Floats, streams: Streams) -> Floats:
+        """The true value of one estimand, (1 or R,), from this draw's potential outcomes."""
+        if ask.kind in {"att", "nde", "nie", "contrast"}:
+            return self._policy_effect(ask, did, effect)
+        if ask.kind in {"direct", "indirect", "total"}:
+            return self._impact(ask, streams)
+        return np.array([self._parameter(ask)])
 
     def _policy_effect(self, ask: Estimand, did: Floats, effect: Floats) -> Floats:
         """Mean of Y(d) - Y(0) = S v over treated city-years, or over those of one cohort and year."""
@@ -275,7 +287,7 @@ def settle(design: Paper, streams: Streams) -> PaperWorld:
     rng = streams.fixed("cities")
     riches = np.vectorize(RICHES.get)(table.region) + 1.0 * table.capital + 0.5 * rng.standard_normal(schema.units)
     smooth = SpatialFilter.of(weights, 0.85).apply(rng.standard_normal((1, 1, schema.units)))[0, 0]
-    latent = _standard(_standard(smooth) + 0.6 * _standard(riches) + 1.15 * rng.standard_normal(schema.units))
+    latent = _standard(_standard(smooth) + 0.6 * _standard(riches) + 0.80 * rng.standard_normal(schema.units))
     city = _beta_variates(latent, *ICR_CITY)
     year = _standard(np.arange(schema.periods, dtype=np.float64)) * ICR_YEAR_SD
     parts = np.array([_standard(0.5 * riches + rng.standard_normal(schema.units)) for _ in schema.roles.controls])

@@ -1,6 +1,6 @@
 """Panels a second on one core with one BLAS thread, everything counted, beside the reference programs and the floor.
 
-Run by `make bench`. Every line is measured in this run; ratios compare what was timed a moment apart on the same panels.
+Run by `make bench`. Every line is measured in this run; ratios compare what was timed a moment apart.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "support"))
 
-from cluster import environment, open_executor, pin_environment, prepare_process  # noqa: E402
+from cluster import environment, open_executor, pin_environment, prepare_process
 
 pin_environment()
 
 import numpy as np  # noqa: E402
-from references import linearmodels_reference, pyfixest_reference, spreg_reference  # noqa: E402
 
 from estimators import Estimator, SpatialPanel, TwoWayDID  # noqa: E402
 from experiments.runner import run  # noqa: E402
 from experiments.study import Study  # noqa: E402
 from experiments.tasks import runner_of  # noqa: E402
+from references import linearmodels_reference, pyfixest_reference, spreg_reference  # noqa: E402
 from sim import Panel, Streams  # noqa: E402
 from sim.paper import Paper  # noqa: E402
 

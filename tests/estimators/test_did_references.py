@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from references import brute_force, linearmodels_reference, pyfixest_reference
-from references.small_panels import small_panel
 
 from estimators import TwoWayDID
+from references import brute_force, linearmodels_reference, pyfixest_reference
+from references.small_panels import small_panel
 from sim import Panel, Streams, Wanted
 from sim.paper import Paper
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from references.small_panels import small_weights
 
 from estimators.information import FixedForms, RedrawnForms
 from estimators.interpolation import PiecewiseChebyshev
 from estimators.spectrum import Spectrum, spectrum_of
+from references.small_panels import small_weights
 from sim.geography import city_weights
 
 GRID = np.unique(np.concatenate([np.linspace(-0.999, 0.999, 81), [-0.99, 0.99]]))
-KINDS = ("knn", "inverse-distance", "contiguity", "spectral")
+KINDS = ("knn", "inverse-distance", "contiguity", "spectral", "uneven")
 
 
 @pytest.mark.parametrize("kind", KINDS)

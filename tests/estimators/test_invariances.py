@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from references.small_panels import small_panel
 
 from estimators import Estimates, Estimator, SpatialPanel, Tile, TwoWayDID
+from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams
 
 ESTIMATORS: dict[str, Estimator] = {

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from references import linearmodels_reference
 
 from estimators import TwoWayDID
+from references import linearmodels_reference
 from sim import Panel, Roles
 
 PUBLISHED = {  # coefficient and standard error clustered by city, all dummies counted

@@ -6,9 +6,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-from references.simulation import Outcome, simulate
 
 from estimators import SpatialPanel, Status, TwoWayDID
+from references.simulation import Outcome, simulate
 from sim import Streams, Wanted
 from sim.filters import SpatialFilter
 from sim.paper import Paper

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from references import brute_force
-from references.small_panels import small_panel
 
 from estimators import SpatialPanel, Status
+from references import brute_force
+from references.small_panels import small_panel
 from sim import Panel
 
 MODELS = ("sar", "sem", "sdm")
@@ -33,12 +33,13 @@ def test_spatial_panel_equals_its_twin(model: str, transform: str, weights: str,
 
 
 @pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("weights", ["spectral", "uneven"])
 @pytest.mark.parametrize("rho", RHOS)
-def test_direct_equals_its_twin_when_w_is_not_row_stochastic(model: str, rho: float) -> None:
-    agrees(small_panel(30, 6, seed=3, weights="spectral", rho=rho, model=model), model, "direct")
+def test_direct_equals_its_twin_when_w_is_not_row_stochastic(model: str, weights: str, rho: float) -> None:
+    agrees(small_panel(30, 6, seed=3, weights=weights, rho=rho, model=model), model, "direct")
 
 
-@pytest.mark.parametrize("weights", ["knn", "spectral"])
+@pytest.mark.parametrize("weights", ["knn", "uneven"])
 @pytest.mark.parametrize("model", MODELS)
 def test_redrawn_regressors_equal_the_twin_panel_by_panel(model: str, weights: str) -> None:
     """The other path of the information matrix: regressors of each replication."""
@@ -61,3 +62,33 @@ def test_the_search_finds_the_global_maximum(model: str, transform: str) -> None
         best = brute_force.profile(panel, model, transform, np.linspace(-0.995, 0.995, 399)).max()
         if ours.status[0] == Status.OK:
             assert ours.statistics["loglik"][0] >= best - 1e-9
+
+
+def squared_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1] ** 2)
+
+
+def within(values: np.ndarray) -> np.ndarray:
+    return values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("weights", ["knn", "uneven"])
+def test_goodness_of_fit_is_that_of_predictions_unit_by_unit(model: str, weights: str) -> None:
+    panel = small_panel(30, 6, seed=8, weights=weights, model=model, rho=0.5)
+    got = SpatialPanel(model=model, full_fit=True)(panel)
+    value = dict(zip(got.terms, got.estimate[0], strict=True))
+    w, y = panel.weights[weights].dense, panel.variables["y"][0]
+    x = {name: panel.variables[name][0] for name in panel.roles.regressors}
+    lagged = {name: value.get(f"w_{name}", 0.0) for name in x}
+    signal = sum(value[name] * v + lagged[name] * v @ w.T for name, v in x.items())
+    rho = value.get("rho", 0.0)
+    s = np.linalg.inv(np.eye(30) - rho * w)
+    predictions = {"reduced": signal @ s.T, "naive": signal + rho * y @ w.T}
+    wanted = {"r2_corr": squared_correlation(within(y), within(signal) @ s.T)}
+    for name, prediction in predictions.items():
+        by_unit = (y - y.mean(axis=0), prediction - prediction.mean(axis=0))
+        wanted[f"r2_{name}_within"] = squared_correlation(*by_unit)
+        wanted[f"r2_{name}_between"] = squared_correlation(y.mean(axis=0), prediction.mean(axis=0))
+        wanted[f"r2_{name}_overall"] = squared_correlation(y, prediction)
+    assert {name: got.statistics[name][0] for name in wanted} == pytest.approx(wanted, rel=1e-9)

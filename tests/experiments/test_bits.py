@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from studies import small_study
 
 from cluster import open_executor
 from experiments.runner import run
 from experiments.tasks import runner_of
 from results.store import BlockState, ZarrStore
+from studies import small_study
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_threads_in_the_environment_do_not_matter(reference: str, tmp_path: Path
 
 def start_run(store: Path, workers: int, **environment: str) -> subprocess.Popen[bytes]:
     """The study in a process of its own, slow enough to be killed in the middle."""
-    script = Path(__file__).with_name("run_small_study.py")
+    script = Path(__file__).resolve().parent.parent / "support" / "run_small_study.py"
     return subprocess.Popen(
         [sys.executable, str(script), str(store), str(workers)],
         env={**os.environ, **environment},

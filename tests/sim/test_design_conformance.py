@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from references.small_panels import small_panel
 
+from references.small_panels import small_panel
 from sim import Design, Draw, Panel, Streams, Wanted, designs
 from sim.observed import Observed
 from sim.paper import Paper

@@ -8,8 +8,8 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pandas as pd
 import pytest
-from references.small_panels import names, small_panel, small_weights
 
+from references.small_panels import names, small_panel, small_weights
 from sim import BadInput, Panel, Roles
 
 

@@ -7,8 +7,8 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from references.small_panels import names, small_weights
 
+from references.small_panels import names, small_weights
 from sim import BadInput, Weights
 from sim.filters import SpatialFilter
 from sim.geography import city_weights

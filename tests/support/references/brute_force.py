@@ -14,8 +14,8 @@ import numpy as np
 import scipy.linalg
 import scipy.optimize
 from numpy.typing import NDArray
-from references.reference import Reference
 
+from references.reference import Reference
 from sim import Panel
 
 Floats = NDArray[np.float64]

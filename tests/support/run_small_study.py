@@ -8,10 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from studies import small_study
-
 from cluster import open_executor
 from experiments.runner import run
+from studies import small_study
 
 if __name__ == "__main__":
     path, workers = Path(sys.argv[1]), int(sys.argv[2])

@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 from sim import Panel, Roles, Weights
 
 Floats = NDArray[np.float64]
-Kind = Literal["knn", "inverse-distance", "contiguity", "spectral"]
+Kind = Literal["knn", "inverse-distance", "contiguity", "spectral", "uneven"]
 CONTROLS = ("inv", "road")
 
 
 def small_weights(n: int, kind: Kind = "knn", seed: int = 1) -> Weights:
-    """W of n points in a square: 4 nearest (complex eigenvalues), inverse distance (dense), a ring, spectral."""
+    """W of n points in a square: 4 nearest (complex eigenvalues), inverse distance (dense), a ring; not row-stochastic
+    are spectral (inverse distance, symmetric) and uneven (the same with units of unequal pull, so that row sums and
+    column sums differ).
+    """
     points = np.random.default_rng(seed).random((n, 2))
     distance = np.hypot(*(points[:, None] - points).T)
     if kind == "contiguity":
@@ -30,7 +33,9 @@ def small_weights(n: int, kind: Kind = "knn", seed: int = 1) -> Weights:
     else:
         np.fill_diagonal(distance, np.inf)
         raw = 1.0 / distance
-    return Weights.of(names(n), raw, "spectral" if kind == "spectral" else "row", kind)
+    if kind == "uneven":
+        raw = raw * np.linspace(0.3, 3.0, n)
+    return Weights.of(names(n), raw, "spectral" if kind in {"spectral", "uneven"} else "row", kind)
 
 
 def names(n: int) -> tuple[str, ...]:

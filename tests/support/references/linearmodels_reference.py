@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Literal
 
 from references.reference import Reference, long_frame
-
 from sim import Panel
 
 

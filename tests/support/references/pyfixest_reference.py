@@ -10,8 +10,8 @@ import warnings
 from typing import Literal
 
 import numpy as np
-from references.reference import Reference, long_frame
 
+from references.reference import Reference, long_frame
 from sim import Panel
 
 K_FIXEF = {"slopes": "none", "nonnested": "nonnested", "all": "full"}

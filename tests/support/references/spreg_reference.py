@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from references.reference import Reference
 
+from references.reference import Reference
 from sim import Panel, Weights
 
 Floats = NDArray[np.float64]

@@ -1,0 +1,213 @@
+"""A diagnosis is the same for any block size, counts failures, and says nothing of what has no truth."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from estimators.estimator import Status
+from results.contrast import contrast
+from results.diagnosis import diagnose
+from results.power import null_cell
+from sim.errors import BadInput
+
+
+def noisy(rng: np.random.Generator, replications: int, terms: int = 1, errors: int = 1, theta: float = 1.0) -> Any:
+    truth = np.full((replications, terms), theta)
+    estimate = truth + 0.5 * rng.standard_t(6, truth.shape)
+    se = 0.5 + 0.05 * rng.random((replications, errors, terms))
+    return truth, estimate, se
+
+
+def select(frame: pd.DataFrame, **where: Any) -> pd.DataFrame:
+    for key, wanted in where.items():
+        frame = frame[frame[key] == wanted]
+    return frame
+
+
+def failing(replications: int, rows: dict[int, Status]) -> np.ndarray:
+    status = np.full(replications, Status.OK)
+    for row, outcome in rows.items():
+        status[row] = outcome
+    return status
+
+
+@pytest.mark.parametrize("block", [1, 64, 100])
+def test_block_size_changes_nothing(fabricate: Any, sample_of: Any, block: int) -> None:
+    rng = np.random.default_rng(4)
+    cells = []
+    for effect in (0.0, 1.0):
+        first, second = noisy(rng, 150, 2, 2, effect), noisy(rng, 150, 2, 2, effect)
+        status = failing(150, {7: Status.SINGULAR, 77: Status.NOT_CONVERGED})
+        cells.append(({"effect": effect}, {"a": sample_of(*first), "b": sample_of(*second, status=status)}))
+    whole, blocks = (diagnose(fabricate(cells, block=size)).frame for size in (150, block))
+    pd.testing.assert_frame_equal(whole, blocks, rtol=1e-10, atol=1e-13)
+
+
+def test_real_estimators_in_blocks_as_in_one(paper_records: Any) -> None:
+    whole = diagnose(type(paper_records)(paper_records.cells, paper_records.layouts, paper_records.draws, 128)).frame
+    blocks = diagnose(paper_records).frame
+    pd.testing.assert_frame_equal(whole, blocks, rtol=1e-9, atol=1e-13)
+    did = select(blocks, estimator="did", term="did", error="cluster:unit", measure="coverage", cell=0).iloc[0]
+    assert did["estimand"] == "att"
+    assert (did["effect"], did["spillover"]) == (0.0, "none")
+    assert 0.85 < did["value"] <= 1
+
+
+def test_failures_are_counted_and_left_out(fabricate: Any, sample_of: Any) -> None:
+    truth, estimate, se = noisy(np.random.default_rng(6), 90)
+    status = failing(90, {0: Status.SINGULAR, 1: Status.SINGULAR, 2: Status.ERROR, 89: Status.NOT_RUN})
+    estimate[0] = np.nan
+    estimate[1] = 1e9
+    frame = diagnose(fabricate([({}, {"a": sample_of(truth, estimate, se, status=status)})], block=20)).frame
+    assert select(frame, measure="status:ok")["value"].item() == 86
+    assert select(frame, measure="status:singular")["value"].item() == 2
+    assert select(frame, measure="status:error")["value"].item() == 1
+    assert not frame["measure"].eq("status:not_run").any()
+    convergence = select(frame, measure="convergence").iloc[0]
+    assert convergence["value"] == pytest.approx(86 / 89)
+    assert convergence["mcse"] == pytest.approx(np.sqrt(86 / 89 * 3 / 89 / 89))
+    bias = select(frame, measure="bias").iloc[0]
+    assert (bias["n"], bias["attempted"]) == (86, 89)
+    good = status == Status.OK
+    assert bias["value"] == pytest.approx((estimate - truth)[good].mean())
+
+
+def test_common_sample_only_where_it_differs(fabricate: Any, sample_of: Any) -> None:
+    rng = np.random.default_rng(7)
+    a, b, c = (noisy(rng, 60) for _ in range(3))
+    half = failing(60, dict.fromkeys(range(20), Status.NOT_CONVERGED))
+    never = np.full(60, Status.REFUSED)
+    samples = {"a": sample_of(*a), "b": sample_of(*b, status=half), "never": sample_of(*c, status=never)}
+    frame = diagnose(fabricate([({}, samples)], block=13)).frame
+    assert set(select(frame, estimator="a")["sample"]) == {"own", "common"}
+    assert set(select(frame, estimator="b")["sample"]) == {"own"}
+    shared = select(frame, estimator="a", measure="bias", sample="common").iloc[0]
+    assert shared["n"] == 40
+    assert shared["value"] == pytest.approx((a[1] - a[0])[20:].mean())
+    nothing = select(frame, estimator="never", measure="bias").iloc[0]
+    assert nothing["n"] == 0
+    assert nothing["attempted"] == 60
+    assert np.isnan(nothing["value"])
+    assert select(frame, estimator="never", measure="convergence")["value"].item() == 0
+
+
+def test_a_term_without_truth_has_no_bias(fabricate: Any, sample_of: Any) -> None:
+    truth, estimate, se = noisy(np.random.default_rng(9), 50, 2)
+    truth[:, 1] = np.nan
+    frame = diagnose(fabricate([({}, {"a": sample_of(truth, estimate, se)})])).frame
+    unknown = select(frame, term="t1")
+    assert set(unknown["measure"]) == {"mean_estimate", "empirical_se", "mean_se", "model_se", "rejection"}
+    assert np.isfinite(unknown["value"].to_numpy(dtype=float)).all()
+    spread = select(unknown, measure="empirical_se")["value"].item()
+    assert spread == pytest.approx(estimate[:, 1].std(ddof=1))
+    assert "coverage" in set(select(frame, term="t0")["measure"])
+
+
+def test_a_term_of_other_cells_has_no_rows(fabricate: Any, sample_of: Any) -> None:
+    rng = np.random.default_rng(10)
+    with_it, without = noisy(rng, 30, 2), noisy(rng, 30, 2)
+    without[1][:, 1], without[2][:, :, 1] = np.nan, np.nan
+    cells = [({"d": 1}, {"a": sample_of(*with_it)}), ({"d": 2}, {"a": sample_of(*without)})]
+    frame = diagnose(fabricate(cells)).frame
+    assert set(select(frame, cell=0)["term"]) == {"", "t0", "t1"}
+    assert set(select(frame, cell=1)["term"]) == {"", "t0"}
+
+
+def test_stored_p_values_and_intervals_are_used(fabricate: Any, sample_of: Any) -> None:
+    truth, estimate, se = noisy(np.random.default_rng(12), 40, 1, 2)
+    se[:, 1] = np.nan  # a permutation test and its interval
+    stored = {name: np.full(se.shape, np.nan) for name in ("pvalue", "lower", "upper")}
+    stored["pvalue"][:, 1] = np.where(np.arange(40) < 10, 0.05, 0.2)[:, None]
+    stored["lower"][:, 1], stored["upper"][:, 1] = truth - 1, truth + np.where(np.arange(40) < 30, 1.0, -0.5)[:, None]
+    frame = diagnose(fabricate([({}, {"a": sample_of(truth, estimate, se, stored=stored)})], block=7)).frame
+    assert select(frame, measure="rejection", error="two")["value"].item() == 0.25
+    assert select(frame, measure="coverage", error="two")["value"].item() == 0.75
+    assert np.isnan(select(frame, measure="mean_se", error="two")["value"].item())
+    assert select(frame, measure="rejection", error="one")["n"].item() == 40
+
+
+def test_size_adjusted_power_from_the_null_cell(fabricate: Any, sample_of: Any) -> None:
+    rng = np.random.default_rng(13)
+    cells = []
+    for effect in (0.0, 1.0):
+        for size in ("small", "large"):
+            cells.append(({"effect": effect, "size": size}, {"a": sample_of(*noisy(rng, 400, theta=effect))}))
+    diagnosis = diagnose(fabricate(cells))
+    assert diagnosis.nulls == {(2, "a", "t0"): 0, (3, "a", "t0"): 1}
+    t = [np.abs(sample["a"].estimate[:, 0] / sample["a"].se[:, 0, 0]) for _, sample in cells]
+    for cell in (2, 3):
+        critical = np.sort(t[cell - 2])[-20]  # floor(.05 x 401)
+        row = select(diagnosis.frame, cell=cell, measure="size_adjusted_power").iloc[0]
+        assert row["value"] == (t[cell] >= critical).mean()
+        assert 0 < row["mcse"] < 0.1
+    assert select(diagnosis.frame, cell=0, measure="size_adjusted_power").empty
+
+
+def test_null_cell_prefers_the_parameter_that_is_zero_there() -> None:
+    cells = [{"effect": 1.0, "spill": "none"}, {"effect": 0.0, "spill": "paper"}, {"effect": 1.0, "spill": "paper"},
+             {"effect": 0.0, "spill": "none"}]  # fmt: skip
+    assert null_cell(2, cells, lambda cell: cell in {0, 1, 3}) == 1
+    assert null_cell(2, cells, lambda cell: cell in {0, 3}) == 0
+    assert null_cell(2, cells, lambda cell: cell == 3) is None
+
+
+@pytest.mark.parametrize("replications", [1, 2])
+def test_very_few_replications_give_no_warning(fabricate: Any, sample_of: Any, replications: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frame = diagnose(fabricate([({}, {"a": sample_of(*noisy(np.random.default_rng(1), replications))})])).frame
+    assert np.isfinite(select(frame, measure="bias")["value"].item())
+    assert np.isnan(select(frame, measure="bias")["mcse"].item()) == (replications == 1)
+
+
+def test_parameters_keep_clear_of_the_columns(fabricate: Any, sample_of: Any) -> None:
+    diagnosis = diagnose(
+        fabricate([({"n": 5, "redraw": ["x", "y"]}, {"a": sample_of(*noisy(np.random.default_rng(1), 9))})])
+    )
+    assert diagnosis.parameters == ("dial_n", "redraw")
+    assert diagnosis.frame["dial_n"].eq(5).all()
+    assert diagnosis.frame["redraw"].eq("x, y").all()
+
+
+def test_contrast_is_paired(fabricate: Any, sample_of: Any) -> None:
+    rng = np.random.default_rng(14)
+    truth, estimate, se = noisy(rng, 120)
+    other = 0.9 * estimate + 0.2 * rng.standard_normal(truth.shape)
+    status = failing(120, {3: Status.SINGULAR, 119: Status.NOT_RUN})
+    records = fabricate([({}, {"a": sample_of(truth, estimate, se), "b": sample_of(truth, other, se, status=status)})])
+    table = contrast(records, ("a", "t0", "one"), ("b", "t0", "one"), 0).set_index("measure")
+    keep = status == Status.OK
+    a, b = (estimate - truth)[keep, 0], (other - truth)[keep, 0]
+    n = keep.sum()
+
+    def paired(difference: np.ndarray) -> list[float]:
+        return [difference.mean(), difference.std(ddof=1) / np.sqrt(n)]
+
+    np.testing.assert_allclose(table.loc["bias_difference", ["value", "mcse"]].astype(float), paired(a - b), rtol=1e-9)
+    squares = table.loc["mse_difference", ["value", "mcse"]].astype(float)
+    np.testing.assert_allclose(squares, paired(a**2 - b**2), rtol=1e-9)
+
+    def gain(a: np.ndarray, b: np.ndarray) -> float:
+        return 100 * (a.var(ddof=1) / b.var(ddof=1) - 1)
+
+    without = np.array([gain(np.delete(a, i), np.delete(b, i)) for i in range(n)])
+    expected = [gain(a, b), np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum())]
+    np.testing.assert_allclose(table.loc["relative_precision", ["value", "mcse"]].astype(float), expected, rtol=1e-8)
+    assert table["n"].eq(118).all()
+    assert table["attempted"].eq(119).all()
+    critical = 2.178812829663418  # t(12)
+    covered = [np.abs(e) <= critical * se[keep, 0, 0] for e in (a, b)]
+    difference = table.loc["coverage_difference", ["value", "mcse"]].astype(float)
+    np.testing.assert_allclose(difference, paired(covered[0].astype(float) - covered[1]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("wrong", [("c", "t0", "one"), ("a", "t9", "one"), ("a", "t0", "hc9")])
+def test_contrast_names_what_the_store_lacks(fabricate: Any, sample_of: Any, wrong: tuple[str, str, str]) -> None:
+    records = fabricate([({}, {"a": sample_of(*noisy(np.random.default_rng(1), 9))})])
+    with pytest.raises(BadInput, match="contrast b"):
+        contrast(records, ("a", "t0", "one"), wrong, 0)

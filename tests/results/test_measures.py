@@ -1,0 +1,209 @@
+"""Every measure and its Monte Carlo error against brute force, and the errors against simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from estimators.estimator import Status
+from results.diagnosis import diagnose
+from results.fits import Fits
+from results.measures import Measured, proportion, wilson
+from results.moments import Extremes, RunningMoments
+from results.passes import FirstPass, SecondPass, measures_by_error, measures_by_term
+from results.power import Exceedances, UpperTail, adjusted
+
+Arrays = dict[str, np.ndarray]
+
+
+def draw(rng: np.random.Generator, shape: tuple[int, ...], dof: float = 7.0) -> Arrays:
+    """Heavy-tailed errors whose reported variance moves with them, and a truth that varies."""
+    theta = 1.0 + 0.2 * rng.standard_normal(shape)
+    scale = np.sqrt(rng.gamma(6.0, 1 / 6.0, shape))
+    error = 0.1 + 0.5 * scale * rng.standard_t(dof, shape)
+    return {"theta": theta, "estimate": theta + error, "se": 0.6 * scale}
+
+
+def jackknife(statistic: Callable[..., float], *columns: np.ndarray) -> float:
+    n = len(columns[0])
+    values = np.array([statistic(*(np.delete(column, i) for column in columns)) for i in range(n)])
+    return float(np.sqrt((n - 1) / n * ((values - values.mean()) ** 2).sum()))
+
+
+def brute(theta: np.ndarray, estimate: np.ndarray, se: np.ndarray, dof: float) -> dict[str, tuple[float, float]]:
+    """The table of docs/measures.md, one line after another."""
+    e, v, n = estimate - theta, se**2, len(theta)
+    critical = stats.t.ppf(0.975, dof)
+    s = e.std(ddof=1)
+    kurtosis = n * ((e - e.mean()) ** 4).sum() / ((e - e.mean()) ** 2).sum() ** 2
+    mod = np.sqrt(v.mean())
+    mse = (e**2).mean()
+    mse_mcse = np.sqrt((((e**2) - mse) ** 2).sum() / (n * (n - 1)))
+
+    def share(hits: np.ndarray) -> tuple[float, float]:
+        p = hits.mean()
+        return p, np.sqrt(p * (1 - p) / len(hits))
+
+    def se_error(e: np.ndarray, v: np.ndarray) -> float:
+        return 100 * (np.sqrt(v.mean()) / e.std(ddof=1) - 1)
+
+    def ratio(e: np.ndarray, theta: np.ndarray) -> float:
+        return e.mean() / theta.mean()
+
+    def exaggeration(est: np.ndarray, theta: np.ndarray) -> float:
+        return np.abs(est).sum() / np.abs(theta).sum()
+
+    low, high = estimate - critical * se, estimate + critical * se
+    p = 2 * stats.t.sf(np.abs(estimate / se), dof)
+    sig = p <= 0.05
+    return {
+        "truth": (theta.mean(), theta.std(ddof=1) / np.sqrt(n)),
+        "mean_estimate": (estimate.mean(), estimate.std(ddof=1) / np.sqrt(n)),
+        "bias": (e.mean(), s / np.sqrt(n)),
+        "relative_bias": ((e / theta).mean(), (e / theta).std(ddof=1) / np.sqrt(n)),
+        "relative_bias_ratio": (ratio(e, theta), jackknife(ratio, e, theta)),
+        "empirical_se": (s, s * np.sqrt((kurtosis - 1) / (4 * n))),
+        "mse": (mse, mse_mcse),
+        "rmse": (np.sqrt(mse), mse_mcse / (2 * np.sqrt(mse))),
+        "mean_se": (se.mean(), se.std(ddof=1) / np.sqrt(n)),
+        "model_se": (mod, np.sqrt(v.var(ddof=1) / (4 * n * mod**2))),
+        "se_error": (se_error(e, v), jackknife(se_error, e, v)),
+        "coverage": share((low <= theta) & (theta <= high)),
+        "bias_eliminated_coverage": share((low - e.mean() <= theta) & (theta <= high - e.mean())),
+        "rejection": share(sig),
+        "type_s": share(np.sign(estimate[sig]) != np.sign(theta[sig])),
+        "type_m": (exaggeration(estimate[sig], theta[sig]), jackknife(exaggeration, estimate[sig], theta[sig])),
+    }
+
+
+def value_of(frame: Any, measure: str, **where: Any) -> Any:
+    for key, wanted in where.items():
+        frame = frame[frame[key] == wanted]
+    rows = frame[frame["measure"] == measure]
+    assert len(rows) == 1, (measure, where, len(rows))
+    return rows.iloc[0]
+
+
+def test_each_measure_and_its_error_agree_with_brute_force(fabricate: Any, sample_of: Any) -> None:
+    rng = np.random.default_rng(5)
+    x = draw(rng, (173, 2))
+    status = np.full(173, Status.OK)
+    status[[3, 90, 150]] = Status.SINGULAR
+    sample = sample_of(x["theta"], x["estimate"], x["se"][:, None, :], 9.0, status)
+    frame = diagnose(fabricate([({}, {"a": sample})], block=50)).frame
+    ok = status == Status.OK
+    for k in range(2):
+        expected = brute(x["theta"][ok, k], x["estimate"][ok, k], x["se"][ok, k], 9.0)
+        for name, (value, mcse) in expected.items():
+            row = value_of(frame, name, term=f"t{k}", sample="own")
+            np.testing.assert_allclose([row["value"], row["mcse"]], [value, mcse], rtol=1e-9, err_msg=name)
+            assert row["attempted"] == 173
+            assert row["n"] == (170 if name not in {"type_s", "type_m"} else row["n"])
+
+
+def test_normal_inference_when_dof_is_infinite(fabricate: Any, sample_of: Any) -> None:
+    x = draw(np.random.default_rng(1), (200, 1))
+    sample = sample_of(x["theta"], x["estimate"], x["se"][:, None, :], np.inf)
+    frame = diagnose(fabricate([({}, {"a": sample})]), alpha=0.1).frame
+    rejected = np.abs(x["estimate"] / x["se"]) >= stats.norm.ppf(0.95)
+    assert value_of(frame, "rejection")["value"] == pytest.approx(rejected.mean())
+
+
+def test_relative_bias_where_the_truth_is_zero_or_near_it(fabricate: Any, sample_of: Any) -> None:
+    rng = np.random.default_rng(2)
+    theta = np.stack([np.zeros(90), rng.normal(0.3, 1.0, 90), np.full(90, 2.0)], axis=1)
+    sample = sample_of(theta, theta + rng.normal(size=theta.shape), np.ones((90, 1, 3)))
+    frame = diagnose(fabricate([({}, {"a": sample})])).frame
+    assert np.isnan(value_of(frame, "relative_bias", term="t0")["value"])
+    assert np.isnan(value_of(frame, "relative_bias", term="t1")["value"])
+    assert np.isfinite(value_of(frame, "relative_bias_ratio", term="t1")[["value", "mcse"]].astype(float)).all()
+    assert np.isfinite(value_of(frame, "relative_bias", term="t2")["value"])
+    assert not (frame[frame["term"] != "t1"]["measure"] == "relative_bias_ratio").any()
+    assert value_of(frame, "truth", term="t2")["mcse"] == 0
+
+
+SIMULATED = ("bias", "relative_bias_ratio", "empirical_se", "mse", "rmse", "mean_se", "model_se", "se_error",
+             "coverage", "bias_eliminated_coverage", "rejection", "type_m")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def outer() -> dict[str, Measured]:
+    """Measures of 2,000 studies of 400 replications at once: a study is a term."""
+    x = draw(np.random.default_rng(20240711), (400, 2000), dof=9.0)
+    estimate, theta, se = x["estimate"], x["theta"], x["se"][:, None, :]
+    critical = 2.0
+    statistic = np.abs(estimate[:, None, :]) / se
+    lower, upper = estimate[:, None, :] - critical * se, estimate[:, None, :] + critical * se
+    decided = np.ones(statistic.shape, dtype=bool)
+    ok = np.full(400, Status.OK, dtype=np.uint8)
+    fits = Fits(estimate, theta, se, lower, upper, statistic, statistic >= critical, decided, ok)
+    first = FirstPass(2000, 1)
+    first.add(fits, fits.ok)
+    second = SecondPass(first)
+    second.add(fits, fits.ok)
+    by_error = {name: Measured(*(part[0] for part in item)) for name, item in measures_by_error(first, second).items()}
+    return measures_by_term(first, second) | by_error
+
+
+@pytest.mark.parametrize("name", SIMULATED)
+def test_monte_carlo_error_is_the_spread_over_studies(outer: dict[str, Measured], name: str) -> None:
+    value, mcse, _ = outer[name]
+    spread = value.std(ddof=1)
+    kurtosis = ((value - value.mean()) ** 4).mean() / value.var() ** 2
+    own_error = np.sqrt((kurtosis - 1) / (4 * len(value)))  # of `spread`, relative
+    assert np.sqrt((mcse**2).mean()) / spread == pytest.approx(1.0, abs=4 * own_error)
+
+
+def test_wilson_interval_and_its_ends() -> None:
+    low, high = wilson(np.array([0.0, 0.95, 1.0]), np.array([100.0, 100.0, 100.0]))
+    expected = [stats.binomtest(k, 100).proportion_ci(method="wilson") for k in (0, 95, 100)]
+    np.testing.assert_allclose(low, [ci.low for ci in expected], atol=1e-12)
+    np.testing.assert_allclose(high, [ci.high for ci in expected], atol=1e-12)
+    assert np.isnan(proportion(np.array([0.0]), np.array([0.0])).value).all()
+
+
+def test_moments_survive_a_large_mean_and_empty_blocks() -> None:
+    x = 1e8 + np.random.default_rng(3).standard_normal((500, 2)) ** 3
+    usable = np.ones(x.shape, dtype=bool)
+    usable[:100, 1] = False
+    moments = RunningMoments((2,), 4)
+    for rows in np.array_split(np.arange(500), [1, 90, 100, 100, 333]):
+        moments.add(x[rows], usable[rows])
+    for k in range(2):
+        column = x[usable[:, k], k]
+        assert moments.n[k] == len(column)
+        assert moments.variance[k] == pytest.approx(column.var(ddof=1), rel=1e-9)
+        assert moments.kurtosis[k] == pytest.approx(stats.kurtosis(column, fisher=False), rel=1e-9)
+
+
+def test_extremes_of_nothing() -> None:
+    extremes = Extremes((1,))
+    extremes.add(np.empty((0, 1)), np.empty((0, 1), dtype=bool))
+    assert not extremes.constant.any()
+    assert not extremes.zero.any()
+
+
+def power_by_hand(null: np.ndarray, other: np.ndarray, alpha: float) -> float:
+    rank = int(np.floor(alpha * (len(null) + 1)))
+    return float((other >= np.sort(null)[-rank]).mean())
+
+
+def test_size_adjusted_power_and_its_bootstrap() -> None:
+    rng = np.random.default_rng(8)
+    null, other = np.abs(rng.standard_t(5, (2000, 1, 1))), np.abs(1.5 + rng.standard_t(5, (1500, 1, 1)))
+    tail = UpperTail(np.full((1, 1), 2000.0), 0.05)
+    for rows in np.array_split(null, 40):
+        tail.add(rows)
+    above = Exceedances(tail.values)
+    for rows in np.array_split(other, 7):
+        above.add(rows)
+    power = adjusted(tail, above, 0.05)
+    assert power.value[0, 0] == power_by_hand(null[:, 0, 0], other[:, 0, 0], 0.05)
+    resampled = [
+        power_by_hand(rng.choice(null[:, 0, 0], 2000), rng.choice(other[:, 0, 0], 1500), 0.05) for _ in range(2000)
+    ]
+    assert power.mcse[0, 0] == pytest.approx(np.std(resampled), rel=4 * np.sqrt(1 / 4000 + 1 / 4000))

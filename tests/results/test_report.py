@@ -1,0 +1,164 @@
+"""The HTML report stands alone, is well formed and says what the numbers say."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from estimators.estimator import Status
+from results.bias_table import bias_table
+from results.diagnosis import diagnose
+from results.report import ReportFacts, html_report
+from results.svg import Axis, Group, Point, dot_chart, ticks
+from results.verdicts import error_words, headline, verdicts
+
+VOID = {"meta", "link", "br", "hr", "img", "input", "line", "path", "circle"}
+FACTS = ReportFacts(
+    "bias <study>",
+    "Is it & does it?",
+    "A test.",
+    7,
+    "abc123",
+    provenance={"numpy": "2.x"},
+    toml='[design]\nkind = "<x>"',
+)
+
+
+class Outline(HTMLParser):
+    """Open tags, ids and text; fails on a tag that is closed out of turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.ids: list[str] = []
+        self.words: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def html(paper_records: Any) -> str:
+    return html_report(diagnose(paper_records), FACTS)
+
+
+def outline(html: str) -> Outline:
+    parser = Outline()
+    parser.feed(html)
+    parser.close()
+    assert parser.stack == []
+    return parser
+
+
+def test_it_needs_nothing_else(html: str) -> None:
+    assert not re.search(r"https?:|//[a-z]|url\(|@import", html)
+    assert "<script" not in html
+    assert not [pair for pair in outline(html).attributes if pair[0] in {"src", "href", "srcset", "data"}]
+
+
+def test_it_is_well_formed_and_escapes_what_users_wrote(html: str) -> None:
+    parser = outline(html)
+    assert len(set(parser.ids)) == len(parser.ids)
+    labelled = " ".join(value for name, value in parser.attributes if name == "aria-labelledby").split()
+    assert set(labelled) <= set(parser.ids)
+    assert "<study>" not in html
+    assert "bias &lt;study&gt;" in html
+    assert "kind = &#34;&lt;x&gt;&#34;" in html
+
+
+def test_it_states_data_seed_and_fingerprint(html: str) -> None:
+    text = " ".join(outline(html).words)
+    for wanted in ("All data are synthetic", "abc123", "seed 7", "How to read this", "4 cells, 128 replications each",
+                   "None: every fit that was attempted succeeded."):  # fmt: skip
+        assert wanted in text
+    assert "prefers-color-scheme: dark" in html
+    assert "@media print" in html
+
+
+def test_charts_are_images_with_text_alternatives(html: str) -> None:
+    charts = re.findall(r"<svg.*?</svg>", html, flags=re.S)
+    assert len(charts) > 8
+    for chart in charts:
+        root = ET.fromstring(chart)
+        assert root.attrib["role"] == "img"
+        assert root.findtext("title")
+        assert "Values:" in (root.findtext("desc") or "")
+
+
+def test_verdicts_follow_the_numbers(paper_records: Any) -> None:
+    diagnosis = diagnose(paper_records)
+    table = bias_table(diagnosis)
+    found = verdicts(diagnosis, table)
+    assert [verdict.estimator for verdict in found] == ["did", "sdm-lee-yu"]
+    assert not found[1].departs
+    did = " ".join(found[0].sentences)
+    worst = table[(table["estimator"] == "did") & (table["cell"] == 3)].iloc[0]
+    assert found[0].departs
+    assert headline(found) == "1 of 2 estimators departs from the promise in some cell: did."
+    assert f"too low by {abs(worst['bias']):.4f}" in did
+    share = 100 * abs(worst["bias"]) / worst["truth"]
+    assert f"{share:.3g}% of the true {worst['truth']:.4f}" in did
+    assert "with errors clustered by unit" in did
+    assert "Where the truth is 0, a 5% test finds an effect in" in did
+
+
+def test_verdicts_without_truth_or_fits(fabricate: Any, sample_of: Any) -> None:
+    nothing, ones = np.full((20, 1), np.nan), np.ones((20, 1, 1))
+    samples = {
+        "unknown": sample_of(nothing, np.linspace(-1, 1, 20)[:, None], ones),
+        "refuses": sample_of(ones[:, 0], nothing, ones, status=np.full(20, Status.REFUSED)),
+    }
+    diagnosis = diagnose(fabricate([({}, samples)]))
+    found = verdicts(diagnosis, bias_table(diagnosis))
+    assert "no true value in this design" in found[0].sentences[0]
+    assert found[1].sentences[0] == "No fit succeeded."
+    text = html_report(diagnosis, ReportFacts("empty", synthetic=False))
+    assert "re-randomised from a real panel" in text
+    assert Status.REFUSED.meaning in text
+    assert error_words("cluster:province") == "errors clustered by province"
+    assert headline([]) == "There are no finished replications yet."
+
+
+def test_common_sample_has_its_own_table(fabricate: Any, sample_of: Any) -> None:
+    rng = np.random.default_rng(1)
+    theta = np.ones((50, 1))
+    status = np.where(np.arange(50) < 9, Status.NOT_CONVERGED, Status.OK)
+    samples = {"a": sample_of(theta, theta + rng.normal(size=(50, 1)), np.ones((50, 1, 1))),
+               "b": sample_of(theta, theta + rng.normal(size=(50, 1)), np.ones((50, 1, 1)), status=status)}  # fmt: skip
+    text = html_report(diagnose(fabricate([({}, samples)])), ReportFacts("failures"))
+    assert "On the draws where every estimator succeeded" in text
+    assert "41/50" in text
+
+
+def test_ticks_are_round_numbers_within() -> None:
+    assert ticks(0.0, 1.0) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert ticks(-0.0016, 0.0011) == [-0.001, 0.0, 0.001] or len(ticks(-0.0016, 0.0011)) >= 3
+    assert all(0.88 <= tick <= 1.0 for tick in ticks(0.88, 1.0))
+
+
+def test_values_beyond_the_axis_are_arrows() -> None:
+    axis = Axis(0.8, 1.0, "coverage", 0.95, lambda value: f"{value:g}")
+    inside = Point("a", 1, "iid", 0.9, 0.88, 0.92, "90", False)
+    beyond = Point("b", 0, "iid", 0.1, 0.05, 0.15, "10", True)
+    svg = str(dot_chart([Group("cell", (inside, beyond))], axis, title="t", description="d", key="k"))
+    lines = svg.split("<g ")
+    assert "whisker" in lines[1]
+    assert "whisker" not in lines[2]

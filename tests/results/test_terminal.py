@@ -1,0 +1,120 @@
+"""The bias table as text: what it says, how wide it is, what it marks."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from estimators.estimator import Layout, Status
+from results.bias_table import bias_table, failures, in_order, key_terms
+from results.diagnosis import diagnose
+from results.facts import ReportFacts
+from results.numbers import bracketed, fixed, is_off
+from results.terminal import print_bias_table
+
+FACTS = ReportFacts("toy", "Does it hold?", seed=42)
+
+
+def printed(diagnosis: Any, width: int = 80, terminal: bool = False, **options: Any) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=terminal, color_system=None, highlight=False)
+    print_bias_table(diagnosis, console, FACTS, **options)
+    assert console.width == width
+    return out.getvalue()
+
+
+def toy(fabricate: Any, sample_of: Any, status: np.ndarray | None = None) -> Any:
+    rng = np.random.default_rng(3)
+    theta = np.full((400, 2), 0.0157)
+    theta[:, 1] = np.nan
+    estimate = 0.0157 + np.array([0.005, 0.0]) + 0.01 * rng.standard_normal((400, 2))
+    sample = sample_of(theta, estimate, np.full((400, 2, 2), 0.01), status=status)
+    return diagnose(fabricate([({}, {"ols": sample})]))
+
+
+def test_head_rows_marks_and_legend(fabricate: Any, sample_of: Any) -> None:
+    text = printed(toy(fabricate, sample_of))
+    lines = text.splitlines()
+    assert lines[0] == "toy: Does it hold?"
+    assert lines[1] == "Synthetic data, 400 replications, seed 42"
+    assert "400 fits, all usable" in text
+    row = next(line for line in lines if line.startswith("ols"))
+    assert row.split()[:3] == ["ols", "t0", "0.0157"]
+    error = 0.005 + 0.01 * np.random.default_rng(3).standard_normal((400, 2))[:, 0]  # as in `toy`
+    assert f"{error.mean():.4f} ({error.std(ddof=1) / 20:.4f})!" in row
+    unknown = next(line for line in lines if line.strip().startswith("t1"))
+    assert unknown.split()[1] == "-"
+    assert sum(" two " in line for line in lines) == 2
+    assert "! marks a bias more than 4 MCSE from 0" in text
+    assert "- marks what is not defined" in text
+
+
+def test_failures_are_shown(fabricate: Any, sample_of: Any) -> None:
+    status = np.where(np.arange(400) < 5, Status.SINGULAR, Status.OK)
+    diagnosis = toy(fabricate, sample_of, status)
+    text = printed(diagnosis)
+    assert "395/400" in text
+    assert f"ols: 5 of 400 fits failed: {Status.SINGULAR.meaning} (5)" in text
+    assert failures(diagnosis)[0][:4] == (0, "ols", 5, 400)
+
+
+def test_nothing_usable_and_nothing_finished(fabricate: Any, sample_of: Any) -> None:
+    assert "0/400" in printed(toy(fabricate, sample_of, np.full(400, Status.REFUSED)))
+    empty = sample_of(np.empty((0, 1)), np.empty((0, 1)), np.empty((0, 1, 1)))
+    assert "no replications" in printed(diagnose(fabricate([({}, {"ols": empty})])))
+
+
+@pytest.mark.parametrize("width", [90, 100, 120])
+def test_a_terminal_is_never_overrun(paper_records: Any, width: int) -> None:
+    text = printed(diagnose(paper_records), width, terminal=True)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert "cluster:unit" in text
+
+
+def test_plain_output_has_every_column(paper_records: Any) -> None:
+    text = printed(diagnose(paper_records))
+    for head in ("truth", "mean", "bias (MCSE)", "emp. SE", "mean SE", "cover %", "reject %"):
+        assert head in text
+    assert "effect = 0.0157, spillover = paper" in text
+    assert "4 cells, 128 replications each" in text
+    assert "road" not in text
+    assert "road" in printed(diagnose(paper_records), all_terms=True)
+
+
+def test_wide_table_has_one_row_an_error_type(paper_records: Any) -> None:
+    diagnosis = diagnose(paper_records)
+    table = bias_table(diagnosis)
+    did = table[(table["cell"] == 1) & (table["estimator"] == "did")]
+    assert list(did["error"]) == ["iid", "hc1", "cluster:unit"]
+    assert did["bias"].nunique() == 1
+    assert set(did["setting"]) == {"effect = 0, spillover = paper"}
+    sdm = table[(table["cell"] == 0) & (table["estimator"] == "sdm-lee-yu")]
+    assert list(sdm["term"]) == ["did", "w_did", "rho", "direct:did", "indirect:did", "total:did", "sigma2"]
+    assert bias_table(diagnosis, sample="common").empty
+    assert len(bias_table(diagnosis, all_terms=True)) > len(table)
+
+
+def test_key_terms_of_unknown_names() -> None:
+    layout = Layout(("eip", "size"), ("iid",), (), {"eip": "beta(eip)", "size": "beta(size)"})
+    assert key_terms(layout) == ["eip", "size"]
+    layout = Layout(("inv", "nie", "did"), ("iid",), (), {"inv": "beta(inv)", "nie": "nie", "did": "att"})
+    assert key_terms(layout) == ["did", "nie"]
+    assert in_order(["z", "rho", "z"]) == ["rho", "z"]
+
+
+def test_numbers_carry_as_many_digits_as_their_error() -> None:
+    assert fixed([0.0157], 0.00007) == ".5f"
+    assert fixed([12.0], 0.3) == ".1f"
+    assert fixed([8e-4], 5e-7) == ".1e"
+    assert fixed([0.0157], float("nan")) == ".4f"
+    assert bracketed(-0.000001, 0.0005, ".4f") == "0.0000 (0.0005)"
+    assert bracketed(float("nan"), 1.0, ".4f") == "-"
+    assert bracketed(1.0, float("nan"), ".1f") == "1.0"
+    assert is_off(0.90, 1000, 0.95)
+    assert not is_off(0.94, 1000, 0.95)
+    assert not is_off(float("nan"), 0, 0.95)
