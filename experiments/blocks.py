@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.tile import Tile
 from experiments.study import Cell, Study
-from results.block import Block
+from results.store.block import Block
 from sim.design import Draw, Wanted, World
 from sim.errors import BadInput
 from sim.panel import Panel, Schema

@@ -103,7 +103,7 @@ def _expected(error: Exception) -> int | None:
     """The exit code of an error that users cause or can mend, after saying it; None for any other."""
     from cluster.executor import ClusterLost
     from experiments.tasks import EnvironmentMismatch
-    from results.lock import StoreLocked
+    from results.store.lock import StoreLocked
     from sim.errors import BadInput
 
     if isinstance(error, BadInput):

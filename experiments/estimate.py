@@ -12,7 +12,7 @@ from estimators.estimator import Estimator, Status
 from estimators.spatial import SpatialPanel
 from experiments.runner import run
 from experiments.study import Study
-from results.estimates import Document, Fit, Record, Statistic, records_of, statistics_of
+from results.tables.records import Document, Fit, Record, Statistic, records_of, statistics_of
 from sim.errors import bad, one_of
 from sim.observed import Observed
 from sim.panel import Panel

@@ -16,7 +16,7 @@ from experiments.study import Study
 from sim.errors import bad
 
 if TYPE_CHECKING:
-    from results.store import ZarrStore
+    from results.store.zarr_store import ZarrStore
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 
@@ -45,7 +45,7 @@ def describe(study: Study, store: Path, where: str, console: Console) -> None:
 
 def launch(study: Study, store: Path, where: str, workers: int | None, console: Console) -> tuple[ZarrStore, int]:
     """Run or resume into a Zarr store with progress; returns it and the number of blocks that killed their workers."""
-    from results.store import ZarrStore
+    from results.store.zarr_store import ZarrStore
 
     watch = _Bar(console) if console.is_terminal else _Lines(console)
     executor = open_executor(where, workers)

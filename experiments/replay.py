@@ -13,8 +13,8 @@ from rich.table import Table
 from experiments.blocks import TILE
 from experiments.study import Study
 from experiments.tasks import runner_of
-from results.block import Block
-from results.store import BlockState, ZarrStore
+from results.store.block import Block
+from results.store.zarr_store import BlockState, ZarrStore
 from sim.errors import bad
 from sim.panel import Panel
 

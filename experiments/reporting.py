@@ -12,11 +12,11 @@ from typing import Any
 import click
 from rich.console import Console
 
-from results.diagnosis import Diagnosis, diagnose
-from results.facts import ReportFacts
-from results.report import html_report
-from results.store import ZarrStore
-from results.terminal import print_bias_table
+from results.diagnosis.diagnose import Diagnosis, diagnose
+from results.report.facts import ReportFacts
+from results.report.html import html_report
+from results.report.terminal import print_bias_table
+from results.store.zarr_store import ZarrStore
 from sim.errors import bad
 
 

@@ -12,10 +12,10 @@ from estimators.estimator import Layout
 from experiments.settings import to_settings
 from experiments.study import Study
 from experiments.tasks import Job, Result, run_job, runner_of
-from results.block import Block, Records, union_of_layouts
-from results.lock import locked
-from results.skeleton import StoreSchema
-from results.store import ZarrStore
+from results.store.block import Block, Records, union_of_layouts
+from results.store.lock import locked
+from results.store.skeleton import StoreSchema
+from results.store.zarr_store import ZarrStore
 
 PREPARED_BEFORE = 16  # cells whose panels are tried before anything is written
 

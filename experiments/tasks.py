@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cluster.process import environment, prepare_process
 from experiments.blocks import CellRunner
 from experiments.study import Study
-from results.block import Block
+from results.store.block import Block
 
 KEPT_CELLS = 8  # settled cells a worker remembers
 

@@ -19,7 +19,7 @@ def command(panel: Path, spec: Path, out: Path | None, formats: str, as_json: bo
 
     from experiments.estimate import check_formats, estimate, to_json, write_json
     from experiments.spec import read_real_panel, read_spec
-    from results.estimates_table import print_estimates
+    from results.tables.terminal import print_estimates
 
     check_formats(formats)
     found = estimate(read_real_panel(panel, read_spec(spec)))

@@ -19,7 +19,7 @@ def command(store: Path, cell: int, replication: int, save: Path | None) -> int:
     from rich.console import Console
 
     from experiments.replay import compare, replay, save_panel
-    from results.store import ZarrStore
+    from results.store.zarr_store import ZarrStore
 
     console = Console(highlight=False)
     records = ZarrStore.open(store)

@@ -21,8 +21,8 @@ def command(store: Path, html: Path | None, as_json: bool, all_terms: bool, alph
     from rich.console import Console
 
     from experiments.reporting import print_json, print_report, write_html
-    from results.diagnosis import diagnose
-    from results.store import ZarrStore
+    from results.diagnosis.diagnose import diagnose
+    from results.store.zarr_store import ZarrStore
 
     records = ZarrStore.open(store)
     if as_json:

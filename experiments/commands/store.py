@@ -16,7 +16,7 @@ def command() -> None:
 @click.argument("store", type=click.Path(path_type=Path))
 def hash_(store: Path) -> None:
     """SHA-256 over decoded arrays, coordinates and fingerprint: equal for equal runs."""
-    from results.store import ZarrStore
+    from results.store.zarr_store import ZarrStore
 
     click.echo(ZarrStore.open(store).content_hash())
 
@@ -25,7 +25,7 @@ def hash_(store: Path) -> None:
 @click.argument("store", type=click.Path(path_type=Path))
 def verify(store: Path) -> int:
     """Read every block back and hold it against its digest; exit 1 when one is missing or damaged."""
-    from results.store import BlockState, ZarrStore
+    from results.store.zarr_store import BlockState, ZarrStore
 
     records = ZarrStore.open(store)
     missing = damaged = 0
@@ -44,7 +44,7 @@ def verify(store: Path) -> int:
 @click.argument("store", type=click.Path(path_type=Path))
 def info(store: Path) -> None:
     """The study, its sizes and where it was made."""
-    from results.store import ZarrStore
+    from results.store.zarr_store import ZarrStore
 
     records = ZarrStore.open(store)
     study = records.facts["study"]

@@ -17,7 +17,7 @@ import pytest
 from cluster import open_executor
 from experiments.runner import run
 from experiments.tasks import runner_of
-from results.store import BlockState, ZarrStore
+from results.store.zarr_store import BlockState, ZarrStore
 from studies import small_study
 
 

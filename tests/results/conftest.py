@@ -11,7 +11,7 @@ import pytest
 
 from estimators import SpatialPanel, TwoWayDID
 from estimators.estimator import Estimates, Layout, Status
-from results.block import Block
+from results.store.block import Block
 from sim.design import Wanted
 from sim.paper import Paper
 from sim.streams import Streams

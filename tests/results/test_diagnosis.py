@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from estimators.estimator import Status
-from results.contrast import contrast
-from results.diagnosis import diagnose
-from results.power import null_cell
+from results.diagnosis.contrast import contrast
+from results.diagnosis.diagnose import diagnose
+from results.diagnosis.power import null_cell
 from sim.errors import BadInput
 
 

@@ -10,12 +10,12 @@ import pytest
 from scipy import stats
 
 from estimators.estimator import Status
-from results.diagnosis import diagnose
-from results.fits import Fits
-from results.measures import Measured, proportion, wilson
-from results.moments import Extremes, RunningMoments
-from results.passes import FirstPass, SecondPass, measures_by_error, measures_by_term
-from results.power import Exceedances, UpperTail, adjusted
+from results.diagnosis.diagnose import diagnose
+from results.diagnosis.fits import Fits
+from results.diagnosis.measures import Measured, proportion, wilson
+from results.diagnosis.moments import Extremes, RunningMoments
+from results.diagnosis.passes import FirstPass, SecondPass, measures_by_error, measures_by_term
+from results.diagnosis.power import Exceedances, UpperTail, adjusted
 
 Arrays = dict[str, np.ndarray]
 

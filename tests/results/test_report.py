@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from estimators.estimator import Status
-from results.bias_table import bias_table
-from results.diagnosis import diagnose
-from results.report import ReportFacts, html_report
-from results.svg import Axis, Group, Point, dot_chart, ticks
-from results.verdicts import error_words, headline, verdicts
+from results.diagnosis.diagnose import diagnose
+from results.report.bias_table import bias_table
+from results.report.html import ReportFacts, html_report
+from results.report.svg import Axis, Group, Point, dot_chart, ticks
+from results.report.verdicts import error_words, headline, verdicts
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "line", "path", "circle"}
 FACTS = ReportFacts(

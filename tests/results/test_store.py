@@ -14,8 +14,8 @@ import zarr
 from estimators import TwoWayDID
 from experiments.runner import MemoryStore, run, schema_of
 from experiments.study import Study
-from results.lock import StoreLocked, locked
-from results.store import BlockState, ZarrStore
+from results.store.lock import StoreLocked, locked
+from results.store.zarr_store import BlockState, ZarrStore
 from sim.errors import BadInput
 from sim.paper import Paper
 

@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from estimators.estimator import Layout, Status
-from results.bias_table import bias_table, failures, in_order, key_terms
-from results.diagnosis import diagnose
-from results.facts import ReportFacts
-from results.numbers import bracketed, fixed, is_off
-from results.terminal import print_bias_table
+from results.diagnosis.diagnose import diagnose
+from results.report.bias_table import bias_table, failures, in_order, key_terms
+from results.report.facts import ReportFacts
+from results.report.numbers import bracketed, fixed, is_off
+from results.report.terminal import print_bias_table
 
 FACTS = ReportFacts("toy", "Does it hold?", seed=42)
 

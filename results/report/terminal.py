@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from results.bias_table import bias_table, failures, setting
-from results.diagnosis import Diagnosis
-from results.facts import ReportFacts
-from results.numbers import (
+from results.diagnosis.diagnose import Diagnosis
+from results.report.bias_table import bias_table, failures, setting
+from results.report.facts import ReportFacts
+from results.report.numbers import (
     DASH,
     bracketed,
     fixed,

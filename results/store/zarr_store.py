@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from estimators.estimator import Estimates, Layout
-from results.block import Block, block_arrays, block_digest
-from results.skeleton import StoreSchema, layout_of, write_skeleton
+from results.store.block import Block, block_arrays, block_digest
+from results.store.skeleton import StoreSchema, layout_of, write_skeleton
 from sim.errors import BadInput, Problem, bad
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from estimators.estimator import Layout, Status
-from results.diagnosis import Diagnosis
+from results.diagnosis.diagnose import Diagnosis
 from sim.estimands import Estimand
 
 BY_TERM = ("truth", "mean_estimate", "bias", "relative_bias", "empirical_se", "rmse")

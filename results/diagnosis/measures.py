@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from results.moments import RunningMoments
+from results.diagnosis.moments import RunningMoments
 
 Floats = NDArray[np.float64]
 Z95 = 1.959963984540054  # two-sided 95% point of the normal distribution

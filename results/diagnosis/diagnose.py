@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from estimators.estimator import Layout, Status
-from results import measures
-from results.block import Records
-from results.fits import Fits, Flags, fits_of
-from results.measures import Measured
-from results.passes import FirstPass, SecondPass, measures_by_error, measures_by_term
-from results.power import null_cell, size_adjusted_power
+from results.diagnosis import measures
+from results.diagnosis.fits import Fits, Flags, fits_of
+from results.diagnosis.measures import Measured
+from results.diagnosis.passes import FirstPass, SecondPass, measures_by_error, measures_by_term
+from results.diagnosis.power import null_cell, size_adjusted_power
+from results.store.block import Records
 
 PROPORTIONS = frozenset(
     {"coverage", "bias_eliminated_coverage", "rejection", "size_adjusted_power", "type_s", "convergence"}

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.bias_table import key_terms
-from results.diagnosis import Diagnosis
-from results.numbers import bracketed, fixed, has_test, is_biased, is_null, is_off, is_wrong_size, number
+from results.diagnosis.diagnose import Diagnosis
+from results.report.bias_table import key_terms
+from results.report.numbers import bracketed, fixed, has_test, is_biased, is_null, is_off, is_wrong_size, number
 
 ERRORS = {"iid": "iid errors", "hc1": "HC1 errors", "information": "information-matrix errors"}
 

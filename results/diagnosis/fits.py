@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.estimator import Layout, Status
-from results.block import Block
 from results.inference import critical_values
+from results.store.block import Block
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from estimators.estimator import Status
-from results import measures
-from results.block import Records
-from results.fits import fits_of
-from results.moments import RunningMoments
+from results.diagnosis import measures
+from results.diagnosis.fits import fits_of
+from results.diagnosis.moments import RunningMoments
+from results.store.block import Records
 from sim.errors import bad, one_of
 
 Floats = NDArray[np.float64]

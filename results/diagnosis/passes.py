@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.estimator import Status
-from results import measures
-from results.fits import Fits
-from results.measures import Measured
-from results.moments import Extremes, RunningMoments, Tally
+from results.diagnosis import measures
+from results.diagnosis.fits import Fits
+from results.diagnosis.measures import Measured
+from results.diagnosis.moments import Extremes, RunningMoments, Tally
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

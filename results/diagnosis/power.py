@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from results.fits import Fits
-from results.measures import Measured
+from results.diagnosis.fits import Fits
+from results.diagnosis.measures import Measured
 
 Floats = NDArray[np.float64]
 DRAWS = 2000  # of the bootstrap; its own noise is then 2% of the MCSE

@@ -11,11 +11,11 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from results.bias_table import bias_table, failures, in_order, key_terms, setting
-from results.diagnosis import Diagnosis
-from results.facts import ReportFacts
-from results.measures import Z95
-from results.numbers import (
+from results.diagnosis.diagnose import Diagnosis
+from results.diagnosis.measures import Z95
+from results.report.bias_table import bias_table, failures, in_order, key_terms, setting
+from results.report.facts import ReportFacts
+from results.report.numbers import (
     DASH,
     bracketed,
     fixed,
@@ -28,8 +28,8 @@ from results.numbers import (
     percent,
     truth_text,
 )
-from results.svg import KIND, Axis, Group, Point, dot_chart, span
-from results.verdicts import headline, verdicts
+from results.report.svg import KIND, Axis, Group, Point, dot_chart, span
+from results.report.verdicts import headline, verdicts
 
 __all__ = ["ReportFacts", "html_report"]
 
@@ -79,7 +79,7 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("results", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("results.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["thousands"] = lambda value: f"{value:,}"

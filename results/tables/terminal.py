@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from results.estimates import Document, Record
+from results.tables.records import Document, Record
 
 STARS = ((0.01, "***"), (0.05, "**"), (0.10, "*"))
 STATISTICS = (("loglik", "log-likelihood"), ("r2", "R2 with effects"), ("r2_within", "R2 within"))

@@ -1,0 +1,1 @@
+"""Showing a diagnosis: the bias table, a terminal's version of it, and a self-contained HTML report."""

@@ -1,0 +1,1 @@
+"""Showing estimates on a real panel: records of every number, and terminal tables."""
