@@ -20,6 +20,9 @@ from sim.streams import Streams
 Floats = NDArray[np.float64]
 
 
+ROWS_AT_ONCE = 1024  # replications solved together: enough to spread the calls, few enough for the cache
+
+
 class Status(IntEnum):
     """How a fit ended; `meaning` is the text that users see."""
 
@@ -149,7 +152,7 @@ class Reduction(ABC):
 
     def rows(self, plan: Any) -> int:
         """How many replications `solve` may take at once (memory is that many moments)."""
-        return 1 << 20
+        return ROWS_AT_ONCE
 
 
 class Estimator(ABC):

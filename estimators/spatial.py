@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from estimators import regression as ols
 from estimators.did import check_names, outcome_of
 from estimators.effects import Slopes, impacts
-from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
+from estimators.estimator import ROWS_AT_ONCE, Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.fit import FIT_STATISTICS, fit_statistics
 from estimators.information import FixedForms, RedrawnForms
 from estimators.likelihood import ErrorModel, Sizes, log_likelihood, maximise_lag
@@ -292,7 +292,7 @@ class SpatialCrossProducts(Reduction):
 
     def rows(self, plan: SpatialPlan) -> int:
         """Few when the moments hold arrays of T x N."""
-        return ROWS_WITH_ARRAYS if plan.keeps_arrays else 1 << 20
+        return ROWS_WITH_ARRAYS if plan.keeps_arrays else ROWS_AT_ONCE
 
     def _regressors(self, tile: Tile) -> Floats:
         return ols.stack(

@@ -14,7 +14,7 @@ from sim.threads import one_thread
 from sim.weights import SPARSE_BELOW, Weights
 
 Floats = NDArray[np.float64]
-MOST_ROUNDS = 5  # of elimination; after them some 30 % of the units are left and their system is dense
+ROUNDS = 4  # of elimination; after them somewhat less than half of the units are left, and their system is dense
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +64,13 @@ class SpatialFilter:
 class Elimination:
     """(I - rho W) x = u for sparse W: rounds of independent sets are eliminated, the rest is solved densely; exact.
 
-    Units stand in elimination order, so that every round is a slice. `down[k]` (CSR) carries what round k leaves to the
-    units after it, `up[k]` what they give back; `core` is the inverse for those that are never eliminated.
+    x = up (I, core) down u: `down` (CSR, N x N) is the forward elimination, with units in elimination order as its
+    rows; `core` is the inverse for the units that are never eliminated, the last ones; `up` (CSR) substitutes back.
     """
 
-    order: NDArray[np.intp]
-    back: NDArray[np.intp]
-    edges: tuple[int, ...]
-    down: tuple[sp.csr_array, ...]
-    up: tuple[sp.csr_array, ...]
-    pivots: tuple[Floats, ...]
+    down: sp.csr_array
     core: Floats
+    up: sp.csr_array
 
     @classmethod
     @one_thread
@@ -82,31 +78,28 @@ class Elimination:
         """Eliminate in an order that depends on W's pattern alone."""
         n = len(weights.units)
         rounds = _independent_rounds(weights.matrix)
-        taken = np.concatenate(rounds) if rounds else np.empty(0, dtype=np.intp)
+        taken = np.concatenate(rounds)
         order = np.concatenate([taken, np.setdiff1d(np.arange(n), taken)]).astype(np.intp)
+        down, up = np.eye(n)[order], np.eye(n)
         rest = (np.eye(n) - rho * weights.dense)[np.ix_(order, order)]
-        edges, down, up, pivots = [0], [], [], []
+        steps, begin = [], 0
         for chosen in rounds:
-            size = len(chosen)
+            size, end = len(chosen), begin + len(chosen)
             pivot = np.diag(rest)[:size].copy()
-            down.append(sp.csr_array(rest[size:, :size] / pivot))
-            up.append(sp.csr_array(rest[:size, size:] / pivot[:, None]))
-            rest = rest[size:, size:] - down[-1] @ rest[:size, size:]
-            pivots.append(1.0 / pivot[:, None])
-            edges.append(edges[-1] + size)
-        return cls(order, np.argsort(order), tuple(edges), tuple(down), tuple(up), tuple(pivots), np.linalg.inv(rest))
+            down[end:] -= (rest[size:, :size] / pivot) @ down[begin:end]
+            steps.append((slice(begin, end), pivot[:, None], rest[:size, size:]))
+            rest = rest[size:, size:] - (rest[size:, :size] / pivot) @ rest[:size, size:]
+            begin = end
+        for here, pivot, to_rest in reversed(steps):
+            up[here] = (up[here] - to_rest @ up[here.stop :]) / pivot
+        return cls(sp.csr_array(down), np.linalg.inv(rest), sp.csr_array(up[np.argsort(order)]))
 
     def solve(self, u: Floats) -> Floats:
         """x for right-hand sides (M, N) -> (M, N)."""
-        x = u.T[self.order]
-        for k, down in enumerate(self.down):
-            x[self.edges[k + 1] :] -= down @ x[self.edges[k] : self.edges[k + 1]]
-        x[self.edges[-1] :] = self.core @ x[self.edges[-1] :]
-        for k in reversed(range(len(self.up))):
-            here = slice(self.edges[k], self.edges[k + 1])
-            x[here] *= self.pivots[k]
-            x[here] -= self.up[k] @ x[self.edges[k + 1] :]
-        return np.ascontiguousarray(x[self.back].T)
+        x = self.down @ np.ascontiguousarray(u.T)
+        dense = slice(-len(self.core), None)
+        x[dense] = self.core @ x[dense]
+        return np.ascontiguousarray((self.up @ x).T)
 
 
 def _independent_rounds(matrix: sp.csr_array) -> list[NDArray[np.intp]]:
@@ -116,7 +109,7 @@ def _independent_rounds(matrix: sp.csr_array) -> list[NDArray[np.intp]]:
     np.fill_diagonal(links, False)
     left = np.arange(len(links))
     rounds: list[NDArray[np.intp]] = []
-    for _ in range(MOST_ROUNDS):
+    for _ in range(ROUNDS):
         degree = links[np.ix_(left, left)].sum(axis=1)
         blocked = np.zeros(len(links), dtype=bool)
         chosen = []
