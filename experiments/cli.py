@@ -26,6 +26,7 @@ COMMANDS = {
     "store": "verify, hash or describe a store",
 }
 
+KEPT = "what a run had finished is kept, and the same command resumes it"
 IN_PART, LOCKED, INTERRUPTED, TERMINATED = 3, 75, 130, 143
 
 
@@ -76,9 +77,9 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _usage(error)
     except (KeyboardInterrupt, click.Abort):
-        return _said("interrupted", INTERRUPTED)
+        return _said(f"interrupted; {KEPT}", INTERRUPTED)
     except Terminated:
-        return _said("terminated", TERMINATED)
+        return _said(f"terminated; {KEPT}", TERMINATED)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
@@ -113,7 +114,7 @@ def _expected(error: Exception) -> int | None:
     if isinstance(error, StoreLocked):
         return _said(str(error), LOCKED)
     if isinstance(error, ClusterLost):
-        return _said(f"{error}; what was done is kept: run the same command again to resume", IN_PART)
+        return _said(f"{error}; {KEPT}", IN_PART)
     if isinstance(error, EnvironmentMismatch):
         return _said(f"{error}; use the same versions on both sides", 2)
     return None

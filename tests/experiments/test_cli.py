@@ -1,0 +1,156 @@
+"""The command line from end to end: what it prints, writes and returns."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from estimators import SpatialPanel, TwoWayDID
+from experiments.cli import run_command
+from experiments.spec import load_panel, read_spec
+from results.store import ZarrStore, locked
+
+STUDY = """
+question = "Does it run?"
+replications = 150
+block = 64
+seed = 5
+
+[design]
+kind = "paper"
+controls = "none"
+
+[grid]
+effect = [0.0, 0.0157]
+
+[[estimators]]
+kind = "did"
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / "study.toml").write_text(STUDY)
+    arguments = ["run", str(folder / "study.toml"), "--cluster", "serial", "--store", str(folder / "x.zarr")]
+    assert run_command([*arguments, "--html", str(folder / "x.html")]) == 0
+    return folder
+
+
+def test_run_prints_the_table_and_where_things_are(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", str(ran / "study.toml"), "--cluster", "serial", "--store", str(ran / "x.zarr")]
+    assert run_command(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "300 of 300 panels" in printed
+    assert "bias (MCSE)" in printed
+    assert "x.zarr" in printed
+    assert "<svg" in (ran / "x.html").read_text(encoding="utf-8")
+
+
+def test_report_as_json_is_one_document_and_nothing_else(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["report", str(ran / "x.zarr"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    bias = [row for row in document["measures"] if row["measure"] == "bias" and row["term"] == "did"]
+    assert [row["effect"] for row in bias] == [0.0, 0.0157]
+    assert all(abs(row["value"]) < 4 * row["mcse"] for row in bias)
+
+
+def test_dry_run_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY)
+    store = tmp_path / "x.zarr"
+    assert run_command(["run", str(tmp_path / "study.toml"), "--store", str(store), "--dry-run"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
+
+
+def test_replay_finds_the_same_numbers_and_saves_the_panel(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["replay", str(ran / "x.zarr"), "1", "149", "--save", str(ran / "panel.csv")]) == 0
+    assert "same" in capsys.readouterr().out
+    panel = pd.read_csv(ran / "panel.csv")
+    assert len(panel) == 285 * 18
+    assert panel["did"].sum() == 396
+
+
+def test_store_commands(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["store", "verify", str(ran / "x.zarr")]) == 0
+    assert run_command(["store", "hash", str(ran / "x.zarr")]) == 0
+    assert ZarrStore.open(ran / "x.zarr").content_hash() in capsys.readouterr().out
+    assert run_command(["store", "info", str(ran / "x.zarr")]) == 0
+    assert "Does it run?" in capsys.readouterr().out
+
+
+def test_a_locked_store_exits_with_75(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with locked(ran / "x.zarr"):
+        arguments = ["run", str(ran / "study.toml"), "--cluster", "serial", "--store", str(ran / "x.zarr")]
+        assert run_command(arguments) == 75
+    assert "in use by another run" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_so_and_resumes(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+    (tmp_path / "study.toml").write_text(STUDY.replace("150", "60000"))
+    command = [sys.executable, "-m", "experiments", "run", "study.toml", "--cluster", "serial", "--store", "x.zarr"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "x.zarr").glob("block_state/c/*/*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(sent)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert said.decode().strip().startswith("panelproof: ")
+    assert "Traceback" not in said.decode()
+    store = ZarrStore.open(tmp_path / "x.zarr")
+    states = [store.state(cell, index).name for cell in range(2) for index in range(5)]
+    assert "DONE" in states
+    assert store.intact(0, 0)
+
+
+def test_estimate_writes_every_number_in_the_contract(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["panel", "example", str(tmp_path)]) == 0
+    panel, spec, out = tmp_path / "panel.csv", tmp_path / "spec.toml", tmp_path / "out"
+    assert run_command(["panel", "check", str(panel), "--spec", str(spec)]) == 0
+    assert run_command(["estimate", str(panel), "--spec", str(spec), "--out", str(out), "--format", "json"]) == 0
+    assert "SDM" in capsys.readouterr().out
+    document = json.loads((out / "estimates.json").read_text(encoding="utf-8"))
+    loaded = load_panel(panel, read_spec(spec))
+    did = TwoWayDID()(loaded)
+    sdm = SpatialPanel("sdm", "lee-yu")(loaded)
+    rows = {(r["model"], r["transform"], r["term"], r["se_type"]): r for r in document["records"]}
+    assert rows["did", None, "did", "cluster:unit"]["se"] == did.se[0, 2, 0]
+    assert (rows["did", None, "did", "iid"]["table"], rows["did", None, "did", "iid"]["column"]) == ("2", 5)
+    indirect = rows["sdm", "lee-yu", "indirect:did", "information"]
+    assert indirect["estimate"] == pytest.approx(sdm.estimate[0, sdm.terms.index("indirect:did")], rel=1e-9)
+    assert (indirect["table"], indirect["column"], indirect["effects_method"]) == ("7", 3, "delta")
+    assert {r["model"] for r in document["records"]} == {"did", "sem", "sar", "sdm"}
+    assert {r["transform"] for r in document["records"]} == {None, "direct", "lee-yu"}
+    assert {s["name"] for s in document["statistics"] if s["model"] == "sar"} >= {"loglik", "r2", "r2_corr"}
+    assert np.isfinite([r["pvalue"] for r in document["records"]]).all()
+
+
+def test_a_proposed_spec_is_valid_toml_that_names_the_columns(tmp_path: Path) -> None:
+    assert run_command(["panel", "example", str(tmp_path)]) == 0
+    assert run_command(["init", str(tmp_path / "panel.csv"), "--out", str(tmp_path / "SPEC.toml")]) == 0
+    text = (tmp_path / "SPEC.toml").read_text(encoding="utf-8")
+    assert 'unit = "city"' in text
+    assert 'treatment = "eip"' in text
+
+
+def test_help_is_quick() -> None:
+    seconds = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "experiments", "--help"], capture_output=True, check=True, text=True
+        )
+        seconds.append(time.perf_counter() - begin)
+    assert "estimate" in done.stdout
+    assert min(seconds) < 0.3
