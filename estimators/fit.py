@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from estimators.spectrum import Spectrum
 
 if TYPE_CHECKING:
-    from estimators.spatial import SpatialMoments
+    from estimators.cross_products import SpatialMoments
 
 Floats = NDArray[np.float64]
 

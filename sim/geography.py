@@ -1,4 +1,4 @@
-"""The 285 Chinese cities of the embedded geography, and great-circle neighbours.
+"""The 285 Chinese cities of the embedded geography, and their nearest neighbours.
 
 `cities.csv` holds facts: name, adcode, province, region, whether a capital of a province, longitude and latitude
 (degrees), taken from the administrative codes of the `cpca` package (MIT licence). They are the municipalities and the
@@ -16,9 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sim.neighbours import knn
 from sim.weights import Weights
-
-EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,20 +49,8 @@ def cities() -> Cities:
     )
 
 
-def great_circle_km(longitude: NDArray[np.float64], latitude: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Great-circle distances in km between all pairs of points in degrees, (N, N), by the haversine formula."""
-    lon, lat = np.radians(longitude), np.radians(latitude)
-    half_lat = np.sin((lat[:, None] - lat) / 2) ** 2
-    half_lon = np.sin((lon[:, None] - lon) / 2) ** 2
-    haversine = half_lat + np.cos(lat)[:, None] * np.cos(lat) * half_lon
-    distance: NDArray[np.float64] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(haversine, 0.0, 1.0)))
-    return distance
-
-
 @cache
 def city_weights(k: int = 6) -> Weights:
     """Row-standardised weights of each city's k nearest cities, by great-circle distance."""
-    from sim.neighbours import knn
-
     table = cities()
     return knn(table.names, table.longitude, table.latitude, k=k)

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sim.distances import great_circle_km
 from sim.errors import bad, closest, listed
 from sim.files import UNREADABLE, check_file
 from sim.weights import Standardize, Weights
@@ -47,8 +48,6 @@ class Coordinates:
 
     def distances(self) -> Floats:
         """Great-circle km between all pairs, (N, N)."""
-        from sim.geography import great_circle_km  # geography itself is built on this module
-
         return great_circle_km(self.longitude, self.latitude)
 
     def check_apart(self, where: str) -> None:

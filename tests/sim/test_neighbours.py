@@ -11,9 +11,10 @@ import pytest
 import scipy.io
 import scipy.sparse as sp
 
+from sim.distances import great_circle_km
 from sim.errors import BadInput
 from sim.files import read_frame
-from sim.geography import cities, great_circle_km
+from sim.geography import cities
 from sim.neighbours import Coordinates, band, contiguity, economic, inverse_distance, knn, nested
 from sim.weights_files import from_file
 

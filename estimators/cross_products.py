@@ -1,0 +1,123 @@
+"""Cross products of y, Wy, X and WX: the T x N work that all spatial panel models share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators import regression as ols
+from estimators.estimator import ROWS_AT_ONCE, Moments, Reduction
+from estimators.information import FixedForms
+from estimators.spectrum import Spectrum, spectrum_of
+from estimators.tile import Tile
+from sim.errors import bad
+from sim.panel import Panel
+
+Floats = NDArray[np.float64]
+
+ROWS_WITH_ARRAYS = 64  # replications solved together when their moments hold whole arrays
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SpatialPlan:
+    """What a cell's fixed variables give: Z = [QX, QWX] (P, T, N), Z'Z (1, P, P), forms by P; None where redrawn."""
+
+    names: tuple[str, ...]
+    units: int
+    periods: int
+    spectrum: Spectrum
+    z: Floats | None
+    gram: Floats
+    forms: dict[int, FixedForms] | None
+    keeps_arrays: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SpatialMoments(Moments):
+    """Z'Qy, Z'QWy (R, P); (Qy)'(Qy), (Qy)'(QWy), (QWy)'(QWy), raw total sum of squares (R,); Z'Z and Z where redrawn.
+
+    drift (R, 2, T), cross-section means of y and Wy around their own mean over time, only when W is not row-stochastic.
+    y (R, T, N) and x (R, P, T, N), raw, only when a full fit is asked for.
+    """
+
+    zy: Floats
+    zwy: Floats
+    yy: Floats
+    ywy: Floats
+    wyy: Floats
+    tss: Floats
+    gram: Floats | None
+    z: Floats | None
+    drift: Floats | None
+    y: Floats | None
+    x: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpatialCrossProducts(Reduction):
+    """One demeaning, one lag, one projection for every spatial model of an outcome, its regressors and a W."""
+
+    outcome: str
+    names: tuple[str, ...]
+    weights: str
+    keep_arrays: bool
+
+    def prepare(self, panel: Panel) -> SpatialPlan:
+        """Cross products and forms of fixed regressors; raises BadInput for absorbed ones and unbalanced panels."""
+        asked_by = f"spatial model of {self.outcome}"
+        if not panel.balanced:
+            raise bad(f"{len(panel.units) * len(panel.periods) - panel.nobs} unit-periods are missing", where=asked_by,
+                      allowed="a balanced panel", remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+        ols.check_fixed(panel, self.names, asked_by)
+        spectrum = spectrum_of(panel.weights[self.weights])
+        fixed = all(panel.variables[name].shape[0] == 1 for name in self.names)
+        p = 2 * len(self.names)
+        if not fixed:
+            return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, None, np.empty((1, p, p)),
+                               None, True)  # fmt: skip
+        z = self._regressors(Tile(panel))[0]
+        forms = {size: FixedForms(z[:size], spectrum) for size in (p // 2, p)}
+        return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, z, ols.gram(z[None]), forms,
+                           self.keep_arrays)  # fmt: skip
+
+    def rows(self, plan: SpatialPlan) -> int:
+        """Few when the moments hold arrays of T x N."""
+        return ROWS_WITH_ARRAYS if plan.keeps_arrays else ROWS_AT_ONCE
+
+    def _regressors(self, tile: Tile) -> Floats:
+        return ols.stack(
+            [tile.within(name) for name in self.names] + [tile.within_lag(name, self.weights) for name in self.names]
+        )
+
+    def _drift(self, tile: Tile, rows: int) -> Floats:
+        means = np.stack(
+            [v.mean(axis=2) for v in (tile.raw(self.outcome), tile.lag(self.outcome, self.weights))], axis=1
+        )
+        means = means - means.mean(axis=2, keepdims=True)
+        return np.broadcast_to(means, (rows, *means.shape[1:]))
+
+    def reduce(self, plan: SpatialPlan, tile: Tile) -> SpatialMoments:
+        """One tile's cross products."""
+        y, wy = tile.within(self.outcome), tile.within_lag(self.outcome, self.weights)
+        z = self._regressors(tile) if plan.z is None else plan.z[None]
+        rows = tile.panel.replications
+        y, wy = (np.broadcast_to(v, (rows, *v.shape[1:])) for v in (y, wy))  # one outcome for all: a placebo
+        raw = None
+        if self.keep_arrays:
+            parts = [tile.raw(name) for name in self.names] + [tile.lag(name, self.weights) for name in self.names]
+            raw = np.broadcast_to(ols.stack(parts), (rows, *z.shape[1:]))
+        return SpatialMoments(
+            zy=ols.inner(z, y),
+            zwy=ols.inner(z, wy),
+            yy=ols.square(y),
+            ywy=ols.dot(y, wy),
+            wyy=ols.square(wy),
+            tss=np.broadcast_to(tile.total_sum_of_squares(self.outcome), rows),
+            gram=ols.gram(z) if plan.z is None else None,
+            z=z if plan.z is None else None,
+            drift=None if plan.spectrum.weights.row_stochastic else self._drift(tile, rows),
+            y=np.broadcast_to(tile.raw(self.outcome), y.shape) if self.keep_arrays else None,
+            x=raw,
+        )
