@@ -16,6 +16,7 @@ __all__ = [
     "Serial",
     "available_cores",
     "environment",
+    "has_port",
     "is_address",
     "is_loopback",
     "open_executor",
@@ -32,6 +33,14 @@ def available_cores() -> int:
 def is_address(where: str) -> bool:
     """Whether the text names a running scheduler."""
     return where.startswith(("tcp://", "tls://"))
+
+
+def has_port(address: str) -> bool:
+    """Whether an address ends in a valid port."""
+    try:
+        return bool(urlsplit(address).port)
+    except ValueError:
+        return False
 
 
 def is_loopback(address: str) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from typing import Any
 
 import dask
@@ -70,7 +72,7 @@ class DaskPool:
                     waiting[self._client.submit(function, job, key=key, pure=False)] = job
                 if not waiting:
                     return
-                with contextlib.suppress(TimeoutError):
+                with contextlib.suppress(TimeoutError, CancelledError):
                     wait(list(waiting), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
                 last_seen = self._watch(last_seen)
                 for future in [future for future in waiting if future.done()]:
@@ -119,6 +121,12 @@ def _drained(jobs: deque[Any]) -> Iterator[Any]:
         yield jobs.popleft()
 
 
+def _ignore_interrupts() -> None:
+    """A worker leaves Ctrl-C, which a terminal sends to all, to the client; runs on the main thread of the worker."""
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def start_local(workers: int) -> DaskPool:
     """Worker processes on this machine, one thread each, listening on the loopback address alone."""
     pin_environment()
@@ -141,6 +149,7 @@ def start_local(workers: int) -> DaskPool:
         )
     client = Client(cluster)
     client.wait_for_workers(workers, timeout=STARTUP_SECONDS)
+    client.run(_ignore_interrupts)
     return DaskPool(client, cluster)
 
 
@@ -150,5 +159,5 @@ def connect(address: str) -> DaskPool:
         client = Client(address, timeout=10)
         client.wait_for_workers(1, timeout=STARTUP_SECONDS)
     except (OSError, TimeoutError) as error:
-        raise ClusterLost(f"no scheduler with workers answers at {address}") from error
+        raise ClusterLost(f"no scheduler with workers answers at {address}; nothing was started") from error
     return DaskPool(client)

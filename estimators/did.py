@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -58,9 +58,14 @@ class TwoWayDID(Estimator):
         """One term a regressor; the treatment's target is the ATT, a control's its coefficient."""
         outcome, regressors = self._names(schema)
         check_names(schema, outcome, regressors, self.label)
+        if not self.errors or len(set(self.errors)) < len(self.errors):
+            raise bad(f"errors = {list(self.errors)}", where=self.label, allowed="one or more distinct error types",
+                      remedy='set errors = ["cluster:unit"]')  # fmt: skip
         for error in self.errors:
             check_error_type(error, schema, self.label)
-        targets = {name: self.target if name == "did" else f"beta({name})" for name in regressors}
+        targets = {
+            name: self.target if name == (schema.roles.treatment or "did") else f"beta({name})" for name in regressors
+        }
         return Layout(regressors, self.errors, ("r2", "r2_within", "sigma2"), targets)
 
     def variables(self, schema: Schema) -> frozenset[str]:
@@ -164,7 +169,7 @@ class LeastSquares(Reduction):
     outcome: str
     regressors: tuple[str, ...]
     meats: tuple[str, ...]
-    asked_by: str
+    asked_by: str = field(compare=False)  # for messages; who asks does not matter to the numbers
 
     def prepare(self, panel: Panel) -> Plan:
         """Demeaned regressors and bread; raises BadInput for regressors that the effects absorb."""
@@ -173,8 +178,10 @@ class LeastSquares(Reduction):
         fixed = all(panel.variables[name].shape[0] == 1 for name in self.regressors)
         x = ols.stack([tile.within(name) for name in self.regressors]) if fixed else None
         clusters = {error: _clusters(error, panel) for error in self.meats if error.startswith("cluster:")}
+        seen = np.ones(len(panel.units), dtype=bool) if panel.observed is None else panel.observed[0].any(axis=0)
         groups = {
-            error: len(panel.units) if codes is None else int(codes.max()) + 1 for error, codes in clusters.items()
+            error: int(seen.sum()) if codes is None else len(np.unique(codes[seen]))
+            for error, codes in clusters.items()
         }
         for error, count in groups.items():
             if count < 2:

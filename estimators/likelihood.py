@@ -65,7 +65,8 @@ def maximise(slopes: Slopes, rows: int, radius: float) -> Maximum:
     for _ in range(MOST_STEPS):
         if not active.size:
             break
-        first, second = slopes(r[active], active)
+        pair = active if active.size > 1 else np.repeat(active, 2)  # sums over one row would be made in another order
+        first, second = (derivative[: active.size] for derivative in slopes(r[pair], pair))
         rising = first > 0
         low[active] = np.where(rising, r[active], low[active])
         high[active] = np.where(rising, high[active], r[active])

@@ -146,15 +146,15 @@ def check_fixed(panel: Panel, names: tuple[str, ...], asked_by: str) -> None:
         left = float(np.square(within).sum())
         if left <= ABSORBED * spread or spread == 0.0:
             kind = "is constant" if spread == 0.0 else "is absorbed by the unit and time effects"
-            problems.append(Problem(f"regressor {name!r} {kind}", asked_by,
-                                    "regressors that vary within units over time and differ between them",
+            problems.append(Problem(f"variable {name!r} {kind}", asked_by,
+                                    "variables that vary within units over time and differ between them",
                                     "remove it from treatment or controls"))  # fmt: skip
             continue
         vector = within.ravel() / np.sqrt(left)
         rest = vector - sum((b * (b @ vector) for b in basis), np.zeros_like(vector))
         if float(rest @ rest) <= COLLINEAR:
-            problems.append(Problem(f"regressor {name!r} is collinear with {listed(kept)} and the effects", asked_by,
-                                    "linearly independent regressors", "remove one of them"))  # fmt: skip
+            problems.append(Problem(f"variable {name!r} is collinear with {listed(kept)} and the effects", asked_by,
+                                    "linearly independent variables", "remove one of them"))  # fmt: skip
             continue
         basis.append(rest / np.sqrt(float(rest @ rest)))
         kept.append(name)

@@ -24,7 +24,7 @@ from estimators.information import RedrawnForms
 from estimators.likelihood import ErrorModel, Sizes, log_likelihood, maximise_lag
 from estimators.spectrum import Transform
 from sim.design import Design
-from sim.errors import bad, closest, one_of
+from sim.errors import bad, closest, listed, one_of
 from sim.panel import Schema
 from sim.paper import Paper
 from sim.streams import Streams
@@ -95,6 +95,11 @@ class SpatialPanel(Estimator):
         lagged = tuple(f"w_{name}" for name in names) if self.model == "sdm" else ()
         slopes = (*names, *lagged)
         effects = [(kind, name) for kind in self._effect_kinds for name in names]
+        own = (*slopes, self.coefficient, "sigma2", *(f"{kind}:{name}" for kind, name in effects))
+        if repeated := [term for term in dict.fromkeys(own) if own.count(term) > 1]:
+            raise bad(f"regressors are named like terms of the model: {listed(repeated)}", where=self.name,
+                      allowed="names other than rho, lambda, sigma2, w_NAME, direct:NAME, indirect:NAME, total:NAME",
+                      remedy="rename the columns")  # fmt: skip
         targets = {term: f"beta({term})" for term in slopes} | {self.coefficient: self.coefficient, "sigma2": "sigma2"}
         targets |= {f"{kind}:{name}": f"{kind}({name})" for kind, name in effects}
         statistics = ("loglik", "r2", "r2_within", *(FIT_STATISTICS if self.full_fit else ()))

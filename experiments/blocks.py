@@ -26,6 +26,9 @@ from sim.streams import Streams
 TILE = 32  # replications drawn and reduced together: enough to spread calls and fixed arrays over, few for memory
 
 
+MOST_TRACEBACKS = 5  # of an estimator in a block
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class CellRunner:
     """A settled cell with the plans of its estimators; runs any range of replications."""
@@ -72,7 +75,12 @@ class CellRunner:
         return Block(
             truth={name: np.concatenate(parts)[rows] for name, parts in truths.items()},
             estimates={item.name: Estimates.join(collected[item.name]).take(rows) for item in self.estimators},
-            tracebacks={key: text for lane in lanes for key, text in lane.tracebacks.items()},
+            tracebacks={
+                f"cell {self.cell.index} replication {at} {name}": text
+                for lane in lanes
+                for (at, name), text in lane.tracebacks.items()
+                if at < stop
+            },
         )
 
     def _reductions(self) -> list[Reduction | None]:
@@ -92,7 +100,7 @@ class _Lane:
     waiting: list[Moments] = field(default_factory=list)
     begin: int = -1
     parts: dict[str, list[Estimates]] = field(default_factory=dict)
-    tracebacks: dict[str, str] = field(default_factory=dict)
+    tracebacks: dict[tuple[int, str], str] = field(default_factory=dict)
 
     @property
     def estimators(self) -> list[Estimator]:
@@ -154,7 +162,7 @@ class _Lane:
     def _singly(self, panel: Panel, first: int, estimators: list[Estimator]) -> None:
         """Each replication of a tile on its own, after the tile as a whole raised."""
         for estimator in estimators:
-            for row in range(TILE):
+            for row in range(panel.replications):
                 at = first + row
                 try:
                     result = estimator(panel.replication(row), self.runner.streams_of(estimator, at, at + 1))
@@ -164,7 +172,7 @@ class _Lane:
 
     def _failure(self, estimator: Estimator, replication: int, error: Exception) -> Estimates:
         refused = isinstance(error, BadInput)
-        text = "".join(traceback.format_exception(error))
-        self.tracebacks[f"cell {self.runner.cell.index} replication {replication} {estimator.name}"] = text
+        if sum(name == estimator.name for _, name in self.tracebacks) < MOST_TRACEBACKS:
+            self.tracebacks[replication, estimator.name] = "".join(traceback.format_exception(error))
         layout = self.runner.layouts[estimator.name]
         return Estimates.failed(layout, Status.REFUSED if refused else Status.ERROR)

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a check failed, 2 bad input, 3 done in part, 75 the store 
 
 from __future__ import annotations
 
+import errno
 import importlib
 import signal
 import sys
@@ -115,6 +116,10 @@ def _expected(error: Exception) -> int | None:
         return _said(str(error), LOCKED)
     if isinstance(error, ClusterLost):
         return _said(f"{error}; {KEPT}", IN_PART)
+    if isinstance(error, OSError) and error.errno is not None:
+        code = IN_PART if error.errno in (errno.ENOSPC, errno.EDQUOT) else 2
+        place = f"{error.filename}: " if error.filename else ""
+        return _said(f"{place}{error.strerror}; nothing that was finished is lost: mend it and try again", code)
     if isinstance(error, EnvironmentMismatch):
         return _said(f"{error}; use the same versions on both sides", 2)
     return None

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from cluster import is_address, is_loopback, open_executor
+from cluster import has_port, is_address, is_loopback, open_executor
 from experiments.runner import Progress as Step
 from experiments.runner import preflight, run
 from experiments.study import Study
@@ -29,6 +30,9 @@ def check_cluster(where: str, workers: int | None, insecure: bool) -> None:
     if workers is not None and where != "local":
         raise bad(f"--workers {workers} with cluster {where!r}", where="--workers", allowed="--cluster local",
                   remedy="leave --workers out")  # fmt: skip
+    if is_address(where) and not has_port(where):
+        raise bad(f"{where} names no port", where="--cluster", allowed="tcp://HOST:PORT, tls://HOST:PORT",
+                  remedy="add the scheduler's port")  # fmt: skip
     if where.startswith("tcp://") and not is_loopback(where) and not insecure:
         raise bad(f"{where} is another machine, by plain tcp", where="--cluster",
                   allowed="tls://, or tcp:// on this machine",
@@ -38,7 +42,7 @@ def check_cluster(where: str, workers: int | None, insecure: bool) -> None:
 def describe(study: Study, store: Path, where: str, console: Console) -> None:
     """Say what is about to run, after trying its panels; raises BadInput."""
     preflight(study)
-    console.print(f"[bold]{study.name}[/bold]: {study.question}" if study.question else f"[bold]{study.name}[/bold]")
+    console.print(Text(study.name, style="bold"), f": {study.question}" if study.question else "", sep="", markup=False)
     size = f"{len(study.cells)} cells x {study.replications:,} replications x {len(study.estimators)} estimators"
     console.print(f"{size}, seed {study.seed}, on {where}, into {store}", markup=False)
 

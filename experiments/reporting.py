@@ -29,7 +29,7 @@ def facts_of(store: ZarrStore) -> ReportFacts:
         seed=study["seed"],
         fingerprint=store.fingerprint,
         synthetic=study["design"]["kind"] != "observed",
-        provenance={"environment": store.noted("environment", "unknown"), "store": store.path.name},
+        provenance={"environment": " | ".join(store.noted("environments", ["unknown"])), "store": store.path.name},
         toml=to_toml(study),
     )
 
@@ -46,6 +46,21 @@ def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
     rows = json.loads(diagnosis.frame.to_json(orient="records", double_precision=15))
     study = {"name": store.facts["study"]["name"], "fingerprint": store.fingerprint, "alpha": diagnosis.alpha}
     click.echo(json.dumps({"study": study, "cells": list(diagnosis.cells), "measures": rows}, ensure_ascii=False))
+
+
+def check_html(path: Path) -> None:
+    """Raise BadInput, before any work, for a report that could not be written or would replace another file."""
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise bad(f"{path.name} is not named as a page", where="--html", allowed="a file that ends in .html",
+                  remedy="add .html")  # fmt: skip
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writable = os.access(path.parent, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise bad("cannot be written", where=str(path), allowed="a file in a writable folder",
+                  remedy="choose another --html")  # fmt: skip
 
 
 def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path) -> None:

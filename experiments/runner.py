@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,12 @@ from cluster import Executor, Serial, environment, prepare_process
 from estimators.estimator import Layout
 from experiments.settings import to_settings
 from experiments.study import Study
-from experiments.tasks import Job, Result, run_job, runner_of
+from experiments.tasks import EnvironmentMismatch, Job, Result, run_job, runner_of
 from results.store.block import Block, Records, union_of_layouts
 from results.store.lock import locked
 from results.store.skeleton import StoreSchema
 from results.store.zarr_store import ZarrStore
+from sim.errors import BadInput
 
 PREPARED_BEFORE = 16  # cells whose panels are tried before anything is written
 
@@ -112,8 +114,10 @@ def run(
 ) -> Records:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
-    `shuffle` seeds another order of blocks; the results do not depend on it. Raises BadInput before anything is
-    written, StoreLocked when another run holds the store, ClusterLost when the cluster is gone (the store resumes).
+    `shuffle` seeds another order of blocks; the results do not depend on it. A block that kills its workers or whose
+    design raises is poisoned: left out, its traceback noted, tried again by the next run. Raises BadInput (before
+    anything is written for what the first sixteen cells show), StoreLocked when another run holds the store,
+    ClusterLost when the cluster is gone (the store resumes).
     """
     prepare_process()
     schema = schema_of(study)
@@ -136,7 +140,8 @@ def _fill(
         random.Random(shuffle).shuffle(todo)
     tally = _Tally(study, len(todo), listen)
     here = environment()
-    store.note("environment", here)
+    if todo:
+        _note_environment(store, here)
 
     def jobs() -> Iterator[Job]:
         for cell, index in todo:
@@ -145,16 +150,25 @@ def _fill(
 
     for outcome in executor.run(run_job, jobs()):
         job: Job = outcome.job
-        if outcome.died:
-            store.poison(job.cell, job.index)
-        elif outcome.error is not None:
+        if isinstance(outcome.error, BadInput | EnvironmentMismatch):
             raise outcome.error
+        if outcome.error is not None:  # its workers died, or its design raised: the other blocks go on
+            store.poison(job.cell, job.index)
+            text = "".join(traceback.format_exception(outcome.error))
+            _keep_tracebacks(store, {f"cell {job.cell} block {job.index}": text})
         else:
             result: Result = outcome.result
             store.write(job.cell, job.index, result.block)
             if result.block.tracebacks:
                 _keep_tracebacks(store, result.block.tracebacks)
-        tally.count(job, outcome.died)
+        tally.count(job, outcome.error is not None)
+
+
+def _note_environment(store: ZarrStore | MemoryStore, here: str) -> None:
+    """Every environment that wrote to the store; equal bits are promised for one alone."""
+    before = store.noted("environments", [])
+    if isinstance(before, list) and here not in before:
+        store.note("environments", [*before, here])
 
 
 def _keep_tracebacks(store: ZarrStore | MemoryStore, new: Mapping[str, str]) -> None:

@@ -23,7 +23,7 @@ def build[T](cls: type[T], settings: Mapping[str, Any], where: str) -> T:
     try:
         made: T = _adapter(cls).validate_python(known)
     except ValidationError as error:
-        problems += [_problem(item, where) for item in error.errors()]
+        problems += [problem for item in error.errors() for problem in _problems(item, where)]
     except BadInput as error:
         problems += [Problem(p.what, where, p.allowed, p.remedy) for p in error.problems]
     if problems:
@@ -46,8 +46,11 @@ def _adapter[T](cls: type[T]) -> TypeAdapter[T]:
     return TypeAdapter(cls, config=None if is_dataclass(cls) else ConfigDict(extra="forbid"))
 
 
-def _problem(item: Any, where: str) -> Problem:
+def _problems(item: Any, where: str) -> list[Problem]:
+    """What pydantic found, in our words; a BadInput that settings raised themselves keeps its own."""
+    inner = item.get("ctx", {}).get("error")
+    if isinstance(inner, BadInput):
+        return [Problem(problem.what, where, problem.allowed, problem.remedy) for problem in inner.problems]
     path = ".".join(str(part) for part in item["loc"])
-    context = item.get("ctx", {})
-    allowed = str(context.get("expected") or item["msg"].removeprefix("Value error, "))
-    return Problem(f"{path} = {item['input']!r}", where, allowed[0].lower() + allowed[1:], f"correct {path}")
+    allowed = str(item.get("ctx", {}).get("expected") or item["msg"].removeprefix("Value error, "))
+    return [Problem(f"{path} = {item['input']!r}", where, allowed[0].lower() + allowed[1:], f"correct {path}")]

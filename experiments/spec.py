@@ -13,11 +13,23 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from experiments.index_section import (
+    add_diversification,
+    column_problems,
+    columns_asked_for,
+    index_conflicts,
+    index_notes,
+    index_problems,
+    named_index,
+    shares_behind,
+    with_index,
+)
 from experiments.spec_sections import (
     KINDS,
     Balance,
     Contiguity,
     File,
+    IndexSection,
     PanelSection,
     Section,
     Spec,
@@ -29,26 +41,29 @@ from experiments.transforms import Transform, apply_transforms, leading_gaps, re
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of
 from sim.files import ENCODINGS, read_frame
 from sim.frames import Reading, Rows, missing_columns, number_problems, numbers, read_long
+from sim.index import EntropyIndex
 from sim.panel import Panel, Roles
 from sim.weights import Weights
 
 __all__ = ["RealPanel", "Spec", "balanced", "load_panel", "read_real_panel", "read_spec"]
 
-SECTIONS = ("panel", "transform", "weights")
-LATER = ("index", "robustness")
+SECTIONS = ("panel", "transform", "index", "weights")
+LATER = ("robustness",)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RealPanel:
     """A panel file read as its spec says, with weights; `notes` say in words what was left out.
 
-    order: all units of the file in its order, which weights given as matrices follow.
+    order: all units of the file in its order, which weights given as matrices follow. index: the outcome's weights,
+    where it is an index; estimated once from the whole panel, whatever part of it is used later.
     """
 
     panel: Panel
     spec: Spec
     order: tuple[str, ...]
     notes: tuple[str, ...]
+    index: EntropyIndex | None = None
 
     def balanced(self, how: Balance | None = None) -> Panel:
         """The panel without gaps, W built anew for the units kept; `how` = None takes the spec's own."""
@@ -64,21 +79,20 @@ def read_spec(path: str | Path) -> Spec:
     """The spec in a TOML file, paths in it relative to that file; raises one BadInput with all that is wrong."""
     path = Path(path)
     data = _read_toml(path)
-    problems = [Problem(f"[{name}] is not supported by this version", path.name, one_of(f"[{s}]" for s in SECTIONS),
-                        "remove it") for name in LATER if name in data]  # fmt: skip
-    problems += [
-        Problem(f"unknown key {key!r}", path.name, one_of(f"[{s}]" for s in SECTIONS), closest(key, SECTIONS))
-        for key in data
-        if key not in (*SECTIONS, *LATER)
-    ]
+    problems = _unknown_sections(data, path.name)
     panel = _section(PanelSection, data.get("panel", {}), f"{path.name}, [panel]", problems)
+    if "index" not in data and isinstance(data.get("panel", {}), Mapping) and "outcome" not in data.get("panel", {}):
+        problems.append(Problem("the key 'outcome' is missing", f"{path.name}, [panel]", "outcome = ..., or [index]",
+                                "add outcome"))  # fmt: skip
     transforms = _transforms(data.get("transform", {}), path, problems)
+    index = _index(data, panel, path, problems)
     weights = _weights(data.get("weights", []), path, problems)
     if panel is not None:
-        problems += _conflicts(panel, transforms, weights, path.name)
+        panel = panel if index is None else panel.model_copy(update={"outcome": panel.outcome or index.name})
+        problems += _conflicts(panel, transforms, index, weights, path.name)
     if problems or panel is None:
         raise BadInput(*problems)
-    return Spec.model_construct(panel=panel, transform=transforms, weights=weights, file=path.name)
+    return Spec.model_construct(panel=panel, transform=transforms, index=index, weights=weights, file=path.name)
 
 
 def load_panel(path: str | Path, spec: Spec) -> Panel:
@@ -95,7 +109,7 @@ def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
     _check_columns(frame, spec)
     section = spec.panel
     rows = Rows.of(frame, section.unit, section.period)
-    frame = apply_transforms(frame, spec.transform, rows)
+    frame = add_diversification(apply_transforms(frame, spec.transform, rows), spec.index, rows)
     treatment = section.treatment
     if section.first_treated:
         treatment = f"did from {section.first_treated}"
@@ -104,20 +118,20 @@ def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
     for name in spec.mean_columns:
         frame[mean_of(name)] = _unit_mean(frame[name], rows)
         attributes[mean_of(name)] = mean_of(name)
-    gaps = leading_gaps(spec.transform, frozenset(spec.variables))
+    gaps = leading_gaps(spec.transform, frozenset((*spec.variables, *shares_behind(spec.index, spec.variables))))
     first_years = np.unique(rows.years)[:gaps]
     reading = read_long(
         frame.loc[~np.isin(rows.years, first_years)],
         unit=section.unit,
         period=section.period,
-        roles=Roles(section.outcome, treatment, section.controls, section.mediators),
+        roles=Roles(None if spec.index else section.outcome, treatment, section.controls, section.mediators),
         attributes=attributes,
         missing=section.missing,
-        variables=(section.other_policy,) if section.other_policy else (),
+        variables=(*([section.other_policy] if section.other_policy else []), *spec.indicators),
     )
-    panel = _with_capital(reading.panel, rows.file, section.capital)
-    notes = _notes(reading, [int(year) for year in first_years])
-    return RealPanel(_with_weights(panel, spec, reading.order), spec, reading.order, notes)
+    panel, index = with_index(_with_capital(reading.panel, rows.file, section.capital), spec, rows.file)
+    notes = (*_notes(reading, [int(year) for year in first_years]), *index_notes(spec.index, index))
+    return RealPanel(_with_weights(panel, spec, reading.order), spec, reading.order, notes, index)
 
 
 def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[str, ...] | None = None) -> Panel:
@@ -166,6 +180,16 @@ def _read_toml(path: Path) -> dict[str, Any]:
     raise bad("is not a text in UTF-8", where=path.name, allowed="TOML in UTF-8", remedy="save it as UTF-8")
 
 
+def _unknown_sections(data: Mapping[str, Any], file: str) -> list[Problem]:
+    allowed = one_of(f"[{name}]" for name in SECTIONS)
+    later = [name for name in LATER if name in data]
+    return [Problem(f"[{name}] is not supported by this version", file, allowed, "remove it") for name in later] + [
+        Problem(f"unknown key {key!r}", file, allowed, closest(key, SECTIONS))
+        for key in data
+        if key not in (*SECTIONS, *LATER)
+    ]
+
+
 def _section[S: Section](model: type[S], data: Any, where: str, problems: list[Problem]) -> S | None:
     """A section, or None with its problems added."""
     keys = list(model.model_fields)
@@ -182,7 +206,7 @@ def _section[S: Section](model: type[S], data: Any, where: str, problems: list[P
 
 def _problem(item: Any, where: str, keys: list[str]) -> Problem:
     first, *rest = item["loc"]
-    key = str(first) + "".join(f"[{part}]" for part in rest if isinstance(part, int))
+    key = str(first) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
     if item["type"] == "extra_forbidden":
         return Problem(f"unknown key {key!r}", where, one_of(keys), closest(key, keys))
     if item["type"] == "missing":
@@ -202,6 +226,17 @@ def _transforms(data: Any, path: Path, problems: list[Problem]) -> tuple[Transfo
         except BadInput as error:
             problems += error.problems
     return tuple(transforms)
+
+
+def _index(
+    data: Mapping[str, Any], panel: PanelSection | None, path: Path, problems: list[Problem]
+) -> IndexSection | None:
+    where = f"{path.name}, [index]"
+    index = _section(IndexSection, data["index"], where, problems) if "index" in data else None
+    if index is None:
+        return None
+    problems += index_problems(index, path.name)
+    return named_index(panel, index)
 
 
 def _weights(data: Any, path: Path, problems: list[Problem]) -> tuple[Any, ...]:
@@ -227,17 +262,22 @@ def _weights(data: Any, path: Path, problems: list[Problem]) -> tuple[Any, ...]:
 
 
 def _conflicts(
-    panel: PanelSection, transforms: tuple[Transform, ...], weights: tuple[Any, ...], file: str
+    panel: PanelSection,
+    transforms: tuple[Transform, ...],
+    index: IndexSection | None,
+    weights: tuple[Any, ...],
+    file: str,
 ) -> list[Problem]:
     """What is wrong between keys that are fine on their own."""
     where = f"{file}, [panel]"
-    problems = []
+    problems = [] if index is None else index_conflicts(index, panel, transforms, file)
     if panel.treatment and panel.first_treated:
         problems.append(Problem("treatment and first_treated are both given", where, "one of them", "remove one"))
     if (panel.longitude is None) != (panel.latitude is None):
         problems.append(Problem("longitude and latitude are not both given", where, "both or none", "add the other"))
     single = [panel.unit, panel.period, panel.outcome, panel.treatment, panel.first_treated, panel.other_policy]
-    roles = [name for name in (*single, *panel.controls, *panel.mediators) if name]
+    indicators = () if index is None else index.indicators
+    roles = [name for name in (*single, *panel.controls, *panel.mediators, *indicators) if name]
     for name in dict.fromkeys(name for name in roles if roles.count(name) > 1):
         problems.append(Problem(f"the column {name!r} is used twice", where, "one role a column", "name it once"))
     for made in transforms:
@@ -257,13 +297,14 @@ def _conflicts(
 
 def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
     """Raise BadInput for every column that the spec names and the file lacks."""
-    made = {transform.name for transform in spec.transform}
     wanted = dict.fromkeys(spec.mean_columns, f"{spec.file} [[weights]] variable")
     for key, value in spec.panel:
-        if key not in ("missing", "balance"):
+        if key not in ("missing", "balance", *(["outcome"] if spec.index else [])):
             names = value if isinstance(value, tuple) else (value,) if value else ()
             wanted |= dict.fromkeys(names, f"{spec.file} [panel] {key}")
-    problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in made})
+    wanted |= columns_asked_for(spec)
+    problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made})
+    problems += column_problems(frame, spec)
     if problems:
         raise BadInput(*problems)
 

@@ -34,7 +34,7 @@ class PanelSection(Section):
 
     unit: Name
     period: Name
-    outcome: Name
+    outcome: Name | None = None  # the index, where there is one
     treatment: Name | None = None
     first_treated: Name | None = None
     controls: Names = ()
@@ -54,6 +54,21 @@ class PanelSection(Section):
         named = {"capital": self.capital, "longitude": self.longitude, "latitude": self.latitude}
         own = [*self.groups, *([self.cluster] if self.cluster and self.cluster != self.unit else [])]
         return {name: column for name, column in named.items() if column} | {name: name for name in own}
+
+
+class IndexSection(Section):
+    """[index]: the outcome as an entropy-weight index of indicators, and columns of diversification for it."""
+
+    name: Name = "index"
+    positive: Names = ()
+    negative: Names = ()
+    dimensions: dict[Name, Names] = {}
+    diversification: dict[Name, Names] = {}
+
+    @property
+    def indicators(self) -> tuple[str, ...]:
+        """All indicators once, the positive ones first."""
+        return tuple(dict.fromkeys((*self.positive, *self.negative)))
 
 
 class WeightsSection(Section):
@@ -243,10 +258,11 @@ KINDS: dict[str, type[WeightsSection]] = {
 
 
 class Spec(Section):
-    """A whole SPEC.toml: what the columns of a panel file are, new columns, weights (the first is the main one)."""
+    """A whole SPEC.toml: what the columns of a panel file are, new columns, an index, weights (the first: the main)."""
 
     panel: PanelSection
     transform: tuple[Transform, ...] = ()
+    index: IndexSection | None = None
     weights: tuple[AnyWeights, ...] = ()
     file: str = "spec.toml"
 
@@ -259,8 +275,19 @@ class Spec(Section):
     def variables(self) -> tuple[str, ...]:
         """Columns that become variables, in order; the treatment under its own name."""
         own = self.panel
-        single = [name for name in (own.outcome, own.treatment, own.other_policy) if name]
-        return tuple(dict.fromkeys((*single, *own.controls, *own.mediators)))
+        outcome = own.outcome if self.index is None else None
+        single = [name for name in (outcome, own.treatment, own.other_policy) if name]
+        return tuple(dict.fromkeys((*single, *own.controls, *own.mediators, *self.indicators)))
+
+    @property
+    def made(self) -> frozenset[str]:
+        """Columns that the spec makes and the file need not have."""
+        return frozenset((*(made.name for made in self.transform), *(self.index.diversification if self.index else ())))
+
+    @property
+    def indicators(self) -> tuple[str, ...]:
+        """The indicators of the index, none where there is no index."""
+        return () if self.index is None else self.index.indicators
 
 
 def mean_of(variable: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -16,10 +17,15 @@ from estimators.estimator import Estimator, Layout, estimators, find_estimator
 from experiments.settings import build, to_settings
 from sim.design import Design, Wanted, designs, find_design
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of
+from sim.estimands import Estimand
 from sim.panel import Schema
 from sim.streams import Streams
 
 SCHEMA_VERSION = 1  # of what a store holds; part of the fingerprint
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of an estimator: it becomes a group of the store
+STUDY_NAME = re.compile(r"\w[\w .-]*")  # it names the store
+MOST_REPLICATIONS = 1_000_000_000
+RESERVED = {"truth", "cell", "replication", "estimand", "block_state", "block_digest", "provenance"}
 BLOCK_UNIT = 64  # blocks are multiples of it
 KEYS = {"name", "question", "design", "grid", "estimators", "replications", "block", "seed", "common_random_numbers"}
 
@@ -58,14 +64,31 @@ class Study:
     question: str = ""
 
     def __post_init__(self) -> None:
-        if isinstance(self.grid, Mapping):
-            object.__setattr__(self, "grid", tuple((dial, tuple(values)) for dial, values in self.grid.items()))
+        pairs = self.grid.items() if isinstance(self.grid, Mapping) else self.grid
+        object.__setattr__(self, "grid", tuple((dial, tuple(values)) for dial, values in pairs))
         problems = [*self._problems()]
         if problems:
             raise BadInput(*problems)
+        self._normalise()
+        if len({cell_text(cell.parameters) for cell in self.cells}) < len(self.cells):
+            raise bad("values of a dial repeat", where=f"study {self.name} [grid]",
+                      allowed="one or more distinct values", remedy="correct the list")  # fmt: skip
         for cell in self.cells:
-            for estimator in self.estimators:
-                estimator.layout(cell.design.schema)
+            for layout in self.layouts(cell.design.schema).values():
+                _check_targets(layout, f"study {self.name}")
+
+    def _normalise(self) -> None:
+        """Dials as their types have them (0 is 0.0, a list a tuple), so that equal studies have equal fingerprints."""
+        if self.design.identity is not None:
+            return
+        where, settings = f"study {self.name}", to_settings(self.design)
+        object.__setattr__(self, "design", build(type(self.design), settings, f"{where} [design]"))
+        grid = tuple(
+            (dial, tuple(getattr(build(type(self.design), settings | {dial: value}, f"{where} [grid]"), dial)
+                         for value in values))
+            for dial, values in self.grid
+        )  # fmt: skip
+        object.__setattr__(self, "grid", grid)
 
     def _problems(self) -> list[Problem]:
         where = f"study {self.name}"
@@ -75,7 +98,23 @@ class Study:
             if value < least or (key == "block" and value % BLOCK_UNIT):
                 allowed = f"a multiple of {BLOCK_UNIT}" if key == "block" else f"a whole number from {least}"
                 problems.append(Problem(f"{key} = {value}", where, allowed, "correct the number"))
+        if self.design.identity is not None and self.replications > 1:
+            problems.append(Problem(f"replications = {self.replications} of an observed panel", where, "1",
+                                    "an observed panel is one draw"))  # fmt: skip
+        if self.replications > MOST_REPLICATIONS:
+            problems.append(Problem(f"replications = {self.replications}", where, f"up to {MOST_REPLICATIONS:,} a cell",
+                                    "ask for fewer"))  # fmt: skip
+        if not STUDY_NAME.fullmatch(self.name):
+            problems.append(Problem(f"name = {self.name!r}", where, "letters, digits, spaces, . _ and -",
+                                    "rename the study"))  # fmt: skip
         names = [estimator.name for estimator in self.estimators]
+        taken = RESERVED | {dial for dial, _ in self.grid}
+        problems += [
+            Problem(f"estimator name {name!r}", where, "letters, digits, . _ + -; not a name of the store's own",
+                    "set another label")
+            for name in names
+            if not NAME.fullmatch(name) or name in taken
+        ]  # fmt: skip
         twice = {name for name in names if names.count(name) > 1}
         if not names or twice:
             what = f"estimators share a name: {listed(sorted(twice))}" if twice else "no estimators"
@@ -85,9 +124,9 @@ class Study:
             if dial not in dials:
                 problems.append(Problem(f"design {self.design.kind!r} has no dial {dial!r}", f"{where} [grid]",
                                         one_of(dials), closest(dial, dials)))  # fmt: skip
-            if not values or len(set(map(repr, values))) < len(values):
-                problems.append(Problem(f"values of {dial!r} are none or repeat", f"{where} [grid]",
-                                        "one or more distinct values", "correct the list"))  # fmt: skip
+            if not values:
+                problems.append(Problem(f"{dial!r} has no values", f"{where} [grid]", "one or more distinct values",
+                                        "correct the list"))  # fmt: skip
         return problems
 
     @cached_property
@@ -99,7 +138,7 @@ class Study:
             dials = to_settings(self.design) | dict(zip(names, values, strict=True))
             design = build(type(self.design), dials, f"study {self.name} [grid]") if names else self.design
             parameters = {name: getattr(design, name) for name in names}
-            text = canonical_json(to_settings(parameters))
+            text = cell_text(parameters)
             key = "" if self.common_random_numbers else hashlib.sha256(text.encode()).hexdigest()[:16]
             cells.append(Cell(index, parameters, design, key))
         return tuple(cells)
@@ -133,9 +172,10 @@ class Study:
     @property
     def identity(self) -> dict[str, Any]:
         """All that changes results: the settings without names, words and the number of replications."""
-        free = {"name", "question", "replications"}
+        free = {"name", "question", "replications", "grid"}
         kept = {key: value for key, value in self.settings.items() if key not in free}
-        return kept | {"design_identity": self.design.identity, "schema": SCHEMA_VERSION}
+        grid = [[dial, to_settings(list(values))] for dial, values in self.grid]  # its order is the cells'
+        return kept | {"grid": grid, "design_identity": self.design.identity, "schema": SCHEMA_VERSION}
 
     @property
     def fingerprint(self) -> str:
@@ -188,6 +228,20 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
                   remedy="correct the line") from error  # fmt: skip
 
 
+def cell_text(parameters: Mapping[str, Any]) -> str:
+    """A cell's parameters as canonical text, whatever their order in the grid."""
+    return canonical_json(to_settings(parameters))
+
+
+def _check_targets(layout: Layout, where: str) -> None:
+    for term, target in layout.targets.items():
+        try:
+            Estimand.parse(target)
+        except ValueError as error:
+            raise bad(f"{term} has the target {target!r}", where=where, allowed="an estimand such as att or beta(did)",
+                      remedy="correct target") from error  # fmt: skip
+
+
 def canonical_json(value: object) -> str:
     """JSON with sorted keys and no spaces, the same text for the same data."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -229,6 +283,9 @@ def _design(settings: Mapping[str, Any], where: str) -> Design | None:
         raise bad("no design is named", where=f"{where} [design]", allowed=f"kind = one of {one_of(designs())}",
                   remedy='add [design] kind = "paper"')  # fmt: skip
     dials = {key: value for key, value in table.items() if key != "kind"}
+    if table["kind"] == "observed":
+        raise bad("kind = 'observed' is a panel in memory", where=f"{where} [design]", allowed="a design that draws",
+                  remedy="use `panelproof estimate` for a real panel")  # fmt: skip
     return build(find_design(table["kind"], f"{where} [design]"), dials, f"{where} [design]")
 
 

@@ -29,7 +29,7 @@ def find(package: str, base: type, kind: str, where: str) -> type:
         module_name, _, attribute = kind.partition(":")
         try:
             found = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, ValueError, SyntaxError) as error:
             raise bad(f"cannot load {kind!r} ({error})", where=where, allowed='"module:Object" of an installed package',
                       remedy="install the package or correct the name") from error  # fmt: skip
         if not (isinstance(found, type) and issubclass(found, base)):

@@ -25,6 +25,8 @@ class BadInput(ValueError):
     """Raised before any work when something the user gave cannot be used; holds one or more problems."""
 
     def __init__(self, *problems: Problem) -> None:
+        if not problems:
+            raise TypeError("BadInput needs a problem")
         self.problems = problems
         super().__init__("\n".join(map(str, problems)))
 

@@ -23,10 +23,13 @@ PUBLISHED_EFFECT = 0.0157  # table 2, column 5
 FIRST_YEAR, LAST_YEAR = 2006, 2023
 CITIES = 285
 SINGLE_DATE = 2016
+LARGEST = 1e6  # of a dial: the outcome lies between 0 and 1
 # Cities by year of their first park: 48 cities and 396 treated city-years, the first in 2008 (dummy mean .0772).
 COHORTS = dict(zip(range(2008, 2021), (1, 1, 3, 3, 3, 4, 4, 3, 3, 4, 2, 5, 12), strict=True))
 CONTROLS = ("inv", "road", "book", "tech")
-MEDIATORS = ("gpat", "ent")
+# Table 5: policy -> mediator, mediator -> outcome; table 1: mean; residual sd from table 5's R2 (.944, .949); the last
+# scales the outcome's levels so that the mediator has table 1's sd (.8004, .4880).
+MEDIATION = {"gpat": (0.0925, 0.0072, 1.6339, 0.19, 7.6), "ent": (-0.0478, -0.0148, 2.7999, 0.11, 4.6)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class Paper(Design):
     serial: first-order autocorrelation of the errors (their variance stays). sigma: their standard deviation.
     calendar: staggered (48 cities, 2008-2020) | single (the same 48 cities, one date). controls: paper | none.
     redraw: what changes between replications besides the errors: "calendar", "controls".
-    mediator: gpat | ent, the channel of table 5. confounding: correlation of its error with the outcome's.
+    mediator: gpat | ent, the channel of table 5 (absent with spatial errors, or without errors). confounding:
+    correlation of its error with the outcome's.
     """
 
     kind: ClassVar[str] = "paper"
@@ -88,7 +92,7 @@ class Paper(Design):
     confounding: float = 0.0
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(Paper)
+        hints = get_type_hints(type(self))
         for item in fields(self):
             hint = hints[item.name]
             if get_origin(hint) is Literal and getattr(self, item.name) not in get_args(hint):
@@ -97,6 +101,11 @@ class Paper(Design):
         if unknown := set(self.redraw) - {"calendar", "controls"}:
             raise bad(f"redraw = {sorted(unknown)}", where="design paper", allowed="calendar, controls",
                       remedy="choose among them")  # fmt: skip
+        large = [item.name for item in fields(self) if isinstance(value := getattr(self, item.name), float | int)
+                 and not abs(value) <= LARGEST]  # fmt: skip
+        if large:
+            raise bad(f"{large[0]} = {getattr(self, large[0])}", where="design paper",
+                      allowed=f"a finite number up to {LARGEST:g}", remedy="correct the dial")  # fmt: skip
         bounds = {
             "serial": (-1, 1), "rho": (-1, 1), "spatial_error": (-1, 1), "confounding": (-1, 1),
             "sigma": (-1e-300, float("inf")), "heterogeneity": (-1e-300, float("inf")), "anticipation": (-1, 18),
@@ -123,16 +132,23 @@ class Paper(Design):
         )
 
     @property
+    def has_mediator(self) -> bool:
+        """Whether this world has one: its own errors b u must fit into sigma, and errors must not spill over."""
+        _, to_outcome, _, sd, _ = MEDIATION[self.mediator]
+        return self.sigma > abs(to_outcome) * sd and not self.coefficients.lam
+
+    @property
     def schema(self) -> Schema:
         """285 cities x 18 years: icr, did, the controls and mediators."""
         controls = CONTROLS if self.controls == "paper" else ()
+        mediators = (self.mediator,) if self.has_mediator else ()
         return Schema(
             units=CITIES,
             periods=LAST_YEAR - FIRST_YEAR + 1,
-            variables=("icr", "did", *controls, self.mediator),
+            variables=("icr", "did", *controls, *mediators),
             attributes=("province", "region", "capital", "longitude", "latitude"),
             weights=("knn-6",),
-            roles=Roles("icr", "did", controls, (self.mediator,)),
+            roles=Roles("icr", "did", controls, mediators),
         )
 
     def settle(self, streams: Streams) -> World:

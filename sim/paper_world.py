@@ -16,7 +16,7 @@ from sim.estimands import Estimand
 from sim.filters import SpatialFilter
 from sim.geography import cities, city_weights
 from sim.panel import Panel
-from sim.paper import COHORTS, FIRST_YEAR, PUBLISHED_EFFECT, SINGLE_DATE, Paper
+from sim.paper import COHORTS, FIRST_YEAR, MEDIATION, PUBLISHED_EFFECT, SINGLE_DATE, Paper
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]
@@ -31,9 +31,6 @@ CONTROL_MOMENTS = {
 BETWEEN_SHARE, TREND_SHARE = 0.70, 0.10
 # The outcome's mean, cities' levels around it (mean, sd, low, high; cf. table 1: .2003 to .8402), years' trend.
 ICR_MEAN, ICR_CITY, ICR_YEAR_SD = 0.4402, (0.0, 0.098, -0.20, 0.34), 0.030
-# Table 5: policy -> mediator, mediator -> outcome; table 1: mean; residual sd from table 5's R2 (.944, .949); the last
-# scales the outcome's levels so that the mediator has table 1's sd (.8004, .4880).
-MEDIATION = {"gpat": (0.0925, 0.0072, 1.6339, 0.19, 7.6), "ent": (-0.0478, -0.0148, 2.7999, 0.11, 4.6)}
 FARTHEST, STEP = 6.0, 0.01  # of the grid of normal scores
 RICHES = {"east": 1.0, "central": 0.2, "west": 0.0}
 
@@ -171,7 +168,7 @@ class PaperWorld:
     def _mediator(self, streams: Streams, did: Floats, errors: Floats) -> Floats:
         """The mediator, drawn given the outcome's total error e = e_y + b u so that wanting it changes nothing else."""
         to_mediator, to_outcome, mean, sd, stretch = MEDIATION[self.design.mediator]
-        scale = self.design.coefficients.did / PUBLISHED_EFFECT
+        scale = self.design.effect / PUBLISHED_EFFECT
         covariance = to_outcome * sd**2 + self.design.confounding * sd * self._structural_sd(to_outcome, sd)
         slope = covariance / self.design.sigma**2 if self.design.sigma else 0.0
         spread = np.sqrt(max(sd**2 - slope * covariance, 0.0))
@@ -210,8 +207,10 @@ class PaperWorld:
         """Mean of Y(d) - Y(0) = S v over treated city-years, or over those of one cohort and year."""
         gain = self.multiplier.apply(effect)
         if ask.kind in {"nde", "nie"}:
+            if not self.design.has_mediator:
+                return np.array([np.nan])
             to_mediator, to_outcome, *_ = MEDIATION[self.design.mediator]
-            scale = self.design.coefficients.did / PUBLISHED_EFFECT
+            scale = self.design.effect / PUBLISHED_EFFECT
             through = self.multiplier.apply(to_mediator * scale * to_outcome * did)
             gain = through if ask.kind == "nie" else gain - through
         if ask.kind == "contrast":
@@ -229,20 +228,20 @@ class PaperWorld:
         return np.divide(total, count, out=np.full(np.broadcast(total, count).shape, np.nan), where=count > 0)
 
     def _contrast(self, gain: Floats, did: Floats) -> Floats:
-        """What two-way DID estimates with one date: mean effect on treated minus on untreated cities after the date."""
+        """What two-way DID estimates with one date: the effect's change at it, treated minus untreated cities."""
         if self.design.calendar != "single":
             return np.array([np.nan])
         after = did.any(axis=2)
         ever = did.any(axis=1)
+        before = ~after
         effect = (gain * after[:, :, None]).sum(axis=1) / after.sum(axis=1, keepdims=True)
+        effect = effect - (gain * before[:, :, None]).sum(axis=1) / before.sum(axis=1, keepdims=True)
         treated = (effect * ever).sum(axis=1) / ever.sum(axis=1)
         return treated - (effect * ~ever).sum(axis=1) / (~ever).sum(axis=1)
 
     def _impact(self, ask: Estimand, streams: Streams) -> Floats:
         """Average direct, indirect and total impacts of S (b I + c W) (LeSage and Pace 2009)."""
         own, lagged = self._pair(ask.arguments)
-        if ask.arguments == ("did",) and self.design.shape != "constant":
-            own = np.nan
         s, n = self.multiplier.multiplier, len(self.frame.units)
         sw = self._once("sw", lambda: s @ self.frame.weights["knn-6"].dense)
         effects = np.full((1, n), own)
@@ -256,8 +255,11 @@ class PaperWorld:
         """The coefficients of a regressor and of its spatial lag; NaN when the world has no such regressor."""
         coefficients = self.design.coefficients
         names = self.design.schema.roles.controls
-        own = dict(zip(names, coefficients.controls, strict=True)) | {"did": coefficients.did}
-        lagged = dict(zip(names, coefficients.w_controls, strict=True)) | {"did": coefficients.w_did}
+        varies = self.design.shape != "constant" or self.design.anticipation > 0  # then the dummy is not the dose
+        policy = (np.nan, np.nan) if varies else (coefficients.did, coefficients.w_did)
+        own = dict(zip(names, coefficients.controls, strict=True)) | {"did": policy[0]}
+        own[self.design.mediator] = MEDIATION[self.design.mediator][1] if self.design.has_mediator else np.nan
+        lagged = dict(zip(names, coefficients.w_controls, strict=True)) | {"did": policy[1], self.design.mediator: 0.0}
         name = arguments[0] if len(arguments) == 1 else ""
         return own.get(name, np.nan), lagged.get(name, np.nan)
 
@@ -265,7 +267,7 @@ class PaperWorld:
         coefficients = self.design.coefficients
         if ask.kind == "beta":
             name = ask.arguments[0] if len(ask.arguments) == 1 else ""
-            if name in {"did", "w_did"} and self.design.shape != "constant":
+            if name == "did" and self.design.heterogeneity:
                 return np.nan
             return self._pair((name[2:],))[1] if name.startswith("w_") else self._pair((name,))[0]
         values = {"rho": coefficients.rho, "lambda": coefficients.lam, "sigma2": self.design.sigma**2}

@@ -13,7 +13,7 @@ import click
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the output files.")
 @click.option("--format", "formats", default="json", show_default=True, metavar="LIST", help="Comma-separated: json.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
-def command(panel: Path, spec: Path, out: Path | None, formats: str, as_json: bool) -> None:
+def command(panel: Path, spec: Path, out: Path | None, formats: str, as_json: bool) -> int:
     """Estimate two-way DID, SEM, SAR and SDM (direct and Lee-Yu) on PANEL as SPEC says."""
     from rich.console import Console
 
@@ -27,8 +27,9 @@ def command(panel: Path, spec: Path, out: Path | None, formats: str, as_json: bo
         written = write_json(found, out)
     if as_json:
         click.echo(to_json(found))
-        return
+        return 3 if found.failed else 0
     console = Console(highlight=False)
     print_estimates(found, console)
     if out is not None:
         console.print(f"\nnumbers {written}", markup=False)
+    return 3 if found.failed else 0

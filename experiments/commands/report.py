@@ -20,10 +20,15 @@ def command(store: Path, html: Path | None, as_json: bool, all_terms: bool, alph
     """Bias, size, power and coverage with their Monte Carlo errors, from a store that `run` made."""
     from rich.console import Console
 
-    from experiments.reporting import print_json, print_report, write_html
+    from experiments.reporting import check_html, print_json, print_report, write_html
     from results.diagnosis.diagnose import diagnose
     from results.store.zarr_store import ZarrStore
+    from sim.errors import bad
 
+    if not 0 < alpha < 1:
+        raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
+    if html is not None:
+        check_html(html)
     records = ZarrStore.open(store)
     if as_json:
         diagnosis = diagnose(records, alpha)

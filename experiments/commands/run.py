@@ -37,11 +37,14 @@ def command(
 
     from experiments.builtin import study_of
     from experiments.launch import check_cluster, describe, launch, show
+    from experiments.reporting import check_html
 
     console = Console(highlight=False, stderr=False)
     chosen = study_of(study).resized(replications=replications, block=block, seed=seed)
     target = store or Path("runs") / f"{chosen.name}.zarr"
     check_cluster(cluster, workers, insecure)
+    if html is not None and not dry_run:
+        check_html(html)
     describe(chosen, target, cluster, console)
     if dry_run:
         return 0

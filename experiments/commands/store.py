@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -28,16 +29,17 @@ def verify(store: Path) -> int:
     from results.store.zarr_store import BlockState, ZarrStore
 
     records = ZarrStore.open(store)
-    missing = damaged = 0
-    for cell, index in records.pending():
+    bad = records.pending()
+    counts = Counter(records.state(cell, index) for cell, index in bad)
+    for cell, index in bad:
         if records.state(cell, index) is BlockState.DONE:
-            damaged += 1
             click.echo(f"cell {cell} block {index}: does not match its digest")
-        else:
-            missing += 1
     total = len(records.cells) * records.block_count
-    click.echo(f"{total - missing - damaged} of {total} blocks sound, {missing} not run, {damaged} damaged")
-    return 1 if missing or damaged else 0
+    parts = ((BlockState.PENDING, "not run"), (BlockState.POISONED, "poisoned"), (BlockState.DONE, "damaged"))
+    click.echo(
+        ", ".join([f"{total - len(bad)} of {total} blocks sound", *(f"{counts[s]} {word}" for s, word in parts)])
+    )
+    return 1 if bad else 0
 
 
 @command.command("info")
@@ -54,4 +56,5 @@ def info(store: Path) -> None:
     click.echo(f"estimators    {', '.join(records.layouts)}")
     click.echo(f"seed          {study['seed']}")
     click.echo(f"fingerprint   {records.fingerprint}")
-    click.echo(f"made with     {records.noted('environment', 'unknown')}")
+    for environment in records.noted("environments", ["unknown"]):
+        click.echo(f"made with     {environment}")

@@ -27,7 +27,7 @@ def command(name: str | None) -> None:
         console.print("\nRun one with: panelproof run NAME", markup=False)
         return
     study = builtin(name)
-    console.print(f"[bold]{study.name}[/bold]: {study.question}\n")
+    console.print(f"{study.name}: {study.question}\n", markup=False, style="bold")
     for dial, values in study.grid:
         console.print(f"  {dial}: {', '.join(map(str, values))}", markup=False)
     console.print(f"  estimators: {', '.join(item.name for item in study.estimators)}", markup=False)

@@ -63,10 +63,13 @@ def block_arrays(block: Block, layouts: Mapping[str, Layout], estimands: Sequenc
         arrays[f"{name}/estimate"] = _placed(estimates.estimate, place, len(layout.terms))
         for field_name in ("se", "dof", *layout.stored):
             arrays[f"{name}/{field_name}"] = _placed(getattr(estimates, field_name), place, len(layout.terms))
-        arrays[f"{name}/status"] = estimates.status
+        arrays[f"{name}/status"] = np.asarray(estimates.status, dtype=np.uint8)
         for statistic in layout.statistics:
             arrays[f"{name}/{statistic}"] = estimates.statistics.get(statistic, absent)
-    return arrays
+    return {
+        key: values if values.dtype == np.uint8 else np.asarray(values, dtype=np.float64)
+        for key, values in arrays.items()
+    }
 
 
 def block_digest(block: Block, layouts: Mapping[str, Layout], estimands: Sequence[str]) -> str:

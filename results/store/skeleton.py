@@ -89,7 +89,7 @@ class _Builder:
         )
 
     def labels(self, group: Any, name: str, labels: Sequence[str]) -> None:
-        array = group.create_array(name, shape=(len(labels),), dtype=str, dimension_names=(name,))
+        array = group.create_array(name, shape=(len(labels),), dtype=str, dimension_names=(name,), compressors=CODECS)
         if labels:
             array[:] = np.array(labels, dtype=object)
 
@@ -101,7 +101,7 @@ class _Builder:
         name = dial if dial not in {"cell", "truth", "replication", "estimand"} else f"dial_{dial}"
         number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         array = group.create_array(
-            name, shape=(len(values),), dtype="f8" if number else str, dimension_names=("cell",)
+            name, shape=(len(values),), dtype="f8" if number else str, dimension_names=("cell",), compressors=CODECS
         )  # fmt: skip
         array[:] = np.array(values, dtype=np.float64) if number else np.array([str(v) for v in values], dtype=object)
 

@@ -147,10 +147,23 @@ class ZarrStore:
         return kept.tobytes().hex() if kept.any() else ""
 
     def blocks(self, cell: int) -> Iterator[Block]:
-        """The finished blocks of a cell, in order."""
+        """The finished blocks of a cell, in order; raises BadInput for one that does not match its digest."""
         for index in range(self.block_count):
             if self.state(cell, index) is BlockState.DONE:
-                yield self.read(cell, index)
+                yield self._sound(cell, index)[0]
+
+    def _sound(self, cell: int, index: int) -> tuple[Block, str]:
+        """A block and its digest, read back and compared."""
+        try:
+            block = self.read(cell, index)
+            digest = block_digest(block, self.layouts, self.estimands)
+        except (ValueError, RuntimeError, OSError, KeyError):
+            digest = ""  # a checksum failed, a chunk was cut short or an array is gone
+        if not digest or digest != self.digest(cell, index):
+            raise bad(f"block {index} of cell {cell} is damaged", where=str(self.path),
+                      allowed="blocks that match their digests",
+                      remedy="run the study again: damaged blocks are computed anew")  # fmt: skip
+        return block, digest
 
     def read(self, cell: int, index: int) -> Block:
         """One block as it was written; raises an error of zarr when a chunk is damaged or missing."""
@@ -232,14 +245,20 @@ class ZarrStore:
         sha = hashlib.sha256(self.fingerprint.encode())
         coordinates = (self.replications, self.block, self.cells, self.estimands, self._facts["layouts"])
         sha.update(json.dumps(coordinates, sort_keys=True).encode())
+        for name in self._coordinates():
+            sha.update(f"{name}{np.asarray(self._array(name)[:]).tolist()}".encode())
         for cell in range(len(self.cells)):
             for index in range(self.block_count):
                 state = self.state(cell, index)
-                digest = "" if state is not BlockState.DONE else block_digest(
-                    self.read(cell, index), self.layouts, self.estimands
-                )  # fmt: skip
+                digest = self._sound(cell, index)[1] if state is BlockState.DONE else ""
                 sha.update(f"{cell} {index} {state} {digest}\n".encode())
         return sha.hexdigest()
+
+    def _coordinates(self) -> list[str]:
+        """Paths of the arrays that name the axes and the cells' parameters."""
+        own = {"truth", "block_state", "block_digest"}
+        names = [name for name, _ in self._root.arrays() if name not in own]
+        return sorted([*names, *(f"{group}/{axis}" for group in self.layouts for axis in ("term", "error"))])
 
     def _array(self, name: str) -> Any:
         if name not in self._arrays:

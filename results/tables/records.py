@@ -83,6 +83,7 @@ class Document:
     records: tuple[Record, ...]
     statistics: tuple[Statistic, ...]
     notes: tuple[str, ...] = field(default=())
+    failed: int = 0  # fits that gave no column; the notes say which and why
 
     def to_json(self) -> str:
         """The document as JSON (NaN as null)."""
@@ -110,8 +111,8 @@ def records_of(fit: Fit, estimates: Estimates, nobs: int, units: int, periods: i
             estimate=float(estimate[k]),
             se=_number(se[e, k]),
             se_type=error,
-            statistic=_number(statistic[e, k]),
-            pvalue=_number(pvalue[e, k]),
+            statistic=None if term == "sigma2" else _number(statistic[e, k]),  # sigma2 = 0 is no hypothesis
+            pvalue=None if term == "sigma2" else _number(pvalue[e, k]),
             lower=_number(estimate[k] - margin[e, k]),
             upper=_number(estimate[k] + margin[e, k]),
             nobs=nobs,

@@ -9,6 +9,7 @@ from results.tables.records import Document, Record
 
 STARS = ((0.01, "***"), (0.05, "**"), (0.10, "*"))
 STATISTICS = (("loglik", "log-likelihood"), ("r2", "R2 with effects"), ("r2_within", "R2 within"))
+LABEL_WIDTH = 24
 HEADINGS = {"did": "DID", "sem": "SEM", "sar": "SAR", "sdm": "SDM"}
 
 
@@ -38,15 +39,18 @@ def print_estimates(document: Document, console: Console) -> None:
 def _table(document: Document, shown: dict[Key, list[Record]], title: str) -> Table:
     terms = list(dict.fromkeys(record.term for records in shown.values() for record in records))
     table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
-    table.add_column("", no_wrap=True)
+    table.add_column("", no_wrap=True, overflow="ellipsis", max_width=LABEL_WIDTH)
     for model, _, _ in shown:
-        table.add_column(HEADINGS[model], justify="right", no_wrap=True)
+        plain = model == "did" and document.panel.get("treatment") is None
+        table.add_column("FE" if plain else HEADINGS[model], justify="right", no_wrap=True)
     for term in _ordered(terms):
         cells = [next((record for record in records if record.term == term), None) for records in shown.values()]
         table.add_row(term, *(_coefficient(record) for record in cells))
         table.add_row("", *(_error(record) for record in cells))
     for name, label in STATISTICS:
-        table.add_row(label, *(_statistic(document, key, name) for key in shown))
+        values = [_statistic(document, key, name) for key in shown]
+        if any(values):
+            table.add_row(label, *values)
     firsts = [records[0] for records in shown.values()]
     table.add_row("N", *(f"{record.nobs:,}" for record in firsts))
     table.add_row("units x periods", *(f"{record.units} x {record.periods}" for record in firsts))

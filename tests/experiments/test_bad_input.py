@@ -43,6 +43,7 @@ def doubled(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frame, frame.iloc[[7]]])
 
 
+SPEC_RHO, SPEC_LAG = (EXAMPLE_SPEC.replace('"road"', f'"{name}"') for name in ("rho", "w_did"))
 PANELS: dict[str, tuple[Edit, str, tuple[str, ...]]] = {
     "missing column": (lambda frame: frame.drop(columns="road"), "", ("road",)),
     "duplicated city-year": (doubled, "", ("duplicate",)),
@@ -54,6 +55,10 @@ PANELS: dict[str, tuple[Edit, str, tuple[str, ...]]] = {
     "treatment that is not 0 or 1": (with_cell("eip", 2), "", ("0", "1")),
     "nobody treated": (constant("eip", 0), "", ("treated",)),
     "everybody always treated": (constant("eip", 1), "", ("treated",)),
+    "control named like a term": (lambda frame: frame.rename(columns={"road": "rho"}), SPEC_RHO, ("rho",)),
+    "control named like a lag": (lambda frame: frame.rename(columns={"road": "w_did"}), SPEC_LAG, ("w_did",)),
+    "outcome that the effects absorb": (lambda frame: frame.assign(icr=frame["lat"]), "", ("icr", "absorbed")),
+    "outcome that is a control": (lambda frame: frame.assign(icr=2 * frame["inv"]), "", ("icr", "collinear")),
     "constant control": (constant("road", 1.5), "", ("road", "constant")),
     "control that the effects absorb": (lambda frame: frame.assign(road=frame["lat"]), "", ("road", "absorbed")),
     "collinear controls": (lambda frame: frame.assign(road=2 * frame["inv"] + 1), "", ("road", "collinear")),
@@ -128,6 +133,15 @@ STUDIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "no estimators": (STUDY.partition("[[")[0], ("estimators",)),
     "two estimators of one name": (STUDY + '[[estimators]]\nkind = "did"\n', ("did", "label")),
     "unknown error type": (STUDY + 'errors = ["hc9"]\n', ("hc9", "hc1")),
+    "no error types": (STUDY + "errors = []\n", ("errors",)),
+    "label of the store's own": (STUDY + 'label = "truth"\n', ("truth", "label")),
+    "label that leaves the store": (STUDY + 'label = "../x"\n', ("../x", "label")),
+    "target that is no estimand": (STUDY + 'target = "att("\n', ("att(",)),
+    "dial that is not finite": (STUDY.replace('"paper"', '"paper"\neffect = nan'), ("effect = nan", "finite")),
+    "values of a dial that are one": (STUDY + "[grid]\neffect = [0, 0.0]\n", ("repeat",)),
+    "too many replications": (STUDY.replace("64", "99999999999999"), ("replications",)),
+    "observed design": (STUDY.replace('"paper"', '"observed"'), ("observed", "estimate")),
+    "name that leaves the folder": ('name = "../evil"\n' + STUDY, ("../evil",)),
     "object that is not there": (STUDY.replace('"did"', '"nowhere:Thing"'), ("nowhere:Thing",)),
     "regressor that is not there": (STUDY + 'regressors = ["wealth"]\n', ("wealth",)),
     "not TOML": ("= 3", ("TOML",)),
@@ -149,6 +163,13 @@ COMMANDS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "no such study": (["run", "bais"], ("bais", "bias")),
     "study file that is not there": (["run", "nowhere.toml"], ("nowhere.toml",)),
     "directory as a study": (["run", "{folder}/"], ("directory",)),
+    "scheduler without a port": (["run", "bias", "--cluster", "tcp://localhost"], ("port",)),
+    "page of another name": (["run", "bias", "--html", "study.toml"], (".html",)),
+    "alpha that is no number": (["report", "{folder}", "--alpha", "nan"], ("alpha",)),
+    "store under a file": (
+        ["run", "bias", "--cluster", "serial", "--store", "{folder}/empty.csv/x.zarr"],
+        ("empty.csv",),
+    ),
     "unknown cluster": (["run", "bias", "--cluster", "slrm"], ("slrm", "local")),
     "another machine by plain tcp": (["run", "bias", "--cluster", "tcp://192.0.2.1:8786"], ("tls",)),
     "negative workers": (["run", "bias", "--workers", "-1"], ("workers",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,7 +134,46 @@ def test_estimate_writes_every_number_in_the_contract(tmp_path: Path, capsys: py
     assert {r["model"] for r in document["records"]} == {"did", "sem", "sar", "sdm"}
     assert {r["transform"] for r in document["records"]} == {None, "direct", "lee-yu"}
     assert {s["name"] for s in document["statistics"] if s["model"] == "sar"} >= {"loglik", "r2", "r2_corr"}
-    assert np.isfinite([r["pvalue"] for r in document["records"]]).all()
+    tested = [r for r in document["records"] if r["term"] != "sigma2"]
+    assert np.isfinite([r["pvalue"] for r in tested]).all()
+    assert {r["pvalue"] for r in document["records"] if r["term"] == "sigma2"} == {None}
+    assert document["panel"]["treatment_column"] == "eip"
+
+
+def test_a_fit_that_fails_costs_its_own_column_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With all other cities as neighbours, Lee and Yu's likelihood has no barrier at 1 and rises to the edge."""
+    assert run_command(["panel", "example", str(tmp_path)]) == 0
+    spec = tmp_path / "spec.toml"
+    spec.write_text(spec.read_text(encoding="utf-8").replace("k = 6", "k = 284"), encoding="utf-8")
+    arguments = ["estimate", str(tmp_path / "panel.csv"), "--spec", str(spec), "--out", str(tmp_path / "out")]
+    assert run_command(arguments) == 3
+    assert "No column" in capsys.readouterr().out
+    document = json.loads((tmp_path / "out" / "estimates.json").read_text(encoding="utf-8"))
+    assert any(r["model"] == "did" for r in document["records"])
+    assert any("edge of the interval" in note for note in document["notes"])
+
+
+def test_units_left_out_to_be_balanced_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["panel", "example", str(tmp_path)]) == 0
+    frame = pd.read_csv(tmp_path / "panel.csv")
+    lost = frame["city"].iloc[40]
+    frame.drop(index=40).to_csv(tmp_path / "panel.csv", index=False)
+    spec = tmp_path / "spec.toml"
+    spec.write_text(
+        spec.read_text(encoding="utf-8").replace("[panel]", '[panel]\nbalance = "drop-units"'), encoding="utf-8"
+    )
+    assert run_command(["estimate", str(tmp_path / "panel.csv"), "--spec", str(spec)]) == 0
+    assert f"leave out units {lost}" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_a_damaged_store_is_refused_in_one_line(ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, command in enumerate((["report"], ["report", "--json"], ["store", "hash"])):
+        store = tmp_path / f"{number}.zarr"
+        shutil.copytree(ran / "x.zarr", store)
+        (store / "did" / "estimate" / "c" / "0" / "1" / "0").unlink()
+        assert run_command([*command, str(store)]) == 2
+        assert "block 1 of cell 0 is damaged" in capsys.readouterr().err
+        assert run_command(["store", "verify", str(store)]) == 1
 
 
 def test_a_proposed_spec_is_valid_toml_that_names_the_columns(tmp_path: Path) -> None:

@@ -1,0 +1,148 @@
+"""Studies: what makes two of them the same, and blocks that cannot be run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from estimators import SpatialPanel, TwoWayDID
+from estimators.estimator import Estimates, Status
+from experiments.runner import MemoryStore, run
+from experiments.study import Study
+from results.store import BlockState, ZarrStore
+from sim import Panel, Streams
+from sim.paper import Paper
+from studies import small_study
+
+
+def did_study(**changes: Any) -> Study:
+    settings: dict[str, Any] = {
+        "name": "did",
+        "design": Paper(controls="none"),
+        "estimators": (TwoWayDID(),),
+        "block": 64,
+    }
+    return Study(**(settings | {"replications": 192, "seed": 2} | changes))
+
+
+def test_numbers_are_as_their_dials_have_them() -> None:
+    whole = did_study(design=Paper(effect=0, controls="none"), grid={"serial": [0, 0.5]})
+    assert (
+        whole.fingerprint
+        == did_study(design=Paper(effect=0.0, controls="none"), grid={"serial": [0.0, 0.5]}).fingerprint
+    )
+    assert hash(whole) == hash(did_study(design=Paper(effect=0.0, controls="none"), grid={"serial": [0.0, 0.5]}))
+
+
+def test_the_order_of_the_grid_is_part_of_a_study() -> None:
+    """It is the order of the cells: the same fingerprint would let one study write into the other's cells."""
+    one = did_study(grid={"effect": [0.0, 0.01], "serial": [0.0, 0.5]})
+    two = did_study(grid={"serial": [0.0, 0.5], "effect": [0.0, 0.01]})
+    assert one.fingerprint != two.fingerprint
+    keys = {cell.key: dict(cell.parameters) for cell in one.cells}
+    assert {cell.key: dict(cell.parameters) for cell in two.cells} == keys
+
+
+def test_words_and_replications_are_not() -> None:
+    study = small_study()
+    assert study.fingerprint == small_study(name="other", question="?", replications=999).fingerprint
+    assert study.fingerprint != small_study(seed=8).fingerprint
+
+
+def test_a_study_is_made_again_from_its_settings() -> None:
+    study = small_study()
+    assert Study.from_settings(study.settings) == study
+
+
+def test_equal_reductions_are_shared_whatever_the_labels() -> None:
+    schema = Paper().schema
+    assert TwoWayDID().reduction(schema) == TwoWayDID(label="other", target="contrast").reduction(schema)
+    assert SpatialPanel("sar").reduction(schema) == SpatialPanel("sdm", "lee-yu").reduction(schema)
+
+
+@dataclass(frozen=True, slots=True)
+class SometimesRaises(TwoWayDID):
+    """Two-way DID that raises on every panel whose first outcome is above `limit`."""
+
+    kind: ClassVar[str] = "sometimes-raises"
+    limit: float = 0.0
+
+    def reduction(self, schema: Any) -> None:
+        return None
+
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        if (panel.variables["icr"][:, 0, 0] > self.limit).any():
+            raise ArithmeticError("too high")
+        return TwoWayDID(self.outcome, self.regressors, self.errors)(panel)
+
+
+def test_fits_that_raise_are_counted_and_the_others_stay_as_they_are() -> None:
+    good = next(iter(run(did_study(replications=100)).blocks(0)))
+    middle = float(np.median(run_outcomes()))
+    records = run(did_study(replications=100, estimators=(SometimesRaises(label="raises", limit=middle), TwoWayDID())))
+    assert isinstance(records, MemoryStore)
+    block = records.kept[0, 0]
+    raised = run_outcomes()[:64] > middle
+    np.testing.assert_array_equal(block.estimates["raises"].status == Status.ERROR, raised)
+    np.testing.assert_allclose(
+        block.estimates["raises"].estimate[~raised], good.estimates["did"].estimate[~raised], rtol=1e-12
+    )
+    np.testing.assert_array_equal(block.estimates["did"].estimate, good.estimates["did"].estimate)
+    assert 0 < len(block.tracebacks) <= 5
+    assert all("too high" in text for text in block.tracebacks.values())
+
+
+def run_outcomes() -> np.ndarray[Any, np.dtype[np.float64]]:
+    study = did_study(replications=100)
+    draw = study.design.draw(study.cells[0].streams(study.seed).tile(0, 100))
+    return draw.panel.variables["icr"][:, 0, 0]
+
+
+@dataclass(frozen=True, slots=True)
+class Fragile(Paper):
+    """A design whose draw raises from one replication on."""
+
+    kind: ClassVar[str] = "fragile"
+    breaks_at: int = 10**9
+
+    def settle(self, streams: Streams) -> Any:
+        return FragileWorld(Paper.settle(self, streams), self.breaks_at)
+
+
+@dataclass(frozen=True)
+class FragileWorld:
+    world: Any
+    breaks_at: int
+
+    def draw(self, streams: Streams, wanted: Any) -> Any:
+        if streams.stop > self.breaks_at:
+            raise FloatingPointError("no such draw")
+        return self.world.draw(streams, wanted)
+
+
+def test_a_block_that_cannot_be_drawn_is_poisoned_and_the_rest_goes_on(tmp_path: Path) -> None:
+    study = did_study(design=Fragile(controls="none", breaks_at=128))
+    store = run(study, store=tmp_path / "x.zarr")
+    assert isinstance(store, ZarrStore)
+    states = [store.state(0, index) for index in range(3)]
+    assert states == [BlockState.DONE, BlockState.DONE, BlockState.POISONED]
+    noted = store.noted("tracebacks")
+    assert isinstance(noted, Mapping)
+    assert "no such draw" in noted["cell 0 block 2"]
+
+
+@pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
+def test_blocks_of_any_size_have_the_same_bits_across_the_solving_batches(model: Any) -> None:
+    study = did_study(design=Paper(spillover="paper"), estimators=(SpatialPanel(model, "lee-yu"),), replications=1300)
+    whole, parts = (
+        np.concatenate(
+            [block.estimates[f"{model}-lee-yu"].estimate for block in run(study.resized(block=size)).blocks(0)]
+        )
+        for size in (1344, 192)
+    )
+    np.testing.assert_array_equal(whole, parts)

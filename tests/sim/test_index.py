@@ -1,0 +1,231 @@
+"""The entropy index: worked by hand, against loops, and left alone by what must not matter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from references.small_panels import small_panel
+from sim.errors import BadInput
+from sim.index import Cells, EntropyIndex, entropy, entropy_index, hhi_diversification, min_max, panel_index
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+POSITIVE, NEGATIVE = ("a", "b"), ("c",)
+
+
+def drawn(replications: int = 1, *, shape: tuple[int, int] = (4, 7), seed: int = 1) -> dict[str, Floats]:
+    """Three skewed indicators, (R, T, N) each, on different scales."""
+    rng = np.random.default_rng(seed)
+    size = (replications, *shape)
+    return {"a": rng.lognormal(size=size), "b": 1000 * rng.normal(size=size), "c": rng.uniform(-3, -2, size=size)}
+
+
+def index_of(values: dict[str, Floats], observed: Mask | None = None) -> EntropyIndex:
+    return entropy_index(
+        {name: values[name] for name in POSITIVE}, {name: values[name] for name in NEGATIVE}, observed=observed
+    )
+
+
+def by_loops(values: dict[str, Floats], negative: tuple[str, ...], seen: Mask) -> tuple[list[float], list[float]]:
+    """Weights, and scores of the observed cells in order, of one replication: equations 1-7 as they are printed."""
+    cells = [(t, i) for t in range(seen.shape[0]) for i in range(seen.shape[1]) if seen[t, i]]
+    scaled, divergences = [], []
+    for name, x in values.items():
+        column = [float(x[t, i]) for t, i in cells]
+        low, high = min(column), max(column)
+        a = [(high - v) / (high - low) if name in negative else (v - low) / (high - low) for v in column]
+        total = 0.0
+        for v in a:
+            p = v / sum(a)
+            total += p * math.log(p) if p > 0 else 0.0
+        scaled.append(a)
+        divergences.append(1 + total / math.log(len(cells)))
+    weights = [g / sum(divergences) for g in divergences]
+    return weights, [sum(w * a[row] for w, a in zip(weights, scaled, strict=True)) for row in range(len(cells))]
+
+
+def test_two_indicators_by_hand() -> None:
+    # a: scaled 0, 1/2, 1/2, 1; p 0, 1/4, 1/4, 1/2; e = 1.5 ln 2 / ln 4.  c: scaled 0, 1, 1, 0; e = ln 2 / ln 4.
+    index = entropy_index({"a": np.array([[[0.0, 1], [1, 2]]])}, {"c": np.array([[[5.0, 1], [1, 5]]])})
+    assert index.indicators == ("a", "c")
+    assert index.negative == ("c",)
+    assert index.observations.tolist() == [4]
+    np.testing.assert_allclose(index.entropies, [[0.75, 0.5]], rtol=1e-15)
+    np.testing.assert_allclose(index.divergences, [[0.25, 0.5]], rtol=1e-15)
+    np.testing.assert_allclose(index.weights, [[1 / 3, 2 / 3]], rtol=1e-15)
+    np.testing.assert_allclose(index.score, [[[0, 5 / 6], [5 / 6, 1 / 3]]], rtol=1e-15)
+    assert index.subtotals({"all": ("a", "c"), "one": ("c",), "none": ()})["all"].tolist() == [1.0]
+    assert index.subtotals({"one": ("c",)})["one"].tolist() == index.weights[:, 1].tolist()
+
+
+def test_a_single_row_above_all_others_has_entropy_zero_and_equal_rows_entropy_one() -> None:
+    seen = np.ones((1, 2, 3), dtype=bool)
+    spike = np.array([[[0.0, 0, 1], [0, 0, 0]]])
+    assert entropy(spike, seen).tolist() == [0.0]
+    assert entropy(np.ones((1, 2, 3)), seen).tolist() == pytest.approx([1.0], abs=1e-15)
+
+
+def test_one_indicator_is_the_index_scaled() -> None:
+    a = drawn()["a"]
+    index = entropy_index({"a": a})
+    assert index.weights.tolist() == [[1.0]]
+    np.testing.assert_array_equal(index.score, (a - a.min()) / (a.max() - a.min()))
+
+
+@pytest.mark.parametrize("gaps", [0, 5])
+def test_loops_give_the_same(gaps: int) -> None:
+    values = drawn(3)
+    seen = np.ones((3, 4, 7), dtype=bool)
+    seen.reshape(3, -1)[:, 2 : 2 + gaps] = False
+    index = index_of(values, seen)
+    for r in range(3):
+        weights, scores = by_loops({name: x[r] for name, x in values.items()}, NEGATIVE, seen[r])
+        np.testing.assert_allclose(index.weights[r], weights, rtol=1e-11)
+        np.testing.assert_allclose(index.score[r][seen[r]], scores, rtol=1e-11, atol=1e-15)
+    assert np.isnan(index.score[~seen]).all()
+
+
+def test_a_batch_is_its_replications_to_the_bit() -> None:
+    values = drawn(5)
+    values["b"] = values["b"][:1]  # the same in every replication
+    seen = np.random.default_rng(2).uniform(size=(1, 4, 7)) < 0.8
+    batch = index_of(values, seen)
+    assert (batch.weights.shape, batch.score.shape, batch.observations.shape) == ((5, 3), (5, 4, 7), (1,))
+    for r in range(5):
+        one = index_of({name: x[min(r, len(x) - 1)][None] for name, x in values.items()}, seen)
+        np.testing.assert_array_equal(one.weights[0], batch.weights[r])
+        np.testing.assert_array_equal(one.entropies[0], batch.entropies[r])
+        np.testing.assert_array_equal(one.score[0], batch.score[r])
+
+
+def test_what_is_the_same_in_every_replication_is_computed_once() -> None:
+    index = index_of(drawn())
+    assert (index.weights.shape, index.score.shape) == ((1, 3), (1, 4, 7))
+
+
+def test_the_order_of_units_and_periods_does_not_matter() -> None:
+    values, order = drawn(2), np.random.default_rng(3).permutation(7)
+    index = index_of(values)
+    other = index_of({name: x[:, ::-1][:, :, order] for name, x in values.items()})
+    np.testing.assert_allclose(other.weights, index.weights, rtol=1e-12)
+    np.testing.assert_allclose(other.score, index.score[:, ::-1][:, :, order], rtol=1e-12)
+
+
+def test_the_unit_of_an_indicator_does_not_matter_and_its_sign_is_its_side() -> None:
+    values = drawn()
+    index = index_of(values)
+    rescaled = index_of(values | {"a": 40 + 0.001 * values["a"], "c": 7 * values["c"]})
+    np.testing.assert_allclose(rescaled.weights, index.weights, rtol=1e-9)
+    np.testing.assert_allclose(rescaled.score, index.score, rtol=1e-9, atol=1e-12)
+    turned = entropy_index({"a": values["a"], "b": values["b"], "c": -values["c"]})
+    np.testing.assert_allclose(turned.score, index.score, rtol=1e-12)
+
+
+def test_cells_that_are_not_observed_do_not_count_whatever_they_hold() -> None:
+    values = drawn()
+    seen = np.ones((1, 4, 7), dtype=bool)
+    seen[0, 1, :] = False
+    index = index_of(values, seen)
+    for hidden in (np.nan, np.inf, 1e9):
+        other = index_of({name: np.where(seen, x, hidden) for name, x in values.items()}, seen)
+        np.testing.assert_array_equal(other.score, index.score)
+    without = index_of({name: x[:, [0, 2, 3]] for name, x in values.items()})
+    np.testing.assert_allclose(without.weights, index.weights, rtol=1e-12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.lists(st.integers(-50, 50), min_size=6, max_size=6), min_size=1, max_size=4))
+def test_weights_sum_to_one_and_scores_stay_between_zero_and_one(rows: list[list[int]]) -> None:
+    values = {f"x{j}": np.array(row, dtype=np.float64).reshape(1, 2, 3) for j, row in enumerate(rows)}
+    if any(len(set(row)) == 1 for row in rows):
+        with pytest.raises(BadInput, match="in every row"):
+            entropy_index(values)
+        return
+    index = entropy_index(values)
+    assert index.weights.sum() == pytest.approx(1, abs=1e-12)
+    assert (index.weights > 0).all()
+    assert index.score.min() >= 0
+    assert index.score.max() <= 1 + 1e-12
+
+
+def test_scaling_turns_negative_indicators_round() -> None:
+    seen = np.ones((1, 1, 3), dtype=bool)
+    x = np.array([[[2.0, 3, 6]]])
+    assert min_max(x, seen).tolist() == [[[0, 0.25, 1]]]
+    assert min_max(x, seen, negative=True).tolist() == [[[1, 0.75, 0]]]
+
+
+X = np.arange(6.0).reshape(1, 2, 3)
+HOLE = np.where(X == 4, np.nan, X)
+CELLS = Cells("spec.toml [index]", ("甲", "乙", "丙"), (2006, 2007))
+REFUSED: dict[str, tuple[Callable[[], EntropyIndex], list[str]]] = {
+    "nothing": (lambda: entropy_index({}), ["there is no indicator"]),
+    "both sides": (lambda: entropy_index({"a": X}, {"a": X}), ["'a' is positive and negative"]),
+    "constant": (lambda: entropy_index({"a": X, "b": X * 0 + 3}), ["'b' is 3 in every row"]),
+    "zeros": (lambda: entropy_index({"a": X, "b": X * 0}), ["'b' is 0 in every row"]),
+    "rounding": (lambda: entropy_index({"a": 0.1 + X * 1e-17, "b": X}), ["'a' is 0.1 in every row"]),
+    "constant once": (lambda: entropy_index({"a": np.stack([X[0], X[0] * 0])}), ["of replication 1"]),
+    "constant where observed": (lambda: entropy_index({"a": X}, observed=X * 0 + [[[1, 0, 0], [0, 0, 0]]] > 0),
+                                ["fewer than two unit-periods"]),
+    "missing": (lambda: entropy_index({"a": X}, {"b": HOLE}, cells=CELLS),
+                ["spec.toml [index], unit 乙, 2007", "'b' is nan", 'missing = "drop"']),
+    "infinite": (lambda: entropy_index({"a": np.where(X > 3, np.inf, X)}),
+                 ["unit 1, period 1", "'a' is inf and 1 more"]),
+    "all at once": (lambda: entropy_index({"a": HOLE, "b": X * 0, "c": X}), ["'a' is nan", "\n", "'b' is 0"]),
+    "shapes": (lambda: entropy_index({"a": X, "b": X[:, :1]}), ["shapes differ"]),
+    "replications": (lambda: entropy_index({"a": np.tile(X, (2, 1, 1)), "b": np.tile(X, (3, 1, 1))}), ["shapes"]),
+    "no panel": (lambda: entropy_index({"a": X[0]}), ["shapes differ"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_an_index_is_refused(case: str) -> None:
+    call, expected = REFUSED[case]
+    with pytest.raises(BadInput) as caught:
+        call()
+    message = str(caught.value)
+    assert all(part in message for part in expected), message
+    assert all(p.what and p.where and p.allowed and p.remedy for p in caught.value.problems)
+
+
+def test_an_index_of_a_panels_variables() -> None:
+    panel = small_panel(24, 7, replications=3, missing=11)
+    index = panel_index(panel, ("y", "inv"), ("road",))
+    assert index.weights.shape == (3, 3)
+    assert index.observations.tolist() == [157]
+    scored = panel.with_variables({"icr": index.score})
+    np.testing.assert_array_equal(scored.replication(1).variables["icr"][0], index.score[1])
+    with pytest.raises(BadInput, match="did you mean 'road'"):
+        panel_index(panel, ("y", "raod"))
+
+
+def test_diversification_by_hand() -> None:
+    shares = np.array([[0.5, 1, 0.25], [0.25, 0, 0.25], [0.25, 0, 0.25], [0, 0, 0.25]])
+    np.testing.assert_allclose(hhi_diversification(shares), [1 / 0.375, 1, 4], rtol=1e-15)
+    np.testing.assert_allclose(hhi_diversification(100 * shares), [1 / 0.375, 1, 4], rtol=1e-15)
+    np.testing.assert_allclose(hhi_diversification([row[:1] for row in 1e-200 * shares]), [1 / 0.375], rtol=1e-15)
+
+
+def test_diversification_with_missing_or_impossible_shares() -> None:
+    assert np.isnan(hhi_diversification([np.array([0.5, 1.0]), np.array([np.nan, 1.0])])).tolist() == [True, False]
+    for wrong in (-0.1, np.inf):
+        with pytest.raises(BadInput, match=r"position \(0, 1\)"):
+            hhi_diversification(np.array([[[0.5, wrong]], [[0.5, 1]]]))
+    with pytest.raises(BadInput, match=r"shares are \[0\.0, 0\.0\]"):
+        hhi_diversification(np.zeros((2, 3)))
+
+
+def test_diversification_of_the_real_cities(shared_data: Path) -> None:
+    table = pd.read_csv(shared_data / "city_panel.csv")
+    shares = [table[f"{sector}_share_pct"].to_numpy() for sector in ("primary", "secondary", "tertiary")]
+    total = np.sum(shares, axis=0) / 100  # within 0.4% of one; that column takes the shares as they are
+    np.testing.assert_allclose(hhi_diversification(shares), total**2 * table["div_inv_hhi_3sector"], rtol=1e-9)
