@@ -37,7 +37,7 @@ def inner(x: Floats, y: Floats) -> Floats:
     if x.shape[1] == 0:
         return np.zeros((y.shape[0], 0))
     if x.shape[0] == 1:
-        return _flat(y) @ _flat(x)[0].T
+        return (_flat(x)[0] @ _flat(y).T).T  # the few rows first: faster than y X for ten columns and more
     return np.matmul(_flat(x), _flat(y)[:, :, None])[:, :, 0]
 
 
@@ -112,7 +112,7 @@ class Scores:
             weighted = _flat(self.x) * _flat(e * e)[:, None, :]
             return weighted @ _flat(self.x).transpose(0, 2, 1)
         rows, columns = np.triu_indices(k)
-        half = _flat(e * e) @ self.pairs.T
+        half = (self.pairs @ _flat(e * e).T).T
         out = np.empty((e.shape[0], k, k))
         out[:, rows, columns] = half
         out[:, columns, rows] = half

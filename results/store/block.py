@@ -74,8 +74,13 @@ def block_arrays(block: Block, layouts: Mapping[str, Layout], estimands: Sequenc
 
 def block_digest(block: Block, layouts: Mapping[str, Layout], estimands: Sequence[str]) -> str:
     """SHA-256 over a block's arrays by name, as the store holds them."""
+    return digest_of(block_arrays(block, layouts, estimands))
+
+
+def digest_of(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 over named arrays, in the order of their names."""
     sha = hashlib.sha256()
-    for name, values in sorted(block_arrays(block, layouts, estimands).items()):
+    for name, values in sorted(arrays.items()):
         sha.update(f"{name}{values.shape}{values.dtype.str}".encode())
         sha.update(np.ascontiguousarray(values).data)
     return sha.hexdigest()

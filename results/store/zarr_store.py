@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from estimators.estimator import Estimates, Layout
-from results.store.block import Block, block_arrays, block_digest
+from results.store.block import Block, block_arrays, block_digest, digest_of
 from results.store.skeleton import StoreSchema, layout_of, write_skeleton
 from sim.errors import BadInput, Problem, bad
 
@@ -202,7 +202,7 @@ class ZarrStore:
             await asyncio.gather(*(target.setitem((cell, rows), array) for target, array in pairs))
 
         sync(write_all())
-        digest = block_digest(block, self.layouts, self.estimands)
+        digest = digest_of(values)
         self._array("block_digest")[cell, index] = np.frombuffer(bytes.fromhex(digest), dtype=np.uint8)
         self._array("block_state")[cell, index] = BlockState.DONE
         return digest
