@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated, Any, Literal, override
 
@@ -71,7 +72,7 @@ class IndexSection(Section):
         return tuple(dict.fromkeys((*self.positive, *self.negative)))
 
 
-class WeightsSection(Section):
+class WeightsSection(Section, ABC):
     """What every [[weights]] table may say."""
 
     name: Name | None = None
@@ -83,18 +84,18 @@ class WeightsSection(Section):
         return self.name or self.default_name
 
     @property
+    @abstractmethod
     def default_name(self) -> str:
         """Their name when none is given."""
-        raise NotImplementedError
 
     @property
     def places(self) -> bool:
         """Whether coordinates are needed."""
         return True
 
+    @abstractmethod
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         """W on the panel's units; `order` holds all units of the panel's file, in its order."""
-        raise NotImplementedError
 
 
 class Knn(WeightsSection):
