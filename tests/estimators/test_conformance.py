@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from estimators import Estimates, Estimator, Status, Tile, estimators
+from results.inference import critical_values
 from sim import BadInput, Draw, Panel, Streams, Wanted
 from sim.estimands import Estimand
 
-REPLICATIONS = 256
+REPLICATIONS = 1024
 TILE = 8
 
 
@@ -171,7 +172,7 @@ def test_records_are_taken_apart_and_joined_again(estimator: Estimator, panel: P
 
 
 def test_home_terms_are_right(estimator: Estimator) -> None:
-    """Mean error within 4 Monte Carlo errors, or a quarter of the estimates' sd, for the terms that must be right."""
+    """Mean error and coverage of 95% intervals within 4 Monte Carlo errors, for the terms that must be right."""
     design, terms = estimator.home
     layout = estimator.layout(design.schema)
     targets = {term: layout.targets[term] for term in terms}
@@ -182,7 +183,11 @@ def test_home_terms_are_right(estimator: Estimator) -> None:
         assert np.isfinite(errors).all(), term
         sd = errors.std(ddof=1)
         assert sd > 0
-        assert abs(errors.mean()) <= max(4 * sd / np.sqrt(REPLICATIONS), 0.25 * sd), term
+        assert abs(errors.mean()) <= 4 * sd / np.sqrt(REPLICATIONS), term
+        column = estimates.terms.index(term)
+        margin = critical_values(estimates.dof, 0.05)[:, -1, column] * estimates.se[:, -1, column]
+        covered = (np.abs(errors) <= margin).mean()
+        assert abs(covered - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / REPLICATIONS), (term, covered)
 
 
 def simulate(estimator: Estimator, estimands: tuple[str, ...]) -> tuple[Estimates, dict[str, Any]]:
