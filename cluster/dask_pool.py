@@ -144,7 +144,7 @@ def start_local(workers: int) -> DaskPool:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port of the loopback address
             silence_logs=logging.CRITICAL,
         )
     client = Client(cluster)
