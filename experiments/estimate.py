@@ -66,11 +66,6 @@ def estimate(real: RealPanel) -> Document:
     return Document(_facts(real), tuple(records), tuple(statistics), (*notes, *failures), len(failures))
 
 
-def to_json(document: Document) -> str:
-    """The document as text."""
-    return document.to_json()
-
-
 def write_json(document: Document, folder: Path) -> Path:
     """Write FOLDER/estimates.json, whole or not at all; raises BadInput when the folder cannot be written."""
     path = folder / "estimates.json"

@@ -17,7 +17,7 @@ def command(panel: Path, spec: Path, out: Path | None, formats: str, as_json: bo
     """Estimate two-way DID, SEM, SAR and SDM (direct and Lee-Yu) on PANEL as SPEC says."""
     from rich.console import Console
 
-    from experiments.estimate import check_formats, estimate, to_json, write_json
+    from experiments.estimate import check_formats, estimate, write_json
     from experiments.spec import read_real_panel, read_spec
     from results.tables.terminal import print_estimates
 
@@ -26,7 +26,7 @@ def command(panel: Path, spec: Path, out: Path | None, formats: str, as_json: bo
     if out is not None:
         written = write_json(found, out)
     if as_json:
-        click.echo(to_json(found))
+        click.echo(found.to_json())
         return 3 if found.failed else 0
     console = Console(highlight=False)
     print_estimates(found, console)

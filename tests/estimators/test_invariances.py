@@ -32,7 +32,7 @@ def panel(request: pytest.FixtureRequest) -> Panel:
     return small_panel(24, 7, seed=6, replications=5, redrawn=request.param.startswith("redrawn"))
 
 
-def same(got: Estimates, wanted: Estimates, rtol: float = 1e-9) -> None:
+def assert_same(got: Estimates, wanted: Estimates, rtol: float = 1e-9) -> None:
     np.testing.assert_allclose(got.estimate, wanted.estimate, rtol=rtol, atol=1e-11)
     np.testing.assert_allclose(got.se, wanted.se, rtol=rtol, atol=1e-11)
     np.testing.assert_array_equal(got.status, wanted.status)
@@ -54,12 +54,12 @@ def test_order_of_units_does_not_matter(estimator: Estimator, panel: Panel) -> N
         {name: values[order] for name, values in panel.attributes.items()},
         weights={name: w.reordered(units) for name, w in panel.weights.items()},
     )
-    same(estimator(shuffled), estimator(panel))
+    assert_same(estimator(shuffled), estimator(panel))
 
 
 def test_order_of_periods_does_not_matter(estimator: Estimator, panel: Panel) -> None:
     order = np.random.default_rng(2).permutation(7)
-    same(estimator(mapped(panel, lambda _, values: values[:, order])), estimator(panel))
+    assert_same(estimator(mapped(panel, lambda _, values: values[:, order])), estimator(panel))
 
 
 def test_added_unit_and_time_effects_do_not_matter(estimator: Estimator, panel: Panel) -> None:
@@ -67,7 +67,7 @@ def test_added_unit_and_time_effects_do_not_matter(estimator: Estimator, panel: 
     effects = 5 * rng.standard_normal((1, 1, 24)) + 7 * rng.standard_normal((1, 7, 1))
     moved = mapped(panel, lambda name, values: values + (1 if name == "y" else -2) * effects)
     got, wanted = estimator(moved), estimator(panel)
-    same(got, wanted)
+    assert_same(got, wanted)
     np.testing.assert_allclose(got.statistics["r2_within"], wanted.statistics["r2_within"], rtol=1e-9)
 
 

@@ -32,7 +32,7 @@ def spatial(model: str, rho: float | None = None) -> dict[str, Outcome]:
     )
 
 
-def is_right(outcome: Outcome, term: str, error: str | None = None) -> None:
+def assert_is_right(outcome: Outcome, term: str, error: str | None = None) -> None:
     """Bias of at most a quarter of the estimates' sd and coverage within .93 and .97."""
     assert abs(outcome.bias_in_sd(term)) <= 0.25, term
     assert 0.93 <= outcome.coverage(term, error) <= 0.97, (term, error)
@@ -61,13 +61,13 @@ def test_did_is_right_without_spillovers() -> None:
     assert (outcome.estimates.status == Status.OK).all()
     for term in ("did", "inv", "road", "book", "tech"):
         for error in outcome.estimates.errors:
-            is_right(outcome, term, error)
+            assert_is_right(outcome, term, error)
 
 
 @pytest.mark.slow
 def test_clustered_errors_alone_survive_serial_correlation() -> None:
     outcome = simulate(Paper(serial=0.7), {"did": TwoWayDID()}, REPLICATIONS, SEED)["did"]
-    is_right(outcome, "did", "cluster:unit")
+    assert_is_right(outcome, "did", "cluster:unit")
     assert outcome.coverage("did", "iid") < 0.85
     assert outcome.coverage("did", "hc1") < 0.85
 
@@ -79,7 +79,7 @@ def test_policy_coefficient_is_right_under_both_transforms(model: str, transform
     outcome = spatial(model)[transform]
     assert (outcome.estimates.status == Status.OK).all()
     for term in ("did", "direct:did"):
-        is_right(outcome, term)
+        assert_is_right(outcome, term)
 
 
 @pytest.mark.slow
@@ -88,7 +88,7 @@ def test_lee_yu_is_right_on_spatial_parameters_and_spillovers(model: str, rho: f
     outcome = spatial(model, rho)["lee-yu"]
     terms = {"sar": ("rho", "indirect:did"), "sem": ("lambda",), "sdm": ("rho", "w_did", "indirect:did")}[model]
     for term in (*terms, "total:did", "sigma2"):
-        is_right(outcome, term)
+        assert_is_right(outcome, term)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ MODELS = ("sar", "sem", "sdm")
 RHOS = (-0.6, 0.0, 0.4, 0.8)
 
 
-def agrees(panel: Panel, model: str, transform: str) -> None:
+def assert_agrees(panel: Panel, model: str, transform: str) -> None:
     ours = SpatialPanel(model=model, transform=transform)(panel)
     twin = brute_force.twoway_spatial(panel, model, transform)
     assert ours.status.tolist() == [Status.OK]
@@ -29,14 +29,14 @@ def agrees(panel: Panel, model: str, transform: str) -> None:
 @pytest.mark.parametrize("weights", ["knn", "inverse-distance", "contiguity"])
 @pytest.mark.parametrize("rho", RHOS)
 def test_spatial_panel_equals_its_twin(model: str, transform: str, weights: str, rho: float) -> None:
-    agrees(small_panel(30, 6, seed=3, weights=weights, rho=rho, model=model), model, transform)
+    assert_agrees(small_panel(30, 6, seed=3, weights=weights, rho=rho, model=model), model, transform)
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("weights", ["spectral", "uneven"])
 @pytest.mark.parametrize("rho", RHOS)
 def test_direct_equals_its_twin_when_w_is_not_row_stochastic(model: str, weights: str, rho: float) -> None:
-    agrees(small_panel(30, 6, seed=3, weights=weights, rho=rho, model=model), model, "direct")
+    assert_agrees(small_panel(30, 6, seed=3, weights=weights, rho=rho, model=model), model, "direct")
 
 
 @pytest.mark.parametrize("weights", ["knn", "uneven"])
