@@ -11,7 +11,7 @@ from estimators import regression as ols
 from estimators.estimator import ROWS_AT_ONCE, Moments, Reduction
 from estimators.information import FixedForms
 from estimators.spectrum import Spectrum, spectrum_of
-from estimators.tile import Tile
+from estimators.tile import Tile, spread
 from sim.errors import bad
 from sim.panel import Panel
 
@@ -96,28 +96,28 @@ class SpatialCrossProducts(Reduction):
             [v.mean(axis=2) for v in (tile.raw(self.outcome), tile.lag(self.outcome, self.weights))], axis=1
         )
         means = means - means.mean(axis=2, keepdims=True)
-        return np.broadcast_to(means, (rows, *means.shape[1:]))
+        return spread(means, rows)
 
     def reduce(self, plan: SpatialPlan, tile: Tile) -> SpatialMoments:
         """One tile's cross products."""
         y, wy = tile.within(self.outcome), tile.within_lag(self.outcome, self.weights)
         z = self._regressors(tile) if plan.z is None else plan.z[None]
         rows = tile.panel.replications
-        y, wy = (np.broadcast_to(v, (rows, *v.shape[1:])) for v in (y, wy))  # one outcome for all: a placebo
+        y, wy = (spread(v, rows) for v in (y, wy))  # one outcome for all: a placebo
         raw = None
         if self.keep_arrays:
             parts = [tile.raw(name) for name in self.names] + [tile.lag(name, self.weights) for name in self.names]
-            raw = np.broadcast_to(ols.stack(parts), (rows, *z.shape[1:]))
+            raw = spread(ols.stack(parts), rows)
         return SpatialMoments(
             zy=ols.inner(z, y),
             zwy=ols.inner(z, wy),
             yy=ols.square(y),
             ywy=ols.dot(y, wy),
             wyy=ols.square(wy),
-            tss=np.broadcast_to(tile.total_sum_of_squares(self.outcome), rows),
+            tss=spread(tile.total_sum_of_squares(self.outcome), rows),
             gram=ols.gram(z) if plan.z is None else None,
             z=z if plan.z is None else None,
             drift=None if plan.spectrum.weights.row_stochastic else self._drift(tile, rows),
-            y=np.broadcast_to(tile.raw(self.outcome), y.shape) if self.keep_arrays else None,
+            y=spread(tile.raw(self.outcome), rows) if self.keep_arrays else None,
             x=raw,
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from estimators import regression as ols
 from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
-from estimators.tile import Tile
+from estimators.tile import Tile, spread
 from sim.design import Design
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
@@ -97,7 +97,7 @@ class TwoWayDID(Estimator):
                 diagonal = np.diagonal(bread @ meat @ bread, axis1=1, axis2=2)
                 factor, dof = self._factor(error, plan, k)
                 diagonal = diagonal * factor
-            variances.append(np.broadcast_to(diagonal, (r, k)))
+            variances.append(spread(diagonal, r))
             dofs.append(np.full((r, k), float(dof)))
         sound = np.isfinite(moments.beta).all(axis=1)
         statistics = {
@@ -208,7 +208,7 @@ class LeastSquares(Reduction):
             bread, _ = ols.invert(ols.gram(scores.x))
         x = scores.x
         r, k = tile.panel.replications, x.shape[1]
-        y = np.broadcast_to(y, (r, *y.shape[1:]))  # one outcome for all: a placebo
+        y = spread(y, r)  # one outcome for all: a placebo
         beta = np.matmul(bread, ols.inner(x, y)[:, :, None])[:, :, 0]
         e = ols.residual(y, x, beta)
         meats = np.empty((r, len(self.meats), k, k))
@@ -220,10 +220,10 @@ class LeastSquares(Reduction):
         return LeastSquaresMoments(
             beta=beta,
             ssr=ols.square(e),
-            tss=np.broadcast_to(tile.total_sum_of_squares(self.outcome), r),
+            tss=spread(tile.total_sum_of_squares(self.outcome), r),
             tss_within=ols.square(y),
             meats=meats,
-            bread=None if plan.bread is not None else np.broadcast_to(bread, (r, k, k)),
+            bread=None if plan.bread is not None else spread(bread, r),
         )
 
 

@@ -8,6 +8,7 @@ proportion to the distance from there, so that twelve nodes give some 1e-13 ever
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,15 @@ NODES = 12
 WIDTH = 0.25  # of a segment in -ln(1 - |rho| radius); singularities stay 8 half-widths from its centre
 _ANGLES = (np.arange(NODES) + 0.5) * np.pi / NODES
 _POINTS = np.cos(_ANGLES)  # Chebyshev points of the first kind on [-1, 1]
-_BARYCENTRIC = np.where(np.arange(NODES) % 2, -1.0, 1.0) * np.sin(_ANGLES)
+_BARYCENTRIC = (np.where(np.arange(NODES) % 2, -1.0, 1.0) * np.sin(_ANGLES))[:, None]
+FEW = 8  # values up to which rows are the inner loop
 
 
 class PiecewiseChebyshev:
     """An interpolant of `function(rho) -> (E,)` on (-1/radius, 1/radius).
 
-    Each row of a batch is computed by itself (no BLAS), so that its bits do not depend on the batch.
+    Each row of a batch is computed by itself (no BLAS, sums over nodes one by one), so that its bits do not depend on
+    the batch.
     """
 
     def __init__(self, function: Callable[[float], Floats], radius: float) -> None:
@@ -38,27 +41,32 @@ class PiecewiseChebyshev:
         """Values at rho (R,) -> (R, E); NaN where rho is NaN or outside the interval."""
         inside = np.abs(rho) * self._radius < 1.0
         safe = np.where(inside, rho, 0.0)
-        segments = np.floor(self._stretch(safe)).astype(np.intp)
-        out: Floats | None = None
-        for segment in np.unique(segments).tolist():
-            nodes, values = self._segment(segment)
-            rows = np.flatnonzero(segments == segment)
-            difference = safe[rows, None] - nodes
-            hit = difference == 0.0
-            with np.errstate(divide="ignore", invalid="ignore"):
-                terms = _BARYCENTRIC / difference
-            terms[hit.any(axis=1)] = 0.0
-            terms[hit] = 1.0
-            terms /= terms.sum(axis=1, keepdims=True)
-            found = np.einsum("rn,ne->re", terms, values)
-            if rows.size == rho.size:
-                out = found
-            else:
-                out = np.empty((rho.size, found.shape[1])) if out is None else out
-                out[rows] = found
-        assert out is not None
+        if rho.size > 1 and (safe == safe[0]).all():  # where every search starts
+            out = np.repeat(self._values(safe[:1]), rho.size, axis=0)
+        else:
+            out = self._values(safe)
         out[~inside] = np.nan
         return out
+
+    def _values(self, rho: Floats) -> Floats:
+        """The same for rho inside the interval."""
+        segments = np.floor(self._stretch(rho)).astype(np.intp)
+        first, last = int(segments.min()), int(segments.max())
+        if first == last:
+            return self._in_segment(first, rho)
+        out = np.empty((rho.size, self._segment(first)[1].shape[1]))
+        for segment in range(first, last + 1):
+            rows = np.flatnonzero(segments == segment)
+            if rows.size:
+                out[rows] = self._in_segment(segment, rho[rows])
+        return out
+
+    def _in_segment(self, segment: int, rho: Floats) -> Floats:
+        nodes, values = self._segment(segment)
+        shares = _shares(rho, nodes)
+        if values.shape[1] <= FEW:
+            return reduce(np.add, (value[:, None] * share for value, share in zip(values, shares, strict=True))).T
+        return np.asarray(np.einsum("nr,ne->re", shares, values))
 
     def _stretch(self, rho: Floats) -> Floats:
         return -np.sign(rho) * np.log1p(-np.abs(rho) * self._radius) / WIDTH
@@ -77,3 +85,16 @@ class PiecewiseChebyshev:
         low, high = self._edge(segment), self._edge(segment + 1)
         nodes = (low + high) / 2 + (high - low) / 2 * _POINTS
         return nodes, np.stack([self._function(float(node)) for node in nodes])
+
+
+def _shares(at: Floats, nodes: Floats) -> Floats:
+    """What the value at each node contributes, (NODES, R): the barycentric formula (Berrut and Trefethen 2004)."""
+    difference = at - nodes[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = _BARYCENTRIC / difference
+    hit = difference == 0.0
+    if hit.any():
+        terms[:, hit.any(axis=0)] = 0.0
+        terms[hit] = 1.0
+    terms /= reduce(np.add, terms)
+    return np.asarray(terms)

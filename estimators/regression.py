@@ -7,6 +7,7 @@ then one matrix product serves the whole tile.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from sim.panel import Panel
 Floats = NDArray[np.float64]
 
 ABSORBED = 1e-10  # share of a regressor's variation that survives demeaning, below which it counts as absorbed
-COLLINEAR = 1e-9  # smallest eigenvalue of the regressors' correlation matrix, below which they count as collinear
+COLLINEAR = 1e-9  # 1 / sum of variance inflation factors, below which regressors count as collinear
 
 
 def stack(parts: list[Floats]) -> Floats:
@@ -62,12 +63,17 @@ def residual(y: Floats, x: Floats, beta: Floats) -> Floats:
     if x.shape[1] == 0:
         return y
     if x.shape[0] == 1:
-        return y - np.reshape(beta @ _flat(x)[0], y.shape)
+        fitted = np.reshape(beta @ _flat(x)[0], y.shape)
+        return np.subtract(y, fitted, out=fitted)
     return y - np.reshape(np.matmul(beta[:, None, :], _flat(x))[:, 0], y.shape)
 
 
 def invert(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Inverses of cross products (R, K, K) and which of them are sound, (R,); the rest are NaN."""
+    """Inverses of cross products (R, K, K) and which of them are sound, (R,); the rest are NaN.
+
+    Sound are those whose variance inflation factors, the diagonal of the inverse correlation matrix, are finite and sum
+    to less than 1 / COLLINEAR; its smallest eigenvalue is then above COLLINEAR.
+    """
     k = matrices.shape[-1]
     if k == 0:
         return matrices, np.ones(matrices.shape[0], dtype=bool)
@@ -75,14 +81,25 @@ def invert(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     outer = scale[:, :, None] * scale[:, None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
         correlation = matrices / outer
-    bad = ~np.isfinite(correlation).all(axis=(1, 2))
-    correlation[bad] = np.eye(k)
-    sound = ~bad & (np.linalg.eigvalsh(correlation)[:, 0] > COLLINEAR)
-    correlation[~sound] = np.eye(k)
+    correlation[~np.isfinite(correlation).all(axis=(1, 2))] = 1.0
+    inverse = _inverses(correlation)
+    inflation = np.abs(np.diagonal(inverse, axis1=1, axis2=2)).sum(axis=1)
+    sound = inflation < 1 / COLLINEAR
     with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = np.linalg.inv(correlation) / outer
+        inverse /= outer
     inverse[~sound] = np.nan
     return inverse, sound
+
+
+def _inverses(matrices: Floats) -> Floats:
+    """Inverses (R, K, K), infinite where a matrix is exactly singular."""
+    try:
+        return np.linalg.inv(matrices)
+    except np.linalg.LinAlgError:
+        singular = np.linalg.slogdet(matrices)[0] == 0
+        out = np.linalg.inv(np.where(singular[:, None, None], np.eye(matrices.shape[-1]), matrices))
+        out[singular] = np.inf
+        return out
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -107,16 +124,11 @@ class Scores:
 
     def hc_meat(self, e: Floats) -> Floats:
         """sum_it e_it^2 x_it x_it', (R, K, K) (White 1980)."""
-        k = self.x.shape[1]
         if self.pairs is None:
             weighted = _flat(self.x) * _flat(e * e)[:, None, :]
             return weighted @ _flat(self.x).transpose(0, 2, 1)
-        rows, columns = np.triu_indices(k)
-        half = (self.pairs @ _flat(e * e).T).T
-        out = np.empty((e.shape[0], k, k))
-        out[:, rows, columns] = half
-        out[:, columns, rows] = half
-        return out
+        half = self.pairs @ _flat(e * e).T
+        return half[_half_of(self.x.shape[1])].transpose(2, 0, 1)
 
     def cluster_meat(self, e: Floats, clusters: NDArray[np.intp] | None) -> Floats:
         """sum_g s_g s_g' with s_g the score of cluster g, (R, K, K); clusters (N,) of units, None = each unit one."""
@@ -129,6 +141,15 @@ class Scores:
             membership[np.arange(clusters.size), clusters] = 1.0
             scores = scores @ membership
         return scores @ scores.transpose(0, 2, 1)
+
+
+@cache
+def _half_of(k: int) -> NDArray[np.intp]:
+    """Where each element of a symmetric (K, K) matrix stands among the K (K + 1)/2 of its upper triangle."""
+    place = np.zeros((k, k), dtype=np.intp)
+    rows, columns = np.triu_indices(k)
+    place[rows, columns] = place[columns, rows] = np.arange(len(rows))
+    return place
 
 
 def check_fixed(panel: Panel, names: tuple[str, ...], asked_by: str) -> None:

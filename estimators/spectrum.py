@@ -47,17 +47,15 @@ class Spectrum:
         self._sums = PiecewiseChebyshev(self._eigenvalue_sums, weights.radius)
         self._norms = PiecewiseChebyshev(self._norms_at, weights.radius)
 
-    def slopes(self, rho: Floats, transform: Transform) -> tuple[Floats, Floats, Floats]:
+    def slopes(self, rho: Floats, transform: Transform) -> tuple[Floats, ...]:
         """ln|I - rho W|, tr G and tr G^2 of the transform at rho (R,)."""
         log_det, g, gg = self._sums(rho).T
-        if transform == "direct":
-            return log_det, g, gg
-        return log_det - np.log1p(-rho), g - 1 / (1 - rho), gg - 1 / (1 - rho) ** 2
+        return _transformed(log_det, g, gg, rho, transform)
 
     def traces(self, rho: Floats, transform: Transform) -> Traces:
         """All of them at rho (R,)."""
-        _, g, gg = self._sums(rho).T
-        log_det, h, hh = self.slopes(rho, transform)
+        log_det, g, gg = self._sums(rho).T
+        log_det, h, hh = _transformed(log_det, g, gg, rho, transform)
         hth, columns, sum_g, sum_gg = self._norms(rho).T
         if transform == "lee-yu":
             hth = hth - columns
@@ -78,6 +76,13 @@ class Spectrum:
         columns, rows = g.sum(axis=0), g.sum(axis=1)
         n = len(columns)
         return np.array([np.vdot(g, g), np.vdot(columns, columns) / n, rows.sum() / n, np.vdot(columns, rows) / n])
+
+
+def _transformed(log_det: Floats, g: Floats, gg: Floats, rho: Floats, transform: Transform) -> tuple[Floats, ...]:
+    """Under Lee and Yu without the eigenvalue of W that the time effects take out, 1."""
+    if transform == "direct":
+        return log_det, g, gg
+    return log_det - np.log1p(-rho), g - 1 / (1 - rho), gg - 1 / (1 - rho) ** 2
 
 
 _KEPT: OrderedDict[str, Spectrum] = OrderedDict()

@@ -63,9 +63,12 @@ class Tile:
         w = self.panel.weights[weights]
         if not w.row_stochastic or self.transform.mask is not None:
             return self.transform(self.lag(name, weights))
-        out = w.lag(self.within(name))
-        out -= out.sum(axis=2, keepdims=True) / out.shape[2]
-        return out
+        return w.lag(self.within(name), centred=True)
+
+
+def spread(array: Floats, rows: int) -> Floats:
+    """The same for every one of `rows` replications when the leading axis is 1: (1 or R, ...) -> (R, ...)."""
+    return array if array.shape[0] == rows else np.broadcast_to(array, (rows, *array.shape[1:]))
 
 
 def _centred_squares(x: Floats, observed: NDArray[np.bool_] | None) -> Floats:

@@ -10,11 +10,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sim.errors import bad
+from sim.sparse import add_product, chunks
 from sim.threads import one_thread
 from sim.weights import SPARSE_BELOW, Weights
 
 Floats = NDArray[np.float64]
-ROUNDS = 4  # of elimination; after them somewhat less than half of the units are left, and their system is dense
+ROUNDS = 8  # of elimination; after them about a quarter of the units are left, and their system is dense
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,42 +65,50 @@ class SpatialFilter:
 class Elimination:
     """(I - rho W) x = u for sparse W: rounds of independent sets are eliminated, the rest is solved densely; exact.
 
-    x = up (I, core) down u: `down` (CSR, N x N) is the forward elimination, with units in elimination order as its
-    rows; `core` is the inverse for the units that are never eliminated, the last ones; `up` (CSR) substitutes back.
+    `down` and `up` (CSR, N x N) hold one step a round: what an eliminated set adds to the units that are left, and what
+    those give back to it. `scale` (N, 1) divides by the pivots; `core` is the inverse for the units `left` at the end.
     """
 
-    down: sp.csr_array
+    down: tuple[sp.csr_array, ...]
+    scale: Floats
     core: Floats
-    up: sp.csr_array
+    left: NDArray[np.intp]
+    up: tuple[sp.csr_array, ...]
 
     @classmethod
     @one_thread
     def of(cls, weights: Weights, rho: float) -> Elimination:
         """Eliminate in an order that depends on W's pattern alone."""
         n = len(weights.units)
-        rounds = _independent_rounds(weights.matrix)
-        taken = np.concatenate(rounds)
-        order = np.concatenate([taken, np.setdiff1d(np.arange(n), taken)]).astype(np.intp)
-        down, up = np.eye(n)[order], np.eye(n)
-        rest = (np.eye(n) - rho * weights.dense)[np.ix_(order, order)]
-        steps, begin = [], 0
-        for chosen in rounds:
-            size, end = len(chosen), begin + len(chosen)
-            pivot = np.diag(rest)[:size].copy()
-            down[end:] -= (rest[size:, :size] / pivot) @ down[begin:end]
-            steps.append((slice(begin, end), pivot[:, None], rest[:size, size:]))
-            rest = rest[size:, size:] - (rest[size:, :size] / pivot) @ rest[:size, size:]
-            begin = end
-        for here, pivot, to_rest in reversed(steps):
-            up[here] = (up[here] - to_rest @ up[here.stop :]) / pivot
-        return cls(sp.csr_array(down), np.linalg.inv(rest), sp.csr_array(up[np.argsort(order)]))
+        system = np.eye(n) - rho * weights.dense
+        left, scale = np.arange(n), np.ones((n, 1))
+        down, up = [], []
+        for chosen in _independent_rounds(weights.matrix):
+            left = np.setdiff1d(left, chosen)
+            pivot = np.diag(system)[chosen].copy()
+            scale[chosen, 0] = 1 / pivot
+            to_left, from_left = np.zeros((n, n)), np.zeros((n, n))
+            to_left[np.ix_(left, chosen)] = -system[np.ix_(left, chosen)] / pivot
+            from_left[np.ix_(chosen, left)] = -system[np.ix_(chosen, left)] / pivot[:, None]
+            system[np.ix_(left, left)] += to_left[np.ix_(left, chosen)] @ system[np.ix_(chosen, left)]
+            down.append(sp.csr_array(to_left))
+            up.append(sp.csr_array(from_left))
+        return cls(tuple(down), scale, np.linalg.inv(system[np.ix_(left, left)]), left, tuple(reversed(up)))
 
     def solve(self, u: Floats) -> Floats:
         """x for right-hand sides (M, N) -> (M, N)."""
-        x = self.down @ np.ascontiguousarray(u.T)
-        dense = slice(-len(self.core), None)
-        x[dense] = self.core @ x[dense]
-        return np.ascontiguousarray((self.up @ x).T)
+        out = np.empty_like(u)
+        for rows in chunks(u):
+            x = np.ascontiguousarray(u[rows].T)
+            for step in self.down:
+                add_product(step, x, x)
+            core = self.core @ x[self.left]
+            x *= self.scale
+            x[self.left] = core
+            for step in self.up:
+                add_product(step, x, x)
+            out[rows] = x.T
+        return out
 
 
 def _independent_rounds(matrix: sp.csr_array) -> list[NDArray[np.intp]]:

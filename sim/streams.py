@@ -47,11 +47,12 @@ class Streams:
         """One generator a replication, in order; each is valid only until the next is asked for."""
         philox = np.random.Philox(key=self._key(purpose), counter=[self.start, 0, 0, 0])
         blocks = philox.random_raw(4 * self.replications).reshape(-1, 4)
+        blocks[:, 3] = 1  # the last word is SFC64's counter
         engine = np.random.SFC64(0)
         generator = np.random.Generator(engine)
         state = engine.state
         for block in blocks:
-            state["state"]["state"][:3], state["state"]["state"][3] = block[:3], 1  # the last word is SFC64's counter
+            state["state"]["state"] = block
             engine.state = state
             yield generator
 

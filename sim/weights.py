@@ -13,11 +13,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sim.errors import bad, listed
+from sim.sparse import chunks
 from sim.threads import one_thread
 
 Floats = NDArray[np.float64]
 Standardize = Literal["row", "spectral", "none"]
-LAG_ROWS = 144  # cross-sections lagged at once: their arrays fit in a core's cache
 SPARSE_BELOW = 0.15  # share of non-zero entries up to which a sparse product is the faster one
 
 
@@ -92,13 +92,15 @@ class Weights:
         n = len(self.units)
         return self.matrix if self.matrix.nnz <= SPARSE_BELOW * n * n else self.dense
 
-    def lag(self, array: Floats) -> Floats:
-        """W applied over the last axis: (..., N) -> (..., N), the spatial lag in each period."""
+    def lag(self, array: Floats, *, centred: bool = False) -> Floats:
+        """W applied over the last axis: (..., N) -> (..., N): each period's spatial lag; `centred` around its mean."""
         flat = array.reshape(-1, array.shape[-1])
         out = np.empty_like(flat)
-        for start in range(0, len(flat), LAG_ROWS):
-            rows = slice(start, start + LAG_ROWS)
-            out[rows] = (self.operator @ np.ascontiguousarray(flat[rows].T)).T
+        for rows in chunks(flat):
+            lagged = self.operator @ np.ascontiguousarray(flat[rows].T)
+            if centred:
+                lagged -= lagged.sum(axis=0) / len(lagged)
+            out[rows] = lagged.T
         return out.reshape(array.shape)
 
     @cached_property
