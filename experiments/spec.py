@@ -30,6 +30,7 @@ from experiments.spec_sections import (
     Contiguity,
     File,
     IndexSection,
+    InferenceSection,
     PanelSection,
     Section,
     Spec,
@@ -47,7 +48,7 @@ from sim.weights import Weights
 
 __all__ = ["RealPanel", "Spec", "balanced", "load_panel", "read_real_panel", "read_spec"]
 
-SECTIONS = ("panel", "transform", "index", "weights")
+SECTIONS = ("panel", "transform", "index", "inference", "weights")
 LATER = ("robustness",)
 
 
@@ -87,12 +88,15 @@ def read_spec(path: str | Path) -> Spec:
     transforms = _transforms(data.get("transform", {}), path, problems)
     index = _index(data, panel, path, problems)
     weights = _weights(data.get("weights", []), path, problems)
+    inference = _section(InferenceSection, data.get("inference", {}), f"{path.name}, [inference]", problems)
     if panel is not None:
         panel = panel if index is None else panel.model_copy(update={"outcome": panel.outcome or index.name})
         problems += _conflicts(panel, transforms, index, weights, path.name)
     if problems or panel is None:
         raise BadInput(*problems)
-    return Spec.model_construct(panel=panel, transform=transforms, index=index, weights=weights, file=path.name)
+    return Spec.model_construct(
+        panel=panel, transform=transforms, index=index, weights=weights, inference=inference, file=path.name
+    )
 
 
 def load_panel(path: str | Path, spec: Spec) -> Panel:

@@ -72,6 +72,18 @@ class IndexSection(Section):
         return tuple(dict.fromkeys((*self.positive, *self.negative)))
 
 
+class InferenceSection(Section):
+    """[inference]: error types beside iid, HC1 and clustered ones, and how much is drawn.
+
+    errors: as the estimators name them, e.g. "driscoll-kraay", "cluster:unit+province", "conley:200", "wild:unit".
+    draws: of every bootstrap, permutation and simulation; seed: of all of them.
+    """
+
+    errors: Names = ()
+    draws: Annotated[int, Field(ge=99, strict=True)] = 999
+    seed: Annotated[int, Field(ge=0, strict=True)] = 20240601
+
+
 class WeightsSection(Section, ABC):
     """What every [[weights]] table may say."""
 
@@ -265,6 +277,7 @@ class Spec(Section):
     transform: tuple[Transform, ...] = ()
     index: IndexSection | None = None
     weights: tuple[AnyWeights, ...] = ()
+    inference: InferenceSection = InferenceSection()
     file: str = "spec.toml"
 
     @property

@@ -8,31 +8,32 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from estimators.estimator import Estimates
 from results.inference import critical_values, p_values
+from results.tables.places import Place
 
+Floats = NDArray[np.float64]
 LEVEL = 0.05  # of the intervals
-
-# Where a model stands in the paper: (table, column). Lee-Yu stands beside the direct transform.
-PLACES: Mapping[str, tuple[str, int]] = {"did": ("2", 5), "sem": ("7", 1), "sar": ("7", 2), "sdm": ("7", 3)}
+EFFECTS = ("direct", "indirect", "total")
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What was estimated: the model and all that distinguishes it from the same model elsewhere."""
+    """What was estimated: where it stands, the model, and all that distinguishes it from the same model elsewhere.
 
+    place: table and column (results.tables.places). effects_method: of direct, indirect and total effects.
+    """
+
+    place: Place
     model: str
     transform: str | None = None
     sample: str = "all"
     weights: str | None = None
     year: int | None = None
     mediator: str | None = None
-
-    @property
-    def place(self) -> tuple[str, int]:
-        """Table and column in the paper."""
-        return PLACES[self.model]
+    effects_method: str = "delta"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,9 @@ class Statistic:
     weights: str | None
     name: str
     value: float | None
+    term: str | None = None
+    year: int | None = None
+    mediator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +106,10 @@ def records_of(fit: Fit, estimates: Estimates, nobs: int, units: int, periods: i
     estimate, se, dof = estimates.estimate[0], estimates.se[0], estimates.dof[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = estimate / se
-    pvalue = p_values(statistic, dof)
     margin = critical_values(dof, LEVEL) * se
+    pvalue = _stored(estimates.pvalue, p_values(statistic, dof))
+    lower = _stored(estimates.lower, estimate - margin)
+    upper = _stored(estimates.upper, estimate + margin)
     return [
         Record(
             table, column, fit.model, fit.transform, fit.sample, fit.weights, fit.year, fit.mediator,
@@ -113,12 +119,12 @@ def records_of(fit: Fit, estimates: Estimates, nobs: int, units: int, periods: i
             se_type=error,
             statistic=None if term == "sigma2" else _number(statistic[e, k]),  # sigma2 = 0 is no hypothesis
             pvalue=None if term == "sigma2" else _number(pvalue[e, k]),
-            lower=_number(estimate[k] - margin[e, k]),
-            upper=_number(estimate[k] + margin[e, k]),
+            lower=_number(lower[e, k]),
+            upper=_number(upper[e, k]),
             nobs=nobs,
             units=units,
             periods=periods,
-            effects_method="delta" if ":" in term else None,
+            effects_method=fit.effects_method if term.split(":")[0] in EFFECTS else None,
         )
         for e, error in enumerate(estimates.errors)
         for k, term in enumerate(estimates.terms)
@@ -129,9 +135,17 @@ def statistics_of(fit: Fit, estimates: Estimates) -> list[Statistic]:
     """The fit statistics of the first panel of `estimates`."""
     table, column = fit.place
     return [
-        Statistic(table, column, fit.model, fit.transform, fit.sample, fit.weights, name, _number(values[0]))
+        Statistic(
+            table, column, fit.model, fit.transform, fit.sample, fit.weights, name, _number(values[0]),
+            year=fit.year, mediator=fit.mediator,
+        )
         for name, values in estimates.statistics.items()
-    ]
+    ]  # fmt: skip
+
+
+def _stored(kept: Floats | None, computed: Floats) -> Floats:
+    """What an estimator gave itself, (E, K) of its first panel, and what follows from se and dof where it gave none."""
+    return computed if kept is None else np.where(np.isnan(kept[0]), computed, kept[0])
 
 
 def _number(value: float) -> float | None:

@@ -1,0 +1,1 @@
+"""The paper's tables on a real panel: each module adds the columns of its table to a ledger."""

@@ -1,0 +1,69 @@
+"""Where the tables of one panel are collected: records, fit statistics, notes for the reader, fits that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from estimators.estimator import Estimates, Estimator, Status
+from experiments.runner import run
+from experiments.study import Study
+from results.tables.records import Fit, Record, Statistic, records_of, statistics_of
+from sim.observed import Observed
+from sim.panel import Panel
+
+
+@dataclass(eq=False, slots=True)
+class Ledger:
+    """Grows table by table. `seed` is that of everything that is drawn: bootstraps, permutations, simulations."""
+
+    seed: int
+    records: list[Record] = field(default_factory=list)
+    statistics: list[Statistic] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def fit(self, panel: Panel, fits: Mapping[Estimator, Fit]) -> dict[Estimator, Estimates]:
+        """Fit estimators (of distinct names) on one panel through the runner and keep what they say.
+
+        Returns the estimates of those that succeeded; one that did not is a failure in words, and no column.
+        """
+        study = Study("estimate", Observed(panel), tuple(fits), replications=1, block=64, seed=self.seed)
+        block = next(iter(run(study).blocks(0)))
+        found = {}
+        for estimator, fit in fits.items():
+            estimates = block.estimates[estimator.name]
+            status = Status(int(estimates.status[0]))
+            if status is not Status.OK:
+                self.failures.append(f"No column {estimator.name}: {_why(estimates, status)}.")
+                continue
+            self.keep(panel, fit, estimates)
+            found[estimator] = estimates
+        return found
+
+    def keep(self, panel: Panel, fit: Fit, estimates: Estimates) -> None:
+        """Keep estimates on one panel that were made elsewhere."""
+        self.records += records_of(fit, estimates, panel.nobs, len(panel.units), len(panel.periods))
+        self.statistics += statistics_of(fit, estimates)
+
+    def value(self, fit: Fit, name: str, value: float | None, term: str | None = None) -> None:
+        """Keep one more statistic of a fit, of one of its terms or of all."""
+        table, column = fit.place
+        self.statistics.append(
+            Statistic(table, column, fit.model, fit.transform, fit.sample, fit.weights, name, value, term, fit.year,
+                      fit.mediator)
+        )  # fmt: skip
+
+    def note(self, text: str) -> None:
+        """Tell the reader something, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def _why(estimates: Estimates, status: Status) -> str:
+    """Why a fit failed, with the place where the search for rho or lambda ended."""
+    for name in ("rho", "lambda"):
+        if status is Status.NOT_CONVERGED and name in estimates.terms:
+            at = estimates.estimate[0, estimates.terms.index(name)]
+            return f"the likelihood rises to the edge of the interval, {name} = {at:.4f}"
+    return status.meaning
