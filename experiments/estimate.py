@@ -48,6 +48,7 @@ def estimate(real: RealPanel) -> Document:
         tuple(ledger.statistics),
         (*ledger.notes, *ledger.failures),
         len(ledger.failures),
+        tuple(ledger.figures),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from estimators.estimator import Estimates, Estimator, Status
 from experiments.runner import run
 from experiments.study import Study
-from results.tables.records import Fit, Record, Statistic, records_of, statistics_of
+from results.tables.records import Figure, Fit, Record, Statistic, records_of, statistics_of
 from sim.observed import Observed
 from sim.panel import Panel
 
@@ -22,6 +22,7 @@ class Ledger:
     statistics: list[Statistic] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
 
     def fit(self, panel: Panel, fits: Mapping[Estimator, Fit]) -> dict[Estimator, Estimates]:
         """Fit estimators (of distinct names) on one panel through the runner and keep what they say.

@@ -80,14 +80,25 @@ class Statistic:
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture: the name of its file without ending, a title, what it shows in a sentence, and the SVG itself."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
-    """All estimates on one panel: facts of the panel, records, fit statistics, and notes for the reader."""
+    """All estimates on one panel: facts of the panel, records, fit statistics, notes for the reader, figures."""
 
     panel: Mapping[str, Any]
     records: tuple[Record, ...]
     statistics: tuple[Statistic, ...]
     notes: tuple[str, ...] = field(default=())
     failed: int = 0  # fits that gave no column; the notes say which and why
+    figures: tuple[Figure, ...] = ()
 
     def to_json(self) -> str:
         """The document as JSON (NaN as null)."""
