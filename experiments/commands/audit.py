@@ -1,0 +1,27 @@
+"""`panelproof audit`: arithmetic on a paper's printed numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("audit")
+@click.argument("tables", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A Markdown file; default: the terminal.")
+def command(tables: Path, out: Path | None) -> None:
+    """Compare the printed numbers of TABLES (JSON) with what they imply for one another."""
+    from results.audit.checks import audit
+    from results.audit.markdown import to_markdown
+    from results.audit.printed import read_printed
+
+    checks = audit(read_printed(tables))
+    text = to_markdown(checks, tables.name)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    missed = sum(check.missed for check in checks)
+    click.echo(f"{sum(len(check.lines) for check in checks)} comparisons, {missed} do not agree: {out}")

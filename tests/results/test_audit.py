@@ -1,0 +1,106 @@
+"""Arithmetic on printed numbers: the paper's own, and numbers made to agree."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from experiments.cli import run_command
+from results.audit.checks import Check, audit, brackets, likelihood_ratios, mediation, stars, treatment_moments
+from results.audit.printed import PrintedTables, Term, read_printed
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "paper-audit.md"
+
+
+@pytest.fixture(scope="module")
+def printed(shared_data: Path) -> PrintedTables:
+    return read_printed(shared_data / "paper_tables.json")
+
+
+def implied(check: Check) -> list[str]:
+    return [line.implied for line in check.lines]
+
+
+def test_the_papers_known_contradictions_are_found(printed):
+    found = {check.title: check for check in audit(printed)}
+    assert implied(found["Whether table 2, column 1 is pooled least squares"]) == ["0.0116", "0.0016"]
+    assert [line.implied[:6] for line in found["Constants against the grand mean"].lines] == [
+        "0.4401", "0.4384", "0.4368", "0.4404", "0.4302"
+    ]  # fmt: skip
+    assert implied(found["Differences between subsamples"]) == ["z = -0.31", "z = 0.04"]
+    assert implied(found["Indirect effects"])[0].startswith("a b = 0.00067")
+    assert "0.0087, inv" not in found  # only titles are keys
+    starred = [line.where for line in found["Stars against estimate and error"].lines]
+    assert "table 2, column 5 controls+two-way FE, book" in starred
+    assert "table 3, column 1 without provincial capitals, inv" in starred
+    assert found["What the brackets hold"].missed == 0
+
+
+def test_likelihood_ratios_by_hand(printed):
+    lines = implied(likelihood_ratios(printed))
+    assert lines[0].startswith("LR = 69.18, df 5")
+    assert lines[1].startswith("LR = 66.59, df 5")
+
+
+def test_stars_that_follow_are_not_flagged(printed):
+    sound = Term(0.0200, 0.0100, 2)
+    column = replace(printed.column("2", 1), terms={"did": sound, "constant": Term(0.5, 0.01, 3)})
+    tables = replace(printed, regressions=dict.fromkeys(printed.regressions, (column,)))
+    assert stars(tables).lines == ()
+    wrong = replace(column, terms={"did": replace(sound, stars=3)})
+    tables = replace(printed, regressions=dict.fromkeys(printed.regressions, (wrong,)))
+    assert stars(tables).missed == len(printed.regressions)
+
+
+def test_stars_on_the_edge_of_rounding_are_given_the_benefit(printed):
+    column = replace(printed.column("2", 1), terms={"did": Term(0.0098, 0.0050, 1)})  # t = 1.96 within rounding
+    tables = replace(printed, regressions={"2": (column,)})
+    assert stars(tables).missed == 0
+    assert brackets(tables).missed == 0
+
+
+def test_a_dummy_whose_moments_agree(printed):
+    row = replace(printed.descriptive["eip"], mean=0.5, sd=0.5, n=100_000)
+    assert treatment_moments(replace(printed, descriptive={**printed.descriptive, "eip": row})).missed == 0
+
+
+def test_mediation_that_adds_up(printed):
+    total = printed.column("2", 5)
+    first, second = printed.regressions["5"][:2]
+    indirect = first.terms["did"].estimate * second.terms["gpat"].estimate
+    direct = replace(second.terms["did"], estimate=round(total.terms["did"].estimate - indirect, 4))
+    second = replace(second, terms={**second.terms, "did": direct})
+    tables = replace(printed, regressions={**printed.regressions, "5": (first, second)})
+    assert mediation(tables).missed == 0
+
+
+def test_the_document_is_what_the_command_writes(shared_data, tmp_path, capsys):
+    out = tmp_path / "audit.md"
+    assert run_command(["audit", str(shared_data / "paper_tables.json"), "--out", str(out)]) == 0
+    assert out.read_text(encoding="utf-8") == DOCUMENT.read_text(encoding="utf-8")
+    assert "do not agree" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"1": 3}', json.dumps({str(i): {} for i in range(1, 6)})])
+def test_other_files_are_refused_in_one_line(tmp_path, capsys, text):
+    path = tmp_path / "tables.json"
+    path.write_text(text)
+    assert run_command(["audit", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "is not a file of printed tables" in error
+
+
+def test_a_missing_file_is_refused(tmp_path, capsys):
+    assert run_command(["audit", str(tmp_path / "none.json")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_empty_tables_are_refused(tmp_path, capsys):
+    path = tmp_path / "tables.json"
+    path.write_text(json.dumps({str(i): {} for i in range(1, 8)}))
+    assert run_command(["audit", str(path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
