@@ -259,8 +259,8 @@ def sigma2_errors(tables: PrintedTables) -> Check:
         "The error of sigma2",
         "With normal errors var(sigma2) = 2 sigma2^2 / n, up to the share that rho takes.",
         tuple(lines),
-        "A printed .0001 where rounding gives .0000 may be the smallest figure that is shown, or heavy tails: they would "
-        f"need a kurtosis of {kurtosis:.0f} or more.",
+        "A printed .0001 where rounding gives .0000 may be the smallest figure that is shown, or heavy tails: they "
+        f"would need a kurtosis of {kurtosis:.0f} or more.",
     )
 
 
