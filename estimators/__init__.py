@@ -11,6 +11,8 @@ from estimators.estimator import (
     estimators,
     find_estimator,
 )
+from estimators.panel_ols import PanelOLS
+from estimators.random_effects import RandomEffects
 from estimators.spatial import SpatialPanel
 from estimators.tile import Tile
 
@@ -19,6 +21,8 @@ __all__ = [
     "Estimator",
     "Layout",
     "Moments",
+    "PanelOLS",
+    "RandomEffects",
     "Reduction",
     "SpatialPanel",
     "Status",

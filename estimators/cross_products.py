@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,10 @@ ROWS_WITH_ARRAYS = 64  # replications solved together when their moments hold wh
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SpatialPlan:
-    """What a cell's fixed variables give: Z = [QX, QWX] (P, T, N), Z'Z (1, P, P), forms by P; None where redrawn."""
+    """What a cell's fixed variables give: Z = [QX, QWX] (P, T, N), Z'Z (1, P, P), forms by P; None where redrawn.
+
+    With two lags Z has QW^2X as well. labels of the units and attributes (N,) serve clustered errors.
+    """
 
     names: tuple[str, ...]
     units: int
@@ -32,6 +37,8 @@ class SpatialPlan:
     gram: Floats
     forms: dict[int, FixedForms] | None
     keeps_arrays: bool
+    labels: tuple[str, ...]
+    attributes: Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -39,7 +46,8 @@ class SpatialMoments(Moments):
     """Z'Qy, Z'QWy (R, P); (Qy)'(Qy), (Qy)'(QWy), (QWy)'(QWy), raw total sum of squares (R,); Z'Z and Z where redrawn.
 
     drift (R, 2, T), cross-section means of y and Wy around their own mean over time, only when W is not row-stochastic.
-    y (R, T, N) and x (R, P, T, N), raw, only when a full fit is asked for.
+    y (R, T, N) and x (R, P, T, N), raw, only when a full fit is asked for. With two lags also Z'QWWy (R, P), the
+    products of QWWy with Qy, QWy and itself (R, 3), and a third row of drift.
     """
 
     zy: Floats
@@ -53,16 +61,22 @@ class SpatialMoments(Moments):
     drift: Floats | None
     y: Floats | None
     x: Floats | None
+    zwwy: Floats | None = None
+    wwy: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SpatialCrossProducts(Reduction):
-    """One demeaning, one lag, one projection for every spatial model of an outcome, its regressors and a W."""
+    """One demeaning, one lag, one projection for every spatial model of an outcome, its regressors and a W.
+
+    lags = 2: also those of W^2, for SDEM and SAC.
+    """
 
     outcome: str
     names: tuple[str, ...]
     weights: str
     keep_arrays: bool
+    lags: int = 1
 
     def prepare(self, panel: Panel) -> SpatialPlan:
         """Cross products and forms of fixed regressors; raises BadInput for absorbed ones and unbalanced panels."""
@@ -74,27 +88,37 @@ class SpatialCrossProducts(Reduction):
         spectrum = spectrum_of(panel.weights[self.weights])
         fixed = all(panel.variables[name].shape[0] == 1 for name in self.names)
         p = 2 * len(self.names)
-        if not fixed:
-            return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, None, np.empty((1, p, p)),
-                               None, True)  # fmt: skip
-        z = self._regressors(Tile(panel))[0]
-        forms = {size: FixedForms(z[:size], spectrum) for size in (p // 2, p)}
-        return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, z, ols.gram(z[None]), forms,
-                           self.keep_arrays)  # fmt: skip
+        z, gram, forms = None, np.empty((1, p, p)), None
+        if fixed:
+            z = self._regressors(Tile(panel))[0]
+            gram, forms = ols.gram(z[None]), {size: FixedForms(z[:size], spectrum) for size in (p // 2, p)}
+        return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, z, gram, forms,
+                           self.keep_arrays or not fixed, panel.units, dict(panel.attributes))  # fmt: skip
 
     def rows(self, plan: SpatialPlan) -> int:
         """Few when the moments hold arrays of T x N."""
         return ROWS_WITH_ARRAYS if plan.keeps_arrays else ROWS_AT_ONCE
 
     def _regressors(self, tile: Tile) -> Floats:
+        further = [self._within_second_lag(tile, name) for name in self.names] if self.lags == 2 else []
         return ols.stack(
-            [tile.within(name) for name in self.names] + [tile.within_lag(name, self.weights) for name in self.names]
+            [tile.within(name) for name in self.names]
+            + [tile.within_lag(name, self.weights) for name in self.names]
+            + further
         )
 
+    def _within_second_lag(self, tile: Tile, name: str) -> Floats:
+        """Q (W W x), (1 or R, T, N)."""
+        w = tile.panel.weights[self.weights]
+        if w.row_stochastic:
+            return w.lag(tile.within_lag(name, self.weights), centred=True)
+        return tile.transform(w.lag(tile.lag(name, self.weights)))
+
     def _drift(self, tile: Tile, rows: int) -> Floats:
-        means = np.stack(
-            [v.mean(axis=2) for v in (tile.raw(self.outcome), tile.lag(self.outcome, self.weights))], axis=1
-        )
+        lagged = [tile.raw(self.outcome), tile.lag(self.outcome, self.weights)]
+        if self.lags == 2:
+            lagged.append(tile.panel.weights[self.weights].lag(lagged[1]))
+        means = np.stack([v.mean(axis=2) for v in lagged], axis=1)
         means = means - means.mean(axis=2, keepdims=True)
         return spread(means, rows)
 
@@ -108,6 +132,11 @@ class SpatialCrossProducts(Reduction):
         if self.keep_arrays:
             parts = [tile.raw(name) for name in self.names] + [tile.lag(name, self.weights) for name in self.names]
             raw = spread(ols.stack(parts), rows)
+        zwwy, products = None, None
+        if self.lags == 2:
+            wwy = spread(self._within_second_lag(tile, self.outcome), rows)
+            zwwy = ols.inner(z, wwy)
+            products = np.stack([ols.dot(v, wwy) for v in (y, wy, wwy)], axis=1)
         return SpatialMoments(
             zy=ols.inner(z, y),
             zwy=ols.inner(z, wy),
@@ -120,4 +149,6 @@ class SpatialCrossProducts(Reduction):
             drift=None if plan.spectrum.weights.row_stochastic else self._drift(tile, rows),
             y=spread(tile.raw(self.outcome), rows) if self.keep_arrays else None,
             x=raw,
+            zwwy=zwwy,
+            wwy=products,
         )

@@ -1,4 +1,8 @@
-"""Average direct, indirect and total effects of S (b I + t W), with delta-method variances (LeSage and Pace 2009)."""
+"""Average direct, indirect and total effects of S (b I + t W), with delta-method variances (LeSage and Pace 2009).
+
+With D = b tr S/N + t tr G/N and T = b 1'S1/N + t 1'G1/N, S = I + rho G, dG/drho = G^2. Without a lag of the outcome
+(SLX, SDEM) they hold at rho = 0: b, t 1'W1/N and their sum; in the error model both effects are b.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.spatial_form import SpatialForm
 from estimators.spectrum import Traces
 
 Floats = NDArray[np.float64]
@@ -24,26 +29,62 @@ class Slopes:
     tilt: Floats
 
 
-def impacts(own: Slopes, traces: Traces, units: int, model: str) -> tuple[Floats, Floats]:
+def impacts(own: Slopes, traces: Traces, units: int, form: SpatialForm) -> tuple[Floats, Floats]:
     """Effects and variances (R, 3 K): direct, indirect and total of each regressor (SEM: direct and total, both b).
 
-    With D = b tr S/N + t tr G/N and T = b 1'S1/N + t 1'G1/N, S = I + rho G, dG/drho = G^2; a gradient (g_b, g_t, g_r)
-    has variance s2 g'(Z'Z)^-1 g + var(rho) (g_r - g_b tilt_b - g_t tilt_t)^2.
+    A gradient (g_b, g_t, g_r) has variance s2 g'(Z'Z)^-1 g + var(rho) (g_r - g_b tilt_b - g_t tilt_t)^2.
     """
-    if model == "sem":
+    if len(form.effect_kinds) == 2:
         variances = own.sigma2[:, None] * np.diagonal(own.bread, axis1=1, axis2=2)
         return np.tile(own.slopes, (1, 2)), np.tile(variances, (1, 2))
-    durbin = model == "sdm"
-    k = own.slopes.shape[1] // 2 if durbin else own.slopes.shape[1]
-    b, t = own.slopes[:, :k], own.slopes[:, k:] if durbin else np.zeros_like(own.slopes)
+    b, t = _pairs(own.slopes, form)
+    gradients = _gradients(b, t, own.rho, traces, units)
+    effects = [gradient.own * b + gradient.lagged * t for gradient in gradients]
+    spreads = [gradient.variance(own, b.shape[1], form.durbin) for gradient in gradients]
+    return np.concatenate(effects, axis=1), np.concatenate(spreads, axis=1)
+
+
+def effects_of(slopes: Floats, rho: Floats, traces: Traces, units: int, form: SpatialForm) -> Floats:
+    """The effects alone, (R, 3 K), or (R, 2 K) of SEM, at slopes (R, P) and rho (R,), traces those of rho."""
+    if len(form.effect_kinds) == 2:
+        return np.tile(slopes, (1, 2))
+    b, t = _pairs(slopes, form)
+    gradients = _gradients(b, t, rho, traces, units)
+    return np.concatenate([gradient.own * b + gradient.lagged * t for gradient in gradients], axis=1)
+
+
+def jacobian(slopes: Floats, rho: Floats, traces: Traces, units: int, form: SpatialForm) -> Floats:
+    """Derivatives of the effects by slopes, spatial parameters and sigma2, (R, 3 K or 2 K, P + S + 1)."""
+    rows, p = slopes.shape
+    b, t = _pairs(slopes, form)
+    k = b.shape[1]
+    out = np.zeros((rows, len(form.effect_kinds), k, p + len(form.parameters) + 1))
+    at = np.arange(k)
+    if len(form.effect_kinds) == 2:
+        out[:, :, at, at] = 1.0
+        return out.reshape(rows, -1, out.shape[-1])
+    for kind, gradient in enumerate(_gradients(b, t, rho, traces, units)):
+        out[:, kind, at, at] = gradient.own
+        if form.durbin:
+            out[:, kind, at, at + k] = gradient.lagged
+        if form.lag:
+            out[:, kind, at, p] = gradient.rho
+    return out.reshape(rows, -1, out.shape[-1])
+
+
+def _pairs(slopes: Floats, form: SpatialForm) -> tuple[Floats, Floats]:
+    """Slopes of X and of WX, zero where the model has none, (R, K) each."""
+    k = slopes.shape[1] // 2 if form.durbin else slopes.shape[1]
+    return slopes[:, :k], slopes[:, k:] if form.durbin else np.zeros_like(slopes)
+
+
+def _gradients(b: Floats, t: Floats, rho: Floats, traces: Traces, units: int) -> tuple[_Gradient, ...]:
+    """Of direct, indirect and total effects."""
     g, gg = (traces.g / units)[:, None], (traces.gg / units)[:, None]
-    sum_g, sum_gg, rho = traces.sum_g[:, None], traces.sum_gg[:, None], own.rho[:, None]
+    sum_g, sum_gg, rho = traces.sum_g[:, None], traces.sum_gg[:, None], rho[:, None]
     direct = _Gradient(1 + rho * g, g, b * (g + rho * gg) + t * gg)
     total = _Gradient(1 + rho * sum_g, sum_g, b * (sum_g + rho * sum_gg) + t * sum_gg)
-    indirect = _Gradient(total.own - direct.own, total.lagged - direct.lagged, total.rho - direct.rho)
-    gradients = (direct, indirect, total)
-    effects = [gradient.own * b + gradient.lagged * t for gradient in gradients]
-    return np.concatenate(effects, axis=1), np.concatenate([g.variance(own, k, durbin) for g in gradients], axis=1)
+    return direct, _Gradient(total.own - direct.own, total.lagged - direct.lagged, total.rho - direct.rho), total
 
 
 @dataclass(frozen=True, eq=False, slots=True)

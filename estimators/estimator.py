@@ -53,7 +53,7 @@ class Layout:
     terms: tuple[str, ...]
     errors: tuple[str, ...]
     statistics: tuple[str, ...]
-    targets: Mapping[str, str]  # term -> estimand
+    targets: Mapping[str, str]  # term -> estimand; of a test statistic what its null hypothesis sets to 0
     stored: tuple[str, ...] = ()  # which of pvalue, lower, upper do not follow from estimate, se and dof
 
 

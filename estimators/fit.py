@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.spatial_form import SpatialForm
 from estimators.spectrum import Spectrum
 
 if TYPE_CHECKING:
@@ -22,20 +23,20 @@ FIT_STATISTICS = (
 
 
 def fit_statistics(
-    model: str, slopes: Floats, rho: Floats, moments: SpatialMoments, spectrum: Spectrum
+    form: SpatialForm, slopes: Floats, rho: Floats, moments: SpatialMoments, spectrum: Spectrum
 ) -> dict[str, Floats]:
     """Squared correlations, each (R,).
 
     r2_corr: of Qy with S QZb (Elhorst's "corrected" R2). The others: of y with its prediction without fixed effects, of
     demeaned values (within), unit means (between) or all values (overall); prediction in reduced form, S (Xb + WXt), or
-    naive, rho Wy + Xb + WXt. The error model predicts with Xb alone.
+    naive, rho Wy + Xb + WXt. Without a lag of the outcome both are Xb + WXt.
     """
     assert moments.y is not None
     assert moments.x is not None
     y, x = moments.y, moments.x[:, : slopes.shape[1]]
     signal = np.einsum("rp,rptn->rtn", slopes, x)
     within = _demean(signal)
-    if model == "sem":
+    if not form.lag:
         reduced, naive, corrected = signal, signal, within
     else:
         identity = np.eye(y.shape[-1])

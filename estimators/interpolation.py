@@ -7,7 +7,7 @@ proportion to the distance from there, so that twelve nodes give some 1e-13 ever
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import reduce
 
 import numpy as np
@@ -61,12 +61,24 @@ class PiecewiseChebyshev:
                 out[rows] = self._in_segment(segment, rho[rows])
         return out
 
+    def parts(self, rho: Floats) -> Iterator[tuple[int, NDArray[np.intp], Floats]]:
+        """Segments that hold rho (R,), inside the interval: their number, which rows, shares of the nodes there."""
+        segments = np.floor(self._stretch(rho)).astype(np.intp)
+        for segment in np.unique(segments):
+            rows = np.flatnonzero(segments == segment)
+            yield int(segment), rows, shares(rho[rows], self.nodes(int(segment)))
+
+    def nodes(self, segment: int) -> Floats:
+        """The points of a segment between which it interpolates, (NODES,)."""
+        low, high = self._edge(segment), self._edge(segment + 1)
+        return (low + high) / 2 + (high - low) / 2 * _POINTS
+
     def _in_segment(self, segment: int, rho: Floats) -> Floats:
         nodes, values = self._segment(segment)
-        shares = _shares(rho, nodes)
+        weights = shares(rho, nodes)
         if values.shape[1] <= FEW:
-            return reduce(np.add, (value[:, None] * share for value, share in zip(values, shares, strict=True))).T
-        return np.asarray(np.einsum("nr,ne->re", shares, values))
+            return reduce(np.add, (value[:, None] * share for value, share in zip(values, weights, strict=True))).T
+        return np.asarray(np.einsum("nr,ne->re", weights, values))
 
     def _stretch(self, rho: Floats) -> Floats:
         return -np.sign(rho) * np.log1p(-np.abs(rho) * self._radius) / WIDTH
@@ -82,12 +94,11 @@ class PiecewiseChebyshev:
 
     @one_thread
     def _build(self, segment: int) -> tuple[Floats, Floats]:
-        low, high = self._edge(segment), self._edge(segment + 1)
-        nodes = (low + high) / 2 + (high - low) / 2 * _POINTS
+        nodes = self.nodes(segment)
         return nodes, np.stack([self._function(float(node)) for node in nodes])
 
 
-def _shares(at: Floats, nodes: Floats) -> Floats:
+def shares(at: Floats, nodes: Floats) -> Floats:
     """What the value at each node contributes, (NODES, R): the barycentric formula (Berrut and Trefethen 2004)."""
     difference = at - nodes[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):

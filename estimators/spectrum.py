@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.interpolation import PiecewiseChebyshev
+from estimators.matrix_products import MatrixProducts
 from sim.weights import Weights
 
 Floats = NDArray[np.float64]
@@ -46,6 +47,7 @@ class Spectrum:
         self._identity = np.eye(len(weights.units))
         self._sums = PiecewiseChebyshev(self._eigenvalue_sums, weights.radius)
         self._norms = PiecewiseChebyshev(self._norms_at, weights.radius)
+        self._products = MatrixProducts(self.multiplier, weights.radius)
 
     def slopes(self, rho: Floats, transform: Transform) -> tuple[Floats, ...]:
         """ln|I - rho W|, tr G and tr G^2 of the transform at rho (R,)."""
@@ -60,6 +62,15 @@ class Spectrum:
         if transform == "lee-yu":
             hth = hth - columns
         return Traces(log_det, h, hh, hth, g, gg, sum_g, sum_gg)
+
+    def joint(self, rho: Floats, lam: Floats, transform: Transform) -> tuple[Floats, Floats]:
+        """tr GH and tr G'H of the transform, (R,) each: G at rho, H at lambda."""
+        at_rho, at_lam = (1.0 - value[:, None] * self._eigenvalues for value in (rho, lam))
+        gh = (self._eigenvalues / at_rho * (self._eigenvalues / at_lam)).real.sum(axis=1)
+        gth, columns = self._products(rho, lam).T
+        if transform == "direct":
+            return gh, gth
+        return gh - 1 / ((1 - rho) * (1 - lam)), gth - columns
 
     def multiplier(self, rho: float) -> Floats:
         """G = W (I - rho W)^-1, (N, N)."""

@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "run or resume a study",
     "report": "bias report of a store",
     "estimate": "the paper's tables on a real panel",
+    "placebo": "permutation and placebo tests on a real panel",
     "audit": "arithmetic on the printed numbers of a paper",
     "replay": "draw and fit one replication again",
     "init": "look at a panel file and write a SPEC.toml to edit",

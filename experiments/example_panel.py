@@ -10,7 +10,7 @@ from sim.streams import Streams
 
 SEED = 20060101
 DIGITS = 6
-COLUMNS = {"icr": "icr", "did": "eip", "inv": "inv", "road": "road", "book": "book", "tech": "tech"}
+COLUMNS = {"icr": "icr", "did": "eip", "inv": "inv", "road": "road", "book": "book", "tech": "tech", "gpat": "gpat"}
 
 EXAMPLE_SPEC = """\
 # The example panel: 285 Chinese cities, 2006-2023. The geography is real, every other number is synthetic, drawn from
@@ -22,11 +22,13 @@ period = "year"
 outcome = "icr"                            # industrial-chain resilience, 0 to 1
 treatment = "eip"                          # 1 from the year of a city's first eco-industrial park on
 controls = ["inv", "road", "book", "tech"]
+mediators = ["gpat"]                       # log of 1 + green patents
 capital = "is_capital"
 groups = ["region"]
 cluster = "city"
 longitude = "lon"
 latitude = "lat"
+synthetic = true                           # every table says so
 
 [[weights]]                                # the six nearest cities
 kind = "knn"

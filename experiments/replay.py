@@ -64,7 +64,7 @@ def compare(store: ZarrStore, again: Replay, console: Console) -> int:
         targets = store.layouts[name].targets
         stored_terms = store.layouts[name].terms
         for k, term in enumerate(estimates.terms):
-            truth = float(again.block.truth.get(targets[term], np.array([np.nan]))[0])
+            truth = float(again.block.truth.get(targets.get(term, ""), np.array([np.nan]))[0])
             verdict = "-"
             if kept is not None:
                 there = kept.estimates[name].estimate[row, stored_terms.index(term)]

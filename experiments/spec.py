@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from experiments.derived_columns import from_first_year, unit_mean, with_capital
 from experiments.index_section import (
     add_diversification,
     column_problems,
@@ -24,6 +25,9 @@ from experiments.index_section import (
     shares_behind,
     with_index,
 )
+from experiments.robustness_data import further_variables
+from experiments.robustness_section import PsmSection, RobustnessSection, robustness_problems
+from experiments.section import Section
 from experiments.spec_sections import (
     KINDS,
     Balance,
@@ -32,24 +36,23 @@ from experiments.spec_sections import (
     IndexSection,
     InferenceSection,
     PanelSection,
-    Section,
     Spec,
     WeightsSection,
     expectation,
     mean_of,
 )
+from experiments.subpanels import part
 from experiments.transforms import Transform, apply_transforms, leading_gaps, read_transform
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of
 from sim.files import ENCODINGS, read_frame
-from sim.frames import Reading, Rows, missing_columns, number_problems, numbers, read_long
+from sim.frames import Reading, Rows, missing_columns, read_long
 from sim.index import EntropyIndex
 from sim.panel import Panel, Roles
 from sim.weights import Weights
 
 __all__ = ["RealPanel", "Spec", "balanced", "load_panel", "read_real_panel", "read_spec"]
 
-SECTIONS = ("panel", "transform", "index", "inference", "weights")
-LATER = ("robustness",)
+SECTIONS = ("panel", "transform", "index", "inference", "robustness", "weights")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -57,7 +60,8 @@ class RealPanel:
     """A panel file read as its spec says, with weights; `notes` say in words what was left out.
 
     order: all units of the file in its order, which weights given as matrices follow. index: the outcome's weights,
-    where it is an index; estimated once from the whole panel, whatever part of it is used later.
+    where it is an index; estimated once from the whole panel, whatever part of it is used later. further: variables
+    (1, T, N) that only robustness checks use, NaN where missing.
     """
 
     panel: Panel
@@ -65,6 +69,7 @@ class RealPanel:
     order: tuple[str, ...]
     notes: tuple[str, ...]
     index: EntropyIndex | None = None
+    further: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def balanced(self, how: Balance | None = None) -> Panel:
         """The panel without gaps, W built anew for the units kept; `how` = None takes the spec's own."""
@@ -72,8 +77,8 @@ class RealPanel:
 
     def subset(self, units: NDArray[np.bool_], *, weights: bool = True) -> Panel:
         """The panel of some units, (N,), with W built anew for them, or without W."""
-        part = _part(self.panel, units, np.ones(len(self.panel.periods), dtype=bool))
-        return _with_weights(part, self.spec, self.order) if weights else part
+        kept = part(self.panel, units, np.ones(len(self.panel.periods), dtype=bool))
+        return _with_weights(kept, self.spec, self.order) if weights else kept
 
 
 def read_spec(path: str | Path) -> Spec:
@@ -89,14 +94,15 @@ def read_spec(path: str | Path) -> Spec:
     index = _index(data, panel, path, problems)
     weights = _weights(data.get("weights", []), path, problems)
     inference = _section(InferenceSection, data.get("inference", {}), f"{path.name}, [inference]", problems)
+    robustness = _robustness(data.get("robustness", {}), path, problems)
     if panel is not None:
         panel = panel if index is None else panel.model_copy(update={"outcome": panel.outcome or index.name})
         problems += _conflicts(panel, transforms, index, weights, path.name)
+        problems += robustness_problems(robustness, panel, path.name)
     if problems or panel is None:
         raise BadInput(*problems)
-    return Spec.model_construct(
-        panel=panel, transform=transforms, index=index, weights=weights, inference=inference, file=path.name
-    )
+    return Spec.model_construct(panel=panel, transform=transforms, index=index, inference=inference,
+                                robustness=robustness, weights=weights, file=path.name)  # fmt: skip
 
 
 def load_panel(path: str | Path, spec: Spec) -> Panel:
@@ -117,10 +123,10 @@ def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
     treatment = section.treatment
     if section.first_treated:
         treatment = f"did from {section.first_treated}"
-        frame[treatment] = _from_first_year(frame[section.first_treated], rows)
-    attributes = section.attributes
+        frame[treatment] = from_first_year(frame[section.first_treated], rows)
+    attributes = spec.attributes
     for name in spec.mean_columns:
-        frame[mean_of(name)] = _unit_mean(frame[name], rows)
+        frame[mean_of(name)] = unit_mean(frame[name], rows)
         attributes[mean_of(name)] = mean_of(name)
     gaps = leading_gaps(spec.transform, frozenset((*spec.variables, *shares_behind(spec.index, spec.variables))))
     first_years = np.unique(rows.years)[:gaps]
@@ -133,9 +139,10 @@ def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
         missing=section.missing,
         variables=(*([section.other_policy] if section.other_policy else []), *spec.indicators),
     )
-    panel, index = with_index(_with_capital(reading.panel, rows.file, section.capital), spec, rows.file)
+    panel, index = with_index(with_capital(reading.panel, rows.file, section.capital), spec, rows.file)
     notes = (*_notes(reading, [int(year) for year in first_years]), *index_notes(spec.index, index))
-    return RealPanel(_with_weights(panel, spec, reading.order), spec, reading.order, notes, index)
+    further = further_variables(frame, rows, spec, panel)
+    return RealPanel(_with_weights(panel, spec, reading.order), spec, reading.order, notes, index, further)
 
 
 def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[str, ...] | None = None) -> Panel:
@@ -159,13 +166,13 @@ def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[
     if units.sum() < 2 or periods.sum() < 2:
         raise bad(f'balance = "{how}" leaves {units.sum()} units and {periods.sum()} periods', where=where,
                   allowed="two or more of each", remedy="choose the other way, or fill the gaps")  # fmt: skip
-    part = _part(panel, units, periods)
+    kept = part(panel, units, periods)
     if units.all():
-        return replace(part, weights=panel.weights)
+        return replace(kept, weights=panel.weights)
     if spec is None and panel.weights:
         raise bad("W is for other units", where=where, allowed="W for the units kept",
                   remedy="give the spec that W is built from")  # fmt: skip
-    return part if spec is None else _with_weights(part, spec, order or panel.units)
+    return kept if spec is None else _with_weights(kept, spec, order or panel.units)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -186,11 +193,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _unknown_sections(data: Mapping[str, Any], file: str) -> list[Problem]:
     allowed = one_of(f"[{name}]" for name in SECTIONS)
-    later = [name for name in LATER if name in data]
-    return [Problem(f"[{name}] is not supported by this version", file, allowed, "remove it") for name in later] + [
-        Problem(f"unknown key {key!r}", file, allowed, closest(key, SECTIONS))
-        for key in data
-        if key not in (*SECTIONS, *LATER)
+    return [
+        Problem(f"unknown key {key!r}", file, allowed, closest(key, SECTIONS)) for key in data if key not in SECTIONS
     ]
 
 
@@ -241,6 +245,15 @@ def _index(
         return None
     problems += index_problems(index, path.name)
     return named_index(panel, index)
+
+
+def _robustness(data: Any, path: Path, problems: list[Problem]) -> RobustnessSection:
+    where = f"{path.name}, [robustness"
+    own = {key: value for key, value in data.items() if key != "psm"} if isinstance(data, Mapping) else data
+    section = _section(RobustnessSection, own, f"{where}]", problems) or RobustnessSection()
+    if own is data or "psm" not in data:
+        return section
+    return section.model_copy(update={"psm": _section(PsmSection, data["psm"], f"{where}.psm]", problems)})
 
 
 def _weights(data: Any, path: Path, problems: list[Problem]) -> tuple[Any, ...]:
@@ -302,57 +315,16 @@ def _conflicts(
 def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
     """Raise BadInput for every column that the spec names and the file lacks."""
     wanted = dict.fromkeys(spec.mean_columns, f"{spec.file} [[weights]] variable")
+    wanted |= dict.fromkeys(spec.inference.clusters, f"{spec.file} [inference] errors")
     for key, value in spec.panel:
-        if key not in ("missing", "balance", *(["outcome"] if spec.index else [])):
+        if key not in ("missing", "balance", "synthetic", *(["outcome"] if spec.index else [])):
             names = value if isinstance(value, tuple) else (value,) if value else ()
             wanted |= dict.fromkeys(names, f"{spec.file} [panel] {key}")
-    wanted |= columns_asked_for(spec)
+    wanted |= columns_asked_for(spec) | spec.robustness.columns_asked_for(spec.file, spec.panel.unit)
     problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made})
     problems += column_problems(frame, spec)
     if problems:
         raise BadInput(*problems)
-
-
-def _from_first_year(column: pd.Series[Any], rows: Rows) -> NDArray[np.float64]:
-    """1 from a unit's first treated period on, else 0, (rows,); empty, infinite, or 0 before the first = never."""
-    given, wrong = numbers(column)
-    first = np.where(np.isinf(given), np.nan, given)
-    if rows.years.min() > 0:
-        first[first == 0] = np.nan  # the code for "never" of several programs
-    problems = number_problems(first, wrong, column, rows)
-    fractional = np.flatnonzero(first != np.round(first, 0))
-    fractional = fractional[~np.isnan(first[fractional])]
-    if fractional.size:
-        problems.append(Problem(f"is {first[fractional[0]]:g}", rows.at(int(fractional[0]), str(column.name)),
-                                "a whole number, or empty for never", "correct the cell"))  # fmt: skip
-    grouped = pd.Series(first).groupby(rows.labels)
-    distinct = grouped.nunique()
-    if (distinct > 1).any():
-        unit = distinct.index[distinct > 1][0]
-        problems.append(Problem(f"the unit {unit} has several first treated periods", f"{rows.file}, column "
-                                f"{column.name!r}", "one a unit", "keep the first"))  # fmt: skip
-    if problems:
-        raise BadInput(*problems)
-    return np.asarray(rows.years >= grouped.transform("min").fillna(np.inf).to_numpy(), dtype=np.float64)
-
-
-def _unit_mean(column: pd.Series[Any], rows: Rows) -> NDArray[np.float64]:
-    values, wrong = numbers(column)
-    problems = number_problems(values, wrong, column, rows)
-    if problems:
-        raise BadInput(*problems)
-    return np.asarray(pd.Series(values).groupby(rows.labels).transform("mean"), dtype=np.float64)
-
-
-def _with_capital(panel: Panel, file: str, column: str | None) -> Panel:
-    if column is None:
-        return panel
-    values = panel.attributes["capital"]
-    odd = [unit for unit, value in zip(panel.units, values, strict=True) if value not in (0, 1)]
-    if odd:
-        raise bad(f"is neither 0 nor 1 for {listed(odd)}", where=f"{file}, column {column!r}", allowed="0 or 1",
-                  remedy="code capitals 1 and other units 0")  # fmt: skip
-    return replace(panel, attributes={**panel.attributes, "capital": values.astype(bool)})
 
 
 def _with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
@@ -367,19 +339,6 @@ def _with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
     if problems:
         raise BadInput(*problems)
     return replace(panel, weights=built)
-
-
-def _part(panel: Panel, units: NDArray[np.bool_], periods: NDArray[np.bool_]) -> Panel:
-    """Some units (N,) and periods (T,) of a panel, without weights."""
-    seen = None if panel.observed is None else panel.observed[:, periods][:, :, units]
-    return Panel(
-        units=tuple(unit for unit, keep in zip(panel.units, units, strict=True) if keep),
-        periods=tuple(period for period, keep in zip(panel.periods, periods, strict=True) if keep),
-        variables={name: array[:, periods][:, :, units] for name, array in panel.variables.items()},
-        roles=panel.roles,
-        attributes={name: values[units] for name, values in panel.attributes.items()},
-        observed=None if seen is None or seen.all() else seen,
-    )
 
 
 def _notes(reading: Reading, first_years: list[int]) -> tuple[str, ...]:

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal, override
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from experiments.robustness_section import RobustnessSection
+from experiments.section import Name, Names, Positive, Section
 from experiments.transforms import Transform
 from sim import neighbours
 from sim.neighbours import Coordinates, Islands
@@ -18,16 +20,7 @@ from sim.weights import Standardize, Weights
 from sim.weights_files import Others, from_file
 
 Floats = NDArray[np.float64]
-Name = Annotated[str, Field(min_length=1)]
-Names = tuple[Name, ...]
-Positive = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 Balance = Literal["error", "drop-units", "drop-periods"]
-
-
-class Section(BaseModel):
-    """A table of a SPEC.toml; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PanelSection(Section):
@@ -48,12 +41,13 @@ class PanelSection(Section):
     latitude: Name | None = None
     missing: Literal["error", "drop"] = "error"
     balance: Balance = "error"
+    synthetic: bool = False  # whether tables say that the data are
 
     @property
     def attributes(self) -> dict[str, str]:
         """Attribute -> column: capital, longitude, latitude under these names, groups and cluster under their own."""
         named = {"capital": self.capital, "longitude": self.longitude, "latitude": self.latitude}
-        own = [*self.groups, *([self.cluster] if self.cluster and self.cluster != self.unit else [])]
+        own = [name for name in (*self.groups, self.cluster) if name and name != self.unit]
         return {name: column for name, column in named.items() if column} | {name: name for name in own}
 
 
@@ -63,8 +57,8 @@ class IndexSection(Section):
     name: Name = "index"
     positive: Names = ()
     negative: Names = ()
-    dimensions: dict[Name, Names] = {}
-    diversification: dict[Name, Names] = {}
+    dimensions: dict[Name, Names] = Field(default_factory=dict)
+    diversification: dict[Name, Names] = Field(default_factory=dict)
 
     @property
     def indicators(self) -> tuple[str, ...]:
@@ -82,6 +76,14 @@ class InferenceSection(Section):
     errors: Names = ()
     draws: Annotated[int, Field(ge=99, strict=True)] = 999
     seed: Annotated[int, Field(ge=0, strict=True)] = 20240601
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Columns that clustered and wild error types name."""
+        named = (error.partition(":")[2] for error in self.errors if error.startswith(("cluster:", "wild:")))
+        return tuple(
+            dict.fromkeys(part for name in named for part in name.split("+") if part not in ("unit", "period"))
+        )
 
 
 class WeightsSection(Section, ABC):
@@ -271,14 +273,24 @@ KINDS: dict[str, type[WeightsSection]] = {
 
 
 class Spec(Section):
-    """A whole SPEC.toml: what the columns of a panel file are, new columns, an index, weights (the first: the main)."""
+    """A whole SPEC.toml: what the columns of a panel file are, new columns, an index, weights (the first: the main).
+
+    inference and robustness: what is asked of the estimates beside the paper's own.
+    """
 
     panel: PanelSection
     transform: tuple[Transform, ...] = ()
     index: IndexSection | None = None
     weights: tuple[AnyWeights, ...] = ()
     inference: InferenceSection = InferenceSection()
+    robustness: RobustnessSection = RobustnessSection()
     file: str = "spec.toml"
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Attribute -> column of everything that is constant within units."""
+        further = (*self.robustness.attributes(self.panel.unit), *self.inference.clusters)
+        return self.panel.attributes | {name: name for name in further if name != self.panel.unit}
 
     @property
     def mean_columns(self) -> tuple[str, ...]:

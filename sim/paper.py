@@ -26,6 +26,7 @@ SINGLE_DATE = 2016
 LARGEST = 1e6  # of a dial: the outcome lies between 0 and 1
 # Cities by year of their first park: 48 cities and 396 treated city-years, the first in 2008 (dummy mean .0772).
 COHORTS = dict(zip(range(2008, 2021), (1, 1, 3, 3, 3, 4, 4, 3, 3, 4, 2, 5, 12), strict=True))
+TREATED = sum(COHORTS.values())
 CONTROLS = ("inv", "road", "book", "tech")
 # Table 5: policy -> mediator, mediator -> outcome; table 1: mean; residual sd from table 5's R2 (.944, .949); the last
 # scales the outcome's levels so that the mediator has table 1's sd (.8004, .4880).
@@ -67,7 +68,9 @@ class Paper(Design):
     anticipation: years before adoption in which half of the effect is already felt.
     trend_gap: extra growth of treated cities a year, with or without the policy.
     serial: first-order autocorrelation of the errors (their variance stays). sigma: their standard deviation.
-    calendar: staggered (48 cities, 2008-2020) | single (the same 48 cities, one date). controls: paper | none.
+    calendar: staggered (2008-2020) | single (the same cities, one date). controls: paper | none.
+    assignment: of the policy, rich (the richer a city the likelier, so that treatment clusters in space) | random.
+    treated: number of treated cities, 1 to 284; cohorts keep their proportions.
     redraw: what changes between replications besides the errors: "calendar", "controls".
     mediator: gpat | ent, the channel of table 5 (absent with spatial errors, or without errors). confounding:
     correlation of its error with the outcome's.
@@ -90,6 +93,8 @@ class Paper(Design):
     redraw: tuple[Literal["calendar", "controls"], ...] = ()
     mediator: Literal["gpat", "ent"] = "gpat"
     confounding: float = 0.0
+    assignment: Literal["rich", "random"] = "rich"
+    treated: int = TREATED
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -109,6 +114,7 @@ class Paper(Design):
         bounds = {
             "serial": (-1, 1), "rho": (-1, 1), "spatial_error": (-1, 1), "confounding": (-1, 1),
             "sigma": (-1e-300, float("inf")), "heterogeneity": (-1e-300, float("inf")), "anticipation": (-1, 18),
+            "treated": (0, CITIES),
         }  # fmt: skip
         for name, (low, high) in bounds.items():
             value = getattr(self, name)

@@ -16,7 +16,8 @@ from sim.estimands import Estimand
 from sim.filters import SpatialFilter
 from sim.geography import cities, city_weights
 from sim.panel import Panel
-from sim.paper import COHORTS, FIRST_YEAR, MEDIATION, PUBLISHED_EFFECT, SINGLE_DATE, Paper
+from sim.paper import COHORTS, FIRST_YEAR, MEDIATION, PUBLISHED_EFFECT, SINGLE_DATE, TREATED, Paper
+from sim.policy_truths import POLICY_MEANS, Adoption
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]
@@ -189,55 +190,36 @@ class PaperWorld:
             return {name: np.repeat(v, rows) if v.size == 1 else v for name, v in values()}
 
         def values() -> Iterator[tuple[str, Floats]]:
-            return ((name, self._truth(Estimand.parse(name), did, effect, streams)) for name in names)
+            gain = cache(lambda: self.multiplier.apply(effect))
+            return ((name, self._truth(Estimand.parse(name), did, gain, streams)) for name in names)
 
         if self.design.heterogeneity or "calendar" in self.design.redraw:
             return compute()
         return self._once(("truths", names, streams.replications), compute)
 
-    def _truth(self, ask: Estimand, did: Floats, effect: Floats, streams: Streams) -> Floats:
+    def _truth(self, ask: Estimand, did: Floats, gain: Callable[[], Floats], streams: Streams) -> Floats:
         """The true value of one estimand, (1 or R,), from this draw's potential outcomes."""
-        if ask.kind in {"att", "nde", "nie", "contrast"}:
-            return self._policy_effect(ask, did, effect)
+        if ask.kind in {*POLICY_MEANS, "nde", "nie", "contrast"}:
+            return self._policy_effect(ask, did, gain)
         if ask.kind in {"direct", "indirect", "total"}:
             return self._impact(ask, streams)
         return np.array([self._parameter(ask)])
 
-    def _policy_effect(self, ask: Estimand, did: Floats, effect: Floats) -> Floats:
-        """Mean of Y(d) - Y(0) = S v over treated city-years, or over those of one cohort and year."""
-        gain = self.multiplier.apply(effect)
-        if ask.kind in {"nde", "nie"}:
-            if not self.design.has_mediator:
-                return np.array([np.nan])
-            to_mediator, to_outcome, *_ = MEDIATION[self.design.mediator]
-            scale = self.design.effect / PUBLISHED_EFFECT
-            through = self.multiplier.apply(to_mediator * scale * to_outcome * did)
-            gain = through if ask.kind == "nie" else gain - through
+    def _policy_effect(self, ask: Estimand, did: Floats, gain: Callable[[], Floats]) -> Floats:
+        """A mean of Y(d) - Y(0) = S v, or of the mediator's share in it and the rest."""
+        fixed = "calendar" not in self.design.redraw
+        adoption = self._once("adoption", lambda: Adoption(did, self._years)) if fixed else Adoption(did, self._years)
         if ask.kind == "contrast":
-            return self._contrast(gain, did)
-        among = did
-        if ask.arguments:
-            try:
-                cohort, year = map(int, ask.arguments)
-            except ValueError:
-                return np.array([np.nan])
-            first = np.where(did.any(axis=1), self._years[did.argmax(axis=1)], np.inf)
-            among = did * (first == cohort)[:, None, :] * (self._years == year)[:, None]
-        count = among.sum(axis=(1, 2))
-        total = (gain * among).sum(axis=(1, 2))
-        return np.divide(total, count, out=np.full(np.broadcast(total, count).shape, np.nan), where=count > 0)
-
-    def _contrast(self, gain: Floats, did: Floats) -> Floats:
-        """What two-way DID estimates with one date: the effect's change at it, treated minus untreated cities."""
-        if self.design.calendar != "single":
+            return adoption.contrast(gain()) if self.design.calendar == "single" else np.array([np.nan])
+        if ask.kind in POLICY_MEANS:
+            return adoption.mean_effect(gain(), ask)
+        if not self.design.has_mediator:
             return np.array([np.nan])
-        after = did.any(axis=2)
-        ever = did.any(axis=1)
-        before = ~after
-        effect = (gain * after[:, :, None]).sum(axis=1) / after.sum(axis=1, keepdims=True)
-        effect = effect - (gain * before[:, :, None]).sum(axis=1) / before.sum(axis=1, keepdims=True)
-        treated = (effect * ever).sum(axis=1) / ever.sum(axis=1)
-        return treated - (effect * ~ever).sum(axis=1) / (~ever).sum(axis=1)
+        to_mediator, to_outcome, *_ = MEDIATION[self.design.mediator]
+        scale = self.design.effect / PUBLISHED_EFFECT
+        through = self.multiplier.apply(to_mediator * scale * to_outcome * did)
+        share = through if ask.kind == "nie" else gain() - through
+        return adoption.mean_effect(share, Estimand("att", ask.arguments))
 
     def _impact(self, ask: Estimand, streams: Streams) -> Floats:
         """Average direct, indirect and total impacts of S (b I + c W) (LeSage and Pace 2009)."""
@@ -316,12 +298,23 @@ def settle(design: Paper, streams: Streams) -> PaperWorld:
 
 
 def draw_adoption(design: Paper, riches: Floats, rng: np.random.Generator) -> Floats:
-    """First treated year of each city, (N,), inf = never: 48 cities, the richer the likelier (Gumbel top-k)."""
-    years = np.repeat(list(COHORTS), list(COHORTS.values())).astype(np.float64)
-    chosen = np.argsort(-(1.5 * riches + rng.gumbel(size=riches.size)))[: years.size]
+    """First treated year of each city, (N,), inf = never; the richer the likelier (Gumbel top-k), unless at random."""
+    years = np.repeat(list(COHORTS), cohort_sizes(design.treated)).astype(np.float64)
+    appeal = rng.gumbel(size=riches.size)
+    if design.assignment == "rich":
+        appeal = 1.5 * riches + appeal
+    chosen = np.argsort(-appeal)[: years.size]
     adoption = np.full(riches.size, np.inf)
     adoption[chosen] = rng.permutation(years) if design.calendar == "staggered" else SINGLE_DATE
     return adoption
+
+
+def cohort_sizes(treated: int) -> NDArray[np.intp]:
+    """The published cohorts' sizes in proportion to `treated` cities, by largest remainders (ties: the earlier)."""
+    exact = np.array(list(COHORTS.values())) * treated
+    sizes, remainders = exact // TREATED, exact % TREATED
+    sizes[np.argsort(-remainders, kind="stable")[: treated - sizes.sum()]] += 1
+    return sizes.astype(np.intp)
 
 
 def control_values(name: str, city: Floats, noise: Floats) -> Floats:

@@ -1,22 +1,61 @@
-"""Table 2: the outcome on the treatment, alone and with controls and effects."""
+"""Table 2: the outcome on the treatment, alone, with controls, and with period and unit effects."""
 
 from __future__ import annotations
 
-from estimators.did import TwoWayDID
+from estimators.estimator import Estimator
+from estimators.panel_ols import PanelOLS
+from estimators.random_effects import RandomEffects
 from experiments.spec import RealPanel, Spec
+from experiments.tables.columns import error_types
 from experiments.tables.ledger import Ledger
 from results.tables.places import BASELINE
 from results.tables.records import Fit
 
+EFFECTS: dict[str, tuple[str, ...]] = {  # of a column of `BASELINE`
+    "alone": (),
+    "controls": (),
+    "controls, periods": ("period",),
+    "controls, units": ("unit",),
+    "controls, units, periods": ("unit", "period"),
+}
+
 
 def add(real: RealPanel, ledger: Ledger) -> None:
-    """Column 5, two-way fixed effects."""
-    ledger.fit(real.panel, {_did(real.spec): Fit(BASELINE["controls, units, periods"], "did")})
-    if real.panel.roles.treatment is None:
+    """All columns; those without unit effects by pooled OLS and by random effects, for the paper does not say which."""
+    roles = real.panel.roles
+    if not roles.regressors:
+        ledger.note("No table 2: the spec names neither a treatment nor controls.")
+        return
+    if roles.treatment is None:
         ledger.note("No treatment is named: coefficients are those of the controls.")
+    if roles.treatment is not None and not roles.controls:
+        ledger.note("Table 2 has no column 2: it adds controls, and none are named.")
+    if any(error.startswith("wild:") for error in real.spec.inference.errors):
+        ledger.note("Random effects have no wild bootstrap: their columns show the other error types.")
+    fits: dict[Estimator, Fit] = {}
+    for title in EFFECTS:
+        regressors = (roles.treatment,) if title == "alone" else roles.regressors
+        if None in regressors or (title == "controls" and not roles.controls):
+            continue
+        fits |= _column(title, tuple(name for name in regressors if name), real.spec)
+    ledger.fit(real.panel, fits)
 
 
-def _did(spec: Spec) -> TwoWayDID:
-    cluster = spec.panel.cluster
-    own = cluster is None or cluster == spec.panel.unit
-    return TwoWayDID(errors=("iid", "hc1", "cluster:unit" if own else f"cluster:{cluster}"))
+def _column(title: str, regressors: tuple[str, ...], spec: Spec) -> dict[Estimator, Fit]:
+    """The estimators of one column."""
+    place, effects = BASELINE[title], EFFECTS[title]
+    model = "did" if "unit" in effects else "pooled"
+    label = f"table-{place[0]}-column-{place[1]}"
+    fits: dict[Estimator, Fit] = {
+        PanelOLS(
+            regressors=regressors, effects=effects, errors=error_types(spec), draws=spec.inference.draws,
+            label=f"{label}-{model}",
+        ): Fit(place, model)
+    }  # fmt: skip
+    if model == "pooled":
+        errors = tuple(error for error in error_types(spec) if not error.startswith("wild:"))
+        random = RandomEffects(
+            regressors=regressors, periods="period" in effects, errors=errors, label=f"{label}-random"
+        )
+        fits[random] = Fit(place, "random")
+    return fits

@@ -13,6 +13,16 @@ from sim.observed import Observed
 from sim.panel import Panel
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Fitted:
+    """An estimator on a panel and what it said, for whoever wants to ask another program the same."""
+
+    panel: Panel
+    estimator: Estimator
+    fit: Fit
+    estimates: Estimates
+
+
 @dataclass(eq=False, slots=True)
 class Ledger:
     """Grows table by table. `seed` is that of everything that is drawn: bootstraps, permutations, simulations."""
@@ -23,6 +33,7 @@ class Ledger:
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    fitted: list[Fitted] = field(default_factory=list)
 
     def fit(self, panel: Panel, fits: Mapping[Estimator, Fit]) -> dict[Estimator, Estimates]:
         """Fit estimators (of distinct names) on one panel through the runner and keep what they say.
@@ -39,6 +50,7 @@ class Ledger:
                 self.failures.append(f"No column {estimator.name}: {_why(estimates, status)}.")
                 continue
             self.keep(panel, fit, estimates)
+            self.fitted.append(Fitted(panel, estimator, fit, estimates))
             found[estimator] = estimates
         return found
 

@@ -142,7 +142,7 @@ def _succeeded(fits: Fits) -> Fits:
     if keep.all():
         return fits
     names = ("estimate", "truth", "se", "lower", "upper", "statistic", "rejected", "decided", "status")
-    return Fits(**{name: getattr(fits, name)[keep] for name in names})
+    return Fits(**{name: getattr(fits, name)[keep] for name in names}, tests=fits.tests)
 
 
 def _null_cells(records: Records, own: Mapping[tuple[int, str], _Judged]) -> dict[tuple[int, str, int], int]:
@@ -175,12 +175,13 @@ def _rows(item: _Judged, layout: Layout, power: Measured | None) -> Iterator[dic
         if first.usable and not first.estimate.n[k]:
             continue  # a term of other cells
         knows_truth = bool(first.error.n[k]) or not first.usable
+        shown = WITHOUT_TRUTH | ({"truth"} if first.truth.n[k] else set())
         head = {"term": term, "estimand": layout.targets.get(term, ""), "sample": item.sample,
                 "attempted": first.attempted}  # fmt: skip
         places = [("", (k,), by_term)] + [(error, (e, k), by_error) for e, error in enumerate(layout.errors)]
         for error, at, group in places:
             for name, values in group.items():
-                if (name in WITHOUT_TRUTH or knows_truth) and not _pointless(name, values, at):
+                if (name in shown or knows_truth) and not _pointless(name, values, at):
                     low, high = limits[name]
                     yield head | {"error": error, "measure": name, "value": values.value[at], "mcse": values.mcse[at],
                                   "lower": low[at], "upper": high[at], "n": int(values.n[at])}  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.estimator import Layout, Status
+from estimators.lm_tests import CHI_SQUARE
 from results.inference import critical_values
 from results.store.block import Block
 
@@ -20,7 +21,8 @@ class Fits:
     """R fits of K terms with E error types.
 
     estimate, truth (R, K); se, lower, upper (R, E, K); statistic |t| (R, E, K), NaN where there is no se; rejected,
-    decided (R, E, K): whether the test rejects and whether there is one; status (R,).
+    decided (R, E, K): whether the test rejects and whether there is one; status (R,). tests: whether the terms are test
+    statistics, whose truth is what their null hypothesis sets to 0.
     """
 
     estimate: Floats
@@ -32,6 +34,7 @@ class Fits:
     rejected: Flags
     decided: Flags
     status: NDArray[np.uint8]
+    tests: bool = False
 
     @property
     def ok(self) -> Flags:
@@ -40,8 +43,8 @@ class Fits:
 
     @property
     def error(self) -> Floats:
-        """Estimate minus the truth of its draw, (R, K)."""
-        return self.estimate - self.truth
+        """Estimate minus the truth of its draw, (R, K); NaN for test statistics, which estimate nothing."""
+        return np.full_like(self.estimate, np.nan) if self.tests else self.estimate - self.truth
 
 
 def fits_of(block: Block, name: str, layout: Layout, alpha: float) -> Fits | None:
@@ -70,7 +73,8 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float) -> Fits | Non
         pvalue = _placed(record.pvalue, place, layout)
         known = ~np.isnan(pvalue)
         rejected, decided = np.where(known, pvalue <= alpha, rejected), known | decided
-    return Fits(estimate, truth, se, lower, upper, statistic, rejected, decided, record.status)
+    tests = layout.errors == (CHI_SQUARE,)
+    return Fits(estimate, truth, se, lower, upper, statistic, rejected, decided, record.status, tests)
 
 
 def _placed(values: Floats, place: list[int] | None, layout: Layout) -> Floats:

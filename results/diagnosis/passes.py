@@ -39,11 +39,12 @@ class FirstPass:
         self.attempted = int(self.statuses.sum() - self.statuses[Status.NOT_RUN])
         self.usable += int(usable.sum())
         found = usable[:, None] & np.isfinite(fits.estimate)
-        true = found & np.isfinite(fits.truth)
+        known = found & np.isfinite(fits.truth)
         error = fits.error
+        true = found & np.isfinite(error)
         self.estimate.add(fits.estimate, found)
-        self.truth.add(fits.truth, true)
-        self.truth_range.add(fits.truth, true)
+        self.truth.add(fits.truth, known)
+        self.truth_range.add(fits.truth, known)
         self.error.add(error, true)
         self.square.add(error**2, true)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -84,9 +85,9 @@ class SecondPass:
         """Take in a block; usable (R,) says which fits count."""
         first = self.first
         found = usable[:, None] & np.isfinite(fits.estimate)
-        true = found & np.isfinite(fits.truth)
-        true3, truth = true[:, None, :], fits.truth[:, None, :]
         error = fits.error
+        true = found & np.isfinite(error)
+        true3, truth = true[:, None, :], fits.truth[:, None, :]
         with np.errstate(invalid="ignore", over="ignore"):
             ratio = measures.ratio(
                 measures.mean_without(error, first.error), measures.mean_without(fits.truth, first.truth)
@@ -127,7 +128,7 @@ def measures_by_term(first: FirstPass, second: SecondPass) -> dict[str, Measured
     known = first.error.n > 0
     spread = measures.empirical_se(first.error), measures.empirical_se(first.estimate)
     return {
-        "truth": truth._replace(mcse=np.where(varies, truth.mcse, np.where(known, 0.0, np.nan))),
+        "truth": truth._replace(mcse=np.where(varies, truth.mcse, np.where(first.truth.n > 0, 0.0, np.nan))),
         "mean_estimate": measures.mean(first.estimate),
         "bias": measures.mean(first.error),
         "relative_bias": _where(~unsafe, relative),

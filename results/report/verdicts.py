@@ -66,7 +66,7 @@ def _bias(rows: list[dict[Any, Any]]) -> tuple[str, bool]:
     if not known:
         if not any(row["n"] > 0 for row in rows):
             return "No fit succeeded.", True
-        return "It has no true value in this design, so there is no bias to report.", False
+        return "It has no true value in this design (or is a test, which estimates nothing): no bias to report.", False
     biased = [row for row in known if is_biased(row)]
     worst = max(biased or known, key=lambda row: abs(row["bias"]))
     form = fixed((worst["truth"], worst["mean_estimate"]), worst["bias_mcse"])

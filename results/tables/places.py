@@ -14,7 +14,14 @@ BASELINE: dict[str, Place] = {  # table 2, by what beside the treatment is in th
 }
 WITHOUT_CAPITALS: Place = ("3", 1)
 OTHER_POLICY: Place = ("3", 2)
-AUTOCORRELATION: dict[str, Place] = {"moran": ("6", 1), "geary": ("6", 2), "moran-residuals": ("6", 3)}
+EQUAL_EFFECTS: Place = ("4", 0)  # beside the columns of table 4
+LM_TESTS: Place = ("7", 0)
+AUTOCORRELATION: dict[str, Place] = {
+    "moran": ("6", 1),
+    "geary": ("6", 2),
+    "moran-residuals": ("6", 3),
+    "local-moran": ("6", 4),
+}
 SPATIAL: dict[str, Place] = {
     "sem": ("7", 1), "sar": ("7", 2), "sdm": ("7", 3), "slx": ("7", 4), "sdem": ("7", 5), "sac": ("7", 6),
 }  # fmt: skip

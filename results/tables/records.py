@@ -16,6 +16,7 @@ from results.tables.places import Place
 
 Floats = NDArray[np.float64]
 LEVEL = 0.05  # of the intervals
+AGREE = 1e-5  # relative difference up to which two programs give the same number
 EFFECTS = ("direct", "indirect", "total")
 
 
@@ -90,6 +91,17 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far another program's numbers are from ours: the largest relative difference among `compared` numbers."""
+
+    table: str
+    program: str
+    what: str
+    compared: int
+    largest: float
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """All estimates on one panel: facts of the panel, records, fit statistics, notes for the reader, figures."""
 
@@ -99,15 +111,25 @@ class Document:
     notes: tuple[str, ...] = field(default=())
     failed: int = 0  # fits that gave no column; the notes say which and why
     figures: tuple[Figure, ...] = ()
+    cross_check: tuple[Agreement, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """3 when a fit failed, 1 when another program gives other numbers, else 0."""
+        if self.failed:
+            return 3
+        return int(any(agreement.largest > AGREE for agreement in self.cross_check))
 
     def to_json(self) -> str:
         """The document as JSON (NaN as null)."""
-        plain = {
+        plain: dict[str, Any] = {
             "panel": dict(self.panel),
             "records": [asdict(record) for record in self.records],
             "statistics": [asdict(statistic) for statistic in self.statistics],
             "notes": list(self.notes),
         }
+        if self.cross_check:
+            plain["cross_check"] = [asdict(agreement) for agreement in self.cross_check]
         return json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False)
 
 

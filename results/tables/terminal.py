@@ -1,92 +1,135 @@
-"""Estimates on a real panel as a terminal table: coefficient, stars, standard error in brackets."""
+"""Tables in a terminal: ruled as in a journal, wide ones in blocks of columns, digits under digits."""
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
+
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from results.tables.records import Document, Record
+from results.tables.journal import journal_tables
+from results.tables.journal_table import JournalTable, Row
+from results.tables.records import Document
+from results.tables.typography import ascii_only, split_stars
 
-STARS = ((0.01, "***"), (0.05, "**"), (0.10, "*"))
-STATISTICS = (("loglik", "log-likelihood"), ("r2", "R2 with effects"), ("r2_within", "R2 within"))
-LABEL_WIDTH = 24
-HEADINGS = {"did": "DID", "sem": "SEM", "sar": "SAR", "sdm": "SDM"}
+GAP = "  "
+LABEL_WIDTH, HEAD_WIDTH = 30, 14  # of row labels, and of the lines into which a column's heading is broken
+ROOM = 3  # behind the last digit, for stars or a bracket
 
 
-Key = tuple[str, str | None, str | None]  # model, transform, weights
+def print_estimates(document: Document, console: Console, errors: str | None = None) -> None:
+    """Every table but those of the appendix, then the notes of the document.
 
-
-def print_estimates(document: Document, console: Console) -> None:
-    """One table for each W and transform, one column a model, standard errors in brackets and named at the foot."""
-    columns: dict[Key, list[Record]] = {}
-    for record in document.records:
-        columns.setdefault((record.model, record.transform, record.weights), []).append(record)
-    shown = {key: _main_errors(records) for key, records in columns.items()}
-    alone = {key: records for key, records in shown.items() if key[1] is None}
-    groups = list(dict.fromkeys(key[1:] for key in shown if key[1] is not None))
-    for number, group in enumerate(groups or [None]):  # type: ignore[list-item]
-        beside = {key: records for key, records in shown.items() if group is not None and key[1:] == group}
-        title = f"{document.panel.get('outcome')}" if group is None else (
-            f"{document.panel.get('outcome')}: maximum likelihood, {group[0]}, W {group[1]}")  # fmt: skip
-        console.print(_table(document, (alone if number == 0 else {}) | beside, title))
-        console.print()
-    console.print("Unit and time effects in every column. Standard errors in brackets, their type at the foot.")
-    console.print("*** p < .01, ** p < .05, * p < .1. Effects: delta method.")
+    errors: the error type to show where a fit has it; raises BadInput when no fit has it.
+    """
+    for table in journal_tables(document, errors):
+        if not table.appendix:
+            print_table(table, console)
     for note in document.notes:
-        console.print(note, markup=False)
+        _say(console, note)
 
 
-def _table(document: Document, shown: dict[Key, list[Record]], title: str) -> Table:
-    terms = list(dict.fromkeys(record.term for records in shown.values() for record in records))
-    table = Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")
-    table.add_column("", no_wrap=True, overflow="ellipsis", max_width=LABEL_WIDTH)
-    for model, _, _ in shown:
-        plain = model == "did" and document.panel.get("treatment") is None
-        table.add_column("FE" if plain else HEADINGS[model], justify="right", no_wrap=True)
-    for term in _ordered(terms):
-        cells = [next((record for record in records if record.term == term), None) for records in shown.values()]
-        table.add_row(term, *(_coefficient(record) for record in cells))
-        table.add_row("", *(_error(record) for record in cells))
-    for name, label in STATISTICS:
-        values = [_statistic(document, key, name) for key in shown]
-        if any(values):
-            table.add_row(label, *values)
-    firsts = [records[0] for records in shown.values()]
-    table.add_row("N", *(f"{record.nobs:,}" for record in firsts))
-    table.add_row("units x periods", *(f"{record.units} x {record.periods}" for record in firsts))
-    table.add_row("standard errors", *(record.se_type for record in firsts))
-    return table
+def print_table(table: JournalTable, console: Console) -> None:
+    """A table within the console's width, in several blocks where it is wider."""
+    for block in table.blocks(lambda part: _width(part) <= console.width):
+        _say(console, block.caption, "bold")
+        for line, style in _lines(block):
+            _say(console, line, style, wrap=False)
+        for note in block.notes:
+            _say(console, note, "dim")
+        console.print()
 
 
-def _main_errors(records: list[Record]) -> list[Record]:
-    """The last error type of a model: clustered errors for DID."""
-    kind = records[-1].se_type
-    return [record for record in records if record.se_type == kind]
+def _say(console: Console, text: str, style: str = "", *, wrap: bool = True) -> None:
+    shown = text if console.encoding.lower().startswith("utf") else ascii_only(text).replace("─", "-")
+    console.print(Text(shown, style=style), soft_wrap=not wrap)
 
 
-def _ordered(terms: list[str]) -> list[str]:
-    """Coefficients, lags, spatial parameters, sigma2, then direct, indirect and total effects."""
-    last = {"rho": 2, "lambda": 2, "sigma2": 3, "direct": 4, "indirect": 5, "total": 6}
-    return sorted(terms, key=lambda term: last.get(term.partition(":")[0], int(term.startswith("w_"))))
+def _width(table: JournalTable) -> int:
+    return _label_width(table) + sum(width + len(GAP) for width in _widths(table))
 
 
-def _coefficient(record: Record | None) -> str:
-    if record is None:
-        return ""
-    stars = next((mark for level, mark in STARS if record.pvalue is not None and record.pvalue < level), "")
-    return f"{_digits(record.estimate)}{'' if record.term == 'sigma2' else stars}"
+def _label_width(table: JournalTable) -> int:
+    return min(max((cell_len(row.label) for row in table.rows if row.kind != "head"), default=0), LABEL_WIDTH)
 
 
-def _error(record: Record | None) -> str:
-    return "" if record is None or record.se is None else f"({_digits(record.se)})"
+def _widths(table: JournalTable) -> list[int]:
+    """The width of every column: its cells, its heading in lines, and its share of a heading that spans several."""
+    padded = _padded(table)
+    widths = [
+        max([cell_len(cells[j]) for cells in padded if cells] + [cell_len(line) for line in _heading(column.label)]
+            + [len(column.number)])
+        for j, column in enumerate(table.columns)
+    ]  # fmt: skip
+    first = 0
+    for group, span in table.groups:
+        short = cell_len(group) - sum(widths[first : first + span]) - len(GAP) * (span - 1)
+        for step in range(max(short, 0)):
+            widths[first + step % span] += 1
+        first += span
+    return widths
 
 
-def _digits(value: float) -> str:
-    return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.2e}"
+def _padded(table: JournalTable) -> list[tuple[str, ...]]:
+    """Cells with room behind the last digit, where a cell of the table needs any."""
+    if not any(cell.endswith(("*", ")")) for row in table.rows for cell in row.cells):
+        return [row.cells for row in table.rows]
+    return [tuple(_with_room(cell) for cell in row.cells) for row in table.rows]
 
 
-def _statistic(document: Document, key: tuple[str, str | None, str | None], name: str) -> str:
-    for item in document.statistics:
-        if (item.model, item.transform, item.weights) == key and item.name == name and item.value is not None:
-            return f"{item.value:,.3f}"
-    return ""
+def _with_room(cell: str) -> str:
+    body, marks = split_stars(cell)
+    behind = len(marks) + cell.endswith((")", "]"))
+    return cell + " " * (ROOM - behind) if body else ""
+
+
+def _heading(label: str) -> list[str]:
+    return textwrap.wrap(label, HEAD_WIDTH, break_long_words=False) if label else []
+
+
+def _lines(table: JournalTable) -> list[tuple[str, str]]:
+    """Lines of text with their styles."""
+    widths, label_width = _widths(table), _label_width(table)
+    rule = "─" * (label_width + sum(width + len(GAP) for width in widths))
+    lines = [(rule, "")]
+    lines += [(line, "bold") for line in _head(table, widths, label_width)] + [(rule, "")]
+    for row, cells in zip(table.rows, _padded(table), strict=True):
+        lines += [(rule, "dim")] if row.rule or row.kind == "head" else []
+        lines.append((_label(row, label_width) + _joined(cells, widths), "italic" if row.kind == "head" else ""))
+    return [*lines, (rule, "")]
+
+
+def _head(table: JournalTable, widths: Sequence[int], label_width: int) -> list[str]:
+    """Spanning headings, numbers, and the columns' own headings."""
+    lines = []
+    start = " " * label_width
+    if table.groups:
+        above, below, first = start, start, 0
+        for group, span in table.groups:
+            room = sum(widths[first : first + span]) + len(GAP) * (span - 1)
+            left = max(room - cell_len(group), 0) // 2
+            above += GAP + " " * left + group + " " * max(room - left - cell_len(group), 0)
+            below += GAP + ("─" * room if group else " " * room)
+            first += span
+        lines += [above.rstrip(), below.rstrip()]
+    if table.numbered:
+        lines.append(start + _joined([column.number for column in table.columns], widths))
+    headings = [_heading(column.label) for column in table.columns]
+    depth = max(map(len, headings), default=0)
+    for level in range(depth):
+        at = [heading[level - depth + len(heading)] if level >= depth - len(heading) else "" for heading in headings]
+        lines.append(start + _joined(at, widths))
+    return lines
+
+
+def _label(row: Row, width: int) -> str:
+    if row.kind == "head":
+        return row.label
+    text = row.label if cell_len(row.label) <= width else f"{row.label[: width - 1]}…"
+    return text + " " * (width - cell_len(text))
+
+
+def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "".join(GAP + " " * (width - cell_len(cell)) + cell for cell, width in zip(cells, widths, strict=False))

@@ -22,10 +22,12 @@ pin_environment()
 import numpy as np  # noqa: E402
 
 from estimators import Estimator, SpatialPanel, TwoWayDID  # noqa: E402
+from experiments.references import linearmodels as linearmodels_reference  # noqa: E402
+from experiments.references import spreg as spreg_reference
 from experiments.runner import run  # noqa: E402
 from experiments.study import Study  # noqa: E402
 from experiments.tasks import runner_of  # noqa: E402
-from references import linearmodels_reference, pyfixest_reference, spreg_reference  # noqa: E402
+from references import pyfixest_reference  # noqa: E402
 from sim import Panel, Streams  # noqa: E402
 from sim.paper import Paper  # noqa: E402
 

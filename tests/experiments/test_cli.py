@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -11,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import docx
 import numpy as np
 import pandas as pd
 import pytest
@@ -115,29 +118,81 @@ def test_an_interrupted_run_says_so_and_resumes(tmp_path: Path, sent: signal.Sig
     assert store.intact(0, 0)
 
 
-def test_estimate_writes_every_number_in_the_contract(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["panel", "example", str(tmp_path)]) == 0
-    panel, spec, out = tmp_path / "panel.csv", tmp_path / "spec.toml", tmp_path / "out"
+@pytest.fixture(scope="module")
+def estimated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example panel, its spec, and in `out` all files of `estimate`; what it printed is in `printed`."""
+    folder = tmp_path_factory.mktemp("estimated")
+    assert run_command(["panel", "example", str(folder)]) == 0
+    panel, spec, out = folder / "panel.csv", folder / "spec.toml", folder / "out"
     assert run_command(["panel", "check", str(panel), "--spec", str(spec)]) == 0
-    assert run_command(["estimate", str(panel), "--spec", str(spec), "--out", str(out), "--format", "json"]) == 0
-    assert "SDM" in capsys.readouterr().out
-    document = json.loads((out / "estimates.json").read_text(encoding="utf-8"))
-    loaded = load_panel(panel, read_spec(spec))
+    arguments = ["estimate", str(panel), "--spec", str(spec), "--out", str(out), "--format", "json,html,tex,docx"]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert run_command(arguments) == 0
+    (folder / "printed").write_text(said.getvalue(), encoding="utf-8")
+    return folder
+
+
+def test_estimate_writes_every_number_in_the_contract(estimated: Path) -> None:
+    document = json.loads((estimated / "out" / "estimates.json").read_text(encoding="utf-8"))
+    loaded = load_panel(estimated / "panel.csv", read_spec(estimated / "spec.toml"))
     did = TwoWayDID()(loaded)
     sdm = SpatialPanel("sdm", "lee-yu")(loaded)
-    rows = {(r["model"], r["transform"], r["term"], r["se_type"]): r for r in document["records"]}
-    assert rows["did", None, "did", "cluster:unit"]["se"] == did.se[0, 2, 0]
-    assert (rows["did", None, "did", "iid"]["table"], rows["did", None, "did", "iid"]["column"]) == ("2", 5)
-    indirect = rows["sdm", "lee-yu", "indirect:did", "information"]
+    rows = {(r["table"], r["column"], r["model"], r["transform"], r["term"], r["se_type"]): r
+            for r in document["records"]}  # fmt: skip
+    assert rows["2", 5, "did", None, "did", "cluster:unit"]["se"] == pytest.approx(did.se[0, 2, 0], rel=1e-10)
+    assert rows["2", 5, "did", None, "did", "iid"]["estimate"] == pytest.approx(did.estimate[0, 0], rel=1e-10)
+    indirect = rows["7", 3, "sdm", "lee-yu", "indirect:did", "information"]
     assert indirect["estimate"] == pytest.approx(sdm.estimate[0, sdm.terms.index("indirect:did")], rel=1e-9)
-    assert (indirect["table"], indirect["column"], indirect["effects_method"]) == ("7", 3, "delta")
-    assert {r["model"] for r in document["records"]} == {"did", "sem", "sar", "sdm"}
+    assert (indirect["weights"], indirect["effects_method"]) == ("knn-6", "delta")
+    models = {(r["table"], r["model"]) for r in document["records"]}
+    assert models >= {("2", "pooled"), ("2", "random"), ("2", "did"), ("3", "did"), ("4", "did"), ("4", "interaction")}
+    assert models >= {("6", "moran"), ("6", "geary")} | {
+        ("7", name) for name in ("sem", "sar", "sdm", "slx", "sdem", "sac")
+    }
     assert {r["transform"] for r in document["records"]} == {None, "direct", "lee-yu"}
-    assert {s["name"] for s in document["statistics"] if s["model"] == "sar"} >= {"loglik", "r2", "r2_corr"}
-    tested = [r for r in document["records"] if r["term"] != "sigma2"]
+    assert {s["name"] for s in document["statistics"] if s["model"] == "sar"} >= {"loglik", "r2", "r2_corr", "aic"}
+    tested = [r for r in document["records"] if r["term"] != "sigma2" and r["se"] is not None]
     assert np.isfinite([r["pvalue"] for r in tested]).all()
     assert {r["pvalue"] for r in document["records"] if r["term"] == "sigma2"} == {None}
     assert document["panel"]["treatment_column"] == "eip"
+    assert (document["panel"]["unit"], document["panel"]["period"]) == ("city", "year")
+
+
+def test_estimate_shows_the_same_numbers_in_every_format(estimated: Path) -> None:
+    """Table 2, column 5, in the terminal, as a page, as LaTeX and as a Word file."""
+    document = json.loads((estimated / "out" / "estimates.json").read_text(encoding="utf-8"))
+    shown = next(r for r in document["records"] if (r["table"], r["column"], r["term"], r["se_type"]) == (
+        "2", 5, "did", "cluster:unit"))  # fmt: skip
+    estimate, se = f"{shown['estimate']:.4f}", f"{shown['se']:.4f}"
+    printed = (estimated / "printed").read_text(encoding="utf-8")
+    assert max(map(len, printed.splitlines())) <= 80
+    for words in (f"{estimate}***", f"({se})", "Table 1.", "Table 7. Spatial models of icr, W knn-6, direct", "wrote "):
+        assert words in printed
+    page = (estimated / "out" / "tables.html").read_text(encoding="utf-8")
+    assert f'{estimate}<span class="stars">***</span>' in page
+    assert "<svg" in page
+    latex = (estimated / "out" / "tables.tex").read_text(encoding="utf-8")
+    assert rf"{estimate}\stars{{***}}" in latex
+    assert rf"({se}\rlap{{)}}" in latex
+    table = docx.Document(str(estimated / "out" / "tables.docx")).tables[1]
+    assert f"{estimate}***" in [cell.text for cell in table.rows[2].cells]
+    names = {path.name for path in (estimated / "out").iterdir()}
+    assert names >= {"estimates.json", "tables.html", "tables.tex", "tables.docx", "figure-2.svg"}
+    assert not [name for name in names if name.endswith(".partial")]
+
+
+def test_estimate_refuses_errors_that_no_model_has_and_formats_without_a_folder(
+    estimated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["estimate", str(estimated / "panel.csv"), "--spec", str(estimated / "spec.toml")]
+    assert run_command([*arguments, "--format", "html"]) == 2
+    assert "--out" in capsys.readouterr().err
+    assert run_command([*arguments, "--errors", "hc9", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert "hc9" in said.err
+    assert "cluster:unit" in said.err
+    assert said.out == ""
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_fit_that_fails_costs_its_own_column_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,7 +131,7 @@ def test_the_document_tells_weights_entropies_and_subtotals(tmp_path: Path) -> N
     weights = ", ".join(f"{name} {parts[name]['weight']:.4f}" for name in "abc")
     assert any("over 40 unit-periods" in note and weights in note for note in document.notes)
     assert any(note.startswith("Weights of its dimensions: resistance 0.") for note in document.notes)
-    assert {record.term for record in document.records} == {"did"}
+    assert {record.term for record in document.records} == {"did", "constant"}
 
 
 WRONG_SPECS: dict[str, tuple[str, list[str]]] = {
@@ -177,7 +177,7 @@ def test_a_wrong_index_is_refused_in_the_users_words(tmp_path: Path, case: str) 
 def test_all_errors_of_an_index_come_at_once(tmp_path: Path) -> None:
     text = PANEL + 'mising = "drop"\n[index]\npositive = ["a"]\nnegative = ["a"]\ndimensions = { r = ["z"] }\n'
     with pytest.raises(BadInput) as caught:
-        spec_of(tmp_path, text + 'diversification = { d = ["s1"] }\n[robustness]\n')
+        spec_of(tmp_path, text + 'diversification = { d = ["s1"] }\n[robustness]\nlag = 0\n')
     assert len(caught.value.problems) == 5
 
 
@@ -227,7 +227,7 @@ def test_the_real_cities_from_file_to_estimates(tmp_path: Path, shared_data: Pat
     assert (len(real.panel.units), said.panel["outcome"], said.panel["index"]["nobs"]) == (282, "icr", 5076)
     score = real.panel.variables["icr"]
     assert 0 < score.min() < score.max() < 1
-    did = next(record for record in said.records if record.term == "did")
+    did = next(record for record in said.records if (record.table, record.column, record.term) == ("2", 5, "did"))
     assert 0 < abs(did.estimate) < 0.1
     totals = [dimension["weight"] for dimension in said.panel["index"]["dimensions"].values()]
     assert sum(totals) == pytest.approx(1)

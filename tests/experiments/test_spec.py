@@ -229,7 +229,6 @@ WRONG_SPECS: dict[str, tuple[str, list[str]]] = {
     "empty": ("", ["the key 'unit' is missing", "the key 'period' is missing", "the key 'outcome' is missing"]),
     "unknown key": (PANEL + 'treatmnt = "eip"\n', ["unknown key 'treatmnt'", "did you mean 'treatment'?"]),
     "unknown section": (PANEL + "[wieghts]\n", ["unknown key 'wieghts'", "did you mean 'weights'?"]),
-    "later sections": (PANEL + "[robustness]\n", ["[robustness] is not supported by this version", "[index]"]),
     "list as text": (PANEL + 'controls = "x"\n', ["controls = 'x'", 'a list in brackets, such as ["a", "b"]']),
     "number in a list": (PANEL + 'controls = ["x", 3]\n', ["controls[1] = 3", "a text in quotes"]),
     "unit as a number": (PANEL.replace('"city"', "3"), ["unit = 3", "a text in quotes"]),
@@ -269,7 +268,8 @@ def test_a_wrong_spec_is_refused_in_the_users_words(tmp_path: Path, case: str) -
 
 
 def test_all_errors_of_a_spec_come_at_once(tmp_path: Path) -> None:
-    text = 'unit = 1\n[panel]\nperiod = 3\nmissing = "x"\n[transform]\nz = 1\n[[weights]]\nkind = "knm"\n[robustness]\n'
+    text = 'unit = 1\n[panel]\nperiod = 3\nmissing = "x"\n[transform]\nz = 1\n[[weights]]\nkind = "knm"\n'
+    text += "[robustness]\nlag = 0\n"
     with pytest.raises(BadInput) as caught:
         spec_of(tmp_path, text)
     assert len(caught.value.problems) == 8

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from references.reference import Reference
+from experiments.references.reference import Reference
 from sim import Panel, Weights
 
 Floats = NDArray[np.float64]

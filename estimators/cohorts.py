@@ -1,0 +1,69 @@
+"""Who is treated from when: the cohorts of a staggered, absorbing treatment, and the names of what is estimated of it.
+
+Terms: att(G,T) of cohort G in period T, event(K) of K periods since adoption, cohort(G), calendar(T), and the overall
+averages overall (over treated unit-periods), overall:event, overall:cohort, overall:calendar (Callaway and Sant'Anna
+2021, section 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.errors import bad
+from sim.panel import Panel
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Cohorts:
+    """Adoption of a panel's units.
+
+    first (N,): index of the first treated period, T for never. firsts: those indices that occur, ascending, without
+    never and without 0 (units treated from the first period on have no period before and compare with nobody).
+    """
+
+    periods: tuple[int, ...]
+    first: NDArray[np.intp]
+    firsts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, panel: Panel, treatment: str, asked_by: str) -> Cohorts:
+        """The cohorts of an absorbing 0/1 variable, the same in all replications; raises BadInput for any other."""
+        if not panel.balanced:
+            raise bad("the panel is unbalanced", where=asked_by, allowed="every unit in every period",
+                      remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+        did = panel.variables[treatment]
+        if (did != did[:1]).any():
+            raise bad("who is treated when differs between replications", where=asked_by,
+                      allowed="one calendar for all replications", remedy="fit them one by one")  # fmt: skip
+        path = did[0]
+        if not np.isin(path, (0.0, 1.0)).all() or (np.diff(path, axis=0) < 0).any():
+            raise bad(f"{treatment!r} is not 0/1 and absorbing", where=asked_by, allowed="0 before adoption, 1 after",
+                      remedy="code it so, or leave those units out")  # fmt: skip
+        first = np.where(path.any(axis=0), path.argmax(axis=0), len(panel.periods)).astype(np.intp)
+        occurring = np.unique(first)
+        firsts = tuple(int(g) for g in occurring if 0 < g < len(panel.periods))
+        if not firsts:
+            raise bad(
+                "no unit becomes treated within the panel",
+                where=asked_by,
+                allowed="units untreated first, treated later",
+                remedy="add earlier periods",
+            )
+        return cls(panel.periods, first, firsts)
+
+    @property
+    def never(self) -> NDArray[np.bool_]:
+        """Units that are never treated, (N,)."""
+        return np.asarray(self.first == len(self.periods))
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The cohorts' first treated periods as the panel names them."""
+        return tuple(self.periods[g] for g in self.firsts)
+
+    def size(self, first: int) -> int:
+        """Units that adopt at this index."""
+        return int((self.first == first).sum())

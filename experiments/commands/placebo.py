@@ -1,0 +1,86 @@
+"""`panelproof placebo`: permutation and placebo tests on a real panel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("placebo")
+@click.argument("panel", type=click.Path(path_type=Path))
+@click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
+@click.option(
+    "--scheme",
+    default="space",
+    show_default=True,
+    help="space, strata:ATTRIBUTE, blocks, blocks:WEIGHTS:SIZE, mixed, mixed:restricted, time, relabel, mediator.",
+)
+@click.option("--draws", type=int, default=1000, show_default=True, help="Placebos; more than a store holds extend it.")
+@click.option("--estimator", default="did", show_default=True, help="did, sdm, sar or sem.")
+@click.option("--term", help="The term that is tested (default: the treatment).")
+@click.option(
+    "--statistic", type=click.Choice(["raw", "studentised"]), default="raw", show_default=True,
+    help="What is compared: estimates, or t statistics.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), help="Another seed than the spec's.")
+@click.option(
+    "--store", type=click.Path(path_type=Path), help="Where the draws go (default: runs/placebo-SCHEME.zarr)."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for placebo.svg and placebo.json."
+)
+@click.option(
+    "--cluster", default="serial", show_default=True, metavar="WHERE", help="serial, local or tcp://HOST:PORT."
+)
+@click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one a core).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+def command(
+    panel: Path,
+    spec: Path,
+    scheme: str,
+    draws: int,
+    estimator: str,
+    term: str | None,
+    statistic: str,
+    seed: int | None,
+    store: Path | None,
+    out: Path | None,
+    cluster: str,
+    workers: int | None,
+    as_json: bool,
+) -> int:
+    """Hold an estimate on PANEL against its placebos: the same estimator under assignments drawn anew.
+
+    The store keeps the panel and every placebo; killed or interrupted, the same command resumes it.
+    """
+    import json
+    import re
+
+    from rich.console import Console
+
+    from experiments.launch import check_cluster, launch
+    from experiments.placebo import answer, question, resumable
+    from experiments.placebo_output import check_folder, print_placebo, write_placebo
+    from experiments.spec import read_real_panel, read_spec
+
+    check_cluster(cluster, workers, insecure=False)
+    ask = question(
+        read_real_panel(panel, read_spec(spec)), scheme=scheme, estimator=estimator, term=term, draws=draws,
+        statistic="raw" if statistic == "raw" else "studentised", seed=seed,
+    )  # fmt: skip
+    target = store or Path("runs") / f"placebo-{estimator}-{re.sub(r'[^A-Za-z0-9_-]+', '-', scheme)}.zarr"
+    ask = resumable(ask, target)
+    if out is not None:
+        check_folder(out)
+    console = Console(highlight=False, stderr=as_json)
+    records, poisoned = launch(ask.study, target, cluster, workers, console)
+    found = answer(ask, records)
+    written = write_placebo(found, out) if out is not None else []
+    if as_json:
+        click.echo(json.dumps(found.document, ensure_ascii=False))
+    else:
+        print_placebo(found, console)
+        for path in [*written, target]:
+            console.print(f"wrote {path}", markup=False)
+    return 3 if poisoned else 0

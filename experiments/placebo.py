@@ -1,0 +1,309 @@
+"""Placebos of a real panel: a study of the design `placebo` in a store that holds the panel, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.did import TwoWayDID
+from estimators.estimator import Estimates, Estimator, Layout, Status
+from estimators.inversion import LEVEL, linear_interval, p_value_errors, p_values
+from estimators.permutation import LEAST_DRAWS
+from estimators.spatial import SpatialPanel
+from experiments.runner import run
+from experiments.study import Study
+from results.inference import p_values as t_tests
+from results.report.placebo_figure import PlaceboPlot
+from results.store.block import Records
+from results.store.zarr_store import ZarrStore
+from sim.errors import bad, closest, one_of
+from sim.observed import Observed
+from sim.panel import Panel
+from sim.placebo import Placebo, panel_of
+from sim.schemes import Blocks, Mediator, Relabel, Time, scheme_of
+
+if TYPE_CHECKING:
+    from experiments.spec import RealPanel
+
+Floats = NDArray[np.float64]
+Statistic = Literal["raw", "studentised"]
+
+ESTIMATORS = ("did", "sdm", "sar", "sem")
+SHIFT = "shift"  # the estimator whose outcome is the real treatment: how a constant effect moves each placebo
+BLOCK = 256  # placebos stored together: what an interruption can cost
+QUANTILES = (0.005, 0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975, 0.995)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Question:
+    """What is asked: the study to run, the panel as it was observed, the term, and how it is tested."""
+
+    study: Study
+    panel: Panel
+    estimator: Estimator
+    term: str
+    statistic: Statistic
+
+    @property
+    def scheme(self) -> str:
+        """The scheme's text."""
+        design = self.study.design
+        assert isinstance(design, Placebo)
+        return design.scheme
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Answer:
+    """The real estimate among its placebos.
+
+    estimate, se (of error type `error`), pvalue: of the real panel, by the estimator's own test. placebos (B,): raw
+    estimates, NaN where a fit failed; own_pvalues (B,): of each placebo by that test. permutation_p, mcse: of the test
+    by permutation; lower, upper: its interval, NaN where there is none and `no_interval` says why. distinct: how many
+    assignments there are, None where nobody counts them.
+    """
+
+    question: Question
+    error: str
+    estimate: float
+    se: float
+    pvalue: float
+    placebos: Floats
+    own_pvalues: Floats
+    permutation_p: float
+    mcse: float
+    lower: float
+    upper: float
+    no_interval: str
+    distinct: int | None
+
+    @property
+    def usable(self) -> Floats:
+        """Placebos whose fit succeeded, (B or fewer,)."""
+        return self.placebos[np.isfinite(self.placebos)]
+
+    @property
+    def quantiles(self) -> dict[float, float]:
+        """Quantiles of the placebo distribution."""
+        values = np.quantile(self.usable, QUANTILES) if self.usable.size else np.full(len(QUANTILES), np.nan)
+        return dict(zip(QUANTILES, values.tolist(), strict=True))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know."""
+        found = [] if not self.no_interval else [f"No interval: {self.no_interval}."]
+        if isinstance(scheme_of(self.question.scheme), Time):
+            found.append("Placebos use the time before adoption alone; p compares the estimate with them, but real "
+                         "dates always come last, so that this is a check of that time and no exact test.")  # fmt: skip
+        if self.distinct is not None and self.distinct <= len(self.placebos):
+            found.append(f"There are {self.distinct:,} distinct assignments alone; they are drawn with repetition.")
+        if lost := len(self.placebos) - self.usable.size:
+            found.append(f"{lost:,} placebos could not be fitted; they count as extreme.")
+        return tuple(found)
+
+    @property
+    def plot(self) -> PlaceboPlot:
+        """What the figure shows."""
+        ask = self.question
+        seen = np.isfinite(self.placebos)
+        return PlaceboPlot(ask.term, ask.scheme, ask.estimator.name, self.estimate, self.placebos[seen],
+                           self.own_pvalues[seen], self.permutation_p)  # fmt: skip
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """All numbers as plain data (None where there is none)."""
+        ask, usable = self.question, self.usable
+        spread = float(usable.std(ddof=1)) if usable.size > 1 else np.nan
+        return {
+            "panel": {"digest": ask.panel.digest, "units": len(ask.panel.units), "periods": len(ask.panel.periods)},
+            "scheme": ask.scheme, "estimator": ask.estimator.name, "term": ask.term, "statistic": ask.statistic,
+            "seed": ask.study.seed, "draws": len(self.placebos), "failed": len(self.placebos) - usable.size,
+            "distinct_assignments": None if self.distinct is None else str(self.distinct),
+            "estimate": _plain(self.estimate), "se": _plain(self.se), "se_type": self.error,
+            "pvalue": _plain(self.pvalue), "permutation_pvalue": _plain(self.permutation_p), "mcse": _plain(self.mcse),
+            "lower": _plain(self.lower), "upper": _plain(self.upper), "level": 1 - LEVEL,
+            "placebo_mean": _plain(float(usable.mean()) if usable.size else np.nan), "placebo_sd": _plain(spread),
+            "placebo_quantiles": {f"{q:g}": _plain(value) for q, value in self.quantiles.items()},
+            "rejected_share": _plain(float((self.own_pvalues[np.isfinite(self.placebos)] <= LEVEL).mean())),
+            "notes": list(self.notes),
+        }  # fmt: skip
+
+
+def question(
+    real: RealPanel,
+    *,
+    scheme: str = "space",
+    estimator: str = "did",
+    term: str | None = None,
+    draws: int = 1000,
+    statistic: Statistic = "raw",
+    seed: int | None = None,
+) -> Question:
+    """What to run on a panel file; raises BadInput for a scheme, estimator, term or panel that cannot serve."""
+    scheme_of(scheme)
+    if draws < LEAST_DRAWS:
+        raise bad(f"draws = {draws}", where="--draws", allowed=f"{LEAST_DRAWS} or more", remedy="use 1000")
+    if estimator not in ESTIMATORS:
+        raise bad(f"estimator {estimator!r}", where="--estimator", allowed=one_of(ESTIMATORS),
+                  remedy=closest(estimator, ESTIMATORS))  # fmt: skip
+    whole = real.panel if estimator == "did" else real.balanced()
+    panel = _needed(whole, scheme, estimator)
+    scheme_of(scheme).on(panel)
+    chosen = _estimator(real, panel, scheme, estimator)
+    layout = chosen.layout(panel.schema)
+    asked = term or _default_term(panel, scheme, layout)
+    if asked not in layout.terms:
+        raise bad(f"no term {asked!r}", where="--term", allowed=one_of(layout.terms),
+                  remedy=closest(asked, layout.terms))  # fmt: skip
+    estimators: tuple[Estimator, ...] = (chosen,)
+    if _shifts(panel, scheme, estimator, asked):
+        panel = panel.with_variables({_real(panel): _filled(panel)})
+        estimators = (chosen, replace(chosen, outcome=_real(panel), label=SHIFT))  # type: ignore[type-var]
+    study = Study("placebo", Placebo.of(panel, scheme), estimators, replications=draws, block=BLOCK,
+                  seed=real.spec.inference.seed if seed is None else seed)  # fmt: skip
+    return Question(study, panel, chosen, asked, statistic)
+
+
+def resumable(ask: Question, store: Path) -> Question:
+    """The question with the panel as the store holds it; raises BadInput when the store holds another panel."""
+    if not store.exists():
+        return ask
+    kept = ZarrStore.open(store).facts["study"]["design"]
+    if kept["kind"] != Placebo.kind:
+        raise bad("holds no placebos", where=str(store), allowed="a store that `panelproof placebo` made",
+                  remedy="choose another --store")  # fmt: skip
+    if panel_of(kept["panel"]).digest != panel_of(_design(ask).panel).digest:
+        raise bad("holds placebos of another panel", where=str(store), allowed="the same panel, spec and estimator",
+                  remedy="choose another --store")  # fmt: skip
+    return replace(ask, study=replace(ask.study, design=replace(_design(ask), panel=kept["panel"])))
+
+
+def answer(ask: Question, records: Records) -> Answer:
+    """The real estimate among the placebos of a store (or of a run in memory); raises BadInput when it has none."""
+    blocks = list(records.blocks(0))
+    real = _real_fit(ask)
+    fits = Estimates.join([block.estimates[ask.estimator.name] for block in blocks])
+    column = fits.terms.index(ask.term)
+    ok = fits.status == Status.OK
+    placebos = np.where(ok, fits.estimate[:, column], np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(ok, fits.estimate[:, column] / fits.se[:, -1, column], np.nan)
+        own_t = float(real.estimate[0, column] / real.se[0, -1, column])
+    estimate = float(real.estimate[0, column])
+    statistic, drawn = (estimate, placebos) if ask.statistic == "raw" else (own_t, t)
+    p = float(p_values(np.array([statistic]), drawn[None])[0])
+    lower, upper, why = _interval(ask, estimate, placebos, blocks)
+    return Answer(
+        question=ask,
+        error=fits.errors[-1],
+        estimate=estimate,
+        se=float(real.se[0, -1, column]),
+        pvalue=float(t_tests(np.array([own_t]), real.dof[0, -1:, column])[0]),
+        placebos=placebos,
+        own_pvalues=t_tests(t, fits.dof[:, -1, column]),
+        permutation_p=p,
+        mcse=float(p_value_errors(np.array(p), len(placebos))),
+        lower=lower,
+        upper=upper,
+        no_interval=why,
+        distinct=scheme_of(ask.scheme).on(ask.panel).count,
+    )
+
+
+def _interval(ask: Question, estimate: float, placebos: Floats, blocks: list[Any]) -> tuple[float, float, str]:
+    """Ends of the interval of constant effects that are not rejected, or why there is none."""
+    if len(ask.study.estimators) == 1:
+        linear = isinstance(ask.estimator, TwoWayDID)
+        why = "the term is not the effect of what is assigned anew" if linear else "the model is not linear in y"
+        return np.nan, np.nan, why
+    if ask.statistic != "raw":
+        return np.nan, np.nan, "it is made for the raw statistic alone"
+    shift = Estimates.join([block.estimates[SHIFT] for block in blocks])
+    slopes = shift.estimate[:, shift.terms.index(ask.term)]
+    lower, upper = linear_interval(np.array([estimate]), placebos[None], slopes[None])
+    return float(lower[0]), float(upper[0]), ""
+
+
+def _real_fit(ask: Question) -> Estimates:
+    """The estimator on the panel as it was observed."""
+    study = Study("real", Observed(ask.panel), (ask.estimator,), replications=1, block=64, seed=ask.study.seed)
+    estimates = next(iter(run(study).blocks(0))).estimates[ask.estimator.name]
+    if estimates.status[0] != Status.OK:
+        raise bad(f"{ask.estimator.name}: {Status(int(estimates.status[0])).meaning}", where="the real panel",
+                  allowed="a panel that the estimator fits", remedy="choose another estimator")  # fmt: skip
+    return estimates
+
+
+def _needed(panel: Panel, scheme: str, estimator: str) -> Panel:
+    """The panel with what the question uses: its roles, and the weights of a spatial model or scheme."""
+    roles, kind = panel.roles, scheme_of(scheme)
+    names = (roles.outcome, *roles.regressors, *(roles.mediators if isinstance(kind, Mediator) else ()))
+    weights: Mapping[str, Any] = {}
+    if isinstance(kind, Blocks | Relabel):
+        weights = panel.weights
+    elif estimator != "did":
+        weights = dict(list(panel.weights.items())[:1])
+    kept = roles if isinstance(kind, Mediator) else replace(roles, mediators=())
+    return replace(
+        panel, variables={name: panel.variables[name] for name in names if name}, weights=weights, roles=kept
+    )
+
+
+def _estimator(real: RealPanel, panel: Panel, scheme: str, name: str) -> Estimator:
+    kind = scheme_of(scheme)
+    extra = panel.roles.mediators if isinstance(kind, Mediator) else ()
+    regressors = (*panel.roles.regressors, *extra) if extra else None
+    if name == "did":
+        cluster = real.spec.panel.cluster
+        own = "cluster:unit" if cluster in (None, real.spec.panel.unit) else f"cluster:{cluster}"
+        return TwoWayDID(regressors=regressors, errors=("iid", "hc1", own))
+    weights = getattr(kind, "weights", None) or next(iter(panel.weights), None)
+    if weights is None or weights not in panel.weights:
+        raise bad("the panel has no such spatial weights", where=f"--estimator {name}", allowed=one_of(panel.weights),
+                  remedy="add a [[weights]] table")  # fmt: skip
+    transform = "lee-yu" if panel.weights[weights].row_stochastic else "direct"
+    return SpatialPanel(name, transform, regressors=regressors, weights=weights)  # type: ignore[arg-type]
+
+
+def _default_term(panel: Panel, scheme: str, layout: Layout) -> str:
+    """The treatment; a spatial parameter when W is relabelled; the mediator when it is exchanged."""
+    kind = scheme_of(scheme)
+    if isinstance(kind, Relabel):
+        spatial = [term for term in layout.terms if term in {"rho", "lambda"} or term.startswith("w_")]
+        if not spatial:
+            raise bad("no term is spatial", where="--scheme relabel", allowed="--estimator sdm, sar or sem",
+                      remedy="choose one of them")  # fmt: skip
+        return spatial[-1]
+    if isinstance(kind, Mediator):
+        return kind.name or next(iter(panel.roles.mediators), "")
+    return panel.roles.treatment or ""
+
+
+def _shifts(panel: Panel, scheme: str, estimator: str, term: str) -> bool:
+    """Whether a constant effect of the term can be told from its placebos by least squares."""
+    assigned = not isinstance(scheme_of(scheme), Relabel | Mediator)
+    return estimator == "did" and assigned and term == panel.roles.treatment
+
+
+def _real(panel: Panel) -> str:
+    """The name of the treatment as it was, beside the one that is assigned anew."""
+    return f"{panel.roles.treatment} as it was"
+
+
+def _filled(panel: Panel) -> Floats:
+    """The treatment, 0 where nothing was observed."""
+    values = panel.variables[panel.roles.treatment or ""]
+    return np.array(values if panel.observed is None else np.where(panel.observed, values, 0.0))
+
+
+def _design(ask: Question) -> Placebo:
+    assert isinstance(ask.study.design, Placebo)
+    return ask.study.design
+
+
+def _plain(value: float) -> float | None:
+    return None if not np.isfinite(value) else float(value)

@@ -1,0 +1,85 @@
+"""Table 4: column 5 of table 2 in every group of units, and whether the effect is the same in all of them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.equal_effects import EqualEffects, group_labels
+from experiments.spec import RealPanel
+from experiments.tables.columns import clustered_enough, error_types, main_cluster, two_way, unfit
+from experiments.tables.ledger import Ledger
+from results.tables.places import EQUAL_EFFECTS, subsample
+from results.tables.records import Fit
+from sim.errors import listed
+from sim.panel import Panel
+
+MOST_COLUMNS = 8  # of one group of units
+FEW_TREATED = 10
+LEAST_UNITS = 3  # the scores of two cancel, and leave no clustered variance
+
+
+def add(real: RealPanel, ledger: Ledger) -> None:
+    """One column a value of each of the spec's groups, then the group's test of equal effects."""
+    treatment, groups = real.panel.roles.treatment, real.spec.panel.groups
+    if groups and treatment is None:
+        ledger.note("No table 4: it compares a treatment's effect between groups, and no treatment is named.")
+        return
+    position = 0
+    for group in groups:
+        labels, values = _values(real, group)
+        if len(values) > MOST_COLUMNS:
+            ledger.note(f"Table 4 has no columns by {group}: {len(values)} values. The test of equal effects has all.")
+        else:
+            for value in values:
+                fit = Fit(subsample(position), "did", sample=f"{group} = {value}")
+                part = real.subset(labels == value, weights=False)
+                if two_way(real, ledger, part, fit):
+                    _count_treated(part, ledger, fit)
+                position += 1
+        _equal_effects(real, ledger, group, labels, values)
+
+
+def _values(real: RealPanel, group: str) -> tuple[NDArray[np.str_], list[str]]:
+    """The value of each unit as text, and the distinct values in their own order (numbers by size)."""
+    attribute = real.panel.attributes[group]
+    labels = group_labels(attribute)
+    order = np.argsort(attribute, kind="stable")
+    return labels, list(dict.fromkeys(labels[order].tolist()))
+
+
+def _count_treated(part: Panel, ledger: Ledger, fit: Fit) -> None:
+    """How many units are treated in an observed period, and a warning where they are few (MacKinnon and Webb 2018)."""
+    did = part.variables[part.roles.treatment or "did"] > 0
+    count = int((did if part.observed is None else did & part.observed).any(axis=(0, 1)).sum())
+    ledger.value(fit, "treated_units", float(count))
+    if count < FEW_TREATED:
+        ledger.note(f"{fit.sample} has {count} treated units: clustered errors tend to be too small with so few.")
+
+
+def _equal_effects(real: RealPanel, ledger: Ledger, group: str, labels: NDArray[np.str_], values: list[str]) -> None:
+    """The test between the values with an estimate and a clustered variance, under errors that all of them can have."""
+    kept: list[str] = []
+    errors = tuple(error for error in error_types(real.spec) if not error.startswith("wild:"))
+    for value in values:
+        part = real.subset(labels == value, weights=False)
+        if len(part.units) >= LEAST_UNITS and unfit(part, real.panel.roles.regressors) is None:
+            kept.append(value)
+            errors = clustered_enough(part, errors)
+    left = [value for value in values if value not in kept]
+    if left and len(values) > MOST_COLUMNS:
+        ledger.note(
+            f"The test of equal effects by {group} leaves out, for want of an estimate or error: {listed(left, 12)}."
+        )
+    if len(kept) < 2:
+        ledger.note(f"No test of equal effects by {group}: it needs two values with an estimate.")
+        return
+    main = main_cluster(real.spec)
+    if main not in errors:
+        ledger.note(f"The test of equal effects by {group} clusters by unit: {main} has one cluster for some value.")
+    estimator = EqualEffects(
+        group, tuple(kept), errors=errors, test=main if main in errors else "cluster:unit",
+        draws=real.spec.inference.draws, label=f"table-4-test-{real.spec.panel.groups.index(group) + 1}",
+    )  # fmt: skip
+    ledger.fit(real.subset(np.isin(labels, kept), weights=False),
+               {estimator: Fit(EQUAL_EFFECTS, "interaction", sample=group)})  # fmt: skip

@@ -1,0 +1,165 @@
+"""Fits as columns of a table: the records of one, what is shown of them, and rows over several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from results.tables.journal_table import Row
+from results.tables.records import Document, Record, Statistic
+from results.tables.typography import COUNTS, STATISTICS, decimals, digits, stars
+
+LIKELIHOOD = ("sem", "sar", "sdm", "slx", "sdem", "sac")
+SPECIAL = {"constant": 3, "rho": 5, "lambda": 6, "sigma2": 7}
+
+
+@dataclass(frozen=True, slots=True)
+class FitColumn:
+    """All that a document holds of one fit.
+
+    records: of every term and error type. statistics: by name. by_term: statistics of a term, by name and term.
+    """
+
+    table: str
+    column: int
+    model: str
+    transform: str | None
+    sample: str
+    weights: str | None
+    year: int | None
+    mediator: str | None
+    records: list[Record] = field(default_factory=list)
+    statistics: dict[str, float] = field(default_factory=dict)
+    by_term: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Its terms, in order."""
+        return tuple(dict.fromkeys(record.term for record in self.records))
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Its error types, in order."""
+        return tuple(dict.fromkeys(record.se_type for record in self.records))
+
+    @property
+    def likelihood(self) -> bool:
+        """Whether it was fitted by maximum likelihood."""
+        return self.model in LIKELIHOOD
+
+    def shown_error(self, asked: str | None) -> str:
+        """The error type asked for where there is one; else information for likelihoods, the first cluster for the rest."""
+        kinds = self.errors
+        if not kinds:
+            return ""
+        if asked in kinds:
+            return str(asked)
+        if self.likelihood and "information" in kinds:
+            return "information"
+        clustered = [kind for kind in kinds if kind.startswith("cluster:")]
+        return clustered[0] if clustered else kinds[-1]
+
+    def record(self, term: str, kind: str) -> Record | None:
+        """A term under an error type; under the usual one where that type says nothing of the term."""
+        found = [record for record in self.records if record.term == term]
+        for wanted in (kind, self.shown_error(None)):
+            for record in found:
+                if record.se_type == wanted and (record.se is not None or record.lower is not None):
+                    return record
+        return found[0] if found else None
+
+
+def fit_columns(document: Document, table: str, models: Iterable[str] | None = None) -> list[FitColumn]:
+    """The fits of a table, by column and then by first appearance, `models` alone where given."""
+    found: dict[tuple[object, ...], FitColumn] = {}
+    wanted = None if models is None else set(models)
+    items: list[Record | Statistic] = [*document.records, *document.statistics]
+    for item in items:
+        if item.table != table or (wanted is not None and item.model not in wanted):
+            continue
+        key = (item.table, item.column, item.model, item.transform, item.sample, item.weights, item.year, item.mediator)
+        column = found.setdefault(key, FitColumn(*key))
+        _add(column, item)
+    return sorted(found.values(), key=lambda column: column.column)
+
+
+def _add(column: FitColumn, item: Record | Statistic) -> None:
+    if isinstance(item, Record):
+        column.records.append(item)
+    elif item.value is not None and item.term is None:
+        column.statistics[item.name] = item.value
+    elif item.value is not None:
+        column.by_term[item.name, str(item.term)] = item.value
+
+
+def coefficient(record: Record | None) -> str:
+    """An estimate with its stars; a variance has none."""
+    if record is None:
+        return ""
+    return digits(record.estimate) + ("" if record.term == "sigma2" else stars(record.pvalue))
+
+
+def bracket(record: Record | None) -> str:
+    """The standard error in brackets; the interval where there is none."""
+    if record is None:
+        return ""
+    return f"({digits(record.se)})" if record.se is not None else interval(record)
+
+
+def interval(record: Record | None) -> str:
+    """The interval in square brackets."""
+    if record is None or record.lower is None or record.upper is None:
+        return ""
+    return f"[{digits(record.lower)}, {digits(record.upper)}]"
+
+
+def coefficient_rows(label: str, records: Sequence[Record | None]) -> list[Row]:
+    """A row of estimates, and one of what stands in brackets below them."""
+    below = tuple(bracket(record) for record in records)
+    rows = [Row(label, tuple(coefficient(record) for record in records))]
+    return [*rows, Row("", below, "error")] if any(below) else rows
+
+
+def value_rows(
+    columns: Sequence[FitColumn], labels: Mapping[str, str], form: Callable[[float | None], str] = digits
+) -> list[Row]:
+    """One row a statistic that a column has, as `form` writes it."""
+    rows = []
+    for name, label in labels.items():
+        cells = tuple(form(column.statistics.get(name)) for column in columns)
+        if any(cells):
+            rows.append(Row(label, cells))
+    return rows
+
+
+def size_rows(columns: Sequence[FitColumn], units: str, periods: str) -> list[Row]:
+    """N, units and periods."""
+    firsts = [column.records[0] if column.records else None for column in columns]
+    return [
+        Row("N", tuple("" if first is None else f"{first.nobs:,}" for first in firsts), rule=True),
+        Row(units, tuple("" if first is None else f"{first.units:,}" for first in firsts)),
+        Row(periods, tuple("" if first is None else f"{first.periods:,}" for first in firsts)),
+    ]
+
+
+def fit_rows(columns: Sequence[FitColumn]) -> list[Row]:
+    """The statistics of fit, likelihoods with the decimals that programs print."""
+    likelihoods = ("loglik", "aic", "bic")
+    plain = {name: label for name, label in STATISTICS.items() if name not in likelihoods}
+    rest = {name: STATISTICS[name] for name in likelihoods}
+    counts = value_rows(columns, COUNTS, lambda x: "" if x is None else f"{x:,.0f}")
+    return counts + value_rows(columns, plain) + value_rows(columns, rest, decimals)
+
+
+def in_order(terms: Iterable[str], document: Document) -> list[str]:
+    """Treatment, other policies and mediators, controls, constant, spatial lags, spatial parameters, variance."""
+    treatment, controls = document.panel.get("treatment"), tuple(document.panel.get("controls", ()))
+
+    def rank(term: str) -> int:
+        if term == treatment:
+            return 0
+        if term in controls:
+            return 2
+        return SPECIAL.get(term, 4 if term.startswith("w_") else 1)
+
+    return sorted(dict.fromkeys(terms), key=rank)

@@ -1,0 +1,136 @@
+"""The tables of a document as one LaTeX file that compiles by itself: booktabs rules, notes by threeparttable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from results.tables.journal_table import Column, JournalTable, Row
+from results.tables.records import Document
+from results.tables.typography import split_stars, with_minus
+
+UPRIGHT, TURNED = 118, 175  # widest table on an upright page and on one that lies on its side, in letters
+LENGTH = {False: 58, True: 34}  # rows on a page, by whether it is turned
+SPARE = 8  # rows and letters from a full page at which the type becomes smaller
+_SIGNS = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"$<$", ">": r"$>$", "|": r"$|$",
+    "\N{MINUS SIGN}": r"$-$", "×": r"$\times$", "²": r"$^{2}$", "ρ": r"$\rho$", "λ": r"$\lambda$", "σ": r"$\sigma$",
+    "θ": r"$\theta$", "χ": r"$\chi$", "[": "{[}", "]": "{]}", "*": r"$^{*}$",
+}  # fmt: skip
+_FOREIGN = re.compile("[^\x00-\u017f\u2010-\u2026]")  # beyond Latin letters and punctuation
+_CJK = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
+_PREAMBLE = r"""% {engine}
+\documentclass[11pt,a4paper]{{article}}
+{fonts}
+\usepackage[margin=22mm]{{geometry}}
+\usepackage{{array,booktabs,caption,threeparttable,pdflscape}}
+\newcommand{{\stars}}[1]{{\rlap{{$^{{#1}}$}}}}
+\begin{{document}}
+"""
+_LATIN = r"""\usepackage[T1]{fontenc}
+\usepackage[utf8]{inputenc}
+\usepackage{lmodern}"""
+
+
+def latex_tables(document: Document, tables: Sequence[JournalTable]) -> str:
+    """The file: tables with more columns or rows than a page holds in parts, then the document's notes.
+
+    Chinese, Japanese and Korean characters, where there are any, ask for XeLaTeX and ctex.
+    """
+    parts = [part for table in tables for part in _parts(table)]
+    body = "\n\n".join(_float(part) for part in parts)
+    if document.notes:
+        items = "\n".join(rf"\item {escape(note)}" for note in document.notes)
+        body += f"\n\n\\clearpage\n\\section*{{Notes}}\n\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
+    engine, fonts = _fonts(body)
+    head = _PREAMBLE.format(engine=engine, fonts=fonts)
+    return f"{head}{body}\n\\end{{document}}\n"
+
+
+def _fonts(body: str) -> tuple[str, str]:
+    """The programs that can set a text, and the packages that it needs."""
+    if _CJK.search(body):
+        return "Compile with XeLaTeX or LuaLaTeX.", r"\usepackage[scheme=plain]{ctex}"
+    if _FOREIGN.search(body):
+        return "Compile with XeLaTeX or LuaLaTeX.", r"\usepackage{fontspec}"
+    return "Compile with pdfLaTeX, XeLaTeX or LuaLaTeX.", _LATIN
+
+
+def escape(text: str) -> str:
+    """Text with LaTeX's special characters made harmless, and Greek letters and signs in mathematics."""
+    return "".join(_SIGNS.get(letter, letter) for letter in with_minus(text))
+
+
+def _parts(table: JournalTable) -> list[JournalTable]:
+    return [page for block in table.blocks(lambda part: part.width <= TURNED)
+            for page in block.pages(LENGTH[block.width > UPRIGHT])]  # fmt: skip
+
+
+def _float(table: JournalTable) -> str:
+    turned = table.width > UPRIGHT
+    width = len(table.columns) + 1
+    small = len(table.rows) > LENGTH[turned] - SPARE or table.width > (TURNED if turned else UPRIGHT) - 2 * SPARE
+    lines = [
+        r"\begin{table}[p]" if turned else r"\begin{table}[htbp]",
+        r"\centering\scriptsize" if small else r"\centering\footnotesize",
+        r"\begin{threeparttable}",
+        rf"\caption*{{{escape(table.caption)}}}",
+        rf"\begin{{tabular}}{{l*{{{width - 1}}}{{r@{{\hspace{{1.6em}}}}}}}}",
+        r"\toprule",
+        *_head(table),
+        r"\midrule",
+        *(line for number, row in enumerate(table.rows) for line in _row(row, width, first=number == 0)),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    if table.notes:
+        lines += [r"\begin{tablenotes}[flushleft]\footnotesize", rf"\item {escape(' '.join(table.notes))}",
+                  r"\end{tablenotes}"]  # fmt: skip
+    lines += [r"\end{threeparttable}", r"\end{table}"]
+    return "\n".join(["\\begin{landscape}", *lines, "\\end{landscape}"] if turned else lines)
+
+
+def _head(table: JournalTable) -> list[str]:
+    lines = []
+    if table.groups:
+        cells, rules, first = [], [], 2
+        for group, span in table.groups:
+            cells.append(rf"\multicolumn{{{span}}}{{c}}{{{escape(group)}}}")
+            rules += [rf"\cmidrule(lr){{{first}-{first + span - 1}}}"] if group else []
+            first += span
+        lines += [_line("", cells), " ".join(rules)]
+    if table.numbered:
+        lines.append(_line("", [column.number for column in table.columns]))
+    if any(column.label for column in table.columns):
+        lines.append(_line("", [_heading(column) for column in table.columns]))
+    return lines
+
+
+def _heading(column: Column) -> str:
+    """A heading of several words in a box of several lines."""
+    words = escape(column.label)
+    return words if len(column.label) <= 12 else rf"\parbox[b]{{7em}}{{\raggedleft {words}}}"
+
+
+def _row(row: Row, width: int, *, first: bool) -> list[str]:
+    rule = [r"\midrule"] if row.rule or (row.kind == "head" and not first) else []
+    if row.kind == "head":
+        return [*rule, rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape(row.label)}}}}} \\"]
+    label = escape(row.label.strip())
+    indent = r"\quad " if row.label.startswith("  ") else ""
+    return [*rule, _line(indent + label, [_cell(cell) for cell in row.cells])]
+
+
+def _cell(text: str) -> str:
+    """Stars and closing brackets stand outside the column's width, so that digits stand under digits."""
+    body, stars = split_stars(text)
+    if stars:
+        return rf"{escape(body)}\stars{{{stars}}}"
+    if body.endswith((")", "]")):
+        return rf"{escape(body[:-1])}\rlap{{{escape(body[-1])}}}"
+    return escape(body)
+
+
+def _line(label: str, cells: Sequence[str]) -> str:
+    return rf"{' & '.join([label, *cells])} \\"

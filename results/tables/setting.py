@@ -1,0 +1,99 @@
+"""What every table of a document needs to know: how its variables are called, which errors are shown, its notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from results.tables.columns import FitColumn
+from results.tables.journal_table import Row
+from results.tables.records import Document, Record
+from results.tables.typography import STARS_NOTE, error_label, error_note, term_label
+
+FLOORED = "In a column, negative eigenvalues of the covariance were set to zero for standard errors"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A document, and the error type that the reader asked for where a fit has it (None: each table's usual one)."""
+
+    document: Document
+    asked: str | None = None
+
+    @property
+    def outcome(self) -> str:
+        """The outcome's name."""
+        return str(self.document.panel.get("outcome") or "outcome")
+
+    @property
+    def treatment(self) -> str | None:
+        """The treatment's term."""
+        return self.document.panel.get("treatment")
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The controls' names."""
+        return tuple(self.document.panel.get("controls", ()))
+
+    @property
+    def treatment_name(self) -> str:
+        """The treatment as the panel's file calls it."""
+        return str(self.document.panel.get("treatment_column") or self.treatment or "")
+
+    @property
+    def about(self) -> str:
+        """What is regressed on what, for titles."""
+        return f"{self.outcome} on {self.treatment_name or 'its regressors'}"
+
+    @property
+    def units(self) -> str:
+        """Label of the number of units."""
+        return _counted("Units", self.document.panel.get("unit"))
+
+    @property
+    def periods(self) -> str:
+        """Label of the number of periods."""
+        return _counted("Periods", self.document.panel.get("period"))
+
+    def label(self, term: str) -> str:
+        """A term as a row's label."""
+        return term_label(term, self.treatment, self.controls)
+
+    def shown(self, column: FitColumn, term: str) -> Record | None:
+        """A term of a fit under the error type that is shown."""
+        return column.record(term, column.shown_error(self.asked))
+
+    def error_row(self, columns: Sequence[FitColumn]) -> list[Row]:
+        """The error type of every column, where they differ."""
+        kinds = tuple(column.shown_error(self.asked) for column in columns)
+        return [Row("Standard errors", kinds)] if len(set(filter(None, kinds))) > 1 else []
+
+    def notes(self, columns: Sequence[FitColumn], *more: str) -> tuple[str, ...]:
+        """Notes under a table of fits: brackets and errors, what else is given, stars, where the data come from."""
+        kinds = {(column.shown_error(self.asked), column.likelihood): None for column in columns if column.records}
+        errors = [error_note(kind, likelihood=likelihood) for kind, likelihood in kinds]
+        floored = dict.fromkeys(kind for kind, _ in kinds for column in columns
+                                if column.statistics.get(f"floored:{kind}"))  # fmt: skip
+        errors += [f"{FLOORED} {error_label(kind)}." for kind in floored]
+        named = f"DID is {self.treatment_name}." if self.treatment and self.treatment_name != "DID" else ""
+        return tuple(text for text in (named, *errors, *more, STARS_NOTE, self.data) if text)
+
+    @property
+    def data(self) -> str:
+        """One sentence on the sample, and whether it is real."""
+        facts = self.document.panel
+        kind = "Synthetic data" if facts.get("synthetic") else "Data: the user's panel"
+        shape = "balanced" if facts.get("balanced", True) else "unbalanced"
+        span = f"{facts.get('first_period')}-{facts.get('last_period')}"
+        size = f"{facts.get('units')} units × {facts.get('periods')} periods, {span}, {shape}"
+        return f"{kind}, {size}."
+
+
+def error_types(document: Document) -> tuple[str, ...]:
+    """All error types of the document's regressions, in order."""
+    fits = (record for record in document.records if record.table != "6" and record.model != "mediation")
+    return tuple(dict.fromkeys(record.se_type for record in fits))
+
+
+def _counted(word: str, name: object) -> str:
+    return f"{word} ({name})" if name else word

@@ -1,0 +1,180 @@
+"""Tables 6 and 7: spatial autocorrelation by year, spatial models by maximum likelihood and their tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from results.tables.columns import (
+    LIKELIHOOD,
+    FitColumn,
+    coefficient_rows,
+    fit_columns,
+    fit_rows,
+    in_order,
+    size_rows,
+    value_rows,
+)
+from results.tables.journal_table import Column, JournalTable, Row
+from results.tables.records import EFFECTS, Record
+from results.tables.setting import Setting
+from results.tables.typography import decimals, digits, error_label, model_label, moment_label, probability
+
+TRANSFORMS = {None: "", "direct": "direct maximum likelihood", "lee-yu": "Lee and Yu's transformed likelihood"}
+_CONVENTIONS = {
+    "direct": "Likelihood with dummies for units and periods (direct); period effects are taken out after the lag.",
+    "lee-yu": "Likelihood of the data transformed as by Lee and Yu (2010): (N - 1)(T - 1) observations.",
+}
+_FIT_NOTE = (
+    "R² reduced form and naive: squared correlations of the outcome with predictions that leave the fixed effects out."
+)
+_TESTS = {
+    "lr_sar": "LR against SAR, χ²",
+    "lr_sem": "LR against SEM, χ²",
+    "wald_sar": "Wald against SAR, χ²",
+    "wald_sem": "Wald against SEM, χ²",
+}
+_LM = {"lm_lag": "LM lag", "lm_err": "LM error", "rlm_lag": "Robust LM lag", "rlm_err": "Robust LM error"}
+MEASURES = {
+    "moran": ("Moran's I", "I"),
+    "geary": ("Geary's C", "C"),
+    "moran-residuals": ("Moran's I of residuals", "I"),
+}
+_PREFERRED = {"moran": "randomisation", "geary": "randomisation", "moran-residuals": "permutation"}
+
+
+def autocorrelation(setting: Setting) -> list[JournalTable]:
+    """Table 6: a row a year; Moran's I, Geary's C, and Moran's I of the two-way residuals."""
+    columns = fit_columns(setting.document, "6", MEASURES)
+    return [_by_year(setting, name, [column for column in columns if column.weights == name])
+            for name in dict.fromkeys(column.weights for column in columns)]  # fmt: skip
+
+
+def _by_year(setting: Setting, weights: str | None, columns: Sequence[FitColumn]) -> JournalTable:
+    models = [model for model in MEASURES if any(column.model == model for column in columns)]
+    found = {(column.model, column.year): column for column in columns}
+    years = years_of(columns)
+    heads: list[Column] = []
+    cells: dict[int | None, list[str]] = {year: [] for year in years}
+    kinds: dict[str, None] = {}
+    for model in models:
+        group, sign = MEASURES[model]
+        heads += [Column(sign, "", group), Column("z", "", group), Column("p", "", group)]
+        adjusted = any(column.by_term for column in columns if column.model == model)
+        heads += [Column("Holm p", "", group)] if adjusted else []
+        for year in years:
+            column = found.get((model, year))
+            record = None if column is None else _preferred(column, setting.asked)
+            cells[year] += _tested(record)
+            if record is not None:
+                kinds[f"{group} {moment_label(record.se_type)}"] = None
+            if adjusted:
+                holm = None if column is None or record is None else column.by_term.get(("holm", record.se_type))
+                cells[year].append(probability(holm))
+    rows = tuple(Row("All periods" if year is None else str(year), tuple(cells[year])) for year in years)
+    notes = (f"z and p: {'; '.join(kinds)}. p is two-sided; Holm p allows for the number of periods.",
+             setting.data)  # fmt: skip
+    title = f"Spatial autocorrelation of {setting.outcome}, W {weights}"
+    return JournalTable("6", title, tuple(heads), rows, notes)
+
+
+def years_of(columns: Sequence[FitColumn]) -> list[int | None]:
+    """The years of fits, in order, all of them together last."""
+    return sorted({column.year for column in columns}, key=lambda year: (year is None, year or 0))
+
+
+def _preferred(column: FitColumn, asked: str | None) -> Record | None:
+    by_kind = {record.se_type: record for record in column.records}
+    for kind in (asked, _PREFERRED[column.model], *by_kind):
+        if kind in by_kind:
+            return by_kind[kind]
+    return None
+
+
+def _tested(record: Record | None) -> list[str]:
+    if record is None:
+        return ["", "", ""]
+    return [digits(record.estimate), decimals(record.statistic), probability(record.pvalue)]
+
+
+def spatial_models(setting: Setting) -> list[JournalTable]:
+    """Table 7: for every W the direct likelihood, then Lee and Yu's; then the LM tests."""
+    columns = fit_columns(setting.document, "7", LIKELIHOOD)
+    panels = dict.fromkeys((column.weights, column.transform) for column in columns)
+    order = list(dict.fromkeys(weights for weights, _ in panels))
+    ranked = sorted(panels, key=lambda panel: (order.index(panel[0]), list(TRANSFORMS).index(panel[1])))
+    tables = [_models(setting, weights, transform,
+                      [column for column in columns if (column.weights, column.transform) == (weights, transform)])
+              for weights, transform in ranked]  # fmt: skip
+    return tables + _lagrange(setting)
+
+
+def _models(setting: Setting, weights: str | None, transform: str | None, columns: Sequence[FitColumn]) -> JournalTable:
+    terms = in_order((term for column in columns for term in column.terms), setting.document)
+    rows: list[Row] = []
+    for term in (term for term in terms if term.partition(":")[0] not in EFFECTS):
+        rows += coefficient_rows(setting.label(term), [setting.shown(column, term) for column in columns])
+    rows += size_rows(columns, setting.units, setting.periods)
+    rows += fit_rows(columns) + setting.error_row(columns)
+    for effect in EFFECTS:
+        found: list[Row] = []
+        for term in (term for term in terms if term.startswith(f"{effect}:")):
+            found += coefficient_rows(setting.label(term), [setting.shown(column, term) for column in columns])
+        rows += [Row(f"{effect.capitalize()} effects", kind="head"), *found] if found else []
+    rows += _chosen(columns)
+    heads = tuple(Column(model_label(column.model), f"({column.column})") for column in columns)
+    title = f"Spatial models of {setting.outcome}, W {weights}, {TRANSFORMS.get(transform) or 'least squares'}"
+    said = (_CONVENTIONS.get(str(transform), ""), _effects_note(setting, columns), _fit_note(columns))
+    notes = setting.notes(columns, *said)
+    return JournalTable("7", title, heads, tuple(rows), notes)
+
+
+def _fit_note(columns: Sequence[FitColumn]) -> str:
+    return _FIT_NOTE if any(name.startswith("r2_naive") for column in columns for name in column.statistics) else ""
+
+
+def _effects_note(setting: Setting, columns: Sequence[FitColumn]) -> str:
+    shown = (setting.shown(column, term) for column in columns for term in column.terms)
+    methods = dict.fromkeys(record.effects_method for record in shown if record is not None and record.effects_method)
+    if not methods:
+        return ""
+    how = ", ".join(error_label(str(method)) for method in methods)
+    return f"Direct, indirect and total effects are means over units, their standard errors {how}."
+
+
+def _chosen(columns: Sequence[FitColumn]) -> list[Row]:
+    """The tests that choose between models, in the column of the model that nests the others."""
+    rows: list[Row] = []
+    for name, label in _TESTS.items():
+        for row in value_rows(columns, {name: label}, decimals):
+            rows += [row, *(Row("", (*(f"[p {_relation(p)}]" if p else "" for p in below.cells),), "error")
+                            for below in value_rows(columns, {f"{name}_p": ""}, probability))]  # fmt: skip
+    return [Row("Tests of the restrictions", kind="head"), *rows] if rows else []
+
+
+def _relation(p: str) -> str:
+    return f"< {p[1:]}" if p.startswith("<") else f"= {p}"
+
+
+def _lagrange(setting: Setting) -> list[JournalTable]:
+    columns = [column for column in fit_columns(setting.document, "7", ("lm",)) if column.statistics]
+    heads: list[Column] = []
+    cells: dict[str, list[str]] = {name: [] for name in _LM}
+    for column in columns:
+        for ending, form in (("", "exact"), ("_elhorst", "Elhorst's form")):
+            if f"lm_lag{ending}" not in column.statistics:
+                continue
+            group = f"W {column.weights}, {form}"
+            heads += [Column("χ²(1)", "", group), Column("p", "", group)]
+            for name, found in cells.items():
+                found.append(decimals(column.statistics.get(f"{name}{ending}")))
+                found.append(probability(_p_value(column, name, ending)))
+    if not heads:
+        return []
+    rows = tuple(Row(label, tuple(cells[name])) for name, label in _LM.items())
+    note = ("Tests on the residuals of the model with unit and period effects. Exact: scores centred and scaled for "
+            "the effects taken out; Elhorst's form: not.")  # fmt: skip
+    return [JournalTable("7", "Lagrange multiplier tests", tuple(heads), rows, (note, setting.data))]
+
+
+def _p_value(column: FitColumn, name: str, ending: str) -> float | None:
+    return column.statistics.get(f"{name}{ending}_p", column.statistics.get(f"{name}_p{ending}"))

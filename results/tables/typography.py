@@ -1,0 +1,179 @@
+"""How numbers, terms and error types are written in tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from results.tables.records import EFFECTS
+
+STARS = ((0.01, "***"), (0.05, "**"), (0.10, "*"))
+STARS_NOTE = "*** p < 0.01, ** p < 0.05, * p < 0.1."
+SANDWICHES = ("cluster", "driscoll-kraay", "conley")
+SMALL, TINY, LARGE = 1e-3, 1e-5, 1e4
+GREEK = {"rho": "ρ", "lambda": "λ", "sigma2": "σ²", "constant": "Constant"}
+STATISTICS = {
+    "r2": "R²",
+    "r2_adjusted": "R² adjusted",
+    "r2_within": "R² within",
+    "r2_between": "R² between",
+    "r2_overall": "R² overall",
+    "r2_corr": "R² corrected",
+    "r2_reduced_within": "R² reduced form, within",
+    "r2_reduced_between": "R² reduced form, between",
+    "r2_reduced_overall": "R² reduced form, overall",
+    "r2_naive_within": "R² naive, within",
+    "r2_naive_between": "R² naive, between",
+    "r2_naive_overall": "R² naive, overall",
+    "sigma_u": "σ(unit)",
+    "sigma_e": "σ(error)",
+    "theta": "θ (mean)",
+    "loglik": "Log-likelihood",
+    "aic": "AIC",
+    "bic": "BIC",
+}  # in the order of a table's foot
+COUNTS = {
+    "treated_units": "Treated units",
+    "treated_matched": "Treated, matched",
+    "controls_matched": "Controls, matched",
+}
+_MODELS = {
+    "did": "Fixed effects", "pooled": "Pooled OLS", "random": "Random effects", "mediator": "Mediator",
+    "outcome": "Outcome", "mediation": "Mediation", "interaction": "Interaction",
+}  # fmt: skip
+_ERRORS = {
+    "iid": "homoskedastic",
+    "hc1": "heteroskedasticity-robust (HC1)",
+    "driscoll-kraay": "Driscoll-Kraay",
+    "information": "from the information matrix",
+    "hessian": "from the observed Hessian",
+    "qmle": "of the quasi-likelihood, robust to non-normal errors",
+    "simulation": "by simulation from the estimates' normal distribution",
+    "delta": "by the delta method",
+    "sobel": "by Sobel's formula",
+    "monte-carlo": "by Monte Carlo from the coefficients' normal distribution",
+}
+_MOMENTS = {
+    "normality": "under normality",
+    "randomisation": "under randomisation",
+    "permutation": "by permutation",
+    "projection": "under projected normal errors",
+    "simulation": "by simulation of projected normal errors",
+}
+_FACTORS = {
+    "iid": ": e'e/(n - k), all effects counted in k; t with n - k degrees of freedom",
+    "hc1": ": factor n/(n - k), all effects counted in k; t with n - k degrees of freedom",
+    "cluster": ": factor G/(G - 1) × (n - 1)/(n - k), effects nested in clusters not counted in k; t with G - 1 "
+    "degrees of freedom",
+    "two-way": " (Cameron, Gelbach and Miller, 2011): factor G/(G - 1) × (n - 1)/(n - k) with the smaller G; t with "
+    "G - 1 degrees of freedom",
+    "driscoll-kraay": ": Bartlett weights up to lag floor(4 (T/100)^(2/9)), factor T/(T - 1) × (n - 1)/(n - k); t with "
+    "T - 1 degrees of freedom",
+    "conley": ": factor n/(n - k), all effects counted in k; t with n - k degrees of freedom",
+}  # small-sample factors of the regressions, as estimators.covariances has them
+_ASCII = str.maketrans({
+    "ρ": "rho", "λ": "lambda", "σ": "sigma", "θ": "theta", "χ": "chi", "²": "2", "×": "x", "−": "-", "–": "-",
+    "·": "*", "⁻": "^-",
+})  # fmt: skip
+
+
+def digits(value: float | None) -> str:
+    """Four decimals; small numbers in two significant digits; large ones with one decimal; "" for none."""
+    if value is None:
+        return ""
+    size = abs(value)
+    if size == 0 or SMALL <= size < LARGE:
+        return f"{value:.4f}"
+    if size >= LARGE:
+        return f"{value:,.1f}"
+    if size >= TINY:
+        leading = int(f"{size:.1e}".partition("e")[2])
+        return f"{value:.{1 - leading}f}"
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def decimals(value: float | None) -> str:
+    """Three decimals, as programs print z values, test statistics and log-likelihoods; "" for none."""
+    return "" if value is None else f"{value:,.3f}"
+
+
+def probability(value: float | None) -> str:
+    """A p value with four decimals, "<0.0001" below them."""
+    if value is None:
+        return ""
+    return "<0.0001" if value < 0.00005 else f"{value:.4f}"
+
+
+def stars(pvalue: float | None) -> str:
+    """*** below .01, ** below .05, * below .1."""
+    return next((mark for level, mark in STARS if pvalue is not None and pvalue < level), "")
+
+
+def split_stars(cell: str) -> tuple[str, str]:
+    """A cell without its stars, and the stars."""
+    body = cell.rstrip("*")
+    return body, cell[len(body) :]
+
+
+def with_minus(text: str) -> str:
+    """Hyphens before numbers as minus signs."""
+    return re.sub(r"(?<![\w)\]])-(?=[\d.])|(?<=\de)-(?=\d)", "\N{MINUS SIGN}", text)
+
+
+def ascii_only(text: str) -> str:
+    """Greek letters and signs spelt out, for terminals that cannot show them."""
+    return text.translate(_ASCII)
+
+
+def term_label(term: str, treatment: str | None, variables: Collection[str] = ()) -> str:
+    """A term as a row's label: DID for the treatment, W x NAME for lags, the bare name in effects, Greek letters.
+
+    variables: names that are their own labels, whatever they look like.
+    """
+    if term == treatment:
+        return "DID"
+    if term in variables:
+        return term
+    head, _, name = term.partition(":")
+    if name and head in EFFECTS:
+        return term_label(name, treatment, variables)
+    if term.startswith("w_"):
+        return f"W × {term_label(term[2:], treatment, variables)}"
+    return GREEK.get(term, term)
+
+
+def model_label(model: str) -> str:
+    """A model as a column's heading."""
+    return _MODELS.get(model, model.upper())
+
+
+def error_label(kind: str) -> str:
+    """An error type in words, to stand after "standard errors"."""
+    head, _, of = kind.partition(":")
+    if head == "cluster":
+        return f"clustered by {of.replace('+', ' and ')}"
+    if head == "bootstrap":
+        return f"by bootstrap of {of}s" if of == "unit" else f"by bootstrap of {of}"
+    if head == "conley":
+        return f"Conley, {of} km"
+    if head == "wild":
+        return f"wild cluster bootstrap by {of}"
+    return _ERRORS.get(kind, kind)
+
+
+def moment_label(kind: str) -> str:
+    """Where z and p of a measure of autocorrelation come from, in words."""
+    return _MOMENTS.get(kind, kind)
+
+
+def error_note(kind: str, *, likelihood: bool) -> str:
+    """A sentence on an error type: what it is, its small-sample factor and its distribution."""
+    head, _, of = kind.partition(":")
+    if head == "wild":
+        return f"Brackets hold 95% intervals, not standard errors: restricted {error_label(kind)}, its test inverted."
+    said = f"Standard errors in brackets, {error_label(kind)}"
+    if likelihood:
+        scores = " (scores as martingale differences)" if head in SANDWICHES else ""
+        return f"{said}{scores}; normal distribution, no small-sample factor."
+    return f"{said}{_FACTORS.get(kind if '+' not in of else 'two-way', _FACTORS.get(head, ''))}."

@@ -1,0 +1,143 @@
+"""Goodman-Bacon: the comparisons add up to the coefficient, by published numbers and by regressions on subsamples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from estimators import TwoWayDID
+from estimators.bacon import ALWAYS, EARLIER, KINDS, LATER, NEVER, decompose
+from references.small_panels import names, small_panel
+from sim import BadInput, Panel, Roles
+
+
+def panel(always: int = 0, never: int = 8, replications: int = 3, seed: int = 4) -> Panel:
+    """Cohorts of unequal size in 9 periods, with units always and never treated."""
+    rng = np.random.default_rng(seed)
+    first = np.r_[np.zeros(always), np.repeat([2, 3, 6, 8], [5, 1, 7, 4]), np.full(never, 9)].astype(int)
+    n, t = len(first), 9
+    did = (np.arange(t)[:, None] >= first).astype(float)[None]
+    y = rng.standard_normal((replications, t, n)) + did * rng.standard_normal((1, t, n)) + rng.standard_normal(n)
+    return Panel(names(n), tuple(range(2001, 2001 + t)), {"y": y, "did": did}, Roles("y", "did"))
+
+
+def coefficient(on: Panel) -> np.ndarray:
+    return TwoWayDID(errors=("iid",))(on).estimate[:, 0]
+
+
+@pytest.mark.parametrize(("always", "never"), [(0, 8), (0, 0), (6, 8), (6, 0)])
+def test_weighted_comparisons_are_the_coefficient(always: int, never: int) -> None:
+    on = panel(always, never)
+    got = decompose(on)
+    assert got.weights.min() > 0
+    assert abs(got.weights.sum() - 1) < 1e-13
+    np.testing.assert_allclose(got.estimates @ got.weights, coefficient(on), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(got.twfe, coefficient(on), rtol=0, atol=1e-12)
+    assert len(got.comparisons) == 4 * 3 + 4 * bool(always) + 4 * bool(never)
+    shares = {kind: got.share(kind) for kind in KINDS}
+    assert sum(shares.values()) == pytest.approx(1, abs=1e-13)
+    averages = {kind: got.average(kind) for kind in KINDS if shares[kind]}
+    total = sum(shares[kind] * averages[kind] for kind in averages)
+    np.testing.assert_allclose(total, got.twfe, rtol=0, atol=1e-12)
+    assert np.isnan(got.average(NEVER)).all() == (not never)
+
+
+def test_each_comparison_is_a_regression_on_its_units_and_window() -> None:
+    on = panel(always=6)
+    got = decompose(on)
+    did = on.variables["did"][0]
+    first = np.where(did.any(axis=0), did.argmax(axis=0), 9)
+    for c, estimate in zip(got.comparisons, got.estimates.T, strict=True):
+        group = {NEVER: 9, ALWAYS: 0}.get(c.kind, (c.control or 0) - 2001)
+        start, stop = {EARLIER: (0, group), LATER: (group, 9)}.get(c.kind, (0, 9))
+        units = np.isin(first, (c.treated - 2001, group))
+        part = {name: values[:, start:stop, units] for name, values in on.variables.items()}
+        sub = Panel(names(int(units.sum())), on.periods[start:stop], part, on.roles)
+        np.testing.assert_allclose(estimate, coefficient(sub), rtol=0, atol=1e-12)
+        assert (sum(c.units), sum(c.window)) == (units.sum(), stop - start)
+
+
+def test_published_weights_of_the_paper_s_formulas() -> None:
+    """Equations 7 to 10 of Goodman-Bacon (2021), written out, for two cohorts and a never-treated group."""
+    first = np.repeat([2, 5, 8], [3, 4, 5])
+    t = 8
+    did = (np.arange(t)[:, None] >= first).astype(float)[None]
+    y = np.random.default_rng(1).standard_normal((1, t, 12))
+    got = decompose(Panel(names(12), tuple(range(t)), {"y": y, "did": did}, Roles("y", "did")))
+    dk, dl, shares = 6 / 8, 3 / 8, {"k": 3 / 12, "l": 4 / 12, "u": 5 / 12}
+
+    def pair(a: str, b: str) -> tuple[float, float]:
+        return shares[a] + shares[b], shares[a] / (shares[a] + shares[b])
+
+    (ku, nku), (lu, nlu), (kl, nkl) = pair("k", "u"), pair("l", "u"), pair("k", "l")
+    raw = {
+        (NEVER, 2): ku**2 * nku * (1 - nku) * dk * (1 - dk),
+        (NEVER, 5): lu**2 * nlu * (1 - nlu) * dl * (1 - dl),
+        (EARLIER, 2): (kl * (1 - dl)) ** 2 * nkl * (1 - nkl) * (dk - dl) / (1 - dl) * (1 - dk) / (1 - dl),
+        (LATER, 5): (kl * dk) ** 2 * nkl * (1 - nkl) * dl / dk * (dk - dl) / dk,
+    }
+    for c in got.comparisons:
+        assert c.weight == pytest.approx(raw[c.kind, c.treated] / sum(raw.values()), abs=1e-14)
+
+
+def test_castle_doctrine_laws() -> None:
+    """What the R package bacondecomp prints for log homicides, where a law counts from the year it takes effect.
+
+    The data set at hand counts it from the year after.
+    """
+    from causaldata import castle
+
+    frame = castle.load_pandas().data[["sid", "year", "l_homicide", "post"]].astype({"year": int})
+    frame["first"] = frame["sid"].map(frame[frame["post"] == 1].groupby("sid")["year"].min()) - 1
+    frame["post"] = (frame["year"] >= frame["first"]).astype(float)
+    got = decompose(Panel.from_frame(frame.drop(columns="first"), unit="sid", period="year",
+                                     roles=Roles("l_homicide", "post")))  # fmt: skip
+    assert got.twfe[0] == pytest.approx(0.08181162, abs=5e-9)
+    shown = {EARLIER: (0.05976, -0.00554), LATER: (0.03190, 0.07032), NEVER: (0.90834, 0.08796)}
+    for kind, (weight, average) in shown.items():
+        assert got.share(kind) == pytest.approx(weight, abs=5.1e-6), kind
+        assert got.average(kind)[0] == pytest.approx(average, abs=5.1e-6), kind
+
+
+def test_teen_employment(shared_data: Path) -> None:
+    """Callaway and Sant'Anna's counties: the pooled coefficient is -.0365."""
+    frame = pd.read_csv(shared_data / "mpdta.csv")
+    first = frame.columns[frame.columns.str.contains("first")][0]
+    frame["did"] = ((frame[first] > 0) & (frame["year"] >= frame[first])).astype(float)
+    got = decompose(Panel.from_frame(frame[["countyreal", "year", "lemp", "did"]], unit="countyreal", period="year",
+                                     roles=Roles("lemp", "did")))  # fmt: skip
+    assert got.twfe[0] == pytest.approx(-0.0365, abs=5e-5)
+    assert got.estimates[0] @ got.weights == pytest.approx(got.twfe[0], abs=1e-13)
+
+
+def test_order_scale_and_effects_do_not_matter() -> None:
+    on = panel(always=3)
+    got = decompose(on)
+    order = np.random.default_rng(2).permutation(len(on.units))
+    shuffled = Panel(on.units, on.periods, {name: v[:, :, order] for name, v in on.variables.items()}, on.roles)
+    shifted = 3.0 * on.variables["y"] + np.arange(9.0)[:, None] ** 2 + np.arange(len(on.units))
+    for other, factor in ((shuffled, 1.0), (on.with_variables({"y": shifted}), 3.0)):
+        again = decompose(other)
+        np.testing.assert_allclose(again.estimates, factor * got.estimates, rtol=0, atol=1e-11)
+        np.testing.assert_allclose(again.weights, got.weights, rtol=1e-13)
+        assert [c.treated for c in again.comparisons] == [c.treated for c in got.comparisons]
+    one = decompose(on.replication(1))
+    np.testing.assert_allclose(one.estimates[0], got.estimates[1], rtol=0, atol=1e-14)
+
+
+def test_bad_input_is_said_in_one_line() -> None:
+    single = panel()
+    did = np.array(single.variables["did"])
+    did[:] = np.arange(9)[:, None] >= 4
+    with pytest.raises(BadInput, match="all units become treated at the same time"):
+        decompose(single.with_variables({"did": did}))
+    with pytest.raises(BadInput, match="unbalanced"):
+        decompose(small_panel(missing=4))
+    with pytest.raises(BadInput, match="no variable 'yy'"):
+        decompose(replace(single, roles=Roles("yy", "did")))
+    with pytest.raises(BadInput, match="no comparisons of kind 'late'"):
+        decompose(single).share("late")

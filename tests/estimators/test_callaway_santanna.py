@@ -1,0 +1,325 @@
+"""Callaway-Sant'Anna: published numbers, csdid, a twin by loops and derivatives, invariances, simulated truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from estimators import Estimates, Status
+from estimators.aggregation import OVERALL
+from estimators.callaway_santanna import CallawaySantAnna
+from references.cohort_effects_twin import Twin
+from sim import BadInput, Panel, Roles, Streams, Wanted
+from sim.paper import Paper
+
+METHODS = ("unconditional", "regression", "ipw", "dr")
+
+# csdid 0.4.3 on mpdta, bootstrap off: estimate and standard error of overall, :event, :cohort, :calendar.
+CSDID = {
+    ("dr", "never", ""): ((-0.0399512752, 0.0120340128), (-0.0772398215, 0.0199649891),
+                          (-0.0310182822, 0.0124460593), (-0.0417004321, 0.0159718519)),
+    ("dr", "never", "lpop"): ((-0.0417517721, 0.0115028382), (-0.0803539497, 0.0189575572),
+                              (-0.0328195972, 0.0118981787), (-0.0441773578, 0.0150381751)),
+    ("dr", "not-yet", ""): ((-0.0397636256, 0.0120524248), (-0.077399314, 0.0195601769),
+                            (-0.0304622281, 0.0125751201), (-0.0442670835, 0.0155709044)),
+    ("dr", "not-yet", "lpop"): ((-0.0413516293, 0.0114278391), (-0.079992621, 0.0184940021),
+                                (-0.0322640388, 0.0119834126), (-0.0456646329, 0.0146982568)),
+    ("regression", "never", "lpop"): ((-0.0419686124, 0.0114448298), (-0.0807817453, 0.0187458547),
+                                      (-0.0329292402, 0.0118603088), (-0.0445323314, 0.0148850278)),
+    ("regression", "not-yet", "lpop"): ((-0.0413747698, 0.0113771614), (-0.0802485482, 0.0183190469),
+                                        (-0.0322522727, 0.0119332406), (-0.0456773706, 0.0146082808)),
+    ("ipw", "never", "lpop"): ((-0.0417770822, 0.0114997194), (-0.0803768866, 0.0189542504),
+                               (-0.0328753687, 0.0118932002), (-0.044170101, 0.0150352236)),
+    ("ipw", "not-yet", "lpop"): ((-0.0413894098, 0.0114192902), (-0.080016043, 0.0184897004),
+                                 (-0.0323307179, 0.0119762957), (-0.0456656794, 0.0146961077)),
+}  # fmt: skip
+PUBLISHED = {  # Callaway and Sant'Anna's county teen employment, never treated, no covariates
+    "att(2004,2004)": -0.0105, "att(2004,2005)": -0.0704, "att(2004,2006)": -0.1373, "att(2004,2007)": -0.1008,
+    "att(2006,2004)": 0.0065, "att(2006,2005)": -0.0028, "att(2006,2006)": -0.0046, "att(2006,2007)": -0.0412,
+    "att(2007,2004)": 0.0305, "att(2007,2005)": -0.0027, "att(2007,2006)": -0.0311, "att(2007,2007)": -0.0261,
+    "overall:event": -0.0772, "overall:cohort": -0.0310,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def counties(shared_data: Path) -> Panel:
+    frame = pd.read_csv(shared_data / "mpdta.csv")
+    treated = (frame["first.treat"] > 0) & (frame.year >= frame["first.treat"])
+    frame = frame.assign(did=treated.astype(float), county=frame.countyreal.astype(int).astype(str))
+    return Panel.from_frame(
+        frame[["county", "year", "lemp", "lpop", "did"]],
+        unit="county",
+        period="year",
+        roles=Roles("lemp", "did", ("lpop",)),
+    )
+
+
+def made_up(
+    first: list[int], periods: int = 6, replications: int = 1, seed: int = 3, covariates: int = 2
+) -> tuple[Panel, Twin]:
+    """Outcomes on adoption dates and covariates that matter to trends and to adoption."""
+    rng = np.random.default_rng(seed)
+    adopted, n = np.array(first), len(first)
+    x = rng.standard_normal((periods, n, covariates)) + 0.3 * (adopted < periods)[:, None]
+    time = np.arange(periods)[:, None]
+    y = rng.standard_normal((replications, periods, n)) + time * x[0, :, 0] + 5 * rng.standard_normal(n)
+    did = (time >= adopted).astype(float)
+    names = {f"x{j}": x[None, :, :, j].copy() for j in range(covariates)}
+    panel = Panel(
+        units=tuple(f"u{i}" for i in range(n)), periods=tuple(range(periods)), roles=Roles("y", "did", tuple(names)),
+        variables={"y": y, "did": did[None], **names}, attributes={"province": np.arange(n) // 3},
+    )  # fmt: skip
+    return panel, Twin(y[0], adopted, np.ones(n), x)
+
+
+ADOPTION = [0, 0, *[2] * 9, *[3] * 8, *[5] * 7]
+EVER = [*ADOPTION, *[6] * 16]
+EVERYTHING: dict[str, Any] = {"window": (-5, 4), "cohorts": (2, 3, 5), "years": (1, 2, 3, 4, 5)}
+
+
+def values(got: Estimates, row: int = 0) -> dict[str, float]:
+    return dict(zip(got.terms, got.estimate[row].tolist(), strict=True))
+
+
+def errors(got: Estimates, row: int = 0) -> dict[str, float]:
+    return dict(zip(got.terms, got.se[row, 0].tolist(), strict=True))
+
+
+def test_published_effects_of_minimum_wages(counties: Panel) -> None:
+    got = values(CallawaySantAnna(cohorts=(2004, 2006, 2007), years=(2004, 2005, 2006, 2007))(counties))
+    for term, published in PUBLISHED.items():
+        assert round(got[term], 4) == published, term
+
+
+@pytest.mark.parametrize(("method", "controls", "covariate"), CSDID)
+def test_overall_effects_and_errors_are_those_of_csdid(
+    counties: Panel, method: Any, controls: Any, covariate: str
+) -> None:
+    names = (covariate,) if covariate else ()
+    got = CallawaySantAnna(method=method, controls=controls, covariates=names)(counties)
+    for term, (estimate, se) in zip(OVERALL, CSDID[method, controls, covariate], strict=True):
+        assert values(got)[term] == pytest.approx(estimate, abs=1e-10)
+        assert errors(got)[term] == pytest.approx(se, abs=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("controls", "first"),
+    [("never", EVER), ("not-yet", EVER), ("not-yet", ADOPTION)],
+    ids=["never", "not-yet", "not-yet-all-ever"],
+)
+@pytest.mark.parametrize("anticipation", [0, 1])
+@pytest.mark.parametrize("base", ["varying", "universal"])
+def test_comparisons_are_those_of_the_twin(first: list[int], controls: Any, base: Any, anticipation: int) -> None:
+    panel, twin = made_up(first)
+    twin = replace(twin, controls=controls, base=base, anticipation=anticipation)
+    wanted = twin.terms()
+    got = values(CallawaySantAnna(controls=controls, base=base, anticipation=anticipation, **EVERYTHING)(panel))
+    for term, value in got.items():
+        assert np.isnan(value) if term not in wanted else value == pytest.approx(wanted[term], abs=1e-12), term
+    assert {term for term in wanted if not term.startswith(("event", "att"))} >= set(OVERALL)
+
+
+@pytest.mark.parametrize("controls", ["never", "not-yet"])
+@pytest.mark.parametrize("method", METHODS)
+def test_influences_are_derivatives_with_respect_to_units_weights(method: Any, controls: Any) -> None:
+    panel, twin = made_up(EVER)
+    covariates = ("x0", "x1") if method != "unconditional" else ()
+    estimator = CallawaySantAnna(method=method, controls=controls, covariates=covariates, **EVERYTHING)
+    twin = replace(twin, method=method, controls=controls)
+    answer, got, wanted = estimator.influence(panel), estimator(panel), twin.terms()
+    derivatives = twin.influence()
+    for k, term in enumerate(got.terms):
+        if term not in wanted:
+            assert np.isnan(got.estimate[0, k])
+            assert np.isnan(got.se[0, 0, k])
+            continue
+        assert got.estimate[0, k] == pytest.approx(wanted[term], abs=1e-10), term
+        np.testing.assert_allclose(answer.influence[0, k], derivatives[term], atol=2e-8, err_msg=term)
+        assert got.se[0, 0, k] == pytest.approx(np.sqrt((answer.influence[0, k] ** 2).sum()), rel=1e-12)
+
+
+@pytest.mark.parametrize("controls", ["never", "not-yet"])
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_with_a_constant_alone_all_methods_agree(method: Any, controls: Any) -> None:
+    panel, _ = made_up(EVER, replications=3)
+    plain = CallawaySantAnna(controls=controls, **EVERYTHING)
+    other, wanted = replace(plain, method=method), plain(panel)
+    got = other(panel)
+    np.testing.assert_allclose(got.estimate, wanted.estimate, atol=1e-12)
+    np.testing.assert_allclose(got.se, wanted.se, atol=1e-12)
+    np.testing.assert_allclose(other.influence(panel).influence, plain.influence(panel).influence, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_invariances(method: Any) -> None:
+    panel, _ = made_up(EVER, replications=4)
+    names = ("x0", "x1") if method != "unconditional" else ()
+    estimator = CallawaySantAnna(method=method, covariates=names, errors=("cluster:unit", "cluster:province"),
+                                 **EVERYTHING)  # fmt: skip
+    whole = estimator(panel)
+    for row in range(4):
+        alone = estimator(panel.replication(row))
+        np.testing.assert_allclose(alone.estimate[0], whole.estimate[row], atol=1e-12)
+        np.testing.assert_allclose(alone.se[0], whole.se[row], atol=1e-12)
+    rng = np.random.default_rng(1)
+    y = panel.variables["y"]
+    moved = 7.0 * (y + rng.standard_normal((4, 6, 1)) + rng.standard_normal((4, 1, y.shape[2])))
+    mixed = {"x0": 3 * panel.variables["x0"] + 1, "x1": panel.variables["x1"] - 2 * panel.variables["x0"]}
+    got = estimator(panel.with_variables({"y": moved, **mixed}))
+    np.testing.assert_allclose(got.estimate, 7 * whole.estimate, atol=1e-10)
+    np.testing.assert_allclose(got.se, 7 * whole.se, atol=1e-10)
+    order = rng.permutation(len(panel.units))
+    shuffled = replace(
+        panel,
+        units=tuple(panel.units[i] for i in order),
+        variables={name: array[:, :, order] for name, array in panel.variables.items()},
+        attributes={"province": panel.attributes["province"][order]},
+    )
+    got = estimator(shuffled)
+    np.testing.assert_allclose(got.estimate, whole.estimate, atol=1e-12)
+    np.testing.assert_allclose(got.se, whole.se, atol=1e-12)
+
+
+def test_clustered_errors_add_influences_within_clusters() -> None:
+    panel, _ = made_up(EVER, replications=2)
+    estimator = CallawaySantAnna(errors=("cluster:province",))
+    influence = estimator.influence(panel).influence
+    sums = np.stack([influence[:, :, panel.attributes["province"] == c].sum(axis=2) for c in range(14)], axis=2)
+    wanted = np.sqrt((sums**2).sum(axis=2))
+    got = estimator(panel).se[:, 0]
+    np.testing.assert_allclose(got, np.where(wanted > 1e-14, wanted, np.nan), rtol=1e-10)
+
+
+def test_the_reference_event_of_a_universal_base_is_zero_without_an_error() -> None:
+    panel, _ = made_up(EVER)
+    got = CallawaySantAnna(base="universal")(panel)
+    assert values(got)["event(-1)"] == 0.0
+    assert np.isnan(errors(got)["event(-1)"])
+
+
+def test_units_treated_throughout_serve_nowhere() -> None:
+    panel, _ = made_up(EVER)
+    y = panel.variables["y"].copy()
+    y[:, :, :2] = 1e6 * np.arange(6)[:, None]
+    got = CallawaySantAnna(controls="not-yet")(panel.with_variables({"y": y}))
+    np.testing.assert_array_equal(got.estimate, CallawaySantAnna(controls="not-yet")(panel).estimate)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_calendars_that_differ_are_fitted_one_by_one(method: Any) -> None:
+    panel, _ = made_up(EVER, replications=3)
+    names = ("x0",) if method != "unconditional" else ()
+    estimator = CallawaySantAnna(method=method, covariates=names, band="rademacher", draws=50)
+    did = np.repeat(panel.variables["did"], 3, axis=0)
+    did[1, 4:, 30:34] = 1.0
+    did[2] = 0.0
+    redrawn = panel.with_variables({"did": did})
+    got = estimator(redrawn, Streams(1))
+    assert got.status.tolist() == [Status.OK, Status.OK, Status.REFUSED]
+    for row in (0, 1):
+        alone = estimator(redrawn.replication(row))
+        np.testing.assert_array_equal(got.estimate[row], alone.estimate[0])
+        np.testing.assert_array_equal(got.se[row], alone.se[0])
+    assert np.isnan(got.estimate[2]).all()
+    assert np.isnan(got.statistics["critical:event"][2])
+
+
+def test_cells_that_covariates_separate_are_left_out_and_counted() -> None:
+    panel, twin = made_up(EVER)
+    x = twin.covariates[..., 0].copy()
+    x[:, twin.first == 3] += 100.0
+    panel = panel.with_variables({"x0": x[None]})
+    got = CallawaySantAnna(method="dr", covariates=("x0",), **EVERYTHING)(panel)
+    assert got.statistics["left_out"][0] == 3
+    assert got.statistics["cells"][0] == 5
+    assert np.isnan(values(got)["cohort(3)"])
+    assert values(got)["event(0)"] == pytest.approx(
+        (9 * values(got)["att(2,2)"] + 7 * values(got)["att(5,5)"]) / 16, abs=1e-12
+    )
+
+
+def test_bands_are_wider_than_single_intervals_and_repeat_with_the_seed() -> None:
+    panel, _ = made_up(EVER, replications=3)
+    for kind in ("rademacher", "mammen"):
+        estimator = CallawaySantAnna(band=kind, window=(-3, 3), cohorts=(2, 3), years=(3, 4), draws=499)
+        streams = Streams(5).tile(0, 3)
+        got = estimator(panel, streams)
+        assert {name for name in got.statistics if name.startswith("critical")} == {
+            f"critical:{family}" for family in ("event", "cohort", "calendar", "att")
+        }
+        assert (got.statistics["critical:event"] > 2.0).all()
+        assert (got.statistics["critical:event"] > got.statistics["critical:cohort"]).all()
+        again = estimator(panel.replication(1), streams.tile(1, 2))
+        assert again.statistics["critical:event"][0] == pytest.approx(got.statistics["critical:event"][1], abs=1e-12)
+
+
+def faulty(panel: Panel, **changes: Any) -> Panel:
+    return panel.with_variables({name: np.asarray(value) for name, value in changes.items()})
+
+
+@pytest.mark.parametrize(
+    ("settings", "first", "message"),
+    [
+        ({}, [0, *[2] * 5, *[3] * 5], "no unit is never treated"),
+        ({"controls": "not-yet"}, [2] * 8, "no unit is untreated when others are treated"),
+        ({}, [*[0] * 8, *[6] * 8], "no unit becomes treated within the panel"),
+        ({"anticipation": 3}, [*[2] * 8, *[3] * 4, *[6] * 8], "no period lies before adoption"),
+        ({"anticipation": 9}, EVER, "anticipation = 9"),
+        ({"window": (3, -3)}, EVER, "window"),
+        ({"cohorts": (2, 2)}, EVER, "repeat"),
+        ({"covariates": ("x0",)}, EVER, "without a method"),
+        ({"covariates": ("x9",), "method": "dr"}, EVER, "no variable 'x9'"),
+        ({"covariates": ("x0", "x0"), "method": "dr"}, EVER, "repeat"),
+        ({"errors": ("hc1",)}, EVER, "hc1"),
+        ({"errors": ()}, EVER, "errors"),
+        ({"band": "webb"}, EVER, "webb"),
+        ({"treatment": "d"}, EVER, "no variable 'd'"),
+    ],
+)
+def test_bad_input_is_one_line(settings: dict[str, Any], first: list[int], message: str) -> None:
+    panel, _ = made_up(first)
+    with pytest.raises(BadInput, match=message) as caught:
+        CallawaySantAnna(**settings)(panel)
+    assert "\n" not in str(caught.value)
+
+
+def test_collinear_covariates_and_switching_treatments_are_bad_input() -> None:
+    panel, _ = made_up(EVER)
+    twice = panel.with_variables({"x1": 2 * panel.variables["x0"]})
+    with pytest.raises(BadInput, match="no cohort can be compared given x0, x1"):
+        CallawaySantAnna(method="regression", covariates=("x0", "x1"))(twice)
+    did = panel.variables["did"].copy()
+    did[0, 5, 3] = 0.0
+    with pytest.raises(BadInput, match="not 0/1 and absorbing"):
+        CallawaySantAnna()(panel.with_variables({"did": did}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("controls", ["never", "not-yet"])
+def test_averages_hit_and_cover_each_draws_truth_under_heterogeneous_growing_effects(controls: Any) -> None:
+    design = Paper(shape="growing", heterogeneity=0.5, effect=0.05, redraw=("controls",))
+    estimator = CallawaySantAnna(controls=controls, cohorts=(2020,), years=(2015,))
+    layout = estimator.layout(design.schema)
+    streams = Streams(4, "growing")
+    world = design.settle(streams)
+    wanted = Wanted(estimator.variables(design.schema), tuple(layout.targets.values()))
+    parts, truths = [], []
+    chosen = [layout.terms.index(term) for term in layout.targets]
+    for start in range(0, 2048, 64):
+        draw = world.draw(streams.tile(start, start + 64), wanted)
+        parts.append(estimator(draw.panel))
+        truths.append(np.stack([draw.truth[layout.targets[term]] for term in layout.targets], axis=1))
+    whole = Estimates.join(parts)
+    off = whole.estimate[:, chosen] - np.concatenate(truths)
+    bias, mcse = off.mean(axis=0), off.std(axis=0, ddof=1) / np.sqrt(len(off))
+    assert len(layout.targets) >= 12
+    assert (np.abs(bias) < 4 * mcse).all(), dict(zip(layout.targets, bias / mcse, strict=True))
+    covered = dict(zip(layout.targets, (np.abs(off) <= 1.96 * whole.se[:, 0, chosen]).mean(axis=0), strict=True))
+    for term in (*(f"event({k})" for k in range(6)), "overall", "overall:cohort"):
+        assert abs(covered[term] - 0.95) < 4 * np.sqrt(0.95 * 0.05 / len(off)), (term, covered[term])
+    assert covered["overall:event"] < 0.9  # rests on cohorts of one city, whose own noise the errors miss

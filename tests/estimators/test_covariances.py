@@ -1,0 +1,348 @@
+"""Every error type against pyfixest, linearmodels, sums over pairs of observations, and its own special cases."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from estimators.covariances import (
+    bartlett_lag,
+    bartlett_sum,
+    check_error_types,
+    conley_kernel,
+    conley_sum,
+    covariance,
+    floor_eigenvalues,
+    outer,
+)
+from estimators.panel_ols import PanelOLS
+from estimators.random_effects import ErrorComponents
+from experiments.references.reference import long_frame
+from references.small_panels import small_panel
+from results.inference import critical_values
+from sim import BadInput, Panel, Streams
+from sim.distances import great_circle_km
+
+NAMES = ("did", "inv", "road")
+EFFECTS: dict[str, tuple[str, ...]] = {
+    "pooled": (),
+    "unit": ("unit",),
+    "period": ("period",),
+    "two-way": ("unit", "period"),
+}
+CLUSTERS = ("unit", "province", "period", "unit+period", "province+period")
+K_FIXEF = {"slopes": "none", "nonnested": "nonnested", "all": "full"}
+
+
+def placed(panel: Panel) -> Panel:
+    """With coordinates, and a region of several provinces."""
+    rng = np.random.default_rng(4)
+    n = len(panel.units)
+    province = np.unique(panel.attributes["province"], return_inverse=True)[1]
+    return replace(
+        panel,
+        attributes={
+            **panel.attributes,
+            "region": province // 3,
+            "longitude": rng.uniform(100, 120, n),
+            "latitude": rng.uniform(25, 40, n),
+        },
+    )
+
+
+@pytest.fixture(params=[0, 37], ids=["balanced", "unbalanced"])
+def panel(request: pytest.FixtureRequest) -> Panel:
+    return placed(small_panel(40, 8, seed=5, missing=request.param))
+
+
+def floored(matrix: np.ndarray, bread: np.ndarray) -> np.ndarray:
+    """Standard errors of a reference's matrix after our treatment of negative eigenvalues, which it lacks."""
+    return np.sqrt(np.diag(floor_eigenvalues(matrix[None], np.sqrt(np.diag(bread))[None])[0][0]))
+
+
+def pyfixest_se(
+    panel: Panel, effects: tuple[str, ...], cluster_k: str, kinds: list[tuple[object, object]]
+) -> list[np.ndarray]:
+    """Errors of the slopes under each (vcov, vcov_kwargs)."""
+    import pyfixest
+
+    frame = long_frame(panel, ("y", *NAMES))
+    formula = f"y ~ {' + '.join(NAMES)}" + (f" | {' + '.join(effects)}" if effects else "")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it uses what pandas has deprecated
+        fit = pyfixest.feols(
+            formula, data=frame, vcov="iid", fixef_rm="none",
+            ssc=pyfixest.ssc(k_adj=True, k_fixef=K_FIXEF[cluster_k], G_adj=True, G_df="min"),
+            demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
+        )  # fmt: skip
+        bread = np.array(fit._vcov)
+        found = [floored(np.array(fit.vcov(vcov, vcov_kwargs=kwargs)._vcov), bread) for vcov, kwargs in kinds]
+    terms = list(fit.coef().index)
+    return [se[[terms.index(name) for name in NAMES]] for se in found]
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
+def test_clusters_and_driscoll_kraay_equal_pyfixest(panel: Panel, name: str, cluster_k: str) -> None:
+    """Its Driscoll-Kraay counts all effects unless it counts none."""
+    errors = (*(f"cluster:{each}" for each in CLUSTERS), *(("driscoll-kraay",) if cluster_k != "slopes" else ()))
+    ours = PanelOLS(effects=EFFECTS[name], errors=errors, cluster_k=cluster_k)(panel)  # type: ignore[arg-type]
+    kinds: list[tuple[object, object]] = [({"CRV1": each}, None) for each in CLUSTERS]
+    kinds.append(("DK", {"time_id": "period", "panel_id": "unit", "lag": bartlett_lag(8)}))
+    theirs = pyfixest_se(panel, EFFECTS[name], cluster_k, kinds)
+    for row, error in enumerate(errors):
+        np.testing.assert_allclose(ours.se[0, row, :3], theirs[row], rtol=1e-8, err_msg=error)
+    assert ours.dof[0, :, 0].tolist() == [39, 6, 7, 7, 6, *([7] if cluster_k != "slopes" else [])]
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_two_ways_and_driscoll_kraay_equal_linearmodels(panel: Panel, name: str) -> None:
+    """Each of its two-way sums has its own G/(G-1) and ours the smaller, so they are compared without; its
+    Driscoll-Kraay lacks T/(T-1) and has n where ours has n - 1."""
+    from linearmodels.panel import PanelOLS as Theirs
+    from linearmodels.panel import PooledOLS
+
+    frame = long_frame(panel, ("y", *NAMES)).assign(constant=1.0).set_index(["unit", "period"], drop=False)
+    x = frame[[*NAMES, "constant"]]
+    effects = EFFECTS[name]
+    model = (
+        Theirs(frame["y"], x, entity_effects="unit" in effects, time_effects="period" in effects)
+        if effects
+        else PooledOLS(frame["y"], x)
+    )
+    ours = PanelOLS(effects=effects, errors=("cluster:province+period", "driscoll-kraay"), cluster_k="all")(panel)
+    n = len(frame)
+    codes = frame[["province", "period"]].assign(province=frame["province"].astype("category").cat.codes)
+    counting = {"auto_df": False, "count_effects": True} if effects else {}
+    two_way = model.fit(cov_type="clustered", clusters=codes, debiased=True, **counting).cov.to_numpy()
+    iid = model.fit(cov_type="unadjusted", debiased=True).cov.to_numpy()
+    rows = 3 if effects else 4
+    theirs = floored(two_way[:rows, :rows], iid[:rows, :rows]) * np.sqrt(7 / 6 * (n - 1) / n)
+    np.testing.assert_allclose(ours.se[0, 0, :rows], theirs, rtol=1e-8)
+    kernel = model.fit(cov_type="kernel", kernel="bartlett", debiased=True).std_errors
+    np.testing.assert_allclose(ours.se[0, 1], kernel * np.sqrt(8 / 7 * (n - 1) / n), rtol=1e-8)
+
+
+def test_the_constant_changes_no_slope_where_eigenvalues_are_negative(panel: Panel) -> None:
+    error = "cluster:province+period"
+    with_it, without = (PanelOLS(effects=("period",), errors=(error,), constant=constant)(panel)
+                        for constant in (True, False))  # fmt: skip
+    assert with_it.statistics[f"floored:{error}"][0] == without.statistics[f"floored:{error}"][0] == 1.0
+    np.testing.assert_allclose(with_it.se[..., :3], without.se, rtol=1e-10)
+
+
+def test_two_groupings_take_the_smaller_number_of_clusters() -> None:
+    ours = PanelOLS(errors=("cluster:province+period", "cluster:unit+period"))(small_panel(40, 8, seed=5))
+    assert ours.dof[0, :, 0].tolist() == [6.0, 7.0]
+
+
+@pytest.fixture(scope="module")
+def contributions() -> np.ndarray:
+    return np.random.default_rng(9).standard_normal((2, 3, 6, 15))
+
+
+def test_conley_and_bartlett_equal_sums_over_pairs_of_observations(contributions: np.ndarray) -> None:
+    u = contributions
+    rng = np.random.default_rng(2)
+    distance = great_circle_km(rng.uniform(100, 110, 15), rng.uniform(25, 35, 15))
+    for shape in ("uniform", "bartlett"):
+        kernel = conley_kernel(distance, 500.0, shape)
+        wanted, over_time = np.zeros((2, 3, 3)), np.zeros((2, 3, 3))
+        for t, s, i, j in np.ndindex(6, 6, 15, 15):
+            product = u[:, :, None, t, i] * u[:, None, :, s, j]
+            own_lag = max(0.0, 1 - abs(t - s) / 3)
+            near = max(0.0, 1 - distance[i, j] / 500.0) if shape == "bartlett" else float(distance[i, j] <= 500.0)
+            weight = (near if i != j else 1.0) if t == s else (own_lag if i == j else 0.0)
+            wanted += weight * product
+            over_time += own_lag * product
+        np.testing.assert_allclose(conley_sum(u, kernel, 2), wanted, rtol=1e-11, atol=1e-11, err_msg=shape)
+        np.testing.assert_allclose(bartlett_sum(u.sum(axis=3), 2), over_time, rtol=1e-11, atol=1e-11)
+
+
+def test_conley_falls_to_hc1_and_to_clusters_of_periods(contributions: np.ndarray) -> None:
+    u = contributions
+    alone, together = np.eye(15), np.ones((15, 15))
+    np.testing.assert_allclose(conley_sum(u, alone, 0), outer(u), rtol=1e-12)
+    np.testing.assert_allclose(conley_sum(u, together, 0), outer(u.sum(axis=3)), rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(conley_sum(u, alone, 5), bartlett_sum(u, 5), rtol=1e-11, atol=1e-11)
+
+
+def test_conley_of_a_panel_reads_its_coordinates(panel: Panel) -> None:
+    """A dense matrix over all pairs of observations, with factor n / (n - k)."""
+    estimator = PanelOLS(errors=("conley:600", "conley:600:bartlett", "iid"), constant=False)
+    ours = estimator(panel)
+    frame = long_frame(panel, ("y", *NAMES))
+    unit, period = frame["unit"].to_numpy(), frame["period"].to_numpy()
+    dummies = np.hstack([np.equal.outer(codes, np.unique(codes)).astype(float) for codes in (unit, period)])
+    x, y = (values - dummies @ np.linalg.lstsq(dummies, values)[0] for values in (frame[list(NAMES)].to_numpy(),
+                                                                                  frame["y"].to_numpy()))  # fmt: skip
+    bread = np.linalg.inv(x.T @ x)
+    scores = x * (y - x @ bread @ x.T @ y)[:, None]
+    distance = great_circle_km(panel.attributes["longitude"], panel.attributes["latitude"])[np.ix_(unit, unit)]
+    lags = np.abs(np.subtract.outer(period, period))
+    same = np.equal.outer(unit, unit)
+    own = same * np.clip(1 - lags / (bartlett_lag(8) + 1), 0, None)
+    for row, near in enumerate([distance <= 600, np.clip(1 - distance / 600, 0, None)]):
+        weights = np.where(lags == 0, np.where(same, 1.0, near), own)
+        matrix = bread @ scores.T @ weights @ scores @ bread * len(y) / ours.dof[0, 2, 0]
+        assert ours.statistics[f"floored:{ours.errors[row]}"][0] == 0
+        np.testing.assert_allclose(ours.se[0, row], np.sqrt(np.diag(matrix)), rtol=1e-9)
+
+
+def test_negative_eigenvalues_are_set_to_zero_whatever_the_units() -> None:
+    rng = np.random.default_rng(5)
+    basis = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    indefinite = basis @ np.diag([3.0, 1.0, -0.5]) @ basis.T
+    definite = basis @ np.diag([3.0, 1.0, 0.5]) @ basis.T
+    units = np.array([1.0, 1e-5, 300.0])
+    both = np.stack([indefinite, definite]) * np.outer(units, units)
+    got, floored = floor_eigenvalues(both, np.tile(units, (2, 1)))
+    assert floored.tolist() == [True, False]
+    np.testing.assert_allclose(got[0] / np.outer(units, units), basis @ np.diag([3.0, 1.0, 0.0]) @ basis.T, atol=1e-12)
+    np.testing.assert_array_equal(got[1], both[1])
+
+
+def test_effects_that_both_groupings_nest_do_not_count() -> None:
+    """Province-by-period effects lie within provinces: clusters of provinces count neither them nor the units."""
+    panel = placed(small_panel(40, 8, seed=5))
+    effects = ("unit", "province-by-period")
+    nested, slopes, everything = (
+        PanelOLS(effects=effects, errors=("cluster:province", "cluster:unit"), cluster_k=k)(panel)
+        for k in ("nonnested", "slopes", "all")
+    )
+    n = 320
+    ratio = (nested.se[0] / slopes.se[0]) ** 2
+    np.testing.assert_allclose(ratio[0], (n - 3) / (n - 4), rtol=1e-12)  # the constant alone
+    # units are nested in units, province-by-period effects are not: 40 - 1 of all 40 + 56 - 7 effects do not count
+    np.testing.assert_allclose(ratio[1], (n - 3) / (n - 3 - (89 - 39)), rtol=1e-12)
+    np.testing.assert_allclose((everything.se[0] / slopes.se[0]) ** 2, (n - 3) / (n - 92), rtol=1e-12)
+
+
+def test_the_lag_is_newey_and_wests() -> None:
+    assert [bartlett_lag(t) for t in (1, 2, 8, 18, 50, 100, 200)] == [0, 1, 2, 2, 3, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ("cluster:city", "unknown error type 'cluster:city'"),
+        ("cluster:unit+unit", "unknown error type"),
+        ("cluster:unit+period+province", "unknown error type"),
+        ("conley:far", "unknown error type 'conley:far'"),
+        ("conley:-5", "unknown error type"),
+        ("conley:300:cosine", "unknown error type"),
+        ("conley:300", "without coordinates"),
+        ("wild:period", "unknown error type"),
+        ("newey-west", "unknown error type"),
+    ],
+)
+def test_unknown_error_types_are_bad_input(error: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        check_error_types((error,), small_panel(12, 4).schema, "table 2")
+
+
+def test_what_a_panel_cannot_give_is_bad_input() -> None:
+    panel = placed(small_panel(12, 4, seed=2))
+    gone = replace(panel, attributes={**panel.attributes, "latitude": np.full(12, np.nan)})
+    with pytest.raises(BadInput, match="coordinates are missing"):
+        PanelOLS(errors=("conley:300",))(gone)
+    with pytest.raises(BadInput, match="has 1 cluster"):
+        PanelOLS(errors=("cluster:country",))(replace(panel, attributes={"country": np.zeros(12)}))
+    with pytest.raises(BadInput, match="wild:country has 1 cluster"):
+        PanelOLS(errors=("wild:country",))(replace(panel, attributes={"country": np.zeros(12)}))
+    with pytest.raises(BadInput, match="unknown error type 'wild:unit'"):
+        check_error_types(("wild:unit",), panel.schema, "random effects", wild=False)
+
+
+def test_an_attribute_may_have_a_plus_in_its_name() -> None:
+    panel = small_panel(40, 8, seed=5)
+    named = replace(panel, attributes={"a+b": panel.attributes["province"], "province": panel.attributes["province"]})
+    ours = PanelOLS(errors=("cluster:a+b", "cluster:province"))(named)
+    np.testing.assert_array_equal(ours.se[:, 0], ours.se[:, 1])
+
+
+def test_a_singular_panel_of_a_batch_is_nan_under_every_type() -> None:
+    panel = placed(small_panel(24, 7, seed=6, replications=3, redrawn=True))
+    did = np.array(panel.variables["did"])
+    did[1] = 0.0
+    errors = ("iid", "hc1", "cluster:unit", "cluster:unit+period", "driscoll-kraay", "conley:500", "wild:province")
+    got = PanelOLS(errors=errors, draws=19)(panel.with_variables({"did": did}))
+    assert got.pvalue is not None
+    assert np.isnan(got.se[1]).all()
+    assert np.isnan(got.pvalue[1]).all()
+    assert np.isfinite(got.se[[0, 2], :-1]).all()
+
+
+def rejections(panel: Panel, errors: tuple[str, ...]) -> np.ndarray:
+    """How often 5% tests of the slope of x = 0 reject, (E,)."""
+    fit = PanelOLS("y", ("x",), errors=errors)(panel)
+    critical = critical_values(fit.dof[..., 0], 0.05)
+    return np.asarray((np.abs(fit.estimate[:, None, 0]) > critical * fit.se[..., 0]).mean(axis=0))
+
+
+@pytest.mark.slow
+def test_sizes_under_the_dependence_that_each_type_is_for() -> None:
+    """60 units x 40 years, 400 panels, x and errors of the same dependence: serial within units, or common to all units
+    of a year with loadings (which period effects do not take out) and serial too."""
+    design = ErrorComponents(units=60, periods=40)
+    assert design.schema.units == 60
+    streams = Streams(5, "sizes", 0, 400)
+    units, years = tuple(str(i) for i in range(60)), tuple(range(40))
+
+    def persistent(purpose: str, n: int) -> np.ndarray:
+        z = streams.normals(purpose, 40, n)
+        for t in range(1, 40):
+            z[:, t] = 0.5 * z[:, t - 1] + np.sqrt(0.75) * z[:, t]
+        return z
+
+    serial = Panel(units, years, {"y": persistent("e", 60), "x": persistent("x", 60)})
+    size = dict(zip(("iid", "hc1", "unit"), rejections(serial, ("iid", "hc1", "cluster:unit")), strict=True))
+    print(size)
+    assert size["iid"] > 0.09
+    assert abs(size["unit"] - 0.05) < 0.033
+    loadings = np.linspace(-1, 1, 60)
+    common = Panel(
+        units, years,
+        {"y": persistent("f", 1) * loadings + 0.5 * persistent("e", 60),
+         "x": persistent("g", 1) * loadings + 0.5 * persistent("x", 60)},
+    )  # fmt: skip
+    errors = ("cluster:unit", "cluster:unit+period", "driscoll-kraay")
+    size = dict(zip(errors, rejections(common, errors), strict=True))
+    print(size)
+    assert size["cluster:unit"] > 0.3
+    assert size["driscoll-kraay"] < 0.5 * size["cluster:unit"]
+    assert size["cluster:unit+period"] < 0.5 * size["cluster:unit"]
+
+
+@pytest.mark.slow
+def test_conley_holds_its_size_where_neighbours_share_shocks() -> None:
+    """Units in pairs of places: shocks of x and of errors are common to a place; clusters of units are too small."""
+    rng = np.random.default_rng(8)
+    lon, lat = np.repeat(rng.uniform(100, 120, 25), 4), np.repeat(rng.uniform(25, 45, 25), 4)
+    streams = Streams(6, "conley", 0, 400)
+    shared = {name: np.repeat(streams.normals(name, 12, 25), 4, axis=2) for name in ("y", "x")}
+    own = {name: 0.5 * streams.normals(f"own {name}", 12, 100) for name in ("y", "x")}
+    panel = Panel(
+        tuple(str(i) for i in range(100)), tuple(range(12)), {name: shared[name] + own[name] for name in ("y", "x")},
+        attributes={"longitude": lon, "latitude": lat, "place": np.repeat(np.arange(25), 4)},
+    )  # fmt: skip
+    errors = ("cluster:unit", "conley:20", "cluster:place")
+    size = dict(zip(errors, rejections(panel, errors), strict=True))
+    print(size)
+    assert size["cluster:unit"] > 0.2
+    assert abs(size["conley:20"] - 0.05) < 0.035
+
+
+def test_covariance_is_a_function_of_arrays(contributions: np.ndarray) -> None:
+    """psi and e alone decide it: e scaled by 2 quadruples every type."""
+    from estimators.covariances import Sample
+
+    panel = placed(small_panel(15, 6, seed=3))
+    psi, e = contributions[:1], contributions[:, 0]
+    for error in ("iid", "hc1", "cluster:unit", "cluster:province+period", "driscoll-kraay", "conley:400"):
+        sample = Sample(panel, 90, 23, {error: 9})
+        one, two = covariance(error, psi, e, sample), covariance(error, psi, 2 * e, sample)
+        np.testing.assert_allclose(two.matrix, 4 * one.matrix, rtol=1e-12)

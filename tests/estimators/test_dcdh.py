@@ -1,0 +1,224 @@
+"""The weights of two-way DID and DID_M: exact identities, optimisers, loops over the paper's definitions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from estimators import Status, TwoWayDID
+from estimators.dcdh import SwitchersDID, coefficient_weights
+from references.small_panels import names, small_panel
+from sim import BadInput, Panel, Roles
+
+Floats = NDArray[np.float64]
+
+
+def staggered(n: int = 14, t: int = 7, replications: int = 1, seed: int = 3, reversals: bool = False) -> Panel:
+    """Late cohorts, few never treated, so that early cohorts weigh negatively in late periods."""
+    rng = np.random.default_rng(seed)
+    first = np.r_[np.ones(5), np.full(3, 3), np.full(4, 5), np.full(n - 12, t)].astype(int)
+    did = (np.arange(t)[:, None] >= first).astype(float)
+    if reversals:
+        did[4:, :2], did[6:, 6] = 0.0, 0.0
+    y = rng.standard_normal((replications, t, n))
+    x = rng.standard_normal((1, t, n))
+    return Panel(names(n), tuple(range(2001, 2001 + t)), {"y": y, "did": did[None], "x": x}, Roles("y", "did", ("x",)),
+                 attributes={"province": np.array([f"p{i % 5}" for i in range(n)])})  # fmt: skip
+
+
+@pytest.mark.parametrize("controls", [(), ("x",)])
+@pytest.mark.parametrize("reversals", [False, True])
+def test_weighted_effects_are_the_coefficient(controls: tuple[str, ...], reversals: bool) -> None:
+    """Noise-free outcomes with any effects: the coefficient is the weighted sum of effects, to rounding."""
+    panel = staggered(reversals=reversals)
+    rng = np.random.default_rng(6)
+    shape = panel.variables["did"].shape[1:]
+    effects = rng.standard_normal((4, *shape))
+    level = (
+        rng.standard_normal(shape[1])
+        + rng.standard_normal(shape[0])[:, None]
+        + 0.7 * panel.variables["x"] * bool(controls)
+    )
+    panel = panel.with_variables({"y": level + effects * panel.variables["did"]})
+    got = coefficient_weights(panel, controls=controls)
+    assert got.weights.sum() == pytest.approx(1, abs=1e-13)
+    assert (got.weights[panel.variables["did"][0] == 0] == 0).all()
+    fitted = TwoWayDID(regressors=("did", *controls), errors=("iid",))(panel).estimate[:, 0]
+    np.testing.assert_allclose(got.coefficient, fitted, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(np.tensordot(effects, got.weights, axes=2), fitted, rtol=0, atol=1e-12)
+
+
+def test_unbalanced_panels_too() -> None:
+    panel = small_panel(missing=20, model="none", sigma=0.0)
+    effects = np.random.default_rng(1).standard_normal(panel.variables["did"].shape)
+    panel = panel.with_variables({"y": effects * panel.variables["did"] + np.arange(30.0)})
+    got = coefficient_weights(panel)
+    assert got.weights.sum() == pytest.approx(1, abs=1e-13)
+    assert (effects[0] * got.weights).sum() == pytest.approx(got.coefficient[0], abs=1e-12)
+    assert got.coefficient[0] == pytest.approx(TwoWayDID(regressors=("did",))(panel).estimate[0, 0], abs=1e-12)
+
+
+def test_weights_are_residuals_of_dummies() -> None:
+    panel = staggered()
+    t, n = panel.variables["did"].shape[1:]
+    dummies = np.column_stack([np.kron(np.ones((t, 1)), np.eye(n)), np.kron(np.eye(t), np.ones((n, 1)))])
+    d = panel.variables["did"][0].ravel()
+    residual = d - dummies @ np.linalg.lstsq(dummies, d, rcond=None)[0]
+    got = coefficient_weights(panel)
+    np.testing.assert_allclose(got.weights.ravel(), d * residual / (d @ residual), atol=1e-13)
+    assert got.negative.any()
+    assert got.negative_share == pytest.approx(((d * residual) < -1e-12).sum() / d.sum())
+    assert got.negative_sum == pytest.approx(np.minimum(d * residual, 0).sum() / (d @ residual))
+    cells = got.by_cohort()
+    assert sum(cells.values()) == pytest.approx(1, abs=1e-13)
+    assert cells[1, 6] == pytest.approx(5 * got.weights[6, 0], abs=1e-14)
+    assert (1, 0) not in cells
+
+
+def test_the_ratios_are_the_smallest_spreads_of_effects() -> None:
+    """Corollary 1 against a general optimiser: effects of mean zero, and effects of the other sign."""
+    panel = staggered()
+    got = coefficient_weights(panel)
+    weights = got.weights[got.treated]
+    beta = got.coefficient[0]
+    m = len(weights)
+
+    def smallest(
+        extra: list[dict[str, object]], bounds: list[tuple[float | None, float | None]], start: Floats
+    ) -> float:
+        hit = {"type": "eq", "fun": lambda e: weights @ e - beta, "jac": lambda e: weights}
+        found = minimize(lambda e: 1e2 * np.square(e - e.mean()).mean(), start, jac=lambda e: 2e2 * (e - e.mean()) / m,
+                         bounds=bounds, constraints=[hit, *extra], method="SLSQP",
+                         options={"maxiter": 1000, "ftol": 1e-14})  # fmt: skip
+        assert found.success
+        return float(np.sqrt(found.fun / 1e2))
+
+    mean = {"type": "eq", "fun": lambda e: e.mean(), "jac": lambda e: np.full(m, 1 / m)}
+    zero_mean = smallest([mean], [(None, None)] * m, beta * weights)
+    assert got.sensitivity[0] == pytest.approx(zero_mean, rel=1e-6)
+    sign = np.sign(beta)
+    other = [(None, 0.0) if sign > 0 else (0.0, None)] * m
+    start = np.where(weights < 0, -sign * 5.0, -sign * 0.01)
+    assert got.reversal[0] == pytest.approx(smallest([], other, start), rel=1e-4)
+    assert got.reversal[0] > got.sensitivity[0]
+
+
+def test_one_date_has_no_negative_weights() -> None:
+    panel = staggered()
+    did = np.zeros_like(panel.variables["did"])
+    did[0, 3:, :6] = 1.0
+    got = coefficient_weights(panel.with_variables({"did": did}))
+    np.testing.assert_allclose(got.weights[got.treated], 1 / got.treated.sum(), atol=1e-14)
+    assert (got.negative_share, got.negative_sum) == (0.0, 0.0)
+    assert np.isinf(got.reversal).all()
+    assert (got.sensitivity > 1e6 * np.abs(got.coefficient)).all()
+
+
+# DID_M
+
+
+def by_hand(y: Floats, did: Floats, lag: int) -> float:
+    """Theorem 3's definition, cell by cell; lag 1 is the placebo."""
+    total, count = 0.0, 0
+    for t in range(1 + lag, len(did)):
+        steady = did[t - 1] == did[t - 1 - lag]
+        for before, sign in ((0.0, 1.0), (1.0, -1.0)):
+            was = steady & (did[t - 1] == before)
+            move, stay = was & (did[t] != before), was & (did[t] == before)
+            if move.any() and stay.any():
+                change = y[t - lag] - y[t - 1 - lag]
+                total += sign * move.sum() * (change[move].mean() - change[stay].mean())
+                count += move.sum()
+    return total / count
+
+
+@pytest.mark.parametrize("reversals", [False, True])
+def test_did_m_is_its_definition(reversals: bool) -> None:
+    panel = staggered(replications=3, reversals=reversals)
+    got = SwitchersDID()(panel)
+    did = panel.variables["did"][0]
+    for r, y in enumerate(panel.variables["y"]):
+        expected = [by_hand(y, did, 0), by_hand(y, did, 1)]
+        np.testing.assert_allclose(got.estimate[r], expected, rtol=0, atol=1e-13)
+    assert (got.statistics["switchers"] == (15 if reversals else 12)).all()
+
+
+def test_errors_are_those_of_deviations_by_hand() -> None:
+    """Each switcher's change less the stayers' mean less the estimate, and what each stayer adds, summed by cluster."""
+    panel = staggered()
+    y, did = panel.variables["y"][0], panel.variables["did"][0]
+    got = SwitchersDID(errors=("cluster:unit", "cluster:province"))(panel)
+    score = np.zeros(14)
+    for t in range(1, 7):
+        move, stay = (did[t] > did[t - 1]), (did[t] == 0)
+        if move.any():
+            change = y[t] - y[t - 1] - (y[t] - y[t - 1])[stay].mean()
+            score += np.where(move, change - got.estimate[0, 0], 0) / 12
+            score -= np.where(stay, change, 0) * move.sum() / 12 / stay.sum()
+    provinces = np.array([score[np.arange(14) % 5 == g].sum() for g in range(5)])
+    expected = [np.sqrt(12 / 11 * np.square(score).sum()), np.sqrt(5 / 4 * np.square(provinces).sum())]
+    np.testing.assert_allclose(got.se[0, :, 0], expected, rtol=1e-12)
+    np.testing.assert_array_equal(got.dof[0, :, 0], [11, 4])
+
+
+def test_two_periods_are_the_plain_did() -> None:
+    panel = staggered()
+    two = Panel(
+        panel.units, (1, 2), {"y": panel.variables["y"][:, :2], "did": panel.variables["did"][:, :2]}, Roles("y", "did")
+    )
+    got, twfe = SwitchersDID()(two), TwoWayDID(errors=("cluster:unit",))(two)
+    assert got.estimate[0, 0] == pytest.approx(twfe.estimate[0, 0], abs=1e-13)
+    assert np.isnan(got.estimate[0, 1])
+    assert got.status[0] == Status.OK
+
+
+def test_teen_employment(shared_data: Path) -> None:
+    """DID_M is the mean over switchers of instantaneous effects on not yet treated counties."""
+    frame = pd.read_csv(shared_data / "mpdta.csv")
+    first = frame.columns[frame.columns.str.contains("first")][0]
+    frame["did"] = ((frame[first] > 0) & (frame["year"] >= frame[first])).astype(float)
+    panel = Panel.from_frame(frame[["countyreal", "year", "lemp", "did"]], unit="countyreal", period="year",
+                             roles=Roles("lemp", "did"))  # fmt: skip
+    got = SwitchersDID()(panel)
+    assert got.estimate[0, 0] == pytest.approx(
+        by_hand(panel.variables["lemp"][0], panel.variables["did"][0], 0), abs=1e-13
+    )
+    assert coefficient_weights(panel).coefficient[0] == pytest.approx(-0.0365, abs=5e-5)
+    assert got.statistics["switchers"][0] == 191
+
+
+def test_batches_order_and_scale() -> None:
+    panel = staggered(replications=4)
+    got = SwitchersDID()(panel)
+    for r in range(4):
+        one = SwitchersDID()(panel.replication(r))
+        np.testing.assert_allclose(one.estimate[0], got.estimate[r], rtol=1e-12)
+        np.testing.assert_allclose(one.se[0], got.se[r], rtol=1e-12)
+    y = 2.0 * panel.variables["y"] + np.arange(7.0)[:, None] ** 2 + np.arange(14.0)
+    again = SwitchersDID()(panel.with_variables({"y": y}))
+    np.testing.assert_allclose(again.estimate, 2 * got.estimate, atol=1e-12)
+    np.testing.assert_allclose(again.se, 2 * got.se, rtol=1e-11)
+
+
+def test_bad_input_is_said_in_one_line() -> None:
+    panel = staggered(replications=2)
+    with pytest.raises(BadInput, match=r"errors = \['iid'\]"):
+        SwitchersDID(errors=("iid",))(panel)
+    with pytest.raises(BadInput, match="unbalanced"):
+        SwitchersDID()(small_panel(missing=3))
+    with pytest.raises(BadInput, match="'did' is not 0/1"):
+        SwitchersDID()(panel.with_variables({"did": 2 * panel.variables["did"]}))
+    with pytest.raises(BadInput, match="'did' is not 0/1"):
+        coefficient_weights(panel.with_variables({"did": 2 * panel.variables["did"]}))
+    redrawn = np.repeat(panel.variables["did"], 2, axis=0)
+    redrawn[1, 6, 13] = 1 - redrawn[1, 6, 13]
+    with pytest.raises(BadInput, match="differs between replications"):
+        coefficient_weights(panel.with_variables({"did": redrawn}))
+    with pytest.raises(BadInput, match="no variable 'yy'"):
+        coefficient_weights(replace(panel, roles=Roles("yy", "did")))

@@ -1,0 +1,267 @@
+"""The test of equal effects: subsamples, dummies, another program, its own permutations one by one, its size."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from estimators import Estimates, Status, TwoWayDID
+from estimators.equal_effects import EqualEffects, group_labels
+from experiments.references.reference import long_frame
+from references.small_panels import small_panel
+from sim import BadInput, Panel, Streams
+
+Floats = NDArray[np.float64]
+VALUES = ("a", "b", "c")
+TEST = EqualEffects("zone", VALUES, errors=("iid", "hc1", "cluster:province", "cluster:unit"))
+
+
+def grouped(n: int = 48, t: int = 6, *, missing: int = 0, seed: int = 3, replications: int = 1) -> Panel:
+    """A small panel with zones a, b, c of unequal size that cut across its provinces."""
+    panel = small_panel(n, t, seed=seed, missing=missing, replications=replications, model="none")
+    zone = np.random.default_rng(seed).permutation(np.repeat(VALUES, [n // 2, n // 3, n - n // 2 - n // 3]))
+    return replace(panel, attributes={**panel.attributes, "zone": zone}, weights={})
+
+
+def part(panel: Panel, kept: NDArray[np.bool_]) -> Panel:
+    return Panel(
+        units=tuple(np.array(panel.units)[kept].tolist()),
+        periods=panel.periods,
+        variables={name: x[:, :, kept] for name, x in panel.variables.items()},
+        roles=panel.roles,
+        attributes={name: values[kept] for name, values in panel.attributes.items()},
+        observed=None if panel.observed is None else panel.observed[:, :, kept],
+    )
+
+
+def with_zone(panel: Panel, zone: NDArray[np.str_]) -> Panel:
+    return replace(panel, attributes={**panel.attributes, "zone": zone})
+
+
+def difference_errors(found: Estimates, error: str) -> Floats:
+    return found.se[0, found.errors.index(error), 1:]
+
+
+@pytest.mark.parametrize("missing", [0, 25])
+def test_differences_are_those_of_the_subsamples(missing: int) -> None:
+    panel = grouped(missing=missing)
+    found = TEST(panel)
+    alone = [TwoWayDID()(part(panel, panel.attributes["zone"] == value)) for value in VALUES]
+    effects = np.array([one.estimate[0, 0] for one in alone])
+    np.testing.assert_allclose(found.estimate[0], [effects[0], *(effects[1:] - effects[0])], rtol=1e-11)
+    assert found.terms == ("did", "did x b", "did x c")
+
+
+def test_clustered_variances_are_sums_of_those_of_the_subsamples() -> None:
+    panel = grouped()
+    found = TEST(panel)
+    alone = [TwoWayDID()(part(panel, panel.attributes["zone"] == value)) for value in VALUES]
+    sizes = np.array([24, 16, 8])
+    own = sizes / (sizes - 1) * (6 * sizes - 1) / (6 * sizes - 3 - 6)  # three slopes and six periods each
+    joint = 48 / 47 * (288 - 1) / (288 - 9 - 16)  # of 18 period effects, two more are redundant beside the units'
+    meats = np.array([one.se[0, 2, 0] ** 2 for one in alone]) / own
+    np.testing.assert_allclose(
+        difference_errors(found, "cluster:unit") ** 2, joint * (meats[0] + meats[1:]), rtol=1e-11
+    )
+    assert found.dof[0, -1, 0] == 47
+
+
+@pytest.mark.parametrize("missing", [0, 25])
+def test_dummies_give_the_same_numbers(missing: int) -> None:
+    """Least squares on slopes by zone and dummies of units and of zones by period, with sandwiches written out."""
+    panel = grouped(missing=missing)
+    frame = long_frame(panel, ("y", "did", "inv", "road"))
+    in_zone = frame["zone"].to_numpy()[:, None] == np.array(VALUES)
+    slopes = np.concatenate([frame[[name]].to_numpy() * in_zone for name in ("did", "inv", "road")], axis=1)
+    cells = (frame["zone"] + frame["period"].astype(str)).to_numpy()
+    dummies = [(codes[:, None] == np.unique(codes)).astype(float) for codes in (frame["unit"].to_numpy(), cells)]
+    x = np.concatenate([slopes, *dummies], axis=1)
+    y = frame["y"].to_numpy()
+    bread = np.linalg.pinv(x.T @ x, rcond=1e-12, hermitian=True)
+    beta = bread @ x.T @ y
+    e = y - x @ beta
+    rank, n = int(np.linalg.matrix_rank(x)), len(y)
+    contrast = np.zeros((3, x.shape[1]))
+    contrast[[0, 1, 2, 1, 2], [0, 1, 2, 0, 0]] = [1, 1, 1, -1, -1]
+    found = TEST(panel)
+    np.testing.assert_allclose(found.estimate[0], contrast @ beta, rtol=1e-10)
+    counted = rank - 47  # not the effects of 48 units, but the constant
+    for e_index, error in enumerate(TEST.errors):
+        if error == "iid":
+            meat = e @ e / (n - rank) * x.T @ x
+        elif error == "hc1":
+            meat = n / (n - rank) * (x * e[:, None] ** 2).T @ x
+        else:
+            codes = frame[error.removeprefix("cluster:")].to_numpy()
+            scores = (codes == np.unique(codes)[:, None]).astype(float) @ (x * e[:, None])
+            g = len(scores)
+            meat = g / (g - 1) * (n - 1) / (n - counted) * scores.T @ scores
+        covariance = contrast @ bread @ meat @ bread @ contrast.T
+        np.testing.assert_allclose(found.se[0, e_index], np.sqrt(np.diag(covariance)), rtol=1e-9, err_msg=error)
+    d = (contrast @ beta)[1:]
+    wald = d @ np.linalg.solve(covariance[1:, 1:], d)
+    np.testing.assert_allclose(found.statistics["wald"], wald, rtol=1e-9)
+    np.testing.assert_allclose(found.statistics["wald_p"], stats.f.sf(wald / 2, 2, g - 1), rtol=1e-9)
+
+
+def test_pyfixest_agrees() -> None:
+    pyfixest = pytest.importorskip("pyfixest")
+    panel = grouped()
+    frame = long_frame(panel, ("y", "did", "inv", "road"))
+    for value in VALUES:
+        for name in ("did", "inv", "road"):
+            frame[f"{name}_{value}"] = frame[name] * (frame["zone"] == value)
+    frame["cell"] = frame["zone"] + frame["period"].astype(str)
+    others = " + ".join(f"{name}_{value}" for name in ("inv", "road") for value in VALUES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it uses what pandas has deprecated
+        fit = pyfixest.feols(
+            f"y ~ did + did_b + did_c + {others} | unit + cell",
+            frame,
+            vcov={"CRV1": "unit"},
+            ssc=pyfixest.ssc(k_fixef="nonnested"),
+            fixef_tol=1e-12,
+        )
+    found = TEST(panel)
+    terms = ["did", "did_b", "did_c"]
+    np.testing.assert_allclose(found.estimate[0], fit.coef()[terms], rtol=1e-9)
+    fewer = np.sqrt((288 - 9 - 18) / (288 - 9 - 16))  # it counts a redundant effect in two of three zones
+    np.testing.assert_allclose(found.se[0, -1], fewer * fit.se()[terms], rtol=1e-9)
+
+
+def test_two_groups_have_the_p_value_of_their_term() -> None:
+    found = replace(TEST, values=("a", "c"))(grouped())
+    t = found.estimate[0, 1] / found.se[0, -1, 1]
+    np.testing.assert_allclose(found.statistics["wald"], t**2, rtol=1e-12)
+    np.testing.assert_allclose(found.statistics["wald_p"], 2 * stats.t.sf(abs(t), found.dof[0, -1, 1]), rtol=1e-10)
+
+
+@pytest.mark.parametrize("missing", [0, 12])
+def test_the_permutation_p_value_one_assignment_at_a_time(missing: int) -> None:
+    panel, draws = grouped(missing=missing), 50
+    found = replace(TEST, draws=draws)(panel, Streams(7))
+    zone = panel.attributes["zone"]
+    seen = panel.variables["did"][0] > 0
+    treated = (seen if panel.observed is None else seen & panel.observed[0]).any(axis=0)
+    rng = next(iter(Streams(7).each("permutation")))
+    exceeded = 0
+    for start in (0, 32):
+        shuffled = np.tile(zone, (min(32, draws - start), 1))
+        for stratum in (treated, ~treated):
+            shuffled[:, stratum] = rng.permuted(shuffled[:, stratum], axis=1)
+        for labels in shuffled:
+            other = TEST(with_zone(panel, labels)).statistics["wald"][0]
+            exceeded += int(other >= found.statistics["wald"][0] * (1 - 1e-9))
+    p = (1 + exceeded) / (draws + 1)
+    assert 0.02 < p < 0.98
+    np.testing.assert_allclose(found.statistics["permutation_p"], p, rtol=1e-14)
+    np.testing.assert_allclose(found.statistics["permutation_p_mcse"], np.sqrt(p * (1 - p) / draws), rtol=1e-14)
+
+
+def test_order_of_units_scale_and_added_effects_change_nothing() -> None:
+    panel = grouped(missing=10)
+    test = replace(TEST, draws=99)
+    found = test(panel, Streams(5))
+    order = np.random.default_rng(1).permutation(len(panel.units))
+    zone_period = np.random.default_rng(2).normal(size=(1, 6, 3))[
+        :, :, np.searchsorted(VALUES, panel.attributes["zone"])
+    ]
+    moved = panel.with_variables({"y": 100.0 * panel.variables["y"] + zone_period + np.arange(48.0)})
+    for other, scale in ((part(panel, order), 1.0), (moved, 100.0)):
+        got = test(other, Streams(5))
+        np.testing.assert_allclose(got.estimate, scale * found.estimate, rtol=1e-9)
+        np.testing.assert_allclose(got.se, scale * found.se, rtol=1e-9)
+        np.testing.assert_allclose(got.statistics["wald"], found.statistics["wald"], rtol=1e-9)
+        assert got.statistics["permutation_p"] == found.statistics["permutation_p"]
+
+
+def test_a_batch_is_its_replications() -> None:
+    panel = grouped(replications=3)
+    test = replace(TEST, draws=40)
+    whole = test(panel, Streams(9).tile(4, 7))
+    for row in range(3):
+        alone = test(panel.replication(row), Streams(9).tile(4 + row, 5 + row))
+        np.testing.assert_array_equal(whole.estimate[row], alone.estimate[0])
+        np.testing.assert_array_equal(whole.statistics["permutation_p"][row], alone.statistics["permutation_p"][0])
+
+
+def test_a_group_without_treated_units_is_singular() -> None:
+    panel = grouped()
+    did = np.where(panel.attributes["zone"] == "b", 0.0, panel.variables["did"])
+    assert TEST(panel.with_variables({"did": did})).status[0] == Status.SINGULAR
+
+
+def test_two_units_have_no_clustered_variance() -> None:
+    panel = grouped()
+    treated = panel.variables["did"][0].any(axis=0)
+    pair = [np.flatnonzero(treated)[0], np.flatnonzero(~treated)[0]]
+    zone = np.where(np.isin(np.arange(48), pair), "c", "a")
+    found = replace(TEST, values=("a", "c"), errors=("iid",), draws=19)(with_zone(panel, zone))
+    assert np.isfinite(found.estimate).all()
+    assert found.status[0] == Status.SINGULAR
+    assert np.isnan(found.statistics["permutation_p"][0])
+
+
+def test_a_difference_is_found() -> None:
+    panel = grouped(n=120)
+    more = 2.0 * panel.variables["did"] * (panel.attributes["zone"] == "c")
+    found = replace(TEST, draws=199)(panel.with_variables({"y": panel.variables["y"] + more}), Streams(2))
+    assert found.statistics["wald_p"][0] < 0.001
+    assert found.statistics["permutation_p"][0] < 0.02
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"values": ("a",)}, "values = \\['a'\\]"),
+        ({"values": ("a", "z")}, "no unit has zone = z"),
+        ({"group": "planet"}, "group is 'planet'"),
+        ({"errors": ("cluster:zone",)}, "1 cluster under cluster:zone"),
+        ({"errors": ("hc7",)}, "unknown error type 'hc7'"),
+        ({"regressors": ("inv",)}, "treatment is 'did'"),
+    ],
+)
+def test_bad_input(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        replace(TEST, **settings)(grouped())  # type: ignore[arg-type]
+
+
+def test_labels_of_numbers_and_words() -> None:
+    assert group_labels(np.array([1.0, 2.0])).tolist() == ["1", "2"]
+    assert group_labels(np.array([0.5, 2.0])).tolist() == ["0.5", "2.0"]
+    assert group_labels(np.array([True, False])).tolist() == ["True", "False"]
+    assert group_labels(np.array(["东部"])).tolist() == ["东部"]
+
+
+@pytest.mark.slow
+def test_differences_are_unbiased_and_their_intervals_cover() -> None:
+    """800 panels with a difference of 1.5: mean error and coverage within 4 Monte Carlo errors."""
+    size = 800
+    panel = grouped(n=120, t=5, seed=21, replications=size)
+    more = 1.5 * panel.variables["did"] * (panel.attributes["zone"] == "b")
+    found = replace(TEST, errors=("iid",))(panel.with_variables({"y": panel.variables["y"] + more}))
+    error = found.estimate[:, 1] - 1.5
+    assert abs(error.mean()) <= 4 * error.std() / np.sqrt(size)
+    covered = float((np.abs(error) <= stats.t.ppf(0.975, found.dof[:, 0, 1]) * found.se[:, 0, 1]).mean())
+    print(f"coverage: {covered:.3f}")
+    assert abs(covered - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / size)
+
+
+@pytest.mark.slow
+def test_size_when_groups_differ_in_variance() -> None:
+    """Of 400 panels without a difference, 5% are rejected by permutation, within 4 Monte Carlo errors."""
+    size, draws = 400, 99
+    panel = grouped(n=60, t=5, seed=11, replications=size)
+    noise = np.random.default_rng(12).standard_normal((size, 5, 60)).cumsum(axis=1)
+    uneven = noise * np.where(panel.attributes["zone"] == "b", 2.0, 1.0)
+    test = replace(TEST, values=("a", "b"), errors=("cluster:unit",), draws=draws)
+    for y in (noise, uneven):
+        p = test(panel.with_variables({"y": y}), Streams(13).tile(0, size)).statistics["permutation_p"]
+        share = float((p <= 0.05).mean())
+        print(f"size at 5%: {share:.3f}")
+        assert abs(share - 0.05) <= 4 * np.sqrt(0.05 * 0.95 / size)

@@ -1,0 +1,291 @@
+"""Honest intervals against the authors' program, other optimisers, enumerated vertices, and truth under simulation."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.stats import ncx2, norm
+
+from estimators import honest
+from estimators.honest import (
+    Question,
+    Vertices,
+    breakdown,
+    relative_magnitudes,
+    sensitivity,
+    smoothness,
+    smoothness_estimator,
+)
+from sim import BadInput
+
+Floats = NDArray[np.float64]
+
+# Benzarti and Carloni (2019), 4 estimates before and 4 after the reference year, as the R package HonestDiD ships them.
+BETA = np.array([0.006696351804, 0.02934503369, -0.006472972222, 0.0730149895,
+                 0.1959611177, 0.3120639026, 0.2395415455, 0.1260425001])  # fmt: skip
+UPPER = [
+    [8.428358124e-4, 4.768686777e-4, 2.618051076e-4, 2.354220342e-4, 1.676371467e-4, 1.128707663e-4, 1.992816215e-5,
+     -1.368265366e-4],
+    [6.425420288e-4, 3.987425007e-4, 2.435515198e-4, 2.201960306e-4, 1.804591157e-4, 3.84376508e-5, -2.960421989e-5],
+    [5.229949602e-4, 2.11768609e-4, 1.840722252e-4, 1.45852784e-4, 7.005197403e-5, 5.952994979e-5],
+    [3.089595411e-4, 1.197866077e-4, 1.334081317e-4, 1.016335009e-4, 1.079051726e-4],
+    [3.59970436e-4, 2.478818642e-4, 1.749579242e-4, 1.654256921e-4],
+    [4.263949813e-4, 2.171437809e-4, 2.892747871e-4],
+    [4.886697861e-4, 3.805322049e-4],
+    [7.61739444e-4],
+]  # fmt: skip
+SIGMA = np.zeros((8, 8))
+SIGMA[np.triu_indices(8)] = np.concatenate(UPPER)
+SIGMA = SIGMA + np.triu(SIGMA, 1).T
+CITED = Question(BETA, SIGMA, 4)
+
+
+def question(pre: int, post: int, seed: int, weights: Floats | None = None) -> Question:
+    rng = np.random.default_rng(seed)
+    root = rng.standard_normal((pre + post, 2 * (pre + post))) / 4
+    sigma = root @ root.T + 0.5 + 0.1 * np.eye(pre + post)
+    return Question(rng.standard_normal(pre + post), sigma, pre, weights)
+
+
+def in_steps(pre: int, second: Floats) -> Floats:
+    """The difference in trends (K,) with these second differences (pre + post - 1,), flat in its first period."""
+    path = np.r_[0.0, 0.0, second.cumsum().cumsum()]
+    return np.delete(path - path[pre], pre)
+
+
+# published numbers
+
+
+def test_intervals_of_the_authors_program() -> None:
+    """R HonestDiD on Benzarti and Carloni; its quantiles of |N(b, 1)| are simulated, good to about 1e-4 here."""
+    np.testing.assert_allclose(CITED.original, (0.15877494280765, 0.233147292681241), rtol=0, atol=1e-9)
+    printed = {0.0: (0.131411316, 0.2161696482), 0.1: (0.1194440001, 0.4185082143), 0.2: (0.01944400015, 0.5185082143)}
+    for m, ends in printed.items():
+        np.testing.assert_allclose(smoothness(CITED, m), ends, rtol=0, atol=6e-5)
+    optimal = smoothness_estimator(CITED, 0.1).weights
+    np.testing.assert_allclose(optimal, [0, 0, 0, 1, 1, 0, 0, 0], atol=1e-10)
+
+
+def test_conditional_test_of_the_authors_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R HonestDiD, Mbar = 1, without a first stage: ends of the accepted points of its grid of 200."""
+    monkeypatch.setattr(honest, "FIRST_STAGE", 0.0)
+    tests = Vertices.of(CITED, 1.0)
+    grid = np.linspace(-20, 20, 200) * np.sqrt(SIGMA[4, 4])
+    accepted = grid[tests.accept(grid, 0.05, np.full(8, np.inf))]
+    np.testing.assert_allclose(accepted[[0, -1]], (0.07055244362, 0.3184394077), rtol=0, atol=1e-9)
+
+
+# smoothness
+
+
+@pytest.mark.parametrize(("pre", "post", "seed"), [(1, 1, 1), (2, 3, 2), (4, 2, 3), (6, 3, 4), (9, 1, 5)])
+def test_linear_extrapolation_when_trends_are_linear(pre: int, post: int, seed: int) -> None:
+    """M = 0: the generalised least-squares line through the early estimates, and the normal interval."""
+    weights = np.linspace(1, 2, post) / post
+    asked = question(pre, post, seed, weights)
+    k = pre + post
+    time = np.r_[np.arange(-pre, 0), np.arange(1, post + 1)].astype(float)
+    x = np.column_stack([time, np.eye(k)[:, pre:]])  # a slope, and a free effect in each later period
+    inverse = np.linalg.inv(asked.sigma)
+    bread = np.linalg.inv(x.T @ inverse @ x)
+    effect = (bread @ x.T @ inverse @ asked.beta)[1:] @ weights
+    se = np.sqrt(weights @ bread[1:, 1:] @ weights)
+    expected = effect + norm.ppf(0.975) * se * np.array([-1, 1])
+    np.testing.assert_allclose(smoothness(asked, 0.0), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("m", [0.01, 0.1, 0.3, 1.0, 5.0])
+@pytest.mark.parametrize(("pre", "post", "seed"), [(2, 2, 1), (4, 2, 2), (6, 3, 3)])
+def test_no_other_linear_estimator_is_shorter(pre: int, post: int, seed: int, m: float) -> None:
+    asked = question(pre, post, seed, np.ones(post) / post)
+    best = smoothness_estimator(asked, m)
+    time = np.r_[np.arange(-pre, 0), np.arange(1, post + 1)]
+    assert best.weights @ time == pytest.approx(0, abs=1e-12)
+    np.testing.assert_allclose(best.weights[pre:], asked.later)
+    ramps = np.array([np.delete(np.maximum(np.abs(s - pre) * (np.sign(s - pre) * (np.arange(pre + post + 1) - s) > 0)
+                      * np.abs(np.arange(pre + post + 1) - s) / max(abs(s - pre), 1), 0), pre)
+                      for s in range(1, pre + post)])  # fmt: skip
+    middle = np.delete(np.maximum(pre - np.arange(pre + post + 1), 0), pre)
+    ramps[pre - 1] = middle
+
+    def half(free: Floats) -> float:
+        early = np.r_[free, 0.0]
+        early[-1] = early[:-1] @ time[: pre - 1] + asked.later @ time[pre:]  # no bias under linear trends
+        v = np.r_[early, asked.later]
+        bias, se = m * np.abs(ramps @ v).sum(), np.sqrt(v @ asked.sigma @ v)
+        return float(se * np.sqrt(ncx2.ppf(0.95, 1, (bias / se) ** 2))) if bias / se < 30 else bias + 1.6448536 * se
+
+    assert half(best.weights[: pre - 1]) == pytest.approx(best.half_length, rel=1e-6)
+    rng = np.random.default_rng(seed)
+    for start in (best.weights[: pre - 1], np.zeros(pre - 1), rng.standard_normal(pre - 1)):
+        found = minimize(half, start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-12, "maxiter": 2000})
+        assert best.half_length <= found.fun * (1 + 1e-7)
+
+
+def test_coverage_at_the_worst_trend_is_nominal_without_simulation() -> None:
+    """A linear estimator is normal, so its coverage is exact: 95% at the worst trend, more at all others."""
+    asked = question(5, 3, 8, np.array([0.2, 0.3, 0.5]))
+    m = 0.2
+    best = smoothness_estimator(asked, m)
+
+    def coverage(second: Floats) -> float:
+        bias = best.weights @ in_steps(5, second)
+        return float(ncx2.cdf((best.half_length / best.se) ** 2, 1, (bias / best.se) ** 2))
+
+    corners = [coverage(m * np.array(signs)) for signs in itertools.product((-1.0, 1.0), repeat=7)]
+    assert min(corners) == pytest.approx(0.95, abs=1e-10)
+    rng = np.random.default_rng(1)
+    assert min(coverage(m * rng.uniform(-1, 1, 7)) for _ in range(500)) > 0.95
+    assert coverage(2 * m * np.ones(7)) < 0.95
+
+
+# relative magnitudes
+
+
+def enumerated(asked: Question, mbar: float, largest: Floats) -> tuple[Floats, Floats, Floats]:
+    """Vertices of the dual by trying every basis: their weights of beta (V, K), slopes of theta (V,), covariance."""
+    pre, k = asked.pre, len(asked.beta)
+    post = k - pre
+    change = np.eye(k)[pre:] - np.eye(k, k=-1)[pre:] * (np.arange(post) > 0)[:, None]
+    a = np.vstack([change - mbar * largest, -change - mbar * largest])
+    at = int(np.flatnonzero(asked.later)[0])
+    rotate = np.linalg.inv(np.vstack([asked.later, np.delete(np.eye(post), at, axis=0)]))
+    effects = a[:, pre:] @ rotate
+    sides = np.column_stack([np.sqrt(np.diag(a @ asked.sigma @ a.T)), effects[:, 1:]])
+    found = []
+    for basis in map(list, itertools.combinations(range(len(a)), post)):
+        if np.linalg.cond(sides[basis]) > 1e9:
+            continue
+        weights = np.linalg.solve(sides[basis].T, np.eye(post)[0])
+        if weights.min() > -1e-9:
+            found.append(np.zeros(len(a)))
+            found[-1][basis] = np.maximum(weights, 0.0)
+    dual = np.unique(np.round(found, 12), axis=0)
+    return dual @ a, -dual @ effects[:, 0], dual @ a @ asked.sigma @ a.T @ dual.T
+
+
+@pytest.mark.parametrize(("post", "weights"), [(1, [1.0]), (3, [1.0, 0, 0]), (3, [0, 1.0, 0]), (3, [1.0, -2.0, 0.5]),
+                                               (4, [0.25] * 4)])  # fmt: skip
+def test_closed_form_vertices_are_those_of_the_programme(post: int, weights: list[float]) -> None:
+    asked = question(3, post, 12, np.array(weights))
+    tests = Vertices.of(asked, 0.7)
+    early = np.diff(np.r_[np.eye(3, 3 + post), np.zeros((1, 3 + post))], axis=0)
+    for c, largest in enumerate([*early, *-early]):
+        of_beta, of_theta, covariance = enumerated(asked, 0.7, largest)
+        assert tests.point[c, 1] == pytest.approx(largest @ asked.beta, abs=1e-12)
+        for theta in (-3.0, -0.4, 0.2, 1.0, 4.0):
+            theirs = of_beta @ asked.beta + of_theta * theta
+            ours = tests.rows[c] @ (tests.point[c] - [theta, 0.0])
+            assert ours.max() == pytest.approx(theirs.max(), abs=1e-9)
+        variances = np.diag(tests.rows[c] @ tests.covariance[c] @ tests.rows[c].T)
+        for value, variance in zip(theirs, np.diag(covariance), strict=True):
+            assert np.hypot(ours - value, variances - variance).min() < 1e-8
+
+
+def test_first_stage_quantiles_are_those_of_draws() -> None:
+    asked = question(3, 4, 2, np.array([0.1, 0.2, 0.3, 0.4]))
+    for mbar in (0.0, 0.5, 2.0):
+        tests = Vertices.of(asked, mbar)
+        got = tests.least_favourable(0.05)
+        rng = np.random.default_rng(5)
+        for c in range(len(got)):
+            draws = rng.multivariate_normal([0, 0], tests.covariance[c], 200_000) @ tests.rows[c].T
+            share = (draws.max(axis=1) > got[c]).mean()
+            assert abs(share - 0.05) < 4 * np.sqrt(0.05 * 0.95 / 200_000), (mbar, c)
+
+
+def test_ends_are_where_the_test_turns() -> None:
+    low, high = relative_magnitudes(CITED, 1.0)
+    tests = Vertices.of(CITED, 1.0)
+    critical = tests.least_favourable(0.005)
+    around = np.array([low - 1e-8, low + 1e-8, high - 1e-8, high + 1e-8])
+    assert tests.accept(around, 0.05, critical).tolist() == [False, True, True, False]
+
+
+def test_no_departure_is_the_usual_interval() -> None:
+    np.testing.assert_allclose(relative_magnitudes(CITED, 0.0), CITED.original, atol=1e-9)
+    asked = question(3, 2, 4, np.array([0.5, 0.5]))
+    np.testing.assert_allclose(relative_magnitudes(asked, 0.0), asked.original, atol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mbar", [0.5, 1.0])
+def test_coverage_under_simulation(mbar: float) -> None:
+    """Trends at the restriction's edge: the interval covers in 95% of draws at least, within 4 Monte Carlo errors."""
+    base = question(3, 2, 9, np.array([0.5, 0.5]))
+    critical = Vertices.of(base, mbar).least_favourable(0.005)
+    rng = np.random.default_rng(17)
+    rates = []
+    for worst in (0.0, 1.0, 5.0):
+        path = np.r_[0.0, worst, 0.0, 0.3 * worst]  # three early periods and the reference
+        after = path[-1] + mbar * worst * np.array([1.0, 2.0])
+        delta = np.r_[path[:3] - path[3], after - path[3]]
+        theta = 1.0
+        draws = rng.multivariate_normal(delta + np.r_[0, 0, 0, theta, theta], base.sigma, 1500)
+        tests = [Vertices.of(Question(beta, base.sigma, 3, base.weights), mbar) for beta in draws]
+        rates.append(np.mean([one.accept(np.array([theta]), 0.05, critical)[0] for one in tests]))
+    assert min(rates) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 1500)
+    assert min(rates) < 0.999
+
+
+# both
+
+
+@pytest.mark.parametrize("restriction", ["smoothness", "relative magnitudes"])
+def test_intervals_widen_with_the_bound_up_to_the_breakdown_value(restriction: honest.Restriction) -> None:
+    bounds = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.4])
+    got = sensitivity(CITED, restriction, bounds)
+    assert (np.diff(got.upper - got.lower) > 0).all()
+    assert got.original == CITED.original
+    assert got.null == 0.0
+    interval = honest.INTERVALS[restriction]
+    assert interval(CITED, got.breakdown)[0] <= 0 < interval(CITED, got.breakdown * (1 - 1e-6))[0]
+    if restriction == "relative magnitudes":
+        assert (np.diff(got.lower) < 0).all()
+        assert (np.diff(got.upper) > 0).all()
+
+
+def test_breakdown_of_what_was_never_significant_is_zero() -> None:
+    weak = Question(0.01 * BETA, SIGMA, 4)
+    assert breakdown(weak, "smoothness") == breakdown(weak, "relative magnitudes") == 0.0
+    assert breakdown(CITED, "smoothness", null=0.19) == 0.0
+
+
+@pytest.mark.parametrize("restriction", ["smoothness", "relative magnitudes"])
+def test_scale_sign_and_linear_trends(restriction: honest.Restriction) -> None:
+    interval = honest.INTERVALS[restriction]
+    low, high = interval(CITED, 0.3)
+    scaled = interval(Question(10 * BETA, 100 * SIGMA, 4), 3.0 if restriction == "smoothness" else 0.3)
+    np.testing.assert_allclose(scaled, (10 * low, 10 * high), rtol=1e-7)
+    np.testing.assert_allclose(interval(Question(-BETA, SIGMA, 4), 0.3), (-high, -low), rtol=1e-7)
+    if restriction == "smoothness":
+        line = 0.7 * np.r_[np.arange(-4, 0), np.arange(1, 5)]
+        np.testing.assert_allclose(interval(Question(BETA + line, SIGMA, 4), 0.3), (low, high), rtol=1e-9)
+
+
+def test_no_error_leaves_the_identified_set() -> None:
+    """As the errors vanish: estimate less the extrapolated slope -+ M, and estimate -+ Mbar x largest difference."""
+    exact = Question(BETA, 1e-16 * SIGMA, 4)
+    slope = -BETA[3]
+    np.testing.assert_allclose(smoothness(exact, 0.3), BETA[4] - slope + np.array([-0.3, 0.3]), atol=1e-6)
+    worst = np.abs(np.diff(np.r_[BETA[:4], 0.0])).max()
+    np.testing.assert_allclose(relative_magnitudes(exact, 2.0), BETA[4] + 2 * worst * np.array([-1, 1]), atol=1e-6)
+
+
+def test_bad_input_is_said_in_one_line() -> None:
+    with pytest.raises(BadInput, match=r"sigma has shape \(7, 7\)"):
+        Question(BETA, SIGMA[:7, :7], 4)
+    with pytest.raises(BadInput, match="pre = 8 of 8 estimates"):
+        Question(BETA, SIGMA, 8)
+    with pytest.raises(BadInput, match="sigma is not positive definite"):
+        Question(BETA, -SIGMA, 4)
+    with pytest.raises(BadInput, match=r"weights have shape \(3,\)"):
+        Question(BETA, SIGMA, 4, np.ones(3))
+    with pytest.raises(BadInput, match="level = 95"):
+        Question(BETA, SIGMA, 4, level=95)
+    with pytest.raises(BadInput, match="bound = -1"):
+        smoothness(CITED, -1.0)

@@ -1,0 +1,287 @@
+"""Propensity scores, matching by hand, balance, and DID on the matched sample."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+from scipy.optimize import minimize
+
+from estimators import Status, TwoWayDID
+from estimators.matching import (
+    balance,
+    kernel_links,
+    logit,
+    matching_weights,
+    nearest_links,
+    on_support,
+    radius_links,
+)
+from estimators.psm_did import PsmDID
+from estimators.weighted_within import weighted_two_way
+from references.small_panels import names
+from sim import BadInput, Panel, Roles
+
+Floats = NDArray[np.float64]
+ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province")
+
+
+def covariates(n: int = 200, seed: int = 3) -> tuple[Floats, NDArray[np.bool_]]:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, 3)) * [1.0, 20.0, 0.01] + [0.0, 300.0, 5.0]
+    index = x @ [0.8, -0.03, 40.0] - 191.0
+    return x, rng.random(n) < 1 / (1 + np.exp(-index))
+
+
+# the propensity score
+
+
+def test_logit_solves_its_score_equations() -> None:
+    x, d = covariates()
+    fit = logit(x, d)
+    design = np.column_stack([np.ones(len(x)), x])
+    scores = design.T @ (d - fit.score)
+    np.testing.assert_allclose(scores / np.abs(design).sum(axis=0), 0.0, atol=1e-13)
+    np.testing.assert_allclose(fit.score, 1 / (1 + np.exp(-design @ fit.coefficient)), rtol=1e-10)
+    information = design.T @ (design * (fit.score * (1 - fit.score))[:, None])
+    np.testing.assert_allclose(fit.se, np.sqrt(np.diag(np.linalg.inv(information))), rtol=1e-6)
+
+
+def test_logit_equals_a_general_optimiser_and_a_saturated_table() -> None:
+    x, d = covariates()
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    design = np.column_stack([np.ones(len(z)), z])
+
+    def loss(b: Floats) -> float:
+        return float(np.logaddexp(0, design @ b).sum() - (design @ b)[d].sum())
+
+    found = minimize(loss, np.zeros(4), method="BFGS", options={"gtol": 1e-8})
+    ours = logit(z, d)
+    np.testing.assert_allclose(ours.coefficient, found.x, atol=1e-6)
+    assert ours.loglik == pytest.approx(-found.fun, abs=1e-9)
+    table, chosen = np.repeat([0.0, 1.0], [30, 50])[:, None], np.r_[np.arange(30) < 10, np.arange(50) < 35]
+    binary = logit(table, chosen)
+    np.testing.assert_allclose(binary.coefficient, [np.log(10 / 20), np.log(35 / 15) - np.log(10 / 20)], rtol=1e-12)
+    np.testing.assert_allclose(binary.se[1], np.sqrt(1 / 10 + 1 / 20 + 1 / 35 + 1 / 15), rtol=1e-12)
+    null = 80 * (45 / 80 * np.log(45 / 80) + 35 / 80 * np.log(35 / 80))
+    assert binary.pseudo_r2 == pytest.approx(1 - binary.loglik / null, abs=1e-12)
+
+
+@pytest.mark.parametrize("fault", ["separated", "collinear", "constant", "one group"])
+def test_a_logit_without_a_maximum_says_so(fault: str) -> None:
+    x, d = covariates(60)
+    x, d = {
+        "separated": (x, x[:, 0] > 0),
+        "collinear": (np.column_stack([x, 2 * x[:, 0] - 1]), d),
+        "constant": (np.column_stack([x, np.ones(60)]), d),
+        "one group": (x, np.ones(60, dtype=bool)),
+    }[fault]
+    fit = logit(x, d)
+    assert not fit.converged
+    assert np.isnan(fit.score).all()
+
+
+def test_the_score_does_not_depend_on_units_of_measurement() -> None:
+    x, d = covariates()
+    moved = logit(x * [1e6, 1e-4, 3.0] + [7.0, -2.0, 1e3], d)
+    np.testing.assert_allclose(moved.score, logit(x, d).score, rtol=1e-9)
+
+
+# matching: four treated, five controls
+
+OF = np.array([0.30, 0.50, 0.52, 0.90])
+AMONG = np.array([0.28, 0.33, 0.49, 0.60, 0.75])
+
+
+def test_nearest_neighbours_by_hand() -> None:
+    one = nearest_links(OF, AMONG, 1, np.inf, replacement=True)
+    assert one.argmax(axis=1).tolist() == [0, 2, 2, 4]
+    two = nearest_links(OF, AMONG, 2, 0.11, replacement=True)
+    expected = np.zeros((4, 5))
+    expected[0, [0, 1]] = 0.5
+    expected[1, [2, 3]] = 0.5
+    expected[2, [2, 3]] = 0.5
+    np.testing.assert_array_equal(two, expected)  # nobody within .11 of .90
+
+
+def test_nearest_neighbours_without_replacement_by_hand() -> None:
+    links = nearest_links(OF, AMONG, 1, np.inf, replacement=False)
+    assert links.argmax(axis=1).tolist() == [0, 3, 2, 4]  # .52 chooses .49 before .50 can, which takes .60
+    assert (links.sum(axis=0) <= 1).all()
+    narrow = nearest_links(OF, AMONG, 1, 0.05, replacement=False)
+    assert narrow.sum(axis=1).tolist() == [1, 0, 1, 0]
+
+
+def test_radius_and_kernel_by_hand() -> None:
+    radius = radius_links(OF, AMONG, 0.1 + 1e-9)
+    assert (radius[1] == [0, 0, 0.5, 0.5, 0]).all()
+    assert not radius[3].any()
+    kernel = kernel_links(OF, AMONG, 0.2)
+    raw = np.array([0.0, 1 - (0.17 / 0.2) ** 2, 1 - (0.01 / 0.2) ** 2, 1 - (0.1 / 0.2) ** 2, 0.0])
+    np.testing.assert_allclose(kernel[1], raw / raw.sum(), atol=1e-15)
+    np.testing.assert_allclose(kernel.sum(axis=1), [1, 1, 1, 1])
+
+
+def test_weights_give_the_mean_of_matched_comparisons() -> None:
+    """sum w y over treated less that over controls = the mean over matched treated of y less its own comparison."""
+    treated = np.array([True, False, True, False, True, False, False, True, False])
+    eligible = np.ones(9, dtype=bool)
+    y = np.random.default_rng(4).standard_normal(9)
+    for links in (
+        nearest_links(OF, AMONG, 2, 0.11, replacement=True),
+        kernel_links(OF, AMONG, 0.2),
+        radius_links(OF, AMONG, 0.06),
+    ):
+        w = matching_weights(links, treated, eligible)
+        matched = links.sum(axis=1) > 0
+        direct = (y[treated] - links @ y[~treated])[matched].mean()
+        by_weights = (w * y)[treated].sum() / w[treated].sum() - (w * y)[~treated].sum() / w[~treated].sum()
+        assert by_weights == pytest.approx(direct, abs=1e-14)
+
+
+def test_common_support() -> None:
+    score = np.array([0.1, 0.2, 0.5, 0.7, 0.05, 0.9])
+    treated = np.array([False, True, False, True, True, True])
+    assert on_support(score, treated).tolist() == [False, True, False, False, False, False]
+
+
+def test_balance_equals_known_tests() -> None:
+    x, d = covariates(80)
+    ones = np.ones(80, dtype=bool)
+    weights = np.where(d, 1.0, np.random.default_rng(1).random(80))
+    found = balance(x, d, weights, before=ones)
+    for k in range(3):
+        test = stats.ttest_ind(x[d, k], x[~d, k])
+        assert found["t_before"][k] == pytest.approx(test.statistic, rel=1e-10)
+        assert found["p_before"][k] == pytest.approx(test.pvalue, rel=1e-9)
+        s1, s0 = x[d, k].var(ddof=1), x[~d, k].var(ddof=1)
+        gap = x[d, k].mean() - np.average(x[~d, k], weights=weights[~d])
+        assert found["bias_after"][k] == pytest.approx(100 * gap / np.sqrt((s1 + s0) / 2), rel=1e-10)
+        assert found["variance_ratio_before"][k] == pytest.approx(s1 / s0, rel=1e-12)
+        design = np.column_stack([np.ones(80), d])
+        root = np.sqrt(weights)[:, None]
+        beta, ssr, *_ = np.linalg.lstsq(root * design, root[:, 0] * x[:, k])
+        variance = ssr[0] / 78 * np.linalg.inv((root * design).T @ (root * design))[1, 1]
+        assert found["t_after"][k] == pytest.approx(beta[1] / np.sqrt(variance), rel=1e-8)
+
+
+# PSM-DID
+
+
+def selected_panel(n: int = 300, replications: int = 1, seed: int = 1) -> Panel:
+    """Units of a large x are treated more often and grow faster: plain DID is biased upwards, the true effect is 1."""
+    rng = np.random.default_rng(seed)
+    t = 8
+    x = rng.standard_normal(n)
+    treated = rng.random(n) < 1 / (1 + np.exp(-(x - 0.5)))
+    start = np.where(treated, rng.integers(4, 7, n), 99)
+    did = (np.arange(t)[:, None] >= start).astype(float)[None]
+    trend = 0.5 * x * np.arange(t)[:, None]
+    z = rng.standard_normal((1, t, n))
+    y = did + trend + 0.3 * z + rng.standard_normal((replications, t, n)) + 3 * rng.standard_normal(n)
+    size = np.broadcast_to(x, (1, t, n)).copy()
+    return Panel(
+        units=names(n),
+        periods=tuple(range(2001, 2001 + t)),
+        variables={"y": y, "did": did, "z": z, "size": size},
+        roles=Roles("y", "did", ("z",)),
+        attributes={"province": np.array([f"p{i % 20}" for i in range(n)])},
+    )
+
+
+@pytest.mark.parametrize("method", ["nearest", "radius", "kernel"])
+def test_matching_removes_the_bias_of_selection_on_what_is_observed(method: str) -> None:
+    panel = selected_panel(1200, replications=40)
+    matched = PsmDID(covariates=("size",), method=method, caliper=0.02, bandwidth=0.02)
+    plain = TwoWayDID()(panel).estimate[:, 0]
+    ours = matched(panel).estimate[:, 0]
+    assert plain.mean() > 1.5
+    assert abs(ours.mean() - 1.0) < 0.15
+    found = matched.match(panel)
+    after = balance(found.x, found.treated, found.weights, before=found.candidates)
+    assert abs(after["bias_before"][0]) > 50
+    assert abs(after["bias_after"][0]) < 5
+
+
+def test_it_is_the_weighted_regression_on_its_matching() -> None:
+    panel = selected_panel()
+    settings = PsmDID(covariates=("size", "z"), method="kernel", errors=ERRORS)
+    found = settings.match(panel)
+    assert panel.periods[3] == 2004  # the years before anybody is treated are 2001-2004
+    np.testing.assert_allclose(found.x[:, 1], panel.variables["z"][0, :4].mean(axis=0), rtol=1e-14)
+    direct = weighted_two_way(panel, "y", ("did", "z"), ERRORS, found.weights)
+    np.testing.assert_array_equal(settings(panel).se, direct.se)
+    assert settings(panel).statistics["treated_matched"][0] == (found.weights[found.treated] == 1).sum()
+
+
+def test_redrawn_covariates_are_matched_one_by_one() -> None:
+    panel = selected_panel(120, replications=3)
+    size = panel.variables["size"] + np.random.default_rng(1).standard_normal((3, 1, 120))
+    panel = panel.with_variables({"size": size})
+    settings = PsmDID(covariates=("size",))
+    whole = settings(panel)
+    for row in range(3):
+        alone = settings(panel.replication(row))
+        np.testing.assert_array_equal(whole.estimate[row], alone.estimate[0])
+        np.testing.assert_array_equal(whole.se[row], alone.se[0])
+
+
+def test_the_order_of_units_does_not_matter() -> None:
+    panel = selected_panel(150)
+    order = np.random.default_rng(9).permutation(150)
+    moved = Panel(
+        units=tuple(panel.units[i] for i in order),
+        periods=panel.periods,
+        variables={name: array[:, :, order] for name, array in panel.variables.items()},
+        roles=panel.roles,
+        attributes={name: values[order] for name, values in panel.attributes.items()},
+    )
+    for replacement in (True, False):
+        settings = PsmDID(covariates=("size",), neighbours=2, replacement=replacement)
+        np.testing.assert_allclose(settings(moved).estimate, settings(panel).estimate, rtol=1e-9)
+
+
+def test_no_matched_sample_is_a_status() -> None:
+    panel = selected_panel(100)
+    apart = panel.with_variables({"size": panel.variables["did"].max(axis=1, keepdims=True) + np.zeros((1, 8, 1))})
+    assert PsmDID(covariates=("size",))(apart).status.tolist() == [Status.SINGULAR]
+    assert PsmDID(covariates=("size",), caliper=1e-12)(panel).status.tolist() == [Status.REFUSED]
+
+
+def test_a_unit_unseen_before_treatment_is_no_candidate() -> None:
+    panel = selected_panel(100)
+    observed = np.ones((1, 8, 100), dtype=bool)
+    observed[0, :4, [5, 60]] = False
+    found = PsmDID(covariates=("size",)).match(replace(panel, observed=observed))
+    assert not found.candidates[[5, 60]].any()
+    assert not found.weights[[5, 60]].any()
+    assert found.candidates.sum() == 98
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (PsmDID(covariates=("nothing",)), "no variable 'nothing'"),
+        (PsmDID(covariates=()), "covariates"),
+        (PsmDID(covariates=("size",), caliper=0.0), "caliper = 0.0"),
+        (PsmDID(covariates=("size",), neighbours=0), "neighbours = 0"),
+        (PsmDID(covariates=("size",), years=(1990, 1995)), "hold no period"),
+        (PsmDID(covariates=("size",), errors=("wild:unit",)), "error type"),
+    ],
+)
+def test_bad_settings(settings: PsmDID, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        settings(selected_panel(60))
+
+
+def test_somebody_treated_from_the_start_needs_years() -> None:
+    panel = selected_panel(100)
+    did = panel.variables["did"].copy()
+    did[0, :, np.flatnonzero(did[0].any(axis=0))[0]] = 1.0
+    early = panel.with_variables({"did": did})
+    with pytest.raises(BadInput, match="somebody is treated in 2001"):
+        PsmDID(covariates=("size",))(early)
+    assert PsmDID(covariates=("size",), years=(2001, 2002))(early).status[0] == Status.OK

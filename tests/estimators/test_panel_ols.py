@@ -1,0 +1,299 @@
+"""Least squares on panels against linearmodels, Stata's printed numbers, dummies, and itself turned around."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from estimators import Estimates, TwoWayDID
+from estimators.panel_ols import PanelOLS
+from experiments.references.reference import long_frame
+from references.small_panels import small_panel
+from sim import BadInput, Panel, Roles
+
+EFFECTS: dict[str, tuple[str, ...]] = {
+    "pooled": (),
+    "unit": ("unit",),
+    "period": ("period",),
+    "two-way": ("unit", "period"),
+    "province-by-period": ("unit", "province-by-period"),
+    "province-by-period alone": ("province-by-period",),
+    "trend": ("unit", "unit-trend"),
+    "two-way with trend": ("unit", "period", "unit-trend"),
+    "province-by-period with trend": ("unit", "unit-trend", "province-by-period"),
+}
+NAMES = ("did", "inv", "road")
+
+
+@pytest.fixture(params=EFFECTS)
+def effects(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return EFFECTS[request.param]
+
+
+@pytest.fixture(params=[0, 37], ids=["balanced", "unbalanced"])
+def panel(request: pytest.FixtureRequest) -> Panel:
+    return small_panel(40, 8, seed=5, missing=request.param)
+
+
+def dummies_of(frame: pd.DataFrame, effects: tuple[str, ...]) -> np.ndarray:
+    """A column for every level of every effect, and a constant, which is redundant beside them."""
+    unit = pd.get_dummies(frame["unit"]).to_numpy(float)
+    columns = [np.ones((len(frame), 1))]
+    for effect in effects:
+        if effect == "unit":
+            columns.append(unit)
+        elif effect == "period":
+            columns.append(pd.get_dummies(frame["period"]).to_numpy(float))
+        elif effect == "unit-trend":
+            columns.append(unit * (frame["period"].to_numpy(float) - 2004.0)[:, None])
+        else:
+            cell = frame["province"].astype(str) + frame["period"].astype(str)
+            columns.append(pd.get_dummies(cell).to_numpy(float))
+    return np.hstack(columns)
+
+
+def test_it_equals_a_regression_with_dummies(panel: Panel, effects: tuple[str, ...]) -> None:
+    ours = PanelOLS(effects=effects, cluster_k="all")(panel)
+    frame = long_frame(panel, ("y", *NAMES))
+    x = np.hstack([frame[list(NAMES)].to_numpy(), dummies_of(frame, effects)])
+    y = frame["y"].to_numpy()
+    coefficients, _, rank, _ = np.linalg.lstsq(x, y)
+    e = y - x @ coefficients
+    free, n = len(y) - rank, len(y)
+    bread = np.linalg.pinv(x.T @ x, hermitian=True)[:3]
+    scores = x * e[:, None]
+    by_unit = np.zeros((40, x.shape[1]))
+    np.add.at(by_unit, frame["unit"].to_numpy(), scores)
+    meats = {
+        "iid": x.T @ x * (e @ e) / free,
+        "hc1": scores.T @ scores * n / free,
+        "cluster:unit": by_unit.T @ by_unit * 40 / 39 * (n - 1) / free,
+    }
+    np.testing.assert_allclose(ours.estimate[0, :3], coefficients[:3], rtol=1e-9)
+    assert ours.dof[0, 0, 0] == free
+    for row, meat in enumerate(meats.values()):
+        se = np.sqrt(np.diag(bread @ meat @ bread.T))
+        np.testing.assert_allclose(ours.se[0, row, :3], se, rtol=1e-8, err_msg=ours.errors[row])
+    r2 = 1 - e @ e / np.square(y - y.mean()).sum()
+    assert ours.statistics["r2"][0] == pytest.approx(r2, abs=1e-12)
+    assert ours.statistics["r2_adjusted"][0] == pytest.approx(1 - (1 - r2) * (n - 1) / free, abs=1e-12)
+    assert ours.statistics["sigma2"][0] == pytest.approx(e @ e / free, rel=1e-10)
+    assert ("r2_within" in ours.statistics) == bool(effects)
+
+
+def linearmodels_of(panel: Panel, effects: tuple[str, ...]) -> tuple[object, pd.DataFrame]:
+    from linearmodels.panel import PanelOLS as Theirs
+    from linearmodels.panel import PooledOLS
+
+    frame = long_frame(panel, ("y", *NAMES)).assign(constant=1.0).set_index(["unit", "period"], drop=False)
+    x = frame[[*NAMES, "constant"]]
+    if not effects:
+        return PooledOLS(frame["y"], x), frame
+    return Theirs(frame["y"], x, entity_effects="unit" in effects, time_effects="period" in effects), frame
+
+
+@pytest.mark.parametrize("name", ["pooled", "unit", "period", "two-way"])
+def test_slopes_constant_and_errors_equal_linearmodels(panel: Panel, name: str) -> None:
+    """Its PanelOLS with a constant adds grand means back, as Stata does; clusters count all effects in k."""
+    ours = PanelOLS(effects=EFFECTS[name], errors=("iid", "hc1", "cluster:unit", "cluster:province"), cluster_k="all")
+    got = ours(panel)
+    model, frame = linearmodels_of(panel, EFFECTS[name])
+    groups = {"unit": frame["unit"], "province": frame["province"].astype("category").cat.codes}
+    options: dict[str, dict[str, object]] = {
+        "iid": {"cov_type": "unadjusted"},
+        "hc1": {"cov_type": "robust"},
+        **{
+            f"cluster:{group}": {"cov_type": "clustered", "clusters": codes, "group_debias": True}
+            for group, codes in groups.items()
+        },
+    }
+    for row, (error, option) in enumerate(options.items()):
+        counting = {"auto_df": False, "count_effects": True} if name != "pooled" and "cluster" in error else {}
+        fit = model.fit(**option, **counting, debiased=True)  # type: ignore[attr-defined]
+        np.testing.assert_allclose(got.estimate[0], fit.params, rtol=1e-9)
+        np.testing.assert_allclose(got.se[0, row], fit.std_errors, rtol=1e-8, err_msg=error)
+    within = "r2" if name == "pooled" else "r2_within"
+    assert got.statistics[within][0] == pytest.approx(fit.rsquared, abs=1e-10)
+
+
+def test_it_equals_twoway_did(panel: Panel) -> None:
+    errors = ("iid", "hc1", "cluster:unit", "cluster:province")
+    did, ours = TwoWayDID(errors=errors)(panel), PanelOLS(errors=errors)(panel)
+    np.testing.assert_allclose(ours.estimate[:, :3], did.estimate, rtol=1e-13)
+    np.testing.assert_allclose(ours.se[:, :, :3], did.se, rtol=1e-12)
+    np.testing.assert_array_equal(ours.dof[:, :, :3], did.dof)
+    for name, values in did.statistics.items():
+        np.testing.assert_allclose(ours.statistics[name], values, rtol=1e-12, err_msg=name)
+
+
+def test_the_constant_is_the_grand_mean_less_what_regressors_explain(panel: Panel, effects: tuple[str, ...]) -> None:
+    with_constant = PanelOLS(effects=effects)(panel)
+    seen = long_frame(panel, ("y", *NAMES))
+    explained = seen[list(NAMES)].mean().to_numpy() @ with_constant.estimate[0, :3]
+    assert with_constant.terms[-1] == "constant"
+    assert with_constant.estimate[0, 3] == pytest.approx(seen["y"].mean() - explained, rel=1e-10)
+    if effects:
+        without = PanelOLS(effects=effects, constant=False)(panel)
+        np.testing.assert_allclose(with_constant.estimate[:, :3], without.estimate, rtol=1e-12)
+        np.testing.assert_allclose(with_constant.se[:, :, :3], without.se, rtol=1e-12)
+
+
+def test_without_constant_and_effects_r2_is_uncentred(panel: Panel) -> None:
+    from linearmodels.panel import PooledOLS
+
+    ours = PanelOLS(effects=(), constant=False, errors=("iid",))(panel)
+    frame = long_frame(panel, ("y", *NAMES)).set_index(["unit", "period"])
+    fit = PooledOLS(frame["y"], frame[list(NAMES)]).fit()
+    np.testing.assert_allclose(ours.estimate[0], fit.params, rtol=1e-10)
+    np.testing.assert_allclose(ours.se[0, 0], fit.std_errors, rtol=1e-10)
+    assert ours.statistics["r2"][0] == pytest.approx(fit.rsquared, abs=1e-12)
+
+
+def grunfeld() -> Panel:
+    """Ten firms, 1935-1954 (Grunfeld 1958; Kleiber and Zeileis 2010 on its versions)."""
+    data = pytest.importorskip("statsmodels.datasets").grunfeld.load_pandas().data
+    data = data[data["firm"] != "American Steel"]
+    roles = Roles("invest", None, ("value", "capital"))
+    return Panel.from_frame(data, unit="firm", period="year", roles=roles)
+
+
+def test_stata_prints_these_numbers_of_grunfeld() -> None:
+    """`regress` and `xtreg, fe` of invest on value and capital; the pooled errors also in plm's vignette."""
+    panel = grunfeld()
+    pooled = PanelOLS(effects=(), errors=("iid",))(panel)
+    np.testing.assert_allclose(pooled.estimate[0], [0.1155622, 0.2306785, -42.71437], atol=5e-6)
+    np.testing.assert_allclose(pooled.se[0, 0], [0.0058357, 0.0254758, 9.511676], rtol=5e-6)
+    fixed = PanelOLS(effects=("unit",), errors=("iid",))(panel)
+    np.testing.assert_allclose(fixed.estimate[0], [0.1101238, 0.3100653, -58.74393], atol=5e-6)
+    np.testing.assert_allclose(fixed.se[0, 0], [0.0118567, 0.0173545, 12.45369], rtol=5e-6)
+    assert fixed.statistics["r2_within"][0] == pytest.approx(0.7668, abs=5e-5)
+
+
+def test_a_published_table_of_the_low_carbon_pilots(shared_data: Path) -> None:
+    """Two-way fixed effects on a slightly unbalanced panel, clustered by city with every dummy in k."""
+    frame = pd.read_csv(shared_data / "lowcarbon_did.csv")
+    controls = ("ln_pgdp", "ln_pop_density", "industrial_advanced", "ln_road_area", "financial_development")
+    unit = next(name for name in ("city", "city_name", "city_code", "id") if name in frame)
+    frame = frame[[unit, "year", "ln_carbon_intensity", "did", *controls]].dropna()
+    panel = Panel.from_frame(frame, unit=unit, period="year", roles=Roles("ln_carbon_intensity", "did", controls))
+    ours = PanelOLS(errors=("cluster:unit",), cluster_k="all")(panel)
+    printed = [0.017066, -0.437537, -0.196178, -0.081052, 0.068689, 0.031561]
+    errors = [0.028785, 0.117795, 0.140160, 0.033505, 0.035767, 0.013687]
+    np.testing.assert_allclose(ours.estimate[0, :6], printed, atol=1e-6)
+    np.testing.assert_allclose(ours.se[0, 0, :6], errors, atol=1e-6)
+    assert ours.statistics["r2"][0] == pytest.approx(0.9712, abs=5e-5)
+
+
+ALL_ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province+period", "driscoll-kraay", "conley:900", "wild:province")
+
+
+def placed(panel: Panel) -> Panel:
+    rng = np.random.default_rng(4)
+    places = {"longitude": rng.uniform(100, 120, len(panel.units)), "latitude": rng.uniform(25, 40, len(panel.units))}
+    return replace(panel, attributes={**panel.attributes, **places})
+
+
+def assert_same(got: Estimates, wanted: Estimates, scale: np.ndarray | float = 1.0) -> None:
+    np.testing.assert_allclose(got.estimate, wanted.estimate * scale, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(got.se, wanted.se * scale, rtol=1e-8)
+    assert got.pvalue is not None
+    np.testing.assert_array_equal(got.pvalue, wanted.pvalue)
+    for side in ("lower", "upper"):
+        np.testing.assert_allclose(getattr(got, side), getattr(wanted, side) * scale, rtol=1e-7, atol=1e-9)
+
+
+def test_order_of_units_does_not_matter(effects: tuple[str, ...]) -> None:
+    panel = placed(small_panel(24, 7, seed=6, missing=9))
+    order = np.random.default_rng(1).permutation(24)
+    assert panel.observed is not None
+    shuffled = Panel(
+        tuple(panel.units[i] for i in order),
+        panel.periods,
+        {name: values[:, :, order] for name, values in panel.variables.items()},
+        panel.roles,
+        {name: values[order] for name, values in panel.attributes.items()},
+        panel.observed[:, :, order],
+    )
+    estimator = PanelOLS(effects=effects, errors=ALL_ERRORS, draws=99)
+    assert_same(estimator(shuffled), estimator(panel))
+
+
+@pytest.mark.parametrize("factor", [1e-4, 250.0])
+def test_scales_of_variables_scale_their_own_terms_alone(effects: tuple[str, ...], factor: float) -> None:
+    panel = placed(small_panel(24, 7, seed=6))
+    estimator = PanelOLS(effects=effects, errors=ALL_ERRORS, draws=99)
+    wanted = estimator(panel)
+    assert_same(estimator(panel.with_variables({"y": panel.variables["y"] * factor})), wanted, factor)
+    scaled = estimator(panel.with_variables({"inv": panel.variables["inv"] * factor}))
+    assert_same(scaled, wanted, np.array([1.0, 1 / factor, 1.0, 1.0]))
+
+
+def test_what_effects_take_out_does_not_matter(effects: tuple[str, ...]) -> None:
+    if not effects:
+        pytest.skip("pooled")
+    panel = small_panel(24, 7, seed=6, missing=9)
+    rng = np.random.default_rng(3)
+    provinces = np.unique(panel.attributes["province"], return_inverse=True)[1]
+    added = np.zeros((1, 7, 24))
+    for effect in effects:
+        unit, steps = rng.standard_normal((1, 1, 24)), np.arange(7.0)[None, :, None]
+        by_province = rng.standard_normal((1, 7, 7))[:, :, provinces]
+        added = added + {"unit": unit, "unit-trend": unit * steps, "period": np.sin(steps)}.get(effect, by_province)
+    moved = panel.with_variables({"y": panel.variables["y"] + 3 * added, "inv": panel.variables["inv"] - 2 * added})
+    got, wanted = (PanelOLS(effects=effects)(each) for each in (moved, panel))
+    np.testing.assert_allclose(got.estimate[:, :3], wanted.estimate[:, :3], rtol=1e-9)
+    np.testing.assert_allclose(got.se[:, :, :3], wanted.se[:, :, :3], rtol=1e-9)
+
+
+@pytest.mark.parametrize("redrawn", [False, True])
+def test_a_batch_is_its_panels_one_by_one(effects: tuple[str, ...], redrawn: bool) -> None:
+    panel = placed(small_panel(24, 7, seed=6, replications=4, redrawn=redrawn))
+    estimator = PanelOLS(effects=effects, errors=ALL_ERRORS[:-1])
+    together = estimator(panel)
+    alone = Estimates.join([estimator(panel.replication(row)) for row in range(4)])
+    np.testing.assert_allclose(together.estimate, alone.estimate, rtol=1e-10, atol=1e-11)
+    np.testing.assert_allclose(together.se, alone.se, rtol=1e-10)
+    for name, values in together.statistics.items():
+        np.testing.assert_allclose(values, alone.statistics[name], rtol=1e-10, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"effects": ("unit", "region-by-period")}, "are unknown"),
+        ({"effects": ("unit", "unit")}, "repeat"),
+        ({"effects": ("unit-trend",)}, "unit-trend without unit"),
+        ({"errors": ()}, "one or more distinct"),
+        ({"errors": ("hc2",)}, "unknown error type 'hc2'"),
+        ({"draws": 0}, "draws = 0"),
+        ({"regressors": ("did", "trend"), "effects": ("unit", "unit-trend")}, "'trend' is absorbed by the effects"),
+        ({"regressors": ("did", "trend", "inv"), "effects": ("period",)}, "'trend' is absorbed by the effects"),
+        ({"regressors": ("did", "one"), "effects": ()}, "'one' is constant"),
+        ({"regressors": ("inv", "twice"), "effects": ()}, "'twice' is collinear with inv"),
+    ],
+)
+def test_bad_settings_and_useless_regressors_are_named(settings: dict[str, object], message: str) -> None:
+    panel = small_panel(24, 7, seed=6)
+    shape = (1, 7, 24)
+    panel = panel.with_variables(
+        {
+            "trend": np.broadcast_to(np.arange(7.0)[None, :, None], shape).copy(),
+            "one": np.ones(shape),
+            "twice": 2 * panel.variables["inv"] + 1,
+        }
+    )
+    with pytest.raises(BadInput, match=message):
+        PanelOLS(**settings)(panel)  # type: ignore[arg-type]
+
+
+def test_no_residual_degrees_of_freedom_is_bad_input() -> None:
+    """Six units with an intercept and a trend each over three years, one year's effect, five regressors: 18."""
+    rng = np.random.default_rng(1)
+    names = ("y", "a", "b", "c", "d", "e")
+    panel = Panel(tuple("uvwxyz"), (1, 2, 3), {name: rng.standard_normal((1, 3, 6)) for name in names})
+    with pytest.raises(BadInput, match="18 observations for 18 parameters"):
+        PanelOLS("y", names[1:], ("unit", "period", "unit-trend"))(panel)

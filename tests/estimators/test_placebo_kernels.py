@@ -1,0 +1,299 @@
+"""Placebo kernels against a fit of every draw, dummies, a numerical Hessian, pyfixest; invariances; size of tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from estimators import Estimates, SpatialPanel, Status, TwoWayDID
+from estimators.did import ClusterK
+from estimators.placebo_kernels import DIDPlacebo, PlaceboFits, did_placebo
+from estimators.placebo_spatial import SDMPlacebo, sdm_placebo
+from estimators.placebo_treatments import Adoptions
+from estimators.spectrum import Transform
+from references import pyfixest_reference
+from references.small_panels import Kind, small_panel
+from sim import Panel, Roles, Streams
+from sim.errors import BadInput
+from sim.paper import Paper
+
+N, T = 30, 7
+Floats = NDArray[np.float64]
+
+
+def calendars(draws: int, n: int = N, t: int = T, seed: int = 0) -> NDArray[np.intp]:
+    """First treated periods with other numbers of treated units in every draw, 0 and T included."""
+    rng = np.random.default_rng(seed)
+    share = rng.uniform(0.1, 0.9, (draws, 1))
+    return np.where(rng.random((draws, n)) < share, rng.integers(0, t, (draws, n)), t).astype(np.intp)
+
+
+def paths(first: NDArray[np.intp], t: int = T) -> Floats:
+    return (np.arange(t)[:, None] >= first[:, None, :]).astype(float)
+
+
+def kinds_of_treatment() -> dict[str, NDArray[np.generic]]:
+    rng = np.random.default_rng(5)
+    switching = rng.random((12, T, N)) < 0.3
+    dose = 50 + 3 * rng.standard_normal((12, T, N))
+    return {"absorbing": calendars(12), "absorbing-0/1": paths(calendars(12)), "switching": switching, "dose": dose}
+
+
+def with_treatments(panel: Panel, given: NDArray[np.generic]) -> Panel:
+    """One outcome under each treatment, as replications of a panel."""
+    whole = paths(given.astype(np.intp), len(panel.periods)) if given.ndim == 2 else given.astype(float)
+    (name,) = [panel.roles.outcome]
+    assert name is not None
+    return panel.with_variables({"did": whole, name: np.repeat(panel.variables[name], len(whole), axis=0)})
+
+
+def assert_equal(fits: PlaceboFits, row: int, expected: Estimates, rtol: float = 1e-10) -> None:
+    at = [expected.terms.index(term) for term in fits.terms]
+    scale = np.abs(expected.se[:, 0, at])
+    assert (np.abs(fits.estimate[row] - expected.estimate[:, at]) < rtol * scale).all()
+    np.testing.assert_allclose(fits.se[row], expected.se[:, 0, at], rtol=rtol)
+    np.testing.assert_array_equal(fits.status[row], expected.status)
+
+
+@pytest.mark.parametrize("treatment", kinds_of_treatment())
+@pytest.mark.parametrize("missing", [0, 19], ids=["balanced", "unbalanced"])
+@pytest.mark.parametrize("error", ["cluster:unit", "cluster:province"])
+def test_did_equals_a_fit_of_every_draw(treatment: str, missing: int, error: str) -> None:
+    panel, given = small_panel(N, T, seed=3, replications=2, missing=missing), kinds_of_treatment()[treatment]
+    fits = did_placebo(panel, given, error=error)
+    assert fits.estimate.shape == fits.se.shape == (2, 12, 1)
+    for row in range(2):
+        expected = TwoWayDID(errors=(error,))(with_treatments(panel.replication(row), given))
+        assert_equal(fits, row, expected, 1e-11)
+        assert fits.dof == expected.dof[0, 0, 0]
+
+
+@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
+@pytest.mark.parametrize("controls", [(), ("road",)])
+def test_settings_are_those_of_the_estimator(cluster_k: ClusterK, controls: tuple[str, ...]) -> None:
+    panel, first = small_panel(N, T, seed=4), calendars(9)
+    expected = TwoWayDID(regressors=("did", *controls), errors=("cluster:unit",), cluster_k=cluster_k)
+    for given in (first, paths(first)):
+        fits = did_placebo(panel, given, controls=controls, cluster_k=cluster_k)
+        assert_equal(fits, 0, expected(with_treatments(panel, given)), 1e-11)
+
+
+def test_did_equals_dummies_and_a_loop_over_clusters() -> None:
+    panel, first = small_panel(12, 5, seed=6), calendars(4, 12, 5, seed=3)
+    fits = did_placebo(panel, first)
+    unit, period = np.tile(np.arange(12), 5), np.repeat(np.arange(5), 12)
+    fixed = [panel.variables[name][0].ravel() for name in ("inv", "road")]
+    dummies = [(unit == i).astype(float) for i in range(12)] + [(period == t).astype(float) for t in range(1, 5)]
+    y = panel.variables["y"][0].ravel()
+    for b, d in enumerate(paths(first, 5)):
+        x = np.column_stack([d.ravel(), *fixed, *dummies])
+        bread = np.linalg.inv(x.T @ x)
+        beta = bread @ x.T @ y
+        e = y - x @ beta
+        meat = sum(np.outer(s, s) for s in ((x[unit == i] * e[unit == i, None]).sum(axis=0) for i in range(12)))
+        variance = 12 / 11 * 59 / (60 - 3 - 5) * (bread @ meat @ bread)[0, 0]
+        np.testing.assert_allclose(fits.estimate[0, b, 0], beta[0], rtol=1e-10)
+        np.testing.assert_allclose(fits.se[0, b, 0], np.sqrt(variance), rtol=1e-10)
+
+
+def test_did_equals_pyfixest() -> None:
+    panel, first = small_panel(N, T, seed=7), calendars(3)
+    fits = did_placebo(panel, first)
+    for b in range(3):
+        one = panel.with_variables({"did": paths(first[b : b + 1])})
+        reference = pyfixest_reference.twoway_did(one, errors=("cluster:unit",))
+        np.testing.assert_allclose(fits.estimate[0, b, 0], reference.estimate[0], rtol=1e-9)
+        np.testing.assert_allclose(fits.se[0, b, 0], reference.se["cluster:unit"][0], rtol=1e-9)
+
+
+def test_a_published_regression_is_one_of_the_draws(shared_data: Path) -> None:
+    """Low-carbon pilots on 215 cities, slightly unbalanced; CR1 with all dummies counted: .017066 (.028785)."""
+    controls = ("ln_pgdp", "ln_pop_density", "industrial_advanced", "ln_road_area", "financial_development")
+    frame = pd.read_csv(shared_data / "lowcarbon_did.csv")
+    unit = next(name for name in frame.columns if frame[name].nunique() == 215)
+    period = next(name for name in frame.columns if set(frame[name]) == set(range(2007, 2024)))
+    roles = Roles("ln_carbon_intensity", "did", controls)
+    panel = Panel.from_frame(
+        frame[[unit, period, "ln_carbon_intensity", "did", *controls]], unit=unit, period=period, roles=roles
+    )
+    estimate, se = did_placebo(panel, np.nan_to_num(panel.variables["did"]), cluster_k="all").of("did")
+    assert round(float(estimate[0, 0]), 6) == 0.017066
+    assert round(float(se[0, 0]), 6) == 0.028785
+
+
+@pytest.mark.parametrize("weights", ["knn", "contiguity", "inverse-distance", "spectral", "uneven"])
+@pytest.mark.parametrize("transform", ["direct", "lee-yu"])
+@pytest.mark.parametrize("treatment", ["absorbing", "switching", "dose"])
+def test_sdm_equals_a_fit_of_every_draw(weights: Kind, transform: Transform, treatment: str) -> None:
+    panel, given = small_panel(N, T, seed=8, replications=2, weights=weights), kinds_of_treatment()[treatment]
+    if transform == "lee-yu" and not panel.weights[weights].row_stochastic:
+        with pytest.raises(BadInput, match="lee-yu for row-stochastic W"):
+            sdm_placebo(panel, given, transform=transform)
+        return
+    fits = sdm_placebo(panel, given, weights, transform)
+    for row in range(2):
+        one = with_treatments(panel.replication(row), given)
+        assert_equal(fits, row, SpatialPanel("sdm", transform, errors=("hessian",))(one))
+
+
+@pytest.mark.parametrize("controls", [(), ("inv",)])
+def test_sdm_with_other_controls(controls: tuple[str, ...]) -> None:
+    panel, first = small_panel(N, T, seed=9), calendars(6)
+    fits = sdm_placebo(panel, first, controls=controls, outcome="y")
+    estimator = SpatialPanel("sdm", regressors=("did", *controls), errors=("hessian",))
+    assert_equal(fits, 0, estimator(with_treatments(panel, first)))
+
+
+def test_sdm_errors_are_those_of_a_numerical_hessian() -> None:
+    """With dummies for the effects, a dense determinant and second differences of the whole log-likelihood."""
+    n, t = 15, 5
+    panel, first = small_panel(n, t, seed=10, sigma=0.5), calendars(1, n, t, seed=2)
+    fits = sdm_placebo(panel, first)
+    w = panel.weights["knn"].dense
+    d, y = paths(first, t)[0], panel.variables["y"][0]
+    x = [d, *(panel.variables[name][0] for name in ("inv", "road"))]
+    dummies = [np.eye(n)[i] + np.zeros((t, 1)) for i in range(n)] + [np.eye(t)[s][:, None] + np.zeros(n) for s in
+                                                                     range(1, t)]  # fmt: skip
+    z = np.column_stack([v.ravel() for v in (d, d @ w.T, *x[1:], *(v @ w.T for v in x[1:]), *dummies)])
+    rho = fits.estimate[0, 0, 2]
+    slopes = np.linalg.lstsq(z, (y - rho * y @ w.T).ravel())[0]
+    e = (y - rho * y @ w.T).ravel() - z @ slopes
+
+    def log_likelihood(p: Floats) -> float:
+        left = (y - p[-2] * y @ w.T).ravel() - z @ p[:-2]
+        log_det = t * np.linalg.slogdet(np.eye(n) - p[-2] * w)[1]
+        return float(log_det - n * t / 2 * np.log(p[-1]) - left @ left / (2 * p[-1]))
+
+    at = np.r_[slopes, rho, e @ e / (n * t)]
+    np.testing.assert_allclose(slopes[:2], fits.estimate[0, 0, :2], rtol=1e-9)
+    step = 1e-4 * np.eye(at.size)
+    signs = ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))
+    hessian = np.array([[sum(s * log_likelihood(at + a * i + b * j) for a, b, s in signs) for j in step] for i in step])
+    covariance = np.linalg.inv(-hessian / 4e-8)
+    np.testing.assert_allclose(fits.se[0, 0, :3], np.sqrt(np.diag(covariance)[[0, 1, -2]]), rtol=2e-5)
+
+
+def test_the_order_of_units_added_effects_and_scale_do_not_matter() -> None:
+    panel, first = small_panel(N, T, seed=11), calendars(8)
+    order = np.random.default_rng(1).permutation(N)
+    units = tuple(panel.units[i] for i in order)
+    moved = Panel(
+        units, panel.periods, {name: x[:, :, order] for name, x in panel.variables.items()}, panel.roles,
+        weights={"knn": panel.weights["knn"].reordered(units)},
+    )  # fmt: skip
+    rng = np.random.default_rng(2)
+    effects = 9 * rng.standard_normal(N) + 9 * rng.standard_normal((T, 1))
+    scaled = panel.with_variables({"y": 4 * panel.variables["y"] + effects})
+    for fit in (did_placebo, sdm_placebo):
+        own, other = fit(panel, first), fit(moved, first[:, order])
+        np.testing.assert_allclose(other.estimate, own.estimate, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(other.se, own.se, rtol=1e-9)
+    own, other = did_placebo(panel, first), did_placebo(scaled, first)
+    np.testing.assert_allclose(other.estimate, 4 * own.estimate, rtol=1e-11)
+    np.testing.assert_allclose(other.se, 4 * own.se, rtol=1e-11)
+
+
+def permuted(draws: int, n: int = N, t: int = T) -> NDArray[np.intp]:
+    first = np.where(np.arange(n) < n // 3, 1 + np.arange(n) % (t - 1), t)
+    return np.stack([first[g.permutation(n)] for g in Streams(3).tile(0, draws).each("permutation")])
+
+
+def test_bits_do_not_depend_on_the_batch() -> None:
+    panel, first = small_panel(N, T, seed=12, replications=3), permuted(600)
+    for fit in (did_placebo, sdm_placebo):
+        whole = fit(panel, first)
+        for start, stop in ((0, 1), (1, 3), (3, 70), (70, 333), (333, 600)):
+            part = fit(panel, first[start:stop])
+            np.testing.assert_array_equal(part.estimate, whole.estimate[:, start:stop])
+            np.testing.assert_array_equal(part.se, whole.se[:, start:stop])
+        alone = fit(panel.replication(2), first)
+        np.testing.assert_array_equal(alone.estimate[0], whole.estimate[2])
+        np.testing.assert_array_equal(alone.se[0], whole.se[2])
+
+
+def test_draws_without_an_answer_are_nan_and_leave_the_others_alone() -> None:
+    panel, first = small_panel(N, T, seed=13), calendars(6)
+    nobody, everybody = np.full((1, N), T), np.full((1, N), 2)
+    broken = np.concatenate([nobody, first, everybody])
+    copied = np.concatenate([panel.variables["inv"] * 2 + 3, paths(first)])
+    for fit in (did_placebo, sdm_placebo):
+        expected = fit(panel, first)
+        for given, bad in ((broken, [0, 7]), (copied, [0])):
+            fits = fit(panel, given)
+            assert (fits.status[0, bad] == Status.SINGULAR).all()
+            assert np.isnan(fits.estimate[0, bad][:, :2]).all()
+            good = np.delete(np.arange(len(given)), bad)
+            assert (fits.status[0, good] == Status.OK).all()
+            np.testing.assert_allclose(fits.se[0, good], expected.se[0], rtol=1e-10)
+        alone = fit(panel, nobody)
+        assert (alone.status == Status.SINGULAR).all()
+
+
+def test_tables_of_many_dates_equal_sums_over_paths() -> None:
+    first = calendars(5, seed=9)
+    drawn, whole = Adoptions(first, T), paths(first)
+    fields = np.random.default_rng(1).standard_normal((3, T, N))
+    np.testing.assert_allclose(drawn.sums(fields), np.einsum("btn,ktn->bk", whole, fields), rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(drawn.total, whole.sum(axis=(1, 2)))
+    np.testing.assert_array_equal(drawn.paths(), whole)
+    at = whole - whole.mean(axis=1, keepdims=True)
+    for b in range(5):
+        dates = first[b]
+        np.testing.assert_allclose(drawn.kappa[np.ix_(dates, dates)], at[b].T @ at[b], atol=1e-13)
+
+
+def test_bad_input_is_one_clear_line() -> None:
+    panel, first = small_panel(N, T, seed=14), calendars(3)
+    for given, words in (
+        (first + 2001, "0 to 6, 7 = never"),
+        (first[:, :-1], r"integers \(B, 30\)"),
+        (first.astype(float), r"treatments \(B, 7, 30\)"),
+        (first[:0], "shape"),
+        (np.where(paths(first) > 0, np.nan, 0.0), "finite numbers"),
+    ):
+        for fit in (did_placebo, sdm_placebo):
+            with pytest.raises(BadInput, match=words):
+                fit(panel, given)
+    with pytest.raises(BadInput, match="choose among them"):
+        did_placebo(panel, first, error="hc1")
+    with pytest.raises(BadInput, match="no variable 'rain'"):
+        did_placebo(panel, first, controls=("rain",))
+    with pytest.raises(BadInput, match="differs between replications"):
+        did_placebo(small_panel(N, T, replications=2, redrawn=True), first)
+    with pytest.raises(BadInput, match="a balanced panel"):
+        sdm_placebo(small_panel(N, T, missing=9), first)
+    with pytest.raises(BadInput, match="no weights 'queen'"):
+        sdm_placebo(panel, first, "queen")
+    with pytest.raises(BadInput, match=r"\(R, 7, 30\)"):
+        DIDPlacebo.of(panel).assign(first).fit(panel.variables["y"][0])
+    alone = Panel(panel.units, panel.periods, dict(panel.variables), panel.roles,
+                  {"country": np.zeros(N)}, weights=dict(panel.weights))  # fmt: skip
+    with pytest.raises(BadInput, match="2 or more clusters"):
+        did_placebo(alone, first, error="cluster:country")
+
+
+@pytest.mark.slow
+def test_placebo_tests_have_their_size_under_the_sharp_null() -> None:
+    """5%-tests of 1,000 (DID) and 400 (SDM) null outcomes, each against 199 and 99 permutations."""
+    panel = Paper(effect=0.0, spillover="paper").draw(Streams(4, "size").tile(0, 1000)).panel
+    did = panel.variables["did"][0]
+    own = np.where(did.any(axis=0), did.argmax(axis=0), len(did))
+    draws = np.stack([own, *(own[g.permutation(own.size)] for g in Streams(5).tile(0, 199).each("placebo"))])
+    y = panel.variables["icr"]
+    estimate, se = DIDPlacebo.of(panel).assign(draws).fit(y).of("did")
+    rejects(np.abs(estimate / se), 1000)
+    estimate, se = SDMPlacebo.of(panel, transform="lee-yu").assign(draws[:100]).fit(y[:400]).of("total:did")
+    rejects(np.abs(estimate / se), 400)
+
+
+def rejects(t: Floats, outcomes: int) -> None:
+    """The own statistic, first, is among the largest 5% in 5% of the outcomes, and its rank is uniform."""
+    assert t.shape[0] == outcomes
+    pvalue = (t >= t[:, :1]).mean(axis=1)
+    print(f"size {np.mean(pvalue <= 0.05):.4f}, mean p {pvalue.mean():.4f}")
+    assert abs(np.mean(pvalue <= 0.05) - 0.05) < 3.5 * np.sqrt(0.05 * 0.95 / outcomes)
+    assert abs(pvalue.mean() - 0.5) < 3.5 * np.sqrt(1 / 12 / outcomes) + 0.5 / t.shape[1]

@@ -1,0 +1,165 @@
+"""Random effects against linearmodels, plm's printed numbers, dense generalised least squares, and simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from estimators import Estimates
+from estimators.panel_ols import PanelOLS
+from estimators.random_effects import ErrorComponents, RandomEffects
+from experiments.references.reference import long_frame
+from references.small_panels import small_panel
+from results.inference import critical_values
+from sim import BadInput, Panel, Roles, Streams, Wanted
+
+NAMES = ("did", "inv", "road")
+
+
+@pytest.fixture(params=[0, 37], ids=["balanced", "unbalanced"])
+def panel(request: pytest.FixtureRequest) -> Panel:
+    return small_panel(40, 8, seed=5, missing=request.param)
+
+
+@pytest.mark.parametrize("periods", [False, True])
+def test_it_equals_linearmodels(panel: Panel, periods: bool) -> None:
+    from linearmodels.panel import RandomEffects as Theirs
+
+    ours = RandomEffects(periods=periods, errors=("iid", "hc1", "cluster:unit", "cluster:province"))(panel)
+    frame = long_frame(panel, ("y", *NAMES)).assign(constant=1.0)
+    dummies = [f"d{year}" for year in range(2002, 2009)] if periods else []
+    frame = frame.assign(**{name: (frame["period"] == int(name[1:])).astype(float) for name in dummies})
+    frame = frame.set_index(["unit", "period"], drop=False)
+    model = Theirs(frame["y"], frame[[*NAMES, *dummies, "constant"]])
+    provinces = frame["province"].astype("category").cat.codes
+    options: list[dict[str, object]] = [
+        {"cov_type": "unadjusted"},
+        {"cov_type": "robust"},
+        {"cov_type": "clustered", "cluster_entity": True, "group_debias": True},
+        {"cov_type": "clustered", "clusters": provinces, "group_debias": True},
+    ]
+    terms = [*NAMES, "constant"]
+    for row, option in enumerate(options):
+        fit = model.fit(debiased=True, **option)
+        np.testing.assert_allclose(ours.estimate[0], fit.params[terms], rtol=1e-9)
+        np.testing.assert_allclose(ours.se[0, row], fit.std_errors[terms], rtol=1e-8, err_msg=ours.errors[row])
+    assert ours.dof[0, 0, 0] == fit.df_resid
+    components = fit.variance_decomposition
+    assert ours.statistics["sigma_u"][0] ** 2 == pytest.approx(components["Effects"], rel=1e-9)
+    assert ours.statistics["sigma_e"][0] ** 2 == pytest.approx(components["Residual"], rel=1e-9)
+    assert ours.statistics["theta"][0] == pytest.approx(float(fit.theta.to_numpy().mean()), rel=1e-9)
+    for name in ("overall", "within", "between"):
+        theirs = getattr(fit, f"corr_squared_{name}")
+        assert ours.statistics[f"r2_{name}"][0] == pytest.approx(float(theirs), abs=1e-10), name
+
+
+@pytest.mark.parametrize("periods", [False, True])
+def test_it_is_generalised_least_squares_at_its_components(panel: Panel, periods: bool) -> None:
+    """(X'V^-1 X)^-1 X'V^-1 y with V = sigma_e^2 I + sigma_u^2 1 1' of each unit, dense."""
+    ours = RandomEffects(periods=periods)(panel)
+    frame = long_frame(panel, ("y", *NAMES))
+    years = np.equal.outer(frame["period"].to_numpy(), np.arange(2002, 2009)).astype(float)
+    x = np.hstack([frame[list(NAMES)].to_numpy(), years if periods else years[:, :0], np.ones((len(frame), 1))])
+    same = np.equal.outer(frame["unit"].to_numpy(), frame["unit"].to_numpy())
+    v = ours.statistics["sigma_e"][0] ** 2 * np.eye(len(frame)) + ours.statistics["sigma_u"][0] ** 2 * same
+    weighted = np.linalg.solve(v, x)
+    beta = np.linalg.solve(weighted.T @ x, weighted.T @ frame["y"].to_numpy())
+    np.testing.assert_allclose(ours.estimate[0], beta[[0, 1, 2, -1]], rtol=1e-9)
+
+
+def grunfeld() -> Panel:
+    data = pytest.importorskip("statsmodels.datasets").grunfeld.load_pandas().data
+    data = data[data["firm"] != "American Steel"]
+    return Panel.from_frame(data, unit="firm", period="year", roles=Roles("invest", None, ("value", "capital")))
+
+
+def test_plm_and_stata_print_these_numbers_of_grunfeld() -> None:
+    """Croissant and Millo (2008), section 5, and `xtreg, re`: ten firms, 1935-1954."""
+    ours = RandomEffects(errors=("iid",))(grunfeld())
+    np.testing.assert_allclose(ours.estimate[0], [0.109781, 0.308113, -57.834415], atol=6e-7)
+    np.testing.assert_allclose(ours.se[0, 0], [0.010493, 0.017180, 28.898935], atol=6e-7)
+    assert ours.statistics["sigma_u"][0] == pytest.approx(84.20, abs=5e-3)
+    assert ours.statistics["sigma_e"][0] == pytest.approx(52.77, abs=5e-3)
+    assert ours.statistics["theta"][0] == pytest.approx(0.8612, abs=5e-5)
+    printed = {"r2_within": 0.7668, "r2_between": 0.8196, "r2_overall": 0.8061}
+    for name, value in printed.items():
+        assert ours.statistics[name][0] == pytest.approx(value, abs=5e-5), name
+
+
+def test_without_unit_effects_it_is_pooled_least_squares() -> None:
+    """Unit means that vary less than chance makes sigma_u zero."""
+    panel = small_panel(40, 8, seed=5)
+    y = panel.variables["y"]
+    panel = panel.with_variables({"y": y - y.mean(axis=1, keepdims=True)})
+    panel = panel.with_variables(
+        {name: panel.variables[name] - panel.variables[name].mean(axis=1, keepdims=True) for name in NAMES}
+    )
+    ours, pooled = RandomEffects()(panel), PanelOLS(effects=(), errors=("iid", "cluster:unit"))(panel)
+    assert ours.statistics["sigma_u"][0] == ours.statistics["theta"][0] == 0.0
+    np.testing.assert_allclose(ours.estimate, pooled.estimate, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(ours.se, pooled.se, rtol=1e-10, atol=1e-14)
+
+
+def test_with_large_unit_effects_it_is_the_within_regression() -> None:
+    panel = small_panel(40, 8, seed=5)
+    levels = 1e6 * np.random.default_rng(1).standard_normal((1, 1, 40))
+    panel = panel.with_variables({"y": panel.variables["y"] + levels})
+    ours, within = RandomEffects()(panel), PanelOLS(effects=("unit",))(panel)
+    assert ours.statistics["theta"][0] > 1 - 1e-5
+    np.testing.assert_allclose(ours.estimate[0, :3], within.estimate[0, :3], rtol=2e-5)
+
+
+@pytest.mark.parametrize("redrawn", [False, True])
+def test_a_batch_is_its_panels_one_by_one(redrawn: bool) -> None:
+    panel = small_panel(24, 7, seed=6, replications=4, redrawn=redrawn)
+    estimator = RandomEffects(periods=True)
+    together = estimator(panel)
+    alone = Estimates.join([estimator(panel.replication(row)) for row in range(4)])
+    np.testing.assert_allclose(together.estimate, alone.estimate, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(together.se, alone.se, rtol=1e-9)
+    for name, values in together.statistics.items():
+        np.testing.assert_allclose(values, alone.statistics[name], rtol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("factor", [1e-4, 250.0])
+def test_scales_and_order_of_units_do_not_matter(factor: float) -> None:
+    panel = small_panel(24, 7, seed=6, missing=9)
+    wanted = RandomEffects()(panel)
+    scaled = RandomEffects()(panel.with_variables({"y": factor * panel.variables["y"]}))
+    np.testing.assert_allclose(scaled.estimate, wanted.estimate * factor, rtol=1e-9)
+    np.testing.assert_allclose(scaled.se, wanted.se * factor, rtol=1e-9)
+    other = RandomEffects()(panel.with_variables({"inv": factor * panel.variables["inv"]}))
+    np.testing.assert_allclose(other.estimate, wanted.estimate * [1, 1 / factor, 1, 1], rtol=1e-9)
+    order = np.random.default_rng(1).permutation(24)
+    assert panel.observed is not None
+    shuffled = Panel(tuple(panel.units[i] for i in order), panel.periods,
+                     {name: values[:, :, order] for name, values in panel.variables.items()}, panel.roles,
+                     observed=panel.observed[:, :, order])  # fmt: skip
+    np.testing.assert_allclose(RandomEffects()(shuffled).estimate, wanted.estimate, rtol=1e-10)
+
+
+def test_what_cannot_be_estimated_is_bad_input() -> None:
+    panel = small_panel(24, 7, seed=6)
+    with pytest.raises(BadInput, match="unknown error type 'wild:unit'"):
+        RandomEffects(errors=("wild:unit",))(panel)
+    rng = np.random.default_rng(1)
+    few = Panel(tuple("abc"), (1, 2, 3, 4), {name: rng.standard_normal((1, 4, 3)) for name in ("y", "u", "v")})
+    with pytest.raises(BadInput, match="more units, and more periods, than coefficients"):
+        RandomEffects("y", ("u", "v"))(few)
+
+
+@pytest.mark.slow
+def test_components_and_coverage_in_its_own_world() -> None:
+    """2,000 panels: sigma_u and sigma_e without bias, intervals of slopes and constant of the right size."""
+    design, streams = ErrorComponents(units=60, periods=8), Streams(4, "components")
+    world = design.settle(streams)
+    draw = world.draw(streams.tile(0, 2000), Wanted(frozenset(design.schema.variables), ("att", "beta(x)")))
+    got = RandomEffects()(draw.panel)
+    truth = np.array([draw.truth["att"][0], draw.truth["beta(x)"][0], 0.0])
+    missed = np.abs(got.estimate - truth)[:, None] > critical_values(got.dof, 0.05) * got.se
+    print("share that misses, iid and clustered:", missed.mean(axis=0))
+    assert np.abs(missed[:, 0].mean(axis=0) - 0.05).max() < 4 * np.sqrt(0.05 * 0.95 / 2000)
+    for name, value in (("sigma_u", design.sigma_u), ("sigma_e", design.sigma_e)):
+        squares = got.statistics[name] ** 2
+        assert abs(squares.mean() - value**2) < 4 * squares.std() / np.sqrt(2000), name
+    assert (got.statistics["theta"] > 0).all()

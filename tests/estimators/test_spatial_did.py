@@ -1,0 +1,269 @@
+"""DID with local spillovers: exact identities, references, brute force, and the truth on the paper's cities."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from estimators import Estimates, Status
+from estimators.did import TwoWayDID
+from estimators.panel_ols import PanelOLS
+from estimators.spatial_did import Rings, SpatialDID
+from references.brute_force import dummies
+from references.pyfixest_reference import twoway_did
+from references.small_panels import small_panel
+from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
+from sim.distances import great_circle_km
+from sim.paper import Paper
+
+ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province", "cluster:unit+period", "driscoll-kraay", "conley:300")
+
+
+def on_a_map(panel: Panel, seed: int = 7) -> Panel:
+    """The panel with its units spread over 8 by 8 degrees."""
+    place = np.random.default_rng(seed).random((2, len(panel.units))) * 8
+    return replace(panel, attributes={**panel.attributes, "longitude": 110 + place[0], "latitude": 30 + place[1]})
+
+
+def eleven(single: np.ndarray, effect: np.ndarray) -> Panel:
+    """11 units x 4 periods, noise-free, treated units of `single` from the third period on with `effect` on all."""
+    raw = np.zeros((11, 11))
+    for i in range(11):
+        for j in ((i + 1) % 11, 2 * i % 11, (3 * i + 2) % 11):
+            raw[i, j] = float(j != i)
+    units = tuple(f"u{i}" for i in range(11))
+    did = np.zeros((1, 4, 11))
+    did[:, 2:] = single
+    y = did[:, :, :1] * 0 + np.arange(11.0) ** 1.5 + np.sin(np.arange(4.0))[:, None]
+    y = y + np.where(np.arange(4)[:, None] >= 2, effect, 0.0)
+    return Panel(units, (1, 2, 3, 4), {"y": y, "did": did}, Roles("y", "did"), weights={"w": Weights.of(units, raw)})
+
+
+def term(got: Estimates, name: str) -> float:
+    return float(got.estimate[0, got.terms.index(name)])
+
+
+@pytest.mark.parametrize(("rho", "plain"), [(0.0, 0.9119047619048), (0.5, 0.7441209516866)])
+def test_plain_did_is_the_golden_contrast_and_its_bias_is_reported(rho: float, plain: float) -> None:
+    """The worked example of 11 units: b = 1, t = .4; with rho = 0 spillovers are local and every term is exact."""
+    d = np.isin(np.arange(11), (0, 1, 4, 7)).astype(float)
+    w = eleven(d, d).weights["w"].dense
+    v = np.linalg.solve(np.eye(11) - rho * w, d + 0.4 * w @ d)
+    panel = eleven(d, v)
+    did = float(TwoWayDID(errors=("iid",))(panel).estimate[0, 0])
+    assert did == pytest.approx(plain, abs=1e-12)
+    assert did == pytest.approx(v[d == 1].mean() - v[d == 0].mean(), abs=1e-12)
+    got = SpatialDID(errors=("iid",))(panel)
+    assert term(got, "did") + term(got, "did_bias") == pytest.approx(did, abs=1e-12)
+    assert term(got, "spill:treated") - term(got, "spill:untreated") == pytest.approx(term(got, "did_bias"), abs=1e-12)
+    if rho == 0:
+        wd = w @ d
+        assert term(got, "did") == pytest.approx(1.0, abs=1e-12)
+        assert term(got, "w_did") == pytest.approx(0.4, abs=1e-12)
+        assert term(got, "att") == pytest.approx(v[d == 1].mean(), abs=1e-12)
+        assert term(got, "spill:treated") == pytest.approx(0.4 * wd[d == 1].mean(), abs=1e-12)
+        assert term(got, "spill:untreated") == pytest.approx(0.4 * wd[d == 0].mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize("estimator", [SpatialDID(), SpatialDID(lag_controls=True), Rings(ends=(80.0, 160.0)),
+                                       Rings(ends=(80.0, 160.0), reach="untreated")])  # fmt: skip
+def test_did_bias_is_the_gap_to_the_same_regression_without_exposures(estimator: SpatialDID | Rings) -> None:
+    """Staggered dates, controls, any data: long coefficient + bias = short coefficient."""
+    panel = on_a_map(small_panel(60, 7, seed=3, replications=4))
+    got = estimator(panel)
+    lags = {f"w_{name}": panel.weights["knn"].lag(panel.variables[name]) for name in panel.roles.controls}
+    extra = tuple(lags) if isinstance(estimator, SpatialDID) and estimator.lag_controls else ()
+    short = TwoWayDID(regressors=("did", *panel.roles.controls, *extra))(panel.with_variables(lags))
+    together = got.estimate[:, got.terms.index("did")] + got.estimate[:, got.terms.index("did_bias")]
+    np.testing.assert_allclose(together, short.estimate[:, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("estimator", [SpatialDID(errors=ERRORS), Rings(errors=ERRORS, ends=(80.0, 160.0))])
+def test_coefficients_and_errors_are_panel_ols_with_the_exposures_as_columns(estimator: SpatialDID | Rings) -> None:
+    panel = on_a_map(small_panel(60, 7, seed=3, replications=3))
+    exposure = estimator.exposure(panel.schema)
+    exposures = exposure.values(panel, panel.variables["did"])
+    columns = {name: exposures[:, j] for j, name in enumerate(exposure.names)}
+    names = ("did", *columns, *panel.roles.controls)
+    got = estimator(panel)
+    same = PanelOLS(regressors=names, errors=ERRORS, constant=False)(panel.with_variables(columns))
+    np.testing.assert_allclose(got.estimate[:, : len(names)], same.estimate, atol=1e-12)
+    np.testing.assert_allclose(got.se[:, :, : len(names)], same.se, rtol=1e-9)
+    np.testing.assert_array_equal(got.dof[:, :, : len(names)], same.dof)
+    for name in ("r2", "r2_within", "sigma2", "floored:conley:300"):
+        np.testing.assert_allclose(got.statistics[name], same.statistics[name], rtol=1e-10)
+
+
+def test_the_att_and_its_errors_are_those_of_a_recentred_regression() -> None:
+    """y on D and WD - m D, m = mean(WD | D = 1), has the coefficient b + t m of D."""
+    panel = on_a_map(small_panel(60, 7, seed=3))
+    did = panel.variables["did"]
+    wd = panel.weights["knn"].lag(did)
+    moved = panel.with_variables({"moved": wd - wd[did > 0].mean() * did})
+    got = SpatialDID(errors=ERRORS)(panel)
+    same = PanelOLS(regressors=("did", "moved", *panel.roles.controls), errors=ERRORS, constant=False)(moved)
+    k = got.terms.index("att")
+    assert got.estimate[0, k] == pytest.approx(same.estimate[0, 0], abs=1e-12)
+    unfloored = [row for row, error in enumerate(ERRORS) if not same.statistics.get(f"floored:{error}", np.zeros(1))[0]]
+    assert len(unfloored) >= 5
+    np.testing.assert_allclose(got.se[0, unfloored, k], same.se[0, unfloored, 0], rtol=1e-9)
+
+
+def test_it_agrees_with_pyfixest() -> None:
+    panel = small_panel(40, 6, seed=9)
+    lagged = panel.with_variables({"w_did": panel.weights["knn"].lag(panel.variables["did"])})
+    names = ("did", "w_did", *panel.roles.controls)
+    reference = twoway_did(lagged, regressors=names)
+    got = SpatialDID()(panel)
+    np.testing.assert_allclose(got.estimate[0, :4], reference.estimate, rtol=1e-8)
+    for row, error in enumerate(got.errors):
+        np.testing.assert_allclose(got.se[0, row, :4], reference.se[error], rtol=1e-8)
+
+
+def test_rings_are_those_of_a_loop_with_dummies() -> None:
+    """Ring of the nearest other treated unit, cell by cell, and least squares with a dummy for every effect."""
+    panel = on_a_map(small_panel(60, 7, seed=3))
+    did = panel.variables["did"][0]
+    distance = great_circle_km(panel.attributes["longitude"], panel.attributes["latitude"])
+    columns = {
+        name: np.zeros_like(did) for name in ("untreated:0-80", "untreated:80-160", "treated:0-80", "treated:80-160")
+    }
+    for t, i in np.ndindex(*did.shape):
+        others = [distance[i, j] for j in range(60) if j != i and did[t, j]]
+        nearest = min(others, default=np.inf)
+        ring = "0-80" if nearest <= 80 else "80-160" if nearest <= 160 else ""
+        if ring:
+            columns[f"{'treated' if did[t, i] else 'untreated'}:{ring}"][t, i] = 1.0
+    controls = [panel.variables[name][0] for name in panel.roles.controls]
+    x = np.column_stack([values.ravel() for values in (did, *columns.values(), *controls)])
+    coefficients = np.linalg.lstsq(np.hstack([x, dummies(60, 7)]), panel.variables["y"][0].ravel())[0]
+    got = Rings(ends=(80.0, 160.0))(panel)
+    assert got.terms[:7] == ("did", *columns, *panel.roles.controls)
+    np.testing.assert_allclose(got.estimate[0, :7], coefficients[:7], atol=1e-11)
+    shares = [columns[f"treated:{ring}"][did > 0].mean() for ring in ("0-80", "80-160")]
+    assert term(got, "spill:treated") == pytest.approx(coefficients[3:5] @ shares, abs=1e-11)
+    after = did.any(axis=1)[:, None] & (did == 0)
+    shares = [columns[f"untreated:{ring}"][after].mean() for ring in ("0-80", "80-160")]
+    assert term(got, "spill:untreated") == pytest.approx(coefficients[1:3] @ shares, abs=1e-11)
+    assert got.statistics["unexposed"][0] == pytest.approx(1 - sum(shares), abs=1e-12)
+
+
+def test_rings_recover_a_noise_free_world() -> None:
+    panel = on_a_map(small_panel(60, 7, seed=3))
+    estimator = Rings(ends=(80.0, 160.0), controls=())
+    rings = estimator.exposure(panel.schema).values(panel, panel.variables["did"])[0]
+    effects = np.array([0.4, 0.2, -0.3, -0.1])
+    y = (
+        1.5 * panel.variables["did"]
+        + np.tensordot(effects, rings, axes=1)
+        + np.arange(60.0)
+        + np.arange(7.0)[:, None] ** 2
+    )
+    got = estimator(panel.with_variables({"y": y}))
+    np.testing.assert_allclose(got.estimate[0, :5], [1.5, *effects], atol=1e-11)
+    treated = panel.variables["did"][0] > 0
+    assert term(got, "att") == pytest.approx(1.5 + float((effects @ rings[:, treated]).mean()), abs=1e-11)
+
+
+@pytest.mark.parametrize("estimator", [SpatialDID(lag_controls=True), Rings(ends=(80.0, 160.0))])
+def test_invariances(estimator: SpatialDID | Rings) -> None:
+    """Scale, added unit and time effects, the order of units, R panels at once or one by one, redrawn or fixed."""
+    panel = on_a_map(small_panel(60, 7, seed=3, replications=3))
+    got = estimator(panel)
+    y = 3.0 * panel.variables["y"] + np.arange(60.0) * 9 + np.arange(7.0)[:, None] ** 3
+    moved = estimator(panel.with_variables({"y": y}))
+    np.testing.assert_allclose(moved.estimate, 3.0 * got.estimate, atol=1e-10)
+    np.testing.assert_allclose(moved.se, 3.0 * got.se, rtol=1e-9)
+    parts = Estimates.join([estimator(panel.replication(r)) for r in range(3)])
+    np.testing.assert_allclose(parts.estimate, got.estimate, atol=1e-12)
+    np.testing.assert_allclose(parts.se, got.se, rtol=1e-10)
+    repeated = panel.with_variables({"did": np.repeat(panel.variables["did"], 3, axis=0)})
+    np.testing.assert_allclose(estimator(repeated).estimate, got.estimate, atol=1e-12)
+    np.testing.assert_allclose(estimator(repeated).se, got.se, rtol=1e-10)
+    order = np.random.default_rng(1).permutation(60)
+    units = tuple(panel.units[i] for i in order)
+    shuffled = Panel(units, panel.periods, {name: v[:, :, order] for name, v in panel.variables.items()}, panel.roles,
+                     {name: v[order] for name, v in panel.attributes.items()}, None,
+                     {name: w.reordered(units) for name, w in panel.weights.items()})  # fmt: skip
+    np.testing.assert_allclose(estimator(shuffled).estimate, got.estimate, atol=1e-11)
+    np.testing.assert_allclose(estimator(shuffled).se, got.se, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_truth_on_the_paper_design_with_local_spillovers() -> None:
+    """Plain DID misses the effect on the treated here; the neighbours' treatment accounts for it."""
+    design, rows, tile = Paper(spillover="paper", rho=0.0, controls="none"), 800, 32
+    streams = Streams(41, "spillovers")
+    world = design.settle(streams)
+    estimators = (SpatialDID(errors=("cluster:unit",)), TwoWayDID(errors=("cluster:unit",)))
+    found: list[list[Estimates]] = [[], []]
+    for start in range(0, rows, tile):
+        some = streams.tile(start, start + tile)
+        draw = world.draw(some, Wanted(frozenset({"icr", "did"}), ("att", "beta(did)", "beta(w_did)")))
+        for parts, estimator in zip(found, estimators, strict=True):
+            parts.append(estimator(draw.panel))
+    local, plain = (Estimates.join(parts) for parts in found)
+    for name, target in (("did", "beta(did)"), ("w_did", "beta(w_did)"), ("att", "att")):
+        k = local.terms.index(name)
+        miss = local.estimate[:, k] - draw.truth[target][0]
+        covered = float((np.abs(miss) <= 1.96 * local.se[:, 0, k]).mean())
+        print(f"{name}: bias {miss.mean():+.6f} ({miss.std() / np.sqrt(rows):.6f}), coverage {covered:.3f}")
+        assert abs(miss.mean()) < 4 * miss.std() / np.sqrt(rows)
+        assert abs(covered - 0.95) < 4 * np.sqrt(0.05 * 0.95 / rows) + 0.005
+    bias = plain.estimate[:, 0] - draw.truth["att"][0]
+    print(f"plain DID: bias {bias.mean():+.6f} ({bias.std() / np.sqrt(rows):.6f})")
+    assert abs(bias.mean()) > 8 * bias.std() / np.sqrt(rows)
+    foretold = local.estimate[:, local.terms.index("did")] + local.estimate[:, local.terms.index("did_bias")]
+    np.testing.assert_allclose(foretold, plain.estimate[:, 0], atol=1e-11)
+
+
+def test_bad_input_is_said_in_one_line() -> None:
+    panel = on_a_map(small_panel(60, 7, seed=3))
+    halves = replace(panel, attributes={**panel.attributes, "country": np.zeros(60)})
+    no_treatment = replace(panel, roles=Roles("y", None, ("inv", "road")))
+    dose = panel.with_variables({"did": panel.variables["did"] * 0.5})
+    faults = [
+        (lambda: Rings(ends=(0.001, 160.0))(panel), "no untreated unit lies 0-0.001 km from the nearest other treated"),
+        (lambda: Rings(ends=(80.0, 5000.0))(panel), "no treated unit lies beyond the last ring"),
+        (lambda: Rings(ends=(5000.0,), reach="untreated")(panel), "no untreated unit lies beyond the last ring"),
+        (lambda: Rings(ends=(80.0, 80.0))(panel), "ends = "),
+        (lambda: Rings(ends=())(panel), "ends = "),
+        (lambda: Rings()(small_panel()), "no coordinates"),
+        (lambda: SpatialDID(weights="queen")(panel), "no weights 'queen'"),
+        (lambda: SpatialDID()(replace(panel, weights={})), "no spatial weights"),
+        (lambda: SpatialDID()(no_treatment), "no treatment"),
+        (lambda: SpatialDID()(dose), "'did' is not 0/1"),
+        (lambda: SpatialDID()(small_panel(missing=5)), "unbalanced"),
+        (lambda: SpatialDID(errors=("cluster:country",))(halves), "cluster:country has 1 cluster"),
+        (lambda: SpatialDID(errors=("wild:unit",))(panel), "unknown error type 'wild:unit'"),
+        (lambda: SpatialDID(errors=("cluster:nothing",))(panel), "unknown error type"),
+    ]  # fmt: skip
+    for call, message in faults:
+        with pytest.raises(BadInput, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_draw_in_which_everybody_is_exposed_alike_is_singular_alone() -> None:
+    """W D that equals D's own share, as with all units treated at once, leaves no estimate and spoils no other."""
+    panel = on_a_map(small_panel(60, 7, seed=3, replications=3))
+    did = np.repeat(panel.variables["did"], 3, axis=0)
+    did[1] = (np.arange(7) >= 3)[:, None]
+    got = SpatialDID()(panel.with_variables({"did": did}))
+    assert got.status.tolist() == [Status.OK, Status.SINGULAR, Status.OK]
+
+
+def test_without_noise_the_paper_design_is_recovered_to_the_last_digits() -> None:
+    """Local spillovers of treatment and controls, staggered dates: every target is its truth."""
+    design = Paper(spillover="paper", rho=0.0, sigma=0.0)
+    estimator = SpatialDID(lag_controls=True)
+    targets = estimator.layout(design.schema).targets
+    assert {"did", "w_did", "att", "tech", "w_tech"} <= set(targets)
+    wanted = Wanted(estimator.variables(design.schema), tuple(targets.values()))
+    draw = design.settle(Streams(5)).draw(Streams(5), wanted)
+    got = estimator(draw.panel)
+    for name, target in targets.items():
+        assert term(got, name) == pytest.approx(draw.truth[target][0], abs=1e-11), name
+    assert term(got, "did") + term(got, "spill:treated") == pytest.approx(draw.truth["att"][0], abs=1e-11)

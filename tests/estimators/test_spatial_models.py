@@ -1,0 +1,237 @@
+"""SLX, SDEM and SAC, and the statistics beside all spatial models: twins, least squares, nesting, printed numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import chi2
+
+from estimators import Estimates, SpatialPanel, Status, TwoWayDID
+from experiments.references import spreg
+from references import brute_force
+from references.small_panels import small_panel
+from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
+
+NEW = ("slx", "sdem", "sac")
+MODELS = ("sar", "sem", "sdm", *NEW)
+TRANSFORMS = ("direct", "lee-yu")
+
+
+def generated(model: str, n: int = 20, t: int = 5, **options: object) -> Panel:
+    """A small panel in which the model's spatial terms are at work."""
+    return small_panel(n, t, model={"slx": "sdm", "sdem": "sem", "sac": "sar"}.get(model, model), **options)
+
+
+def value(got: Estimates, term: str) -> float:
+    return float(got.estimate[0, got.terms.index(term)])
+
+
+def assert_agrees(got: Estimates, panel: Panel, model: str, transform: str) -> None:
+    twin = brute_force.twoway_spatial(panel, model, transform)
+    assert got.status.tolist() == [Status.OK]
+    assert set(twin.terms) == set(got.terms)
+    np.testing.assert_allclose(twin.ours(got), twin.estimate, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(twin.our_se(got, "information"), twin.se["information"], rtol=1e-7)
+    assert got.statistics["loglik"][0] == pytest.approx(twin.statistics["loglik"], rel=1e-11)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("model", NEW)
+@pytest.mark.parametrize("rho", [-0.4, 0.5])
+def test_new_models_equal_their_twins(model: str, transform: str, rho: float) -> None:
+    panel = generated(model, seed=3, rho=rho)
+    assert_agrees(SpatialPanel(model=model, transform=transform)(panel), panel, model, transform)
+
+
+@pytest.mark.parametrize("weights", ["spectral", "uneven"])
+@pytest.mark.parametrize("model", NEW)
+def test_new_models_equal_their_twins_when_w_is_not_row_stochastic(model: str, weights: str) -> None:
+    panel = generated(model, seed=5, rho=0.4, weights=weights)
+    assert_agrees(SpatialPanel(model=model)(panel), panel, model, "direct")
+
+
+@pytest.mark.parametrize("weights", ["knn", "uneven"])
+@pytest.mark.parametrize("model", NEW)
+def test_redrawn_regressors_equal_the_twin_panel_by_panel(model: str, weights: str) -> None:
+    batch = generated(model, seed=9, weights=weights, replications=3, redrawn=True, rho=0.5)
+    got = SpatialPanel(model=model)(batch)
+    for row in range(3):
+        assert_agrees(got.take(np.array([row])), batch.replication(row), model, "direct")
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("model", NEW)
+def test_a_batch_is_its_panels_one_by_one(model: str, transform: str) -> None:
+    batch = generated(model, seed=6, replications=5, redrawn=True)
+    estimator = SpatialPanel(model=model, transform=transform, full_fit=True)
+    together = estimator(batch)
+    alone = Estimates.join([estimator(batch.replication(row)) for row in range(5)])
+    np.testing.assert_allclose(together.estimate, alone.estimate, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(together.se, alone.se, rtol=1e-8, atol=1e-9)
+    for name, values in together.statistics.items():
+        np.testing.assert_allclose(values, alone.statistics[name], rtol=1e-8, err_msg=name)
+
+
+@pytest.mark.parametrize("model", NEW)
+def test_order_of_units_and_added_effects_do_not_matter(model: str) -> None:
+    panel = generated(model, n=24, seed=6)
+    rng = np.random.default_rng(1)
+    order = rng.permutation(24)
+    units = tuple(panel.units[i] for i in order)
+    effects = 5 * rng.standard_normal((1, 1, 24)) + 7 * rng.standard_normal((1, 5, 1))
+    moved = Panel(
+        units,
+        panel.periods,
+        {name: (values + effects)[:, :, order] for name, values in panel.variables.items()},
+        panel.roles,
+        weights={name: w.reordered(units) for name, w in panel.weights.items()},
+    )
+    got, wanted = SpatialPanel(model=model)(moved), SpatialPanel(model=model)(panel)
+    np.testing.assert_allclose(got.estimate, wanted.estimate, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(got.se, wanted.se, rtol=1e-8)
+
+
+def test_the_search_for_rho_and_lambda_finds_the_global_maximum() -> None:
+    """Six hard panels, few cities and years; the twin looks at 15 x 15 points."""
+    for seed in range(0, 12, 2):
+        panel = small_panel(15, 4, seed=100 + seed, rho=-0.8 + 0.19 * seed, model="sar", sigma=2.0)
+        got = SpatialPanel(model="sac")(panel)
+        best = brute_force.profile(panel, "sac", "direct", np.linspace(-0.98, 0.98, 15)).max()
+        if got.status[0] == Status.OK:
+            assert got.statistics["loglik"][0] >= best - 1e-9
+
+
+def test_mode_gap_is_the_distance_to_the_next_maximum() -> None:
+    """Without regressors that matter rho and lambda may be exchanged: two maxima, almost as high."""
+    rng = np.random.default_rng(3)
+    panel = small_panel(30, 6, seed=1)
+    w = panel.weights["knn"].dense
+    filters = [np.linalg.inv(np.eye(30) - value * w) for value in (0.6, -0.4)]
+    y = rng.standard_normal((1, 6, 30)) @ (filters[0] @ filters[1]).T
+    panel = replace(panel, roles=Roles("y", None, ("inv",))).with_variables({"y": y})
+    got = SpatialPanel("sac", full_fit=True)(panel)
+    grid = np.linspace(-0.9, 0.9, 46)
+    surface = brute_force.profile(panel, "sac", "direct", grid)
+    best, other = surface[grid > 0][:, grid < 0].max(), surface[grid < 0][:, grid > 0].max()
+    assert got.statistics["loglik"][0] == pytest.approx(max(best, other), abs=0.05)
+    assert got.statistics["mode_gap"][0] == pytest.approx(abs(best - other), abs=0.05)
+    strong = SpatialPanel("sac", full_fit=True)(small_panel(30, 6, seed=1, model="sar", sigma=0.01))
+    assert not strong.statistics["mode_gap"][0] < 10
+
+
+def test_slx_is_least_squares_on_regressors_and_their_lags() -> None:
+    panel = small_panel(30, 6, seed=4)
+    w = panel.weights["knn"]
+    names = panel.roles.regressors
+    lagged = {f"w_{name}": w.lag(panel.variables[name]) for name in names}
+    terms = (*names, *lagged)
+    errors = ("hc1", "cluster:unit", "cluster:province")
+    wanted = TwoWayDID(regressors=terms, errors=errors)(panel.with_variables(lagged))
+    got = SpatialPanel(model="slx", errors=errors)(panel)
+    np.testing.assert_allclose(got.estimate[0, : len(terms)], wanted.estimate[0], rtol=1e-10)
+    np.testing.assert_allclose(got.se[0, :, : len(terms)], wanted.se[0], rtol=1e-10)
+    assert got.statistics["r2"][0] == pytest.approx(wanted.statistics["r2"][0], abs=1e-12)
+
+
+@pytest.mark.parametrize("rho", [-0.3, 0.6])
+def test_sdem_equals_spreg_with_lagged_regressors(rho: float) -> None:
+    panel = small_panel(30, 6, seed=2, rho=rho, model="sem")
+    lagged = {f"w_{name}": panel.weights["knn"].lag(panel.variables[name]) for name in panel.roles.regressors}
+    terms = (*panel.roles.regressors, *lagged)
+    theirs = spreg.twoway_spatial(panel.with_variables(lagged), "sem", regressors=terms)
+    got = SpatialPanel("sdem")(panel)
+    np.testing.assert_allclose(theirs.ours(got), theirs.estimate, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(theirs.our_se(got, "information"), theirs.se["information"], rtol=1e-6)
+    assert got.statistics["loglik"][0] == pytest.approx(theirs.statistics["loglik"], rel=1e-9)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_larger_models_fit_no_worse(transform: str) -> None:
+    panel = small_panel(24, 7, seed=6, replications=12)
+    loglik = {m: SpatialPanel(model=m, transform=transform)(panel).statistics["loglik"] for m in MODELS}  # type: ignore[arg-type]
+    pairs = ("sar sdm", "sem sdm", "slx sdm", "slx sdem", "sem sdem", "sar sac", "sem sac")
+    for smaller, larger in (pair.split() for pair in pairs):
+        assert (loglik[larger] >= loglik[smaller] - 1e-9).all(), (smaller, larger)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_information_criteria_count_slopes_spatial_parameters_and_sigma2(model: str, transform: str) -> None:
+    panel = generated(model, seed=2)
+    got = SpatialPanel(model=model, transform=transform, full_fit=True)(panel).statistics
+    k = {"sar": 5, "sem": 5, "sdm": 8, "slx": 7, "sdem": 8, "sac": 6}[model]
+    n = 100 if transform == "direct" else 19 * 4
+    assert got["aic"][0] == pytest.approx(2 * k - 2 * got["loglik"][0], rel=1e-13)
+    assert got["bic"][0] == pytest.approx(k * np.log(n) - 2 * got["loglik"][0], rel=1e-13)
+
+
+@pytest.fixture(scope="module")
+def cigarettes(shared_data: Path) -> Panel:
+    frame = pd.read_csv(shared_data / "cigarettes.csv")
+    w = pd.read_csv(shared_data / "cigarettes_w46.csv", index_col=0)
+    panel = Panel.from_frame(frame, unit="name", period="year", roles=Roles("logc", None, ("logp", "logy")))
+    return panel.with_weights("w46", Weights.of(tuple(w.columns), w.to_numpy(float)).reordered(panel.units))
+
+
+def test_cigarettes_wald_tests_of_lee_yu(cigarettes: Panel) -> None:
+    got = SpatialPanel(transform="lee-yu", full_fit=True)(cigarettes).statistics
+    assert got["wald_sar"][0] == pytest.approx(17.6332, abs=1e-4)
+    assert got["wald_sem"][0] == pytest.approx(7.4376, abs=1e-4)
+    assert got["wald_sar_p"][0] == pytest.approx(np.exp(-17.6332 / 2), rel=1e-4)  # chi-square with 2 df
+    assert got["wald_sem_p"][0] == pytest.approx(np.exp(-7.4376 / 2), rel=1e-4)
+
+
+def test_wald_tests_of_one_regressor_are_squared_t_values() -> None:
+    """t + rho b = 0: its error by the delta method from the twin's information matrix, formed with all dummies."""
+    panel = replace(small_panel(30, 6, seed=3, rho=0.3), roles=Roles("y", None, ("inv",)))
+    got = SpatialPanel(full_fit=True)(panel)
+    variance = brute_force.covariance(panel, "sdm", "direct")
+    b, t, rho = (value(got, term) for term in ("inv", "w_inv", "rho"))
+    gradient = np.array([rho, 1.0, b, 0.0])
+    assert got.statistics["wald_sar"][0] == pytest.approx(t**2 / variance[1, 1], rel=1e-8)
+    error = gradient @ variance @ gradient
+    assert got.statistics["wald_sem"][0] == pytest.approx((t + rho * b) ** 2 / error, rel=1e-8)
+    for name in ("wald_sar", "wald_sem"):
+        assert got.statistics[f"{name}_p"][0] == pytest.approx(chi2.sf(got.statistics[name][0], 1), rel=1e-10)
+
+
+@pytest.mark.parametrize("model", ["slx", "sdem"])
+def test_without_a_lag_of_the_outcome_effects_are_the_coefficients(model: str) -> None:
+    panel = small_panel(30, 6, seed=3, weights="uneven")
+    got = SpatialPanel(model=model)(panel)
+    mean_row_sum = panel.weights["uneven"].dense.sum() / 30
+    for name in panel.roles.regressors:
+        assert value(got, f"direct:{name}") == pytest.approx(value(got, name), rel=1e-12)
+        assert value(got, f"indirect:{name}") == pytest.approx(value(got, f"w_{name}") * mean_row_sum, rel=1e-10)
+        assert got.se[0, 0, got.terms.index(f"indirect:{name}")] == pytest.approx(
+            got.se[0, 0, got.terms.index(f"w_{name}")] * mean_row_sum, rel=1e-10
+        )
+
+
+@pytest.mark.parametrize("model", NEW)
+def test_lee_yu_refuses_weights_whose_rows_do_not_sum_to_one(model: str) -> None:
+    with pytest.raises(BadInput, match="row-stochastic"):
+        SpatialPanel(model=model, transform="lee-yu")(small_panel(24, 7, weights="spectral"))
+
+
+def test_unknown_models_are_bad_input() -> None:
+    with pytest.raises(BadInput, match="model = 'sdmm'; allowed: sar, sem, sdm, slx, sdem, sac; did you mean 'sdm'"):
+        SpatialPanel(model="sdmm")  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_rho_and_lambda_together_are_right_under_lee_yu() -> None:
+    estimator = SpatialPanel(model="sac", transform="lee-yu")
+    design, _ = estimator.home
+    streams = Streams(7, "sac")
+    wanted = Wanted(estimator.variables(design.schema), ())
+    got = estimator(design.settle(streams).draw(streams.tile(0, 400), wanted).panel)
+    for term, truth in (("rho", 0.5), ("lambda", -0.3)):
+        k = got.terms.index(term)
+        errors, se = got.estimate[:, k] - truth, got.se[:, 0, k]
+        assert abs(errors.mean()) <= 4 * errors.std() / 20
+        assert abs((np.abs(errors) <= 1.96 * se).mean() - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / 400)

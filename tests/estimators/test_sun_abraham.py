@@ -1,0 +1,295 @@
+"""Interaction-weighted and stacked estimators: means of four cells, dense stacks, pyfixest, published numbers."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from estimators import Estimates, Status
+from estimators.callaway_santanna import CallawaySantAnna
+from estimators.stacked import Stacked
+from estimators.sun_abraham import SunAbraham
+from references.staggered_panels import adoption_of, county_employment, dummies, frame_of, staggered_panel
+from sim import BadInput, Panel
+
+Floats = NDArray[np.float64]
+CELLS: dict[str, Any] = {"window": (-4, 5), "cohorts": (2003, 2005, 2006), "years": tuple(range(2001, 2009))}
+PUBLISHED = {  # Callaway and Sant'Anna, never treated controls; after adoption any base period gives these
+    "att(2004,2004)": -0.0105, "att(2004,2005)": -0.0704, "att(2004,2006)": -0.1373, "att(2004,2007)": -0.1008,
+    "att(2006,2006)": -0.0046, "att(2006,2007)": -0.0412, "att(2007,2007)": -0.0261,
+    "overall:event": -0.0772, "overall:cohort": -0.0310,
+}  # fmt: skip
+
+
+def term(fit: Estimates, name: str) -> int:
+    return fit.terms.index(name)
+
+
+def four_means(panel: Panel, cohort: int, period: int) -> float:
+    """Change of a cohort since its last period before adoption less that of the never treated."""
+    y, first = panel.variables["y"][0], adoption_of(panel)
+    now, before = panel.periods.index(period), panel.periods.index(cohort - 1)
+    change = y[now] - y[before]
+    return float(change[first == cohort].mean() - change[np.isinf(first)].mean())
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1.0])
+def test_every_cell_is_a_difference_of_four_means(sigma: float) -> None:
+    panel = staggered_panel(controls=False, sigma=sigma)
+    fit = SunAbraham(**CELLS)(panel)
+    for cohort in CELLS["cohorts"]:
+        for period in panel.periods:
+            got = fit.estimate[0, term(fit, f"att({cohort},{period})")]
+            assert got == pytest.approx(four_means(panel, cohort, period), abs=1e-11), (cohort, period)
+    for k in (-4, -2, 0, 3):
+        seen = [four_means(panel, g, g + k) for g in CELLS["cohorts"] if g + k in panel.periods]
+        assert fit.estimate[0, term(fit, f"event({k})")] == pytest.approx(np.mean(seen), abs=1e-11)
+
+
+def test_county_employment_has_the_published_effects(shared_data: Path) -> None:
+    panel = county_employment(shared_data)
+    fit = SunAbraham(window=(-3, 3), cohorts=(2004, 2006, 2007), years=(2004, 2005, 2006, 2007))(panel)
+    for name, value in PUBLISHED.items():
+        assert round(fit.estimate[0, term(fit, name)], 4) == pytest.approx(value), name
+
+
+def test_it_is_callaway_and_santanna_with_a_universal_base() -> None:
+    """Another program of this package: the same numbers, errors but for the factor of clusters."""
+    panel = staggered_panel(controls=False)
+    one, other = SunAbraham(**CELLS)(panel), CallawaySantAnna(**CELLS, base="universal")(panel)
+    n, k, units = 25 * 8, 21 + 8, 25
+    factor = np.sqrt(units / (units - 1) * (n - 1) / (n - k))
+    for column, name in enumerate(one.terms):
+        twin = other.terms.index(name)
+        assert one.estimate[0, column] == pytest.approx(other.estimate[0, twin], abs=1e-11, nan_ok=True), name
+        if one.se[0, 0, column] > 1e-10:
+            assert one.se[0, 0, column] == pytest.approx(factor * other.se[0, 0, twin], rel=1e-9), name
+
+
+def test_saturated_event_study_of_pyfixest() -> None:
+    estimation = pytest.importorskip("pyfixest.did.estimation")
+    panel = staggered_panel(controls=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it uses what pandas has deprecated
+        model = estimation.event_study(data=frame_of(panel), yname="y", idname="unit", tname="period", gname="first",
+                                       estimator="saturated", cluster="unit")  # fmt: skip
+        table = model.aggregate()
+    fit = SunAbraham(**CELLS, estimated_shares=False)(panel)
+    compared = 0
+    for k, row in table.iterrows():
+        name = f"event({int(float(str(k)))})"
+        if name in fit.terms:
+            column = term(fit, name)
+            assert fit.estimate[0, column] == pytest.approx(float(row["Estimate"]), abs=1e-7), name
+            assert fit.se[0, 0, column] == pytest.approx(float(row["Std. Error"]), rel=1e-6), name
+            compared += 1
+    assert compared == 9
+
+
+def dense_saturated(panel: Panel) -> tuple[list[tuple[int, int]], Floats, Floats, pd.DataFrame, Floats]:
+    """Cells, slopes, bread and regressors of the regression with every dummy, and its residuals."""
+    frame = frame_of(panel)
+    cells = [(g, t) for g in CELLS["cohorts"] for t in panel.periods if t != g - 1]
+    x = np.column_stack(
+        [*((frame["first"] == g) & (frame["period"] == t) for g, t in cells), frame[list(panel.roles.controls)],
+         dummies(frame["unit"].to_numpy()), dummies(frame["period"].to_numpy())]
+    ).astype(float)  # fmt: skip
+    slopes = np.linalg.lstsq(x, frame["y"].to_numpy())[0]
+    bread = np.linalg.pinv(x.T @ x, rcond=1e-11, hermitian=True)
+    return cells, slopes, bread, frame, x
+
+
+@pytest.mark.parametrize("estimated", [False, True])
+def test_averages_and_errors_are_those_of_the_dense_regression(estimated: bool) -> None:
+    panel = staggered_panel()
+    cells, slopes, bread, frame, x = dense_saturated(panel)
+    e = frame["y"].to_numpy() - x @ slopes
+    scores = pd.DataFrame(x * e[:, None]).groupby(frame["unit"]).sum().to_numpy() @ bread  # (N, all)
+    n, units = len(frame), len(panel.units)
+    factor = units / (units - 1) * (n - 1) / (n - len(cells) - 2 - len(panel.periods))
+    treated = np.array([t >= g for g, t in cells])
+    at_two = np.array([t == g + 2 for g, t in cells])
+    first = adoption_of(panel)
+    fit = SunAbraham(**CELLS, estimated_shares=estimated)(panel)
+    for name, chosen in (("overall", treated), ("event(2)", at_two)):
+        weights = chosen / chosen.sum()  # cohorts are of one size
+        theta = weights @ slopes[: len(cells)]
+        contributions = scores[:, : len(cells)] @ weights
+        if estimated:
+            own = [sum(chosen[c] * (slopes[c] - theta) for c, (g, _) in enumerate(cells) if g == f) for f in first]
+            contributions = contributions + np.array(own) / (chosen.sum() * 5)
+        assert fit.estimate[0, term(fit, name)] == pytest.approx(theta, abs=1e-10)
+        assert fit.se[0, 0, term(fit, name)] == pytest.approx(np.sqrt(factor * contributions @ contributions), rel=1e-9)
+    assert (fit.dof == units - 1).all()
+
+
+def test_shares_add_what_their_derivative_says() -> None:
+    """The error of the averages of averages too: a doubled cohort moves the term as the contribution of its units."""
+    panel = staggered_panel(controls=False, sigma=0.0)
+    exact, with_shares = (SunAbraham(estimated_shares=flag)(panel) for flag in (False, True))
+    assert np.abs(exact.se).max() < 1e-12  # no noise: only shares are left
+    for name in ("overall", "overall:event", "overall:cohort", "overall:calendar", "event(2)"):
+        theta = with_shares.estimate[0, term(with_shares, name)]
+        slopes = []
+        for cohort in (2003.0, 2005.0, 2006.0):
+            larger = doubled(panel, cohort)
+            slopes.append(SunAbraham()(larger).estimate[0, term(with_shares, name)] - theta)
+        # One of each cohort's five units counted once more: theta moves by its contribution, to first order in 1/n.
+        units = len(panel.units)
+        n, k = units * len(panel.periods), 21 + len(panel.periods)
+        first_order = np.sqrt(5 * np.square(slopes).sum() * units / (units - 1) * (n - 1) / (n - k))
+        assert with_shares.se[0, 0, term(with_shares, name)] == pytest.approx(first_order, rel=0.15, abs=1e-10), name
+
+
+def doubled(panel: Panel, cohort: float) -> Panel:
+    """The panel with one unit of a cohort twice."""
+    extra = int(np.flatnonzero(adoption_of(panel) == cohort)[0])
+    index = np.r_[np.arange(len(panel.units)), extra]
+    return Panel(
+        units=(*panel.units, "again"),
+        periods=panel.periods,
+        variables={name: array[:, :, index] for name, array in panel.variables.items()},
+        roles=panel.roles,
+    )
+
+
+def test_the_last_cohort_is_the_control_group_without_never_treated() -> None:
+    panel = staggered_panel(never=0, controls=False)
+    fit = SunAbraham(**CELLS)(panel)
+    y, first = panel.variables["y"][0], adoption_of(panel)
+    change = y[4] - y[1]  # 2005 on 2002
+    wanted = change[first == 2003].mean() - change[first == 2006].mean()
+    assert fit.estimate[0, term(fit, "att(2003,2005)")] == pytest.approx(wanted, abs=1e-11)
+    assert np.isnan(fit.estimate[0, term(fit, "att(2003,2006)")])
+    assert np.isnan(fit.estimate[0, term(fit, "cohort(2006)")])
+    assert fit.status[0] == Status.OK
+    did = np.zeros_like(panel.variables["did"])
+    did[:, 4:] = 1.0
+    with pytest.raises(BadInput, match="all units adopt at once"):
+        SunAbraham()(panel.with_variables({"did": did}))
+
+
+def test_a_cohort_of_one_unit_has_effects_without_errors() -> None:
+    fit = SunAbraham(**CELLS)(staggered_panel(size=1, controls=False))
+    column = term(fit, "cohort(2005)")
+    assert np.isfinite(fit.estimate[0, column])
+    assert np.isnan(fit.se[0, 0, column])
+
+
+def dense_stacks(
+    panel: Panel, window: tuple[int, int], weighting: Literal["variance", "corrective"], complete: bool
+) -> tuple[pd.DataFrame, list[int]]:
+    """Stacked rows with their weights `w`, and the event times but the reference."""
+    frame = frame_of(panel)
+    last = max(panel.periods)
+    parts = []
+    for cohort in sorted(set(frame["first"]) - {0}):
+        end = min(cohort + window[1], last)
+        clean = (frame["first"] == 0) | (frame["first"] > end)
+        rows = frame[(clean | (frame["first"] == cohort)) & frame["period"].between(cohort + window[0], end)]
+        if complete and rows["period"].nunique() < window[1] - window[0] + 1:
+            continue
+        own = rows["first"] == cohort
+        parts.append(rows.assign(stack=cohort, own=own, at=np.where(own, rows["period"] - cohort, -1)))
+    stacked = pd.concat(parts, ignore_index=True)
+    counts = stacked.groupby(["stack", "own"])["unit"].nunique().unstack()
+    shares = counts / counts.sum()
+    q = (shares[True] / shares[False])[stacked["stack"]].to_numpy()
+    stacked["w"] = np.where(stacked["own"] | (weighting == "variance"), 1.0, q)
+    return stacked, sorted(set(stacked["at"]) - {-1})
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("controls", [False, True])
+@pytest.mark.parametrize("weighting", ["variance", "corrective"])
+def test_stacks_are_the_dense_stacked_regression(
+    weighting: Literal["variance", "corrective"], controls: bool, complete: bool
+) -> None:
+    panel = staggered_panel(controls=controls)
+    window = (-2, 2)
+    data, events = dense_stacks(panel, window, weighting, complete)
+    assert data["stack"].nunique() == 3
+    long_window = (-2, 4)
+    longer, _ = dense_stacks(panel, long_window, weighting, complete)
+    assert longer["stack"].nunique() == (1 if complete else 3)
+    for ends, rows, times in ((window, data, events), (long_window, longer, sorted({*longer["at"]} - {-1}))):
+        effects = [dummies(rows["stack"].to_numpy() * 10_000 + rows[name].to_numpy()) for name in ("unit", "period")]
+        x = np.column_stack([*(rows["at"] == k for k in times), rows[list(panel.roles.controls)], *effects])
+        x = x.astype(float)
+        y, w = rows["y"].to_numpy(), rows["w"].to_numpy()
+        bread = np.linalg.pinv(x.T @ (w[:, None] * x), rcond=1e-11, hermitian=True)
+        slopes = bread @ (x.T @ (w * y))
+        sums = pd.DataFrame(x * (w * (y - x @ slopes))[:, None]).groupby(rows["unit"]).sum().to_numpy()
+        n, units = len(rows), rows["unit"].nunique()
+        k = len(times) + 2 * controls + len(rows.groupby(["stack", "period"]))
+        covariance = bread @ sums.T @ sums @ bread * units / (units - 1) * (n - 1) / (n - k)
+        fit = Stacked(window=ends, weighting=weighting, complete=complete)(panel)
+        for place, event in enumerate(times):
+            column = term(fit, f"event({event})")
+            assert fit.estimate[0, column] == pytest.approx(slopes[place], abs=1e-9)
+            assert fit.se[0, 0, column] == pytest.approx(np.sqrt(covariance[place, place]), rel=1e-7)
+        late = np.array([event >= 0 for event in times])
+        average = slopes[: len(times)][late].mean()
+        assert fit.estimate[0, term(fit, "overall:event")] == pytest.approx(average, abs=1e-9)
+
+
+def test_stacked_regression_of_pyfixest() -> None:
+    pyfixest = pytest.importorskip("pyfixest")
+    panel = staggered_panel(controls=False)
+    data, events = dense_stacks(panel, (-2, 2), "variance", complete=True)
+    data = data.assign(
+        unit_stack=data["unit"] + 1000 * data["stack"], period_stack=data["period"] + 9999 * data["stack"]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = pyfixest.feols("y ~ i(at, ref=-1) | unit_stack + period_stack", data=data, vcov={"CRV1": "unit"},
+                               ssc=pyfixest.ssc(k_adj=True, k_fixef="nonnested", G_adj=True))  # fmt: skip
+    fit = Stacked(window=(-2, 2))(panel)
+    columns = [term(fit, f"event({event})") for event in events]
+    np.testing.assert_allclose(fit.estimate[0, columns], model.coef(), atol=1e-7)
+    np.testing.assert_allclose(fit.se[0, 0, columns], model.se(), rtol=1e-6)
+
+
+def test_corrective_weights_give_each_cohort_its_treated_units() -> None:
+    """Complete windows, no controls: event(K) averages the stacks' effects by N1 or by N1 N0 / (N1 + N0)."""
+    panel = staggered_panel(controls=False, never=6)
+    data, _ = dense_stacks(panel, (-2, 2), "variance", complete=True)
+    effects, sizes, clean = [], [], []
+    for _, rows in data.groupby("stack"):
+        means = rows.assign(rel=rows["period"] - rows["stack"]).groupby(["own", "rel"])["y"].mean()
+        effects.append(means[True, 1] - means[True, -1] - means[False, 1] + means[False, -1])
+        sizes.append(rows[rows["own"]]["unit"].nunique())
+        clean.append(rows[~rows["own"]]["unit"].nunique())
+    one, zero = np.array(sizes), np.array(clean)
+    for weighting, weights in (("corrective", one), ("variance", one * zero / (one + zero))):
+        fit = Stacked(window=(-2, 2), weighting=weighting)(panel)  # type: ignore[arg-type]
+        assert fit.estimate[0, term(fit, "event(1)")] == pytest.approx(np.average(effects, weights=weights), abs=1e-10)
+
+
+def test_stacks_that_cannot_be_are_bad_input() -> None:
+    panel = staggered_panel()
+    with pytest.raises(BadInput, match="no cohort has clean controls over the window"):
+        Stacked(window=(-9, 9))(panel)
+    at_once = staggered_panel(never=0)
+    did = np.zeros_like(at_once.variables["did"])
+    did[:, 4:] = 1.0
+    with pytest.raises(BadInput, match="no cohort has clean controls"):
+        Stacked(window=(-2, 2), complete=False)(at_once.with_variables({"did": did}))
+    with pytest.raises(BadInput, match="weighting"):
+        Stacked(weighting="equal")(panel)  # type: ignore[arg-type]
+
+
+def test_batches_equal_panels_one_by_one() -> None:
+    panel = staggered_panel(replications=4)
+    for estimator in (SunAbraham(estimated_shares=True), Stacked(window=(-2, 2), weighting="corrective")):
+        whole = estimator(panel)
+        for row in range(4):
+            alone = estimator(panel.replication(row))
+            np.testing.assert_allclose(whole.estimate[row], alone.estimate[0], atol=1e-12)
+            np.testing.assert_allclose(whole.se[row], alone.se[0], atol=1e-12)

@@ -1,0 +1,78 @@
+"""The examples run end to end: castle-doctrine laws without any other data, the city panel where it is at hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.cli import run_command
+from experiments.spec import read_spec
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def script(*arguments: object) -> None:
+    subprocess.run([sys.executable, *map(str, arguments)], check=True, capture_output=True, timeout=120)
+
+
+def tables(out: Path) -> dict[str, object]:
+    document: dict[str, object] = json.loads((out / "estimates.json").read_text(encoding="utf-8"))
+    return document
+
+
+@pytest.mark.slow
+def test_castle_doctrine_runs_end_to_end(tmp_path):
+    script(EXAMPLES / "castle" / "make_panel.py", tmp_path)
+    arguments = ["estimate", str(tmp_path / "castle.csv"), "--spec", str(tmp_path / "SPEC.toml"), "--cross-check"]
+    assert run_command([*arguments, "--out", str(tmp_path / "out"), "--format", "html,tex,docx"]) == 0
+    document = tables(tmp_path / "out")
+    assert document["panel"]["units"] == 48
+    assert {record["table"] for record in document["records"]} == {"2", "4", "5", "6", "7"}
+    assert {agreement["program"] for agreement in document["cross_check"]} == {"linearmodels", "spreg", "esda"}
+    assert max(agreement["largest"] for agreement in document["cross_check"]) < 1e-6
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "estimates.json", "tables.html", "tables.tex", "tables.docx", "figure-2.svg"
+    }  # fmt: skip
+
+
+def test_twenty_states_have_a_law_by_2010(tmp_path):
+    script(EXAMPLES / "castle" / "make_panel.py", tmp_path)
+    rows = [line.split(",") for line in (tmp_path / "castle.csv").read_text().splitlines()]
+    law, year, state = (rows[0].index(name) for name in ("law", "year", "state"))
+    assert len(rows) == 1 + 48 * 11
+    assert sum(row[law] == "1" and row[year] == "2010" for row in rows[1:]) == 20  # 21 with Alaska
+    assert {row[year] for row in rows[1:] if row[state] == "Florida" and row[law] == "1"} == {
+        "2006", "2007", "2008", "2009", "2010"
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_city_panel_runs_end_to_end_and_agrees_with_other_programs(shared_data, tmp_path):
+    panel = tmp_path / "cities.csv"
+    script(
+        EXAMPLES / "city-panel" / "add_coordinates.py", shared_data / "city_panel.csv",
+        shared_data / "prefectures.csv", panel,
+    )  # fmt: skip
+    spec = EXAMPLES / "city-panel" / "SPEC.toml"
+    arguments = ["estimate", str(panel), "--spec", str(spec), "--out", str(tmp_path), "--cross-check"]
+    assert run_command(arguments) == 0
+    document = tables(tmp_path)
+    assert (document["panel"]["units"], document["panel"]["periods"]) == (282, 18)
+    assert {record["table"] for record in document["records"]} >= {"2", "3", "4", "5", "6", "7"}
+    largest = {}
+    for agreement in document["cross_check"]:
+        program = agreement["program"]
+        largest[program] = max(largest.get(program, 0.0), agreement["largest"])
+    assert largest["linearmodels"] < 1e-8
+    assert largest["spreg"] < 1e-6
+    assert largest["esda"] < 1e-10
+
+
+def test_the_papers_own_spec_is_sound():
+    spec = read_spec(EXAMPLES / "paper" / "SPEC.toml")
+    assert spec.panel.outcome == "icr"
+    assert len(spec.indicators) == 9

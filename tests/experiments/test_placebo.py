@@ -1,0 +1,339 @@
+"""`panelproof placebo`: the study, its store, the answer, the figure and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from estimators import PanelOLS, TwoWayDID
+from estimators.permutation import PermutationTest
+from experiments.cli import run_command
+from experiments.placebo import SHIFT, answer, question
+from experiments.runner import run
+from experiments.spec import RealPanel, read_real_panel, read_spec
+from experiments.study import Study
+from references.small_panels import small_panel
+from results.report.placebo_figure import PlaceboPlot, placebo_figure
+from results.store.zarr_store import ZarrStore
+from sim import Panel, Streams, Wanted
+from sim.placebo import Placebo
+from sim.schemes import scheme_of
+
+SPEC = """
+[panel]
+unit = "unit"
+period = "year"
+outcome = "y"
+treatment = "park"
+controls = ["inv", "road"]
+groups = ["province"]
+longitude = "lon"
+latitude = "lat"
+
+[[weights]]
+kind = "knn"
+k = 4
+"""
+
+
+def write(folder: Path, panel: Panel, spec: str = SPEC) -> tuple[str, str]:
+    """A panel as a researcher's file with its spec."""
+    rng = np.random.default_rng(1)
+    places = rng.uniform([100, 20], [120, 40], (len(panel.units), 2))
+    lines = ["unit,year,y,park,inv,road,province,lon,lat"]
+    for i, unit in enumerate(panel.units):
+        for t, year in enumerate(panel.periods):
+            values = [repr(float(panel.variables[name][0, t, i])) for name in ("y", "did", "inv", "road")]
+            place = [f"{value:.5f}" for value in places[i]]
+            lines.append(",".join([unit, str(year), *values, str(panel.attributes["province"][i]), *place]))
+    (folder / "panel.csv").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "spec.toml").write_text(spec, encoding="utf-8")
+    return str(folder / "panel.csv"), str(folder / "spec.toml")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    return write(tmp_path_factory.mktemp("panel"), small_panel(30, 8, seed=4, model="none", sigma=3.0))
+
+
+@pytest.fixture(scope="module")
+def real(files: tuple[str, str]) -> RealPanel:
+    return read_real_panel(files[0], read_spec(files[1]))
+
+
+def command(files: tuple[str, str], *options: str) -> list[str]:
+    return ["placebo", files[0], "--spec", files[1], *options]
+
+
+def test_the_command_prints_writes_and_keeps(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, out = tmp_path / "x.zarr", tmp_path / "out"
+    assert run_command(command(files, "--draws", "199", "--store", str(store), "--out", str(out))) == 0
+    text = capsys.readouterr().out
+    for words in ("real estimate", "permutation p", "Monte Carlo error", "95% interval", "97.5% quantile"):
+        assert words in text
+    document = json.loads((out / "placebo.json").read_text(encoding="utf-8"))
+    assert document["draws"] == 199
+    assert document["lower"] < document["estimate"] < document["upper"]
+    ElementTree.fromstring((out / "placebo.svg").read_text(encoding="utf-8"))
+    kept = ZarrStore.open(store)
+    placebos = next(iter(kept.blocks(0))).estimates["did"].estimate[:, 0]
+    assert document["placebo_mean"] == pytest.approx(placebos.mean())
+    statistic = np.abs(placebos) >= abs(document["estimate"])
+    assert document["permutation_pvalue"] == pytest.approx((1 + statistic.sum()) / 200)
+
+
+def test_json_is_one_document(files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(command(files, "--draws", "99", "--store", str(tmp_path / "x.zarr"), "--json")) == 0
+    assert json.loads(capsys.readouterr().out)["scheme"] == "space"
+
+
+def test_a_store_resumes_grows_and_needs_no_file(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Grown in two steps, with a block taken out in between, it is the store of one run."""
+    one, two = tmp_path / "one.zarr", tmp_path / "two.zarr"
+    assert run_command(command(files, "--draws", "600", "--store", str(one))) == 0
+    assert run_command(command(files, "--draws", "300", "--store", str(two))) == 0
+    shutil.rmtree(two / "did" / "estimate" / "c" / "0" / "0")
+    assert run_command(command(files, "--draws", "600", "--store", str(two))) == 0
+    assert ZarrStore.open(one).content_hash() == ZarrStore.open(two).content_hash()
+    again = Study.from_settings(ZarrStore.open(one).facts["study"])
+    assert again.fingerprint == ZarrStore.open(one).fingerprint
+    assert isinstance(again.design, Placebo)
+    assert run_command(["replay", str(one), "0", "301"]) == 0
+    assert "differs" not in capsys.readouterr().out
+
+
+def test_another_panel_is_refused_by_the_store(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = str(tmp_path / "x.zarr")
+    assert run_command(command(files, "--draws", "99", "--store", store)) == 0
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other = write(folder, small_panel(30, 8, seed=5, model="none"))
+    assert run_command(command(other, "--draws", "99", "--store", store)) == 2
+    assert "placebos of another panel" in capsys.readouterr().err
+    assert run_command(command(files, "--draws", "99", "--store", store, "--scheme", "mixed")) == 2
+    assert 'was "space", is now "mixed"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("statistic", ["raw", "studentised"])
+def test_the_answer_is_that_of_the_permutation_test(real: RealPanel, statistic: str) -> None:
+    """Other draws, the same distributions: p and interval within their Monte Carlo errors, the estimate equal."""
+    ask = question(real, draws=2000, statistic=statistic)  # type: ignore[arg-type]
+    found = answer(ask, run(ask.study))
+    did = TwoWayDID(errors=("cluster:unit",))
+    test = PermutationTest.of(did, draws=2000, statistic=statistic)(real.panel)
+    assert found.estimate == pytest.approx(test.estimate[0, 0], abs=1e-12)
+    assert test.pvalue is not None
+    p = float(test.pvalue[0, 0, 0])
+    assert abs(found.permutation_p - p) <= 4 * np.sqrt(2) * max(found.mcse, 1 / 2000)
+    if statistic == "raw":
+        assert test.lower is not None
+        width = found.upper - found.lower
+        assert found.lower == pytest.approx(test.lower[0, 0, 0], abs=0.08 * width)
+    else:
+        assert np.isnan(found.lower)
+        assert "raw statistic" in found.no_interval
+
+
+def test_every_placebo_is_a_fit_of_its_own(real: RealPanel) -> None:
+    """The study's numbers are those of another estimator class on the redrawn panel, and so are the slopes."""
+    ask = question(real, scheme="strata:province", draws=99)
+    block = next(iter(run(ask.study).blocks(0)))
+    cell = ask.study.cells[0]
+    found = scheme_of("strata:province").on(ask.panel)
+    codes = np.array([found.draw(rng) for rng in cell.streams(ask.study.seed).tile(0, 99).each("assignment")])
+    panel = found.assigned(ask.panel, codes)
+    own = PanelOLS(errors=("cluster:unit",))
+    np.testing.assert_allclose(block.estimates["did"].estimate[:, 0], own(panel).estimate[:, 0], rtol=1e-9)
+    slopes = dataclasses.replace(own, outcome="did as it was")(panel).estimate[:, 0]
+    np.testing.assert_allclose(block.estimates[SHIFT].estimate[:, 0], slopes, rtol=1e-9)
+
+
+@pytest.mark.parametrize("scheme", ["blocks", "blocks:5", "mixed", "mixed:restricted", "time"])
+def test_every_scheme_answers(real: RealPanel, scheme: str) -> None:
+    ask = question(real, scheme=scheme, draws=99)
+    found = answer(ask, run(ask.study))
+    assert found.usable.size == 99
+    assert 0.01 <= found.permutation_p <= 1
+    assert found.lower < found.estimate < found.upper
+    assert any("no exact test" in note for note in found.notes) == (scheme == "time")
+
+
+@pytest.mark.parametrize("estimator", ["sdm", "sar", "sem"])
+def test_spatial_models(real: RealPanel, estimator: str) -> None:
+    for scheme in ("space", "relabel"):
+        ask = question(real, scheme=scheme, estimator=estimator, draws=99)
+        found = answer(ask, run(ask.study))
+        assert found.usable.size >= 90
+        assert np.isnan(found.lower)
+        assert found.notes
+    assert ask.term == {"sdm": "rho", "sar": "rho", "sem": "lambda"}[estimator]
+
+
+def test_few_assignments_are_said(tmp_path: Path) -> None:
+    panel = small_panel(30, 4, seed=4, model="none")
+    did = np.zeros((1, 4, 30))
+    did[0, 2:, 7] = 1.0
+    files = write(tmp_path, panel.with_variables({"did": did}))
+    ask = question(read_real_panel(files[0], read_spec(files[1])), draws=99)
+    assert any("30 distinct assignments" in note for note in answer(ask, run(ask.study)).notes)
+
+
+def test_schemes_are_a_dial_like_any_other() -> None:
+    """A grid over schemes; placebo tests of the placebo reject 5%: the null is true in every cell."""
+    design = Placebo.of(small_panel(30, 6, seed=4, model="none"), "space")
+    grid = (("scheme", ("space", "strata:province", "mixed")),)
+    study = Study("grid", design, (TwoWayDID(),), grid=grid, replications=64, block=64)
+    records = run(study)
+    assert [cell["scheme"] for cell in records.cells] == ["space", "strata:province", "mixed"]
+    truths = [next(iter(records.blocks(cell))).truth["att"] for cell in range(3)]
+    assert all((truth == 0.0).all() for truth in truths)
+
+
+@pytest.mark.slow
+def test_the_placebo_of_the_placebo_has_its_size() -> None:
+    """Permutation tests of redrawn treatments on one real outcome reject 5%, within 4 MCSE: exactness itself."""
+    design = Placebo.of(small_panel(16, 5, seed=4, model="none", sigma=5.0), "space")
+    test = PermutationTest.of(TwoWayDID(errors=("cluster:unit",)), draws=99, interval=False)
+    study = Study("twice", design, (test,), replications=1024, block=512, seed=3)
+    fits = [block.estimates["did-space"].pvalue for block in run(study).blocks(0)]
+    p = np.concatenate([values[:, 0, 0] for values in fits if values is not None])
+    assert abs((p <= 0.05).mean() - 0.05) <= 4 * np.sqrt(0.05 * 0.95 / 1024)
+
+
+def test_a_folder_that_cannot_be_written_stops_before_any_work(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    store = tmp_path / "x.zarr"
+    assert run_command(command(files, "--store", str(store), "--out", str(tmp_path / "taken" / "out"))) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert not store.exists()
+
+
+BAD = {
+    "draws": (["--draws", "98"], "99 or more"),
+    "scheme": (["--scheme", "spce"], "did you mean 'space'"),
+    "strata": (["--scheme", "strata:prvince"], "did you mean 'province'"),
+    "estimator": (["--estimator", "sdn"], "did you mean 'sdm'"),
+    "term": (["--term", "dit"], "did you mean 'did'"),
+    "relabel": (["--scheme", "relabel"], "no term is spatial"),
+    "mediator": (["--scheme", "mediator"], "no mediators"),
+    "weights": (["--scheme", "blocks:queen"], "no weights 'queen'"),
+    "cluster": (["--cluster", "moon"], "cluster 'moon'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_exit_2(
+    case: str, files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options, message = BAD[case]
+    store = tmp_path / "x.zarr"
+    assert run_command(command(files, "--store", str(store), *options)) == 2
+    said = capsys.readouterr().err
+    assert re.search(message, said)
+    assert len(said.splitlines()) == 1
+    assert not store.exists()
+
+
+@pytest.mark.parametrize(("share", "scheme", "message"), [
+    (1.0, "space", "collinear|constant|absorbed|nothing to permute"),
+    (1.0, "mixed", "every unit is treated"),
+    (0.5, "time", "no treated unit has two periods"),
+])  # fmt: skip
+def test_treatments_that_leave_nothing_to_draw(
+    share: float, scheme: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    panel = small_panel(30, 6, seed=4, model="none")
+    did = np.zeros((1, 6, 30))
+    did[0, 1:, : int(30 * share)] = 1.0
+    files = write(tmp_path, panel.with_variables({"did": did}))
+    assert run_command(command(files, "--scheme", scheme, "--store", str(tmp_path / "x.zarr"))) == 2
+    said = capsys.readouterr().err
+    assert re.search(message, said)
+    assert len(said.splitlines()) == 1
+
+
+def test_the_real_panel(shared_data: Path, tmp_path: Path) -> None:
+    """Low-carbon pilots in 282 cities: the size of the real estimate among its placebos, cohorts kept."""
+    spec = """
+[panel]
+unit = "city_code"
+period = "year"
+outcome = "deposit_gdp"
+treatment = "lowcarbon_did"
+controls = ["road_pc_m2_interp"]
+"""
+    (tmp_path / "spec.toml").write_text(spec, encoding="utf-8")
+    real = read_real_panel(shared_data / "city_panel.csv", read_spec(tmp_path / "spec.toml"))
+    ask = question(real, draws=256)
+    found = answer(ask, run(ask.study))
+    assert found.usable.size == 256
+    assert abs(found.usable.mean()) <= 4 * found.usable.std() / 16
+    assert found.permutation_p == pytest.approx(found.pvalue, abs=0.15)
+
+
+# The figure
+
+
+def plot(count: int = 500, estimate: float = 3.0) -> PlaceboPlot:
+    rng = np.random.default_rng(3)
+    return PlaceboPlot("did", "space", "did", estimate, rng.standard_normal(count), rng.random(count), 0.002)
+
+
+def test_the_figure_holds_density_points_and_the_estimate() -> None:
+    svg = placebo_figure(plot())
+    root = ElementTree.fromstring(svg)
+    kinds = [item.get("class") for item in root.iter()]
+    assert kinds.count("p") == 501  # one in the legend
+    assert kinds.count("real") == 2
+    assert "permutation p = 0.0020" in svg
+    assert placebo_figure(plot()) == svg
+
+
+def test_the_density_integrates_to_one() -> None:
+    svg = placebo_figure(plot(2000, 8.0))
+    area = re.search(r'class="curve" d="M([^"]+)"', svg)
+    assert area is not None
+    points = np.array([[float(value) for value in pair.split()] for pair in area[1].split("L")])
+    ends = re.findall(r'class="soft middle" x="([\d.]+)" y="368.0">([^<]+)<', svg)
+    places, values = (
+        np.array([float(v.replace("\N{MINUS SIGN}", "-")) for v in column]) for column in zip(*ends, strict=True)
+    )
+    per_pixel = float(np.polyfit(places, values, 1)[0])
+    tick_y, tick = re.findall(r'class="soft end" x="56.0" y="([\d.]+)">([\d.]+)<', svg)[-1]
+    per_height = float(tick) / (352 - (float(tick_y) - 4))
+    density = (352 - points[:, 1]) * per_height
+    assert np.trapezoid(density, points[:, 0] * per_pixel) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("values", [np.empty(0), np.array([1.0]), np.full(50, 2.0)])
+def test_degenerate_placebos_have_a_figure(values: np.ndarray) -> None:
+    one = dataclasses.replace(plot(), placebos=values, pvalues=np.full(len(values), np.nan))
+    ElementTree.fromstring(placebo_figure(one))
+
+
+def test_many_points_are_thinned() -> None:
+    assert placebo_figure(plot(20_000)).count('class="p"') <= 1501
+
+
+def test_streams_of_draws_do_not_depend_on_the_tile(real: RealPanel) -> None:
+    design = Placebo.of(real.panel, "space")
+    world = design.settle(Streams(1))
+    wanted = Wanted(frozenset({"y", "did"}), ())
+    whole = world.draw(Streams(1).tile(0, 8), wanted).panel.variables["did"]
+    part = world.draw(Streams(1).tile(5, 6), wanted).panel.variables["did"]
+    np.testing.assert_array_equal(whole[5:6], part)

@@ -1,0 +1,339 @@
+"""The referee's menu against the same regressions by hand: dummies and pyfixest on tables cut and shifted by pandas."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from estimators.psm_did import PsmDID
+from experiments.spec import RealPanel, read_real_panel, read_spec
+from experiments.tables import robustness
+from experiments.tables.ledger import Ledger
+from results.tables.records import Record
+from sim.errors import BadInput
+
+PANEL = """
+[panel]
+unit = "city"
+period = "year"
+outcome = "y"
+treatment = "eip"
+controls = ["x"]
+missing = "drop"
+"""
+MENU = """
+[robustness]
+region_by_period = "province"
+unit_trends = true
+lag = 2
+winsorize = [0.05, 0.9]
+windows = [[2004, 2010], [2003, 2008]]
+exclude = { region = [1, 3], city = ["c05", "c11"] }
+policies = ["pilot", "data"]
+outcomes = ["second"]
+[robustness.psm]
+covariates = ["x", "size"]
+caliper = 0.1
+"""
+FIRST, LAST = 2003, 2012
+
+
+def table(missing: int = 0) -> pd.DataFrame:
+    """Sixty cities in twelve provinces and four regions, ten years; half of the cities treated from 2007 on."""
+    rng = np.random.default_rng(11)
+    years = np.arange(FIRST, LAST + 1)
+    start = np.where(np.arange(60) % 2 == 0, rng.integers(2007, 2010, 60), 9999)
+    frame = pd.DataFrame({"code": np.repeat(np.arange(60), 10), "year": np.tile(years, 60)})
+    frame["city"] = [f"c{code:02d}" for code in frame["code"]]
+    frame["province"] = [f"p{code // 5}" for code in frame["code"]]
+    frame["region"] = frame["code"] // 15
+    frame["eip"] = (frame["year"] >= start[frame["code"]]).astype(int)
+    frame["pilot"] = ((frame["code"] % 3 == 0) & (frame["year"] >= 2006)).astype(int)
+    frame["data"] = ((frame["code"] % 7 == 0) & (frame["year"] >= 2009)).astype(int)
+    noise = rng.standard_normal((600, 4))
+    frame["x"] = noise[:, 0] + rng.standard_normal(60)[frame["code"]]
+    frame["size"] = rng.standard_normal(60)[frame["code"]] + 0.3 * frame["eip"] + 0.05 * noise[:, 3]
+    frame["y"] = 0.8 * frame["eip"] + 0.5 * frame["x"] + noise[:, 1] + frame["code"] / 20 + 0.1 * frame["year"]
+    frame["second"] = -0.4 * frame["eip"] + noise[:, 2]
+    frame.loc[[3, 77, 301], "second"] = np.nan
+    gone = rng.choice(600, missing, replace=False)
+    return frame.drop(index=gone).reset_index(drop=True)
+
+
+def real_panel(folder: Path, frame: pd.DataFrame, menu: str = MENU) -> RealPanel:
+    frame.to_csv(folder / "panel.csv", index=False)
+    (folder / "spec.toml").write_text(PANEL + menu, encoding="utf-8")
+    return read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
+
+
+def fitted(real: RealPanel) -> Ledger:
+    ledger = Ledger(seed=1)
+    robustness.add(real, ledger)
+    return ledger
+
+
+def dummies(
+    frame: pd.DataFrame, outcome: str, regressors: Sequence[str], effects: Sequence[str]
+) -> tuple[float, float]:
+    """Coefficient and iid standard error of the first regressor, by least squares with a dummy for every level."""
+    blocks = []
+    for effect in effects:
+        if effect == "trend":
+            blocks.append(pd.get_dummies(frame["city"]).mul(frame["year"] - FIRST, axis=0).to_numpy(dtype=float))
+        else:
+            blocks.append(pd.get_dummies(frame[effect]).to_numpy(dtype=float))
+    design = np.column_stack([frame[list(regressors)].to_numpy(dtype=float), *blocks])
+    y = frame[outcome].to_numpy()
+    beta, _, rank, _ = np.linalg.lstsq(design, y)
+    e = y - design @ beta
+    variance = (e @ e) / (len(y) - rank) * np.linalg.pinv(design.T @ design)[0, 0]
+    return float(beta[0]), float(np.sqrt(variance))
+
+
+def by_hand(frame: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Every regression of the menu, on tables made by pandas."""
+    both = ("city", "year")
+    frame = frame.assign(pair=frame["province"] + frame["year"].astype(str))
+    before = frame[["city", "year", "eip", "x"]].assign(year=frame["year"] + 2)
+    lagged = frame.drop(columns=["eip", "x"]).merge(before, on=["city", "year"])
+    cut = frame.assign(y=frame["y"].clip(*frame["y"].quantile([0.05, 0.9])))
+    whole = frame[frame["second"].notna()]
+    x = ("eip", "x")
+    return {
+        "province-by-year effects": dummies(frame, "y", x, ("city", "pair")),
+        "city-specific linear trends": dummies(frame, "y", x, (*both, "trend")),
+        "treatment and controls lagged by 2 periods": dummies(lagged, "y", x, both),
+        "outcome winsorised at 0.05 and 0.9": dummies(cut, "y", x, both),
+        "2004-2010": dummies(frame[frame["year"].between(2004, 2010)], "y", x, both),
+        "2003-2008": dummies(frame[frame["year"].between(2003, 2008)], "y", x, both),
+        "without region 1, 3": dummies(frame[~frame["region"].isin([1, 3])], "y", x, both),
+        "without city c05, c11": dummies(frame[~frame["city"].isin(["c05", "c11"])], "y", x, both),
+        "with pilot": dummies(frame, "y", ("eip", "pilot", "x"), both),
+        "with data": dummies(frame, "y", ("eip", "data", "x"), both),
+        "with all other policies": dummies(frame, "y", ("eip", "pilot", "data", "x"), both),
+        "outcome second": dummies(whole, "second", x, both),
+    }
+
+
+def effect(ledger: Ledger, sample: str, error: str = "iid") -> Record:
+    found = [r for r in ledger.records if (r.sample, r.term, r.se_type, r.model) == (sample, "did", error, "did")]
+    assert len(found) == 1, sample
+    return found[0]
+
+
+@pytest.mark.parametrize("missing", [0, 45])
+def test_every_column_equals_the_regression_with_dummies(tmp_path: Path, missing: int) -> None:
+    frame = table(missing)
+    ledger = fitted(real_panel(tmp_path, frame))
+    expected = by_hand(frame)
+    for sample, (estimate, se) in expected.items():
+        ours = effect(ledger, sample)
+        assert ours.estimate == pytest.approx(estimate, rel=1e-9), sample
+        assert ours.se == pytest.approx(se, rel=1e-8), sample
+    order = list(dict.fromkeys((r.column, r.sample) for r in ledger.records))
+    assert [sample for _, sample in order][: len(expected)] == list(expected)
+    assert [column for column, _ in order] == list(range(1, len(order) + 1))
+    assert {r.table for r in ledger.records} == {"R"}
+    assert len(order) == len(expected) + 3
+    assert not ledger.failures
+
+
+@pytest.mark.parametrize("missing", [0, 45])
+def test_clustered_errors_equal_pyfixest(tmp_path: Path, missing: int) -> None:
+    pyfixest = pytest.importorskip("pyfixest")
+    frame = table(missing)
+    ledger = fitted(real_panel(tmp_path, frame))
+    part = frame[frame["year"].between(2004, 2010)]
+    for sample, formula, data in (
+        ("province-by-year effects", "y ~ eip + x | city + province^year", frame),
+        ("2004-2010", "y ~ eip + x | city + year", part),
+        ("with all other policies", "y ~ eip + pilot + data + x | city + year", frame),
+        ("outcome second", "second ~ eip + x | city + year", frame[frame["second"].notna()]),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it uses what pandas has deprecated
+            fit = pyfixest.feols(
+                formula,
+                data=data,
+                vcov={"CRV1": "city"},
+                ssc=pyfixest.ssc(k_adj=True, k_fixef="nonnested", G_adj=True),
+                fixef_rm="none",
+                demeaner=pyfixest.MapDemeaner(fixef_tol=1e-13, fixef_maxiter=100_000),
+            )
+        ours = effect(ledger, sample, "cluster:unit")
+        assert ours.estimate == pytest.approx(fit.coef()["eip"], rel=1e-9), sample
+        factor = 1.0
+        if "^" in formula:  # it counts all 120 levels; 12 of them are free no more beside the effects of the cities
+            slopes, levels = 2, 120
+            factor = np.sqrt((len(data) - slopes - levels) / (len(data) - slopes - (levels - 12 + 1)))
+        assert ours.se == pytest.approx(factor * fit.se()["eip"], rel=1e-8), sample
+
+
+def test_sizes_and_notes(tmp_path: Path) -> None:
+    ledger = fitted(real_panel(tmp_path, table()))
+    lag, short = effect(ledger, "treatment and controls lagged by 2 periods"), effect(ledger, "2004-2010")
+    assert (lag.nobs, lag.units, lag.periods) == (480, 60, 8)
+    assert (short.nobs, short.units, short.periods) == (420, 60, 7)
+    assert effect(ledger, "without region 1, 3").units == 30
+    assert effect(ledger, "outcome second").nobs == 597
+    notes = "\n".join(ledger.notes)
+    assert "lagged by 2 periods): 2003, 2004 left out" in notes
+    assert "3 rows with a missing value left out" in notes
+    assert "y is cut at" in notes
+    assert "covariates' means over 2003-2006" in notes
+
+
+def test_lags_follow_the_calendar(tmp_path: Path) -> None:
+    """Without 2008 a lag of two years has no value in 2010, and one of 2012 is that of 2010."""
+    frame = table()
+    frame = frame[frame["year"] != 2008].reset_index(drop=True)
+    ours = effect(fitted(real_panel(tmp_path, frame, "[robustness]\nlag = 2\n")), "treatment and controls lagged by 2 "
+                  "periods")  # fmt: skip
+    estimate, se = by_hand(frame)["treatment and controls lagged by 2 periods"]
+    assert ours.periods == 6
+    assert ours.estimate == pytest.approx(estimate, rel=1e-9)
+    assert ours.se == pytest.approx(se, rel=1e-8)
+
+
+def test_what_only_a_check_reads_does_not_touch_the_panel(tmp_path: Path) -> None:
+    frame = table()
+    plain = real_panel(tmp_path, frame, "")
+    asked = real_panel(tmp_path, frame)
+    assert asked.panel.observed is None
+    assert asked.panel.units == plain.panel.units
+    assert tuple(asked.panel.variables) == tuple(plain.panel.variables)
+    assert set(asked.panel.attributes) - set(plain.panel.attributes) == {"province", "region"}
+    assert fitted(plain).records == []
+
+
+def test_psm_columns_and_their_balance(tmp_path: Path) -> None:
+    frame = table()
+    frame["size"] += 0.9 * (frame["code"] % 2 == 0)
+    real = real_panel(tmp_path, frame)
+    ledger = fitted(real)
+    size = frame[frame["year"] <= 2006].groupby("code")["size"].mean().to_numpy()
+    panel = real.panel.with_variables({"size": np.broadcast_to(size, (1, 10, 60)).copy()})
+    for method, sample in {
+        "nearest": "PSM, 1 nearest neighbour, caliper 0.1",
+        "radius": "PSM, radius 0.1",
+        "kernel": "PSM, kernel, bandwidth 0.06",
+    }.items():
+        settings = PsmDID(covariates=("x", "size"), method=method, caliper=0.1, errors=("iid",))
+        direct, found, ours = settings(panel), settings.match(panel), effect(ledger, sample)
+        assert ours.estimate == pytest.approx(direct.estimate[0, 0], rel=1e-12)
+        assert ours.se == pytest.approx(direct.se[0, 0, 0], rel=1e-12)
+        assert ours.units == found.units.sum()
+        facts = {(s.name, s.term): s.value for s in ledger.statistics if s.model == "psm" and s.sample == sample}
+        assert facts["treated", None] == 30
+        assert facts["treated_matched", None] == (found.weights[found.treated] > 0).sum()
+        treated = found.treated
+        before = size[treated].mean() - size[~treated].mean()
+        scale = np.sqrt((size[treated].var(ddof=1) + size[~treated].var(ddof=1)) / 2)
+        assert facts["bias_before", "size"] == pytest.approx(100 * before / scale, rel=1e-10)
+        assert abs(facts["mean_bias_after", None] or 0) < (facts["mean_bias_before", None] or 0)
+        assert {"variance_ratio_after", "t_after", "p_after"} <= {name for name, term in facts if term == "x"}
+        assert facts["logit_coefficient", "size"] == pytest.approx(found.logit.coefficient[2], rel=1e-12)
+
+
+def test_units_without_covariates_are_left_out_by_name(tmp_path: Path) -> None:
+    frame = table()
+    frame.loc[(frame["code"] == 7) & (frame["year"] <= 2006), "size"] = np.nan
+    frame.loc[(frame["code"] == 9) & (frame["year"] == 2004), "size"] = np.nan  # the mean of the other years serves
+    frame.loc[(frame["code"] == 11) & (frame["year"] == 2011), "size"] = np.nan  # not a year of matching
+    ledger = fitted(real_panel(tmp_path, frame, MENU))
+    facts = {s.name: s.value for s in ledger.statistics if s.model == "psm" and s.term is None}
+    assert (facts["treated"], facts["controls"]) == (30, 29)
+    assert "PSM leaves out units without covariates in the years of matching: c07." in ledger.notes
+
+
+@pytest.mark.parametrize(
+    ("menu", "edit", "words"),
+    [
+        ('covariates = ["size"]\ncaliper = 1e-9\nmethods = ["nearest", "radius"]\n', {},
+         ["no treated unit has a control near enough", "PSM, radius 1e-09"]),
+        ('covariates = ["apart"]\n', {"apart": lambda f: f["code"] % 2 + 0.001 * f["code"]},
+         ["the propensity score cannot be estimated"]),
+    ],
+)  # fmt: skip
+def test_no_matched_sample_is_bad_input(tmp_path: Path, menu: str, edit: dict[str, object], words: list[str]) -> None:
+    real = real_panel(tmp_path, table().assign(**edit), "[robustness.psm]\n" + menu)
+    with pytest.raises(BadInput) as caught:
+        fitted(real)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_check_that_cannot_be_fitted_is_a_note(tmp_path: Path) -> None:
+    frame = table().assign(twin=lambda f: f["eip"] + 1)
+    frame.loc[frame["year"] <= 2008, "x"] = 0.0
+    real = real_panel(tmp_path, frame, '[robustness]\nwindows = [[2003, 2008]]\npolicies = ["twin"]\n')
+    ledger = fitted(real)
+    assert not ledger.records
+    assert any("2003-2008) is empty: variable 'x' is constant" in note for note in ledger.notes)
+    assert any("with twin) is empty: variable 'twin' is collinear" in note for note in ledger.notes)
+
+
+def test_unit_trends_that_absorb_the_treatment_are_a_note(tmp_path: Path) -> None:
+    frame = table()
+    two = frame[frame["year"].isin([2005, 2010])].reset_index(drop=True)
+    ledger = fitted(real_panel(tmp_path, two, "[robustness]\nunit_trends = true\n"))
+    assert not ledger.records
+    assert any("city-specific linear trends) is empty" in note for note in ledger.notes), (
+        ledger.notes,
+        ledger.failures,
+    )
+
+
+def test_clusters_and_further_error_types(tmp_path: Path) -> None:
+    menu = MENU.replace("policies", "unit_trends = false\npolicies").replace("unit_trends = true\n", "")
+    frame = table()
+    folder = tmp_path
+    frame.to_csv(folder / "panel.csv", index=False)
+    text = (
+        PANEL + 'cluster = "province"\n' + menu + '[inference]\nerrors = ["driscoll-kraay", "wild:unit"]\ndraws = 99\n'
+    )
+    (folder / "spec.toml").write_text(text, encoding="utf-8")
+    ledger = fitted(read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml")))
+    wanted = {"iid", "hc1", "cluster:province", "driscoll-kraay", "wild:unit"}
+    for column in range(1, 12):
+        assert {r.se_type for r in ledger.records if r.column == column} == wanted
+    assert {r.se_type for r in ledger.records if r.column > 11} == wanted - {"wild:unit"}
+    assert any("PSM columns have no wild:unit errors" in note for note in ledger.notes)
+
+
+def test_the_menu_on_the_real_city_panel(tmp_path: Path, shared_data: Path) -> None:
+    """Low-carbon pilots: all checks run, and a lagged column made by [transform] serves without its first year."""
+    (tmp_path / "spec.toml").write_text(
+        """
+        [panel]
+        unit = "city"
+        period = "year"
+        outcome = "fiscal_exp_gdp"
+        treatment = "lowcarbon_did"
+        controls = ["ln_pgdp", "road_pc_m2_interp"]
+        [transform]
+        ln_pgdp = { log = "gdp_per_capita" }
+        self_suff_before = { lag = "fiscal_self_suff" }
+        [robustness]
+        region_by_period = "province"
+        unit_trends = true
+        outcomes = ["fiscal_self_suff", "self_suff_before"]
+        policies = ["opendata_did"]
+        [robustness.psm]
+        covariates = ["ln_pgdp", "fiscal_self_suff"]
+        """,
+        encoding="utf-8",
+    )
+    real = read_real_panel(shared_data / "city_panel.csv", read_spec(tmp_path / "spec.toml"))
+    ledger = fitted(real)
+    assert not ledger.failures
+    assert len({r.column for r in ledger.records}) == 8
+    assert effect(ledger, "outcome fiscal_self_suff").nobs == 282 * 18
+    assert effect(ledger, "outcome self_suff_before").nobs == 282 * 17
+    bias = {s.sample: s.value for s in ledger.statistics if s.name == "mean_bias_after"}
+    assert all(value is not None and value < 10 for value in bias.values())

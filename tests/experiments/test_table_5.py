@@ -1,0 +1,211 @@
+"""Table 5: against linearmodels on real cities, on a world with known paths, its statistics and notes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from estimators.mediation import Mediation
+from estimators.mediation_paths import indirect_at
+from experiments.references import linearmodels
+from experiments.spec import RealPanel, read_real_panel, read_spec
+from experiments.tables import mediation
+from experiments.tables.ledger import Ledger
+from results.tables.records import Document, Record
+from sim.paper import Paper
+from sim.streams import Streams
+
+SPEC = """
+[panel]
+unit = "city"
+period = "year"
+outcome = "icr"
+treatment = "eip"
+controls = ["inv", "road"]
+mediators = ["gpat"]
+
+[inference]
+draws = 199
+seed = 7
+"""
+
+CITIES = """
+[panel]
+unit = "city_code"
+period = "year"
+outcome = "deposit_gdp"
+treatment = "lowcarbon_did"
+controls = ["fiscal_exp_gdp", "fiscal_self_suff"]
+mediators = ["sec_ter_ratio", "div_inv_hhi_3sector"]
+cluster = "province"
+
+[inference]
+draws = 199
+"""
+
+
+def real_panel(folder: Path, frame: pd.DataFrame, spec: str) -> RealPanel:
+    frame.to_csv(folder / "panel.csv", index=False)
+    (folder / "spec.toml").write_text(spec, encoding="utf-8")
+    return read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
+
+
+def table(real: RealPanel) -> Ledger:
+    ledger = Ledger(seed=real.spec.inference.seed)
+    mediation.add(real, ledger)
+    return ledger
+
+
+def records(ledger: Ledger, **fields: object) -> list[Record]:
+    return [record for record in ledger.records if all(getattr(record, key) == value for key, value in fields.items())]
+
+
+def one(ledger: Ledger, **fields: object) -> Record:
+    (found,) = records(ledger, **fields)
+    return found
+
+
+def statistic(ledger: Ledger, name: str, mediator: str, term: str | None = None) -> float:
+    wanted = ("mediation", name, mediator, term)
+    (found,) = [s.value for s in ledger.statistics if (s.model, s.name, s.mediator, s.term) == wanted]
+    assert found is not None
+    return found
+
+
+def paper_frame(design: Paper) -> pd.DataFrame:
+    panel = design.draw(Streams(20060101)).panel
+    years, cities = len(panel.periods), len(panel.units)
+    table = {"city": np.repeat(np.array(panel.units, dtype=object), years), "year": np.tile(panel.periods, cities)}
+    columns = {"icr": "icr", "eip": "did", "inv": "inv", "road": "road", "gpat": "gpat"}
+    return pd.DataFrame(table | {name: panel.variables[own][0].T.ravel() for name, own in columns.items()})
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory: pytest.TempPathFactory) -> RealPanel:
+    return real_panel(tmp_path_factory.mktemp("paper"), paper_frame(Paper()), SPEC)
+
+
+@pytest.fixture(scope="module")
+def of_paper(paper: RealPanel) -> Ledger:
+    return table(paper)
+
+
+@pytest.fixture(scope="module")
+def cities(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> RealPanel:
+    return real_panel(tmp_path_factory.mktemp("cities"), pd.read_csv(shared_data / "city_panel.csv"), CITIES)
+
+
+@pytest.fixture(scope="module")
+def of_cities(cities: RealPanel) -> Ledger:
+    return table(cities)
+
+
+def test_columns_are_where_the_paper_has_them(of_cities: Ledger) -> None:
+    assert not of_cities.failures
+    assert {(r.table, r.column, r.model, r.mediator) for r in of_cities.records} == {
+        ("5", 1, "mediator", "sec_ter_ratio"),
+        ("5", 2, "outcome", "sec_ter_ratio"),
+        ("5", 2, "mediation", "sec_ter_ratio"),
+        ("5", 3, "mediator", "div_inv_hhi_3sector"),
+        ("5", 4, "outcome", "div_inv_hhi_3sector"),
+        ("5", 4, "mediation", "div_inv_hhi_3sector"),
+    }
+    types = ["delta", "sobel", "monte-carlo", "bootstrap:province"]
+    for name in ("nie", "nde", "total", "proportion"):
+        own = records(of_cities, model="mediation", mediator="sec_ter_ratio", term=name)
+        assert [record.se_type for record in own] == types
+    assert {r.se_type for r in records(of_cities, model="outcome")} == {"iid", "hc1", "cluster:province"}
+
+
+@pytest.mark.parametrize("mediator", ["sec_ter_ratio", "div_inv_hhi_3sector"])
+def test_cities_equal_linearmodels(cities: RealPanel, of_cities: Ledger, mediator: str) -> None:
+    regressors = cities.panel.roles.regressors
+    for model, outcome, names in (("mediator", mediator, regressors), ("outcome", None, (*regressors, mediator))):
+        theirs = linearmodels.twoway_did(cities.panel, outcome=outcome, regressors=names, errors=("iid", "hc1"))
+        for error in ("iid", "hc1"):
+            ours = [one(of_cities, model=model, mediator=mediator, term=name, se_type=error) for name in names]
+            np.testing.assert_allclose([record.estimate for record in ours], theirs.estimate, rtol=1e-8)
+            np.testing.assert_allclose(np.array([record.se for record in ours]), theirs.se[error], rtol=1e-8)
+
+
+@pytest.mark.parametrize("mediator", ["sec_ter_ratio", "div_inv_hhi_3sector"])
+def test_effects_are_made_of_the_two_columns(of_cities: Ledger, mediator: str) -> None:
+    own, clustered = {"mediator": mediator}, "cluster:province"
+    a = one(of_cities, model="mediator", term="did", se_type=clustered, **own)
+    b = one(of_cities, model="outcome", term=mediator, se_type=clustered, **own)
+    nde = one(of_cities, model="outcome", term="did", se_type=clustered, **own)
+    effects = {r.term: r for r in records(of_cities, model="mediation", se_type="sobel", **own)}
+    assert effects["nie"].estimate == pytest.approx(a.estimate * b.estimate, rel=1e-9)
+    assert effects["nde"].estimate == pytest.approx(nde.estimate, rel=1e-9)
+    assert effects["nde"].se == pytest.approx(nde.se, rel=1e-8)
+    assert effects["total"].estimate == pytest.approx(effects["nie"].estimate + effects["nde"].estimate, rel=1e-9)
+    assert a.se is not None
+    assert b.se is not None
+    sobel = np.hypot(a.estimate * b.se, b.estimate * a.se)
+    assert effects["nie"].se == pytest.approx(sobel, rel=1e-8)
+    assert effects["proportion"].se is None
+
+
+def test_intervals_of_draws_are_kept(of_paper: Ledger) -> None:
+    """Percentile intervals are not symmetric about the estimate, and hold what the design says."""
+    for error in ("monte-carlo", "bootstrap:unit"):
+        nie = one(of_paper, model="mediation", term="nie", se_type=error)
+        assert nie.lower is not None
+        assert nie.upper is not None
+        assert nie.pvalue is not None
+        assert nie.lower < 0.000666 < nie.upper
+        assert (nie.lower > 0) == (nie.pvalue <= 0.05)
+        assert abs(nie.upper + nie.lower - 2 * nie.estimate) > 1e-8
+
+
+def test_the_same_seed_gives_the_same_table(paper: RealPanel, of_paper: Ledger) -> None:
+    assert table(paper).records == of_paper.records
+
+
+def test_sensitivity_stands_beside_the_effect(paper: RealPanel, of_paper: Ledger) -> None:
+    a = one(of_paper, model="mediation", term="a", se_type="delta").estimate
+    nie = one(of_paper, model="mediation", term="nie", se_type="delta")
+    rho, ratio = (statistic(of_paper, name, "gpat") for name in ("rho_at_zero", "sd_ratio"))
+    assert statistic(of_paper, "r2_product_at_zero", "gpat") == pytest.approx(rho**2, rel=1e-12)
+    grid = [statistic(of_paper, "nie_at_rho", "gpat", f"rho = {step / 10:g}") for step in range(-9, 10)]
+    expected = indirect_at(np.arange(-9, 10) / 10, np.array(a), np.array(rho), np.array(ratio))
+    np.testing.assert_allclose(grid, expected, rtol=1e-9, atol=1e-14)
+    assert (np.diff(grid) < 0).all()
+    assert statistic(of_paper, "nie_at_rho_lower", "gpat", "rho = 0") == pytest.approx(nie.lower, rel=1e-9)
+    assert statistic(of_paper, "nie_at_rho_upper", "gpat", "rho = 0") == pytest.approx(nie.upper, rel=1e-9)
+    at_zero, _ = Mediation().sensitivity(paper.panel, np.array([rho]))
+    assert abs(at_zero[0, 0]) < 1e-15
+    assert any("rho_at_zero" in note for note in of_paper.notes)
+    assert not any("not meaningful" in note for note in of_paper.notes)
+
+
+def test_a_share_of_no_effect_is_said_to_mean_nothing(tmp_path: Path) -> None:
+    ledger = table(real_panel(tmp_path, paper_frame(Paper(effect=0.0)), SPEC))
+    assert any("gpat: the total effect is not distinguishable from zero" in note for note in ledger.notes)
+
+
+@pytest.mark.parametrize("left_out", ['treatment = "eip"', 'mediators = ["gpat"]'])
+def test_nothing_without_treatment_or_mediator(tmp_path: Path, left_out: str) -> None:
+    ledger = table(real_panel(tmp_path, paper_frame(Paper()), SPEC.replace(left_out, "")))
+    assert not ledger.records
+    assert len(ledger.notes) == ("treatment" in left_out)
+
+
+def test_a_mediator_that_says_nothing_new_is_a_note(tmp_path: Path) -> None:
+    frame = paper_frame(Paper())
+    frame["gpat"] = 2.0 * frame["eip"] + 1.0
+    ledger = table(real_panel(tmp_path, frame, SPEC))
+    assert not ledger.records
+    assert any("no columns for gpat" in note and "collinear" in note for note in ledger.notes)
+
+
+def test_unbalanced_panels_have_all_of_it(tmp_path: Path) -> None:
+    frame = paper_frame(Paper()).sample(frac=0.9, random_state=1)
+    ledger = table(real_panel(tmp_path, frame, SPEC))
+    assert not ledger.failures
+    assert len(records(ledger, model="mediation")) == 24
+    json = Document({}, tuple(ledger.records), tuple(ledger.statistics), tuple(ledger.notes)).to_json()
+    assert "NaN" not in json

@@ -1,0 +1,332 @@
+"""Tables 1 to 4 on small panel files: against pandas, linearmodels and dummies, and what they say when they cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from linearmodels.panel import PanelOLS, PooledOLS, RandomEffects
+
+from experiments.spec import RealPanel, read_real_panel, read_spec
+from experiments.tables import baseline, checks, descriptives, subsamples
+from experiments.tables.ledger import Ledger
+
+CITIES, YEARS = 40, tuple(range(2010, 2017))
+CONTROLS = ["inv", "road"]
+KEYS = """
+[panel]
+unit = "city"
+period = "year"
+outcome = "icr"
+"""
+WHOLE = """
+treatment = "eip"
+controls = ["inv", "road"]
+mediators = ["gpat"]
+other_policy = "pilot"
+capital = "is_capital"
+groups = ["zone", "grade"]
+cluster = "city"
+"""
+
+
+def frame(missing: int = 0) -> pd.DataFrame:
+    """40 cities, 7 years; 16 are treated from four different years on, four others and four of them by the pilot."""
+    rng = np.random.default_rng(6)
+    first = np.r_[np.repeat([2011, 2012, 2013, 2015], 4), np.full(24, 9999)]
+    pilot = np.r_[np.full(12, 9999), np.repeat([2012, 2014], 4), np.full(20, 9999)]
+    table = pd.DataFrame({"city": np.repeat([f"城{i:02d}" for i in range(CITIES)], 7), "year": np.tile(YEARS, CITIES)})
+    own = np.repeat(np.arange(CITIES), 7)
+    table["eip"] = (table["year"] >= first[own]).astype(int)
+    table["pilot"] = (table["year"] >= pilot[own]).astype(int)
+    for name in (*CONTROLS, "gpat"):
+        table[name] = rng.normal(size=len(table)) + rng.normal(size=CITIES)[own]
+    noise = rng.normal(size=len(table)) + rng.normal(size=CITIES)[own]
+    table["icr"] = 5.0 + 0.5 * table["eip"] + 0.3 * table["inv"] - 0.2 * table["road"] + 0.1 * table["year"] + noise
+    table["is_capital"] = (own % 9 == 0).astype(int)
+    table["zone"] = np.array(["east", "middle", "west"])[own % 3]
+    table["grade"] = 1.0 + own % 2
+    table["lot"] = own // 4
+    return table.drop(index=rng.choice(len(table), missing, replace=False)) if missing else table
+
+
+def real_panel(folder: Path, table: pd.DataFrame, keys: str = WHOLE, inference: str = "draws = 99") -> RealPanel:
+    table.to_csv(folder / "panel.csv", index=False)
+    (folder / "spec.toml").write_text(f"{KEYS}{keys}\n[inference]\n{inference}\n", encoding="utf-8")
+    return read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
+
+
+def tables_of(real: RealPanel) -> Ledger:
+    ledger = Ledger(seed=1)
+    for table in (descriptives, baseline, checks, subsamples):
+        table.add(real, ledger)
+    return ledger
+
+
+def column(ledger: Ledger, table: str, number: int, model: str, se_type: str, sample: str = "all") -> dict[str, Any]:
+    """Estimate and standard error by term."""
+    return {
+        record.term: (record.estimate, record.se)
+        for record in ledger.records
+        if (record.table, record.column, record.model, record.se_type, record.sample)
+        == (table, number, model, se_type, sample)
+    }
+
+
+def statistic(ledger: Ledger, table: str, number: int, name: str, term: str | None = None, sample: str = "all") -> Any:
+    found = [
+        item.value
+        for item in ledger.statistics
+        if (item.table, item.column, item.name, item.term, item.sample) == (table, number, name, term, sample)
+    ]
+    assert len(found) == 1
+    return found[0]
+
+
+@pytest.fixture(scope="module", params=[0, 21], ids=["balanced", "unbalanced"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, Ledger]:
+    table = frame(request.param)
+    real = real_panel(tmp_path_factory.mktemp("made"), table)
+    return table.set_index(["city", "year"], drop=False), tables_of(real)
+
+
+def test_table_1_is_what_xtsum_says(made: tuple[pd.DataFrame, Ledger]) -> None:
+    table, ledger = made
+    for term, name in {"icr": "icr", "did": "eip", "inv": "inv", "gpat": "gpat", "pilot": "pilot"}.items():
+        x = table[name].astype(float)
+        means = x.groupby(level=0).mean()
+        within = x - x.groupby(level=0).transform("mean") + x.mean()
+        wanted = {"mean": x.mean(), "nobs": len(x)}
+        for part, values in {"": x, "_between": means, "_within": within}.items():
+            wanted |= {f"{how}{part}": getattr(values, {"sd": "std"}.get(how, how))() for how in ("sd", "min", "max")}
+        for what, value in wanted.items():
+            np.testing.assert_allclose(
+                statistic(ledger, "1", 1, what, term), value, rtol=1e-11, err_msg=f"{name} {what}"
+            )
+    assert {item.model for item in ledger.statistics if item.table == "1"} == {"descriptive"}
+
+
+def reference(table: pd.DataFrame, number: int, model: str) -> Any:
+    """Another program's column of table 2, fitted with iid errors."""
+    names = ["eip"] if number == 1 else ["eip", *CONTROLS]
+    x = table[names].assign(constant=1.0).astype(float)
+    if number == 3 and model == "random":
+        x = x.join(pd.get_dummies(table["year"], drop_first=True, dtype=float).rename(columns=str))
+    if model == "pooled" and number < 3:
+        return PooledOLS(table["icr"], x).fit(cov_type="unadjusted")
+    if model == "random":
+        return RandomEffects(table["icr"], x).fit(cov_type="unadjusted", small_sample=False)
+    return PanelOLS(table["icr"], x, entity_effects=number > 3, time_effects=number != 4).fit(cov_type="unadjusted")
+
+
+@pytest.mark.parametrize(
+    ("number", "model"),
+    [(1, "pooled"), (1, "random"), (2, "pooled"), (2, "random"), (3, "pooled"), (3, "random"), (4, "did"), (5, "did")],
+)
+def test_table_2_is_what_linearmodels_says(made: tuple[pd.DataFrame, Ledger], number: int, model: str) -> None:
+    table, ledger = made
+    found = column(ledger, "2", number, model, "iid")
+    wanted = reference(table, number, model)
+    assert list(found) == ["did", *([] if number == 1 else CONTROLS), "constant"]
+    for term, (estimate, se) in found.items():
+        name = "eip" if term == "did" else term
+        np.testing.assert_allclose([estimate, se], [wanted.params[name], wanted.std_errors[name]], rtol=1e-8)
+
+
+def test_constants_of_fixed_effects_are_grand_means(made: tuple[pd.DataFrame, Ledger]) -> None:
+    table, ledger = made
+    for number in (4, 5):
+        found = column(ledger, "2", number, "did", "cluster:unit")
+        rest = sum(found[term][0] * table["eip" if term == "did" else term].mean() for term in ("did", *CONTROLS))
+        np.testing.assert_allclose(found["constant"][0], table["icr"].mean() - rest, rtol=1e-11)
+
+
+def two_way(table: pd.DataFrame, names: list[str]) -> Any:
+    model = PanelOLS(table["icr"], table[names].astype(float), entity_effects=True, time_effects=True)
+    return model.fit(cov_type="clustered", cluster_entity=True, group_debias=True, auto_df=False, count_effects=False)
+
+
+def assert_slopes(found: dict[str, Any], wanted: Any, names: list[str]) -> None:
+    ours = [found["did" if name == "eip" else name][0] for name in names]
+    np.testing.assert_allclose(ours, wanted.params[names], rtol=1e-8)
+
+
+def test_table_3(made: tuple[pd.DataFrame, Ledger]) -> None:
+    table, ledger = made
+    names = ["eip", *CONTROLS]
+    found = column(ledger, "3", 1, "did", "cluster:unit", "without capitals")
+    assert_slopes(found, two_way(table[table["is_capital"] == 0], names), names)
+    assert statistic(ledger, "3", 1, "units_left_out", sample="without capitals") == 5
+    found = column(ledger, "3", 2, "did", "cluster:unit")
+    assert list(found) == ["did", "pilot", *CONTROLS, "constant"]
+    assert_slopes(found, two_way(table, ["eip", "pilot", *CONTROLS]), ["eip", "pilot", *CONTROLS])
+    correlation = np.corrcoef(table["eip"], table["pilot"])[0, 1]
+    np.testing.assert_allclose(statistic(ledger, "3", 2, "correlation", "pilot"), correlation, rtol=1e-11)
+    left = [_two_way_residual(table, name) for name in ("eip", "pilot")]
+    within = statistic(ledger, "3", 2, "correlation_within", "pilot")
+    np.testing.assert_allclose(within, np.corrcoef(*left)[0, 1], rtol=1e-9)
+
+
+def _two_way_residual(table: pd.DataFrame, name: str) -> Any:
+    x = np.column_stack([pd.get_dummies(table[key], dtype=float) for key in ("city", "year")])
+    y = table[name].to_numpy(dtype=float)
+    return y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+
+
+def test_table_4_columns_and_their_differences(made: tuple[pd.DataFrame, Ledger]) -> None:
+    table, ledger = made
+    names = ["eip", *CONTROLS]
+    for group, first, values in (("zone", 1, ["east", "middle", "west"]), ("grade", 4, [1, 2])):
+        effects = []
+        for position, value in enumerate(values):
+            sample = f"{group} = {value}"
+            found = column(ledger, "4", first + position, "did", "cluster:unit", sample)
+            assert_slopes(found, two_way(table[table[group] == value], names), names)
+            effects.append(found["did"][0])
+            treated = table.loc[(table[group] == value) & (table["eip"] == 1), "city"].nunique()
+            assert statistic(ledger, "4", first + position, "treated_units", sample=sample) == treated
+        found = column(ledger, "4", 0, "interaction", "cluster:unit", group)
+        assert list(found) == ["did", *(f"did x {value}" for value in values[1:])]
+        differences = [found[f"did x {value}"][0] for value in values[1:]]
+        np.testing.assert_allclose(differences, np.array(effects[1:]) - effects[0], rtol=1e-10)
+        p, mcse = (statistic(ledger, "4", 0, name, sample=group) for name in ("permutation_p", "permutation_p_mcse"))
+        assert 0.01 <= p <= 1
+        np.testing.assert_allclose(mcse, np.sqrt(p * (1 - p) / 99))
+        assert 0 < statistic(ledger, "4", 0, "wald_p", sample=group) <= 1
+        assert statistic(ledger, "4", 0, "wald", sample=group) >= 0
+
+
+def test_the_error_types_of_every_column(tmp_path: Path) -> None:
+    extra = '"driscoll-kraay", "cluster:unit+period", "wild:unit"'
+    ledger = tables_of(real_panel(tmp_path, frame(), inference=f"draws = 99\nerrors = [{extra}]"))
+    whole = ["iid", "hc1", "cluster:unit", "driscoll-kraay", "cluster:unit+period", "wild:unit"]
+    kinds: dict[tuple[str, int, str], list[str]] = {}
+    for record in ledger.records:
+        kinds.setdefault((record.table, record.column, record.model), []).append(record.se_type)
+    for (_, _, model), found in kinds.items():
+        assert list(dict.fromkeys(found)) == (whole[:-1] if model in ("random", "interaction") else whole)
+    assert len(kinds) == 8 + 2 + 5 + 1
+    assert any("no wild bootstrap" in note for note in ledger.notes)
+    assert not ledger.failures
+
+
+def test_a_panel_without_treatment_has_columns_of_controls(tmp_path: Path) -> None:
+    keys = WHOLE.replace('treatment = "eip"\n', "")
+    ledger = tables_of(real_panel(tmp_path, frame(), keys))
+    places = {(record.table, record.column, record.model) for record in ledger.records}
+    assert places == {
+        ("2", 2, "pooled"), ("2", 2, "random"), ("2", 3, "pooled"), ("2", 3, "random"),
+        ("2", 4, "did"), ("2", 5, "did"), ("3", 1, "did"),
+    }  # fmt: skip
+    assert {record.term for record in ledger.records} == {*CONTROLS, "constant"}
+    assert [note for note in ledger.notes if "No table 4" in note]
+    assert [note for note in ledger.notes if "pilot stands beside a treatment" in note]
+
+
+def test_a_panel_without_controls_has_no_column_2(tmp_path: Path) -> None:
+    keys = WHOLE.replace('controls = ["inv", "road"]\n', "")
+    ledger = tables_of(real_panel(tmp_path, frame(), keys))
+    assert {record.column for record in ledger.records if record.table == "2"} == {1, 3, 4, 5}
+    assert not ledger.failures
+
+
+def test_a_panel_without_regressors_has_table_1_alone(tmp_path: Path) -> None:
+    ledger = tables_of(real_panel(tmp_path, frame(), 'capital = "is_capital"'))
+    assert not ledger.records
+    assert {item.table for item in ledger.statistics} == {"1"}
+    assert ledger.notes == ["No table 2: the spec names neither a treatment nor controls."]
+
+
+def test_a_subsample_without_treatment_is_a_note(tmp_path: Path) -> None:
+    table = frame()
+    table.loc[table["zone"] == "east", "eip"] = 0
+    ledger = tables_of(real_panel(tmp_path, table))
+    assert "Table 4 has no column 1 (zone = east): variable 'did' is constant." in ledger.notes
+    assert {record.column for record in ledger.records if record.table == "4"} == {0, 2, 3, 4, 5}
+    assert list(column(ledger, "4", 0, "interaction", "iid", "zone")) == ["did", "did x west"]
+    assert not ledger.failures
+
+
+def test_a_subsample_that_absorbs_a_control_is_a_note(tmp_path: Path) -> None:
+    table = frame()
+    table.loc[table["grade"] == 2, "road"] = 1.0 * table["year"]
+    ledger = tables_of(real_panel(tmp_path, table))
+    absorbed = "variable 'road' is absorbed by the unit and time effects"
+    assert f"Table 4 has no column 5 (grade = 2): {absorbed}." in ledger.notes
+    assert "No test of equal effects by grade: it needs two values with an estimate." in ledger.notes
+
+
+def test_a_subsample_with_a_constant_outcome_is_a_note(tmp_path: Path) -> None:
+    table = frame()
+    table.loc[table["zone"] == "west", "icr"] = 3.0
+    ledger = tables_of(real_panel(tmp_path, table))
+    assert "Table 4 has no column 3 (zone = west): variable 'icr' is constant." in ledger.notes
+
+
+def test_a_subsample_of_two_cities_is_a_note(tmp_path: Path) -> None:
+    table = frame()
+    few = table["city"].isin(["城00", "城39"]) & table["year"].isin([2010, 2011, 2012])
+    table = table[few | (table["zone"] != "east")].assign(zone=lambda x: np.where(few[x.index], "east", x["zone"]))
+    ledger = tables_of(real_panel(tmp_path, table))
+    assert [note for note in ledger.notes if note.startswith("Table 4 has no column 1 (zone = east): variable 'road'")]
+    assert not ledger.failures
+
+
+def test_many_values_have_the_test_alone(tmp_path: Path) -> None:
+    ledger = tables_of(real_panel(tmp_path, frame(), WHOLE.replace('["zone", "grade"]', '["lot"]')))
+    assert "Table 4 has no columns by lot: 10 values. The test of equal effects has all." in ledger.notes
+    left = "The test of equal effects by lot leaves out, for want of an estimate or error: "
+    assert [note for note in ledger.notes if note.startswith(left)]
+    assert {(record.table, record.column) for record in ledger.records if record.table == "4"} <= {("4", 0)}
+
+
+@pytest.mark.parametrize(("value", "which"), [(0, "no"), (1, "every")])
+def test_capitals_must_be_some(tmp_path: Path, value: int, which: str) -> None:
+    ledger = tables_of(real_panel(tmp_path, frame().assign(is_capital=value)))
+    assert f"Table 3 has no column 1: {which} unit is a capital (is_capital)." in ledger.notes
+
+
+def test_the_same_policy_twice_is_a_note(tmp_path: Path) -> None:
+    table = frame()
+    ledger = tables_of(real_panel(tmp_path, table.assign(pilot=table["eip"])))
+    assert "Table 3 has no column 2 (all): variable 'pilot' is collinear with did and the effects." in ledger.notes
+
+
+def test_clusters_that_a_value_lacks(tmp_path: Path) -> None:
+    keys = WHOLE.replace('cluster = "city"', 'cluster = "zone"')
+    ledger = tables_of(real_panel(tmp_path, frame(), keys))
+    note = "The test of equal effects by zone clusters by unit: cluster:zone has one cluster for some value."
+    assert note in ledger.notes
+    assert "Table 4, column 1 (zone = east) has no cluster:zone errors: they need 2 clusters." in ledger.notes
+    assert {r.se_type for r in ledger.records if r.sample == "zone = east"} == {"iid", "hc1"}
+    assert not ledger.failures
+
+
+def test_the_real_city_panel(tmp_path: Path, shared_data: Path) -> None:
+    """282 cities: the subsamples' differences, and provinces that cannot be compared are named."""
+    keys = """
+        [panel]
+        unit = "city"
+        period = "year"
+        outcome = "fiscal_self_suff"
+        treatment = "lowcarbon_did"
+        controls = ["fiscal_exp_gdp", "deposit_gdp"]
+        other_policy = "opendata_did"
+        groups = ["region", "province"]
+        [inference]
+        draws = 99
+    """
+    (tmp_path / "spec.toml").write_text(keys, encoding="utf-8")
+    real = read_real_panel(shared_data / "city_panel.csv", read_spec(tmp_path / "spec.toml"))
+    ledger = tables_of(real)
+    effects = [
+        column(ledger, "4", 1 + i, "did", "iid", f"region = {v}")["did"][0]
+        for i, v in enumerate(["东部", "中部", "西部"])
+    ]
+    found = column(ledger, "4", 0, "interaction", "cluster:unit", "region")
+    np.testing.assert_allclose(found["did x 西部"][0], effects[2] - effects[0], rtol=1e-10)
+    assert statistic(ledger, "4", 0, "wald", sample="province") > 0
+    assert not ledger.failures

@@ -1,0 +1,287 @@
+"""The layout of tables: which numbers stand where, with which errors, under which notes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from documents import CONTROLS, FACTS, full_document, records, statistics
+
+from results.tables.journal import journal_tables
+from results.tables.journal_table import Column, JournalTable, Row
+from results.tables.places import BASELINE, ROBUSTNESS, SPATIAL
+from results.tables.records import Agreement, Document, Fit
+from results.tables.typography import digits, error_label, error_note, probability, split_stars, term_label, with_minus
+from sim.errors import BadInput
+
+
+def only(name: str, errors: str | None = None, document: Document | None = None) -> JournalTable:
+    """The first table of a name."""
+    tables = journal_tables(document or full_document(), errors)
+    return next(table for table in tables if table.name == name)
+
+
+def cells(table: JournalTable, label: str, below: int = 0) -> tuple[str, ...]:
+    """Cells of the row of a label, or of a row below it."""
+    return table.rows[[row.label for row in table.rows].index(label) + below].cells
+
+
+def test_every_table_in_the_order_of_the_paper() -> None:
+    tables = journal_tables(full_document())
+    names = [table.name for table in tables]
+    assert list(dict.fromkeys(names))[:8] == ["1", "2", "3", "4", "5", "6", "7", "R"]
+    behind = [table.name for table in tables if table.appendix]
+    assert behind == [f"A{number}" for number in range(1, len(behind) + 1)]
+    assert names[-len(behind) :] == behind
+    for table in tables:
+        assert table.rows
+        for row in table.rows:
+            assert row.kind == "head" or len(row.cells) == len(table.columns), (table.caption, row)
+
+
+def test_table_1_has_the_parts_between_and_within() -> None:
+    table = only("1")
+    assert [row.label for row in table.rows[:3]] == ["icr", "  between", "  within"]
+    assert cells(table, "icr") == ("0.4402", "0.1091", "0.2003", "0.8402", "5,130")
+    assert cells(table, "icr", 1) == ("", "0.1000", "0.2500", "0.8000", "")
+    assert "DID" in [row.label for row in table.rows]
+
+
+def test_table_2_prints_pooled_and_random_side_by_side_and_says_which() -> None:
+    table = only("2")
+    assert table.groups == (("Pooled OLS", 3), ("Random effects", 3), ("Fixed effects", 2))
+    assert [column.number for column in table.columns] == ["(1)", "(2)", "(3)", "(1)", "(2)", "(3)", "(4)", "(5)"]
+    assert cells(table, "DID")[7] == "0.0157***"
+    assert cells(table, "DID", 1)[7] == "(0.0040)"  # clustered, the third error type
+    assert cells(table, "inv")[0] == ""
+    assert cells(table, "Unit effects") == ("no", "no", "no", "random", "random", "random", "yes", "yes")
+    assert cells(table, "Period effects") == ("no", "no", "yes", "no", "no", "yes", "no", "yes")
+    assert cells(table, "R² overall")[3:6] == ("0.3530",) * 3
+    assert any("pooled least squares and by random effects" in note for note in table.notes)
+    assert any("clustered by unit: factor G/(G - 1)" in note for note in table.notes)
+
+
+def test_the_errors_asked_for_are_shown_and_named() -> None:
+    table = only("2", "hc1")
+    assert cells(table, "DID", 1)[7] == "(0.0030)"
+    assert any("HC1" in note for note in table.notes)
+    assert not any("clustered" in note for note in table.notes)
+    spatial = only("7", "hessian")
+    assert cells(spatial, "DID", 1)[0] == "(0.0030)"
+    assert any("observed Hessian" in note for note in spatial.notes)
+    assert any("clustered" in note for note in only("2", "hessian").notes)
+
+
+def test_errors_that_only_some_columns_have_are_named_column_by_column() -> None:
+    table = only("2", "wild:unit")
+    assert cells(table, "Standard errors")[6:] == ("cluster:unit", "wild:unit")
+    assert cells(table, "DID", 1)[7] == "[0.0012, 0.0301]"
+    assert cells(table, "DID")[7] == "0.0157**"
+    assert cells(table, "inv", 1)[7] == "(0.0040)"  # of which the bootstrap says nothing
+    assert any("not standard errors" in note for note in table.notes)
+
+
+def test_an_error_type_that_no_fit_has_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"hc9.*cluster:unit"):
+        journal_tables(full_document(), "hc9")
+
+
+def test_table_3_names_the_sample_and_the_other_policy() -> None:
+    table = only("3")
+    assert [column.label for column in table.columns] == ["without capitals", "with low_carbon"]
+    assert cells(table, "Units (city)") == ("260", "285")
+    assert cells(table, "low_carbon")[0] == ""
+    assert cells(table, "Correlation with DID") == ("", "0.2856")
+
+
+def test_table_4_has_the_test_of_equal_effects_under_its_columns() -> None:
+    table = only("4")
+    assert [(column.group, column.label) for column in table.columns] == [
+        ("region", "east"), ("region", "west"), ("province", "test alone"),
+    ]  # fmt: skip
+    assert cells(table, "Difference to the first") == ("", "0.0015", "")
+    assert cells(table, "Difference to the first", 1) == ("", "(0.0040)", "")
+    assert cells(table, "Wald χ²") == ("0.100", "", "31.500")
+    assert cells(table, "p (F)") == ("0.7500", "", "<0.0001")
+    assert cells(table, "p by permutation", 1) == ("0.0130", "", "")
+
+
+def test_table_5_has_the_indirect_effect_with_every_interval() -> None:
+    table = only("5")
+    assert table.groups == (("Mediator gpat", 2), ("Mediator ent", 2))
+    assert [column.label for column in table.columns] == ["gpat", "icr", "ent", "icr"]
+    indirect = [row.label for row in table.rows].index("Indirect effect (a × b)")
+    assert table.rows[indirect].cells == ("", "0.00067", "", "0.00067")
+    methods = [row.label.strip() for row in table.rows[indirect + 1 : indirect + 9]]
+    assert methods == ["delta method", "", "Sobel", "", "Monte Carlo", "", "unit bootstrap", ""]
+    assert table.rows[indirect + 2].cells[1] == "[-0.0033, 0.0046]"
+    assert cells(table, "Share of the total")[1] == "0.0420"
+    assert cells(table, "ρ at which a × b is 0")[3] == "0.0700"
+
+
+def test_table_6_has_a_row_a_year_and_a_table_a_w() -> None:
+    tables = [table for table in journal_tables(full_document()) if table.name == "6"]
+    assert ["knn-6" in tables[0].title, "queen" in tables[1].title] == [True, True]
+    assert [row.label for row in tables[0].rows] == ["2006", "2007", "All periods"]
+    assert tables[0].rows[0].cells[:4] == ("0.4320", "13.318", "<0.0001", "0.0002")
+    assert tables[0].rows[2].cells == ("",) * 8 + ("0.0500", "5.000", "0.0010")
+    assert "Moran's I of residuals under projected normal errors" in tables[0].notes[0]
+
+
+def test_table_7_direct_before_lee_yu_for_every_w() -> None:
+    tables = [table for table in journal_tables(full_document()) if table.name == "7"]
+    order = [("knn-6", "direct"), ("knn-6", "Lee and Yu"), ("queen", "direct"), ("queen", "Lee and Yu")]
+    assert [all(word in table.title for word in words) for table, words in zip(tables, order, strict=False)] == [
+        True
+    ] * 4
+    table = tables[0]
+    assert [column.label for column in table.columns] == ["SEM", "SAR", "SDM", "SLX", "SDEM", "SAC"]
+    assert cells(table, "W × DID")[2] == "0.0124***"
+    assert cells(table, "σ²")[0] == "0.00090"  # a variance is not tested
+    assert cells(table, "Log-likelihood")[0] == "10,954.386"
+    labels = [row.label for row in table.rows]
+    assert labels.index("Direct effects") < labels.index("Indirect effects") < labels.index("Total effects")
+    assert cells(table, "LR against SAR, χ²") == ("", "", "66.600", "", "", "")
+    assert cells(table, "LR against SAR, χ²", 1)[2] == "[p = 0.0123]"
+    assert cells(table, "Wald against SAR, χ²", 1)[2] == "[p < 0.0001]"
+    assert any("direct" in note for note in table.notes)
+    assert any("delta method" in note for note in table.notes)
+    assert any("(N - 1)(T - 1)" in note for note in tables[1].notes)
+    tests = tables[4]
+    assert [column.group for column in tests.columns][::2] == [
+        "W knn-6, exact", "W knn-6, Elhorst's form", "W queen, exact", "W queen, Elhorst's form",
+    ]  # fmt: skip
+    assert cells(tests, "LM lag")[:4] == ("60.330", "<0.0001", "46.900", "<0.0001")
+
+
+def test_the_appendix_has_the_treatment_under_every_standard_error() -> None:
+    table = next(table for table in journal_tables(full_document()) if table.appendix)
+    assert [row.label for row in table.rows] == [
+        "Fixed effects: DID 0.0157", "homoskedastic", "heteroskedasticity-robust (HC1)", "clustered by unit",
+        "wild cluster bootstrap by unit",
+    ]  # fmt: skip
+    assert table.rows[1].cells == ("0.0020", "7.850", "0.0010", "0.0118", "0.0196")
+    assert table.rows[4].cells == ("", "", "0.0200", "0.0012", "0.0301")
+    spatial = next(t for t in journal_tables(full_document()) if t.appendix and "knn-6, direct" in t.title)
+    assert "SDM: indirect effect of DID 0.0131" in [row.label for row in spatial.rows]
+
+
+def behind(words: str) -> JournalTable:
+    """The first table of the appendix whose title begins with these words."""
+    return next(table for table in journal_tables(full_document()) if table.appendix and table.title.startswith(words))
+
+
+def test_the_appendix_has_z_by_every_method_and_the_clusters() -> None:
+    moments = behind("Moran's I, icr, by every method")
+    assert moments.groups == (("normality", 4), ("randomisation", 4), ("permutation", 4))
+    assert cells(moments, "2006")[:4] == ("0.0324", "13.318", "<0.0001", "0.0002")
+    clusters = behind("Local Moran clusters of icr, 2007")
+    assert [row.label for row in clusters.rows] == ["High among high", "Beijing", "Low among low", "Sanya"]
+    assert cells(clusters, "Sanya") == ("1.5000", "0.0200", "0.0400")
+
+
+def test_the_appendix_has_confounded_mediation_and_the_balance_of_matching() -> None:
+    assert behind("Indirect effect through gpat").rows == (Row("ρ = -0.5", ("0.0010", "-0.0020", "0.0040")),)
+    matched = behind("Balance of covariates")
+    assert [(column.group, column.label) for column in matched.columns] == [
+        ("Before matching", "bias"), ("After matching", "bias"), ("Logit of treatment", "logit se"),
+    ]  # fmt: skip
+    assert cells(matched, "inv") == ("40.0000", "3.0000", "1.0000")
+
+
+def test_floored_covariances_are_confessed() -> None:
+    assert any("eigenvalues" in note for note in only("2", "hc1").notes)
+    assert not any("eigenvalues" in note for note in only("2").notes)
+
+
+def test_effects_by_simulation_stand_beside_those_by_the_delta_method() -> None:
+    fit = Fit(SPATIAL["sdm"], "sdm", "direct", weights="knn-6")
+    drawn = replace(fit, effects_method="simulation")
+    found = records(fit, {"did": 0.01, "rho": 0.1, "indirect:did": 0.02}, ("information",))
+    found += records(drawn, {"indirect:did": 0.02}, ("simulation",))
+    document = Document(FACTS, tuple(found), ())
+    assert cells(only("7", document=document), "DID", 1) == ("(0.0020)",)
+    behind = next(table for table in journal_tables(document) if table.appendix)
+    assert [row.label for row in behind.rows][-1].startswith("by simulation")
+    asked = only("7", "simulation", document)
+    assert any("by simulation" in note for note in asked.notes)
+
+
+def test_a_document_with_a_single_fit_and_no_treatment() -> None:
+    fit = Fit(BASELINE["controls, units, periods"], "did")
+    facts = {**FACTS, "treatment": None, "treatment_column": None}
+    document = Document(facts, tuple(records(fit, {"inv": 0.07})), tuple(statistics(fit, r2=None)))
+    first, behind = journal_tables(document)
+    assert first.caption == "Table 2. Regressions of icr on its regressors"
+    assert [column.number for column in first.columns] == ["(5)"]
+    assert "DID" not in " ".join([row.label for row in first.rows] + list(first.notes))
+    assert behind.rows[0].label == "Fixed effects: inv 0.0700"
+
+
+def test_statistics_without_records_and_empty_documents_do_no_harm() -> None:
+    assert journal_tables(Document(FACTS, (), ())) == ()
+    fit = Fit((ROBUSTNESS, 1), "did", sample="nothing came of it")
+    assert journal_tables(Document(FACTS, (), tuple(statistics(fit, r2=0.5)))) == ()
+
+
+def test_agreement_with_other_programs_is_a_table() -> None:
+    document = replace(full_document(), cross_check=(Agreement("2", "linearmodels", "estimates", 36, 2.4e-14),))
+    table = next(table for table in journal_tables(document) if table.caption.startswith("Agreement"))
+    assert table.rows[1] == Row("linearmodels: estimates", ("36", "2.4e-14"))
+
+
+def test_synthetic_data_are_called_so_under_every_table() -> None:
+    tables = journal_tables(full_document({**FACTS, "synthetic": True}))
+    assert all("Synthetic data" in table.notes[-1] for table in tables if table.name)
+
+
+def test_controls_keep_their_names_whatever_they_look_like() -> None:
+    assert term_label("w_did", "did", CONTROLS) == "W × DID"
+    assert term_label("w_rain", "did", ("w_rain",)) == "w_rain"
+    assert term_label("w_w_rain", "did", ("w_rain",)) == "W × w_rain"
+    assert term_label("indirect:did", "did") == "DID"
+    assert term_label("lambda", None) == "λ"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0157, "0.0157"), (0.0, "0.0000"), (0.00067, "0.00067"), (0.000999, "0.0010"), (-0.00001, "-0.000010"),
+     (1.23e-7, "1.2e-7"), (31.5, "31.5000"), (123456.78, "123,456.8"), (None, "")],
+)  # fmt: skip
+def test_digits(value: float | None, text: str) -> None:
+    assert digits(value) == text
+
+
+def test_p_values_stars_and_minus_signs() -> None:
+    assert (probability(0.0001), probability(0.00001), probability(None)) == ("0.0001", "<0.0001", "")
+    assert split_stars("-0.01***") == ("-0.01", "***")
+    assert with_minus("[-0.1, -2] 2006-2023 knn-6 1e-7 -0.00008") == "[−0.1, −2] 2006-2023 knn-6 1e−7 −0.00008"
+
+
+def test_error_types_in_words() -> None:
+    assert error_label("cluster:unit+period") == "clustered by unit and period"
+    assert error_label("conley:200") == "Conley, 200 km"
+    assert "n - k" in error_note("iid", likelihood=False)
+    assert "no small-sample factor" in error_note("cluster:unit", likelihood=True)
+    assert "inverted" in error_note("wild:province", likelihood=False)
+
+
+def test_wide_tables_break_between_groups_and_keep_every_column() -> None:
+    heads = tuple(Column(str(j), f"({j})", "ab"[j // 3]) for j in range(6))
+    rows = (Row("x", tuple("123456")), Row("only late", ("",) * 5 + ("9",)), Row("empty", kind="head"))
+    table = JournalTable("2", "Wide", heads, rows, ("note",))
+    parts = table.blocks(lambda part: len(part.columns) <= 4)
+    assert [len(part.columns) for part in parts] == [3, 3]
+    assert [len(part.rows) for part in parts] == [1, 2]
+    assert [part.notes for part in parts] == [(), ("note",)]
+    assert parts[1].caption == "Table 2. Wide (continued)"
+    single = replace(table, columns=tuple(replace(column, group="") for column in heads))
+    assert [len(part.columns) for part in single.blocks(lambda part: len(part.columns) <= 4)] == [3, 3]
+    assert [len(part.columns) for part in table.blocks(lambda part: len(part.columns) <= 2)] == [2, 2, 2]
+
+
+def test_long_tables_break_above_headings() -> None:
+    rows = (Row("a"), Row("h", kind="head"), Row("b"), Row("c"), Row("h2", kind="head"), Row("d"))
+    parts = JournalTable("7", "Long", (), rows, ("note",)).pages(4)
+    assert [[row.label for row in part.rows] for part in parts] == [["a", "h", "b", "c"], ["h2", "d"]]
+    assert parts[0].notes == ()

@@ -1,0 +1,224 @@
+"""The same tables in a terminal, as a page, as LaTeX and as a Word file."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import docx
+import pytest
+from documents import FACTS, full_document
+from rich.cells import cell_len
+from rich.console import Console
+
+from experiments.table_files import check_formats, write_files
+from results.tables.html import html_tables
+from results.tables.journal import journal_tables
+from results.tables.latex import escape, latex_tables
+from results.tables.records import Document
+from results.tables.terminal import print_estimates
+from results.tables.word import word_tables
+from sim.errors import BadInput
+
+CHINESE = {**FACTS, "outcome": "产业链韧性"}
+
+
+def printed(width: int, document: Document | None = None, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding)
+    print_estimates(document or full_document(), Console(file=file, width=width, color_system=None, highlight=False))
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_a_terminal_is_never_overrun_and_nothing_is_dropped(width: int) -> None:
+    document = full_document()
+    text = printed(width, document)
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    assert "…" not in text
+    for table in (table for table in journal_tables(document) if not table.appendix):
+        for column in table.columns:
+            assert column.number in text
+            assert all(word in text for word in re.split("[ -]", column.label))
+    assert document.notes[0] in text.replace("\n", " ")
+
+
+def test_digits_stand_under_digits() -> None:
+    lines = printed(80).splitlines()
+    first = next(j for j, line in enumerate(lines) if line.startswith("DID ") and "***" in line)
+    assert [m.start() for m in re.finditer(r"\d\*\*\*", lines[first])] == [
+        m.start() for m in re.finditer(r"\d\)", lines[first + 1])
+    ]
+
+
+def test_a_terminal_without_greek_gets_it_spelt_out() -> None:
+    text = printed(100, encoding="ascii")
+    assert "rho " in text
+    assert "W x DID" in text
+    assert "sigma2" in text
+
+
+def test_wide_letters_keep_columns_straight() -> None:
+    text = printed(100, full_document(CHINESE))
+    rules = {cell_len(line) for line in text.splitlines() if line.startswith("─")}
+    assert "产业链韧性" in text
+    assert max(rules) <= 100
+
+
+class Counter(HTMLParser):
+    """Ids, links and unclosed tags of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.ids += [str(values["id"])] if "id" in values else []
+        self.links += [str(values["href"])] if tag == "a" else []
+        assert "src" not in values
+        if tag not in {"meta", "circle", "br", "link", "use", "path"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.open:
+            assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_nothing_else() -> None:
+    document = full_document()
+    tables = journal_tables(document)
+    text = html_tables(document, tables)
+    page = Counter()
+    page.feed(text)
+    assert page.open == []
+    assert len(set(page.ids)) == len(page.ids)
+    assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+    assert "<script" not in text
+    for table in tables:
+        assert text.count(f">{table.caption.replace(chr(39), '&#39;')}</h3>") >= 1
+    assert "&lt;b&gt;caution&lt;/b&gt;" in text
+    assert '0.0157<span class="stars">***</span>' in text
+    assert "[−0.0033, 0.0046]" in text
+    assert "<circle" in text
+    assert "Estimates on the user&#39;s own panel." in text
+    assert "synthetic: drawn by computer" in html_tables(full_document({**FACTS, "synthetic": True}), ())
+
+
+def test_pictures_of_two_figures_do_not_share_ids() -> None:
+    svg = '<?xml version="1.0"?><svg xmlns="u"><defs><clipPath id="c"/></defs><g clip-path="url(#c)"/></svg>'
+    first = replace(full_document().figures[0], svg=svg)
+    document = Document(FACTS, (), (), figures=(first, replace(first, name="figure 3")))
+    text = html_tables(document, ())
+    assert 'id="figure-2-c"' in text
+    assert "url(#figure-3-c)" in text
+    assert "<?xml" not in text
+
+
+def body_of(text: str) -> str:
+    return text.partition(r"\begin{document}")[2]
+
+
+@pytest.mark.parametrize("facts", [FACTS, CHINESE])
+def test_latex_is_balanced_and_every_row_has_its_cells(facts: dict[str, object]) -> None:
+    document = full_document(facts)
+    text = latex_tables(document, journal_tables(document))
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    open_now: list[str] = []
+    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
+        if kind == "begin":
+            open_now.append(name)
+        else:
+            assert open_now.pop() == name
+    assert open_now == []
+    for count, rows in re.findall(r"\\begin\{tabular\}\{l\*\{(\d+)\}.*?\n(.*?)\\end\{tabular\}", text, re.DOTALL):
+        for line in (line for line in rows.splitlines() if line.endswith(r"\\")):
+            spanned = sum(int(span) - 1 for span in re.findall(r"\\multicolumn\{(\d+)\}", line))
+            assert len(re.findall(r"(?<!\\)&", line)) + spanned == int(count), line
+
+
+def test_latex_escapes_and_its_fonts() -> None:
+    assert escape("50% of a_b & c#1 $2 {x} ~ ^ \\") == (
+        r"50\% of a\_b \& c\#1 \$2 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{}"
+    )
+    assert escape("W × ρ, R² < -0.5") == r"W $\times$ $\rho$, R$^{2}$ $<$ $-$0.5"
+    latin = latex_tables(full_document(), journal_tables(full_document()))
+    assert not re.search("[^\x00-\x7f]", latin)
+    assert "ctex" not in latin
+    assert r"road\_pc" in latin
+    assert r"0.0157\stars{***}" in latin
+    assert r"(0.0040\rlap{)}" in latin
+    chinese = full_document(CHINESE)
+    assert r"\usepackage[scheme=plain]{ctex}" in latex_tables(chinese, journal_tables(chinese))
+    greek = full_document({**FACTS, "outcome": "д"})
+    assert r"\usepackage{fontspec}" in latex_tables(greek, journal_tables(greek))
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.slow
+def test_latex_compiles(tmp_path: Path) -> None:
+    document = full_document()
+    (tmp_path / "tables.tex").write_text(latex_tables(document, journal_tables(document)), encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+
+
+def test_the_word_file_reads_back() -> None:
+    document = full_document(CHINESE)
+    tables = [table for table in journal_tables(document) if table.name in {"2", "4", "R"}]
+    file = docx.Document(io.BytesIO(word_tables(document, tables)))
+    captions = [paragraph.text for paragraph in file.paragraphs if paragraph.style.name == "Caption"]
+    assert captions[0] == "Table 2. Regressions of 产业链韧性 on eip"
+    assert document.notes[0] in [paragraph.text for paragraph in file.paragraphs]
+    assert any("clustered by unit" in paragraph.text for paragraph in file.paragraphs)
+    rows = [[cell.text for cell in row.cells] for row in file.tables[0].rows]
+    assert rows[0][1:] == ["Pooled OLS"] * 3 + ["Random effects"] * 3 + ["Fixed effects"] * 2
+    assert rows[1][1:] == ["(1)", "(2)", "(3)", "(1)", "(2)", "(3)", "(4)", "(5)"]
+    assert rows[2][-1] == "0.0157***"
+    assert rows[3][-1] == "(0.0040)"
+    assert len(rows) == len(tables[0].rows) + 2
+    borders = [[edge.tag.rpartition("}")[2] for edge in found] for found in file.element.iter(
+        "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}tcBorders")]  # fmt: skip
+    assert {tuple(edges) for edges in borders} <= {("top",), ("bottom",), ("top", "bottom")}  # Word asks for this order
+    assert file.tables[0].rows[2].cells[1].text[-3:] == "***"
+    assert sum(len(table.columns) - 1 for table in file.tables) == sum(len(table.columns) for table in tables)
+
+
+def test_all_files_or_none(tmp_path: Path) -> None:
+    document = full_document()
+    written = write_files(document, tmp_path / "out", check_formats("html, tex,docx", tmp_path))
+    names = {"estimates.json", "tables.html", "tables.tex", "tables.docx", "figure-2.svg"}
+    assert {path.name for path in written} == names
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    (tmp_path / "file").write_text("here first")
+    with pytest.raises(BadInput, match="cannot be written"):
+        write_files(document, tmp_path / "file", ("json",))
+    (tmp_path / "taken" / "tables.tex").mkdir(parents=True)
+    with pytest.raises(BadInput, match="cannot be written"):
+        write_files(document, tmp_path / "taken", ("json", "tex"))
+    assert [path.name for path in (tmp_path / "taken").iterdir()] == ["tables.tex"]
+    with pytest.raises(BadInput, match="hc9"):
+        write_files(document, tmp_path / "none", ("json",), "hc9")
+    assert not (tmp_path / "none").exists()
+
+
+def test_formats_are_checked_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert check_formats("json") == ("json",)
+    assert check_formats("docx,html", tmp_path) == ("json", "docx", "html")
+    for text, words in (("pdf", "pdf.*json"), ("", "format"), ("html", "--out")):
+        with pytest.raises(BadInput, match=words):
+            check_formats(text)
+    monkeypatch.setattr("results.tables.word.find_spec", lambda name: None)
+    with pytest.raises(BadInput, match=r"python-docx.*panelproof\[tables\]"):
+        check_formats("docx", tmp_path)

@@ -1,0 +1,280 @@
+"""Schemes and the placebo design: what is kept, what is exchanged, how often, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.stats import chi2
+
+from references.small_panels import small_panel
+from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
+from sim.connected import compact_blocks, connected_groups, grown_groups
+from sim.placebo import Placebo, panel_of, panel_text
+from sim.randomisation import Randomisation, adoption, arrangements, permutations
+from sim.schemes import scheme_of
+
+SCHEMES = ("space", "strata:province", "blocks", "blocks:ring", "blocks:ring:3", "mixed", "mixed:restricted", "time",
+           "relabel", "relabel:ring", "mediator", "mediator:inv")  # fmt: skip
+DRAWS = 400
+
+
+def panel() -> Panel:
+    return with_ring(small_panel(24, 7, seed=3, model="none"))
+
+
+def with_ring(base: Panel) -> Panel:
+    """The panel on a ring of neighbours (each its two next ones), with a mediator."""
+    n = len(base.units)
+    raw = np.zeros((n, n))
+    steps = np.arange(n)
+    raw[steps, (steps + 1) % n] = raw[(steps + 1) % n, steps] = 1.0
+    mediator = np.random.default_rng(8).standard_normal((1, len(base.periods), n))
+    roles = Roles("y", "did", ("inv", "road"), ("m",))
+    ring = Weights.of(base.units, raw, "row", "ring")
+    return dataclasses.replace(base, weights={"ring": ring}, roles=roles).with_variables({"m": mediator})
+
+
+def drawn(of: Panel, scheme: str, draws: int = DRAWS) -> tuple[Randomisation, NDArray[np.intp]]:
+    found = scheme_of(scheme).on(of)
+    return found, np.array([found.draw(rng) for rng in Streams(5).tile(0, draws).each("test")])
+
+
+def dates(of: Panel, scheme: str, draws: int = DRAWS) -> NDArray[np.intp]:
+    """First treated period of each unit under each draw, (draws, N), T = never."""
+    found, codes = drawn(of, scheme, draws)
+    did = found.variables(codes)["did"]
+    return np.where(did.any(axis=1), did.argmax(axis=1), len(of.periods))
+
+
+@pytest.mark.parametrize("text", SCHEMES)
+def test_names_are_found_again_and_draws_vary(text: str) -> None:
+    scheme = scheme_of(text)
+    assert scheme.text == text
+    assert scheme_of(scheme.text) == scheme
+    found, codes = drawn(panel(), text)
+    assert codes.shape == (DRAWS, 24)
+    assert len(np.unique(codes, axis=0)) > DRAWS / 2
+    for name, values in found.variables(found.real[None]).items():
+        np.testing.assert_array_equal(values[0], panel().variables[name][0], err_msg=name)
+
+
+def test_space_keeps_cohorts_and_gives_every_unit_its_turn() -> None:
+    real, first = adoption(panel(), ""), dates(panel(), "space", 4000)
+    np.testing.assert_array_equal(np.sort(first, axis=1), np.tile(np.sort(real), (4000, 1)))
+    treated = (first < 7).sum(axis=0)
+    share = (real < 7).mean()
+    z = (treated - 4000 * share) / np.sqrt(4000 * share * (1 - share))
+    assert (z**2).sum() * 23 / 24 < chi2.isf(1e-4, 23)  # their sum is fixed: 23 degrees of freedom
+
+
+def test_strata_keep_cohorts_within_each_value() -> None:
+    of = panel()
+    real, first = adoption(of, ""), dates(of, "strata:province")
+    for value in np.unique(of.attributes["province"]):
+        inside = of.attributes["province"] == value
+        np.testing.assert_array_equal(np.sort(first[:, inside], axis=1), np.tile(np.sort(real[inside]), (DRAWS, 1)))
+
+
+def test_grown_blocks_are_connected_with_the_same_sizes_and_dates() -> None:
+    of = panel()
+    links = of.weights["ring"].dense > 0
+    real = adoption(of, "")
+    first = dates(of, "blocks")
+    np.testing.assert_array_equal(np.sort(first, axis=1), np.tile(np.sort(real), (DRAWS, 1)))
+    sizes = [len(group) for group in connected_groups(links, np.flatnonzero(real < 7))]
+    for rng in Streams(1).tile(0, 50).each("x"):
+        groups = grown_groups(links, sizes, rng)
+        assert [len(group) for group in groups] == sizes
+        assert len(np.unique(np.concatenate(groups))) == sum(sizes)
+        assert all(len(connected_groups(links, group)) == 1 for group in groups)
+
+
+def test_fixed_blocks_move_as_wholes() -> None:
+    of = panel()
+    links = of.weights["ring"].dense > 0
+    blocks = compact_blocks(links, 3)
+    assert sorted(np.concatenate(blocks).tolist()) == list(range(24))
+    assert all(len(connected_groups(links, block)) == 1 for block in blocks)
+    assert [len(block) for block in blocks] == [3] * 8
+    real = adoption(of, "")
+    contents = sorted(tuple(real[block]) for block in blocks)
+    for first in dates(of, "blocks:ring:3", 30):
+        assert sorted(tuple(first[block]) for block in blocks) == contents
+
+
+def test_mixed_draws_units_and_dates() -> None:
+    of = panel()
+    real = adoption(of, "")
+    free, restricted = dates(of, "mixed"), dates(of, "mixed:restricted")
+    for first in (free, restricted):
+        assert ((first < 7).sum(axis=1) == (real < 7).sum()).all()
+    assert set(np.unique(free)) == {1, 2, 3, 4, 5, 6, 7}
+    assert set(np.unique(restricted)) == set(np.unique(real))
+    counts = np.bincount(free[free < 7], minlength=7)[1:]
+    assert ((counts - counts.mean()) ** 2).sum() / counts.mean() < chi2.isf(1e-4, 5)
+
+
+def test_time_moves_dates_back_and_leaves_the_treated_cells_out() -> None:
+    of = panel()
+    real, first = adoption(of, ""), dates(of, "time")
+    movable = (real > 1) & (real < 7)
+    assert ((first[:, movable] >= 1) & (first[:, movable] < real[movable])).all()
+    assert (first[:, ~movable] == 7).all()
+    sample = scheme_of("time").on(of).sample(of)
+    assert sample.observed is not None
+    np.testing.assert_array_equal(sample.observed[0], of.variables["did"][0] == 0)
+
+
+def test_relabelled_variables_move_together() -> None:
+    of = panel()
+    found, codes = drawn(of, "relabel", 3)
+    assert set(found.paths) == set(of.variables)
+    for row, order in enumerate(codes):
+        for name, values in found.variables(codes).items():
+            np.testing.assert_array_equal(values[row], of.variables[name][0][:, order])
+
+
+def test_mediators_move_and_nothing_else() -> None:
+    found, codes = drawn(panel(), "mediator", 3)
+    assert set(found.paths) == {"m"}
+    np.testing.assert_array_equal(np.sort(codes, axis=1), np.tile(np.arange(24), (3, 1)))
+
+
+@pytest.mark.parametrize("text", ["space", "strata:province", "blocks:ring:2", "mixed", "mixed:restricted", "time"])
+def test_enumerations_hold_every_assignment_once(text: str) -> None:
+    of = with_ring(small_panel(6, 4, seed=5, model="none"))
+    of = dataclasses.replace(of, attributes={"province": np.array(list("aaabbb"))})
+    found = scheme_of(text).on(of)
+    assert found.count is not None
+    assert found.every is not None
+    every = np.array(list(found.every()))
+    assert len(every) == found.count == len(np.unique(every, axis=0))
+    codes = np.array([found.draw(rng) for rng in Streams(2).tile(0, 60 * found.count).each("x")])
+    kinds, counts = np.unique(codes, axis=0, return_counts=True)
+    assert {tuple(row) for row in kinds} == {tuple(row) for row in every}
+    assert ((counts - 60) ** 2).sum() / 60 < chi2.isf(1e-5, found.count - 1)  # all equally likely
+    if text != "time":
+        assert (every == found.real).all(axis=1).sum() == 1
+
+
+def test_permutations_of_a_multiset() -> None:
+    codes = np.array([2, 0, 0, 1, 2, 2])
+    found = [tuple(row) for row in permutations(codes)]
+    assert len(found) == len(set(found)) == arrangements(codes) == math.factorial(6) // (2 * 6)
+    assert found == sorted(found)
+
+
+def test_gaps_of_an_unbalanced_panel_do_not_wander() -> None:
+    of = small_panel(24, 7, seed=3, model="none", missing=15)
+    mask = of.observed[0]  # type: ignore[index]
+    spoilt = of.with_variables({"did": np.where(mask, of.variables["did"], np.nan)})
+    found, codes = drawn(spoilt, "space", 20)
+    assert np.isin(found.variables(codes)["did"], (0.0, 1.0)).all()
+    np.testing.assert_array_equal(found.variables(found.real[None])["did"][0][mask], of.variables["did"][0][mask])
+
+
+def everyone(of: Panel, value: float) -> Panel:
+    return of.with_variables({"did": np.full_like(of.variables["did"], value)})
+
+
+def late(of: Panel) -> Panel:
+    did = np.zeros_like(of.variables["did"])
+    did[:, 1:, :5] = 1.0
+    return of.with_variables({"did": did})
+
+
+BAD = {
+    "unknown": (lambda: panel(), "spaces", "unknown scheme 'spaces'"),
+    "an argument too many": (lambda: panel(), "space:x", "unknown scheme"),
+    "an empty argument": (lambda: panel(), "strata:", "unknown scheme"),
+    "everyone treated": (lambda: everyone(panel(), 1.0), "space", "nothing to permute"),
+    "nobody treated": (lambda: everyone(panel(), 0.0), "space", "nothing to permute"),
+    "everyone, mixed": (lambda: everyone(panel(), 1.0), "mixed", "every unit is treated"),
+    "no pre-period": (lambda: late(panel()), "time", "no treated unit has two periods before"),
+    "no attribute": (lambda: panel(), "strata:provinces", "did you mean 'province'"),
+    "no weights": (lambda: panel(), "blocks:queen", "no weights 'queen'"),
+    "no weights at all": (lambda: dataclasses.replace(panel(), weights={}), "relabel", "no spatial weights"),
+    "blocks too large": (lambda: panel(), "blocks:ring:20", "two or more"),
+    "no mediators": (lambda: small_panel(), "mediator", "no mediators"),
+    "another mediator": (lambda: panel(), "mediator:mm", "no variable 'mm'"),
+    "no treatment": (lambda: dataclasses.replace(panel(), roles=Roles("y")), "space", "has no treatment"),
+    "not absorbing": (lambda: panel().with_variables({"did": 1.0 - panel().variables["did"]}), "mixed", "absorbing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_drawn_is_bad_input_in_one_line(case: str) -> None:
+    make, text, message = BAD[case]
+    with pytest.raises(BadInput, match=message) as caught:
+        scheme_of(text).on(make())
+    assert len(str(caught.value).splitlines()) == 1
+
+
+# The placebo design
+
+
+@pytest.mark.parametrize("missing", [0, 9])
+def test_a_text_holds_the_whole_panel(missing: int) -> None:
+    of = small_panel(12, 6, missing=missing)
+    if of.observed is not None:
+        of = of.with_variables({"y": np.where(of.observed, of.variables["y"], 0.0)})
+        of = of.with_variables({name: np.where(of.observed, x, 0.0) for name, x in of.variables.items()})
+    again = panel_of(panel_text(of))
+    assert again.digest == of.digest
+    assert again.roles == of.roles
+    np.testing.assert_array_equal(again.weights["knn"].dense, of.weights["knn"].dense)
+    assert panel_text(again) == panel_text(of)
+
+
+@pytest.mark.parametrize("text", ["x", "nonsense", panel_text(small_panel(6, 4))[:-40]])
+def test_another_text_is_bad_input(text: str) -> None:
+    with pytest.raises(BadInput, match="not a panel's text"):
+        _ = Placebo(panel=text).schema
+
+
+def test_batches_have_no_text() -> None:
+    with pytest.raises(BadInput, match="5 replications"):
+        panel_text(small_panel(6, 4, replications=5))
+
+
+@pytest.mark.parametrize("text", SCHEMES)
+def test_a_placebo_draws_the_assignment_anew_and_keeps_the_outcome(text: str) -> None:
+    design = Placebo.of(panel(), text)
+    draw = design.draw(Streams(4).tile(0, 9), Wanted(frozenset(panel().variables), ("att",)))
+    assert draw.panel.replications == 9
+    if text.startswith("relabel"):
+        np.testing.assert_array_equal(
+            np.sort(draw.panel.variables["y"][3], axis=1), np.sort(panel().variables["y"][0], axis=1)
+        )
+    else:
+        np.testing.assert_array_equal(draw.panel.variables["y"], panel().variables["y"])
+
+
+def test_a_tile_in_which_nothing_wanted_differs_has_all_its_replications() -> None:
+    draw = Placebo.of(panel(), "mediator").draw(Streams(4).tile(0, 9), Wanted(frozenset({"y", "inv"}), ()))
+    assert draw.panel.replications == 9
+
+
+NULLS = {
+    "space": ({"att", "att(2003,2004)", "event(1)", "cohort(2002)", "beta(did)", "beta(w_did)", "total(did)", "nie"},
+              {"rho", "beta(inv)", "sigma2", "event(9)", "att(1990,1991)"}),
+    "relabel": ({"rho", "lambda", "beta(w_did)", "beta(w_inv)", "indirect(inv)"}, {"att", "beta(did)", "nie"}),
+    "mediator": ({"nie", "beta(m)"}, {"att", "beta(did)", "rho"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NULLS)
+def test_effects_of_what_is_drawn_are_zero_and_others_unknown(text: str) -> None:
+    null, unknown = NULLS[text]
+    design = Placebo.of(panel(), text)
+    truth = design.draw(Streams(4).tile(0, 3), Wanted(frozenset(panel().variables), tuple(null | unknown))).truth
+    assert {name for name, values in truth.items() if (values == 0.0).all()} == null
+    assert {name for name, values in truth.items() if np.isnan(values).all()} == unknown
+
+
+def test_its_repr_is_short() -> None:
+    assert len(repr(Placebo.of(panel(), "space"))) < 200
