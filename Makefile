@@ -30,8 +30,8 @@ check: $(STAMP)
 
 bench: $(STAMP)
 >$(BIN)/python tests/benchmarks/bench.py
-	$(PYTHON) tests/benchmarks/placebo_bench.py
-	$(PYTHON) tests/benchmarks/staggered_bench.py
+>$(BIN)/python tests/benchmarks/placebo_bench.py
+>$(BIN)/python tests/benchmarks/staggered_bench.py
 
 clean:
 >rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

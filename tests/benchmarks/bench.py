@@ -23,7 +23,7 @@ import numpy as np  # noqa: E402
 
 from estimators import Estimator, SpatialPanel, TwoWayDID  # noqa: E402
 from experiments.references import linearmodels as linearmodels_reference  # noqa: E402
-from experiments.references import spreg as spreg_reference
+from experiments.references import spreg as spreg_reference  # noqa: E402
 from experiments.runner import run  # noqa: E402
 from experiments.study import Study  # noqa: E402
 from experiments.tasks import runner_of  # noqa: E402
