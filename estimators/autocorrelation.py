@@ -63,13 +63,23 @@ def geary(y: Floats, weights: Weights) -> Floats:
 
 def both_indices(y: Floats, weights: Weights) -> Floats:
     """Moran's I and Geary's C from one spatial lag, (..., N) -> (2, ...)."""
-    z = y - y.mean(axis=-1, keepdims=True)
-    n, s0 = y.shape[-1], weights.matrix.sum()
+    return _of_deviations(deviations(y), weights)
+
+
+def _of_deviations(z: Floats, weights: Weights) -> Floats:
+    n, s0 = z.shape[-1], weights.matrix.sum()
     margins = weights.matrix.sum(axis=0) + weights.matrix.sum(axis=1)
-    cross = np.vecdot(z, weights.lag(z))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scale = np.where(constant(y), np.nan, 1.0 / np.vecdot(z, z))
+    cross, scale = np.vecdot(z, weights.lag(z)), 1.0 / np.vecdot(z, z)
     return np.stack([n / s0 * cross * scale, (n - 1) / (2 * s0) * (np.square(z) @ margins - 2 * cross) * scale])
+
+
+def deviations(y: Floats) -> Floats:
+    """z over its largest absolute value, (..., N) -> (..., N), NaN where y is constant.
+
+    Nothing here depends on the scale of y, and powers of these numbers neither overflow nor vanish.
+    """
+    z = y - y.mean(axis=-1, keepdims=True)
+    return np.asarray(z / np.where(constant(y), np.nan, np.abs(z).max(axis=-1))[..., None])
 
 
 def constant(y: Floats) -> NDArray[np.bool_]:
@@ -79,9 +89,8 @@ def constant(y: Floats) -> NDArray[np.bool_]:
 
 def kurtosis(y: Floats) -> Floats:
     """Fourth central moment over the squared second, (..., N) -> (...)."""
-    z = y - y.mean(axis=-1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(constant(y), np.nan, np.square(z * z).mean(axis=-1) / np.square((z * z).mean(axis=-1)))
+    squares = np.square(deviations(y))
+    return np.asarray(np.square(squares).mean(axis=-1) / np.square(squares.mean(axis=-1)))
 
 
 def null_moments(index: Index, sums: LinkSums, k: Floats | None = None) -> tuple[float, Floats]:
@@ -111,11 +120,11 @@ def permuted_indices(y: Floats, weights: Weights, draws: int, rng: np.random.Gen
 
     One permutation of the units serves all leading axes of a draw, so that what years share stays together.
     """
-    n = y.shape[-1]
+    n, z = y.shape[-1], deviations(y)
     out = np.empty((2, draws, *y.shape[:-1]))
     for rows in pieces(draws, y.size):
         orders = rng.permuted(np.tile(np.arange(n), (rows.stop - rows.start, 1)), axis=1)
-        out[:, rows] = np.moveaxis(both_indices(y[..., orders], weights), -1, 1)
+        out[:, rows] = np.moveaxis(_of_deviations(z[..., orders], weights), -1, 1)
     return out
 
 
@@ -160,9 +169,8 @@ def local_moran(y: Floats, weights: Weights) -> Floats:
 
     Their sum is I times S0 (N - 1)/N.
     """
-    z = y - y.mean(axis=-1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (y.shape[-1] - 1) * z * weights.lag(z) / np.vecdot(z, z)[..., None]
+    z = deviations(y)
+    return np.asarray((y.shape[-1] - 1) * z * weights.lag(z) / np.vecdot(z, z)[..., None])
 
 
 def quadrants(y: Floats, weights: Weights) -> NDArray[np.int64]:
@@ -179,7 +187,7 @@ def local_p_values(y: Floats, weights: Weights, draws: int, rng: np.random.Gener
     moves a unit, its value and the one that took its place change places again, which leaves every order of the others
     equally likely.
     """
-    z = (y - y.mean()) / y.std()
+    z = deviations(y)
     own, n, lag = np.arange(len(z)), len(z), weights.lag(z)
     above, below = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     for rows in pieces(draws, n):

@@ -18,14 +18,15 @@ clusters follow Cameron, Gelbach and Miller (2011) with the factor of fixest, py
 (1998) that of fixest and pyfixest; Conley (1999) has no agreed factor and takes HC1's, to which it falls with KM = 0
 and T = 1. Two-way and Conley matrices need not be positive semidefinite: negative eigenvalues, in units of
 sqrt(diag sum psi psi'), are set to zero (Cameron, Gelbach and Miller, section 2.3; fixest and reghdfe do so, pyfixest
-and linearmodels do not), and the result says so. Lags are counted in the panel's periods; what is unobserved adds
-nothing.
+and linearmodels do not), and the result says so. T counts periods with an observation; lags are counted in the
+panel's periods; what is unobserved adds nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ Codes = NDArray[np.intp]
 
 PLACE = ("longitude", "latitude")
 KERNELS = ("uniform", "bartlett")
+FEWEST_PERIODS = 3  # whose scores may be summed: with unit effects those of two periods are equal and sum to zero
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -95,7 +97,7 @@ def check_error_types(errors: tuple[str, ...], schema: Schema, asked_by: str, *,
 def _check_error_type(error: str, schema: Schema, asked_by: str, wild: bool) -> None:
     units = ("unit", *schema.attributes)
     kind, _, rest = error.partition(":")
-    if kind == "conley" and _conley_setting(rest) is not None:
+    if kind == "conley" and conley_setting(rest) is not None:
         if not set(PLACE) <= set(schema.attributes):
             raise bad(f"{error} without coordinates", where=f"{asked_by} errors", allowed="a panel with longitude and "
                       "latitude", remedy="name their columns, or choose another error type")  # fmt: skip
@@ -114,7 +116,7 @@ def _check_error_type(error: str, schema: Schema, asked_by: str, wild: bool) -> 
                   remedy="choose among them")  # fmt: skip
 
 
-def _conley_setting(text: str) -> tuple[float, str] | None:
+def conley_setting(text: str) -> tuple[float, str] | None:
     """Cutoff in km and kernel of "KM" or "KM:KERNEL"; None when it is neither."""
     distance, _, kernel = text.partition(":")
     try:
@@ -176,7 +178,8 @@ def conley_kernel(distance: Floats, cutoff: float, shape: str) -> Floats:
 def conley_sum(u: Floats, kernel: Floats, lag: int) -> Floats:
     """sum_t sum_ij K_ij u_it u_jt' and own lags with Bartlett weights, (R, K, T, N) -> (R, K, K) (Conley 1999)."""
     flat = u.reshape(*u.shape[:2], -1)
-    near = (u @ kernel).reshape(flat.shape) @ flat.transpose(0, 2, 1)
+    rows = u.reshape(len(u), -1, u.shape[-1])  # one product a panel, not one a regressor
+    near = (rows @ kernel).reshape(flat.shape) @ flat.transpose(0, 2, 1)
     return near + bartlett_sum(u, lag) - outer(u)
 
 
@@ -204,15 +207,13 @@ def covariance(error: str, psi: Floats, e: Floats, sample: Sample) -> Covariance
     if error == "hc1":
         return Covariance(outer(u) * (n / free), free, none)
     scale = np.sqrt(np.diagonal(outer(psi), axis1=1, axis2=2))
-    t = len(panel.periods)
+    t = count_clusters(cells_of("period", panel), panel)
     if error == "driscoll-kraay":
-        if t < 2:
-            raise bad("driscoll-kraay with one period", where="errors", allowed="2 or more periods",
-                      remedy="choose another error type")  # fmt: skip
+        check_periods(error, t)
         factor = t / (t - 1) * (n - 1) / free
         return Covariance(bartlett_sum(u.sum(axis=3), bartlett_lag(t)) * factor, t - 1, none)
     if error.startswith("conley:"):
-        matrix = conley_sum(u, _kernel_of(error, panel), bartlett_lag(t)) * (n / free)
+        matrix = conley_sum(u, nearness(error, panel.attributes), bartlett_lag(t)) * (n / free)
         return Covariance(*_floored(matrix, free, scale))
     return _clustered(error, u, scale, sample)
 
@@ -222,10 +223,18 @@ def _floored(matrix: Floats, dof: float, scale: Floats) -> tuple[Floats, float, 
     return matrix, dof, floored
 
 
-def _kernel_of(error: str, panel: Panel) -> Floats:
-    setting = _conley_setting(error.removeprefix("conley:"))
+def check_periods(error: str, periods: int) -> None:
+    """Raise BadInput for errors that add up periods' scores when there are two: they cancel beside unit effects."""
+    if periods < FEWEST_PERIODS:
+        raise bad(f"{error} with {periods} period{'s' * (periods > 1)}", where="errors",
+                  allowed=f"{FEWEST_PERIODS} or more periods", remedy="choose another error type")  # fmt: skip
+
+
+def nearness(error: str, attributes: Mapping[str, NDArray[Any]]) -> Floats:
+    """The kernel of a Conley error type on units with these attributes, (N, N); raises BadInput for missing places."""
+    setting = conley_setting(error.removeprefix("conley:"))
     assert setting is not None
-    longitude, latitude = (panel.attributes[name].astype(np.float64) for name in PLACE)
+    longitude, latitude = (np.asarray(attributes[name], np.float64) for name in PLACE)
     if not np.isfinite(longitude + latitude).all():
         raise bad("coordinates are missing", where=error, allowed="longitude and latitude in degrees of every unit",
                   remedy="fill them, or choose another error type")  # fmt: skip
@@ -236,7 +245,10 @@ def _clustered(error: str, u: Floats, scale: Floats, sample: Sample) -> Covarian
     """One-way, or two-way as the sum of both less that of their intersection."""
     names = cluster_names(error, tuple(sample.panel.attributes))
     cells = [cells_of(name, sample.panel) for name in names]
-    groups = min(count_clusters(codes, sample.panel) for codes in cells)
+    counts = [count_clusters(codes, sample.panel) for codes in cells]
+    groups = min(counts)
+    if "period" in names:
+        check_periods(error, counts[names.index("period")])
     if groups < 2:
         raise bad(f"{error} has {groups} cluster", where="errors", allowed="2 or more clusters",
                   remedy="choose a finer grouping")  # fmt: skip

@@ -14,11 +14,12 @@ from estimators.estimator import ROWS_AT_ONCE, Moments, Reduction
 from estimators.information import FixedForms
 from estimators.spectrum import Spectrum, spectrum_of
 from estimators.tile import Tile, spread
-from sim.errors import bad
+from sim.errors import BadInput, Problem, bad
 from sim.panel import Panel
 
 Floats = NDArray[np.float64]
 
+OTHER_MODEL = "choose other weights, or a model without spatial lags of regressors"
 ROWS_WITH_ARRAYS = 64  # replications solved together when their moments hold whole arrays
 
 
@@ -26,7 +27,8 @@ ROWS_WITH_ARRAYS = 64  # replications solved together when their moments hold wh
 class SpatialPlan:
     """What a cell's fixed variables give: Z = [QX, QWX] (P, T, N), Z'Z (1, P, P), forms by P; None where redrawn.
 
-    With two lags Z has QW^2X as well. labels of the units and attributes (N,) serve clustered errors.
+    With two lags Z has QW^2X as well. labels of the units and attributes (N,) serve clustered errors. useless_lags:
+    what is wrong with fixed WX, which is for models that have them as regressors to raise.
     """
 
     names: tuple[str, ...]
@@ -39,15 +41,16 @@ class SpatialPlan:
     keeps_arrays: bool
     labels: tuple[str, ...]
     attributes: Mapping[str, NDArray[Any]]
+    useless_lags: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SpatialMoments(Moments):
     """Z'Qy, Z'QWy (R, P); (Qy)'(Qy), (Qy)'(QWy), (QWy)'(QWy), raw total sum of squares (R,); Z'Z and Z where redrawn.
 
-    drift (R, 2, T), cross-section means of y and Wy around their own mean over time, only when W is not row-stochastic.
-    y (R, T, N) and x (R, P, T, N), raw, only when a full fit is asked for. With two lags also Z'QWWy (R, P), the
-    products of QWWy with Qy, QWy and itself (R, 3), and a third row of drift.
+    drift (R, 2 + P, T), cross-section means of y, Wy, X and WX around their own mean over time, only when W is not
+    row-stochastic. y (R, T, N) and x (R, P, T, N), raw, only when a full fit is asked for. With two lags also Z'QWWy
+    (R, P), the products of QWWy with Qy, QWy and itself (R, 3), and WWy and WWX in drift.
     """
 
     zy: Floats
@@ -84,16 +87,25 @@ class SpatialCrossProducts(Reduction):
         if not panel.balanced:
             raise bad(f"{len(panel.units) * len(panel.periods) - panel.nobs} unit-periods are missing", where=asked_by,
                       allowed="a balanced panel", remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
-        ols.check_fixed(panel, self.names, asked_by)
+        tile = Tile(panel)
+        columns = ols.fixed_columns(tile, self.names)
+        if problems := ols.useless(columns, asked_by):
+            raise BadInput(*problems)
+        lagged = [
+            ols.Column(f"w_{column.name}", f"the spatial lag of {column.name!r}", tile.lag(column.name, self.weights),
+                       tile.within_lag(column.name, self.weights), OTHER_MODEL)
+            for column in columns
+        ]  # fmt: skip
         spectrum = spectrum_of(panel.weights[self.weights])
         fixed = all(panel.variables[name].shape[0] == 1 for name in self.names)
         p = 2 * len(self.names)
         z, gram, forms = None, np.empty((1, p, p)), None
         if fixed:
-            z = self._regressors(Tile(panel))[0]
+            z = self._regressors(tile)[0]
             gram, forms = ols.gram(z[None]), {size: FixedForms(z[:size], spectrum) for size in (p // 2, p)}
         return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, z, gram, forms,
-                           self.keep_arrays or not fixed, panel.units, dict(panel.attributes))  # fmt: skip
+                           self.keep_arrays or not fixed, panel.units, dict(panel.attributes),
+                           tuple(ols.useless([*columns, *lagged], asked_by)))  # fmt: skip
 
     def rows(self, plan: SpatialPlan) -> int:
         """Few when the moments hold arrays of T x N."""
@@ -115,12 +127,25 @@ class SpatialCrossProducts(Reduction):
         return tile.transform(w.lag(tile.lag(name, self.weights)))
 
     def _drift(self, tile: Tile, rows: int) -> Floats:
-        lagged = [tile.raw(self.outcome), tile.lag(self.outcome, self.weights)]
+        w = tile.panel.weights[self.weights]
+        variables = [[tile.raw(name), tile.lag(name, self.weights)] for name in (self.outcome, *self.names)]
         if self.lags == 2:
-            lagged.append(tile.panel.weights[self.weights].lag(lagged[1]))
-        means = np.stack([v.mean(axis=2) for v in lagged], axis=1)
-        means = means - means.mean(axis=2, keepdims=True)
-        return spread(means, rows)
+            variables = [[*lagged, w.lag(lagged[1])] for lagged in variables]
+        own, *others = ([values.mean(axis=2) for values in lagged] for lagged in variables)
+        means = [*own, *(mean for order in zip(*others, strict=True) for mean in order)]
+        return np.stack([spread(mean - mean.mean(axis=1, keepdims=True), rows) for mean in means], axis=1)
+
+    def _gram(self, tile: Tile, z: Floats) -> Floats:
+        """Z'Z of redrawn regressors, exactly zero for those that the effects absorb: rounding is no variation."""
+        gram, k = ols.gram(z), len(self.names)
+        spreads = np.broadcast_arrays(*(tile.total_sum_of_squares(name) for name in self.names))
+        totals = np.broadcast_arrays(*(ols.square(tile.raw(name)) for name in self.names))
+        left = np.diagonal(gram, axis1=1, axis2=2).reshape(len(gram), -1, k)
+        absorbed = ols.absorbed(left, np.stack(spreads, axis=1)[:, None], np.stack(totals, axis=1)[:, None])
+        if absorbed.any():
+            absorbed = np.reshape(absorbed | absorbed[:, :1], gram.shape[:2])
+            gram[absorbed[:, :, None] | absorbed[:, None, :]] = 0.0
+        return gram
 
     def reduce(self, plan: SpatialPlan, tile: Tile) -> SpatialMoments:
         """One tile's cross products."""
@@ -144,7 +169,7 @@ class SpatialCrossProducts(Reduction):
             ywy=ols.dot(y, wy),
             wyy=ols.square(wy),
             tss=spread(tile.total_sum_of_squares(self.outcome), rows),
-            gram=ols.gram(z) if plan.z is None else None,
+            gram=self._gram(tile, z) if plan.z is None else None,
             z=z if plan.z is None else None,
             drift=None if plan.spectrum.weights.row_stochastic else self._drift(tile, rows),
             y=spread(tile.raw(self.outcome), rows) if self.keep_arrays else None,

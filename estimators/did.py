@@ -128,7 +128,11 @@ class TwoWayDID(Estimator):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Plan:
-    """What a cell's fixed variables give: scores of the demeaned regressors and bread (1, K, K), None if redrawn."""
+    """What a cell's fixed variables give: scores of the demeaned regressors and bread (1, K, K), None if redrawn.
+
+    effects: free unit and time effects; time_effects: those beside the units' own, which clusters of units nest, and
+    the constant: T when balanced.
+    """
 
     scores: ols.Scores | None
     bread: Floats | None
@@ -192,7 +196,7 @@ class LeastSquares(Reduction):
             bread=None if x is None else ols.invert(ols.gram(x))[0],
             nobs=panel.nobs,
             effects=tile.transform.effects,
-            time_effects=len(panel.periods),
+            time_effects=tile.transform.effects - int(seen.sum()) + 1,
             meats=self.meats,
             clusters=clusters,
             groups=groups,
@@ -205,7 +209,9 @@ class LeastSquares(Reduction):
         scores, bread = plan.scores, plan.bread
         if scores is None or bread is None:
             scores = ols.Scores.of(ols.stack([tile.within(name) for name in self.regressors]))
-            bread, _ = ols.invert(ols.gram(scores.x))
+            gram = ols.gram(scores.x)
+            bread, _ = ols.invert(gram)
+            bread[absorbed(tile, self.regressors, np.diagonal(gram, axis1=1, axis2=2))] = np.nan
         x = scores.x
         r, k = tile.panel.replications, x.shape[1]
         y = spread(y, r)  # one outcome for all: a placebo
@@ -225,6 +231,12 @@ class LeastSquares(Reduction):
             meats=meats,
             bread=None if plan.bread is not None else spread(bread, r),
         )
+
+
+def absorbed(tile: Tile, names: tuple[str, ...], left: Floats) -> NDArray[np.bool_]:
+    """Whether effects absorb one of some variables, (1 or R,), of whose squares `left` (1 or R, K) are left."""
+    totals = np.broadcast_arrays(*(tile.total_sum_of_squares(name) for name in names))
+    return np.asarray((left <= ols.ABSORBED * np.stack(totals, axis=1)).any(axis=1))
 
 
 def outcome_of(outcome: str | None, schema: Schema, asked_by: str) -> str:

@@ -19,7 +19,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Slopes:
-    """What effects are made of: slopes (R, P), sigma2, rho, its variance (R,), bread and tilt as in Covariance."""
+    """What effects are made of: slopes (R, P), sigma2, rho, its variance (R,), bread and tilt as in Covariance.
+
+    In the error models rho is 0, and lambda, with which slopes may be correlated, has its variance and tilt.
+    """
 
     slopes: Floats
     sigma2: Floats
@@ -36,11 +39,12 @@ def impacts(own: Slopes, traces: Traces, units: int, form: SpatialForm) -> tuple
     """
     if len(form.effect_kinds) == 2:
         variances = own.sigma2[:, None] * np.diagonal(own.bread, axis1=1, axis2=2)
+        variances = variances + own.rho_variance[:, None] * own.tilt**2
         return np.tile(own.slopes, (1, 2)), np.tile(variances, (1, 2))
     b, t = _pairs(own.slopes, form)
     gradients = _gradients(b, t, own.rho, traces, units)
     effects = [gradient.own * b + gradient.lagged * t for gradient in gradients]
-    spreads = [gradient.variance(own, b.shape[1], form.durbin) for gradient in gradients]
+    spreads = [gradient.variance(own, b.shape[1], form) for gradient in gradients]
     return np.concatenate(effects, axis=1), np.concatenate(spreads, axis=1)
 
 
@@ -95,13 +99,13 @@ class _Gradient:
     lagged: Floats
     rho: Floats
 
-    def variance(self, at: Slopes, k: int, durbin: bool) -> Floats:
+    def variance(self, at: Slopes, k: int, form: SpatialForm) -> Floats:
         bread = at.bread
         index = np.arange(k)
-        form = self.own**2 * bread[:, index, index]
-        along = self.rho - self.own * at.tilt[:, :k]
-        if durbin:
-            form = form + 2 * self.own * self.lagged * bread[:, index, index + k]
-            form = form + self.lagged**2 * bread[:, index + k, index + k]
+        quadratic = self.own**2 * bread[:, index, index]
+        along = (self.rho if form.lag else 0.0) - self.own * at.tilt[:, :k]
+        if form.durbin:
+            quadratic = quadratic + 2 * self.own * self.lagged * bread[:, index, index + k]
+            quadratic = quadratic + self.lagged**2 * bread[:, index + k, index + k]
             along = along - self.lagged * at.tilt[:, k:]
-        return np.asarray(at.sigma2[:, None] * form + at.rho_variance[:, None] * along**2)
+        return np.asarray(at.sigma2[:, None] * quadratic + at.rho_variance[:, None] * along**2)

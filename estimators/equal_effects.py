@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import fdtrc
 
 from estimators import regression as ols
-from estimators.covariances import Sample, check_error_types, cluster_names, covariance
+from estimators.covariances import Sample, check_error_types, cluster_names, covariance, may_be_floored
 from estimators.did import ClusterK, check_names, outcome_of
 from estimators.estimator import Estimates, Estimator, Layout, Status
 from estimators.grouped import GroupFits, UnitRows, group_sums
@@ -40,16 +40,17 @@ class EqualEffects(Estimator):
     group: an attribute of the units. values: those of its values (as `group_labels` writes them) that are compared, the
     first is the reference; units with others are left out. The defaults are those of the `paper` design. outcome,
     regressors: None = the panel's own. errors: see `estimators.covariances`, with the factors of PanelOLS for effects
-    of units and of GROUP by period. test: how both tests cluster, cluster:unit or cluster:ATTRIBUTE. draws: of the
+    of units and of GROUP by period; what is floored is the matrix of all slopes of the first group and all differences,
+    as in PanelOLS on that model. test: how both tests cluster, cluster:unit or cluster:ATTRIBUTE. draws: of the
     permutation test, 0 = none.
 
     Statistics: wald of all differences (`wald_of_equality`), wald_p from F(V - 1, G - 1) at wald / (V - 1), so that
-    with two groups it is the p-value of the term. permutation_p = (1 + c)/(draws + 1), where c counts assignments with
-    a Wald statistic as large as the observed one, when labels are shuffled between treated units and between never
-    treated ones; permutation_p_mcse = sqrt(p (1 - p)/draws). The test is exact when labels are exchangeable within
-    these strata, and right in large samples when groups differ in variances alone, because the statistic is
-    studentised (Janssen 1997; DiCiccio and Romano 2017). Assignments that leave a group without an estimate or a
-    variance count as large.
+    with two groups it is the p-value of the term; floored:ERROR, 1 where negative eigenvalues were set to zero.
+    permutation_p = (1 + c)/(draws + 1), where c counts assignments with a Wald statistic as large as the observed one,
+    when labels are shuffled between treated units and between never treated ones; permutation_p_mcse =
+    sqrt(p (1 - p)/draws). The test is exact when labels are exchangeable within these strata, and right in large
+    samples when groups differ in variances alone, because the statistic is studentised (Janssen 1997; DiCiccio and
+    Romano 2017). Assignments that leave a group without an estimate or a variance count as large.
     """
 
     kind: ClassVar[str] = "interaction"
@@ -94,7 +95,8 @@ class EqualEffects(Estimator):
         check_error_types(self.errors, schema, self.label, wild=False)
         permutation = ("permutation_p", "permutation_p_mcse") if self.draws else ()
         terms = (treatment, *(f"{treatment} x {value}" for value in self.values[1:]))
-        return Layout(terms, self.errors, ("wald", "wald_p", *permutation), {treatment: "att"})
+        floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
+        return Layout(terms, self.errors, ("wald", "wald_p", *permutation, *floored), {treatment: "att"})
 
     def _names(self, schema: Schema) -> tuple[str, tuple[str, ...]]:
         regressors = schema.roles.regressors if self.regressors is None else self.regressors
@@ -194,26 +196,25 @@ class EqualEffects(Estimator):
         fits = test.fit(test.codes[None])
         contrast, freedom = _contrast(test.groups), test.groups - 1
         effects = fits.slopes[:, :, test.treatment]
-        members = (test.codes == np.arange(test.groups)[:, None]).astype(np.float64)
-        psi = (members[:, None, :] * fits.partialled(test.treatment)[0].T)[None]
         e = fits.residuals()[0].T[None]
-        found = [covariance(error, psi, e, sample) for error in self.errors]
-        tested = covariance(self.test, psi, e, sample)
+        found = [covariance(error, test.contrasts(fits, error, sample.panel), e, sample) for error in self.errors]
+        tested = covariance(self.test, test.weights(fits, test.treatment)[None], e, sample)
         wald = float(wald_of_equality(effects, test.sound(fits, tested.matrix))[0])
         statistics = {"wald": wald, "wald_p": float(fdtrc(freedom, tested.dof, wald / freedom))}
         if self.draws:
             mcse = np.sqrt(permutation_p * (1 - permutation_p) / self.draws)
             statistics |= {"permutation_p": permutation_p, "permutation_p_mcse": float(mcse)}
+        statistics |= {f"floored:{error}": float(one.floored[0]) for error, one in zip(self.errors, found, strict=True)}
         sound = bool(np.isfinite(effects).all() and np.isfinite(wald))
         terms = len(layout.terms)
         return Estimates(
             terms=layout.terms,
             errors=layout.errors,
             estimate=effects @ contrast.T,
-            se=np.sqrt([np.diagonal(contrast @ one.matrix[0] @ contrast.T) for one in found])[None],
+            se=np.sqrt([np.diagonal(one.matrix[0])[:terms] for one in found])[None],
             dof=np.array([[[one.dof] * terms for one in found]], dtype=np.float64),
             status=np.array([Status.OK if sound else Status.SINGULAR], dtype=np.uint8),
-            statistics={name: np.array([value]) for name, value in statistics.items()},
+            statistics={name: np.array([statistics[name]]) for name in layout.statistics},
         )
 
 
@@ -238,6 +239,18 @@ class _Test:
         scores = group_sums(unit_scores, codes, self.groups, self.clusters)
         covariances = self.sound(fits, scores.transpose(0, 2, 1) @ scores)
         return wald_of_equality(fits.slopes[:, :, self.treatment], covariances)
+
+    def weights(self, fits: GroupFits, regressor: int) -> Floats:
+        """psi of a regressor's slope in every group, (V, T, N)."""
+        members = (self.codes == np.arange(self.groups)[:, None]).astype(np.float64)
+        return np.asarray(members[:, None, :] * fits.partialled(regressor)[0].T)
+
+    def contrasts(self, fits: GroupFits, error: str, panel: Panel) -> Floats:
+        """psi of the terms, and where a matrix may be floored of all other slopes after them, (1, V or K V, T, N)."""
+        others = [k for k in range(fits.slopes.shape[2]) if k != self.treatment]
+        kept = (self.treatment, *(others if may_be_floored(error, tuple(panel.attributes)) else ()))
+        psi = [np.tensordot(_contrast(self.groups), self.weights(fits, regressor), axes=1) for regressor in kept]
+        return np.concatenate(psi)[None]
 
     def sound(self, fits: GroupFits, covariances: Floats) -> Floats:
         """Covariances (D, V, V), NaN where a variance is numerically zero: of two units, say, whose scores cancel."""

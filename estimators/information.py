@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from estimators import regression as ols
 from estimators.interpolation import PiecewiseChebyshev
+from estimators.spatial_form import SpatialForm
 from estimators.spectrum import Spectrum
 
 Floats = NDArray[np.float64]
@@ -86,6 +87,54 @@ class RedrawnForms:
             finite = np.isfinite(rho[row])
             total[row] = x[row] @ self.spectrum.multiplier(float(rho[row])).T if finite else np.nan
         return total
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TimeEffects:
+    """What a W that is not row-stochastic makes of time effects in the score of lambda: QHd, H = W (I - lambda W)^-1.
+
+    d (R, T): the time effects of (I - lambda W)(y - rho Wy - Zb), around their mean; so QHd = d_t (Q_N H1)_i.
+    """
+
+    d: Floats
+    lam: Floats
+
+    @classmethod
+    def of(cls, drift: Floats, form: SpatialForm, rho: Floats, lam: Floats, slopes: Floats) -> TimeEffects:
+        """From cross-section means (R, 1 + L + P, T) of y and Z, each with its L lags, and the estimates."""
+        lags, p = form.lags, slopes.shape[1]
+        y, z = drift[:, : 1 + lags], drift[:, 1 + lags :]
+        k = p // 2 if form.durbin else p
+        rho, at = rho[:, None], lam[:, None]
+        d = y[:, 0] - (rho + at) * y[:, 1]
+        if form.lag:
+            d = d + rho * at * y[:, 2]
+        filtered = z[:, :p] - at[:, :, None] * z[:, k : k + p]
+        return cls(d - np.matmul(slopes[:, None, :], filtered)[:, 0], lam)
+
+    def profile(self, spectrum: Spectrum) -> Floats:
+        """Q_N H1, (R, N)."""
+        h = spectrum.row_sums(self.lam)
+        return h - h.mean(axis=1, keepdims=True)
+
+    def square(self, spectrum: Spectrum) -> Floats:
+        """|QHd|^2, (R,)."""
+        return np.square(self.d).sum(axis=1) * np.square(self.profile(spectrum)).sum(axis=1)
+
+    def across(self, z: Floats, k: int, p: int, spectrum: Spectrum) -> Floats:
+        """Z*'QHd, (R, P), Z* = Q(Z - lambda WZ): z (1 or R, K + P and more, T, N) holds lags K columns further on."""
+        rows, columns, t, n = z.shape
+        met = np.matmul(z.reshape(rows, columns * t, n), self.profile(spectrum)[:, :, None]).reshape(-1, columns, t)
+        sums = np.matmul(met, self.d[:, :, None])[:, :, 0]
+        return sums[:, :p] - self.lam[:, None] * sums[:, k : k + p]
+
+    def along(self, z: Floats, b: Floats, drift: Floats, rho: Floats, spectrum: Spectrum) -> Floats:
+        """(QGf)'QHd, (R,), f = Zb + drift for the first columns of z: the score of rho meets that of lambda."""
+        p = b.shape[1]
+        pulled = np.matmul(self.d[:, None, None, :], z[:, :p])[:, :, 0]  # sum_t d_t z_t, (R, P, N)
+        f = np.matmul(b[:, None, :], pulled)[:, 0] + (self.d * drift).sum(axis=1)[:, None]
+        moved = np.stack([spectrum.multiplied(float(at), row) for at, row in zip(rho, f, strict=True)])
+        return np.asarray(np.vecdot(moved, self.profile(spectrum)))
 
 
 def _time_dummies(z: Floats) -> Floats:

@@ -16,10 +16,14 @@ from numpy.typing import NDArray
 from estimators.spectrum import Spectrum, Transform
 
 Floats = NDArray[np.float64]
-Slopes = Callable[[Floats, NDArray[np.intp]], tuple[Floats, Floats]]
+Rows = NDArray[np.intp] | slice
+Slopes = Callable[[Floats, Rows], tuple[Floats, Floats]]
+Heights = Callable[[Floats, Rows], Floats]
 
 MOST_STEPS = 60
 SETTLED = 1e-7  # a Newton step below this leaves an error of the order of its square
+GRID = np.array([-0.99, 0.0, 0.8, 0.99])  # shares of the interval where no likelihood may be higher
+HIGHER = 1e-6  # of a log-likelihood, above which another one is no matter of rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +55,48 @@ class Maximum:
     converged: NDArray[np.bool_]
 
 
-def maximise(slopes: Slopes, rows: int, radius: float) -> Maximum:
-    """Safeguarded Newton for the zero of f' on (-1/radius, 1/radius), each row on its own.
+def maximise(slopes: Slopes, heights: Heights, rows: int, radius: float) -> Maximum:
+    """The maximum of f on (-1/radius, 1/radius), each row on its own.
 
-    `slopes(r, rows)` gives f' and f'' of the named rows. A row is frozen once settled, so that its bits do not depend
-    on the others; a step that is not uphill or leaves the bracket of a sign change is replaced by bisection.
+    `slopes(r, rows)` gives f' and f'' of the named rows, `heights(r, rows)` f itself. The search starts at zero, and
+    once more where f is higher on a coarse grid; a row that stays below its grid has not converged.
     """
     edge = (1.0 - 1e-9) / radius
-    low, high = np.full(rows, -edge), np.full(rows, edge)
-    r = np.zeros(rows)
+    at, converged = _climb(slopes, np.zeros(rows), np.full(rows, -edge), np.full(rows, edge))
+    points = np.concatenate([[-edge], GRID / radius, [edge]])
+    grid = np.stack([heights(point, slice(None)) for point in points[1:-1, None]])
+    top = grid.argmax(axis=0)
+    missed = np.flatnonzero(GRID[top] != 0.0)  # elsewhere the search went uphill from the grid's highest point
+    if missed.size:
+        missed = missed[grid[top[missed], missed] > heights(at[missed], missed) + HIGHER]
+    if missed.size:
+        top = top[missed]
+        again, settled = _climb(slopes, points[top + 1], points[top], points[top + 2], missed)
+        at[missed] = again
+        converged[missed] = settled & (heights(again, missed) >= grid[top, missed])
+    return Maximum(at, converged & (np.abs(at) < edge - 1e-6))
+
+
+def _climb(
+    slopes: Slopes, start: Floats, low: Floats, high: Floats, among: NDArray[np.intp] | None = None
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Safeguarded Newton for the zero of f' between low and high, (M,), and whether it settled.
+
+    among (M,): the rows that are looked at, None = all. A row is frozen once settled, so that its bits do not depend on
+    the others; a step that is not uphill or leaves the bracket of a sign change is replaced by bisection.
+    """
+    r, rows = start.copy(), start.size
     converged = np.zeros(rows, dtype=bool)
     active = np.arange(rows)
     for _ in range(MOST_STEPS):
         if not active.size:
             break
         pair = active if active.size > 1 else np.repeat(active, 2)  # sums over one row would be made in another order
-        first, second = (derivative[: active.size] for derivative in slopes(r[pair], pair))
+        if among is not None:
+            named: Rows = among[pair]
+        else:
+            named = slice(None) if active.size == rows > 1 else pair
+        first, second = (derivative[: active.size] for derivative in slopes(r[pair], named))
         rising = first > 0
         low[active] = np.where(rising, r[active], low[active])
         high[active] = np.where(rising, high[active], r[active])
@@ -81,13 +111,13 @@ def maximise(slopes: Slopes, rows: int, radius: float) -> Maximum:
         lost = ~np.isfinite(first)
         r[active[lost]] = np.nan
         active = active[~settled & ~lost]
-    return Maximum(r, converged & (np.abs(r) < edge - 1e-6))
+    return r, converged
 
 
 def maximise_lag(a: Floats, b: Floats, c: Floats, spectrum: Spectrum, sizes: Sizes, transform: Transform) -> Maximum:
     """rho of SAR or SDM from a = e0'e0, b = e0'e1, c = e1'e1, residuals of y and Wy on the regressors; all (R,)."""
 
-    def slopes(r: Floats, rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    def slopes(r: Floats, rows: Rows) -> tuple[Floats, Floats]:
         _, g, gg = spectrum.slopes(r, transform)
         s = a[rows] - 2 * r * b[rows] + r * r * c[rows]
         half = b[rows] - r * c[rows]
@@ -95,7 +125,11 @@ def maximise_lag(a: Floats, b: Floats, c: Floats, spectrum: Spectrum, sizes: Siz
         second = sizes.nobs * (2 * half**2 - c[rows] * s) / s**2 - sizes.periods * gg
         return first, second
 
-    return maximise(slopes, a.size, spectrum.weights.radius)
+    def heights(r: Floats, rows: Rows) -> Floats:
+        ssr = a[rows] - 2 * r * b[rows] + r * r * c[rows]
+        return log_likelihood(ssr, spectrum.slopes(r, transform)[0], sizes)
+
+    return maximise(slopes, heights, a.size, spectrum.weights.radius)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -117,7 +151,7 @@ class ErrorModel:
     ywy: Floats
     wyy: Floats
 
-    def take(self, rows: NDArray[np.intp]) -> ErrorModel:
+    def take(self, rows: Rows) -> ErrorModel:
         """The same cross products for some of the panels."""
         parts = {item.name: getattr(self, item.name) for item in fields(self)}
         return ErrorModel(**{key: part if part.shape[-1] == 1 else part[..., rows] for key, part in parts.items()})
@@ -142,14 +176,17 @@ class ErrorModel:
     def maximise(self, spectrum: Spectrum, sizes: Sizes, transform: Transform) -> Maximum:
         """lambda of the spatial error model, (R,)."""
 
-        def slopes(lam: Floats, rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        def slopes(lam: Floats, rows: Rows) -> tuple[Floats, Floats]:
             _, g, gg = spectrum.slopes(lam, transform)
-            ssr, first, second = (self if rows.size == self.yy.size else self.take(rows)).derivatives(lam)
+            ssr, first, second = self.take(rows).derivatives(lam)
             ratio = first / ssr
             half = sizes.nobs / 2
             return -half * ratio - sizes.periods * g, -half * (second / ssr - ratio**2) - sizes.periods * gg
 
-        return maximise(slopes, self.yy.size, spectrum.weights.radius)
+        def heights(lam: Floats, rows: Rows) -> Floats:
+            return log_likelihood(self.take(rows).fit(lam)[1], spectrum.slopes(lam, transform)[0], sizes)
+
+        return maximise(slopes, heights, self.yy.size, spectrum.weights.radius)
 
 
 def solve_symmetric(a: Floats, b: Floats) -> Floats:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from estimators import regression as ols
+from estimators.autocorrelation import LinkSums
 from estimators.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
 from estimators.did import check_names, outcome_of
 from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
@@ -118,6 +119,10 @@ class LagrangeMultiplier(Estimator):
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """The statistics; se is NaN and dof 1, that of the chi-square distribution."""
         sums, weights, periods = self._sums(plan, moments)
+        if "period" in self.effects and LinkSums.of(weights).uniform:
+            raise bad("all units are linked alike: their lags are the time effects and the units' own values",
+                      where=f"{self.name}, weights {weights.name}", allowed="weights that tell near from far",
+                      remedy="choose fewer neighbours")  # fmt: skip
         constants = Constants.of(weights, periods, self.effects, exact=self.form == "exact")
         statistic = chi_squares(sums, constants)
         sound = np.isfinite(statistic).all(axis=1)
@@ -234,7 +239,10 @@ def score_moments(
 ) -> ScoreMoments:
     """The sums from y (R, T, N) and x (1 or R, K, T, N) for any effects and any W: W f = Wy - We."""
     qy, qx = _without(y, effects), _without(x, effects)
-    bread, _ = ols.invert(ols.gram(qx))
+    gram = ols.gram(qx)
+    spread, total = (np.square(values).sum(axis=(2, 3)) for values in (_without(x, ()), x))
+    absorbed = ols.absorbed(np.diagonal(gram, axis1=1, axis2=2), spread, total)
+    bread, _ = ols.invert(np.where(absorbed.any(axis=1)[:, None, None], np.nan, gram))
     e = ols.residual(qy, qx, _times(bread, ols.inner(qx, qy)))
     if lags_first:
         wy, we = _without(weights.lag(y), effects), _without(weights.lag(e), effects)

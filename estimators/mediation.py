@@ -58,8 +58,9 @@ class Mediation(Estimator):
     - bootstrap:unit, bootstrap:ATTRIBUTE: `draws` samples of whole clusters, each copy with a unit effect of its own.
       Samples in which the system is not identified are left out.
 
-    The last two have percentile intervals at 95% (the (B + 1) q-th of B ordered draws), p = 2 min(1 + #(draws <= 0),
-    1 + #(draws >= 0)) / (B + 1), which rejects at 5% exactly where the interval excludes 0, and se = sd of the draws.
+    The last two have percentile intervals at 95%, from the c-th of B ordered draws to the c-th from above, c =
+    floor(.025 (B + 1)), endless when that is 0; p = 2 min(1 + #(draws <= 0), 1 + #(draws >= 0)) / (B + 1), which
+    rejects at 5% exactly where the interval excludes 0; and se = sd of the draws. B counts the draws that are kept.
     cluster: unit or an attribute, of delta, sobel and monte-carlo. Each equation has the factor of its own regression,
     G/(G-1) (n-1)/(n-k), k as cluster_k says (see TwoWayDID). label: its name in tables.
 
@@ -185,10 +186,12 @@ class Mediation(Estimator):
 
     def _roots_of_factors(self, tile: Tile, regressors: int, clusters: NDArray[np.intp]) -> Floats:
         """Square roots of the small-sample factors of a, b, nde, total, (4,)."""
-        n, effects, periods = tile.panel.nobs, tile.transform.effects, len(tile.panel.periods)
-        beside = {"slopes": 0, "nonnested": periods, "all": effects}[self.cluster_k]
+        panel, effects = tile.panel, tile.transform.effects
+        units = len(panel.units) if panel.observed is None else int(panel.observed[0].any(axis=0).sum())
+        beside = {"slopes": 0, "nonnested": effects - units + 1, "all": effects}[self.cluster_k]
         slopes = np.array([regressors, regressors + 1, regressors + 1, regressors])
         groups = clusters.max() + 1
+        n = panel.nobs
         return np.asarray(np.sqrt(groups / (groups - 1) * (n - 1) / (n - slopes - beside)))
 
 
@@ -243,22 +246,26 @@ class Answer:
         squares = np.square(np.where(known, ordered - mean[:, None], 0.0)).sum(axis=1)
         below, above = (ordered <= 0).sum(axis=1), (ordered >= 0).sum(axis=1)
         pvalue = np.minimum(2 * (1 + np.minimum(below, above)) / (1 + count), 1.0)
+        lower, upper = _percentile_interval(ordered, count)
         return cls(
-            se=np.sqrt(squares / (count - 1)),
+            se=np.sqrt(squares / np.maximum(count - 1, 0)),
             dof=np.inf,
             pvalue=np.where(count > 0, pvalue, np.nan),
-            lower=_order_statistic(ordered, count, LEVEL / 2),
-            upper=_order_statistic(ordered, count, 1 - LEVEL / 2),
+            lower=lower,
+            upper=upper,
         )
 
 
-def _order_statistic(ordered: Floats, count: NDArray[np.intp], share: float) -> Floats:
-    """The (count + 1) share-th of the first `count` ordered draws (R, B, K), interpolated, (R, K)."""
-    rank = np.clip((count + 1) * share, 1.0, np.maximum(count, 1.0))
-    low = np.floor(np.round(rank, 9)).astype(np.intp)
-    high = np.minimum(low + 1, np.maximum(count, 1))
-    at_low, at_high = (np.take_along_axis(ordered, place[:, None] - 1, axis=1)[:, 0] for place in (low, high))
-    return np.asarray(at_low + np.maximum(rank - low, 0.0) * (at_high - at_low))
+def _percentile_interval(ordered: Floats, count: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """Ends (R, K) of the interval from the first `count` (R, K) of ordered draws (R, B, K), NaN without draws.
+
+    They are the floor(LEVEL / 2 (count + 1))-th draws from below and from above; too few draws exclude nothing.
+    """
+    tail = np.floor(np.round((count + 1) * (LEVEL / 2), 9)).astype(np.intp)
+    places = (np.maximum(tail, 1), np.minimum(count + 1 - tail, ordered.shape[1]))
+    lower, upper = (np.take_along_axis(ordered, place[:, None] - 1, axis=1)[:, 0] for place in places)
+    endless = np.where(count > 0, np.inf, np.nan)
+    return np.where(tail > 0, lower, -endless), np.where(tail > 0, upper, endless)
 
 
 def _clusters(cluster: str, panel: Panel, asked_by: str) -> NDArray[np.intp]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators import regression as ols
+from estimators.did import absorbed
 from estimators.tile import Tile, spread
 from sim.streams import Streams
 
@@ -35,9 +36,12 @@ class System:
 
     @classmethod
     def of(cls, tile: Tile, names: Variables) -> System:
-        """The demeaned variables of a tile."""
+        """The demeaned variables of a tile; NaN where the effects absorb a regressor or the mediator."""
         x = ols.stack([tile.within(name) for name in names.regressors])
-        return cls(x, tile.within(names.mediator), tile.within(names.outcome))
+        m, y = tile.within(names.mediator), tile.within(names.outcome)
+        x[absorbed(tile, names.regressors, np.square(x).sum(axis=(2, 3)))] = np.nan
+        none = absorbed(tile, (names.mediator,), ols.square(m)[:, None])
+        return cls(x, np.where(none[:, None, None], np.nan, m), y)
 
     def replication(self, row: int) -> Floats:
         """All variables of one panel: controls, treatment, mediator, outcome, (K + 2, T, N)."""

@@ -19,7 +19,6 @@ from estimators.covariances import (
     cells_of,
     check_error_types,
     cluster_names,
-    count_clusters,
     covariance,
     may_be_floored,
 )
@@ -183,12 +182,14 @@ class PanelOLS(Estimator):
         self, error: str, panel: Panel, fit: _Fit, transform: Transform, streams: Streams | None
     ) -> tuple[int, WildTest]:
         """G - 1 and the tests of all panels; without streams the signs are those of seed 0."""
+        mask = observed_mask(panel)
         codes = cells_of(error.removeprefix("wild:"), panel)
-        groups = count_clusters(codes, panel)
+        seen = np.where(mask > 0, codes, codes[mask > 0][0])  # clusters never observed take no sign
+        codes = np.unique(seen, return_inverse=True)[1].reshape(codes.shape)
+        groups = int(codes.max()) + 1
         if groups < 2:
             raise bad(f"{error} has {groups} cluster", where=self.name, allowed="2 or more clusters",
                       remedy="choose a finer grouping")  # fmt: skip
-        mask = observed_mask(panel)
 
         def project(x: Floats) -> Floats:
             mean = (x * mask).sum(axis=(1, 2), keepdims=True) / mask.sum()
@@ -222,7 +223,8 @@ def _fit(
     y = spread(np.where(mask > 0, panel.variables[outcome], 0.0), r)
     x = transform(raw.reshape(-1, *mask.shape)).reshape(raw.shape)
     fixed = np.array([panel.variables[name].shape[0] == 1 for name in regressors])
-    absorbed = _absorbed(raw, x, nobs, centred=constant or transform.effects > 0)
+    centred = constant or transform.effects > 0
+    absorbed = are_absorbed(raw, x, nobs, centred=centred)
     check_regressors(regressors, fixed, raw, x, absorbed, nobs, asked_by)
     gram = ols.gram(x)
     gram[absorbed.any(axis=1)] = np.nan
@@ -232,7 +234,6 @@ def _fit(
     e = ols.residual(qy, x, beta)
     psi = np.reshape(bread @ x.reshape(len(x), k, -1), x.shape)
     ybar, xbar = y.sum(axis=(1, 2)) / nobs, raw.sum(axis=(2, 3)) / nobs
-    centred = constant or transform.effects > 0
     tss = ols.square((y - ybar[:, None, None]) * mask) if centred else ols.square(y)
     if not constant:
         return _Fit(beta, e, psi, x, tss, ols.square(qy))
@@ -244,7 +245,7 @@ def _fit(
     return _Fit(beta, e, psi, z, tss, ols.square(qy))
 
 
-def _absorbed(raw: Floats, within: Floats, nobs: int, *, centred: bool) -> NDArray[np.bool_]:
+def are_absorbed(raw: Floats, within: Floats, nobs: int, *, centred: bool) -> NDArray[np.bool_]:
     """Which regressors the effects leave nothing of, (1 or R, K)."""
     spread_of = np.square(raw).sum(axis=(2, 3)) - (raw.sum(axis=(2, 3)) ** 2 / nobs if centred else 0.0)
     left = np.square(within).sum(axis=(2, 3))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from estimators import regression as ols
 from estimators.did import ClusterK, outcome_of
 from estimators.estimator import Status
-from estimators.placebo_treatments import Adoptions, Paths, Projection, outcomes, tails, tiles, treatments
+from estimators.placebo_treatments import Adoptions, Fields, Paths, Projection, outcomes, tails, tiles, treatments
 from estimators.tile import Tile
 from sim.errors import bad, one_of
 from sim.panel import Panel
@@ -59,11 +59,13 @@ class PlaceboFits:
 class DIDPlacebo:
     """The regression of `TwoWayDID` with the treatment left open: effects, fixed controls, clusters.
 
-    outcome: its name in the panel; codes (N,): clusters of units, None = each its own; factor: CR1's; dof: G - 1.
+    outcome: its name in the panel; controls: the projection's basis; codes (N,): clusters of units, None = each its
+    own; factor: CR1's; dof: G - 1.
     """
 
     outcome: str
     projection: Projection
+    controls: Fields
     codes: NDArray[np.intp] | None
     factor: float
     dof: float
@@ -88,8 +90,11 @@ class DIDPlacebo:
         attribute = error.removeprefix("cluster:")
         codes = None if attribute == "unit" else np.unique(panel.attributes[attribute], return_inverse=True)[1]
         groups, n, k = _groups(panel, codes), panel.nobs, len(controls) + 1
-        counted = {"slopes": k, "nonnested": k + len(panel.periods), "all": k + tile.transform.effects}[cluster_k]
-        return cls(name, projection, codes, groups / (groups - 1) * (n - 1) / (n - counted), groups - 1.0)
+        units = len(panel.units) if panel.observed is None else int(panel.observed[0].any(axis=0).sum())
+        beside_units = tile.transform.effects - units + 1  # time effects, which clusters of units do not nest
+        counted = {"slopes": k, "nonnested": k + beside_units, "all": k + tile.transform.effects}[cluster_k]
+        factor = groups / (groups - 1) * (n - 1) / (n - counted)
+        return cls(name, projection, Fields(projection.basis), codes, factor, groups - 1.0)
 
     def assign(self, given: NDArray[Any]) -> AssignedDID:
         """B treatments, ready for any outcome: first treated periods (B, N), T = never, or D (B, T, N)."""
@@ -167,7 +172,7 @@ def _tabled(kernel: DIDPlacebo, drawn: Adoptions) -> tuple[Floats, Floats, _Scor
     basis = kernel.projection.basis
     k, periods, units = basis.shape
     rows, _, dates = drawn.treated
-    m, c = drawn.by_period / units, drawn.sums(basis)
+    m, c = drawn.by_period / units, drawn.meet(kernel.controls)
     first, second = np.triu_indices(k)
     doubled = np.where(first == second, 1.0, 2.0)
     quadratic = np.concatenate(
@@ -177,7 +182,7 @@ def _tabled(kernel: DIDPlacebo, drawn: Adoptions) -> tuple[Floats, Floats, _Scor
     pairs = np.einsum("ptn,ptn->pn", basis[first], basis[second])
     own = product(quadratic, np.concatenate([basis.reshape(k * periods, units), pairs, np.ones((1, units))]))
     linear = tails(m[:, :, None]).ravel()[rows * periods + dates]
-    for column, field in zip(c.T, tails(basis), strict=True):
+    for column, field in zip(c.T, kernel.controls.tails, strict=True):
         linear += column[rows] * field.take(drawn.entries)
     _add_treated(own, drawn, np.diagonal(drawn.kappa)[dates] - 2 * linear)
     within = drawn.square()

@@ -20,7 +20,15 @@ from estimators.effects import Slopes, impacts
 from estimators.estimator import ROWS_AT_ONCE, Status
 from estimators.likelihood import Sizes, maximise_lag
 from estimators.placebo_kernels import DRAWS_AT_ONCE, PlaceboFits, fixed_controls, sound, within_stack
-from estimators.placebo_treatments import Projection, Treatments, WeightForms, adjoint_lag, outcomes, treatments
+from estimators.placebo_treatments import (
+    Fields,
+    Projection,
+    Treatments,
+    WeightForms,
+    adjoint_lag,
+    outcomes,
+    treatments,
+)
 from estimators.spatial_form import FORMS
 from estimators.spectrum import Spectrum, Transform, spectrum_of
 from estimators.tile import Tile
@@ -36,11 +44,13 @@ TERMS = ("did", "w_did", "rho", "direct:did", "indirect:did", "total:did")
 class SDMPlacebo:
     """The spatial Durbin model with the treatment left open.
 
-    outcome: its name in the panel; projection: off effects, controls and their lags; forms, spectrum: of W.
+    outcome: its name in the panel; projection: off effects, controls and their lags; controls: its basis and W' of it;
+    forms, spectrum: of W.
     """
 
     outcome: str
     projection: Projection
+    controls: Fields
     forms: WeightForms
     spectrum: Spectrum
     sizes: Sizes
@@ -71,14 +81,15 @@ class SDMPlacebo:
         lags = [tile.within_lag(control, key) for control in controls]
         projection = Projection.of(tile.transform, np.concatenate([within_stack(tile, controls), *lags]))
         sizes = Sizes.of(len(panel.units), len(panel.periods), transform)
-        return cls(name, projection, WeightForms.of(w), spectrum_of(w), sizes, transform)
+        basis = projection.basis
+        controls_met = Fields(np.concatenate([basis, adjoint_lag(basis, w)]))
+        return cls(name, projection, controls_met, WeightForms.of(w), spectrum_of(w), sizes, transform)
 
     def assign(self, given: NDArray[Any]) -> AssignedSDM:
         """B treatments, ready for any outcome: first treated periods (B, N), T = never, or D (B, T, N)."""
-        basis = self.projection.basis
-        k = len(basis)
+        k = len(self.projection.basis)
         drawn = treatments(given, self.projection, "sdm placebo")
-        c = drawn.sums(np.concatenate([basis, adjoint_lag(basis, self.forms.weights)]))
+        c = drawn.meet(self.controls)
         c, lagged = c[:, :k], c[:, k:]
         within = drawn.square()
         own = within - np.vecdot(c, c)
@@ -91,42 +102,29 @@ class SDMPlacebo:
         bread[~(enough & independent)] = np.nan
         return AssignedSDM(self, drawn, bread)
 
+    def fields_of(self, raw: Floats) -> OutcomeSDM:
+        """An outcome, raw (1, T, N), as its products with any treatment need it."""
+        both = np.concatenate([self.projection(raw), self.projection(self.forms.weights.lag(raw))])
+        fields = np.concatenate([both, adjoint_lag(both, self.forms.weights)])
+        return OutcomeSDM(Fields(fields), ols.gram(both[None])[0])
 
-@dataclass(frozen=True, eq=False, slots=True)
-class AssignedSDM:
-    """B treatments of a panel and the inverse of [MD, MWD]'[MD, MWD], bread (B, 2, 2), NaN where singular."""
-
-    kernel: SDMPlacebo
-    drawn: Treatments
-    bread: Floats
-
-    def fit(self, y: Floats) -> PlaceboFits:
-        """Outcomes y (R, T, N), raw, under each treatment; errors from the observed Hessian."""
-        project, weights = self.kernel.projection, self.kernel.forms.weights
-        parts = []
-        for raw in outcomes(y, project, "sdm placebo"):
-            both = np.concatenate([project(raw), project(weights.lag(raw))])
-            moments = self.drawn.sums(np.concatenate([both, adjoint_lag(both, weights)]))
-            parts.append(self._solve(moments[:, 0::2], moments[:, 1::2], ols.gram(both[None])[0]))
-        estimate, se, converged = (np.stack(column) for column in zip(*parts, strict=True))
-        defined = np.isfinite(estimate).all(axis=2) & np.isfinite(se).all(axis=2)
-        status = np.select([defined & converged, defined], [Status.OK, Status.NOT_CONVERGED], Status.SINGULAR)
-        return PlaceboFits(TERMS, estimate, se, status.astype(np.uint8), np.inf)
-
-    def _solve(self, zy: Floats, zwy: Floats, outcome: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-        """All terms, errors and whether the search converged, from zy, zwy (B, 2) and products of y~ and w~ (2, 2)."""
+    def solve(self, zy: Floats, zwy: Floats, products: Floats, bread: Floats) -> PlaceboFits:
+        """One outcome under B treatments from Z'y~, Z'w~ (B, 2) with Z = [MD, MWD], products of y~ and w~ (2, 2) and
+        bread (B, 2, 2); every row by itself."""
         pieces = [
-            self._rows(zy[rows], zwy[rows], outcome, self.bread[rows])
+            self._rows(zy[rows], zwy[rows], products, bread[rows])
             for rows in (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(zy), ROWS_AT_ONCE))
         ]
         estimate, se, converged = (np.concatenate(column) for column in zip(*pieces, strict=True))
-        return estimate, se, converged
+        defined = np.isfinite(estimate).all(axis=1) & np.isfinite(se).all(axis=1)
+        status = np.select([defined & converged, defined], [Status.OK, Status.NOT_CONVERGED], Status.SINGULAR)
+        return PlaceboFits(TERMS, estimate[None], se[None], status.astype(np.uint8)[None], np.inf)
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def _rows(
         self, zy: Floats, zwy: Floats, outcome: Floats, bread: Floats
     ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-        sizes, transform, spectrum = self.kernel.sizes, self.kernel.transform, self.kernel.spectrum
+        sizes, transform, spectrum = self.sizes, self.transform, self.spectrum
         b0, b1 = (np.matmul(bread, z[:, :, None])[:, :, 0] for z in (zy, zwy))
         a = outcome[0, 0] - np.vecdot(zy, b0)
         b = outcome[0, 1] - np.vecdot(zy, b1)
@@ -138,11 +136,44 @@ class AssignedSDM:
         curvature = c / sigma2 + sizes.periods * traces.hh - 2 * (b - rho * c) ** 2 / (sizes.nobs * sigma2**2)
         rho_variance = 1 / curvature
         own = Slopes(slopes, sigma2, rho, rho_variance, bread, b1)
-        effects, spread = impacts(own, traces, len(self.kernel.forms.columns), FORMS["sdm"])
+        effects, spread = impacts(own, traces, len(self.forms.columns), FORMS["sdm"])
         slope_variance = sigma2[:, None] * np.diagonal(bread, axis1=1, axis2=2) + rho_variance[:, None] * b1**2
         estimate = np.concatenate([slopes, rho[:, None], effects], axis=1)
         variance = np.concatenate([slope_variance, rho_variance[:, None], spread], axis=1)
         return estimate, np.sqrt(np.where(variance >= 0, variance, np.nan)), best.converged
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class OutcomeSDM:
+    """An outcome before any treatment: fields (4, T, N) = y~, w~ and W' of both; products of y~ and w~, (2, 2)."""
+
+    fields: Fields
+    products: Floats
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AssignedSDM:
+    """B treatments of a panel and the inverse of [MD, MWD]'[MD, MWD], bread (B, 2, 2), NaN where singular."""
+
+    kernel: SDMPlacebo
+    drawn: Treatments
+    bread: Floats
+
+    def fit(self, y: Floats) -> PlaceboFits:
+        """Outcomes y (R, T, N), raw, under each treatment; errors from the observed Hessian."""
+        fits = []
+        for raw in outcomes(y, self.kernel.projection, "sdm placebo"):
+            outcome = self.kernel.fields_of(raw)
+            fits.append(self.kernel.solve(*self.moments(outcome), outcome.products, self.bread))
+        estimate, se, status = (
+            np.concatenate([getattr(one, name) for one in fits]) for name in ("estimate", "se", "status")
+        )
+        return PlaceboFits(TERMS, estimate, se, status, np.inf)
+
+    def moments(self, outcome: OutcomeSDM) -> tuple[Floats, Floats]:
+        """Z'y~ and Z'w~, Z = [MD, MWD], (B, 2) each."""
+        moments = self.drawn.meet(outcome.fields)
+        return np.ascontiguousarray(moments[:, 0::2]), np.ascontiguousarray(moments[:, 1::2])
 
 
 def sdm_placebo(

@@ -38,6 +38,24 @@ def adjoint_lag(x: Floats, weights: Weights) -> Floats:
     return np.asarray((x.reshape(-1, x.shape[-1]) @ weights.operator).reshape(x.shape))
 
 
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """Demeaned fields (K, T, N) and what every batch of treatments needs of them."""
+
+    values: Floats
+
+    @cached_property
+    def tails(self) -> Floats:
+        """Sums to the last period, (K, T, N)."""
+        return tails(self.values)
+
+    @cached_property
+    def by_cell(self) -> Floats:
+        """Those of each unit-period side by side, (T N, K)."""
+        k, periods, units = self.values.shape
+        return np.ascontiguousarray(self.tails.reshape(k, periods * units).T)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Projection:
     """M: takes out unit and time effects and then a basis (K, T, N), orthonormal and itself without effects."""
@@ -132,12 +150,20 @@ class Adoptions:
         """Treated units in each period less their mean over time, (B, T)."""
         return _centred(self.counts.cumsum(axis=1))
 
+    @cached_property
+    def chosen(self) -> sp.csr_array:
+        """1 where the tail of a treated unit stands in a field (T N), (B, T N)."""
+        starts = np.searchsorted(self.treated[0], np.arange(self.draws + 1))
+        shape = (self.draws, self.periods * self.first.shape[1])
+        return sp.csr_array((np.ones(self.entries.size), self.entries, starts), shape=shape)
+
     def sums(self, fields: Floats) -> Floats:
         """D'x of demeaned fields x (K, T, N), (B, K); each draw's sum is made by itself, unit after unit."""
-        table = np.ascontiguousarray(tails(fields).reshape(len(fields), fields.shape[1] * fields.shape[2]).T)
-        starts = np.searchsorted(self.treated[0], np.arange(self.draws + 1))
-        select = sp.csr_array((np.ones(self.entries.size), self.entries, starts), shape=(self.draws, len(table)))
-        return np.asarray(select @ table)
+        return self.meet(Fields(fields))
+
+    def meet(self, fields: Fields) -> Floats:
+        """The same of fields that many batches meet."""
+        return np.asarray(self.chosen @ fields.by_cell)
 
     def square(self) -> Floats:
         """D'QD, (B,)."""
@@ -210,6 +236,10 @@ class Paths:
         cells = fields.shape[1] * fields.shape[2]
         return np.matmul(fields.reshape(len(fields), cells), self.values.reshape(-1, cells, 1))[:, :, 0]
 
+    def meet(self, fields: Fields) -> Floats:
+        """The same of fields that many batches meet."""
+        return self.sums(fields.values)
+
     def square(self) -> Floats:
         """D'QD, (B,)."""
         return self._over_tiles(lambda d: [ols.square(self.transform(d))])[0]
@@ -255,6 +285,13 @@ def treatments(given: NDArray[Any], projection: Projection, asked_by: str) -> Tr
         raise bad("treatments hold values that are not finite", where=asked_by, allowed="finite numbers",
                   remedy="fill or drop those cells")  # fmt: skip
     return Paths(values, projection.transform)
+
+
+def first_treated(d: Floats) -> NDArray[np.intp] | None:
+    """First treated periods (B, N), T = never, of treatments d (B, T, N); None unless all are 0/1 and absorbing."""
+    if ((d != 0) & (d != 1)).any() or (d[:, 1:] < d[:, :-1]).any():
+        return None
+    return np.asarray((d.shape[1] - d.sum(axis=1)).astype(np.intp))
 
 
 def outcomes(y: Floats, projection: Projection, asked_by: str) -> Iterator[Floats]:

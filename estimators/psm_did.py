@@ -170,7 +170,11 @@ class PsmDID(Estimator):
         return before
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
-        """Match and fit R panels, matching once when treatment and covariates are the same in all of them."""
+        """Match and fit R panels, matching once when treatment and covariates are the same in all of them.
+
+        Raises BadInput for regressors that the effects absorb in the whole panel; one that they absorb among the
+        matched units alone makes the panel SINGULAR.
+        """
         layout = self.layout(panel.schema)
         check_fixed(panel, layout.terms[:-1], self.label)
         used = (*self._covariates(panel.schema), panel.roles.treatment or "")

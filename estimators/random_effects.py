@@ -18,8 +18,9 @@ from estimators import regression as ols
 from estimators.covariances import Sample, check_error_types, covariance, may_be_floored
 from estimators.did import check_names, outcome_of
 from estimators.estimator import Estimates, Estimator, Layout, Status
+from estimators.panel_ols import are_absorbed
 from estimators.tile import spread
-from estimators.within import observed_mask
+from estimators.within import WithinTransform, observed_mask
 from sim.design import Design, Draw, Wanted, World
 from sim.errors import bad
 from sim.panel import Panel, Roles, Schema
@@ -36,9 +37,10 @@ class RandomEffects(Estimator):
     """Random effects of units; the constant is the last term.
 
     outcome, regressors: names of variables; None = the panel's own roles. Regressors must vary beside unit and period
-    effects, as those of the fixed-effects columns beside it. periods: dummies of all periods but the first among the
-    regressors, not reported. errors: as of `estimators.covariances`, without wild; iid is s2 (X*'X*)^-1 with
-    s2 = e*'e* / (n - k) of the transformed regression, and k counts the constant and the period dummies.
+    effects, as those of the fixed-effects columns beside it; a draw in which they do not is SINGULAR. periods: dummies
+    of all observed periods but the first among the regressors, not reported. errors: as of `estimators.covariances`,
+    without wild; iid is s2 (X*'X*)^-1 with s2 = e*'e* / (n - k) of the transformed regression, and k counts the
+    constant and the period dummies.
 
     Statistics: squared correlations of y and x'b over all observations, within units and between unit means (period
     dummies count as regressors), as Stata reports them; sigma_u, sigma_e; theta, the mean of theta_i over units.
@@ -90,7 +92,8 @@ class RandomEffects(Estimator):
         outcome, regressors = self._names(panel.schema)
         ols.check_fixed(panel, regressors, self.name)
         data = _Data.of(panel, outcome, regressors, periods=self.periods)
-        sigma2_e, sigma2_u = _components(data, self.name)
+        sound = _vary(panel, data.x[:, : len(regressors)])
+        sigma2_e, sigma2_u = (np.where(sound, each, np.nan) for each in _components(data, self.name))
         counts = np.maximum(data.counts, 1.0)
         theta = 1 - np.sqrt(sigma2_e[:, None] / (counts * sigma2_u[:, None] + sigma2_e[:, None]))  # (R, N)
         x = data.x - theta[:, None, None, :] * data.means(data.x)[:, :, None, :] * data.mask
@@ -137,8 +140,7 @@ class _Data:
         """The variables of a panel."""
         mask = observed_mask(panel)
         y = spread(np.where(mask > 0, panel.variables[outcome], 0.0), panel.replications)
-        dummies = np.eye(len(mask))[1:, :, None] * mask if periods else np.empty((0, *mask.shape))
-        dummies = dummies[dummies.any(axis=(1, 2))]
+        dummies = np.eye(len(mask))[mask.any(axis=1), :, None][1:] * mask if periods else np.empty((0, *mask.shape))
         parts = [panel.variables[name] for name in regressors]
         parts += [column[None] for column in (*dummies, mask)]
         return cls(mask, mask.sum(axis=0), y, np.where(mask > 0, ols.stack(parts), 0.0))
@@ -172,6 +174,13 @@ def _components(data: _Data, asked_by: str) -> tuple[Floats, Floats]:
     harmonic = units / (1.0 / data.counts[seen]).sum()
     sigma2_u = np.square(rest[:, :, 0]).sum(axis=1) / free_between - sigma2_e / harmonic
     return sigma2_e, np.maximum(sigma2_u, 0.0)
+
+
+def _vary(panel: Panel, x: Floats) -> NDArray[np.bool_]:
+    """Whether regressors x (1 or R, K, T, N) are linearly independent beside unit and period effects, (1 or R,)."""
+    within = WithinTransform.of(panel)(x.reshape(-1, *x.shape[2:])).reshape(x.shape)
+    absorbed = are_absorbed(x, within, panel.nobs, centred=True).any(axis=1)
+    return np.asarray(ols.invert(ols.gram(within))[1] & ~absorbed)
 
 
 def _fit(data: _Data, beta: Floats) -> dict[str, Floats]:

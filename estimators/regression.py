@@ -6,6 +6,7 @@ then one matrix product serves the whole tile.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,6 +20,7 @@ from sim.panel import Panel
 Floats = NDArray[np.float64]
 
 ABSORBED = 1e-10  # share of a regressor's variation that survives demeaning, below which it counts as absorbed
+ROUNDING = 1e-24  # share of its sum of squares below which what is left of a regressor is rounding
 COLLINEAR = 1e-9  # 1 / sum of variance inflation factors, below which regressors count as collinear
 
 
@@ -152,32 +154,63 @@ def _half_of(k: int) -> NDArray[np.intp]:
     return place
 
 
+def absorbed(left: Floats, spread: Floats, total: Floats) -> NDArray[np.bool_]:
+    """Whether effects absorb regressors, by sums of squares: demeaned, around the mean, and as they are."""
+    return np.asarray((left <= ABSORBED * spread) | (left <= ROUNDING * total))
+
+
+REMOVE = "remove it from treatment or controls"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Column:
+    """A regressor that no replication changes: name, what messages call it, observed and demeaned values, remedy."""
+
+    name: str
+    label: str
+    raw: Floats
+    within: Floats
+    remedy: str = REMOVE
+
+
 def check_fixed(panel: Panel, names: tuple[str, ...], asked_by: str) -> None:
     """Raise BadInput for regressors, the same in all replications, that the effects absorb or that are collinear."""
-    fixed = [name for name in names if panel.variables[name].shape[0] == 1]
     tile = Tile(panel)
+    if problems := useless(fixed_columns(tile, names), asked_by):
+        raise BadInput(*problems)
+
+
+def fixed_columns(tile: Tile, names: tuple[str, ...]) -> list[Column]:
+    """Those of the variables that are the same in all replications."""
+    seen = slice(None) if tile.transform.mask is None else tile.transform.mask > 0
+    return [
+        Column(name, f"variable {name!r}", tile.raw(name)[:, seen], tile.within(name))
+        for name in names
+        if tile.raw(name).shape[0] == 1
+    ]
+
+
+def useless(columns: Iterable[Column], asked_by: str) -> list[Problem]:
+    """What is wrong with columns that the effects absorb or that are collinear with those before them."""
     problems = []
     kept: list[str] = []
     basis: list[Floats] = []
-    for name in fixed:
-        raw, within = tile.raw(name), tile.within(name)
-        if tile.transform.mask is not None:
-            raw = raw[:, tile.transform.mask > 0]
-        spread = float(np.square(raw - raw.mean()).sum())
-        left = float(np.square(within).sum())
-        if left <= ABSORBED * spread or spread == 0.0:
-            kind = "is constant" if spread == 0.0 else "is absorbed by the unit and time effects"
-            problems.append(Problem(f"variable {name!r} {kind}", asked_by,
+    for column in columns:
+        spread, total = (np.square(values).sum() for values in (column.raw - column.raw.mean(), column.raw))
+        left = np.square(column.within).sum()
+        if absorbed(left, spread, total):
+            kind = "is constant" if spread <= ROUNDING * total else "is absorbed by the unit and time effects"
+            problems.append(Problem(f"{column.label} {kind}", asked_by,
                                     "variables that vary within units over time and differ between them",
-                                    "remove it from treatment or controls"))  # fmt: skip
+                                    column.remedy))  # fmt: skip
             continue
-        vector = within.ravel() / np.sqrt(left)
+        vector = column.within.ravel() / np.sqrt(left)
         rest = vector - sum((b * (b @ vector) for b in basis), np.zeros_like(vector))
         if float(rest @ rest) <= COLLINEAR:
-            problems.append(Problem(f"variable {name!r} is collinear with {listed(kept)} and the effects", asked_by,
-                                    "linearly independent variables", "remove one of them"))  # fmt: skip
+            problems.append(Problem(f"{column.label} is collinear with {listed(kept)} and the effects", asked_by,
+                                    "linearly independent variables",
+                                    "remove one of them" if column.remedy == REMOVE else column.remedy))  # fmt: skip
             continue
         basis.append(rest / np.sqrt(float(rest @ rest)))
-        kept.append(name)
-    if problems:
-        raise BadInput(*problems)
+        kept.append(column.name)
+    return problems

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from estimators import regression as ols
 from estimators.autocorrelation import LinkSums, moran, pieces
-from estimators.did import check_names, outcome_of
+from estimators.did import absorbed, check_names, outcome_of
 from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.tile import Tile, spread
 from estimators.within import WithinTransform
@@ -31,7 +31,8 @@ EXACT_FIT = 1e-20  # share of the outcome's sum of squares below which residuals
 
 def pooled_moran(e: Floats, weights: Weights) -> Floats:
     """Moran's I over all periods, (..., T, N) -> (...): (N/S0) sum_t e_t'W e_t / sum_t e_t'e_t, e as it is."""
-    scale = e.shape[-1] / weights.matrix.sum()
+    scale, largest = e.shape[-1] / weights.matrix.sum(), np.abs(e).max(axis=(-2, -1), keepdims=True)
+    e = e / np.where(largest > 0, largest, np.nan)
     return scale * np.vecdot(e, weights.lag(e)).sum(axis=-1) / np.square(e).sum(axis=(-2, -1))
 
 
@@ -244,7 +245,9 @@ class ResidualIndex(Reduction):
 
     def _regressors(self, tile: Tile) -> Regressors:
         x = ols.stack([tile.within(name) for name in self.regressors])
-        bread, _ = ols.invert(ols.gram(x))
+        gram = ols.gram(x)
+        gram[absorbed(tile, self.regressors, np.diagonal(gram, axis1=1, axis2=2))] = np.nan
+        bread, _ = ols.invert(gram)
         return Regressors(x, bread, *pooled_moments(x, bread, tile.panel.weights[self.weights]))
 
 

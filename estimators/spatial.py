@@ -27,7 +27,7 @@ from estimators.spatial_form import FORMS, Model, SpatialForm
 from estimators.spatial_tests import CRITERIA, WALD, information_criteria, wald_tests
 from estimators.spectrum import Transform
 from sim.design import Design
-from sim.errors import bad, closest, listed, one_of
+from sim.errors import BadInput, bad, closest, listed, one_of
 from sim.panel import Schema
 from sim.paper import Paper
 from sim.streams import Streams
@@ -53,7 +53,8 @@ class SpatialPanel(Estimator):
     information (the inverse expected information), hessian (observed), qmle, cluster:unit, cluster:ATTRIBUTE,
     driscoll-kraay, conley:KM, in SLX also hc1; see `spatial_errors`. simulate: a number of draws from the normal
     distribution with the covariance of the first error type, which add the error type "simulation" with quantiles as
-    intervals. label: its name in tables, by default MODEL-TRANSFORM.
+    intervals. label: its name in tables, by default MODEL-TRANSFORM. A fit is OK when its estimates and the errors of
+    the first type are sound; another type may be NaN, as where the observed Hessian is not that of a maximum.
     """
 
     kind: ClassVar[str] = "spatial"
@@ -154,12 +155,14 @@ class SpatialPanel(Estimator):
             raise bad("Lee-Yu's transformation needs a row-stochastic W", where=f"{self.name}, weights "
                       f"{plan.spectrum.weights.name}", allowed='standardize = "row"',
                       remedy='use transform = "direct"')  # fmt: skip
+        if self.form.durbin and plan.useless_lags:
+            raise BadInput(*plan.useless_lags)
         fit = fit_model(self.form, plan, moments, self._sizes(plan), self.transform)
         estimate = np.concatenate([fit.slopes, fit.spatial, fit.sigma2[:, None], fit.effects], axis=1)
         others = tuple(error for error in self.errors if error != "information")
         found = covariances(others, fit.parameters, self.form, self.transform, plan, moments) if others else None
         se = self._standard_errors(fit, plan, found)
-        sound = np.isfinite(estimate).all(axis=1) & np.isfinite(se).all(axis=(1, 2))
+        sound = np.isfinite(estimate).all(axis=1) & np.isfinite(se[:, 0]).all(axis=1)
         status = np.select(
             [sound & fit.converged, ~fit.converged & np.isfinite(fit.spatial).all(axis=1)],
             [Status.OK, Status.NOT_CONVERGED],

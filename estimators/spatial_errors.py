@@ -13,7 +13,6 @@ units of the scores' root sums of squares, has them set to zero, and the statist
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,19 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.covariances import (
-    PLACE,
     bartlett_lag,
     bartlett_sum,
     check_error_types,
-    conley_kernel,
+    check_periods,
+    conley_setting,
     conley_sum,
     floor_eigenvalues,
+    nearness,
     outer,
 )
 from estimators.spatial_form import SpatialForm
 from estimators.spatial_scores import SpatialScores, inverse
 from estimators.spectrum import Transform
-from sim.distances import great_circle_km
 from sim.errors import bad, one_of
 from sim.panel import Schema
 
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from estimators.cross_products import SpatialMoments, SpatialPlan
 
 Floats = NDArray[np.float64]
-CONLEY = re.compile(r"conley:\d+(\.\d+)?(:uniform|:bartlett)?")
+CONLEY = "conley:"
 
 
 def check_errors(errors: tuple[str, ...], form: SpatialForm, schema: Schema, asked_by: str) -> None:
@@ -54,7 +53,7 @@ def check_errors(errors: tuple[str, ...], form: SpatialForm, schema: Schema, ask
     allowed = ("information", "hessian", "qmle", *least_squares, *clusters, "driscoll-kraay", "conley:KM",
                "conley:KM:bartlett")  # fmt: skip
     for error in errors:
-        if CONLEY.fullmatch(error):
+        if error.startswith(CONLEY) and conley_setting(error.removeprefix(CONLEY)):
             check_error_types((error,), schema, asked_by)
         elif error not in allowed[:-2]:
             raise bad(f"unknown error type {error!r}", where=f"{asked_by} errors", allowed=one_of(allowed),
@@ -95,7 +94,7 @@ def covariances(
 
 def _covariance(error: str, scores: SpatialScores, bread: Floats, kernel: Kernel | None) -> tuple[Floats, bool]:
     if error == "hessian":
-        return inverse(scores.observed()), False
+        return _at_maximum(scores.observed()), False
     if error == "qmle":
         return bread + bread @ scores.excess() @ bread, False
     if kernel is None:
@@ -103,6 +102,13 @@ def _covariance(error: str, scores: SpatialScores, bread: Floats, kernel: Kernel
     else:
         meat, floored = kernel.meat(scores.by_observation(kernel.order))
     return _factor(error, scores, kernel) * (bread @ meat @ bread), floored
+
+
+def _at_maximum(hessian: Floats) -> Floats:
+    """The inverse of minus a Hessian, NaN where that is not positive definite: the likelihood has no maximum there."""
+    scale = np.sqrt(np.abs(np.diagonal(hessian)))
+    definite = np.linalg.eigvalsh(hessian / np.outer(scale, scale))[0] > 0
+    return inverse(hessian) if definite else np.full_like(hessian, np.nan)
 
 
 def _factor(error: str, scores: SpatialScores, kernel: Kernel | None) -> float:
@@ -133,18 +139,20 @@ class Kernel:
 
     @classmethod
     def of(cls, error: str, plan: SpatialPlan) -> Kernel:
-        """The kernel of an error type on a plan's units."""
+        """The kernel of an error type on a plan's units; raises BadInput for one cluster, two periods, no places."""
         by_label = np.argsort(np.array(plan.labels), kind="stable").astype(np.intp)
-        if CONLEY.fullmatch(error):
-            _, cutoff, *shape = error.split(":")
-            km = great_circle_km(*(np.asarray(plan.attributes[name], float) for name in PLACE))
-            return cls(by_label, nearness=conley_kernel(km, float(cutoff), shape[0] if shape else "uniform"))
+        if error.startswith(CONLEY):
+            return cls(by_label, nearness=nearness(error, plan.attributes))
         if error == "driscoll-kraay":
+            check_periods(error, plan.periods)
             return cls(by_label)
         name = error.removeprefix("cluster:")
         if name == "unit":
             return cls(by_label, np.arange(plan.units))
         codes = np.unique(plan.attributes[name], return_inverse=True)[1]
+        if not codes.any():
+            raise bad(f"{error} has 1 cluster", where="errors", allowed="2 or more clusters",
+                      remedy="choose a finer grouping")  # fmt: skip
         return cls(by_label[np.argsort(codes[by_label], kind="stable")], codes)
 
     @property

@@ -16,7 +16,7 @@ from estimators import regression as ols
 from estimators.combined import CombinedModel
 from estimators.cross_products import SpatialMoments, SpatialPlan
 from estimators.effects import Slopes, effects_of, impacts, jacobian
-from estimators.information import RedrawnForms
+from estimators.information import RedrawnForms, TimeEffects
 from estimators.likelihood import ErrorModel, Sizes, maximise_lag
 from estimators.spatial_form import SpatialForm
 from estimators.spectrum import Traces, Transform
@@ -74,10 +74,8 @@ def fit_model(
         2 * sigma2**2 / sizes.nobs + (2 * sigma2 * sizes.periods * traces.h / sizes.nobs) ** 2 * rho_variance
     )
     variances = covariance.variances(sigma2, rho_variance)
-    if form.durbin and not form.lag:
-        own, at = _local(slopes, sigma2, covariance.bread), _without_lag(plan, rho, transform)
-    else:
-        own, at = Slopes(slopes, sigma2, rho, rho_variance, covariance.bread, covariance.tilt), traces
+    at, lag = (traces, rho) if form.lag else (_without_lag(plan, rho, transform), np.zeros_like(rho))
+    own = Slopes(slopes, sigma2, lag, rho_variance, covariance.bread, covariance.tilt)
     effects, effect_variances = impacts(own, at, plan.units, form)
     variance = np.concatenate([variances, rho_variance[:, None], sigma2_variance[:, None], effect_variances], axis=1)
     pull = 2 * sigma2 * sizes.periods * traces.h / sizes.nobs
@@ -93,7 +91,8 @@ class Covariance:
     """The slopes' part of the partitioned inverse information.
 
     bread (1 or R, P, P) = (Z'Z)^-1; tilt (R, P) = (Z'Z)^-1 Z'GZb, so that cov(b, rho) = -tilt var(rho); left (R,) =
-    what of |QGZb|^2 the regressors do not explain.
+    what of |QGZb|^2 the regressors do not explain. In the error models lambda stands for rho, Q(Z - lambda WZ) for Z
+    and the time effects, which a row-stochastic W does not let through, for Zb.
     """
 
     bread: Floats
@@ -176,7 +175,22 @@ def _error_fit(
     bread, sound = ols.invert(at_lambda)
     slopes, ssr = np.where(sound[:, None], slopes, np.nan), np.where(sound, ssr, np.nan)
     lam = np.where(sound, best.at, np.nan)
-    return slopes, ssr, lam, best.converged & sound, Covariance(bread, np.zeros_like(slopes), np.zeros_like(ssr))
+    if m.drift is None:
+        covariance = Covariance(bread, np.zeros_like(slopes), np.zeros_like(ssr))
+    else:
+        through = TimeEffects.of(m.drift, form, np.zeros_like(lam), lam, slopes)
+        cross = through.across(_regressors(plan, m), k, p, plan.spectrum)
+        tilt = _times(bread, cross)
+        covariance = Covariance(bread, tilt, through.square(plan.spectrum) - (cross * tilt).sum(axis=1))
+    return slopes, ssr, lam, best.converged & sound, covariance
+
+
+def _regressors(plan: SpatialPlan, m: SpatialMoments) -> Floats:
+    """Z with all its lags, (1 or R, P, T, N)."""
+    if plan.z is not None:
+        return plan.z[None]
+    assert m.z is not None
+    return m.z
 
 
 def _least_squares(
@@ -211,7 +225,7 @@ def _combined(
     """SAC: rho and lambda together."""
     best = CombinedModel(_columns(plan, m), plan.spectrum, sizes, transform).maximise()
     sigma2 = best.ssr / sizes.nobs
-    covariance = _combined_covariance(plan, m, sizes, transform, best.rho, best.lam, best.slopes, sigma2)
+    covariance = _combined_covariance(form, plan, m, sizes, transform, best.rho, best.lam, best.slopes, sigma2)
     traces = plan.spectrum.traces(best.rho, transform)
     log_det = traces.log_det + plan.spectrum.slopes(best.lam, transform)[0]
     effects = effects_of(best.slopes, best.rho, traces, plan.units, form)
@@ -242,10 +256,13 @@ def _columns(plan: SpatialPlan, m: SpatialMoments) -> Floats:
 
 
 def _combined_covariance(
-    plan: SpatialPlan, m: SpatialMoments, sizes: Sizes, transform: Transform,
+    form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes, transform: Transform,
     rho: Floats, lam: Floats, slopes: Floats, sigma2: Floats,
 ) -> Floats:  # fmt: skip
-    """Inverse information of slopes, rho, lambda, sigma2, (R, K + 3, K + 3): X* = Q(X - lambda WX) stands for X."""
+    """Inverse information of slopes, rho, lambda, sigma2, (R, K + 3, K + 3): X* = Q(X - lambda WX) stands for X.
+
+    A W that is not row-stochastic lets time effects through, which adds to what lambda meets.
+    """
     k, t = len(plan.names), sizes.periods
     filtered = np.concatenate([slopes, -lam[:, None] * slopes], axis=1)
     drift = None
@@ -268,6 +285,13 @@ def _combined_covariance(
     out[:, at_rho, at_s2] = out[:, at_s2, at_rho] = t * own.h / sigma2
     out[:, at_lam, at_s2] = out[:, at_s2, at_lam] = t * other.h / sigma2
     out[:, at_s2, at_s2] = sizes.nobs / (2 * sigma2**2)
+    if drift is not None and m.drift is not None:
+        through = TimeEffects.of(m.drift, form, rho, lam, slopes)
+        z, w = _regressors(plan, m), plan.spectrum
+        out[:, :k, at_lam] = out[:, at_lam, :k] = through.across(z, k, k, w) / s2
+        out[:, at_lam, at_lam] += through.square(w) / sigma2
+        out[:, at_rho, at_lam] += through.along(z, filtered, drift, rho, w) / sigma2
+        out[:, at_lam, at_rho] = out[:, at_rho, at_lam]
     return ols.invert(out)[0]
 
 

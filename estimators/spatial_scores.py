@@ -105,7 +105,10 @@ class SpatialScores:
         """Omega, what a fourth cumulant other than the normal one adds to the scores' variance (Lee and Yu 2010).
 
         The cumulant of demeaned residuals is shrunk by c_T c_N, c_K = (1 - 1/K)^4 + (K - 1)/K^4. Third moments do not
-        matter: regressors sum to zero over time.
+        matter: regressors sum to zero over time. Under `direct` it meets T sum G_ii^2, as if effects cost nothing, like
+        the information that it goes with: together they leave rho T sum (G_ii - tr G/N)^2 of it. The diagonals of
+        Q_T x Q_N G Q_N, which Lee and Yu's form has, sum to tr G - 1/(1 - rho) and would add T/(N (1 - rho)^2) to that;
+        terms of this order, to which rho's own bias belongs, are what `direct` neglects.
         """
         periods, units = self.e.shape
         shrunk = np.prod([(1 - 1 / k) ** 4 + (k - 1) / k**4 for k in self.e.shape])

@@ -47,6 +47,7 @@ class Spectrum:
         self._identity = np.eye(len(weights.units))
         self._sums = PiecewiseChebyshev(self._eigenvalue_sums, weights.radius)
         self._norms = PiecewiseChebyshev(self._norms_at, weights.radius)
+        self._row_sums = PiecewiseChebyshev(lambda rho: self.multiplier(rho).sum(axis=1), weights.radius)
         self._products = MatrixProducts(self.multiplier, weights.radius)
 
     def slopes(self, rho: Floats, transform: Transform) -> tuple[Floats, ...]:
@@ -71,6 +72,16 @@ class Spectrum:
         if transform == "direct":
             return gh, gth
         return gh - 1 / ((1 - rho) * (1 - lam)), gth - columns
+
+    def row_sums(self, rho: Floats) -> Floats:
+        """G1 at rho (R,), (R, N)."""
+        return self._row_sums(rho)
+
+    def multiplied(self, rho: float, x: Floats) -> Floats:
+        """G x, (N,), NaN without a rho."""
+        if not np.isfinite(rho):
+            return np.full_like(x, np.nan)
+        return np.asarray(np.linalg.solve(self._identity - rho * self.weights.dense, self.weights.dense @ x))
 
     def multiplier(self, rho: float) -> Floats:
         """G = W (I - rho W)^-1, (N, N)."""

@@ -75,7 +75,7 @@ class UntreatedFit:
         if not len(self.x):
             return u
         visible = (self.x * self.mask).reshape(len(self.x), -1)
-        b = u.reshape(len(u), -1) @ visible.T @ self.bread
+        b = u.reshape(len(u), u.shape[1] * u.shape[2]) @ visible.T @ self.bread
         return u - np.reshape(b @ self.x.reshape(len(self.x), -1), u.shape)
 
     def first_stage(self, w: Floats) -> Floats:

@@ -68,7 +68,8 @@ def weighted_two_way(
     errors: of `estimators.covariances`, with weights as inverse variances under iid and in the scores w x e of all
     others; the factor of clusters counts regressors and the effects that are not nested in a cluster. Weights are
     rescaled to sum to n, which changes sigma2 alone. r2 are shares of weighted sums of squares; floored:ERROR is 1
-    where negative eigenvalues of the slopes' matrix were set to zero.
+    where negative eigenvalues of the slopes' matrix were set to zero. A panel with a regressor that the effects absorb,
+    or that is collinear, among the units that are left is SINGULAR.
     """
     cells = np.broadcast_to(weights, (len(panel.periods), len(panel.units)))
     if panel.observed is not None:
@@ -80,12 +81,14 @@ def weighted_two_way(
     raw_y = spread(_visible(panel.variables[outcome], cells), r)
     x = root * within(raw_x.reshape(-1, *cells.shape)).reshape(raw_x.shape)
     y = root * within(raw_y)
-    bread, _ = ols.invert(ols.gram(x))
+    total = cells.sum()
+    xbar, ybar = (cells * raw_x).sum(axis=(2, 3)) / total, (cells * raw_y).sum(axis=(1, 2)) / total
+    gram, around = ols.gram(x), (cells * np.square(raw_x - xbar[:, :, None, None])).sum(axis=(2, 3))
+    gram[(np.diagonal(gram, axis1=1, axis2=2) <= ols.ABSORBED * around).any(axis=1)] = np.nan
+    bread, _ = ols.invert(gram)
     beta = np.matmul(bread, ols.inner(x, y)[:, :, None])[:, :, 0]
     e = ols.residual(y, x, beta)
     psi = np.reshape(bread @ x.reshape(len(x), k, -1), x.shape)
-    total = cells.sum()
-    xbar, ybar = (cells * raw_x).sum(axis=(2, 3)) / total, (cells * raw_y).sum(axis=(1, 2)) / total
     psi = np.concatenate([psi, (root / total - np.einsum("rk,rktn->rtn", xbar, psi))[:, None]], axis=1)
     beta = np.column_stack([beta, ybar - np.vecdot(beta, np.broadcast_to(xbar, beta.shape))])
     sample = Sample(used, used.nobs, k + within.effects, _counted(errors, used, k + within.effects))

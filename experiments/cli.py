@@ -29,6 +29,7 @@ COMMANDS = {
     "store": "verify, hash or describe a store",
 }
 
+RESUMED = ("run",)  # commands that keep what they had finished
 KEPT = "what a run had finished is kept, and the same command resumes it"
 IN_PART, LOCKED, INTERRUPTED, TERMINATED = 3, 75, 130, 143
 
@@ -80,18 +81,28 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _usage(error)
     except (KeyboardInterrupt, click.Abort):
-        return _said(f"interrupted; {KEPT}", INTERRUPTED)
+        return _said(_stopped("interrupted", arguments), INTERRUPTED)
     except Terminated:
-        return _said(f"terminated; {KEPT}", TERMINATED)
+        return _said(_stopped("terminated", arguments), TERMINATED)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except Exception as error:
-        code = _expected(error)
+        code = _expected(error, resumed=_is_resumed(arguments))
         if code is None:
             raise
         return code
     return code if isinstance(code, int) else 0
+
+
+def _stopped(how: str, arguments: Sequence[str] | None) -> str:
+    return f"{how}; {KEPT}" if _is_resumed(arguments) else how
+
+
+def _is_resumed(arguments: Sequence[str] | None) -> bool:
+    """Whether the command, the first argument that is no option, goes on where it was stopped."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return next((word for word in given if not word.startswith("-")), None) in RESUMED
 
 
 def _usage(error: click.ClickException) -> int:
@@ -103,7 +114,7 @@ def _usage(error: click.ClickException) -> int:
     return _said(f"{' '.join(error.format_message().split())} See `{path} --help`.", 2)
 
 
-def _expected(error: Exception) -> int | None:
+def _expected(error: Exception, *, resumed: bool) -> int | None:
     """The exit code of an error that users cause or can mend, after saying it; None for any other."""
     from cluster.executor import ClusterLost
     from experiments.tasks import EnvironmentMismatch
@@ -121,7 +132,8 @@ def _expected(error: Exception) -> int | None:
     if isinstance(error, OSError) and error.errno is not None:
         code = IN_PART if error.errno in (errno.ENOSPC, errno.EDQUOT) else 2
         place = f"{error.filename}: " if error.filename else ""
-        return _said(f"{place}{error.strerror}; nothing that was finished is lost: mend it and try again", code)
+        kept = "nothing that was finished is lost: " if resumed else ""
+        return _said(f"{place}{error.strerror}; {kept}mend it and try again", code)
     if isinstance(error, EnvironmentMismatch):
         return _said(f"{error}; use the same versions on both sides", 2)
     return None

@@ -15,17 +15,19 @@ from sim.panel import Panel
 
 
 def from_first_year(column: pd.Series[Any], rows: Rows) -> NDArray[np.float64]:
-    """1 from a unit's first treated period on, else 0, (rows,); empty, infinite, or 0 before the first = never."""
+    """1 from a unit's first treated period on, else 0, (rows,); empty, infinite, or 0 before the first = never.
+
+    Raises BadInput for text, fractions, several values within a unit, and values below 0 where no period is.
+    """
     given, wrong = numbers(column)
     first = np.where(np.isinf(given), np.nan, given)
     if rows.years.min() > 0:
         first[first == 0] = np.nan  # the code for "never" of several programs
     problems = number_problems(first, wrong, column, rows)
-    fractional = np.flatnonzero(first != np.round(first, 0))
-    fractional = fractional[~np.isnan(first[fractional])]
-    if fractional.size:
-        problems.append(Problem(f"is {first[fractional[0]]:g}", rows.at(int(fractional[0]), str(column.name)),
-                                "a whole number, or empty for never", "correct the cell"))  # fmt: skip
+    outside = np.flatnonzero(~np.isnan(first) & ((first != np.round(first, 0)) | (first < min(0, rows.years.min()))))
+    if outside.size:
+        problems.append(Problem(f"is {first[outside[0]]:g}", rows.at(int(outside[0]), str(column.name)),
+                                "a period, or empty for never", "correct the cell"))  # fmt: skip
     grouped = pd.Series(first).groupby(rows.labels)
     distinct = grouped.nunique()
     if (distinct > 1).any():

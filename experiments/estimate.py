@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from estimators.did import outcome_of
-from estimators.regression import check_fixed
+import numpy as np
+
+from experiments.estimable import check_estimable
 from experiments.index_section import index_facts
+from experiments.subpanels import seen_in
 from experiments.tables import (
     autocorrelation,
     baseline,
@@ -15,23 +17,30 @@ from experiments.tables import (
     mediation,
     robustness,
     spatial_models,
+    staggered,
     subsamples,
 )
 from experiments.tables.ledger import Ledger
 from results.tables.records import Agreement, Document
-from sim.errors import bad
+from sim.errors import BadInput, Problem, bad
 
 if TYPE_CHECKING:
     from experiments.spec import RealPanel
+    from sim.panel import Panel
+
+LARGEST, SMALLEST = 1e60, 1e-60  # numbers that statistics of fourth powers can still be made of
 
 # in the order of the paper, then what a referee would ask for
-TABLES = (descriptives, baseline, checks, subsamples, mediation, autocorrelation, spatial_models, robustness)
+TABLES = (
+    descriptives, baseline, checks, subsamples, mediation, autocorrelation, spatial_models, staggered, robustness,
+)  # fmt: skip
 
 
 def estimate(real: RealPanel, *, cross_check: bool = False) -> Document:
     """All tables of a panel, on request held to other programs; raises BadInput when no model can be fitted."""
     panel = real.panel
-    check_fixed(panel, (*panel.roles.regressors, outcome_of(None, panel.schema, "estimation")), "estimation")
+    _check_sizes(panel)
+    check_estimable(real)
     ledger = Ledger(seed=real.spec.inference.seed, notes=list(real.notes))
     for table in TABLES:
         table.add(real, ledger)
@@ -49,6 +58,21 @@ def estimate(real: RealPanel, *, cross_check: bool = False) -> Document:
     )
 
 
+def _check_sizes(panel: Panel) -> None:
+    """Raise BadInput for variables whose fourth powers, as in the errors of a variance, overflow or vanish."""
+    seen, problems = seen_in(panel), []
+    names = (panel.roles.outcome, *panel.roles.regressors, *panel.roles.mediators)
+    for name in dict.fromkeys(name for name in names if name is not None):
+        values = panel.variables[name][0][seen]
+        largest, spread = float(np.abs(values).max()), float(values.max() / 2 - values.min() / 2)
+        if largest > LARGEST or 0 < spread < SMALLEST:
+            said = f"holds numbers up to {largest:.1e}" if largest > LARGEST else f"varies by {2 * spread:.1e} alone"
+            allowed = f"sizes from {SMALLEST:g} to {LARGEST:g}"
+            problems.append(Problem(f"variable {name!r} {said}", "estimation", allowed, "measure it in another unit"))
+    if problems:
+        raise BadInput(*problems)
+
+
 def _agreements(real: RealPanel, ledger: Ledger) -> tuple[Agreement, ...]:
     from experiments.cross_check import cross_check  # linearmodels, spreg and esda are slow to import
 
@@ -57,14 +81,12 @@ def _agreements(real: RealPanel, ledger: Ledger) -> tuple[Agreement, ...]:
 
 def _facts(real: RealPanel) -> dict[str, Any]:
     panel, section = real.panel, real.spec.index
+    square = real.balanced() if panel.weights and not panel.balanced else None
+    part = {} if square is None else {"balanced_part": _size(square)}
     index = {} if section is None or real.index is None else {"index": index_facts(section, real.index)}
     return {
         "digest": panel.digest,
-        "units": len(panel.units),
-        "periods": len(panel.periods),
-        "first_period": panel.periods[0],
-        "last_period": panel.periods[-1],
-        "nobs": panel.nobs,
+        **_size(panel),
         "balanced": panel.balanced,
         "synthetic": real.spec.panel.synthetic,
         "unit": real.spec.panel.unit,
@@ -74,5 +96,16 @@ def _facts(real: RealPanel) -> dict[str, Any]:
         "treatment_column": real.spec.panel.treatment or real.spec.panel.first_treated,
         "controls": list(panel.roles.controls),
         "weights": {name: {"digest": w.digest, "standardize": w.standardize} for name, w in panel.weights.items()},
+        **part,
         **index,
+    }
+
+
+def _size(panel: Panel) -> dict[str, int]:
+    return {
+        "units": len(panel.units),
+        "periods": len(panel.periods),
+        "first_period": panel.periods[0],
+        "last_period": panel.periods[-1],
+        "nobs": panel.nobs,
     }

@@ -14,6 +14,7 @@ from estimators.did import TwoWayDID
 from estimators.estimator import Estimates, Estimator, Layout, Status
 from estimators.inversion import LEVEL, linear_interval, p_value_errors, p_values
 from estimators.permutation import LEAST_DRAWS
+from estimators.redrawn import RedrawnDID, redrawn_of
 from estimators.spatial import SpatialPanel
 from experiments.runner import run
 from experiments.study import Study
@@ -24,7 +25,7 @@ from results.store.zarr_store import ZarrStore
 from sim.errors import bad, closest, one_of
 from sim.observed import Observed
 from sim.panel import Panel
-from sim.placebo import Placebo, panel_of
+from sim.placebo import Placebo, other_assignments, panel_of
 from sim.schemes import Blocks, Mediator, Relabel, Time, scheme_of
 
 if TYPE_CHECKING:
@@ -35,26 +36,30 @@ Statistic = Literal["raw", "studentised"]
 
 ESTIMATORS = ("did", "sdm", "sar", "sem")
 SHIFT = "shift"  # the estimator whose outcome is the real treatment: how a constant effect moves each placebo
-BLOCK = 256  # placebos stored together: what an interruption can cost
+BLOCK = 2048  # placebos stored together: what an interruption can cost
 QUANTILES = (0.005, 0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975, 0.995)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Question:
-    """What is asked: the study to run, the panel as it was observed, the term, and how it is tested."""
+    """What is asked: the study to run, the panel as it was observed, the term, its test, and how many draws."""
 
     study: Study
     panel: Panel
     estimator: Estimator
     term: str
     statistic: Statistic
+    draws: int
 
     @property
     def scheme(self) -> str:
         """The scheme's text."""
-        design = self.study.design
-        assert isinstance(design, Placebo)
-        return design.scheme
+        return _design(self).scheme
+
+    @property
+    def exact(self) -> bool:
+        """Whether the placebos are all other assignments that there are."""
+        return _design(self).exact
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,8 +68,8 @@ class Answer:
 
     estimate, se (of error type `error`), pvalue: of the real panel, by the estimator's own test. placebos (B,): raw
     estimates, NaN where a fit failed; own_pvalues (B,): of each placebo by that test. permutation_p, mcse: of the test
-    by permutation; lower, upper: its interval, NaN where there is none and `no_interval` says why. distinct: how many
-    assignments there are, None where nobody counts them.
+    by permutation, mcse = 0 when every assignment was used; lower, upper: its interval, NaN where there is none and
+    `no_interval` says why. distinct: how many assignments there are, None where nobody counts them.
     """
 
     question: Question
@@ -99,7 +104,10 @@ class Answer:
         if isinstance(scheme_of(self.question.scheme), Time):
             found.append("Placebos use the time before adoption alone; p compares the estimate with them, but real "
                          "dates always come last, so that this is a check of that time and no exact test.")  # fmt: skip
-        if self.distinct is not None and self.distinct <= len(self.placebos):
+        if self.question.exact:
+            found.append(f"The {len(self.placebos):,} placebos are all assignments besides the real one, each once: "
+                         "p has no Monte Carlo error.")  # fmt: skip
+        elif self.distinct is not None and self.distinct <= len(self.placebos):
             found.append(f"There are {self.distinct:,} distinct assignments alone; they are drawn with repetition.")
         if lost := len(self.placebos) - self.usable.size:
             found.append(f"{lost:,} placebos could not be fitted; they count as extreme.")
@@ -121,7 +129,8 @@ class Answer:
         return {
             "panel": {"digest": ask.panel.digest, "units": len(ask.panel.units), "periods": len(ask.panel.periods)},
             "scheme": ask.scheme, "estimator": ask.estimator.name, "term": ask.term, "statistic": ask.statistic,
-            "seed": ask.study.seed, "draws": len(self.placebos), "failed": len(self.placebos) - usable.size,
+            "seed": ask.study.seed, "draws": len(self.placebos), "exact": ask.exact,
+            "failed": len(self.placebos) - usable.size,
             "distinct_assignments": None if self.distinct is None else str(self.distinct),
             "estimate": _plain(self.estimate), "se": _plain(self.se), "se_type": self.error,
             "pvalue": _plain(self.pvalue), "permutation_pvalue": _plain(self.permutation_p), "mcse": _plain(self.mcse),
@@ -143,7 +152,10 @@ def question(
     statistic: Statistic = "raw",
     seed: int | None = None,
 ) -> Question:
-    """What to run on a panel file; raises BadInput for a scheme, estimator, term or panel that cannot serve."""
+    """What to run on a panel file: `draws` placebos, or every assignment once when there are no more than that.
+
+    Raises BadInput for a scheme, estimator, term or panel that cannot serve.
+    """
     scheme_of(scheme)
     if draws < LEAST_DRAWS:
         raise bad(f"draws = {draws}", where="--draws", allowed=f"{LEAST_DRAWS} or more", remedy="use 1000")
@@ -152,24 +164,30 @@ def question(
                   remedy=closest(estimator, ESTIMATORS))  # fmt: skip
     whole = real.panel if estimator == "did" else real.balanced()
     panel = _needed(whole, scheme, estimator)
-    scheme_of(scheme).on(panel)
+    found = scheme_of(scheme).on(panel)
+    exact = found.count is not None and found.count <= draws
     chosen = _estimator(real, panel, scheme, estimator)
     layout = chosen.layout(panel.schema)
     asked = term or _default_term(panel, scheme, layout)
     if asked not in layout.terms:
         raise bad(f"no term {asked!r}", where="--term", allowed=one_of(layout.terms),
                   remedy=closest(asked, layout.terms))  # fmt: skip
+    chosen = _fastest(chosen, panel, scheme, asked)
     estimators: tuple[Estimator, ...] = (chosen,)
     if _shifts(panel, scheme, estimator, asked):
         panel = panel.with_variables({_real(panel): _filled(panel)})
         estimators = (chosen, replace(chosen, outcome=_real(panel), label=SHIFT))  # type: ignore[type-var]
-    study = Study("placebo", Placebo.of(panel, scheme), estimators, replications=draws, block=BLOCK,
+    study = Study("placebo", Placebo.of(panel, scheme, exact=exact), estimators, block=BLOCK,
+                  replications=len(other_assignments(found, scheme)) if exact else draws,
                   seed=real.spec.inference.seed if seed is None else seed)  # fmt: skip
-    return Question(study, panel, chosen, asked, statistic)
+    return Question(study, panel, chosen, asked, statistic, draws)
 
 
 def resumable(ask: Question, store: Path) -> Question:
-    """The question with the panel as the store holds it; raises BadInput when the store holds another panel."""
+    """The question with the panel as the store holds it, drawn or gone through as the store began.
+
+    Raises BadInput when the store holds another panel.
+    """
     if not store.exists():
         return ask
     kept = ZarrStore.open(store).facts["study"]["design"]
@@ -179,7 +197,9 @@ def resumable(ask: Question, store: Path) -> Question:
     if panel_of(kept["panel"]).digest != panel_of(_design(ask).panel).digest:
         raise bad("holds placebos of another panel", where=str(store), allowed="the same panel, spec and estimator",
                   remedy="choose another --store")  # fmt: skip
-    return replace(ask, study=replace(ask.study, design=replace(_design(ask), panel=kept["panel"])))
+    design = replace(_design(ask), panel=kept["panel"], exact=kept.get("exact", False))
+    count = ask.study.replications if design.exact else ask.draws
+    return replace(ask, study=replace(ask.study, design=design, replications=count))
 
 
 def answer(ask: Question, records: Records) -> Answer:
@@ -206,7 +226,7 @@ def answer(ask: Question, records: Records) -> Answer:
         placebos=placebos,
         own_pvalues=t_tests(t, fits.dof[:, -1, column]),
         permutation_p=p,
-        mcse=float(p_value_errors(np.array(p), len(placebos))),
+        mcse=0.0 if ask.exact else float(p_value_errors(np.array(p), len(placebos))),
         lower=lower,
         upper=upper,
         no_interval=why,
@@ -217,7 +237,7 @@ def answer(ask: Question, records: Records) -> Answer:
 def _interval(ask: Question, estimate: float, placebos: Floats, blocks: list[Any]) -> tuple[float, float, str]:
     """Ends of the interval of constant effects that are not rejected, or why there is none."""
     if len(ask.study.estimators) == 1:
-        linear = isinstance(ask.estimator, TwoWayDID)
+        linear = isinstance(ask.estimator, TwoWayDID | RedrawnDID)
         why = "the term is not the effect of what is assigned anew" if linear else "the model is not linear in y"
         return np.nan, np.nan, why
     if ask.statistic != "raw":
@@ -267,6 +287,13 @@ def _estimator(real: RealPanel, panel: Panel, scheme: str, name: str) -> Estimat
                   remedy="add a [[weights]] table")  # fmt: skip
     transform = "lee-yu" if panel.weights[weights].row_stochastic else "direct"
     return SpatialPanel(name, transform, regressors=regressors, weights=weights)  # type: ignore[arg-type]
+
+
+def _fastest(chosen: Estimator, panel: Panel, scheme: str, term: str) -> Estimator:
+    """The estimator for a redrawn treatment that gives the same numbers, where there is one with this term."""
+    assigned = not isinstance(scheme_of(scheme), Relabel | Mediator)
+    found = redrawn_of(chosen, panel.schema) if assigned else None
+    return found if found is not None and term in found.layout(panel.schema).terms else chosen
 
 
 def _default_term(panel: Panel, scheme: str, layout: Layout) -> str:

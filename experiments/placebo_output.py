@@ -59,10 +59,11 @@ def write_placebo(found: Answer, folder: Path) -> list[Path]:
 def _lines(found: Answer) -> list[tuple[str, str]]:
     usable = found.usable
     kind = "estimate" if found.question.statistic == "raw" else "t statistic"
+    precision = "every assignment used" if found.question.exact else f"Monte Carlo error {found.mcse:.4f}"
     lines = [
         ("real estimate", f"{found.estimate:.6g}"),
         ("its own test", f"se {found.se:.4g} ({found.error}), p = {found.pvalue:.4g}"),
-        ("permutation p", f"{found.permutation_p:.4f} (Monte Carlo error {found.mcse:.4f}), two-sided on the {kind}"),
+        ("permutation p", f"{found.permutation_p:.4f} ({precision}), two-sided on the {kind}"),
     ]
     if np.isfinite(found.lower) or np.isinf(found.lower):
         lines.append(("95% interval", f"{found.lower:.6g} to {found.upper:.6g}, by inversion of the test"))

@@ -18,6 +18,7 @@ from results.report.html import html_report
 from results.report.terminal import print_bias_table
 from results.store.zarr_store import ZarrStore
 from sim.errors import bad
+from sim.placebo import Placebo, panel_of
 
 
 def facts_of(store: ZarrStore) -> ReportFacts:
@@ -28,7 +29,7 @@ def facts_of(store: ZarrStore) -> ReportFacts:
         question=study["question"],
         seed=study["seed"],
         fingerprint=store.fingerprint,
-        synthetic=study["design"]["kind"] != "observed",
+        synthetic=not _of_real_panel(study["design"]),
         provenance={"environment": " | ".join(store.noted("environments", ["unknown"])), "store": store.path.name},
         toml=to_toml(study),
     )
@@ -79,8 +80,16 @@ def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path) -> None:
                   remedy="choose another --html") from error  # fmt: skip
 
 
+def _of_real_panel(design: Mapping[str, Any]) -> bool:
+    """Whether its data are those of a real panel, as they are or with an assignment drawn anew."""
+    return design["kind"] == "observed" or (design["kind"] == Placebo.kind and bool(design["panel"]))
+
+
 def to_toml(study: Mapping[str, Any]) -> str:
-    """A study's settings as the TOML that makes it again."""
+    """A study's settings as the TOML that makes it again; a placebo's panel, which its store holds, by its digest."""
+    if study["design"]["kind"] == Placebo.kind and study["design"]["panel"]:
+        held = f"sha256 {panel_of(study['design']['panel']).digest}, in the store"
+        study = {**study, "design": {**study["design"], "panel": held}}
     tables = ("design", "grid", "estimators")
     lines = _pairs({key: value for key, value in study.items() if key not in tables})
     for name in ("design", "grid"):

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from experiments.robustness_section import RobustnessSection, value_label
 from experiments.spec_sections import Spec
 from experiments.subpanels import seen_in
-from experiments.transforms import leading_gaps
+from experiments.transforms import periods_without
 from sim.errors import BadInput, Problem, closest, listed
-from sim.frames import Rows, number_problems, numbers
+from sim.frames import Rows, number_problems, numbers, period_step
 from sim.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -24,7 +24,7 @@ def further_variables(frame: pd.DataFrame, rows: Rows, spec: Spec, panel: Panel)
     """Columns that only robustness checks use, (1, T, N) each, NaN where missing or where the panel is not observed.
 
     They do not decide which rows the panel has: a check leaves out what it misses itself. Raises BadInput for text,
-    infinities, gaps where missing = "error" (but for the first periods of lags and differences), and for every key of
+    infinities, gaps where missing = "error" (but for periods without lags and differences), and for every key of
     [robustness] that this panel cannot serve.
     """
     i = pd.Index(panel.units).get_indexer(pd.Index(rows.labels))
@@ -38,8 +38,8 @@ def further_variables(frame: pd.DataFrame, rows: Rows, spec: Spec, panel: Panel)
             continue
         values, wrong = numbers(frame[name])
         problems += number_problems(values, wrong, frame[name], rows)
-        first = sorted(set(rows.years))[: leading_gaps(spec.transform, frozenset((name,)))]
-        gaps = np.flatnonzero(np.isnan(values) & inside & ~np.isin(rows.years, first))
+        without = sorted(periods_without(spec.transform, frozenset((name,)), rows))
+        gaps = np.flatnonzero(np.isnan(values) & inside & ~np.isin(rows.years, without))
         if gaps.size and spec.panel.missing == "error" and not wrong.size:
             problems.append(Problem(f"is missing in {gaps.size} rows", f"{rows.at(int(gaps[0]), name)}, "
                                     f"[robustness] {key}", "a number in every row", "fill them, or let the check "
@@ -76,8 +76,9 @@ def _lag_problems(section: RobustnessSection, panel: Panel, where: str) -> Itera
     if section.lag is None:
         return
     periods, seen = np.asarray(panel.periods), seen_in(panel)
-    kept = np.isin(periods - section.lag, periods)
-    pairs = seen[kept] & seen[np.searchsorted(periods, periods[kept] - section.lag)]
+    distance = section.lag * period_step(panel.periods)
+    kept = np.isin(periods - distance, periods)
+    pairs = seen[kept] & seen[np.searchsorted(periods, periods[kept] - distance)]
     left = int(pairs.any(axis=1).sum())
     if left < 2:
         yield Problem(f"lag = {section.lag} leaves {left} of {len(periods)} periods", where,

@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from experiments.section import Name, Names, Section, Whole
+from experiments.section import Flag, Name, Names, Positive, Section, Value, Whole
 from sim.errors import Problem
-from sim.frames import TREATMENT
 
 if TYPE_CHECKING:
     from experiments.spec_sections import PanelSection
 
-Value = bool | int | float | str
 Years = tuple[Whole, Whole]
-Share = Annotated[float, Field(ge=0, le=1)]
-Width = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Width = Annotated[float, Field(gt=0, strict=True)]
 PLACES = ("capital", "longitude", "latitude")  # attributes with names of their own, whatever their columns are called
 
 
@@ -29,11 +27,11 @@ class PsmSection(Section):
 
     methods: tuple[Literal["nearest", "radius", "kernel"], ...] = ("nearest", "radius", "kernel")
     covariates: Names | None = None
-    years: Years | None = None
+    years: Years | None = Field(default=None, description="the first and the last year, such as [2003, 2008]")
     neighbours: Annotated[int, Field(ge=1, strict=True)] = 1
     caliper: Width = 0.05
-    replacement: bool = True
-    bandwidth: Width = 0.06
+    replacement: Flag = True
+    bandwidth: Positive = 0.06
 
 
 class RobustnessSection(Section):
@@ -42,17 +40,24 @@ class RobustnessSection(Section):
     region_by_period: a column of groups whose effects may differ between periods. unit_trends: a linear trend for every
     unit. lag: periods by which treatment and controls are lagged. winsorize: lower and upper quantile of the outcome.
     windows: first and last period of shorter samples. exclude: values of a group column, or names of units, to leave
-    out. policies: columns of other policies, each added, then all. outcomes: other outcomes.
+    out. policies: columns of other policies, each added, then all. outcomes: other outcomes. staggered: tables S, of
+    estimators for staggered adoption and their diagnostics; honest: bounds when trends may differ as well.
     """
 
     region_by_period: Name | None = None
-    unit_trends: bool = False
+    unit_trends: Flag = False
     lag: Annotated[int, Field(ge=1, strict=True)] | None = None
-    winsorize: tuple[Share, Share] | None = None
-    windows: tuple[Years, ...] = ()
-    exclude: dict[Name, tuple[Value, ...]] = Field(default_factory=dict)
+    winsorize: tuple[Share, Share] | None = Field(default=None, description="two quantiles, such as [0.01, 0.99]")
+    windows: tuple[Years, ...] = Field(
+        default=(), description="lists of first and last periods, such as [[2003, 2008]]"
+    )
+    exclude: dict[Name, tuple[Value, ...]] = Field(
+        default_factory=dict, description='lists of values by column, such as { region = ["east", "west"] }'
+    )
     policies: Names = ()
     outcomes: Names = ()
+    staggered: Flag = False
+    honest: Flag = False
     psm: PsmSection | None = None
 
     @property
@@ -94,8 +99,20 @@ def robustness_problems(section: RobustnessSection, panel: PanelSection, file: s
         for name, values in section.exclude.items()
         if not values
     ]
+    problems += _staggered_problems(section, panel, where)
     if section.psm is not None:
         problems += _psm_problems(section.psm, panel, f"{file}, [robustness.psm]")
+    return problems
+
+
+def _staggered_problems(section: RobustnessSection, panel: PanelSection, where: str) -> list[Problem]:
+    problems = []
+    if section.staggered and not (panel.treatment or panel.first_treated):
+        problems.append(Problem("staggered: there is no treatment to adopt", where, "treatment or first_treated in "
+                                "[panel]", "name it, or remove the key"))  # fmt: skip
+    if section.honest and not section.staggered:
+        problems.append(Problem("honest without staggered", where, "both, for its bounds are of staggered effects",
+                                "add staggered = true"))  # fmt: skip
     return problems
 
 
@@ -153,12 +170,6 @@ def _name_problems(section: RobustnessSection, panel: PanelSection, where: str) 
         for name in names
         if name in taken[key]
     ]
-    problems += [
-        Problem(f"the column {name!r} of {key} has the name of the treatment", where,
-                f"the name {TREATMENT!r} for the treatment only", "rename that column")
-        for name, key in section.further.items()
-        if name == TREATMENT and panel.treatment != TREATMENT
-    ]  # fmt: skip
     problems += [
         Problem(f"the column {name!r} of {key} is not the one that [panel] names for {name}", where,
                 "a column of another name", "rename that column")

@@ -5,20 +5,19 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from experiments.derived_columns import from_first_year, unit_mean, with_capital
 from experiments.index_section import (
     add_diversification,
     column_problems,
     columns_asked_for,
-    index_conflicts,
     index_notes,
     index_problems,
     named_index,
@@ -26,8 +25,9 @@ from experiments.index_section import (
     with_index,
 )
 from experiments.robustness_data import further_variables
-from experiments.robustness_section import PsmSection, RobustnessSection, robustness_problems
-from experiments.section import Section
+from experiments.robustness_section import PsmSection, RobustnessSection
+from experiments.section import as_written, read_section
+from experiments.spec_conflicts import conflicts
 from experiments.spec_sections import (
     KINDS,
     Balance,
@@ -38,14 +38,13 @@ from experiments.spec_sections import (
     PanelSection,
     Spec,
     WeightsSection,
-    expectation,
     mean_of,
 )
-from experiments.subpanels import part
-from experiments.transforms import Transform, apply_transforms, leading_gaps, read_transform
+from experiments.subpanels import part, seen_in
+from experiments.transforms import Transform, apply_transforms, periods_without, read_transform
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of
 from sim.files import ENCODINGS, read_frame
-from sim.frames import Reading, Rows, missing_columns, read_long
+from sim.frames import Reading, Rows, missing_columns, period_step, read_long
 from sim.index import EntropyIndex
 from sim.panel import Panel, Roles
 from sim.weights import Weights
@@ -61,7 +60,7 @@ class RealPanel:
 
     order: all units of the file in its order, which weights given as matrices follow. index: the outcome's weights,
     where it is an index; estimated once from the whole panel, whatever part of it is used later. further: variables
-    (1, T, N) that only robustness checks use, NaN where missing.
+    (1, T, N) that only robustness checks use, NaN where missing. file: the name of the panel's file, for messages.
     """
 
     panel: Panel
@@ -70,6 +69,7 @@ class RealPanel:
     notes: tuple[str, ...]
     index: EntropyIndex | None = None
     further: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    file: str = "table"
 
     def balanced(self, how: Balance | None = None) -> Panel:
         """The panel without gaps, W built anew for the units kept; `how` = None takes the spec's own."""
@@ -86,23 +86,25 @@ def read_spec(path: str | Path) -> Spec:
     path = Path(path)
     data = _read_toml(path)
     problems = _unknown_sections(data, path.name)
-    panel = _section(PanelSection, data.get("panel", {}), f"{path.name}, [panel]", problems)
+    panel = read_section(PanelSection, data.get("panel", {}), f"{path.name}, [panel]", problems)
     if "index" not in data and isinstance(data.get("panel", {}), Mapping) and "outcome" not in data.get("panel", {}):
         problems.append(Problem("the key 'outcome' is missing", f"{path.name}, [panel]", "outcome = ..., or [index]",
                                 "add outcome"))  # fmt: skip
     transforms = _transforms(data.get("transform", {}), path, problems)
     index = _index(data, panel, path, problems)
     weights = _weights(data.get("weights", []), path, problems)
-    inference = _section(InferenceSection, data.get("inference", {}), f"{path.name}, [inference]", problems)
+    where = f"{path.name}, [inference]"
+    inference = read_section(InferenceSection, data.get("inference", {}), where, problems, partial=True)
     robustness = _robustness(data.get("robustness", {}), path, problems)
-    if panel is not None:
-        panel = panel if index is None else panel.model_copy(update={"outcome": panel.outcome or index.name})
-        problems += _conflicts(panel, transforms, index, weights, path.name)
-        problems += robustness_problems(robustness, panel, path.name)
-    if problems or panel is None:
+    if panel is None:
         raise BadInput(*problems)
-    return Spec.model_construct(panel=panel, transform=transforms, index=index, inference=inference,
-                                robustness=robustness, weights=weights, file=path.name)  # fmt: skip
+    panel = panel if index is None else panel.model_copy(update={"outcome": panel.outcome or index.name})
+    spec = Spec.model_construct(panel=panel, transform=transforms, index=index, robustness=robustness, weights=weights,
+                                inference=inference or InferenceSection(), file=path.name)  # fmt: skip
+    problems += conflicts(spec)
+    if problems:
+        raise BadInput(*problems)
+    return spec
 
 
 def load_panel(path: str | Path, spec: Spec) -> Panel:
@@ -124,14 +126,14 @@ def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
     if section.first_treated:
         treatment = f"did from {section.first_treated}"
         frame[treatment] = from_first_year(frame[section.first_treated], rows)
+        frame.attrs["called"] = {treatment: section.first_treated}
     attributes = spec.attributes
     for name in spec.mean_columns:
         frame[mean_of(name)] = unit_mean(frame[name], rows)
         attributes[mean_of(name)] = mean_of(name)
-    gaps = leading_gaps(spec.transform, frozenset((*spec.variables, *shares_behind(spec.index, spec.variables))))
-    first_years = np.unique(rows.years)[:gaps]
+    without = _without_lags(spec, rows)
     reading = read_long(
-        frame.loc[~np.isin(rows.years, first_years)],
+        frame.loc[~np.isin(rows.years, without)],
         unit=section.unit,
         period=section.period,
         roles=Roles(None if spec.index else section.outcome, treatment, section.controls, section.mediators),
@@ -140,9 +142,10 @@ def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
         variables=(*([section.other_policy] if section.other_policy else []), *spec.indicators),
     )
     panel, index = with_index(with_capital(reading.panel, rows.file, section.capital), spec, rows.file)
-    notes = (*_notes(reading, [int(year) for year in first_years]), *index_notes(spec.index, index))
     further = further_variables(frame, rows, spec, panel)
-    return RealPanel(_with_weights(panel, spec, reading.order), spec, reading.order, notes, index, further)
+    panel = _with_weights(panel, spec, reading.order)
+    notes = (*_notes(reading, rows, without), *_weights_notes(panel), *index_notes(spec.index, index))
+    return RealPanel(panel, spec, reading.order, notes, index, further, rows.file)
 
 
 def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[str, ...] | None = None) -> Panel:
@@ -198,34 +201,12 @@ def _unknown_sections(data: Mapping[str, Any], file: str) -> list[Problem]:
     ]
 
 
-def _section[S: Section](model: type[S], data: Any, where: str, problems: list[Problem]) -> S | None:
-    """A section, or None with its problems added."""
-    keys = list(model.model_fields)
-    if not isinstance(data, Mapping):
-        problems.append(Problem(f"is {data!r}", where, f"a table with the keys {one_of(keys)}", "write it as a table"))
-        return None
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        for item in error.errors():
-            problems.append(_problem(item, where, keys))
-        return None
-
-
-def _problem(item: Any, where: str, keys: list[str]) -> Problem:
-    first, *rest = item["loc"]
-    key = str(first) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
-    if item["type"] == "extra_forbidden":
-        return Problem(f"unknown key {key!r}", where, one_of(keys), closest(key, keys))
-    if item["type"] == "missing":
-        return Problem(f"the key {key!r} is missing", where, f"{key} = ...", f"add {key}")
-    return Problem(f"{key} = {item['input']!r}", where, expectation(item), f"correct {key}")
-
-
 def _transforms(data: Any, path: Path, problems: list[Problem]) -> tuple[Transform, ...]:
     where = f"{path.name}, [transform]"
     if not isinstance(data, Mapping):
-        problems.append(Problem(f"is {data!r}", where, 'a table such as ln_y = { log = "y" }', "write it as a table"))
+        problems.append(
+            Problem(f"is {as_written(data)}", where, 'a table such as ln_y = { log = "y" }', "write it as a table")
+        )
         return ()
     transforms = []
     for name, value in data.items():
@@ -240,7 +221,7 @@ def _index(
     data: Mapping[str, Any], panel: PanelSection | None, path: Path, problems: list[Problem]
 ) -> IndexSection | None:
     where = f"{path.name}, [index]"
-    index = _section(IndexSection, data["index"], where, problems) if "index" in data else None
+    index = read_section(IndexSection, data["index"], where, problems) if "index" in data else None
     if index is None:
         return None
     problems += index_problems(index, path.name)
@@ -250,10 +231,11 @@ def _index(
 def _robustness(data: Any, path: Path, problems: list[Problem]) -> RobustnessSection:
     where = f"{path.name}, [robustness"
     own = {key: value for key, value in data.items() if key != "psm"} if isinstance(data, Mapping) else data
-    section = _section(RobustnessSection, own, f"{where}]", problems) or RobustnessSection()
+    section = read_section(RobustnessSection, own, f"{where}]", problems, partial=True) or RobustnessSection()
     if own is data or "psm" not in data:
         return section
-    return section.model_copy(update={"psm": _section(PsmSection, data["psm"], f"{where}.psm]", problems)})
+    psm = read_section(PsmSection, data["psm"], f"{where}.psm]", problems, partial=True)
+    return section.model_copy(update={"psm": psm})
 
 
 def _weights(data: Any, path: Path, problems: list[Problem]) -> tuple[Any, ...]:
@@ -267,7 +249,7 @@ def _weights(data: Any, path: Path, problems: list[Problem]) -> tuple[Any, ...]:
             remedy = "add kind" if kind is None else closest(str(kind), KINDS)
             problems.append(Problem(what, where, one_of(KINDS), remedy))
             continue
-        section = _section(KINDS[kind], table, f"{where} ({kind})", problems)
+        section = read_section(KINDS[kind], table, f"{where} ({kind})", problems)
         if isinstance(section, Contiguity | File):
             section = section.model_copy(update={"path": path.parent / section.path})
             if not section.path.is_file():
@@ -278,44 +260,10 @@ def _weights(data: Any, path: Path, problems: list[Problem]) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _conflicts(
-    panel: PanelSection,
-    transforms: tuple[Transform, ...],
-    index: IndexSection | None,
-    weights: tuple[Any, ...],
-    file: str,
-) -> list[Problem]:
-    """What is wrong between keys that are fine on their own."""
-    where = f"{file}, [panel]"
-    problems = [] if index is None else index_conflicts(index, panel, transforms, file)
-    if panel.treatment and panel.first_treated:
-        problems.append(Problem("treatment and first_treated are both given", where, "one of them", "remove one"))
-    if (panel.longitude is None) != (panel.latitude is None):
-        problems.append(Problem("longitude and latitude are not both given", where, "both or none", "add the other"))
-    single = [panel.unit, panel.period, panel.outcome, panel.treatment, panel.first_treated, panel.other_policy]
-    indicators = () if index is None else index.indicators
-    roles = [name for name in (*single, *panel.controls, *panel.mediators, *indicators) if name]
-    for name in dict.fromkeys(name for name in roles if roles.count(name) > 1):
-        problems.append(Problem(f"the column {name!r} is used twice", where, "one role a column", "name it once"))
-    for made in transforms:
-        if made.name in (panel.unit, panel.period):
-            problems.append(Problem(f"{made.name!r} is the unit or the period", f"{file}, [transform]", "a new name",
-                                    "choose another name"))  # fmt: skip
-    labels = [section.label for section in weights]
-    for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
-        problems.append(Problem(f"two weights are called {label!r}", f"{file}, [[weights]]", "different names",
-                                'give one of them name = "..."'))  # fmt: skip
-    for section in weights:
-        if section.places and panel.longitude is None:
-            problems.append(Problem(f"{section.label} needs coordinates", f"{file}, [[weights]]",
-                                    "longitude and latitude in [panel]", "name the columns in degrees"))  # fmt: skip
-    return problems
-
-
 def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
     """Raise BadInput for every column that the spec names and the file lacks."""
     wanted = dict.fromkeys(spec.mean_columns, f"{spec.file} [[weights]] variable")
-    wanted |= dict.fromkeys(spec.inference.clusters, f"{spec.file} [inference] errors")
+    wanted |= dict.fromkeys(spec.clusters, f"{spec.file} [inference] errors")
     for key, value in spec.panel:
         if key not in ("missing", "balance", "synthetic", *(["outcome"] if spec.index else [])):
             names = value if isinstance(value, tuple) else (value,) if value else ()
@@ -341,11 +289,25 @@ def _with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
     return replace(panel, weights=built)
 
 
-def _notes(reading: Reading, first_years: list[int]) -> tuple[str, ...]:
+def _without_lags(spec: Spec, rows: Rows) -> list[int]:
+    """Periods that no unit has a lag or difference in; raises BadInput when that are all."""
+    used = frozenset((*spec.variables, *shares_behind(spec.index, spec.variables)))
+    without = periods_without(spec.transform, used, rows)
+    if without == frozenset(rows.years.tolist()):
+        raise bad("lags and differences have no value in any period", where=f"{spec.file}, [transform]",
+                  allowed=f"periods one step apart, of {period_step(rows.years)} in {rows.file}",
+                  remedy="leave those columns out, or add periods")  # fmt: skip
+    return sorted(without)
+
+
+def _notes(reading: Reading, rows: Rows, without: list[int]) -> tuple[str, ...]:
     notes = []
     panel = reading.panel
-    if first_years:
-        notes.append(f"{listed(first_years)} left out: lags and differences have no value there.")
+    absent = _absent_periods(rows)
+    if absent:
+        notes.append(f"No rows for {listed(absent, 12)}: lags and differences do not reach across.")
+    if without:
+        notes.append(f"{listed(without)} left out: lags and differences have no value there.")
     if reading.dropped:
         columns = listed((f"{name} {count}" for name, count in reading.dropped.items()), 12)
         notes.append(f"{sum(reading.dropped.values())} rows with missing values left out (by column: {columns}).")
@@ -356,4 +318,31 @@ def _notes(reading: Reading, first_years: list[int]) -> tuple[str, ...]:
     if reading.absent:
         cells = len(panel.units) * len(panel.periods)
         notes.append(f"Unbalanced: {reading.absent} of {cells} unit-periods are not observed.")
+    always = _always_treated(panel)
+    if always:
+        notes.append(f"{len(always)} units are treated in every period: {listed(always, 12)}.")
     return tuple(notes)
+
+
+def _absent_periods(rows: Rows) -> list[str]:
+    """Periods or spans within the panel's range, by its step, that have no row."""
+    years, step = np.unique(rows.years).tolist(), period_step(rows.years)
+    gaps = [(before + step, after - step) for before, after in pairwise(years) if after - before > step]
+    return [str(first) if first == last else f"{first}-{last}" for first, last in gaps]
+
+
+def _always_treated(panel: Panel) -> list[str]:
+    """Units that are treated in all periods in which they are observed."""
+    if panel.roles.treatment is None:
+        return []
+    always = (panel.variables[panel.roles.treatment][0] == 1) | ~seen_in(panel)
+    return [unit for unit, treated in zip(panel.units, always.all(axis=0), strict=True) if treated]
+
+
+def _weights_notes(panel: Panel) -> tuple[str, ...]:
+    return tuple(
+        f"Weights {name}: {len(weights.attached)} units have no neighbours there and are linked to the nearest unit: "
+        f"{listed((f'{unit} to {nearest}' for unit, nearest in weights.attached), 12)}."
+        for name, weights in panel.weights.items()
+        if weights.attached
+    )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, Literal, override
+from typing import Annotated, Literal, override
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from estimators.covariances import cluster_names
 from experiments.robustness_section import RobustnessSection
-from experiments.section import Name, Names, Positive, Section
+from experiments.section import Flag, Name, Names, NamesByName, Positive, Section
 from experiments.transforms import Transform
 from sim import neighbours
 from sim.neighbours import Coordinates, Islands
@@ -41,14 +42,18 @@ class PanelSection(Section):
     latitude: Name | None = None
     missing: Literal["error", "drop"] = "error"
     balance: Balance = "error"
-    synthetic: bool = False  # whether tables say that the data are
+    synthetic: Flag = False  # whether tables say that the data are
+
+    @property
+    def group_columns(self) -> tuple[str, ...]:
+        """Columns of groups of units: groups, and cluster where it is not the unit."""
+        return tuple(dict.fromkeys(name for name in (*self.groups, self.cluster) if name and name != self.unit))
 
     @property
     def attributes(self) -> dict[str, str]:
         """Attribute -> column: capital, longitude, latitude under these names, groups and cluster under their own."""
         named = {"capital": self.capital, "longitude": self.longitude, "latitude": self.latitude}
-        own = [name for name in (*self.groups, self.cluster) if name and name != self.unit]
-        return {name: column for name, column in named.items() if column} | {name: name for name in own}
+        return {name: column for name, column in named.items() if column} | {name: name for name in self.group_columns}
 
 
 class IndexSection(Section):
@@ -57,8 +62,8 @@ class IndexSection(Section):
     name: Name = "index"
     positive: Names = ()
     negative: Names = ()
-    dimensions: dict[Name, Names] = Field(default_factory=dict)
-    diversification: dict[Name, Names] = Field(default_factory=dict)
+    dimensions: NamesByName = Field(default_factory=dict)
+    diversification: NamesByName = Field(default_factory=dict)
 
     @property
     def indicators(self) -> tuple[str, ...]:
@@ -74,16 +79,13 @@ class InferenceSection(Section):
     """
 
     errors: Names = ()
-    draws: Annotated[int, Field(ge=99, strict=True)] = 999
+    draws: Annotated[int, Field(ge=99, le=100_000, strict=True)] = 999
     seed: Annotated[int, Field(ge=0, strict=True)] = 20240601
 
-    @property
-    def clusters(self) -> tuple[str, ...]:
-        """Columns that clustered and wild error types name."""
-        named = (error.partition(":")[2] for error in self.errors if error.startswith(("cluster:", "wild:")))
-        return tuple(
-            dict.fromkeys(part for name in named for part in name.split("+") if part not in ("unit", "period"))
-        )
+    def clusters(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+        """Columns that clustered and wild error types name; `groups`: columns that are, whatever their names hold."""
+        named = (name for error in self.errors for name in clustered_by(error, groups))
+        return tuple(dict.fromkeys(name for name in named if name not in ("unit", "period")))
 
 
 class WeightsSection(Section, ABC):
@@ -289,8 +291,18 @@ class Spec(Section):
     @property
     def attributes(self) -> dict[str, str]:
         """Attribute -> column of everything that is constant within units."""
-        further = (*self.robustness.attributes(self.panel.unit), *self.inference.clusters)
+        further = (*self.robustness.attributes(self.panel.unit), *self.clusters)
         return self.panel.attributes | {name: name for name in further if name != self.panel.unit}
+
+    @property
+    def group_columns(self) -> tuple[str, ...]:
+        """Columns of groups of units that [panel] and [robustness] name."""
+        return tuple(dict.fromkeys((*self.panel.group_columns, *self.robustness.attributes(self.panel.unit))))
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Columns that the error types of [inference] name."""
+        return self.inference.clusters(self.group_columns)
 
     @property
     def mean_columns(self) -> tuple[str, ...]:
@@ -316,6 +328,12 @@ class Spec(Section):
         return () if self.index is None else self.index.indicators
 
 
+def clustered_by(error: str, groups: tuple[str, ...]) -> tuple[str, ...]:
+    """What a clustered or wild error type names, none of another type."""
+    kind, _, rest = error.partition(":")
+    return cluster_names(error, groups) if kind == "cluster" else (rest,) if kind == "wild" else ()
+
+
 def mean_of(variable: str) -> str:
     """The attribute that holds the unit means of a column."""
     return f"mean({variable})"
@@ -328,24 +346,3 @@ def _degrees(panel: Panel) -> tuple[Floats, Floats]:
 
 def _coordinates(panel: Panel) -> Coordinates:
     return Coordinates(panel.units, *_degrees(panel))
-
-
-def expectation(item: Any) -> str:
-    """What pydantic's complaint says is allowed, in a user's words."""
-    context = item.get("ctx", {})
-    match item["type"]:
-        case "literal_error":
-            return str(context["expected"]).replace("'", '"')
-        case "string_type" | "string_too_short" | "path_type":
-            return 'a text in quotes, such as "city"'
-        case "tuple_type" | "list_type":
-            return 'a list in brackets, such as ["a", "b"]'
-        case "int_type" | "int_from_float" | "int_parsing":
-            return "a whole number"
-        case "float_type" | "float_parsing" | "finite_number":
-            return "a number"
-        case "greater_than_equal":
-            return f"{context['ge']} or more"
-        case "greater_than":
-            return f"above {context['gt']}"
-    return str(item["msg"]).lower()

@@ -22,7 +22,7 @@ def check_formats(text: str, folder: Path | None = None) -> tuple[str, ...]:
 
     Raises BadInput for one that is not written or cannot be here, and for tables without a folder to hold them.
     """
-    chosen = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    chosen = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
     unknown = [part for part in chosen if part not in FORMATS]
     if unknown or not chosen:
         raise bad(f"format {one_of(unknown) if unknown else repr(text)}", where="--format", allowed=one_of(FORMATS),

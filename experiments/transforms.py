@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sim.errors import BadInput, Problem, closest, one_of
-from sim.frames import Rows, missing_columns, number_problems, numbers
+from sim.frames import Rows, missing_columns, number_problems, numbers, period_step
 
 Floats = NDArray[np.float64]
 
@@ -64,7 +65,9 @@ def read_transform(name: str, value: Any, where: str) -> Transform:
     parts = given if isinstance(given, list) else [given]
     takes = SHAPES[function]
     columns = [part for part in parts if isinstance(part, str)]
-    factors = [part for part in parts if isinstance(part, int | float) and not isinstance(part, bool)]
+    factors = [
+        part for part in parts if isinstance(part, int | float) and not isinstance(part, bool) and isfinite(part)
+    ]
     wanted = {"a column": (1, 0), "two columns": (2, 0), "a column and a factor": (1, 1)}[takes]
     if (len(columns), len(factors)) != wanted or len(parts) != sum(wanted):
         example = EXAMPLES.get(function, '"a"')
@@ -89,13 +92,17 @@ def apply_transforms(frame: pd.DataFrame, transforms: tuple[Transform, ...], row
     return frame
 
 
-def leading_gaps(transforms: tuple[Transform, ...], used: frozenset[str]) -> int:
-    """How many first periods the lags and differences behind the `used` columns leave empty."""
-    depth: dict[str, int] = {}
+def periods_without(transforms: tuple[Transform, ...], used: frozenset[str], rows: Rows) -> frozenset[int]:
+    """The periods of a panel in which the lags and differences behind the `used` columns have no value for any unit."""
+    every, step = frozenset(rows.years.tolist()), period_step(rows.years)
+    lacking: dict[str, frozenset[int]] = {}
     for transform in transforms:
-        own = int(transform.function in OVER_TIME)
-        depth[transform.name] = own + max((depth.get(name, 0) for name in transform.columns), default=0)
-    return max((depth[name] for name in used if name in depth), default=0)
+        behind = frozenset[int]().union(*(lacking.get(name, frozenset()) for name in transform.columns))
+        if transform.function in OVER_TIME:
+            lagged = frozenset(year for year in every if year - step not in every or year - step in behind)
+            behind = lagged if transform.function == "lag" else lagged | behind
+        lacking[transform.name] = behind
+    return frozenset[int]().union(*(lacking.get(name, frozenset()) for name in used))
 
 
 def _check(frame: pd.DataFrame, transform: Transform) -> None:
@@ -127,9 +134,7 @@ def _value(transform: Transform, columns: list[Floats], rows: Rows) -> Floats:
 
 
 def _previous(values: Floats, rows: Rows) -> Floats:
-    """Each row's value one period before, NaN where there is none, (rows,)."""
-    periods, t = np.unique(rows.years, return_inverse=True)
-    units, i = np.unique(rows.labels, return_inverse=True)
-    grid = np.full((len(periods) + 1, len(units)), np.nan)
-    grid[t + 1, i] = values
-    return np.asarray(grid[t, i])
+    """Each row's value one step of the panel before, NaN where there is none, (rows,)."""
+    cells = pd.MultiIndex.from_arrays([rows.labels, rows.years])
+    before = cells.get_indexer(pd.MultiIndex.from_arrays([rows.labels, rows.years - period_step(rows.years)]))
+    return np.where(before >= 0, values[before], np.nan)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_CALL = re.compile(r"(?P<kind>[a-z0-9_]+)(?:\((?P<arguments>[^()]*)\))?")
+OF_A_VARIABLE = frozenset({"beta", "direct", "indirect", "total"})
+_CALL = re.compile(r"(?P<kind>[a-z0-9_]+)(?:\((?P<arguments>.*)\))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +18,14 @@ class Estimand:
 
     @classmethod
     def parse(cls, name: str) -> Estimand:
-        """Read a name; raises ValueError when it is not of the form `kind` or `kind(a, b)`."""
+        """Read a name; raises ValueError when it is not of the form `kind` or `kind(a, b)`.
+
+        A kind of `OF_A_VARIABLE` has one argument, all within the outermost parentheses: a variable may have any name.
+        """
         match = _CALL.fullmatch(name)
         if match is None:
             raise ValueError(f"not the name of an estimand: {name!r}")
-        arguments = match["arguments"]
-        return cls(match["kind"], tuple(part.strip() for part in arguments.split(",")) if arguments else ())
+        kind, arguments = match["kind"], match["arguments"]
+        if not arguments:
+            return cls(kind, ())
+        return cls(kind, (arguments,) if kind in OF_A_VARIABLE else tuple(map(str.strip, arguments.split(","))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import struct
 import warnings
 from collections import Counter
@@ -15,6 +17,9 @@ from sim.errors import BadInput, bad, listed
 
 TABLES = (".csv", ".parquet", ".dta", ".xlsx")
 ENCODINGS = ("utf-8-sig", "gb18030")  # the second is what a Chinese spreadsheet program writes by default
+SEPARATORS = ",;\t"
+DECIMAL_COMMA = re.compile(r"(?:^|[;\t])[ \"]*[-+]?\d+,\d+(?:[eE][-+]?\d+)?[ \"]*(?=[;\t\r\n]|$)", re.MULTILINE)
+DECIMAL_POINT = re.compile(DECIMAL_COMMA.pattern.replace(r"\d+,", r"\d*\."), re.MULTILINE)
 # What the readers raise on content that is not what the extension says.
 UNREADABLE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, EOFError, SyntaxError,
               struct.error, BadZipFile, pd.errors.ParserWarning)  # fmt: skip
@@ -29,7 +34,7 @@ def read_frame(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     check_file(path, TABLES)
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": _read_csv, ".parquet": pd.read_parquet, ".dta": _read_stata, ".xlsx": _read_excel,
+        ".csv": read_csv_text, ".parquet": pd.read_parquet, ".dta": _read_stata, ".xlsx": _read_excel,
     }  # fmt: skip
     extension = path.suffix.lower()
     try:
@@ -65,28 +70,39 @@ def check_file(path: Path, extensions: tuple[str, ...]) -> None:
 
 
 def read_csv_text(path: Path) -> pd.DataFrame:
-    """A csv file in UTF-8 or GB18030 as it stands; raises BadInput when it is neither, and what pandas raises."""
+    """A csv file in UTF-8 or GB18030 as it stands, its columns separated by commas, semicolons or tabs.
+
+    Where they are not commas and all decimal marks are, these are read as such. Raises BadInput for another encoding
+    or repeated column names, and what pandas raises.
+    """
+    text = csv_text(path)
+    separator = separator_of(text)
+    points = separator == "," or DECIMAL_COMMA.search(text) is None or DECIMAL_POINT.search(text) is not None
+    header = pd.read_csv(io.StringIO(text), sep=separator, header=None, nrows=1, dtype=str)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+        frame = pd.read_csv(io.StringIO(text), sep=separator, decimal="." if points else ",", index_col=False,
+                            low_memory=False)  # fmt: skip
+    _check_header([str(name).strip() for name in header.iloc[0].dropna()], path)
+    return frame
+
+
+def csv_text(path: Path) -> str:
+    """What a csv file says; raises BadInput when it is neither UTF-8 nor GB18030."""
+    content = path.read_bytes()
     for encoding in ENCODINGS:
         try:
-            header = pd.read_csv(path, encoding=encoding, header=None, nrows=1, dtype=str)
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-                frame = pd.read_csv(path, encoding=encoding, index_col=False, low_memory=False)
+            return content.decode(encoding)
         except UnicodeDecodeError:
             continue
-        _check_header([str(name).strip() for name in header.iloc[0].dropna()], path)
-        return frame
     raise bad("is neither UTF-8 nor GB18030 text", where=path.name, allowed="csv in UTF-8 (or GB18030)",
               remedy='save it as "CSV UTF-8"')  # fmt: skip
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    frame = read_csv_text(path)
-    name = str(frame.columns[0])
-    if frame.shape[1] == 1 and (";" in name or "\t" in name):
-        raise bad("its columns are separated by semicolons or tabs", where=path.name, allowed="commas",
-                  remedy="save it with commas")  # fmt: skip
-    return frame
+def separator_of(text: str) -> str:
+    """The comma, semicolon or tab that is most frequent in the first line, outside of quotes."""
+    header = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
+    return max(SEPARATORS, key=header.count)
 
 
 def _read_stata(path: Path) -> pd.DataFrame:

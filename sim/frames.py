@@ -55,7 +55,7 @@ class Rows:
                                     "fill it or delete the rows"))  # fmt: skip
         years, wrong = _integers(frame[period])
         if wrong is not None:
-            problems.append(Problem(f"the period is {frame[period].iloc[wrong]!r}",
+            problems.append(Problem(f"the period is {shown(frame[period].iloc[wrong])}",
                                     f"{file}, column {period!r}, row {first + wrong}, unit {labels[wrong]}",
                                     "whole numbers such as 2006", "give the year as a number"))  # fmt: skip
         if problems:
@@ -116,7 +116,7 @@ def read_long(
     empty. A row with a missing value is an error or, with missing = "drop", unobserved; a unit-period without a row is
     unobserved, and units or periods with no row at all are left out. Raises BadInput for columns that lack or are used
     twice, repeated unit-periods, text, infinities, gaps, fewer than two units or periods, attributes that vary, and a
-    treatment that is not 0/1, switches off, or does not vary.
+    treatment that is not 0/1, switches off, or does not vary; `frame.attrs["called"]` is what messages call columns.
     """
     named = dict(attributes) if isinstance(attributes, Mapping) else {name: name for name in attributes}
     sources = _sources(frame, unit, period, roles, named, variables)
@@ -152,7 +152,8 @@ def _rectangle(
         arrays[name][0, t, i] = column
     problems = _attribute_problems(frame, named, rows)
     if roles.treatment is not None:
-        where = f"{rows.file}, column {roles.treatment!r}"
+        column = frame.attrs.get("called", {}).get(roles.treatment, roles.treatment)
+        where = f"{rows.file}, column {column!r}"
         problems += _treatment_problems(arrays[TREATMENT][0], units, periods, where)
     if problems:
         raise BadInput(*problems)
@@ -203,13 +204,26 @@ def number_problems(values: Floats, wrong: NDArray[np.intp], column: pd.Series[A
     problems = []
     if wrong.size:
         more = f" and {wrong.size - 1} more such cells" if wrong.size > 1 else ""
-        problems.append(Problem(f"holds {column.iloc[wrong[0]]!r}{more}", rows.at(wrong[0], name), "numbers",
+        problems.append(Problem(f"holds {shown(column.iloc[wrong[0]])}{more}", rows.at(wrong[0], name), "numbers",
                                 "correct the cell, or leave it empty when the value is missing"))  # fmt: skip
     infinite = np.flatnonzero(np.isinf(values))
     if infinite.size:
         problems.append(Problem(f"is infinite in {infinite.size} rows", rows.at(infinite[0], name), "finite numbers",
                                 "correct the cell (a division by zero, a log of zero?)"))  # fmt: skip
     return problems
+
+
+def period_step(years: NDArray[np.int64] | Sequence[int]) -> int:
+    """Years from one period to the next: the greatest common divisor of all gaps, 1 for a single period.
+
+    So 1 where a year is missing from an annual panel, and 2 in a biennial one.
+    """
+    return int(np.gcd.reduce(np.diff(np.unique(years)))) or 1
+
+
+def shown(value: object) -> str:
+    """A cell as messages show it: text in quotes, numbers and dates plain."""
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def _label(value: object) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,7 +106,7 @@ def inverse_distance(
         return np.asarray(d**-power)
 
     raw = _by_distance(places, lambda d: np.where(d <= limit, decay(d), 0.0))
-    return Weights.of(units, connected(raw, units, islands, places, name, decay), standardize, name)
+    return connected(raw, units, islands, places, standardize, name, decay)
 
 
 def band(
@@ -124,7 +124,7 @@ def band(
     _check_positive(f"weights {name}", km=km)
     places = Coordinates(units, longitude, latitude)
     raw = _by_distance(places, lambda d: (d <= km).astype(np.float64))
-    return Weights.of(units, connected(raw, units, islands, places, name), standardize, name)
+    return connected(raw, units, islands, places, standardize, name)
 
 
 def contiguity(
@@ -149,8 +149,7 @@ def contiguity(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # geopandas' remarks on invalid rings; what comes of them is checked below
         graph = Graph.build_contiguity(shapes, rook=rule == "rook")
-    raw = sp.csr_array(graph.sparse)
-    return Weights.of(units, connected(raw, units, islands, coordinates, name), standardize, name)
+    return connected(sp.csr_array(graph.sparse), units, islands, coordinates, standardize, name)
 
 
 def economic(
@@ -183,19 +182,20 @@ def connected(
     units: tuple[str, ...],
     islands: Islands,
     coordinates: Coordinates | None,
+    standardize: Standardize,
     name: str,
     strength: Strength | None = None,
-) -> sp.csr_array:
-    """Raw weights, (N, N), in which every unit without neighbours gets its nearest one when islands = "nearest".
+) -> Weights:
+    """Weights from raw ones, (N, N), in which every unit without neighbours gets its nearest under islands = "nearest".
 
-    The link goes from the island to its nearest unit only, with weight 1 or `strength` of the distance in km. Under
-    islands = "error" nothing changes, and `Weights.of` names the islands. Raises BadInput without coordinates.
+    The link goes from the island to its nearest unit only, with weight 1 or `strength` of the distance in km, and the
+    weights remember it as `attached`. Raises BadInput for islands under islands = "error" and without coordinates.
     """
     raw = sp.csr_array(raw, copy=True)
     raw.eliminate_zeros()
     alone = np.flatnonzero(np.diff(raw.indptr) == 0)
     if islands == "error" or not alone.size:
-        return raw
+        return Weights.of(units, raw, standardize, name)
     if coordinates is None:
         raise bad(f"units without neighbours: {listed((units[i] for i in alone), 12)}", where=f"weights {name}",
                   allowed='coordinates, to find the nearest unit (islands = "nearest")',
@@ -203,7 +203,9 @@ def connected(
     near = np.array([coordinates.nearest(int(i)) for i in alone])
     km = coordinates.distances()[alone, near]
     links = np.ones(alone.size) if strength is None else strength(km)
-    return sp.csr_array(raw + sp.csr_array((links, (alone, near)), shape=raw.shape))
+    whole = raw + sp.csr_array((links, (alone, near)), shape=raw.shape)
+    attached = tuple((units[i], units[j]) for i, j in zip(alone, near, strict=True))
+    return replace(Weights.of(units, whole, standardize, name), attached=attached)
 
 
 def _as_points(longitude: Floats, latitude: Floats) -> Any:

@@ -25,12 +25,14 @@ from sim.errors import bad
 from sim.estimands import Estimand
 from sim.panel import Panel, Roles, Schema
 from sim.paper import Paper
-from sim.randomisation import Randomisation
+from sim.randomisation import Codes, Randomisation
 from sim.schemes import Mediator, Relabel, Scheme, scheme_of
 from sim.streams import Streams
 from sim.weights import Weights
 
 Floats = NDArray[np.float64]
+
+MOST_ASSIGNMENTS = 1_000_000  # that are gone through one by one
 
 OF_POLICY = {"att", "att_event", "att_cohort", "att_calendar", "contrast", "nde", "nie"}
 OF_PERIODS = {"att", "event", "cohort", "calendar"}  # with arguments
@@ -42,22 +44,24 @@ class Placebo(Design):
     """A real panel under a scheme: the outcome is what was observed, the assignment is drawn anew in every replication.
 
     scheme: see `sim.schemes`. panel: the panel as `panel_text` writes it; "" is one draw of the `paper` design without
-    an effect. Under the sharp null hypothesis the new assignment does nothing, so the truth of every effect of what is
-    assigned again is 0 (of rho and lambda too, when W is relabelled); that of all else is NaN.
+    an effect. exact: replications are no random draws but all other assignments than the real one, one after the other
+    and then from the first again. Under the sharp null hypothesis the new assignment does nothing, so the truth of
+    every effect of what is assigned again is 0 (of rho and lambda too, when W is relabelled); that of all else is NaN.
     """
 
     kind: ClassVar[str] = "placebo"
 
     scheme: str = "space"
     panel: str = ""
+    exact: bool = False
 
     def __post_init__(self) -> None:
         scheme_of(self.scheme)
 
     @classmethod
-    def of(cls, panel: Panel, scheme: str) -> Placebo:
+    def of(cls, panel: Panel, scheme: str, *, exact: bool = False) -> Placebo:
         """The placebo of a panel, R = 1."""
-        return cls(scheme, panel_text(panel))
+        return cls(scheme, panel_text(panel), exact)
 
     @property
     def schema(self) -> Schema:
@@ -68,19 +72,24 @@ class Placebo(Design):
         """The scheme at work on the panel; raises BadInput when the panel leaves nothing to draw."""
         panel, scheme = panel_of(self.panel), scheme_of(self.scheme)
         randomisation = scheme.on(panel)
-        return _PlaceboWorld(randomisation.sample(panel), scheme, randomisation)
+        others = other_assignments(randomisation, self.scheme) if self.exact else None
+        return _PlaceboWorld(randomisation.sample(panel), scheme, randomisation, others)
 
     def __repr__(self) -> str:
-        return f"Placebo(scheme={self.scheme!r}, panel={panel_of(self.panel)!r})"
+        return f"Placebo(scheme={self.scheme!r}, panel={panel_of(self.panel)!r}, exact={self.exact})"
 
 
 @dataclass(frozen=True, eq=False)
 class _PlaceboWorld:
-    """A settled placebo: the panel on the scheme's sample."""
+    """A settled placebo: the panel on the scheme's sample.
+
+    others (B, N): assignments that the replications take in turn; None = drawn.
+    """
 
     panel: Panel
     scheme: Scheme
     randomisation: Randomisation
+    others: Codes | None
 
     @cached_property
     def frame(self) -> Panel:
@@ -90,7 +99,7 @@ class _PlaceboWorld:
     def draw(self, streams: Streams, wanted: Wanted) -> Draw:
         """One tile; the outcome has a leading 1 unless nothing that is wanted differs between replications."""
         rows, roles = streams.replications, self.panel.roles
-        codes = np.array([self.randomisation.draw(rng) for rng in streams.each("assignment")])
+        codes = self._codes(streams)
         anew = self.randomisation.variables(codes)
         named = wanted.variables | ({roles.treatment} if roles.treatment else set())
         variables = {name: anew.get(name, values) for name, values in self.panel.variables.items() if name in named}
@@ -99,6 +108,12 @@ class _PlaceboWorld:
             variables[first] = np.broadcast_to(variables[first], (rows, *variables[first].shape[1:]))
         truth = {name: np.full(rows, self._truth(Estimand.parse(name))) for name in wanted.estimands}
         return Draw(self.frame.with_variables(variables), truth)
+
+    def _codes(self, streams: Streams) -> Codes:
+        """Assignments of the replications, (R, N)."""
+        if self.others is not None:
+            return self.others[np.arange(streams.start, streams.stop) % len(self.others)]
+        return np.array([self.randomisation.draw(rng) for rng in streams.each("assignment")])
 
     def _truth(self, ask: Estimand) -> float:
         """0 for effects of what is assigned again, else NaN."""
@@ -126,6 +141,17 @@ class _PlaceboWorld:
         periods = self.panel.periods
         allowed = range(len(periods)) if ask.kind == "event" else periods
         return all(argument.lstrip("-").isdigit() and int(argument) in allowed for argument in ask.arguments)
+
+
+def other_assignments(randomisation: Randomisation, asked_by: str) -> Codes:
+    """All assignments but the real one, (B, N); raises BadInput when there are too many or nobody counts them."""
+    count = randomisation.count
+    if count is None or randomisation.every is None or count > MOST_ASSIGNMENTS:
+        what = "assignments that are not counted" if count is None else f"{count:,} assignments"
+        raise bad(what, where=asked_by, allowed=f"up to {MOST_ASSIGNMENTS:,} to go through",
+                  remedy="draw them: exact = false")  # fmt: skip
+    every = np.array(list(randomisation.every()))
+    return every[(every != randomisation.real).any(axis=1)]
 
 
 def panel_text(panel: Panel) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -25,13 +25,15 @@ SPARSE_BELOW = 0.15  # share of non-zero entries up to which a sparse product is
 class Weights:
     """A spatial weights matrix with a zero diagonal, already standardised; build it with `Weights.of`.
 
-    `matrix` is CSR, (N, N); row i holds the weights of i's neighbours.
+    `matrix` is CSR, (N, N); row i holds the weights of i's neighbours. attached: units that had no neighbour of their
+    own, each with the one that it was given.
     """
 
     units: tuple[str, ...]
     matrix: sp.csr_array
     standardize: Standardize = "row"
     name: str = "w"
+    attached: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(
@@ -126,7 +128,7 @@ class Weights:
         order = [position[unit] for unit in units]
         matrix = sp.csr_array(self.matrix[order][:, order])
         matrix.sort_indices()
-        return Weights(tuple(units), matrix, self.standardize, self.name)
+        return replace(self, units=tuple(units), matrix=matrix)
 
     def __repr__(self) -> str:
         return f"Weights({self.name}, {len(self.units)} units, {self.matrix.nnz} links, {self.standardize})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from sim.errors import BadInput, bad, closest, listed
-from sim.files import UNREADABLE, check_file, read_csv_text
-from sim.frames import numbers, unit_labels
+from sim.files import UNREADABLE, check_file, csv_text, read_csv_text, separator_of
+from sim.frames import numbers, shown, unit_labels
 from sim.neighbours import Coordinates, Islands, connected
 from sim.weights import Standardize, Weights
 
@@ -25,11 +25,17 @@ FILES = (".csv", ".gal", ".gwt", ".npy", ".mtx")
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Edges:
-    """Links of a file: labels of focal units and their neighbours, weights, each (links,)."""
+    """Links of a file: labels of focal units and their neighbours, weights, each (links,); named: all units in it."""
 
     focal: NDArray[np.object_]
     neighbor: NDArray[np.object_]
     weight: Floats
+    named: frozenset[str]
+
+    @classmethod
+    def between(cls, focal: NDArray[np.object_], neighbor: NDArray[np.object_], weight: Floats) -> Self:
+        """Links of a file that names the units of its links alone."""
+        return cls(focal, neighbor, weight, frozenset((*focal, *neighbor)))
 
 
 def from_file(
@@ -62,8 +68,10 @@ def from_file(
         raise bad(f"cannot be read as {path.suffix[1:]} ({_first_line(error)})", where=path.name,
                   allowed="an edge list or an N x N matrix of numbers", remedy="save it again") from error  # fmt: skip
     if isinstance(content, Edges):
-        numbered = path.suffix.lower() in (".gal", ".gwt")
-        raw = _from_edges(_in_order(content, units) if numbered else content, units, others, path)
+        edges = _in_order(content, units) if path.suffix.lower() in (".gal", ".gwt") else content
+        raw = _from_edges(edges, units, others, path)
+        if islands == "error":
+            _check_whole(edges, keep or units, path)
     else:
         raw = _square(content, units, path)
     if keep is not None and keep != units:
@@ -71,7 +79,7 @@ def from_file(
         rows = [position[unit] for unit in keep]
         raw = sp.csr_array(raw[rows][:, rows])
     kept = keep or units
-    return Weights.of(kept, connected(raw, kept, islands, coordinates, name), standardize, name)
+    return connected(raw, kept, islands, coordinates, standardize, name)
 
 
 def _read(path: Path) -> Edges | sp.csr_array | Floats:
@@ -89,11 +97,17 @@ def _read(path: Path) -> Edges | sp.csr_array | Floats:
 
             adjacency = (read_gal if extension == ".gal" else read_gwt)(path).adjacency.reset_index()
             # An island appears as its own neighbour with weight 0.
-            return Edges(unit_labels(adjacency["focal"]), unit_labels(adjacency["neighbor"]),
-                         adjacency["weight"].to_numpy(np.float64))  # fmt: skip
+            return Edges.between(unit_labels(adjacency["focal"]), unit_labels(adjacency["neighbor"]),
+                                 adjacency["weight"].to_numpy(np.float64))  # fmt: skip
 
 
 def _csv(path: Path) -> Edges:
+    text = csv_text(path)
+    header = text.lstrip("\r\n").partition("\n")[0].split(separator_of(text))
+    if len(header) > 2 and all(map(_is_number, header)):
+        raise bad("has no names in its first row", where=path.name, allowed="a square matrix with names in the first "
+                  "row and column, or columns focal, neighbor, weight", remedy="add the units' names (without names, "
+                  "in the order of the panel, save it as .npy or .mtx)")  # fmt: skip
     table = read_csv_text(path)
     columns = [str(name).strip() for name in table.columns]
     table.columns = pd.Index(columns)
@@ -106,7 +120,15 @@ def _csv(path: Path) -> Edges:
     for j in range(len(rows)):
         weights[:, j] = _weights_of(table.iloc[:, j + 1], path)
     row, column = np.nonzero(weights)
-    return Edges(rows[row], unit_labels(pd.Series(columns[1:]))[column], weights[row, column])
+    return Edges(rows[row], unit_labels(pd.Series(columns[1:]))[column], weights[row, column], frozenset(rows))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell.strip().strip('"').replace(",", "."))
+    except ValueError:
+        return False
+    return True
 
 
 def _edge_list(table: pd.DataFrame, path: Path) -> Edges:
@@ -117,7 +139,7 @@ def _edge_list(table: pd.DataFrame, path: Path) -> Edges:
                       allowed="columns focal, neighbor, weight, or a square matrix with names in first row and column",
                       remedy=closest(wanted, columns))  # fmt: skip
     weight = _weights_of(table["weight"], path) if "weight" in columns else np.ones(len(table))
-    edges = Edges(unit_labels(table["focal"]), unit_labels(table["neighbor"]), weight)
+    edges = Edges.between(unit_labels(table["focal"]), unit_labels(table["neighbor"]), weight)
     pairs = pd.MultiIndex.from_arrays([edges.focal, edges.neighbor])
     twice = pairs[pairs.duplicated()]
     if len(twice):
@@ -131,8 +153,7 @@ def _weights_of(column: pd.Series[Any], path: Path) -> Floats:
     unusable = np.union1d(wrong, np.flatnonzero(~np.isfinite(values)))
     if unusable.size:
         row = int(unusable[0])
-        value = repr(column.iloc[row]) if isinstance(column.iloc[row], str) else str(column.iloc[row])
-        raise bad(f"a weight is {value}", where=f"{path.name}, column {column.name!r}, row {row + 2}",
+        raise bad(f"a weight is {shown(column.iloc[row])}", where=f"{path.name}, column {column.name!r}, row {row + 2}",
                   allowed="numbers >= 0", remedy="correct the cell")  # fmt: skip
     return values
 
@@ -144,7 +165,7 @@ def _in_order(edges: Edges, units: tuple[str, ...]) -> Edges:
         named = {str(first + i): unit for i, unit in enumerate(units)}
         if ids == named.keys() and not ids & set(units):
             focal, neighbor = (np.array([named[i] for i in column], object) for column in (edges.focal, edges.neighbor))
-            return Edges(focal, neighbor, edges.weight)
+            return Edges.between(focal, neighbor, edges.weight)
     return edges
 
 
@@ -158,6 +179,13 @@ def _from_edges(edges: Edges, units: tuple[str, ...], others: Others, path: Path
     inside = np.array([a in position and b in position for a, b in zip(edges.focal, edges.neighbor, strict=True)], bool)
     i, j = (_positions(labels[inside], position) for labels in (edges.focal, edges.neighbor))
     return sp.csr_array((edges.weight[inside], (i, j)), shape=(len(units), len(units)))
+
+
+def _check_whole(edges: Edges, units: tuple[str, ...], path: Path) -> None:
+    absent = [unit for unit in units if unit not in edges.named]
+    if absent:
+        raise bad(f"has no row for {listed(absent, 12)}", where=path.name, allowed="links of every unit of the panel",
+                  remedy='add them, leave those units out, or set islands = "nearest"')  # fmt: skip
 
 
 def _positions(labels: Iterable[str], position: dict[str, int]) -> NDArray[np.intp]:

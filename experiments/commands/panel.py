@@ -16,13 +16,18 @@ def command() -> None:
 @click.argument("panel", type=click.Path(path_type=Path))
 @click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
 def check(panel: Path, spec: Path) -> None:
-    """Read PANEL as SPEC says and describe it; everything that is wrong is said at once (exit 2)."""
+    """Read PANEL as SPEC says and describe it; what is wrong, also for `estimate`, is said at once (exit 2)."""
     from rich.console import Console
 
     from experiments.describe import describe_panel
-    from experiments.spec import load_panel, read_spec
+    from experiments.estimable import check_estimable
+    from experiments.spec import read_real_panel, read_spec
 
-    describe_panel(load_panel(panel, read_spec(spec)), Console(highlight=False))
+    real, console = read_real_panel(panel, read_spec(spec)), Console(highlight=False)
+    describe_panel(real.panel, console)
+    for note in real.notes:
+        console.print(note, markup=False)
+    check_estimable(real)
 
 
 @command.command("example")

@@ -16,7 +16,13 @@ import click
     show_default=True,
     help="space, strata:ATTRIBUTE, blocks, blocks:WEIGHTS:SIZE, mixed, mixed:restricted, time, relabel, mediator.",
 )
-@click.option("--draws", type=int, default=1000, show_default=True, help="Placebos; more than a store holds extend it.")
+@click.option(
+    "--draws",
+    type=int,
+    default=1000,
+    show_default=True,
+    help="Placebos, or every assignment when there are no more; more than a store holds extend it.",
+)
 @click.option("--estimator", default="did", show_default=True, help="did, sdm, sar or sem.")
 @click.option("--term", help="The term that is tested (default: the treatment).")
 @click.option(

@@ -90,8 +90,8 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     if flat.any():
         years = listed(period for period, same in zip(panel.periods, flat, strict=True) if same)
         ledger.note(f"{outcome} is the same for all units in {years}: no Moran's I or Geary's C there.")
-    _explain(setting)
     varying = np.flatnonzero(~flat)
+    _explain(setting, varying.size)
     for position, (name, weights) in enumerate(panel.weights.items()):
         if ac.LinkSums.of(weights).uniform:
             ledger.note(f"Table 6 leaves out W {name}: it links all units alike, and Moran's I is then -1/(N - 1).")
@@ -103,7 +103,8 @@ def add(real: RealPanel, ledger: Ledger) -> None:
                 _local(setting, int(varying[-1]), name, weights)
 
 
-def _explain(setting: Setting) -> None:
+def _explain(setting: Setting, tests: int) -> None:
+    """What the numbers mean; tests: years over which Holm's p-values are adjusted."""
     panel, draws, note = setting.panel, setting.draws, setting.ledger.note
     note(
         "Table 6: z = (index - expected)/sd, so that a negative z of Geary's C says that neighbours are alike. "
@@ -112,9 +113,16 @@ def _explain(setting: Setting) -> None:
     )
     note(
         "Moran's I of residuals has the moments of projected independent normal errors (projection; simulation for "
-        "single years). The permutation of whole histories of residuals between units allows for serial correlation, "
-        "which projection does not: believe it where the two differ."
+        'single periods). The row "All periods" shows the permutation of whole histories of residuals between units, '
+        "which allows for serial correlation as projection does not: believe it where the two differ."
     )
+    smallest = 2 / (draws + 1)
+    if tests * smallest > LEVEL:
+        note(
+            f"Table 6: with {draws} draws no p-value by permutation or simulation is below {smallest:.2g}, and none of "
+            f"Holm's over {tests} years below {min(1.0, tests * smallest):.2g}, whatever the data; from draws = "
+            f"{least_draws(tests)} on they can reach {LEVEL:.0%}."
+        )
     if not setting.real.panel.balanced:
         note(f"Table 6 uses the balanced part, {len(panel.units)} units x {len(panel.periods)} periods.")
 
@@ -140,6 +148,11 @@ def _years(setting: Setting, varying: NDArray[np.intp], name: str, weights: Weig
                 for i, t in enumerate(varying)
             ]  # fmt: skip
             _keep(setting.ledger, tests)
+
+
+def least_draws(tests: int) -> int:
+    """Draws with which one of several tests can reach the level by itself: tests x 2/(draws + 1) <= the level."""
+    return int(np.ceil(2 * tests / LEVEL)) - 1
 
 
 def _residuals(setting: Setting, name: str, weights: Weights) -> None:
@@ -191,7 +204,7 @@ def _local(setting: Setting, last: int, name: str, weights: Weights) -> None:
     """Local Moran in one period, each unit's as statistics, and the figure."""
     panel, ledger, y, year = setting.panel, setting.ledger, setting.y[last], setting.panel.periods[last]
     quadrant = ac.quadrants(y, weights)
-    alone = int(np.ceil(2 * len(panel.units) / LEVEL)) - 1
+    alone = least_draws(len(panel.units))
     draws = max(setting.draws, min(alone, LOCAL_DRAWS))
     pvalues = ac.local_p_values(y, weights, draws, setting.random("conditional permutations"))
     adjusted = ac.false_discovery_rate(pvalues)
@@ -216,7 +229,7 @@ def _plot(
 ) -> MoranPlot:
     panel, y = setting.panel, setting.y[last]
     weights = panel.weights[name]
-    index, z = ac.moran(y, weights), (y - y.mean()) / y.std()
+    index, z = ac.moran(y, weights), ac.deviations(y)
     mean, variance = ac.null_moments("moran", ac.LinkSums.of(weights), ac.kurtosis(y))
     outlines, surroundings = _outlines(setting.real, panel.units)
     return MoranPlot(
@@ -227,8 +240,8 @@ def _plot(
         row_stochastic=weights.row_stochastic,
         index=float(index),
         pvalue=float(p_values((index - mean) / np.sqrt(max(float(variance), NO_SPREAD**2)), np.array(np.inf))),
-        z=z,
-        lag=len(y) / weights.matrix.sum() * weights.lag(z),
+        z=z / z.std(),
+        lag=len(y) / weights.matrix.sum() * weights.lag(z / z.std()),
         quadrant=quadrant,
         pvalues=pvalues,
         adjusted=ac.false_discovery_rate(pvalues),

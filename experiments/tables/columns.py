@@ -9,9 +9,9 @@ from estimators.did import outcome_of
 from estimators.panel_ols import PanelOLS
 from estimators.regression import check_fixed
 from experiments.spec import RealPanel, Spec
-from experiments.tables.ledger import Ledger
+from experiments.tables.ledger import Ledger, reasons
 from results.tables.records import Fit
-from sim.errors import BadInput, listed
+from sim.errors import BadInput
 from sim.panel import Panel
 
 UNIT_AND_PERIOD = ("unit", "period")
@@ -55,7 +55,7 @@ def unfit(panel: Panel, regressors: tuple[str, ...]) -> str | None:
     try:
         check_fixed(panel, (*regressors, outcome_of(None, panel.schema, "")), "")
     except BadInput as error:
-        return listed(problem.what for problem in error.problems)
+        return reasons(error)
     return None
 
 

@@ -9,6 +9,7 @@ from estimators.estimator import Estimates, Estimator, Status
 from experiments.runner import run
 from experiments.study import Study
 from results.tables.records import Figure, Fit, Record, Statistic, records_of, statistics_of
+from sim.errors import BadInput, listed
 from sim.observed import Observed
 from sim.panel import Panel
 
@@ -38,21 +39,28 @@ class Ledger:
     def fit(self, panel: Panel, fits: Mapping[Estimator, Fit]) -> dict[Estimator, Estimates]:
         """Fit estimators (of distinct names) on one panel through the runner and keep what they say.
 
-        Returns the estimates of those that succeeded; one that did not is a failure in words, and no column.
+        Returns the estimates of those that succeeded; one that did not is a failure in words, and no column; one that
+        refuses the panel is a note that says why.
         """
         study = Study("estimate", Observed(panel), tuple(fits), replications=1, block=64, seed=self.seed)
         block = next(iter(run(study).blocks(0)))
         found = {}
         for estimator, fit in fits.items():
             estimates = block.estimates[estimator.name]
-            status = Status(int(estimates.status[0]))
-            if status is not Status.OK:
-                self.failures.append(f"No column {estimator.name}: {_why(estimates, status)}.")
-                continue
-            self.keep(panel, fit, estimates)
-            self.fitted.append(Fitted(panel, estimator, fit, estimates))
-            found[estimator] = estimates
+            if estimates.status[0] == Status.REFUSED:
+                self.note(f"No column {estimator.name}: {_refusal(estimator, panel)}.")
+            elif self.succeeded(estimator.name, estimates):
+                self.keep(panel, fit, estimates)
+                self.fitted.append(Fitted(panel, estimator, fit, estimates))
+                found[estimator] = estimates
         return found
+
+    def succeeded(self, name: str, estimates: Estimates) -> bool:
+        """Whether a fit has estimates; one that has none is a failure in words."""
+        status = Status(int(estimates.status[0]))
+        if status is not Status.OK:
+            self.failures.append(f"No column {name}: {_why(estimates, status)}.")
+        return status is Status.OK
 
     def keep(self, panel: Panel, fit: Fit, estimates: Estimates) -> None:
         """Keep estimates on one panel that were made elsewhere."""
@@ -71,6 +79,20 @@ class Ledger:
         """Tell the reader something, once."""
         if text not in self.notes:
             self.notes.append(text)
+
+
+def reasons(error: BadInput) -> str:
+    """What is wrong, in words."""
+    return listed(problem.what for problem in error.problems)
+
+
+def _refusal(estimator: Estimator, panel: Panel) -> str:
+    """Why an estimator refuses a panel: the runner keeps that it does."""
+    try:
+        estimator(panel)
+    except BadInput as error:
+        return reasons(error)
+    return Status.REFUSED.meaning
 
 
 def _why(estimates: Estimates, status: Status) -> str:

@@ -33,7 +33,7 @@ def add(real: RealPanel, ledger: Ledger, first_column: int) -> None:
     problems = [
         Problem(why, f"{real.spec.file}, [robustness.psm], {_words(estimator)}", allowed, remedy)
         for estimator, found in matchings.items()
-        for why, allowed, remedy in _why_not(found)
+        for why, allowed, remedy in _why_not(estimator, found)
     ]
     if problems:
         raise BadInput(*dict.fromkeys(problems))
@@ -86,8 +86,12 @@ def _with_covariates(real: RealPanel, section: PsmSection) -> tuple[Panel, list[
     return part(panel.with_variables(means), kept, every), without
 
 
-def _why_not(found: Matched) -> list[tuple[str, str, str]]:
-    """What is wrong, what is allowed and what to do when there is no matched sample."""
+def _why_not(estimator: PsmDID, found: Matched) -> list[tuple[str, str, str]]:
+    """What is wrong, what is allowed and what to do when there is no matched sample, or too few controls for one."""
+    controls = int((found.candidates & ~found.treated).sum())
+    if estimator.method == "nearest" and estimator.neighbours > controls:
+        return [(f"neighbours = {estimator.neighbours}, but there are {controls} control units", f"1 to {controls}",
+                 "ask for fewer")]  # fmt: skip
     if found.status is Status.SINGULAR:
         return [("the propensity score cannot be estimated", "covariates that neither are collinear nor tell treated "
                  "from control units for certain", "choose other covariates")]  # fmt: skip
@@ -109,9 +113,18 @@ def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, found: Matched, col
         ledger.note(f"Table {ROBUSTNESS}, column {column} ({fit.sample}) is empty: {why}.")
         return
     estimator = replace(estimator, errors=clustered_enough(kept, estimator.errors))
-    ledger.keep(kept, fit, estimator(panel))
+    estimates = estimator(panel)
+    if not ledger.succeeded(f"{column} of table {ROBUSTNESS} ({fit.sample})", estimates):
+        return
+    ledger.keep(kept, fit, estimates)
     years = [period for period, inside in zip(panel.periods, estimator.window(panel), strict=True) if inside]
     off = int((found.treated & found.candidates & ~found.supported).sum())
+    alone = int((found.supported & ~found.units).sum())
+    if alone:
+        spent = estimator.method == "nearest" and not estimator.replacement
+        ledger.note(f"{fit.sample}: {alone} treated units on the common support have no match and are left out, for "
+                    f"want of a control {'near enough that no other unit has taken' if spent else 'near enough'}."
+                    )  # fmt: skip
     ledger.note(f"PSM matches units on covariates' means over {years[0]}-{years[-1]}; {off} of "
                 f"{int(found.treated.sum())} treated units are off the common support.")  # fmt: skip
     _keep_balance(ledger, replace(fit, model="psm"), panel, estimator, found)

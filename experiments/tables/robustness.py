@@ -18,6 +18,7 @@ from experiments.tables.ledger import Ledger
 from results.tables.places import ROBUSTNESS
 from results.tables.records import Fit
 from sim.errors import BadInput, bad, listed
+from sim.frames import period_step
 from sim.panel import Panel
 
 
@@ -71,9 +72,9 @@ def checks(real: RealPanel) -> Iterator[Check]:
 
 def lagged(panel: Panel, lag: int) -> Check:
     """Treatment and controls of `lag` periods before, by the calendar; periods without such a one go."""
-    periods = np.asarray(panel.periods)
-    kept = np.isin(periods - lag, periods)
-    source = np.searchsorted(periods, periods[kept] - lag)
+    periods, distance = np.asarray(panel.periods), lag * period_step(panel.periods)
+    kept = np.isin(periods - distance, periods)
+    source = np.searchsorted(periods, periods[kept] - distance)
     variables = {name: array[:, kept] for name, array in panel.variables.items()}
     variables |= {name: panel.variables[name][:, source] for name in panel.roles.regressors}
     seen = seen_in(panel)[kept] & seen_in(panel)[source]

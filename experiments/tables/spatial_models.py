@@ -22,10 +22,10 @@ from estimators.spectrum import Transform
 from estimators.tile import Tile
 from experiments.spec import RealPanel, Spec
 from experiments.tables.columns import clustered_enough, main_cluster
-from experiments.tables.ledger import Ledger
+from experiments.tables.ledger import Ledger, reasons
 from results.tables.places import LM_TESTS, SPATIAL
 from results.tables.records import EFFECTS, Fit
-from sim.errors import listed
+from sim.errors import BadInput, listed
 from sim.panel import Panel
 from sim.weights import Weights
 
@@ -56,7 +56,7 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         for transform in _transforms(square.weights[name]):
             ratios = _likelihood_ratios(found, sdm_of(name, transform), ledger)
             compared |= bool(ratios)
-            if ratios:
+            if ratios and lagrange:
                 ledger.note(f"Weights {name}, {transform}: {conclusion(ratios, lagrange)}")
         _warn(square, name, found, ledger)
     _warn_of_modes(found, ledger)
@@ -121,8 +121,12 @@ def _likelihood_ratios(found: Mapping[Fit, Estimates], sdm: Fit, ledger: Ledger)
 
 
 def _lagrange(square: Panel, weights: str, ledger: Ledger) -> dict[str, float]:
-    """Both forms of the LM tests, Elhorst's under names that say so; returns the exact ones."""
-    exact, elhorst = _lm_tests(square, weights, "exact"), _lm_tests(square, weights, "elhorst")
+    """Both forms of the LM tests, Elhorst's under names that say so; returns the exact ones, none under a useless W."""
+    try:
+        exact, elhorst = _lm_tests(square, weights, "exact"), _lm_tests(square, weights, "elhorst")
+    except BadInput as error:
+        ledger.note(f"Weights {weights}: no LM tests, and no choice between models: {reasons(error)}.")
+        return {}
     for tests, ending in ((exact, ""), (elhorst, "_elhorst")):
         for name, value in tests.items():
             term, p, _ = name.partition("_p")

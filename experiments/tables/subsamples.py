@@ -28,9 +28,7 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     position = 0
     for group in groups:
         labels, values = _values(real, group)
-        if len(values) > MOST_COLUMNS:
-            ledger.note(f"Table 4 has no columns by {group}: {len(values)} values. The test of equal effects has all.")
-        else:
+        if len(values) <= MOST_COLUMNS:
             for value in values:
                 fit = Fit(subsample(position), "did", sample=f"{group} = {value}")
                 part = real.subset(labels == value, weights=False)
@@ -66,13 +64,11 @@ def _equal_effects(real: RealPanel, ledger: Ledger, group: str, labels: NDArray[
         if len(part.units) >= LEAST_UNITS and unfit(part, real.panel.roles.regressors) is None:
             kept.append(value)
             errors = clustered_enough(part, errors)
-    left = [value for value in values if value not in kept]
-    if left and len(values) > MOST_COLUMNS:
-        ledger.note(
-            f"The test of equal effects by {group} leaves out, for want of an estimate or error: {listed(left, 12)}."
-        )
-    if len(kept) < 2:
+    if len(values) > MOST_COLUMNS:
+        ledger.note(f"Table 4 has no columns by {group}, which has {len(values)} values; {_tested(values, kept)}.")
+    elif len(kept) < 2:
         ledger.note(f"No test of equal effects by {group}: it needs two values with an estimate.")
+    if len(kept) < 2:
         return
     main = main_cluster(real.spec)
     if main not in errors:
@@ -83,3 +79,15 @@ def _equal_effects(real: RealPanel, ledger: Ledger, group: str, labels: NDArray[
     )  # fmt: skip
     ledger.fit(real.subset(np.isin(labels, kept), weights=False),
                {estimator: Fit(EQUAL_EFFECTS, "interaction", sample=group)})  # fmt: skip
+
+
+def _tested(values: list[str], kept: list[str]) -> str:
+    """In words, which of many values the test of equal effects is between."""
+    left = [value for value in values if value not in kept]
+    if len(kept) < 2:
+        count = "one of them has" if kept else "none of them has"
+        return f"nor a test of equal effects: {count} an estimate with a clustered error, and it needs two"
+    if not left:
+        return "the test of equal effects is between all of them"
+    wanting = "for want of an estimate or a clustered error"
+    return f"the test of equal effects is between the others, leaving out {wanting}: {listed(left, 12)}"

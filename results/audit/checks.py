@@ -234,12 +234,17 @@ def one_weights_matrix(tables: PrintedTables) -> Check:
              abs(spreads[year] - centre) <= HALF_OF_TESTS / abs(row.moran_z) + 0.01 * centre)
         for year, row in tables.years.items()
     )  # fmt: skip
+    apart = [year for year, line in zip(spreads, lines, strict=True) if not line.agrees]
+    rest = [spread for year, spread in spreads.items() if year not in apart]
+    found = f"The implied sd is {min(rest):.4f} to {max(rest):.4f}"
     return Check(
         "One W in all years",
         "sd = (I + 1/(N - 1)) / z depends on W and, a little, on the outcome's kurtosis.",
         lines,
-        f"The implied sd is {min(spreads.values()):.4f} to {max(spreads.values()):.4f}: one W, as dense as contiguity "
-        "or some six nearest neighbours.",
+        f"{found} but {', '.join(f'{spreads[year]:.4f} in {year}' for year in apart)}: the same W in the other years, "
+        "as dense as contiguity or some six nearest neighbours."
+        if apart
+        else f"{found}: one W, as dense as contiguity or some six nearest neighbours.",
     )
 
 
@@ -254,13 +259,13 @@ def sigma2_errors(tables: PrintedTables) -> Check:
             Line(f"{column.place}, sigma2", f"error {term.bracket:.4f}", f"at most {implied:.6f} with normal errors",
                  abs(term.bracket - implied) <= HALF)
         )  # fmt: skip
-    kurtosis = 1 + n * (HALF / tables.column("7", 3).terms["sigma2"].estimate) ** 2
+    kurtosis = 1 + n * (HALF / (tables.column("7", 3).terms["sigma2"].estimate + HALF)) ** 2
     return Check(
         "The error of sigma2",
         "With normal errors var(sigma2) = 2 sigma2^2 / n, up to the share that rho takes.",
         tuple(lines),
         "A printed .0001 where rounding gives .0000 may be the smallest figure that is shown, or heavy tails: they "
-        f"would need a kurtosis of {kurtosis:.0f} or more.",
+        f"would need a kurtosis of {kurtosis:.1f} or more.",
     )
 
 

@@ -10,7 +10,7 @@ from results.tables.journal_table import Column, JournalTable, Row, without_empt
 from results.tables.places import BASELINE, ROBUSTNESS
 from results.tables.records import Agreement, Record
 from results.tables.setting import Setting
-from results.tables.space_tables import MEASURES, TRANSFORMS, years_of
+from results.tables.space_tables import ALL_PERIODS, MEASURES, TRANSFORMS, years_of
 from results.tables.typography import decimals, digits, error_label, model_label, probability
 
 FALSE_DISCOVERIES = 0.05
@@ -32,7 +32,7 @@ def every_error(setting: Setting) -> list[JournalTable]:
         fits = [column for column in spatial if (column.weights, column.transform) == (weights, transform)]
         shown = [(column, term) for column in fits for term in _terms(column, main)]
         method = TRANSFORMS.get(transform) or "least squares"
-        tables.append(_errors(setting, f"spatial models, W {weights}, {method}", shown))
+        tables.append(_errors(setting.square, f"spatial models, W {weights}, {method}", shown))
     return [table for table in tables if table.rows]
 
 
@@ -81,7 +81,7 @@ def _agreement(item: Agreement) -> Row:
 
 def every_moment(setting: Setting) -> list[JournalTable]:
     """z and p of table 6 by every method, with Holm's p values."""
-    tables = []
+    setting, tables = setting.square, []
     for model, (name, _) in MEASURES.items():
         columns = fit_columns(setting.document, "6", (model,))
         for weights in dict.fromkeys(column.weights for column in columns):
@@ -89,7 +89,7 @@ def every_moment(setting: Setting) -> list[JournalTable]:
             kinds = list(dict.fromkeys(kind for column in of_weights for kind in column.errors))
             by_year = {column.year: column for column in of_weights}
             heads = [Column(label, "", kind) for kind in kinds for label in ("sd", "z", "p", "Holm p")]
-            rows = tuple(Row("All periods" if year is None else str(year), _moments(by_year[year], kinds))
+            rows = tuple(Row(ALL_PERIODS if year is None else str(year), _moments(by_year[year], kinds))
                          for year in years_of(of_weights))  # fmt: skip
             tables.append(JournalTable("A", f"{name}, {setting.outcome}, by every method, W {weights}", tuple(heads),
                                        rows, (setting.data,), appendix=True))  # fmt: skip
@@ -110,7 +110,7 @@ def _moments(column: FitColumn, kinds: Sequence[str]) -> tuple[str, ...]:
 
 def local_clusters(setting: Setting) -> list[JournalTable]:
     """The units whose local Moran's I is clear of chance at a false discovery rate of 5%."""
-    tables = []
+    setting, tables = setting.square, []
     for column in fit_columns(setting.document, "6", ("local-moran",)):
         units = dict.fromkeys(unit for _, unit in column.by_term)
         clear = [unit for unit in units if column.by_term.get(("fdr_p", unit), 1.0) <= FALSE_DISCOVERIES]

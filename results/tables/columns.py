@@ -48,7 +48,7 @@ class FitColumn:
         return self.model in LIKELIHOOD
 
     def shown_error(self, asked: str | None) -> str:
-        """The error type asked for where there is one; else information for likelihoods, the first cluster for the rest."""
+        """The error type asked for where there is one; else information for likelihoods, else the first cluster."""
         kinds = self.errors
         if not kinds:
             return ""

@@ -23,6 +23,12 @@ from results.tables.setting import Setting
 from results.tables.typography import decimals, digits, model_label, probability, split_stars
 
 _IN_TABLE_2 = ("pooled", "random", "did")
+_FIT = {
+    "did": "R² counts the column's effects as explained; R² within is of the outcome net of them, period effects alone "
+    "in a pooled column.",
+    "random": "R² within, between and overall of random effects are squared correlations of the outcome with x'b: of "
+    "deviations from unit means, of unit means, of all values.",
+}
 _PARTS = (("overall", ""), ("between", "_between"), ("within", "_within"))  # as xtsum
 _EFFECTS = (
     ("nie", "Indirect effect (a × b)"),
@@ -68,7 +74,10 @@ def baseline(setting: Setting) -> list[JournalTable]:
     given = [
         effects.get(("2", column.column), "") + ("random" if column.model == "random" else "") for column in columns
     ]
-    return _regressions(setting, "2", f"Regressions of {setting.about}", columns, heads, given, note if twice else "")
+    fit = [text for model, text in _FIT.items() if any(column.model == model for column in columns)]
+    return _regressions(
+        setting, "2", f"Regressions of {setting.about}", columns, heads, given, note if twice else "", *fit
+    )
 
 
 def checks(setting: Setting) -> list[JournalTable]:

@@ -90,5 +90,6 @@ def _picture(figure: Figure) -> Picture:
     """Without XML declaration and metadata; ids carry the figure's name, so that two figures do not share one."""
     prefix = "".join(letter if letter.isalnum() else "-" for letter in figure.name)
     svg = _ID.sub(lambda found: f"{found[0]}{prefix}-", _SCRIPT.sub("", figure.svg)).strip()
-    svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{prefix}-says" ', 1)
+    if 'role="img"' not in svg.partition(">")[0]:
+        svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{prefix}-says" ', 1)
     return Picture(prefix, figure.title, figure.caption, Markup(svg))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from results.tables.adoption_tables import bounds, comparisons, spillovers, staggered
 from results.tables.appendix import agreement, balance, confounded_mediation, every_error, every_moment, local_clusters
 from results.tables.effect_tables import baseline, checks, descriptives, mediation, robustness, subsamples
 from results.tables.journal_table import JournalTable
 from results.tables.records import Document
 from results.tables.setting import Setting, error_types
-from results.tables.space_tables import autocorrelation, spatial_models
+from results.tables.space_tables import autocorrelation, predictions, spatial_models
 from sim.errors import bad, one_of
 
 LAYOUTS = (
-    descriptives, baseline, checks, subsamples, mediation, autocorrelation, spatial_models, robustness, agreement,
-    every_error, confounded_mediation, every_moment, local_clusters, balance,
+    descriptives, baseline, checks, subsamples, mediation, autocorrelation, spatial_models, staggered,
+    comparisons, bounds, spillovers, robustness, agreement, every_error, predictions, confounded_mediation,
+    every_moment, local_clusters, balance,
 )  # fmt: skip
 
 

@@ -115,10 +115,10 @@ class Document:
 
     @property
     def exit_code(self) -> int:
-        """3 when a fit failed, 1 when another program gives other numbers, else 0."""
-        if self.failed:
-            return 3
-        return int(any(agreement.largest > AGREE for agreement in self.cross_check))
+        """1 when another program gives other numbers, else 3 when a fit failed, else 0."""
+        if any(agreement.largest > AGREE for agreement in self.cross_check):
+            return 1
+        return 3 if self.failed else 0
 
     def to_json(self) -> str:
         """The document as JSON (NaN as null)."""

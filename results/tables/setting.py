@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from results.tables.columns import FitColumn
 from results.tables.journal_table import Row
@@ -79,11 +79,20 @@ class Setting:
         return tuple(text for text in (named, *errors, *more, STARS_NOTE, self.data) if text)
 
     @property
+    def square(self) -> Setting:
+        """The same for the tables of the panel's balanced part."""
+        part = self.document.panel.get("balanced_part")
+        facts = {**self.document.panel, **part, "part": True} if part else self.document.panel
+        return replace(self, document=replace(self.document, panel=facts))
+
+    @property
     def data(self) -> str:
         """One sentence on the sample, and whether it is real."""
         facts = self.document.panel
         kind = "Synthetic data" if facts.get("synthetic") else "Data: the user's panel"
-        shape = "balanced" if facts.get("balanced", True) else "unbalanced"
+        shape = (
+            "its balanced part" if facts.get("part") else "balanced" if facts.get("balanced", True) else "unbalanced"
+        )
         span = f"{facts.get('first_period')}-{facts.get('last_period')}"
         size = f"{facts.get('units')} units × {facts.get('periods')} periods, {span}, {shape}"
         return f"{kind}, {size}."

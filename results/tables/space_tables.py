@@ -17,16 +17,30 @@ from results.tables.columns import (
 from results.tables.journal_table import Column, JournalTable, Row
 from results.tables.records import EFFECTS, Record
 from results.tables.setting import Setting
-from results.tables.typography import decimals, digits, error_label, model_label, moment_label, probability
+from results.tables.typography import (
+    PREDICTIONS,
+    decimals,
+    digits,
+    error_label,
+    model_label,
+    moment_label,
+    probability,
+)
 
 TRANSFORMS = {None: "", "direct": "direct maximum likelihood", "lee-yu": "Lee and Yu's transformed likelihood"}
 _CONVENTIONS = {
     "direct": "Likelihood with dummies for units and periods (direct); period effects are taken out after the lag.",
     "lee-yu": "Likelihood of the data transformed as by Lee and Yu (2010): (N - 1)(T - 1) observations.",
 }
-_FIT_NOTE = (
-    "R² reduced form and naive: squared correlations of the outcome with predictions that leave the fixed effects out."
-)
+_FIT_NOTES = {
+    "r2": "R²: one minus the residual over the total sum of squares, unit and period effects counted as explained.",
+    "r2_within": "R² within: the same of the outcome net of unit and period effects.",
+    "r2_corr": "R² squared correlation: of the outcome net of both effects with its reduced-form prediction by the "
+    "regressors alone (Elhorst's corrected R²).",
+    "aic": "AIC = -2 ln L + 2k and BIC = -2 ln L + k ln n; k counts slopes, ρ, λ and σ², not the effects; n is the "
+    "likelihood's, {n}.",
+}
+_OBSERVATIONS = {"direct": "NT", "lee-yu": "(N - 1)(T - 1)"}
 _TESTS = {
     "lr_sar": "LR against SAR, χ²",
     "lr_sem": "LR against SEM, χ²",
@@ -39,12 +53,13 @@ MEASURES = {
     "geary": ("Geary's C", "C"),
     "moran-residuals": ("Moran's I of residuals", "I"),
 }
+ALL_PERIODS = "All periods"
 _PREFERRED = {"moran": "randomisation", "geary": "randomisation", "moran-residuals": "permutation"}
 
 
 def autocorrelation(setting: Setting) -> list[JournalTable]:
     """Table 6: a row a year; Moran's I, Geary's C, and Moran's I of the two-way residuals."""
-    columns = fit_columns(setting.document, "6", MEASURES)
+    setting, columns = setting.square, fit_columns(setting.document, "6", MEASURES)
     return [_by_year(setting, name, [column for column in columns if column.weights == name])
             for name in dict.fromkeys(column.weights for column in columns)]  # fmt: skip
 
@@ -66,15 +81,22 @@ def _by_year(setting: Setting, weights: str | None, columns: Sequence[FitColumn]
             record = None if column is None else _preferred(column, setting.asked)
             cells[year] += _tested(record)
             if record is not None:
-                kinds[f"{group} {moment_label(record.se_type)}"] = None
+                kinds[f"{group} {moment_label(record.se_type)}{_whose(model, year)}"] = None
             if adjusted:
                 holm = None if column is None or record is None else column.by_term.get(("holm", record.se_type))
                 cells[year].append(probability(holm))
-    rows = tuple(Row("All periods" if year is None else str(year), tuple(cells[year])) for year in years)
+    rows = tuple(Row(ALL_PERIODS if year is None else str(year), tuple(cells[year])) for year in years)
     notes = (f"z and p: {'; '.join(kinds)}. p is two-sided; Holm p allows for the number of periods.",
              setting.data)  # fmt: skip
     title = f"Spatial autocorrelation of {setting.outcome}, W {weights}"
     return JournalTable("6", title, tuple(heads), rows, notes)
+
+
+def _whose(model: str, year: int | None) -> str:
+    """The rows of a measure that is tested in two ways."""
+    if model != "moran-residuals":
+        return ""
+    return f' (row "{ALL_PERIODS}")' if year is None else " (single periods)"
 
 
 def years_of(columns: Sequence[FitColumn]) -> list[int | None]:
@@ -98,7 +120,7 @@ def _tested(record: Record | None) -> list[str]:
 
 def spatial_models(setting: Setting) -> list[JournalTable]:
     """Table 7: for every W the direct likelihood, then Lee and Yu's; then the LM tests."""
-    columns = fit_columns(setting.document, "7", LIKELIHOOD)
+    setting, columns = setting.square, fit_columns(setting.document, "7", LIKELIHOOD)
     panels = dict.fromkeys((column.weights, column.transform) for column in columns)
     order = list(dict.fromkeys(weights for weights, _ in panels))
     ranked = sorted(panels, key=lambda panel: (order.index(panel[0]), list(TRANSFORMS).index(panel[1])))
@@ -123,13 +145,34 @@ def _models(setting: Setting, weights: str | None, transform: str | None, column
     rows += _chosen(columns)
     heads = tuple(Column(model_label(column.model), f"({column.column})") for column in columns)
     title = f"Spatial models of {setting.outcome}, W {weights}, {TRANSFORMS.get(transform) or 'least squares'}"
-    said = (_CONVENTIONS.get(str(transform), ""), _effects_note(setting, columns), _fit_note(columns))
-    notes = setting.notes(columns, *said)
+    said = (_CONVENTIONS.get(str(transform), ""), _effects_note(setting, columns))
+    notes = setting.notes(columns, *said, *_fit_notes(columns, str(transform)))
     return JournalTable("7", title, heads, tuple(rows), notes)
 
 
-def _fit_note(columns: Sequence[FitColumn]) -> str:
-    return _FIT_NOTE if any(name.startswith("r2_naive") for column in columns for name in column.statistics) else ""
+def _fit_notes(columns: Sequence[FitColumn], transform: str) -> list[str]:
+    """What the measures of fit are, those that the columns have."""
+    size = _OBSERVATIONS.get(transform, "the number of observations")
+    return [text.format(n=size) for name, text in _FIT_NOTES.items()
+            if any(name in column.statistics for column in columns)]  # fmt: skip
+
+
+def predictions(setting: Setting) -> list[JournalTable]:
+    """How the spatial models predict without the fixed effects, a table for every W."""
+    setting, columns = setting.square, fit_columns(setting.document, "7", LIKELIHOOD)
+    note = ("Squared correlations of the outcome with its prediction by regressors and their lags, fixed effects left "
+            "out, in reduced form or, naive, with ρ times the outcome's lag as it is; of deviations from unit means "
+            "(within), of unit means (between), of all values (overall).")  # fmt: skip
+    tables = []
+    for weights in dict.fromkeys(column.weights for column in columns):
+        found = sorted((column for column in columns if column.weights == weights),
+                       key=lambda column: list(TRANSFORMS).index(column.transform))  # fmt: skip
+        heads = tuple(Column(model_label(column.model), f"({column.column})", TRANSFORMS[column.transform])
+                      for column in found)  # fmt: skip
+        title = f"Predictions of {setting.outcome} by the spatial models, W {weights}"
+        rows = tuple(value_rows(found, PREDICTIONS))
+        tables.append(JournalTable("A", title, heads, rows, (note, setting.data), appendix=True))
+    return [table for table in tables if table.rows]
 
 
 def _effects_note(setting: Setting, columns: Sequence[FitColumn]) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from math import isfinite
 
 from results.tables.records import EFFECTS
 
 STARS = ((0.01, "***"), (0.05, "**"), (0.10, "*"))
 STARS_NOTE = "*** p < 0.01, ** p < 0.05, * p < 0.1."
 SANDWICHES = ("cluster", "driscoll-kraay", "conley")
-SMALL, TINY, LARGE = 1e-3, 1e-5, 1e4
+SMALL, TINY, LARGE, HUGE = 1e-3, 1e-5, 1e4, 1e12
 GREEK = {"rho": "ρ", "lambda": "λ", "sigma2": "σ²", "constant": "Constant"}
 STATISTICS = {
     "r2": "R²",
@@ -18,13 +19,7 @@ STATISTICS = {
     "r2_within": "R² within",
     "r2_between": "R² between",
     "r2_overall": "R² overall",
-    "r2_corr": "R² corrected",
-    "r2_reduced_within": "R² reduced form, within",
-    "r2_reduced_between": "R² reduced form, between",
-    "r2_reduced_overall": "R² reduced form, overall",
-    "r2_naive_within": "R² naive, within",
-    "r2_naive_between": "R² naive, between",
-    "r2_naive_overall": "R² naive, overall",
+    "r2_corr": "R² squared correlation",
     "sigma_u": "σ(unit)",
     "sigma_e": "σ(error)",
     "theta": "θ (mean)",
@@ -32,6 +27,14 @@ STATISTICS = {
     "aic": "AIC",
     "bic": "BIC",
 }  # in the order of a table's foot
+PREDICTIONS = {
+    "r2_reduced_within": "Reduced form, within",
+    "r2_reduced_between": "Reduced form, between",
+    "r2_reduced_overall": "Reduced form, overall",
+    "r2_naive_within": "Naive, within",
+    "r2_naive_between": "Naive, between",
+    "r2_naive_overall": "Naive, overall",
+}  # squared correlations of the outcome with predictions without effects
 COUNTS = {
     "treated_units": "Treated units",
     "treated_matched": "Treated, matched",
@@ -78,15 +81,15 @@ _ASCII = str.maketrans({
 
 
 def digits(value: float | None) -> str:
-    """Four decimals; small numbers in two significant digits; large ones with one decimal; "" for none."""
-    if value is None:
+    """Four decimals; small numbers in two significant digits; large ones in one decimal or an exponent; "" for none."""
+    if value is None or not isfinite(value):
         return ""
     size = abs(value)
     if size == 0 or SMALL <= size < LARGE:
         return f"{value:.4f}"
-    if size >= LARGE:
+    if LARGE <= size < HUGE:
         return f"{value:,.1f}"
-    if size >= TINY:
+    if TINY <= size < LARGE:
         leading = int(f"{size:.1e}".partition("e")[2])
         return f"{value:.{1 - leading}f}"
     mantissa, _, exponent = f"{value:.1e}".partition("e")
@@ -95,12 +98,12 @@ def digits(value: float | None) -> str:
 
 def decimals(value: float | None) -> str:
     """Three decimals, as programs print z values, test statistics and log-likelihoods; "" for none."""
-    return "" if value is None else f"{value:,.3f}"
+    return "" if value is None or not isfinite(value) else f"{value:,.3f}"
 
 
 def probability(value: float | None) -> str:
     """A p value with four decimals, "<0.0001" below them."""
-    if value is None:
+    if value is None or not isfinite(value):
         return ""
     return "<0.0001" if value < 0.00005 else f"{value:.4f}"
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 from results.tables.journal_table import JournalTable, Row
 from results.tables.records import Document
@@ -15,6 +18,20 @@ from sim.errors import bad
 UPRIGHT, TURNED = 105, 160  # widest table on an upright page and on one that lies on its side, in letters
 FONT, EAST_ASIAN, POINTS = "Times New Roman", "SimSun", 9
 LETTER, MARGIN = 4.6, 12.0  # points: mean width of a letter, and what a cell keeps free at its sides
+TWENTIETHS = 20  # of a point, in which the format measures widths
+CELL = "TableCell"  # style of the paragraphs in tables
+WORDS = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a row: its text as runs, its width, how many columns it spans, lines of its own along its edges."""
+
+    runs: str
+    width: int
+    span: int = 1
+    side: Literal["left", "center"] = "left"
+    edges: Mapping[str, int] = field(default_factory=dict)
 
 
 def check_word() -> None:
@@ -39,11 +56,21 @@ def word_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
         file.add_paragraph(note, style="List Bullet")
     out = io.BytesIO()
     file.save(out)
+    return _undated(out.getvalue())
+
+
+def _undated(package: bytes) -> bytes:
+    """The same package with no day in its directory: the same tables are the same bytes."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(package)) as given, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as kept:
+        for name in given.namelist():
+            kept.writestr(zipfile.ZipInfo(name), given.read(name), zipfile.ZIP_DEFLATED)
     return out.getvalue()
 
 
 def _set_up(file: Any, title: str) -> None:
     """Fonts for Latin and East Asian letters, A4, the document's properties."""
+    from docx.enum.style import WD_STYLE_TYPE
     from docx.oxml.ns import qn
     from docx.shared import Mm, Pt
 
@@ -52,10 +79,16 @@ def _set_up(file: Any, title: str) -> None:
         style.font.name, style.font.size = FONT, Pt(POINTS + (name == "Caption"))
         style.element.get_or_add_rPr().get_or_add_rFonts().set(qn("w:eastAsia"), EAST_ASIAN)
         style.paragraph_format.space_after = Pt(2)
+    cell = file.styles.add_style(CELL, WD_STYLE_TYPE.PARAGRAPH)
+    cell.base_style = file.styles["Normal"]
+    cell.paragraph_format.space_after = cell.paragraph_format.space_before = Pt(0)
     section = file.sections[0]
     section.page_width, section.page_height = Mm(210), Mm(297)
     section.left_margin = section.right_margin = section.top_margin = section.bottom_margin = Mm(20)
-    file.core_properties.title, file.core_properties.author = f"{title}: tables", "panelproof"
+    properties = file.core_properties
+    for element in list(properties._element):  # author, comment and dates of the library's template
+        properties._element.remove(element)
+    properties.title = f"{title}: tables"
 
 
 def _turn(file: Any, turned: bool, wanted: bool) -> bool:
@@ -72,46 +105,92 @@ def _turn(file: Any, turned: bool, wanted: bool) -> bool:
 
 
 def _write(file: Any, table: JournalTable) -> None:
-    from docx.enum.table import WD_TABLE_ALIGNMENT
+    from docx.oxml import parse_xml
     from docx.shared import Pt, RGBColor
 
     caption = file.add_paragraph(with_minus(table.caption), style="Caption")
     caption.paragraph_format.keep_with_next = True
     caption.paragraph_format.space_before = Pt(14)
     caption.runs[0].font.color.rgb = RGBColor(0, 0, 0)
-    heads = _heads(table)
-    grid = file.add_table(rows=len(heads) + len(table.rows), cols=len(table.columns) + 1)
-    grid.alignment = WD_TABLE_ALIGNMENT.CENTER
-    lines = list(grid.rows)  # indexing the table would read it anew for every cell
-    for line, texts in zip(lines, heads, strict=False):
-        _fill(line.cells, texts)
-        _repeat(line)
-    _set_widths(grid, lines, table)
-    _span(lines[0].cells, table)
-    for line, row in zip(lines[len(heads) :], table.rows, strict=True):
-        _fill_row(line.cells, row)
-    _rule(lines[0], "top", 12)
-    _rule(lines[len(heads) - 1], "bottom", 6)
-    for line, row in zip(lines[len(heads) :], table.rows, strict=True):
-        if row.rule or row.kind == "head":
-            _rule(line, "top", 4)
-    _rule(lines[-1], "bottom", 12)
+    caption._p.addnext(parse_xml(_grid(table)))
     notes = file.add_paragraph(" ".join(table.notes))
     for run in notes.runs:
         run.font.size = Pt(POINTS - 1)
 
 
-def _set_widths(grid: Any, lines: Sequence[Any], table: JournalTable) -> None:
-    """Columns as wide as their longest text, not all alike."""
-    from docx.shared import Pt
-
+def _grid(table: JournalTable) -> str:
+    """The table in the file's own language: through the library's objects every cell takes a millisecond."""
     label, *columns = table.lengths
-    widths = [Pt(LETTER * label + MARGIN), *(Pt(LETTER * length + MARGIN) for length in columns)]
-    for column, width in zip(grid.columns, widths, strict=True):
-        column.width = width
-    for line in lines:
-        for cell, width in zip(line.cells, widths, strict=True):
-            cell.width = width
+    widths = [round(TWENTIETHS * (LETTER * length + MARGIN)) for length in (label, *columns)]
+    lines = [_head_line(texts, widths) for texts in _heads(table)]
+    if table.groups:
+        lines[0] = _group_line(table, widths)
+    last = len(lines) - 1
+    edges: list[dict[str, int]] = [{} for _ in range(len(lines) + len(table.rows))]
+    edges[0]["top"], edges[last]["bottom"] = 12, 6
+    for number, row in enumerate(table.rows, start=len(lines)):
+        lines.append(_row_line(row, widths))
+        edges[number] = {"top": 4} if row.rule or row.kind == "head" else {}
+    edges[-1]["bottom"] = 12
+    return (
+        f'<w:tbl xmlns:w="{WORDS}"><w:tblPr><w:jc w:val="center"/></w:tblPr><w:tblGrid>'
+        + "".join(f'<w:gridCol w:w="{width}"/>' for width in widths)
+        + "</w:tblGrid>"
+        + "".join(_line(cells, edge, repeat=number <= last)
+                  for number, (cells, edge) in enumerate(zip(lines, edges, strict=True)))
+        + "</w:tbl>"
+    )  # fmt: skip
+
+
+def _line(cells: Sequence[Cell], edges: Mapping[str, int], *, repeat: bool) -> str:
+    """A row; a heading is repeated on every page that the table runs to."""
+    properties = "<w:trPr><w:tblHeader/></w:trPr>" if repeat else ""
+    return f"<w:tr>{properties}{''.join(_cell(cell, {**edges, **cell.edges}) for cell in cells)}</w:tr>"
+
+
+def _cell(cell: Cell, edges: Mapping[str, int]) -> str:
+    span = f'<w:gridSpan w:val="{cell.span}"/>' if cell.span > 1 else ""
+    lines = "".join(f'<w:{edge} w:val="single" w:sz="{edges[edge]}" w:space="0" w:color="000000"/>'
+                    for edge in ("top", "bottom") if edge in edges)  # fmt: skip
+    borders = f"<w:tcBorders>{lines}</w:tcBorders>" if lines else ""
+    return (
+        f'<w:tc><w:tcPr><w:tcW w:w="{cell.width}" w:type="dxa"/>{span}{borders}</w:tcPr>'
+        f'<w:p><w:pPr><w:pStyle w:val="{CELL}"/><w:jc w:val="{cell.side}"/></w:pPr>{cell.runs}</w:p></w:tc>'
+    )
+
+
+def _run(text: str, look: str = "") -> str:
+    properties = f"<w:rPr>{look}</w:rPr>" if look else ""
+    return f'<w:r>{properties}<w:t xml:space="preserve">{escape(text)}</w:t></w:r>' if text else ""
+
+
+def _head_line(texts: Sequence[str], widths: Sequence[int]) -> list[Cell]:
+    return [_text(text, width, first=j == 0) for j, (text, width) in enumerate(zip(texts, widths, strict=True))]
+
+
+def _group_line(table: JournalTable, widths: Sequence[int]) -> list[Cell]:
+    """One cell for every heading that spans several columns."""
+    cells, first = [Cell("", widths[0])], 1
+    for group, span in table.groups:
+        edges = {"bottom": 4} if group else {}
+        cells.append(Cell(_run(group), sum(widths[first : first + span]), span, "center", edges))
+        first += span
+    return cells
+
+
+def _row_line(row: Row, widths: Sequence[int]) -> list[Cell]:
+    if row.kind == "head":
+        return [Cell(_run(row.label, "<w:i/>"), sum(widths), len(widths))]
+    return _head_line([row.label.replace("  ", "\N{EM SPACE}"), *row.cells], widths)
+
+
+def _text(text: str, width: int, *, first: bool) -> Cell:
+    """Label to the left, numbers in the middle, stars raised."""
+    if first:
+        return Cell(_run(text), width)
+    body, stars = split_stars(text)
+    raised = _run(stars, '<w:vertAlign w:val="superscript"/>')
+    return Cell(_run(with_minus(body)) + raised, width, side="center")
 
 
 def _heads(table: JournalTable) -> list[list[str]]:
@@ -119,80 +198,3 @@ def _heads(table: JournalTable) -> list[list[str]]:
     heads += [["", *(column.number for column in table.columns)]] if table.numbered else []
     labelled = any(column.label for column in table.columns)
     return heads + ([["", *(column.label for column in table.columns)]] if labelled else [])
-
-
-def _span(cells: Sequence[Any], table: JournalTable) -> None:
-    """One cell for every heading that spans several columns."""
-    from docx.enum.text import WD_ALIGN_PARAGRAPH
-
-    first = 1
-    for group, span in table.groups:
-        for cell in cells[first : first + span]:
-            cell.text = ""
-        merged = cells[first].merge(cells[first + span - 1])
-        merged.text = group
-        merged.paragraphs[0].alignment = WD_ALIGN_PARAGRAPH.CENTER
-        if group:
-            _border(merged, "bottom", 4)
-        first += span
-
-
-def _fill_row(cells: Sequence[Any], row: Row) -> None:
-    if row.kind == "head":
-        label = cells[0].merge(cells[-1])
-        label.text = ""
-        label.paragraphs[0].add_run(row.label).italic = True
-        _close_up(label.paragraphs[0])
-        return
-    _fill(cells, [row.label.replace("  ", "\N{EM SPACE}"), *row.cells])
-
-
-def _fill(cells: Sequence[Any], texts: Sequence[str]) -> None:
-    """Label to the left, numbers in the middle, stars raised."""
-    from docx.enum.text import WD_ALIGN_PARAGRAPH
-
-    for j, (cell, text) in enumerate(zip(cells, texts, strict=True)):
-        paragraph = cell.paragraphs[0]
-        _close_up(paragraph)
-        paragraph.alignment = WD_ALIGN_PARAGRAPH.CENTER if j else WD_ALIGN_PARAGRAPH.LEFT
-        body, stars = split_stars(text)
-        paragraph.add_run(with_minus(body) if j else body)
-        if stars:
-            paragraph.add_run(stars).font.superscript = True
-
-
-def _close_up(paragraph: Any) -> None:
-    from docx.shared import Pt
-
-    paragraph.paragraph_format.space_after = paragraph.paragraph_format.space_before = Pt(0)
-
-
-def _repeat(line: Any) -> None:
-    """Repeat a heading on every page that the table runs to."""
-    from docx.oxml import OxmlElement
-
-    line._tr.get_or_add_trPr().append(OxmlElement("w:tblHeader"))
-
-
-def _rule(line: Any, edge: str, eighths: int) -> None:
-    seen = set()
-    for cell in line.cells:
-        if cell._tc not in seen:
-            seen.add(cell._tc)
-            _border(cell, edge, eighths)
-
-
-def _border(cell: Any, edge: str, eighths: int) -> None:
-    """A line of `eighths` of a point along one edge of a cell."""
-    from docx.oxml import OxmlElement
-    from docx.oxml.ns import qn
-
-    properties = cell._tc.get_or_add_tcPr()
-    borders = properties.find(qn("w:tcBorders"))
-    if borders is None:
-        borders = OxmlElement("w:tcBorders")
-        properties.append(borders)
-    line = OxmlElement(f"w:{edge}")
-    for name, value in {"val": "single", "sz": str(eighths), "space": "0", "color": "000000"}.items():
-        line.set(qn(f"w:{name}"), value)
-    borders.insert(0 if edge == "top" else len(borders), line)  # the order that the format asks for

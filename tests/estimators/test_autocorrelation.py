@@ -266,6 +266,14 @@ def test_the_estimator_is_the_pure_functions(redrawn: bool) -> None:
         )
 
 
+def test_a_draw_that_effects_absorb_has_no_index() -> None:
+    panel = small_panel(20, 6, replications=3, redrawn=True)
+    x = np.array(panel.variables["inv"])
+    x[1] = x[1, :1] + x[1, :, :1]
+    got = ResidualMoran()(panel.with_variables({"inv": x}))
+    assert got.status.tolist() == [Status.OK, Status.SINGULAR, Status.OK]
+
+
 def test_an_outcome_that_the_regressors_fit_has_no_residuals() -> None:
     panel = small_panel(20, 6, replications=2)
     y = np.array(panel.variables["y"])
@@ -327,3 +335,20 @@ def test_sizes_at_five_percent() -> None:
     assert rejected.pop(("serial", "projection")) > 0.15
     for test, share in rejected.items():
         assert abs(share - 0.05) < margin, (test, share)
+
+
+@pytest.mark.parametrize("scale", [2.0**-900, 2.0**900])
+def test_no_scale_of_the_values_is_too_small_or_large(scale: float) -> None:
+    w = main_weights(small_panel())
+    y = values(3, w.dense.shape[0])
+    drawn = [ac.permuted_indices(one, w, 20, np.random.default_rng(1)) for one in (y, scale * y)]
+    for one, other in (
+        (ac.both_indices(y, w), ac.both_indices(scale * y, w)),
+        (ac.kurtosis(y), ac.kurtosis(scale * y)),
+        (ac.local_moran(y, w), ac.local_moran(scale * y, w)),
+        (pooled_moran(y, w), pooled_moran(scale * y, w)),
+        drawn,
+    ):
+        np.testing.assert_array_equal(one, other)  # a power of two changes no bit
+    found = [ac.local_p_values(one[0], w, 99, np.random.default_rng(2)) for one in (y, scale * y)]
+    np.testing.assert_array_equal(*found)

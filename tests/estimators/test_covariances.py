@@ -221,6 +221,41 @@ def test_effects_that_both_groupings_nest_do_not_count() -> None:
     np.testing.assert_allclose((everything.se[0] / slopes.se[0]) ** 2, (n - 3) / (n - 92), rtol=1e-12)
 
 
+def test_a_period_that_is_never_observed_counts_for_nothing() -> None:
+    """With the last year empty every error is that of the panel that ends before it; T counts in factor, dof, lag."""
+    panel = placed(small_panel(40, 6, seed=5))
+    seen = np.ones((1, 6, 40), dtype=bool)
+    seen[:, 5] = False
+    part = replace(
+        panel, periods=panel.periods[:5], variables={name: values[:, :5] for name, values in panel.variables.items()}
+    )
+    errors = ("iid", "hc1", *(f"cluster:{name}" for name in CLUSTERS), "driscoll-kraay", "conley:500:bartlett")
+    one, two = (PanelOLS(errors=errors)(each) for each in (part, replace(panel, observed=seen)))
+    np.testing.assert_allclose(two.se, one.se, rtol=1e-10)
+    np.testing.assert_array_equal(two.dof, one.dof)
+    assert two.dof[0, errors.index("driscoll-kraay"), 0] == 4
+
+
+def test_an_empty_year_within_a_panel_still_parts_its_neighbours() -> None:
+    """Driscoll and Kraay of a panel without 2004: factor and dof of seven years, lags of the calendar's eight."""
+    panel = small_panel(40, 8, seed=5)
+    seen = np.ones((1, 8, 40), dtype=bool)
+    seen[:, 3] = False
+    panel = replace(panel, observed=seen)
+    ours = PanelOLS(errors=("driscoll-kraay",))(panel)
+    frame = long_frame(panel, ("y", *NAMES))
+    unit, years = frame["unit"].to_numpy(), frame["period"].to_numpy()
+    dummies = [np.equal.outer(codes, np.unique(codes)[skip:]) for skip, codes in enumerate((unit, years))]
+    x = np.hstack([frame[list(NAMES)].to_numpy(), *dummies])
+    inverse = np.linalg.pinv(x)
+    u = inverse[:3] * (frame["y"].to_numpy() - x @ (inverse @ frame["y"].to_numpy()))
+    near = np.clip(1 - np.abs(np.subtract.outer(years, years)) / (bartlett_lag(7) + 1), 0, None)
+    n, k = x.shape
+    wanted = np.diag(u @ near @ u.T) * 7 / 6 * (n - 1) / (n - k)
+    np.testing.assert_allclose(ours.se[0, 0, :3] ** 2, wanted, rtol=1e-9)
+    assert ours.dof[0, 0, 0] == 6
+
+
 def test_the_lag_is_newey_and_wests() -> None:
     assert [bartlett_lag(t) for t in (1, 2, 8, 18, 50, 100, 200)] == [0, 1, 2, 2, 3, 4, 4]
 
@@ -334,6 +369,13 @@ def test_conley_holds_its_size_where_neighbours_share_shocks() -> None:
     print(size)
     assert size["cluster:unit"] > 0.2
     assert abs(size["conley:20"] - 0.05) < 0.035
+
+
+@pytest.mark.parametrize("error", ["driscoll-kraay", "cluster:period", "cluster:unit+period"])
+def test_two_periods_are_too_few_for_sums_over_units(error: str) -> None:
+    """Beside unit effects the scores of both periods are equal, and they sum to zero."""
+    with pytest.raises(BadInput, match=r"with 2 periods; allowed: 3 or more periods"):
+        PanelOLS(errors=(error,))(placed(small_panel(15, 2, seed=3)))
 
 
 def test_covariance_is_a_function_of_arrays(contributions: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from scipy import stats
 
 from estimators import Estimates, Status, TwoWayDID
 from estimators.equal_effects import EqualEffects, group_labels
+from estimators.panel_ols import PanelOLS
 from experiments.references.reference import long_frame
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams
@@ -132,6 +133,34 @@ def test_pyfixest_agrees() -> None:
     np.testing.assert_allclose(found.estimate[0], fit.coef()[terms], rtol=1e-9)
     fewer = np.sqrt((288 - 9 - 18) / (288 - 9 - 16))  # it counts a redundant effect in two of three zones
     np.testing.assert_allclose(found.se[0, -1], fewer * fit.se()[terms], rtol=1e-9)
+
+
+@pytest.mark.parametrize("missing", [0, 25])
+def test_every_error_is_that_of_the_fully_interacted_regression(missing: int) -> None:
+    """PanelOLS on the first zone's slopes and all differences, also where eigenvalues are floored."""
+    panel = grouped(missing=missing)
+    rng = np.random.default_rng(5)
+    places = {"longitude": rng.uniform(100, 120, 48), "latitude": rng.uniform(25, 40, 48)}
+    panel = replace(panel, attributes={**panel.attributes, **places})
+    errors = ("iid", "hc1", "cluster:unit", "cluster:province+period", "cluster:unit+period", "driscoll-kraay",
+              "conley:300", "conley:900:bartlett", "conley:1500")  # fmt: skip
+    names = ("did", "inv", "road")
+    within = {
+        f"{name} x {value}": panel.variables[name] * (panel.attributes["zone"] == value)
+        for value in VALUES[1:]
+        for name in names
+    }
+    whole = PanelOLS(regressors=(*names, *within), effects=("unit", "zone-by-period"), errors=errors)(
+        panel.with_variables(within)
+    )
+    found = replace(TEST, errors=errors)(panel)
+    columns = [whole.terms.index(term) for term in found.terms]
+    np.testing.assert_allclose(found.estimate, whole.estimate[:, columns], rtol=1e-10)
+    np.testing.assert_allclose(found.se, whole.se[:, :, columns], rtol=1e-8)
+    np.testing.assert_array_equal(found.dof, whole.dof[:, :, columns])
+    flags = {name: values[0] for name, values in found.statistics.items() if name.startswith("floored:")}
+    assert flags == {name: values[0] for name, values in whole.statistics.items() if name.startswith("floored:")}
+    assert set(flags.values()) == {0.0, 1.0}
 
 
 def test_two_groups_have_the_p_value_of_their_term() -> None:

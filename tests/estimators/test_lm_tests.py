@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -191,17 +192,42 @@ def test_two_ways_to_the_joint_test() -> None:
 
 
 @pytest.mark.parametrize("redrawn", [False, True])
-def test_no_robust_tests_where_the_lag_of_the_fit_is_the_fit(redrawn: bool) -> None:
+def test_weights_that_link_all_alike_are_bad_input_beside_time_effects(redrawn: bool) -> None:
     """With all others as neighbours Q W = -Q/(N - 1): nothing tells a lag from an error, nor either from none."""
     panel = small_panel(redrawn=redrawn)
-    units = panel.units
-    everyone = Weights.of(units, 1.0 - np.eye(len(units)))
-    full = Panel(units, panel.periods, panel.variables, panel.roles, weights={"w": everyone})
+    everyone = Weights.of(panel.units, 1.0 - np.eye(len(panel.units)))
+    full = Panel(panel.units, panel.periods, panel.variables, panel.roles, weights={"w": everyone})
+    for form, effects in itertools.product(FORMS, EFFECTS):
+        estimator = LagrangeMultiplier(form, effects)  # type: ignore[arg-type]
+        if "period" in effects:
+            with pytest.raises(BadInput, match="all units are linked alike"):
+                estimator(full)
+        else:
+            assert (estimator(full).status == Status.OK).all()
+
+
+def test_no_robust_tests_where_the_lag_of_the_fit_is_the_fit() -> None:
+    """Units in pairs, each the other's neighbour, and a regressor that both share: its lag is itself."""
+    panel = small_panel(n=12)
+    raw = np.kron(np.eye(6), 1.0 - np.eye(2))
+    shared = np.repeat(panel.variables["x1"][:, :, ::2], 2, axis=2)
+    roles = Roles("y", None, ("x1",))
+    pairs = Panel(panel.units, panel.periods, {"y": panel.variables["y"], "x1": shared}, roles,
+                  weights={"w": Weights.of(panel.units, raw)})  # fmt: skip
     for form in FORMS:
-        got = LagrangeMultiplier(form)(full)
+        got = LagrangeMultiplier(form)(pairs)
         assert np.isnan(got.estimate[:, 2:]).all()
+        assert np.isfinite(got.estimate[:, :2]).all()
         assert (got.status == Status.SINGULAR).all()
-    np.testing.assert_allclose(statistics(full)[:, :2], 0.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("effects", EFFECTS)
+def test_a_draw_that_effects_absorb_is_singular(effects: tuple[str, ...]) -> None:
+    panel = small_panel(redrawn=True)
+    x = np.array(panel.variables["x1"])
+    x[1] = (x[1, :1] if "unit" in effects else 0.1) + (x[1, :, :1] if "period" in effects else 0.2)
+    got = LagrangeMultiplier(effects=effects)(panel.with_variables({"x1": x}))  # type: ignore[arg-type]
+    assert got.status.tolist() == [Status.OK, Status.SINGULAR, Status.OK]
 
 
 def test_a_w_with_other_row_sums_needs_the_arrays() -> None:

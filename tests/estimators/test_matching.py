@@ -251,6 +251,25 @@ def test_no_matched_sample_is_a_status() -> None:
     assert PsmDID(covariates=("size",), caliper=1e-12)(panel).status.tolist() == [Status.REFUSED]
 
 
+def test_a_regressor_absorbed_in_the_matched_sample_is_singular() -> None:
+    """z is common to all matched units of a year: their effects absorb it, those of all units do not."""
+    rng = np.random.default_rng(3)
+    n, t = 30, 6
+    did = np.zeros((1, t, n))
+    did[:, 3:, :10] = 1.0
+    common = np.repeat(rng.standard_normal((1, t, 1)), n, axis=2)
+    variables = {"y": rng.standard_normal((2, t, n)), "did": did, "x": rng.standard_normal((1, t, n)), "z": common}
+    panel = Panel(tuple(f"u{i:02d}" for i in range(n)), tuple(range(t)), variables, Roles("y", "did", ("x",)))
+    model = PsmDID(covariates=("x",), regressors=("did", "x", "z"))
+    left_out = ~model.match(panel).units
+    assert left_out.any()
+    z = common.copy()
+    z[:, :, left_out] = rng.standard_normal((1, t, left_out.sum()))
+    got = model(panel.with_variables({"z": z}))
+    assert got.status.tolist() == [Status.SINGULAR] * 2
+    assert np.isnan(got.estimate).all()
+
+
 def test_a_unit_unseen_before_treatment_is_no_candidate() -> None:
     panel = selected_panel(100)
     observed = np.ones((1, 8, 100), dtype=bool)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from estimators import Estimates, Status, Tile, TwoWayDID
 from estimators.mediation import Answer, Mediation
 from estimators.mediation_paths import TERMS, indirect_at, root_of, weighted_paths
+from estimators.panel_ols import PanelOLS
 from references.small_panels import small_panel
 from results.inference import critical_values
 from sim import BadInput, Draw, Panel, Streams, Wanted
@@ -240,8 +241,8 @@ def test_bootstrap_of_whole_provinces_by_hand() -> None:
     assert got.lower is not None
     assert got.upper is not None
     share = TERMS.index("proportion")
-    at_rank = np.interp([2.5, 97.5], np.arange(1, 100), np.sort(a * b / (nde + a * b)))
-    np.testing.assert_allclose([got.lower[0, 0, share], got.upper[0, 0, share]], at_rank, rtol=1e-9)
+    ordered = np.sort(a * b / (nde + a * b))  # of 99 draws the second from either end, for .025 (B + 1) = 2.5
+    np.testing.assert_allclose([got.lower[0, 0, share], got.upper[0, 0, share]], ordered[[1, -2]], rtol=1e-9)
 
 
 def test_samples_without_a_treated_unit_are_left_out() -> None:
@@ -268,6 +269,25 @@ def test_intervals_and_p_values_of_draws_agree() -> None:
     assert 0.2 < excludes.mean() < 0.9
     draws[0, :500] = np.nan
     np.testing.assert_allclose(Answer.from_draws(draws).se[0], Answer.from_draws(draws[:1, 500:]).se[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 38, 39, 40, 99, 100, 498, 998, 1000, 1999])
+def test_intervals_and_p_values_agree_however_many_draws_are_kept(count: int) -> None:
+    """Ends lie outward where .025 (B + 1) is not whole; too few draws to reject leave the interval endless."""
+    rng = np.random.default_rng(2)
+    draws = np.full((600, 1999, 3), np.nan)
+    draws[:, :count] = rng.standard_normal((600, count, 3)) + 4.0 * rng.random((600, 1, 3))
+    with np.errstate(invalid="ignore"):  # one draw has no standard deviation
+        got = Answer.from_draws(draws)
+    np.testing.assert_array_equal(got.pvalue <= 0.05, (got.lower > 0) | (got.upper < 0))
+    assert np.isinf(got.lower).all() == np.isinf(got.upper).all() == (count < 39)
+    assert (got.pvalue <= 0.05).any() == (count >= 39)
+
+
+def test_without_draws_there_is_no_interval() -> None:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        got = Answer.from_draws(np.full((2, 99, 3), np.nan))
+    assert np.isnan([got.se, got.lower, got.upper, got.pvalue]).all()
 
 
 def test_monte_carlo_draws_have_the_covariance_asked_for() -> None:
@@ -358,6 +378,24 @@ def test_units_that_are_never_observed_count_for_nothing() -> None:
     np.testing.assert_allclose(two.estimate, one.estimate, rtol=1e-10)
     np.testing.assert_allclose(two.se, one.se, rtol=1e-9)
     np.testing.assert_array_equal(two.dof, one.dof)
+
+
+def test_a_period_that_is_never_observed_counts_for_nothing() -> None:
+    """The factors of a panel with an empty year are those of the panel without it, and of PanelOLS."""
+    panel = panel_of(24, 6)
+    seen = np.ones((1, 6, 24), dtype=bool)
+    seen[:, 3] = False
+    kept = seen[0].any(axis=1)
+    part = replace(
+        panel,
+        periods=tuple(np.array(panel.periods)[kept].tolist()),
+        variables={name: values[:, kept].copy() for name, values in panel.variables.items()},
+    )
+    empty = replace(panel, observed=seen)
+    one, two = Mediation(errors=("delta",))(part), Mediation(errors=("delta",))(empty)
+    np.testing.assert_allclose(two.se, one.se, rtol=1e-11)
+    alone = PanelOLS(outcome="m", errors=("cluster:unit",), constant=False)(empty)
+    np.testing.assert_allclose(two.se[0, 0, 0], alone.se[0, 0, 0], rtol=1e-11)
 
 
 # sensitivity
@@ -500,3 +538,16 @@ def test_a_mediator_that_is_collinear_in_one_draw_is_singular_there() -> None:
     m[2] = 3.0 * panel.variables["did"][0] - panel.variables["inv"][0]
     got = Mediation(errors=ALL, draws=99)(panel.with_variables({"m": m}), Streams(1))
     assert got.status.tolist() == [Status.OK, Status.OK, Status.SINGULAR, Status.OK]
+
+
+@pytest.mark.parametrize("missing", [0, 14])
+@pytest.mark.parametrize("name", ["m", "inv"])
+def test_a_variable_that_effects_absorb_in_one_draw_is_singular_there(name: str, missing: int) -> None:
+    panel = panel_of(replications=4, missing=missing)
+    values = np.array(np.broadcast_to(panel.variables[name], (4, 6, 24)))
+    values[2] = values[2, :1] + values[2, :, :1]
+    got = Mediation(errors=ALL, draws=99)(panel.with_variables({name: values}), Streams(1))
+    assert got.status.tolist() == [Status.OK, Status.OK, Status.SINGULAR, Status.OK]
+    kept = [term == "total" and name == "m" for term in TERMS]  # the regression without m
+    np.testing.assert_array_equal(np.isfinite(got.estimate[2]), kept)
+    assert np.isnan(got.se[2][:, [term != "total" for term in TERMS]]).all()

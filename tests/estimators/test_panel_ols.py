@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from estimators import Estimates, TwoWayDID
+from estimators import Estimates, Estimator, Status, TwoWayDID
 from estimators.panel_ols import PanelOLS
 from experiments.references.reference import long_frame
 from references.small_panels import small_panel
@@ -128,6 +128,36 @@ def test_it_equals_twoway_did(panel: Panel) -> None:
     np.testing.assert_array_equal(ours.dof[:, :, :3], did.dof)
     for name, values in did.statistics.items():
         np.testing.assert_allclose(ours.statistics[name], values, rtol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("model", [TwoWayDID(), PanelOLS()], ids=["did", "ols"])
+@pytest.mark.parametrize("missing", [0, 37])
+@pytest.mark.parametrize("axis", [0, 1], ids=["of the period", "of the unit"])
+def test_a_draw_whose_effects_absorb_a_regressor_is_singular_there(model: Estimator, missing: int, axis: int) -> None:
+    panel = small_panel(40, 8, seed=5, replications=4, redrawn=True, missing=missing)
+    inv = np.array(panel.variables["inv"])
+    inv[2] = np.take(inv[2], [0], axis=1 - axis)
+    got, sound = model(panel.with_variables({"inv": inv})), model(panel)
+    assert got.status.tolist() == [Status.OK, Status.OK, Status.SINGULAR, Status.OK]
+    assert np.isnan(got.estimate[2]).all()
+    assert np.isnan(got.se[2]).all()
+    np.testing.assert_array_equal(got.se[[0, 1, 3]], sound.se[[0, 1, 3]])
+
+
+@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
+@pytest.mark.parametrize("empty", [(3, slice(None)), (slice(None), 5), (slice(None, 4), slice(None, 20))])
+def test_it_equals_twoway_did_with_empty_years_units_and_parts(empty: tuple[object, object], cluster_k: str) -> None:
+    """A year or a unit never observed counts for nothing; two parts without a common year have one effect fewer."""
+    panel = small_panel(40, 8, seed=5)
+    seen = np.ones((1, 8, 40), dtype=bool)
+    seen[0, *empty] = False
+    if isinstance(empty[0], slice) and isinstance(empty[1], slice):
+        seen[0, 4:, 20:] = False
+    panel = replace(panel, observed=seen)
+    errors = ("iid", "hc1", "cluster:unit", "cluster:province")
+    settings = {"errors": errors, "cluster_k": cluster_k}
+    did, ours = TwoWayDID(**settings)(panel), PanelOLS(**settings)(panel)  # type: ignore[arg-type]
+    np.testing.assert_allclose(ours.se[:, :, :3], did.se, rtol=1e-11)
 
 
 def test_the_constant_is_the_grand_mean_less_what_regressors_explain(panel: Panel, effects: tuple[str, ...]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from estimators import Estimates
+from estimators import Estimates, Status
 from estimators.panel_ols import PanelOLS
 from estimators.random_effects import ErrorComponents, RandomEffects
 from experiments.references.reference import long_frame
@@ -146,6 +148,40 @@ def test_what_cannot_be_estimated_is_bad_input() -> None:
     few = Panel(tuple("abc"), (1, 2, 3, 4), {name: rng.standard_normal((1, 4, 3)) for name in ("y", "u", "v")})
     with pytest.raises(BadInput, match="more units, and more periods, than coefficients"):
         RandomEffects("y", ("u", "v"))(few)
+
+
+@pytest.mark.parametrize("fault", ["unit", "period", "collinear"])
+def test_a_draw_whose_regressor_does_not_vary_is_singular_there(fault: str) -> None:
+    panel = small_panel(40, 8, seed=5, replications=4, redrawn=True)
+    inv = np.array(panel.variables["inv"])
+    noise = np.random.default_rng(1).standard_normal((8, 40))
+    inv[2] = {
+        "unit": np.tile(noise[:1], (8, 1)),
+        "period": np.tile(noise[:, :1], (1, 40)),
+        "collinear": 2.0 * panel.variables["road"][2] + noise[:1],
+    }[fault]
+    sound = RandomEffects()(panel)
+    got = RandomEffects()(panel.with_variables({"inv": inv}))
+    assert got.status.tolist() == [Status.OK, Status.OK, Status.SINGULAR, Status.OK]
+    for values in (got.estimate, got.se, *got.statistics.values()):
+        assert np.isnan(values[2]).all()
+    np.testing.assert_allclose(got.se[[0, 1, 3]], sound.se[[0, 1, 3]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("year", [0, 4])
+def test_a_year_that_is_never_observed_has_no_dummy(year: int) -> None:
+    panel = small_panel(40, 8, seed=5)
+    seen = np.ones((1, 8, 40), dtype=bool)
+    seen[:, year] = False
+    kept = np.arange(8) != year
+    part = replace(
+        panel,
+        periods=tuple(np.array(panel.periods)[kept].tolist()),
+        variables={name: values[:, kept] for name, values in panel.variables.items()},
+    )
+    one, two = (RandomEffects(periods=True)(each) for each in (part, replace(panel, observed=seen)))
+    np.testing.assert_allclose(two.estimate, one.estimate, rtol=1e-10)
+    np.testing.assert_allclose(two.se, one.se, rtol=1e-10)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -315,6 +316,42 @@ def test_unknown_error_types_are_bad_input(errors: tuple[str, ...], message: str
         SpatialPanel(errors=errors)(small_panel(20, 5))
 
 
+def test_a_single_cluster_is_bad_input() -> None:
+    panel = replace(small_panel(20, 5), attributes={"country": np.full(20, "x")})
+    for model in ("sar", "slx"):
+        with pytest.raises(BadInput, match="cluster:country has 1 cluster"):
+            SpatialPanel(model, errors=("cluster:country",))(panel)
+
+
+def test_two_periods_are_too_few_for_sums_over_units() -> None:
+    """Beside unit effects the scores of both are equal, and they sum to zero."""
+    at = scores(small_panel(15, 2, seed=4), "sar", "direct").by_observation(np.arange(15))
+    assert np.abs(at.sum(axis=2)).max() < 1e-9
+    with pytest.raises(BadInput, match="driscoll-kraay with 2 periods; allowed: 3 or more periods"):
+        SpatialPanel(errors=("driscoll-kraay",))(small_panel(20, 2))
+
+
+def test_missing_places_are_bad_input_and_distances_are_numbers() -> None:
+    panel = located(small_panel(15, 5))
+    one, other = (SpatialPanel(errors=(error,))(panel) for error in ("conley:900", "conley:9e2:uniform"))
+    np.testing.assert_array_equal(one.se, other.se)
+    longitude = panel.attributes["longitude"].copy()
+    longitude[3] = np.nan
+    with pytest.raises(BadInput, match="conley:900; coordinates are missing"):
+        SpatialPanel(errors=("conley:900",))(replace(panel, attributes={**panel.attributes, "longitude": longitude}))
+
+
+def test_a_hessian_of_no_maximum_spoils_its_own_errors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    observed = SpatialScores.observed
+    monkeypatch.setattr(SpatialScores, "observed", lambda self: observed(self) - 2 * np.diag(np.diag(observed(self))))
+    panel = small_panel(20, 5)
+    got = SpatialPanel(errors=("information", "hessian"))(panel)
+    assert got.status.tolist() == [Status.OK]
+    assert np.isfinite(got.se[0, 0]).all()
+    assert np.isnan(got.se[0, 1]).all()
+    assert SpatialPanel(errors=("hessian", "information"))(panel).status.tolist() == [Status.SINGULAR]
+
+
 N, T, REPLICATIONS = 60, 8, 400
 KINDS = ("information", "hessian", "qmle", "cluster:unit")
 
@@ -365,3 +402,23 @@ def test_qmle_errors_of_sigma2_survive_heavy_tails() -> None:
     sd, means, covered = simulated("sdm", 0.0, "t5")
     assert means["qmle"] == pytest.approx(sd, rel=4 / np.sqrt(2 * REPLICATIONS))
     assert abs(covered["qmle"] - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / REPLICATIONS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["sem", "sdem"])
+def test_information_is_right_when_time_effects_spill_over(model: str) -> None:
+    """A W that is not row-stochastic and large time effects: lambda's errors would be half as large again without."""
+    rng = np.random.default_rng(7)
+    n, t, rows = 40, 12, 400
+    w = small_weights(n, "uneven")
+    x = rng.standard_normal((1, t, n))
+    errors = 1.5 * rng.standard_normal((t, 1)) + rng.standard_normal((rows, t, n))
+    signal = x + (0.3 * w.lag(x) if model == "sdem" else 0.0)
+    y = signal + errors @ np.linalg.inv(np.eye(n) - 0.3 * w.dense).T
+    panel = Panel(w.units, tuple(range(t)), {"y": y, "x": x}, Roles("y", None, ("x",)), weights={"w": w})
+    got = SpatialPanel(model, errors=("information", "hessian"))(panel)
+    sound = got.status == Status.OK
+    assert sound.mean() > 0.98
+    k = got.terms.index("lambda")
+    sd, se = got.estimate[sound, k].std(ddof=1), got.se[sound][:, :, k].mean(axis=0)
+    np.testing.assert_allclose(se, sd * np.sqrt((n - 1) * (t - 1) / (n * t)), rtol=4 / np.sqrt(2 * rows))

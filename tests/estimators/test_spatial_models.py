@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
+from estimators.likelihood import maximise
 from experiments.references import spreg
 from references import brute_force
 from references.small_panels import small_panel
@@ -74,6 +76,54 @@ def test_a_batch_is_its_panels_one_by_one(model: str, transform: str) -> None:
     np.testing.assert_allclose(together.se, alone.se, rtol=1e-8, atol=1e-9)
     for name, values in together.statistics.items():
         np.testing.assert_allclose(values, alone.statistics[name], rtol=1e-8, err_msg=name)
+
+
+@pytest.mark.parametrize(("model", "seed"), [("sem", 5), ("sdem", 0)])
+def test_two_panels_are_searched_each_by_itself(model: str, seed: int) -> None:
+    """The last panel of a pair is searched on, its products beside itself, when the other has settled."""
+    pair = small_panel(10, 5, seed=seed, replications=2)
+    together = SpatialPanel(model)(pair)
+    alone = Estimates.join([SpatialPanel(model)(pair.replication(row)) for row in range(2)])
+    np.testing.assert_allclose(together.estimate, alone.estimate, rtol=1e-8, atol=1e-9)
+
+
+def peaks(r: np.ndarray) -> np.ndarray:
+    """A low maximum near zero and a higher one near .8."""
+    return np.exp(-np.square((r - 0.1) / 0.2)) + 3 * np.exp(-np.square((r - 0.82) / 0.05))
+
+
+@pytest.mark.parametrize(
+    ("height", "wanted", "converged"),
+    [(peaks, 0.82, True), (lambda r: -np.square(r), 0.0, True), (lambda r: 3 * r**4 - np.square(r), 0.0, False)],
+)
+def test_a_higher_maximum_elsewhere_is_found_and_one_at_the_edge_is_none(
+    height: Callable[[np.ndarray], np.ndarray], wanted: float, converged: bool
+) -> None:
+    step = 1e-5
+
+    def slopes(r: np.ndarray, rows: object) -> tuple[np.ndarray, np.ndarray]:
+        above, at, below = height(r + step), height(r), height(r - step)
+        return (above - below) / (2 * step), (above - 2 * at + below) / step**2
+
+    def heights(r: np.ndarray, rows: object) -> np.ndarray:
+        return np.broadcast_to(height(r), 3) if r.size == 1 else height(r)
+
+    found = maximise(slopes, heights, 3, 1.0)
+    assert found.converged.tolist() == [converged] * 3
+    if converged:
+        np.testing.assert_allclose(found.at, wanted, atol=1e-6)
+
+
+def test_no_grid_point_is_higher_where_the_search_says_that_it_has_converged() -> None:
+    """Tiny panels under Lee and Yu, whose likelihood is finite where lambda is 1."""
+    lower = 0
+    for seed in range(12):
+        panel = small_panel(8, 4, seed=seed, replications=10, model="sem", rho=0.3)
+        got = SpatialPanel("sem", "lee-yu")(panel)
+        for row in np.flatnonzero(got.status == Status.OK):
+            best = brute_force.profile(panel.replication(row), "sem", "lee-yu", np.array([-0.99, 0.8, 0.99])).max()
+            lower += got.statistics["loglik"][row] < best - 1e-6
+    assert not lower
 
 
 @pytest.mark.parametrize("model", NEW)
@@ -216,6 +266,52 @@ def test_without_a_lag_of_the_outcome_effects_are_the_coefficients(model: str) -
 def test_lee_yu_refuses_weights_whose_rows_do_not_sum_to_one(model: str) -> None:
     with pytest.raises(BadInput, match="row-stochastic"):
         SpatialPanel(model=model, transform="lee-yu")(small_panel(24, 7, weights="spectral"))
+
+
+def thirds(replications: int = 1, others: tuple[int, ...] = (1, 2, 3)) -> Panel:
+    """Twelve units in a ring, every third treated: each has one treated unit among the next three, up to rounding."""
+    rng = np.random.default_rng(0)
+    n, t = 12, 8
+    raw, steps = np.zeros((n, n)), np.arange(n)
+    for gap in others:
+        raw[steps, (steps + gap) % n] = 1.0
+    did = np.zeros((1, t, n))
+    did[:, t // 2 :, ::3] = 1.0
+    units = tuple(f"unit {i:02d}" for i in range(n))
+    variables = {"y": rng.standard_normal((replications, t, n)), "did": did, "x": rng.standard_normal((1, t, n))}
+    return Panel(units, tuple(range(t)), variables, Roles("y", "did", ("x",)), weights={"w": Weights.of(units, raw)})
+
+
+@pytest.mark.parametrize("model", ["sdm", "slx", "sdem"])
+def test_a_lag_of_the_treatment_that_effects_absorb_is_bad_input(model: str) -> None:
+    with pytest.raises(BadInput, match="the spatial lag of 'did' is absorbed by the unit and time effects"):
+        SpatialPanel(model)(thirds())
+    everyone = thirds(others=tuple(range(1, 12)))
+    with pytest.raises(BadInput, match="the spatial lag of 'did' is collinear with did, x and the effects"):
+        SpatialPanel(model)(everyone)
+
+
+@pytest.mark.parametrize("model", ["sar", "sem", "sac"])
+def test_models_without_lags_of_regressors_do_not_mind(model: str) -> None:
+    assert SpatialPanel(model)(thirds()).status[0] != Status.SINGULAR
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_draw_that_effects_absorb_is_singular(model: str) -> None:
+    """Rounding is no variation: of the redrawn variable itself, and where its lag is a regressor of that too."""
+    panel = thirds(3)
+    did = np.repeat(panel.variables["did"], 3, axis=0)
+    did[0, 4:, 0], did[2, 4:, 1] = 0.0, 1.0
+    got = SpatialPanel(model)(panel.with_variables({"did": did}))
+    durbin = model in {"sdm", "slx", "sdem"}
+    assert (got.status == Status.SINGULAR).tolist() == [False, durbin, False]
+    x = np.random.default_rng(1).standard_normal((3, 8, 12))
+    x[1] = x[1, :1] + x[1, :, :1]
+    did = did.copy()  # a panel's arrays are read-only
+    did[1] = did[0]
+    got = SpatialPanel(model)(panel.with_variables({"did": did, "x": x}))
+    assert (got.status == Status.SINGULAR).tolist() == [False, True, False]
+    assert np.isnan(got.estimate[1, :2]).all()
 
 
 def test_unknown_models_are_bad_input() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from estimators import Estimates
+from estimators import Estimates, Status
 from estimators.panel_ols import PanelOLS
 from estimators.weighted_within import WeightedWithin, weighted_two_way
 from experiments.references.reference import long_frame
@@ -145,3 +145,19 @@ def test_weighted_regression_equals_pyfixest(missing: int) -> None:
             )
         np.testing.assert_allclose(ours.estimate[0, :3], fit.coef().to_numpy(), rtol=1e-9)
         np.testing.assert_allclose(ours.se[0, e, :3], fit.se().to_numpy(), rtol=1e-8, err_msg=error)
+
+
+@pytest.mark.parametrize("fault", ["absorbed", "collinear"])
+def test_a_regressor_without_variation_among_the_units_left_is_singular(fault: str) -> None:
+    """One that varies beside the effects only in units of weight 0, or only there from another."""
+    panel = small_panel(30, 6, seed=4, replications=2)
+    weights = np.r_[np.zeros(5), np.random.default_rng(6).random(25) + 0.2]
+    rng = np.random.default_rng(1)
+    road = np.repeat(rng.standard_normal((1, 6, 1)), 30, axis=2) + rng.standard_normal(30) * 40.0
+    if fault == "collinear":
+        road = road + panel.variables["inv"]
+    road[:, :, :5] = rng.standard_normal((1, 6, 5))
+    got = weighted(panel.with_variables({"road": road}), weights)
+    assert got.status.tolist() == [Status.SINGULAR] * 2
+    assert np.isnan(got.estimate).all()
+    assert np.isnan(got.se).all()

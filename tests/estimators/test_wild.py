@@ -88,6 +88,28 @@ def test_p_values_and_intervals_equal_those_of_refits(name: str, grouping: str, 
     assert np.isfinite(ours.se[0, 0]).all()
 
 
+@pytest.mark.parametrize("units", [6, 11, 14])
+def test_a_cluster_that_is_never_observed_takes_no_sign(units: int) -> None:
+    """Draws, p values and intervals are those of the panel without it: with 11 units the points are Webb's."""
+    panel = small_panel(units, 6, seed=3, sigma=2.0)
+    seen = np.ones((1, 6, units), dtype=bool)
+    seen[:, :, 3] = False
+    kept = np.arange(units) != 3
+    own = replace(panel, attributes={"own": np.arange(units)})
+    part = replace(
+        own,
+        units=tuple(np.array(panel.units)[kept].tolist()),
+        variables={name: values[:, :, kept] for name, values in panel.variables.items()},
+        attributes={"own": np.arange(units)[kept]},
+        weights={},
+    )
+    model = PanelOLS(errors=("wild:unit", "wild:own"), draws=199)
+    one, two = model(part, Streams(2)), model(replace(own, observed=seen), Streams(2))
+    for name in ("pvalue", "lower", "upper"):
+        np.testing.assert_allclose(getattr(two, name), getattr(one, name), rtol=1e-6, err_msg=name)
+    np.testing.assert_array_equal(two.dof, one.dof)
+
+
 def test_an_interval_holds_zero_exactly_when_zero_is_not_rejected() -> None:
     panel = small_panel(30, 6, seed=4, replications=12, sigma=4.0)
     ours = PanelOLS(errors=("wild:unit",), draws=199)(panel, Streams(1, "", 0, 12))

@@ -61,6 +61,21 @@ PANELS: dict[str, tuple[Edit, str, tuple[str, ...]]] = {
     "outcome that is a control": (lambda frame: frame.assign(icr=2 * frame["inv"]), "", ("icr", "collinear")),
     "constant control": (constant("road", 1.5), "", ("road", "constant")),
     "control that the effects absorb": (lambda frame: frame.assign(road=frame["lat"]), "", ("road", "absorbed")),
+    "outcome whose squares overflow": (
+        lambda frame: frame.assign(icr=1e155 * frame["icr"]),
+        "",
+        ("icr", "e+15", "another unit"),
+    ),
+    "outcome whose squares vanish": (
+        lambda frame: frame.assign(icr=1e-160 * frame["icr"]),
+        "",
+        ("icr", "e-16", "another unit"),
+    ),
+    "too many draws": (
+        lambda frame: frame,
+        f"{EXAMPLE_SPEC}\n[inference]\ndraws = 100001\n",
+        ("draws = 100001", "up to 100,000"),
+    ),
     "collinear controls": (lambda frame: frame.assign(road=2 * frame["inv"] + 1), "", ("road", "collinear")),
     "year as text": (with_cell("year", "MMVI"), "", ("year",)),
     "latitude out of range": (constant("lat", 95.0), "", ("lat",)),

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from estimators import SpatialPanel, TwoWayDID
-from experiments.cli import run_command
+from experiments.cli import KEPT, Terminated, run_command
 from experiments.spec import load_panel, read_spec
 from results.store import ZarrStore, locked
 
@@ -96,6 +96,30 @@ def test_a_locked_store_exits_with_75(ran: Path, capsys: pytest.CaptureFixture[s
         arguments = ["run", str(ran / "study.toml"), "--cluster", "serial", "--store", str(ran / "x.zarr")]
         assert run_command(arguments) == 75
     assert "in use by another run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stop", "word", "code"), [(KeyboardInterrupt, "interrupted", 130), (Terminated, "terminated", 143)]
+)
+def test_only_a_run_says_that_it_can_be_resumed(
+    stop: type[BaseException],
+    word: str,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise stop
+
+    monkeypatch.setattr("experiments.spec.read_spec", stopped)
+    monkeypatch.setattr("experiments.launch.run", stopped)
+    for arguments, said in (
+        (["estimate", "panel.csv", "--spec", "spec.toml"], word),
+        (["run", "bias", "--cluster", "serial", "--store", str(tmp_path / "x.zarr")], f"{word}; {KEPT}"),
+    ):
+        assert run_command(arguments) == code
+        assert capsys.readouterr().err.splitlines()[-1] == f"panelproof: {said}"
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import shutil
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,13 +15,14 @@ import pytest
 
 from estimators import PanelOLS, TwoWayDID
 from estimators.permutation import PermutationTest
+from estimators.redrawn import Redrawn, RedrawnDID
 from experiments.cli import run_command
 from experiments.placebo import SHIFT, answer, question
+from experiments.reporting import facts_of
 from experiments.runner import run
 from experiments.spec import RealPanel, read_real_panel, read_spec
 from experiments.study import Study
 from references.small_panels import small_panel
-from results.report.placebo_figure import PlaceboPlot, placebo_figure
 from results.store.zarr_store import ZarrStore
 from sim import Panel, Streams, Wanted
 from sim.placebo import Placebo
@@ -96,20 +98,21 @@ def test_json_is_one_document(files: tuple[str, str], tmp_path: Path, capsys: py
     assert json.loads(capsys.readouterr().out)["scheme"] == "space"
 
 
+@pytest.mark.parametrize(("estimator", "group"), [("did", "did"), ("sdm", "sdm-lee-yu")])
 def test_a_store_resumes_grows_and_needs_no_file(
-    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    files: tuple[str, str], tmp_path: Path, estimator: str, group: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Grown in two steps, with a block taken out in between, it is the store of one run."""
     one, two = tmp_path / "one.zarr", tmp_path / "two.zarr"
-    assert run_command(command(files, "--draws", "600", "--store", str(one))) == 0
-    assert run_command(command(files, "--draws", "300", "--store", str(two))) == 0
-    shutil.rmtree(two / "did" / "estimate" / "c" / "0" / "0")
-    assert run_command(command(files, "--draws", "600", "--store", str(two))) == 0
+    assert run_command(command(files, "--draws", "4500", "--estimator", estimator, "--store", str(one))) == 0
+    assert run_command(command(files, "--draws", "2500", "--estimator", estimator, "--store", str(two))) == 0
+    shutil.rmtree(two / group / "estimate" / "c" / "0" / "0")
+    assert run_command(command(files, "--draws", "4500", "--estimator", estimator, "--store", str(two))) == 0
     assert ZarrStore.open(one).content_hash() == ZarrStore.open(two).content_hash()
     again = Study.from_settings(ZarrStore.open(one).facts["study"])
     assert again.fingerprint == ZarrStore.open(one).fingerprint
     assert isinstance(again.design, Placebo)
-    assert run_command(["replay", str(one), "0", "301"]) == 0
+    assert run_command(["replay", str(one), "0", "2301"]) == 0
     assert "differs" not in capsys.readouterr().out
 
 
@@ -182,13 +185,102 @@ def test_spatial_models(real: RealPanel, estimator: str) -> None:
     assert ask.term == {"sdm": "rho", "sar": "rho", "sem": "lambda"}[estimator]
 
 
-def test_few_assignments_are_said(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """A panel in which one of 30 units is treated."""
     panel = small_panel(30, 4, seed=4, model="none")
     did = np.zeros((1, 4, 30))
     did[0, 2:, 7] = 1.0
-    files = write(tmp_path, panel.with_variables({"did": did}))
-    ask = question(read_real_panel(files[0], read_spec(files[1])), draws=99)
-    assert any("30 distinct assignments" in note for note in answer(ask, run(ask.study)).notes)
+    return write(tmp_path_factory.mktemp("few"), panel.with_variables({"did": did}))
+
+
+def test_few_assignments_are_gone_through(few: tuple[str, str]) -> None:
+    """p is the rank of the real unit among all: by a fit of each."""
+    ask = question(read_real_panel(few[0], read_spec(few[1])), draws=99)
+    found = answer(ask, run(ask.study))
+    y, did = ask.panel.variables["y"], np.zeros((30, 4, 30))
+    did[np.arange(30), 2:, np.arange(30)] = 1.0
+    panel = ask.panel.with_variables({"y": np.repeat(y, 30, axis=0), "did": did})
+    every = TwoWayDID()(panel).estimate[:, 0]
+    np.testing.assert_allclose(np.sort(found.placebos), np.sort(np.delete(every, 7)), rtol=1e-9)
+    assert found.permutation_p == (np.abs(every) >= np.abs(every[7])).sum() / 30
+    assert found.mcse == 0.0
+    assert found.document["exact"] is True
+    assert any(note.startswith("The 29 placebos are all assignments") for note in found.notes)
+    assert found.lower < found.estimate < found.upper
+
+
+def test_an_exact_store_stays_so(few: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """More draws add nothing; fewer than there are assignments are drawn, unless the store went through them all."""
+    store = str(tmp_path / "x.zarr")
+    assert run_command(command(few, "--draws", "99", "--store", store)) == 0
+    assert "every assignment used" in capsys.readouterr().out
+    before = ZarrStore.open(Path(store)).content_hash()
+    assert run_command(command(few, "--draws", "500", "--store", store)) == 0
+    assert ZarrStore.open(Path(store)).content_hash() == before
+    assert run_command(["replay", store, "0", "28"]) == 0
+    assert "differs" not in capsys.readouterr().out
+
+
+def test_drawn_stores_go_on_drawing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """200 assignments: 99 draws, then 300 of the same store; a new store goes through the 199 others."""
+    panel = small_panel(200, 3, seed=4, model="none")
+    did = np.zeros((1, 3, 200))
+    did[0, 2:, 7] = 1.0
+    files, store, new = write(tmp_path, panel.with_variables({"did": did})), tmp_path / "x.zarr", tmp_path / "new.zarr"
+    assert run_command(command(files, "--draws", "99", "--store", str(store))) == 0
+    assert run_command(command(files, "--draws", "300", "--store", str(store))) == 0
+    assert "drawn with repetition" in " ".join(capsys.readouterr().out.split())
+    assert ZarrStore.open(store).replications == 300
+    assert run_command(command(files, "--draws", "300", "--store", str(new))) == 0
+    assert ZarrStore.open(new).replications == 199
+
+
+@pytest.mark.parametrize("estimator", ["did", "sdm"])
+def test_kernels_give_the_numbers_of_the_general_estimators(real: RealPanel, estimator: str) -> None:
+    """A study of the same draws with the estimators of papers."""
+    ask = question(real, estimator=estimator, draws=128)
+    assert isinstance(ask.estimator, Redrawn)
+    general = ask.estimator.general(ask.panel.schema)
+    study = dataclasses.replace(ask.study, estimators=(general,))
+    (own,), (other,) = (list(run(item).blocks(0)) for item in (ask.study, study))
+    fits, wanted = own.estimates[ask.estimator.name], other.estimates[general.name]
+    at = [wanted.terms.index(term) for term in fits.terms]
+    np.testing.assert_allclose(fits.estimate, wanted.estimate[:, at], rtol=1e-9, atol=1e-9 * wanted.se[:, 0, at].min())
+    np.testing.assert_allclose(fits.se, wanted.se[:, :, at], rtol=1e-9)
+    assert answer(ask, run(ask.study)).error == {"did": "cluster:unit", "sdm": "hessian"}[estimator]
+
+
+def test_terms_that_no_kernel_has_are_tested_all_the_same(real: RealPanel) -> None:
+    ask = question(real, draws=99, term="inv")
+    assert isinstance(ask.estimator, TwoWayDID)
+    found = answer(ask, run(ask.study))
+    assert found.usable.size == 99
+    assert np.isnan(found.lower)
+
+
+def test_the_report_says_what_the_data_are_and_names_the_panel_by_its_digest(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, page = tmp_path / "x.zarr", tmp_path / "x.html"
+    assert run_command(command(files, "--draws", "99", "--store", str(path))) == 0
+    facts = facts_of(ZarrStore.open(path))
+    assert not facts.synthetic
+    design = tomllib.loads(facts.toml)["design"]
+    assert re.fullmatch(r"sha256 [0-9a-f]{64}, in the store", design["panel"])
+    assert run_command(["report", str(path), "--html", str(page)]) == 0
+    assert "Re-randomised real data" in capsys.readouterr().out
+    text = page.read_text(encoding="utf-8")
+    assert "re-randomised from a real panel" in text
+    assert ZarrStore.open(path).facts["study"]["design"]["panel"] not in text
+
+
+def test_the_placebo_of_a_drawn_panel_is_synthetic(tmp_path: Path) -> None:
+    study = Study("drawn", Placebo(), (RedrawnDID(),), replications=64, block=64)
+    run(study, store=tmp_path / "x.zarr")
+    facts = facts_of(ZarrStore.open(tmp_path / "x.zarr"))
+    assert facts.synthetic
+    assert Study.from_settings(tomllib.loads(facts.toml)).fingerprint == study.fingerprint
 
 
 def test_schemes_are_a_dial_like_any_other() -> None:
@@ -284,50 +376,6 @@ controls = ["road_pc_m2_interp"]
     assert found.usable.size == 256
     assert abs(found.usable.mean()) <= 4 * found.usable.std() / 16
     assert found.permutation_p == pytest.approx(found.pvalue, abs=0.15)
-
-
-# The figure
-
-
-def plot(count: int = 500, estimate: float = 3.0) -> PlaceboPlot:
-    rng = np.random.default_rng(3)
-    return PlaceboPlot("did", "space", "did", estimate, rng.standard_normal(count), rng.random(count), 0.002)
-
-
-def test_the_figure_holds_density_points_and_the_estimate() -> None:
-    svg = placebo_figure(plot())
-    root = ElementTree.fromstring(svg)
-    kinds = [item.get("class") for item in root.iter()]
-    assert kinds.count("p") == 501  # one in the legend
-    assert kinds.count("real") == 2
-    assert "permutation p = 0.0020" in svg
-    assert placebo_figure(plot()) == svg
-
-
-def test_the_density_integrates_to_one() -> None:
-    svg = placebo_figure(plot(2000, 8.0))
-    area = re.search(r'class="curve" d="M([^"]+)"', svg)
-    assert area is not None
-    points = np.array([[float(value) for value in pair.split()] for pair in area[1].split("L")])
-    ends = re.findall(r'class="soft middle" x="([\d.]+)" y="368.0">([^<]+)<', svg)
-    places, values = (
-        np.array([float(v.replace("\N{MINUS SIGN}", "-")) for v in column]) for column in zip(*ends, strict=True)
-    )
-    per_pixel = float(np.polyfit(places, values, 1)[0])
-    tick_y, tick = re.findall(r'class="soft end" x="56.0" y="([\d.]+)">([\d.]+)<', svg)[-1]
-    per_height = float(tick) / (352 - (float(tick_y) - 4))
-    density = (352 - points[:, 1]) * per_height
-    assert np.trapezoid(density, points[:, 0] * per_pixel) == pytest.approx(1.0, abs=0.01)
-
-
-@pytest.mark.parametrize("values", [np.empty(0), np.array([1.0]), np.full(50, 2.0)])
-def test_degenerate_placebos_have_a_figure(values: np.ndarray) -> None:
-    one = dataclasses.replace(plot(), placebos=values, pvalues=np.full(len(values), np.nan))
-    ElementTree.fromstring(placebo_figure(one))
-
-
-def test_many_points_are_thinned() -> None:
-    assert placebo_figure(plot(20_000)).count('class="p"') <= 1501
 
 
 def test_streams_of_draws_do_not_depend_on_the_tile(real: RealPanel) -> None:

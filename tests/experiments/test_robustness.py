@@ -337,3 +337,20 @@ def test_the_menu_on_the_real_city_panel(tmp_path: Path, shared_data: Path) -> N
     assert effect(ledger, "outcome self_suff_before").nobs == 282 * 17
     bias = {s.sample: s.value for s in ledger.statistics if s.name == "mean_bias_after"}
     assert all(value is not None and value < 10 for value in bias.values())
+
+
+def test_more_neighbours_than_controls_are_refused(tmp_path: Path) -> None:
+    real = real_panel(tmp_path, table(), "[robustness.psm]\nneighbours = 31\n")
+    with pytest.raises(BadInput, match=r"neighbours = 31, but there are 30 control units.*1 to 30"):
+        fitted(real)
+
+
+def test_treated_units_without_a_match_are_counted(tmp_path: Path) -> None:
+    menu = '[robustness.psm]\nmethods = ["nearest"]\nneighbours = 5\nreplacement = false\ncaliper = 1.0\n'
+    ledger = fitted(real_panel(tmp_path, table(), menu))
+    facts = {s.name: s.value for s in ledger.statistics if s.model == "psm" and s.term is None}
+    alone = int((facts["treated_on_support"] or 0) - (facts["treated_matched"] or 0))
+    assert alone > 0
+    (note,) = (note for note in ledger.notes if "have no match" in note)
+    assert f"without replacement: {alone} treated units on the common support have no match" in note
+    assert "that no other unit has taken" in note

@@ -13,7 +13,9 @@ from experiments.cli import run_command
 from experiments.example_panel import EXAMPLE_SPEC, example_frame
 from experiments.robustness_section import RobustnessSection, value_label
 from experiments.spec import read_real_panel, read_spec
+from experiments.tables.robustness import lagged
 from sim.errors import BadInput
+from sim.panel import Panel
 
 PANEL = """
 [panel]
@@ -124,12 +126,28 @@ def test_wrong_for_this_panel(name: str, tmp_path: Path) -> None:
 
 def test_all_problems_at_once(tmp_path: Path) -> None:
     spec = "[robustness]\nlag = 0\nwindows = [[2005, 2003]]\n[robustness.psm]\nmethods = []\ncaliper = -1\n"
-    assert len(problems(tmp_path, spec)) == 2  # what is of the wrong kind, in both tables
+    assert len(problems(tmp_path, spec)) == 4  # also of the keys beside one of the wrong kind
     spec = '[robustness]\nwindows = [[2005, 2003]]\nwinsorize = [1, 0]\npolicies = ["eip"]\n'
     spec += "[robustness.psm]\nmethods = []\n"
     assert len(problems(tmp_path, spec)) == 4
     panel = '[robustness]\nwindows = [[1999, 2003], [2001, 2003]]\nlag = 9\nexclude = { city = ["c9", "z"] }\n'
     assert len(problems(tmp_path, panel + "[robustness.psm]\nyears = [1990, 1991]\n")) == 6
+
+
+def test_lags_count_in_steps_of_the_panel(tmp_path: Path) -> None:
+    def panel_of(edit: Edit, menu: str = "") -> Panel:
+        assert problems(tmp_path, menu, edit=edit) == []
+        return read_real_panel(tmp_path / "panel.csv", read_spec(tmp_path / "spec.toml")).panel
+
+    annual = panel_of(lambda frame: frame)
+    biennial = panel_of(lambda frame: frame.assign(year=2 * frame["year"]), "[robustness]\nlag = 2\n")
+    for lag in (1, 2):
+        one, other = lagged(annual, lag).panel, lagged(biennial, lag).panel
+        assert other.periods == tuple(2 * period for period in one.periods)
+        for name, values in one.variables.items():
+            np.testing.assert_array_equal(other.variables[name], values)
+    gap = lagged(panel_of(lambda frame: frame[frame["year"] != 2003]), 1).panel
+    assert gap.periods == (2002, 2005, 2006)
 
 
 def test_gaps_of_further_columns_follow_missing(tmp_path: Path) -> None:
@@ -174,7 +192,7 @@ def test_psm_needs_a_treatment_and_a_time_before(tmp_path: Path) -> None:
 
 def test_names_that_belong_to_something_else(tmp_path: Path) -> None:
     named = problems(tmp_path, '[robustness]\npolicies = ["did"]\n', edit=lambda f: f.assign(did=f["policy"]))
-    assert "the name of the treatment" in named[0]
+    assert "[robustness] policies; the column 'did' has the name of a term" in named[0]
     places = PANEL + 'capital = "code"\n'
     found = problems(tmp_path, "[robustness]\nexclude = { capital = [1] }\n", places)
     assert "not the one that [panel] names for capital" in found[0]

@@ -18,6 +18,7 @@ from experiments.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import autocorrelation
 from experiments.tables.ledger import Ledger
 from results.tables.records import Record
+from sim.panel import Roles
 
 N, T = 36, 5
 PANEL = '[panel]\nunit = "city"\nperiod = "year"\noutcome = "y"\ntreatment = "eip"\ncontrols = ["x"]\n'
@@ -182,8 +183,9 @@ def test_no_weights_no_table(tmp_path: Path) -> None:
 
 
 def test_no_regressors_leave_the_two_way_deviations(tmp_path: Path) -> None:
-    spec = (PANEL + PLACES + KNN).replace('treatment = "eip"\n', "").replace('controls = ["x"]\n', "")
-    pooled = [r for r in table_6(read(tmp_path, spec)).records if r.se_type == "projection"]
+    real = read(tmp_path, PANEL + PLACES + KNN)
+    bare = replace(real, panel=replace(real.panel, roles=Roles("y", None)))
+    pooled = [r for r in table_6(bare).records if r.se_type == "projection"]
     assert len(pooled) == 1
 
 
@@ -293,3 +295,17 @@ def test_inference_section_sets_the_draws(real: RealPanel) -> None:
     spec = real.spec.model_copy(update={"inference": real.spec.inference.model_copy(update={"draws": 99})})
     drawn = [r for r in table_6(replace(real, spec=spec)).records if r.se_type == "permutation"]
     assert min(r.pvalue or 1 for r in drawn) == pytest.approx(2 / 100)
+
+
+def test_a_note_says_when_draws_are_too_few_for_holm(real: RealPanel) -> None:
+    assert autocorrelation.least_draws(T) == 199  # those of the spec here
+    assert not any("Holm's over" in note for note in table_6(real).notes)
+    spec = real.spec.model_copy(update={"inference": real.spec.inference.model_copy(update={"draws": 198})})
+    (note,) = (note for note in table_6(replace(real, spec=spec)).notes if "Holm's over" in note)
+    assert "with 198 draws" in note
+    assert f"over {T} years" in note
+    assert "from draws = 199 on" in note
+
+
+def test_the_note_says_which_row_the_permutation_of_residuals_is(ledger: Ledger) -> None:
+    assert any('The row "All periods" shows the permutation of whole histories' in note for note in ledger.notes)

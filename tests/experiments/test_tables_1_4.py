@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from linearmodels.panel import PanelOLS, PooledOLS, RandomEffects
 from experiments.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import baseline, checks, descriptives, subsamples
 from experiments.tables.ledger import Ledger
+from sim.panel import Roles
 
 CITIES, YEARS = 40, tuple(range(2010, 2017))
 CONTROLS = ["inv", "road"]
@@ -234,7 +236,8 @@ def test_a_panel_without_controls_has_no_column_2(tmp_path: Path) -> None:
 
 
 def test_a_panel_without_regressors_has_table_1_alone(tmp_path: Path) -> None:
-    ledger = tables_of(real_panel(tmp_path, frame(), 'capital = "is_capital"'))
+    real = real_panel(tmp_path, frame(), 'treatment = "eip"\ncapital = "is_capital"')
+    ledger = tables_of(replace(real, panel=replace(real.panel, roles=Roles("icr", None))))
     assert not ledger.records
     assert {item.table for item in ledger.statistics} == {"1"}
     assert ledger.notes == ["No table 2: the spec names neither a treatment nor controls."]
@@ -276,10 +279,17 @@ def test_a_subsample_of_two_cities_is_a_note(tmp_path: Path) -> None:
 
 
 def test_many_values_have_the_test_alone(tmp_path: Path) -> None:
-    ledger = tables_of(real_panel(tmp_path, frame(), WHOLE.replace('["zone", "grade"]', '["lot"]')))
-    assert "Table 4 has no columns by lot: 10 values. The test of equal effects has all." in ledger.notes
-    left = "The test of equal effects by lot leaves out, for want of an estimate or error: "
-    assert [note for note in ledger.notes if note.startswith(left)]
+    table = frame()
+    table["lot"] = table["city"].str[1:].astype(int) % 10
+    table.loc[table["lot"] == 3, "eip"] = 0
+    ledger = tables_of(real_panel(tmp_path, table, WHOLE.replace('["zone", "grade"]', '["lot"]')))
+    (note,) = (note for note in ledger.notes if "by lot" in note)
+    assert note.startswith("Table 4 has no columns by lot, which has 10 values; the test of equal effects is between ")
+    left = note.removesuffix(".").partition("leaving out for want of an estimate or a clustered error: ")[2]
+    terms = {record.term for record in ledger.records if record.table == "4"}
+    assert "3" in left.split(", ")
+    assert len(terms) == 10 - len(left.split(", "))
+    assert not terms & {f"did x {value}" for value in left.split(", ")}
     assert {(record.table, record.column) for record in ledger.records if record.table == "4"} <= {("4", 0)}
 
 
@@ -330,3 +340,14 @@ def test_the_real_city_panel(tmp_path: Path, shared_data: Path) -> None:
     np.testing.assert_allclose(found["did x 西部"][0], effects[2] - effects[0], rtol=1e-10)
     assert statistic(ledger, "4", 0, "wald", sample="province") > 0
     assert not ledger.failures
+
+
+def test_many_values_without_two_estimates_are_one_note(tmp_path: Path) -> None:
+    table = frame()
+    table["alone"] = table["city"]
+    ledger = tables_of(real_panel(tmp_path, table, WHOLE.replace('["zone", "grade"]', '["alone"]')))
+    (note,) = (note for note in ledger.notes if "alone" in note)
+    assert note == (
+        "Table 4 has no columns by alone, which has 40 values; nor a test of equal effects: none of them has an "
+        "estimate with a clustered error, and it needs two."
+    )

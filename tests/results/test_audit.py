@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from experiments.cli import run_command
-from results.audit.checks import Check, audit, brackets, likelihood_ratios, mediation, stars, treatment_moments
+from results.audit.checks import (
+    Check,
+    audit,
+    brackets,
+    likelihood_ratios,
+    mediation,
+    one_weights_matrix,
+    sigma2_errors,
+    stars,
+    treatment_moments,
+)
 from results.audit.printed import PrintedTables, Term, read_printed
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "paper-audit.md"
@@ -37,6 +47,18 @@ def test_the_papers_known_contradictions_are_found(printed):
     assert "table 2, column 5 controls+two-way FE, book" in starred
     assert "table 3, column 1 without provincial capitals, inv" in starred
     assert found["What the brackets hold"].missed == 0
+
+
+def test_a_year_that_departs_is_named(printed):
+    assert one_weights_matrix(printed).conclusion.startswith("The implied sd is 0.0326 to 0.0329 but 0.0322 in 2019: ")
+    others = {year: row for year, row in printed.years.items() if year != 2019}
+    assert ": one W" in one_weights_matrix(replace(printed, years=others)).conclusion
+
+
+def test_the_kurtosis_that_sigma2_needs_allows_for_its_rounding(printed):
+    """An error of .00005 of a sigma2 of at most .00095 over 5,130 rows: 1 + 5130 / 19^2."""
+    assert f"{1 + 5130 / 19**2:.1f}" == "15.2"
+    assert "a kurtosis of 15.2 or more" in sigma2_errors(printed).conclusion
 
 
 def test_likelihood_ratios_by_hand(printed):

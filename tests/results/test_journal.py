@@ -5,25 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from documents import CONTROLS, FACTS, full_document, records, statistics
+from documents import CONTROLS, FACTS, behind, cells, full_document, only, records, statistics
 
 from results.tables.journal import journal_tables
 from results.tables.journal_table import Column, JournalTable, Row
 from results.tables.places import BASELINE, ROBUSTNESS, SPATIAL
 from results.tables.records import Agreement, Document, Fit
-from results.tables.typography import digits, error_label, error_note, probability, split_stars, term_label, with_minus
+from results.tables.typography import (
+    digits,
+    error_label,
+    error_note,
+    probability,
+    split_stars,
+    term_label,
+    with_minus,
+)
 from sim.errors import BadInput
-
-
-def only(name: str, errors: str | None = None, document: Document | None = None) -> JournalTable:
-    """The first table of a name."""
-    tables = journal_tables(document or full_document(), errors)
-    return next(table for table in tables if table.name == name)
-
-
-def cells(table: JournalTable, label: str, below: int = 0) -> tuple[str, ...]:
-    """Cells of the row of a label, or of a row below it."""
-    return table.rows[[row.label for row in table.rows].index(label) + below].cells
 
 
 def test_every_table_in_the_order_of_the_paper() -> None:
@@ -166,11 +163,6 @@ def test_the_appendix_has_the_treatment_under_every_standard_error() -> None:
     assert "SDM: indirect effect of DID 0.0131" in [row.label for row in spatial.rows]
 
 
-def behind(words: str) -> JournalTable:
-    """The first table of the appendix whose title begins with these words."""
-    return next(table for table in journal_tables(full_document()) if table.appendix and table.title.startswith(words))
-
-
 def test_the_appendix_has_z_by_every_method_and_the_clusters() -> None:
     moments = behind("Moran's I, icr, by every method")
     assert moments.groups == (("normality", 4), ("randomisation", 4), ("permutation", 4))
@@ -285,3 +277,98 @@ def test_long_tables_break_above_headings() -> None:
     parts = JournalTable("7", "Long", (), rows, ("note",)).pages(4)
     assert [[row.label for row in part.rows] for part in parts] == [["a", "h", "b", "c"], ["h2", "d"]]
     assert parts[0].notes == ()
+
+
+def _adoption() -> Document:
+    """Tables S to S4 with a column of every kind."""
+    averages = {"overall": 0.012, "overall:event": 0.013, "overall:cohort": 0.014, "overall:calendar": 0.015}
+    events = {f"event({k})": 0.01 * k for k in (-3, -2, 0, 1)}
+    kinds = ("cluster:unit", "cluster:province")
+    study, robust, fitted = Fit(("S", 2), "event-study"), Fit(("S", 3), "callaway-santanna", "never"), Fit(
+        ("S", 6), "callaway-santanna", "not-yet, dr")  # fmt: skip
+    imputed = Fit(("S", 7), "imputation")
+    found = records(Fit(("S", 1), "did"), {"did": 0.0157}, kinds)
+    found += records(study, {"overall": 0.01, "overall:event": 0.011, **events}, kinds)
+    found += records(robust, averages | events, kinds) + records(fitted, averages | events, kinds)
+    found += records(imputed, averages | events | {"event(-1)": 0.002}, kinds)
+    found += records(Fit(("S2", 4), "dcdh"), {"event(0)": 0.011, "placebo": 0.001}, kinds)
+    near = {"did": 0.0144, "w_did": 0.0191, "untreated:0-100": 0.004, "att": 0.0173, "spill:untreated": 0.0016,
+            "did_bias": 0.0013}  # fmt: skip
+    found += records(Fit(("S4", 1), "spatial-did", weights="knn-6"), near, kinds)
+    said = statistics(robust, pretrend_p=0.0123, pretrend_p_hotelling=0.0345, uniform=2.61, cohorts=13.0, cells=130.0)
+    bacon = Fit(("S2", 1), "goodman-bacon")
+    for kind, weight in (("treated v never", 0.9), ("later v earlier", 0.1)):
+        said += statistics(bacon, kind, weight=weight, mean=0.015, comparisons=13.0)
+    said += statistics(bacon, twfe=0.0152)
+    for column, controls in ((2, None), (3, "controls")):
+        said += statistics(Fit(("S2", column), "dcdh-weights", controls), coefficient=0.0152, cells=396.0,
+                           negative_share=0.05, negative_sum=-0.01, sensitivity=0.03,
+                           reversal=0.4 if controls else None)  # fmt: skip
+    power = Fit(("S2", 5), "roth")
+    said += statistics(power, size=0.1473, before=4.0, after=6.0, mean_effect=0.0137)
+    for share, slope in (("0.5", 0.0029), ("0.8", 0.0044)):
+        said += statistics(power, share, slope=slope, bias_untested=0.01, bias_passed=0.013, bayes_factor=0.58,
+                           likelihood_ratio=0.3)  # fmt: skip
+    for column, label in ((1, "event(0)"), (2, "mean of event(0) to event(5)")):
+        for restriction, scale in (("relative magnitudes", 1.0), ("smoothness", 0.5)):
+            fit = Fit(("S3", column), "honest", restriction, label)
+            said += statistics(fit, original_lower=0.004, original_upper=0.027, scale=scale,
+                               breakdown=0.4 if column == 1 else None)  # fmt: skip
+            said += statistics(fit, "0.5", lower=-0.01, upper=0.03 if column == 1 else None)
+    return Document(FACTS, tuple(found), tuple(said))
+
+
+def test_table_s_has_an_estimator_a_column_and_what_it_compares() -> None:
+    table = only("S", document=_adoption())
+    assert [column.label for column in table.columns] == [
+        "Two-way DID", "Event study", "never treated", "not yet treated, doubly robust", "Imputation",
+    ]  # fmt: skip
+    assert table.groups == (("", 2), ("Callaway-Sant'Anna", 2), ("", 1))
+    assert cells(table, "ATT, unit-periods alike") == ("0.0157***", "0.0100***", "0.0120***", "0.0120***", "0.0120***")
+    assert cells(table, "ATT, unit-periods alike", 1)[0] == "(0.0020)"
+    assert cells(table, "ATT, cohorts by size")[:3] == ("", "", "0.0140***")
+    events = [row.label.strip() for row in table.rows if row.label.strip().lstrip("+-").isdigit()]
+    assert events == ["-3", "-2", "-1", "0", "+1"]
+    assert cells(table, "  -1") == ("", "ref.", "ref.", "ref.", "0.0020")
+    assert cells(table, "Compared with") == ("all", "all", "never", "not yet", "untreated")
+    assert cells(table, "Controls") == ("yes", "yes", "no", "yes", "yes")
+    assert cells(table, "Pre-trends, p (Hotelling)")[2] == "0.0345"
+    assert cells(table, "Cohort-periods used")[2] == "130"
+    assert sum(note.startswith("Standard errors") for note in table.notes) == 1
+    assert any("clustered by province" in note for note in only("S", "cluster:province", _adoption()).notes)
+
+
+def test_tables_s2_say_what_the_coefficient_averages_and_what_the_test_sees() -> None:
+    bacon, weights, switch, power = (table for table in journal_tables(_adoption()) if table.name == "S2")
+    assert cells(bacon, "Treated v never treated") == ("0.9000", "0.0150", "13")
+    assert cells(bacon, "Two-way coefficient") == ("1.0000", "0.0152", "26")
+    assert [row.label for row in bacon.rows] == [
+        "Treated v never treated", "Later v earlier cohort", "Two-way coefficient",
+    ]  # fmt: skip
+    assert [column.label for column in weights.columns] == ["without controls", "with controls"]
+    assert cells(weights, "SD of effects, all reversed") == ("none", "0.4000")
+    assert cells(switch, "One period before") == ("0.0010",)
+    assert any("clusters that hold a switch" in note for note in switch.notes)
+    assert cells(power, "Slope a period") == ("0.0029", "0.0044")
+    assert "4 event times before" in power.notes[0]
+    assert "0.0137" in power.notes[0]
+
+
+def test_table_s3_has_a_block_a_restriction_and_m_in_its_own_unit() -> None:
+    table = only("S3", document=_adoption())
+    assert [column.label for column in table.columns] == ["event(0)", "mean of event(0) to event(5)"]
+    assert table.rows[0].cells == ("[0.0040, 0.0270]",) * 2
+    assert [row.label for row in table.rows if row.kind == "head"] == ["Relative magnitudes", "Smoothness"]
+    assert cells(table, "  M = 0.5") == ("[-0.0100, 0.0300]", "none")
+    assert [row.cells for row in table.rows if "breakdown" in row.label] == [("0.4000", "none"), ("0.8000", "none")]
+
+
+def test_table_s4_names_spillovers_and_the_document_has_none_without_them() -> None:
+    table = only("S4", document=_adoption())
+    assert table.groups == (("Neighbours' treatment", 1),)
+    labels = [row.label for row in table.rows if row.kind == "value"]
+    assert labels[:6] == [
+        "DID", "W × DID", "Untreated, other at 0-100 km", "Effect on the treated", "Spillover on the untreated",
+        "Bias of DID without it",
+    ]  # fmt: skip
+    assert not [table for table in journal_tables(full_document()) if table.name.startswith("S")]

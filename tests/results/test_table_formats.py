@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 import subprocess
+import zipfile
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -216,9 +217,34 @@ def test_all_files_or_none(tmp_path: Path) -> None:
 def test_formats_are_checked_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert check_formats("json") == ("json",)
     assert check_formats("docx,html", tmp_path) == ("json", "docx", "html")
+    assert check_formats("HTML", tmp_path) == ("json", "html")
     for text, words in (("pdf", "pdf.*json"), ("", "format"), ("html", "--out")):
         with pytest.raises(BadInput, match=words):
             check_formats(text)
     monkeypatch.setattr("results.tables.word.find_spec", lambda name: None)
     with pytest.raises(BadInput, match=r"python-docx.*panelproof\[tables\]"):
         check_formats("docx", tmp_path)
+
+
+def test_the_word_file_names_nobody_and_no_day() -> None:
+    document = full_document()
+    content = word_tables(document, journal_tables(document))
+    with zipfile.ZipFile(io.BytesIO(content)) as package:
+        assert {part.date_time for part in package.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    properties = docx.Document(io.BytesIO(content)).core_properties
+    assert properties.title == "icr: tables"
+    assert (properties.author, properties.comments, properties.last_modified_by) == ("", "", "")
+    assert (properties.created, properties.modified) == (None, None)
+
+
+def test_the_word_file_spans_headings_and_escapes_names() -> None:
+    document = full_document({**FACTS, "controls": ["a<b & c"]})
+    found = [replace(item, term="a<b & c") if item.term == "inv" else item for item in document.records]
+    document = replace(document, records=tuple(found))
+    tables = [table for table in journal_tables(document) if table.name == "7"][:1]
+    file = docx.Document(io.BytesIO(word_tables(document, tables)))
+    grid = file.tables[0]
+    assert "a<b & c" in [row.cells[0].text for row in grid.rows]
+    head = next(row for row in grid.rows if row.cells[0].text == "Direct effects")
+    assert len({id(cell._tc) for cell in head.cells}) == 1
+    assert {paragraph.style.name for cell in head.cells for paragraph in cell.paragraphs} == {"TableCell"}

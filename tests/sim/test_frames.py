@@ -135,7 +135,7 @@ MALFORMED: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, Any
     "gap in the outcome": (set_cell(0, "y", " "), {}, ["column 'y'", "missing in 1 rows", "北京市, 2006"]),
     "fractional period": (set_cell(3, "year", 2006.5), {}, ["the period is 2006.5", "row 5", "whole numbers"]),
     "period in words": (set_cell(3, "year", "2006年"), {}, ["the period is '2006年'", "unit 上海市"]),
-    "period as a date": (lambda f: f.assign(year=pd.to_datetime("2006-01-01")), {}, ["the period is Timestamp"]),
+    "period as a date": (lambda f: f.assign(year=pd.to_datetime("2006-01-01")), {}, ["the period is 2006-01-01"]),
     "no unit": (set_cell(5, "city", None), {}, ["the unit is missing in 1 rows", "row 7"]),
     "treatment of two": (set_cell(8, "eip", 2), {}, ["the treatment is 2", "广州市, 2008", "0 or 1"]),
     "treatment switches off": (set_cell(5, "eip", 0), {}, ["switches off", "上海市, 2008", "absorbing"]),

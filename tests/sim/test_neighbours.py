@@ -94,6 +94,7 @@ def test_an_island_of_a_map_gets_its_nearest_unit(tmp_path: Path) -> None:
     places = Coordinates(units, np.array([0.5, 1.5, 0.5, 1.5, 9.5]), np.array([1.5, 1.5, 0.5, 0.5, 9.5]))
     weights = contiguity(units, grid(tmp_path), unit="名称", islands="nearest", coordinates=places)
     np.testing.assert_array_equal(weights.dense[4], [0, 1, 0, 0, 0])
+    assert weights.attached == (("e", "b"),)
     with pytest.raises(BadInput, match="units without neighbours: e"):
         contiguity(units, tmp_path / "map.geojson", unit="名称")
     with pytest.raises(BadInput, match=r"units without neighbours: e.*name the panel's longitude"):
@@ -164,10 +165,27 @@ def test_other_units_of_a_file_can_be_left_out(tmp_path: Path) -> None:
 
 def test_an_island_of_a_file_gets_its_nearest_unit(tmp_path: Path) -> None:
     path = write(tmp_path / "w.csv", "focal,neighbor\na,b\nb,a\nc,b\n")
-    with pytest.raises(BadInput, match=r"weights w; units without neighbours: d.*islands"):
+    with pytest.raises(BadInput, match=r"w\.csv; has no row for d;.*islands"):
         from_file(path, UNITS)
     weights = from_file(path, UNITS, islands="nearest", coordinates=PLACES)
     np.testing.assert_array_equal(weights.dense[3], [0, 0, 1, 0])
+    assert weights.attached == (("d", "c"),)
+    assert weights.reordered(UNITS[::-1]).attached == (("d", "c"),)
+
+
+def test_a_matrix_that_lacks_units_is_no_matrix_with_islands(tmp_path: Path) -> None:
+    pd.DataFrame(RING[:3, :3], index=UNITS[:3], columns=UNITS[:3]).to_csv(tmp_path / "w.csv")
+    with pytest.raises(BadInput, match=r"w\.csv; has no row for d;"):
+        from_file(tmp_path / "w.csv", UNITS)
+    assert from_file(tmp_path / "w.csv", UNITS, keep=UNITS[:3]).attached == ()
+    pd.DataFrame(RING * [[0], [1], [1], [1]], index=UNITS, columns=UNITS).to_csv(tmp_path / "w.csv")
+    with pytest.raises(BadInput, match="weights w; units without neighbours: a;"):
+        from_file(tmp_path / "w.csv", UNITS)
+
+
+def test_a_matrix_separated_by_semicolons(tmp_path: Path) -> None:
+    pd.DataFrame(RING / 2, index=UNITS, columns=UNITS).to_csv(tmp_path / "w.csv", sep=";", decimal=",")
+    np.testing.assert_array_equal(from_file(tmp_path / "w.csv", UNITS, standardize="none").dense, RING / 2)
 
 
 def test_libpysals_own_gal_of_48_states() -> None:
@@ -189,9 +207,16 @@ WRONG_FILES: dict[str, tuple[str, str, list[str]]] = {
     "link twice": ("w.csv", "focal,neighbor\na,b\na,b\n", ["links appear more than once: a to b"]),
     "text weight": ("w.csv", "focal,neighbor,weight\na,b,far\n", ["a weight is 'far'", "column 'weight', row 2"]),
     "gap": ("w.csv", "focal,neighbor,weight\na,b,1\nb,a,\n", ["a weight is nan", "row 3"]),
-    "negative": ("w.csv", "focal,neighbor,weight\na,b,-1\nb,a,1\n", ["negative", "finite entries >= 0"]),
-    "own neighbour": ("w.csv", "focal,neighbor\na,a\na,b\n", ["their own neighbours: a"]),
-    "islands": ("w.csv", "focal,neighbor\na,b\nb,a\n", ["units without neighbours: c, d", "at least one neighbour"]),
+    "negative": ("w.csv", "focal,neighbor,weight\na,b,-1\nb,c,1\nc,d,1\nd,a,1\n", ["negative", "finite entries >= 0"]),
+    "own neighbour": ("w.csv", "focal,neighbor\na,a\na,b\nc,d\n", ["their own neighbours: a"]),
+    "islands": ("w.csv", "focal,neighbor\na,b\nb,a\nc,d\n", ["units without neighbours: d", "at least one neighbour"]),
+    "units that lack": ("w.csv", "focal,neighbor\na,b\nb,a\n", ["w.csv", "has no row for c, d", "islands"]),
+    "matrix without names": (
+        "w.csv",
+        "0.0,1,1,0\n1,0,1,0\n1,1,0,1\n1,0,1,0\n",
+        ["no names in its first row", "a square matrix with names in the first row and column"],
+    ),
+    "the same with semicolons": ("w.csv", "0;1,5;1\n1;0;1\n1;1;0\n", ["no names in its first row"]),
     "broken gal": ("w.gal", "nothing\n", ["cannot be read as gal"]),
     "broken gwt": ("w.gwt", "0 4 x y\n", ["cannot be read as gwt"]),
     "broken mtx": ("w.mtx", "nothing\n", ["cannot be read as mtx"]),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from results.tables.journal import journal_tables
+from results.tables.journal_table import JournalTable
 from results.tables.places import (
     AUTOCORRELATION,
     BASELINE,
@@ -190,3 +192,19 @@ def _menu() -> Part:
     balance = Fit((ROBUSTNESS, 8), "psm", sample="matched, nearest neighbour")
     return found, [item for term in CONTROLS
                    for item in statistics(balance, term, logit_se=1.0, bias_after=3.0, bias_before=40.0)]  # fmt: skip
+
+
+def only(name: str, errors: str | None = None, document: Document | None = None) -> JournalTable:
+    """The first table of a name."""
+    tables = journal_tables(document or full_document(), errors)
+    return next(table for table in tables if table.name == name)
+
+
+def cells(table: JournalTable, label: str, below: int = 0) -> tuple[str, ...]:
+    """Cells of the row of a label, or of a row below it."""
+    return table.rows[[row.label for row in table.rows].index(label) + below].cells
+
+
+def behind(words: str) -> JournalTable:
+    """The first table of the appendix whose title begins with these words."""
+    return next(table for table in journal_tables(full_document()) if table.appendix and table.title.startswith(words))

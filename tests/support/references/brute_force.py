@@ -170,10 +170,11 @@ def _maximise(data: Stacked, model: Model) -> dict[str, float]:
     return dict(zip(names, map(float, found.x), strict=True))
 
 
-def _covariance(
-    data: Stacked, spatial: dict[str, float], slopes: Floats, nuisance: Floats, sigma2: float, spilling: bool = False
-) -> Floats:
-    """The inverse of the whole information matrix, rows of slopes, spatial parameters and sigma2 kept."""
+def _covariance(data: Stacked, spatial: dict[str, float], slopes: Floats, nuisance: Floats, sigma2: float) -> Floats:
+    """The inverse of the whole information matrix, rows of slopes, spatial parameters and sigma2 kept.
+
+    Dummies, which stand outside the filter I - lambda W, move with lambda when W is not row-stochastic.
+    """
     p, q, n, s = data.z.shape[1], data.d.shape[1], len(data.y), len(spatial)
     identity = np.eye(len(data.w))
     g = {name: np.linalg.solve(identity - value * data.w, data.w) for name, value in spatial.items()}
@@ -185,7 +186,7 @@ def _covariance(
         for b, other in enumerate(spatial, start=p + q):
             information[a, b] = data.periods * (np.trace(g[one] @ g[other]) + np.trace(g[one].T @ g[other]))
         information[a, -1] = information[-1, a] = data.periods * np.trace(g[one]) / sigma2
-    fitted = {"rho": both @ np.concatenate([slopes, nuisance]), "lambda": spilling * data.d @ nuisance}
+    fitted = {"rho": both @ np.concatenate([slopes, nuisance]), "lambda": data.d @ nuisance}
     moved = [np.kron(np.eye(data.periods), g[name]) @ fitted[name] for name in spatial]
     for a, one in enumerate(moved):
         information[: p + q, p + q + a] = information[p + q + a, : p + q] = both.T @ one / sigma2
@@ -197,14 +198,11 @@ def _covariance(
 
 
 def covariance(panel: Panel, model: Model, transform: Transform = "direct") -> Floats:
-    """The covariance of slopes, spatial parameters and sigma2 from the information matrix.
-
-    It knows that dummies, which stand outside the filter I - lambda W, move with lambda when W is not row-stochastic.
-    """
+    """The covariance of slopes, spatial parameters and sigma2 from the information matrix."""
     data = _stack(panel, next(iter(panel.weights.values())).dense, model, transform)
     spatial = _maximise(data, model)
     slopes, nuisance, ssr, e = _fit(data, spatial)
-    return _covariance(data, spatial, slopes, nuisance, ssr / len(e), spilling=True)
+    return _covariance(data, spatial, slopes, nuisance, ssr / len(e))
 
 
 def observed_hessian(panel: Panel, model: Model, transform: Transform, parameters: Floats) -> Floats:

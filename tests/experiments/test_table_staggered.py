@@ -1,0 +1,374 @@
+"""Tables S to S4 on panels whose effects are known, against hand-made comparisons, and where they cannot be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from estimators.bacon import decompose
+from estimators.callaway_santanna import CallawaySantAnna
+from estimators.honest import Question, relative_magnitudes, smoothness
+from estimators.pretrends import slope_found
+from experiments.estimate import estimate
+from experiments.spec import RealPanel, read_real_panel, read_spec
+from experiments.tables import staggered
+from experiments.tables.adoption_checks import EventTimes
+from experiments.tables.ledger import Ledger
+from results.tables.journal import journal_tables
+from results.tables.records import Record
+from sim.errors import BadInput
+
+YEARS = np.arange(2001, 2011)
+DATES = {2004: 8, 2006: 6, 2008: 4, 0: 22}  # units by first treated year, 0 = never
+SPEC = """
+[panel]
+unit = "city"
+period = "year"
+outcome = "y"
+treatment = "d"
+controls = [{controls}]
+balance = "{balance}"
+groups = ["province"]
+[robustness]
+staggered = true
+honest = {honest}
+"""
+
+
+def effect(first: int, since: int) -> float:
+    """Effects grow with time since adoption and differ between cohorts."""
+    return 1.0 + 0.25 * since + 0.5 * (first == 2006)
+
+
+def frame(dates: Mapping[int, int] = DATES, *, noise: float = 1.0, seed: int = 5) -> pd.DataFrame:
+    """Cities in five provinces over 2001-2010; `dates` as DATES."""
+    rng = np.random.default_rng(seed)
+    first = rng.permutation(np.repeat(list(dates), list(dates.values())))
+    n, t = len(first), len(YEARS)
+    table = pd.DataFrame({"code": np.repeat(np.arange(n), t), "year": np.tile(YEARS, n)})
+    table["city"] = [f"c{code:02d}" for code in table["code"]]
+    table["province"] = [f"p{code % 5}" for code in table["code"]]
+    table["first"] = first[table["code"]]
+    table["d"] = ((table["first"] > 0) & (table["year"] >= table["first"])).astype(int)
+    table["x"] = rng.standard_normal(n * t)
+    gains = [effect(g, y - g) if d else 0.0 for g, y, d in zip(table["first"], table["year"], table["d"], strict=True)]
+    table["y"] = np.array(gains) + rng.standard_normal(n)[table["code"]] + 0.3 * (table["year"] - 2001)
+    table["y"] += noise * rng.standard_normal(n * t)
+    return table
+
+
+def real_panel(
+    folder: Path, table: pd.DataFrame, *, controls: str = "", balance: str = "error", honest: bool = False
+) -> RealPanel:
+    table.to_csv(folder / "panel.csv", index=False)
+    text = SPEC.format(controls=controls, balance=balance, honest=str(honest).lower())
+    (folder / "spec.toml").write_text(text, encoding="utf-8")
+    return read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
+
+
+def fitted(real: RealPanel) -> Ledger:
+    ledger = Ledger(seed=1)
+    staggered.add(real, ledger)
+    return ledger
+
+
+def found(ledger: Ledger, model: str, transform: str | None = None, table: str = "S") -> dict[str, Record]:
+    """Records of a column by term."""
+    return {
+        record.term: record
+        for record in ledger.records
+        if (record.table, record.model, record.transform) == (table, model, transform)
+    }
+
+
+def said(ledger: Ledger, model: str, term: str | None = None, **wanted: object) -> dict[str, float | None]:
+    """Statistics of a fit, or of one of its terms."""
+    return {
+        one.name: one.value
+        for one in ledger.statistics
+        if one.model == model and one.term == term and all(getattr(one, key) == value for key, value in wanted.items())
+    }
+
+
+def by_hand(table: pd.DataFrame) -> dict[str, float]:
+    """att(G,T) as differences of four means against never treated units, averaged as Callaway and Sant'Anna do."""
+    means = table.groupby(["first", "year"])["y"].mean()
+    sizes = table.groupby("first")["city"].nunique()
+    never = means[0]
+    cells = {
+        (g, year): means[g, year] - means[g, g - 1] - never[year] + never[g - 1]
+        for g in sizes.index.drop(0)
+        for year in YEARS
+    }
+    treated = {cell: value for cell, value in cells.items() if cell[1] >= cell[0]}
+
+    def mean(of: Sequence[tuple[int, int]]) -> float:
+        return float(np.average([cells[cell] for cell in of], weights=[sizes[cell[0]] for cell in of]))
+
+    events = {k: mean([cell for cell in cells if cell[1] - cell[0] == k]) for k in range(-5, 7) if k != -1}
+    calendar = [mean([cell for cell in treated if cell[1] == year]) for year in YEARS[YEARS >= 2004]]
+    cohorts = {g: mean([cell for cell in treated if cell[0] == g]) for g in sizes.index.drop(0)}
+    return {
+        "overall": mean(list(treated)),
+        "overall:event": float(np.mean([value for k, value in events.items() if k >= 0])),
+        "overall:cohort": float(np.average(list(cohorts.values()), weights=[sizes[g] for g in cohorts])),
+        "overall:calendar": float(np.mean(calendar)),
+        **{f"event({k})": value for k, value in events.items() if -5 <= k <= 5},
+    }
+
+
+def two_way(table: pd.DataFrame, regressors: Sequence[str]) -> float:
+    """The first coefficient by dense dummies."""
+    blocks = [pd.get_dummies(table[name]).to_numpy(dtype=float) for name in ("city", "year")]
+    design = np.column_stack([table[list(regressors)].to_numpy(dtype=float), *blocks])
+    return float(np.linalg.lstsq(design, table["y"].to_numpy())[0][0])
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> tuple[RealPanel, Ledger]:
+    real = real_panel(tmp_path_factory.mktemp("usual"), frame(), controls='"x"', honest=True)
+    return real, fitted(real)
+
+
+def test_columns_equal_means_and_dummies_by_hand(usual: tuple[RealPanel, Ledger]) -> None:
+    table, ledger = frame(), usual[1]
+    column = found(ledger, "callaway-santanna", "never")
+    wanted = by_hand(table)
+    assert column.keys() == wanted.keys()
+    for term, value in wanted.items():
+        assert column[term].estimate == pytest.approx(value, abs=1e-12), term
+    assert found(ledger, "did")["did"].estimate == pytest.approx(two_way(table, ("d", "x")), abs=1e-10)
+    assert found(ledger, "did").keys() == {"did"}
+
+
+def test_estimators_that_are_the_same_give_the_same(tmp_path: Path) -> None:
+    ledger = fitted(real_panel(tmp_path, frame()))
+    pairs = (("sun-abraham", None, "callaway-santanna", "never"), ("imputation", None, "two-stage", None))
+    for one, variant, other, of in pairs:
+        first, second = found(ledger, one, variant), found(ledger, other, of)
+        terms = [term for term in first if term.startswith("overall") or term in ("event(0)", "event(5)")]
+        assert len(terms) == 6
+        for term in terms:
+            assert first[term].estimate == pytest.approx(second[term].estimate, abs=1e-10), (one, term)
+    assert not found(ledger, "callaway-santanna", "never, dr")  # without controls there is nothing to condition on
+
+
+def test_known_effects_are_found_and_two_way_did_misses_them(tmp_path: Path) -> None:
+    ledger = fitted(real_panel(tmp_path, frame(noise=1e-7)))
+    cells = [(g, k, size) for g, size in DATES.items() if g for k in range(2011 - g)]
+    truth = float(np.average([effect(g, k) for g, k, _ in cells], weights=[size for *_, size in cells]))
+    first = float(np.average([effect(g, 0) for g in DATES if g], weights=[DATES[g] for g in DATES if g]))
+    robust = ("callaway-santanna", "never"), ("callaway-santanna", "not-yet"), ("imputation", None)
+    for model, transform in (*robust, ("two-stage", None), ("sun-abraham", None)):
+        column = found(ledger, model, transform)
+        assert column["overall"].estimate == pytest.approx(truth, abs=1e-6), model
+        assert column["event(0)"].estimate == pytest.approx(first, abs=1e-6), model
+    assert found(ledger, "did")["did"].estimate < truth - 0.05
+
+
+def test_the_order_of_units_does_not_matter(usual: tuple[RealPanel, Ledger], tmp_path: Path) -> None:
+    ledger = usual[1]
+    turned = fitted(real_panel(tmp_path, frame().iloc[::-1], controls='"x"', honest=False))
+    key = [(one.table, one.model, one.transform, one.term) for one in ledger.records]
+    assert [(one.table, one.model, one.transform, one.term) for one in turned.records] == key
+    for one, other in zip(ledger.records, turned.records, strict=True):
+        assert other.estimate == pytest.approx(one.estimate, abs=1e-10)
+        assert other.se == pytest.approx(one.se, abs=1e-10)
+
+
+def test_table_s2_is_what_the_diagnostics_say(usual: tuple[RealPanel, Ledger]) -> None:
+    real, ledger = usual
+    bacon = decompose(real.panel)
+    kinds = [one.term for one in ledger.statistics if one.model == "goodman-bacon" and one.name == "weight"]
+    shares = [said(ledger, "goodman-bacon", kind) for kind in kinds]
+    weights = np.array([share["weight"] for share in shares], dtype=float)
+    assert kinds == ["treated v never", "earlier v later", "later v earlier"]
+    assert weights.sum() == pytest.approx(1.0, abs=1e-12)
+    total = said(ledger, "goodman-bacon")["twfe"]
+    assert weights @ np.array([share["mean"] for share in shares], dtype=float) == pytest.approx(total, abs=1e-12)
+    assert total == pytest.approx(two_way(frame(), ("d",)), abs=1e-10)
+    assert total == bacon.twfe[0]
+    plain = said(ledger, "dcdh-weights", transform=None)
+    assert plain["coefficient"] == pytest.approx(total, abs=1e-12)
+    assert plain["cells"] == 8 * 7 + 6 * 5 + 4 * 3
+    with_x = said(ledger, "dcdh-weights", transform="controls")
+    assert with_x["coefficient"] == pytest.approx(found(ledger, "did")["did"].estimate, abs=1e-10)
+    switch = found(ledger, "dcdh", table="S2")
+    assert switch["event(0)"].estimate == pytest.approx(
+        found(ledger, "callaway-santanna", "not-yet")["event(0)"].estimate, abs=1e-10
+    )  # every switcher is compared with those untreated in the same two years
+
+
+def test_table_s3_and_power_are_of_the_clustered_covariance(usual: tuple[RealPanel, Ledger]) -> None:
+    real, ledger = usual
+    column = found(ledger, "callaway-santanna", "never")
+    path = EventTimes.of(CallawaySantAnna(base="universal"), real.panel)
+    assert path.events.tolist() == [-5, -4, -3, -2, 0, 1, 2, 3, 4, 5]
+    assert path.treated == 18
+    for place, event in enumerate(path.events):
+        assert path.estimate[place] == column[f"event({event})"].estimate
+        assert np.sqrt(path.covariance[place, place]) == pytest.approx(column[f"event({event})"].se, abs=1e-14)
+    wald = path.estimate[:4] @ np.linalg.inv(path.covariance[:4, :4]) @ path.estimate[:4]
+    kept = said(ledger, "callaway-santanna", transform="never")
+    assert kept["pretrend"] == pytest.approx(wald, rel=1e-10)
+    assert 0 < (kept["pretrend_p"] or 0) < (kept["pretrend_p_hotelling"] or 0) < 1
+    assert said(ledger, "roth", "0.5")["slope"] == pytest.approx(slope_found(path.covariance, 4, 0.5), abs=1e-12)
+    question = Question(path.estimate, path.covariance, 4)
+    for restriction, term, interval in (
+        ("relative magnitudes", "1", relative_magnitudes(question, 1.0)),
+        ("smoothness", "0.5", smoothness(question, 0.5 * float(column["event(0)"].se or 0))),
+    ):
+        ends = said(ledger, "honest", term, transform=restriction, sample="event(0)")
+        assert (ends["lower"], ends["upper"]) == pytest.approx(interval, abs=1e-7)  # a flat minimum is searched
+    assert [figure.name for figure in ledger.figures] == ["event-study", "goodman-bacon"]
+
+
+def test_clusters_of_the_spec_enter_the_covariance(usual: tuple[RealPanel, Ledger]) -> None:
+    panel = usual[0].panel
+    estimator = CallawaySantAnna(base="universal", errors=("cluster:province",))
+    path, estimates = EventTimes.of(estimator, panel), estimator(panel)
+    assert path.treated == 5
+    places = [estimates.terms.index(f"event({event})") for event in path.events]
+    assert np.sqrt(path.covariance.diagonal()) == pytest.approx(estimates.se[0, 0, places], abs=1e-14)
+
+
+def test_published_numbers_of_the_minimum_wage_panel(tmp_path: Path, shared_data: Path) -> None:
+    spec = """
+    [panel]
+    unit = "countyreal"
+    period = "year"
+    outcome = "lemp"
+    first_treated = "first.treat"
+    [robustness]
+    staggered = true
+    """
+    (tmp_path / "spec.toml").write_text(spec, encoding="utf-8")
+    ledger = fitted(read_real_panel(shared_data / "mpdta.csv", read_spec(tmp_path / "spec.toml")))
+    column = found(ledger, "callaway-santanna", "never")
+    assert round(column["overall:event"].estimate, 4) == -0.0772
+    assert round(column["overall:cohort"].estimate, 4) == -0.0310
+    assert round(found(ledger, "did")["did"].estimate, 4) == -0.0365
+    assert said(ledger, "stacked")["cohorts"] == 3
+    assert any("Stacked: cohorts enter with the part of the window that is seen" in note for note in ledger.notes)
+
+
+EDGES: Mapping[str, tuple[Mapping[int, int], Sequence[str], Sequence[str]]] = {
+    "nobody never treated": (
+        {2004: 12, 2007: 12},
+        ["No unit is never treated", "Imputation: periods from 2007 on, in which all"],
+        ["not-yet"],
+    ),
+    "one date": ({2005: 15, 0: 15}, ["adoption is not staggered"], ["never", "not-yet"]),
+    "everybody at once": ({2005: 20}, ["No table S: all units become treated in 2005"], []),
+    "one period before": (
+        {2002: 15, 0: 15},
+        ["Only one period lies before adoption", "No power of the pre-trend test and no bounds"],
+        ["never"],
+    ),
+    "some treated throughout": (
+        {2001: 5, 2006: 10, 0: 15},
+        ["5 units are treated from the first period on"],
+        ["never"],
+    ),
+    "one treated unit": ({2006: 1, 0: 15}, ["No power of the pre-trend test"], []),
+    "nobody treated within": ({2001: 8, 0: 8}, ["No table S: no unit becomes treated"], []),
+}
+
+
+@pytest.mark.parametrize("case", list(EDGES))
+def test_what_cannot_be_is_a_note(case: str, tmp_path: Path) -> None:
+    dates, notes, variants = EDGES[case]
+    real = real_panel(tmp_path, frame(dates), controls='"x"', honest=any("No power" in note for note in notes))
+    ledger = fitted(real)
+    for words in notes:
+        assert any(words in note for note in ledger.notes), (words, ledger.notes)
+    for variant in variants:
+        assert found(ledger, "callaway-santanna", variant)
+    assert not ledger.failures
+    assert all(np.isfinite(record.estimate) for record in ledger.records)
+
+
+def test_without_never_treated_units_the_periods_before_the_last_adoption_serve(tmp_path: Path) -> None:
+    ledger = fitted(real_panel(tmp_path, frame({2004: 12, 2007: 12})))
+    compared = found(ledger, "callaway-santanna", "not-yet")
+    for model in ("imputation", "two-stage", "event-study", "stacked", "sun-abraham"):
+        column = found(ledger, model)
+        assert column["overall"].estimate, model
+    assert found(ledger, "imputation")["overall"].periods == 6
+    assert said(ledger, "imputation")["treated_units"] == 12
+    assert found(ledger, "sun-abraham")["overall"].estimate == pytest.approx(compared["overall"].estimate, abs=1e-10)
+    assert not found(ledger, "callaway-santanna", "never")
+
+
+def test_what_is_treated_throughout_is_counted_apart(tmp_path: Path) -> None:
+    ledger = fitted(real_panel(tmp_path, frame({2001: 5, 2006: 10, 0: 15})))
+    assert found(ledger, "did")["did"].units == 30
+    assert found(ledger, "imputation")["overall"].units == 25
+    assert said(ledger, "imputation")["treated_units"] == 10
+    assert said(ledger, "goodman-bacon", "treated v always")["comparisons"] == 1
+
+
+def test_an_effect_seen_in_one_unit_has_no_error(tmp_path: Path) -> None:
+    ledger = fitted(real_panel(tmp_path, frame({2004: 1, 2007: 9, 0: 15})))
+    for variant in ("never", "not-yet"):
+        column = found(ledger, "callaway-santanna", variant)
+        assert column["event(4)"].se is None
+        assert column["event(3)"].se
+    later = said(ledger, "roth")
+    assert later["after"] == 4
+
+
+def test_unbalanced_panels_are_cut_or_refused_in_words(tmp_path: Path) -> None:
+    holes = frame().drop(index=[3, 50])
+    refused = fitted(real_panel(tmp_path, holes))
+    assert not refused.records
+    assert any("which needs a balanced panel" in note for note in refused.notes)
+    cut = fitted(real_panel(tmp_path, holes, balance="drop-units"))
+    assert found(cut, "imputation")["overall"].units == 38
+    assert any("are of the balanced part: 38 units" in note for note in cut.notes)
+
+
+def test_off_by_default_and_wrong_keys(tmp_path: Path) -> None:
+    real = real_panel(tmp_path, frame())
+    spec = (tmp_path / "spec.toml").read_text()
+    (tmp_path / "spec.toml").write_text(spec.replace("staggered = true", ""), encoding="utf-8")
+    ledger = fitted(read_real_panel(tmp_path / "panel.csv", read_spec(tmp_path / "spec.toml")))
+    assert (ledger.records, ledger.statistics, ledger.notes, ledger.figures) == ([], [], [], [])
+    assert fitted(real).records
+    (tmp_path / "spec.toml").write_text(spec.replace("staggered = true", "").replace("false", "true"), encoding="utf-8")
+    with pytest.raises(BadInput, match=r"honest without staggered.*staggered = true"):
+        read_spec(tmp_path / "spec.toml")
+    (tmp_path / "spec.toml").write_text(spec.replace('treatment = "d"', "").replace("[]", '["x"]'), encoding="utf-8")
+    with pytest.raises(BadInput, match="staggered: there is no treatment"):
+        read_spec(tmp_path / "spec.toml")
+
+
+def test_all_of_it_in_a_document(tmp_path: Path) -> None:
+    document = estimate(real_panel(tmp_path, frame(), controls='"x"', honest=True))
+    assert document.exit_code == 0
+    assert json.loads(document.to_json())["records"]
+    names = [table.name for table in journal_tables(document) if not table.appendix]
+    assert [name for name in dict.fromkeys(names) if name.startswith("S")] == ["S", "S2", "S3"]
+    assert {"event-study", "goodman-bacon"} <= {figure.name for figure in document.figures}
+
+
+def test_local_spillovers_by_weights_and_by_distance(tmp_path: Path) -> None:
+    table = frame()
+    rng = np.random.default_rng(3)
+    longitude, latitude = rng.uniform(104, 120, 40), rng.uniform(24, 40, 40)
+    table["lon"], table["lat"] = longitude[table["code"]], latitude[table["code"]]
+    real_panel(tmp_path, table)
+    spec = (tmp_path / "spec.toml").read_text()
+    spec = spec.replace('groups = ["province"]', 'longitude = "lon"\nlatitude = "lat"')
+    (tmp_path / "spec.toml").write_text(f'{spec}\n[[weights]]\nkind = "knn"\nk = 4\n', encoding="utf-8")
+    ledger = fitted(read_real_panel(tmp_path / "panel.csv", read_spec(tmp_path / "spec.toml")))
+    for model in ("spatial-did", "rings"):
+        column = found(ledger, model, table="S4")
+        own = column["did"].estimate + column["did_bias"].estimate
+        assert own == pytest.approx(found(ledger, "did")["did"].estimate, abs=1e-10)
+        assert {"att", "spill:treated", "spill:untreated"} <= column.keys()

@@ -1,0 +1,59 @@
+"""What stands under and behind the tables: which sample, which test, which measure of fit; what no number becomes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from documents import FACTS, behind, cells, full_document, only, records
+
+from results.tables.journal import journal_tables
+from results.tables.records import Agreement, Document, Fit
+from results.tables.typography import decimals, digits, probability
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_an_empty_cell(value: float) -> None:
+    assert (digits(value), decimals(value), probability(value)) == ("", "", "")
+
+
+def test_tables_of_space_describe_the_balanced_part() -> None:
+    part = {"units": 280, "periods": 17, "first_period": 2007, "last_period": 2023, "nobs": 4760}
+    tables = journal_tables(full_document({**FACTS, "balanced": False, "balanced_part": part}))
+    square = "Data: the user's panel, 280 units × 17 periods, 2007-2023, its balanced part."
+    for table in (table for table in tables if table.name in {"1", "2", "3", "4", "5", "R"}):
+        assert table.notes[-1] == "Data: the user's panel, 285 units × 18 periods, 2006-2023, unbalanced."
+    of_space = [table for table in tables if table.name in {"6", "7"} or "W knn" in table.title or "W queen" in
+                table.title]  # fmt: skip
+    assert len(of_space) > 10
+    assert {table.notes[-1] for table in of_space} == {square}
+
+
+def test_measures_of_fit_are_defined_once_and_the_others_are_behind() -> None:
+    table = only("7")
+    assert sum(note.startswith(("R²", "AIC")) for note in table.notes) == 2
+    assert [note for note in table.notes if note.startswith("AIC") and "not the effects; n is the likelihood's, NT" in
+            note]  # fmt: skip
+    lee_yu = next(t for t in journal_tables(full_document()) if t.name == "7" and "Lee and Yu" in t.title)
+    assert any("likelihood's, (N - 1)(T - 1)" in note for note in lee_yu.notes)
+    assert "Naive, overall" not in [row.label for row in table.rows]
+    further = behind("Predictions of icr by the spatial models, W knn-6")
+    assert further.groups == (("direct maximum likelihood", 6), ("Lee and Yu's transformed likelihood", 6))
+    assert cells(further, "Naive, overall") == ("0.1330",) * 12
+    assert sum(note.startswith("R²") for note in only("2").notes) == 2
+    assert not any(note.startswith("R²") for note in only("4").notes)
+
+
+def test_table_6_says_which_rows_are_tested_how() -> None:
+    fit = Fit(("6", 3), "moran-residuals", weights="knn-6")
+    found = [*records(replace(fit, year=2006), {"moran": 0.1}, ("simulation",)),
+             *records(fit, {"moran": 0.05}, ("projection", "permutation"))]  # fmt: skip
+    said = only("6", document=Document(FACTS, tuple(found), ())).notes[0]
+    assert 'Moran\'s I of residuals by permutation (row "All periods")' in said
+    assert "by simulation of projected normal errors (single periods)" in said
+
+
+@pytest.mark.parametrize(("failed", "largest", "code"), [(0, 0.0, 0), (2, 0.0, 3), (0, 0.1, 1), (2, 0.1, 1)])
+def test_the_exit_code_of_a_document(failed: int, largest: float, code: int) -> None:
+    agreement = Agreement("2", "linearmodels", "estimates", 36, largest)
+    assert replace(full_document(), failed=failed, cross_check=(agreement,)).exit_code == code
