@@ -1,6 +1,5 @@
 """Answers: estimators, each a frozen setting and a function of panels, the same for real and synthetic ones."""
 
-from estimators.did import TwoWayDID
 from estimators.estimator import (
     Estimates,
     Estimator,
@@ -11,22 +10,55 @@ from estimators.estimator import (
     estimators,
     find_estimator,
 )
-from estimators.panel_ols import PanelOLS
-from estimators.random_effects import RandomEffects
-from estimators.spatial import SpatialPanel
+from estimators.linear.did import TwoWayDID
+from estimators.linear.equal_effects import EqualEffects
+from estimators.linear.panel_ols import PanelOLS
+from estimators.linear.random_effects import RandomEffects
+from estimators.matching.psm_did import PsmDID
+from estimators.mediation.mediation import Mediation
+from estimators.placebo.permutation import PermutationTest
+from estimators.placebo.redrawn import RedrawnDID, RedrawnSDM
+from estimators.spatial.lm_tests import LagrangeMultiplier
+from estimators.spatial.residual_moran import ResidualMoran
+from estimators.spatial.spatial_panel import SpatialPanel
+from estimators.staggered.callaway_santanna import CallawaySantAnna
+from estimators.staggered.dcdh import SwitchersDID
+from estimators.staggered.event_study import EventStudy
+from estimators.staggered.imputation import Imputation
+from estimators.staggered.spatial_did import Rings, SpatialDID
+from estimators.staggered.stacked import Stacked
+from estimators.staggered.sun_abraham import SunAbraham
+from estimators.staggered.two_stage import TwoStage
 from estimators.tile import Tile
 
 __all__ = [
+    "CallawaySantAnna",
+    "EqualEffects",
     "Estimates",
     "Estimator",
+    "EventStudy",
+    "Imputation",
+    "LagrangeMultiplier",
     "Layout",
+    "Mediation",
     "Moments",
     "PanelOLS",
+    "PermutationTest",
+    "PsmDID",
     "RandomEffects",
+    "RedrawnDID",
+    "RedrawnSDM",
     "Reduction",
+    "ResidualMoran",
+    "Rings",
+    "SpatialDID",
     "SpatialPanel",
+    "Stacked",
     "Status",
+    "SunAbraham",
+    "SwitchersDID",
     "Tile",
+    "TwoStage",
     "TwoWayDID",
     "estimators",
     "find_estimator",

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from estimators.did import TwoWayDID
-from estimators.panel_ols import PanelOLS
-from estimators.random_effects import RandomEffects
-from estimators.spatial import SpatialPanel
+from estimators.linear.did import TwoWayDID
+from estimators.linear.panel_ols import PanelOLS
+from estimators.linear.random_effects import RandomEffects
+from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.references import esda, linearmodels, spreg
 from experiments.references.reference import Floats, Reference
 from experiments.tables.ledger import Fitted

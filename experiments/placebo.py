@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.did import TwoWayDID
 from estimators.estimator import Estimates, Estimator, Layout, Status
 from estimators.inversion import LEVEL, linear_interval, p_value_errors, p_values
-from estimators.permutation import LEAST_DRAWS
-from estimators.redrawn import RedrawnDID, redrawn_of
-from estimators.spatial import SpatialPanel
+from estimators.linear.did import TwoWayDID
+from estimators.placebo.permutation import LEAST_DRAWS
+from estimators.placebo.redrawn import RedrawnDID, redrawn_of
+from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.runner import run
 from experiments.study import Study
 from results.inference import p_values as t_tests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from estimators.covariances import PLACE, check_error_types
+from estimators.linear.covariances import PLACE, check_error_types
 from experiments.index_section import index_conflicts
 from experiments.robustness_section import robustness_problems
 from experiments.spec_sections import IndexSection, InferenceSection, PanelSection, Spec, clustered_by

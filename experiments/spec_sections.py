@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from estimators.covariances import cluster_names
+from estimators.linear.covariances import cluster_names
 from experiments.robustness_section import RobustnessSection
 from experiments.section import Flag, Name, Names, NamesByName, Positive, Section
 from experiments.transforms import Transform

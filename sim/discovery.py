@@ -14,11 +14,11 @@ from sim.errors import bad, closest, one_of
 
 @cache
 def discover(package: str, base: type) -> dict[str, type]:
-    """Every concrete subclass of `base` with a `kind` that a module of `package` defines, by kind."""
+    """Every concrete subclass of `base` with a `kind` that a module of `package` or below it defines, by kind."""
     root = importlib.import_module(package)
     found: dict[str, type] = {}
-    for info in sorted(pkgutil.iter_modules(root.__path__), key=lambda item: item.name):
-        module = importlib.import_module(f"{package}.{info.name}")
+    for info in sorted(pkgutil.walk_packages(root.__path__, f"{package}."), key=lambda item: item.name):
+        module = importlib.import_module(info.name)
         found.update({item.kind: item for item in _defined(module, base)})
     return found
 

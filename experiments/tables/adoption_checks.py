@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, fdtrc
 
-from estimators.adoption_terms import event_of
-from estimators.bacon import KINDS, decompose
-from estimators.callaway_santanna import CallawaySantAnna
-from estimators.cohorts import Cohorts
-from estimators.dcdh import SwitchersDID, coefficient_weights
 from estimators.estimator import Estimates
-from estimators.honest import Question, Restriction, sensitivity
-from estimators.pretrends import pretrend_power
+from estimators.staggered.adoption_terms import event_of
+from estimators.staggered.bacon import KINDS, decompose
+from estimators.staggered.callaway_santanna import CallawaySantAnna
+from estimators.staggered.cohorts import Cohorts
+from estimators.staggered.dcdh import SwitchersDID, coefficient_weights
+from estimators.staggered.honest import Question, Restriction, sensitivity
+from estimators.staggered.pretrends import pretrend_power
 from experiments.tables.ledger import Ledger
 from results.report.bacon_figure import bacon_figure
 from results.tables.adoption_tables import BOUNDS, COMPARISONS
@@ -88,7 +88,7 @@ class EventTimes:
     def pretrend(self) -> tuple[float, float, float]:
         """Wald statistic of no effect before adoption, its chi-squared p value and that of Hotelling's T^2.
 
-        As in `estimators.adoption_effects`: F(q, m - q) of W (m - q) / (q (m - 1)) with m clusters that hold treated
+        As in `staggered.adoption_effects`: F(q, m - q) of W (m - q) / (q (m - 1)) with m clusters that hold treated
         units. NaN without such event times or when their covariance is singular.
         """
         q, m = self.pre, self.treated

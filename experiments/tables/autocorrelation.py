@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import autocorrelation as ac
-from estimators.residual_moran import EXACT_FIT, ResidualMaker, permuted_pooled_moran, pooled_moran
+from estimators.spatial import autocorrelation as ac
+from estimators.spatial.residual_moran import EXACT_FIT, ResidualMaker, permuted_pooled_moran, pooled_moran
 from experiments.spec import RealPanel
 from experiments.spec_sections import Contiguity
 from experiments.tables.ledger import Ledger

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from estimators.estimator import Estimator
-from estimators.panel_ols import PanelOLS
-from estimators.random_effects import RandomEffects
+from estimators.linear.panel_ols import PanelOLS
+from estimators.linear.random_effects import RandomEffects
 from experiments.spec import RealPanel, Spec
 from experiments.tables.columns import error_types
 from experiments.tables.ledger import Ledger

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from estimators.covariances import cluster_names
-from estimators.did import outcome_of
-from estimators.panel_ols import PanelOLS
+from estimators.linear.covariances import cluster_names
+from estimators.linear.panel_ols import PanelOLS
+from estimators.names import outcome_of
 from estimators.regression import check_fixed
 from experiments.spec import RealPanel, Spec
 from experiments.tables.ledger import Ledger, reasons

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from estimators.estimator import Estimates
-from estimators.mediation import Mediation
-from estimators.panel_ols import PanelOLS
+from estimators.linear.panel_ols import PanelOLS
+from estimators.mediation.mediation import Mediation
 from experiments.spec import RealPanel
 from experiments.study import NAME
 from experiments.tables.columns import UNIT_AND_PERIOD, clustered_enough, error_types, main_cluster, unfit

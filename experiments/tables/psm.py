@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from estimators.estimator import Status
-from estimators.matching import balance
-from estimators.psm_did import Matched, PsmDID
+from estimators.matching.matching import balance
+from estimators.matching.psm_did import Matched, PsmDID
 from experiments.robustness_section import PsmSection
 from experiments.spec import RealPanel
 from experiments.subpanels import part, seen_in

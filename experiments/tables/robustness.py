@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from estimators.panel_ols import PanelOLS
+from estimators.linear.panel_ols import PanelOLS
 from experiments.robustness_data import kept_units
 from experiments.robustness_section import value_label
 from experiments.spec import RealPanel

@@ -15,10 +15,10 @@ from scipy.special import chdtrc
 
 from estimators import regression as ols
 from estimators.estimator import Estimates, Estimator
-from estimators.lm_tests import Form, LagrangeMultiplier
-from estimators.spatial import SpatialPanel
-from estimators.spatial_form import Model
-from estimators.spectrum import Transform
+from estimators.spatial.form import Model
+from estimators.spatial.lm_tests import Form, LagrangeMultiplier
+from estimators.spatial.spatial_panel import SpatialPanel
+from estimators.spatial.spectrum import Transform
 from estimators.tile import Tile
 from experiments.spec import RealPanel, Spec
 from experiments.tables.columns import clustered_enough, main_cluster

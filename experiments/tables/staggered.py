@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from estimators.adoption_terms import event_of
-from estimators.callaway_santanna import CallawaySantAnna
-from estimators.cohorts import Cohorts
-from estimators.covariances import PLACE
 from estimators.estimator import Estimates, Estimator, Status
-from estimators.event_study import EventStudy
-from estimators.imputation import Imputation
-from estimators.panel_ols import PanelOLS
-from estimators.spatial_did import Rings, SpatialDID
-from estimators.stacked import Stacked
-from estimators.sun_abraham import SunAbraham
-from estimators.two_stage import TwoStage
+from estimators.linear.covariances import PLACE
+from estimators.linear.panel_ols import PanelOLS
+from estimators.staggered.adoption_terms import event_of
+from estimators.staggered.callaway_santanna import CallawaySantAnna
+from estimators.staggered.cohorts import Cohorts
+from estimators.staggered.event_study import EventStudy
+from estimators.staggered.imputation import Imputation
+from estimators.staggered.spatial_did import Rings, SpatialDID
+from estimators.staggered.stacked import Stacked
+from estimators.staggered.sun_abraham import SunAbraham
+from estimators.staggered.two_stage import TwoStage
 from experiments.spec import RealPanel
 from experiments.subpanels import part
 from experiments.tables import adoption_checks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.equal_effects import EqualEffects, group_labels
+from estimators.linear.equal_effects import EqualEffects, group_labels
 from experiments.spec import RealPanel
 from experiments.tables.columns import clustered_enough, error_types, main_cluster, two_way, unfit
 from experiments.tables.ledger import Ledger

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.estimator import Layout, Status
-from estimators.lm_tests import CHI_SQUARE
+from estimators.spatial.lm_tests import CHI_SQUARE
 from results.inference import critical_values
 from results.store.block import Block
 

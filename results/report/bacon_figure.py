@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from markupsafe import Markup
 
-from estimators.bacon import ALWAYS, EARLIER, KINDS, LATER, NEVER, Decomposition
+from estimators.staggered.bacon import ALWAYS, EARLIER, KINDS, LATER, NEVER, Decomposition
 from results.report.svg import span, ticks
 from results.tables.moran_figure import FAMILIES, INK, LINE, SOFT
 from results.tables.records import Figure

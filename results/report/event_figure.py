@@ -14,8 +14,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from estimators.adoption_terms import event_of
 from estimators.estimator import Estimates
+from estimators.staggered.adoption_terms import event_of
 from results.inference import critical_values
 from results.report.svg import span, ticks
 from results.tables.moran_figure import FAMILIES, INK, LINE, SOFT

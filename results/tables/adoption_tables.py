@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from estimators.adoption_terms import event_of
+from estimators.staggered.adoption_terms import event_of
 from results.tables.columns import FitColumn, coefficient_rows, fit_columns, size_rows, value_rows
 from results.tables.journal_table import Column, JournalTable, Row
 from results.tables.setting import Setting

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.autocorrelation import QUADRANTS
+from estimators.spatial.autocorrelation import QUADRANTS
 from results.tables.records import LEVEL, Figure
 from sim.errors import listed
 

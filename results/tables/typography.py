@@ -73,7 +73,7 @@ _FACTORS = {
     "driscoll-kraay": ": Bartlett weights up to lag floor(4 (T/100)^(2/9)), factor T/(T - 1) × (n - 1)/(n - k); t with "
     "T - 1 degrees of freedom",
     "conley": ": factor n/(n - k), all effects counted in k; t with n - k degrees of freedom",
-}  # small-sample factors of the regressions, as estimators.covariances has them
+}  # small-sample factors of the regressions, as estimators.linear.covariances has them
 _ASCII = str.maketrans({
     "ρ": "rho", "λ": "lambda", "σ": "sigma", "θ": "theta", "χ": "chi", "²": "2", "×": "x", "−": "-", "–": "-",
     "·": "*", "⁻": "^-",

@@ -19,10 +19,10 @@ pin_environment()
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from estimators.cohorts import Cohorts  # noqa: E402
-from estimators.placebo_kernels import DIDPlacebo  # noqa: E402
-from estimators.placebo_spatial import SDMPlacebo  # noqa: E402
-from estimators.spectrum import Transform  # noqa: E402
+from estimators.placebo.kernels import DIDPlacebo  # noqa: E402
+from estimators.placebo.spatial_kernels import SDMPlacebo  # noqa: E402
+from estimators.spatial.spectrum import Transform  # noqa: E402
+from estimators.staggered.cohorts import Cohorts  # noqa: E402
 from experiments.example_panel import EXAMPLE_SPEC, example_frame  # noqa: E402
 from experiments.placebo import answer, question  # noqa: E402
 from experiments.runner import run  # noqa: E402

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from estimators.aggregation import (
+from estimators.staggered.aggregation import (
     OVERALL,
     Aggregation,
     Cells,
@@ -13,7 +13,7 @@ from estimators.aggregation import (
     staggered_targets,
     staggered_terms,
 )
-from estimators.cohorts import Cohorts
+from estimators.staggered.cohorts import Cohorts
 from sim import BadInput
 
 PERIODS = (2000, 2001, 2002, 2003)

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from estimators import autocorrelation as ac
 from estimators.estimator import Status
-from estimators.residual_moran import (
+from estimators.spatial import autocorrelation as ac
+from estimators.spatial.residual_moran import (
     ResidualMaker,
     ResidualMoran,
     permuted_pooled_moran,

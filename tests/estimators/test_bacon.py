@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from estimators import TwoWayDID
-from estimators.bacon import ALWAYS, EARLIER, KINDS, LATER, NEVER, decompose
+from estimators.staggered.bacon import ALWAYS, EARLIER, KINDS, LATER, NEVER, decompose
 from references.small_panels import names, small_panel
 from sim import BadInput, Panel, Roles
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from estimators import Estimates, Status
-from estimators.aggregation import OVERALL
-from estimators.callaway_santanna import CallawaySantAnna
+from estimators.staggered.aggregation import OVERALL
+from estimators.staggered.callaway_santanna import CallawaySantAnna
 from references.cohort_effects_twin import Twin
 from sim import BadInput, Panel, Roles, Streams, Wanted
 from sim.paper import Paper

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from estimators.covariances import (
+from estimators.linear.covariances import (
     bartlett_lag,
     bartlett_sum,
     check_error_types,
@@ -18,8 +18,8 @@ from estimators.covariances import (
     floor_eigenvalues,
     outer,
 )
-from estimators.panel_ols import PanelOLS
-from estimators.random_effects import ErrorComponents
+from estimators.linear.panel_ols import PanelOLS
+from estimators.linear.random_effects import ErrorComponents
 from experiments.references.reference import long_frame
 from references.small_panels import small_panel
 from results.inference import critical_values
@@ -380,7 +380,7 @@ def test_two_periods_are_too_few_for_sums_over_units(error: str) -> None:
 
 def test_covariance_is_a_function_of_arrays(contributions: np.ndarray) -> None:
     """psi and e alone decide it: e scaled by 2 quadruples every type."""
-    from estimators.covariances import Sample
+    from estimators.linear.covariances import Sample
 
     panel = placed(small_panel(15, 6, seed=3))
     psi, e = contributions[:1], contributions[:, 0]

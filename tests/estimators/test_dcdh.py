@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from estimators import Status, TwoWayDID
-from estimators.dcdh import SwitchersDID, coefficient_weights
+from estimators.staggered.dcdh import SwitchersDID, coefficient_weights
 from references.small_panels import names, small_panel
 from sim import BadInput, Panel, Roles
 

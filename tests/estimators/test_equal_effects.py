@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from estimators import Estimates, Status, TwoWayDID
-from estimators.equal_effects import EqualEffects, group_labels
-from estimators.panel_ols import PanelOLS
+from estimators.linear.equal_effects import EqualEffects, group_labels
+from estimators.linear.panel_ols import PanelOLS
 from experiments.references.reference import long_frame
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams

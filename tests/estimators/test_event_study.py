@@ -12,12 +12,12 @@ from scipy.stats import f as f_distribution
 from scipy.stats import norm
 
 from estimators import Estimates, Status, Tile
-from estimators.adoption_effects import AdoptionEffects
-from estimators.event_study import EventStudy
-from estimators.imputation import Imputation
-from estimators.stacked import Stacked
-from estimators.sun_abraham import SunAbraham
-from estimators.two_stage import TwoStage
+from estimators.staggered.adoption_effects import AdoptionEffects
+from estimators.staggered.event_study import EventStudy
+from estimators.staggered.imputation import Imputation
+from estimators.staggered.stacked import Stacked
+from estimators.staggered.sun_abraham import SunAbraham
+from estimators.staggered.two_stage import TwoStage
 from references.staggered_panels import dummies, frame_of, staggered_panel
 from sim import BadInput, Panel, Streams, Wanted
 from sim.paper import Paper

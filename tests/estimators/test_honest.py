@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.stats import ncx2, norm
 
-from estimators import honest
-from estimators.honest import (
+from estimators.staggered import honest
+from estimators.staggered.honest import (
     Question,
     Vertices,
     breakdown,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from estimators.information import FixedForms, RedrawnForms
-from estimators.interpolation import PiecewiseChebyshev
-from estimators.spectrum import Spectrum, spectrum_of
+from estimators.spatial.information import FixedForms, RedrawnForms
+from estimators.spatial.interpolation import PiecewiseChebyshev
+from estimators.spatial.spectrum import Spectrum, spectrum_of
 from references.small_panels import small_weights
 from sim.geography import city_weights
 

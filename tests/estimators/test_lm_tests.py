@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators import Status, Tile
-from estimators.lm_tests import FORMS, LagrangeMultiplier, ScoreSums
+from estimators.spatial.lm_tests import FORMS, LagrangeMultiplier, ScoreSums
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
 from sim.filters import SpatialFilter
 from sim.paper import Paper

@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.optimize import minimize
 
 from estimators import Status, TwoWayDID
-from estimators.matching import (
+from estimators.matching.matching import (
     balance,
     kernel_links,
     logit,
@@ -20,8 +20,8 @@ from estimators.matching import (
     on_support,
     radius_links,
 )
-from estimators.psm_did import PsmDID
-from estimators.weighted_within import weighted_two_way
+from estimators.matching.psm_did import PsmDID
+from estimators.matching.weighted_within import weighted_two_way
 from references.small_panels import names
 from sim import BadInput, Panel, Roles
 

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators import Estimates, Status, Tile, TwoWayDID
-from estimators.mediation import Answer, Mediation
-from estimators.mediation_paths import TERMS, indirect_at, root_of, weighted_paths
-from estimators.panel_ols import PanelOLS
+from estimators.linear.panel_ols import PanelOLS
+from estimators.mediation.mediation import Answer, Mediation
+from estimators.mediation.paths import TERMS, indirect_at, root_of, weighted_paths
 from references.small_panels import small_panel
 from results.inference import critical_values
 from sim import BadInput, Draw, Panel, Streams, Wanted

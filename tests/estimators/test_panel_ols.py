@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from estimators import Estimates, Estimator, Status, TwoWayDID
-from estimators.panel_ols import PanelOLS
+from estimators.linear.panel_ols import PanelOLS
 from experiments.references.reference import long_frame
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles

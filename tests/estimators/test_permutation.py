@@ -14,7 +14,7 @@ from scipy.stats import permutation_test
 
 from estimators import Estimates, PanelOLS, SpatialPanel, Status, TwoWayDID
 from estimators.inversion import LEVEL, linear_interval, p_value_errors, p_values
-from estimators.permutation import PermutationTest
+from estimators.placebo.permutation import PermutationTest
 from experiments.runner import run
 from experiments.study import Study
 from references.small_panels import CONTROLS, small_panel

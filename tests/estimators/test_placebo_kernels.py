@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
-from estimators.did import ClusterK
-from estimators.placebo_kernels import DIDPlacebo, PlaceboFits, did_placebo
-from estimators.placebo_spatial import SDMPlacebo, sdm_placebo
-from estimators.placebo_treatments import Adoptions
-from estimators.spectrum import Transform
+from estimators.linear.did import ClusterK
+from estimators.placebo.kernels import DIDPlacebo, PlaceboFits, did_placebo
+from estimators.placebo.spatial_kernels import SDMPlacebo, sdm_placebo
+from estimators.placebo.treatments import Adoptions
+from estimators.spatial.spectrum import Transform
 from references import pyfixest_reference
 from references.small_panels import Kind, small_panel
 from sim import Panel, Roles, Streams

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.stats import chi2, multivariate_normal, ncx2, norm, truncnorm
 
-from estimators.pretrends import AfterPassing, after_passing, linear_trend, power, pretrend_power, slope_found
+from estimators.staggered.pretrends import AfterPassing, after_passing, linear_trend, power, pretrend_power, slope_found
 from sim import BadInput
 
 Floats = NDArray[np.float64]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from estimators import Estimates, Status
-from estimators.panel_ols import PanelOLS
-from estimators.random_effects import ErrorComponents, RandomEffects
+from estimators.linear.panel_ols import PanelOLS
+from estimators.linear.random_effects import ErrorComponents, RandomEffects
 from experiments.references.reference import long_frame
 from references.small_panels import small_panel
 from results.inference import critical_values

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators import Estimates, Estimator, SpatialPanel, Status, Tile, TwoWayDID
-from estimators.redrawn import Planned, Redrawn, RedrawnDID, RedrawnSDM, redrawn_of
-from estimators.spectrum import Transform
+from estimators.placebo.redrawn import Planned, Redrawn, RedrawnDID, RedrawnSDM, redrawn_of
+from estimators.spatial.spectrum import Transform
 from experiments.runner import run
 from experiments.study import Study
 from references.small_panels import small_panel

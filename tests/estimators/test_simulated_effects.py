@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import norm
 
 from estimators import Estimates, SpatialPanel, Status, Tile
-from estimators.likelihood import Sizes
-from estimators.spatial_fits import SpatialFit, fit_model
+from estimators.spatial.fits import SpatialFit, fit_model
+from estimators.spatial.likelihood import Sizes
 from references.small_panels import small_panel
 from sim import BadInput, Streams
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from estimators import Estimates, Status
-from estimators.did import TwoWayDID
-from estimators.panel_ols import PanelOLS
-from estimators.spatial_did import Rings, SpatialDID
+from estimators.linear.did import TwoWayDID
+from estimators.linear.panel_ols import PanelOLS
+from estimators.staggered.spatial_did import Rings, SpatialDID
 from references.brute_force import dummies
 from references.pyfixest_reference import twoway_did
 from references.small_panels import small_panel

@@ -6,17 +6,19 @@ import itertools
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from estimators import Estimates, SpatialPanel, Status, Tile, TwoWayDID
-from estimators.covariances import bartlett_lag
-from estimators.spatial_errors import Kernel
-from estimators.spatial_form import FORMS
-from estimators.spatial_scores import SpatialScores
-from estimators.spectrum import spectrum_of
+from estimators.linear.covariances import bartlett_lag
+from estimators.spatial import hessian
+from estimators.spatial.errors import Kernel
+from estimators.spatial.form import FORMS
+from estimators.spatial.scores import SpatialScores
+from estimators.spatial.spectrum import spectrum_of
 from references import brute_force
 from references.small_panels import small_panel, small_weights
 from sim import BadInput, Panel, Roles, Weights
@@ -342,8 +344,13 @@ def test_missing_places_are_bad_input_and_distances_are_numbers() -> None:
 
 
 def test_a_hessian_of_no_maximum_spoils_its_own_errors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    observed = SpatialScores.observed
-    monkeypatch.setattr(SpatialScores, "observed", lambda self: observed(self) - 2 * np.diag(np.diag(observed(self))))
+    observed = hessian.observed_information
+
+    def saddle(*arguments: Any) -> np.ndarray:
+        whole = observed(*arguments)
+        return whole - 2 * whole * np.eye(whole.shape[1])
+
+    monkeypatch.setattr("estimators.spatial.errors.observed_information", saddle)
     panel = small_panel(20, 5)
     got = SpatialPanel(errors=("information", "hessian"))(panel)
     assert got.status.tolist() == [Status.OK]

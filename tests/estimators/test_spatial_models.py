@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
-from estimators.likelihood import maximise
+from estimators.spatial.likelihood import maximise
 from experiments.references import spreg
 from references import brute_force
 from references.small_panels import small_panel

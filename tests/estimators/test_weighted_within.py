@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators import Estimates, Status
-from estimators.panel_ols import PanelOLS
-from estimators.weighted_within import WeightedWithin, weighted_two_way
+from estimators.linear.panel_ols import PanelOLS
+from estimators.matching.weighted_within import WeightedWithin, weighted_two_way
 from experiments.references.reference import long_frame
 from references.small_panels import names, small_panel
 from sim import Panel

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from estimators import Estimates
-from estimators.covariances import cells_of
-from estimators.panel_ols import PanelOLS
-from estimators.wild import WEBB, signs
+from estimators.linear.covariances import cells_of
+from estimators.linear.panel_ols import PanelOLS
+from estimators.linear.wild import WEBB, signs
 from experiments.references.reference import long_frame
 from references.small_panels import small_panel
 from results.inference import critical_values

@@ -9,10 +9,10 @@ import pytest
 from scipy.stats import norm
 
 from estimators import Status
-from estimators.covariances import cluster_sums
-from estimators.panel_ols import PanelOLS
-from estimators.wild import WildTest, signs, wild_clusters
-from estimators.wild_bootstrap import (
+from estimators.linear.covariances import cluster_sums
+from estimators.linear.panel_ols import PanelOLS
+from estimators.linear.wild import WildTest, signs, wild_clusters
+from estimators.linear.wild_bootstrap import (
     endless_draws_rate,
     extrapolated_rate,
     extrapolation_weights,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from estimators.did import TwoWayDID
+from estimators.linear.did import TwoWayDID
 from experiments.example_panel import example_frame
 from experiments.init_spec import look_at, propose_spec
 from experiments.spec import load_panel, read_spec

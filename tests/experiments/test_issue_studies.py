@@ -9,7 +9,7 @@ import pytest
 
 from estimators import Estimates, Status, TwoWayDID, find_estimator
 from estimators.estimator import Estimator, Tile
-from estimators.permutation import PermutationTest
+from estimators.placebo.permutation import PermutationTest
 from experiments.builtin import builtin
 from experiments.runner import run
 from experiments.study import Study

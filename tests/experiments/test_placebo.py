@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from estimators import PanelOLS, TwoWayDID
-from estimators.permutation import PermutationTest
-from estimators.redrawn import Redrawn, RedrawnDID
+from estimators.placebo.permutation import PermutationTest
+from estimators.placebo.redrawn import Redrawn, RedrawnDID
 from experiments.cli import run_command
 from experiments.placebo import SHIFT, answer, question
 from experiments.reporting import facts_of

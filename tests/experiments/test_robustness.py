@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from estimators.psm_did import PsmDID
+from estimators.matching.psm_did import PsmDID
 from experiments.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import robustness
 from experiments.tables.ledger import Ledger

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from estimators.mediation import Mediation
-from estimators.mediation_paths import indirect_at
+from estimators.mediation.mediation import Mediation
+from estimators.mediation.paths import indirect_at
 from experiments.references import linearmodels
 from experiments.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import mediation

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from estimators.autocorrelation import holm
+from estimators.spatial.autocorrelation import holm
 from experiments.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import autocorrelation
 from experiments.tables.ledger import Ledger

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from estimators.bacon import decompose
-from estimators.callaway_santanna import CallawaySantAnna
-from estimators.honest import Question, relative_magnitudes, smoothness
-from estimators.pretrends import slope_found
+from estimators.staggered.bacon import decompose
+from estimators.staggered.callaway_santanna import CallawaySantAnna
+from estimators.staggered.honest import Question, relative_magnitudes, smoothness
+from estimators.staggered.pretrends import slope_found
 from experiments.estimate import estimate
 from experiments.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import staggered

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from estimators.bacon import KINDS, decompose
+from estimators.staggered.bacon import KINDS, decompose
 from references.small_panels import names
 from results.report.bacon_figure import COLOURS, LEFT, RIGHT, WORDS, bacon_figure
 from sim import BadInput, Panel, Roles

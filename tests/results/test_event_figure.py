@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from estimators import TwoWayDID
-from estimators.event_study import EventStudy
-from estimators.imputation import Imputation
-from estimators.sun_abraham import SunAbraham
+from estimators.staggered.event_study import EventStudy
+from estimators.staggered.imputation import Imputation
+from estimators.staggered.sun_abraham import SunAbraham
 from references.staggered_panels import staggered_panel
 from results.report.event_figure import FOOT, TOP, EventPath, event_figure, event_path
 from sim import BadInput

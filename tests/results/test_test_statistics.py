@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from estimators.lm_tests import LagrangeMultiplier
+from estimators.spatial.lm_tests import LagrangeMultiplier
 from experiments.builtin import builtin
 from experiments.runner import run
 from experiments.study import Study

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from estimators import Estimates
-from estimators.did import TwoWayDID
-from estimators.panel_ols import PanelOLS
+from estimators.linear.did import TwoWayDID
+from estimators.linear.panel_ols import PanelOLS
 from sim import BadInput, Panel, Streams, Wanted
 from sim.bdm import PUBLISHED, PUBLISHED_REPLICATIONS, BertrandDufloMullainathan
 from sim.clustered import Clustered

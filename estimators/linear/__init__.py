@@ -1,0 +1,1 @@
+"""Regressions with unit and time effects, and the errors of their coefficients."""

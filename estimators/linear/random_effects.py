@@ -1,0 +1,249 @@
+"""Random effects by generalised least squares (Swamy and Arora 1972), on R panels at once, balanced or not.
+
+y_it = a + x_it'b + u_i + e_it with u_i independent of x. sigma_e^2 = e_w'e_w / (n - N - rank) of the within regression;
+sigma_u^2 = max(0, e_b'e_b / (N - rank) - sigma_e^2 / Tbar) of the regression of unit means, Tbar the harmonic mean of
+T_i; theta_i = 1 - sqrt(sigma_e^2 / (T_i sigma_u^2 + sigma_e^2)); then least squares of y - theta_i ybar_i on the
+regressors and the constant so transformed (Baltagi 2021, chapters 2 and 9; Stata's `xtreg, re` and linearmodels).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators import regression as ols
+from estimators.estimator import Estimates, Estimator, Layout, Status
+from estimators.linear.covariances import Sample, check_error_types, covariance, may_be_floored
+from estimators.linear.panel_ols import are_absorbed
+from estimators.names import check_names, outcome_of
+from estimators.tile import spread
+from estimators.within import WithinTransform, observed_mask
+from sim.design import Design, Draw, Wanted, World
+from sim.errors import bad
+from sim.panel import Panel, Roles, Schema
+from sim.streams import Streams
+
+Floats = NDArray[np.float64]
+
+STATISTICS = ("r2_overall", "r2_within", "r2_between", "sigma_u", "sigma_e", "theta")
+RANK = 1e-10  # share of the largest singular value below which one counts as zero
+
+
+@dataclass(frozen=True, slots=True)
+class RandomEffects(Estimator):
+    """Random effects of units; the constant is the last term.
+
+    outcome, regressors: names of variables; None = the panel's own roles. Regressors must vary beside unit and period
+    effects, as those of the fixed-effects columns beside it; a draw in which they do not is SINGULAR. periods: dummies
+    of all observed periods but the first among the regressors, not reported. errors: as of `linear.covariances`,
+    without wild; iid is s2 (X*'X*)^-1 with s2 = e*'e* / (n - k) of the transformed regression, and k counts the
+    constant and the period dummies.
+
+    Statistics: squared correlations of y and x'b over all observations, within units and between unit means (period
+    dummies count as regressors), as Stata reports them; sigma_u, sigma_e; theta, the mean of theta_i over units.
+    """
+
+    kind: ClassVar[str] = "random"
+
+    outcome: str | None = None
+    regressors: tuple[str, ...] | None = None
+    periods: bool = False
+    errors: tuple[str, ...] = ("iid", "cluster:unit")
+    label: str = ""
+    target: str = "att"
+
+    @property
+    def name(self) -> str:
+        """Its label, or its kind."""
+        return self.label or self.kind
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """Unit effects independent of the regressors."""
+        return ErrorComponents(), ("did", "x")
+
+    def _names(self, schema: Schema) -> tuple[str, tuple[str, ...]]:
+        regressors = schema.roles.regressors if self.regressors is None else self.regressors
+        return outcome_of(self.outcome, schema, self.name), regressors
+
+    def layout(self, schema: Schema) -> Layout:
+        """One term a regressor, and the constant."""
+        outcome, regressors = self._names(schema)
+        check_names(schema, outcome, regressors, self.name)
+        check_error_types(self.errors, schema, self.name, wild=False)
+        floors = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
+        targets = {
+            name: self.target if name == (schema.roles.treatment or "did") else f"beta({name})" for name in regressors
+        }
+        return Layout((*regressors, "constant"), self.errors, (*STATISTICS, *floors), targets)
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """Outcome and regressors."""
+        outcome, regressors = self._names(schema)
+        return frozenset((outcome, *regressors))
+
+    @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        """Fit R panels. Raises BadInput for a panel that cannot serve."""
+        layout = self.layout(panel.schema)
+        outcome, regressors = self._names(panel.schema)
+        ols.check_fixed(panel, regressors, self.name)
+        data = _Data.of(panel, outcome, regressors, periods=self.periods)
+        sound = _vary(panel, data.x[:, : len(regressors)])
+        sigma2_e, sigma2_u = (np.where(sound, each, np.nan) for each in _components(data, self.name))
+        counts = np.maximum(data.counts, 1.0)
+        theta = 1 - np.sqrt(sigma2_e[:, None] / (counts * sigma2_u[:, None] + sigma2_e[:, None]))  # (R, N)
+        x = data.x - theta[:, None, None, :] * data.means(data.x)[:, :, None, :] * data.mask
+        y = data.y - theta[:, None, :] * data.means(data.y)[:, None, :] * data.mask
+        bread = ols.invert(ols.gram(x))[0]
+        beta = np.matmul(bread, ols.inner(x, y)[:, :, None])[:, :, 0]
+        e = ols.residual(y, x, beta)
+        psi = np.reshape(bread @ x.reshape(*x.shape[:2], -1), x.shape)
+        k = int(x.shape[1])
+        sample = Sample(panel, panel.nobs, k, dict.fromkeys(self.errors, k))
+        reported = [*range(len(regressors)), k - 1]
+        found = {error: covariance(error, psi[:, reported], e, sample) for error in self.errors}
+        variances = [np.diagonal(each.matrix, axis1=1, axis2=2) for each in found.values()]
+        statistics = _fit(data, beta) | {
+            "sigma_u": np.sqrt(sigma2_u),
+            "sigma_e": np.sqrt(sigma2_e),
+            "theta": theta[:, data.counts > 0].mean(axis=1),
+            **{f"floored:{error}": each.floored.astype(np.float64) for error, each in found.items()},
+        }
+        r = len(beta)
+        return Estimates(
+            terms=layout.terms,
+            errors=self.errors,
+            estimate=beta[:, reported],
+            se=np.sqrt(np.stack(variances, axis=1)),
+            dof=np.stack([np.full((r, len(reported)), float(each.dof)) for each in found.values()], axis=1),
+            status=np.where(np.isfinite(beta).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8),
+            statistics={name: statistics[name] for name in layout.statistics},
+        )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Data:
+    """mask (T, N), counts T_i (N,), y (R, T, N), x (1 or R, K, T, N): regressors, period dummies, constant; zero where
+    unobserved."""
+
+    mask: Floats
+    counts: Floats
+    y: Floats
+    x: Floats
+
+    @classmethod
+    def of(cls, panel: Panel, outcome: str, regressors: tuple[str, ...], *, periods: bool) -> _Data:
+        """The variables of a panel."""
+        mask = observed_mask(panel)
+        y = spread(np.where(mask > 0, panel.variables[outcome], 0.0), panel.replications)
+        dummies = np.eye(len(mask))[mask.any(axis=1), :, None][1:] * mask if periods else np.empty((0, *mask.shape))
+        parts = [panel.variables[name] for name in regressors]
+        parts += [column[None] for column in (*dummies, mask)]
+        return cls(mask, mask.sum(axis=0), y, np.where(mask > 0, ols.stack(parts), 0.0))
+
+    def means(self, values: Floats) -> Floats:
+        """Unit means over observed periods, (..., T, N) -> (..., N); 0 of a unit that is never observed."""
+        return values.sum(axis=-2) / np.maximum(self.counts, 1.0)
+
+
+def _components(data: _Data, asked_by: str) -> tuple[Floats, Floats]:
+    """sigma_e^2 and sigma_u^2 of each panel, (R,)."""
+    seen = data.counts > 0
+    units, nobs = int(seen.sum()), int(data.counts.sum())
+    slopes = data.x[:, :-1]
+    x = slopes - data.means(slopes)[:, :, None, :] * data.mask
+    y = data.y - data.means(data.y)[:, None, :] * data.mask
+    beta = np.matmul(ols.invert(ols.gram(x))[0], ols.inner(x, y)[:, :, None])[:, :, 0]
+    within = ols.square(ols.residual(y, x, beta))
+    between_x = data.means(data.x)[:, :, seen].transpose(0, 2, 1)  # (1 or R, N, K)
+    between_y = data.means(data.y)[:, seen, None]
+    between_x = between_x / np.linalg.norm(between_x, axis=1, keepdims=True)
+    u, values, _ = np.linalg.svd(np.nan_to_num(between_x), full_matrices=False)
+    u = u * (values > RANK * values[:, :1])[:, None, :]
+    rank = (values > RANK * values[:, :1]).sum(axis=1)
+    rest = between_y - u @ (u.transpose(0, 2, 1) @ between_y)
+    free_within, free_between = nobs - units - x.shape[1], units - rank
+    if free_within < 1 or (free_between < 1).any():
+        raise bad(f"{nobs} observations of {units} units for {data.x.shape[1]} coefficients", where=asked_by,
+                  allowed="more units, and more periods, than coefficients", remedy="drop regressors")  # fmt: skip
+    sigma2_e = within / free_within
+    harmonic = units / (1.0 / data.counts[seen]).sum()
+    sigma2_u = np.square(rest[:, :, 0]).sum(axis=1) / free_between - sigma2_e / harmonic
+    return sigma2_e, np.maximum(sigma2_u, 0.0)
+
+
+def _vary(panel: Panel, x: Floats) -> NDArray[np.bool_]:
+    """Whether regressors x (1 or R, K, T, N) are linearly independent beside unit and period effects, (1 or R,)."""
+    within = WithinTransform.of(panel)(x.reshape(-1, *x.shape[2:])).reshape(x.shape)
+    absorbed = are_absorbed(x, within, panel.nobs, centred=True).any(axis=1)
+    return np.asarray(ols.invert(ols.gram(within))[1] & ~absorbed)
+
+
+def _fit(data: _Data, beta: Floats) -> dict[str, Floats]:
+    """Squared correlations of y with x'b: overall, within and between, (R,) each."""
+    fitted = data.y - ols.residual(data.y, data.x, beta)
+    cells, seen = data.mask > 0, data.counts > 0
+    means = [data.means(values) for values in (data.y, fitted)]
+    changes = [values - mean[:, None, :] for values, mean in zip((data.y, fitted), means, strict=True)]
+    return {
+        "r2_overall": _squared_correlation(data.y[:, cells], fitted[:, cells]),
+        "r2_within": _squared_correlation(changes[0][:, cells], changes[1][:, cells]),
+        "r2_between": _squared_correlation(means[0][:, seen], means[1][:, seen]),
+    }
+
+
+def _squared_correlation(x: Floats, y: Floats) -> Floats:
+    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    return np.asarray(np.vecdot(x, y) ** 2 / (np.vecdot(x, x) * np.vecdot(y, y)))
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorComponents(Design):
+    """The world of random effects: y = did + x / 2 + u_i + e_it, u and e normal and redrawn, did and x fixed.
+
+    units, periods: N and T; sigma_u, sigma_e: standard deviations of unit effects and errors. Two fifths of the units
+    are treated, from dates on that are spread over all periods but the first.
+    """
+
+    kind: ClassVar[str] = "error-components"
+
+    units: int = 100
+    periods: int = 14
+    sigma_u: float = 0.7
+    sigma_e: float = 1.0
+
+    @property
+    def schema(self) -> Schema:
+        """y, did and x of N units and T periods."""
+        return Schema(self.units, self.periods, ("y", "did", "x"), (), (), Roles("y", "did", ("x",)))
+
+    def settle(self, streams: Streams) -> World:
+        """Nothing is random but what a draw redraws, and x, which `fixed` streams give."""
+        return _Components(self, streams)
+
+
+@dataclass(frozen=True, slots=True)
+class _Components:
+    """The settled world."""
+
+    design: ErrorComponents
+    streams: Streams
+
+    def draw(self, streams: Streams, wanted: Wanted) -> Draw:
+        """R panels and the truth of att and beta(x)."""
+        own, t, n = self.design, self.design.periods, self.design.units
+        x = self.streams.fixed("x").standard_normal((2, t, n))
+        x = x[:1] + x[1:, :1]  # varies within units and between them
+        adoption = np.where(np.arange(n) < 2 * n // 5, 1 + np.arange(n) % (t - 1), t)
+        did = (np.arange(t)[:, None] >= adoption).astype(np.float64)[None]
+        y = did + 0.5 * x + own.sigma_u * streams.normals("unit effects", 1, n)
+        y = y + own.sigma_e * streams.normals("errors", t, n)
+        panel = Panel(
+            tuple(f"unit {i}" for i in range(n)), tuple(range(1, t + 1)), {"y": y, "did": did, "x": x}, own.schema.roles
+        )
+        truth = {"att": 1.0, "beta(did)": 1.0, "beta(x)": 0.5}
+        return Draw(panel, {name: np.full(len(y), truth.get(name, np.nan)) for name in wanted.estimands})

@@ -1,0 +1,135 @@
+"""Two-way regressions with weights: the weighted within transformation and weighted least squares after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators import regression as ols
+from estimators.estimator import Estimates, Status
+from estimators.linear.covariances import Sample, cluster_names, covariance, may_be_floored
+from estimators.tile import spread
+from estimators.within import nested_in, transform_of
+from sim.panel import Panel
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class WeightedWithin:
+    """What is left of a variable after a weighted projection on unit and time effects.
+
+    weights (T, N), 0 or more, 0 = left out; a balanced or an unbalanced panel with unit weights are special cases.
+    The time effects solve (diag(sum_i w_it) - W diag(1 / sum_t w_it) W') l = sum_i w_it (x_it - xbar_i), xbar_i the
+    weighted mean of a unit: the normal equations of least squares with dummies after unit effects are solved for.
+    `effects` is the number of free unit and time effects; cells left out come out as zero.
+    """
+
+    weights: Floats
+    solver: Floats
+    effects: int
+
+    @classmethod
+    def of(cls, weights: Floats) -> WeightedWithin:
+        """The transformation of weights (T, N); their scale does not matter."""
+        per_unit = _at_least_one_cell(weights)
+        normal = np.diag(weights.sum(axis=1)) - (weights / per_unit) @ weights.T
+        scale = float(weights.sum(axis=1).max())
+        solver = np.linalg.pinv(normal / scale, rcond=1e-10, hermitian=True) / scale
+        rank = int(np.linalg.matrix_rank(normal / scale, tol=1e-10 * len(weights), hermitian=True))
+        return cls(weights, solver, int((weights.sum(axis=0) > 0).sum()) + rank)
+
+    def __call__(self, x: Floats) -> Floats:
+        """(R, T, N) -> (R, T, N)."""
+        per_unit = _at_least_one_cell(self.weights)
+        seen = self.weights > 0
+        x = np.where(seen, x, 0.0)
+        unit = (self.weights * x).sum(axis=1, keepdims=True) / per_unit
+        time = (self.weights * (x - unit)).sum(axis=2) @ self.solver
+        x = x - time[:, :, None]
+        return np.where(seen, x - (self.weights * x).sum(axis=1, keepdims=True) / per_unit, 0.0)
+
+
+def _at_least_one_cell(weights: Floats) -> Floats:
+    """Each unit's sum of weights, 1 for a unit without any, (N,)."""
+    total = weights.sum(axis=0)
+    return np.asarray(np.where(total > 0, total, 1.0))
+
+
+@np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
+def weighted_two_way(
+    panel: Panel, outcome: str, regressors: tuple[str, ...], errors: tuple[str, ...], weights: Floats
+) -> Estimates:
+    """A two-way regression of R panels in which unit i has weight w_i, (N,); units of weight 0 are left out.
+
+    Coefficients minimise the weighted sum of squares; the constant, the last term, is ybar - xbar'b in weighted means.
+    errors: of `linear.covariances`, with weights as inverse variances under iid and in the scores w x e of all
+    others; the factor of clusters counts regressors and the effects that are not nested in a cluster. Weights are
+    rescaled to sum to n, which changes sigma2 alone. r2 are shares of weighted sums of squares; floored:ERROR is 1
+    where negative eigenvalues of the slopes' matrix were set to zero. A panel with a regressor that the effects absorb,
+    or that is collinear, among the units that are left is SINGULAR.
+    """
+    cells = np.broadcast_to(weights, (len(panel.periods), len(panel.units)))
+    if panel.observed is not None:
+        cells = cells * panel.observed[0]
+    cells = cells * ((cells > 0).sum() / cells.sum())
+    within, root, used = WeightedWithin.of(cells), np.sqrt(cells), replace(panel, observed=(cells > 0)[None])
+    r, k = panel.replications, len(regressors)
+    raw_x = ols.stack([_visible(panel.variables[name], cells) for name in regressors])
+    raw_y = spread(_visible(panel.variables[outcome], cells), r)
+    x = root * within(raw_x.reshape(-1, *cells.shape)).reshape(raw_x.shape)
+    y = root * within(raw_y)
+    total = cells.sum()
+    xbar, ybar = (cells * raw_x).sum(axis=(2, 3)) / total, (cells * raw_y).sum(axis=(1, 2)) / total
+    gram, around = ols.gram(x), (cells * np.square(raw_x - xbar[:, :, None, None])).sum(axis=(2, 3))
+    gram[(np.diagonal(gram, axis1=1, axis2=2) <= ols.ABSORBED * around).any(axis=1)] = np.nan
+    bread, _ = ols.invert(gram)
+    beta = np.matmul(bread, ols.inner(x, y)[:, :, None])[:, :, 0]
+    e = ols.residual(y, x, beta)
+    psi = np.reshape(bread @ x.reshape(len(x), k, -1), x.shape)
+    psi = np.concatenate([psi, (root / total - np.einsum("rk,rktn->rtn", xbar, psi))[:, None]], axis=1)
+    beta = np.column_stack([beta, ybar - np.vecdot(beta, np.broadcast_to(xbar, beta.shape))])
+    sample = Sample(used, used.nobs, k + within.effects, _counted(errors, used, k + within.effects))
+    found = [covariance(error, psi[:, :-1], e, sample) for error in errors]
+    last = [covariance(error, psi, e, sample).matrix[:, -1, -1] for error in errors]
+    variances = [
+        np.column_stack([np.diagonal(slopes.matrix, axis1=1, axis2=2), constant])
+        for slopes, constant in zip(found, last, strict=True)
+    ]
+    ssr = ols.square(e)
+    r2 = 1.0 - ssr / (cells * np.square(raw_y - ybar[:, None, None])).sum(axis=(1, 2))
+    return Estimates(
+        terms=(*regressors, "constant"),
+        errors=errors,
+        estimate=beta,
+        se=np.sqrt(np.stack([spread(variance, r) for variance in variances], axis=1)),
+        dof=np.stack([np.full((r, k + 1), float(one.dof)) for one in found], axis=1),
+        status=np.where(np.isfinite(beta).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8),
+        statistics={
+            "r2": r2,
+            "r2_within": 1.0 - ssr / ols.square(y),
+            "r2_adjusted": 1.0 - (1.0 - r2) * (sample.nobs - 1) / sample.free,
+            "sigma2": ssr / sample.free,
+            **{
+                f"floored:{error}": spread(one.floored.astype(np.float64), r)
+                for error, one in zip(errors, found, strict=True)
+                if may_be_floored(error, tuple(panel.attributes))
+            },
+        },
+    )
+
+
+def _visible(x: Floats, cells: Floats) -> Floats:
+    return np.where(cells > 0, x, 0.0)
+
+
+def _counted(errors: tuple[str, ...], used: Panel, parameters: int) -> dict[str, int]:
+    """Parameters in the factor of each clustered error type: all but the effects nested in its clusters."""
+    counted = {}
+    for error in errors:
+        names = cluster_names(error, tuple(used.attributes)) if error.startswith("cluster:") else ()
+        nested = nested_in(names, ("unit", "period"), used)
+        counted[error] = parameters - (transform_of(nested, used, constant=True).effects - 1 if nested else 0)
+    return counted

@@ -1,0 +1,1 @@
+"""Effects that pass through a mediator."""

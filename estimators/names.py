@@ -1,0 +1,27 @@
+"""Which variables an estimator is asked to use: the outcome, and that names exist and stand once."""
+
+from __future__ import annotations
+
+from sim.errors import bad, one_of
+from sim.panel import Schema
+
+
+def outcome_of(outcome: str | None, schema: Schema, asked_by: str) -> str:
+    """The outcome asked for, or the panel's own; raises BadInput when neither is named."""
+    name = outcome or schema.roles.outcome
+    if name is None:
+        raise bad("no outcome is named", where=asked_by, allowed=one_of(schema.variables),
+                  remedy='set outcome = "..."')  # fmt: skip
+    return name
+
+
+def check_names(schema: Schema, outcome: str, regressors: tuple[str, ...], asked_by: str) -> None:
+    """Raise BadInput for variables that the panel lacks, that repeat, or when there are none to explain with."""
+    for name in (outcome, *regressors):
+        schema.require(name, asked_by)
+    if not regressors:
+        raise bad("there are no regressors", where=asked_by, allowed="a treatment, controls or both",
+                  remedy="name at least one")  # fmt: skip
+    if outcome in regressors or len(set(regressors)) < len(regressors):
+        raise bad(f"a variable is used twice among {one_of((outcome, *regressors))}", where=asked_by,
+                  allowed="each variable once", remedy="remove the repeated name")  # fmt: skip

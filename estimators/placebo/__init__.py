@@ -1,0 +1,1 @@
+"""Placebo and permutation tests: one estimator on very many treatments."""

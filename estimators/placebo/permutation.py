@@ -1,0 +1,338 @@
+"""Permutation tests: any estimator's term held against its own values under assignments drawn anew by a scheme."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status, find_estimator
+from estimators.inversion import linear_interval, p_value_errors, p_values
+from estimators.names import outcome_of
+from estimators.placebo.assignments import Draws
+from estimators.placebo.permutation_kernels import Ask, Kernel, Tests, kernel_of
+from estimators.tile import Tile
+from sim.design import Design
+from sim.discovery import discover
+from sim.errors import bad, closest, listed, one_of
+from sim.panel import Panel, Schema
+from sim.schemes import Mediator, Relabel, scheme_of
+from sim.streams import Streams
+
+Floats = NDArray[np.float64]
+Value = bool | int | float | str | tuple[str, ...] | tuple[int, ...] | None
+
+LEAST_DRAWS = 99
+DRAWS_AT_ONCE = 64  # assignments fitted together by estimators without a kernel of their own
+LINEAR = 1e-8  # relative deviation below which a coefficient counts as linear in the outcome
+
+
+@dataclass(frozen=True, slots=True)
+class PermutationTest(Estimator):
+    """An estimator whose p values and intervals come from assignments drawn anew.
+
+    estimator, settings: kind and settings of the estimator, as pairs; `PermutationTest.of` takes them from an object.
+    scheme: see `sim.schemes`, which says what must be exchangeable. draws: assignments besides the real one, 99 or
+    more; when there are no more than that in all, every one is used and the test is exact. terms: those tested, by
+    default the treatment; spatial terms under `relabel`, the mediators under `mediator`; a term that the assignment
+    does not move has a p value without meaning. statistic: raw (the estimate) or studentised (over the standard error
+    of the estimator's last error type; in large samples it then also tests that the effect is zero on average:
+    DiCiccio and Romano 2017). seed: of the draws. common: the same draws in all replications, else each has its own
+    from the streams of the call. interval: also the interval.
+
+    p = (1 + c)/(B + 1) where c of B assignments give |statistic| at least as large; failed fits count as large. The 95%
+    interval holds the constant effects of the treatment, y - c D, that are not rejected; terms other than what is
+    assigned anew have none. Estimators that are linear in the outcome, which is checked and not assumed, are inverted
+    exactly from two passes over the draws; others are not inverted. Studentised DID with clustered errors is inverted
+    by bisection. DID and the spatial Durbin model have kernels for all draws at once.
+
+    Error types: permutation:SCHEME (p value and interval, no standard error), then the estimator's own. Statistics:
+    draws (B), exact (1 when every assignment was used), mcse:TERM, the Monte Carlo error of p, 0 when exact.
+    """
+
+    kind: ClassVar[str] = "permutation"
+
+    estimator: str = "did"
+    settings: tuple[tuple[str, Value], ...] = ()
+    scheme: str = "space"
+    draws: int = 999
+    terms: tuple[str, ...] = ()
+    statistic: Literal["raw", "studentised"] = "raw"
+    seed: int = 0
+    common: bool = True
+    interval: bool = True
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        scheme_of(self.scheme)
+        if self.draws < LEAST_DRAWS:
+            raise bad(f"draws = {self.draws}", where="permutation test", allowed=f"{LEAST_DRAWS} or more",
+                      remedy="999 draws give p to .007 at .05")  # fmt: skip
+
+    @classmethod
+    def of(cls, estimator: Estimator, **settings: Any) -> PermutationTest:
+        """The test of an estimator's term; settings are the fields of the test."""
+        own = type(estimator)
+        known = discover("estimators", Estimator).get(own.kind) is own
+        pairs = tuple(
+            (item.name, getattr(estimator, item.name))
+            for item in fields(own)  # type: ignore[arg-type]
+            if getattr(estimator, item.name) != item.default
+        )
+        return cls(own.kind if known else f"{own.__module__}:{own.__qualname__}", pairs, **settings)
+
+    @property
+    def inner(self) -> Estimator:
+        """The estimator that is tested; raises BadInput for a kind or settings that do not exist."""
+        return _inner(self.estimator, self.settings)
+
+    @property
+    def name(self) -> str:
+        """Its label, or e.g. did-space, did-space-t when studentised."""
+        own = re.sub(r"[^A-Za-z0-9._+-]+", "-", f"{self.inner.name}-{self.scheme}")
+        return self.label or (own if self.statistic == "raw" else f"{own}-t")
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """The estimator's own, for the treatment."""
+        design, terms = self.inner.home
+        return design, tuple(term for term in terms if term == design.schema.roles.treatment)
+
+    def layout(self, schema: Schema) -> Layout:
+        """The tested terms with the estimator's targets; raises BadInput for terms that it lacks."""
+        inner = self.inner.layout(schema)
+        terms = self.terms or self._default_terms(schema, inner)
+        missing = [term for term in terms if term not in inner.terms]
+        if missing or not terms:
+            what = f"no terms {listed(missing)}" if missing else f"nothing that {self.scheme} assigns is a term"
+            raise bad(what, where=self.name, allowed=one_of(inner.terms),
+                      remedy=closest(missing[0], inner.terms) if missing else "set terms")  # fmt: skip
+        return Layout(
+            terms=terms,
+            errors=(f"permutation:{self.scheme}", *inner.errors),
+            statistics=("draws", "exact", *(f"mcse:{term}" for term in terms)),
+            targets={term: inner.targets[term] for term in terms if term in inner.targets},
+            stored=("pvalue", "lower", "upper"),
+        )
+
+    def _default_terms(self, schema: Schema, inner: Layout) -> tuple[str, ...]:
+        scheme = scheme_of(self.scheme)
+        if isinstance(scheme, Relabel):
+            return tuple(term for term in inner.terms if term in {"rho", "lambda"} or term.startswith("w_"))
+        if isinstance(scheme, Mediator):
+            names = schema.roles.mediators if scheme.name is None else (scheme.name,)
+            return tuple(name for name in names if name in inner.terms)
+        return tuple(name for name in (schema.roles.treatment,) if name in inner.terms)
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """The estimator's, and what is assigned anew."""
+        scheme = scheme_of(self.scheme)
+        own: tuple[str | None, ...] = (schema.roles.treatment,)
+        if isinstance(scheme, Mediator):
+            own = schema.roles.mediators if scheme.name is None else (scheme.name,)
+        elif isinstance(scheme, Relabel):
+            own = ()
+        return self.inner.variables(schema) | {name for name in own if name}
+
+    def reduction(self, schema: Schema) -> Reduction | None:
+        """Everything, with draws that all replications share; None where each has its own."""
+        return Permuted(self) if self.common else None
+
+    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
+        """The moments hold the answers already."""
+        assert isinstance(moments, Answers)
+        layout = self.layout(schema)
+        rows, own = moments.status.size, slice(1, None)
+        shape = (rows, len(layout.errors), len(layout.terms))
+        columns = {name: np.full(shape, np.nan) for name in ("se", "dof", *layout.stored)}
+        columns["dof"][:, 0] = np.inf
+        columns["se"][:, own], columns["dof"][:, own] = moments.se, moments.dof
+        for name in layout.stored:
+            columns[name][:, 0] = getattr(moments, name)
+            if getattr(moments, f"own_{name}") is not None:
+                columns[name][:, own] = getattr(moments, f"own_{name}")
+        statistics = {"draws": moments.draws, "exact": moments.exact}
+        statistics |= {f"mcse:{term}": moments.mcse[:, k] for k, term in enumerate(layout.terms)}
+        return Estimates(layout.terms, layout.errors, moments.estimate, columns["se"], columns["dof"], moments.status,
+                         statistics, columns["pvalue"], columns["lower"], columns["upper"])  # fmt: skip
+
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        """Test in R panels. Raises BadInput when the panel leaves nothing to draw."""
+        if self.common:
+            return Estimator.__call__(self, panel, streams)
+        self.layout(panel.schema)
+        reduction, streams = Permuted(self), streams or Streams(self.seed)
+        own = streams.tile(streams.start, streams.start + panel.replications).each("assignments")
+        return self.solve(None, reduction.one_by_one(panel, own), panel.schema, streams)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Answers(Moments):
+    """Estimates, p values and interval ends of the tested terms, (R, K); se, dof and own_... (R, E, K) of the
+    estimator's own error types; status, draws, exact (R,); mcse (R, K)."""
+
+    estimate: Floats
+    se: Floats
+    dof: Floats
+    status: NDArray[np.uint8]
+    pvalue: Floats
+    lower: Floats
+    upper: Floats
+    mcse: Floats
+    draws: Floats
+    exact: Floats
+    own_pvalue: Floats | None
+    own_lower: Floats | None
+    own_upper: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class Permuted(Reduction):
+    """The whole test, tile by tile: outcomes of a tile share the assignments and what follows from them."""
+
+    test: PermutationTest
+
+    def prepare(self, panel: Panel) -> Kernel | None:
+        """The kernel where there is one for the tested estimator; else each draw of each panel is fitted."""
+        reduction = self.test.inner.reduction(panel.schema)
+        if reduction is not None:
+            reduction.prepare(panel)
+        return self._kernel(panel)
+
+    def _kernel(self, panel: Panel, rng: np.random.Generator | None = None) -> Kernel | None:
+        test = self.test
+        terms = test.layout(panel.schema).terms
+        ask = Ask(test.inner, self._outcome(panel), terms, test.scheme, test.statistic, test.interval)
+        return kernel_of(panel, ask, lambda real: self._draws(real, rng))
+
+    def _draws(self, panel: Panel, rng: np.random.Generator | None) -> Draws:
+        return Draws.of(panel, self.test.scheme, self.test.draws, self.test.seed, rng)
+
+    def reduce(self, plan: Any, tile: Tile) -> Answers:
+        """One tile: all outcomes against all assignments, or panel by panel."""
+        if plan is None:
+            return self.one_by_one(tile.panel, itertools.repeat(None, tile.panel.replications))
+        return self._answers(tile.panel, self._fitted(tile.panel), plan.draws, plan.test(tile.panel))
+
+    def one_by_one(self, panel: Panel, generators: Iterable[np.random.Generator | None]) -> Answers:
+        """R panels, each with draws from a generator of its own, None = from the test's seed."""
+        fitted = self._fitted(panel)
+        return Answers.join(
+            [
+                self._alone(panel.replication(row), fitted.take(slice(row, row + 1)), rng)
+                for row, rng in enumerate(generators)
+            ]
+        )
+
+    def _fitted(self, panel: Panel) -> Estimates:
+        return self.test.inner(panel, Streams(self.test.seed))
+
+    def _alone(self, panel: Panel, fitted: Estimates, rng: np.random.Generator | None) -> Answers:
+        """One panel, R = 1; NaN where the estimator fails on the real assignment."""
+        if fitted.status[0] != Status.OK:
+            terms = self.test.layout(panel.schema).terms
+            return self._answers(panel, fitted, None, Tests.none(1, len(terms)))
+        kernel = self._kernel(panel, rng)
+        if kernel is not None:
+            return self._answers(panel, fitted, kernel.draws, kernel.test(panel))
+        return self._apart(panel, fitted, rng)
+
+    def _outcome(self, panel: Panel) -> str:
+        return outcome_of(getattr(self.test.inner, "outcome", None), panel.schema, self.test.name)
+
+    def _apart(self, panel: Panel, fitted: Estimates, rng: np.random.Generator | None) -> Answers:
+        """One panel, any estimator and terms: it fits every assignment."""
+        terms = self.test.layout(panel.schema).terms
+        draws = self._draws(panel, rng)
+        real, drawn = self._statistics(fitted, terms)[0], self._drawn(panel, draws, terms)
+        p = p_values(real, drawn.T)[None]
+        lower, upper = np.full((2, 1, len(terms)), np.nan)
+        shifted = [name for name in terms if name in draws.randomisation.paths]
+        if self.test.interval and self.test.statistic == "raw" and not isinstance(scheme_of(self.test.scheme), Relabel):
+            for name in shifted:
+                k = terms.index(name)
+                lower[0, k], upper[0, k] = self._inverted(panel, draws, terms, k, real[k], drawn[:, k])
+        return self._answers(panel, fitted, draws, Tests(p, lower, upper))
+
+    def _inverted(
+        self, panel: Panel, draws: Draws, terms: tuple[str, ...], k: int, real: float, drawn: Floats
+    ) -> tuple[float, float]:
+        """The interval of term k when the estimator is linear in the outcome, else NaN: seen at two more outcomes."""
+        outcome = self._outcome(panel)
+        y, d = panel.variables[outcome], panel.variables[terms[k]]
+        d = d if panel.observed is None else np.where(panel.observed, d, 0.0)
+        step = max(abs(real), float(np.nanstd(drawn)))
+        there = [panel.with_variables({outcome: y + side * step * d}) for side in (-1.0, 1.0)]
+        own = [float(self._statistics(self._fitted(at), terms)[0, k]) for at in there]
+        if not abs(own[0] + own[1] - 2 * real) <= LINEAR * step:
+            return np.nan, np.nan
+        below, above = (self._drawn(at, draws, terms)[:, k] for at in there)
+        sound = np.isfinite(drawn) & np.isfinite(below) & np.isfinite(above)
+        if (np.abs(below + above - 2 * drawn)[sound] > LINEAR * step).any():
+            return np.nan, np.nan
+        unit, slope = (own[1] - own[0]) / (2 * step), (above - below) / (2 * step)  # unit is 1 for the treatment
+        lower, upper = linear_interval(np.array([real / unit]), drawn[None] / unit, slope[None] / unit)
+        return float(lower[0]), float(upper[0])
+
+    def _drawn(self, panel: Panel, draws: Draws, terms: tuple[str, ...]) -> Floats:
+        """Statistics of the terms under every assignment, (B, K)."""
+        parts = []
+        for start in range(0, len(draws.codes), DRAWS_AT_ONCE):
+            codes = draws.codes[start : start + DRAWS_AT_ONCE]
+            padded = codes if len(codes) > 1 else np.repeat(codes, 2, axis=0)  # a single row would count as fixed
+            fitted = self._fitted(draws.randomisation.assigned(panel, padded))
+            parts.append(self._statistics(fitted, terms)[: len(codes)])
+        return np.concatenate(parts)
+
+    @np.errstate(divide="ignore", invalid="ignore")
+    def _statistics(self, fitted: Estimates, terms: tuple[str, ...]) -> Floats:
+        """Raw or studentised statistics of the terms, (R, K); NaN where a fit failed."""
+        columns = [fitted.terms.index(term) for term in terms]
+        values = fitted.estimate[:, columns]
+        if self.test.statistic == "studentised":
+            values = values / fitted.se[:, -1, columns]
+        return np.where((fitted.status == Status.OK)[:, None], values, np.nan)
+
+    def _answers(self, panel: Panel, fitted: Estimates, draws: Draws | None, tests: Tests) -> Answers:
+        """The tests beside the estimator's own estimates and errors."""
+        terms = self.test.layout(panel.schema).terms
+        columns = [fitted.terms.index(term) for term in terms]
+        rows = fitted.status.size
+        count = len(draws.codes) if draws else 0
+        exact = bool(draws and draws.exact)
+        own = {
+            f"own_{name}": None if getattr(fitted, name) is None else getattr(fitted, name)[:, :, columns]
+            for name in ("pvalue", "lower", "upper")
+        }
+        failed = (fitted.status != Status.OK)[:, None]
+        pvalue, lower, upper = (np.where(failed, np.nan, values) for values in (tests.pvalue, tests.lower, tests.upper))
+        return Answers(
+            estimate=fitted.estimate[:, columns],
+            se=fitted.se[:, :, columns],
+            dof=fitted.dof[:, :, columns],
+            status=fitted.status,
+            pvalue=pvalue,
+            lower=lower,
+            upper=upper,
+            mcse=np.zeros_like(pvalue) if exact or not count else p_value_errors(pvalue, count),
+            draws=np.full(rows, float(count)),
+            exact=np.full(rows, float(exact)),
+            **own,
+        )
+
+
+@lru_cache(maxsize=64)
+def _inner(kind: str, settings: tuple[tuple[str, Value], ...]) -> Estimator:
+    cls = find_estimator(kind, "permutation test, estimator")
+    names = [item.name for item in fields(cls)]  # type: ignore[arg-type]
+    for name, _ in settings:
+        if name not in names:
+            raise bad(f"unknown setting {name!r}", where=f"permutation test of {kind}", allowed=one_of(names),
+                      remedy=closest(name, names))  # fmt: skip
+    return cls(**dict(settings))

@@ -1,0 +1,1 @@
+"""Spatial panel models by maximum likelihood, and tests of spatial autocorrelation."""

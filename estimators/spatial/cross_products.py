@@ -1,0 +1,195 @@
+"""Cross products of y, Wy, X and WX: the T x N work that all spatial panel models share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators import regression as ols
+from estimators.estimator import ROWS_AT_ONCE, Moments, Reduction
+from estimators.spatial.information import FixedForms
+from estimators.spatial.spectrum import Spectrum, spectrum_of
+from estimators.tile import Tile, spread
+from sim.errors import BadInput, Problem, bad
+from sim.panel import Panel
+
+Floats = NDArray[np.float64]
+
+OTHER_MODEL = "choose other weights, or a model without spatial lags of regressors"
+ROWS_WITH_ARRAYS = 64  # replications solved together when their moments hold whole arrays
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SpatialPlan:
+    """What a cell's fixed variables give: Z = [QX, QWX] (P, T, N), Z'Z (1, P, P), forms by P; None where redrawn.
+
+    With two lags Z has QW^2X as well. labels of the units and attributes (N,) serve clustered errors. useless_lags:
+    what is wrong with fixed WX, which is for models that have them as regressors to raise.
+    """
+
+    names: tuple[str, ...]
+    units: int
+    periods: int
+    spectrum: Spectrum
+    z: Floats | None
+    gram: Floats
+    forms: dict[int, FixedForms] | None
+    keeps_arrays: bool
+    labels: tuple[str, ...]
+    attributes: Mapping[str, NDArray[Any]]
+    useless_lags: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SpatialMoments(Moments):
+    """Z'Qy, Z'QWy (R, P); (Qy)'(Qy), (Qy)'(QWy), (QWy)'(QWy), raw total sum of squares (R,); Z'Z and Z where redrawn.
+
+    drift (R, 2 + P, T), cross-section means of y, Wy, X and WX around their own mean over time, only when W is not
+    row-stochastic. y (R, T, N) and x (R, P, T, N), raw, only when a full fit is asked for. With two lags also Z'QWWy
+    (R, P), the products of QWWy with Qy, QWy and itself (R, 3), and WWy and WWX in drift.
+    """
+
+    zy: Floats
+    zwy: Floats
+    yy: Floats
+    ywy: Floats
+    wyy: Floats
+    tss: Floats
+    gram: Floats | None
+    z: Floats | None
+    drift: Floats | None
+    y: Floats | None
+    x: Floats | None
+    zwwy: Floats | None = None
+    wwy: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpatialCrossProducts(Reduction):
+    """One demeaning, one lag, one projection for every spatial model of an outcome, its regressors and a W.
+
+    lags = 2: also those of W^2, for SDEM and SAC.
+    """
+
+    outcome: str
+    names: tuple[str, ...]
+    weights: str
+    keep_arrays: bool
+    lags: int = 1
+
+    def prepare(self, panel: Panel) -> SpatialPlan:
+        """Cross products and forms of fixed regressors; raises BadInput for absorbed ones and unbalanced panels."""
+        asked_by = f"spatial model of {self.outcome}"
+        if not panel.balanced:
+            raise bad(f"{len(panel.units) * len(panel.periods) - panel.nobs} unit-periods are missing", where=asked_by,
+                      allowed="a balanced panel", remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+        tile = Tile(panel)
+        columns = ols.fixed_columns(tile, self.names)
+        if problems := ols.useless(columns, asked_by):
+            raise BadInput(*problems)
+        lagged = [
+            ols.Column(f"w_{column.name}", f"the spatial lag of {column.name!r}", tile.lag(column.name, self.weights),
+                       tile.within_lag(column.name, self.weights), OTHER_MODEL)
+            for column in columns
+        ]  # fmt: skip
+        spectrum = spectrum_of(panel.weights[self.weights])
+        fixed = all(panel.variables[name].shape[0] == 1 for name in self.names)
+        p = 2 * len(self.names)
+        z, gram, forms = None, np.empty((1, p, p)), None
+        if fixed:
+            z = self._regressors(tile)[0]
+            gram, forms = ols.gram(z[None]), {size: FixedForms(z[:size], spectrum) for size in (p // 2, p)}
+        return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, z, gram, forms,
+                           self.keep_arrays or not fixed, panel.units, dict(panel.attributes),
+                           tuple(ols.useless([*columns, *lagged], asked_by)))  # fmt: skip
+
+    def rows(self, plan: SpatialPlan) -> int:
+        """Few when the moments hold arrays of T x N."""
+        return ROWS_WITH_ARRAYS if plan.keeps_arrays else ROWS_AT_ONCE
+
+    def _regressors(self, tile: Tile) -> Floats:
+        further = [self._within_second_lag(tile, name) for name in self.names] if self.lags == 2 else []
+        return ols.stack(
+            [tile.within(name) for name in self.names]
+            + [tile.within_lag(name, self.weights) for name in self.names]
+            + further
+        )
+
+    def _within_second_lag(self, tile: Tile, name: str) -> Floats:
+        """Q (W W x), (1 or R, T, N)."""
+        w = tile.panel.weights[self.weights]
+        if w.row_stochastic:
+            return w.lag(tile.within_lag(name, self.weights), centred=True)
+        return tile.transform(w.lag(tile.lag(name, self.weights)))
+
+    def _drift(self, tile: Tile, rows: int) -> Floats:
+        w = tile.panel.weights[self.weights]
+        variables = [[tile.raw(name), tile.lag(name, self.weights)] for name in (self.outcome, *self.names)]
+        if self.lags == 2:
+            variables = [[*lagged, w.lag(lagged[1])] for lagged in variables]
+        own, *others = ([values.mean(axis=2) for values in lagged] for lagged in variables)
+        means = [*own, *(mean for order in zip(*others, strict=True) for mean in order)]
+        return np.stack([spread(mean - mean.mean(axis=1, keepdims=True), rows) for mean in means], axis=1)
+
+    def _gram(self, tile: Tile, z: Floats) -> Floats:
+        """Z'Z of redrawn regressors, exactly zero for those that the effects absorb: rounding is no variation."""
+        gram, k = ols.gram(z), len(self.names)
+        spreads = np.broadcast_arrays(*(tile.total_sum_of_squares(name) for name in self.names))
+        totals = np.broadcast_arrays(*(ols.square(tile.raw(name)) for name in self.names))
+        left = np.diagonal(gram, axis1=1, axis2=2).reshape(len(gram), -1, k)
+        absorbed = ols.absorbed(left, np.stack(spreads, axis=1)[:, None], np.stack(totals, axis=1)[:, None])
+        if absorbed.any():
+            absorbed = np.reshape(absorbed | absorbed[:, :1], gram.shape[:2])
+            gram[absorbed[:, :, None] | absorbed[:, None, :]] = 0.0
+        return gram
+
+    def reduce(self, plan: SpatialPlan, tile: Tile) -> SpatialMoments:
+        """One tile's cross products."""
+        y, wy = tile.within(self.outcome), tile.within_lag(self.outcome, self.weights)
+        z = self._regressors(tile) if plan.z is None else plan.z[None]
+        rows = tile.panel.replications
+        y, wy = (spread(v, rows) for v in (y, wy))  # one outcome for all: a placebo
+        raw = None
+        if self.keep_arrays:
+            parts = [tile.raw(name) for name in self.names] + [tile.lag(name, self.weights) for name in self.names]
+            raw = spread(ols.stack(parts), rows)
+        zwwy, products = None, None
+        if self.lags == 2:
+            wwy = spread(self._within_second_lag(tile, self.outcome), rows)
+            zwwy = ols.inner(z, wwy)
+            products = np.stack([ols.dot(v, wwy) for v in (y, wy, wwy)], axis=1)
+        return SpatialMoments(
+            zy=ols.inner(z, y),
+            zwy=ols.inner(z, wy),
+            yy=ols.square(y),
+            ywy=ols.dot(y, wy),
+            wyy=ols.square(wy),
+            tss=spread(tile.total_sum_of_squares(self.outcome), rows),
+            gram=self._gram(tile, z) if plan.z is None else None,
+            z=z if plan.z is None else None,
+            drift=None if plan.spectrum.weights.row_stochastic else self._drift(tile, rows),
+            y=spread(tile.raw(self.outcome), rows) if self.keep_arrays else None,
+            x=raw,
+            zwwy=zwwy,
+            wwy=products,
+        )
+
+
+def lagged_gram(plan: SpatialPlan, m: SpatialMoments) -> Floats:
+    """Cross products of y, Wy, X, WX, with two lags of y, Wy, WWy, X, WX, WWX, all demeaned, (R, M, M)."""
+    crosses = [m.zy, m.zwy]
+    outcomes = [[m.yy, m.ywy], [m.ywy, m.wyy]]
+    if m.wwy is not None and m.zwwy is not None:
+        crosses.append(m.zwwy)
+        outcomes = [[*row, last] for row, last in zip([*outcomes, [*m.wwy.T[:2]]], m.wwy.T, strict=True)]
+    o, gram = len(crosses), plan.gram if m.gram is None else m.gram
+    out = np.empty((m.yy.size, *2 * (o + gram.shape[-1],)))
+    out[:, :o, :o] = np.moveaxis(np.array(outcomes), -1, 0)
+    out[:, :o, o:] = np.stack(crosses, axis=1)
+    out[:, o:, :o] = out[:, :o, o:].swapaxes(1, 2)
+    out[:, o:, o:] = gram
+    return out

@@ -1,0 +1,179 @@
+"""Covariances of spatial panel estimates other than the inverse information; all but hessian one panel at a time.
+
+hessian: the inverse of the observed Hessian. qmle: I^-1 (I + Omega) I^-1 for errors that are not normal. cluster:unit,
+cluster:ATTRIBUTE, driscoll-kraay, conley:KM: I^-1 M I^-1 with M made of the scores of every unit and period, those of
+rho and lambda split as martingale differences along units (Kelejian and Prucha 2001), clusters kept together. Without
+that split e'Ge is forgotten, and errors of rho are too small even when all is independent. No small-sample factor, but
+in SLX, which is least squares: hc1 n/(n - k), clusters G/(G - 1) (n - 1)/(n - k), k as in `TwoWayDID`. Errors that
+depend on each other across clusters move rho itself, and so does heteroskedasticity between units (Lin and Lee 2010):
+its interval is then about a pseudo-true value. Driscoll and Kraay's errors need many periods: with ten of them a 95%
+interval of rho covers .81. Kernels and lags are those of `covariances`; a Conley meat with negative eigenvalues, in
+units of the scores' root sums of squares, has them set to zero, and the statistic floored:ERROR says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.linear.covariances import (
+    bartlett_lag,
+    bartlett_sum,
+    check_error_types,
+    check_periods,
+    conley_setting,
+    conley_sum,
+    floor_eigenvalues,
+    nearness,
+    outer,
+)
+from estimators.spatial.form import SpatialForm
+from estimators.spatial.hessian import inverse_at_maximum, observed_information
+from estimators.spatial.likelihood import Sizes
+from estimators.spatial.scores import SpatialScores, inverse
+from estimators.spatial.spectrum import Transform
+from sim.errors import bad, one_of
+from sim.panel import Schema
+
+if TYPE_CHECKING:
+    from estimators.spatial.cross_products import SpatialMoments, SpatialPlan
+
+Floats = NDArray[np.float64]
+CONLEY = "conley:"
+
+
+def check_errors(errors: tuple[str, ...], form: SpatialForm, schema: Schema, asked_by: str) -> None:
+    """Raise BadInput for error types that are unknown, repeat, or need attributes that the panel lacks."""
+    if not errors or len(set(errors)) < len(errors):
+        raise bad(f"errors = {list(errors)}", where=asked_by, allowed="one or more distinct error types",
+                  remedy='set errors = ["information"]')  # fmt: skip
+    clusters = ("cluster:unit", *(f"cluster:{name}" for name in schema.attributes))
+    least_squares = () if form.parameters else ("hc1",)
+    allowed = ("information", "hessian", "qmle", *least_squares, *clusters, "driscoll-kraay", "conley:KM",
+               "conley:KM:bartlett")  # fmt: skip
+    for error in errors:
+        if error.startswith(CONLEY) and conley_setting(error.removeprefix(CONLEY)):
+            check_error_types((error,), schema, asked_by)
+        elif error not in allowed[:-2]:
+            raise bad(f"unknown error type {error!r}", where=f"{asked_by} errors", allowed=one_of(allowed),
+                      remedy="choose among them")  # fmt: skip
+
+
+def needs_scores(errors: tuple[str, ...]) -> bool:
+    """Whether an error type is made of each panel's own scores, and not of cross products alone."""
+    return not {"information", "hessian"}.issuperset(errors)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sandwiches:
+    """Covariances of the parameters by error type, (R, E, K, K), NaN where none; whether floored, (R, E)."""
+
+    matrices: Floats
+    floored: NDArray[np.bool_]
+
+
+def covariances(
+    errors: tuple[str, ...],
+    parameters: Floats,
+    form: SpatialForm,
+    transform: Transform,
+    plan: SpatialPlan,
+    moments: SpatialMoments,
+) -> Sandwiches:
+    """Every error type but information at the estimate, parameters (R, K): slopes, spatial parameters, sigma2."""
+    rows, size = parameters.shape
+    p = form.slopes(len(plan.names))
+    kernels = {error: Kernel.of(error, plan) for error in errors if error not in {"hessian", "qmle", "hc1"}}
+    matrices = np.full((rows, len(errors), size, size), np.nan)
+    floored = np.zeros((rows, len(errors)), dtype=bool)
+    if "hessian" in errors:
+        sizes = Sizes.of(plan.units, plan.periods, transform)
+        observed = observed_information(form, plan, moments, sizes, transform, parameters)
+        matrices[:, errors.index("hessian")] = inverse_at_maximum(observed)
+    if not needs_scores(errors):
+        return Sandwiches(matrices, floored)
+    assert moments.y is not None
+    assert moments.x is not None
+    for row in np.flatnonzero(np.isfinite(parameters).all(axis=1)):
+        scores = SpatialScores.at(moments.y[row], moments.x[row, :p], parameters[row], form, plan.spectrum, transform)
+        bread = inverse(scores.information())
+        for e, error in enumerate(errors):
+            if error == "hessian":
+                continue
+            matrices[row, e], floored[row, e] = _covariance(error, scores, bread, kernels.get(error))
+    return Sandwiches(matrices, floored)
+
+
+def _covariance(error: str, scores: SpatialScores, bread: Floats, kernel: Kernel | None) -> tuple[Floats, bool]:
+    if error == "qmle":
+        return bread + bread @ scores.excess() @ bread, False
+    if kernel is None:
+        meat, floored = outer(scores.by_observation(np.arange(scores.e.shape[1]))[None])[0], False
+    else:
+        meat, floored = kernel.meat(scores.by_observation(kernel.order))
+    return _factor(error, scores, kernel) * (bread @ meat @ bread), floored
+
+
+def _factor(error: str, scores: SpatialScores, kernel: Kernel | None) -> float:
+    """The small-sample factor of least squares; 1 in models with spatial parameters."""
+    if scores.form.parameters:
+        return 1.0
+    (periods, units), k = scores.e.shape, scores.z.shape[0]
+    n = units * periods
+    if error == "hc1":
+        return n / (n - k - units - periods + 1)
+    if kernel is not None and kernel.groups is not None:
+        g = kernel.groups
+        return g / (g - 1) * (n - 1) / (n - k - periods)
+    return 1.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Kernel:
+    """Which scores may be correlated: within clusters, within periods near in time, or near in space.
+
+    order (N,) of units along which e'Ge is split, clusters contiguous, units by label; clusters (N,) codes;
+    nearness (N, N) weights of pairs of units; neither: Driscoll and Kraay.
+    """
+
+    order: NDArray[np.intp]
+    clusters: NDArray[np.intp] | None = None
+    nearness: Floats | None = None
+
+    @classmethod
+    def of(cls, error: str, plan: SpatialPlan) -> Kernel:
+        """The kernel of an error type on a plan's units; raises BadInput for one cluster, two periods, no places."""
+        by_label = np.argsort(np.array(plan.labels), kind="stable").astype(np.intp)
+        if error.startswith(CONLEY):
+            return cls(by_label, nearness=nearness(error, plan.attributes))
+        if error == "driscoll-kraay":
+            check_periods(error, plan.periods)
+            return cls(by_label)
+        name = error.removeprefix("cluster:")
+        if name == "unit":
+            return cls(by_label, np.arange(plan.units))
+        codes = np.unique(plan.attributes[name], return_inverse=True)[1]
+        if not codes.any():
+            raise bad(f"{error} has 1 cluster", where="errors", allowed="2 or more clusters",
+                      remedy="choose a finer grouping")  # fmt: skip
+        return cls(by_label[np.argsort(codes[by_label], kind="stable")], codes)
+
+    @property
+    def groups(self) -> int | None:
+        """Number of clusters."""
+        return None if self.clusters is None else int(self.clusters.max()) + 1
+
+    def meat(self, scores: Floats) -> tuple[Floats, bool]:
+        """Variance of the sum of scores (K, T, N), (K, K), and whether negative eigenvalues were set to zero."""
+        lag = bartlett_lag(scores.shape[1])
+        if self.clusters is not None:
+            sums = scores.sum(axis=1) @ (self.clusters[:, None] == np.arange(self.groups or 0))
+            return sums @ sums.T, False
+        if self.nearness is None:
+            return bartlett_sum(scores.sum(axis=2)[None], lag)[0], False
+        scale = np.sqrt(np.square(scores).sum(axis=(1, 2)))
+        meat, floored = floor_eigenvalues(conley_sum(scores[None], self.nearness, lag), scale[None])
+        return meat[0], bool(floored[0])

@@ -1,0 +1,298 @@
+"""Each spatial model at the maximum of its likelihood: parameters, effects and the inverse information matrix.
+
+All take the shared cross products and give a `SpatialFit`. Models with one spatial parameter have a closed partitioned
+inverse, so that variances need no K x K matrix; the whole covariance is made only for those who ask for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators import regression as ols
+from estimators.spatial.combined import CombinedModel
+from estimators.spatial.cross_products import SpatialMoments, SpatialPlan, lagged_gram
+from estimators.spatial.effects import Slopes, effects_of, impacts, jacobian
+from estimators.spatial.form import SpatialForm
+from estimators.spatial.information import RedrawnForms, TimeEffects
+from estimators.spatial.likelihood import ErrorModel, Sizes, maximise_lag
+from estimators.spatial.spectrum import Traces, Transform
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SpatialFit:
+    """R panels at their maxima; parameters are slopes, spatial parameters, sigma2, in this order.
+
+    slopes (R, P), spatial (R, S), sigma2, ssr, log_det (R,), converged (R,); effects (R, F); variance
+    (R, P + S + 1 + F) from the information matrix, of parameters and effects; traces at rho (at 0 without a lag of y);
+    covariance() (R, P + S + 1, P + S + 1) of the parameters. mode_gap (R,), of SAC: how much lower lnL is at its next
+    best maximum, NaN where it has one only.
+    """
+
+    slopes: Floats
+    spatial: Floats
+    sigma2: Floats
+    ssr: Floats
+    log_det: Floats
+    converged: NDArray[np.bool_]
+    effects: Floats
+    variance: Floats
+    traces: Traces
+    covariance: Callable[[], Floats]
+    mode_gap: Floats | None = None
+
+    @property
+    def parameters(self) -> Floats:
+        """Slopes, spatial parameters, sigma2, (R, P + S + 1)."""
+        return np.concatenate([self.slopes, self.spatial, self.sigma2[:, None]], axis=1)
+
+    def rho(self, form: SpatialForm) -> Floats:
+        """rho (R,), zero in a model without a lag of the outcome."""
+        return self.spatial[:, 0] if form.lag else np.zeros_like(self.sigma2)
+
+
+def fit_model(
+    form: SpatialForm, plan: SpatialPlan, moments: SpatialMoments, sizes: Sizes, transform: Transform
+) -> SpatialFit:
+    """The maximum-likelihood fit of a model on R panels."""
+    if form.lag and form.error:
+        return _combined(form, plan, moments, sizes, transform)
+    if not form.lag and not form.error:
+        return _least_squares(form, plan, moments, sizes, transform)
+    maximise = _lag_fit if form.lag else _error_fit
+    slopes, ssr, rho, converged, covariance = maximise(form, plan, moments, sizes, transform)
+    traces = plan.spectrum.traces(rho, transform)
+    sigma2 = ssr / sizes.nobs
+    spread = sizes.periods * (traces.hh + traces.hth) - 2 * (sizes.periods * traces.h) ** 2 / sizes.nobs
+    rho_variance = 1.0 / (spread + covariance.curvature(sigma2))
+    sigma2_variance = (
+        2 * sigma2**2 / sizes.nobs + (2 * sigma2 * sizes.periods * traces.h / sizes.nobs) ** 2 * rho_variance
+    )
+    variances = covariance.variances(sigma2, rho_variance)
+    at, lag = (traces, rho) if form.lag else (_without_lag(plan, rho, transform), np.zeros_like(rho))
+    own = Slopes(slopes, sigma2, lag, rho_variance, covariance.bread, covariance.tilt)
+    effects, effect_variances = impacts(own, at, plan.units, form)
+    variance = np.concatenate([variances, rho_variance[:, None], sigma2_variance[:, None], effect_variances], axis=1)
+    pull = 2 * sigma2 * sizes.periods * traces.h / sizes.nobs
+
+    def whole() -> Floats:
+        return covariance.whole(sigma2, rho_variance, sigma2_variance, pull)
+
+    return SpatialFit(slopes, rho[:, None], sigma2, ssr, traces.log_det, converged, effects, variance, at, whole)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Covariance:
+    """The slopes' part of the partitioned inverse information.
+
+    bread (1 or R, P, P) = (Z'Z)^-1; tilt (R, P) = (Z'Z)^-1 Z'GZb, so that cov(b, rho) = -tilt var(rho); left (R,) =
+    what of |QGZb|^2 the regressors do not explain. In the error models lambda stands for rho, Q(Z - lambda WZ) for Z
+    and the time effects, which a row-stochastic W does not let through, for Zb.
+    """
+
+    bread: Floats
+    tilt: Floats
+    left: Floats
+
+    def curvature(self, sigma2: Floats) -> Floats:
+        """The regressors' part of rho's information."""
+        return self.left / sigma2
+
+    def variances(self, sigma2: Floats, rho_variance: Floats) -> Floats:
+        """var(b_k) = s2 (Z'Z)^-1_kk + tilt_k^2 var(rho), (R, P)."""
+        diagonal = np.diagonal(self.bread, axis1=1, axis2=2)
+        return np.asarray(sigma2[:, None] * diagonal + rho_variance[:, None] * self.tilt**2)
+
+    def whole(self, sigma2: Floats, rho_variance: Floats, sigma2_variance: Floats, pull: Floats) -> Floats:
+        """Slopes, rho, sigma2 (R, P + 2, P + 2); pull (R,) is how far sigma2's estimate falls when rho's rises."""
+        rows, p = self.tilt.shape
+        along = np.concatenate([-self.tilt, np.ones((rows, 1)), -pull[:, None]], axis=1)
+        out = rho_variance[:, None, None] * along[:, :, None] * along[:, None, :]
+        out[:, :p, :p] += sigma2[:, None, None] * self.bread
+        out[:, -1, -1] = sigma2_variance
+        return np.asarray(out)
+
+
+Maximised = tuple[Floats, Floats, Floats, NDArray[np.bool_], Covariance]
+
+
+def _lag_fit(form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes, transform: Transform) -> Maximised:
+    """SAR and SDM: slopes (R, P), e'e, rho, whether converged, and the slopes' covariance."""
+    p = form.slopes(len(plan.names))
+    zz = (plan.gram if m.gram is None else m.gram)[:, :p, :p]
+    bread, _ = ols.invert(zz)
+    zy, zwy = m.zy[:, :p], m.zwy[:, :p]
+    b0, b1 = _times(bread, zy), _times(bread, zwy)
+    a = m.yy - (zy * b0).sum(axis=1)
+    b = m.ywy - (zy * b1).sum(axis=1)
+    c = m.wyy - (zwy * b1).sum(axis=1)
+    best = maximise_lag(a, b, c, plan.spectrum, sizes, transform)
+    rho = best.at
+    slopes = b0 - rho[:, None] * b1
+    drift = None if m.drift is None else m.drift[:, 0] - rho[:, None] * m.drift[:, 1]
+    zgzb, quadratic = _forms(plan, m, p, rho, slopes, drift)
+    tilt = _times(bread, zgzb)
+    left = quadratic - (zgzb * tilt).sum(axis=1)
+    ssr = a - 2 * rho * b + rho**2 * c
+    return slopes, ssr, rho, best.converged, Covariance(bread, tilt, left)
+
+
+def _forms(
+    plan: SpatialPlan, m: SpatialMoments, p: int, rho: Floats, slopes: Floats, drift: Floats | None
+) -> tuple[Floats, Floats]:
+    """Z'GZb (R, P) and |QGZb|^2 (R,) of the first P regressors."""
+    if plan.forms is not None:
+        return plan.forms[p](rho, slopes, drift)
+    assert m.z is not None
+    return RedrawnForms(np.ascontiguousarray(m.z[:, :p]), plan.spectrum)(rho, slopes, drift)
+
+
+def _error_fit(
+    form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes, transform: Transform
+) -> Maximised:
+    """SEM and SDEM: slopes (R, P), e'e, lambda, whether converged, and the slopes' covariance.
+
+    The regressors' lags stand K columns after them: [X, WX, WWX].
+    """
+    k, p = len(plan.names), form.slopes(len(plan.names))
+    z, wz = slice(0, p), slice(k, k + p)
+    gram = plan.gram if m.gram is None else m.gram
+    last = np.ascontiguousarray(np.moveaxis(gram, 0, -1))
+    zy, zwy = np.ascontiguousarray(m.zy.T), np.ascontiguousarray(m.zwy.T)
+    model = ErrorModel(
+        xx=last[z, z], xw=last[z, wz], ww=last[wz, wz],
+        xy=zy[z], xwy=zwy[z], wxy=zy[wz], wxwy=zwy[wz], yy=m.yy, ywy=m.ywy, wyy=m.wyy,
+    )  # fmt: skip
+    best = model.maximise(plan.spectrum, sizes, transform)
+    beta, ssr, at_lambda = model.fit(best.at)
+    slopes = np.ascontiguousarray(beta.T)
+    at_lambda = np.ascontiguousarray(np.moveaxis(at_lambda, -1, 0))
+    bread, sound = ols.invert(at_lambda)
+    slopes, ssr = np.where(sound[:, None], slopes, np.nan), np.where(sound, ssr, np.nan)
+    lam = np.where(sound, best.at, np.nan)
+    if m.drift is None:
+        covariance = Covariance(bread, np.zeros_like(slopes), np.zeros_like(ssr))
+    else:
+        through = TimeEffects.of(m.drift, form, np.zeros_like(lam), lam, slopes)
+        cross = through.across(_regressors(plan, m), k, p, plan.spectrum)
+        tilt = _times(bread, cross)
+        covariance = Covariance(bread, tilt, through.square(plan.spectrum) - (cross * tilt).sum(axis=1))
+    return slopes, ssr, lam, best.converged & sound, covariance
+
+
+def _regressors(plan: SpatialPlan, m: SpatialMoments) -> Floats:
+    """Z with all its lags, (1 or R, P, T, N)."""
+    if plan.z is not None:
+        return plan.z[None]
+    assert m.z is not None
+    return m.z
+
+
+def _least_squares(
+    form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes, transform: Transform
+) -> SpatialFit:
+    """SLX: least squares on X and WX; variances are those of the likelihood, s2 (Z'Z)^-1 with s2 = e'e/n."""
+    p = form.slopes(len(plan.names))
+    bread, _ = ols.invert((plan.gram if m.gram is None else m.gram)[:, :p, :p])
+    zy = m.zy[:, :p]
+    slopes = _times(bread, zy)
+    ssr = m.yy - (zy * slopes).sum(axis=1)
+    sigma2 = ssr / sizes.nobs
+    traces = _without_lag(plan, sigma2, transform)
+    effects, effect_variances = impacts(_local(slopes, sigma2, bread), traces, plan.units, form)
+    diagonal = sigma2[:, None] * np.diagonal(bread, axis1=1, axis2=2)
+    variance = np.concatenate([diagonal, (2 * sigma2**2 / sizes.nobs)[:, None], effect_variances], axis=1)
+    converged = np.ones(ssr.size, dtype=bool)
+
+    def whole() -> Floats:
+        out = np.zeros((ssr.size, p + 1, p + 1))
+        out[:, :p, :p] = sigma2[:, None, None] * bread
+        out[:, -1, -1] = 2 * sigma2**2 / sizes.nobs
+        return out
+
+    none = np.empty((ssr.size, 0))
+    return SpatialFit(slopes, none, sigma2, ssr, np.zeros_like(ssr), converged, effects, variance, traces, whole)
+
+
+def _combined(
+    form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes, transform: Transform
+) -> SpatialFit:
+    """SAC: rho and lambda together, from y, Wy, WWy, X and WX."""
+    size = 3 + 2 * len(plan.names)
+    columns = np.ascontiguousarray(np.moveaxis(lagged_gram(plan, m)[:, :size, :size], 0, -1))
+    best = CombinedModel(columns, plan.spectrum, sizes, transform).maximise()
+    sigma2 = best.ssr / sizes.nobs
+    covariance = _combined_covariance(form, plan, m, sizes, transform, best.rho, best.lam, best.slopes, sigma2)
+    traces = plan.spectrum.traces(best.rho, transform)
+    log_det = traces.log_det + plan.spectrum.slopes(best.lam, transform)[0]
+    effects = effects_of(best.slopes, best.rho, traces, plan.units, form)
+    moved = jacobian(best.slopes, best.rho, traces, plan.units, form)
+    variance = np.concatenate([np.diagonal(covariance, axis1=1, axis2=2), effect_variances(moved, covariance)], axis=1)
+    spatial = np.stack([best.rho, best.lam], axis=1)
+    return SpatialFit(best.slopes, spatial, sigma2, best.ssr, log_det, best.converged, effects, variance, traces,
+                      lambda: covariance, best.gap)  # fmt: skip
+
+
+def effect_variances(jacobian: Floats, covariance: Floats) -> Floats:
+    """The delta method: diagonal of J V J', (R, F)."""
+    return np.asarray(np.vecdot(np.matmul(jacobian, covariance), jacobian))
+
+
+def _combined_covariance(
+    form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes, transform: Transform,
+    rho: Floats, lam: Floats, slopes: Floats, sigma2: Floats,
+) -> Floats:  # fmt: skip
+    """Inverse information of slopes, rho, lambda, sigma2, (R, K + 3, K + 3): X* = Q(X - lambda WX) stands for X.
+
+    A W that is not row-stochastic lets time effects through, which adds to what lambda meets.
+    """
+    k, t = len(plan.names), sizes.periods
+    filtered = np.concatenate([slopes, -lam[:, None] * slopes], axis=1)
+    drift = None
+    if m.drift is not None:
+        drift = m.drift[:, 0] - (rho + lam)[:, None] * m.drift[:, 1] + (rho * lam)[:, None] * m.drift[:, 2]
+    cross, quadratic = _forms(plan, m, 2 * k, rho, filtered, drift)
+    gram = (plan.gram if m.gram is None else m.gram)[:, : 2 * k, : 2 * k]
+    xx, xw, ww = gram[:, :k, :k], gram[:, :k, k:], gram[:, k:, k:]
+    at = lam[:, None, None]
+    own, other = plan.spectrum.traces(rho, transform), plan.spectrum.traces(lam, transform)
+    gh, gth = plan.spectrum.joint(rho, lam, transform)
+    out = np.zeros((rho.size, k + 3, k + 3))
+    at_rho, at_lam, at_s2 = k, k + 1, k + 2
+    s2 = sigma2[:, None]
+    out[:, :k, :k] = (xx - at * (xw + xw.swapaxes(1, 2)) + at**2 * ww) / s2[:, None]
+    out[:, :k, at_rho] = out[:, at_rho, :k] = (cross[:, :k] - lam[:, None] * cross[:, k:]) / s2
+    out[:, at_rho, at_rho] = quadratic / sigma2 + t * (own.hh + own.hth)
+    out[:, at_lam, at_lam] = t * (other.hh + other.hth)
+    out[:, at_rho, at_lam] = out[:, at_lam, at_rho] = t * (gh + gth)
+    out[:, at_rho, at_s2] = out[:, at_s2, at_rho] = t * own.h / sigma2
+    out[:, at_lam, at_s2] = out[:, at_s2, at_lam] = t * other.h / sigma2
+    out[:, at_s2, at_s2] = sizes.nobs / (2 * sigma2**2)
+    if drift is not None and m.drift is not None:
+        through = TimeEffects.of(m.drift, form, rho, lam, slopes)
+        z, w = _regressors(plan, m), plan.spectrum
+        out[:, :k, at_lam] = out[:, at_lam, :k] = through.across(z, k, k, w) / s2
+        out[:, at_lam, at_lam] += through.square(w) / sigma2
+        out[:, at_rho, at_lam] += through.along(z, filtered, drift, rho, w) / sigma2
+        out[:, at_lam, at_rho] = out[:, at_rho, at_lam]
+    return ols.invert(out)[0]
+
+
+def _local(slopes: Floats, sigma2: Floats, bread: Floats) -> Slopes:
+    """Slopes whose effects do not depend on rho."""
+    none = np.zeros_like(sigma2)
+    return Slopes(slopes, sigma2, none, none, bread, np.zeros_like(slopes))
+
+
+def _without_lag(plan: SpatialPlan, like: Floats, transform: Transform) -> Traces:
+    """Traces at rho = 0, (R,) each."""
+    return plan.spectrum.traces(np.zeros_like(like), transform)
+
+
+def _times(matrix: Floats, vectors: Floats) -> Floats:
+    return np.asarray(np.matmul(matrix, vectors[:, :, None])[:, :, 0])

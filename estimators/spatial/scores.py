@@ -1,0 +1,149 @@
+"""One panel's spatial likelihood at a point: scores by observation, information, fourth cumulants.
+
+e = Q B (A y - Z b), A = I - rho W, B = I - lambda W, G = W A^-1, H = W B^-1; one W, so that all of them commute. SAR
+and SDM have lambda = 0, SEM and SDEM rho = 0. With f = B A y - e what is fitted, effects included, the score of rho is
+[(QGf)'e + e'Ge]/s2 - T tr G, QGf = QBWy - QGe. That of lambda is e'He/s2 - T tr H; a W that is not row-stochastic lets
+the time effects d through H, which adds (QHd)'e, QHd = QW(Ay - Zb) - QHe, to it and to the information. Under Lee and
+Yu T - 1 stands for T, (N-1)(T-1) for n, Q_N G for G and Q_N H for H (Lee and Yu 2010, JoE 154:165).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators import regression as ols
+from estimators.spatial.form import SpatialForm
+from estimators.spatial.likelihood import Sizes
+from estimators.spatial.spectrum import Spectrum, Transform
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SpatialScores:
+    """Arrays of one panel at its estimate, all demeaned over units and periods.
+
+    e (T, N); z (P, T, N) = QBZ; linear (S, T, N) = QGf and QHd, the latter 0 for a row-stochastic W;
+    multipliers (S, N, N) = G and H of the transform; sigma2; sizes.
+    """
+
+    e: Floats
+    z: Floats
+    linear: Floats
+    multipliers: Floats
+    sigma2: float
+    sizes: Sizes
+    form: SpatialForm
+
+    @classmethod
+    def at(
+        cls, y: Floats, z: Floats, parameters: Floats, form: SpatialForm, spectrum: Spectrum, transform: Transform
+    ) -> SpatialScores:
+        """From raw y (T, N), Z (P, T, N) and parameters (P + S + 1,): slopes, spatial parameters, sigma2."""
+        p, lag = z.shape[0], spectrum.weights.lag
+        slopes, spatial = parameters[:p], dict(zip(form.parameters, parameters[p:-1], strict=True))
+        rho, lam = spatial.get("rho", 0.0), spatial.get("lambda", 0.0)
+        wy = lag(y)
+        unexplained = y - rho * wy - np.tensordot(slopes, z, axes=1)
+        w_unexplained = lag(unexplained)
+        e = _within(unexplained - lam * w_unexplained)
+        every = {"rho": (rho, wy - lam * lag(wy)), "lambda": (lam, w_unexplained)}
+        centre = np.eye(y.shape[1]) - (1.0 / y.shape[1] if transform == "lee-yu" else 0.0)
+        multipliers = [centre @ spectrum.multiplier(float(every[name][0])) for name in form.parameters]
+        moved = [_within(every[name][1]) for name in form.parameters]
+        linear = [move - _within(e @ g.T) for move, g in zip(moved, multipliers, strict=True)]
+        shape = (len(form.parameters), *y.shape)
+        return cls(
+            e=e,
+            z=_within(z - lam * lag(z)),
+            linear=np.reshape(linear, shape),
+            multipliers=np.reshape(multipliers, (len(multipliers), *centre.shape)),
+            sigma2=float(parameters[-1]),
+            sizes=Sizes.of(y.shape[1], y.shape[0], transform),
+            form=form,
+        )
+
+    @property
+    def _traces(self) -> Floats:
+        """tr G and tr H, (S,)."""
+        return np.trace(self.multipliers, axis1=1, axis2=2)
+
+    def information(self) -> Floats:
+        """The expected information, (P + S + 1, P + S + 1)."""
+        t, s2 = self.sizes.periods, self.sigma2
+        z, linear = _flat(self.z), _flat(self.linear)
+        across, along = _flat(self.multipliers), _flat(self.multipliers.transpose(0, 2, 1))
+        spatial = linear @ linear.T / s2 + t * (across @ across.T + across @ along.T)
+        return self._assembled(z @ z.T / s2, z @ linear.T / s2, spatial, t * self._traces / s2)
+
+    def excess(self) -> Floats:
+        """Omega, what a fourth cumulant other than the normal one adds to the scores' variance (Lee and Yu 2010).
+
+        The cumulant of demeaned residuals is shrunk by c_T c_N, c_K = (1 - 1/K)^4 + (K - 1)/K^4. Third moments do not
+        matter: regressors sum to zero over time. Under `direct` it meets T sum G_ii^2, as if effects cost nothing, like
+        the information that it goes with: together they leave rho T sum (G_ii - tr G/N)^2 of it. The diagonals of
+        Q_T x Q_N G Q_N, which Lee and Yu's form has, sum to tr G - 1/(1 - rho) and would add T/(N (1 - rho)^2) to that;
+        terms of this order, to which rho's own bias belongs, are what `direct` neglects.
+        """
+        periods, units = self.e.shape
+        shrunk = np.prod([(1 - 1 / k) ** 4 + (k - 1) / k**4 for k in self.e.shape])
+        fourth = np.mean(self.e**4) - 3 * np.mean(self.e**2) ** 2
+        free = np.square(self.e).sum() / ((units - 1) * (periods - 1))
+        kurtosis = fourth / shrunk / free**2
+        within = self.sizes.periods < periods
+        f, share = (1 - 1 / periods, 1 - 1 / units) if within else (1.0, 1.0)
+        diagonals = np.diagonal(self.multipliers, axis1=1, axis2=2)
+        p = self.z.shape[0]
+        out = np.zeros((p + len(diagonals) + 1,) * 2)
+        t = periods * f**2
+        out[p:-1, p:-1] = t * diagonals @ diagonals.T
+        out[p:-1, -1] = out[-1, p:-1] = t * share * diagonals.sum(axis=1) / (2 * self.sigma2)
+        out[-1, -1] = t * units * share**2 / (4 * self.sigma2**2)
+        return np.asarray(kurtosis * out)
+
+    def by_observation(self, order: NDArray[np.intp]) -> Floats:
+        """Scores of every unit and period, (P + S + 1, T, N); each row sums to zero at the maximum.
+
+        e'Ge is split as a martingale difference along `order`, a permutation of the units: each unit's part is made of
+        its own residual and those of the units before it (Kelejian and Prucha 2001).
+        """
+        periods, units = self.e.shape
+        s2, e = self.sigma2, self.e
+        slopes = self.z * e / s2
+        kept = self.sizes.periods / periods
+        spatial = np.empty_like(self.linear)
+        for s, g in enumerate(self.multipliers):
+            half = (g + g.T) / 2
+            before = np.empty_like(e)
+            before[:, order] = e[:, order] @ np.tril(half[np.ix_(order, order)], -1).T
+            own = np.diagonal(half)
+            spatial[s] = (self.linear[s] * e + e * (own * e + 2 * before) - s2 * kept * own) / s2
+        variance = (e**2 - s2 * self.sizes.nobs / (units * periods)) / (2 * s2**2)
+        return np.concatenate([slopes, spatial, variance[None]])
+
+    def _assembled(self, slopes: Floats, across: Floats, spatial: Floats, sigma2: Floats) -> Floats:
+        """Blocks of slopes, slopes by spatial, spatial, spatial by sigma2 (S,) as one matrix."""
+        p = slopes.shape[0]
+        out = np.zeros((p + spatial.shape[0] + 1,) * 2)
+        out[:p, :p], out[p:-1, p:-1] = slopes, spatial
+        out[:p, p:-1], out[p:-1, :p] = across, across.T
+        out[p:-1, -1] = out[-1, p:-1] = sigma2
+        out[-1, -1] = self.sizes.nobs / (2 * self.sigma2**2)
+        return out
+
+
+def inverse(matrix: Floats) -> Floats:
+    """The inverse of an information matrix (K, K), NaN where it is singular."""
+    return ols.invert(matrix[None])[0][0]
+
+
+def _within(x: Floats) -> Floats:
+    out = x - x.mean(axis=-2, keepdims=True)
+    return np.asarray(out - out.mean(axis=-1, keepdims=True))
+
+
+def _flat(x: Floats) -> Floats:
+    return x.reshape(x.shape[0], x.shape[1] * x.shape[2])

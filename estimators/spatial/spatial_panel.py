@@ -1,0 +1,229 @@
+"""Spatial lag, error and Durbin panels with two-way effects by maximum likelihood (equation 10 of the study).
+
+Time effects are demeaned after the spatial lag (equal to time dummies; in the error models only for a row-stochastic W,
+else the dummies themselves would be filtered). `transform = "direct"` maximises the likelihood with dummies; "lee-yu"
+that of the orthonormal transformation (Lee and Yu 2010), whose rho and sigma2 are not biased by the effects and which
+needs a row-stochastic W.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.estimator import Estimates, Estimator, Layout, Reduction, Status
+from estimators.names import check_names, outcome_of
+from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
+from estimators.spatial.effects import jacobian
+from estimators.spatial.errors import Sandwiches, check_errors, covariances, needs_scores
+from estimators.spatial.fit_statistics import FIT_STATISTICS, fit_statistics
+from estimators.spatial.fits import SpatialFit, effect_variances, fit_model
+from estimators.spatial.form import FORMS, Model, SpatialForm
+from estimators.spatial.likelihood import Sizes, log_likelihood
+from estimators.spatial.simulated_effects import Simulated, simulate
+from estimators.spatial.spectrum import Transform
+from estimators.spatial.wald import CRITERIA, WALD, information_criteria, wald_tests
+from sim.design import Design
+from sim.errors import BadInput, bad, closest, listed, one_of
+from sim.panel import Schema
+from sim.paper import Paper
+from sim.streams import Streams
+
+Floats = NDArray[np.float64]
+
+HOMES = {
+    "sar": Paper(spillover="lag"), "sem": Paper(spillover="error"), "sdm": Paper(spillover="paper"),
+    "slx": Paper(spillover="paper", rho=0.0), "sdem": Paper(spillover="paper", rho=0.0, spatial_error=0.3),
+    "sac": Paper(spillover="lag", rho=0.5, spatial_error=-0.3, sigma=0.003),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SpatialPanel(Estimator):
+    """SAR, SEM, SDM, SLX, SDEM or SAC with unit and time effects.
+
+    model: sar (rho) | sem (lambda) | sdm (rho, WX) | slx (WX, least squares) | sdem (lambda, WX) | sac (rho, lambda).
+    transform: direct | lee-yu. outcome, regressors: names of variables; None = the panel's own roles. weights: name of
+    the panel's W; None = its first. full_fit: also the R2 variants that need predictions (squared correlations;
+    slower), AIC, BIC, in the SDM Wald tests of SAR and SEM, in the SAC mode_gap: its likelihood often has a second
+    maximum with rho and lambda nearly exchanged, and where that is hardly lower they are not identified. errors: any of
+    information (the inverse expected information), hessian (observed), qmle, cluster:unit, cluster:ATTRIBUTE,
+    driscoll-kraay, conley:KM, in SLX also hc1; see `spatial_errors`. simulate: a number of draws from the normal
+    distribution with the covariance of the first error type, which add the error type "simulation" with quantiles as
+    intervals. label: its name in tables, by default MODEL-TRANSFORM. A fit is OK when its estimates and the errors of
+    the first type are sound; another type may be NaN, as where the observed Hessian is not that of a maximum.
+    """
+
+    kind: ClassVar[str] = "spatial"
+
+    model: Model = "sdm"
+    transform: Transform = "direct"
+    outcome: str | None = None
+    regressors: tuple[str, ...] | None = None
+    weights: str | None = None
+    full_fit: bool = False
+    label: str = ""
+    errors: tuple[str, ...] = ("information",)
+    simulate: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("model", FORMS), ("transform", ("direct", "lee-yu"))):
+            if getattr(self, name) not in allowed:
+                raise bad(f"{name} = {getattr(self, name)!r}", where="spatial estimator", allowed=one_of(allowed),
+                          remedy=closest(getattr(self, name), allowed))  # fmt: skip
+        if self.simulate < 0 or self.simulate == 1:
+            raise bad(f"simulate = {self.simulate}", where="spatial estimator", allowed="0, or 2 draws and more",
+                      remedy="some thousand draws give two digits of a quantile")  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        """Its label, or e.g. sdm-lee-yu."""
+        return self.label or f"{self.model}-{self.transform}"
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """The `paper` design with this model's own spillovers; rho, lambda, sigma2 are right under Lee-Yu alone."""
+        own = ("did", "direct:did")
+        rest = {"sar": ("rho", "indirect:did", "total:did"), "sem": ("lambda",),
+                "sdm": ("rho", "w_did", "indirect:did", "total:did"), "slx": ("w_did", "indirect:did", "total:did"),
+                "sdem": ("lambda", "w_did", "indirect:did", "total:did"),
+                "sac": ("rho", "lambda", "indirect:did", "total:did")}  # fmt: skip
+        return HOMES[self.model], own + (rest[self.model] if self.transform == "lee-yu" else ())
+
+    @property
+    def form(self) -> SpatialForm:
+        """Which spatial terms the model has."""
+        return FORMS[self.model]
+
+    def _names(self, schema: Schema) -> tuple[str, tuple[str, ...], str]:
+        regressors = schema.roles.regressors if self.regressors is None else self.regressors
+        if not schema.weights:
+            raise bad("the panel has no spatial weights", where=self.name, allowed="one or more [[weights]]",
+                      remedy="add a [[weights]] table")  # fmt: skip
+        weights = self.weights or schema.weights[0]
+        if weights not in schema.weights:
+            raise bad(f"no weights {weights!r}", where=self.name, allowed=one_of(schema.weights),
+                      remedy=closest(weights, schema.weights))  # fmt: skip
+        return outcome_of(self.outcome, schema, self.name), regressors, weights
+
+    def layout(self, schema: Schema) -> Layout:
+        """Slopes, their spatial lags (Durbin), rho, lambda, sigma2, then direct, indirect and total effects."""
+        outcome, names, _ = self._names(schema)
+        check_names(schema, outcome, names, self.name)
+        check_errors(self.errors, self.form, schema, self.name)
+        slopes = (*names, *(f"w_{name}" for name in names)) if self.form.durbin else names
+        effects = [(kind, name) for kind in self.form.effect_kinds for name in names]
+        own = (*slopes, *self.form.parameters, "sigma2", *(f"{kind}:{name}" for kind, name in effects))
+        if repeated := [term for term in dict.fromkeys(own) if own.count(term) > 1]:
+            raise bad(f"regressors are named like terms of the model: {listed(repeated)}", where=self.name,
+                      allowed="names other than rho, lambda, sigma2, w_NAME, direct:NAME, indirect:NAME, total:NAME",
+                      remedy="rename the columns")  # fmt: skip
+        targets = {term: f"beta({term})" for term in slopes}
+        targets |= {name: name for name in (*self.form.parameters, "sigma2")}
+        targets |= {f"{kind}:{name}": f"{kind}({name})" for kind, name in effects}
+        statistics = ("loglik", "r2", "r2_within", *self._further_statistics)
+        errors = (*self.errors, "simulation") if self.simulate else self.errors
+        return Layout(tuple(targets), errors, statistics, targets, ("lower", "upper") if self.simulate else ())
+
+    @property
+    def _further_statistics(self) -> tuple[str, ...]:
+        own = {"sdm": WALD, "sac": ("mode_gap",)}.get(self.model, ())
+        full = (*FIT_STATISTICS, *CRITERIA, *own) if self.full_fit else ()
+        floored = (f"floored:{error}" for error in self.errors if error.startswith("conley:"))
+        return (*full, *floored, *(("rejected_draws",) if self.simulate else ()))
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """Outcome and regressors."""
+        outcome, names, _ = self._names(schema)
+        return frozenset((outcome, *names))
+
+    def reduction(self, schema: Schema) -> Reduction:
+        """Cross products of y, Wy, X and WX, shared by all models and transforms; of W^2 too in SDEM and SAC."""
+        outcome, names, weights = self._names(schema)
+        arrays = self.full_fit or needs_scores(self.errors)
+        return SpatialCrossProducts(outcome, names, weights, arrays, self.form.lags)
+
+    @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
+    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
+        """The maximum of the concentrated likelihood, the effects, and errors of every type."""
+        assert isinstance(plan, SpatialPlan)
+        assert isinstance(moments, SpatialMoments)
+        if self.transform == "lee-yu" and not plan.spectrum.weights.row_stochastic:
+            raise bad("Lee-Yu's transformation needs a row-stochastic W", where=f"{self.name}, weights "
+                      f"{plan.spectrum.weights.name}", allowed='standardize = "row"',
+                      remedy='use transform = "direct"')  # fmt: skip
+        if self.form.durbin and plan.useless_lags:
+            raise BadInput(*plan.useless_lags)
+        fit = fit_model(self.form, plan, moments, self._sizes(plan), self.transform)
+        estimate = np.concatenate([fit.slopes, fit.spatial, fit.sigma2[:, None], fit.effects], axis=1)
+        others = tuple(error for error in self.errors if error != "information")
+        found = covariances(others, fit.parameters, self.form, self.transform, plan, moments) if others else None
+        se = self._standard_errors(fit, plan, found)
+        sound = np.isfinite(estimate).all(axis=1) & np.isfinite(se[:, 0]).all(axis=1)
+        status = np.select(
+            [sound & fit.converged, ~fit.converged & np.isfinite(fit.spatial).all(axis=1)],
+            [Status.OK, Status.NOT_CONVERGED],
+            Status.SINGULAR,
+        )
+        statistics = self._statistics(fit, plan, moments)
+        if found is not None:
+            flags = zip(others, found.floored.T, strict=True)
+            statistics |= {f"floored:{error}": flag.astype(float) for error, flag in flags if "conley:" in error}
+        lower = upper = None
+        if self.simulate:
+            first = fit.covariance() if found is None or self.errors[0] == "information" else found.matrices[:, 0]
+            drawn = self._simulated(fit, first, plan, streams)
+            statistics["rejected_draws"] = drawn.rejected
+            follows = np.full_like(se, np.nan)  # from estimate and se
+            se, lower, upper = (
+                np.concatenate([before, last[:, None]], axis=1)
+                for before, last in ((se, drawn.se), (follows, drawn.lower), (follows, drawn.upper))
+            )
+        layout = self.layout(schema)
+        return Estimates(layout.terms, layout.errors, estimate, se, np.full_like(se, np.inf), status.astype(np.uint8),
+                         statistics, lower=lower, upper=upper)  # fmt: skip
+
+    def _sizes(self, plan: SpatialPlan) -> Sizes:
+        return Sizes.of(plan.units, plan.periods, self.transform)
+
+    def _standard_errors(self, fit: SpatialFit, plan: SpatialPlan, found: Sandwiches | None) -> Floats:
+        """Of parameters and effects by error type, (R, E, K); effects by the delta method."""
+        if found is None:
+            return _root(fit.variance)[:, None, :]
+        moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, plan.units, self.form)
+        own = np.diagonal(found.matrices, axis1=2, axis2=3)
+        variances = [
+            np.concatenate([own[:, e], effect_variances(moved, found.matrices[:, e])], axis=1)
+            for e in range(own.shape[1])
+        ]
+        if "information" in self.errors:
+            variances.insert(self.errors.index("information"), fit.variance)
+        return _root(np.stack(variances, axis=1))
+
+    def _statistics(self, fit: SpatialFit, plan: SpatialPlan, moments: SpatialMoments) -> dict[str, Floats]:
+        sizes = self._sizes(plan)
+        out = {
+            "loglik": log_likelihood(fit.ssr, fit.log_det, sizes),
+            "r2": 1.0 - fit.ssr / moments.tss,
+            "r2_within": 1.0 - fit.ssr / moments.yy,
+        }
+        if not self.full_fit:
+            return out
+        out |= fit_statistics(self.form, fit.slopes, fit.rho(self.form), moments, plan.spectrum)
+        out |= information_criteria(out["loglik"], fit.parameters.shape[1], sizes)
+        if fit.mode_gap is not None:
+            out["mode_gap"] = fit.mode_gap
+        return out | wald_tests(fit.parameters, fit.covariance()) if self.model == "sdm" else out
+
+    def _simulated(self, fit: SpatialFit, covariance: Floats, plan: SpatialPlan, streams: Streams) -> Simulated:
+        """The same standard normals for every replication."""
+        normals = streams.fixed("simulated effects").standard_normal((self.simulate, fit.parameters.shape[1]))
+        return simulate(fit.parameters, covariance, normals, self.form, plan.spectrum)
+
+
+def _root(variance: Floats) -> Floats:
+    """Standard errors, NaN of negative variances."""
+    return np.sqrt(np.where(variance >= 0, variance, np.nan))

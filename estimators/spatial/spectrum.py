@@ -1,0 +1,122 @@
+"""Log-determinant and traces of a spatial weights matrix as functions of the spatial coefficient.
+
+Ord (1975) for the eigenvalue form; Lee and Yu (2010, JoE 154:165) for the transformed traces, with H = Q_N G.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.spatial.interpolation import PiecewiseChebyshev
+from estimators.spatial.matrix_products import MatrixProducts
+from sim.weights import Weights
+
+Floats = NDArray[np.float64]
+Transform = Literal["direct", "lee-yu"]
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """ln|I - rho W| and traces of G = W (I - rho W)^-1, all (R,).
+
+    Likelihoods use those of the chosen transform (h: tr H, hh: tr H^2, hth: tr H'H; H = G under `direct`), effects the
+    plain ones (g: tr G, gg: tr G^2) and the sums over all pairs (sum_g: 1'G1/N, sum_gg: 1'G^2 1/N).
+    """
+
+    log_det: Floats
+    h: Floats
+    hh: Floats
+    hth: Floats
+    g: Floats
+    gg: Floats
+    sum_g: Floats
+    sum_gg: Floats
+
+
+class Spectrum:
+    """Functions of rho that depend on W alone, interpolated; one a weights matrix and process."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self._eigenvalues = weights.eigenvalues
+        self._identity = np.eye(len(weights.units))
+        self._sums = PiecewiseChebyshev(self._eigenvalue_sums, weights.radius)
+        self._norms = PiecewiseChebyshev(self._norms_at, weights.radius)
+        self._row_sums = PiecewiseChebyshev(lambda rho: self.multiplier(rho).sum(axis=1), weights.radius)
+        self._products = MatrixProducts(self.multiplier, weights.radius)
+
+    def slopes(self, rho: Floats, transform: Transform) -> tuple[Floats, ...]:
+        """ln|I - rho W|, tr G and tr G^2 of the transform at rho (R,)."""
+        log_det, g, gg = self._sums(rho).T
+        return _transformed(log_det, g, gg, rho, transform)
+
+    def traces(self, rho: Floats, transform: Transform) -> Traces:
+        """All of them at rho (R,)."""
+        log_det, g, gg = self._sums(rho).T
+        log_det, h, hh = _transformed(log_det, g, gg, rho, transform)
+        hth, columns, sum_g, sum_gg = self._norms(rho).T
+        if transform == "lee-yu":
+            hth = hth - columns
+        return Traces(log_det, h, hh, hth, g, gg, sum_g, sum_gg)
+
+    def joint(self, rho: Floats, lam: Floats, transform: Transform) -> tuple[Floats, Floats]:
+        """tr GH and tr G'H of the transform, (R,) each: G at rho, H at lambda."""
+        at_rho, at_lam = (1.0 - value[:, None] * self._eigenvalues for value in (rho, lam))
+        gh = (self._eigenvalues / at_rho * (self._eigenvalues / at_lam)).real.sum(axis=1)
+        gth, columns = self._products(rho, lam).T
+        if transform == "direct":
+            return gh, gth
+        return gh - 1 / ((1 - rho) * (1 - lam)), gth - columns
+
+    def row_sums(self, rho: Floats) -> Floats:
+        """G1 at rho (R,), (R, N)."""
+        return self._row_sums(rho)
+
+    def multiplied(self, rho: float, x: Floats) -> Floats:
+        """G x, (N,), NaN without a rho."""
+        if not np.isfinite(rho):
+            return np.full_like(x, np.nan)
+        return np.asarray(np.linalg.solve(self._identity - rho * self.weights.dense, self.weights.dense @ x))
+
+    def multiplier(self, rho: float) -> Floats:
+        """G = W (I - rho W)^-1, (N, N)."""
+        return np.asarray(np.linalg.solve(self._identity - rho * self.weights.dense, self.weights.dense))
+
+    def _eigenvalue_sums(self, rho: float) -> Floats:
+        left = 1.0 - rho * self._eigenvalues
+        ratio = self._eigenvalues / left
+        return np.array([np.log(np.abs(left)).sum(), ratio.real.sum(), (ratio**2).real.sum()])
+
+    def _norms_at(self, rho: float) -> Floats:
+        """tr G'G, |G'1|^2 / N, 1'G1 / N and 1'G^2 1 / N."""
+        g = self.multiplier(rho)
+        columns, rows = g.sum(axis=0), g.sum(axis=1)
+        n = len(columns)
+        return np.array([np.vdot(g, g), np.vdot(columns, columns) / n, rows.sum() / n, np.vdot(columns, rows) / n])
+
+
+def _transformed(log_det: Floats, g: Floats, gg: Floats, rho: Floats, transform: Transform) -> tuple[Floats, ...]:
+    """Under Lee and Yu without the eigenvalue of W that the time effects take out, 1."""
+    if transform == "direct":
+        return log_det, g, gg
+    return log_det - np.log1p(-rho), g - 1 / (1 - rho), gg - 1 / (1 - rho) ** 2
+
+
+_KEPT: OrderedDict[str, Spectrum] = OrderedDict()
+_MOST = 16
+
+
+def spectrum_of(weights: Weights) -> Spectrum:
+    """The (cached) spectrum of a weights matrix; a worker keeps the last sixteen."""
+    key = weights.digest
+    if key not in _KEPT:
+        _KEPT[key] = Spectrum(weights)
+        while len(_KEPT) > _MOST:
+            _KEPT.popitem(last=False)
+    _KEPT.move_to_end(key)
+    return _KEPT[key]

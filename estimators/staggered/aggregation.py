@@ -1,0 +1,197 @@
+"""From effects of cohorts in periods, att(G,T), to averages over events, cohorts and calendar time.
+
+Every average here is a mean of ratios sum_c n_g(c) q_c att_c / sum_c n_g(c) q_c over cells c = (G,T), with n_g the
+number of units in cohort g (Callaway and Sant'Anna 2021, section 3.1):
+
+| term | cells, q = 1 unless said |
+|---|---|
+| att(G,T) | one |
+| event(K) | those K periods after adoption; K < 0 is before |
+| cohort(G), calendar(T) | treated cells of cohort G, of period T |
+| overall | all treated cells: treated unit-periods count alike |
+| overall:event, overall:calendar | plain mean of event(K) over K >= 0, of calendar(T) over T |
+| overall:cohort | all treated cells with q = 1 / number of the cohort's: cohort(G) weighted by size |
+
+The n_g are the sample's estimates of cohort shares, which adds to the influence of a unit of cohort h
+(q_c - w_c sum_{c' in h} q_c') / sum n q times att_c, summed over c of h alike: the derivative of the ratio with respect
+to n_h (their corollary 2). Cells that are not identified are left out, and the rest weighted up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.staggered.cohorts import Cohorts
+from sim.errors import bad
+from sim.estimands import Estimand
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.intp]
+Flags = NDArray[np.bool_]
+
+OVERALL = ("overall", "overall:event", "overall:cohort", "overall:calendar")
+_TARGETS = dict(zip(OVERALL, ("att", "att_event", "att_cohort", "att_calendar"), strict=True))
+
+
+def staggered_terms(window: tuple[int, int], cohorts: tuple[int, ...], years: tuple[int, ...]) -> tuple[str, ...]:
+    """Names of the terms: events of the window, the overall averages, cohort(G), calendar(T), att(G,T)."""
+    return (
+        *(f"event({k})" for k in range(window[0], window[1] + 1)),
+        *OVERALL,
+        *(f"cohort({g})" for g in cohorts),
+        *(f"calendar({t})" for t in years),
+        *(f"att({g},{t})" for g in cohorts for t in years),
+    )
+
+
+def staggered_targets(terms: Iterable[str]) -> dict[str, str]:
+    """Estimand of each term; what lies before adoption has none."""
+    targets = {}
+    for term in terms:
+        if term in _TARGETS:
+            targets[term] = _TARGETS[term]
+            continue
+        kind, numbers = _parsed(term)
+        before = (kind == "event" and numbers[0] < 0) or (kind == "att" and numbers[1] < numbers[0])
+        if not before:
+            targets[term] = term
+    return targets
+
+
+def check_terms(window: tuple[int, int], cohorts: tuple[int, ...], years: tuple[int, ...], asked_by: str) -> None:
+    """Raise BadInput for a window that is empty, or cohorts or years that repeat."""
+    if len(window) != 2 or window[0] > window[1]:
+        raise bad(f"window = {list(window)}", where=asked_by, allowed="first and last period relative to adoption",
+                  remedy="set window = [-5, 5]")  # fmt: skip
+    for name, labels in (("cohorts", cohorts), ("years", years)):
+        if len(set(labels)) < len(labels):
+            raise bad(f"{name} = {list(labels)} repeat", where=asked_by, allowed="each once",
+                      remedy="remove the repeated label")  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Cells:
+    """The identified effects: position in `Cohorts.firsts` and index of the period, each (C,)."""
+
+    cohort: Codes
+    period: Codes
+
+    def take(self, chosen: Flags) -> Cells:
+        """Some of them."""
+        return Cells(self.cohort[chosen], self.period[chosen])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Aggregation:
+    """Averages of C cells in K terms for G cohorts.
+
+    weights (K, C); slopes (K, G, C): what a unit of cohort g adds through the estimated shares, per att_c; identified
+    (K,): terms that have a cell (weights of the others are 0).
+    """
+
+    terms: tuple[str, ...]
+    weights: Floats
+    slopes: Floats
+    identified: Flags
+
+    @classmethod
+    def of(cls, terms: tuple[str, ...], cells: Cells, cohorts: Cohorts) -> Aggregation:
+        """The averages named `terms` over identified cells."""
+        sizes = np.array([cohorts.size(g) for g in cohorts.firsts], dtype=np.float64)
+        weights = np.zeros((len(terms), len(cells.cohort)))
+        slopes = np.zeros((len(terms), len(sizes), len(cells.cohort)))
+        identified = np.zeros(len(terms), dtype=bool)
+        asked = _Asked(cells, np.array(cohorts.periods), np.array(cohorts.firsts))
+        for k, term in enumerate(terms):
+            parts = asked.parts(term)
+            for q in parts:
+                weight, slope = _ratio(q, cells.cohort, sizes)
+                weights[k] += weight / len(parts)
+                slopes[k] += slope / len(parts)
+            identified[k] = bool(parts)
+        return cls(terms, weights, slopes, identified)
+
+    def estimate(self, att: Floats) -> Floats:
+        """The averages, (R, C) -> (R, K); NaN where not identified."""
+        return np.asarray(np.where(self.identified, att @ self.weights.T, np.nan))
+
+    def influence(self, att: Floats, influence: Floats, cohort: Codes) -> Floats:
+        """Influence of every unit on every average, (R, K, N), zero where not identified.
+
+        att (R, C); influence (R, C, N) of the cells, scaled so that the variance of att_c is its sum of squares; cohort
+        (N,): position of the unit's cohort in `Cohorts.firsts`, -1 for a unit of none.
+        """
+        return self.weights @ influence + self.of_shares(att, cohort)
+
+    def of_shares(self, att: Floats, cohort: Codes) -> Floats:
+        """The part of `influence` that comes from the estimated cohort shares, (R, K, N)."""
+        by_cohort = np.tensordot(att, self.slopes, axes=(1, 2))  # (R, K, G)
+        padded = np.concatenate([by_cohort, np.zeros((*by_cohort.shape[:2], 1))], axis=2)
+        return np.asarray(padded[:, :, cohort])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Asked:
+    """Which cells a term averages: arrays (C,)."""
+
+    cells: Cells
+    periods: NDArray[np.int_]
+    firsts: NDArray[np.int_]
+
+    @property
+    def year(self) -> NDArray[np.int_]:
+        return np.asarray(self.periods[self.cells.period])
+
+    @property
+    def adopted(self) -> NDArray[np.int_]:
+        return np.asarray(self.periods[self.firsts[self.cells.cohort]])
+
+    def parts(self, term: str) -> list[Floats]:
+        """q of each ratio whose plain mean the term is; none when no cell serves."""
+        since, year, adopted = self.year - self.adopted, self.year, self.adopted
+        treated = since >= 0
+        match term:
+            case "overall":
+                found = [treated]
+            case "overall:event":
+                found = [since == k for k in np.unique(since[treated])]
+            case "overall:calendar":
+                found = [treated & (year == t) for t in np.unique(year[treated])]
+            case "overall:cohort":
+                count = np.bincount(self.cells.cohort[treated], minlength=len(self.firsts))
+                return [treated / np.maximum(count[self.cells.cohort], 1)] if treated.any() else []
+            case _:
+                found = [self._named(term, since, year, adopted)]
+        return [q.astype(np.float64) for q in found if q.any()]
+
+    def _named(
+        self, term: str, since: NDArray[np.int_], year: NDArray[np.int_], adopted: NDArray[np.int_]
+    ) -> NDArray[np.bool_]:
+        match _parsed(term):
+            case "event", (k,):
+                return since == k
+            case "cohort", (g,):
+                return (adopted == g) & (since >= 0)
+            case "calendar", (t,):
+                return (year == t) & (since >= 0)
+            case "att", (g, t):
+                return (adopted == g) & (year == t)
+            case _:
+                raise ValueError(f"not a term of a staggered estimator: {term!r}")
+
+
+def _parsed(term: str) -> tuple[str, tuple[int, ...]]:
+    parsed = Estimand.parse(term)
+    return parsed.kind, tuple(map(int, parsed.arguments))
+
+
+def _ratio(q: Floats, cohort: Codes, sizes: Floats) -> tuple[Floats, Floats]:
+    """Weights (C,) of sum n q att / sum n q, and their derivatives with respect to each n_h, (G, C)."""
+    total = float(sizes[cohort] @ q)
+    weight = sizes[cohort] * q / total
+    own = (np.arange(len(sizes))[:, None] == cohort) * q
+    return weight, (own - own.sum(axis=1, keepdims=True) * weight) / total

@@ -1,0 +1,131 @@
+"""What two-way DID averages: the decomposition of its coefficient into two-by-two comparisons (Goodman-Bacon 2021).
+
+With shares of units and periods, the comparison of a treated group a with a group b that keeps its status during the
+window weighs n_a n_b T_pre T_post / T^2 over the variance of the demeaned treatment: equations 7-10 of the paper, whose
+(n_a + n_b)^2 n_ab (1 - n_ab) is n_a n_b and whose window^2 D (1 - D) is T_pre T_post / T^2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.names import check_names, outcome_of
+from estimators.staggered.cohorts import Cohorts
+from estimators.within import WithinTransform
+from sim.errors import bad, one_of
+from sim.panel import Panel
+
+Floats = NDArray[np.float64]
+
+NEVER, EARLIER, LATER, ALWAYS = "treated v never", "earlier v later", "later v earlier", "treated v always"
+KINDS = (NEVER, EARLIER, LATER, ALWAYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One two-by-two DID: cohorts by first treated period (None: never treated or always treated, as the kind says).
+
+    weight: its share in the coefficient. units: of the treated and of the control group; window: periods before and
+    after.
+    """
+
+    kind: str
+    treated: int
+    control: int | None
+    units: tuple[int, int]
+    window: tuple[int, int]
+    weight: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Decomposition:
+    """All comparisons, their estimates (R, C) and the coefficient that they average to, (R,)."""
+
+    comparisons: tuple[Comparison, ...]
+    estimates: Floats
+    twfe: Floats
+
+    @property
+    def weights(self) -> Floats:
+        """Weights of the comparisons, (C,); they are positive and sum to one."""
+        return np.array([comparison.weight for comparison in self.comparisons])
+
+    def share(self, kind: str) -> float:
+        """The total weight of a kind of comparison."""
+        return float(self.weights[self._of(kind)].sum())
+
+    def average(self, kind: str) -> Floats:
+        """The weighted mean estimate of a kind of comparison, (R,); NaN when there is none."""
+        own = self._of(kind)
+        if not own.any():
+            return np.full(len(self.twfe), np.nan)
+        return np.asarray(self.estimates[:, own] @ self.weights[own] / self.weights[own].sum())
+
+    def _of(self, kind: str) -> NDArray[np.bool_]:
+        if kind not in KINDS:
+            raise bad(f"no comparisons of kind {kind!r}", where="decomposition", allowed=one_of(KINDS),
+                      remedy="choose one of them")  # fmt: skip
+        return np.array([comparison.kind == kind for comparison in self.comparisons])
+
+
+def decompose(panel: Panel, outcome: str | None = None, treatment: str | None = None) -> Decomposition:
+    """The decomposition of the two-way DID coefficient without controls, on a balanced panel of R outcomes.
+
+    outcome, treatment: names of variables; None = the panel's own roles. Raises BadInput for an unbalanced panel, a
+    treatment that is not 0/1 and absorbing or differs between replications, and when no group serves as a control.
+    """
+    asked_by = "decomposition"
+    y_name, d_name = outcome_of(outcome, panel.schema, asked_by), treatment or panel.roles.treatment or "did"
+    check_names(panel.schema, y_name, (d_name,), asked_by)
+    cohorts = Cohorts.of(panel, d_name, asked_by)
+    pairs = list(_pairs(cohorts))
+    if not pairs:
+        raise bad("all units become treated at the same time", where=asked_by,
+                  allowed="two cohorts, or one and units never or always treated",
+                  remedy="add units with another date")  # fmt: skip
+    y, demeaned = panel.variables[y_name], WithinTransform.of(panel)(panel.variables[d_name][:1])[0]
+    variance = float(np.square(demeaned).sum())
+    groups, places = np.unique([(treated, control) for _, treated, control, _ in pairs], return_inverse=True)
+    means = y @ ((cohorts.first[:, None] == groups) / [cohorts.size(int(group)) for group in groups])  # (R, T, G)
+    changes = np.stack([_change(treated, span, len(cohorts.periods)) for _, treated, _, span in pairs]) @ means
+    treated, control = places.reshape(-1, 2).T
+    rows = np.arange(len(pairs))
+    estimates = changes[:, rows, treated] - changes[:, rows, control]
+    scale = 1.0 / (variance * cohorts.first.size * len(cohorts.periods))
+    comparisons = tuple(_comparison(cohorts, *pair, scale) for pair in pairs)
+    return Decomposition(comparisons, estimates, np.tensordot(y, demeaned, axes=2) / variance)
+
+
+def _change(treated: int, span: range, periods: int) -> Floats:
+    """Weights (T,) of the mean from the date of treatment on less the mean before it, within the window."""
+    weights = np.zeros(periods)
+    weights[span.start : treated] = -1.0 / (treated - span.start)
+    weights[treated : span.stop] = 1.0 / (span.stop - treated)
+    return weights
+
+
+def _comparison(cohorts: Cohorts, kind: str, treated: int, control: int, span: range, scale: float) -> Comparison:
+    window = (treated - span.start, span.stop - treated)
+    units = (cohorts.size(treated), cohorts.size(control))
+    label = cohorts.periods[control] if kind in {EARLIER, LATER} else None
+    weight = units[0] * units[1] * window[0] * window[1] * scale
+    return Comparison(kind, cohorts.periods[treated], label, units, window, weight)
+
+
+def _pairs(cohorts: Cohorts) -> Iterator[tuple[str, int, int, range]]:
+    """Kind, first treated index of treated and of control group, and the window of periods of every comparison."""
+    end = len(cohorts.periods)
+    for k in cohorts.firsts:
+        if cohorts.never.any():
+            yield NEVER, k, end, range(end)
+        if cohorts.size(0):
+            yield ALWAYS, k, 0, range(end)
+        for other in cohorts.firsts:
+            if k < other:
+                yield EARLIER, k, other, range(other)
+            elif k > other:
+                yield LATER, k, other, range(other, end)

@@ -1,0 +1,264 @@
+"""De Chaisemartin and D'Haultfoeuille (2020): the weights behind a two-way DID coefficient, and their DID_M estimator.
+
+Theorem 1: under common trends the coefficient estimates sum w_it effect_it over treated unit-periods, with w
+proportional to the residual of the treatment on the effects and the controls; some w may be negative. Corollary 1 gives
+the standard deviations of effects that would make such a coefficient mislead. Every unit is a group of the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators import regression as ols
+from estimators.estimator import Estimates, Estimator, Layout, Status
+from estimators.names import check_names, outcome_of
+from estimators.within import WithinTransform, observed_mask
+from sim.design import Design
+from sim.errors import bad, one_of
+from sim.panel import Panel, Schema
+from sim.paper import Paper
+from sim.streams import Streams
+
+Floats = NDArray[np.float64]
+
+ROUNDING = 1e-12  # a weight below this share of the largest counts as zero, not as negative
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CoefficientWeights:
+    """What a two-way coefficient averages.
+
+    weights (T, N): of each unit-period's effect, summing to one, zero where untreated. coefficient (R,). sensitivity
+    (R,): the smallest standard deviation of effects over treated unit-periods at which their mean may be zero;
+    reversal (R,): the one at which all may have the other sign than the coefficient, inf when no weight is negative.
+    """
+
+    weights: Floats
+    treated: NDArray[np.bool_]
+    coefficient: Floats
+    sensitivity: Floats
+    reversal: Floats
+
+    @property
+    def negative(self) -> NDArray[np.bool_]:
+        """Treated unit-periods with a negative weight, (T, N)."""
+        return np.asarray(self.weights < -ROUNDING * np.abs(self.weights).max())
+
+    @property
+    def negative_share(self) -> float:
+        """The share of treated unit-periods that are weighted negatively."""
+        return float(self.negative.sum() / self.treated.sum())
+
+    @property
+    def negative_sum(self) -> float:
+        """The sum of the negative weights."""
+        return float(self.weights[self.negative].sum())
+
+    def by_cohort(self) -> dict[tuple[int, int], float]:
+        """Sums of the weights by (index of the first treated period, index of the period)."""
+        first = self.treated.argmax(axis=0)
+        cells = [(int(g), int(t)) for g in np.unique(first[self.treated.any(axis=0)]) for t in range(len(self.treated))]
+        return {
+            (g, t): float(self.weights[t, own].sum())
+            for g, t in cells
+            if (own := (first == g) & self.treated[t]).any()
+        }  # fmt: skip
+
+
+def coefficient_weights(
+    panel: Panel, outcome: str | None = None, treatment: str | None = None, controls: tuple[str, ...] = ()
+) -> CoefficientWeights:
+    """Weights and robustness of the two-way DID coefficient on a 0/1 treatment, for R outcomes.
+
+    outcome, treatment: names; None = the panel's own roles. controls: other regressors. The panel may be unbalanced and
+    the treatment may switch off. Raises BadInput for a treatment that is not 0/1, for regressors that differ between
+    replications and for those that the effects absorb.
+    """
+    asked_by = "coefficient weights"
+    y_name, d_name = outcome_of(outcome, panel.schema, asked_by), treatment or panel.roles.treatment or "did"
+    check_names(panel.schema, y_name, (d_name, *controls), asked_by)
+    fixed = {name: _one(panel, name, asked_by) for name in (d_name, *controls)}
+    panel = panel.with_variables(fixed)
+    ols.check_fixed(panel, (d_name, *controls), asked_by)
+    mask = observed_mask(panel) > 0
+    d = np.where(mask, fixed[d_name][0], 0.0)
+    if not np.isin(d, (0.0, 1.0)).all():
+        raise bad(f"{d_name!r} is not 0/1", where=asked_by, allowed="0 where untreated, 1 where treated",
+                  remedy="code it so")  # fmt: skip
+    within = WithinTransform.of(panel)
+    x = ols.stack([within(fixed[name]) for name in controls])
+    residual = within(fixed[d_name])
+    if controls:
+        bread, _ = ols.invert(ols.gram(x))
+        residual = ols.residual(residual, x, (bread @ ols.inner(x, residual)[:, :, None])[:, :, 0])
+    treated = d > 0
+    weights = np.where(treated, residual[0], 0.0)
+    weights /= weights.sum()
+    y = np.where(mask, panel.variables[y_name], 0.0)
+    coefficient = np.tensordot(y, residual[0], axes=2) / np.square(residual).sum()
+    relative = weights[treated] * float(treated.sum())  # mean one
+    spread, reversed_spread = _spreads(relative)
+    return CoefficientWeights(weights, treated, coefficient, np.abs(coefficient) * spread,
+                              np.abs(coefficient) * reversed_spread)  # fmt: skip
+
+
+def _one(panel: Panel, name: str, asked_by: str) -> Floats:
+    values = panel.variables[name]
+    if not np.array_equal(values, np.broadcast_to(values[:1], values.shape), equal_nan=True):
+        raise bad(f"{name!r} differs between replications", where=asked_by, allowed="the same in all replications",
+                  remedy="take them one by one: panel.replication(i)")  # fmt: skip
+    return values[:1]
+
+
+def _spreads(weights: Floats) -> tuple[float, float]:
+    """Corollary 1's two standard deviations for a coefficient of one; weights (M,) of equal cells, mean one."""
+    largest_first = np.sort(weights)[::-1]
+    m = len(weights)
+    deviation = float(np.sqrt(np.square(weights - 1.0).mean()))
+    both = 1.0 / deviation if deviation > 0 else float("inf")
+    if largest_first[-1] >= -ROUNDING * largest_first[0]:
+        return both, float("inf")
+    total = largest_first[::-1].cumsum()[::-1] / m  # S, T and 1 - P of the paper, of the cells from i on
+    squares = np.square(largest_first)[::-1].cumsum()[::-1] / m
+    rest = np.arange(m) / m
+    start = int(np.flatnonzero(largest_first * rest < -total)[0])
+    return both, float(1.0 / np.sqrt(squares[start] + total[start] ** 2 / rest[start]))
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchersDID(Estimator):
+    """DID_M: the effect in the period of a switch, against units that keep the treatment they had (their theorem 3).
+
+    Mean over all switchers of their outcome's change less the mean change of those who stay untreated (or, for units
+    that switch off, stay treated); periods in which nobody stays are left out. `placebo` does the same one period
+    earlier, with units whose treatment was the same before. Errors are clustered, from each switcher's deviation from
+    the estimate and each stayer's from its period's mean, with factor G/(G-1) and t of G-1 degrees of freedom, where G
+    counts the clusters that hold a switcher: the calendar's cells are too small to centre each of them.
+
+    outcome, treatment: names; None = the panel's own roles. errors: cluster:unit or cluster:ATTRIBUTE.
+    """
+
+    kind: ClassVar[str] = "dcdh"
+
+    outcome: str | None = None
+    treatment: str | None = None
+    errors: tuple[str, ...] = ("cluster:unit",)
+    label: str = "dcdh"
+
+    @property
+    def name(self) -> str:
+        """Its label."""
+        return self.label
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """The `paper` design without spillovers."""
+        return Paper(), ("event(0)",)
+
+    def _names(self, schema: Schema) -> tuple[str, str]:
+        return outcome_of(self.outcome, schema, self.label), self.treatment or schema.roles.treatment or "did"
+
+    def layout(self, schema: Schema) -> Layout:
+        """The instantaneous effect and its placebo."""
+        outcome, treatment = self._names(schema)
+        check_names(schema, outcome, (treatment,), self.label)
+        allowed = ("cluster:unit", *(f"cluster:{name}" for name in schema.attributes))
+        if not self.errors or len(set(self.errors)) < len(self.errors) or not set(self.errors) <= set(allowed):
+            raise bad(f"errors = {list(self.errors)}", where=self.label, allowed=one_of(allowed),
+                      remedy='set errors = ["cluster:unit"]')  # fmt: skip
+        return Layout(("event(0)", "placebo"), self.errors, ("switchers",), {"event(0)": "event(0)"})
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """Outcome and treatment."""
+        return frozenset(self._names(schema))
+
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        """Fit R panels; raises BadInput for an unbalanced panel and a treatment that is not 0/1."""
+        self.layout(panel.schema)
+        outcome, treatment = self._names(panel.schema)
+        if not panel.balanced:
+            raise bad("the panel is unbalanced", where=self.label, allowed="every unit in every period",
+                      remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+        did = panel.variables[treatment]
+        if not np.isin(did, (0.0, 1.0)).all():
+            raise bad(f"{treatment!r} is not 0/1", where=self.label, allowed="0 where untreated, 1 where treated",
+                      remedy="code it so")  # fmt: skip
+        if (did != did[:1]).any():
+            return Estimates.join([self(panel.replication(i)) for i in range(panel.replications)])
+        change = np.diff(panel.variables[outcome], axis=1)
+        contrasts = [Contrast.of(did[0], placebo=placebo) for placebo in (False, True)]
+        found = [contrast(change, self._clusters(panel)) for contrast in contrasts]
+        estimate = np.stack([one for one, _, _ in found], axis=1)
+        rows = panel.replications
+        return Estimates(
+            terms=("event(0)", "placebo"),
+            errors=self.errors,
+            estimate=np.broadcast_to(estimate, (rows, 2)).copy(),
+            se=np.broadcast_to(np.stack([se for _, se, _ in found], axis=2), (rows, len(self.errors), 2)).copy(),
+            dof=np.broadcast_to(np.stack([dof for _, _, dof in found], axis=1), (rows, len(self.errors), 2)).copy(),
+            status=np.full(rows, Status.OK if contrasts[0].count else Status.SINGULAR, dtype=np.uint8),
+            statistics={"switchers": np.full(rows, float(contrasts[0].count))},
+        )
+
+    def _clusters(self, panel: Panel) -> list[NDArray[np.intp]]:
+        """Codes (N,) of the clusters of each error type."""
+        names = [error.removeprefix("cluster:") for error in self.errors]
+        codes = [np.arange(len(panel.units)) if name == "unit" else panel.attributes[name] for name in names]
+        return [np.unique(code, return_inverse=True)[1] for code in codes]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Contrast:
+    """DID_M as weights of the outcome's changes, for `count` switchers.
+
+    weights (2, T - 1, N): of units untreated, treated before the change; stayers, of that shape: the stayers' 1/n_t, in
+    periods that count; switches (N,): each unit's switches over all switches.
+    """
+
+    weights: Floats
+    stayers: Floats
+    switches: Floats
+    count: int
+
+    @classmethod
+    def of(cls, did: Floats, *, placebo: bool) -> Contrast:
+        """The contrast of a treatment (T, N), or of the period before each switch."""
+        step, counted = np.diff(did, axis=0), np.ones((len(did) - 1, did.shape[1]), dtype=bool)
+        if placebo:  # one period earlier, among units that did not change in it
+            counted = step == 0
+            step = np.vstack([step[1:], np.zeros((1, did.shape[1]))])
+            counted[-1] = False
+        weights, stayers = np.zeros((2, *step.shape)), np.zeros((2, *step.shape))
+        switching = np.zeros_like(step)
+        for before, sign in enumerate((1.0, -1.0)):
+            moving = counted & (step == sign)
+            staying = counted & (step == 0) & (did[:-1] == before)
+            there = (moving.any(axis=1) & staying.any(axis=1))[:, None]
+            stayers[before] = there * staying / np.maximum(staying.sum(axis=1, keepdims=True), 1)
+            weights[before] = sign * there * (moving - moving.sum(axis=1, keepdims=True) * stayers[before])
+            switching += there * moving
+        count = int(switching.sum())
+        return cls(weights / max(count, 1), stayers, switching.sum(axis=0) / max(count, 1), count)
+
+    def __call__(self, change: Floats, clusters: list[NDArray[np.intp]]) -> tuple[Floats, Floats, Floats]:
+        """Estimate (R,), standard errors (R, E) and degrees of freedom (E,); NaN without switchers."""
+        rows = len(change)
+        if not self.count:
+            return np.full(rows, np.nan), np.full((rows, len(clusters)), np.nan), np.full(len(clusters), np.nan)
+        scores = np.einsum("rtn,tn->rn", change, self.weights.sum(axis=0))
+        estimate = scores.sum(axis=1)
+        for weights, stayers in zip(self.weights, self.stayers, strict=True):
+            scores = scores - np.einsum("rtn,tn->rt", change, stayers) @ weights
+        scores = scores - estimate[:, None] * self.switches
+        variances, dofs = [], []
+        for codes in clusters:
+            members = (codes[:, None] == np.arange(codes.max() + 1)).astype(np.float64)
+            holding = len(np.unique(codes[self.switches > 0]))
+            factor = holding / (holding - 1) if holding > 1 else np.nan
+            variances.append(factor * np.square(scores @ members).sum(axis=1))
+            dofs.append(float(holding - 1) if holding > 1 else np.nan)
+        return estimate, np.sqrt(np.stack(variances, axis=1)), np.array(dofs)

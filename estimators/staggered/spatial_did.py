@@ -1,0 +1,363 @@
+"""Two-way DID with local spillovers: neighbours' treatment, or rings around treated units.
+
+    y_it = a_i + l_t + b D_it + sum_j c_j E_jit + x_it'g + e_it
+
+`spatial-did` (Delgado and Florax 2015): E = W D, the share of treated neighbours. `rings` (Butts 2021): E are dummies
+of the ring, by distance to the nearest other treated unit, that a treated or an untreated unit lies in. Spillovers are
+local: what a neighbour's outcome does in turn is the Durbin model's. Besides coefficients they report
+
+    att              b + sum c_j mean(E_j | D = 1), the effect on treated units with their neighbours' treatment
+    spill:treated    sum c_j mean(E_j | D = 1)
+    spill:untreated  sum c_j mean(E_j | D = 0), over untreated unit-periods from the first adoption on
+    did_bias         sum c_j g_j, with g_j the coefficient of D in the two-way regression of E_j on D and the controls
+
+so that b + did_bias is exactly what DID without the E_j gives on the same data. With one adoption date and no controls
+g_j = mean(E_j | D = 1) - mean(E_j | D = 0), and did_bias is Butts's bias, spill:treated - spill:untreated. Their errors
+take the panel's D and E as given. What they rest on shows in the statistics: vif:did, how much of D's variation its
+own exposure explains (large when treatment clusters in space), and unexposed, the share of those untreated
+unit-periods that no spillover reaches (at zero the c_j are identified by functional form alone).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators import regression as ols
+from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
+from estimators.linear.covariances import (
+    PLACE,
+    Sample,
+    cells_of,
+    check_error_types,
+    cluster_names,
+    count_clusters,
+    covariance,
+    may_be_floored,
+)
+from estimators.linear.did import ClusterK
+from estimators.names import check_names, outcome_of
+from estimators.staggered.exposures import DistanceRings, Exposure, NeighbourShare, Reach
+from estimators.tile import Tile, spread
+from estimators.within import nested_in, transform_of
+from sim.design import Design
+from sim.errors import bad, closest, one_of
+from sim.panel import Panel, Schema
+from sim.paper import Paper
+from sim.streams import Streams
+
+Floats = NDArray[np.float64]
+
+EFFECTS = ("unit", "period")
+SPILLS = {"treated": "spill:treated", "untreated": "spill:untreated"}
+
+
+@dataclass(frozen=True, slots=True)
+class _ExposureDID(Estimator):
+    """What both estimators share: names, layout, and the answer from their moments."""
+
+    outcome: str | None = None
+    controls: tuple[str, ...] | None = None
+    errors: tuple[str, ...] = ("iid", "hc1", "cluster:unit")
+    cluster_k: ClusterK = "nonnested"
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its label, or its kind."""
+        return self.label or self.kind
+
+    @abstractmethod
+    def exposure(self, schema: Schema) -> Exposure:
+        """How others' treatment reaches a unit of such a panel; raises BadInput when the panel cannot tell."""
+
+    def _lags(self, schema: Schema) -> tuple[str, ...]:
+        """Controls that enter with their spatial lags too."""
+        return ()
+
+    def _names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
+        """Outcome, treatment, controls."""
+        treatment = schema.roles.treatment
+        if treatment is None:
+            raise bad("the panel has no treatment", where=self.name, allowed="a panel with a 0/1 treatment",
+                      remedy="name its column")  # fmt: skip
+        controls = schema.roles.controls if self.controls is None else self.controls
+        return outcome_of(self.outcome, schema, self.name), treatment, controls
+
+    def layout(self, schema: Schema) -> Layout:
+        """Treatment, exposures, controls; then att, spillovers and the bias of plain DID."""
+        outcome, treatment, controls = self._names(schema)
+        check_names(schema, outcome, (treatment, *controls), self.name)
+        check_error_types(self.errors, schema, self.name, wild=False)
+        exposure = self.exposure(schema)
+        terms = (
+            treatment, *exposure.names, *controls, *(f"w_{name}" for name in self._lags(schema)),
+            "att", *(SPILLS[who] for who in exposure.spills), "did_bias",
+        )  # fmt: skip
+        if len(set(terms)) < len(terms):
+            twice = [term for term in terms if terms.count(term) > 1]
+            raise bad(f"a control is named like a term: {twice[0]!r}", where=self.name,
+                      allowed="names other than att, w_..., spill:..., did_bias", remedy="rename it")  # fmt: skip
+        targets = self._policy_targets(treatment) | {"att": "att"}
+        targets |= {name: f"beta({name})" for name in (*controls, *(f"w_{name}" for name in self._lags(schema)))}
+        floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
+        return Layout(terms, self.errors, ("r2", "r2_within", "sigma2", "vif:did", "unexposed", *floored), targets)
+
+    def _policy_targets(self, treatment: str) -> dict[str, str]:
+        """Targets of the treatment and its exposures."""
+        return {treatment: f"beta({treatment})"}
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """Outcome, treatment and controls."""
+        outcome, treatment, controls = self._names(schema)
+        return frozenset((outcome, treatment, *controls))
+
+    def reduction(self, schema: Schema) -> Reduction:
+        """Least squares on D, its exposures and the controls."""
+        return ExposedLeastSquares(*self._names(schema), self._lags(schema), self.exposure(schema), self.errors,
+                                   self.cluster_k, self.name)  # fmt: skip
+
+    @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
+    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
+        """Terms and errors as they are in the moments."""
+        assert isinstance(plan, Plan)
+        assert isinstance(moments, ExposedMoments)
+        statistics = {
+            "r2": 1 - moments.ssr / moments.tss,
+            "r2_within": 1 - moments.ssr / moments.tss_within,
+            "sigma2": moments.ssr / plan.sample.free,
+            "vif:did": moments.inflation,
+            "unexposed": moments.unexposed,
+        }
+        floored = {f"floored:{error}": moments.floored[:, row] for row, error in enumerate(self.errors)}
+        layout = self.layout(schema)
+        return Estimates(
+            terms=layout.terms,
+            errors=self.errors,
+            estimate=moments.estimate,
+            se=np.sqrt(moments.variances),
+            dof=np.repeat(moments.dof[:, :, None], len(layout.terms), axis=2),
+            status=np.where(np.isfinite(moments.estimate).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8),
+            statistics={name: (statistics | floored)[name] for name in layout.statistics},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SpatialDID(_ExposureDID):
+    """DID with the neighbours' treatment W D beside the own (Delgado and Florax 2015).
+
+    outcome, controls: names of variables; None = the panel's own roles. weights: name of the panel's W; None = its
+    first. lag_controls: the controls' lags W x too. errors: see `linear.covariances`. cluster_k: as in `did`.
+    """
+
+    kind: ClassVar[str] = "spatial-did"
+
+    weights: str | None = None
+    lag_controls: bool = False
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """The `paper` design; with lagged controls that of local spillovers."""
+        own = ("did", "w_did", "att", "inv", "road", "book", "tech")
+        return (Paper(spillover="paper", rho=0.0), (*own, "w_inv")) if self.lag_controls else (Paper(), own)
+
+    def exposure(self, schema: Schema) -> Exposure:
+        """W D."""
+        if not schema.weights:
+            raise bad("the panel has no spatial weights", where=self.name, allowed="one or more [[weights]]",
+                      remedy="add a [[weights]] table")  # fmt: skip
+        weights = self.weights or schema.weights[0]
+        if weights not in schema.weights:
+            raise bad(f"no weights {weights!r}", where=self.name, allowed=one_of(schema.weights),
+                      remedy=closest(weights, schema.weights))  # fmt: skip
+        return NeighbourShare(weights)
+
+    def _lags(self, schema: Schema) -> tuple[str, ...]:
+        return self._names(schema)[2] if self.lag_controls else ()
+
+    def _policy_targets(self, treatment: str) -> dict[str, str]:
+        return {treatment: f"beta({treatment})", "w_did": "beta(w_did)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rings(_ExposureDID):
+    """DID with rings around treated units (Butts 2021); units beyond the last are unexposed.
+
+    outcome, controls, errors, cluster_k: as in `spatial-did`. ends: outer ends of the rings in km, great-circle. reach:
+    both (treated units have rings too, the treatment's term is the effect without other treated near) | untreated (it
+    is the effect on the treated with all spillovers among them).
+    """
+
+    kind: ClassVar[str] = "rings"
+
+    ends: tuple[float, ...] = (100.0, 200.0)
+    reach: Reach = "both"
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """The `paper` design without spillovers."""
+        return Paper(), ("did", "att", "inv", "road", "book", "tech")
+
+    def exposure(self, schema: Schema) -> Exposure:
+        """The rings."""
+        if not set(PLACE) <= set(schema.attributes):
+            raise bad("the panel has no coordinates", where=self.name, allowed="longitude and latitude of every unit",
+                      remedy="name their columns")  # fmt: skip
+        ascending = all(low < high < np.inf for low, high in pairwise((0.0, *self.ends)))
+        if not self.ends or not ascending:
+            raise bad(f"ends = {list(self.ends)}", where=self.name, allowed="ascending distances above 0, in km",
+                      remedy="set ends = [100, 200]")  # fmt: skip
+        return DistanceRings(self.ends, self.reach)
+
+    def _policy_targets(self, treatment: str) -> dict[str, str]:
+        return {treatment: f"beta({treatment})" if self.reach == "both" else "att"}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Regression:
+    """What the regressors give, (1 or R, ...): x demeaned and psi = bread x (K, T, N), terms (L, K) that each reported
+    term takes of the coefficients, inflation of D and the share of unexposed untreated."""
+
+    x: Floats
+    psi: Floats
+    terms: Floats
+    inflation: Floats
+    unexposed: Floats
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Plan:
+    """What the factors of errors need, and the regression when no replication changes its regressors."""
+
+    sample: Sample
+    regression: Regression | None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ExposedMoments(Moments):
+    """estimate (R, L), variances (R, E, L), dof and floored (R, E), sums of squares and statistics (R,)."""
+
+    estimate: Floats
+    variances: Floats
+    dof: Floats
+    floored: Floats
+    ssr: Floats
+    tss: Floats
+    tss_within: Floats
+    inflation: Floats
+    unexposed: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class ExposedLeastSquares(Reduction):
+    """Two-way within regression on D, exposures to it, controls and lags of controls."""
+
+    outcome: str
+    treatment: str
+    controls: tuple[str, ...]
+    lags: tuple[str, ...]
+    exposure: Exposure
+    errors: tuple[str, ...]
+    cluster_k: ClusterK
+    asked_by: str = field(compare=False)
+
+    def prepare(self, panel: Panel) -> Plan:
+        """Demeaned regressors and what follows; raises BadInput for an unbalanced panel, a treatment other than 0/1,
+        rings without units, absorbed or collinear regressors and fewer than two clusters."""
+        if not panel.balanced:
+            raise bad("the panel is unbalanced", where=self.asked_by, allowed="every unit in every period: others' "
+                      "treatment must be known", remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+        did = panel.variables[self.treatment]
+        if not np.isin(did, (0.0, 1.0)).all():
+            raise bad(f"{self.treatment!r} is not 0/1", where=self.asked_by, allowed="0 untreated, 1 treated",
+                      remedy="code it so")  # fmt: skip
+        if did.shape[0] == 1:
+            self.exposure.check(panel, did[0], self.asked_by)
+        exposed, names = self._exposed(panel)
+        ols.check_fixed(exposed, names, self.asked_by)
+        fixed = all(exposed.variables[name].shape[0] == 1 for name in names)
+        return Plan(self._sample(panel, len(names)), self._regression(panel) if fixed else None)
+
+    def reduce(self, plan: Any, tile: Tile) -> ExposedMoments:
+        """One tile: projection, residuals, and the variance of every term under every error type."""
+        assert isinstance(plan, Plan)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a degenerate draw is NaN
+            found = plan.regression or self._regression(tile.panel)
+            r = tile.panel.replications
+            y = spread(tile.within(self.outcome), r)
+            beta = ols.inner(found.psi, y)
+            e = ols.residual(y, found.x, beta)
+            every = [covariance(error, found.psi, e, plan.sample) for error in self.errors]
+            parts = [np.vecdot(found.terms @ item.matrix, found.terms) for item in every]
+        return ExposedMoments(
+            estimate=np.matmul(found.terms, beta[:, :, None])[:, :, 0],
+            variances=np.stack(parts, axis=1),
+            dof=np.full((r, len(every)), [item.dof for item in every]),
+            floored=np.stack([item.floored for item in every], axis=1).astype(np.float64),
+            ssr=ols.square(e),
+            tss=spread(tile.total_sum_of_squares(self.outcome), r),
+            tss_within=ols.square(y),
+            inflation=spread(found.inflation, r),
+            unexposed=spread(found.unexposed, r),
+        )
+
+    def _exposed(self, panel: Panel) -> tuple[Panel, tuple[str, ...]]:
+        """The panel with exposures and lags as variables, and the names of all regressors."""
+        exposures = self.exposure.values(panel, panel.variables[self.treatment])
+        new = {name: exposures[:, j] for j, name in enumerate(self.exposure.names)}
+        if isinstance(self.exposure, NeighbourShare):
+            new |= {f"w_{name}": panel.weights[self.exposure.weights].lag(panel.variables[name]) for name in self.lags}
+        lags = tuple(f"w_{name}" for name in self.lags)
+        return panel.with_variables(new), (self.treatment, *self.exposure.names, *self.controls, *lags)
+
+    def _regression(self, panel: Panel) -> Regression:
+        exposed, names = self._exposed(panel)
+        tile, j = Tile(exposed), len(self.exposure.names)
+        x = ols.stack([tile.within(name) for name in names])
+        gram = ols.gram(x)
+        bread = ols.invert(gram)[0]
+        raw = ols.stack([tile.raw(name) for name in names[: j + 1]])
+        did, others = raw[:, 0], raw[:, 1:]
+        untreated = (1 - did) * did.any(axis=2, keepdims=True)
+        means = {"treated": _means(others, did), "untreated": _means(others, untreated)}
+        kept = [0, *range(j + 1, len(names))]  # the regressors of plain DID
+        short = ols.invert(gram[:, kept][:, :, kept])[0]
+        omitted = (short @ gram[:, kept, 1 : j + 1])[:, 0]
+        rows = [means["treated"], *(means[who] for who in self.exposure.spills), omitted]
+        terms = np.zeros((len(x), len(names) + len(rows), len(names)))
+        terms[:, : len(names)] = np.eye(len(names))
+        terms[:, len(names) :, 1 : j + 1] = np.stack(rows, axis=1)
+        terms[:, len(names), 0] = 1.0
+        reached = _means((others != 0).any(axis=1, keepdims=True).astype(np.float64), untreated)[:, 0]
+        psi = np.reshape(bread @ x.reshape(*x.shape[:2], -1), x.shape)
+        return Regression(x, psi, terms, bread[:, 0, 0] * gram[:, 0, 0], 1 - reached)
+
+    def _sample(self, panel: Panel, slopes: int) -> Sample:
+        effects = transform_of(EFFECTS, panel, constant=False).effects
+        counted = {}
+        for error in self.errors:
+            if not error.startswith("cluster:"):
+                continue
+            names = cluster_names(error, tuple(panel.attributes))
+            groups = min(count_clusters(cells_of(name, panel), panel) for name in names)
+            if groups < 2:
+                raise bad(f"{error} has {groups} cluster", where=self.asked_by, allowed="2 or more clusters",
+                          remedy="choose a finer grouping")  # fmt: skip
+            nested = nested_in(names, EFFECTS, panel)
+            lost = transform_of(nested, panel, constant=True).effects - 1 if nested else 0
+            counted[error] = slopes + {"slopes": 0, "nonnested": effects - lost, "all": effects}[self.cluster_k]
+        sample = Sample(panel, panel.nobs, slopes + effects, counted)
+        if sample.free < 1:
+            raise bad(f"{sample.nobs} observations for {sample.parameters} parameters", where=self.asked_by,
+                      allowed="more observations than parameters", remedy="drop controls or rings")  # fmt: skip
+        return sample
+
+
+def _means(values: Floats, among: Floats) -> Floats:
+    """Means of variables (1 or R, J, T, N) over marked unit-periods (1 or R, T, N), (1 or R, J)."""
+    return np.asarray((values * among[:, None]).sum(axis=(2, 3)) / among.sum(axis=(1, 2))[:, None])

@@ -1,0 +1,212 @@
+"""Stacked difference-in-differences (Cengiz, Dube, Lindner and Zipperer 2019), on R panels at once.
+
+One stack a cohort: its units and clean controls, over the event window. In stacked data, with event dummies D_k, unit
+by stack and period by stack effects, y_ist = sum_k b_k D_k,ist + x_it'c + a_is + l_st + e_ist by (weighted) least
+squares.
+
+A stack's periods and units are rectangular, so that what is left of a variable after its effects is a difference of
+means, and with psi_ist = (Z~'W Z~)^-1 w z~_ist the sum of psi e over a unit's stacked rows needs the outcome only
+through sum_s psi_ist on y_it and through the weighted means of y over a stack's units in each period.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators import regression as ols
+from estimators.staggered.adoption_effects import AdoptionEffects, LinearFit
+from estimators.staggered.adoption_terms import event_averages, event_terms
+from estimators.staggered.cohorts import Cohorts
+from estimators.staggered.untreated_fit import invert_partialled, sums_by_unit, units_first
+from sim.design import Design
+from sim.errors import bad
+from sim.panel import Panel
+from sim.paper import Paper
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.intp]
+Weighting = Literal["variance", "corrective"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stacked(AdoptionEffects):
+    """Event-study regression on one stack a cohort, period -1 the reference.
+
+    The window (first and last event time) is each stack's; its controls are clean: never treated, or not before the
+    window ends. complete: only cohorts whose whole window lies in the panel, so that every event time is of the same
+    cohorts; False keeps the others with the part that is seen. weighting: "variance", least squares, under which
+    event(K) weights a cohort's effect by N1 N0 / (N1 + N0) of its stack (Cengiz et al. 2019; Gardner 2022), or
+    "corrective", weights (N1_s / N1) / (N0_s / N0) of controls, under which it weights it by its treated units (Wing,
+    Freedman and Hollingsworth 2024); both exactly so for complete windows without controls x. Either way event(K) and
+    `overall`, its mean over treated unit-periods of the stacks with K >= 0, are averages of the cohorts and event times
+    that have a stack, not of all treated.
+    Their targets, averages over all treated, are met where effects are the same.
+
+    Errors are clustered by unit over all its copies, with the factor G/(G-1) (n-1)/(n-k), n stacked rows, k counting
+    slopes and period by stack effects, and t of G - 1.
+    """
+
+    kind: ClassVar[str] = "stacked"
+
+    weighting: Weighting = "variance"
+    complete: bool = True
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """The `paper` design: effects are the same in all cohorts and event times."""
+        return Paper(), ("overall", "overall:event", "event(0)", "event(3)")
+
+    def terms(self) -> tuple[str, ...]:
+        """Two averages and the window's event times but the reference."""
+        return (*event_terms(self.window), "overall", "overall:event")
+
+    def check(self) -> None:
+        """Raise BadInput for settings that cannot be."""
+        AdoptionEffects.check(self)
+        if self.weighting not in get_args(Weighting):
+            raise bad(f"weighting = {self.weighting!r}", where=self.name, allowed=", ".join(get_args(Weighting)),
+                      remedy="choose one of them")  # fmt: skip
+
+    def fit(self, panel: Panel) -> StackedFit:
+        """The stacked regression; raises BadInput when no cohort has a stack."""
+        _, treatment, controls = self.names(panel.schema)
+        cohorts = Cohorts.of(panel, treatment, self.name)
+        stacks = list(self._stacks(cohorts))
+        if not stacks:
+            raise bad(f"no cohort has clean controls over the window {list(self.window)}", where=self.name,
+                      allowed="a window within the panel, and units untreated to its end",
+                      remedy="shorten the window, or set complete = false")  # fmt: skip
+        since = np.unique(np.concatenate([stack.since for stack in stacks]))
+        events = [int(k) for k in since if k != -1]
+        raw = np.stack([panel.variables[name][0] for name in controls]) if controls else np.empty((0, 1, 1))
+        return _fit(self.terms(), stacks, self._weights(stacks), events, raw, cohorts)
+
+    def _stacks(self, cohorts: Cohorts) -> Iterator[Stack]:
+        t = len(cohorts.periods)
+        low, high = min(self.window[0], -1), self.window[1]
+        for first in cohorts.firsts:
+            periods = np.arange(max(first + low, 0), min(first + high, t - 1) + 1)
+            treated = np.flatnonzero(cohorts.first == first)
+            clean = np.flatnonzero(cohorts.first > periods[-1])
+            if clean.size and (not self.complete or len(periods) == high - low + 1):
+                yield Stack(periods, periods - first, np.concatenate([treated, clean]), len(treated))
+
+    def _weights(self, stacks: list[Stack]) -> list[Floats]:
+        """Weights of each stack's units."""
+        treated = sum(stack.treated for stack in stacks)
+        clean = sum(stack.clean for stack in stacks)
+        corrected = [(stack.treated / treated) / (stack.clean / clean) for stack in stacks]
+        return [
+            np.where(np.arange(len(stack.units)) < stack.treated, 1.0, q if self.weighting == "corrective" else 1.0)
+            for stack, q in zip(stacks, corrected, strict=True)
+        ]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Stack:
+    """Indices of periods (T',), their distance from adoption, indices of units (N',), the treated ones first."""
+
+    periods: Codes
+    since: Codes
+    units: Codes
+    treated: int
+
+    @property
+    def clean(self) -> int:
+        """Control units."""
+        return len(self.units) - self.treated
+
+    def regressors(self, events: list[int], controls: Floats) -> Floats:
+        """Event dummies and controls, (P, T', N')."""
+        dummies = np.zeros((len(events), len(self.periods), len(self.units)))
+        dummies[:, :, : self.treated] = (np.array(events)[:, None] == self.since)[:, :, None]
+        if not len(controls):
+            return dummies
+        return np.concatenate([dummies, controls[:, self.periods[:, None], self.units]])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class StackedFit(LinearFit):
+    """slopes_of (P, T, N): b = slopes_of'y; combine (K, P).
+
+    Contributions of a unit are what `own` (N, T, K) makes of its outcomes, less what `shared` (M, K, N) makes of the M
+    means of stacks by period (averaging (S, N), places (2, M): period, stack) and `explained` (P, K, N) of the slopes.
+    """
+
+    slopes_of: Floats
+    combine: Floats
+    own: Floats
+    shared: Floats
+    averaging: Floats
+    places: Codes
+    explained: Floats
+
+    def __call__(self, y: Floats) -> tuple[Floats, Floats]:
+        """Terms (R, K) and contributions (R, K, N)."""
+        slopes = ols.inner(self.slopes_of[None], y)
+        means = (y @ self.averaging.T)[:, self.places[0], self.places[1]]
+        contributions = sums_by_unit(y, self.own)
+        contributions = contributions - np.tensordot(means, self.shared, axes=1)
+        contributions -= np.tensordot(slopes, self.explained, axes=1)
+        return slopes @ self.combine.T, contributions
+
+
+def _fit(
+    terms: tuple[str, ...], stacks: list[Stack], weights: list[Floats], events: list[int], controls: Floats,
+    cohorts: Cohorts,
+) -> StackedFit:  # fmt: skip
+    """The prepared regression."""
+    t, n = len(cohorts.periods), len(cohorts.first)
+    raw = [stack.regressors(events, controls) for stack in stacks]
+    left = [_within(x, w) for x, w in zip(raw, weights, strict=True)]
+    roots = [np.broadcast_to(np.sqrt(w), x.shape[1:]).ravel() for x, w in zip(left, weights, strict=True)]
+    before, after = (
+        np.concatenate([x.reshape(len(x), -1) * root for x, root in zip(parts, roots, strict=True)], axis=1)
+        for parts in (raw, left)
+    )
+    solution, sound = invert_partialled(before, after)
+    treated = np.sum([[(stack.since == k).any() * stack.treated for k in events] for stack in stacks], axis=0)
+    combine = event_averages(terms, events, treated.astype(np.float64))
+    padded = np.column_stack([np.nan_to_num(combine), np.zeros((len(combine), len(controls)))])
+    slopes_of = np.zeros((len(solution), t, n))
+    shared, places = [], []
+    explained = np.zeros((len(solution), len(terms), n))
+    averaging = np.zeros((len(stacks), n))
+    for row, (stack, x, w) in enumerate(zip(stacks, left, weights, strict=True)):
+        psi = np.reshape(solution @ (w * x).reshape(len(x), -1), x.shape)
+        slopes_of[:, stack.periods[:, None], stack.units] += psi
+        terms_psi = np.tensordot(padded, psi, axes=1)
+        on_means = np.zeros((len(stack.periods), len(terms), n))
+        on_means[:, :, stack.units] = terms_psi.transpose(1, 0, 2)
+        shared.append(on_means)
+        places.append([stack.periods, np.full(len(stack.periods), row)])
+        explained[:, :, stack.units] += np.einsum("ktn,ptn->pkn", terms_psi, x)
+        averaging[row, stack.units] = w / w.sum()
+    rows = sum(len(stack.periods) * len(stack.units) for stack in stacks)
+    many = {f"event({k})": count > 1 for k, count in zip(events, treated, strict=True)}
+    return StackedFit(
+        identified=np.isfinite(combine).all(axis=1),
+        certain=np.array([many.get(term, True) for term in terms]),
+        used=averaging.any(axis=0),
+        treated=np.isin(np.arange(n), np.concatenate([stack.units[: stack.treated] for stack in stacks])),
+        sample=(rows, len(solution) + sum(len(stack.periods) for stack in stacks)),
+        sound=sound,
+        slopes_of=slopes_of,
+        combine=padded,
+        own=units_first(np.tensordot(padded, slopes_of, axes=1)),
+        shared=np.concatenate(shared),
+        averaging=averaging,
+        places=np.concatenate(places, axis=1),
+        explained=explained,
+    )
+
+
+def _within(x: Floats, weights: Floats) -> Floats:
+    """What is left of (P, T, N) after unit effects and period effects, units weighted by (N,)."""
+    out = x - x.mean(axis=1, keepdims=True)
+    return np.asarray(out - (out @ weights / weights.sum())[:, :, None])
