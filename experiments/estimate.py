@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.estimable import check_estimable
-from experiments.index_section import index_facts
-from experiments.subpanels import seen_in
+from experiments.specs.estimable import check_estimable
+from experiments.specs.index import index_facts
+from experiments.specs.subpanels import seen_in
 from experiments.tables import (
     autocorrelation,
     baseline,
@@ -25,7 +25,7 @@ from results.tables.records import Agreement, Document
 from sim.errors import BadInput, Problem, bad
 
 if TYPE_CHECKING:
-    from experiments.spec import RealPanel
+    from experiments.specs.spec import RealPanel
     from sim.panel import Panel
 
 LARGEST, SMALLEST = 1e60, 1e-60  # numbers that statistics of fourth powers can still be made of

@@ -29,7 +29,7 @@ from sim.placebo import Placebo, other_assignments, panel_of
 from sim.schemes import Blocks, Mediator, Relabel, Time, scheme_of
 
 if TYPE_CHECKING:
-    from experiments.spec import RealPanel
+    from experiments.specs.spec import RealPanel
 
 Floats = NDArray[np.float64]
 Statistic = Literal["raw", "studentised"]

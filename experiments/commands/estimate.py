@@ -40,7 +40,7 @@ def command(
     from rich.console import Console
 
     from experiments.estimate import estimate
-    from experiments.spec import read_real_panel, read_spec
+    from experiments.specs.spec import read_real_panel, read_spec
     from experiments.table_files import check_formats, write_files
     from results.tables.terminal import print_estimates
 

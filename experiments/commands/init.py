@@ -18,7 +18,7 @@ import click
 )
 def command(panel: Path, out: Path) -> None:
     """Look at PANEL (csv, parquet, dta, xlsx) and write a SPEC.toml to edit."""
-    from experiments.init_spec import propose_spec
+    from experiments.specs.first_spec import propose_spec
     from sim.errors import bad
     from sim.files import read_frame
 

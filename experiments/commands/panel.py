@@ -20,8 +20,8 @@ def check(panel: Path, spec: Path) -> None:
     from rich.console import Console
 
     from experiments.describe import describe_panel
-    from experiments.estimable import check_estimable
-    from experiments.spec import read_real_panel, read_spec
+    from experiments.specs.estimable import check_estimable
+    from experiments.specs.spec import read_real_panel, read_spec
 
     real, console = read_real_panel(panel, read_spec(spec)), Console(highlight=False)
     describe_panel(real.panel, console)

@@ -68,7 +68,7 @@ def command(
     from experiments.launch import check_cluster, launch
     from experiments.placebo import answer, question, resumable
     from experiments.placebo_output import check_folder, print_placebo, write_placebo
-    from experiments.spec import read_real_panel, read_spec
+    from experiments.specs.spec import read_real_panel, read_spec
 
     check_cluster(cluster, workers, insecure=False)
     ask = question(

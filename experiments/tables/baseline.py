@@ -5,7 +5,7 @@ from __future__ import annotations
 from estimators.estimator import Estimator
 from estimators.linear.panel_ols import PanelOLS
 from estimators.linear.random_effects import RandomEffects
-from experiments.spec import RealPanel, Spec
+from experiments.specs.spec import RealPanel, Spec
 from experiments.tables.columns import error_types
 from experiments.tables.ledger import Ledger
 from results.tables.places import BASELINE

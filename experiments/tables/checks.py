@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from estimators.tile import Tile
-from experiments.spec import RealPanel
+from experiments.specs.spec import RealPanel
 from experiments.tables.columns import two_way
 from experiments.tables.ledger import Ledger
 from results.tables.places import OTHER_POLICY, WITHOUT_CAPITALS

@@ -8,7 +8,7 @@ from estimators.linear.covariances import cluster_names
 from estimators.linear.panel_ols import PanelOLS
 from estimators.names import outcome_of
 from estimators.regression import check_fixed
-from experiments.spec import RealPanel, Spec
+from experiments.specs.spec import RealPanel, Spec
 from experiments.tables.ledger import Ledger, reasons
 from results.tables.records import Fit
 from sim.errors import BadInput

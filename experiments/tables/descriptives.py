@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.spec import RealPanel
+from experiments.specs.spec import RealPanel
 from experiments.tables.ledger import Ledger
 from results.tables.places import DESCRIPTIVE
 from results.tables.records import Fit

@@ -7,7 +7,7 @@ import numpy as np
 from estimators.estimator import Estimates
 from estimators.linear.panel_ols import PanelOLS
 from estimators.mediation.mediation import Mediation
-from experiments.spec import RealPanel
+from experiments.specs.spec import RealPanel
 from experiments.study import NAME
 from experiments.tables.columns import UNIT_AND_PERIOD, clustered_enough, error_types, main_cluster, unfit
 from experiments.tables.ledger import Ledger

@@ -10,9 +10,9 @@ import numpy as np
 from estimators.estimator import Status
 from estimators.matching.matching import balance
 from estimators.matching.psm_did import Matched, PsmDID
-from experiments.robustness_section import PsmSection
-from experiments.spec import RealPanel
-from experiments.subpanels import part, seen_in
+from experiments.specs.robustness import PsmSection
+from experiments.specs.spec import RealPanel
+from experiments.specs.subpanels import part, seen_in
 from experiments.tables.columns import clustered_enough, error_types, unfit
 from experiments.tables.ledger import Ledger
 from results.tables.places import ROBUSTNESS

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from estimators.linear.panel_ols import PanelOLS
-from experiments.robustness_data import kept_units
-from experiments.robustness_section import value_label
-from experiments.spec import RealPanel
-from experiments.subpanels import part, seen_in, seen_part
+from experiments.specs.robustness import value_label
+from experiments.specs.robustness_data import kept_units
+from experiments.specs.spec import RealPanel
+from experiments.specs.subpanels import part, seen_in, seen_part
 from experiments.tables import psm
 from experiments.tables.columns import UNIT_AND_PERIOD, clustered_enough, error_types
 from experiments.tables.ledger import Ledger

@@ -20,7 +20,7 @@ from estimators.spatial.lm_tests import Form, LagrangeMultiplier
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.spatial.spectrum import Transform
 from estimators.tile import Tile
-from experiments.spec import RealPanel, Spec
+from experiments.specs.spec import RealPanel, Spec
 from experiments.tables.columns import clustered_enough, main_cluster
 from experiments.tables.ledger import Ledger, reasons
 from results.tables.places import LM_TESTS, SPATIAL

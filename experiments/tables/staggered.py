@@ -23,8 +23,8 @@ from estimators.staggered.spatial_did import Rings, SpatialDID
 from estimators.staggered.stacked import Stacked
 from estimators.staggered.sun_abraham import SunAbraham
 from estimators.staggered.two_stage import TwoStage
-from experiments.spec import RealPanel
-from experiments.subpanels import part
+from experiments.specs.spec import RealPanel
+from experiments.specs.subpanels import part
 from experiments.tables import adoption_checks
 from experiments.tables.adoption_checks import known_terms, of_terms, why
 from experiments.tables.columns import UNIT_AND_PERIOD, main_cluster

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.linear.equal_effects import EqualEffects, group_labels
-from experiments.spec import RealPanel
+from experiments.specs.spec import RealPanel
 from experiments.tables.columns import clustered_enough, error_types, main_cluster, two_way, unfit
 from experiments.tables.ledger import Ledger
 from results.tables.places import EQUAL_EFFECTS, subsample

@@ -26,7 +26,7 @@ from estimators.staggered.cohorts import Cohorts  # noqa: E402
 from experiments.example_panel import EXAMPLE_SPEC, example_frame  # noqa: E402
 from experiments.placebo import answer, question  # noqa: E402
 from experiments.runner import run  # noqa: E402
-from experiments.spec import RealPanel, read_real_panel, read_spec  # noqa: E402
+from experiments.specs.spec import RealPanel, read_real_panel, read_spec  # noqa: E402
 from sim import Panel, Streams  # noqa: E402
 from sim.paper import Paper  # noqa: E402
 

@@ -11,10 +11,10 @@ from scipy import stats
 from scipy.optimize import minimize
 
 from estimators import Status, TwoWayDID
+from estimators.logit import logit
 from estimators.matching.matching import (
     balance,
     kernel_links,
-    logit,
     matching_weights,
     nearest_links,
     on_support,

@@ -20,7 +20,7 @@ import pytest
 
 from estimators import SpatialPanel, TwoWayDID
 from experiments.cli import KEPT, Terminated, run_command
-from experiments.spec import load_panel, read_spec
+from experiments.specs.spec import load_panel, read_spec
 from results.store import ZarrStore, locked
 
 STUDY = """
@@ -112,7 +112,7 @@ def test_only_a_run_says_that_it_can_be_resumed(
     def stopped(*_: object, **__: object) -> None:
         raise stop
 
-    monkeypatch.setattr("experiments.spec.read_spec", stopped)
+    monkeypatch.setattr("experiments.specs.spec.read_spec", stopped)
     monkeypatch.setattr("experiments.launch.run", stopped)
     for arguments, said in (
         (["estimate", "panel.csv", "--spec", "spec.toml"], word),

@@ -15,7 +15,7 @@ import pytest
 from estimators import SpatialPanel, TwoWayDID
 from experiments.cli import run_command
 from experiments.runner import run
-from experiments.spec import load_panel, read_spec
+from experiments.specs.spec import load_panel, read_spec
 from experiments.study import Study
 from results.store import ZarrStore
 from sim.observed import Observed

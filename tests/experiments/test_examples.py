@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments.cli import run_command
-from experiments.spec import read_spec
+from experiments.specs.spec import read_spec
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from experiments.estimate import estimate
-from experiments.spec import RealPanel, Spec, load_panel, read_real_panel, read_spec
+from experiments.specs.spec import RealPanel, Spec, load_panel, read_real_panel, read_spec
 from sim.errors import BadInput
 from sim.index import entropy_index
 

@@ -10,8 +10,8 @@ import pytest
 
 from estimators.linear.did import TwoWayDID
 from experiments.example_panel import example_frame
-from experiments.init_spec import look_at, propose_spec
-from experiments.spec import load_panel, read_spec
+from experiments.specs.first_spec import look_at, propose_spec
+from experiments.specs.spec import load_panel, read_spec
 from sim.errors import BadInput
 from sim.files import read_frame
 from sim.panel import Panel

@@ -20,7 +20,7 @@ from experiments.cli import run_command
 from experiments.placebo import SHIFT, answer, question
 from experiments.reporting import facts_of
 from experiments.runner import run
-from experiments.spec import RealPanel, read_real_panel, read_spec
+from experiments.specs.spec import RealPanel, read_real_panel, read_spec
 from experiments.study import Study
 from references.small_panels import small_panel
 from results.store.zarr_store import ZarrStore

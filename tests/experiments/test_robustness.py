@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from estimators.matching.psm_did import PsmDID
-from experiments.spec import RealPanel, read_real_panel, read_spec
+from experiments.specs.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import robustness
 from experiments.tables.ledger import Ledger
 from results.tables.records import Record

@@ -11,8 +11,8 @@ import pytest
 
 from experiments.cli import run_command
 from experiments.example_panel import EXAMPLE_SPEC, example_frame
-from experiments.robustness_section import RobustnessSection, value_label
-from experiments.spec import read_real_panel, read_spec
+from experiments.specs.robustness import RobustnessSection, value_label
+from experiments.specs.spec import read_real_panel, read_spec
 from experiments.tables.robustness import lagged
 from sim.errors import BadInput
 from sim.panel import Panel

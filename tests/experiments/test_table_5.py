@@ -11,7 +11,7 @@ import pytest
 from estimators.mediation.mediation import Mediation
 from estimators.mediation.paths import indirect_at
 from experiments.references import linearmodels
-from experiments.spec import RealPanel, read_real_panel, read_spec
+from experiments.specs.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import mediation
 from experiments.tables.ledger import Ledger
 from results.tables.records import Document, Record

@@ -14,7 +14,7 @@ import pytest
 from scipy.stats import norm
 
 from estimators.spatial.autocorrelation import holm
-from experiments.spec import RealPanel, read_real_panel, read_spec
+from experiments.specs.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import autocorrelation
 from experiments.tables.ledger import Ledger
 from results.tables.records import Record

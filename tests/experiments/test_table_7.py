@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from experiments.references import spreg
-from experiments.spec import RealPanel, read_real_panel, read_spec
+from experiments.specs.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import spatial_models
 from experiments.tables.ledger import Ledger
 from experiments.tables.spatial_models import conclusion

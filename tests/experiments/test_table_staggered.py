@@ -15,7 +15,7 @@ from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.honest import Question, relative_magnitudes, smoothness
 from estimators.staggered.pretrends import slope_found
 from experiments.estimate import estimate
-from experiments.spec import RealPanel, read_real_panel, read_spec
+from experiments.specs.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import staggered
 from experiments.tables.adoption_checks import EventTimes
 from experiments.tables.ledger import Ledger

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from linearmodels.panel import PanelOLS, PooledOLS, RandomEffects
 
-from experiments.spec import RealPanel, read_real_panel, read_spec
+from experiments.specs.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import baseline, checks, descriptives, subsamples
 from experiments.tables.ledger import Ledger
 from sim.panel import Roles

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from estimators.linear.covariances import PLACE, check_error_types
-from experiments.index_section import index_conflicts
-from experiments.robustness_section import robustness_problems
-from experiments.spec_sections import IndexSection, InferenceSection, PanelSection, Spec, clustered_by
+from experiments.specs.index import index_conflicts
+from experiments.specs.robustness import robustness_problems
+from experiments.specs.sections import IndexSection, InferenceSection, PanelSection, Spec, clustered_by
 from sim.errors import BadInput, Problem, one_of
 from sim.frames import TREATMENT
 from sim.panel import Roles, Schema

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.derived_columns import from_first_year, unit_mean, with_capital
-from experiments.index_section import (
+from experiments.specs.conflicts import conflicts
+from experiments.specs.derived_columns import from_first_year, unit_mean, with_capital
+from experiments.specs.index import (
     add_diversification,
     column_problems,
     columns_asked_for,
@@ -24,11 +25,10 @@ from experiments.index_section import (
     shares_behind,
     with_index,
 )
-from experiments.robustness_data import further_variables
-from experiments.robustness_section import PsmSection, RobustnessSection
-from experiments.section import as_written, read_section
-from experiments.spec_conflicts import conflicts
-from experiments.spec_sections import (
+from experiments.specs.robustness import PsmSection, RobustnessSection
+from experiments.specs.robustness_data import further_variables
+from experiments.specs.section import as_written, read_section
+from experiments.specs.sections import (
     KINDS,
     Balance,
     Contiguity,
@@ -40,8 +40,8 @@ from experiments.spec_sections import (
     WeightsSection,
     mean_of,
 )
-from experiments.subpanels import part, seen_in
-from experiments.transforms import Transform, apply_transforms, periods_without, read_transform
+from experiments.specs.subpanels import part, seen_in
+from experiments.specs.transforms import Transform, apply_transforms, periods_without, read_transform
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of
 from sim.files import ENCODINGS, read_frame
 from sim.frames import Reading, Rows, missing_columns, period_step, read_long

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from estimators.linear.covariances import cluster_names
-from experiments.robustness_section import RobustnessSection
-from experiments.section import Flag, Name, Names, NamesByName, Positive, Section
-from experiments.transforms import Transform
+from experiments.specs.robustness import RobustnessSection
+from experiments.specs.section import Flag, Name, Names, NamesByName, Positive, Section
+from experiments.specs.transforms import Transform
 from sim import neighbours
 from sim.neighbours import Coordinates, Islands
 from sim.panel import Panel

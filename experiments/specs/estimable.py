@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from estimators.regression import check_fixed
-from experiments.spec import RealPanel
+from experiments.specs.spec import RealPanel
 from sim.errors import BadInput, Problem
 
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from experiments.section import Flag, Name, Names, Positive, Section, Value, Whole
+from experiments.specs.section import Flag, Name, Names, Positive, Section, Value, Whole
 from sim.errors import Problem
 
 if TYPE_CHECKING:
-    from experiments.spec_sections import PanelSection
+    from experiments.specs.sections import PanelSection
 
 Years = tuple[Whole, Whole]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.spec_sections import IndexSection, PanelSection, Spec
-from experiments.transforms import Transform
+from experiments.specs.sections import IndexSection, PanelSection, Spec
+from experiments.specs.transforms import Transform
 from sim.errors import BadInput, Problem, closest, one_of
 from sim.frames import TREATMENT, Rows, number_problems, numbers
 from sim.index import EntropyIndex, hhi_diversification, no_shares, panel_index

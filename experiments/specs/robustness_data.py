@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.robustness_section import RobustnessSection, value_label
-from experiments.spec_sections import Spec
-from experiments.subpanels import seen_in
-from experiments.transforms import periods_without
+from experiments.specs.robustness import RobustnessSection, value_label
+from experiments.specs.sections import Spec
+from experiments.specs.subpanels import seen_in
+from experiments.specs.transforms import periods_without
 from sim.errors import BadInput, Problem, closest, listed
 from sim.frames import Rows, number_problems, numbers, period_step
 from sim.panel import Panel
