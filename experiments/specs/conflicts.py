@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from estimators.linear.covariances import PLACE, check_error_types
 from experiments.specs.index import index_conflicts
+from experiments.specs.model import Spec
 from experiments.specs.robustness import robustness_problems
-from experiments.specs.sections import IndexSection, InferenceSection, PanelSection, Spec, clustered_by
+from experiments.specs.sections import IndexSection, InferenceSection, PanelSection, clustered_by
 from sim.errors import BadInput, Problem, one_of
 from sim.frames import TREATMENT
 from sim.panel import Roles, Schema

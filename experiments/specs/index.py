@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.specs.sections import IndexSection, PanelSection, Spec
+from experiments.specs.model import Spec
+from experiments.specs.sections import IndexSection, PanelSection
 from experiments.specs.transforms import Transform
 from sim.errors import BadInput, Problem, closest, one_of
 from sim.frames import TREATMENT, Rows, number_problems, numbers

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from experiments.specs.section import Flag, Name, Names, Positive, Section, Value, Whole
+from experiments.specs.sections import PanelSection
 from sim.errors import Problem
-
-if TYPE_CHECKING:
-    from experiments.specs.sections import PanelSection
 
 Years = tuple[Whole, Whole]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from experiments.specs.model import Spec
 from experiments.specs.robustness import RobustnessSection, value_label
-from experiments.specs.sections import Spec
 from experiments.specs.subpanels import seen_in
 from experiments.specs.transforms import periods_without
 from sim.errors import BadInput, Problem, closest, listed

@@ -25,23 +25,14 @@ from experiments.specs.index import (
     shares_behind,
     with_index,
 )
+from experiments.specs.model import Spec
 from experiments.specs.robustness import PsmSection, RobustnessSection
 from experiments.specs.robustness_data import further_variables
 from experiments.specs.section import as_written, read_section
-from experiments.specs.sections import (
-    KINDS,
-    Balance,
-    Contiguity,
-    File,
-    IndexSection,
-    InferenceSection,
-    PanelSection,
-    Spec,
-    WeightsSection,
-    mean_of,
-)
+from experiments.specs.sections import Balance, IndexSection, InferenceSection, PanelSection
 from experiments.specs.subpanels import part, seen_in
 from experiments.specs.transforms import Transform, apply_transforms, periods_without, read_transform
+from experiments.specs.weights import KINDS, Contiguity, File, WeightsSection, mean_of
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of
 from sim.files import ENCODINGS, read_frame
 from sim.frames import Reading, Rows, missing_columns, period_step, read_long

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from estimators.spatial import autocorrelation as ac
 from estimators.spatial.residual_moran import EXACT_FIT, ResidualMaker, permuted_pooled_moran, pooled_moran
-from experiments.specs.sections import Contiguity
 from experiments.specs.spec import RealPanel
+from experiments.specs.weights import Contiguity
 from experiments.tables.ledger import Ledger
 from results.inference import p_values
 from results.tables.moran_figure import MoranPlot, Outline, moran_figure

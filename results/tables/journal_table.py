@@ -70,7 +70,11 @@ class JournalTable:
     @property
     def width(self) -> int:
         """About how many letters it is wide on paper, with the space between columns."""
-        return sum(self.lengths) + BETWEEN * len(self.columns)
+        columns, start, beyond = self.lengths[1:], 0, 0
+        for group, span in self.groups:
+            beyond += max(0, len(group) - sum(columns[start : start + span]) - BETWEEN * (span - 1))
+            start += span
+        return sum(self.lengths) + BETWEEN * len(columns) + beyond
 
     def _longest(self, j: int) -> int:
         words = (len(word) for word in (*self.columns[j].label.split(), self.columns[j].number))

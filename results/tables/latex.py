@@ -30,7 +30,7 @@ _PREAMBLE = r"""% {engine}
 """
 _LATIN = r"""\usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
-\usepackage{lmodern}"""
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}"""
 
 
 def latex_tables(document: Document, tables: Sequence[JournalTable]) -> str:
@@ -76,7 +76,8 @@ def _float(table: JournalTable) -> str:
         r"\centering\scriptsize" if small else r"\centering\footnotesize",
         r"\begin{threeparttable}",
         rf"\caption*{{{escape(table.caption)}}}",
-        rf"\begin{{tabular}}{{l*{{{width - 1}}}{{r@{{\hspace{{1.6em}}}}}}}}",
+        *([r"\setlength{\tabcolsep}{4pt}"] if small else []),
+        rf"\begin{{tabular}}{{l*{{{width - 1}}}{{r@{{\hspace{{{_overhang(table)}em}}}}}}}}",
         r"\toprule",
         *_head(table),
         r"\midrule",
@@ -110,7 +111,7 @@ def _head(table: JournalTable) -> list[str]:
 def _heading(column: Column) -> str:
     """A heading of several words in a box of several lines."""
     words = escape(column.label)
-    return words if len(column.label) <= 12 else rf"\parbox[b]{{7em}}{{\raggedleft {words}}}"
+    return words if len(column.label) <= 12 else rf"\parbox[b]{{6.4em}}{{\raggedleft {words}}}"
 
 
 def _row(row: Row, width: int, *, first: bool) -> list[str]:
@@ -130,6 +131,14 @@ def _cell(text: str) -> str:
     if body.endswith((")", "]")):
         return rf"{escape(body[:-1])}\rlap{{{escape(body[-1])}}}"
     return escape(body)
+
+
+def _overhang(table: JournalTable) -> float:
+    """Room right of every column for what stands outside its width, in em."""
+    texts = [cell for row in table.rows for cell in row.cells]
+    if any(split_stars(text)[1] for text in texts):
+        return 1.6
+    return 1.0 if any(text.endswith((")", "]")) for text in texts) else 0.7
 
 
 def _line(label: str, cells: Sequence[str]) -> str:
