@@ -1,8 +1,8 @@
-"""Which variables an estimator is asked to use: the outcome, and that names exist and stand once."""
+"""What an estimator is asked to use: the outcome, the weights, and that names exist and stand once."""
 
 from __future__ import annotations
 
-from sim.errors import bad, one_of
+from sim.errors import bad, closest, one_of
 from sim.panel import Schema
 
 
@@ -25,3 +25,15 @@ def check_names(schema: Schema, outcome: str, regressors: tuple[str, ...], asked
     if outcome in regressors or len(set(regressors)) < len(regressors):
         raise bad(f"a variable is used twice among {one_of((outcome, *regressors))}", where=asked_by,
                   allowed="each variable once", remedy="remove the repeated name")  # fmt: skip
+
+
+def weights_of(weights: str | None, schema: Schema, asked_by: str) -> str:
+    """The weights asked for, or the panel's first; raises BadInput when the panel has none or not these."""
+    if not schema.weights:
+        raise bad("the panel has no spatial weights", where=asked_by, allowed="one or more [[weights]]",
+                  remedy="add a [[weights]] table")  # fmt: skip
+    name = weights or schema.weights[0]
+    if name not in schema.weights:
+        raise bad(f"no weights {name!r}", where=asked_by, allowed=one_of(schema.weights),
+                  remedy=closest(name, schema.weights))  # fmt: skip
+    return name

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from estimators import regression as ols
 from estimators.estimator import ROWS_AT_ONCE, Status
-from estimators.names import outcome_of
+from estimators.names import outcome_of, weights_of
 from estimators.placebo.kernels import DRAWS_AT_ONCE, PlaceboFits, fixed_controls, sound, within_stack
 from estimators.placebo.treatments import (
     Fields,
@@ -32,7 +32,7 @@ from estimators.spatial.form import FORMS
 from estimators.spatial.likelihood import Sizes, maximise_lag
 from estimators.spatial.spectrum import Spectrum, Transform, spectrum_of
 from estimators.tile import Tile
-from sim.errors import bad, closest, one_of
+from sim.errors import bad
 from sim.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -70,10 +70,7 @@ class SDMPlacebo:
         if not panel.balanced:
             raise bad("unit-periods are missing", where="sdm placebo", allowed="a balanced panel",
                       remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
-        key = weights or next(iter(panel.weights), "")
-        if key not in panel.weights:
-            raise bad(f"no weights {key!r}", where="sdm placebo", allowed=one_of(panel.weights),
-                      remedy=closest(key, panel.weights))  # fmt: skip
+        key = weights_of(weights, panel.schema, "sdm placebo")
         w, tile = panel.weights[key], Tile(panel)
         if transform not in ("direct", "lee-yu") or (transform == "lee-yu" and not w.row_stochastic):
             raise bad(f"transform = {transform!r}", where="sdm placebo",

@@ -24,7 +24,7 @@ from scipy.special import chdtrc
 
 from estimators import regression as ols
 from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
-from estimators.names import check_names, outcome_of
+from estimators.names import check_names, outcome_of, weights_of
 from estimators.spatial.autocorrelation import LinkSums
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
 from estimators.tile import Tile, spread
@@ -84,10 +84,7 @@ class LagrangeMultiplier(Estimator):
 
     def _names(self, schema: Schema) -> tuple[str, tuple[str, ...], str]:
         regressors = schema.roles.regressors if self.regressors is None else self.regressors
-        weights = self.weights or next(iter(schema.weights), "")
-        if weights not in schema.weights:
-            raise bad(f"no weights {weights!r}", where=self.name, allowed=one_of(schema.weights),
-                      remedy=closest(weights, schema.weights))  # fmt: skip
+        weights = weights_of(self.weights, schema, self.name)
         return outcome_of(self.outcome, schema, self.name), regressors, weights
 
     def layout(self, schema: Schema) -> Layout:

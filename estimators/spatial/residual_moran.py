@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from estimators import regression as ols
 from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
-from estimators.names import check_names, outcome_of
+from estimators.names import check_names, outcome_of, weights_of
 from estimators.spatial.autocorrelation import LinkSums, moran, pieces
 from estimators.tile import Tile, spread
 from estimators.within import WithinTransform
 from sim.design import Design
-from sim.errors import bad, closest, one_of
+from sim.errors import bad
 from sim.panel import Panel, Schema
 from sim.paper import Paper
 from sim.streams import Streams
@@ -151,13 +151,7 @@ class ResidualMoran(Estimator):
         outcome = outcome_of(self.outcome, schema, self.label)
         regressors = schema.roles.regressors if self.regressors is None else self.regressors
         check_names(schema, outcome, regressors, self.label)
-        if not schema.weights:
-            raise bad("the panel has no spatial weights", where=self.label, allowed="one or more [[weights]]",
-                      remedy="add a [[weights]] table")  # fmt: skip
-        weights = self.weights or schema.weights[0]
-        if weights not in schema.weights:
-            raise bad(f"no weights {weights!r}", where=self.label, allowed=one_of(schema.weights),
-                      remedy=closest(weights, schema.weights))  # fmt: skip
+        weights = weights_of(self.weights, schema, self.label)
         return outcome, regressors, weights
 
     def layout(self, schema: Schema) -> Layout:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.estimator import Estimates, Estimator, Layout, Reduction, Status
-from estimators.names import check_names, outcome_of
+from estimators.names import check_names, outcome_of, weights_of
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
 from estimators.spatial.effects import jacobian
 from estimators.spatial.errors import Sandwiches, check_errors, covariances, needs_scores
@@ -100,13 +100,7 @@ class SpatialPanel(Estimator):
 
     def _names(self, schema: Schema) -> tuple[str, tuple[str, ...], str]:
         regressors = schema.roles.regressors if self.regressors is None else self.regressors
-        if not schema.weights:
-            raise bad("the panel has no spatial weights", where=self.name, allowed="one or more [[weights]]",
-                      remedy="add a [[weights]] table")  # fmt: skip
-        weights = self.weights or schema.weights[0]
-        if weights not in schema.weights:
-            raise bad(f"no weights {weights!r}", where=self.name, allowed=one_of(schema.weights),
-                      remedy=closest(weights, schema.weights))  # fmt: skip
+        weights = weights_of(self.weights, schema, self.name)
         return outcome_of(self.outcome, schema, self.name), regressors, weights
 
     def layout(self, schema: Schema) -> Layout:

@@ -41,12 +41,12 @@ from estimators.linear.covariances import (
     may_be_floored,
 )
 from estimators.linear.did import ClusterK
-from estimators.names import check_names, outcome_of
+from estimators.names import check_names, outcome_of, weights_of
 from estimators.staggered.exposures import DistanceRings, Exposure, NeighbourShare, Reach
 from estimators.tile import Tile, spread
 from estimators.within import nested_in, transform_of
 from sim.design import Design
-from sim.errors import bad, closest, one_of
+from sim.errors import bad
 from sim.panel import Panel, Schema
 from sim.paper import Paper
 from sim.streams import Streams
@@ -168,13 +168,7 @@ class SpatialDID(_ExposureDID):
 
     def exposure(self, schema: Schema) -> Exposure:
         """W D."""
-        if not schema.weights:
-            raise bad("the panel has no spatial weights", where=self.name, allowed="one or more [[weights]]",
-                      remedy="add a [[weights]] table")  # fmt: skip
-        weights = self.weights or schema.weights[0]
-        if weights not in schema.weights:
-            raise bad(f"no weights {weights!r}", where=self.name, allowed=one_of(schema.weights),
-                      remedy=closest(weights, schema.weights))  # fmt: skip
+        weights = weights_of(self.weights, schema, self.name)
         return NeighbourShare(weights)
 
     def _lags(self, schema: Schema) -> tuple[str, ...]:

@@ -91,6 +91,7 @@ def heading(model: str, transform: str | None) -> str:
 
 def staggered(setting: Setting) -> list[JournalTable]:
     """Table S: an estimator a column; averages of the effects, then event times."""
+    setting = setting.square
     columns = fit_columns(setting.document, EFFECTS)
     columns = [column for column in columns if column.records]
     if not columns:
@@ -173,6 +174,7 @@ def _count(value: float | None) -> str:
 
 def comparisons(setting: Setting) -> list[JournalTable]:
     """Tables S2: comparisons behind the two-way coefficient, its weights, and the power of the pre-trend test."""
+    setting = setting.square
     tables = [*_bacon(setting), *_negative_weights(setting), *_instantaneous(setting), *_power(setting)]
     return [table for table in tables if table.rows]
 
@@ -267,6 +269,7 @@ def _power(setting: Setting) -> Iterable[JournalTable]:
 
 def bounds(setting: Setting) -> list[JournalTable]:
     """Table S3: intervals under growing departures from parallel trends, a column an effect."""
+    setting = setting.square
     columns = fit_columns(setting.document, BOUNDS, ("honest",))
     samples = list(dict.fromkeys(column.sample for column in columns))
     first = {column.sample: column for column in reversed(columns)}
@@ -314,6 +317,7 @@ def _breakdown(column: FitColumn | None) -> str:
 
 def spillovers(setting: Setting) -> list[JournalTable]:
     """Table S4: two-way DID with neighbours' treatment, a column a W, and with rings."""
+    setting = setting.square
     columns = fit_columns(setting.document, SPILLOVERS)
     if not columns:
         return []

@@ -114,7 +114,7 @@ def subsamples(setting: Setting) -> list[JournalTable]:
     note = ("The test of equal effects is of the fully interacted regression; its p value by permutation exchanges the "
             "group labels among treated and among untreated units.")  # fmt: skip
     return _regressions(setting, "4", f"Subsamples: {setting.about}", columns, heads, None, note if rows else "",
-                        rows=rows)  # fmt: skip
+                        rows=rows, tests=tests)  # fmt: skip
 
 
 def _subsample(column: FitColumn) -> Column:
@@ -194,9 +194,9 @@ def robustness(setting: Setting) -> list[JournalTable]:
 
 def _regressions(
     setting: Setting, name: str, title: str, columns: Sequence[FitColumn], heads: Sequence[Column],
-    effects: Sequence[str] | None, *notes: str, rows: Sequence[Row] = (),
+    effects: Sequence[str] | None, *notes: str, rows: Sequence[Row] = (), tests: Sequence[FitColumn] = (),
 ) -> list[JournalTable]:  # fmt: skip
-    """A table of fits: coefficients, effects and controls, sizes, fit, then `rows`.
+    """A table of fits: coefficients, effects and controls, sizes, fit, then `rows`, which `tests` gave.
 
     effects: what is in each column (as in places.BASELINE); None: everything in all; empty: rows left out.
     """
@@ -211,7 +211,7 @@ def _regressions(
     body += _effects(setting, everything if effects is None else effects)
     body += size_rows(columns, setting.units, setting.periods)
     body += fit_rows(columns) + setting.error_row(columns) + list(rows)
-    return [JournalTable(name, title, tuple(heads), tuple(body), setting.notes(columns, *notes))]
+    return [JournalTable(name, title, tuple(heads), tuple(body), setting.notes([*columns, *tests], *notes))]
 
 
 def _effects(setting: Setting, given: Sequence[str]) -> list[Row]:

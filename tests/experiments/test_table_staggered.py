@@ -331,6 +331,9 @@ def test_unbalanced_panels_are_cut_or_refused_in_words(tmp_path: Path) -> None:
     cut = fitted(real_panel(tmp_path, holes, balance="drop-units"))
     assert found(cut, "imputation")["overall"].units == 38
     assert any("are of the balanced part: 38 units" in note for note in cut.notes)
+    document = estimate(real_panel(tmp_path, holes, balance="drop-units"))
+    sizes = {table.name: table.notes[-1] for table in journal_tables(document) if table.name in {"2", "S", "S2"}}
+    assert [" 38 units " in sizes[name] for name in ("2", "S", "S2")] == [False, True, True]
 
 
 def test_off_by_default_and_wrong_keys(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from documents import FACTS, behind, cells, full_document, only, records
 
 from results.tables.journal import journal_tables
 from results.tables.records import Agreement, Document, Fit
+from results.tables.setting import FLOORED
 from results.tables.typography import decimals, digits, probability
 
 
@@ -57,3 +58,13 @@ def test_table_6_says_which_rows_are_tested_how() -> None:
 def test_the_exit_code_of_a_document(failed: int, largest: float, code: int) -> None:
     agreement = Agreement("2", "linearmodels", "estimates", 36, largest)
     assert replace(full_document(), failed=failed, cross_check=(agreement,)).exit_code == code
+
+
+def test_a_floored_test_of_equal_effects_says_so() -> None:
+    """The matrix of the interacted model can have negative eigenvalues where those of the subsamples have none."""
+    document = full_document()
+    test = next(found for found in document.statistics if found.model == "interaction")
+    floored = replace(test, name="floored:cluster:unit", value=1.0)
+    said = only("4", document=replace(document, statistics=(*document.statistics, floored))).notes
+    assert sum(note.startswith(FLOORED) for note in said) == 1
+    assert not any(note.startswith(FLOORED) for note in only("4").notes)
