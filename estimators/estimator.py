@@ -55,6 +55,12 @@ class Layout:
     statistics: tuple[str, ...]
     targets: Mapping[str, str]  # term -> estimand; of a test statistic what its null hypothesis sets to 0
     stored: tuple[str, ...] = ()  # which of pvalue, lower, upper do not follow from estimate, se and dof
+    screen: str = ""  # p value of a test without which, by custom, estimates are not shown
+
+    @property
+    def pvalues(self) -> tuple[str, ...]:
+        """Statistics that are p values of tests beside those of terms: all that end in _p."""
+        return tuple(name for name in self.statistics if name.endswith("_p"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from sim.errors import BadInput, bad, listed
 
 TABLES = (".csv", ".parquet", ".dta", ".xlsx")
 ENCODINGS = ("utf-8-sig", "gb18030")  # the second is what a Chinese spreadsheet program writes by default
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how "Unicode text" of a spreadsheet program begins
 SEPARATORS = ",;\t"
 DECIMAL_COMMA = re.compile(r"(?:^|[;\t])[ \"]*[-+]?\d+,\d+(?:[eE][-+]?\d+)?[ \"]*(?=[;\t\r\n]|$)", re.MULTILINE)
 DECIMAL_POINT = re.compile(DECIMAL_COMMA.pattern.replace(r"\d+,", r"\d*\."), re.MULTILINE)
@@ -26,7 +27,7 @@ UNREADABLE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeErr
 
 
 def read_frame(path: str | Path) -> pd.DataFrame:
-    """The table in a .csv (UTF-8 or GB18030), .parquet, .dta or .xlsx (first sheet) file, one row an observation.
+    """The table in a .csv, .parquet, .dta or .xlsx (first sheet) file, one row an observation.
 
     `frame.attrs` remembers the file's name and the number of the first row, for messages. Raises BadInput for a file
     that is missing, empty, of another kind, unreadable, without rows, or with repeated column names.
@@ -70,7 +71,7 @@ def check_file(path: Path, extensions: tuple[str, ...]) -> None:
 
 
 def read_csv_text(path: Path) -> pd.DataFrame:
-    """A csv file in UTF-8 or GB18030 as it stands, its columns separated by commas, semicolons or tabs.
+    """A csv file in UTF-8, UTF-16 or GB18030 as it stands, its columns separated by commas, semicolons or tabs.
 
     Where they are not commas and all decimal marks are, these are read as such. Raises BadInput for another encoding
     or repeated column names, and what pandas raises.
@@ -88,9 +89,9 @@ def read_csv_text(path: Path) -> pd.DataFrame:
 
 
 def csv_text(path: Path) -> str:
-    """What a csv file says; raises BadInput when it is neither UTF-8 nor GB18030."""
+    """What a csv file says; raises BadInput when it is neither UTF-8, UTF-16 with its mark, nor GB18030."""
     content = path.read_bytes()
-    for encoding in ENCODINGS:
+    for encoding in ("utf-16",) if content.startswith(UTF_16) else ENCODINGS:
         try:
             return content.decode(encoding)
         except UnicodeDecodeError:

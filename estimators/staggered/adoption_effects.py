@@ -7,7 +7,7 @@ calendar or controls differ between replications are prepared and fitted one by 
 Clustered errors are sqrt(factor x sum over clusters of squared contributions). Statistics: `pretrend`, the Wald
 statistic W of event(K) = 0 for all q event times K < 0 of the window, with the covariance of the first error type (a
 generalised inverse where event times are dependent); `pretrend_p`, its usual p value, F(q, G - 1) of W/q where
-inference is by t and chi-squared where it is normal; `pretrend_p_hotelling`, that of Hotelling's T^2, F(q, m - q) of
+inference is by t and chi-squared where it is normal; `pretrend_hotelling_p`, that of Hotelling's T^2, F(q, m - q) of
 W (m - q) / (q (m - 1)) with m the clusters that hold treated units, for the covariance of event times rests on these
 and no more: with 48 treated units of 285 and four or five event times the usual test rejects 8 to 10% of true nulls
 at 5%, this one 5%; `uniform`, the critical value with which the intervals of all event(K) of the window hold together
@@ -39,7 +39,7 @@ from sim.streams import Streams
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-PRETREND = ("pretrend", "pretrend_p", "pretrend_p_hotelling")
+PRETREND = ("pretrend", "pretrend_p", "pretrend_hotelling_p")
 UNIFORM_LEVEL = 0.95
 DEPENDENT = 1e-9  # share of the largest eigenvalue of a correlation matrix below which one counts as zero
 
@@ -133,7 +133,7 @@ class AdoptionEffects(Estimator):
             raise bad(f"errors = {list(self.errors)}", where=self.name, allowed=f"distinct ones of {one_of(allowed)}",
                       remedy='set errors = ["cluster:unit"]')  # fmt: skip
         statistics = (*PRETREND, *(("uniform",) if self.uniform_draws else ()))
-        return Layout(self.terms(), self.errors, statistics, self.targets())
+        return Layout(self.terms(), self.errors, statistics, self.targets(), screen=PRETREND[-1])
 
     def variables(self, schema: Schema) -> frozenset[str]:
         """Outcome, treatment and controls."""

@@ -229,7 +229,7 @@ def _completed(found: Staggered, estimator: Estimator, panel: Panel, estimates: 
         path = adoption_checks.EventTimes.of(estimator, panel)
         statistics = {name: estimates.statistics[name] for name in ("cells", "left_out")}
         statistics["uniform"] = estimates.statistics["critical:event"]
-        names = ("pretrend", "pretrend_p", "pretrend_p_hotelling")
+        names = ("pretrend", "pretrend_p", "pretrend_hotelling_p")
         statistics |= {name: np.array([value]) for name, value in zip(names, path.pretrend(), strict=True)}
         several = adoption_checks.events_of_several(panel)
         alone = [(event_of(term) or 0) not in several for term in estimates.terms]

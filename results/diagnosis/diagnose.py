@@ -6,7 +6,7 @@ upper tail of one null cell at a time).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,10 +35,11 @@ class Diagnosis:
 
     frame: one row a (cell, estimator, term, error, sample, measure), with columns cell, the cell's parameters,
     estimator, term, estimand, error ("" where the measure has no error type), sample ("own": the estimator's successful
-    fits; "common": those where all estimators that ever succeed in the cell did, given where it differs), measure,
-    value, mcse, lower, upper (95% Monte Carlo interval), n (fits behind the value), attempted. Convergence and counts
-    by status have term "". cells: their parameters. parameters: names of the parameters' columns. layouts: by
-    estimator. nulls: the null cell that gave the size-adjusted power of a (cell, estimator, term).
+    fits; "common": those where all estimators that ever succeed in the cell did, given where it differs; "passing":
+    those that pass the estimator's screen, such as a test of pre-trends), measure, value, mcse, lower, upper (95% Monte
+    Carlo interval), n (fits behind the value), attempted. Convergence, counts by status and how often a test beside the
+    terms rejects (rejection:STATISTIC) have term "". cells: their parameters. parameters: names of the parameters'
+    columns. layouts: by estimator. nulls: the null cell that gave the size-adjusted power of a (cell, estimator, term).
     """
 
     frame: pd.DataFrame
@@ -55,7 +56,6 @@ class _Judged:
 
     first: FirstPass
     second: SecondPass
-    sample: str
 
 
 def diagnose(records: Records, alpha: float = 0.05) -> Diagnosis:
@@ -73,7 +73,10 @@ def diagnose(records: Records, alpha: float = 0.05) -> Diagnosis:
         head = {"cell": cell} | {column: _scalar(records.cells[cell].get(name)) for name, column in parameters.items()}
         for (name, sample), item in by_name.items():
             power = powers.get((cell, name)) if sample == "own" else None
-            rows += [head | {"estimator": name} | row for row in _rows(item, records.layouts[name], power)]
+            head |= {"estimator": name, "sample": sample}
+            if sample == "own":
+                rows += [head | row for row in _outcome_rows(item.first, records.layouts[name])]
+            rows += [head | row for row in _rows(item, records.layouts[name], power)]
     frame = pd.DataFrame(rows, columns=["cell", *parameters.values(), *COLUMNS])
     terms = {name: layout.terms for name, layout in records.layouts.items()}
     named = {(cell, name, terms[name][term]): null for (cell, name, term), null in nulls.items()}
@@ -99,49 +102,72 @@ class _Reader:
             yield {name: _succeeded(fits) for name, fits in block.items()}
 
     def judge(self, cell: int) -> dict[tuple[str, str], _Judged]:
-        """Every estimator on its own successful fits, and on the common ones where these are fewer."""
-        own = self._passes(cell, None)
-        compared = frozenset(name for name, item in own.items() if item.first.usable)
+        """Every estimator on its own successful fits, on those that pass its screen, and on common ones where fewer."""
+        own = self._passes(cell, _own)
         out = {(name, "own"): item for name, item in own.items()}
+        if screened := [name for name in own if self.records.layouts[name].screen]:
+            passing = self._passes(cell, _passing)
+            out |= {(name, "passing"): passing[name] for name in screened}
+        compared = [name for name, item in own.items() if item.first.usable]
         if all(own[name].first.usable == own[name].first.attempted for name in compared):
             return out
-        shared = self._count_common(cell, compared)
-        if any(own[name].first.usable != shared for name in compared):
-            common = self._passes(cell, compared)
-            out |= {(name, "common"): item for name, item in common.items()
-                    if name in compared and own[name].first.usable != shared}  # fmt: skip
-        return out
+        common = self._passes(cell, _Common(frozenset(compared)))
+        return out | {(name, "common"): common[name] for name in compared
+                      if common[name].first.usable != own[name].first.usable}  # fmt: skip
 
-    def _count_common(self, cell: int, compared: frozenset[str]) -> int:
-        return sum(int(_usable(block, None, compared).sum()) for block in self.blocks(cell) if compared & block.keys())
-
-    def _passes(self, cell: int, compared: frozenset[str] | None) -> dict[str, _Judged]:
+    def _passes(self, cell: int, counts: _Sample) -> dict[str, _Judged]:
         firsts: dict[str, FirstPass] = {}
         for block in self.blocks(cell):
             for name, fits in block.items():
-                shape = fits.se.shape
-                firsts.setdefault(name, FirstPass(shape[2], shape[1])).add(fits, _usable(block, name, compared))
+                new = FirstPass(fits.se.shape[2], fits.se.shape[1], fits.beside.shape[1], self.alpha)
+                firsts.setdefault(name, new).add(fits, counts(block, name))
         seconds = {name: SecondPass(first) for name, first in firsts.items()}
         for block in self.blocks(cell):
             for name, fits in block.items():
-                seconds[name].add(fits, _usable(block, name, compared))
-        sample = "own" if compared is None else "common"
-        return {name: _Judged(first, seconds[name], sample) for name, first in firsts.items()}
+                seconds[name].add(fits, counts(block, name))
+        return {name: _Judged(first, seconds[name]) for name, first in firsts.items()}
 
 
-def _usable(block: Mapping[str, Fits], name: str | None, compared: frozenset[str] | None) -> Flags:
-    """Which fits of a block count, (R,): the estimator's own successes, or those of all compared."""
-    if compared is None:
-        assert name is not None
-        return block[name].ok
-    return np.logical_and.reduce([block[other].ok for other in sorted(compared & block.keys())])
+_Sample = Callable[[Mapping[str, Fits], str], Flags]  # which fits of a block count for an estimator, (R,)
+
+
+def _own(block: Mapping[str, Fits], name: str) -> Flags:
+    """The estimator's successes."""
+    return block[name].ok
+
+
+def _passing(block: Mapping[str, Fits], name: str) -> Flags:
+    """Those of them that its screen lets through."""
+    return block[name].ok & block[name].passed
+
+
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """Draws where all of some estimators succeeded."""
+
+    compared: frozenset[str]
+
+    def __call__(self, block: Mapping[str, Fits], name: str) -> Flags:
+        return np.logical_and.reduce([block[other].ok for other in sorted(self.compared & block.keys())])
 
 
 def _succeeded(fits: Fits) -> Fits:
     keep = fits.ok
     if keep.all():
         return fits
-    names = ("estimate", "truth", "se", "lower", "upper", "statistic", "rejected", "decided", "status")
+    names = (
+        "estimate",
+        "truth",
+        "se",
+        "lower",
+        "upper",
+        "statistic",
+        "rejected",
+        "decided",
+        "beside",
+        "passed",
+        "status",
+    )
     return Fits(**{name: getattr(fits, name)[keep] for name in names}, tests=fits.tests)
 
 
@@ -164,8 +190,6 @@ def _null_cells(records: Records, own: Mapping[tuple[int, str], _Judged]) -> dic
 def _rows(item: _Judged, layout: Layout, power: Measured | None) -> Iterator[dict[str, Any]]:
     """One estimator's rows, without the cell."""
     first = item.first
-    if item.sample == "own":
-        yield from _outcome_rows(first)
     by_term = measures_by_term(first, item.second)
     by_error = measures_by_error(first, item.second)
     if power is not None:
@@ -176,8 +200,7 @@ def _rows(item: _Judged, layout: Layout, power: Measured | None) -> Iterator[dic
             continue  # a term of other cells
         knows_truth = bool(first.error.n[k]) or not first.usable
         shown = WITHOUT_TRUTH | ({"truth"} if first.truth.n[k] else set())
-        head = {"term": term, "estimand": layout.targets.get(term, ""), "sample": item.sample,
-                "attempted": first.attempted}  # fmt: skip
+        head = {"term": term, "estimand": layout.targets.get(term, ""), "attempted": first.attempted}
         places = [("", (k,), by_term)] + [(error, (e, k), by_error) for e, error in enumerate(layout.errors)]
         for error, at, group in places:
             for name, values in group.items():
@@ -192,14 +215,15 @@ def _pointless(name: str, values: Measured, at: tuple[int, ...]) -> bool:
     return name in {"relative_bias_ratio", "size_adjusted_power"} and bool(np.isnan(values.value[at]))
 
 
-def _outcome_rows(first: FirstPass) -> Iterator[dict[str, Any]]:
-    """How often the estimator succeeded, and how many fits ended in each way."""
-    head = {"term": "", "estimand": "", "error": "", "sample": "own", "attempted": first.attempted}
-    shape = np.array([float(first.statuses[Status.OK])]), np.array([float(first.attempted)])
-    share = measures.proportion(*shape)
-    low, high = measures.interval(share, True)
-    yield head | {"measure": "convergence", "value": share.value[0], "mcse": share.mcse[0], "lower": low[0],
-                  "upper": high[0], "n": int(first.statuses[Status.OK])}  # fmt: skip
+def _outcome_rows(first: FirstPass, layout: Layout) -> Iterator[dict[str, Any]]:
+    """How often the estimator succeeded, how many fits ended in each way, and how often tests beside terms reject."""
+    head = {"term": "", "estimand": "", "error": "", "attempted": first.attempted}
+    names = ["convergence", *(f"rejection:{name}" for name in layout.pvalues)]
+    hits = np.append(float(first.statuses[Status.OK]), first.rejected_beside.hits)
+    share = measures.proportion(hits, np.append(float(first.attempted), first.rejected_beside.n))
+    behind = np.append(hits[0], share.n[1:])
+    for name, *numbers in zip(names, share.value, share.mcse, *measures.interval(share, True), behind, strict=True):
+        yield head | {"measure": name} | dict(zip(("value", "mcse", "lower", "upper", "n"), numbers, strict=True))
     for status in Status:
         count = int(first.statuses[status])
         if status is Status.OK or (count and status is not Status.NOT_RUN):

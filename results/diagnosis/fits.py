@@ -21,8 +21,9 @@ class Fits:
     """R fits of K terms with E error types.
 
     estimate, truth (R, K); se, lower, upper (R, E, K); statistic |t| (R, E, K), NaN where there is no se; rejected,
-    decided (R, E, K): whether the test rejects and whether there is one; status (R,). tests: whether the terms are test
-    statistics, whose truth is what their null hypothesis sets to 0.
+    decided (R, E, K): whether the test rejects and whether there is one; beside (R, S): p values of tests that are no
+    terms; passed (R,): whether the estimator's screen lets the fit through; status (R,). tests: whether the terms are
+    test statistics, whose truth is what their null hypothesis sets to 0.
     """
 
     estimate: Floats
@@ -33,6 +34,8 @@ class Fits:
     statistic: Floats
     rejected: Flags
     decided: Flags
+    beside: Floats
+    passed: Flags
     status: NDArray[np.uint8]
     tests: bool = False
 
@@ -74,7 +77,9 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float) -> Fits | Non
         known = ~np.isnan(pvalue)
         rejected, decided = np.where(known, pvalue <= alpha, rejected), known | decided
     tests = layout.errors == (CHI_SQUARE,)
-    return Fits(estimate, truth, se, lower, upper, statistic, rejected, decided, record.status, tests)
+    beside = np.array([record.statistics[key] for key in layout.pvalues]).reshape(-1, len(estimate)).T
+    passed = record.statistics[layout.screen] > alpha if layout.screen else np.ones(len(estimate), dtype=bool)
+    return Fits(estimate, truth, se, lower, upper, statistic, rejected, decided, beside, passed, record.status, tests)
 
 
 def _placed(values: Floats, place: list[int] | None, layout: Layout) -> Floats:

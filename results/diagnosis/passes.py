@@ -18,8 +18,9 @@ Flags = NDArray[np.bool_]
 class FirstPass:
     """Moments and counts of K terms and E error types over the usable fits of a cell."""
 
-    def __init__(self, terms: int, errors: int) -> None:
+    def __init__(self, terms: int, errors: int, beside: int, alpha: float) -> None:
         by_term, by_error = (terms,), (errors, terms)
+        self.alpha = alpha
         self.attempted = 0
         self.statuses = np.zeros(len(Status), dtype=np.int64)
         self.usable = 0
@@ -30,6 +31,7 @@ class FirstPass:
         self.se, self.variance = RunningMoments(by_error), RunningMoments(by_error)
         self.error_with_se, self.variance_with_error = RunningMoments(by_error), RunningMoments(by_error)
         self.covered, self.rejected = Tally(by_error), Tally(by_error)
+        self.rejected_beside = Tally((beside,))
         self.wrong_sign = Tally(by_error)
         self.size_found, self.size_true = RunningMoments(by_error), RunningMoments(by_error)
 
@@ -49,6 +51,7 @@ class FirstPass:
         self.square.add(error**2, true)
         with np.errstate(divide="ignore", invalid="ignore"):
             self.relative.add(error / fits.truth, true & (fits.truth != 0))
+        self.rejected_beside.add(fits.beside <= self.alpha, usable[:, None] & np.isfinite(fits.beside))
         self._add_by_error(fits, found, true)
 
     def _add_by_error(self, fits: Fits, found: Flags, true: Flags) -> None:

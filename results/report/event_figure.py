@@ -95,7 +95,7 @@ def event_path(fit: Estimates, name: str, *, error: str | None = None, level: fl
         se=fit.se[0, row, columns],
         critical=critical_values(fit.dof[0, row, columns], 1 - level),
         uniform=float(fit.statistics["uniform"][0]) if together and "uniform" in fit.statistics else math.nan,
-        pretrend_p=float(fit.statistics.get("pretrend_p_hotelling", [math.nan])[0]),
+        pretrend_p=float(fit.statistics.get("pretrend_hotelling_p", [math.nan])[0]),
         reference=-1 if has_reference else None,
     )
 

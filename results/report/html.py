@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.measures import Z95
+from results.report.beside import side_tests
 from results.report.bias_table import bias_table, failures, in_order, key_terms, setting
 from results.report.facts import ReportFacts
 from results.report.numbers import (
@@ -73,6 +74,9 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts) -> str:
         tables=[_cell_table(diagnosis, table, cell) for cell in range(len(diagnosis.cells))],
         common=[_cell_table(diagnosis, shared, cell) for shared in (bias_table(diagnosis, sample="common"),)
                 for cell in range(len(diagnosis.cells)) if (shared["cell"] == cell).any()],
+        beside=[(setting(diagnosis, test.cell) or "all draws", test) for test in side_tests(diagnosis)],
+        passing=[_cell_table(diagnosis, passed, cell) for passed in (bias_table(diagnosis, sample="passing"),)
+                 for cell in range(len(diagnosis.cells)) if (passed["cell"] == cell).any()],
         failures=[(setting(diagnosis, cell) or "all draws", *rest) for cell, *rest in failures(diagnosis)],
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results.diagnosis.diagnose import Diagnosis
+from results.report.beside import passing_fits, side_tests
 from results.report.bias_table import bias_table, failures, setting
 from results.report.facts import ReportFacts
 from results.report.numbers import (
@@ -69,7 +70,19 @@ def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, fact
         for _, one, count, attempted, reasons in (item for item in failed if item[0] == cell):
             line = f"  {one}: {count:,} of {attempted:,} fits failed: {reasons}"
             _print(console, Text(line, style="yellow"))
+        for line in _beside(diagnosis, cell):
+            _print(console, Text(f"  {line}"))
     _print_legend(diagnosis, table, console)
+
+
+def _beside(diagnosis: Diagnosis, cell: int) -> list[str]:
+    """Tests beside the terms by estimator, and the fits that pass."""
+    found: dict[str, list[str]] = {}
+    for test in side_tests(diagnosis):
+        if test.cell == cell:
+            found.setdefault(test.estimator, []).append(f"{test.test} {test.rejects}")
+    lines = [f"{name}: rejects % (MCSE) by {', '.join(tests)}" for name, tests in found.items()]
+    return lines + [f"{item.estimator}: {item.sentence}" for item in passing_fits(diagnosis) if item.cell == cell]
 
 
 def _print(console: Console, item: Text | Table) -> None:

@@ -113,10 +113,11 @@ def _plain(layout: Layout) -> dict[str, Any]:
         "statistics": list(layout.statistics),
         "targets": dict(layout.targets),
         "stored": list(layout.stored),
+        "screen": layout.screen,
     }
 
 
 def layout_of(plain: Mapping[str, Any]) -> Layout:
     """A layout from the plain data that a store keeps."""
     parts = {key: tuple(plain[key]) for key in ("terms", "errors", "statistics", "stored")}
-    return Layout(targets=dict(plain["targets"]), **parts)
+    return Layout(targets=dict(plain["targets"]), screen=plain.get("screen", ""), **parts)

@@ -28,7 +28,7 @@ _AVERAGES = {
     "overall:calendar": "ATT, periods alike",
 }
 _REFERENCE = ("event-study", "callaway-santanna", "sun-abraham", "stacked")  # event(-1) is zero
-_PRETREND = {"pretrend_p": "Pre-trends, p", "pretrend_p_hotelling": "Pre-trends, p (Hotelling)"}
+_PRETREND = {"pretrend_p": "Pre-trends, p", "pretrend_hotelling_p": "Pre-trends, p (Hotelling)"}
 _FACTOR_NOTE = (
     "factor G/(G - 1) × (n - 1)/(n - k) and t with G - 1 degrees of freedom in the two-way, event-study, Sun-Abraham "
     "and stacked columns; no factor and the normal distribution in the others. Where cohorts of one or two units weigh "

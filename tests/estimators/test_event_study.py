@@ -176,7 +176,7 @@ def test_joint_test_has_its_size_and_uniform_intervals_their_level() -> None:
         plan = plan or reduction.prepare(panel)
         fit = estimator.solve(plan, reduction.reduce(plan, Tile(panel)), panel.schema, streams)
         usual.append(fit.statistics["pretrend_p"] < 0.05)
-        hotelling.append(fit.statistics["pretrend_p_hotelling"] < 0.05)
+        hotelling.append(fit.statistics["pretrend_hotelling_p"] < 0.05)
         t = np.abs(fit.estimate[:, :9] / fit.se[:, 0, :9]).max(axis=1)
         covered.append(t <= fit.statistics["uniform"])
     error = np.sqrt(0.05 * 0.95 / 1024)

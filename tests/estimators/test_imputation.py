@@ -92,7 +92,7 @@ def test_event_times_before_adoption_are_dense_slopes_on_untreated_rows() -> Non
     assert fit.statistics["pretrend"][0] == pytest.approx(wald, rel=1e-9)
     assert fit.statistics["pretrend_p"][0] == pytest.approx(chi2.sf(wald, 3), rel=1e-9)
     hotelling = f_distribution.sf(wald * (15 - 3) / (3 * (15 - 1)), 3, 15 - 3)
-    assert fit.statistics["pretrend_p_hotelling"][0] == pytest.approx(hotelling, rel=1e-9)
+    assert fit.statistics["pretrend_hotelling_p"][0] == pytest.approx(hotelling, rel=1e-9)
 
 
 def test_earliest_event_time_is_the_reference_of_a_window_that_holds_all() -> None:

@@ -216,7 +216,7 @@ def test_table_s3_and_power_are_of_the_clustered_covariance(usual: tuple[RealPan
     wald = path.estimate[:4] @ np.linalg.inv(path.covariance[:4, :4]) @ path.estimate[:4]
     kept = said(ledger, "callaway-santanna", transform="never")
     assert kept["pretrend"] == pytest.approx(wald, rel=1e-10)
-    assert 0 < (kept["pretrend_p"] or 0) < (kept["pretrend_p_hotelling"] or 0) < 1
+    assert 0 < (kept["pretrend_p"] or 0) < (kept["pretrend_hotelling_p"] or 0) < 1
     assert said(ledger, "roth", "0.5")["slope"] == pytest.approx(slope_found(path.covariance, 4, 0.5), abs=1e-12)
     question = Question(path.estimate, path.covariance, 4)
     for restriction, term, interval in (

@@ -295,7 +295,7 @@ def _adoption() -> Document:
     near = {"did": 0.0144, "w_did": 0.0191, "untreated:0-100": 0.004, "att": 0.0173, "spill:untreated": 0.0016,
             "did_bias": 0.0013}  # fmt: skip
     found += records(Fit(("S4", 1), "spatial-did", weights="knn-6"), near, kinds)
-    said = statistics(robust, pretrend_p=0.0123, pretrend_p_hotelling=0.0345, uniform=2.61, cohorts=13.0, cells=130.0)
+    said = statistics(robust, pretrend_p=0.0123, pretrend_hotelling_p=0.0345, uniform=2.61, cohorts=13.0, cells=130.0)
     bacon = Fit(("S2", 1), "goodman-bacon")
     for kind, weight in (("treated v never", 0.9), ("later v earlier", 0.1)):
         said += statistics(bacon, kind, weight=weight, mean=0.015, comparisons=13.0)

@@ -140,8 +140,11 @@ def outer() -> dict[str, Measured]:
     lower, upper = estimate[:, None, :] - critical * se, estimate[:, None, :] + critical * se
     decided = np.ones(statistic.shape, dtype=bool)
     ok = np.full(400, Status.OK, dtype=np.uint8)
-    fits = Fits(estimate, theta, se, lower, upper, statistic, statistic >= critical, decided, ok)
-    first = FirstPass(2000, 1)
+    passed = ok == Status.OK
+    fits = Fits(
+        estimate, theta, se, lower, upper, statistic, statistic >= critical, decided, np.empty((400, 0)), passed, ok
+    )
+    first = FirstPass(2000, 1, 0, 0.05)
     first.add(fits, fits.ok)
     second = SecondPass(first)
     second.add(fits, fits.ok)

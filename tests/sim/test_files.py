@@ -18,7 +18,7 @@ def _same(frame: pd.DataFrame) -> bool:
     return frame["城市"].tolist() == TABLE["城市"].tolist() and np.array_equal(frame["y"], TABLE["y"], equal_nan=True)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "gbk"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030", "gbk"])
 def test_csv_in_the_encodings_that_spreadsheets_write(tmp_path: Path, encoding: str) -> None:
     TABLE.to_csv(tmp_path / "a.csv", index=False, encoding=encoding)
     frame = read_frame(tmp_path / "a.csv")

@@ -1,0 +1,73 @@
+"""Tests beside the terms, such as one of pre-trends: how often they reject, and what estimates are worth that pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from results.diagnosis.diagnose import Diagnosis
+from results.report.bias_table import bias_table, key_terms
+from results.report.numbers import bracketed, fixed, percent
+
+REJECTION = "rejection:"
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """How often a test beside an estimator's terms rejects in a cell, in percent with its Monte Carlo error."""
+
+    cell: int
+    estimator: str
+    test: str
+    rejects: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """One sentence on the fits of an estimator in a cell that pass its screen."""
+
+    cell: int
+    estimator: str
+    sentence: str
+
+
+def side_tests(diagnosis: Diagnosis) -> list[Beside]:
+    """Every test that was made, in the order of cells, estimators and tests."""
+    frame = diagnosis.frame[diagnosis.frame["measure"].str.startswith(REJECTION) & (diagnosis.frame["n"] > 0)]
+    columns = ("cell", "estimator", "measure", "value", "mcse")
+    return [
+        Beside(cell, name, _name(measure.removeprefix(REJECTION)), bracketed(100 * value, 100 * mcse, ".1f"))
+        for cell, name, measure, value, mcse in zip(*(frame[key] for key in columns), strict=True)
+    ]
+
+
+def passing_fits(diagnosis: Diagnosis) -> Iterator[Passing]:
+    """Bias and coverage of each screened estimator's first term, over the fits that pass and over all."""
+    samples = {sample: bias_table(diagnosis, sample=sample) for sample in ("passing", "own")}
+    for cell in range(len(diagnosis.cells)):
+        for name, layout in diagnosis.layouts.items():
+            if layout.screen:
+                passing, own = (_row(table, cell, name, key_terms(layout)[0]) for table in samples.values())
+                if own and passing and passing["n"]:
+                    yield Passing(cell, name, _sentence(passing, own, _name(layout.screen), diagnosis.alpha))
+
+
+def _name(statistic: str) -> str:
+    return statistic.removesuffix("_p")
+
+
+def _row(table: pd.DataFrame, cell: int, name: str, term: str) -> dict[Any, Any]:
+    rows = table[(table["cell"] == cell) & (table["estimator"] == name) & (table["term"] == term)].to_dict("records")
+    return rows[0] if rows else {}
+
+
+def _sentence(passing: dict[Any, Any], own: dict[Any, Any], test: str, alpha: float) -> str:
+    form = fixed((own["truth"], own["mean_estimate"]), passing["bias_mcse"])
+    fits, term, level = f"{int(passing['n']):,}", passing["term"], f"{100 * (1 - alpha):g}%"
+    bias, of_all = (bracketed(row["bias"], row["bias_mcse"], form) for row in (passing, own))
+    covered, by_all = (percent(row, "coverage") for row in (passing, own))
+    return (f"in the {fits} fits that pass {test} the bias of {term} is {bias}, in all {of_all}; "
+            f"{level} intervals cover {covered}, in all {by_all}")  # fmt: skip
