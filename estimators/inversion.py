@@ -23,9 +23,9 @@ BISECTIONS = 50
 
 
 def p_values(real: Floats, drawn: Floats) -> Floats:
-    """p of R samples, real (R,), against B draws each, drawn (R, B)."""
+    """p of R samples, real (R,), against B draws each, drawn (R, B); NaN where the sample has no statistic."""
     less = np.abs(drawn) < np.abs(real)[:, None] * (1 - TIE)
-    return np.asarray(1.0 + (~less).sum(axis=1)) / (1.0 + drawn.shape[1])
+    return np.where(np.isnan(real), np.nan, (1.0 + (~less).sum(axis=1)) / (1.0 + drawn.shape[1]))
 
 
 def p_value_errors(pvalue: Floats, draws: int) -> Floats:
@@ -49,7 +49,7 @@ def linear_interval(real: Floats, drawn: Floats, slope: Floats) -> tuple[Floats,
     roots = np.stack([gap / (slope - 1), total / (slope + 1)])
     roots[:, always] = np.nan
     roots -= real[:, None]
-    inside = np.broadcast_to(np.abs(slope) < 1, drawn.shape)
+    inside = np.broadcast_to((np.abs(slope) < 1) | (slope == -1), drawn.shape)  # at -1 the far root is total / +0
     ends = [_first_exit(side * roots, inside, _needed(drawn.shape[1])) for side in (-1.0, 1.0)]
     return real - ends[0], real + ends[1]
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.estimands import Estimand
+from sim.frames import period_step
 
 Floats = NDArray[np.float64]
 
@@ -98,7 +99,7 @@ class Adoption:
     @property
     def _since(self) -> Floats:
         """Periods since adoption, (1 or R, T, N), -inf = never."""
-        return self.years[:, None] - self._first[:, None, :]
+        return (self.years[:, None] - self._first[:, None, :]) / period_step(self.years.astype(np.int64))
 
     def _shared_by_event(self) -> Floats:
         """Equal weight of every K >= 0, shared by the units that are observed at K."""

@@ -9,8 +9,11 @@ blocks[:WEIGHTS]    connected groups of treated units are placed again as connec
                     be one that growth could have made.
 blocks[:WEIGHTS]:K  units are cut once into compact blocks of K neighbours, whose contents are permuted as wholes.
                     Exchangeable: blocks of equal size; dependence within a block is kept.
-mixed               random units, each with a date drawn uniformly from all periods but the first.
-mixed:restricted    random units, each with a date drawn uniformly from the dates that occur.
+mixed               random units, each with a date drawn uniformly from all periods but the first. A model of the
+                    process: right where real dates were drawn so; where all adopt at the end, or before the first
+                    period, .05 tests reject .12 to .24 of true nulls.
+mixed:restricted    random units, each with a date drawn uniformly from the dates that occur. Also a model, near to
+                    `space` where dates occur about equally often.
 time                the treated units stay; each gets a date drawn uniformly from its own periods before adoption but
                     the first, and its treated periods are left out of the sample. A check of the time before, no
                     permutation: the real dates always come last, so they are not one draw among equals.

@@ -152,7 +152,7 @@ class _Asked:
 
     def parts(self, term: str) -> list[Floats]:
         """q of each ratio whose plain mean the term is; none when no cell serves."""
-        since, year, adopted = self.year - self.adopted, self.year, self.adopted
+        since, year, adopted = self.cells.period - self.firsts[self.cells.cohort], self.year, self.adopted
         treated = since >= 0
         match term:
             case "overall":

@@ -81,7 +81,7 @@ def decompose(panel: Panel, outcome: str | None = None, treatment: str | None = 
     asked_by = "decomposition"
     y_name, d_name = outcome_of(outcome, panel.schema, asked_by), treatment or panel.roles.treatment or "did"
     check_names(panel.schema, y_name, (d_name,), asked_by)
-    cohorts = Cohorts.of(panel, d_name, asked_by)
+    cohorts = Cohorts.of(panel, d_name, asked_by, even=False)
     pairs = list(_pairs(cohorts))
     if not pairs:
         raise bad("all units become treated at the same time", where=asked_by,

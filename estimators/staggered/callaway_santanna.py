@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.names import outcome_of
+from estimators.staggered.adoption_effects import has_error
 from estimators.staggered.aggregation import Aggregation, check_terms, staggered_targets, staggered_terms
 from estimators.staggered.bands import Multipliers, multipliers, simultaneous_critical_values
 from estimators.staggered.cohort_comparisons import Answer, Base, Comparisons, Controls, CovariateMap, MeansMap
@@ -43,11 +44,13 @@ class CallawaySantAnna(Estimator):
     outcome, treatment: names of variables; None = the panel's own roles. controls: units never treated, or not yet
     treated in either period. method: of comparison, without covariates (unconditional), or `staggered.two_groups`'.
     covariates: their variables, read in the base period; none leaves the constant, with which all methods agree.
-    base: before adoption, the preceding period or the one of treated periods. anticipation: periods before adoption
+    base: of periods before adoption (less anticipation), the preceding one or that of treated periods. anticipation: periods before adoption
     in which units may already respond. window: event terms; cohorts, years: those reported as att(G,T), cohort(G),
     calendar(T). errors: cluster:unit or cluster:ATTRIBUTE (sums of influences within). band: "" or the multipliers of a
     bootstrap (rademacher, mammen) whose critical values, simultaneous at 1 - alpha for the event terms, and for cohort,
     calendar and att terms where reported, are statistics critical:event and so on, clustered as the first error type.
+
+    A term that averages one treated unit, or compares with one other, has no error: `adoption_effects.has_error`.
 
     Statistics: cells, the number of treated att(G,T) that enter; left_out, of those that nothing identifies.
     """
@@ -191,10 +194,14 @@ class CohortMoments(Moments):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Plan:
-    """What one calendar and its covariates fix: the map from outcomes, which terms have cells, counts, clusters."""
+    """What one calendar and its covariates fix: the map from outcomes, which terms have cells, counts, clusters.
+
+    certain (E, K): whether terms have an error of each type, as in `adoption_effects`.
+    """
 
     map: MeansMap | CovariateMap
     identified: NDArray[np.bool_]
+    certain: NDArray[np.bool_]
     cells: int
     left_out: int
     clusters: tuple[Floats | None, ...]  # (N, clusters) indicators of each error type, None for units
@@ -250,8 +257,12 @@ class CohortEffects(Reduction):
                           allowed="covariates that overlap and are not collinear", remedy="use fewer")  # fmt: skip
         treated = sum(len(cohorts.periods) - g for g in cohorts.firsts)
         used = int(found.treated.sum())
-        identified = Aggregation.of(self.terms, found.cells, cohorts).identified
-        return Plan(linear, identified, used, treated - used, tuple(_clusters(error, panel) for error in self.errors))
+        aggregation = Aggregation.of(self.terms, found.cells, cohorts)
+        averaged = (aggregation.weights != 0) @ (cohorts.first == np.array(cohorts.firsts)[found.cells.cohort, None])
+        compared = cohorts.never if self.controls == "never" else cohorts.later
+        certain = np.stack([has_error(averaged, compared, error, panel) for error in self.errors])
+        clusters = tuple(_clusters(error, panel) for error in self.errors)
+        return Plan(linear, aggregation.identified, certain, used, treated - used, clusters)
 
     def _check_possible(self, possible: Comparisons) -> None:
         cohorts = possible.cohorts
@@ -287,7 +298,7 @@ class CohortEffects(Reduction):
         answer = self.answer(panel, plan)
         r = panel.replications
         sums = [answer.influence if c is None else answer.influence @ c for c in plan.clusters]
-        variance = np.stack([np.vecdot(each, each) for each in sums], axis=1)
+        variance = np.where(plan.certain, np.stack([np.vecdot(each, each) for each in sums], axis=1), np.nan)
         return CohortMoments(
             estimate=spread(answer.estimate, r),
             variance=spread(variance, r),

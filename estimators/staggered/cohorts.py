@@ -2,17 +2,19 @@
 
 Terms: att(G,T) of cohort G in period T, event(K) of K periods since adoption, cohort(G), calendar(T), and the overall
 averages overall (over treated unit-periods), overall:event, overall:cohort, overall:calendar (Callaway and Sant'Anna
-2021, section 3).
+2021, section 3). K counts periods, whatever their labels: event(1) is two years after adoption in a biennial panel.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.errors import bad
+from sim.frames import period_step
 from sim.panel import Panel
 
 
@@ -29,11 +31,19 @@ class Cohorts:
     firsts: tuple[int, ...]
 
     @classmethod
-    def of(cls, panel: Panel, treatment: str, asked_by: str) -> Cohorts:
-        """The cohorts of an absorbing 0/1 variable, the same in all replications; raises BadInput for any other."""
+    def of(cls, panel: Panel, treatment: str, asked_by: str, *, even: bool = True) -> Cohorts:
+        """The cohorts of an absorbing 0/1 variable, the same in all replications; raises BadInput for any other.
+
+        even: also for periods that are not all one step apart, where K periods since adoption would mean several times.
+        """
         if not panel.balanced:
             raise bad("the panel is unbalanced", where=asked_by, allowed="every unit in every period",
                       remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+        step = period_step(panel.periods)
+        if even and (jumps := [before for before, after in pairwise(panel.periods) if after - before != step]):
+            gap = f"periods are not evenly spaced: {jumps[0]} is not followed by {jumps[0] + step}"
+            raise bad(gap, where=asked_by, allowed=f"periods {step} apart",
+                      remedy="leave out the periods before or after the gap")  # fmt: skip
         did = panel.variables[treatment]
         if (did != did[:1]).any():
             raise bad("who is treated when differs between replications", where=asked_by,
@@ -58,6 +68,11 @@ class Cohorts:
     def never(self) -> NDArray[np.bool_]:
         """Units that are never treated, (N,)."""
         return np.asarray(self.first == len(self.periods))
+
+    @property
+    def later(self) -> NDArray[np.bool_]:
+        """Units that are untreated when the first adopt, (N,): never treated ones and later cohorts."""
+        return np.asarray(self.first > self.firsts[0])
 
     @property
     def labels(self) -> tuple[int, ...]:

@@ -50,10 +50,12 @@ class DummyRegression(LinearFit):
 
     @classmethod
     def of(
-        cls, panel: Panel, cells: Bools, dummies: Floats, controls: tuple[str, ...], combine: Floats, certain: Bools,
-        shares: Shares | None = None,
+        cls, panel: Panel, cells: Bools, dummies: Floats, controls: tuple[str, ...], combine: Floats, compared: Bools,
+        certain: Bools | None = None, shares: Shares | None = None,
     ) -> DummyRegression:  # fmt: skip
         """The regression on some cells (T, N) of dummies (P, T, N); combine (K, P), NaN for what is not identified.
+
+        compared (N,), certain (K,) as in `LinearFit`, None = all.
 
         The factor of clusters counts slopes and period effects, as `did` does by default.
         """
@@ -67,9 +69,11 @@ class DummyRegression(LinearFit):
         periods = int(cells.any(axis=1).sum())
         return cls(
             identified=identified,
-            certain=certain,
+            certain=identified if certain is None else certain,
             used=cells.any(axis=0),
             treated=dummies.any(axis=(0, 1)),
+            compared=compared,
+            averaged=(np.nan_to_num(combine) != 0) @ (dummies * cells).any(axis=1),
             sample=(int(cells.sum()), len(x) + periods),
             sound=sound,
             within=within,

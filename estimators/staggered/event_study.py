@@ -25,7 +25,8 @@ class EventStudy(AdoptionEffects):
     """Outcome on dummies of periods since adoption, controls, unit and period effects (two-way fixed effects).
 
     The last period before adoption is the reference; the ends of the window stand for all earlier and all later periods
-    (binned), so that event(K) of the last bin has no estimand. Never treated units have no dummy; units treated from
+    (binned; earlier ones have a dummy of their own that is not reported where the window starts at -1 or 0), so that
+    event(K) of the last bin has no estimand. Never treated units have no dummy; units treated from
     the first period on are left out. `overall` weights event(K), K >= 0, by treated unit-periods, overall:event weights
     them equally. Coefficients mix effects of other event times when cohorts differ (Sun and Abraham 2021);
     `sun-abraham` and the others of its kind do not.
@@ -53,17 +54,16 @@ class EventStudy(AdoptionEffects):
         """The regression; raises BadInput when no unit is seen before adoption or dummies are collinear."""
         _, treatment, controls = self.names(panel.schema)
         cohorts = Cohorts.of(panel, treatment, self.name)
-        low, high = min(self.window[0], -1), self.window[1]
+        low, high = min(self.window[0], -2), self.window[1]
         since = np.arange(len(cohorts.periods))[:, None] - cohorts.first
         used = cohorts.first > 0
         binned = np.where(used & ~cohorts.never, np.clip(since, low, high), -1)
         events = [k for k in range(low, high + 1) if k != -1 and (binned == k).any()]
         dummies = np.array([(binned == k) & used for k in events], dtype=np.float64)
         counts = dummies.sum(axis=(1, 2))
-        many = {f"event({k})": count > 1 for k, count in zip(events, counts, strict=True)}
         fit = DummyRegression.of(
             panel, np.broadcast_to(used, since.shape), dummies, controls,
-            event_averages(self.terms(), events, counts), np.array([many.get(term, True) for term in self.terms()]),
+            event_averages(self.terms(), events, counts), used & cohorts.later,
         )  # fmt: skip
         if not fit.sound and not controls:
             raise bad("event times are collinear with the effects", where=self.name,

@@ -74,11 +74,15 @@ class Imputation(CohortEffects):
         identified[early] = before
         certain = np.ones(len(w), dtype=bool)
         certain[~early] = ~averages.alone(after)
+        averaged = (np.nan_to_num(w) != 0).any(axis=1)
+        averaged[np.flatnonzero(early)[pre.places]] = pre.raw.any(axis=1)
         return ImputationFit(
             identified=identified,
             certain=certain,
             used=cohorts.first > 0,
             treated=(cohorts.first > 0) & ~cohorts.never,
+            compared=cohorts.later,
+            averaged=averaged,
             sample=None,
             sound=first_stage.sound,
             first_stage=first_stage,
@@ -103,9 +107,10 @@ class Imputation(CohortEffects):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PretrendRegression:
-    """Dummies of event times before adoption on untreated rows: x, what effects and controls leave of them, and psi,
-    theta = psi'y, (P, T, N) each, with the place of each among the terms before adoption."""
+    """Dummies of event times before adoption on untreated rows: raw; x, what effects and controls leave of them; psi,
+    theta = psi'y, (P, T, N) each; with the place of each among the terms before adoption."""
 
+    raw: Floats
     x: Floats
     psi: Floats
     psi_by_unit: Floats
@@ -152,7 +157,7 @@ def _pretrend_regression(
     x = first_stage.adjusted(raw) * first_stage.mask
     bread, sound = ols.invert(ols.gram(x[None]))
     if not sound[0]:
-        kept, x, bread = [], x[:0], bread[:, :0, :0]
+        kept, raw, x, bread = [], raw[:0], x[:0], bread[:, :0, :0]
     psi = np.tensordot(bread[0], x, axes=1)
     identified = np.isin(np.arange(len(events)), kept)
-    return identified, PretrendRegression(x, psi, units_first(psi), np.array(kept, dtype=np.intp))
+    return identified, PretrendRegression(raw, x, psi, units_first(psi), np.array(kept, dtype=np.intp))

@@ -188,11 +188,18 @@ def _fit(
         explained[:, :, stack.units] += np.einsum("ktn,ptn->pkn", terms_psi, x)
         averaging[row, stack.units] = w / w.sum()
     rows = sum(len(stack.periods) * len(stack.units) for stack in stacks)
-    many = {f"event({k})": count > 1 for k, count in zip(events, treated, strict=True)}
+    member = np.zeros((len(events), n), dtype=bool)
+    clean = np.zeros(n, dtype=bool)
+    for stack in stacks:
+        member[np.ix_(np.isin(events, stack.since), stack.units[: stack.treated])] = True
+        clean[stack.units[stack.treated :]] = True
+    identified = np.isfinite(combine).all(axis=1)
     return StackedFit(
-        identified=np.isfinite(combine).all(axis=1),
-        certain=np.array([many.get(term, True) for term in terms]),
+        identified=identified,
+        certain=identified,
         used=averaging.any(axis=0),
+        compared=clean,
+        averaged=(np.nan_to_num(combine) != 0) @ member,
         treated=np.isin(np.arange(n), np.concatenate([stack.units[: stack.treated] for stack in stacks])),
         sample=(rows, len(solution) + sum(len(stack.periods) for stack in stacks)),
         sound=sound,

@@ -79,5 +79,5 @@ class SunAbraham(CohortEffects):
             shares = Shares(derivatives, np.where(cohorts.first > 0, places, len(cohorts.firsts)))
         return DummyRegression.of(
             panel, shown[:, None] & (cohorts.first > 0), dummies, controls, weights[:, moves],
-            (np.nan_to_num(weights)[:, several] != 0).any(axis=1), shares,
+            cohorts.first >= last, (np.nan_to_num(weights)[:, several] != 0).any(axis=1), shares,
         )  # fmt: skip

@@ -70,6 +70,8 @@ class TwoStage(CohortEffects):
             certain=certain,
             used=cohorts.first > 0,
             treated=(cohorts.first > 0) & ~cohorts.never,
+            compared=cohorts.later,
+            averaged=(w != 0).any(axis=1),
             sample=None,
             sound=first_stage.sound,
             first_stage=first_stage,

@@ -59,6 +59,23 @@ def command(
     """Hold an estimate on PANEL against its placebos: the same estimator under assignments drawn anew.
 
     The store keeps the panel and every placebo; killed or interrupted, the same command resumes it.
+
+    \b
+    Schemes, and what makes their p values right:
+      space             who is treated is permuted, dates stay: all units are
+                        exchangeable
+      strata:ATTRIBUTE  the same within groups of units: those of a group are
+      blocks:W:SIZE     blocks of SIZE neighbours change places: blocks are
+      blocks            connected groups of treated units grow anew: the real
+                        ones grew so
+      mixed             random units, dates drawn evenly from all periods but
+                        the first: the real ones were drawn so
+      mixed:restricted  the same from the dates that occur
+      time              dates before the real ones, on untreated cells: a look
+                        at the time before, no test
+      relabel           units change places in W: W matters to nothing
+      mediator          units exchange a mediator's path: units are
+                        exchangeable
     """
     import json
     import re

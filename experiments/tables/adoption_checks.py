@@ -14,7 +14,6 @@ from estimators.estimator import Estimates
 from estimators.staggered.adoption_terms import event_of
 from estimators.staggered.bacon import KINDS, decompose
 from estimators.staggered.callaway_santanna import CallawaySantAnna
-from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.dcdh import SwitchersDID, coefficient_weights
 from estimators.staggered.honest import Question, Restriction, sensitivity
 from estimators.staggered.pretrends import pretrend_power
@@ -40,7 +39,7 @@ RESTRICTIONS: tuple[tuple[Restriction, tuple[float, ...]], ...] = (
 class EventTimes:
     """Effects by event time around the reference period -1 and their clustered covariance.
 
-    events (P,): without -1, ascending and without gaps, of several treated units each; estimate (P,); covariance
+    events (P,): without -1, ascending and without gaps; estimate (P,); covariance
     (P, P). treated: clusters that hold treated units.
     """
 
@@ -52,19 +51,11 @@ class EventTimes:
     @classmethod
     def of(cls, estimator: CallawaySantAnna, panel: Panel) -> EventTimes:
         """The window's event times that are identified with an error, next to the reference period without gaps."""
-        several = events_of_several(panel)
-        answer = estimator.influence(panel)
+        answer, certain = estimator.influence(panel), np.isfinite(estimator(panel).se[0, 0])
         terms = estimator.layout(panel.schema).terms
         codes = _clusters(panel, estimator.errors[0])
         sums = answer.influence[0] @ (codes[:, None] == np.arange(codes.max() + 1))
-        known = {
-            event: k
-            for k, term in enumerate(terms)
-            if (event := event_of(term)) is not None
-            and event in several
-            and np.isfinite(answer.estimate[0, k])
-            and sums[k].any()
-        }
+        known = {event: k for k, term in enumerate(terms) if (event := event_of(term)) is not None and certain[k]}
         early, late = -2, 0
         while early in known:
             early -= 1
@@ -130,14 +121,6 @@ def _attempt(ledger: Ledger, what: str, make: Callable[[], None]) -> None:
 def why(refusal: BadInput) -> str:
     """A refusal in words."""
     return listed(problem.what for problem in refusal.problems)
-
-
-def events_of_several(panel: Panel) -> frozenset[int]:
-    """Event times at which two treated units or more are seen: of one alone no error can be told."""
-    first = Cohorts.of(panel, str(panel.roles.treatment), "").first
-    adopting = first[(first > 0) & (first < len(panel.periods))]
-    events, counts = np.unique(np.arange(len(panel.periods))[:, None] - adopting, return_counts=True)
-    return frozenset(events[counts > 1].tolist())
 
 
 def known_terms(estimates: Estimates) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ import numpy as np
 from estimators.estimator import Estimates, Estimator, Status
 from estimators.linear.covariances import PLACE
 from estimators.linear.panel_ols import PanelOLS
-from estimators.staggered.adoption_terms import event_of
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.event_study import EventStudy
@@ -231,9 +230,7 @@ def _completed(found: Staggered, estimator: Estimator, panel: Panel, estimates: 
         statistics["uniform"] = estimates.statistics["critical:event"]
         names = ("pretrend", "pretrend_p", "pretrend_hotelling_p")
         statistics |= {name: np.array([value]) for name, value in zip(names, path.pretrend(), strict=True)}
-        several = adoption_checks.events_of_several(panel)
-        alone = [(event_of(term) or 0) not in several for term in estimates.terms]
-        estimates = replace(estimates, statistics=statistics, se=np.where(alone, np.nan, estimates.se))
+        estimates = replace(estimates, statistics=statistics)
     return of_terms(estimates, known_terms(estimates))
 
 

@@ -282,6 +282,15 @@ def test_intervals_of_any_slopes_are_the_first_rejected_values() -> None:
                     assert rejected(end + side * 1e-7 * distance)
 
 
+def test_a_slope_of_minus_one_leaves_where_it_should() -> None:
+    """One draw at .5 - c (-1), the others at 0: p(c) is above 5% where (.5 + c)^2 >= (1 - c)^2, from .25 on."""
+    drawn, slope = np.zeros((2, 1, 19))
+    drawn[0, 0], slope[0, 0] = 0.5, -1.0
+    lower, upper = linear_interval(np.array([1.0]), drawn, slope)
+    assert lower[0] == pytest.approx(0.25)
+    assert upper[0] == np.inf
+
+
 def test_monte_carlo_errors() -> None:
     assert p_value_errors(np.array(0.05), 999) == pytest.approx(np.sqrt(0.05 * 0.95 / 999))
     panel = small_panel(20, 5, seed=2, model="none", sigma=4.0)

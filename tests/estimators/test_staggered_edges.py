@@ -1,0 +1,129 @@
+"""What all estimators of staggered adoption owe: one meaning of event time, and no error where none can be told."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from estimators import (
+    CallawaySantAnna,
+    Estimates,
+    Estimator,
+    EventStudy,
+    Imputation,
+    PermutationTest,
+    Stacked,
+    SunAbraham,
+    TwoStage,
+)
+from estimators.staggered.adoption_terms import event_of
+from estimators.staggered.cohorts import Cohorts
+from sim import BadInput, Panel, Roles
+from sim.estimands import Estimand
+from sim.policy_truths import Adoption
+
+NEVER = -1
+ESTIMATORS: tuple[Estimator, ...] = (
+    EventStudy(window=(-2, 2), uniform_draws=0), Imputation(window=(-2, 2), uniform_draws=0),
+    TwoStage(window=(-2, 2), uniform_draws=0), SunAbraham(window=(-2, 2), uniform_draws=0),
+    Stacked(window=(-2, 2), uniform_draws=0), CallawaySantAnna(window=(-2, 2), base="universal"),
+    CallawaySantAnna(controls="not-yet", window=(-2, 2), label="not-yet"),
+)  # fmt: skip
+every = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: estimator.name)
+
+
+def panel_of(first: list[int], periods: tuple[int, ...], noise: float = 0.0, *, trend: float = 0.0) -> Panel:
+    """Units that adopt at an index (NEVER: never), with an effect of 1 + periods since, and a trend all along."""
+    n, t, rng = len(first), len(periods), np.random.default_rng(3)
+    since = np.arange(t)[:, None] - np.where(np.array(first) == NEVER, 10**6, first)
+    did = (since >= 0).astype(np.float64)
+    ever = np.array(first) != NEVER
+    effect = np.where(did > 0, 1.0 + since, 0.0) + trend * np.where(ever, since, 0)
+    y = effect + rng.standard_normal(n) + rng.standard_normal((t, 1)) + noise * rng.standard_normal((t, n))
+    units = tuple(f"u{i:02d}" for i in range(n))
+    fifth = np.array([f"p{i % 5}" for i in range(n)])
+    groups = {"fifth": fifth, "grouped": np.where(ever, "treated", fifth)}
+    return Panel(units, periods, {"y": y[None], "did": did[None]}, Roles("y", "did"), groups)
+
+
+STAGGERED = [3, 3, 3, 4, 4, 4, *[NEVER] * 8]
+
+
+def value(fit: Estimates, term: str, field: str = "estimate") -> float:
+    k = fit.terms.index(term)
+    return float(fit.estimate[0, k] if field == "estimate" else fit.se[0, 0, k])
+
+
+@every
+def test_event_times_count_periods_whatever_their_labels(estimator: Estimator) -> None:
+    annual, biennial = (panel_of(STAGGERED, tuple(range(2000, 2000 + 8 * step, step))) for step in (1, 2))
+    one, other = estimator(annual), estimator(biennial)
+    np.testing.assert_allclose(other.estimate, one.estimate, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(other.se, one.se, rtol=1e-9, atol=1e-12)
+    for k in (0, 1) if not isinstance(estimator, EventStudy) else ():  # whose bins mix cohorts
+        assert value(other, f"event({k})") == pytest.approx(1.0 + k, abs=1e-9)
+
+
+@every
+def test_periods_with_a_gap_are_refused(estimator: Estimator) -> None:
+    with pytest.raises(BadInput, match="not evenly spaced: 2002 is not followed by 2003; allowed: periods 1 apart"):
+        estimator(panel_of(STAGGERED, (2000, 2001, 2002, 2004, 2005, 2006, 2007)))
+
+
+def test_a_decomposition_does_not_mind_gaps() -> None:
+    panel = panel_of(STAGGERED, (2000, 2001, 2002, 2004, 2005))
+    assert Cohorts.of(panel, "did", "here", even=False).labels == (2004, 2005)
+
+
+def test_truths_count_periods_too() -> None:
+    panel = panel_of(STAGGERED, tuple(range(2000, 2016, 2)))
+    did = panel.variables["did"]
+    adoption = Adoption(did, np.array(panel.periods, dtype=np.float64))
+    annual = Adoption(did, np.arange(2000.0, 2008.0))
+    gain = did * np.random.default_rng(1).standard_normal(did.shape)
+    for name in ("event(1)", "att_event", "att"):
+        ask = Estimand.parse(name)
+        np.testing.assert_allclose(adoption.mean_effect(gain, ask), annual.mean_effect(gain, ask), rtol=1e-12)
+
+
+@every
+@pytest.mark.parametrize("alone", ["treated unit", "control unit"])
+def test_a_unit_alone_on_one_side_has_an_estimate_and_no_error(estimator: Estimator, alone: str) -> None:
+    first = [3, *[NEVER] * 20] if alone == "treated unit" else [*[3] * 20, NEVER]
+    fit = estimator(panel_of(first, tuple(range(8)), noise=1.0))
+    for term in ("overall", "event(0)", "event(-2)"):
+        assert np.isfinite(value(fit, term))
+        assert np.isnan(value(fit, term, "se"))
+    assert np.isnan([fit.statistics[name] for name in fit.statistics if name.startswith("pretrend")]).all()
+
+
+@every
+def test_a_cluster_alone_has_no_error_of_its_own(estimator: Estimator) -> None:
+    """All treated units are one cluster of six: clustered errors would be rounding or a sixth of what they should."""
+    panel = panel_of([*[3] * 8, *[NEVER] * 20], tuple(range(8)), noise=1.0)
+    fit = dataclasses.replace(estimator, errors=("cluster:grouped", "cluster:unit"))(panel)  # type: ignore[type-var]
+    k = fit.terms.index("overall")
+    assert np.isnan(fit.se[0, 0, k])
+    assert fit.se[0, 1, k] > 0
+    assert np.isfinite(dataclasses.replace(estimator, errors=("cluster:fifth",))(panel).se[0, 0, k])  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("window", [(0, 3), (-1, 3), (-3, 3)])
+def test_a_window_from_adoption_on_compares_with_the_period_before_alone(window: tuple[int, int]) -> None:
+    """Earlier periods do not slip into the reference: under a trend of 1 a period event(0) is the effect and 1."""
+    fit = EventStudy(window=window, uniform_draws=0)(panel_of([4, 4, 4, *[NEVER] * 8], tuple(range(9)), trend=1.0))
+    assert value(fit, "event(0)") == pytest.approx(2.0, abs=1e-9)
+    reported = [event for term in fit.terms if (event := event_of(term)) is not None]
+    assert reported[0] == (window[0] if window[0] < -1 else 0)
+
+
+def test_a_statistic_that_does_not_exist_has_no_p_value() -> None:
+    inner = CallawaySantAnna(window=(0, 9))
+    test = PermutationTest.of(inner, terms=("event(0)", "event(9)"), draws=99)
+    fit = test(panel_of(STAGGERED, tuple(range(8)), noise=1.0))
+    assert fit.pvalue is not None
+    p = fit.pvalue[0, 0]
+    assert np.isfinite(p[fit.terms.index("event(0)")])
+    assert np.isnan(p[fit.terms.index("event(9)")])
