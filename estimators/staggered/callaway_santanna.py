@@ -43,12 +43,13 @@ class CallawaySantAnna(Estimator):
 
     outcome, treatment: names of variables; None = the panel's own roles. controls: units never treated, or not yet
     treated in either period. method: of comparison, without covariates (unconditional), or `staggered.two_groups`'.
-    covariates: their variables, read in the base period; none leaves the constant, with which all methods agree.
-    base: of periods before adoption (less anticipation), the preceding one or that of treated periods. anticipation:
-    periods before adoption in which units may already respond. window: event terms; cohorts, years: those reported as att(G,T), cohort(G),
-    calendar(T). errors: cluster:unit or cluster:ATTRIBUTE (sums of influences within). band: "" or the multipliers of a
-    bootstrap (rademacher, mammen) whose critical values, simultaneous at 1 - alpha for the event terms, and for cohort,
-    calendar and att terms where reported, are statistics critical:event and so on, clustered as the first error type.
+    covariates: their variables, read in the base period; none leaves the constant, with which all methods agree. base:
+    of periods before adoption (less anticipation), the preceding one or that of treated periods. anticipation: periods
+    before adoption in which units may already respond. window: event terms; cohorts, years: those reported as att(G,T),
+    cohort(G), calendar(T). errors: cluster:unit or cluster:ATTRIBUTE (sums of influences within). band: "" or the
+    multipliers of a bootstrap (rademacher, mammen) whose critical values, simultaneous at 1 - alpha for the event
+    terms, and for cohort, calendar and att terms where reported, are statistics critical:event and so on, clustered as
+    the first error type.
 
     A term that averages one treated unit, or compares with one other, has no error: `adoption_effects.has_error`.
 
