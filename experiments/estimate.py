@@ -84,6 +84,7 @@ def _facts(real: RealPanel) -> dict[str, Any]:
     cut = panel.weights or (real.spec.robustness.staggered and real.spec.panel.balance != "error")
     square = real.balanced() if cut and not panel.balanced else None
     part = {} if square is None else {"balanced_part": _size(square)}
+    dated = {"first_treated": real.spec.panel.first_treated} if real.spec.panel.first_treated else {}
     index = {} if section is None or real.index is None else {"index": index_facts(section, real.index)}
     return {
         "digest": panel.digest,
@@ -97,6 +98,7 @@ def _facts(real: RealPanel) -> dict[str, Any]:
         "treatment_column": real.spec.panel.treatment or real.spec.panel.first_treated,
         "controls": list(panel.roles.controls),
         "weights": {name: {"digest": w.digest, "standardize": w.standardize} for name, w in panel.weights.items()},
+        **dated,
         **part,
         **index,
     }

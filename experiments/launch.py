@@ -42,9 +42,34 @@ def check_cluster(where: str, workers: int | None, insecure: bool) -> None:
 def describe(study: Study, store: Path, where: str, console: Console) -> None:
     """Say what is about to run, after trying its panels; raises BadInput."""
     preflight(study)
+    held = _held(study, store)
+    replications = study.replications if held is None else max(held.replications, study.replications)
     console.print(Text(study.name, style="bold"), f": {study.question}" if study.question else "", sep="", markup=False)
-    size = f"{len(study.cells)} cells x {study.replications:,} replications x {len(study.estimators)} estimators"
+    sizes = {"cell": len(study.cells), "replication": replications, "estimator": len(study.estimators)}
+    size = " x ".join(f"{count:,} {word}{'s' * (count != 1)}" for word, count in sizes.items())
     console.print(f"{size}, seed {study.seed}, on {where}, into {store}", markup=False)
+    if held is not None and replications > study.replications:
+        console.print(Text(_more_than_asked(held, study.replications), style="yellow"))
+
+
+def _held(study: Study, store: Path) -> ZarrStore | None:
+    """The study's own store, when there is one already."""
+    from results.store.zarr_store import ZarrStore
+
+    if not store.exists():
+        return None
+    found = ZarrStore.open(store)
+    return found if found.fingerprint == study.fingerprint else None
+
+
+def _more_than_asked(held: ZarrStore, asked: int) -> str:
+    from experiments.reporting import blocks_of
+
+    done, blocks = blocks_of(held)
+    what = f"the store holds {held.replications:,} replications a cell, more than the {asked:,} asked for"
+    return (
+        f"{what}: all are kept" if done == blocks else f"{what}: these are finished, {done:,} of {blocks:,} blocks done"
+    )
 
 
 def launch(study: Study, store: Path, where: str, workers: int | None, console: Console) -> tuple[ZarrStore, int]:

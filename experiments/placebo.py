@@ -15,14 +15,16 @@ from estimators.inversion import LEVEL, linear_interval, p_value_errors, p_value
 from estimators.linear.did import TwoWayDID
 from estimators.placebo.permutation import LEAST_DRAWS
 from estimators.placebo.redrawn import RedrawnDID, redrawn_of
+from estimators.regression import check_fixed
 from estimators.spatial.spatial_panel import SpatialPanel
-from experiments.runner import run
+from experiments.runner import preflight, run
 from experiments.study import Study
 from results.inference import p_values as t_tests
 from results.report.placebo_figure import PlaceboPlot
 from results.store.block import Records
 from results.store.zarr_store import ZarrStore
-from sim.errors import bad, closest, one_of
+from sim.errors import BadInput, bad, closest, one_of
+from sim.nulls import terms_tested
 from sim.observed import Observed
 from sim.panel import Panel
 from sim.placebo import Placebo, other_assignments, panel_of
@@ -169,9 +171,7 @@ def question(
     chosen = _estimator(real, panel, scheme, estimator)
     layout = chosen.layout(panel.schema)
     asked = term or _default_term(panel, scheme, layout)
-    if asked not in layout.terms:
-        raise bad(f"no term {asked!r}", where="--term", allowed=one_of(layout.terms),
-                  remedy=closest(asked, layout.terms))  # fmt: skip
+    _check_term(asked, scheme, layout, panel)
     chosen = _fastest(chosen, panel, scheme, asked)
     estimators: tuple[Estimator, ...] = (chosen,)
     if _shifts(panel, scheme, estimator, asked):
@@ -200,6 +200,13 @@ def resumable(ask: Question, store: Path) -> Question:
     design = replace(_design(ask), panel=kept["panel"], exact=kept.get("exact", False))
     count = ask.study.replications if design.exact else ask.draws
     return replace(ask, study=replace(ask.study, design=design, replications=count))
+
+
+def check_fits(ask: Question) -> None:
+    """Raise BadInput, before anything is drawn, when the panel as it was observed or a placebo of it has no fit."""
+    _real_fit(ask)
+    _check_outcome(ask)
+    preflight(ask.study)
 
 
 def answer(ask: Question, records: Records) -> Answer:
@@ -258,6 +265,16 @@ def _real_fit(ask: Question) -> Estimates:
     return estimates
 
 
+def _check_outcome(ask: Question) -> None:
+    """Raise BadInput for an outcome of which effects and regressors leave nothing but rounding."""
+    roles = ask.panel.roles
+    try:
+        check_fixed(ask.panel, (*roles.regressors, roles.outcome or ""), ask.estimator.name)
+    except BadInput as error:
+        remedy = "name another outcome, or leave out the controls that make it up"
+        raise BadInput(*(replace(problem, remedy=remedy) for problem in error.problems)) from error
+
+
 def _needed(panel: Panel, scheme: str, estimator: str) -> Panel:
     """The panel with what the question uses: its roles, and the weights of a spatial model or scheme."""
     roles, kind = panel.roles, scheme_of(scheme)
@@ -308,6 +325,16 @@ def _default_term(panel: Panel, scheme: str, layout: Layout) -> str:
     if isinstance(kind, Mediator):
         return kind.name or next(iter(panel.roles.mediators), "")
     return panel.roles.treatment or ""
+
+
+def _check_term(term: str, scheme: str, layout: Layout, panel: Panel) -> None:
+    """Raise BadInput for a term that the estimator lacks or that the scheme does not test."""
+    tested = terms_tested(scheme_of(scheme), layout.terms, layout.targets, panel.roles)
+    if term not in layout.terms:
+        raise bad(f"no term {term!r}", where="--term", allowed=one_of(tested), remedy=closest(term, tested))
+    if term not in tested:
+        raise bad(f"scheme {scheme} does not test {term!r}", where="--term", allowed=one_of(tested),
+                  remedy="choose among these terms, or a scheme that tests it")  # fmt: skip
 
 
 def _shifts(panel: Panel, scheme: str, estimator: str, term: str) -> bool:

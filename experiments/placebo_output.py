@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.placebo import Answer
+from experiments.reporting import unwritable
 from results.report.placebo_figure import placebo_figure
 from sim.errors import bad
 
@@ -31,13 +32,8 @@ def print_placebo(found: Answer, console: Console) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise BadInput, before any work, for a folder that could not be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        reason = "" if os.access(folder, os.W_OK) else "permission denied"
-    except OSError as error:
-        reason = error.strerror or str(error)
-    if reason:
+    """Raise BadInput, before any work and without making it, for a folder that could not be written."""
+    if reason := unwritable(folder):
         raise bad(f"cannot be written: {reason}", where=str(folder), allowed="a writable folder",
                   remedy="choose another --out")  # fmt: skip
 
@@ -49,6 +45,7 @@ def write_placebo(found: Answer, folder: Path) -> list[Path]:
         "placebo.json": json.dumps(found.document, indent=1, ensure_ascii=False) + "\n",
     }
     check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         waiting = folder / f".{name}.partial"
         waiting.write_text(text, encoding="utf-8")

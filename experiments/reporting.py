@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
@@ -16,7 +17,7 @@ from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.facts import ReportFacts
 from results.report.html import html_report
 from results.report.terminal import print_bias_table
-from results.store.zarr_store import ZarrStore
+from results.store.zarr_store import BlockState, ZarrStore
 from sim.errors import bad
 from sim.placebo import Placebo, panel_of
 
@@ -24,6 +25,7 @@ from sim.placebo import Placebo, panel_of
 def facts_of(store: ZarrStore) -> ReportFacts:
     """What a report says of the study besides its numbers."""
     study: Mapping[str, Any] = store.facts["study"]
+    done, blocks = blocks_of(store)
     return ReportFacts(
         study=study["name"],
         question=study["question"],
@@ -32,7 +34,16 @@ def facts_of(store: ZarrStore) -> ReportFacts:
         synthetic=not _of_real_panel(study["design"]),
         provenance={"environment": " | ".join(store.noted("environments", ["unknown"])), "store": store.path.name},
         toml=to_toml(study),
+        done=done,
+        blocks=blocks,
     )
+
+
+def blocks_of(store: ZarrStore) -> tuple[int, int]:
+    """Blocks that are there, by their marks, and blocks in all."""
+    places = itertools.product(range(len(store.cells)), range(store.block_count))
+    states = [store.state(cell, index) for cell, index in places]
+    return states.count(BlockState.DONE), len(states)
 
 
 def print_report(store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False) -> Diagnosis:
@@ -46,6 +57,8 @@ def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
     """Print every measure as one JSON document (NaN as null)."""
     rows = json.loads(diagnosis.frame.to_json(orient="records", double_precision=15))
     study = {"name": store.facts["study"]["name"], "fingerprint": store.fingerprint, "alpha": diagnosis.alpha}
+    done, blocks = blocks_of(store)
+    study |= {"blocks": blocks, "blocks_done": done, "complete": done == blocks}
     click.echo(json.dumps({"study": study, "cells": list(diagnosis.cells), "measures": rows}, ensure_ascii=False))
 
 
@@ -54,14 +67,17 @@ def check_html(path: Path) -> None:
     if path.suffix.lower() not in {".html", ".htm"}:
         raise bad(f"{path.name} is not named as a page", where="--html", allowed="a file that ends in .html",
                   remedy="add .html")  # fmt: skip
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writable = os.access(path.parent, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
+    if unwritable(path.parent):
         raise bad("cannot be written", where=str(path), allowed="a file in a writable folder",
                   remedy="choose another --html")  # fmt: skip
+
+
+def unwritable(folder: Path) -> str:
+    """Why a folder, which need not exist yet, could not be written; "" where it could."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        return f"{there.name} is a file"
+    return "" if os.access(there, os.W_OK | os.X_OK) else "permission denied"
 
 
 def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path) -> None:

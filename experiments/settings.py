@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from sim.errors import BadInput, Problem, closest, one_of
+
+PLAIN = {"int": "a whole number", "float": "a number", "string": "text", "bool": "true or false"}
 
 
 def build[T](cls: type[T], settings: Mapping[str, Any], where: str) -> T:
@@ -52,5 +55,12 @@ def _problems(item: Any, where: str) -> list[Problem]:
     if isinstance(inner, BadInput):
         return [Problem(problem.what, where, problem.allowed, problem.remedy) for problem in inner.problems]
     path = ".".join(str(part) for part in item["loc"])
+    value, remedy = item["input"], f"correct {path}"
     allowed = str(item.get("ctx", {}).get("expected") or item["msg"].removeprefix("Value error, "))
-    return [Problem(f"{path} = {item['input']!r}", where, allowed[0].lower() + allowed[1:], f"correct {path}")]
+    kind, _, fault = item["type"].partition("_")
+    if fault in {"type", "parsing", "from_float"}:
+        allowed = PLAIN.get(kind, allowed)
+    if kind in {"tuple", "list"} and fault == "type":
+        example = json.dumps([value], ensure_ascii=False, default=str)
+        allowed, remedy = f"a list, e.g. {example}", f"write {path} = {example}"
+    return [Problem(f"{path} = {value!r}", where, allowed[0].lower() + allowed[1:], remedy)]

@@ -299,7 +299,10 @@ def _estimators(settings: Mapping[str, Any], where: str) -> list[Estimator]:
     for number, table in enumerate(tables, 1):
         place = f"{where} [[estimators]] {number}"
         try:
-            cls = find_estimator(str(table.get("kind")), place)
+            if "kind" not in table:
+                raise bad("kind is missing", where=place, allowed=f"kind = one of {one_of(estimators())}",
+                          remedy='add kind = "did", or another')  # fmt: skip
+            cls = find_estimator(str(table["kind"]), place)
             options = {key: value for key, value in table.items() if key != "kind"}
             found += [build(cls, choice, place) for choice in expanded(cls, options)]
         except BadInput as error:

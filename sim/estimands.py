@@ -1,4 +1,7 @@
-"""Names of estimands, e.g. `att`, `att(2010,2012)`, `beta(w_did)`, `direct(did)`."""
+"""Names of estimands, e.g. `att`, `att(2010,2012)`, `beta(w_did)`, `direct(did)`.
+
+`dependence` is the larger of |rho| and |lambda|: zero where there is spatial dependence of neither kind.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 OF_A_VARIABLE = frozenset({"beta", "direct", "indirect", "total"})
+NULLS = {"dependence": "rho = lambda = 0"}  # what a test of an estimand says, where it is not "NAME = 0"
 _CALL = re.compile(r"(?P<kind>[a-z0-9_]+)(?:\((?P<arguments>.*)\))?", re.DOTALL)
 
 
@@ -29,3 +33,8 @@ class Estimand:
         if not arguments:
             return cls(kind, ())
         return cls(kind, (arguments,) if kind in OF_A_VARIABLE else tuple(map(str.strip, arguments.split(","))))
+
+
+def null_hypothesis(name: str) -> str:
+    """What a test of an estimand takes for true, e.g. "rho = 0"."""
+    return NULLS.get(name, f"{name} = 0")

@@ -9,6 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import pandas as pd
@@ -107,13 +108,39 @@ def separator_of(text: str) -> str:
 
 
 def _read_stata(path: Path) -> pd.DataFrame:
-    # Dates stay numbers: a %ty year would otherwise become the first of January.
+    """A Stata file; days, weeks, months, quarters and half-years are dates, as other formats have them, years numbers.
+
+    What a file counts from 1960 on would pass for a number otherwise, and a year converted be the first of January.
+    """
     try:
-        return pd.read_stata(path, convert_dates=False)
+        frame = pd.read_stata(path, convert_dates=False)
     except ValueError as error:
         if "Value labels" not in str(error):
             raise
-        return pd.read_stata(path, convert_dates=False, convert_categoricals=False)
+        frame = pd.read_stata(path, convert_dates=False, convert_categoricals=False)
+    for name, dates in _stata_dates(path, frame).items():
+        years = (frame[name] == dates.dt.year) | frame[name].isna()
+        if not years.all():
+            frame[name] = dates
+    return frame
+
+
+def _stata_dates(path: Path, frame: pd.DataFrame) -> dict[str, pd.Series[Any]]:
+    """Columns of a Stata file in a format of dates, converted; `frame`: the file with dates as numbers."""
+    if frame.empty:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # %tC, with leap seconds, is left as objects
+        with pd.read_stata(path, chunksize=1, convert_categoricals=False) as reader:
+            first = next(reader)
+    types = pd.api.types
+    seconds = [
+        str(name) for name in frame if types.is_object_dtype(first[name]) and types.is_numeric_dtype(frame[name])
+    ]
+    found = {name: pd.to_datetime(frame[name], unit="ms", origin="1960-01-01", errors="coerce") for name in seconds}
+    named = [str(name) for name in frame if types.is_datetime64_any_dtype(first[name])]
+    converted = pd.read_stata(path, columns=named, convert_categoricals=False) if named else frame[named]
+    return found | {name: converted[name] for name in named}
 
 
 def _read_excel(path: Path) -> pd.DataFrame:

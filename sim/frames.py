@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sim.errors import BadInput, Problem, bad, closest, listed
 from sim.panel import Panel, Roles
+from sim.period_codes import uneven_code
 
 Floats = NDArray[np.float64]
 Missing = Literal["error", "drop"]
@@ -44,7 +45,8 @@ class Rows:
 
     @classmethod
     def of(cls, frame: pd.DataFrame, unit: str, period: str) -> Self:
-        """Read the two columns; raises BadInput for gaps, periods that are not integers, repeated unit-periods."""
+        """Read the two columns; raises BadInput for gaps, repeated unit-periods, and periods that are not integers or
+        code months, quarters or days."""
         file, first = str(frame.attrs.get("file", "table")), int(frame.attrs.get("first_row", 1))
         labels = unit_labels(frame[unit])
         blank = [i for i, label in enumerate(labels) if label == ""]
@@ -57,7 +59,12 @@ class Rows:
         if wrong is not None:
             problems.append(Problem(f"the period is {shown(frame[period].iloc[wrong])}",
                                     f"{file}, column {period!r}, row {first + wrong}, unit {labels[wrong]}",
-                                    "whole numbers such as 2006", "give the year as a number"))  # fmt: skip
+                                    "whole numbers such as 2006",
+                                    "give the year as a number, or number the periods 1, 2, 3 and so on"))  # fmt: skip
+        elif code := uneven_code(years):
+            problems.append(Problem(f"the periods {years.min()} to {years.max()} look like {code.looks}, which are not "
+                                    "one step apart as numbers", f"{file}, column {period!r}",
+                                    "whole numbers one step apart", code.remedy))  # fmt: skip
         if problems:
             raise BadInput(*problems)
         rows = cls(file, first, labels, years)
@@ -154,7 +161,7 @@ def _rectangle(
     if roles.treatment is not None:
         column = frame.attrs.get("called", {}).get(roles.treatment, roles.treatment)
         where = f"{rows.file}, column {column!r}"
-        problems += _treatment_problems(arrays[TREATMENT][0], units, periods, where)
+        problems += treatment_problems(arrays[TREATMENT][0], units, periods, where)
     if problems:
         raise BadInput(*problems)
     return Panel(
@@ -211,14 +218,6 @@ def number_problems(values: Floats, wrong: NDArray[np.intp], column: pd.Series[A
         problems.append(Problem(f"is infinite in {infinite.size} rows", rows.at(infinite[0], name), "finite numbers",
                                 "correct the cell (a division by zero, a log of zero?)"))  # fmt: skip
     return problems
-
-
-def period_step(years: NDArray[np.int64] | Sequence[int]) -> int:
-    """Years from one period to the next: the greatest common divisor of all gaps, 1 for a single period.
-
-    So 1 where a year is missing from an annual panel, and 2 in a biennial one.
-    """
-    return int(np.gcd.reduce(np.diff(np.unique(years)))) or 1
 
 
 def shown(value: object) -> str:
@@ -348,7 +347,7 @@ def _attribute(column: pd.Series[Any], codes: NDArray[np.intp], units: int) -> N
     return np.array([_label(value) for value in firsts.tolist()], dtype=np.str_)
 
 
-def _treatment_problems(did: Floats, units: tuple[str, ...], periods: tuple[int, ...], where: str) -> list[Problem]:
+def treatment_problems(did: Floats, units: tuple[str, ...], periods: tuple[int, ...], where: str) -> list[Problem]:
     """Problems of a treatment (T, N) that is not 0/1 and absorbing, or that does not vary; NaN = not observed."""
     seen = ~np.isnan(did)
     odd = np.argwhere(seen & (did != 0) & (did != 1))

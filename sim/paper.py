@@ -111,16 +111,17 @@ class Paper(Design):
         if large:
             raise bad(f"{large[0]} = {getattr(self, large[0])}", where="design paper",
                       allowed=f"a finite number up to {LARGEST:g}", remedy="correct the dial")  # fmt: skip
-        bounds = {
-            "serial": (-1, 1), "rho": (-1, 1), "spatial_error": (-1, 1), "confounding": (-1, 1),
-            "sigma": (-1e-300, float("inf")), "heterogeneity": (-1e-300, float("inf")), "anticipation": (-1, 18),
-            "treated": (0, CITIES),
-        }  # fmt: skip
-        for name, (low, high) in bounds.items():
-            value = getattr(self, name)
-            if value is not None and not low < value < high:
-                allowed = f"0 or more, below {high}" if low < 0 <= low + 1 and high > 1 else f"between {low} and {high}"
-                raise bad(f"{name} = {value}", where="design paper", allowed=allowed, remedy="correct the dial")
+        shares = ("serial", "rho", "spatial_error", "confounding")
+        ranges = {name: (-1 < value < 1, "more than -1, less than 1") for name in shares
+                  if (value := getattr(self, name)) is not None}  # fmt: skip
+        ranges |= {name: (getattr(self, name) >= 0, "0 or more") for name in ("sigma", "heterogeneity")}
+        most, others = LAST_YEAR - FIRST_YEAR, CITIES - 1
+        ranges["anticipation"] = (0 <= self.anticipation <= most, f"0 to {most}")
+        ranges["treated"] = (1 <= self.treated <= others, f"1 to {others}")
+        for name, (sound, allowed) in ranges.items():
+            if not sound:
+                raise bad(f"{name} = {getattr(self, name)}", where="design paper", allowed=allowed,
+                          remedy="correct the dial")  # fmt: skip
 
     @property
     def coefficients(self) -> Coefficients:

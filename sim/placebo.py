@@ -23,20 +23,17 @@ from numpy.typing import NDArray
 from sim.design import Design, Draw, Wanted, World
 from sim.errors import bad
 from sim.estimands import Estimand
+from sim.nulls import OF_PERIODS, is_null
 from sim.panel import Panel, Roles, Schema
 from sim.paper import Paper
 from sim.randomisation import Codes, Randomisation
-from sim.schemes import Mediator, Relabel, Scheme, scheme_of
+from sim.schemes import Scheme, scheme_of
 from sim.streams import Streams
 from sim.weights import Weights
 
 Floats = NDArray[np.float64]
 
 MOST_ASSIGNMENTS = 1_000_000  # that are gone through one by one
-
-OF_POLICY = {"att", "att_event", "att_cohort", "att_calendar", "contrast", "nde", "nie"}
-OF_PERIODS = {"att", "event", "cohort", "calendar"}  # with arguments
-OF_REGRESSOR = {"beta", "direct", "indirect", "total"}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -120,21 +117,8 @@ class _PlaceboWorld:
         return 0.0 if self._is_null(ask) else np.nan
 
     def _is_null(self, ask: Estimand) -> bool:
-        roles = self.panel.roles
-        regressor = ask.arguments[0] if ask.kind in OF_REGRESSOR and len(ask.arguments) == 1 else None
-        if isinstance(self.scheme, Relabel):
-            spatial = ask.kind == "indirect" or (regressor or "").startswith("w_")
-            plain = (regressor or "").removeprefix("w_")
-            return (ask.kind in {"rho", "lambda"} and not ask.arguments) or (spatial and plain in roles.regressors)
-        if isinstance(self.scheme, Mediator):
-            return (ask.kind == "nie" and not ask.arguments) or (
-                ask.kind == "beta" and regressor in self.randomisation.paths
-            )
-        if regressor is not None:
-            return regressor in {roles.treatment, f"w_{roles.treatment}"}
-        if ask.arguments:
-            return ask.kind in OF_PERIODS and self._within_panel(ask)
-        return ask.kind in OF_POLICY and (ask.kind not in {"nde", "nie"} or bool(roles.mediators))
+        named = self._within_panel(ask) if ask.kind in OF_PERIODS else True
+        return named and is_null(self.scheme, ask, self.panel.roles)
 
     def _within_panel(self, ask: Estimand) -> bool:
         """Whether cohorts, periods or distances to adoption are those of the panel."""

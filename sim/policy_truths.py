@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.estimands import Estimand
-from sim.frames import period_step
+from sim.periods import period_step
 
 Floats = NDArray[np.float64]
 

@@ -83,6 +83,9 @@ def scheme_of(text: str) -> Scheme:
     """The scheme of that name; raises BadInput when there is none."""
     kind, *arguments = text.split(":")
     known = {cls.kind: cls for cls in SCHEMES}
+    if text == Strata.kind:
+        raise bad("scheme strata without its attribute", where="scheme", allowed="strata:ATTRIBUTE",
+                  remedy='name an attribute of the units, as in "strata:region"')  # fmt: skip
     try:
         if all(arguments):
             return known[kind].parse(tuple(arguments))
@@ -337,7 +340,7 @@ class Mediator(Scheme):
 
 SCHEMES: tuple[type[Scheme], ...] = (Space, Strata, Blocks, Mixed, Time, Relabel, Mediator)
 FORMS = ("space", "strata:ATTRIBUTE", "blocks", "blocks:WEIGHTS", "blocks:WEIGHTS:SIZE", "mixed", "mixed:restricted",
-         "time", "relabel", "mediator", "mediator:NAME")  # fmt: skip
+         "time", "relabel", "relabel:WEIGHTS", "mediator", "mediator:NAME")  # fmt: skip
 
 
 def _no_more(arguments: tuple[str, ...]) -> None:

@@ -105,8 +105,8 @@ class PanelOLS(Estimator):
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
-        """Fit R panels. Raises BadInput for a panel that cannot serve: absorbed or collinear regressors, too few
-        observations or clusters."""
+        """Fit R panels. Raises BadInput for a panel that cannot serve: absorbed or collinear regressors, an absorbed
+        outcome, too few observations or clusters."""
         layout = self.layout(panel.schema)
         outcome, regressors = self._names(panel.schema)
         transform = transform_of(self.effects, panel, constant=self.constant)
@@ -231,6 +231,8 @@ def _fit(
     gram[absorbed.any(axis=1)] = np.nan
     bread = ols.invert(gram)[0]
     qy = transform(y)
+    if panel.variables[outcome].shape[0] == 1:
+        check_outcome(outcome, y[:1], qy[:1], asked_by)
     beta = np.matmul(bread, ols.inner(x, qy)[:, :, None])[:, :, 0]
     e = ols.residual(qy, x, beta)
     psi = np.reshape(bread @ x.reshape(len(x), k, -1), x.shape)
@@ -251,6 +253,13 @@ def are_absorbed(raw: Floats, within: Floats, nobs: int, *, centred: bool) -> ND
     spread_of = np.square(raw).sum(axis=(2, 3)) - (raw.sum(axis=(2, 3)) ** 2 / nobs if centred else 0.0)
     left = np.square(within).sum(axis=(2, 3))
     return np.asarray(left <= ols.ABSORBED * np.maximum(spread_of, 0.0))
+
+
+def check_outcome(name: str, raw: Floats, within: Floats, asked_by: str) -> None:
+    """Raise BadInput for an outcome (1, T, N), zero where unobserved, of which the effects leave rounding alone."""
+    if (np.square(within).sum() <= ols.ROUNDING * np.square(raw).sum()).any():
+        raise bad(f"the outcome {name!r} is constant or absorbed by the effects", where=asked_by,
+                  allowed="an outcome that varies beside the effects", remedy="name another outcome")  # fmt: skip
 
 
 def check_regressors(

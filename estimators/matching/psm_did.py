@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.estimator import Estimates, Estimator, Layout, Status
-from estimators.linear.covariances import check_error_types, may_be_floored
+from estimators.linear.covariances import cells_of, check_error_types, cluster_names, may_be_floored
 from estimators.logit import Logit, logit
 from estimators.matching import matching
 from estimators.matching.weighted_within import weighted_two_way
@@ -24,6 +24,7 @@ from sim.streams import Streams
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Method = Literal["nearest", "radius", "kernel"]
+LEAST_CLUSTERS = 2  # of matched treated units, and of controls; one alone shows not how much it moves by itself
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -47,6 +48,17 @@ class Matched:
         """Units with a positive weight, (N,)."""
         return self.weights > 0
 
+    def clusters(self, error: str, panel: Panel) -> tuple[int, int] | None:
+        """How many clusters hold matched treated units and how many matched controls, the smaller of two groupings.
+
+        None for an error type that does not cluster units.
+        """
+        names = cluster_names(error, tuple(panel.attributes)) if error.startswith("cluster:") else ()
+        groups = (self.units & self.treated, self.units & ~self.treated)
+        codes = [cells_of(name, panel)[0] for name in names if name != "period"]
+        counts = [(len(np.unique(code[groups[0]])), len(np.unique(code[groups[1]]))) for code in codes]
+        return min(counts, key=min) if counts else None
+
     @property
     def status(self) -> Status:
         """Whether there is a matched sample: a propensity score and at least one pair."""
@@ -65,7 +77,9 @@ class PsmDID(Estimator):
     range of the controls' scores are left out. method: nearest (`neighbours` within `caliper`, with `replacement` or
     without), radius (all within `caliper`) or kernel (Epanechnikov with `bandwidth`); caliper and bandwidth in units
     of the score. covariates: None = the panel's controls. errors: see `linear.covariances`; they take the
-    matching weights as given. Source: Heckman, Ichimura and Todd (1997), with two-way effects.
+    matching weights as given. A panel that has no error of some type is REFUSED: clustered ones of the treatment take
+    two clusters of matched treated units and two of controls, as in `staggered.adoption_effects.has_error`.
+    Source: Heckman, Ichimura and Todd (1997), with two-way effects.
     """
 
     kind: ClassVar[str] = "psm-did"
@@ -188,12 +202,26 @@ class PsmDID(Estimator):
         found = self.match(panel)
         if found.status is not Status.OK:
             return Estimates.join([Estimates.failed(layout, found.status)] * panel.replications)
-        estimates = weighted_two_way(panel, *self._names(panel.schema), self.errors, found.weights)
-        counts = {"treated_matched": found.treated, "controls_matched": ~found.treated}
+        estimates = self.fit(panel, found)
+        refused = (estimates.status == Status.OK) & np.isnan(estimates.se).any(axis=(1, 2))
+        return replace(estimates, status=np.where(refused, Status.REFUSED, estimates.status).astype(np.uint8))
+
+    def fit(self, panel: Panel, found: Matched) -> Estimates:
+        """The regression of R panels on a matched sample; errors that there are not are NaN and change no status."""
+        outcome, regressors = self._names(panel.schema)
+        estimates = weighted_two_way(panel, outcome, regressors, self.errors, found.weights)
+        clusters = [found.clusters(error, panel) for error in self.errors]
+        lacking = np.array([count is not None and min(count) < LEAST_CLUSTERS for count in clusters])
+        own = np.array([term == panel.roles.treatment for term in estimates.terms])
+        sizes = {"treated_matched": found.treated, "controls_matched": ~found.treated}
         further = {
-            name: np.full(panel.replications, float((group & found.units).sum())) for name, group in counts.items()
+            name: np.full(panel.replications, float((group & found.units).sum())) for name, group in sizes.items()
         }
-        return replace(estimates, statistics={**estimates.statistics, **further})
+        return replace(
+            estimates,
+            se=np.where(lacking[:, None] & own, np.nan, estimates.se),
+            statistics={**estimates.statistics, **further},
+        )
 
 
 def _seen(panel: Panel) -> Flags:

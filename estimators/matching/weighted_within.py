@@ -68,8 +68,9 @@ def weighted_two_way(
     errors: of `linear.covariances`, with weights as inverse variances under iid and in the scores w x e of all
     others; the factor of clusters counts regressors and the effects that are not nested in a cluster. Weights are
     rescaled to sum to n, which changes sigma2 alone. r2 are shares of weighted sums of squares; floored:ERROR is 1
-    where negative eigenvalues of the slopes' matrix were set to zero. A panel with a regressor that the effects absorb,
-    or that is collinear, among the units that are left is SINGULAR.
+    where negative eigenvalues of the slopes' matrix were set to zero. A variance that is zero up to rounding, as that
+    of two units' scores, which cancel, is NaN. A panel with a regressor that the effects absorb, or that is collinear,
+    among the units that are left, or whose outcome is fitted without error, is SINGULAR.
     """
     cells = np.broadcast_to(weights, (len(panel.periods), len(panel.units)))
     if panel.observed is not None:
@@ -94,19 +95,21 @@ def weighted_two_way(
     sample = Sample(used, used.nobs, k + within.effects, _counted(errors, used, k + within.effects))
     found = [covariance(error, psi[:, :-1], e, sample) for error in errors]
     last = [covariance(error, psi, e, sample).matrix[:, -1, -1] for error in errors]
+    ssr, rounding = ols.square(e), ols.ROUNDING * ols.square(root * raw_y)
+    least = np.square(psi).sum(axis=(2, 3)) * rounding[:, None]
     variances = [
-        np.column_stack([np.diagonal(slopes.matrix, axis1=1, axis2=2), constant])
+        _above(least, np.column_stack([np.diagonal(slopes.matrix, axis1=1, axis2=2), constant]))
         for slopes, constant in zip(found, last, strict=True)
     ]
-    ssr = ols.square(e)
+    sound = np.isfinite(beta).all(axis=1) & (ssr > rounding)
     r2 = 1.0 - ssr / (cells * np.square(raw_y - ybar[:, None, None])).sum(axis=(1, 2))
     return Estimates(
         terms=(*regressors, "constant"),
         errors=errors,
         estimate=beta,
-        se=np.sqrt(np.stack([spread(variance, r) for variance in variances], axis=1)),
+        se=np.sqrt(np.stack(variances, axis=1)),
         dof=np.stack([np.full((r, k + 1), float(one.dof)) for one in found], axis=1),
-        status=np.where(np.isfinite(beta).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8),
+        status=np.where(sound, Status.OK, Status.SINGULAR).astype(np.uint8),
         statistics={
             "r2": r2,
             "r2_within": 1.0 - ssr / ols.square(y),
@@ -119,6 +122,11 @@ def weighted_two_way(
             },
         },
     )
+
+
+def _above(least: Floats, variance: Floats) -> Floats:
+    """Variances, (1 or R, K), NaN where they are no more than the least that is told from rounding, (R, K)."""
+    return np.asarray(np.where(variance > least, variance, np.nan))
 
 
 def _visible(x: Floats, cells: Floats) -> Floats:

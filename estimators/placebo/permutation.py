@@ -21,8 +21,9 @@ from estimators.tile import Tile
 from sim.design import Design
 from sim.discovery import discover
 from sim.errors import bad, closest, listed, one_of
+from sim.nulls import assigned_anew, terms_tested
 from sim.panel import Panel, Schema
-from sim.schemes import Mediator, Relabel, scheme_of
+from sim.schemes import Relabel, scheme_of
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]
@@ -40,9 +41,9 @@ class PermutationTest(Estimator):
     estimator, settings: kind and settings of the estimator, as pairs; `PermutationTest.of` takes them from an object.
     scheme: see `sim.schemes`, which says what must be exchangeable. draws: assignments besides the real one, 99 or
     more; when there are no more than that in all, every one is used and the test is exact. terms: those tested, by
-    default the treatment; spatial terms under `relabel`, the mediators under `mediator`; a term that the assignment
-    does not move has a p value without meaning. statistic: raw (the estimate) or studentised (over the standard error
-    of the estimator's last error type; in large samples it then also tests that the effect is zero on average:
+    default the treatment; spatial terms under `relabel`, the mediators under `mediator`; what the null hypothesis of
+    the scheme leaves free (`sim.nulls`) is refused. statistic: raw (the estimate) or studentised (over the standard
+    error of the estimator's last error type; in large samples it then also tests that the effect is zero on average:
     DiCiccio and Romano 2017). seed: of the draws. common: the same draws in all replications, else each has its own
     from the streams of the call. interval: also the interval.
 
@@ -105,14 +106,18 @@ class PermutationTest(Estimator):
         return design, tuple(term for term in terms if term == design.schema.roles.treatment)
 
     def layout(self, schema: Schema) -> Layout:
-        """The tested terms with the estimator's targets; raises BadInput for terms that it lacks."""
+        """The tested terms with the estimator's targets; raises BadInput for terms that it lacks or cannot test."""
         inner = self.inner.layout(schema)
+        tested = terms_tested(scheme_of(self.scheme), inner.terms, inner.targets, schema.roles)
         terms = self.terms or self._default_terms(schema, inner)
         missing = [term for term in terms if term not in inner.terms]
         if missing or not terms:
             what = f"no terms {listed(missing)}" if missing else f"nothing that {self.scheme} assigns is a term"
-            raise bad(what, where=self.name, allowed=one_of(inner.terms),
-                      remedy=closest(missing[0], inner.terms) if missing else "set terms")  # fmt: skip
+            raise bad(what, where=self.name, allowed=one_of(tested),
+                      remedy=closest(missing[0], tested) if missing else "set terms")  # fmt: skip
+        if untested := [term for term in terms if term not in tested]:
+            raise bad(f"{self.scheme} does not test {listed(untested)}", where=self.name, allowed=one_of(tested),
+                      remedy="choose among these terms, or a scheme that tests it")  # fmt: skip
         return Layout(
             terms=terms,
             errors=(f"permutation:{self.scheme}", *inner.errors),
@@ -125,20 +130,11 @@ class PermutationTest(Estimator):
         scheme = scheme_of(self.scheme)
         if isinstance(scheme, Relabel):
             return tuple(term for term in inner.terms if term in {"rho", "lambda"} or term.startswith("w_"))
-        if isinstance(scheme, Mediator):
-            names = schema.roles.mediators if scheme.name is None else (scheme.name,)
-            return tuple(name for name in names if name in inner.terms)
-        return tuple(name for name in (schema.roles.treatment,) if name in inner.terms)
+        return tuple(name for name in assigned_anew(scheme, schema.roles) if name in inner.terms)
 
     def variables(self, schema: Schema) -> frozenset[str]:
         """The estimator's, and what is assigned anew."""
-        scheme = scheme_of(self.scheme)
-        own: tuple[str | None, ...] = (schema.roles.treatment,)
-        if isinstance(scheme, Mediator):
-            own = schema.roles.mediators if scheme.name is None else (scheme.name,)
-        elif isinstance(scheme, Relabel):
-            own = ()
-        return self.inner.variables(schema) | {name for name in own if name}
+        return self.inner.variables(schema) | set(assigned_anew(scheme_of(self.scheme), schema.roles))
 
     def reduction(self, schema: Schema) -> Reduction | None:
         """Everything, with draws that all replications share; None where each has its own."""

@@ -40,7 +40,7 @@ Effect = Literal["unit", "period"]
 Form = Literal["exact", "elhorst", "elhorst-wq"]
 EFFECTS: tuple[Effect, ...] = ("unit", "period")
 FORMS: tuple[Form, ...] = ("exact", "elhorst", "elhorst-wq")
-NULLS = {"lm_lag": "rho", "lm_err": "lambda", "rlm_lag": "rho", "rlm_err": "lambda"}
+NULLS = {"lm_lag": "dependence", "lm_err": "dependence", "rlm_lag": "rho", "rlm_err": "lambda"}
 CHI_SQUARE = "chi-square"  # the error type of terms that are test statistics: they test their target, and estimate none
 
 
@@ -90,7 +90,8 @@ class LagrangeMultiplier(Estimator):
     def layout(self, schema: Schema) -> Layout:
         """Four chi-square statistics with their p values; the target of each is what its null hypothesis sets to 0.
 
-        The simple tests take the other parameter for 0 and reject for it too.
+        The simple tests take the other parameter for 0 and reject for it too: their null is no dependence of either
+        kind. The robust ones allow for a small other parameter.
         """
         outcome, names, _ = self._names(schema)
         check_names(schema, outcome, names, self.name)

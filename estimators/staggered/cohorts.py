@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.errors import bad
-from sim.frames import period_step
 from sim.panel import Panel
+from sim.periods import period_step
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -14,17 +14,18 @@ import click
     "--scheme",
     default="space",
     show_default=True,
-    help="space, strata:ATTRIBUTE, blocks, blocks:WEIGHTS:SIZE, mixed, mixed:restricted, time, relabel, mediator.",
+    help="space, strata:ATTRIBUTE, blocks, blocks:WEIGHTS, blocks:WEIGHTS:SIZE, mixed, mixed:restricted, time, "
+    "relabel, relabel:WEIGHTS, mediator, mediator:NAME.",
 )
 @click.option(
     "--draws",
     type=int,
     default=1000,
     show_default=True,
-    help="Placebos, or every assignment when there are no more; more than a store holds extend it.",
+    help="Placebos, 99 or more, or every assignment when there are no more; more than a store holds extend it.",
 )
 @click.option("--estimator", default="did", show_default=True, help="did, sdm, sar or sem.")
-@click.option("--term", help="The term that is tested (default: the treatment).")
+@click.option("--term", help="The term that is tested, one that the scheme moves (default: see above).")
 @click.option(
     "--statistic", type=click.Choice(["raw", "studentised"]), default="raw", show_default=True,
     help="What is compared: estimates, or t statistics.",
@@ -65,17 +66,25 @@ def command(
       space             who is treated is permuted, dates stay: all units are
                         exchangeable
       strata:ATTRIBUTE  the same within groups of units: those of a group are
-      blocks:W:SIZE     blocks of SIZE neighbours change places: blocks are
-      blocks            connected groups of treated units grow anew: the real
-                        ones grew so
+      blocks:W:SIZE     blocks of SIZE neighbours in W change places: blocks are
+      blocks:W          connected groups of treated units grow anew along W
+                        (blocks: the first of the spec): the real ones grew so
       mixed             random units, dates drawn evenly from all periods but
                         the first: the real ones were drawn so
       mixed:restricted  the same from the dates that occur
       time              dates before the real ones, on untreated cells: a look
                         at the time before, no test
-      relabel           units change places in W: W matters to nothing
-      mediator          units exchange a mediator's path: units are
-                        exchangeable
+      relabel:W         units change places in W (relabel: the first): W matters
+                        to nothing
+      mediator:NAME     units exchange a mediator's path (mediator: all of them
+                        together): units are exchangeable
+
+    \b
+    What they test:
+      relabel           rho, lambda, w_NAME, indirect:NAME; by default rho or lambda
+      mediator          its own terms; by default the mediator
+      all others        the treatment (the default) and what is made of it:
+                        w_NAME, direct:NAME, indirect:NAME, total:NAME
     """
     import json
     import re
@@ -83,7 +92,7 @@ def command(
     from rich.console import Console
 
     from experiments.launch import check_cluster, launch
-    from experiments.placebo import answer, question, resumable
+    from experiments.placebo import answer, check_fits, question, resumable
     from experiments.placebo_output import check_folder, print_placebo, write_placebo
     from experiments.specs.spec import read_real_panel, read_spec
 
@@ -94,6 +103,7 @@ def command(
     )  # fmt: skip
     target = store or Path("runs") / f"placebo-{estimator}-{re.sub(r'[^A-Za-z0-9_-]+', '-', scheme)}.zarr"
     ask = resumable(ask, target)
+    check_fits(ask)
     if out is not None:
         check_folder(out)
     console = Console(highlight=False, stderr=as_json)

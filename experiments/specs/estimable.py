@@ -8,6 +8,7 @@ from dataclasses import replace
 from estimators.regression import check_fixed
 from experiments.specs.spec import RealPanel
 from sim.errors import BadInput, Problem
+from sim.panel import Panel
 
 
 def check_estimable(real: RealPanel) -> None:
@@ -43,16 +44,26 @@ def _column_problems(real: RealPanel) -> Iterator[Problem]:
     panel = replace(real.panel, variables={own: real.panel.variables[name] for name, own in column.items()}, weights={})
     sound: tuple[str, ...] = ()
     for name in (*(column[name] for name in roles.regressors), *((roles.outcome,) if roles.outcome else ())):
+        alone = name == roles.outcome and treatment in sound and not _fit(panel, str(treatment), name)
         try:
-            check_fixed(panel, (*sound, name), "")
+            check_fixed(panel, (str(treatment), name) if alone else (*sound, name), "")
             sound = (*sound, name)
         except BadInput as error:
             made = index is not None and name == index.name
             where = f"{real.spec.file}, [index] {name}" if made else f"{real.file}, column {name!r}"
             for problem in error.problems:
                 what = problem.what.removeprefix(f"variable {name!r} ")
-                remedy = _remedy(name, roles.outcome, treatment, "collinear" in what)
+                remedy = _remedy(name, roles.outcome, treatment, "collinear" in what and not alone)
                 yield replace(problem, what=what, where=where, remedy=remedy)
+
+
+def _fit(panel: Panel, *names: str) -> bool:
+    """Whether two-way effects and the columns before leave something of each column."""
+    try:
+        check_fixed(panel, names, "")
+    except BadInput:
+        return False
+    return True
 
 
 def _remedy(name: str, outcome: str | None, treatment: str | None, collinear: bool) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from estimators.regression import fixed_columns, useless
+from estimators.tile import Tile
 from experiments.specs.model import Spec
 from experiments.specs.robustness import RobustnessSection, value_label
-from experiments.specs.subpanels import seen_in
+from experiments.specs.subpanels import seen_in, seen_part
 from experiments.specs.transforms import periods_without
 from sim.errors import BadInput, Problem, closest, listed
-from sim.frames import Rows, number_problems, numbers, period_step
+from sim.frames import Rows, number_problems, numbers
 from sim.panel import Panel
+from sim.periods import period_step
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -24,8 +28,8 @@ def further_variables(frame: pd.DataFrame, rows: Rows, spec: Spec, panel: Panel)
     """Columns that only robustness checks use, (1, T, N) each, NaN where missing or where the panel is not observed.
 
     They do not decide which rows the panel has: a check leaves out what it misses itself. Raises BadInput for text,
-    infinities, gaps where missing = "error" (but for periods without lags and differences), and for every key of
-    [robustness] that this panel cannot serve.
+    infinities, gaps where missing = "error" (but for periods without lags and differences), outcomes that effects or
+    regressors make up, and for every key of [robustness] that this panel cannot serve.
     """
     i = pd.Index(panel.units).get_indexer(pd.Index(rows.labels))
     t = pd.Index(panel.periods).get_indexer(pd.Index(rows.years))
@@ -46,9 +50,29 @@ def further_variables(frame: pd.DataFrame, rows: Rows, spec: Spec, panel: Panel)
                                     'leave these rows out with missing = "drop"'))  # fmt: skip
         found[name] = np.full((1, len(panel.periods), len(panel.units)), np.nan)
         found[name][0, t[inside], i[inside]] = values[inside]
+    problems = problems or list(_outcome_problems(spec, panel, found, rows.file))
     if problems:
         raise BadInput(*problems)
     return found
+
+
+def _outcome_problems(spec: Spec, panel: Panel, found: dict[str, Floats], file: str) -> Iterator[Problem]:
+    """Problems for other outcomes of which effects and regressors leave nothing, where they are all there."""
+    treatment = spec.panel.treatment or spec.panel.first_treated
+    for name in spec.robustness.outcomes if panel.roles.regressors else ():
+        values = found.get(name, panel.variables.get(name))
+        seen = seen_in(panel) & (values is not None and np.isfinite(values[0]))
+        if values is None or not seen.any():
+            continue
+        whole = replace(panel, variables={**panel.variables, name: values}, observed=seen[None].copy(), weights={})
+        own, regressors = "outcomes", panel.roles.regressors
+        columns = fixed_columns(Tile(seen_part(whole, seen)), (*regressors, name))
+        called = {panel.roles.treatment: str(treatment)} if treatment else {}
+        named = [replace(column, name=called.get(column.name, column.name)) for column in columns[:-1]]
+        last = replace(columns[-1], label=own, remedy="name another outcome")
+        for problem in useless((*named, last), f"{file}, column {name!r}, [robustness] outcomes"):
+            if problem.what.startswith(f"{own} "):
+                yield replace(problem, what=problem.what.removeprefix(f"{own} "))
 
 
 def _panel_problems(spec: Spec, panel: Panel) -> list[Problem]:

@@ -35,9 +35,10 @@ from experiments.specs.transforms import Transform, apply_transforms, periods_wi
 from experiments.specs.weights import KINDS, Contiguity, File, WeightsSection, mean_of
 from sim.errors import BadInput, Problem, bad, closest, listed, one_of
 from sim.files import ENCODINGS, read_frame
-from sim.frames import Reading, Rows, missing_columns, period_step, read_long
+from sim.frames import Reading, Rows, missing_columns, read_long
 from sim.index import EntropyIndex
 from sim.panel import Panel, Roles
+from sim.periods import period_step
 from sim.weights import Weights
 
 __all__ = ["RealPanel", "Spec", "balanced", "load_panel", "read_real_panel", "read_spec"]

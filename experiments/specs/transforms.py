@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sim.errors import BadInput, Problem, closest, one_of
-from sim.frames import Rows, missing_columns, number_problems, numbers, period_step
+from sim.frames import Rows, missing_columns, number_problems, numbers
+from sim.periods import period_step
 
 Floats = NDArray[np.float64]
 

@@ -39,20 +39,23 @@ RESTRICTIONS: tuple[tuple[Restriction, tuple[float, ...]], ...] = (
 class EventTimes:
     """Effects by event time around the reference period -1 and their clustered covariance.
 
-    events (P,): without -1, ascending and without gaps; estimate (P,); covariance
-    (P, P). treated: clusters that hold treated units.
+    events (P,): without -1, ascending and without gaps; estimate (P,); covariance (P, P). treated: clusters that hold
+    treated units. without_error: of the event times beside the reference period, -2 and 0, those without an error where
+    both have an estimate.
     """
 
     events: NDArray[np.int_]
     estimate: Floats
     covariance: Floats
     treated: int
+    without_error: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, estimator: CallawaySantAnna, panel: Panel) -> EventTimes:
         """The window's event times that are identified with an error, next to the reference period without gaps."""
         answer, certain = estimator.influence(panel), np.isfinite(estimator(panel).se[0, 0])
         terms = estimator.layout(panel.schema).terms
+        estimated = {event_of(term) for k, term in enumerate(terms) if np.isfinite(answer.estimate[0, k])}
         codes = _clusters(panel, estimator.errors[0])
         sums = answer.influence[0] @ (codes[:, None] == np.arange(codes.max() + 1))
         known = {event: k for k, term in enumerate(terms) if (event := event_of(term)) is not None and certain[k]}
@@ -69,12 +72,23 @@ class EventTimes:
             answer.estimate[0, places],
             sums[places] @ sums[places].T,
             len(np.unique(codes[treated])),
+            tuple(event for event in (-2, 0) if event not in known) if {-2, 0} <= estimated else (),
         )
 
     @property
     def pre(self) -> int:
         """How many event times lie before the reference period."""
         return int((self.events < 0).sum())
+
+    @property
+    def lacking(self) -> str:
+        """Why there are not event times with an error on both sides of the reference period."""
+        if not self.without_error:
+            return "they need event times before and after adoption"
+        return (
+            f"there is no error of {' and '.join(f'event({event})' for event in self.without_error)}, beside the "
+            "reference period: it takes two clusters or more of treated units and as many of units compared with"
+        )
 
     def pretrend(self) -> tuple[float, float, float]:
         """Wald statistic of no effect before adoption, its chi-squared p value and that of Hotelling's T^2.
@@ -104,7 +118,7 @@ def add(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str, ...], *, h
         ledger.note(f"No power of the pre-trend test and no bounds: {why(refusal)}.")
         return
     if not path.pre or path.pre == len(path.events):
-        ledger.note("No power of the pre-trend test and no bounds: they need event times before and after adoption.")
+        ledger.note(f"No power of the pre-trend test and no bounds: {path.lacking}.")
         return
     _attempt(ledger, "power of the pre-trend test", partial(_roth, path, ledger))
     if honest:

@@ -7,6 +7,7 @@ from estimators.linear.panel_ols import PanelOLS
 from estimators.linear.random_effects import RandomEffects
 from experiments.specs.spec import RealPanel, Spec
 from experiments.tables.columns import error_types
+from experiments.tables.few_clusters import TOO_SMALL, few_clusters, few_treated
 from experiments.tables.ledger import Ledger
 from results.tables.places import BASELINE
 from results.tables.records import Fit
@@ -32,6 +33,7 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         ledger.note("Table 2 has no column 2: it adds controls, and none are named.")
     if any(error.startswith("wild:") for error in real.spec.inference.errors):
         ledger.note("Random effects have no wild bootstrap: their columns show the other error types.")
+    _say_what_is_few(real, ledger)
     fits: dict[Estimator, Fit] = {}
     for title in EFFECTS:
         regressors = (roles.treatment,) if title == "alone" else roles.regressors
@@ -39,6 +41,16 @@ def add(real: RealPanel, ledger: Ledger) -> None:
             continue
         fits |= _column(title, tuple(name for name in regressors if name), real.spec)
     ledger.fit(real.panel, fits)
+
+
+def _say_what_is_few(real: RealPanel, ledger: Ledger) -> None:
+    """Warnings on clustered errors of the whole panel, once for all tables."""
+    if real.panel.roles.treatment is not None and (few := few_treated(real.panel, real.spec)):
+        ledger.note(f"The panel has {few}: {TOO_SMALL} (tables 2, 3 and R; table S, column 1). The wild cluster "
+                    "bootstrap rejects too seldom then; permuting who is treated keeps a test's level (panelproof "
+                    "placebo).")  # fmt: skip
+    for sentence in few_clusters(real):
+        ledger.note(sentence)
 
 
 def _column(title: str, regressors: tuple[str, ...], spec: Spec) -> dict[Estimator, Fit]:

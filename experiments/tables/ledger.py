@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from estimators.estimator import Estimates, Estimator, Status
+from estimators.linear.covariances import cells_of, cluster_names, count_clusters
 from experiments.runner import run
 from experiments.study import Study
-from results.tables.records import Figure, Fit, Record, Statistic, records_of, statistics_of
+from results.tables.records import Figure, Fit, Record, Statistic, clusters_of, records_of, statistics_of
 from sim.errors import BadInput, listed
 from sim.observed import Observed
 from sim.panel import Panel
@@ -63,9 +64,14 @@ class Ledger:
         return status is Status.OK
 
     def keep(self, panel: Panel, fit: Fit, estimates: Estimates) -> None:
-        """Keep estimates on one panel that were made elsewhere."""
+        """Keep estimates on one panel that were made elsewhere, and how many clusters there are but those of units."""
         self.records += records_of(fit, estimates, panel.nobs, len(panel.units), len(panel.periods))
         self.statistics += statistics_of(fit, estimates)
+        for error in estimates.errors:
+            names = cluster_names(error, tuple(panel.attributes)) if error.startswith("cluster:") else ("unit",)
+            if names != ("unit",):
+                fewest = min(count_clusters(cells_of(name, panel), panel) for name in names)
+                self.value(fit, clusters_of(error), float(fewest))
 
     def value(self, fit: Fit, name: str, value: float | None, term: str | None = None) -> None:
         """Keep one more statistic of a fit, of one of its terms or of all."""

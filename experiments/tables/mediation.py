@@ -55,7 +55,7 @@ def _add_mediator(real: RealPanel, ledger: Ledger, mediator: str, position: int)
 
 
 def _paths(real: RealPanel, mediator: str, position: int) -> Mediation:
-    """The estimator of a mediator's paths, clustered as the spec says."""
+    """The estimator of a mediator's paths, clustered as the spec says; tables read the cluster off the bootstrap."""
     cluster = main_cluster(real.spec).removeprefix("cluster:")
     return Mediation(
         mediator,
@@ -84,4 +84,5 @@ def _add_note(ledger: Ledger, mediator: str, estimates: Estimates) -> None:
         ledger.note(f"Table 5, {mediator}: the total effect is not distinguishable from zero (t = {t:.2f}), so the "
                     "proportion mediated is not meaningful.")  # fmt: skip
     ledger.note("Table 5: an indirect effect is causal only if nothing unobserved moves mediator and outcome; "
-                "rho_at_zero is the correlation of the two equations' errors at which it would be zero.")  # fmt: skip
+                "ρ at which a × b is 0 (rho_at_zero in the files) is the correlation of the two equations' errors at "
+                "which it would be zero.")  # fmt: skip

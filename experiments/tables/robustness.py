@@ -18,8 +18,8 @@ from experiments.tables.ledger import Ledger
 from results.tables.places import ROBUSTNESS
 from results.tables.records import Fit
 from sim.errors import BadInput, bad, listed
-from sim.frames import period_step
 from sim.panel import Panel
+from sim.periods import period_step
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -227,7 +227,9 @@ def _completed(found: Staggered, estimator: Estimator, panel: Panel, estimates: 
     if isinstance(estimator, CallawaySantAnna):
         path = adoption_checks.EventTimes.of(estimator, panel)
         statistics = {name: estimates.statistics[name] for name in ("cells", "left_out")}
-        statistics["uniform"] = estimates.statistics["critical:event"]
+        events = [term.startswith("event(") for term in estimates.terms]
+        banded = np.isfinite(estimates.se[0, 0, events]).any()
+        statistics["uniform"] = estimates.statistics["critical:event"] if banded else np.full(1, np.nan)
         names = ("pretrend", "pretrend_p", "pretrend_hotelling_p")
         statistics |= {name: np.array([value]) for name, value in zip(names, path.pretrend(), strict=True)}
         estimates = replace(estimates, statistics=statistics)

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.linear.equal_effects import EqualEffects, group_labels
-from experiments.specs.spec import RealPanel
+from experiments.specs.spec import RealPanel, Spec
 from experiments.tables.columns import clustered_enough, error_types, main_cluster, two_way, unfit
+from experiments.tables.few_clusters import TOO_SMALL, few_treated, treated_units
 from experiments.tables.ledger import Ledger
 from results.tables.places import EQUAL_EFFECTS, subsample
 from results.tables.records import Fit
@@ -15,7 +16,6 @@ from sim.errors import listed
 from sim.panel import Panel
 
 MOST_COLUMNS = 8  # of one group of units
-FEW_TREATED = 10
 LEAST_UNITS = 3  # the scores of two cancel, and leave no clustered variance
 
 
@@ -33,7 +33,7 @@ def add(real: RealPanel, ledger: Ledger) -> None:
                 fit = Fit(subsample(position), "did", sample=f"{group} = {value}")
                 part = real.subset(labels == value, weights=False)
                 if two_way(real, ledger, part, fit):
-                    _count_treated(part, ledger, fit)
+                    _count_treated(part, real.spec, ledger, fit)
                 position += 1
         _equal_effects(real, ledger, group, labels, values)
 
@@ -46,13 +46,11 @@ def _values(real: RealPanel, group: str) -> tuple[NDArray[np.str_], list[str]]:
     return labels, list(dict.fromkeys(labels[order].tolist()))
 
 
-def _count_treated(part: Panel, ledger: Ledger, fit: Fit) -> None:
+def _count_treated(part: Panel, spec: Spec, ledger: Ledger, fit: Fit) -> None:
     """How many units are treated in an observed period, and a warning where they are few (MacKinnon and Webb 2018)."""
-    did = part.variables[part.roles.treatment or "did"] > 0
-    count = int((did if part.observed is None else did & part.observed).any(axis=(0, 1)).sum())
-    ledger.value(fit, "treated_units", float(count))
-    if count < FEW_TREATED:
-        ledger.note(f"{fit.sample} has {count} treated units: clustered errors tend to be too small with so few.")
+    ledger.value(fit, "treated_units", float(treated_units(part).sum()))
+    if few := few_treated(part, spec):
+        ledger.note(f"{fit.sample} has {few}: {TOO_SMALL}.")
 
 
 def _equal_effects(real: RealPanel, ledger: Ledger, group: str, labels: NDArray[np.str_], values: list[str]) -> None:

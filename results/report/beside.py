@@ -10,7 +10,7 @@ import pandas as pd
 
 from results.diagnosis.diagnose import Diagnosis
 from results.report.bias_table import bias_table, key_terms
-from results.report.numbers import bracketed, fixed, percent
+from results.report.numbers import bracketed, fixed, percent, share_text
 
 REJECTION = "rejection:"
 
@@ -37,10 +37,10 @@ class Passing:
 def side_tests(diagnosis: Diagnosis) -> list[Beside]:
     """Every test that was made, in the order of cells, estimators and tests."""
     frame = diagnosis.frame[diagnosis.frame["measure"].str.startswith(REJECTION) & (diagnosis.frame["n"] > 0)]
-    columns = ("cell", "estimator", "measure", "value", "mcse")
+    columns = ("cell", "estimator", "measure", "value", "mcse", "lower", "upper")
     return [
-        Beside(cell, name, _name(measure.removeprefix(REJECTION)), bracketed(100 * value, 100 * mcse, ".1f"))
-        for cell, name, measure, value, mcse in zip(*(frame[key] for key in columns), strict=True)
+        Beside(cell, name, _name(measure.removeprefix(REJECTION)), share_text(*share))
+        for cell, name, measure, *share in zip(*(frame[key] for key in columns), strict=True)
     ]
 
 

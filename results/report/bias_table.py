@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from estimators.estimator import Layout, Status
-from results.diagnosis.diagnose import Diagnosis
+from results.diagnosis.diagnose import PROPORTIONS, Diagnosis
 from sim.estimands import Estimand
 
 BY_TERM = ("truth", "mean_estimate", "bias", "relative_bias", "empirical_se", "rmse")
@@ -19,18 +19,23 @@ OF_A_VARIABLE = frozenset({"beta", "direct", "indirect", "total"})
 
 
 def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "own") -> pd.DataFrame:
-    """Measures in columns (`bias`, `bias_mcse`, ...), rows by cell, estimator, term and error type, key terms first.
+    """Measures in columns, rows by cell, estimator, term and error type, key terms first.
 
+    A measure has the columns NAME and NAME_mcse, a proportion also NAME_lower and NAME_upper, its 95% interval.
     Other columns: cell, the cell's parameters, setting (those that differ between cells, as text), estimator, term,
     estimand, error, n, attempted. Controls only with `all_terms`. An estimator none of whose fits succeeded has rows of
     NaN; sample "common" has rows only where it differs from "own".
     """
     frame = diagnosis.frame[(diagnosis.frame["sample"] == sample) & (diagnosis.frame["term"] != "")]
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    columns = ("cell", "estimator", "term", "error", "measure", "value", "mcse", "n", "attempted")
-    for cell, one, term, error, name, value, mcse, n, attempted in zip(*(frame[key] for key in columns), strict=True):
+    columns = ("cell", "estimator", "term", "error", "measure", "value", "mcse", "lower", "upper", "n", "attempted")
+    for cell, one, term, error, name, value, mcse, lower, upper, n, attempted in zip(
+        *(frame[key] for key in columns), strict=True
+    ):
         row = found.setdefault((cell, one, term, error), {})
         row |= {name: value, f"{name}_mcse": mcse}
+        if name in PROPORTIONS:
+            row |= {f"{name}_lower": lower, f"{name}_upper": upper}
         if name == "mean_estimate":
             row |= {"n": n, "attempted": attempted}
     rows = []
@@ -42,7 +47,8 @@ def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "
                 both = found[cell, one, term, ""] | found.get((cell, one, term, error), {})
                 estimand = diagnosis.layouts[one].targets.get(term, "")
                 rows.append(head | {"estimator": one, "term": term, "estimand": estimand, "error": error} | both)
-    names = [part for name in (*BY_TERM, *BY_ERROR) for part in (name, f"{name}_mcse")]
+    names = [f"{name}{part}" for name in (*BY_TERM, *BY_ERROR)
+             for part in ("", "_mcse", *(("_lower", "_upper") if name in PROPORTIONS else ()))]  # fmt: skip
     ordered = [
         "cell",
         *diagnosis.parameters,

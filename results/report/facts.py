@@ -12,7 +12,8 @@ class ReportFacts:
 
     study: its name. question: what it asks. description: anything else, plain text. seed, fingerprint: its identity.
     synthetic: whether its data were drawn from a design (and not re-randomised from a real panel). provenance: facts of
-    the run by name (versions, machine, dates). toml: the study as TOML.
+    the run by name (versions, machine, dates). toml: the study as TOML. done, blocks: how many of its blocks are there,
+    and how many it has.
     """
 
     study: str
@@ -23,6 +24,16 @@ class ReportFacts:
     synthetic: bool = True
     provenance: Mapping[str, object] = field(default_factory=dict)
     toml: str = ""
+    done: int = 0
+    blocks: int = 0
+
+    @property
+    def incomplete(self) -> str:
+        """What is missing, in one line; "" where nothing is."""
+        if self.done >= self.blocks:
+            return ""
+        there = f"{self.done:,} of {self.blocks:,} blocks {'is' if self.done == 1 else 'are'} there"
+        return f"incomplete: {there}; the same run command resumes it"
 
     @property
     def data_statement(self) -> str:

@@ -18,19 +18,25 @@ from results.report.bias_table import bias_table, failures, in_order, key_terms,
 from results.report.facts import ReportFacts
 from results.report.numbers import (
     DASH,
+    LEAST_FITS,
+    TOO_FEW,
     bracketed,
+    departures,
     fixed,
     has_test,
     is_biased,
     is_null,
     is_off,
+    is_test,
     is_wrong_size,
     number,
     percent,
+    share_ends,
     truth_text,
 )
 from results.report.svg import KIND, Axis, Group, Point, dot_chart, span
 from results.report.verdicts import headline, verdicts
+from sim.estimands import null_hypothesis
 
 __all__ = ["ReportFacts", "html_report"]
 
@@ -49,10 +55,10 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class TermCharts:
-    """The charts of one term."""
+    """The charts of one term; says: what it estimates or tests."""
 
     term: str
-    estimands: str
+    says: str
     charts: tuple[Chart, ...]
 
 
@@ -66,6 +72,9 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts) -> str:
     return template.render(
         about=about,
         alpha=diagnosis.alpha,
+        departures=departures(diagnosis.alpha),
+        too_few=TOO_FEW,
+        least_fits=LEAST_FITS,
         cells=len(diagnosis.cells),
         replications=replications,
         headline=headline(found),
@@ -103,8 +112,16 @@ def _charts(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[TermCharts]:
             _power_chart(rows, term, diagnosis.alpha),
         )
         if charts := [chart for chart in made if chart]:
-            estimands = ", ".join(dict.fromkeys(row["estimand"] for row in rows if row["estimand"]))
-            yield TermCharts(term, estimands, tuple(charts))
+            yield TermCharts(term, _purpose(rows), tuple(charts))
+
+
+def _purpose(rows: Rows) -> str:
+    """What a term is for: "estimates att, beta(did)", "tests rho = 0"; "" where that has no name."""
+    named = [row for row in rows if row["estimand"]]
+    estimated = dict.fromkeys(row["estimand"] for row in named if not is_test(row))
+    tested = dict.fromkeys(null_hypothesis(row["estimand"]) for row in named if is_test(row))
+    parts = (("estimates", estimated), ("tests", tested))
+    return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
 
 
 def _bias_chart(rows: Rows, term: str) -> Chart | None:
@@ -171,10 +188,9 @@ def _share_chart(rows: Rows, name: str, axis: Axis, title: str, caption: str,
         return None
 
     def point(row: dict[Any, Any]) -> Point:
-        wide, clear = Z95 * row[f"{name}_mcse"], departs(row)
+        clear = departs(row)
         text = percent(row, name).replace(" (", "% (") + ("!" if clear else "")
-        return Point(row["estimator"], row["kind"], row["error"], row[name],
-                     max(row[name] - wide, 0.0), min(row[name] + wide, 1.0), text, clear)  # fmt: skip
+        return Point(row["estimator"], row["kind"], row["error"], row[name], *share_ends(row, name), text, clear)
 
     return _chart(known, point, axis, f"{name}-{title}", title, caption)
 
@@ -215,7 +231,8 @@ def _texts(row: dict[Any, Any], alpha: float) -> dict[str, Any]:
         ("rejection", is_wrong_size(row, alpha)),
     ) if off]  # fmt: skip
     return {
-        **{name: row[name] for name in ("estimator", "term", "error", "estimand")},
+        **{name: row[name] for name in ("estimator", "term", "error")},
+        "purpose": _purpose([row]),
         "flags": flags,
         "truth": truth_text(row, level),
         "mean": number(row["mean_estimate"], level),

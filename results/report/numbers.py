@@ -7,8 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from estimators.spatial.lm_tests import CHI_SQUARE
+from results.diagnosis.measures import Z95
+
 DASH = "-"
 CLEAR = 4.0  # MCSEs from which a departure is called one: chance alone gives 6 in 100,000
+LEAST_FITS = 30  # usable fits that a judgement takes: with fewer an MCSE is itself no more than a guess
+TOO_FEW = "Too few replications to judge"
+EXTREMES = "At 0 and 100% the brackets hold the other end of Wilson's 95% interval: an MCSE would be 0."
 Row = Mapping[Hashable, Any]  # a row of the bias table
 
 
@@ -17,14 +23,31 @@ def has_test(term: str) -> bool:
     return term != "sigma2"
 
 
+def is_test(row: Row) -> bool:
+    """Whether the term is a test statistic, which estimates nothing."""
+    return bool(row["error"] == CHI_SQUARE)
+
+
+def is_judged(row: Row) -> bool:
+    """Whether there are usable fits enough to call a departure one."""
+    return bool(row["n"] >= LEAST_FITS)
+
+
 def is_biased(row: Row) -> bool:
     """Whether the bias is clear of its Monte Carlo error."""
-    return bool(abs(row["bias"]) > CLEAR * row["bias_mcse"])
+    return is_judged(row) and bool(abs(row["bias"]) > CLEAR * row["bias_mcse"])
 
 
 def is_off(share: float, n: float, nominal: float) -> bool:
     """Whether a proportion is clear of its nominal value, by the MCSE that the nominal value implies."""
-    return n > 0 and abs(share - nominal) > CLEAR * float(np.sqrt(nominal * (1 - nominal) / n))
+    return n >= LEAST_FITS and abs(share - nominal) > CLEAR * float(np.sqrt(nominal * (1 - nominal) / n))
+
+
+def departures(alpha: float) -> str:
+    """What is marked besides bias, for a legend: the rule of `is_off`."""
+    coverage, size = f"{100 * (1 - alpha):g}%", f"{100 * alpha:g}%"
+    return (f"coverage more than 4 MCSE from {coverage}, or rejection of a true null from {size}, by the MCSE that "
+            "this level itself has with so many fits (not the one in brackets).")  # fmt: skip
 
 
 def fixed(values: Sequence[float], mcse: float) -> str:
@@ -49,8 +72,10 @@ def is_wrong_size(row: Row, alpha: float) -> bool:
 
 
 def truth_text(row: Row, form: str) -> str:
-    """The truth, a bare 0 where it is exactly that."""
-    return "0" if is_null(row) else number(row["truth"], form)
+    """The truth, a bare 0 where it is exactly that; of a test statistic whether its null hypothesis is true."""
+    if is_null(row):
+        return "0"
+    return "not 0" if is_test(row) and np.isfinite(row["truth"]) else number(row["truth"], form)
 
 
 def number(value: float, form: str) -> str:
@@ -68,5 +93,33 @@ def bracketed(value: float, mcse: float, form: str) -> str:
 
 
 def percent(row: Row, name: str) -> str:
-    """A proportion and its MCSE in percent."""
+    """A measure and its MCSE in percent; of a proportion of 0 or 1 the other end of Wilson's interval, as in (<11)."""
+    if f"{name}_lower" in row:
+        return share_text(row[name], row[f"{name}_mcse"], row[f"{name}_lower"], row[f"{name}_upper"])
     return bracketed(100 * row[name], 100 * row[f"{name}_mcse"], ".1f")
+
+
+def share_text(value: float, mcse: float, lower: float, upper: float) -> str:
+    """A proportion with its MCSE in percent, or with the other end of its interval where it is 0 or 1."""
+    if not is_extreme(value):
+        return bracketed(100 * value, 100 * mcse, ".1f")
+    far = 100 * (upper if value == 0 else 1 - lower)
+    if not far > 0:
+        return f"{100 * value:.1f}"
+    decimals = 0 if far >= 10 else max(1, int(np.ceil(-np.log10(far))))
+    far = float(np.ceil(far * 10**decimals)) / 10**decimals
+    end = f"<{far:.{decimals}f}" if value == 0 else f">{100 - far:.{decimals}f}"
+    return f"{100 * value:.1f} ({end})"
+
+
+def is_extreme(value: float) -> bool:
+    """Whether a proportion is 0 or 1, where the MCSE is 0 although the proportion is not known exactly."""
+    return value in {0.0, 1.0}
+
+
+def share_ends(row: Row, name: str) -> tuple[float, float]:
+    """1.96 MCSE either side of a proportion, Wilson's interval where it is 0 or 1."""
+    value, wide = row[name], Z95 * row[f"{name}_mcse"]
+    if is_extreme(value):
+        return float(row[f"{name}_lower"]), float(row[f"{name}_upper"])
+    return max(value - wide, 0.0), min(value + wide, 1.0)

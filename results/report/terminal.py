@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,13 +11,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from estimators.spatial.lm_tests import CHI_SQUARE
 from results.diagnosis.diagnose import Diagnosis
 from results.report.beside import passing_fits, side_tests
 from results.report.bias_table import bias_table, failures, setting
 from results.report.facts import ReportFacts
 from results.report.numbers import (
     DASH,
+    EXTREMES,
+    LEAST_FITS,
+    TOO_FEW,
     bracketed,
+    departures,
     fixed,
     has_test,
     is_biased,
@@ -27,6 +32,7 @@ from results.report.numbers import (
     percent,
     truth_text,
 )
+from sim.estimands import null_hypothesis
 
 PLAIN_WIDTH = 120  # of output that is not a terminal
 # Column heads, in order; `SPARED` go first where the terminal is narrow (truth + bias gives the mean).
@@ -52,27 +58,32 @@ def print_bias_table(
 
 def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, facts: ReportFacts | None) -> None:
     _print_head(diagnosis, table, console, facts)
+    by_cell = [table[table["cell"] == cell] for cell in range(len(diagnosis.cells))]
+    heads = _heads(by_cell, diagnosis.alpha, console)
     failed = failures(diagnosis)
-    for cell in range(len(diagnosis.cells)):
-        rows = table[table["cell"] == cell]
+    for cell, rows in enumerate(by_cell):
         title = Text(setting(diagnosis, cell), style="bold")
         if rows.empty:
             console.print(title, Text("  no finished replications", style="dim"), sep="")
             continue
-        whole = bool((rows["n"] == rows["attempted"]).all()) and rows["attempted"].nunique() == 1
-        if whole:
+        if _whole(rows):
             note = f"{int(rows['attempted'].iloc[0]):,} fits, all usable"
             title.append(f"  ({note})" if title.plain else f"({note})", style="not bold dim")
         console.print()
         if title.plain:
             _print(console, title)
-        _print(console, _fitting(rows, diagnosis.alpha, console, whole))
+        _print(console, _table(_lines(rows, diagnosis.alpha), heads))
         for _, one, count, attempted, reasons in (item for item in failed if item[0] == cell):
             line = f"  {one}: {count:,} of {attempted:,} fits failed: {reasons}"
             _print(console, Text(line, style="yellow"))
         for line in _beside(diagnosis, cell):
             _print(console, Text(f"  {line}"))
     _print_legend(diagnosis, table, console)
+
+
+def _whole(rows: pd.DataFrame) -> bool:
+    """Whether all fits of a cell succeeded."""
+    return bool((rows["n"] == rows["attempted"]).all()) and rows["attempted"].nunique() == 1
 
 
 def _beside(diagnosis: Diagnosis, cell: int) -> list[str]:
@@ -107,41 +118,49 @@ def _print_head(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, fac
     kind = "Synthetic data" if facts.synthetic else "Re-randomised real data"
     seed = "" if facts.seed is None else f", seed {facts.seed}"
     _print(console, Text(f"{kind}, {size}{seed}", style="dim"))
+    if facts.incomplete:
+        _print(console, Text(facts.incomplete, style="yellow"))
 
 
 def _print_legend(diagnosis: Diagnosis, table: pd.DataFrame, console: Console) -> None:
-    nominal = 100 * (1 - diagnosis.alpha)
-    lines = [
-        "Bias is the mean of estimate minus the truth of its own draw. Monte Carlo standard errors (MCSE) in brackets.",
-        f"! marks a bias more than 4 MCSE from 0, coverage as far from {nominal:g}%, and, where the truth is 0, "
-        f"rejection as far from {100 * diagnosis.alpha:g}%.",
-    ]
-    if table["bias"].isna().any():
-        lines.append(
-            f"{DASH} marks what is not defined: bias of a term without a truth here, or a measure without fits."
-        )
-    if (diagnosis.frame["sample"] == "common").any():
-        lines.append(
-            "Some fits failed; measures on the draws where all estimators succeeded are in the HTML and JSON reports."
-        )
     console.print()
-    for line in lines:
+    for line in _legend(diagnosis, table):
         _print(console, Text(line, style="dim"))
 
 
-def _fitting(rows: pd.DataFrame, alpha: float, console: Console, whole: bool) -> Table:
-    """The fullest table that the width holds."""
-    left_out = {"fits"} if whole else set()
-    lines = _lines(rows, alpha)
-    for spared in (*SPARED, None):
-        table = _table(lines, [head for head in HEADS if head not in left_out])
-        if (
-            spared is None
-            or console.measure(table, options=console.options.update(width=1000)).maximum <= console.width
-        ):
-            return table
+def _legend(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[str]:
+    yield (
+        "Bias is the mean of estimate minus the truth of its own draw. Monte Carlo standard errors (MCSE) in brackets."
+    )
+    if any(table[name].isin([0.0, 1.0]).any() for name in ("coverage", "rejection")):
+        yield EXTREMES
+    yield f"! marks a bias more than 4 MCSE from 0, and {departures(diagnosis.alpha)}"
+    if (table["n"] < LEAST_FITS).any():
+        yield f"{TOO_FEW} where there are fewer than {LEAST_FITS} usable fits: nothing is marked there."
+    tests = table[table["error"] == CHI_SQUARE]
+    if not tests.empty:
+        nulls = dict(zip(tests["term"], map(null_hypothesis, tests["estimand"]), strict=True))
+        listed = ", ".join(f"{term} tests {null}" for term, null in nulls.items())
+        yield f"Test statistics estimate nothing ({listed}); truth 0: this holds; mean: that of the statistic."
+    if table["bias"].isna().any():
+        yield f"{DASH} marks what is not defined: bias of a term without a truth here, or a measure without fits."
+    if (diagnosis.frame["sample"] == "common").any():
+        yield "Some fits failed; measures on the draws where all estimators succeeded are in the HTML and JSON reports."
+
+
+def _heads(by_cell: list[pd.DataFrame], alpha: float, console: Console) -> list[str]:
+    """The most columns with which the width holds the tables of all cells."""
+    shown = [rows for rows in by_cell if not rows.empty]
+    left_out = {"fits"} if all(map(_whole, shown)) else set()
+    lines = [_lines(rows, alpha) for rows in shown]
+    wide = console.options.update(width=1000)
+    heads = list(HEADS)
+    for spared in ("", *SPARED):
         left_out.add(spared)
-    raise AssertionError("unreachable")
+        heads = [head for head in HEADS if head not in left_out]
+        if all(console.measure(_table(cell, heads), options=wide).maximum <= console.width for cell in lines):
+            break
+    return heads
 
 
 def _table(lines: list[dict[str, Text]], heads: list[str]) -> Table:

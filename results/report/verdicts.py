@@ -11,19 +11,43 @@ import pandas as pd
 
 from results.diagnosis.diagnose import Diagnosis
 from results.report.bias_table import key_terms
-from results.report.numbers import bracketed, fixed, has_test, is_biased, is_null, is_off, is_wrong_size, number
+from results.report.numbers import (
+    LEAST_FITS,
+    TOO_FEW,
+    fixed,
+    has_test,
+    is_biased,
+    is_extreme,
+    is_judged,
+    is_null,
+    is_off,
+    is_test,
+    is_wrong_size,
+    number,
+    percent,
+)
+from sim.estimands import null_hypothesis
 
-ERRORS = {"iid": "iid errors", "hc1": "HC1 errors", "information": "information-matrix errors"}
+ERRORS = {
+    "chi-square": "the chi-square distribution",
+    "iid": "iid errors",
+    "hc1": "HC1 errors",
+    "information": "information-matrix errors",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Sentences on one estimator; `departs` where bias, coverage or size is clearly not what it should be."""
+    """Sentences on one estimator; `departs` where bias, coverage or size is clearly not what it should be.
+
+    judged: whether any cell has usable fits enough to tell.
+    """
 
     estimator: str
     term: str
     departs: bool
     sentences: tuple[str, ...]
+    judged: bool = True
 
 
 def verdicts(diagnosis: Diagnosis, table: pd.DataFrame) -> list[Verdict]:
@@ -33,23 +57,47 @@ def verdicts(diagnosis: Diagnosis, table: pd.DataFrame) -> list[Verdict]:
         term = key_terms(layout)[0]
         rows = table[(table["estimator"] == name) & (table["term"] == term)].to_dict("records")
         if rows:
-            found = [_bias(rows), _coverage(rows, diagnosis.alpha), _size(rows, diagnosis.alpha)]
-            sentences = tuple(text for text, _ in found if text)
-            out.append(Verdict(name, term, any(departs for _, departs in found), sentences))
+            out.append(_verdict(name, term, rows, diagnosis.alpha))
     return out
 
 
+def _verdict(name: str, term: str, rows: list[dict[Any, Any]], alpha: float) -> Verdict:
+    if not any(row["n"] > 0 for row in rows):
+        return Verdict(name, term, True, ("No fit succeeded.",))
+    enough = [row for row in rows if is_judged(row)]
+    if not enough:
+        nothing = () if any(np.isfinite(row["bias"]) for row in rows) else (_no_bias(rows),)
+        most = max(int(row["n"]) for row in rows if row["n"] > 0)
+        few = f"{TOO_FEW}: {most} usable fit{'s' * (most != 1)} a cell at most, a verdict takes {LEAST_FITS}."
+        return Verdict(name, term, False, (*nothing, few), judged=False)
+    found = [_bias(enough), _coverage(enough, alpha), _size(enough, alpha)]
+    sentences = [text for text, _ in found if text]
+    cells, judged = (len({row["cell"] for row in part}) for part in (rows, enough))
+    if judged < cells:
+        sentences.append(f"{TOO_FEW} in {cells - judged} of {cells} cells.")
+    return Verdict(name, term, any(departs for _, departs in found), tuple(sentences))
+
+
 def headline(found: list[Verdict]) -> str:
-    """One sentence over all estimators."""
-    departing = [verdict.estimator for verdict in found if verdict.departs]
+    """One sentence over all estimators that can be judged, and one on the others."""
     if not found:
         return "There are no finished replications yet."
+    judged = [verdict for verdict in found if verdict.judged]
+    unjudged = [verdict.estimator for verdict in found if not verdict.judged]
+    if not judged:
+        return f"{TOO_FEW}: a verdict takes {LEAST_FITS} usable fits."
+    rest = f" {TOO_FEW}: {', '.join(unjudged)}." if unjudged else ""
+    return _over(judged) + rest
+
+
+def _over(judged: list[Verdict]) -> str:
+    departing = [verdict.estimator for verdict in judged if verdict.departs]
     if not departing:
-        return "No estimator departs from what it promises for its policy term, within the Monte Carlo error."
-    if len(departing) == len(found):
-        who = "The estimator departs" if len(found) == 1 else f"All {len(found)} estimators depart"
+        return "No estimator departs from what it promises for its first term, within the Monte Carlo error."
+    if len(departing) == len(judged):
+        who = "The estimator departs" if len(judged) == 1 else f"All {len(judged)} estimators depart"
     else:
-        who = f"{len(departing)} of {len(found)} estimators depart{'s' * (len(departing) == 1)}"
+        who = f"{len(departing)} of {len(judged)} estimators depart{'s' * (len(departing) == 1)}"
     return f"{who} from the promise in some cell: {', '.join(departing)}."
 
 
@@ -64,9 +112,7 @@ def _bias(rows: list[dict[Any, Any]]) -> tuple[str, bool]:
     by_cell = list({row["cell"]: row for row in rows}.values())
     known = [row for row in by_cell if np.isfinite(row["bias"])]
     if not known:
-        if not any(row["n"] > 0 for row in rows):
-            return "No fit succeeded.", True
-        return "It has no true value in this design (or is a test, which estimates nothing): no bias to report.", False
+        return _no_bias(rows), False
     biased = [row for row in known if is_biased(row)]
     worst = max(biased or known, key=lambda row: abs(row["bias"]))
     form = fixed((worst["truth"], worst["mean_estimate"]), worst["bias_mcse"])
@@ -84,6 +130,14 @@ def _bias(rows: list[dict[Any, Any]]) -> tuple[str, bool]:
     return f"Biased: too {side} by {size}, {', '.join(shares)}{_when(worst)}.{count}", True
 
 
+def _no_bias(rows: list[dict[Any, Any]]) -> str:
+    if all(is_test(row) for row in rows):
+        return (
+            f"A test of {null_hypothesis(rows[0]['estimand'])}: it estimates nothing, and there is no bias to report."
+        )
+    return "It has no true value in this design: no bias to report."
+
+
 def _coverage(rows: list[dict[Any, Any]], alpha: float) -> tuple[str, bool]:
     phrases, departs = _by_error(rows, "coverage", 1 - alpha, lambda row: is_off(row["coverage"], row["n"], 1 - alpha))
     return (f"{100 * (1 - alpha):g}% intervals cover {'; '.join(phrases)}." if phrases else ""), departs
@@ -94,6 +148,8 @@ def _size(rows: list[dict[Any, Any]], alpha: float) -> tuple[str, bool]:
     phrases, departs = _by_error(null, "rejection", alpha, lambda row: is_wrong_size(row, alpha))
     if not phrases:
         return "", False
+    if is_test(null[0]):
+        return f"Where its null hypothesis is true, the {100 * alpha:g}% test rejects in {'; '.join(phrases)}.", departs
     return f"Where the truth is 0, a {100 * alpha:g}% test finds an effect in {'; '.join(phrases)}.", departs
 
 
@@ -112,20 +168,31 @@ def _by_error(
         worst = max(off or known, key=lambda row: abs(row[name] - nominal))
         if off:
             departs_anywhere = True
-            percent = bracketed(100 * worst[name], 100 * worst[f"{name}_mcse"], ".1f").replace(" (", "% (MCSE ")
-            phrases.append(f"{percent} with {error_words(error)}")
+            phrases.append(f"{_share(worst, name)} with {error_words(error)}")
             settings.append(_when(worst))
         else:
-            low, high = (f"{100 * pick(row[name] for row in known):.1f}" for pick in (min, max))
-            share = f"{low}%" if low == high else f"{low}% to {high}%"
-            mcse = max(100 * row[f"{name}_mcse"] for row in known)
-            phrases.append(f"{share} (MCSE {mcse:.1f}) with {error_words(error)}")
+            phrases.append(f"{_range(known, name)} with {error_words(error)}")
             settings.append("")
     if len(set(settings)) == 1:  # said once, at the end
         phrases[-1] += settings[-1]
     else:
         phrases = [phrase + when for phrase, when in zip(phrases, settings, strict=True)]
     return phrases, departs_anywhere
+
+
+def _share(row: dict[Any, Any], name: str) -> str:
+    """A proportion in words, with its MCSE or the other end of its interval."""
+    return percent(row, name).replace(" (", "% (" if is_extreme(row[name]) else "% (MCSE ")
+
+
+def _range(rows: list[dict[Any, Any]], name: str) -> str:
+    """The range of a proportion over cells, with the largest MCSE."""
+    lowest, highest = (pick(rows, key=lambda row: row[name]) for pick in (min, max))
+    if lowest[name] == highest[name]:
+        return _share(max(rows, key=lambda row: row[f"{name}_mcse"]), name)
+    low, high = (f"{100 * row[name]:.1f}" for row in (lowest, highest))
+    mcse = max(100 * row[f"{name}_mcse"] for row in rows)
+    return f"{low}%{'' if low == high else f' to {high}%'} (MCSE {mcse:.1f})"
 
 
 def _when(row: dict[Any, Any]) -> str:

@@ -124,10 +124,10 @@ def staggered(setting: Setting) -> list[JournalTable]:
 
 def _notes(setting: Setting, columns: Sequence[FitColumn], factor: str, *more: str) -> tuple[str, ...]:
     """Notes under a table: the treatment, errors and their factors, what else is given, stars, the data."""
-    named = f"DID is {setting.treatment_name}." if setting.treatment_name not in ("", "DID") else ""
     kinds = dict.fromkeys(column.shown_error(setting.asked) for column in columns)
     errors = (f"Standard errors in brackets, {error_label(kind)}: {factor}" for kind in kinds)
-    return tuple(text for text in (named, *errors, *more, STARS_NOTE, setting.data) if text)
+    counts = setting.cluster_counts(columns)
+    return tuple(text for text in (setting.treatment_note, *errors, *counts, *more, STARS_NOTE, setting.data) if text)
 
 
 def _variant(transform: str) -> str:

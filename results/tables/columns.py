@@ -60,13 +60,15 @@ class FitColumn:
         return clustered[0] if clustered else kinds[-1]
 
     def record(self, term: str, kind: str) -> Record | None:
-        """A term under an error type; under the usual one where that type says nothing of the term."""
-        found = [record for record in self.records if record.term == term]
-        for wanted in (kind, self.shown_error(None)):
-            for record in found:
-                if record.se_type == wanted and (record.se is not None or record.lower is not None):
-                    return record
-        return found[0] if found else None
+        """A term under an error type; under the usual one where that type says nothing of the term, even if neither
+        does that: never under a type that the table does not name."""
+        found = {record.se_type: record for record in self.records if record.term == term}
+        usual = self.shown_error(None)
+        for wanted in (kind, usual):
+            record = found.get(wanted)
+            if record is not None and (record.se is not None or record.lower is not None):
+                return record
+        return found.get(usual, next(iter(found.values()), None))
 
 
 def fit_columns(document: Document, table: str, models: Iterable[str] | None = None) -> list[FitColumn]:

@@ -20,7 +20,7 @@ from results.tables.journal_table import Column, JournalTable, Row
 from results.tables.places import BASELINE, ROBUSTNESS
 from results.tables.records import Record
 from results.tables.setting import Setting
-from results.tables.typography import decimals, digits, model_label, probability, split_stars
+from results.tables.typography import decimals, digits, error_label, model_label, probability, split_stars
 
 _IN_TABLE_2 = ("pooled", "random", "did")
 _FIT = {
@@ -36,9 +36,8 @@ _EFFECTS = (
     ("total", "Total effect"),
     ("proportion", "Share of the total"),
 )
-_INTERVALS = {
-    "delta": "delta method", "sobel": "Sobel", "monte-carlo": "Monte Carlo", "bootstrap:unit": "unit bootstrap",
-}  # fmt: skip
+_INTERVALS = {"delta": "delta method", "sobel": "Sobel", "monte-carlo": "Monte Carlo"}
+_BOOTSTRAP = "bootstrap:"
 _SENSITIVITY = {"rho_at_zero": "ρ at which a × b is 0", "r2_product_at_zero": "R² product at which a × b is 0"}
 _CORRELATIONS = {"correlation": "Correlation with DID", "correlation_within": "  net of the effects"}
 
@@ -152,12 +151,28 @@ def mediation(setting: Setting) -> list[JournalTable]:
     paths = [found.get(column.mediator) if column.model == "outcome" else None for column in columns]
     rows = [row for term, label in _EFFECTS for row in _through(term, label, paths)]
     rows += value_rows([path or FitColumn("5", 0, "", None, "", None, None, None) for path in paths], _SENSITIVITY)
+    own = [_clustered(path) for path in paths]
+    if any(kind and kind != column.shown_error(setting.asked) for kind, column in zip(own, columns, strict=True)):
+        rows = [Row("Standard errors", tuple(own)), *rows]
     rows = [Row("Effects through the mediator", kind="head"), *rows] if rows else []
-    note = ("Effects through the mediator: each method's standard error in brackets and 95% interval; stars by the "
-            "first method. They are causal only without confounding of mediator and outcome.")  # fmt: skip
+    kinds = "".join(f"{error_label(kind)}; " for kind in dict.fromkeys(filter(None, own)))
+    note = (f"Effects through the mediator: {kinds}each method's standard error in brackets and 95% interval; stars by "
+            "the first method. They are causal only without confounding of mediator and outcome.")  # fmt: skip
     return _regressions(
         setting, "5", f"Mediation: {setting.about}", columns, heads, None, note if rows else "", rows=rows
     )
+
+
+def _clustered(path: FitColumn | None) -> str:
+    """The error type that all methods of an effect through a mediator have, which the bootstrap's name tells."""
+    drawn = (kind.removeprefix(_BOOTSTRAP) for kind in path.errors if kind.startswith(_BOOTSTRAP)) if path else ()
+    return next((f"cluster:{name}" for name in drawn), "")
+
+
+def _method(kind: str) -> str:
+    """A method's name beside its errors."""
+    name = kind.removeprefix(_BOOTSTRAP)
+    return f"{name} bootstrap" if name != kind else _INTERVALS.get(kind, kind)
 
 
 def _through(term: str, label: str, paths: Sequence[FitColumn | None]) -> list[Row]:
@@ -168,7 +183,7 @@ def _through(term: str, label: str, paths: Sequence[FitColumn | None]) -> list[R
     rows = [Row(label, tuple(_headline(next(iter(found.values()), None)) for found in records))] if kinds else []
     for kind in kinds if term in ("nie", "proportion") else kinds[:1]:
         chosen = [found.get(kind) for found in records]
-        name = f"  {_INTERVALS.get(kind, kind)}"
+        name = f"  {_method(kind)}"
         both = (tuple(bracket(record) for record in chosen), tuple(interval(record) for record in chosen))
         rows += [Row(name if number == 0 else "", cells, "error")
                  for number, cells in enumerate(dict.fromkeys(both)) if any(cells)]  # fmt: skip

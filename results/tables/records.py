@@ -176,6 +176,11 @@ def statistics_of(fit: Fit, estimates: Estimates) -> list[Statistic]:
     ]  # fmt: skip
 
 
+def clusters_of(error: str) -> str:
+    """Name of the statistic that counts the clusters of an error type, of two groupings the fewer."""
+    return f"clusters:{error.removeprefix('cluster:')}"
+
+
 def _stored(kept: Floats | None, computed: Floats) -> Floats:
     """What an estimator gave itself, (E, K) of its first panel, and what follows from se and dof where it gave none."""
     return computed if kept is None else np.where(np.isnan(kept[0]), computed, kept[0])

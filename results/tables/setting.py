@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from results.tables.columns import FitColumn
 from results.tables.journal_table import Row
-from results.tables.records import Document, Record
+from results.tables.records import Document, Record, clusters_of
 from results.tables.typography import STARS_NOTE, error_label, error_note, term_label
 
 FLOORED = "In a column, negative eigenvalues of the covariance were set to zero for standard errors"
@@ -39,6 +39,14 @@ class Setting:
     def treatment_name(self) -> str:
         """The treatment as the panel's file calls it."""
         return str(self.document.panel.get("treatment_column") or self.treatment or "")
+
+    @property
+    def treatment_note(self) -> str:
+        """What DID is in the panel's file: the treatment, or 1 from the period on that a column holds."""
+        if not self.treatment or self.treatment_name in ("", "DID"):
+            return ""
+        dated = self.document.panel.get("first_treated") == self.treatment_name
+        return f"DID is 1 from {self.treatment_name} on." if dated else f"DID is {self.treatment_name}."
 
     @property
     def about(self) -> str:
@@ -75,8 +83,17 @@ class Setting:
         floored = dict.fromkeys(kind for kind, _ in kinds for column in columns
                                 if column.statistics.get(f"floored:{kind}"))  # fmt: skip
         errors += [f"{FLOORED} {error_label(kind)}." for kind in floored]
-        named = f"DID is {self.treatment_name}." if self.treatment and self.treatment_name != "DID" else ""
-        return tuple(text for text in (named, *errors, *more, STARS_NOTE, self.data) if text)
+        errors += self.cluster_counts(columns)
+        return tuple(text for text in (self.treatment_note, *errors, *more, STARS_NOTE, self.data) if text)
+
+    def cluster_counts(self, columns: Sequence[FitColumn]) -> list[str]:
+        """A sentence with the number of clusters for every clustering but that by unit that is shown."""
+        counts: dict[str, list[float]] = {}
+        for column in columns:
+            kind = column.shown_error(self.asked)
+            if (count := column.statistics.get(clusters_of(kind))) is not None:
+                counts.setdefault(kind, []).append(count)
+        return [f"{error_label(kind).capitalize()}: G = {_span(found)}." for kind, found in counts.items()]
 
     @property
     def square(self) -> Setting:
@@ -102,6 +119,12 @@ def error_types(document: Document) -> tuple[str, ...]:
     """All error types of the document's regressions, in order."""
     fits = (record for record in document.records if record.table != "6" and record.model != "mediation")
     return tuple(dict.fromkeys(record.se_type for record in fits))
+
+
+def _span(counts: Sequence[float]) -> str:
+    """A number, or the lowest and the highest of several."""
+    lowest, highest = min(counts), max(counts)
+    return f"{lowest:,.0f}" if lowest == highest else f"{lowest:,.0f} to {highest:,.0f}, by column"
 
 
 def _counted(word: str, name: object) -> str:

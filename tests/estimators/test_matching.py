@@ -20,7 +20,7 @@ from estimators.matching.matching import (
     on_support,
     radius_links,
 )
-from estimators.matching.psm_did import PsmDID
+from estimators.matching.psm_did import Matched, PsmDID
 from estimators.matching.weighted_within import weighted_two_way
 from references.small_panels import names
 from sim import BadInput, Panel, Roles
@@ -249,6 +249,51 @@ def test_no_matched_sample_is_a_status() -> None:
     apart = panel.with_variables({"size": panel.variables["did"].max(axis=1, keepdims=True) + np.zeros((1, 8, 1))})
     assert PsmDID(covariates=("size",))(apart).status.tolist() == [Status.SINGULAR]
     assert PsmDID(covariates=("size",), caliper=1e-12)(panel).status.tolist() == [Status.REFUSED]
+
+
+def matched_by_hand(treated: int, controls: int) -> tuple[Panel, PsmDID, Matched]:
+    """A panel of which so many treated units (all of province p0) and controls are taken for matched."""
+    panel = selected_panel(80, replications=2)
+    settings = PsmDID(covariates=("size",), errors=ERRORS)
+    found = settings.match(panel)
+    weights = np.zeros(80)
+    weights[np.flatnonzero(found.treated)[:treated]] = 1.0
+    weights[np.flatnonzero(~found.treated)[:controls]] = treated / controls
+    province = np.where(found.treated, "p0", panel.attributes["province"])
+    return replace(panel, attributes={"province": province}), settings, replace(found, weights=weights)
+
+
+@pytest.mark.parametrize(("treated", "controls"), [(1, 1), (1, 9), (9, 1)])
+def test_a_single_unit_on_either_side_leaves_no_clustered_error(treated: int, controls: int) -> None:
+    panel, settings, found = matched_by_hand(treated, controls)
+    got = settings.fit(panel, found)
+    assert found.clusters("cluster:unit", panel) == (treated, controls)
+    assert np.isnan(got.se[:, 2:, 0]).all()
+    assert np.isfinite(got.se[:, :2]).all()
+    assert got.status.tolist() == [Status.OK] * 2
+    assert np.isfinite(got.se[:, 2, 1]).all() == (treated + controls > 2)
+
+
+def test_clusters_are_counted_on_either_side() -> None:
+    panel, settings, found = matched_by_hand(6, 6)
+    got = settings.fit(panel, found)
+    assert np.isfinite(got.se[:, :3, 0]).all()
+    assert found.clusters("cluster:province", panel) == (1, 6)
+    assert found.clusters("cluster:province+period", panel) == (1, 6)
+    assert found.clusters("cluster:period", panel) is None
+    assert found.clusters("hc1", panel) is None
+    assert np.isnan(got.se[:, 3, 0]).all()
+
+
+def test_a_fit_without_one_of_its_errors_is_a_status() -> None:
+    panel = selected_panel(120, replications=2)
+    first = np.flatnonzero(panel.variables["did"][0].any(axis=0))[0]
+    did = panel.variables["did"] * (np.arange(120) == first)
+    one = panel.with_variables({"did": did})
+    refused = PsmDID(covariates=("size",), caliper=1.0)(one)
+    assert refused.status.tolist() == [Status.REFUSED] * 2
+    assert PsmDID(covariates=("size",), caliper=1.0, errors=("iid",))(one).status.tolist() == [Status.OK] * 2
+    assert PsmDID(covariates=("size",), caliper=1.0)(panel).status.tolist() == [Status.OK] * 2
 
 
 def test_a_regressor_absorbed_in_the_matched_sample_is_singular() -> None:

@@ -320,6 +320,20 @@ def test_bad_settings_and_useless_regressors_are_named(settings: dict[str, objec
         PanelOLS(**settings)(panel)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("outcome", "effects"),
+    [("fixed", ("unit", "period")), ("common", ("period",)), ("trend", ("unit", "unit-trend")), ("one", ())],
+)
+def test_an_outcome_that_effects_absorb_is_named(outcome: str, effects: tuple[str, ...]) -> None:
+    panel = small_panel(24, 7, seed=6)
+    rng, shape = np.random.default_rng(3), (1, 7, 24)
+    by_unit, by_period = rng.uniform(73.0, 135.0, 24), rng.normal(size=(7, 1))
+    values = {"fixed": by_unit, "common": by_period, "trend": by_unit * np.arange(7.0)[:, None], "one": np.ones(1)}
+    panel = panel.with_variables({outcome: np.broadcast_to(values[outcome], shape).copy()})
+    with pytest.raises(BadInput, match=f"the outcome '{outcome}' is constant or absorbed"):
+        PanelOLS(outcome, effects=effects)(panel)
+
+
 def test_no_residual_degrees_of_freedom_is_bad_input() -> None:
     """Six units with an intercept and a trend each over three years, one year's effect, five regressors: 18."""
     rng = np.random.default_rng(1)

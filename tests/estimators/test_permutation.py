@@ -14,12 +14,15 @@ from scipy.stats import permutation_test
 
 from estimators import Estimates, PanelOLS, SpatialPanel, Status, TwoWayDID
 from estimators.inversion import LEVEL, linear_interval, p_value_errors, p_values
+from estimators.placebo.assignments import Draws
 from estimators.placebo.permutation import PermutationTest
+from estimators.placebo.permutation_kernels import Ask, kernel_of
 from experiments.runner import run
 from experiments.study import Study
 from references.small_panels import CONTROLS, small_panel
 from results.diagnosis import diagnose
 from sim import BadInput, Panel, Roles, Streams, Weights
+from sim.nulls import terms_tested
 from sim.paper import Paper
 from sim.schemes import scheme_of
 
@@ -196,13 +199,62 @@ def test_any_term_of_any_estimator() -> None:
 def test_the_kernel_of_the_durbin_model_agrees_with_fitting_every_draw(statistic: Any) -> None:
     panel = small_panel(20, 5, seed=2, replications=2, sigma=2.0)
     sdm = SpatialPanel("sdm", "direct", errors=("hessian",))
-    terms = ("did", "w_did", "rho", "total:did")
+    terms = ("did", "w_did", "direct:did", "total:did")
     fast = PermutationTest.of(sdm, draws=99, terms=terms, statistic=statistic)(panel)
     named = SpatialPanel("sdm", "direct", errors=("hessian",), regressors=("did", *CONTROLS))  # has no kernel
     slow = PermutationTest.of(named, draws=99, terms=terms, statistic=statistic)(panel)
     assert fast.pvalue is not None
     assert slow.pvalue is not None
     np.testing.assert_array_equal(fast.pvalue[:, 0], slow.pvalue[:, 0])
+
+
+@pytest.mark.parametrize("statistic", ["raw", "studentised"])
+def test_the_kernel_of_the_durbin_model_agrees_for_rho(statistic: Any) -> None:
+    """No scheme that assigns the treatment tests rho; the kernel that placebo studies share has it all the same."""
+    panel = small_panel(20, 5, seed=2, replications=2, sigma=2.0)
+    sdm = SpatialPanel("sdm", "direct", errors=("hessian",))
+    draws = Draws.of(panel.replication(0), "space", 99, 0)
+    kernel = kernel_of(panel, Ask(sdm, "y", ("did", "rho"), "space", statistic, False), lambda _: draws)
+    assert kernel is not None
+    for row in range(2):
+        fits = sdm(draws.randomisation.assigned(panel.replication(row), draws.with_real))
+        rho = fits.terms.index("rho")
+        values = fits.estimate[:, rho] / (fits.se[:, 0, rho] if statistic == "studentised" else 1.0)
+        assert kernel.test(panel).pvalue[row, 1] == p_values(values[:1], values[None, 1:])[0]
+
+
+UNTESTED = {
+    "control under space": ("space", "did", "inv"),
+    "rho under space": ("space", "sdm", "rho"),
+    "lag of a control under mixed": ("mixed", "sdm", "w_inv"),
+    "variance under time": ("time", "sdm", "sigma2"),
+    "treatment under relabel": ("relabel", "sdm", "did"),
+    "total effect under relabel": ("relabel", "sdm", "total:did"),
+    "treatment under mediator": ("mediator:inv", "did", "did"),
+    "constant": ("space", "ols", "constant"),
+}
+
+
+@pytest.mark.parametrize("case", UNTESTED)
+def test_terms_that_the_scheme_does_not_test_are_refused(case: str) -> None:
+    scheme, kind, term = UNTESTED[case]
+    settings = {"sdm": (("model", "sdm"), ("transform", "direct"))}
+    test = PermutationTest("spatial" if kind == "sdm" else kind, settings.get(kind, ()), scheme, terms=(term,))
+    with pytest.raises(BadInput, match=f"does not test {term}; allowed: "):
+        test.layout(small_panel(10, 4).schema)
+
+
+def test_terms_that_a_scheme_tests() -> None:
+    schema = small_panel(10, 4).schema
+    layout = SpatialPanel("sdm", "direct").layout(schema)
+    own = {"{}", "w_{}", "direct:{}", "indirect:{}", "total:{}"}
+    expected = {
+        "strata:province": {term.format("did") for term in own},
+        "mediator:inv": {term.format("inv") for term in own},
+        "relabel": {"rho", *(f"{part}{name}" for part in ("w_", "indirect:") for name in ("did", *CONTROLS))},
+    }
+    for scheme, terms in expected.items():
+        assert set(terms_tested(scheme_of(scheme), layout.terms, layout.targets, schema.roles)) == terms, scheme
 
 
 def test_the_mediators_coefficient_under_exchanged_mediators() -> None:

@@ -147,6 +147,31 @@ def test_weighted_regression_equals_pyfixest(missing: int) -> None:
         np.testing.assert_allclose(ours.se[0, e, :3], fit.se().to_numpy(), rtol=1e-8, err_msg=error)
 
 
+@pytest.mark.parametrize("level", [0.0, 1e6])
+def test_scores_that_cancel_give_no_error(level: float) -> None:
+    """Of two units: their residuals are opposite, what is left of their regressors too, and each score sums to zero."""
+    panel = small_panel(30, 8, seed=4, replications=2)
+    panel = panel.with_variables({"y": panel.variables["y"] + level})
+    treated = panel.variables["did"][0].any(axis=0)
+    pair = np.zeros(30)
+    pair[[np.flatnonzero(treated)[0], np.flatnonzero(~treated)[0]]] = 1.0
+    got = weighted_two_way(panel, "y", ("did", "inv"), ("iid", "hc1", "cluster:unit"), pair)
+    assert got.status.tolist() == [Status.OK] * 2
+    assert np.isnan(got.se[:, 2]).all()
+    assert (got.se[:, :2] > 1e-6).all()
+    whole = weighted(panel, np.ones(30))
+    assert (whole.se > 1e-6).all()
+
+
+def test_a_fit_without_error_is_singular() -> None:
+    panel = small_panel(30, 6, seed=4)
+    x = panel.variables
+    exact = 1e3 + 2.0 * x["did"] - x["inv"] + 3.0 * x["road"] + np.arange(30) + np.arange(6)[:, None]
+    got = weighted(panel.with_variables({"y": exact}), np.random.default_rng(6).random(30) + 0.2)
+    assert got.status.tolist() == [Status.SINGULAR]
+    assert np.isnan(got.se).all()
+
+
 @pytest.mark.parametrize("fault", ["absorbed", "collinear"])
 def test_a_regressor_without_variation_among_the_units_left_is_singular(fault: str) -> None:
     """One that varies beside the effects only in units of weight 0, or only there from another."""

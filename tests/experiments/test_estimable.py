@@ -77,6 +77,8 @@ REFUSED: dict[str, tuple[str, Edit, list[str]]] = {
                          ["panel.csv, column 'y'; is constant", "name another outcome"]),
     "outcome of the controls": (SPEC, lambda f: f.assign(y=f["x"] - f["z"]),
                                 ["column 'y'; is collinear with law, x, z", "controls that make it up"]),
+    "outcome of the treatment": (SPEC, lambda f: f.assign(y=2.0 * f["law"] + 1),
+                                 ["column 'y'; is collinear with law and the effects", "name another outcome"]),
     "constant control": (SPEC, lambda f: f.assign(z=1.0), ["column 'z'; is constant", "remove it from the controls"]),
     "gaps and weights": (SPEC, lambda f: f.drop(index=7), ["1 unit-periods are missing: c1 in 2001", "drop-units"]),
     "nothing to estimate": (SPEC.replace('treatment = "law"\n', "").replace('"x", "z"', "").partition("[[")[0],

@@ -77,6 +77,96 @@ def test_absorbed_and_collinear_columns_are_no_controls() -> None:
     assert look.coordinates is None
 
 
+def test_what_makes_up_the_outcome_is_no_control(tmp_path: Path) -> None:
+    """Rounded parts of a sum, and a column that is the outcome but for noise."""
+    frame = example_frame()
+    rng = np.random.default_rng(2)
+    first, second = rng.uniform(1, 9, (2, len(frame)))
+    y, noisy = (first + second).round(2), frame["icr"] + rng.normal(0, 1e-4, len(frame))
+    for name, columns, parts in (
+        ("y", {"y": y, "first": first.round(2), "inv": frame["inv"], "second": second.round(2)}, ["first", "second"]),
+        ("icr", {"icr": frame["icr"], "noisy": noisy, "inv": frame["inv"]}, ["noisy"]),
+    ):
+        text, panel = proposed(tmp_path, frame[["city", "year", "eip"]].assign(**columns))
+        assert panel.roles.outcome == name
+        assert panel.roles.controls == ("inv",)
+        listed = ", ".join(f'"{part}"' for part in parts)
+        assert f'# "{name}" is made up of {listed}: they are no controls of it' in text
+
+
+def test_shares_of_a_whole_are_not_all_controls() -> None:
+    frame = example_frame()
+    shares = np.random.default_rng(3).dirichlet((3, 3, 3), len(frame)).T.round(4)
+    frame[["a", "b", "c"]] = shares.T
+    assert look_at(frame[["city", "year", "icr", "eip", "a", "b", "c", "inv"]], "panel.csv").controls == (
+        "a", "b", "inv",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.0, 'the treatment of 1 units switches off (column "law", unit 市1, 2012): code it 1'),
+        (0.5, 'the treatment is 0.5 (column "law", unit 市1, 2012): code it 1'),
+    ],
+)
+def test_what_only_looks_like_a_treatment_is_said_to_be_none(tmp_path: Path, value: float, words: str) -> None:
+    frame = example_frame()
+    frame["city"] = "市" + (frame.groupby("city", sort=False).ngroup()).astype(str)
+    law = ((frame["city"].isin(["市1", "市2"])) & (frame["year"] >= 2010)).astype(float)
+    frame["law"] = law.where((frame["city"] != "市1") | (frame["year"] != 2012), value)
+    text, panel = proposed(tmp_path, frame.drop(columns="eip"))
+    assert panel.roles.treatment is None
+    assert "law" not in panel.roles.controls
+    assert f'# "law" looks like a treatment, but {words}' in text
+    text, panel = proposed(tmp_path, frame)
+    assert panel.roles.treatment == "did"
+    assert "looks like" not in text  # beside a treatment, other columns may go on and off
+    named = frame.rename(columns={"law": "other_policy"})
+    assert '# "other_policy" looks like a treatment, but' in proposed(tmp_path, named)[0]
+
+
+def test_a_unit_of_two_lines_breaks_no_comment(tmp_path: Path) -> None:
+    frame = example_frame()
+    first = frame["city"].iloc[0]
+    frame["law"] = ((frame["city"] == first) & (frame["year"] == 2010)).astype(int)
+    frame["city"] = frame["city"].replace({first: "one\ncity"})
+    text, panel = proposed(tmp_path, frame.drop(columns="eip"))
+    assert "one city, 2011" in text
+    assert panel.roles.treatment is None
+
+
+MONTHS = [f"{year}-{month:02d}-01" for year in (2019, 2020) for month in range(1, 13)]
+
+
+@pytest.mark.parametrize(
+    ("periods", "what"),
+    [
+        (MONTHS, "panel.csv, column 'year', row 2, unit a; the period is '2019-01-01'"),
+        ([text[:7].replace("-", "") for text in MONTHS], "column 'year'; the periods 201901 to 202012 look like"),
+        ([2001, 2002, *range(2002, 2024)], "panel.csv; no two columns identify the rows as unit and period: by 'city' "
+         "and 'year', 3 unit-periods have more than one row: a in 2002, b in 2002, c in 2002"),
+        ([2001, "", *range(2003, 2025)], "column 'year', row 3, unit a; the period is nan"),
+    ],
+    ids=["dates", "months", "repeated", "missing"],
+)  # fmt: skip
+def test_a_period_that_is_none_is_named(tmp_path: Path, periods: list[object], what: str) -> None:
+    frame = pd.DataFrame({"city": np.repeat(["a", "b", "c"], 24), "year": periods * 3})
+    frame["y"] = np.random.default_rng(4).normal(size=72)
+    frame.to_csv(tmp_path / "panel.csv", index=False)
+    with pytest.raises(BadInput) as caught:
+        propose_spec(read_frame(tmp_path / "panel.csv"), "panel.csv")
+    assert what in str(caught.value)
+    assert len(caught.value.problems) == 1
+
+
+def test_a_few_repeated_rows_are_named_whatever_columns_are_called(tmp_path: Path) -> None:
+    frame = example_frame()[["city", "year", "icr"]].rename(columns={"city": "place", "year": "t"})
+    pd.concat([frame, frame[:2]]).to_csv(tmp_path / "panel.csv", index=False)
+    with pytest.raises(BadInput, match="identify the rows as unit and period: by 'place' and 't', 2 unit-periods have"):
+        propose_spec(read_frame(tmp_path / "panel.csv"), "panel.csv")
+
+
 @pytest.mark.parametrize(
     ("frame", "what"),
     [

@@ -1,4 +1,4 @@
-"""`panelproof placebo`: the study, its store, the answer, the figure and what is refused."""
+"""`panelproof placebo`: the study, its store, the answer and the figure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from placebo_files import command, write
 
-from estimators import PanelOLS, TwoWayDID
+from estimators import PanelOLS, SpatialPanel, TwoWayDID
 from estimators.placebo.permutation import PermutationTest
 from estimators.placebo.redrawn import Redrawn, RedrawnDID
 from experiments.cli import run_command
@@ -24,40 +25,9 @@ from experiments.specs.spec import RealPanel, read_real_panel, read_spec
 from experiments.study import Study
 from references.small_panels import small_panel
 from results.store.zarr_store import ZarrStore
-from sim import Panel, Streams, Wanted
+from sim import Streams, Wanted
 from sim.placebo import Placebo
 from sim.schemes import scheme_of
-
-SPEC = """
-[panel]
-unit = "unit"
-period = "year"
-outcome = "y"
-treatment = "park"
-controls = ["inv", "road"]
-groups = ["province"]
-longitude = "lon"
-latitude = "lat"
-
-[[weights]]
-kind = "knn"
-k = 4
-"""
-
-
-def write(folder: Path, panel: Panel, spec: str = SPEC) -> tuple[str, str]:
-    """A panel as a researcher's file with its spec."""
-    rng = np.random.default_rng(1)
-    places = rng.uniform([100, 20], [120, 40], (len(panel.units), 2))
-    lines = ["unit,year,y,park,inv,road,province,lon,lat"]
-    for i, unit in enumerate(panel.units):
-        for t, year in enumerate(panel.periods):
-            values = [repr(float(panel.variables[name][0, t, i])) for name in ("y", "did", "inv", "road")]
-            place = [f"{value:.5f}" for value in places[i]]
-            lines.append(",".join([unit, str(year), *values, str(panel.attributes["province"][i]), *place]))
-    (folder / "panel.csv").write_text("\n".join(lines), encoding="utf-8")
-    (folder / "spec.toml").write_text(spec, encoding="utf-8")
-    return str(folder / "panel.csv"), str(folder / "spec.toml")
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +38,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def real(files: tuple[str, str]) -> RealPanel:
     return read_real_panel(files[0], read_spec(files[1]))
-
-
-def command(files: tuple[str, str], *options: str) -> list[str]:
-    return ["placebo", files[0], "--spec", files[1], *options]
 
 
 def test_the_command_prints_writes_and_keeps(
@@ -252,8 +218,8 @@ def test_kernels_give_the_numbers_of_the_general_estimators(real: RealPanel, est
 
 
 def test_terms_that_no_kernel_has_are_tested_all_the_same(real: RealPanel) -> None:
-    ask = question(real, draws=99, term="inv")
-    assert isinstance(ask.estimator, TwoWayDID)
+    ask = question(real, draws=99, estimator="sar", term="direct:did")
+    assert isinstance(ask.estimator, SpatialPanel)
     found = answer(ask, run(ask.study))
     assert found.usable.size == 99
     assert np.isnan(found.lower)
@@ -303,60 +269,6 @@ def test_the_placebo_of_the_placebo_has_its_size() -> None:
     fits = [block.estimates["did-space"].pvalue for block in run(study).blocks(0)]
     p = np.concatenate([values[:, 0, 0] for values in fits if values is not None])
     assert abs((p <= 0.05).mean() - 0.05) <= 4 * np.sqrt(0.05 * 0.95 / 1024)
-
-
-def test_a_folder_that_cannot_be_written_stops_before_any_work(
-    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "taken").write_text("a file")
-    store = tmp_path / "x.zarr"
-    assert run_command(command(files, "--store", str(store), "--out", str(tmp_path / "taken" / "out"))) == 2
-    assert "choose another --out" in capsys.readouterr().err
-    assert not store.exists()
-
-
-BAD = {
-    "draws": (["--draws", "98"], "99 or more"),
-    "scheme": (["--scheme", "spce"], "did you mean 'space'"),
-    "strata": (["--scheme", "strata:prvince"], "did you mean 'province'"),
-    "estimator": (["--estimator", "sdn"], "did you mean 'sdm'"),
-    "term": (["--term", "dit"], "did you mean 'did'"),
-    "relabel": (["--scheme", "relabel"], "no term is spatial"),
-    "mediator": (["--scheme", "mediator"], "no mediators"),
-    "weights": (["--scheme", "blocks:queen"], "no weights 'queen'"),
-    "cluster": (["--cluster", "moon"], "cluster 'moon'"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_and_exit_2(
-    case: str, files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options, message = BAD[case]
-    store = tmp_path / "x.zarr"
-    assert run_command(command(files, "--store", str(store), *options)) == 2
-    said = capsys.readouterr().err
-    assert re.search(message, said)
-    assert len(said.splitlines()) == 1
-    assert not store.exists()
-
-
-@pytest.mark.parametrize(("share", "scheme", "message"), [
-    (1.0, "space", "collinear|constant|absorbed|nothing to permute"),
-    (1.0, "mixed", "every unit is treated"),
-    (0.5, "time", "no treated unit has two periods"),
-])  # fmt: skip
-def test_treatments_that_leave_nothing_to_draw(
-    share: float, scheme: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    panel = small_panel(30, 6, seed=4, model="none")
-    did = np.zeros((1, 6, 30))
-    did[0, 1:, : int(30 * share)] = 1.0
-    files = write(tmp_path, panel.with_variables({"did": did}))
-    assert run_command(command(files, "--scheme", scheme, "--store", str(tmp_path / "x.zarr"))) == 2
-    said = capsys.readouterr().err
-    assert re.search(message, said)
-    assert len(said.splitlines()) == 1
 
 
 def test_the_real_panel(shared_data: Path, tmp_path: Path) -> None:

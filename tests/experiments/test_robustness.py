@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +12,12 @@ import pandas as pd
 import pytest
 
 from estimators.matching.psm_did import PsmDID
+from experiments import estimate as paper
 from experiments.specs.spec import RealPanel, read_real_panel, read_spec
 from experiments.tables import robustness
 from experiments.tables.ledger import Ledger
+from results.tables.journal import journal_tables
 from results.tables.records import Record
-from sim.errors import BadInput
 
 PANEL = """
 [panel]
@@ -258,14 +260,20 @@ def test_units_without_covariates_are_left_out_by_name(tmp_path: Path) -> None:
          ["no treated unit has a control near enough", "PSM, radius 1e-09"]),
         ('covariates = ["apart"]\n', {"apart": lambda f: f["code"] % 2 + 0.001 * f["code"]},
          ["the propensity score cannot be estimated"]),
+        ('covariates = ["ahead"]\nmethods = ["nearest"]\n',
+         {"ahead": lambda f: np.where(f["code"] % 2, 0.1, 1.0) * (f["code"] % 4 - 1.4)},
+         ["column 2 (PSM, 1 nearest neighbour, caliper 0.05) is empty: there is no common support", "other cov"]),
+        ('neighbours = 31\nmethods = ["nearest"]\n', {}, ["there are 30 control units; ask for 1 to 30"]),
     ],
 )  # fmt: skip
-def test_no_matched_sample_is_bad_input(tmp_path: Path, menu: str, edit: dict[str, object], words: list[str]) -> None:
-    real = real_panel(tmp_path, table().assign(**edit), "[robustness.psm]\n" + menu)
-    with pytest.raises(BadInput) as caught:
-        fitted(real)
+def test_no_matched_sample_is_a_note(tmp_path: Path, menu: str, edit: dict[str, object], words: list[str]) -> None:
+    real = real_panel(tmp_path, table().assign(**edit), "[robustness]\nlag = 1\n[robustness.psm]\n" + menu)
+    ledger = fitted(real)
     for word in words:
-        assert word in str(caught.value)
+        assert any(word in note for note in ledger.notes)
+    assert {record.column for record in ledger.records} == {1}
+    assert not any("matching weights" in note for note in ledger.notes)
+    assert not ledger.failures
 
 
 def test_a_check_that_cannot_be_fitted_is_a_note(tmp_path: Path) -> None:
@@ -339,10 +347,62 @@ def test_the_menu_on_the_real_city_panel(tmp_path: Path, shared_data: Path) -> N
     assert all(value is not None and value < 10 for value in bias.values())
 
 
-def test_more_neighbours_than_controls_are_refused(tmp_path: Path) -> None:
-    real = real_panel(tmp_path, table(), "[robustness.psm]\nneighbours = 31\n")
-    with pytest.raises(BadInput, match=r"neighbours = 31, but there are 30 control units.*1 to 30"):
-        fitted(real)
+def test_more_neighbours_than_controls_leave_the_other_methods(tmp_path: Path) -> None:
+    ledger = fitted(real_panel(tmp_path, table(), "[robustness.psm]\nneighbours = 31\n"))
+    (note,) = (note for note in ledger.notes if "is empty" in note)
+    assert "neighbours = 31, but there are 30 control units; ask for 1 to 30" in note
+    assert {record.column for record in ledger.records} == {2, 3}
+
+
+@pytest.mark.parametrize("whose", ["all", "of the treated"])
+def test_matching_without_covariates_in_its_years_is_a_note(tmp_path: Path, whose: str) -> None:
+    frame = table()
+    gone = (frame["year"] <= 2006) & ((frame["code"] % 2 == 0) | (whose == "all"))
+    ledger = fitted(real_panel(tmp_path, frame.assign(size=frame["size"].mask(gone)), MENU))
+    words = {
+        "all": "Table R has no PSM columns: no unit has its covariates in the years of matching",
+        "of the treated": "it needs treated and control units, and there are 0 and 30",
+    }[whose]
+    assert any(words in note for note in ledger.notes)
+    assert {record.column for record in ledger.records} == set(range(1, 13))
+
+
+PAIR = '[robustness.psm]\nmethods = ["nearest"]\ncaliper = 1.0\n'
+
+
+def few_treated(count: int) -> pd.DataFrame:
+    """The first cities, of one province, treated from 2008 on, and nobody else."""
+    frame = table()
+    return frame.assign(eip=((frame["code"] < count) & (frame["year"] >= 2008)).astype(int))
+
+
+def test_one_matched_pair_has_no_clustered_error(tmp_path: Path) -> None:
+    real = real_panel(tmp_path, few_treated(1), PAIR)
+    document = paper.estimate(real)
+    sample = "PSM, 1 nearest neighbour, caliper 1"
+    found = {(r.se_type, r.term): r for r in document.records if (r.table, r.sample) == ("R", sample)}
+    for term in ("did", "x", "constant"):
+        one = found["cluster:unit", term]
+        assert (one.se, one.pvalue, one.lower, one.upper) == (None,) * 4
+        assert found["iid", term].se
+    (note,) = (note for note in document.notes if "has no cluster:unit error of DID, x, constant" in note)
+    assert note.endswith("of matched treated units and as many of matched controls, and there are 1 and 1.")
+    (shown,) = (one for one in journal_tables(document) if one.name == "R" and not one.appendix)
+    assert not any(row.kind == "error" for row in shown.rows)
+    assert not any("*" in cell for row in shown.rows for cell in row.cells)
+    bias = [s.value for s in document.statistics if s.name in ("mean_bias_before", "mean_bias_after")]
+    assert bias == [None, None]
+    assert json.loads(document.to_json())["records"]
+
+
+def test_treated_units_of_one_cluster_have_no_error_of_it(tmp_path: Path) -> None:
+    menu = 'cluster = "province"\n' + PAIR + '[inference]\nerrors = ["cluster:unit"]\ndraws = 99\n'
+    ledger = fitted(real_panel(tmp_path, few_treated(3), menu))
+    found = {(r.se_type, r.term): r.se for r in ledger.records}
+    assert found["cluster:province", "did"] is None
+    assert found["cluster:province", "x"]
+    assert found["cluster:unit", "did"]
+    assert any("has no cluster:province error of DID: " in note for note in ledger.notes)
 
 
 def test_treated_units_without_a_match_are_counted(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def table() -> pd.DataFrame:
     frame["eip"] = (frame["year"] >= start[frame["code"]]).astype(int)
     frame[["y", "x", "other", "policy"]] = rng.standard_normal((48, 4))
     frame["country"], frame["lon"] = "c", 3.0
+    frame["height"], frame["double"] = 20.0 + frame["code"] ** 2, 2.0 * frame["eip"] + frame["x"]
     return frame
 
 
@@ -111,6 +112,12 @@ FILE: dict[str, tuple[str, list[str]]] = {
     "groups of one": ('[robustness]\nregion_by_period = "code"\n', ["'code' differs between all units"]),
     "group that varies": ('[robustness]\nregion_by_period = "other"\n', ["varies within the unit c0"]),
     "outcome as text": ('[robustness]\noutcomes = ["province"]\n', ["holds 'p0'", "column 'province'"]),
+    "outcome of the units": ('[robustness]\noutcomes = ["height"]\n',
+                             ["column 'height', [robustness] outcomes; is absorbed by the unit and time effects",
+                              "name another outcome"]),
+    "constant outcome": ('[robustness]\noutcomes = ["lon"]\n', ["column 'lon', [robustness] outcomes; is constant"]),
+    "outcome of the treatment": ('[robustness]\noutcomes = ["double"]\n',
+                                 ["column 'double'", "is collinear with eip, x and the effects"]),
     "years outside": ("[robustness.psm]\nyears = [1990, 1995]\n", ["years = [1990, 1995]", "within 2001-2006"]),
 }  # fmt: skip
 
@@ -163,6 +170,18 @@ def test_gaps_of_further_columns_follow_missing(tmp_path: Path) -> None:
     assert problems(tmp_path, menu, PANEL + 'missing = "drop"\n', gap) == []
     lagged = '[robustness]\noutcomes = ["before"]\n[transform]\nbefore = { lag = "other" }\n'
     assert problems(tmp_path, lagged) == []
+
+
+def test_other_outcomes_are_judged_where_they_are_there(tmp_path: Path) -> None:
+    """Of one year a unit, nothing is left beside the units' effects; of none, nothing is to be judged."""
+
+    def once(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(other=frame["other"].where(frame["year"] == 2003 + frame["code"] % 2))
+
+    menu, panel = '[robustness]\noutcomes = ["other"]\n', PANEL + 'missing = "drop"\n'
+    (line,) = problems(tmp_path, menu, panel, once)
+    assert "column 'other', [robustness] outcomes; is absorbed" in line
+    assert problems(tmp_path, menu, panel, lambda frame: frame.assign(other=np.nan)) == []
 
 
 def test_a_menu_that_is_no_table(tmp_path: Path) -> None:

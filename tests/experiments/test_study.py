@@ -15,7 +15,7 @@ from estimators.estimator import Estimates, Status
 from experiments.runner import MemoryStore, run
 from experiments.study import Study
 from results.store import BlockState, ZarrStore
-from sim import Panel, Streams
+from sim import BadInput, Panel, Streams
 from sim.paper import Paper
 from studies import small_study
 
@@ -146,3 +146,23 @@ def test_blocks_of_any_size_have_the_same_bits_across_the_solving_batches(model:
         for size in (1344, 192)
     )
     np.testing.assert_array_equal(whole, parts)
+
+
+WRONG = {
+    "text for a list": (
+        {"kind": "did", "errors": "iid"},
+        r'errors = \'iid\'; allowed: a list, e\.g\. \["iid"\]; write errors = ',
+    ),
+    "no kind": ({"errors": ["iid"]}, r"\[\[estimators\]\] 1; kind is missing; allowed: kind = one of did, "),
+    "text for a number": (
+        {"kind": "spatial", "model": "sdm", "simulate": "x"},
+        "simulate = 'x'; allowed: a whole number;",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_settings_of_an_estimator_are_said_plainly(case: str) -> None:
+    table, message = WRONG[case]
+    with pytest.raises(BadInput, match=message):
+        Study.from_settings({"name": "x", "design": {"kind": "paper"}, "estimators": [table]})

@@ -179,6 +179,7 @@ def test_sensitivity_stands_beside_the_effect(paper: RealPanel, of_paper: Ledger
     at_zero, _ = Mediation().sensitivity(paper.panel, np.array([rho]))
     assert abs(at_zero[0, 0]) < 1e-15
     assert any("rho_at_zero" in note for note in of_paper.notes)
+    assert any("ρ at which a × b is 0" in note for note in of_paper.notes)  # as the table calls it
     assert not any("not meaningful" in note for note in of_paper.notes)
 
 

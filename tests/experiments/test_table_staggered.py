@@ -323,6 +323,37 @@ def test_an_effect_seen_in_one_unit_has_no_error(tmp_path: Path) -> None:
     assert later["after"] == 4
 
 
+def test_effects_without_errors_have_no_band_and_the_reason_is_said(tmp_path: Path) -> None:
+    """All event times are there, before and after adoption: what one treated unit lacks is errors."""
+    document = estimate(real_panel(tmp_path, frame({2006: 1, 0: 15}), honest=True))
+    column = [r for r in document.records if (r.model, r.transform) == ("callaway-santanna", "never")]
+    assert {"event(-2)", "event(0)"} <= {record.term for record in column}
+    assert all(record.se is None for record in column)
+    (note,) = (note for note in document.notes if note.startswith("No power of the pre-trend test and no bounds"))
+    assert "there is no error of event(-2) and event(0), beside the reference period" in note
+    assert "need event times" not in note
+    (shown,) = (table for table in journal_tables(document) if table.name == "S")
+    assert "Uniform critical value" not in [row.label for row in shown.rows]
+    assert any("The panel has 1 treated unit: clustered errors" in note for note in document.notes)
+
+
+def test_the_missing_event_time_is_the_reason_where_it_is(tmp_path: Path) -> None:
+    ledger = fitted(real_panel(tmp_path, frame({2002: 1, 0: 15}), honest=True))
+    (note,) = (note for note in ledger.notes if note.startswith("No power of the pre-trend test and no bounds"))
+    assert note.endswith("they need event times before and after adoption.")
+
+
+def test_clusters_are_counted_under_the_tables(tmp_path: Path) -> None:
+    real = real_panel(tmp_path, frame())
+    spec = (tmp_path / "spec.toml").read_text().replace("[panel]", '[panel]\ncluster = "province"')
+    (tmp_path / "spec.toml").write_text(spec, encoding="utf-8")
+    document = estimate(read_real_panel(tmp_path / "panel.csv", read_spec(tmp_path / "spec.toml")))
+    count = len(np.unique(real.panel.attributes["province"]))
+    for table in journal_tables(document):
+        if table.name in ("2", "S"):
+            assert f"Clustered by province: G = {count}." in table.notes
+
+
 def test_unbalanced_panels_are_cut_or_refused_in_words(tmp_path: Path) -> None:
     holes = frame().drop(index=[3, 50])
     refused = fitted(real_panel(tmp_path, holes))

@@ -293,6 +293,49 @@ def test_many_values_have_the_test_alone(tmp_path: Path) -> None:
     assert {(record.table, record.column) for record in ledger.records if record.table == "4"} <= {("4", 0)}
 
 
+FEW = "clustered errors tend to be too small with so few"
+
+
+@pytest.mark.parametrize(("treated", "said"), [(1, "1 treated unit"), (9, "9 treated units"), (10, "")])
+def test_few_treated_units_are_a_note_once(tmp_path: Path, treated: int, said: str) -> None:
+    table = frame()
+    table["eip"] *= table["city"].isin(table["city"].unique()[:treated])
+    ledger = tables_of(real_panel(tmp_path, table, WHOLE.replace('groups = ["zone", "grade"]\n', "")))
+    assert [note.partition(": ")[0] for note in ledger.notes if FEW in note] == (
+        [f"The panel has {said}"] if said else []
+    )
+
+
+def test_few_treated_clusters_are_a_note(tmp_path: Path) -> None:
+    """Sixteen treated units in four lots of four, of ten."""
+    lots = WHOLE.replace('cluster = "city"', 'cluster = "lot"').replace('groups = ["zone", "grade"]\n', "")
+    ledger = tables_of(real_panel(tmp_path, frame(), lots))
+    assert [
+        note for note in ledger.notes if note.startswith(f"The panel has 16 treated units in 4 clusters by lot: {FEW}")
+    ]
+    (note,) = (note for note in ledger.notes if note.startswith("Errors clustered by lot rest on 10 clusters"))
+    assert 'the remedy (errors = ["wild:lot"] in [inference]); below about 6 clusters even that is not reliable' in note
+    assert statistic(ledger, "2", 4, "clusters:lot") == 10
+
+
+def test_few_clusters_all_of_them_treated_are_one_note(tmp_path: Path) -> None:
+    zones = WHOLE.replace('cluster = "city"', 'cluster = "zone"').replace('groups = ["zone", "grade"]\n', "")
+    ledger = tables_of(
+        real_panel(tmp_path, frame(), zones, 'draws = 99\nerrors = ["wild:zone", "cluster:unit+period"]')
+    )
+    assert not [note for note in ledger.notes if FEW in note]
+    (note,) = (note for note in ledger.notes if note.startswith("Errors clustered by zone rest on 3 clusters"))
+    assert "The wild cluster bootstrap is among the errors" in note
+    (period,) = (note for note in ledger.notes if note.startswith("Errors clustered by unit and period rest on 7"))
+    assert "wild" not in period
+    assert statistic(ledger, "2", 5, "clusters:unit+period") == 7
+
+
+def test_forty_cities_sixteen_of_them_treated_are_not_few(tmp_path: Path) -> None:
+    ledger = tables_of(real_panel(tmp_path, frame(), WHOLE.replace('groups = ["zone", "grade"]\n', "")))
+    assert not [note for note in ledger.notes if FEW in note or "rest on" in note]
+
+
 @pytest.mark.parametrize(("value", "which"), [(0, "no"), (1, "every")])
 def test_capitals_must_be_some(tmp_path: Path, value: int, which: str) -> None:
     ledger = tables_of(real_panel(tmp_path, frame().assign(is_capital=value)))

@@ -116,6 +116,28 @@ def test_table_5_has_the_indirect_effect_with_every_interval() -> None:
     assert cells(table, "ρ at which a × b is 0")[3] == "0.0700"
 
 
+def test_table_5_says_what_errors_the_effects_have_where_others_stand_above() -> None:
+    said = "Effects through the mediator: clustered by unit; each method's standard error"
+    for asked in (None, "cluster:unit"):
+        table = only("5", asked)
+        assert "Standard errors" not in [row.label for row in table.rows]
+        assert any(note.startswith(said) for note in table.notes)
+    table = only("5", "iid")
+    labels = [row.label for row in table.rows]
+    assert labels.index("Standard errors") == labels.index("Effects through the mediator") + 1
+    assert cells(table, "Standard errors") == ("", "cluster:unit", "", "cluster:unit")
+    assert any("homoskedastic" in note for note in table.notes)
+    assert any(note.startswith(said) for note in table.notes)
+
+
+def test_table_5_names_the_bootstrap_by_its_cluster() -> None:
+    document = full_document()
+    renamed = [replace(record, se_type=record.se_type.replace(":unit", ":province")) for record in document.records]
+    table = only("5", document=replace(document, records=tuple(renamed)))
+    assert "  province bootstrap" in [row.label for row in table.rows]
+    assert any("Effects through the mediator: clustered by province; " in note for note in table.notes)
+
+
 def test_table_6_has_a_row_a_year_and_a_table_a_w() -> None:
     tables = [table for table in journal_tables(full_document()) if table.name == "6"]
     assert ["knn-6" in tables[0].title, "queen" in tables[1].title] == [True, True]
@@ -208,6 +230,13 @@ def test_a_document_with_a_single_fit_and_no_treatment() -> None:
     assert [column.number for column in first.columns] == ["(5)"]
     assert "DID" not in " ".join([row.label for row in first.rows] + list(first.notes))
     assert behind.rows[0].label == "Fixed effects: inv 0.0700"
+
+
+def test_did_is_said_to_be_1_from_the_period_on_that_a_column_holds() -> None:
+    for facts, said in (({}, "DID is eip."), ({"first_treated": "eip"}, "DID is 1 from eip on.")):
+        document = full_document({**FACTS, **facts})
+        for name in ("2", "5", "7"):
+            assert only(name, document=document).notes[0] == said
 
 
 def test_statistics_without_records_and_empty_documents_do_no_harm() -> None:

@@ -86,6 +86,7 @@ def test_it_is_well_formed_and_escapes_what_users_wrote(html: str) -> None:
 
 def test_it_states_data_seed_and_fingerprint(html: str) -> None:
     text = " ".join(outline(html).words)
+    assert "estimates att, beta(did)" in text
     for wanted in ("All data are synthetic", "abc123", "seed 7", "How to read this", "4 cells, 128 replications each",
                    "None: every fit that was attempted succeeded."):  # fmt: skip
         assert wanted in text
@@ -135,6 +136,31 @@ def test_verdicts_without_truth_or_fits(fabricate: Any, sample_of: Any) -> None:
     assert Status.REFUSED.meaning in text
     assert error_words("cluster:province") == "errors clustered by province"
     assert headline([]) == "There are no finished replications yet."
+
+
+def test_few_fits_have_no_verdict(fabricate: Any, sample_of: Any) -> None:
+    """One cell of 29 fits, far off: no verdict. With a cell of 40 beside it that cell alone is judged."""
+
+    def cell(fits: int) -> dict[str, Any]:
+        theta = np.zeros((fits, 1))
+        estimate = theta + 1.0 + 0.001 * np.random.default_rng(3).standard_normal((fits, 1))
+        return {"ols": sample_of(theta, estimate, np.full((fits, 1, 1), 0.01))}
+
+    diagnosis = diagnose(fabricate([({}, cell(29))]))
+    (found,) = verdicts(diagnosis, bias_table(diagnosis))
+    assert (found.departs, found.judged) == (False, False)
+    assert found.sentences == ("Too few replications to judge: 29 usable fits a cell at most, a verdict takes 30.",)
+    assert headline([found]) == "Too few replications to judge: a verdict takes 30 usable fits."
+    text = html_report(diagnosis, ReportFacts("few", done=1, blocks=3))
+    assert "? too few to judge" in text
+    assert "incomplete: 1 of 3 blocks is there; the same run command resumes it" in text
+    assert 'class="flag"' not in text
+    diagnosis = diagnose(fabricate([({"n": 1}, cell(29)), ({"n": 2}, cell(40))]))
+    (found,) = verdicts(diagnosis, bias_table(diagnosis))
+    assert (found.departs, found.judged) == (True, True)
+    assert "when n = 2" in found.sentences[0]
+    assert "95% intervals cover 0.0% (<8.8) with one errors when n = 2." in found.sentences
+    assert found.sentences[-1] == "Too few replications to judge in 1 of 2 cells."
 
 
 def test_common_sample_has_its_own_table(fabricate: Any, sample_of: Any) -> None:

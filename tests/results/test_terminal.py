@@ -13,7 +13,7 @@ from estimators.estimator import Layout, Status
 from results.diagnosis.diagnose import diagnose
 from results.report.bias_table import bias_table, failures, in_order, key_terms
 from results.report.facts import ReportFacts
-from results.report.numbers import bracketed, fixed, is_off
+from results.report.numbers import bracketed, fixed, is_off, share_text
 from results.report.terminal import print_bias_table
 
 FACTS = ReportFacts("toy", "Does it hold?", seed=42)
@@ -118,3 +118,68 @@ def test_numbers_carry_as_many_digits_as_their_error() -> None:
     assert is_off(0.90, 1000, 0.95)
     assert not is_off(0.94, 1000, 0.95)
     assert not is_off(float("nan"), 0, 0.95)
+
+
+def few(fabricate: Any, sample_of: Any, fits: int) -> Any:
+    """Estimates far from the truth, whose intervals never hold it."""
+    theta = np.zeros((fits, 1))
+    estimate = theta + 1.0 + 0.001 * np.random.default_rng(3).standard_normal((fits, 1))
+    return diagnose(fabricate([({}, {"ols": sample_of(theta, estimate, np.full((fits, 1, 1), 0.01))})]))
+
+
+def test_few_fits_are_not_judged(fabricate: Any, sample_of: Any) -> None:
+    text = printed(few(fabricate, sample_of, 29))
+    row = next(line for line in text.splitlines() if line.startswith("ols"))
+    assert "!" not in row
+    assert "Too few replications to judge where there are fewer than 30 usable fits" in text
+    text = printed(few(fabricate, sample_of, 30))
+    row = next(line for line in text.splitlines() if line.startswith("ols"))
+    assert row.count("!") == 3
+    assert "Too few" not in text
+
+
+def test_the_legend_names_the_error_that_marks_use(fabricate: Any, sample_of: Any) -> None:
+    """33.3 (27.2) is 2.3 of the errors in brackets from 95%, and 4.9 of those that 95% itself has with 3 fits."""
+    text = " ".join(printed(toy(fabricate, sample_of)).split())
+    assert (
+        "coverage more than 4 MCSE from 95%, or rejection of a true null from 5%, by the MCSE that this level" in text
+    )
+    n, share = 400, 0.90
+    assert abs(share - 0.95) / np.sqrt(share * (1 - share) / n) < 4 < abs(share - 0.95) / np.sqrt(0.95 * 0.05 / n)
+    assert is_off(share, n, 0.95)
+
+
+def test_shares_of_nothing_and_of_all_are_not_exact(fabricate: Any, sample_of: Any) -> None:
+    """Wilson's bounds: z^2/(n + z^2) with n = 30 is 11.4%."""
+    text = printed(few(fabricate, sample_of, 30))
+    assert "0.0 (<12)!" in text
+    assert "100.0 (>88)!" in text
+    assert "other end of Wilson's 95% interval" in text
+    assert share_text(0.0, 0.0, 0.0, 0.00038) == "0.0 (<0.04)"
+    assert share_text(1.0, 0.0, 0.99962, 1.0) == "100.0 (>99.96)"
+    assert share_text(0.5, 0.01, 0.48, 0.52) == "50.0 (1.0)"
+    assert share_text(float("nan"), float("nan"), float("nan"), float("nan")) == "-"
+
+
+def test_all_cells_have_the_same_columns(fabricate: Any, sample_of: Any) -> None:
+    """One cell's numbers are wide, the other's narrow, and one lost a fit."""
+    rng = np.random.default_rng(2)
+    cells = []
+    for size, failed in ((1.0, 0), (1e5, 1)):
+        theta = np.full((100, 1), 0.123456 * size)
+        estimate = theta + 1e-4 * rng.standard_normal((100, 1))
+        status = np.where(np.arange(100) < failed, Status.SINGULAR, Status.OK)
+        sample = sample_of(theta, estimate, np.full((100, 1, 1), 1e-4), status=status)
+        cells.append(({"size": size}, {"ols": sample}))
+    for width in range(75, 130, 3):
+        text = printed(diagnose(fabricate(cells)), width, terminal=True)
+        heads = [line.split() for line in text.splitlines() if line.startswith("estimator")]
+        assert len(heads) == 2
+        assert heads[0] == heads[1]
+
+
+def test_an_incomplete_store_is_called_one(fabricate: Any, sample_of: Any) -> None:
+    out = io.StringIO()
+    print_bias_table(toy(fabricate, sample_of), Console(file=out, width=120), ReportFacts("toy", done=8, blocks=50))
+    assert out.getvalue().splitlines()[2] == "incomplete: 8 of 50 blocks are there; the same run command resumes it"
+    assert "incomplete" not in printed(toy(fabricate, sample_of))

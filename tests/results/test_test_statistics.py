@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import re
+
 import pytest
+from rich.console import Console
 
 from estimators.spatial.lm_tests import LagrangeMultiplier
 from experiments.builtin import builtin
@@ -10,8 +14,12 @@ from experiments.runner import run
 from experiments.study import Study
 from results.diagnosis import Diagnosis, diagnose
 from results.report.bias_table import bias_table
+from results.report.html import ReportFacts, html_report
+from results.report.terminal import print_bias_table
 from results.report.verdicts import verdicts
 from sim.paper import Paper
+
+LMS = ("lm_lag", "lm_err", "rlm_lag", "rlm_err")
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +55,43 @@ def test_a_wrong_size_is_called_one(diagnosis: Diagnosis) -> None:
     found = {verdict.estimator: verdict for verdict in verdicts(diagnosis, bias_table(diagnosis))}
     assert found["lm-elhorst"].departs
     assert not found["lm-exact"].departs
+
+
+@pytest.fixture(scope="module")
+def dependent() -> Diagnosis:
+    """Errors that depend on one another across space, and no spatial lag."""
+    grid = (("spatial_error", (0.0, 0.15)),)
+    design = Paper(effect=0.0, controls="none", rho=0.0)
+    return diagnose(run(Study("lm", design, (LagrangeMultiplier("exact"),), grid=grid, replications=128, seed=5)))
+
+
+def test_the_plain_test_of_a_lag_may_find_dependent_errors(dependent: Diagnosis) -> None:
+    """Its null is no dependence of either kind; that of the robust test is no lag alone."""
+    table = bias_table(dependent)
+    truths = {(row["cell"], row["term"]): row["truth"] for row in table.to_dict("records")}
+    assert [truths[1, term] for term in LMS] == [pytest.approx(value) for value in (0.15, 0.15, 0.0, 0.15)]
+    assert all(truths[0, term] == 0.0 for term in LMS)
+    lag = table[(table["cell"] == 1) & (table["term"] == "lm_lag")].iloc[0]
+    assert lag["rejection"] > 0.8
+    found = verdicts(dependent, table)[0]
+    assert not found.departs
+    assert found.sentences[0].startswith("A test of rho = lambda = 0: it estimates nothing")
+    assert "the 5% test rejects in" in found.sentences[1]
+
+
+def test_reports_say_what_a_statistic_tests(dependent: Diagnosis) -> None:
+    out = Console(file=io.StringIO(), width=200)
+    print_bias_table(dependent, out)
+    printed = out.file.getvalue()  # type: ignore[attr-defined]
+    rows = [line.split() for line in printed.splitlines() if "chi-square" in line]
+    shown = [next(word for word in row if word in {"0", "not"}) for row in rows]
+    assert shown == ["0"] * 4 + ["not", "not", "0", "not"]
+    assert "lm_lag tests rho = lambda = 0" in printed
+    assert "rlm_err tests lambda = 0" in printed
+    html = html_report(dependent, ReportFacts("lm"))
+    assert "tests rho = lambda = 0" in html
+    assert "estimates rho" not in html
+    assert "0.1500" not in printed + re.sub(r"<svg.*?</svg>", "", html, flags=re.S)
 
 
 def test_the_built_in_study_compares_both_forms() -> None:

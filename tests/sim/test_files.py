@@ -10,6 +10,7 @@ import pytest
 
 from sim.errors import BadInput
 from sim.files import read_frame
+from sim.frames import Rows
 
 TABLE = pd.DataFrame({"城市": ["北京市", "上海市", "北京市"], "year": [2006, 2006, 2007], "y": [1.5, np.nan, 2.0]})
 
@@ -40,6 +41,26 @@ def test_a_stata_year_stays_a_year(tmp_path: Path) -> None:
     dates = pd.DataFrame({"year": pd.to_datetime(["2006-01-01", "2007-01-01"]), "y": [1.0, 2.0]})
     dates.to_stata(tmp_path / "a.dta", write_index=False, convert_dates={"year": "ty"})
     assert read_frame(tmp_path / "a.dta")["year"].tolist() == [2006, 2007]
+
+
+@pytest.mark.parametrize("kind", ["tc", "td", "tw", "tm", "tq", "th", "tC"])
+def test_other_stata_dates_are_dates_as_in_other_formats(tmp_path: Path, kind: str) -> None:
+    days = pd.to_datetime(["2019-01-01", "2019-07-01", None])
+    years = pd.to_datetime(["2019-01-01", "2020-01-01", None])
+    table = pd.DataFrame({"when": days, "year": years, "y": [1.0, 2.0, 3.0], "name": ["a", "", "b"]})
+    written = {"when": "tc" if kind == "tC" else kind, "year": "ty"}
+    table.to_stata(tmp_path / "a.dta", write_index=False, convert_dates=written)
+    if kind == "tC":  # with leap seconds, which pandas does not write
+        (tmp_path / "a.dta").write_bytes((tmp_path / "a.dta").read_bytes().replace(b"%tc", b"%tC"))
+    frame = read_frame(tmp_path / "a.dta")
+    near = pd.Timedelta(days=8)  # a week of Stata may be nine days long
+    assert (abs(frame["when"][:2] - days[:2]) < near).all()
+    assert frame["when"].isna().tolist() == [False, False, True]
+    assert frame["year"][:2].tolist() == [2019, 2020]
+    assert frame["y"].tolist() == [1.0, 2.0, 3.0]
+    assert frame["name"].tolist() == ["a", "", "b"]
+    with pytest.raises(BadInput, match="column 'when', row 1, unit a; the period is 2019-0"):
+        Rows.of(frame.assign(name="a")[:2], "name", "when")
 
 
 def test_blanks_around_column_names_do_not_count(tmp_path: Path) -> None:

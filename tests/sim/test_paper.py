@@ -221,9 +221,12 @@ def test_confounding_biases_the_mediators_path_alone(mediator: str, a: float, b:
     [
         ({"spillover": "durbin"}, "none, paper, lag, error"),
         ({"redraw": ("controls", "outcome")}, "calendar, controls"),
-        ({"serial": 1.0}, "between -1 and 1"),
+        ({"serial": 1.0}, "allowed: more than -1, less than 1"),
         ({"sigma": -0.1}, "0 or more"),
-        ({"confounding": 2.0}, "between -1 and 1"),
+        ({"treated": 0}, "allowed: 1 to 284"),
+        ({"treated": 285}, "allowed: 1 to 284"),
+        ({"anticipation": 18}, "allowed: 0 to 17"),
+        ({"confounding": 2.0}, "allowed: more than -1, less than 1"),
     ],
 )
 def test_impossible_dials_are_refused(dials: dict[str, object], message: str) -> None:
