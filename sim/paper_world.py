@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +16,16 @@ from sim.estimands import Estimand
 from sim.filters import SpatialFilter
 from sim.geography import cities, city_weights
 from sim.panel import Panel
-from sim.paper import COHORTS, FIRST_YEAR, MEDIATION, PUBLISHED_EFFECT, SINGLE_DATE, TREATED, Paper
+from sim.paper_facts import COHORTS, CONTROL_MOMENTS, FIRST_YEAR, MEDIATION, PUBLISHED_EFFECT, SINGLE_DATE, TREATED
 from sim.policy_truths import POLICY_MEANS, Adoption
 from sim.streams import Streams
 
+if TYPE_CHECKING:
+    from sim.paper import Paper
+
 Floats = NDArray[np.float64]
 
-# Table 1 (mean, sd, min, max) and how each control moves: shares of variance between cities and of a common trend.
-CONTROL_MOMENTS = {
-    "inv": (0.0960, 0.0670, 0.0079, 0.3619),
-    "road": (1.1284, 0.2081, 0.5635, 1.5337),
-    "book": (3.0924, 0.4413, 2.1958, 4.4392),
-    "tech": (1.5602, 1.1484, 0.2432, 6.6502),
-}
-BETWEEN_SHARE, TREND_SHARE = 0.70, 0.10
+BETWEEN_SHARE, TREND_SHARE = 0.70, 0.10  # of a control's variance: between cities, and of a common trend
 # The outcome's mean, cities' levels around it (mean, sd, low, high; cf. table 1: .2003 to .8402), years' trend.
 ICR_MEAN, ICR_CITY, ICR_YEAR_SD = 0.4402, (0.0, 0.098, -0.20, 0.34), 0.030
 FARTHEST, STEP = 6.0, 0.01  # of the grid of normal scores

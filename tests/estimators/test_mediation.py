@@ -17,7 +17,8 @@ from estimators.mediation.paths import TERMS, indirect_at, root_of, weighted_pat
 from references.small_panels import small_panel
 from results.inference import critical_values
 from sim import BadInput, Draw, Panel, Streams, Wanted
-from sim.paper import MEDIATION, Paper
+from sim.paper import Paper
+from sim.paper_facts import MEDIATION
 
 Floats = NDArray[np.float64]
 ALL = ("delta", "sobel", "monte-carlo", "bootstrap:unit")

@@ -11,7 +11,8 @@ import pytest
 from estimators import TwoWayDID
 from sim import BadInput, Draw, Streams, Wanted
 from sim.estimands import Estimand
-from sim.paper import COHORTS, Paper
+from sim.paper import Paper
+from sim.paper_facts import COHORTS
 from sim.paper_world import cohort_sizes
 from sim.policy_truths import Adoption
 
