@@ -167,28 +167,22 @@ class ZarrStore:
 
     def read(self, cell: int, index: int) -> Block:
         """One block as it was written; raises an error of zarr when a chunk is damaged or missing."""
-        rows = self.block_rows(index)
-        truth = np.asarray(self._array("truth")[cell, rows])
+        found = self._read_arrays(cell, self.block_rows(index))
         return Block(
-            truth={name: truth[:, i] for i, name in enumerate(self.estimands)},
-            estimates={name: self._read_estimates(name, layout, cell, rows) for name, layout in self.layouts.items()},
+            truth={name: found["truth"][:, i] for i, name in enumerate(self.estimands)},
+            estimates={name: _estimates_of(name, layout, found) for name, layout in self.layouts.items()},
             tracebacks={},
         )
 
-    def _read_estimates(self, name: str, layout: Layout, cell: int, rows: slice) -> Estimates:
-        def part(field_name: str) -> NDArray[Any]:
-            return np.asarray(self._array(f"{name}/{field_name}")[cell, rows])
+    def _read_arrays(self, cell: int, rows: slice) -> dict[str, NDArray[Any]]:
+        """Some rows of every array, by path, in one turn through zarr's event loop."""
+        names = ["truth", *(path for name, layout in self.layouts.items() for path in _paths(name, layout))]
+        sources = [self._array(name).async_array for name in names]
 
-        return Estimates(
-            terms=layout.terms,
-            errors=layout.errors,
-            estimate=part("estimate"),
-            se=part("se"),
-            dof=part("dof"),
-            status=part("status"),
-            statistics={statistic: part(statistic) for statistic in layout.statistics},
-            **{field_name: part(field_name) for field_name in layout.stored},
-        )
+        async def read_all() -> list[Any]:
+            return await asyncio.gather(*(source.getitem((cell, rows)) for source in sources))
+
+        return dict(zip(names, map(np.asarray, sync(read_all())), strict=True))
 
     # Writing: one process only
 
@@ -310,3 +304,24 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
 def _brief(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _paths(name: str, layout: Layout) -> tuple[str, ...]:
+    """The arrays of an estimator."""
+    return tuple(f"{name}/{part}" for part in ("estimate", "se", "dof", "status", *layout.stored, *layout.statistics))
+
+
+def _estimates_of(name: str, layout: Layout, arrays: Mapping[str, NDArray[Any]]) -> Estimates:
+    def part(field_name: str) -> NDArray[Any]:
+        return arrays[f"{name}/{field_name}"]
+
+    return Estimates(
+        terms=layout.terms,
+        errors=layout.errors,
+        estimate=part("estimate"),
+        se=part("se"),
+        dof=part("dof"),
+        status=part("status"),
+        statistics={statistic: part(statistic) for statistic in layout.statistics},
+        **{field_name: part(field_name) for field_name in layout.stored},
+    )
