@@ -183,7 +183,8 @@ class CallawaySantAnna(Estimator):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CohortMoments(Moments):
-    """estimate (R, K), variance (R, E, K), status, cells, left_out (R,); influence (R, K, clusters) for bands."""
+    """estimate (R, K), variance (R, E, K), status, cells, left_out (R,); influence (R, K, clusters) for bands, zero for
+    terms without an error."""
 
     estimate: Floats
     variance: Floats
@@ -306,7 +307,7 @@ class CohortEffects(Reduction):
             status=np.full(r, float(Status.OK)),
             cells=np.full(r, float(plan.cells)),
             left_out=np.full(r, float(plan.left_out)),
-            influence=spread(sums[0], r) if self.keep_influence else None,
+            influence=spread(sums[0] * plan.certain[0][:, None], r) if self.keep_influence else None,
         )
 
     def answer(self, panel: Panel, plan: Plan) -> Answer:

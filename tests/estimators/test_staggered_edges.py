@@ -20,7 +20,7 @@ from estimators import (
 )
 from estimators.staggered.adoption_terms import event_of
 from estimators.staggered.cohorts import Cohorts
-from sim import BadInput, Panel, Roles
+from sim import BadInput, Panel, Roles, Streams
 from sim.estimands import Estimand
 from sim.policy_truths import Adoption
 
@@ -127,3 +127,12 @@ def test_a_statistic_that_does_not_exist_has_no_p_value() -> None:
     p = fit.pvalue[0, 0]
     assert np.isfinite(p[fit.terms.index("event(0)")])
     assert np.isnan(p[fit.terms.index("event(9)")])
+
+
+def test_a_band_covers_the_terms_that_have_an_error() -> None:
+    """event(2) averages one unit that adopts early: the band is that of the window without it."""
+    first = [5, *[6] * 4, *[NEVER] * 10]
+    panel = panel_of(first, tuple(range(8)), noise=1.0)
+    wide, narrow = (CallawaySantAnna(window=(0, last), band="rademacher")(panel, Streams(1)) for last in (2, 1))
+    assert np.isnan(value(wide, "event(2)", "se"))
+    assert wide.statistics["critical:event"][0] == narrow.statistics["critical:event"][0]
