@@ -72,37 +72,25 @@ def weighted_two_way(
     of two units' scores, which cancel, is NaN. A panel with a regressor that the effects absorb, or that is collinear,
     among the units that are left, or whose outcome is fitted without error, is SINGULAR.
     """
-    cells = np.broadcast_to(weights, (len(panel.periods), len(panel.units)))
-    if panel.observed is not None:
-        cells = cells * panel.observed[0]
-    cells = cells * ((cells > 0).sum() / cells.sum())
-    within, root, used = WeightedWithin.of(cells), np.sqrt(cells), replace(panel, observed=(cells > 0)[None])
-    r, k = panel.replications, len(regressors)
-    raw_x = ols.stack([_visible(panel.variables[name], cells) for name in regressors])
-    raw_y = spread(_visible(panel.variables[outcome], cells), r)
-    x = root * within(raw_x.reshape(-1, *cells.shape)).reshape(raw_x.shape)
-    y = root * within(raw_y)
-    total = cells.sum()
-    xbar, ybar = (cells * raw_x).sum(axis=(2, 3)) / total, (cells * raw_y).sum(axis=(1, 2)) / total
-    gram, around = ols.gram(x), (cells * np.square(raw_x - xbar[:, :, None, None])).sum(axis=(2, 3))
-    gram[(np.diagonal(gram, axis1=1, axis2=2) <= ols.ABSORBED * around).any(axis=1)] = np.nan
-    bread, _ = ols.invert(gram)
-    beta = np.matmul(bread, ols.inner(x, y)[:, :, None])[:, :, 0]
-    e = ols.residual(y, x, beta)
-    psi = np.reshape(bread @ x.reshape(len(x), k, -1), x.shape)
-    psi = np.concatenate([psi, (root / total - np.einsum("rk,rktn->rtn", xbar, psi))[:, None]], axis=1)
-    beta = np.column_stack([beta, ybar - np.vecdot(beta, np.broadcast_to(xbar, beta.shape))])
-    sample = Sample(used, used.nobs, k + within.effects, _counted(errors, used, k + within.effects))
+    data = _Weighted.of(panel, outcome, regressors, weights)
+    beta, psi, e = _least_squares(data)
+    r, k = beta.shape[0], len(regressors)
+    sample = Sample(data.used, data.used.nobs, k + data.effects, _counted(errors, data.used, k + data.effects))
     found = [covariance(error, psi[:, :-1], e, sample) for error in errors]
     last = [covariance(error, psi, e, sample).matrix[:, -1, -1] for error in errors]
-    ssr, rounding = ols.square(e), ols.ROUNDING * ols.square(root * raw_y)
+    ssr, rounding = ols.square(e), ols.ROUNDING * ols.square(data.root * data.raw_y)
     least = np.square(psi).sum(axis=(2, 3)) * rounding[:, None]
     variances = [
         _above(least, np.column_stack([np.diagonal(slopes.matrix, axis1=1, axis2=2), constant]))
         for slopes, constant in zip(found, last, strict=True)
     ]
     sound = np.isfinite(beta).all(axis=1) & (ssr > rounding)
-    r2 = 1.0 - ssr / (cells * np.square(raw_y - ybar[:, None, None])).sum(axis=(1, 2))
+    r2 = 1.0 - ssr / data.total_sum_of_squares
+    floored = {
+        f"floored:{error}": spread(one.floored.astype(np.float64), r)
+        for error, one in zip(errors, found, strict=True)
+        if may_be_floored(error, tuple(panel.attributes))
+    }
     return Estimates(
         terms=(*regressors, "constant"),
         errors=errors,
@@ -112,16 +100,66 @@ def weighted_two_way(
         status=np.where(sound, Status.OK, Status.SINGULAR).astype(np.uint8),
         statistics={
             "r2": r2,
-            "r2_within": 1.0 - ssr / ols.square(y),
+            "r2_within": 1.0 - ssr / ols.square(data.y),
             "r2_adjusted": 1.0 - (1.0 - r2) * (sample.nobs - 1) / sample.free,
             "sigma2": ssr / sample.free,
-            **{
-                f"floored:{error}": spread(one.floored.astype(np.float64), r)
-                for error, one in zip(errors, found, strict=True)
-                if may_be_floored(error, tuple(panel.attributes))
-            },
+            **floored,
         },
     )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Weighted:
+    """Cells with a weight: cells, root (T, N), weights that sum to n and their roots; used, the panel of them.
+
+    raw_y (R, T, N), raw_x (1 or R, K, T, N), zero elsewhere; y, x: within transformed, times root. effects: those that
+    were taken out.
+    """
+
+    used: Panel
+    cells: Floats
+    root: Floats
+    raw_y: Floats
+    raw_x: Floats
+    y: Floats
+    x: Floats
+    effects: int
+
+    @classmethod
+    def of(cls, panel: Panel, outcome: str, regressors: tuple[str, ...], weights: Floats) -> _Weighted:
+        cells = np.broadcast_to(weights, (len(panel.periods), len(panel.units)))
+        if panel.observed is not None:
+            cells = cells * panel.observed[0]
+        cells = cells * ((cells > 0).sum() / cells.sum())
+        within, root, used = WeightedWithin.of(cells), np.sqrt(cells), replace(panel, observed=(cells > 0)[None])
+        raw_x = ols.stack([_visible(panel.variables[name], cells) for name in regressors])
+        raw_y = spread(_visible(panel.variables[outcome], cells), panel.replications)
+        x = root * within(raw_x.reshape(-1, *cells.shape)).reshape(raw_x.shape)
+        return cls(used, cells, root, raw_y, raw_x, root * within(raw_y), x, within.effects)
+
+    def means(self, values: Floats) -> Floats:
+        """Weighted means of the cells, (..., T, N) -> (...)."""
+        return np.asarray((self.cells * values).sum(axis=(-2, -1)) / self.cells.sum())
+
+    @property
+    def total_sum_of_squares(self) -> Floats:
+        """Of the outcome around its weighted mean, (R,)."""
+        centred = self.raw_y - self.means(self.raw_y)[:, None, None]
+        return np.asarray((self.cells * np.square(centred)).sum(axis=(1, 2)))
+
+
+def _least_squares(data: _Weighted) -> tuple[Floats, Floats, Floats]:
+    """Coefficients (R, K + 1), the constant last, their weights psi (1 or R, K + 1, T, N) and residuals (R, T, N)."""
+    x, xbar = data.x, data.means(data.raw_x)
+    gram, around = ols.gram(x), (data.cells * np.square(data.raw_x - xbar[:, :, None, None])).sum(axis=(2, 3))
+    gram[(np.diagonal(gram, axis1=1, axis2=2) <= ols.ABSORBED * around).any(axis=1)] = np.nan
+    bread, _ = ols.invert(gram)
+    beta = np.matmul(bread, ols.inner(x, data.y)[:, :, None])[:, :, 0]
+    psi = np.reshape(bread @ x.reshape(*x.shape[:2], -1), x.shape)
+    constant = data.root / data.cells.sum() - np.einsum("rk,rktn->rtn", xbar, psi)
+    level = data.means(data.raw_y) - np.vecdot(beta, np.broadcast_to(xbar, beta.shape))
+    whole = np.concatenate([psi, constant[:, None]], axis=1)
+    return np.column_stack([beta, level]), whole, ols.residual(data.y, x, beta)
 
 
 def _above(least: Floats, variance: Floats) -> Floats:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Multipliers = Literal["rademacher", "mammen"]
 
-MAMMEN_LOW, MAMMEN_HIGH = (1 - np.sqrt(5)) / 2, (1 + np.sqrt(5)) / 2
+MAMMEN_HIGH = (1 + np.sqrt(5)) / 2
 MAMMEN_SHARE = (np.sqrt(5) + 1) / (2 * np.sqrt(5))  # probability of the low value
 
 

@@ -29,6 +29,7 @@ from sim.panel import Panel
 from sim.paper import Paper
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Codes = NDArray[np.intp]
 Weighting = Literal["variance", "corrective"]
 
@@ -164,12 +165,7 @@ def _fit(
     t, n = len(cohorts.periods), len(cohorts.first)
     raw = [stack.regressors(events, controls) for stack in stacks]
     left = [_within(x, w) for x, w in zip(raw, weights, strict=True)]
-    roots = [np.broadcast_to(np.sqrt(w), x.shape[1:]).ravel() for x, w in zip(left, weights, strict=True)]
-    before, after = (
-        np.concatenate([x.reshape(len(x), -1) * root for x, root in zip(parts, roots, strict=True)], axis=1)
-        for parts in (raw, left)
-    )
-    solution, sound = invert_partialled(before, after)
+    solution, sound = invert_partialled(_joined(raw, weights), _joined(left, weights))
     treated = np.sum([[(stack.since == k).any() * stack.treated for k in events] for stack in stacks], axis=0)
     combine = event_averages(terms, events, treated.astype(np.float64))
     padded = np.column_stack([np.nan_to_num(combine), np.zeros((len(combine), len(controls)))])
@@ -188,19 +184,15 @@ def _fit(
         explained[:, :, stack.units] += np.einsum("ktn,ptn->pkn", terms_psi, x)
         averaging[row, stack.units] = w / w.sum()
     rows = sum(len(stack.periods) * len(stack.units) for stack in stacks)
-    member = np.zeros((len(events), n), dtype=bool)
-    clean = np.zeros(n, dtype=bool)
-    for stack in stacks:
-        member[np.ix_(np.isin(events, stack.since), stack.units[: stack.treated])] = True
-        clean[stack.units[stack.treated :]] = True
+    adopters, clean = _roles(stacks, events, n)
     identified = np.isfinite(combine).all(axis=1)
     return StackedFit(
         identified=identified,
         certain=identified,
         used=averaging.any(axis=0),
         compared=clean,
-        averaged=(np.nan_to_num(combine) != 0) @ member,
-        treated=np.isin(np.arange(n), np.concatenate([stack.units[: stack.treated] for stack in stacks])),
+        averaged=(np.nan_to_num(combine) != 0) @ adopters,
+        treated=adopters.any(axis=0),
         sample=(rows, len(solution) + sum(len(stack.periods) for stack in stacks)),
         sound=sound,
         slopes_of=slopes_of,
@@ -211,6 +203,21 @@ def _fit(
         places=np.concatenate(places, axis=1),
         explained=explained,
     )
+
+
+def _joined(parts: list[Floats], weights: list[Floats]) -> Floats:
+    """Stacks' arrays (P, T', N') times the roots of their units' weights as one, (P, cells)."""
+    weighted = [np.sqrt(w) * part for part, w in zip(parts, weights, strict=True)]
+    return np.concatenate([part.reshape(len(part), -1) for part in weighted], axis=1)
+
+
+def _roles(stacks: list[Stack], events: list[int], units: int) -> tuple[Bools, Bools]:
+    """Units that adopt, by the event times at which their stack holds them (P, N), and those they are compared with."""
+    adopters, clean = np.zeros((len(events), units), dtype=bool), np.zeros(units, dtype=bool)
+    for stack in stacks:
+        adopters[np.ix_(np.isin(events, stack.since), stack.units[: stack.treated])] = True
+        clean[stack.units[stack.treated :]] = True
+    return adopters, clean
 
 
 def _within(x: Floats, weights: Floats) -> Floats:
