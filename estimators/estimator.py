@@ -55,6 +55,7 @@ class Layout:
     statistics: tuple[str, ...]
     targets: Mapping[str, str]  # term -> estimand; of a test statistic what its null hypothesis sets to 0
     stored: tuple[str, ...] = ()  # which of pvalue, lower, upper do not follow from estimate, se and dof
+    tests: bool = False  # whether terms are test statistics, which test their targets and estimate none
     screen: str = ""  # p value of a test without which, by custom, estimates are not shown
 
     @property

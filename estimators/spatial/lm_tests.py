@@ -41,7 +41,7 @@ Form = Literal["exact", "elhorst", "elhorst-wq"]
 EFFECTS: tuple[Effect, ...] = ("unit", "period")
 FORMS: tuple[Form, ...] = ("exact", "elhorst", "elhorst-wq")
 NULLS = {"lm_lag": "dependence", "lm_err": "dependence", "rlm_lag": "rho", "rlm_err": "lambda"}
-CHI_SQUARE = "chi-square"  # the error type of terms that are test statistics: they test their target, and estimate none
+CHI_SQUARE = "chi-square"  # the error type of statistics whose p values come from this distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class LagrangeMultiplier(Estimator):
         """
         outcome, names, _ = self._names(schema)
         check_names(schema, outcome, names, self.name)
-        return Layout(tuple(NULLS), (CHI_SQUARE,), (), NULLS, ("pvalue",))
+        return Layout(tuple(NULLS), (CHI_SQUARE,), (), NULLS, ("pvalue",), tests=True)
 
     def variables(self, schema: Schema) -> frozenset[str]:
         """Outcome and regressors."""

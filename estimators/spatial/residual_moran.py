@@ -125,7 +125,7 @@ def permuted_pooled_moran(e: Floats, weights: Weights, draws: int, rng: np.rando
 class ResidualMoran(Estimator):
     """Moran's I of the residuals of the two-way regression, over all periods, less its mean under the null.
 
-    A test of lambda = 0, not an estimate of it: only where the truth is 0 is the bias of its one term `moran` one.
+    A test of lambda = 0, not an estimate of it.
     outcome, regressors: names of variables; None = the panel's own roles. weights: name of the panel's W; None = its
     first. label: its name in tables.
     """
@@ -157,7 +157,7 @@ class ResidualMoran(Estimator):
     def layout(self, schema: Schema) -> Layout:
         """One term, I - E(I), and as statistics I and E(I)."""
         self._names(schema)
-        return Layout(("moran",), ("projection",), ("index", "expected"), {"moran": "lambda"})
+        return Layout(("moran",), ("projection",), ("index", "expected"), {"moran": "lambda"}, tests=True)
 
     def variables(self, schema: Schema) -> frozenset[str]:
         """Outcome and regressors."""

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.estimator import Layout, Status
-from estimators.spatial.lm_tests import CHI_SQUARE
 from results.inference import critical_values
 from results.store.block import Block
 
@@ -76,10 +75,11 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float) -> Fits | Non
         pvalue = _placed(record.pvalue, place, layout)
         known = ~np.isnan(pvalue)
         rejected, decided = np.where(known, pvalue <= alpha, rejected), known | decided
-    tests = layout.errors == (CHI_SQUARE,)
     beside = np.array([record.statistics[key] for key in layout.pvalues]).reshape(-1, len(estimate)).T
     passed = record.statistics[layout.screen] > alpha if layout.screen else np.ones(len(estimate), dtype=bool)
-    return Fits(estimate, truth, se, lower, upper, statistic, rejected, decided, beside, passed, record.status, tests)
+    return Fits(
+        estimate, truth, se, lower, upper, statistic, rejected, decided, beside, passed, record.status, layout.tests
+    )
 
 
 def _placed(values: Floats, place: list[int] | None, layout: Layout) -> Floats:

@@ -21,10 +21,10 @@ OF_A_VARIABLE = frozenset({"beta", "direct", "indirect", "total"})
 def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "own") -> pd.DataFrame:
     """Measures in columns, rows by cell, estimator, term and error type, key terms first.
 
-    A measure has the columns NAME and NAME_mcse, a proportion also NAME_lower and NAME_upper, its 95% interval.
-    Other columns: cell, the cell's parameters, setting (those that differ between cells, as text), estimator, term,
-    estimand, error, n, attempted. Controls only with `all_terms`. An estimator none of whose fits succeeded has rows of
-    NaN; sample "common" has rows only where it differs from "own".
+    A measure has the columns NAME and NAME_mcse, a proportion also NAME_lower and NAME_upper, its 95% interval. Other
+    columns: cell, the cell's parameters, setting (those that differ between cells, as text), estimator, term, estimand,
+    tests (whether the term is a test statistic), error, n, attempted. Controls only with `all_terms`. An estimator none
+    of whose fits succeeded has rows of NaN; sample "common" has rows only where it differs from "own".
     """
     frame = diagnosis.frame[(diagnosis.frame["sample"] == sample) & (diagnosis.frame["term"] != "")]
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -45,22 +45,13 @@ def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "
         for one, term, error in _lines(diagnosis.layouts, all_terms):
             if (cell, one, term, "") in found:
                 both = found[cell, one, term, ""] | found.get((cell, one, term, error), {})
-                estimand = diagnosis.layouts[one].targets.get(term, "")
-                rows.append(head | {"estimator": one, "term": term, "estimand": estimand, "error": error} | both)
+                layout = diagnosis.layouts[one]
+                about = {"estimand": layout.targets.get(term, ""), "tests": layout.tests}
+                rows.append(head | {"estimator": one, "term": term, "error": error} | about | both)
     names = [f"{name}{part}" for name in (*BY_TERM, *BY_ERROR)
              for part in ("", "_mcse", *(("_lower", "_upper") if name in PROPORTIONS else ()))]  # fmt: skip
-    ordered = [
-        "cell",
-        *diagnosis.parameters,
-        "setting",
-        "estimator",
-        "term",
-        "estimand",
-        "error",
-        *names,
-        "n",
-        "attempted",
-    ]
+    labels = ("setting", "estimator", "term", "estimand", "tests", "error")
+    ordered = ["cell", *diagnosis.parameters, *labels, *names, "n", "attempted"]
     return pd.DataFrame(rows, columns=ordered)
 
 

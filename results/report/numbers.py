@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from estimators.spatial.lm_tests import CHI_SQUARE
 from results.diagnosis.measures import Z95
 
 DASH = "-"
@@ -25,7 +24,7 @@ def has_test(term: str) -> bool:
 
 def is_test(row: Row) -> bool:
     """Whether the term is a test statistic, which estimates nothing."""
-    return bool(row["error"] == CHI_SQUARE)
+    return bool(row["tests"])
 
 
 def is_judged(row: Row) -> bool:

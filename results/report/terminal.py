@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from estimators.spatial.lm_tests import CHI_SQUARE
 from results.diagnosis.diagnose import Diagnosis
 from results.report.beside import passing_fits, side_tests
 from results.report.bias_table import bias_table, failures, setting
@@ -137,7 +136,7 @@ def _legend(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[str]:
     yield f"! marks a bias more than 4 MCSE from 0, and {departures(diagnosis.alpha)}"
     if (table["n"] < LEAST_FITS).any():
         yield f"{TOO_FEW} where there are fewer than {LEAST_FITS} usable fits: nothing is marked there."
-    tests = table[table["error"] == CHI_SQUARE]
+    tests = table[table["tests"]]
     if not tests.empty:
         nulls = dict(zip(tests["term"], map(null_hypothesis, tests["estimand"]), strict=True))
         listed = ", ".join(f"{term} tests {null}" for term, null in nulls.items())

@@ -101,6 +101,7 @@ def union_of_layouts(layouts: Sequence[Mapping[str, Layout]]) -> dict[str, Layou
                 statistics=known.statistics,
                 targets={**layout.targets, **known.targets},
                 stored=known.stored,
+                tests=known.tests,
                 screen=known.screen,
             )
     return union

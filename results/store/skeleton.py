@@ -113,6 +113,7 @@ def _plain(layout: Layout) -> dict[str, Any]:
         "statistics": list(layout.statistics),
         "targets": dict(layout.targets),
         "stored": list(layout.stored),
+        "tests": layout.tests,
         "screen": layout.screen,
     }
 
@@ -120,4 +121,4 @@ def _plain(layout: Layout) -> dict[str, Any]:
 def layout_of(plain: Mapping[str, Any]) -> Layout:
     """A layout from the plain data that a store keeps."""
     parts = {key: tuple(plain[key]) for key in ("terms", "errors", "statistics", "stored")}
-    return Layout(targets=dict(plain["targets"]), screen=plain.get("screen", ""), **parts)
+    return Layout(targets=dict(plain["targets"]), tests=plain["tests"], screen=plain["screen"], **parts)

@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from estimators.spatial.lm_tests import LagrangeMultiplier
+from estimators import LagrangeMultiplier, ResidualMoran
 from experiments.builtin import builtin
 from experiments.runner import run
 from experiments.study import Study
@@ -101,3 +101,11 @@ def test_the_built_in_study_compares_both_forms() -> None:
     assert {"rho": 0.0, "spatial_error": 0.0} in cells
     assert any(cell["rho"] > 0 and cell["spatial_error"] == 0 for cell in cells)
     assert any(cell["rho"] == 0 and cell["spatial_error"] > 0 for cell in cells)
+
+
+def test_the_moran_of_residuals_is_a_test_too() -> None:
+    study = Study("moran", Paper(effect=0.0, spatial_error=0.15), (ResidualMoran(),), replications=64, seed=5)
+    found = diagnose(run(study))
+    (verdict,) = verdicts(found, bias_table(found))
+    assert verdict.sentences[0].startswith("A test of lambda = 0: it estimates nothing")
+    assert "bias" not in set(found.frame["measure"])
