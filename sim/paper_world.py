@@ -150,26 +150,32 @@ class PaperWorld:
 
     def _errors(self, streams: Streams) -> Floats:
         """AR(1) errors with variance sigma^2, (R, T, N)."""
-        phi = self.design.serial
-        errors = streams.normals("errors", len(self.frame.periods), len(self.frame.units))
-        if phi:
-            for t in range(1, errors.shape[1]):
-                errors[:, t] *= np.sqrt(1 - phi**2)
-                errors[:, t] += phi * errors[:, t - 1]
+        errors = self._persistent(streams.normals("errors", len(self.frame.periods), len(self.frame.units)))
         errors *= self.design.sigma
         return errors
+
+    def _persistent(self, normals: Floats) -> Floats:
+        """Standard normals (R, T, N) made AR(1) along time, in place."""
+        if phi := self.design.serial:
+            for t in range(1, normals.shape[1]):
+                normals[:, t] *= np.sqrt(1 - phi**2)
+                normals[:, t] += phi * normals[:, t - 1]
+        return normals
 
     def _lag(self, values: Floats) -> Floats:
         return self.frame.weights["knn-6"].lag(values)
 
     def _mediator(self, streams: Streams, did: Floats, errors: Floats) -> Floats:
-        """The mediator, drawn given the outcome's total error e = e_y + b u so that wanting it changes nothing else."""
+        """The mediator, drawn given the outcome's total error e = e_y + b u so that wanting it changes nothing else.
+
+        Both parts of u have the errors' serial correlation, so that e_y is as free of other periods' u as of its own.
+        """
         to_mediator, to_outcome, mean, sd, stretch = MEDIATION[self.design.mediator]
         scale = self.design.effect / PUBLISHED_EFFECT
         covariance = to_outcome * sd**2 + self.design.confounding * sd * self._structural_sd(to_outcome, sd)
         slope = covariance / self.design.sigma**2 if self.design.sigma else 0.0
         spread = np.sqrt(max(sd**2 - slope * covariance, 0.0))
-        own = streams.normals("mediator", len(self.frame.periods), len(self.frame.units))
+        own = self._persistent(streams.normals("mediator", len(self.frame.periods), len(self.frame.units)))
         level = mean + stretch * (self.levels - self.levels.mean())
         return level + to_mediator * scale * did + slope * errors + spread * own
 

@@ -159,8 +159,10 @@ class Mediation(Estimator):
     def _variables(self, schema: Schema) -> Variables:
         mediator = self.mediator or next(iter(schema.roles.mediators), None)
         if mediator is None:
-            raise bad("no mediator is named", where=self.label, allowed=one_of(schema.variables),
-                      remedy='set mediator = "..."')  # fmt: skip
+            free = [name for name in schema.variables if name not in (schema.roles.outcome, *schema.roles.regressors)]
+            remedy = 'name one, or choose a design that draws one: paper does but with spillover = "error"'
+            allowed = one_of(free) if free else "a variable beside outcome, treatment and controls"
+            raise bad("no mediator is named, and the panel has none", where=self.label, allowed=allowed, remedy=remedy)
         regressors = schema.roles.regressors if self.regressors is None else self.regressors
         treatment = schema.roles.treatment
         if treatment is None or treatment not in regressors:

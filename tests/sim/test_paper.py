@@ -186,9 +186,9 @@ def test_direct_and_indirect_effects_add_up_to_the_att(spillover: str, mediator:
     assert (truth["nie"] > 0).all()
 
 
-def mediation(mediator: str, confounding: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def mediation(mediator: str, confounding: float, serial: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Policy -> mediator, mediator -> outcome and policy -> outcome given the mediator, (R,) each."""
-    design = Paper(mediator=mediator, confounding=confounding)  # type: ignore[arg-type]
+    design = Paper(mediator=mediator, confounding=confounding, serial=serial)  # type: ignore[arg-type]
     panel = draw(design, 200).panel
     first = TwoWayDID(outcome=mediator, regressors=("did",), errors=("iid",))(panel)
     second = TwoWayDID(regressors=("did", *panel.roles.controls, mediator), errors=("iid",))(panel)
@@ -201,8 +201,12 @@ def is_at(estimates: np.ndarray, truth: float) -> bool:
 
 
 @pytest.mark.parametrize(("mediator", "a", "b"), [("gpat", 0.0925, 0.0072), ("ent", -0.0478, -0.0148)])
-def test_mediation_regressions_recover_both_paths_without_confounding(mediator: str, a: float, b: float) -> None:
-    to_mediator, to_outcome, direct = mediation(mediator, 0.0)
+@pytest.mark.parametrize("serial", [0.0, 0.8, -0.5])
+def test_mediation_regressions_recover_both_paths_without_confounding(
+    mediator: str, a: float, b: float, serial: float
+) -> None:
+    """Also with serial correlation: the mediator's own errors have that of the outcome's."""
+    to_mediator, to_outcome, direct = mediation(mediator, 0.0, serial)
     assert is_at(to_mediator, a)
     assert is_at(to_outcome, b)
     assert is_at(direct, 0.0157 - a * b)
