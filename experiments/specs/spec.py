@@ -136,7 +136,7 @@ def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
     panel, index = with_index(with_capital(reading.panel, rows.file, section.capital), spec, rows.file)
     further = further_variables(frame, rows, spec, panel)
     panel = _with_weights(panel, spec, reading.order)
-    notes = (*_notes(reading, rows, without), *_weights_notes(panel), *index_notes(spec.index, index))
+    notes = (*_notes(reading, rows, without, spec.panel), *_weights_notes(panel), *index_notes(spec.index, index))
     return RealPanel(panel, spec, reading.order, notes, index, further, rows.file)
 
 
@@ -292,7 +292,7 @@ def _without_lags(spec: Spec, rows: Rows) -> list[int]:
     return sorted(without)
 
 
-def _notes(reading: Reading, rows: Rows, without: list[int]) -> tuple[str, ...]:
+def _notes(reading: Reading, rows: Rows, without: list[int], section: PanelSection) -> tuple[str, ...]:
     notes = []
     panel = reading.panel
     absent = _absent_periods(rows)
@@ -313,6 +313,9 @@ def _notes(reading: Reading, rows: Rows, without: list[int]) -> tuple[str, ...]:
     always = _always_treated(panel)
     if always:
         notes.append(f"{len(always)} units are treated in every period: {listed(always, 12)}.")
+    if section.first_treated is None and (unseen := _adoption_unseen(panel)):
+        notes.append(f"{len(unseen)} units are not observed in the period before they are first seen treated, so that "
+                     f"they may have adopted earlier: {listed(unseen, 12)}.")  # fmt: skip
     return tuple(notes)
 
 
@@ -321,6 +324,17 @@ def _absent_periods(rows: Rows) -> list[str]:
     years, step = np.unique(rows.years).tolist(), period_step(rows.years)
     gaps = [(before + step, after - step) for before, after in pairwise(years) if after - before > step]
     return [str(first) if first == last else f"{first}-{last}" for first, last in gaps]
+
+
+def _adoption_unseen(panel: Panel) -> list[str]:
+    """Units whose adoption may lie in a gap: unobserved just before their first treated period."""
+    if panel.roles.treatment is None or panel.observed is None:
+        return []
+    treated, seen = (panel.variables[panel.roles.treatment][0] == 1) & panel.observed[0], panel.observed[0]
+    first = treated.argmax(axis=0)
+    before = seen[np.maximum(first - 1, 0), np.arange(len(first))]
+    earlier = seen.argmax(axis=0) < first
+    return [panel.units[i] for i in np.flatnonzero(treated.any(axis=0) & ~before & earlier)]
 
 
 def _always_treated(panel: Panel) -> list[str]:

@@ -97,6 +97,19 @@ def test_first_treated_equals_the_treatment(tmp_path: Path) -> None:
     assert load_panel(zero, spec_of(tmp_path, PANEL + 'first_treated = "eip_year"\n')).digest == dummy.digest
 
 
+def test_units_whose_adoption_falls_into_a_gap_are_said(tmp_path: Path) -> None:
+    table = frame()
+    year = int(table["eip_year"].dropna().min())
+    city = table.loc[table["eip_year"] == year, "city"].iloc[0]
+    whole = table.assign(eip=(table["year"] >= table["eip_year"]).astype(int))
+    for missing, said in ((year - 1, True), (year, True), (year + 1, False)):
+        holes = whole[(whole["city"] != city) | (whole["year"] != missing)]
+        notes = read_real_panel(panel_file(tmp_path, holes), spec_of(tmp_path, PANEL + 'treatment = "eip"\n')).notes
+        assert any(f"they may have adopted earlier: {city}." in note for note in notes) == said
+        dated = spec_of(tmp_path, PANEL + 'first_treated = "eip_year"\n')
+        assert not any("adopted earlier" in note for note in read_real_panel(panel_file(tmp_path, holes), dated).notes)
+
+
 def test_units_that_are_always_treated_are_said(tmp_path: Path) -> None:
     always = frame().assign(eip_year=lambda table: table["eip_year"].where(table["city"] != "城3", 1990))
     always["eip"] = (always["year"] >= always["eip_year"]).astype(int)
