@@ -14,7 +14,7 @@ from estimators.estimator import Estimates, Estimator, Layout, Status
 from estimators.inversion import LEVEL, linear_interval, p_value_errors, p_values
 from estimators.linear.did import TwoWayDID
 from estimators.placebo.permutation import LEAST_DRAWS
-from estimators.placebo.redrawn import RedrawnDID, redrawn_of
+from estimators.placebo.redrawn import RedrawnDID, RedrawnSDM, redrawn_of
 from estimators.regression import check_fixed
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.runner import preflight, run
@@ -63,19 +63,27 @@ class Question:
         """Whether the placebos are all other assignments that there are."""
         return _design(self).exact
 
+    @property
+    def is_test(self) -> bool:
+        """Whether the real assignment is one draw among equals, so that p values and intervals have a meaning."""
+        return not isinstance(scheme_of(self.scheme), Time)
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Answer:
     """The real estimate among its placebos.
 
-    estimate, se (of error type `error`), pvalue: of the real panel, by the estimator's own test. placebos (B,): raw
-    estimates, NaN where a fit failed; own_pvalues (B,): of each placebo by that test. permutation_p, mcse: of the test
-    by permutation, mcse = 0 when every assignment was used; lower, upper: its interval, NaN where there is none and
-    `no_interval` says why. distinct: how many assignments there are, None where nobody counts them.
+    estimate, se (of error type `own_error`), pvalue: of the real panel, by the estimator's own test. placebos (B,): raw
+    estimates, NaN where a fit failed; own_pvalues (B,): of each placebo by its own test, with errors of type `error`,
+    as in t statistics that are compared. permutation_p, mcse: of the test by permutation, mcse = 0 when every
+    assignment was used; lower, upper: its interval, NaN where there is none and `no_interval` says why. Where the
+    question is no test, `share_as_large` is what permutation_p amounts to. distinct: how many assignments there are,
+    None where nobody counts them.
     """
 
     question: Question
     error: str
+    own_error: str
     estimate: float
     se: float
     pvalue: float
@@ -94,6 +102,12 @@ class Answer:
         return self.placebos[np.isfinite(self.placebos)]
 
     @property
+    def share_as_large(self) -> float:
+        """Share of placebos at least as large as the real statistic in absolute value, failed fits among them."""
+        count = len(self.placebos)
+        return float(np.rint(self.permutation_p * (1 + count)) - 1) / count
+
+    @property
     def quantiles(self) -> dict[float, float]:
         """Quantiles of the placebo distribution."""
         values = np.quantile(self.usable, QUANTILES) if self.usable.size else np.full(len(QUANTILES), np.nan)
@@ -102,13 +116,14 @@ class Answer:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know."""
-        found = [] if not self.no_interval else [f"No interval: {self.no_interval}."]
-        if isinstance(scheme_of(self.question.scheme), Time):
-            found.append("Placebos use the time before adoption alone; p compares the estimate with them, but real "
-                         "dates always come last, so that this is a check of that time and no exact test.")  # fmt: skip
+        test = self.question.is_test
+        found = [f"No interval: {self.no_interval}."] if self.no_interval and test else []
+        if not test:
+            found.append("Placebos use the time before adoption alone, and real dates always come last: this is a look "
+                         "at that time and no exact test: there is no p value and no interval.")  # fmt: skip
         if self.question.exact:
             found.append(f"The {len(self.placebos):,} placebos are all assignments besides the real one, each once: "
-                         "p has no Monte Carlo error.")  # fmt: skip
+                         f"{'p' if test else 'the share'} has no Monte Carlo error.")  # fmt: skip
         elif self.distinct is not None and self.distinct <= len(self.placebos):
             found.append(f"There are {self.distinct:,} distinct assignments alone; they are drawn with repetition.")
         if lost := len(self.placebos) - self.usable.size:
@@ -121,21 +136,24 @@ class Answer:
         ask = self.question
         seen = np.isfinite(self.placebos)
         return PlaceboPlot(ask.term, ask.scheme, ask.estimator.name, self.estimate, self.placebos[seen],
-                           self.own_pvalues[seen], self.permutation_p)  # fmt: skip
+                           self.own_pvalues[seen], self.permutation_p,
+                           None if ask.is_test else self.share_as_large)  # fmt: skip
 
     @property
     def document(self) -> dict[str, Any]:
         """All numbers as plain data (None where there is none)."""
         ask, usable = self.question, self.usable
         spread = float(usable.std(ddof=1)) if usable.size > 1 else np.nan
+        p = self.permutation_p if ask.is_test else np.nan
         return {
             "panel": {"digest": ask.panel.digest, "units": len(ask.panel.units), "periods": len(ask.panel.periods)},
             "scheme": ask.scheme, "estimator": ask.estimator.name, "term": ask.term, "statistic": ask.statistic,
             "seed": ask.study.seed, "draws": len(self.placebos), "exact": ask.exact,
             "failed": len(self.placebos) - usable.size,
             "distinct_assignments": None if self.distinct is None else str(self.distinct),
-            "estimate": _plain(self.estimate), "se": _plain(self.se), "se_type": self.error,
-            "pvalue": _plain(self.pvalue), "permutation_pvalue": _plain(self.permutation_p), "mcse": _plain(self.mcse),
+            "estimate": _plain(self.estimate), "se": _plain(self.se), "se_type": self.own_error,
+            "placebo_se_type": self.error, "pvalue": _plain(self.pvalue), "permutation_pvalue": _plain(p),
+            "share_as_large": _plain(self.share_as_large), "mcse": _plain(self.mcse),
             "lower": _plain(self.lower), "upper": _plain(self.upper), "level": 1 - LEVEL,
             "placebo_mean": _plain(float(usable.mean()) if usable.size else np.nan), "placebo_sd": _plain(spread),
             "placebo_quantiles": {f"{q:g}": _plain(value) for q, value in self.quantiles.items()},
@@ -164,6 +182,9 @@ def question(
     if estimator not in ESTIMATORS:
         raise bad(f"estimator {estimator!r}", where="--estimator", allowed=one_of(ESTIMATORS),
                   remedy=closest(estimator, ESTIMATORS))  # fmt: skip
+    if estimator != "did" and isinstance(scheme_of(scheme), Time):
+        raise bad("scheme time leaves untreated cells only, and spatial models need every cell",
+                  where=f"--estimator {estimator}", allowed="did", remedy="use --estimator did")  # fmt: skip
     whole = real.panel if estimator == "did" else real.balanced()
     panel = _needed(whole, scheme, estimator)
     found = scheme_of(scheme).on(panel)
@@ -214,22 +235,26 @@ def answer(ask: Question, records: Records) -> Answer:
     blocks = list(records.blocks(0))
     real = _real_fit(ask)
     fits = Estimates.join([block.estimates[ask.estimator.name] for block in blocks])
-    column = fits.terms.index(ask.term)
+    column, own = fits.terms.index(ask.term), real.terms.index(ask.term)
     ok = fits.status == Status.OK
     placebos = np.where(ok, fits.estimate[:, column], np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(ok, fits.estimate[:, column] / fits.se[:, -1, column], np.nan)
-        own_t = float(real.estimate[0, column] / real.se[0, -1, column])
-    estimate = float(real.estimate[0, column])
-    statistic, drawn = (estimate, placebos) if ask.statistic == "raw" else (own_t, t)
+        own_t, real_t = (
+            float(real.estimate[0, own] / real.se[0, real.errors.index(error), own])
+            for error in (real.errors[-1], fits.errors[-1])
+        )
+    estimate = float(real.estimate[0, own])
+    statistic, drawn = (estimate, placebos) if ask.statistic == "raw" else (real_t, t)
     p = float(p_values(np.array([statistic]), drawn[None])[0])
     lower, upper, why = _interval(ask, estimate, placebos, blocks)
     return Answer(
         question=ask,
         error=fits.errors[-1],
+        own_error=real.errors[-1],
         estimate=estimate,
-        se=float(real.se[0, -1, column]),
-        pvalue=float(t_tests(np.array([own_t]), real.dof[0, -1:, column])[0]),
+        se=float(real.se[0, -1, own]),
+        pvalue=float(t_tests(np.array([own_t]), real.dof[0, -1:, own])[0]),
         placebos=placebos,
         own_pvalues=t_tests(t, fits.dof[:, -1, column]),
         permutation_p=p,
@@ -243,6 +268,8 @@ def answer(ask: Question, records: Records) -> Answer:
 
 def _interval(ask: Question, estimate: float, placebos: Floats, blocks: list[Any]) -> tuple[float, float, str]:
     """Ends of the interval of constant effects that are not rejected, or why there is none."""
+    if not ask.is_test:
+        return np.nan, np.nan, f"scheme {ask.scheme} is no exact test"
     if len(ask.study.estimators) == 1:
         linear = isinstance(ask.estimator, TwoWayDID | RedrawnDID)
         why = "the term is not the effect of what is assigned anew" if linear else "the model is not linear in y"
@@ -256,8 +283,14 @@ def _interval(ask: Question, estimate: float, placebos: Floats, blocks: list[Any
 
 
 def _real_fit(ask: Question) -> Estimates:
-    """The estimator on the panel as it was observed."""
-    study = Study("real", Observed(ask.panel), (ask.estimator,), replications=1, block=64, seed=ask.study.seed)
+    """The estimator on the panel as it was observed, the error type of its own test last.
+
+    The kernel for redrawn treatments has the Hessian's errors alone; those that `estimate` shows are asked for besides.
+    """
+    own = ask.estimator
+    if isinstance(own, RedrawnSDM):
+        own = replace(own.general(ask.panel.schema), errors=("hessian", "information"))
+    study = Study("real", Observed(ask.panel), (own,), replications=1, block=64, seed=ask.study.seed)
     estimates = next(iter(run(study).blocks(0))).estimates[ask.estimator.name]
     if estimates.status[0] != Status.OK:
         raise bad(f"{ask.estimator.name}: {Status(int(estimates.status[0])).meaning}", where="the real panel",
@@ -338,8 +371,8 @@ def _check_term(term: str, scheme: str, layout: Layout, panel: Panel) -> None:
 
 
 def _shifts(panel: Panel, scheme: str, estimator: str, term: str) -> bool:
-    """Whether a constant effect of the term can be told from its placebos by least squares."""
-    assigned = not isinstance(scheme_of(scheme), Relabel | Mediator)
+    """Whether a constant effect of the term can be told from its placebos by least squares, and a test of it made."""
+    assigned = not isinstance(scheme_of(scheme), Relabel | Mediator | Time)
     return estimator == "did" and assigned and term == panel.roles.treatment
 
 

@@ -18,7 +18,7 @@ from sim.errors import bad
 
 
 def print_placebo(found: Answer, console: Console) -> None:
-    """The real estimate, its p value with the Monte Carlo error, its interval, and the placebo distribution."""
+    """The real estimate, its p value (or share) with the Monte Carlo error, its interval, and the placebos."""
     ask = found.question
     console.print(Text(f"Placebo test of {ask.term}: {ask.estimator.name}, scheme {ask.scheme}", style="bold"))
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -56,11 +56,14 @@ def write_placebo(found: Answer, folder: Path) -> list[Path]:
 def _lines(found: Answer) -> list[tuple[str, str]]:
     usable = found.usable
     kind = "estimate" if found.question.statistic == "raw" else "t statistic"
+    if found.question.statistic == "studentised" and found.error != found.own_error:
+        kind += f" with {found.error} errors, as for the placebos"
+    name, value = found.plot.standing
     precision = "every assignment used" if found.question.exact else f"Monte Carlo error {found.mcse:.4f}"
     lines = [
         ("real estimate", f"{found.estimate:.6g}"),
-        ("its own test", f"se {found.se:.4g} ({found.error}), p = {found.pvalue:.4g}"),
-        ("permutation p", f"{found.permutation_p:.4f} ({precision}), two-sided on the {kind}"),
+        ("its own test", f"se {found.se:.4g} ({found.own_error}), p = {found.pvalue:.4g}"),
+        (name, f"{value:.4f} ({precision}), two-sided on the {kind}"),
     ]
     if np.isfinite(found.lower) or np.isinf(found.lower):
         lines.append(("95% interval", f"{found.lower:.6g} to {found.upper:.6g}, by inversion of the test"))

@@ -8,7 +8,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -213,7 +213,9 @@ class Study:
         """A study from a file; its name is the file's unless it states one. Raises BadInput."""
         path = Path(path)
         settings = read_toml(path, "a study file")
-        return cls.from_settings({"name": path.stem, **settings}, str(path))
+        study = cls.from_settings({"name": path.stem, **settings}, str(path))
+        _check_overridden(study, settings["design"], str(path))
+        return study
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
@@ -226,6 +228,18 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise bad(f"not valid TOML: {error}", where=str(path), allowed=f"{what} (TOML, UTF-8)",
                   remedy="correct the line") from error  # fmt: skip
+
+
+def _check_overridden(study: Study, table: Mapping[str, Any], where: str) -> None:
+    """Raise BadInput for dials of [design] that [grid] would override; a default stands in every exported study."""
+    defaults = {item.name: item.default for item in fields(study.design)}  # type: ignore[arg-type]
+    problems = [
+        Problem(f"{dial} stands in [design] and in [grid]", where, "one of the two", f"leave {dial} out of [design]")
+        for dial, _ in study.grid
+        if dial in table and defaults[dial] not in (MISSING, getattr(study.design, dial))
+    ]
+    if problems:
+        raise BadInput(*problems)
 
 
 def cell_text(parameters: Mapping[str, Any]) -> str:

@@ -87,15 +87,46 @@ class Stacked(AdoptionEffects):
         raw = np.stack([panel.variables[name][0] for name in controls]) if controls else np.empty((0, 1, 1))
         return _fit(self.terms(), stacks, self._weights(stacks), events, raw, cohorts)
 
+    def sample(self, panel: Panel) -> StackedSample:
+        """Which cohorts, units and periods the stacks of a panel hold; raises BadInput when it has no cohorts."""
+        cohorts = Cohorts.of(panel, self.names(panel.schema)[1], self.name)
+        stacks = list(self._stacks(cohorts))
+        every = (self._stack(cohorts, first) for first in cohorts.firsts)
+        units, periods = (np.zeros(size, dtype=bool) for size in (len(cohorts.first), len(cohorts.periods)))
+        for stack in stacks:
+            units[stack.units] = periods[stack.periods] = True
+        return StackedSample(
+            cohorts=tuple(stack.adoption(cohorts) for stack in stacks),
+            cut=tuple(stack.adoption(cohorts) for stack in every if stack.clean and not self._whole(stack)),
+            units=units,
+            periods=periods,
+            treated=sum(stack.treated for stack in stacks),
+            rows=sum(stack.rows for stack in stacks),
+        )
+
     def _stacks(self, cohorts: Cohorts) -> Iterator[Stack]:
-        t = len(cohorts.periods)
-        low, high = min(self.window[0], -1), self.window[1]
         for first in cohorts.firsts:
-            periods = np.arange(max(first + low, 0), min(first + high, t - 1) + 1)
-            treated = np.flatnonzero(cohorts.first == first)
-            clean = np.flatnonzero(cohorts.first > periods[-1])
-            if clean.size and (not self.complete or len(periods) == high - low + 1):
-                yield Stack(periods, periods - first, np.concatenate([treated, clean]), len(treated))
+            stack = self._stack(cohorts, first)
+            if stack.clean and (not self.complete or self._whole(stack)):
+                yield stack
+
+    def _stack(self, cohorts: Cohorts, first: int) -> Stack:
+        """A cohort with its clean controls, if any, over what is seen of the window."""
+        low, high = self._reach
+        periods = np.arange(max(first + low, 0), min(first + high, len(cohorts.periods) - 1) + 1)
+        treated = np.flatnonzero(cohorts.first == first)
+        clean = np.flatnonzero(cohorts.first > periods[-1])
+        return Stack(periods, periods - first, np.concatenate([treated, clean]), len(treated))
+
+    def _whole(self, stack: Stack) -> bool:
+        """Whether the panel holds the stack's window from end to end."""
+        low, high = self._reach
+        return len(stack.periods) == high - low + 1
+
+    @property
+    def _reach(self) -> tuple[int, int]:
+        """First and last event time of a stack: the window with the reference period."""
+        return min(self.window[0], -1), self.window[1]
 
     def _weights(self, stacks: list[Stack]) -> list[Floats]:
         """Weights of each stack's units."""
@@ -122,6 +153,15 @@ class Stack:
         """Control units."""
         return len(self.units) - self.treated
 
+    @property
+    def rows(self) -> int:
+        """Unit-periods."""
+        return len(self.periods) * len(self.units)
+
+    def adoption(self, cohorts: Cohorts) -> int:
+        """The first treated period of the stack's cohort as the panel names it."""
+        return cohorts.periods[int(self.periods[0] - self.since[0])]
+
     def regressors(self, events: list[int], controls: Floats) -> Floats:
         """Event dummies and controls, (P, T', N')."""
         dummies = np.zeros((len(events), len(self.periods), len(self.units)))
@@ -129,6 +169,20 @@ class Stack:
         if not len(controls):
             return dummies
         return np.concatenate([dummies, controls[:, self.periods[:, None], self.units]])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class StackedSample:
+    """What stacks hold. cohorts: labels of those with a stack; cut: of those with clean controls, in a stack or not,
+    whose window the panel holds in part; units (N,) and periods (T,): those in a stack; treated: units that adopt;
+    rows: unit-periods, one in several stacks counted in each."""
+
+    cohorts: tuple[int, ...]
+    cut: tuple[int, ...]
+    units: Bools
+    periods: Bools
+    treated: int
+    rows: int
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -183,7 +237,7 @@ def _fit(
         places.append([stack.periods, np.full(len(stack.periods), row)])
         explained[:, :, stack.units] += np.einsum("ktn,ptn->pkn", terms_psi, x)
         averaging[row, stack.units] = w / w.sum()
-    rows = sum(len(stack.periods) * len(stack.units) for stack in stacks)
+    rows = sum(stack.rows for stack in stacks)
     adopters, clean = _roles(stacks, events, n)
     identified = np.isfinite(combine).all(axis=1)
     return StackedFit(

@@ -73,7 +73,7 @@ def command(
                         the first: the real ones were drawn so
       mixed:restricted  the same from the dates that occur
       time              dates before the real ones, on untreated cells: a look
-                        at the time before, no test
+                        at the time before, no test; did alone
       relabel:W         units change places in W (relabel: the first): W matters
                         to nothing
       mediator:NAME     units exchange a mediator's path (mediator: all of them

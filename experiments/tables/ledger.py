@@ -63,9 +63,13 @@ class Ledger:
             self.failures.append(f"No column {name}: {_why(estimates, status)}.")
         return status is Status.OK
 
-    def keep(self, panel: Panel, fit: Fit, estimates: Estimates) -> None:
-        """Keep estimates on one panel that were made elsewhere, and how many clusters there are but those of units."""
-        self.records += records_of(fit, estimates, panel.nobs, len(panel.units), len(panel.periods))
+    def keep(self, panel: Panel, fit: Fit, estimates: Estimates, nobs: int | None = None) -> None:
+        """Keep estimates on one panel that were made elsewhere, and how many clusters there are but those of units.
+
+        nobs: the rows of the regression where they are not the panel's.
+        """
+        rows = panel.nobs if nobs is None else nobs
+        self.records += records_of(fit, estimates, rows, len(panel.units), len(panel.periods))
         self.statistics += statistics_of(fit, estimates)
         for error in estimates.errors:
             names = cluster_names(error, tuple(panel.attributes)) if error.startswith("cluster:") else ("unit",)

@@ -80,7 +80,10 @@ def lagged(panel: Panel, lag: int) -> Check:
     seen = seen_in(panel)[kept] & seen_in(panel)[source]
     later = replace(panel, periods=tuple(periods[kept].tolist()), variables=variables, observed=seen[None])
     words = f"treatment and controls lagged by {lag} period{'s' * (lag > 1)}"
-    return Check(words, seen_part(later, seen), note=f"{listed(periods[~kept], 12)} left out: lags have no value there")
+    note = f"{listed(periods[~kept], 12)} left out: lags have no value there"
+    if lost := int((seen_in(panel)[kept] & ~seen).sum()):
+        note += f"; {lost} rows of later periods too, whose unit is not observed {lag} period{'s' * (lag > 1)} before"
+    return Check(words, seen_part(later, seen), note=note)
 
 
 def winsorized(panel: Panel, shares: tuple[float, float]) -> Check:

@@ -19,7 +19,7 @@ from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.event_study import EventStudy
 from estimators.staggered.imputation import Imputation
 from estimators.staggered.spatial_did import Rings, SpatialDID
-from estimators.staggered.stacked import Stacked
+from estimators.staggered.stacked import Stacked, StackedSample
 from estimators.staggered.sun_abraham import SunAbraham
 from estimators.staggered.two_stage import TwoStage
 from experiments.specs.spec import RealPanel
@@ -29,7 +29,7 @@ from experiments.tables.adoption_checks import known_terms, of_terms, why
 from experiments.tables.columns import UNIT_AND_PERIOD, main_cluster
 from experiments.tables.ledger import Ledger
 from results.report.event_figure import EventPath, event_figure, event_path
-from results.tables.adoption_tables import EFFECTS, SPILLOVERS, heading
+from results.tables.adoption_tables import BOUNDS, COMPARISONS, EFFECTS, SPILLOVERS, heading
 from results.tables.records import Fit
 from sim.errors import BadInput, listed
 from sim.panel import Panel
@@ -90,8 +90,16 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     panel = _balanced(real, ledger)
     if panel is None:
         return
+    _add(real, ledger, panel)
+    if panel is not real.panel:
+        _say_balanced(ledger, panel)
+
+
+def _add(real: RealPanel, ledger: Ledger, panel: Panel) -> None:
+    """Tables and figures of a balanced panel."""
+    treatment = str(real.panel.roles.treatment)
     try:
-        cohorts = Cohorts.of(panel, real.panel.roles.treatment, f"table {EFFECTS}")
+        cohorts = Cohorts.of(panel, treatment, f"table {EFFECTS}")
     except BadInput as refusal:
         ledger.note(f"No table {EFFECTS}: {why(refusal)}.")
         return
@@ -100,24 +108,29 @@ def add(real: RealPanel, ledger: Ledger) -> None:
                     "compare with.")  # fmt: skip
         return
     core = part(panel, cohorts.first > 0, np.ones(len(panel.periods), dtype=bool))
-    found = Staggered(ledger, panel, core, Cohorts.of(core, real.panel.roles.treatment, ""), _errors(real, panel))
+    found = Staggered(ledger, panel, core, Cohorts.of(core, treatment, ""), _errors(real, panel))
     _say_sample(found, cohorts)
     estimates = dict(_effects(found))
     _draw(found, estimates)
-    adoption_checks.add(panel, core, ledger, found.errors, honest=section.honest)
+    adoption_checks.add(panel, core, ledger, found.errors, honest=real.spec.robustness.honest)
     _spillovers(found)
 
 
 def _balanced(real: RealPanel, ledger: Ledger) -> Panel | None:
     try:
-        panel = real.balanced()
+        return real.balanced()
     except BadInput as refusal:
         ledger.note(f"No table {EFFECTS}, which needs a balanced panel: {why(refusal)}. Set balance in [panel].")
         return None
-    if panel is not real.panel:
-        ledger.note(f"Tables {EFFECTS} to {SPILLOVERS} are of the balanced part: {len(panel.units)} units, "
-                    f"{len(panel.periods)} periods.")  # fmt: skip
-    return panel
+
+
+def _say_balanced(ledger: Ledger, panel: Panel) -> None:
+    """Name the tables that there are of the balanced part."""
+    made = {record.table for record in ledger.records} | {statistic.table for statistic in ledger.statistics}
+    names = [name for name in (EFFECTS, COMPARISONS, BOUNDS, SPILLOVERS) if name in made]
+    if names:
+        some = f"Tables {', '.join(names[:-1])} and {names[-1]} are" if names[1:] else f"Table {names[0]} is"
+        ledger.note(f"{some} of the balanced part: {len(panel.units)} units, {len(panel.periods)} periods.")
 
 
 def _errors(real: RealPanel, panel: Panel) -> tuple[str, ...]:
@@ -151,12 +164,36 @@ def _effects(found: Staggered) -> Iterator[tuple[tuple[str, str | None], Estimat
         chosen = _first_possible(found, choices, fit)
         if chosen is None:
             continue
-        panel, estimates = chosen
-        cohorts = Cohorts.of(panel, found.treatment, "")
-        found.ledger.keep(panel, fit, estimates)
-        found.ledger.value(fit, "treated_units", float((cohorts.first < len(panel.periods)).sum()))
-        found.ledger.value(fit, "cohorts", float(len(cohorts.firsts)))
+        choice, estimates = chosen
+        _keep(found, fit, choice, estimates)
         yield (model, transform), estimates
+
+
+def _keep(found: Staggered, fit: Fit, choice: Choice, estimates: Estimates) -> None:
+    """Keep a column with the sizes of its sample: of stacks what they hold, of other estimators their panel."""
+    panel, stacks = choice.panel, _stacks(choice)
+    cohorts = Cohorts.of(panel, found.treatment, "")
+    treated, dates, rows = int((cohorts.first < len(panel.periods)).sum()), len(cohorts.firsts), panel.nobs
+    if stacks is not None:
+        panel = part(panel, stacks.units, stacks.periods)
+        treated, dates, rows = stacks.treated, len(stacks.cohorts), stacks.rows
+        _say_without_stack(found, stacks)
+    found.ledger.keep(panel, fit, estimates, rows)
+    found.ledger.value(fit, "treated_units", float(treated))
+    found.ledger.value(fit, "cohorts", float(dates))
+
+
+def _say_without_stack(found: Staggered, stacks: StackedSample) -> None:
+    """Name the cohorts that the stacks leave out, and why."""
+    lacking = [label for label in found.cohorts.labels if label not in stacks.cohorts]
+    cut = [label for label in lacking if label in stacks.cut]
+    alone = [label for label in lacking if label not in stacks.cut]
+    reasons = ((alone, "no unit is untreated to the end of the window"), (cut, "the window is not seen whole"))
+    for labels, reason in reasons:
+        if labels:
+            found.ledger.note(f"Table {EFFECTS}, {heading(Stacked.kind, None)}: "
+                              f"{'cohorts' if len(labels) > 1 else 'cohort'} {listed(labels, 12)} left out, for "
+                              f"{reason}.")  # fmt: skip
 
 
 def _columns(found: Staggered) -> Iterator[tuple[str | None, Sequence[Choice]]]:
@@ -172,18 +209,43 @@ def _columns(found: Staggered) -> Iterator[tuple[str | None, Sequence[Choice]]]:
     yield None, list(_choices(found, Imputation(errors=errors)))
     yield None, list(_choices(found, TwoStage(errors=errors)))
     yield None, [Choice(SunAbraham(errors=errors), found.core)]
-    whole = Stacked(errors=errors)
-    yield None, [*_choices(found, whole), *_choices(found, replace(whole, complete=False), SEEN_PART)]
+    yield None, sorted(_stacked(found), key=_without_stack)  # stable
 
 
-def _choices(found: Staggered, estimator: Estimator, remedy: str = "") -> Iterator[Choice]:
+def _stacked(found: Staggered) -> Iterator[Choice]:
+    """Stacks of cohorts with their whole window, then of all that have clean controls."""
+    whole = Stacked(errors=found.errors)
+    yield from _choices(found, whole)
+    for choice in _choices(found, replace(whole, complete=False)):
+        stacks = _stacks(choice)
+        seen = f"{SEEN_PART}, {listed(stacks.cut, 12)} not with all of it" if stacks and stacks.cut else ""
+        yield replace(choice, remedy="; ".join(filter(None, (seen, choice.remedy))))
+
+
+def _stacks(choice: Choice) -> StackedSample | None:
+    """What the stacks of a choice hold; None for other estimators and for panels without cohorts."""
+    if not isinstance(choice.estimator, Stacked):
+        return None
+    try:
+        return choice.estimator.sample(choice.panel)
+    except BadInput:
+        return None
+
+
+def _without_stack(choice: Choice) -> int:
+    """Rank of a choice of stacks: the more cohorts it keeps, the earlier."""
+    stacks = _stacks(choice)
+    return 0 if stacks is None else -len(stacks.cohorts)
+
+
+def _choices(found: Staggered, estimator: Estimator) -> Iterator[Choice]:
     """The estimator on all periods, and where nobody is never treated on those before the last cohort adopts."""
-    yield Choice(estimator, found.core, remedy)
+    yield Choice(estimator, found.core)
     last = found.cohorts.firsts[-1]
     if not found.never and last > 1:
         before = part(found.core, np.ones(len(found.core.units), dtype=bool), np.arange(len(found.core.periods)) < last)
         cut = f"periods from {found.core.periods[last]} on, in which all are treated, are left out"
-        yield Choice(estimator, before, "; ".join(filter(None, (remedy, cut))))
+        yield Choice(estimator, before, cut)
 
 
 def _compared_with(
@@ -200,8 +262,8 @@ def _compared_with(
     )
 
 
-def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tuple[Panel, Estimates] | None:
-    """Panel and estimates of the first choice that fits, terms without one left out; a note when none does."""
+def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tuple[Choice, Estimates] | None:
+    """The first choice that fits and its estimates, terms without one left out; a note when none does."""
     reasons: dict[str, None] = {}
     label = heading(fit.model, fit.transform)
     for choice in choices:
@@ -215,7 +277,7 @@ def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tu
             continue
         if choice.remedy:
             found.ledger.note(f"Table {EFFECTS}, {label}: {choice.remedy}.")
-        return choice.panel, _completed(found, choice.estimator, choice.panel, estimates)
+        return choice, _completed(found, choice.estimator, choice.panel, estimates)
     found.ledger.note(f"Table {EFFECTS} has no column {label}: {listed(tuple(reasons))}.")
     return None
 

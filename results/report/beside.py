@@ -13,6 +13,7 @@ from results.report.bias_table import bias_table, key_terms
 from results.report.numbers import bracketed, fixed, percent, share_text
 
 REJECTION = "rejection:"
+NOT_JUDGED = "Rejections by tests beside the terms are never marked: the report does not know where their null is true."
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from sim.estimands import Estimand
 BY_TERM = ("truth", "mean_estimate", "bias", "relative_bias", "empirical_se", "rmse")
 BY_ERROR = ("mean_se", "se_error", "coverage", "bias_eliminated_coverage", "rejection", "size_adjusted_power", "type_s",
             "type_m")  # fmt: skip
-ORDER = ("did", "overall", "w_did", "rho", "lambda", "direct:did", "indirect:did", "total:did", "sigma2")
+# The indirect effect is what a mediation study is about, so that it goes before the direct one.
+ORDER = ("did", "overall", "nie", "nde", "w_did", "rho", "lambda", "direct:did", "indirect:did", "total:did", "sigma2")
 OF_A_VARIABLE = frozenset({"beta", "direct", "indirect", "total"})
 
 

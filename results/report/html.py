@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.measures import Z95
-from results.report.beside import side_tests
+from results.report.beside import NOT_JUDGED, side_tests
 from results.report.bias_table import bias_table, failures, in_order, key_terms, setting
 from results.report.facts import ReportFacts
 from results.report.numbers import (
@@ -29,6 +29,7 @@ from results.report.numbers import (
     is_off,
     is_test,
     is_wrong_size,
+    marked,
     number,
     percent,
     share_ends,
@@ -83,6 +84,7 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts) -> str:
         tables=[_cell_table(diagnosis, table, cell) for cell in range(len(diagnosis.cells))],
         common=[_cell_table(diagnosis, shared, cell) for shared in (bias_table(diagnosis, sample="common"),)
                 for cell in range(len(diagnosis.cells)) if (shared["cell"] == cell).any()],
+        not_judged=NOT_JUDGED,
         beside=[(setting(diagnosis, test.cell) or "all draws", test) for test in side_tests(diagnosis)],
         passing=[_cell_table(diagnosis, passed, cell) for passed in (bias_table(diagnosis, sample="passing"),)
                  for cell in range(len(diagnosis.cells)) if (passed["cell"] == cell).any()],
@@ -226,14 +228,10 @@ def _texts(row: dict[Any, Any], alpha: float) -> dict[str, Any]:
     form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
     level = ".2e" if form == ".1e" else form
     tested = has_test(row["term"])
-    flags = [name for name, off in (
-        ("bias", is_biased(row)), ("coverage", is_off(row["coverage"], row["n"], 1 - alpha)),
-        ("rejection", is_wrong_size(row, alpha)),
-    ) if off]  # fmt: skip
     return {
         **{name: row[name] for name in ("estimator", "term", "error")},
         "purpose": _purpose([row]),
-        "flags": flags,
+        "flags": marked(row, alpha),
         "truth": truth_text(row, level),
         "mean": number(row["mean_estimate"], level),
         "bias": bracketed(row["bias"], row["bias_mcse"], form),

@@ -70,6 +70,16 @@ def is_wrong_size(row: Row, alpha: float) -> bool:
     return has_test(row["term"]) and is_null(row) and is_off(row["rejection"], row["n"], alpha)
 
 
+def marked(row: Row, alpha: float) -> list[str]:
+    """The measures of a row that are marked: bias, coverage, rejection."""
+    off = {
+        "bias": is_biased(row),
+        "coverage": is_off(row["coverage"], row["n"], 1 - alpha),
+        "rejection": is_wrong_size(row, alpha),
+    }
+    return [name for name, departs in off.items() if departs]
+
+
 def truth_text(row: Row, form: str) -> str:
     """The truth, a bare 0 where it is exactly that; of a test statistic whether its null hypothesis is true."""
     if is_null(row):

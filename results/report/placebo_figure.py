@@ -38,7 +38,8 @@ STYLE = """
 class PlaceboPlot:
     """What the figure shows: the term's real estimate and B placebo estimates with their own p values, (B,) each.
 
-    permutation_p: of the real estimate among its placebos.
+    permutation_p: of the real estimate among its placebos. share: of placebos as large as the estimate, shown in its
+    place where they make no test; None = there is a test.
     """
 
     term: str
@@ -48,6 +49,14 @@ class PlaceboPlot:
     placebos: Floats
     pvalues: Floats
     permutation_p: float
+    share: float | None = None
+
+    @property
+    def standing(self) -> tuple[str, float]:
+        """What is said of the estimate among its placebos, in words and as a number."""
+        if self.share is None:
+            return "permutation p", self.permutation_p
+        return "share of placebos as large", self.share
 
 
 def placebo_figure(plot: PlaceboPlot) -> str:
@@ -121,7 +130,8 @@ def _axes(low: float, high: float, top: float, x: Place, y: Place) -> list[Marku
 
 def _real_line(plot: PlaceboPlot, at: float) -> list[Markup]:
     right = at < (LEFT + RIGHT) / 2
-    text = f"estimate {_number(plot.estimate)}, permutation p = {plot.permutation_p:.4f}"
+    name, value = plot.standing
+    text = f"estimate {_number(plot.estimate)}, {name} = {value:.4f}"
     return [
         _line("real", at, at, TOP - 4, FOOT),
         _text(at + (6 if right else -6), TOP + 8, text, "realtext" if right else "realtext end"),
@@ -145,11 +155,13 @@ def _legend() -> list[Markup]:
 def _description(plot: PlaceboPlot) -> str:
     if not len(plot.placebos):
         return "No placebo could be fitted."
+    name, value = plot.standing
+    whose = f"whose {name}" if plot.share is None else f"the {name}"
     quantiles = ", ".join(_number(value) for value in np.quantile(plot.placebos, [0.025, 0.5, 0.975]))
     return (
         f"Density of {len(plot.placebos):,} placebo estimates (2.5%, 50%, 97.5% quantiles {quantiles}) with the p "
-        f"value of each as a point; the vertical line is the real estimate, {_number(plot.estimate)}, whose "
-        f"permutation p is {plot.permutation_p:.4g}."
+        f"value of each as a point; the vertical line is the real estimate, {_number(plot.estimate)}, {whose} "
+        f"is {value:.4g}."
     )
 
 

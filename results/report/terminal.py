@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results.diagnosis.diagnose import Diagnosis
-from results.report.beside import passing_fits, side_tests
+from results.report.beside import NOT_JUDGED, passing_fits, side_tests
 from results.report.bias_table import bias_table, failures, setting
 from results.report.facts import ReportFacts
 from results.report.numbers import (
@@ -134,6 +134,8 @@ def _legend(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[str]:
     if any(table[name].isin([0.0, 1.0]).any() for name in ("coverage", "rejection")):
         yield EXTREMES
     yield f"! marks a bias more than 4 MCSE from 0, and {departures(diagnosis.alpha)}"
+    if side_tests(diagnosis):
+        yield NOT_JUDGED
     if (table["n"] < LEAST_FITS).any():
         yield f"{TOO_FEW} where there are fewer than {LEAST_FITS} usable fits: nothing is marked there."
     tests = table[table["tests"]]

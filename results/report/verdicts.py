@@ -1,9 +1,9 @@
-"""What a diagnosis says in plain words: one verdict an estimator, on the first of its key terms."""
+"""What a diagnosis says in plain words: one verdict an estimator, on the first of its key terms and marks elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,11 @@ from results.report.numbers import (
     is_off,
     is_test,
     is_wrong_size,
+    marked,
     number,
     percent,
 )
+from sim.errors import listed
 from sim.estimands import null_hypothesis
 
 ERRORS = {
@@ -40,7 +42,8 @@ ERRORS = {
 class Verdict:
     """Sentences on one estimator; `departs` where bias, coverage or size is clearly not what it should be.
 
-    judged: whether any cell has usable fits enough to tell.
+    judged: whether any cell has usable fits enough to tell. elsewhere: where `term` holds, the other key terms that are
+    marked in some cell.
     """
 
     estimator: str
@@ -48,17 +51,35 @@ class Verdict:
     departs: bool
     sentences: tuple[str, ...]
     judged: bool = True
+    elsewhere: tuple[str, ...] = ()
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is marked, in `term` or elsewhere."""
+        return not self.departs and not self.elsewhere
 
 
 def verdicts(diagnosis: Diagnosis, table: pd.DataFrame) -> list[Verdict]:
     """A verdict an estimator from the rows of the bias table."""
     out = []
     for name, layout in diagnosis.layouts.items():
-        term = key_terms(layout)[0]
-        rows = table[(table["estimator"] == name) & (table["term"] == term)].to_dict("records")
+        term, *others = key_terms(layout)
+        own = table[table["estimator"] == name].to_dict("records")
+        rows = [row for row in own if row["term"] == term]
         if rows:
-            out.append(_verdict(name, term, rows, diagnosis.alpha))
+            found = _verdict(name, term, rows, diagnosis.alpha)
+            off = {row["term"] for row in own if marked(row, diagnosis.alpha)}
+            holds = found.judged and not found.departs
+            out.append(_with_elsewhere(found, tuple(item for item in others if item in off)) if holds else found)
     return out
+
+
+def _with_elsewhere(verdict: Verdict, terms: tuple[str, ...]) -> Verdict:
+    """The verdict with the key terms that are marked although its own is not."""
+    if not terms:
+        return verdict
+    sentence = f"Holds for {verdict.term}; marked elsewhere: {listed(terms)}."
+    return replace(verdict, elsewhere=terms, sentences=(sentence, *verdict.sentences))
 
 
 def _verdict(name: str, term: str, rows: list[dict[Any, Any]], alpha: float) -> Verdict:
@@ -91,14 +112,18 @@ def headline(found: list[Verdict]) -> str:
 
 
 def _over(judged: list[Verdict]) -> str:
-    departing = [verdict.estimator for verdict in judged if verdict.departs]
+    departing = [_named(verdict) for verdict in judged if not verdict.is_clean]
     if not departing:
-        return "No estimator departs from what it promises for its first term, within the Monte Carlo error."
+        return "No estimator departs from what it promises for any key term, within the Monte Carlo error."
     if len(departing) == len(judged):
         who = "The estimator departs" if len(judged) == 1 else f"All {len(judged)} estimators depart"
     else:
         who = f"{len(departing)} of {len(judged)} estimators depart{'s' * (len(departing) == 1)}"
     return f"{who} from the promise in some cell: {', '.join(departing)}."
+
+
+def _named(verdict: Verdict) -> str:
+    return f"{verdict.estimator} (for {listed(verdict.elsewhere)})" if verdict.elsewhere else verdict.estimator
 
 
 def error_words(error: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from estimators.staggered.adoption_terms import event_of
 from results.tables.columns import FitColumn, coefficient_rows, fit_columns, size_rows, value_rows
 from results.tables.journal_table import Column, JournalTable, Row
-from results.tables.setting import Setting
+from results.tables.setting import Setting, of_columns
 from results.tables.typography import COUNTS, STARS_NOTE, digits, error_label, probability
 
 EFFECTS, COMPARISONS, BOUNDS, SPILLOVERS = "S", "S2", "S3", "S4"
@@ -43,7 +43,8 @@ _AVERAGE_NOTE = (
 _COMPARED_NOTE = (
     "Compared with: units never treated; units not treated yet; untreated observations of all units, on which effects "
     "and controls are fitted; or all, units treated already among them. Stacks take units untreated to the end of the "
-    "window and hold the cohorts that have such units. Sun-Abraham takes the last cohort where nobody is never treated."
+    "window, as far as it is seen, and hold the cohorts that have such units; their N counts a unit-period once in "
+    "every stack that holds it. Sun-Abraham takes the last cohort where nobody is never treated."
 )
 _EVENT_NOTE = (
     "Periods since adoption; ref.: the reference period, zero by construction. The ends of the event study's window "
@@ -97,8 +98,8 @@ def staggered(setting: Setting) -> list[JournalTable]:
     if not columns:
         return []
     heads = [Column(heading(column.model, None) if column.transform is None else _variant(column.transform),
-                    f"({number})", "" if column.transform is None else heading(column.model, None))
-             for number, column in enumerate(columns, start=1)]  # fmt: skip
+                    f"({column.column})", "" if column.transform is None else heading(column.model, None))
+             for column in columns]  # fmt: skip
     rows: list[Row] = []
     for term, label in _AVERAGES.items():
         found = [setting.shown(column, _own(setting, column, term)) for column in columns]
@@ -124,8 +125,9 @@ def staggered(setting: Setting) -> list[JournalTable]:
 
 def _notes(setting: Setting, columns: Sequence[FitColumn], factor: str, *more: str) -> tuple[str, ...]:
     """Notes under a table: the treatment, errors and their factors, what else is given, stars, the data."""
-    kinds = dict.fromkeys(column.shown_error(setting.asked) for column in columns)
-    errors = (f"Standard errors in brackets, {error_label(kind)}: {factor}" for kind in kinds)
+    kinds = setting.error_kinds(columns)
+    errors = (of_columns(f"Standard errors in brackets, {error_label(kind)}: {factor}", found, columns, len(kinds) > 1)
+              for (kind, _), found in kinds.items())  # fmt: skip
     counts = setting.cluster_counts(columns)
     return tuple(text for text in (setting.treatment_note, *errors, *counts, *more, STARS_NOTE, setting.data) if text)
 
@@ -321,8 +323,8 @@ def spillovers(setting: Setting) -> list[JournalTable]:
     columns = fit_columns(setting.document, SPILLOVERS)
     if not columns:
         return []
-    heads = [Column(f"W {column.weights}" if column.weights else "by distance", f"({number})",
-                    heading(column.model, None)) for number, column in enumerate(columns, start=1)]  # fmt: skip
+    heads = [Column(f"W {column.weights}" if column.weights else "by distance", f"({column.column})",
+                    heading(column.model, None)) for column in columns]  # fmt: skip
     rows: list[Row] = []
     named = {"att": "Effect on the treated", "spill:treated": "  of it through others",
              "spill:untreated": "Spillover on the untreated", "did_bias": "Bias of DID without it"}  # fmt: skip

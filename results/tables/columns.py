@@ -11,6 +11,7 @@ from results.tables.typography import COUNTS, STATISTICS, decimals, digits, star
 
 LIKELIHOOD = ("sem", "sar", "sdm", "slx", "sdem", "sac")
 SPECIAL = {"constant": 3, "rho": 5, "lambda": 6, "sigma2": 7}
+UNBOUNDED = "[\N{EN DASH}]"  # in brackets, of a test that no interval belongs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class FitColumn:
         usual = self.shown_error(None)
         for wanted in (kind, usual):
             record = found.get(wanted)
-            if record is not None and (record.se is not None or record.lower is not None):
+            if record is not None and any(x is not None for x in (record.se, record.lower, record.pvalue)):
                 return record
         return found.get(usual, next(iter(found.values()), None))
 
@@ -102,10 +103,15 @@ def coefficient(record: Record | None) -> str:
 
 
 def bracket(record: Record | None) -> str:
-    """The standard error in brackets; the interval where there is none."""
+    """The standard error in brackets; the interval where there is none, and a dash where a test has no bounded one."""
     if record is None:
         return ""
-    return f"({digits(record.se)})" if record.se is not None else interval(record)
+    return f"({digits(record.se)})" if record.se is not None else interval(record) or UNBOUNDED * unbounded(record)
+
+
+def unbounded(record: Record) -> bool:
+    """Whether a test has a p value alone: the interval that inverts it has no ends."""
+    return record.se is None and record.pvalue is not None and not interval(record)
 
 
 def interval(record: Record | None) -> str:

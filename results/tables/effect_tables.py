@@ -202,9 +202,9 @@ def _headline(record: Record | None) -> str:
 def robustness(setting: Setting) -> list[JournalTable]:
     """One column a check, and how matching balances the covariates."""
     columns = [column for column in fit_columns(setting.document, ROBUSTNESS) if column.records]
-    heads = [Column(column.sample, f"({number})") for number, column in enumerate(columns, start=1)]
+    heads = [Column(column.sample, f"({column.column})") for column in columns]
     note = "Unit and period effects and the controls in every column, unless its heading says otherwise."
-    return _regressions(setting, ROBUSTNESS, f"A column a check: {setting.about}", columns, heads, [], note)
+    return _regressions(setting, ROBUSTNESS, f"Robustness, a column a check: {setting.about}", columns, heads, [], note)
 
 
 def _regressions(

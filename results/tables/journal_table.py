@@ -47,8 +47,7 @@ class JournalTable:
     @property
     def caption(self) -> str:
         """Name and title; the title alone without a name."""
-        names = {"": "", "R": "Robustness. "}
-        return f"{names.get(self.name, f'Table {self.name}. ')}{self.title}"
+        return f"Table {self.name}. {self.title}" if self.name else self.title
 
     @property
     def groups(self) -> tuple[tuple[str, int], ...]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
-from results.tables.columns import FitColumn
+from results.tables.columns import UNBOUNDED, FitColumn, unbounded
 from results.tables.journal_table import Row
 from results.tables.records import Document, Record, clusters_of
-from results.tables.typography import STARS_NOTE, error_label, error_note, term_label
+from results.tables.typography import STARS_NOTE, error_label, error_note, model_label, term_label
 
+UNBOUNDED_NOTE = (
+    f"{UNBOUNDED}: no bounded interval, for on one side or both the test rejects no value however far away; stars are "
+    "by its p value."
+)
+BESIDE = "Where its column's error type says nothing of a term, brackets hold the standard error"
 FLOORED = "In a column, negative eigenvalues of the covariance were set to zero for standard errors"
 
 
@@ -78,13 +84,32 @@ class Setting:
 
     def notes(self, columns: Sequence[FitColumn], *more: str) -> tuple[str, ...]:
         """Notes under a table of fits: brackets and errors, what else is given, stars, where the data come from."""
-        kinds = {(column.shown_error(self.asked), column.likelihood): None for column in columns if column.records}
-        errors = [error_note(kind, likelihood=likelihood) for kind, likelihood in kinds]
+        kinds = self.error_kinds(columns)
+        errors = [of_columns(error_note(kind, likelihood=likelihood), found, columns, len(kinds) > 1)
+                  for (kind, likelihood), found in kinds.items()]  # fmt: skip
+        errors += self._beside(columns)
         floored = dict.fromkeys(kind for kind, _ in kinds for column in columns
                                 if column.statistics.get(f"floored:{kind}"))  # fmt: skip
         errors += [f"{FLOORED} {error_label(kind)}." for kind in floored]
         errors += self.cluster_counts(columns)
         return tuple(text for text in (self.treatment_note, *errors, *more, STARS_NOTE, self.data) if text)
+
+    def error_kinds(self, columns: Sequence[FitColumn]) -> dict[tuple[str, bool], list[FitColumn]]:
+        """The columns by the error type that they show, and whether they are likelihoods."""
+        found: dict[tuple[str, bool], list[FitColumn]] = {}
+        for column in columns:
+            if column.records:
+                found.setdefault((column.shown_error(self.asked), column.likelihood), []).append(column)
+        return found
+
+    def _beside(self, columns: Sequence[FitColumn]) -> list[str]:
+        """What brackets hold where they are not of the column's own error type, or not bounded."""
+        shown = [(column, record) for column in columns for term in column.terms
+                 if (record := self.shown(column, term)) is not None]  # fmt: skip
+        others = {record.se_type: None for column, record in shown
+                  if record.se is not None and record.se_type != column.shown_error(self.asked)}  # fmt: skip
+        notes = [f"{BESIDE} {error_label(kind)}." for kind in others]
+        return notes + [UNBOUNDED_NOTE] * any(unbounded(record) for _, record in shown)
 
     def cluster_counts(self, columns: Sequence[FitColumn]) -> list[str]:
         """A sentence with the number of clusters for every clustering but that by unit that is shown."""
@@ -113,6 +138,32 @@ class Setting:
         span = f"{facts.get('first_period')}-{facts.get('last_period')}"
         size = f"{facts.get('units')} units × {facts.get('periods')} periods, {span}, {shape}"
         return f"{kind}, {size}."
+
+
+def of_columns(note: str, columns: Sequence[FitColumn], every: Sequence[FitColumn], several: bool) -> str:
+    """A note, with the columns that it is of where the table has several such notes."""
+    if not several:
+        return note
+    repeated = len({column.column for column in every}) < len(every)
+    models = dict.fromkeys(column.model for column in columns) if repeated else (None,)
+    named = ", ".join(filter(None, (_named(columns, model) for model in models)))
+    return f"{named[0].upper()}{named[1:]}: {note[0].lower()}{note[1:]}"
+
+
+def _named(columns: Sequence[FitColumn], model: str | None) -> str:
+    """Columns by their numbers, those of one model by its name too: where pooled and random effects share numbers."""
+    if model == "interaction":
+        return "test of equal effects"
+    numbers = [column.column for column in columns if model in (None, column.model)]
+    words = f"column{'s' * (len(numbers) > 1)}" if model is None else model_label(model)
+    return f"{words} {', '.join(_runs(numbers))}"
+
+
+def _runs(numbers: Sequence[int]) -> list[str]:
+    """Numbers in brackets, three or more neighbours as a span."""
+    runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
+    return [text for run in runs for text in ([f"({run[0]}) to ({run[-1]})"] if len(run) > 2 else
+                                              [f"({number})" for number in run])]  # fmt: skip
 
 
 def error_types(document: Document) -> tuple[str, ...]:

@@ -136,8 +136,57 @@ def test_every_scheme_answers(real: RealPanel, scheme: str) -> None:
     found = answer(ask, run(ask.study))
     assert found.usable.size == 99
     assert 0.01 <= found.permutation_p <= 1
-    assert found.lower < found.estimate < found.upper
+    assert ask.is_test == (scheme != "time")
+    if ask.is_test:
+        assert found.lower < found.estimate < found.upper
+    else:
+        assert np.isnan([found.lower, found.upper]).all()
     assert any("no exact test" in note for note in found.notes) == (scheme == "time")
+
+
+def test_a_look_at_the_time_before_gives_a_share_and_no_test(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, out = tmp_path / "x.zarr", tmp_path / "out"
+    options = ("--scheme", "time", "--draws", "99", "--store", str(store), "--out", str(out))
+    assert run_command(command(files, *options)) == 0
+    text = capsys.readouterr().out
+    assert "share of placebos as large" in text
+    assert "permutation p" not in text
+    assert "95% interval" not in text
+    document = json.loads((out / "placebo.json").read_text(encoding="utf-8"))
+    assert [document[name] for name in ("permutation_pvalue", "lower", "upper")] == [None, None, None]
+    placebos = next(iter(ZarrStore.open(store).blocks(0))).estimates["did"].estimate[:, 0]
+    share = (np.abs(placebos) >= abs(document["estimate"])).mean()
+    assert document["share_as_large"] == pytest.approx(share)
+    svg = (out / "placebo.svg").read_text(encoding="utf-8")
+    assert f"share of placebos as large = {share:.4f}" in svg
+    assert "permutation" not in svg
+
+
+@pytest.mark.parametrize("statistic", ["raw", "studentised"])
+def test_its_own_test_is_that_of_an_estimation(
+    files: tuple[str, str], real: RealPanel, statistic: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Errors of the information matrix in every scheme; t statistics are compared with the placebos' Hessian."""
+    ask = question(real, estimator="sdm", draws=99, statistic=statistic)  # type: ignore[arg-type]
+    found = answer(ask, run(ask.study))
+    fit = SpatialPanel("sdm", "lee-yu", errors=("information", "hessian"))(ask.panel)
+    at = fit.terms.index("did")
+    assert (found.own_error, found.error) == ("information", "hessian")
+    assert found.se == pytest.approx(fit.se[0, 0, at], rel=1e-9)
+    assert found.se != pytest.approx(fit.se[0, 1, at], rel=1e-6)
+    assert (found.document["se_type"], found.document["placebo_se_type"]) == ("information", "hessian")
+    if statistic == "studentised":
+        fits = next(iter(run(ask.study).blocks(0))).estimates[ask.estimator.name]
+        t = fits.estimate[:, 0] / fits.se[:, 0, 0]
+        as_large = np.abs(t) >= abs(fit.estimate[0, at] / fit.se[0, 1, at])
+        assert found.permutation_p == pytest.approx((1 + as_large.sum()) / 100)
+    options = ("--estimator", "sdm", "--draws", "99", "--statistic", statistic, "--store", str(tmp_path / "x.zarr"))
+    assert run_command(command(files, *options)) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "(information)" in text
+    assert ("t statistic with hessian errors, as for the placebos" in text) == (statistic == "studentised")
 
 
 @pytest.mark.parametrize("estimator", ["sdm", "sar", "sem"])

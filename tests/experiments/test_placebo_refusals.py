@@ -76,6 +76,7 @@ BAD = {
     "rho": (["--term", "rho", "--estimator", "sdm"], "does not test 'rho'; allowed: did, w_did, direct:did"),
     "untested": (["--term", "did", "--estimator", "sdm", "--scheme", "relabel"], "relabel does not test 'did'"),
     "estimator": (["--estimator", "sdn"], "did you mean 'sdm'"),
+    "time": (["--estimator", "sdm", "--scheme", "time"], "leaves untreated cells only, .*; use --estimator did"),
     "term": (["--term", "dit"], "did you mean 'did'"),
     "relabel": (["--scheme", "relabel"], "no term is spatial"),
     "mediator": (["--scheme", "mediator"], "no mediators"),

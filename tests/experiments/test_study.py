@@ -12,6 +12,7 @@ import pytest
 
 from estimators import SpatialPanel, TwoWayDID
 from estimators.estimator import Estimates, Status
+from experiments.reporting import to_toml
 from experiments.runner import MemoryStore, run
 from experiments.study import Study
 from results.store import BlockState, ZarrStore
@@ -166,3 +167,11 @@ def test_wrong_settings_of_an_estimator_are_said_plainly(case: str) -> None:
     table, message = WRONG[case]
     with pytest.raises(BadInput, match=message):
         Study.from_settings({"name": "x", "design": {"kind": "paper"}, "estimators": [table]})
+
+
+def test_an_exported_study_runs_although_it_states_every_dial(tmp_path: Path) -> None:
+    """Its [design] holds the defaults of dials that its [grid] varies."""
+    study = did_study(grid={"serial": [0.1, 0.8]})
+    file = tmp_path / "did.toml"
+    file.write_text(to_toml(study.settings), encoding="utf-8")
+    assert Study.from_toml(file).fingerprint == study.fingerprint

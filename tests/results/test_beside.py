@@ -12,7 +12,7 @@ from estimators import EqualEffects, EventStudy, TwoWayDID
 from experiments.runner import run
 from experiments.study import Study
 from results.diagnosis import Diagnosis, diagnose
-from results.report.beside import passing_fits, side_tests
+from results.report.beside import NOT_JUDGED, passing_fits, side_tests
 from results.report.html import ReportFacts, html_report
 from results.report.terminal import print_bias_table
 from results.store.block import Records
@@ -79,3 +79,5 @@ def test_reports_say_so(diagnosis: Diagnosis) -> None:
     html = html_report(diagnosis, ReportFacts("beside"))
     assert "Tests beside the terms" in html
     assert "Fits that pass" in html
+    assert NOT_JUDGED in printed
+    assert NOT_JUDGED in html

@@ -27,6 +27,13 @@ def test_the_figure_holds_density_points_and_the_estimate() -> None:
     assert placebo_figure(plot()) == svg
 
 
+def test_what_is_no_test_has_a_share_and_no_p() -> None:
+    svg = placebo_figure(dataclasses.replace(plot(), share=0.25))
+    assert "share of placebos as large = 0.2500" in svg
+    assert "the share of placebos as large is 0.25." in svg
+    assert "permutation" not in svg
+
+
 def test_the_density_integrates_to_one() -> None:
     svg = placebo_figure(plot(2000, 8.0))
     area = re.search(r'class="curve" d="M([^"]+)"', svg)

@@ -163,6 +163,28 @@ def test_few_fits_have_no_verdict(fabricate: Any, sample_of: Any) -> None:
     assert found.sentences[-1] == "Too few replications to judge in 1 of 2 cells."
 
 
+def test_a_verdict_that_holds_names_the_terms_that_are_marked(fabricate: Any, sample_of: Any) -> None:
+    """The first term is right, the second is biased, the third is right."""
+    rng = np.random.default_rng(8)
+    theta = np.ones((200, 3))
+
+    def sample(shift: float) -> Any:
+        estimate = theta + 0.1 * rng.standard_normal((200, 3)) + np.array([0.0, shift, 0.0])
+        return sample_of(theta, estimate, np.full((200, 1, 3), 0.1))
+
+    diagnosis = diagnose(fabricate([({}, {"right": sample(0.0), "partly": sample(0.3)})]))
+    table = bias_table(diagnosis)
+    right, partly = verdicts(diagnosis, table)
+    assert (right.departs, right.elsewhere, right.is_clean) == (False, (), True)
+    assert (partly.departs, partly.elsewhere, partly.is_clean) == (False, ("t1",), False)
+    assert partly.sentences[0] == "Holds for t0; marked elsewhere: t1."
+    assert headline([right, partly]) == "1 of 2 estimators departs from the promise in some cell: partly (for t1)."
+    assert headline([right]).startswith("No estimator departs from what it promises for any key term")
+    text = html_report(diagnosis, ReportFacts("elsewhere"))
+    assert text.count("! marked elsewhere") == 1
+    assert text.count("✓ holds") == 1
+
+
 def test_common_sample_has_its_own_table(fabricate: Any, sample_of: Any) -> None:
     rng = np.random.default_rng(1)
     theta = np.ones((50, 1))

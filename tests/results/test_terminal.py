@@ -105,6 +105,7 @@ def test_key_terms_of_unknown_names() -> None:
     layout = Layout(("inv", "nie", "did"), ("iid",), (), {"inv": "beta(inv)", "nie": "nie", "did": "att"})
     assert key_terms(layout) == ["did", "nie"]
     assert in_order(["z", "rho", "z"]) == ["rho", "z"]
+    assert in_order(["nde", "total", "nie"]) == ["nie", "nde", "total"]
 
 
 def test_numbers_carry_as_many_digits_as_their_error() -> None:
