@@ -71,8 +71,12 @@ def agreement(setting: Setting) -> list[JournalTable]:
     heads = tuple(Column(label) for label in ("numbers", "largest difference"))
     rows = [row for table, found in groupby(setting.document.cross_check, lambda item: item.table)
             for row in (Row(f"Table {table}", kind="head"), *(_agreement(item) for item in found))]  # fmt: skip
-    note = "Largest relative difference between this program's numbers and the other's, on this panel."
-    return [JournalTable("", "Agreement with other programs", heads, tuple(rows), (note,))] if rows else []
+    notes = (
+        "Largest relative difference between this program's numbers and the other's, on this panel.",
+        "Not recomputed: Lee and Yu's likelihood, SLX, SDEM, SAC, direct, indirect and total effects, mediated effects, "
+        "errors other than those named, tests of equal effects, permutations, bootstraps, matching and tables S.",
+    )
+    return [JournalTable("", "Agreement with other programs", heads, tuple(rows), notes)] if rows else []
 
 
 def _agreement(item: Agreement) -> Row:

@@ -249,6 +249,7 @@ def test_agreement_with_other_programs_is_a_table() -> None:
     document = replace(full_document(), cross_check=(Agreement("2", "linearmodels", "estimates", 36, 2.4e-14),))
     table = next(table for table in journal_tables(document) if table.caption.startswith("Agreement"))
     assert table.rows[1] == Row("linearmodels: estimates", ("36", "2.4e-14"))
+    assert table.notes[-1].startswith("Not recomputed: ")
 
 
 def test_synthetic_data_are_called_so_under_every_table() -> None:
