@@ -73,7 +73,7 @@ def agreement(setting: Setting) -> list[JournalTable]:
             for row in (Row(f"Table {table}", kind="head"), *(_agreement(item) for item in found))]  # fmt: skip
     notes = (
         "Largest relative difference between this program's numbers and the other's, on this panel.",
-        "Not recomputed: Lee and Yu's likelihood, SLX, SDEM, SAC, direct, indirect and total effects, mediated effects, "
+        "Not recomputed: Lee and Yu's likelihood, SLX, SDEM, SAC, direct, indirect, total and mediated effects, "
         "errors other than those named, tests of equal effects, permutations, bootstraps, matching and tables S.",
     )
     return [JournalTable("", "Agreement with other programs", heads, tuple(rows), notes)] if rows else []
