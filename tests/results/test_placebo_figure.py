@@ -53,7 +53,10 @@ def test_the_density_integrates_to_one() -> None:
 @pytest.mark.parametrize("values", [np.empty(0), np.array([1.0]), np.full(50, 2.0)])
 def test_degenerate_placebos_have_a_figure(values: np.ndarray) -> None:
     one = dataclasses.replace(plot(), placebos=values, pvalues=np.full(len(values), np.nan))
-    ElementTree.fromstring(placebo_figure(one))
+    figure = placebo_figure(one)
+    assert ElementTree.fromstring(figure).tag.endswith("svg")
+    assert "nan" not in figure.lower()
+    assert "inf" not in figure.lower().replace("information", "")
 
 
 def test_many_points_are_thinned() -> None:
