@@ -20,7 +20,7 @@ from sim.streams import Streams
 Floats = NDArray[np.float64]
 
 
-ROWS_AT_ONCE = 1024  # replications solved together: enough to spread the calls, few enough for the cache
+ROWS_AT_ONCE = 4096  # replications solved together: enough to spread the calls, few enough for the cache
 
 
 class Status(IntEnum):

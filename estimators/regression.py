@@ -1,4 +1,4 @@
-"""Least squares on demeaned arrays: cross products, residuals, bread and meat, for fixed or redrawn regressors.
+"""Least squares on demeaned arrays: cross products, residuals, robust variances, for fixed or redrawn regressors.
 
 Regressors are (1 or R, K, T, N), outcomes (R, T, N). A leading 1 means the same regressors in every replication, and
 then one matrix product serves the whole tile.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,53 +104,47 @@ def _inverses(matrices: Floats) -> Floats:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Scores:
-    """Meats of the regressors x (1 or R, K, T, N); what fixed regressors allow to be computed once is kept.
+class Influence:
+    """What each residual moves each coefficient by, p_it = (X'X)^-1 x_it: robust variances are sums of (p e)^2.
 
-    pairs (K (K + 1)/2, T N): products x_j x_k, j <= k; by_unit (N, T, K): x with units first; both None if redrawn.
+    x (1 or R, K, T, N): the regressors; p (R, K, T, N) when they are redrawn. What fixed ones allow to be computed
+    once is kept: squares (K, T N) of p; by_unit (N, K, T), p with units first.
     """
 
     x: Floats
-    pairs: Floats | None
-    by_unit: Floats | None
+    p: Floats | None
+    squares: Floats
+    by_unit: Floats
 
     @classmethod
-    def of(cls, x: Floats) -> Scores:
-        """The scores of regressors, fixed when their leading axis is 1."""
+    def of(cls, x: Floats, bread: Floats) -> Influence:
+        """From regressors, fixed when their leading axis is 1, and bread = (X'X)^-1 (1 or R, K, K)."""
+        p = np.reshape(np.matmul(bread, _flat(x)), x.shape)
         if x.shape[0] > 1:
-            return cls(x, None, None)
-        rows, columns = np.triu_indices(x.shape[1])
-        flat = _flat(x)[0]
-        return cls(x, flat[rows] * flat[columns], np.ascontiguousarray(x[0].transpose(2, 1, 0)))
+            return cls(x, p, np.empty(0), np.empty(0))
+        return cls(x, None, np.square(_flat(p)[0]), np.ascontiguousarray(p[0].transpose(2, 0, 1)))
 
-    def hc_meat(self, e: Floats) -> Floats:
-        """sum_it e_it^2 x_it x_it', (R, K, K) (White 1980)."""
-        if self.pairs is None:
-            weighted = _flat(self.x) * _flat(e * e)[:, None, :]
-            return weighted @ _flat(self.x).transpose(0, 2, 1)
-        half = self.pairs @ _flat(e * e).T
-        return half[_half_of(self.x.shape[1])].transpose(2, 0, 1)
+    def heteroskedastic(self, e: Floats) -> Floats:
+        """sum_it (p_it e_it)^2, (R, K): the diagonal of White's (1980) sandwich."""
+        if self.x.shape[1] == 0:
+            return np.zeros((e.shape[0], 0))
+        if self.p is not None:
+            return np.matmul(np.square(_flat(self.p)), _flat(e * e)[:, :, None])[:, :, 0]
+        return (self.squares @ _flat(e * e).T).T
 
-    def cluster_meat(self, e: Floats, clusters: NDArray[np.intp] | None) -> Floats:
-        """sum_g s_g s_g' with s_g the score of cluster g, (R, K, K); clusters (N,) of units, None = each unit one."""
-        if self.by_unit is None:
-            scores = np.einsum("rtn,rktn->rkn", e, self.x)
-        else:  # one small product a unit: (R, T) by (T, K)
-            scores = np.matmul(e.transpose(2, 0, 1), self.by_unit).transpose(1, 2, 0)
+    def clustered(self, e: Floats, clusters: NDArray[np.intp] | None) -> Floats:
+        """sum_g (sum_{it in g} p_it e_it)^2, (R, K); clusters (N,) of units, None = each unit one (CR0)."""
+        if self.x.shape[1] == 0:
+            return np.zeros((e.shape[0], 0))
+        if self.p is not None:
+            sums = np.einsum("rktn,rtn->nkr", self.p, e)
+        else:  # one small product a unit: (K, T) by (T, R)
+            sums = np.matmul(self.by_unit, np.ascontiguousarray(e.transpose(2, 1, 0)))
         if clusters is not None:
-            membership = np.zeros((clusters.size, clusters.max() + 1))
-            membership[np.arange(clusters.size), clusters] = 1.0
-            scores = scores @ membership
-        return scores @ scores.transpose(0, 2, 1)
-
-
-@cache
-def _half_of(k: int) -> NDArray[np.intp]:
-    """Where each element of a symmetric (K, K) matrix stands among the K (K + 1)/2 of its upper triangle."""
-    place = np.zeros((k, k), dtype=np.intp)
-    rows, columns = np.triu_indices(k)
-    place[rows, columns] = place[columns, rows] = np.arange(len(rows))
-    return place
+            membership = np.zeros((clusters.max() + 1, clusters.size))
+            membership[clusters, np.arange(clusters.size)] = 1.0
+            sums = np.tensordot(membership, sums, axes=1)
+        return np.asarray(np.einsum("gkr,gkr->rk", sums, sums))
 
 
 def absorbed(left: Floats, spread: Floats, total: Floats) -> NDArray[np.bool_]:

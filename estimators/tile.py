@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.within import WithinTransform
+from estimators.within import WithinTransform, balanced_split
 from sim.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -41,6 +41,10 @@ class Tile:
         """Q (W x): lagged first, then demeaned (equal to time dummies)."""
         return self._remember(("within lag", name, weights))
 
+    def within_sum_of_squares(self, name: str) -> Floats:
+        """Sum of squares of Q x, (1 or R,)."""
+        return self._remember(("within squares", name))
+
     def total_sum_of_squares(self, name: str) -> Floats:
         """Sum of squares around the grand mean over observed cells, (R,)."""
         return self._remember(("total", name))
@@ -50,13 +54,26 @@ class Tile:
             match key:
                 case ("lag", name, weights):
                     self._memo[key] = self.panel.weights[weights].lag(self.raw(name))
+                case ("within", name) if self.transform.mask is None:
+                    self._memo[key], self._memo["between squares", name] = balanced_split(self.raw(name))
                 case ("within", name):
                     self._memo[key] = self.transform(self.raw(name))
+                case ("within squares", name):
+                    flat = self.within(name).reshape(-1, self.raw(name)[0].size)
+                    self._memo[key] = np.asarray(np.vecdot(flat, flat))
                 case ("total", name):
-                    self._memo[key] = _centred_squares(self.raw(name), self.panel.observed)
+                    self._memo[key] = self._total(name)
                 case (_, name, weights):
                     self._memo[key] = self._within_lag(name, weights)
         return self._memo[key]
+
+    def _total(self, name: str) -> Floats:
+        """sum (x - xbar)^2: what is left within, and between units and periods."""
+        mask = self.transform.mask
+        if mask is None:
+            return self.within_sum_of_squares(name) + self._memo["between squares", name]
+        seen = self.raw(name)[:, mask > 0]
+        return np.asarray(np.square(seen - seen.mean(axis=1, keepdims=True)).sum(axis=1))
 
     def _within_lag(self, name: str, weights: str) -> Floats:
         """Q W x; for a row-stochastic W and a balanced panel Q W x = Q_N W Q x, which needs one demeaning less."""
@@ -69,13 +86,3 @@ class Tile:
 def spread(array: Floats, rows: int) -> Floats:
     """The same for every one of `rows` replications when the leading axis is 1: (1 or R, ...) -> (R, ...)."""
     return array if array.shape[0] == rows else np.broadcast_to(array, (rows, *array.shape[1:]))
-
-
-def _centred_squares(x: Floats, observed: NDArray[np.bool_] | None) -> Floats:
-    """sum (x - xbar)^2, (R,)."""
-    flat = x.reshape(x.shape[0], -1) if observed is None else x[:, observed[0]]
-    total, mean = np.vecdot(flat, flat), flat.sum(axis=1) / flat.shape[1]
-    centred = total - flat.shape[1] * mean**2
-    if (centred > 1e-4 * total).all():  # else the difference would lose digits
-        return centred
-    return np.square(flat - mean[:, None]).sum(axis=1)

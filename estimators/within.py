@@ -55,15 +55,24 @@ class WithinTransform:
     def __call__(self, x: Floats) -> Floats:
         """Q x, (R, T, N) -> (R, T, N)."""
         if self.mask is None or self.solver is None:
-            out = x - x.sum(axis=1, keepdims=True) / x.shape[1]
-            out -= out.sum(axis=2, keepdims=True) / x.shape[2]
-            return out
+            return balanced_split(x)[0]
         observed = np.where(self.mask > 0, x, 0.0)
         per_unit = np.maximum(self.mask.sum(axis=0), 1.0)
         out = (observed - observed.sum(axis=1, keepdims=True) / per_unit) * self.mask
         time = out.sum(axis=2) @ self.solver
         out = observed - self.mask * time[:, :, None]
         return (out - out.sum(axis=1, keepdims=True) / per_unit) * self.mask
+
+
+def balanced_split(x: Floats) -> tuple[Floats, Floats]:
+    """Q x (R, T, N), and what unit and time effects take of the sum of squares around the grand mean, (R,)."""
+    _, t, n = x.shape
+    unit = x.sum(axis=1, keepdims=True) / t
+    within = x - unit
+    time = within.sum(axis=2, keepdims=True) / n
+    within -= time
+    unit -= unit.sum(axis=2, keepdims=True) / n
+    return within, t * np.square(unit).sum(axis=(1, 2)) + n * np.square(time).sum(axis=(1, 2))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

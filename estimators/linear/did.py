@@ -75,14 +75,14 @@ class TwoWayDID(Estimator):
         return frozenset((outcome, *regressors))
 
     def reduction(self, schema: Schema) -> Reduction:
-        """Least squares and the meats of the error types asked for."""
+        """Least squares and the variances of the robust error types asked for."""
         outcome, regressors = self._names(schema)
-        meats = tuple(error for error in self.errors if error != "iid")
-        return LeastSquares(outcome, regressors, meats, self.label)
+        robust = tuple(error for error in self.errors if error != "iid")
+        return LeastSquares(outcome, regressors, robust, self.label)
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
-        """Coefficients, and errors of every type from bread and meat."""
+        """Coefficients, and errors of every type."""
         plan, moments = _typed(plan), _typed_moments(moments)
         terms = self.layout(schema).terms
         bread = plan.bread if moments.bread is None else moments.bread
@@ -94,10 +94,8 @@ class TwoWayDID(Estimator):
                 diagonal = np.diagonal(bread, axis1=1, axis2=2) * (moments.ssr / free)[:, None]
                 dof = free
             else:
-                meat = moments.meats[:, plan.meats.index(error)]
-                diagonal = np.diagonal(bread @ meat @ bread, axis1=1, axis2=2)
                 factor, dof = self._factor(error, plan, k)
-                diagonal = diagonal * factor
+                diagonal = moments.robust[:, plan.robust.index(error)] * factor
             variances.append(spread(diagonal, r))
             dofs.append(np.full((r, k), float(dof)))
         sound = np.isfinite(moments.beta).all(axis=1)
@@ -117,7 +115,7 @@ class TwoWayDID(Estimator):
         )
 
     def _factor(self, error: str, plan: Plan, k: int) -> tuple[float, float]:
-        """Small-sample factor of a meat and the degrees of freedom of its t."""
+        """Small-sample factor of a robust variance and the degrees of freedom of its t."""
         n = plan.nobs
         if error == "hc1":
             free = n - k - plan.effects
@@ -129,31 +127,33 @@ class TwoWayDID(Estimator):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Plan:
-    """What a cell's fixed variables give: scores of the demeaned regressors and bread (1, K, K), None if redrawn.
+    """What a cell's fixed variables give: demeaned regressors with their influence, bread (1, K, K); None if redrawn.
 
     effects: free unit and time effects; time_effects: those beside the units' own, which clusters of units nest, and
     the constant: T when balanced.
     """
 
-    scores: ols.Scores | None
+    influence: ols.Influence | None
     bread: Floats | None
     nobs: int
     effects: int
     time_effects: int
-    meats: tuple[str, ...]
+    robust: tuple[str, ...]
     clusters: dict[str, NDArray[np.intp] | None]
     groups: dict[str, int]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class LeastSquaresMoments(Moments):
-    """beta (R, K), residual and total sums of squares (R,), meats (R, M, K, K), bread (R, K, K) when redrawn."""
+    """beta (R, K), residual and total sums of squares (R,), robust (R, M, K): variances before their small-sample
+    factors, bread (R, K, K) when redrawn.
+    """
 
     beta: Floats
     ssr: Floats
     tss: Floats
     tss_within: Floats
-    meats: Floats
+    robust: Floats
     bread: Floats | None
 
 
@@ -169,11 +169,11 @@ def _typed_moments(moments: Any) -> LeastSquaresMoments:
 
 @dataclass(frozen=True, slots=True)
 class LeastSquares(Reduction):
-    """Two-way within regression of one outcome with the meats of some error types."""
+    """Two-way within regression of one outcome with the variances of some robust error types."""
 
     outcome: str
     regressors: tuple[str, ...]
-    meats: tuple[str, ...]
+    robust: tuple[str, ...]
     asked_by: str = field(compare=False)  # for messages; who asks does not matter to the numbers
 
     def prepare(self, panel: Panel) -> Plan:
@@ -182,7 +182,8 @@ class LeastSquares(Reduction):
         tile = Tile(panel)
         fixed = all(panel.variables[name].shape[0] == 1 for name in self.regressors)
         x = ols.stack([tile.within(name) for name in self.regressors]) if fixed else None
-        clusters = {error: _clusters(error, panel) for error in self.meats if error.startswith("cluster:")}
+        bread = None if x is None else ols.invert(ols.gram(x))[0]
+        clusters = {error: _clusters(error, panel) for error in self.robust if error.startswith("cluster:")}
         seen = np.ones(len(panel.units), dtype=bool) if panel.observed is None else panel.observed[0].any(axis=0)
         groups = {
             error: int(seen.sum()) if codes is None else len(np.unique(codes[seen]))
@@ -193,43 +194,43 @@ class LeastSquares(Reduction):
                 raise bad(f"{error} has {count} cluster", where=self.asked_by, allowed="2 or more clusters",
                           remedy="choose a finer grouping")  # fmt: skip
         return Plan(
-            scores=None if x is None else ols.Scores.of(x),
-            bread=None if x is None else ols.invert(ols.gram(x))[0],
+            influence=None if x is None or bread is None else ols.Influence.of(x, bread),
+            bread=bread,
             nobs=panel.nobs,
             effects=tile.transform.effects,
             time_effects=tile.transform.effects - int(seen.sum()) + 1,
-            meats=self.meats,
+            robust=self.robust,
             clusters=clusters,
             groups=groups,
         )
 
     def reduce(self, plan: Any, tile: Tile) -> LeastSquaresMoments:
-        """One tile: projection, residuals, meats."""
+        """One tile: projection, residuals, variances."""
         plan = _typed(plan)
         y = tile.within(self.outcome)
-        scores, bread = plan.scores, plan.bread
-        if scores is None or bread is None:
-            scores = ols.Scores.of(ols.stack([tile.within(name) for name in self.regressors]))
-            gram = ols.gram(scores.x)
+        influence, bread = plan.influence, plan.bread
+        if influence is None or bread is None:
+            x = ols.stack([tile.within(name) for name in self.regressors])
+            gram = ols.gram(x)
             bread, _ = ols.invert(gram)
             bread[ols.any_absorbed(tile, self.regressors, np.diagonal(gram, axis1=1, axis2=2))] = np.nan
-        x = scores.x
+            influence = ols.Influence.of(x, bread)
+        x = influence.x
         r, k = tile.panel.replications, x.shape[1]
         y = spread(y, r)  # one outcome for all: a placebo
         beta = np.matmul(bread, ols.inner(x, y)[:, :, None])[:, :, 0]
         e = ols.residual(y, x, beta)
-        meats = np.empty((r, len(self.meats), k, k))
-        for i, error in enumerate(self.meats):
-            if error == "hc1":
-                meats[:, i] = scores.hc_meat(e)
-            else:
-                meats[:, i] = scores.cluster_meat(e, plan.clusters[error])
+        robust = np.empty((r, len(self.robust), k))
+        for i, error in enumerate(self.robust):
+            robust[:, i] = (
+                influence.heteroskedastic(e) if error == "hc1" else influence.clustered(e, plan.clusters[error])
+            )
         return LeastSquaresMoments(
             beta=beta,
             ssr=ols.square(e),
             tss=spread(tile.total_sum_of_squares(self.outcome), r),
-            tss_within=ols.square(y),
-            meats=meats,
+            tss_within=spread(tile.within_sum_of_squares(self.outcome), r),
+            robust=robust,
             bread=None if plan.bread is not None else spread(bread, r),
         )
 

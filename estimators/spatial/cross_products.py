@@ -165,7 +165,7 @@ class SpatialCrossProducts(Reduction):
         return SpatialMoments(
             zy=ols.inner(z, y),
             zwy=ols.inner(z, wy),
-            yy=ols.square(y),
+            yy=spread(tile.within_sum_of_squares(self.outcome), rows),
             ywy=ols.dot(y, wy),
             wyy=ols.square(wy),
             tss=spread(tile.total_sum_of_squares(self.outcome), rows),

@@ -39,16 +39,18 @@ class FixedForms:
         b = b if drift is None else np.concatenate([b, drift], axis=1)
         cross = values[:, : p * p].reshape(-1, p, p)
         rows, columns = self._upper
-        twice = np.where(rows == columns, 1.0, 2.0)
         zgzb = np.matmul(cross, b[:, :, None])[:, : self._own, 0]
-        return zgzb, (values[:, p * p :] * (b[:, rows] * b[:, columns] * twice)).sum(axis=1)
+        return zgzb, (values[:, p * p :] * (b[:, rows] * b[:, columns])).sum(axis=1)
 
     def _forms_at(self, rho: float) -> Floats:
         gz = self._z @ self._spectrum.multiplier(rho).T
         p = self._z.shape[0]
         centred = (gz - gz.mean(axis=2, keepdims=True)).reshape(p, -1)
         cross = self._z.reshape(p, -1) @ gz.reshape(p, -1).T
-        return np.concatenate([cross.ravel(), (centred @ centred.T)[self._upper]])
+        twice = np.where(
+            self._upper[0] == self._upper[1], 1.0, 2.0
+        )  # of a symmetric form, what its triangle stands for
+        return np.concatenate([cross.ravel(), (centred @ centred.T)[self._upper] * twice])
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -295,7 +295,7 @@ class ExposedLeastSquares(Reduction):
             floored=np.stack([item.floored for item in every], axis=1).astype(np.float64),
             ssr=ols.square(e),
             tss=spread(tile.total_sum_of_squares(self.outcome), r),
-            tss_within=ols.square(y),
+            tss_within=spread(tile.within_sum_of_squares(self.outcome), r),
             inflation=spread(found.inflation, r),
             unexposed=spread(found.unexposed, r),
         )
