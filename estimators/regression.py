@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 
 ABSORBED = 1e-10  # share of a regressor's variation that survives demeaning, below which it counts as absorbed
 ROUNDING = 1e-24  # share of its sum of squares below which what is left of a regressor is rounding
+SMALL_PRODUCT = 1_000_000  # multiplications up to which BLAS does not repack a product's factors, which takes longer
+FEWEST = 8  # replications that such a small product is worth its call for
 COLLINEAR = 1e-9  # 1 / sum of variance inflation factors, below which regressors count as collinear
 
 
@@ -39,7 +41,12 @@ def inner(x: Floats, y: Floats) -> Floats:
     if x.shape[1] == 0:
         return np.zeros((y.shape[0], 0))
     if x.shape[0] == 1:
-        return (_flat(x)[0] @ _flat(y).T).T  # the few rows first: faster than y X for ten columns and more
+        fixed, outcomes = _flat(x)[0], _flat(y)
+        parts = -(-x.size * len(y) // SMALL_PRODUCT)
+        if len(y) < FEWEST * parts:
+            parts = 1
+        rows = np.array_split(outcomes, parts)
+        return np.concatenate([fixed @ part.T for part in rows], axis=1).T  # the few rows first: faster than y X
     return np.matmul(_flat(x), _flat(y)[:, :, None])[:, :, 0]
 
 

@@ -67,9 +67,9 @@ class WithinTransform:
 def balanced_split(x: Floats) -> tuple[Floats, Floats]:
     """Q x (R, T, N), and what unit and time effects take of the sum of squares around the grand mean, (R,)."""
     _, t, n = x.shape
-    unit = x.sum(axis=1, keepdims=True) / t
+    unit = np.matmul(np.ones(t), x)[:, None] / t  # sums by BLAS
     within = x - unit
-    time = within.sum(axis=2, keepdims=True) / n
+    time = np.matmul(within, np.ones(n))[:, :, None] / n
     within -= time
     unit -= unit.sum(axis=2, keepdims=True) / n
     return within, t * np.square(unit).sum(axis=(1, 2)) + n * np.square(time).sum(axis=(1, 2))

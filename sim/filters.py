@@ -51,13 +51,14 @@ class SpatialFilter:
         sparse = self.weights.matrix.nnz <= SPARSE_BELOW * n * n / 3
         return Elimination.of(self.weights, self.rho) if sparse else None
 
-    def apply(self, array: Floats) -> Floats:
-        """S over the last axis: (R, T, N) -> (R, T, N)."""
+    def apply(self, array: Floats, *, overwrite: bool = False) -> Floats:
+        """S over the last axis: (R, T, N) -> (R, T, N); `overwrite` allows the array to become the result."""
         if not self.rho:
             return array
         flat = array.reshape(-1, array.shape[-1])
         if self._elimination is not None:
-            return self._elimination.solve(flat).reshape(array.shape)
+            out = flat if overwrite else np.empty_like(flat)
+            return self._elimination.solve(flat, out).reshape(array.shape)
         return np.reshape(flat @ self._transposed, array.shape)
 
 
@@ -95,9 +96,8 @@ class Elimination:
             up.append(sp.csr_array(from_left))
         return cls(tuple(down), scale, np.linalg.inv(system[np.ix_(left, left)]), left, tuple(reversed(up)))
 
-    def solve(self, u: Floats) -> Floats:
-        """x for right-hand sides (M, N) -> (M, N)."""
-        out = np.empty_like(u)
+    def solve(self, u: Floats, out: Floats) -> Floats:
+        """x for right-hand sides (M, N), written into out, which may be u."""
         for rows in chunks(u):
             x = np.ascontiguousarray(u[rows].T)
             for step in self.down:

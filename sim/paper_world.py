@@ -58,11 +58,11 @@ class PaperWorld:
         if noise is errors and design.mediator in wanted.variables:
             noise = errors.copy()  # the mediator is made of the errors; what follows works in place
         if not design.heterogeneity and not design.redraw:
-            outcome = self.multiplier.apply(noise)
+            outcome = self.multiplier.apply(noise, overwrite=True)
             outcome += self._once("base", lambda: self._levels(did) + self._filtered(controls, effect))
         else:
             noise += effect + self._control_signal(controls)
-            outcome = self.multiplier.apply(noise)
+            outcome = self.multiplier.apply(noise, overwrite=True)
             outcome += self._levels(did)
         drawn = {"icr": outcome}
         if design.mediator in wanted.variables:

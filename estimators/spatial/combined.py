@@ -54,7 +54,7 @@ class CombinedModel:
 
     def take(self, rows: NDArray[np.intp]) -> CombinedModel:
         """The same cross products for some of the panels."""
-        return CombinedModel(self.gram[..., rows], self.spectrum, self.sizes, self.transform)
+        return CombinedModel(self.gram.take(rows, axis=-1), self.spectrum, self.sizes, self.transform)
 
     def fit(self, rho: Floats, lam: Floats) -> tuple[Floats, Floats, Floats]:
         """b (K, R), the coefficients of e in the columns (3 + 2 K, R), and A = X*'X*, X* = Q(X - lambda WX)."""

@@ -6,6 +6,7 @@ row-stochastic lets time effects through G: Zb then stands for Zb + m_t, m_t = m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,7 @@ class FixedForms:
         cross = values[:, : p * p].reshape(-1, p, p)
         rows, columns = self._upper
         zgzb = np.matmul(cross, b[:, :, None])[:, : self._own, 0]
-        return zgzb, (values[:, p * p :] * (b[:, rows] * b[:, columns])).sum(axis=1)
+        return zgzb, (values[:, p * p :] * (b.take(rows, axis=1) * b.take(columns, axis=1))).sum(axis=1)
 
     def _forms_at(self, rho: float) -> Floats:
         gz = self._z @ self._spectrum.multiplier(rho).T
@@ -77,14 +78,13 @@ class RedrawnForms:
             terms = np.ceil(np.log(SERIES_ERROR) / np.log(np.where(near_edge, 0.0, strength)))
         terms = np.where(near_edge, 0, np.maximum(terms, 1))
         r, t, n = x.shape
-        units_first = np.ascontiguousarray(x.transpose(2, 0, 1)).reshape(n, r * t)
-        power = weights.operator @ units_first
-        series = power.copy()
-        for step in range(1, int(terms.max(initial=0)) + 1):
-            power = weights.operator @ power
-            power *= np.repeat(np.where(terms < step, 0.0, rho), t)
-            series += power
-        total = np.ascontiguousarray(series.reshape(n, r, t).transpose(1, 2, 0))
+        operator = weights.operator
+        if isinstance(operator, np.ndarray):  # a product for each panel: one for all would have other bits in a batch
+            total = _series(lambda v: v @ operator.T, x, rho[:, None, None], terms[:, None, None])
+        else:
+            units_first = np.ascontiguousarray(x.transpose(2, 0, 1)).reshape(n, r * t)
+            series = _series(lambda v: operator @ v, units_first, np.repeat(rho, t), np.repeat(terms, t))
+            total = np.ascontiguousarray(series.reshape(n, r, t).transpose(1, 2, 0))
         for row in np.flatnonzero(near_edge):
             finite = np.isfinite(rho[row])
             total[row] = x[row] @ self.spectrum.multiplier(float(rho[row])).T if finite else np.nan
@@ -137,6 +137,17 @@ class TimeEffects:
         f = np.matmul(b[:, None, :], pulled)[:, 0] + (self.d * drift).sum(axis=1)[:, None]
         moved = np.stack([spectrum.multiplied(float(at), row) for at, row in zip(rho, f, strict=True)])
         return np.asarray(np.vecdot(moved, self.profile(spectrum)))
+
+
+def _series(lag: Callable[[Floats], Floats], x: Floats, rho: Floats, terms: Floats) -> Floats:
+    """W x + rho W^2 x + ...: `terms` powers of W more than one, rho and terms shaped like x or to be spread over it."""
+    power = lag(x)
+    total = power.copy()
+    for step in range(1, int(terms.max(initial=0)) + 1):
+        power = lag(power)
+        power *= np.where(terms < step, 0.0, rho)
+        total += power
+    return total
 
 
 def _time_dummies(z: Floats) -> Floats:

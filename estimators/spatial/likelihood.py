@@ -153,8 +153,12 @@ class ErrorModel:
 
     def take(self, rows: Rows) -> ErrorModel:
         """The same cross products for some of the panels."""
-        parts = {item.name: getattr(self, item.name) for item in fields(self)}
-        return ErrorModel(**{key: part if part.shape[-1] == 1 else part[..., rows] for key, part in parts.items()})
+
+        def taken(part: Floats) -> Floats:  # an index would leave replications first in memory, and sums in other bits
+            shared = part.shape[-1] == 1
+            return part if shared else part[..., rows] if isinstance(rows, slice) else part.take(rows, axis=-1)
+
+        return ErrorModel(**{item.name: taken(getattr(self, item.name)) for item in fields(self)})
 
     def fit(self, lam: Floats) -> tuple[Floats, Floats, Floats]:
         """beta (K, R), e'e (R,) and A = X*'X*, X* = Q(X - l WX), (K, K, R) at lambda (R,)."""

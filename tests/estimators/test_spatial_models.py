@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
-from estimators.spatial.likelihood import maximise
+from estimators.spatial.likelihood import ErrorModel, maximise
 from experiments.references import spreg
 from references import brute_force
 from references.small_panels import small_panel
@@ -124,6 +124,24 @@ def test_no_grid_point_is_higher_where_the_search_says_that_it_has_converged() -
             best = brute_force.profile(panel.replication(row), "sem", "lee-yu", np.array([-0.99, 0.8, 0.99])).max()
             lower += got.statistics["loglik"][row] < best - 1e-6
     assert not lower
+
+
+def test_single_panels_have_the_bits_of_the_batch_in_the_error_model() -> None:
+    """Newton's last steps are taken by few panels: they must not be summed in another order than with all of them."""
+    rng = np.random.default_rng(5)
+    k, rows = 10, 12
+
+    def gram() -> np.ndarray:
+        x = rng.standard_normal((rows, 40, k))
+        return np.ascontiguousarray(np.moveaxis(x.transpose(0, 2, 1) @ x, 0, -1))
+
+    model = ErrorModel(gram(), gram(), gram(), *rng.standard_normal((4, k, rows)), *rng.uniform(90, 99, (3, rows)))
+    lam = np.full(rows, 0.2)
+    whole = model.derivatives(lam)
+    for some in ([6, 6], [3, 7, 11], [0, 1, 2, 3, 4]):
+        part = model.take(np.array(some)).derivatives(lam[some])
+        for got, wanted in zip(part, whole, strict=True):
+            np.testing.assert_array_equal(got, wanted[some])
 
 
 @pytest.mark.parametrize("model", NEW)
