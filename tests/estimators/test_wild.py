@@ -143,11 +143,12 @@ def test_two_clusters_reject_nothing() -> None:
 
 
 def test_signs_have_mean_zero_and_variance_one() -> None:
-    for clusters, points in ((11, 2), (10, 6)):
+    for clusters, points in ((15, 2), (9, 6)):
         v = signs(np.random.default_rng(1), 20_000, clusters)
         assert len(np.unique(v)) == points
         assert abs(v.mean()) < 0.01
         assert v.var() == pytest.approx(1.0, abs=0.01)
+    assert set(np.unique(signs(np.random.default_rng(1), 500, 10))) == {-1.0, 1.0}
     np.testing.assert_allclose(WEBB**2, [0.5, 1.0, 1.5])
 
 
