@@ -85,13 +85,11 @@ def compare(did_rate: float, full_rate: float) -> None:
     pyfixest = each(lambda p: pyfixest_reference.twoway_did(p, errors=("cluster:unit",)), plain)
     linearmodels = each(lambda p: linearmodels_reference.twoway_did(p, errors=("cluster:unit",)), spatial)
     spreg = sum(each(lambda p, m=m: spreg_reference.twoway_spatial(p, m), spatial) for m in ("sar", "sem", "sdm"))  # type: ignore[misc]
-    print(
-        f"pyfixest, DID with clustered errors: {pyfixest * 1e3:.1f} ms a fit; panelproof {pyfixest * did_rate:,.0f} x"
-    )
-    print(
-        f"linearmodels, DID with clustered errors {linearmodels * 1e3:.0f} ms + spreg SAR, SEM, SDM {spreg * 1e3:.0f} "
-        f"ms; panelproof, all that with three kinds of errors and Lee-Yu, {(linearmodels + spreg) * full_rate:,.0f} x"
-    )
+    for name, seconds in (("pyfixest", pyfixest), ("linearmodels", linearmodels)):
+        print(f"{name}, DID with clustered errors: {seconds * 1e3:.1f} ms; panelproof's DID with three kinds of errors "
+              f"{seconds * did_rate:,.0f} x")  # fmt: skip
+    print(f"spreg, SAR, SEM and SDM: {spreg * 1e3:.0f} ms; linearmodels and spreg together: panelproof, all that and "
+          f"Lee-Yu, {(linearmodels + spreg) * full_rate:,.0f} x")  # fmt: skip
 
 
 def panels_of(design: Paper, count: int) -> list[Panel]:
