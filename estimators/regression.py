@@ -159,10 +159,16 @@ def absorbed(left: Floats, spread: Floats, total: Floats) -> NDArray[np.bool_]:
     return np.asarray((left <= ABSORBED * spread) | (left <= ROUNDING * total))
 
 
+def absorbed_in(tile: Tile, names: tuple[str, ...], left: Floats) -> NDArray[np.bool_]:
+    """Whether effects absorb each of some variables, of whose squares `left` (1 or R, K) are left, (1 or R, K)."""
+    spread = np.broadcast_arrays(*(tile.total_sum_of_squares(name) for name in names))
+    total = np.broadcast_arrays(*(tile.raw_sum_of_squares(name) for name in names))
+    return absorbed(left, np.stack(spread, axis=1), np.stack(total, axis=1))
+
+
 def any_absorbed(tile: Tile, names: tuple[str, ...], left: Floats) -> NDArray[np.bool_]:
-    """Whether effects absorb one of some variables, (1 or R,), of whose squares `left` (1 or R, K) are left."""
-    totals = np.broadcast_arrays(*(tile.total_sum_of_squares(name) for name in names))
-    return np.asarray((left <= ABSORBED * np.stack(totals, axis=1)).any(axis=1))
+    """Whether effects absorb one of some variables, (1 or R,)."""
+    return absorbed_in(tile, names, left).any(axis=1)
 
 
 REMOVE = "remove it from treatment or controls"

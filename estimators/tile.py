@@ -41,6 +41,10 @@ class Tile:
         """Q (W x): lagged first, then demeaned (equal to time dummies)."""
         return self._remember(("within lag", name, weights))
 
+    def raw_sum_of_squares(self, name: str) -> Floats:
+        """Sum of squares over observed cells, (1 or R,)."""
+        return self._remember(("raw squares", name))
+
     def within_sum_of_squares(self, name: str) -> Floats:
         """Sum of squares of Q x, (1 or R,)."""
         return self._remember(("within squares", name))
@@ -61,6 +65,8 @@ class Tile:
                 case ("within squares", name):
                     flat = self.within(name).reshape(-1, self.raw(name)[0].size)
                     self._memo[key] = np.asarray(np.vecdot(flat, flat))
+                case ("raw squares", name):
+                    self._memo[key] = np.asarray(np.square(self._observed(name)).sum(axis=1))
                 case ("total", name):
                     self._memo[key] = self._total(name)
                 case (_, name, weights):
@@ -69,11 +75,15 @@ class Tile:
 
     def _total(self, name: str) -> Floats:
         """sum (x - xbar)^2: what is left within, and between units and periods."""
-        mask = self.transform.mask
-        if mask is None:
+        if self.transform.mask is None:
             return self.within_sum_of_squares(name) + self._memo["between squares", name]
-        seen = self.raw(name)[:, mask > 0]
+        seen = self._observed(name)
         return np.asarray(np.square(seen - seen.mean(axis=1, keepdims=True)).sum(axis=1))
+
+    def _observed(self, name: str) -> Floats:
+        """Values of observed cells, (1 or R, cells)."""
+        x, mask = self.raw(name), self.transform.mask
+        return x.reshape(x.shape[0], -1) if mask is None else x[:, mask > 0]
 
     def _within_lag(self, name: str, weights: str) -> Floats:
         """Q W x; for a row-stochastic W and a balanced panel Q W x = Q_N W Q x, which needs one demeaning less."""

@@ -65,12 +65,18 @@ class WithinTransform:
 
 
 def balanced_split(x: Floats) -> tuple[Floats, Floats]:
-    """Q x (R, T, N), and what unit and time effects take of the sum of squares around the grand mean, (R,)."""
+    """Q x (R, T, N), and what unit and time effects take of the sum of squares around the grand mean, (R,).
+
+    Means are of differences from each unit's first period, so that a level costs no digits and a constant is zero.
+    """
     _, t, n = x.shape
-    unit = np.matmul(np.ones(t), x)[:, None] / t  # sums by BLAS
-    within = x - unit
+    first = x[:, :1]
+    within = x - first
+    unit = np.matmul(np.ones(t), within)[:, None] / t  # sums by BLAS
+    within -= unit
     time = np.matmul(within, np.ones(n))[:, :, None] / n
     within -= time
+    unit += first - first[:, :, :1]
     unit -= unit.sum(axis=2, keepdims=True) / n
     return within, t * np.square(unit).sum(axis=(1, 2)) + n * np.square(time).sum(axis=(1, 2))
 

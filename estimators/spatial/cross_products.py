@@ -138,10 +138,8 @@ class SpatialCrossProducts(Reduction):
     def _gram(self, tile: Tile, z: Floats) -> Floats:
         """Z'Z of redrawn regressors, exactly zero for those that the effects absorb: rounding is no variation."""
         gram, k = ols.gram(z), len(self.names)
-        spreads = np.broadcast_arrays(*(tile.total_sum_of_squares(name) for name in self.names))
-        totals = np.broadcast_arrays(*(ols.square(tile.raw(name)) for name in self.names))
-        left = np.diagonal(gram, axis1=1, axis2=2).reshape(len(gram), -1, k)
-        absorbed = ols.absorbed(left, np.stack(spreads, axis=1)[:, None], np.stack(totals, axis=1)[:, None])
+        left = np.diagonal(gram, axis1=1, axis2=2)
+        absorbed = ols.absorbed_in(tile, self.names * (left.shape[1] // k), left).reshape(len(gram), -1, k)
         if absorbed.any():
             absorbed = np.reshape(absorbed | absorbed[:, :1], gram.shape[:2])
             gram[absorbed[:, :, None] | absorbed[:, None, :]] = 0.0
