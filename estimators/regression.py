@@ -20,8 +20,7 @@ Floats = NDArray[np.float64]
 
 ABSORBED = 1e-10  # share of a regressor's variation that survives demeaning, below which it counts as absorbed
 ROUNDING = 1e-24  # share of its sum of squares below which what is left of a regressor is rounding
-SMALL_PRODUCT = 1_000_000  # multiplications up to which BLAS does not repack a product's factors, which takes longer
-FEWEST = 8  # replications that such a small product is worth its call for
+TOGETHER = 8  # replications of one product with fixed regressors
 COLLINEAR = 1e-9  # 1 / sum of variance inflation factors, below which regressors count as collinear
 
 
@@ -41,13 +40,24 @@ def inner(x: Floats, y: Floats) -> Floats:
     if x.shape[1] == 0:
         return np.zeros((y.shape[0], 0))
     if x.shape[0] == 1:
-        fixed, outcomes = _flat(x)[0], _flat(y)
-        parts = -(-x.size * len(y) // SMALL_PRODUCT)
-        if len(y) < FEWEST * parts:
-            parts = 1
-        rows = np.array_split(outcomes, parts)
-        return np.concatenate([fixed @ part.T for part in rows], axis=1).T  # the few rows first: faster than y X
-    return np.matmul(_flat(x), _flat(y)[:, :, None])[:, :, 0]
+        return _products(_flat(x)[0], _flat(y))
+    rows = np.broadcast_to(_flat(y), (x.shape[0], x.shape[2] * x.shape[3]))
+    return np.concatenate([_products(own, row[None]) for own, row in zip(_flat(x), rows, strict=True)])
+
+
+def _products(x: Floats, y: Floats) -> Floats:
+    """x (K, T N) by y (R, T N), a few replications at a time and always as many, (R, K).
+
+    Products of one shape have the same bits whatever the batch, and BLAS repacks the factors of larger ones, which
+    takes longer. The few rows come first: faster than y X.
+    """
+    out = np.empty((len(y), len(x)))
+    for start in range(0, len(y), TOGETHER):
+        some = y[start : start + TOGETHER]
+        if len(some) < TOGETHER:
+            some = np.concatenate([some, np.zeros((TOGETHER - len(some), y.shape[1]))])
+        out[start : start + TOGETHER] = (x @ some.T).T[: len(y) - start]
+    return out
 
 
 def gram(x: Floats) -> Floats:

@@ -44,7 +44,7 @@ def grown_groups(links: Links, sizes: Sequence[int], rng: np.random.Generator) -
 
 
 def compact_blocks(links: Links, size: int) -> list[Codes]:
-    """All units in connected blocks of at most `size`, the same for the same links.
+    """All units in connected blocks of at most `size`, each in the order in which it grew, the same for the same links.
 
     A block begins with the free unit of fewest free neighbours and takes the free unit with most links to it, until it
     is full or shut in by others.
@@ -60,7 +60,7 @@ def compact_blocks(links: Links, size: int) -> list[Codes]:
             block.append(_first(candidates, links[:, free].sum(axis=1)))
             free[block[-1]] = False
             inward += links[block[-1]]
-        blocks.append(np.sort(np.array(block, dtype=np.intp)))
+        blocks.append(np.array(block, dtype=np.intp))
     return blocks
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +25,8 @@ class Randomisation:
 
     paths: variable -> (P, T), what a unit's path can be. real (N,): the panel's own codes. draw: one assignment (N,)
     from a generator. count: distinct assignments, all equally likely; None where they are not or nobody counts them.
-    every: all of them, (N,) each. kept: cells (T, N) that the sample keeps, None = all.
+    every: all of them, (N,) each. kept: cells (T, N) that the sample keeps, None = all. still (N,): units that keep
+    their path in every assignment, None = none of them.
     """
 
     paths: Mapping[str, Floats]
@@ -34,6 +35,7 @@ class Randomisation:
     count: int | None = None
     every: Callable[[], Iterator[Codes]] | None = None
     kept: NDArray[np.bool_] | None = None
+    still: NDArray[np.bool_] | None = None
 
     def variables(self, codes: Codes) -> dict[str, Floats]:
         """The variables under B assignments, codes (B, N) -> (B, T, N) each."""
@@ -54,25 +56,36 @@ class Randomisation:
 def within_strata(panel: Panel, strata: Codes, asked_by: str) -> Randomisation:
     """Permutations of the treatment's paths within strata, (N,) coded 0, 1, ..."""
     paths, real = treatment_paths(panel, asked_by)
-    places = [np.flatnonzero(strata == label) for label in range(int(strata.max()) + 1)]
-    count = math.prod(arrangements(real[units]) for units in places)
-    check_varied(count, asked_by, "every unit has the same treatment as those it could be exchanged with",
+    places = [np.flatnonzero(strata == label)[:, None] for label in range(int(strata.max()) + 1)]
+    found = exchanges(paths, real, places)
+    check_varied(found.count or 0, asked_by, "every unit has the same treatment as those it could be exchanged with",
             "choose another scheme, or a coarser attribute")  # fmt: skip
+    return found
 
-    def draw(rng: Generator) -> Codes:
+
+def exchanges(paths: Mapping[str, Floats], real: Codes, places: Sequence[Codes]) -> Randomisation:
+    """Permutations of whole contents: each of `places` (B, K) holds B groups of K units, alike but for their codes."""
+    kinds, labels, still = [], [], np.ones(len(real), dtype=bool)
+    for groups in places:
+        contents, own = np.unique(real[groups], axis=0, return_inverse=True)
+        kinds.append(contents)
+        labels.append(own.ravel().astype(np.intp))
+        still[groups] = (contents == contents[0]).all(axis=0)
+
+    def placed(orders: Iterable[Codes]) -> Codes:
         codes = real.copy()
-        for units in places:
-            codes[units] = rng.permutation(real[units])
+        for groups, contents, order in zip(places, kinds, orders, strict=True):
+            codes[groups] = contents[order]
         return codes
 
-    def every() -> Iterator[Codes]:
-        for parts in itertools.product(*(list(permutations(real[units])) for units in places)):
-            codes = real.copy()
-            for units, part in zip(places, parts, strict=True):
-                codes[units] = part
-            yield codes
+    def draw(rng: Generator) -> Codes:
+        return placed(rng.permutation(own) for own in labels)
 
-    return Randomisation(paths, real, draw, count, every)
+    def every() -> Iterator[Codes]:
+        return map(placed, itertools.product(*(list(permutations(own)) for own in labels)))
+
+    count = math.prod(arrangements(own) for own in labels)
+    return Randomisation(paths, real, draw, count, every, still=still if still.any() else None)
 
 
 def whole_paths(panel: Panel, names: tuple[str, ...], asked_by: str) -> Randomisation:

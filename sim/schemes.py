@@ -7,8 +7,10 @@ strata:ATTRIBUTE    the same within each value of an attribute of the units. Exc
 blocks[:WEIGHTS]    connected groups of treated units are placed again as connected groups of the same sizes, grown from
                     random seeds; each keeps its dates. A model of the process, no permutation: the real placement must
                     be one that growth could have made.
-blocks[:WEIGHTS]:K  units are cut once into compact blocks of K neighbours, whose contents are permuted as wholes.
-                    Exchangeable: blocks of equal size; dependence within a block is kept.
+blocks[:WEIGHTS]:K  units are cut once into compact blocks of K neighbours, fewer where others shut them in; contents of
+                    blocks of one size are permuted as wholes, place by place in the order in which a block grew.
+                    Exchangeable: blocks of equal size; dependence within a block is kept. A block that is alone in its
+                    size keeps its content.
 mixed               random units, each with a date drawn uniformly from all periods but the first. A model of the
                     process: right where real dates were drawn so; where all adopt at the end, or before the first
                     period, .05 tests reject .12 to .24 of true nulls.
@@ -46,9 +48,8 @@ from sim.randomisation import (
     Generator,
     Randomisation,
     adoption,
-    arrangements,
     check_varied,
-    permutations,
+    exchanges,
     steps,
     treated_paths,
     treatment_of,
@@ -170,23 +171,17 @@ class Blocks(Scheme):
 
     def _fixed(self, panel: Panel, links: NDArray[np.bool_]) -> Randomisation:
         paths, real = treatment_paths(panel, self.text)
-        blocks = [block for block in compact_blocks(links, self.size) if len(block) == self.size]
-        if len(blocks) < 2:
-            raise bad(f"{len(blocks)} blocks of {self.size} neighbours", where=self.text, allowed="two or more",
+        order = np.argsort(panel.units)  # by name: the order of a file's rows decides nothing
+        blocks = [order[block] for block in compact_blocks(links[np.ix_(order, order)], self.size)]
+        whole = sum(len(block) == self.size for block in blocks)
+        if whole < 2:
+            raise bad(f"{whole} blocks of {self.size} neighbours", where=self.text, allowed="two or more",
                       remedy="choose smaller blocks")  # fmt: skip
-        places = np.array(blocks)
-        contents = real[places]
-        kinds, labels = np.unique(contents, axis=0, return_inverse=True)
-        check_varied(len(kinds), self.text, "every block has the same content", "choose another size or scheme")
-
-        def placed(order: Codes) -> Codes:
-            codes = real.copy()
-            codes[places] = kinds[order]
-            return codes
-
-        labels = labels.ravel().astype(np.intp)
-        return Randomisation(paths, real, lambda rng: placed(rng.permutation(labels)), arrangements(labels),
-                             lambda: map(placed, permutations(labels)))  # fmt: skip
+        sizes = sorted({len(block) for block in blocks}, reverse=True)
+        found = exchanges(paths, real, [np.array([b for b in blocks if len(b) == size]) for size in sizes])
+        check_varied(found.count or 0, self.text, "blocks of one size have the same content",
+                     "choose another size or scheme")  # fmt: skip
+        return found
 
     def _grown(self, panel: Panel, links: NDArray[np.bool_]) -> Randomisation:
         paths, real, treated = treated_paths(panel, self.text)

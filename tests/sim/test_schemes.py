@@ -106,6 +106,42 @@ def test_fixed_blocks_move_as_wholes() -> None:
         assert sorted(tuple(first[block]) for block in blocks) == contents
 
 
+@pytest.mark.parametrize("scheme", ["blocks:ring:4", "blocks:ring:5", "blocks:ring:7"])
+def test_the_order_of_units_decides_nothing(scheme: str) -> None:
+    """The same assignments, by the units' names, whatever the order in which a file lists them."""
+    of = panel()
+    order = np.random.default_rng(8).permutation(len(of.units))
+    names = tuple(of.units[i] for i in order)
+    shuffled = dataclasses.replace(
+        of,
+        units=names,
+        variables={name: values[:, :, order] for name, values in of.variables.items()},
+        attributes={name: values[order] for name, values in of.attributes.items()},
+        weights={name: weights.reordered(names) for name, weights in of.weights.items()},
+    )
+
+    def assignments(of: Panel) -> set[tuple[int, ...]]:
+        found = scheme_of(scheme).on(of)
+        assert found.every is not None
+        place = np.argsort(of.units)
+        return {tuple(found.paths["did"][codes[place]].sum(axis=1).astype(int).tolist()) for codes in found.every()}
+
+    assert len(assignments(of)) == scheme_of(scheme).on(of).count
+    assert assignments(of) == assignments(shuffled)
+
+
+def test_blocks_that_are_alone_in_their_size_stay() -> None:
+    of = panel()
+    links = of.weights["ring"].dense > 0
+    found = scheme_of("blocks:ring:5").on(of)
+    sizes = [len(block) for block in compact_blocks(links, 5)]
+    assert found.still is not None
+    assert found.still.sum() >= sum(size for size in sizes if sizes.count(size) == 1) > 0
+    rng = np.random.default_rng(3)
+    drawn = np.stack([found.draw(rng) for _ in range(200)])
+    np.testing.assert_array_equal((drawn == found.real).all(axis=0), found.still)
+
+
 def test_mixed_draws_units_and_dates() -> None:
     of = panel()
     real = adoption(of, "")
