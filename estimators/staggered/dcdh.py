@@ -25,7 +25,7 @@ from sim.streams import Streams
 
 Floats = NDArray[np.float64]
 
-ROUNDING = 1e-12  # a weight below this share of the largest counts as zero, not as negative
+ROUNDING = 1e-12  # share of the largest weight below which a weight counts as zero, and a difference as none
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -119,7 +119,8 @@ def _spreads(weights: Floats) -> tuple[float, float]:
     largest_first = np.sort(weights)[::-1]
     m = len(weights)
     deviation = float(np.sqrt(np.square(weights - 1.0).mean()))
-    both = 1.0 / deviation if deviation > 0 else float("inf")
+    alike = largest_first[0] - largest_first[-1] <= ROUNDING * largest_first[0]
+    both = float("inf") if alike else 1.0 / deviation
     if largest_first[-1] >= -ROUNDING * largest_first[0]:
         return both, float("inf")
     total = largest_first[::-1].cumsum()[::-1] / m  # S, T and 1 - P of the paper, of the cells from i on

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 from estimators.staggered.adoption_terms import event_of
 from results.tables.columns import FitColumn, coefficient_rows, fit_columns, size_rows, value_rows
@@ -74,6 +75,7 @@ _WEIGHTS = {
     "sensitivity": "SD of effects, mean may be 0",
     "reversal": "SD of effects, all reversed",
 }
+_OF_EFFECTS = ("coefficient", "sensitivity", "reversal")  # of the rows above, those in the outcome's unit
 _POWER = {
     "slope": "Slope a period",
     "bias_untested": "Mean bias, no test made",
@@ -183,14 +185,12 @@ def comparisons(setting: Setting) -> list[JournalTable]:
 
 def _bacon(setting: Setting) -> Iterable[JournalTable]:
     for column in fit_columns(setting.document, COMPARISONS, ("goodman-bacon",)):
-        rows = [
-            Row(label, tuple(form(column.by_term.get((name, kind))) for name, form in _BACON.items()))
-            for kind, label in _KINDS.items()
-            if ("weight", kind) in column.by_term
-        ]
+        twfe = column.statistics.get("twfe")
+        means = [twfe, *(value for (name, _), value in column.by_term.items() if name == "mean")]
+        rows = [Row(label, _compared_with(column, kind, means)) for kind, label in _KINDS.items()
+                if ("weight", kind) in column.by_term]  # fmt: skip
         total = sum(value for (name, _), value in column.by_term.items() if name == "comparisons")
-        rows.append(Row("Two-way coefficient", ("1.0000", digits(column.statistics.get("twfe")), _count(total)),
-                        rule=True))  # fmt: skip
+        rows.append(Row("Two-way coefficient", ("1.0000", digits(twfe, row=means), _count(total)), rule=True))
         notes = (
             "Goodman-Bacon (2021): without controls the two-way coefficient is the mean of all two-by-two comparisons "
             "of cohorts, weighted by size and by the variance of treatment. An earlier cohort is compared with a later "
@@ -203,7 +203,10 @@ def _bacon(setting: Setting) -> Iterable[JournalTable]:
         yield JournalTable(COMPARISONS, title, heads, tuple(rows), notes)
 
 
-_BACON: dict[str, Callable[[float | None], str]] = {"weight": digits, "mean": digits, "comparisons": _count}
+def _compared_with(column: FitColumn, kind: str, means: Sequence[float | None]) -> tuple[str, ...]:
+    """Weight, mean and number of one kind of comparison; means: of all kinds."""
+    weight, mean, count = (column.by_term.get((name, kind)) for name in ("weight", "mean", "comparisons"))
+    return digits(weight), digits(mean, row=means), _count(count)
 
 
 def _negative_weights(setting: Setting) -> Iterable[JournalTable]:
@@ -211,22 +214,24 @@ def _negative_weights(setting: Setting) -> Iterable[JournalTable]:
     if not columns:
         return
     heads = tuple(Column("with controls" if column.transform else "without controls") for column in columns)
-    rows = [
-        Row(label, tuple((_count if name == "cells" else _or_none)(column.statistics.get(name)) for column in columns))
-        for name, label in _WEIGHTS.items()
-    ]
+    effects = [column.statistics.get(name) for column in columns for name in _OF_EFFECTS]
+    rows = []
+    for name, label in _WEIGHTS.items():
+        form = _count if name == "cells" else partial(_or_none, row=effects if name in _OF_EFFECTS else ())
+        rows.append(Row(label, tuple(form(column.statistics.get(name)) for column in columns)))
     notes = (
         "De Chaisemartin and D'Haultfoeuille (2020): under common trends the two-way coefficient is a weighted sum of "
         "the effects in all treated unit-periods. The standard deviations are the smallest spread of these effects at "
-        "which their mean could be zero, and at which all could have the other sign (none: no weight is negative). "
-        "Where they are small beside the effects that are plausible, the coefficient may mislead.",
+        "which their mean could be zero (none: all effects weigh alike, so that the coefficient is their mean however "
+        "they differ), and at which all could have the other sign (none: no weight is negative). Where they are small "
+        "beside the effects that are plausible, the coefficient may mislead.",
         setting.data,
     )
     yield JournalTable(COMPARISONS, f"Weights of the two-way coefficient: {setting.about}", heads, tuple(rows), notes)
 
 
-def _or_none(value: float | None) -> str:
-    return "none" if value is None else digits(value)
+def _or_none(value: float | None, row: Sequence[float | None] = ()) -> str:
+    return "none" if value is None else digits(value, row=row)
 
 
 def _instantaneous(setting: Setting) -> Iterable[JournalTable]:
@@ -251,8 +256,8 @@ def _power(setting: Setting) -> Iterable[JournalTable]:
     for column in fit_columns(setting.document, COMPARISONS, ("roth",)):
         powers = list(dict.fromkeys(term for _, term in column.by_term))
         heads = tuple(Column(f"power {power}") for power in powers)
-        rows = tuple(Row(label, tuple(digits(column.by_term.get((name, power))) for power in powers))
-                     for name, label in _POWER.items())  # fmt: skip
+        values = {label: [column.by_term.get((name, power)) for power in powers] for name, label in _POWER.items()}
+        rows = tuple(Row(label, tuple(digits(value, row=found) for value in found)) for label, found in values.items())
         before, after = (_count(column.statistics.get(name)) for name in ("before", "after"))
         notes = (
             f"Roth (2022): the slope of the linear difference in trends that the test of {before} event times before "
@@ -306,7 +311,7 @@ def _interval(column: FitColumn | None, term: str | None) -> str:
         return ""
     ends = [column.statistics.get(f"original_{end}") if term is None else column.by_term.get((end, term))
             for end in ("lower", "upper")]  # fmt: skip
-    return "none" if None in ends else f"[{digits(ends[0])}, {digits(ends[1])}]"
+    return "none" if None in ends else f"[{digits(ends[0], ends)}, {digits(ends[1], ends)}]"
 
 
 def _breakdown(column: FitColumn | None) -> str:

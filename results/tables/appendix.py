@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from results.tables.columns import LIKELIHOOD, FitColumn, fit_columns
+from results.tables.columns import LIKELIHOOD, FitColumn, fit_columns, shown_numbers
 from results.tables.journal_table import Column, JournalTable, Row, without_empty
 from results.tables.places import BASELINE, ROBUSTNESS
 from results.tables.records import Agreement, Record
@@ -50,8 +50,10 @@ def _errors(setting: Setting, where: str, shown: Sequence[tuple[FitColumn, str]]
         records = [record for record in column.records if record.term == term]
         kind, _, name = term.partition(":")
         label = f"{kind} effect of {setting.label(name)}" if name else setting.label(term)
-        rows.append(Row(f"{model_label(column.model)}: {label} {digits(records[0].estimate)}", kind="head"))
-        rows += [Row(_method(record), _inference(record)) for record in records]
+        every = shown_numbers(records)
+        estimate = digits(records[0].estimate, shown_numbers(records[:1]), every)
+        rows.append(Row(f"{model_label(column.model)}: {label} {estimate}", kind="head"))
+        rows += [Row(_method(record), _inference(record, every)) for record in records]
     title = f"The same coefficient under every standard error: {where}"
     return JournalTable("A", title, _HEADS, tuple(rows), (setting.data,), appendix=True)
 
@@ -61,9 +63,12 @@ def _method(record: Record) -> str:
     return f"{error_label(record.se_type)}{', effects by simulation' if simulated else ''}"
 
 
-def _inference(record: Record) -> tuple[str, ...]:
+def _inference(record: Record, every: Sequence[float | None]) -> tuple[str, ...]:
+    """Error, test and interval; every: all numbers under the same heading."""
     tested = decimals(record.statistic), probability(record.pvalue)
-    return (digits(record.se), *tested, digits(record.lower), digits(record.upper))
+    beside, ends = shown_numbers([record]), (record.lower, record.upper)
+    interval = (digits(end, (*beside, *ends), every) for end in ends)
+    return (digits(record.se, beside, every), *tested, *interval)
 
 
 def agreement(setting: Setting) -> list[JournalTable]:
@@ -142,13 +147,17 @@ def confounded_mediation(setting: Setting) -> list[JournalTable]:
     for column in fit_columns(setting.document, "5", ("mediation",)):
         names = ("nie_at_rho", "nie_at_rho_lower", "nie_at_rho_upper")
         terms = list(dict.fromkeys(term for name, term in column.by_term if name == names[0]))
-        rows = tuple(Row(term.replace("rho", "ρ"), tuple(digits(column.by_term.get((name, term))) for name in names))
+        rows = tuple(Row(term.replace("rho", "ρ"), _alike([column.by_term.get((name, term)) for name in names]))
                      for term in terms)  # fmt: skip
         title = f"Indirect effect through {column.mediator} by the correlation ρ of the two equations' errors"
         heads = (Column("Indirect effect"), Column("95% from"), Column("to"))
         note = "ρ = 0 is table 5: no unobserved cause of both mediator and outcome (Imai, Keele and Yamamoto, 2010)."
         tables.append(JournalTable("A", title, heads, rows, (note, setting.data), appendix=True))
     return [table for table in tables if table.rows]
+
+
+def _alike(values: Sequence[float | None]) -> tuple[str, ...]:
+    return tuple(digits(value, values) for value in values)
 
 
 def balance(setting: Setting) -> list[JournalTable]:
@@ -161,8 +170,9 @@ def balance(setting: Setting) -> list[JournalTable]:
         heads = tuple(
             Column(name.removesuffix(f"_{_when(name)}").replace("_", " "), "", _WHEN[_when(name)]) for name in names
         )
-        rows = tuple(Row(setting.label(term), tuple(digits(column.by_term.get((name, term))) for name in names))
-                     for term in terms)  # fmt: skip
+        values = {term: [column.by_term.get((name, term)) for name in names] for term in terms}
+        rows = tuple(Row(setting.label(term), tuple(digits(value, row=found) for value in found))
+                     for term, found in values.items())  # fmt: skip
         counts = ", ".join(f"{name.replace('_', ' ')} {value:,.6g}" for name, value in column.statistics.items())
         title = f"Balance of covariates: {column.sample}"
         tables.append(JournalTable("A", title, heads, rows, tuple(filter(None, (f"{counts}." if counts else "",

@@ -95,18 +95,29 @@ def _add(column: FitColumn, item: Record | Statistic) -> None:
         column.by_term[item.name, str(item.term)] = item.value
 
 
-def coefficient(record: Record | None) -> str:
-    """An estimate with its stars; a variance has none."""
+def shown_numbers(records: Iterable[Record | None]) -> list[float | None]:
+    """Estimates with their errors, with their intervals where they have none: what is written alike."""
+    found: list[float | None] = []
+    for record in filter(None, records):
+        found += (record.estimate, record.lower, record.upper) if record.se is None else (record.estimate, record.se)
+    return found
+
+
+def coefficient(record: Record | None, row: Sequence[float | None] = ()) -> str:
+    """An estimate with its stars; a variance has none. row: numbers beside which it is written."""
     if record is None:
         return ""
-    return digits(record.estimate) + ("" if record.term == "sigma2" else stars(record.pvalue))
+    text = digits(record.estimate, shown_numbers([record]), row)
+    return text + ("" if record.term == "sigma2" else stars(record.pvalue))
 
 
-def bracket(record: Record | None) -> str:
+def bracket(record: Record | None, row: Sequence[float | None] = ()) -> str:
     """The standard error in brackets; the interval where there is none, and a dash where a test has no bounded one."""
     if record is None:
         return ""
-    return f"({digits(record.se)})" if record.se is not None else interval(record) or UNBOUNDED * unbounded(record)
+    if record.se is None:
+        return interval(record, row) or UNBOUNDED * unbounded(record)
+    return f"({digits(record.se, shown_numbers([record]), row)})"
 
 
 def unbounded(record: Record) -> bool:
@@ -114,27 +125,30 @@ def unbounded(record: Record) -> bool:
     return record.se is None and record.pvalue is not None and not interval(record)
 
 
-def interval(record: Record | None) -> str:
+def interval(record: Record | None, row: Sequence[float | None] = ()) -> str:
     """The interval in square brackets."""
     if record is None or record.lower is None or record.upper is None:
         return ""
-    return f"[{digits(record.lower)}, {digits(record.upper)}]"
+    beside = (*shown_numbers([record]), record.lower, record.upper)
+    return f"[{digits(record.lower, beside, row)}, {digits(record.upper, beside, row)}]"
 
 
 def coefficient_rows(label: str, records: Sequence[Record | None]) -> list[Row]:
     """A row of estimates, and one of what stands in brackets below them."""
-    below = tuple(bracket(record) for record in records)
-    rows = [Row(label, tuple(coefficient(record) for record in records))]
+    row = shown_numbers(records)
+    below = tuple(bracket(record, row) for record in records)
+    rows = [Row(label, tuple(coefficient(record, row) for record in records))]
     return [*rows, Row("", below, "error")] if any(below) else rows
 
 
 def value_rows(
-    columns: Sequence[FitColumn], labels: Mapping[str, str], form: Callable[[float | None], str] = digits
+    columns: Sequence[FitColumn], labels: Mapping[str, str], form: Callable[[float | None], str] | None = None
 ) -> list[Row]:
-    """One row a statistic that a column has, as `form` writes it."""
+    """One row a statistic that a column has, as `form` writes it; without one, with the digits of its row."""
     rows = []
     for name, label in labels.items():
-        cells = tuple(form(column.statistics.get(name)) for column in columns)
+        values = [column.statistics.get(name) for column in columns]
+        cells = tuple(digits(value, row=values) if form is None else form(value) for value in values)
         if any(cells):
             rows.append(Row(label, cells))
     return rows

@@ -13,6 +13,7 @@ from results.tables.columns import (
     fit_rows,
     in_order,
     interval,
+    shown_numbers,
     size_rows,
     value_rows,
 )
@@ -48,8 +49,9 @@ def descriptives(setting: Setting) -> list[JournalTable]:
     values = {key: value for column in columns for key, value in column.by_term.items()}
     rows = []
     for term in dict.fromkeys(term for _, term in values):
+        every = [value for (name, of), value in values.items() if of == term and name != "nobs"]
         for part, ending in _PARTS:
-            cells = [digits(values.get((f"{name}{ending if name != 'mean' else ''}", term)))
+            cells = [digits(values.get((f"{name}{ending if name != 'mean' else ''}", term)), row=every)
                      for name in ("mean", "sd", "min", "max")]  # fmt: skip
             count = values.get(("nobs", term))
             first = part == "overall"
@@ -180,23 +182,22 @@ def _through(term: str, label: str, paths: Sequence[FitColumn | None]) -> list[R
     records = [{} if path is None else {record.se_type: record for record in path.records if record.term == term}
                for path in paths]  # fmt: skip
     kinds = list(dict.fromkeys(kind for found in records for kind in found))
-    rows = [Row(label, tuple(_headline(next(iter(found.values()), None)) for found in records))] if kinds else []
+    every = shown_numbers(record for found in records for record in found.values())
+    rows = [Row(label, tuple(_headline(next(iter(found.values()), None), every) for found in records))] if kinds else []
     for kind in kinds if term in ("nie", "proportion") else kinds[:1]:
         chosen = [found.get(kind) for found in records]
         name = f"  {_method(kind)}"
-        both = (tuple(bracket(record) for record in chosen), tuple(interval(record) for record in chosen))
+        both = (tuple(bracket(record, every) for record in chosen),
+                tuple(interval(record, every) for record in chosen))  # fmt: skip
         rows += [Row(name if number == 0 else "", cells, "error")
                  for number, cells in enumerate(dict.fromkeys(both)) if any(cells)]  # fmt: skip
     return rows
 
 
-def _headline(record: Record | None) -> str:
+def _headline(record: Record | None, row: Sequence[float | None]) -> str:
     """An estimate; a share is not tested against 0."""
-    return (
-        split_stars(coefficient(record))[0]
-        if record is not None and record.term == "proportion"
-        else coefficient(record)
-    )
+    text = coefficient(record, row)
+    return split_stars(text)[0] if record is not None and record.term == "proportion" else text
 
 
 def robustness(setting: Setting) -> list[JournalTable]:

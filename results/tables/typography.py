@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from math import isfinite
 
 from results.tables.records import EFFECTS
@@ -11,7 +11,8 @@ from results.tables.records import EFFECTS
 STARS = ((0.01, "***"), (0.05, "**"), (0.10, "*"))
 STARS_NOTE = "*** p < 0.01, ** p < 0.05, * p < 0.1."
 SANDWICHES = ("cluster", "driscoll-kraay", "conley")
-SMALL, TINY, LARGE, HUGE = 1e-3, 1e-5, 1e4, 1e12
+SMALL, TINY, LARGE, HUGE = 1e-3, 1e-5, 1e4, 1e7
+FULL = 0.1  # from which on four decimals show four significant digits
 GREEK = {"rho": "ρ", "lambda": "λ", "sigma2": "σ²", "constant": "Constant"}
 STATISTICS = {
     "r2": "R²",
@@ -80,20 +81,40 @@ _ASCII = str.maketrans({
 })  # fmt: skip
 
 
-def digits(value: float | None) -> str:
-    """Four decimals; small numbers in two significant digits; large ones in one decimal or an exponent; "" for none."""
+def digits(value: float | None, beside: Sequence[float | None] = (), row: Sequence[float | None] = ()) -> str:
+    """Four decimals, of small numbers two significant digits, of large ones one decimal; four significant digits and
+    an exponent for tiny ones and where `has_exponent`, which judges a number with those beside it and in its row; ""
+    for none."""
     if value is None or not isfinite(value):
         return ""
     size = abs(value)
+    if 0 < size < TINY or (size and has_exponent((value, *beside), row)):
+        mantissa, _, exponent = f"{value:.3e}".partition("e")
+        return f"{mantissa}e{int(exponent)}"
     if size == 0 or SMALL <= size < LARGE:
         return f"{value:.4f}"
-    if LARGE <= size < HUGE:
+    if size >= LARGE:
         return f"{value:,.1f}"
-    if TINY <= size < LARGE:
-        leading = int(f"{size:.1e}".partition("e")[2])
-        return f"{value:.{1 - leading}f}"
-    mantissa, _, exponent = f"{value:.1e}".partition("e")
-    return f"{mantissa}e{int(exponent)}"
+    leading = int(f"{size:.1e}".partition("e")[2])
+    return f"{value:.{1 - leading}f}"
+
+
+def has_exponent(together: Sequence[float | None], row: Sequence[float | None] = ()) -> bool:
+    """Whether numbers that belong together, as an estimate and its error, are written with exponents.
+
+    The largest is huge, or large in a row with a huge one; or one is tiny where four decimals show none of them with
+    four digits, or where nothing in the row is but small.
+    """
+    own, whole = _sizes(together), _sizes([*together, *row])
+    if not own:
+        return False
+    huge = max(own) >= HUGE or (max(own) >= LARGE and max(whole) >= HUGE)
+    return huge or (max(own) < FULL and min(own) < TINY) or (max(whole) < SMALL and min(whole) < TINY)
+
+
+def _sizes(values: Sequence[float | None]) -> set[float]:
+    """Magnitudes of the numbers that are not zero."""
+    return {abs(value) for value in values if value is not None and isfinite(value) and value != 0}
 
 
 def decimals(value: float | None) -> str:

@@ -12,7 +12,6 @@ from results.tables.journal_table import Column, JournalTable, Row
 from results.tables.places import BASELINE, ROBUSTNESS, SPATIAL
 from results.tables.records import Agreement, Document, Fit
 from results.tables.typography import (
-    digits,
     error_label,
     error_note,
     probability,
@@ -263,15 +262,6 @@ def test_controls_keep_their_names_whatever_they_look_like() -> None:
     assert term_label("w_w_rain", "did", ("w_rain",)) == "W × w_rain"
     assert term_label("indirect:did", "did") == "DID"
     assert term_label("lambda", None) == "λ"
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0157, "0.0157"), (0.0, "0.0000"), (0.00067, "0.00067"), (0.000999, "0.0010"), (-0.00001, "-0.000010"),
-     (1.23e-7, "1.2e-7"), (31.5, "31.5000"), (123456.78, "123,456.8"), (None, "")],
-)  # fmt: skip
-def test_digits(value: float | None, text: str) -> None:
-    assert digits(value) == text
 
 
 def test_p_values_stars_and_minus_signs() -> None:
