@@ -40,7 +40,7 @@ class Status(IntEnum):
             "not run yet",
             "fitted",
             "the search for the optimum did not converge",
-            "regressors are collinear in this draw, or they fit it without error",
+            "regressors are collinear, or they fit without error",
             "the estimator refuses this panel",
             "the estimator raised an error; its traceback is kept",
         )[self]

@@ -19,13 +19,14 @@ clusters follow Cameron, Gelbach and Miller (2011) with the factor of fixest, py
 and T = 1. Two-way and Conley matrices need not be positive semidefinite: negative eigenvalues, in units of
 sqrt(diag sum psi psi'), are set to zero (Cameron, Gelbach and Miller, section 2.3; fixest and reghdfe do so, pyfixest
 and linearmodels do not), and the result says so. T counts periods with an observation; lags are counted in the
-panel's periods; what is unobserved adds nothing.
+panel's periods; what is unobserved adds nothing. A term whose contributions cancel in every sum, as those of two units
+beside period effects do within each unit, has no such error: its variance is NaN, for all that is computed is rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ Codes = NDArray[np.intp]
 PLACE = ("longitude", "latitude")
 KERNELS = ("uniform", "bartlett")
 FEWEST_PERIODS = 3  # whose scores may be summed: with unit effects those of two periods are equal and sum to zero
+DEGENERATE = 1e-14  # share of the variance without clusters below which one of summed contributions is rounding
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -198,7 +200,7 @@ def floor_eigenvalues(matrix: Floats, scale: Floats) -> tuple[Floats, NDArray[np
 def covariance(error: str, psi: Floats, e: Floats, sample: Sample) -> Covariance:
     """The covariance of one error type; psi (1 or R, K, T, N), e (R, T, N), zero where unobserved. Raises BadInput for
     fewer than two clusters."""
-    panel, n, free = sample.panel, sample.nobs, sample.free
+    n, free = sample.nobs, sample.free
     none = np.zeros(e.shape[0], dtype=bool)
     if error == "iid":
         s2 = np.vecdot(e.reshape(len(e), -1), e.reshape(len(e), -1)) / free
@@ -206,12 +208,29 @@ def covariance(error: str, psi: Floats, e: Floats, sample: Sample) -> Covariance
     u = psi * e[:, None]
     if error == "hc1":
         return Covariance(outer(u) * (n / free), free, none)
+    found = _summed(error, psi, u, sample)
+    rounding = cancelled(np.diagonal(found.matrix, axis1=1, axis2=2), u)
+    if not rounding.any():
+        return found
+    return replace(found, matrix=np.where(rounding[:, :, None] | rounding[:, None, :], np.nan, found.matrix))
+
+
+def cancelled(variance: Floats, u: Floats) -> NDArray[np.bool_]:
+    """Whether variances (R, ...) of sums of contributions u (R, ..., T, N) are nothing but rounding."""
+    flat = u.reshape(*u.shape[:-2], -1)
+    return np.asarray(variance <= DEGENERATE * np.vecdot(flat, flat))
+
+
+def _summed(error: str, psi: Floats, u: Floats, sample: Sample) -> Covariance:
+    """Of the error types that add contributions of several observations."""
+    panel, n, free = sample.panel, sample.nobs, sample.free
     scale = np.sqrt(np.diagonal(outer(psi), axis1=1, axis2=2))
     t = count_clusters(cells_of("period", panel), panel)
     if error == "driscoll-kraay":
         check_periods(error, t)
         factor = t / (t - 1) * (n - 1) / free
-        return Covariance(bartlett_sum(u.sum(axis=3), bartlett_lag(t)) * factor, t - 1, none)
+        matrix = bartlett_sum(u.sum(axis=3), bartlett_lag(t)) * factor
+        return Covariance(matrix, t - 1, np.zeros(len(u), dtype=bool))
     if error.startswith("conley:"):
         matrix = conley_sum(u, nearness(error, panel.attributes), bartlett_lag(t)) * (n / free)
         return Covariance(*_floored(matrix, free, scale))

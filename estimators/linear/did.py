@@ -30,6 +30,7 @@ class TwoWayDID(Estimator):
     cluster:ATTRIBUTE (an attribute of the units). cluster_k: which parameters count in the cluster factor
     G/(G-1) (n-1)/(n-k): slopes alone, also the effects that are not nested in the clusters, or all.
     target: the estimand that the treatment's coefficient is held to. label: its name in tables.
+    Two units' scores cancel beside period effects: a panel that compares no more has no clustered error (NaN).
     """
 
     kind: ClassVar[str] = "did"
@@ -96,6 +97,8 @@ class TwoWayDID(Estimator):
             else:
                 factor, dof = self._factor(error, plan, k)
                 diagonal = moments.robust[:, plan.robust.index(error)] * factor
+                if error != "hc1" and plan.compared <= 2:
+                    diagonal = np.full_like(diagonal, np.nan)
             variances.append(spread(diagonal, r))
             dofs.append(np.full((r, k), float(dof)))
         sound = np.isfinite(moments.beta).all(axis=1)
@@ -130,7 +133,7 @@ class Plan:
     """What a cell's fixed variables give: demeaned regressors with their influence, bread (1, K, K); None if redrawn.
 
     effects: free unit and time effects; time_effects: those beside the units' own, which clusters of units nest, and
-    the constant: T when balanced.
+    the constant: T when balanced; compared: units that share a period with others (`compared_units`).
     """
 
     influence: ols.Influence | None
@@ -138,6 +141,7 @@ class Plan:
     nobs: int
     effects: int
     time_effects: int
+    compared: int
     robust: tuple[str, ...]
     clusters: dict[str, NDArray[np.intp] | None]
     groups: dict[str, int]
@@ -199,6 +203,7 @@ class LeastSquares(Reduction):
             nobs=panel.nobs,
             effects=tile.transform.effects,
             time_effects=tile.transform.effects - int(seen.sum()) + 1,
+            compared=compared_units(panel),
             robust=self.robust,
             clusters=clusters,
             groups=groups,
@@ -233,6 +238,22 @@ class LeastSquares(Reduction):
             robust=robust,
             bread=None if plan.bread is not None else spread(bread, r),
         )
+
+
+def compared_units(panel: Panel) -> int:
+    """Units left when, as long as there are any, periods of one unit and units of one period are taken out.
+
+    Unit and period effects fit what is taken out exactly: it has no residual, and regressors have nothing left there.
+    """
+    if panel.observed is None:
+        return len(panel.units)
+    left = panel.observed[0]
+    while True:
+        kept = left & (left.sum(axis=1, keepdims=True) > 1)
+        kept &= kept.sum(axis=0) > 1
+        if (kept == left).all():
+            return int(left.any(axis=0).sum())
+        left = kept
 
 
 def check_error_type(error: str, schema: Schema, asked_by: str) -> None:

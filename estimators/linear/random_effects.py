@@ -96,18 +96,13 @@ class RandomEffects(Estimator):
         sigma2_e, sigma2_u = (np.where(sound, each, np.nan) for each in _components(data, self.name))
         counts = np.maximum(data.counts, 1.0)
         theta = 1 - np.sqrt(sigma2_e[:, None] / (counts * sigma2_u[:, None] + sigma2_e[:, None]))  # (R, N)
-        x = data.x - theta[:, None, None, :] * data.means(data.x)[:, :, None, :] * data.mask
-        y = data.y - theta[:, None, :] * data.means(data.y)[:, None, :] * data.mask
-        bread = ols.invert(ols.gram(x))[0]
-        beta = np.matmul(bread, ols.inner(x, y)[:, :, None])[:, :, 0]
-        e = ols.residual(y, x, beta)
-        psi = np.reshape(bread @ x.reshape(*x.shape[:2], -1), x.shape)
-        k = int(x.shape[1])
+        fitted, beta, psi, e = _generalised(data, theta)
+        k = int(data.x.shape[1])
         sample = Sample(panel, panel.nobs, k, dict.fromkeys(self.errors, k))
         reported = [*range(len(regressors)), k - 1]
         found = {error: covariance(error, psi[:, reported], e, sample) for error in self.errors}
         variances = [np.diagonal(each.matrix, axis1=1, axis2=2) for each in found.values()]
-        statistics = _fit(data, beta) | {
+        statistics = fitted | {
             "sigma_u": np.sqrt(sigma2_u),
             "sigma_e": np.sqrt(sigma2_e),
             "theta": theta[:, data.counts > 0].mean(axis=1),
@@ -128,12 +123,16 @@ class RandomEffects(Estimator):
 @dataclass(frozen=True, eq=False, slots=True)
 class _Data:
     """mask (T, N), counts T_i (N,), y (R, T, N), x (1 or R, K, T, N): regressors, period dummies, constant; zero where
-    unobserved."""
+    unobserved. The outcome and regressors are without their levels, means (R,) and (1 or R, K), zero of all other
+    columns: that changes the constant alone, and cross products keep the digits of what varies.
+    """
 
     mask: Floats
     counts: Floats
     y: Floats
     x: Floats
+    y_level: Floats
+    x_level: Floats
 
     @classmethod
     def of(cls, panel: Panel, outcome: str, regressors: tuple[str, ...], *, periods: bool) -> _Data:
@@ -143,11 +142,30 @@ class _Data:
         dummies = np.eye(len(mask))[mask.any(axis=1), :, None][1:] * mask if periods else np.empty((0, *mask.shape))
         parts = [panel.variables[name] for name in regressors]
         parts += [column[None] for column in (*dummies, mask)]
-        return cls(mask, mask.sum(axis=0), y, np.where(mask > 0, ols.stack(parts), 0.0))
+        x = np.where(mask > 0, ols.stack(parts), 0.0)
+        y_level, x_level = y.sum(axis=(1, 2)) / mask.sum(), x.sum(axis=(2, 3)) / mask.sum()
+        x_level[:, len(regressors) :] = 0.0
+        y, x = y - y_level[:, None, None] * mask, x - x_level[:, :, None, None] * mask
+        return cls(mask, mask.sum(axis=0), y, x, y_level, x_level)
 
     def means(self, values: Floats) -> Floats:
         """Unit means over observed periods, (..., T, N) -> (..., N); 0 of a unit that is never observed."""
         return values.sum(axis=-2) / np.maximum(self.counts, 1.0)
+
+
+def _generalised(data: _Data, theta: Floats) -> tuple[dict[str, Floats], Floats, Floats, Floats]:
+    """Least squares less shares theta (R, N) of unit means: squared correlations, beta (R, K) with the constant of the
+    variables as they are, psi (R, K, T, N) and e (R, T, N)."""
+    x = data.x - theta[:, None, None, :] * data.means(data.x)[:, :, None, :] * data.mask
+    y = data.y - theta[:, None, :] * data.means(data.y)[:, None, :] * data.mask
+    bread = ols.invert(ols.gram(x))[0]
+    beta = np.matmul(bread, ols.inner(x, y)[:, :, None])[:, :, 0]
+    e = ols.residual(y, x, beta)
+    psi = np.reshape(bread @ x.reshape(*x.shape[:2], -1), x.shape)
+    fitted = _fit(data, beta)
+    beta[:, -1] += data.y_level - np.vecdot(np.broadcast_to(data.x_level, beta.shape), beta)
+    psi[:, -1] -= (data.x_level[:, :, None, None] * psi).sum(axis=1)
+    return fitted, beta, psi, e
 
 
 def _components(data: _Data, asked_by: str) -> tuple[Floats, Floats]:

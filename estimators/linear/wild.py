@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.inversion import searched_interval
-from estimators.linear.covariances import cluster_sums
+from estimators.linear.covariances import cancelled, cluster_sums
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -79,7 +79,8 @@ def wild_clusters(
     psi: Floats, e: Floats, beta: Floats, z: Floats, project: Project, codes: Codes,
     generators: Iterable[np.random.Generator], draws: int, points: Points | None = None,
 ) -> WildTest:  # fmt: skip
-    """Tests and intervals of every coefficient of R panels at once, (R, K); NaN for panels without estimates.
+    """Tests and intervals of every coefficient of R panels at once, (R, K); NaN for panels without estimates, and for
+    coefficients whose scores cancel within every cluster, so that there is no t statistic.
 
     psi (1 or R, K, T, N): (Z'Z)^-1 z_it; e (R, T, N): residuals; beta (R, K); z (1 or R, K, T, N): regressors after
     `project`, the projection (R, T, N) -> (R, T, N) that takes effects out; codes (T, N): clusters 0..G-1; generators:
@@ -135,11 +136,13 @@ class _Clusters:
         psi = self.psi[:, k]
         flat = psi.reshape(len(psi), -1)
         left = psi / np.vecdot(flat, flat)[:, None, None]  # x of the module's docstring
-        own = cluster_sums(psi * e, self.codes)
+        scores = psi * e
+        own = cluster_sums(scores, self.codes)
+        squares = np.vecdot(own, own)
         constant, slope = self._draws(k, e, v), self._draws(k, left, v)
-        curve = _Curves(np.sqrt(np.vecdot(own, own)), constant, slope)
+        curve = _Curves(np.sqrt(squares), constant, slope)
         lower, upper = searched_interval(beta, curve.errors, lambda c: curve.pvalue(beta - c))
-        sound = np.isfinite(beta)
+        sound = np.isfinite(beta) & ~cancelled(squares, scores)
         return WildTest(*(np.where(sound, values, np.nan) for values in (curve.pvalue(beta), lower, upper)))
 
     def _draws(self, k: int, u: Floats, v: Floats) -> tuple[Floats, Floats]:

@@ -37,6 +37,28 @@ class Reference:
         return [estimates.terms.index(term) for term in self.terms]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaled:
+    """Columns (rows, K) as another program can invert them: values = centre + unit columns, centre and unit (K,).
+
+    Units are the powers of two next to the columns' standard deviations, so that they cost no digits.
+    """
+
+    columns: Floats
+    centre: Floats
+    unit: Floats
+
+    @classmethod
+    def of(cls, values: Floats, *, centred: bool) -> Scaled:
+        """From values (rows, K), around their means where that changes the constant alone."""
+        first = values[0] if centred else np.zeros(values.shape[1])
+        mean = (values - first).mean(axis=0)  # of differences: a level costs no digits
+        centre = first + mean if centred else first
+        spread = np.sqrt(np.square(values - first - mean).mean(axis=0))
+        unit = np.exp2(np.rint(np.log2(np.where(spread > 0, spread, 1.0))))
+        return cls((values - centre) / unit, centre, unit)
+
+
 def long_frame(panel: Panel, names: tuple[str, ...]) -> pd.DataFrame:
     """The observed rows of a real panel, time-major: unit and period as numbers, the variables, the attributes."""
     t, n = len(panel.periods), len(panel.units)

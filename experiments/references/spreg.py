@@ -2,7 +2,8 @@
 
 Data are stacked time-major, as spreg takes a long panel without asking. Time dummies among the regressors make it the
 likelihood with both effects, and make its information matrix the one with demeaned GZb. Its own impacts are not used
-(their direct effect is beta). `epsilon` is the tolerance of its bounded search for rho: much below its default of 1e-7.
+(their direct effect is beta). Variables reach it around their means and in units of their standard deviations, which
+unit effects allow. `epsilon` is the tolerance of its bounded search for rho: much below its default of 1e-7.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.references.reference import Reference
+from experiments.references.reference import Reference, Scaled
 from sim import Panel, Weights
 
 Floats = NDArray[np.float64]
@@ -42,8 +43,8 @@ def twoway_spatial(
     if model == "sdm":
         x += [w.lag(values) for values in x]
         terms += tuple(f"w_{name}" for name in names)
-    stacked = np.column_stack([values.ravel() for values in x])
-    dependent = panel.variables[y][0].reshape(-1, 1)
+    data = Scaled.of(np.column_stack([values.ravel() for values in (panel.variables[y][0], *x)]), centred=True)
+    dependent, stacked = data.columns[:, :1], data.columns[:, 1:]
     options: dict[str, Any] = {} if model == "sem" else {"spat_impacts": None}
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # spreg prints the name of its class
         warnings.simplefilter("ignore")  # spreg and scipy.sparse warn about formats
@@ -51,15 +52,16 @@ def twoway_spatial(
             dependent, stacked, as_libpysal(w), time_effects=True, epsilon=EPSILON, **options
         )
     coefficients = np.asarray(fit.betas, dtype=np.float64).ravel()
-    slopes = len(terms)
+    slopes, unit = len(terms), data.unit[0]
     errors = np.sqrt(np.diag(np.asarray(fit.vm, dtype=np.float64)))
-    information = np.diag(np.asarray(fit.vm1, dtype=np.float64))
+    variance = float(np.asarray(fit.vm1)[-1, -1])  # of sigma2
+    back = np.array([*(unit / data.unit[1:]), 1.0, unit**2])
     return Reference(
         program="spreg",
         terms=(*terms, "lambda" if model == "sem" else "rho", "sigma2"),
-        estimate=np.array([*coefficients[:slopes], coefficients[-1], float(np.squeeze(fit.sig2))]),
-        se={"information": np.array([*errors[:slopes], errors[-1], np.sqrt(information[-1])])},
-        statistics={"loglik": float(np.squeeze(fit.logll))},
+        estimate=back * np.array([*coefficients[:slopes], coefficients[-1], float(np.squeeze(fit.sig2))]),
+        se={"information": back * np.array([*errors[:slopes], errors[-1], np.sqrt(variance)])},
+        statistics={"loglik": float(np.squeeze(fit.logll)) - dependent.size * float(np.log(unit))},
     )
 
 

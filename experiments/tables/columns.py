@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from estimators.estimator import Estimates
 from estimators.linear.covariances import cluster_names
 from estimators.linear.panel_ols import PanelOLS
 from estimators.names import outcome_of
@@ -11,7 +12,7 @@ from estimators.regression import check_fixed
 from experiments.specs.spec import RealPanel, Spec
 from experiments.tables.ledger import Ledger, reasons
 from results.tables.records import Fit
-from sim.errors import BadInput
+from sim.errors import BadInput, listed
 from sim.panel import Panel
 
 UNIT_AND_PERIOD = ("unit", "period")
@@ -44,7 +45,21 @@ def two_way(real: RealPanel, ledger: Ledger, part: Panel, fit: Fit, regressors: 
         regressors=names, effects=UNIT_AND_PERIOD, errors=errors, draws=real.spec.inference.draws,
         label=f"table-{table}-column-{column}",
     )  # fmt: skip
-    return estimator in ledger.fit(part, {estimator: fit})
+    estimates = ledger.fit(part, {estimator: fit}).get(estimator)
+    if estimates is not None:
+        _say_what_has_no_error(ledger, f"Table {table}, column {column} ({fit.sample})", part, estimates)
+    return estimates is not None
+
+
+def _say_what_has_no_error(ledger: Ledger, where: str, part: Panel, estimates: Estimates) -> None:
+    """A note for every error type that is missing of some terms: all that is computed of it is rounding."""
+    names = ["DID" if term == part.roles.treatment else term for term in estimates.terms]
+    for row, error in enumerate(estimates.errors):
+        tested = estimates.pvalue if error.startswith("wild:") else estimates.se
+        assert tested is not None
+        lacking = [name for name, value in zip(names, tested[0, row], strict=True) if np.isnan(value)]
+        if lacking:
+            ledger.note(f"{where} has no {error} error of {listed(lacking)}: it is zero up to rounding.")
 
 
 def unfit(panel: Panel, regressors: tuple[str, ...]) -> str | None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.linear.covariances import cells_of, cluster_names, count_clusters
+from estimators.linear.did import compared_units
 from experiments.specs.spec import RealPanel, Spec
 from experiments.specs.subpanels import seen_in
 from experiments.tables.columns import clustered_enough, error_types, main_cluster
@@ -16,6 +17,8 @@ from sim.panel import Panel
 FEW_TREATED = 10  # MacKinnon and Webb (2018)
 FEW_CLUSTERS = 30
 TOO_FEW_FOR_WILD = 6
+TWO_UNITS = ("With two units and period effects, coefficients have no errors clustered by unit or by groups of units, "
+             "and no stars: both units' scores are zero but for rounding.")  # fmt: skip
 TOO_SMALL = "clustered errors tend to be too small with so few"
 
 
@@ -43,8 +46,11 @@ def few_treated(panel: Panel, spec: Spec) -> str | None:
 
 
 def few_clusters(real: RealPanel) -> Iterator[str]:
-    """A sentence for every cluster of the spec's errors that has few, with the remedy."""
+    """A sentence for every cluster of the spec's errors that has few, with the remedy, and one for two units."""
     asked = error_types(real.spec)
+    paired = compared_units(real.panel) <= 2
+    if paired:
+        yield TWO_UNITS
     for error in clustered_enough(real.panel, asked):
         names = cluster_names(error, tuple(real.panel.attributes)) if error.startswith("cluster:") else ()
         counts = {name: count_clusters(cells_of(name, real.panel), real.panel) for name in names}
@@ -55,7 +61,7 @@ def few_clusters(real: RealPanel) -> Iterator[str]:
             f"Errors clustered by {' and '.join(names)} rest on {counts[name]} clusters: below about {FEW_CLUSTERS} "
             "they tend to be too small."
         )
-        yield said if name == "period" else f"{said} {_remedy(f'wild:{name}', asked)}"
+        yield said if name == "period" or paired else f"{said} {_remedy(f'wild:{name}', asked)}"
 
 
 def _remedy(wild: str, asked: tuple[str, ...]) -> str:

@@ -1,0 +1,184 @@
+"""The cross-check on panels that other programs find hard, and what it says when they give up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.cli import run_command
+from experiments.references import linearmodels, spreg
+from experiments.references.reference import Reference, Scaled
+from references.small_panels import small_panel
+from sim.panel import Panel
+
+SPEC = """
+[panel]
+unit = "city"
+period = "year"
+outcome = "y"
+treatment = "did"
+controls = ["x"]
+"""
+NAMES = ("did", "inv")
+
+
+def table(cities: int = 12, level: float = 0.0, unit: float = 1.0) -> pd.DataFrame:
+    """Ten years; a third of the cities is treated from 2012 on; the control in other units and at a level."""
+    rng = np.random.default_rng(8)
+    own, year = np.repeat(np.arange(cities), 10), np.tile(np.arange(2008, 2018), cities)
+    did = ((own < max(cities // 3, 1)) & (year >= 2012)).astype(int)
+    x = rng.normal(size=own.size) + rng.normal(size=cities)[own]
+    y = did + 0.5 * x + rng.normal(size=own.size) + rng.normal(size=cities)[own]
+    return pd.DataFrame({"city": [f"c{i:02d}" for i in own], "year": year, "y": y, "did": did, "x": level + unit * x})
+
+
+class Ask:
+    """`panelproof estimate --cross-check` in a folder: exit code, document, and what went to stderr."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.capsys = folder, capsys
+
+    def __call__(self, frame: pd.DataFrame, keys: str = "") -> tuple[int, dict[str, Any], str]:
+        panel, spec = self.folder / "panel.csv", self.folder / "spec.toml"
+        frame.to_csv(panel, index=False)
+        spec.write_text(SPEC + keys, encoding="utf-8")
+        code = run_command(["estimate", str(panel), "--spec", str(spec), "--cross-check", "--json"])
+        said = self.capsys.readouterr()
+        return code, json.loads(said.out), said.err
+
+
+@pytest.fixture
+def estimated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
+    return Ask(tmp_path, capsys)
+
+
+def moved(panel: Panel, level: float, unit: float) -> Panel:
+    """All but the treatment in other units and at a level."""
+    variables = {name: values if name == "did" else level + unit * values for name, values in panel.variables.items()}
+    return replace(panel, variables=variables)
+
+
+@pytest.mark.parametrize(("level", "unit"), [(3e14, 4e13), (1e8, 1.0), (0.0, 1e-12)])
+def test_controls_in_any_unit_are_recomputed(estimated: Ask, level: float, unit: float) -> None:
+    code, document, said = estimated(table(level=level, unit=unit))
+    assert (code, said) == (0, "")
+    found = {item["what"]: item for item in document["cross_check"]}
+    assert set(found) == {"estimates", "errors iid", "errors hc1", "errors cluster:unit"}
+    assert found["estimates"]["compared"] == 19  # all columns, random effects among them
+    assert max(item["largest"] for item in found.values()) < 1e-6
+
+
+@pytest.mark.parametrize("effects", [(), ("period",), ("unit", "period")])
+@pytest.mark.parametrize("constant", [False, True])
+def test_linearmodels_reference_follows_levels_and_units(effects: tuple[str, ...], constant: bool) -> None:
+    """y = m + s y*, x = m + s x*: slopes stay, the treatment's is times s; no level without constant and effects."""
+    plain = small_panel(20, 6, seed=2, missing=9)
+    level, unit = (3e14 if effects or constant else 0.0), 4.0e13
+    ask: dict[str, Any] = {"regressors": NAMES, "effects": effects, "constant": constant}
+    near = linearmodels.least_squares(plain, **ask)
+    far = linearmodels.least_squares(moved(plain, level, unit), **ask)
+    times = np.array([unit, 1.0])
+    np.testing.assert_allclose(far.estimate[:2], near.estimate[:2] * times, rtol=1e-8)
+    for error, values in near.se.items():
+        np.testing.assert_allclose(far.se[error][:2], values[:2] * times, rtol=1e-8, err_msg=error)
+    assert far.statistics["ssr"] == pytest.approx(near.statistics["ssr"] * unit**2, rel=1e-8)
+    if constant:
+        there = level * (1 - near.estimate[1]) + unit * near.estimate[2]
+        assert far.estimate[2] == pytest.approx(there, rel=1e-8)
+
+
+@pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
+def test_spreg_reference_follows_levels_and_units(model: Any) -> None:
+    plain, unit = small_panel(20, 6, seed=2), 4096.0
+    near = spreg.twoway_spatial(plain, model, regressors=NAMES)
+    far = spreg.twoway_spatial(moved(plain, 1e8, unit), model, regressors=NAMES)
+    by_name = {"did": unit, "w_did": unit, "sigma2": unit**2}
+    times = np.array([by_name.get(term, 1.0) for term in near.terms])
+    np.testing.assert_allclose(far.estimate, near.estimate * times, rtol=1e-5, atol=1e-6)  # of its search
+    np.testing.assert_allclose(far.se["information"], near.se["information"] * times, rtol=1e-5)
+    assert far.statistics["loglik"] == pytest.approx(near.statistics["loglik"] - 120 * np.log(unit), rel=1e-8)
+
+
+def test_scaled_columns_are_the_values_again() -> None:
+    values = np.column_stack([1e8 + np.arange(5.0), 3e-9 * np.arange(5.0), np.ones(5)])
+    for centred in (True, False):
+        found = Scaled.of(values, centred=centred)
+        np.testing.assert_allclose(found.centre + found.unit * found.columns, values, rtol=1e-15)
+        assert (np.log2(found.unit) % 1 == 0).all()
+    np.testing.assert_allclose(Scaled.of(values, centred=True).columns.mean(axis=0), 0.0, atol=1e-15)
+
+
+@pytest.mark.parametrize("fault", [ValueError, ZeroDivisionError, Exception])
+def test_what_cannot_be_recomputed_is_said_by_column(
+    estimated: Ask, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    def refuse(*_: object, **__: object) -> Reference:
+        raise fault("no full rank. Set check_rank=False.\nMore.")
+
+    monkeypatch.setattr(linearmodels, "random_effects", refuse)
+    code, document, said = estimated(table())
+    assert (code, said) == (0, "")
+    lost = [item for item in document["cross_check"] if not item["compared"]]
+    assert [item["what"] for item in lost] == [
+        f"column {column} could not be recomputed: no full rank" for column in (1, 2)
+    ]
+    assert {item["largest"] for item in lost} == {0.0}
+    assert sum(item["compared"] for item in document["cross_check"] if item["what"] == "estimates") == 14
+
+
+def with_errors(change: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Reference]:
+    """linearmodels with other clustered errors."""
+    ask = linearmodels.least_squares
+
+    def answer(*arguments: Any, **keywords: Any) -> Reference:
+        found = ask(*arguments, **keywords)
+        return replace(found, se={**found.se, "cluster:unit": change(found.se["cluster:unit"])})
+
+    return answer
+
+
+def test_numbers_that_are_none_are_not_compared(estimated: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linearmodels, "least_squares", with_errors(lambda se: se * np.nan))
+    code, document, _ = estimated(table())
+    assert code == 0
+    lost = [item["what"] for item in document["cross_check"] if not item["compared"]]
+    assert "column 5 could not be recomputed: errors cluster:unit are not finite there" in lost
+
+
+def test_two_units_have_no_clustered_errors_beside_period_effects(estimated: Ask) -> None:
+    code, document, said = estimated(table(2))
+    assert (code, said) == (0, "")
+    assert max(item["largest"] for item in document["cross_check"]) < 1e-6
+    assert min(item["compared"] for item in document["cross_check"]) == 14
+    found = {(r["column"], r["term"]): r for r in document["records"] if r["se_type"] == "cluster:unit"}
+    for column in (3, 5):
+        for term in ("did", "x"):
+            one = found[column, term]
+            assert [one[name] for name in ("se", "statistic", "pvalue", "lower", "upper")] == [None] * 5
+    assert found[4, "did"]["se"] > 1e-3
+    assert any(note.startswith("With two units and period effects, coefficients have no") for note in document["notes"])
+    assert not any("wild cluster bootstrap is the remedy" in note for note in document["notes"])
+
+
+def test_an_error_that_only_we_lack_is_a_difference(estimated: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linearmodels, "least_squares", with_errors(lambda se: np.where(se < 1e-9, 0.3, se)))
+    code, document, _ = estimated(table(2))
+    assert code == 1
+    assert max(item["largest"] for item in document["cross_check"] if item["what"] == "errors cluster:unit") > 0.01
+
+
+def test_a_part_of_two_units_says_what_has_no_error(estimated: Ask) -> None:
+    frame = table(9)
+    frame["zone"] = np.where(frame["city"].isin(["c02", "c03"]), "east", "west")
+    _, document, _ = estimated(frame, 'groups = ["zone"]\n')
+    (note,) = (note for note in document["notes"] if "has no cluster:unit error" in note)
+    where = "Table 4, column 1 (zone = east)"
+    assert note == f"{where} has no cluster:unit error of DID, x, constant: it is zero up to rounding."
+    assert not any(note.startswith("With two units") for note in document["notes"])
