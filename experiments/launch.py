@@ -12,9 +12,9 @@ from rich.text import Text
 
 from cluster import has_port, is_address, is_loopback, open_executor
 from experiments.runner import Progress as Step
-from experiments.runner import preflight, run
+from experiments.runner import preflight, run, schema_of
 from experiments.study import Study
-from sim.errors import bad
+from sim.errors import bad, naming
 
 if TYPE_CHECKING:
     from results.store.zarr_store import ZarrStore
@@ -39,10 +39,39 @@ def check_cluster(where: str, workers: int | None, insecure: bool) -> None:
                   remedy="use tls with certificates, or say --insecure on a network you trust")  # fmt: skip
 
 
+def check_run(study: Study, source: str, store: Path, html: Path | None) -> None:
+    """All that can be known before the first block, nothing written: whether files can be, whether panels serve.
+
+    source: the study as the user named it. Raises BadInput, and StoreLocked when another run holds the store.
+    """
+    from experiments.reporting import check_html
+
+    if html is not None:
+        check_html(html)
+    with naming(source):
+        preflight(study)
+    check_store(study, store)
+
+
+def check_store(study: Study, store: Path) -> None:
+    """Raise BadInput for a store that is another study's or cannot be written, StoreLocked for one that is in use."""
+    from experiments.reporting import unwritable
+    from results.store.lock import locked
+    from results.store.zarr_store import ZarrStore
+
+    if store.exists():
+        ZarrStore.open(store).check_study(schema_of(study))
+    if reason := unwritable(store.parent) or unwritable(store):
+        raise bad(f"cannot be written: {reason}", where=str(store), allowed="a store in a writable folder",
+                  remedy="choose another --store")  # fmt: skip
+    if Path(f"{store}.lock").exists():
+        with locked(store):
+            return
+
+
 def describe(study: Study, store: Path, where: str, console: Console) -> None:
-    """Say what is about to run, after trying its panels; raises BadInput."""
-    preflight(study)
-    held = _held(study, store)
+    """Say what is about to run, after `check_run`."""
+    held = _held(store)
     replications = study.replications if held is None else max(held.replications, study.replications)
     console.print(Text(study.name, style="bold"), f": {study.question}" if study.question else "", sep="", markup=False)
     sizes = {"cell": len(study.cells), "replication": replications, "estimator": len(study.estimators)}
@@ -52,14 +81,11 @@ def describe(study: Study, store: Path, where: str, console: Console) -> None:
         console.print(Text(_more_than_asked(held, study.replications), style="yellow"))
 
 
-def _held(study: Study, store: Path) -> ZarrStore | None:
-    """The study's own store, when there is one already."""
+def _held(store: Path) -> ZarrStore | None:
+    """The study's store, when there is one already."""
     from results.store.zarr_store import ZarrStore
 
-    if not store.exists():
-        return None
-    found = ZarrStore.open(store)
-    return found if found.fingerprint == study.fingerprint else None
+    return ZarrStore.open(store) if store.exists() else None
 
 
 def _more_than_asked(held: ZarrStore, asked: int) -> str:

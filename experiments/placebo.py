@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,12 +21,12 @@ from experiments.study import Study
 from results.inference import p_values as t_tests
 from results.report.placebo_figure import PlaceboPlot
 from results.store.block import Records
-from results.store.zarr_store import ZarrStore
 from sim.errors import BadInput, bad, closest, one_of
 from sim.nulls import terms_tested
 from sim.observed import Observed
 from sim.panel import Panel
-from sim.placebo import Placebo, other_assignments, panel_of
+from sim.placebo import Placebo, other_assignments
+from sim.randomisation import Randomisation
 from sim.schemes import Blocks, Mediator, Relabel, Time, scheme_of
 
 if TYPE_CHECKING:
@@ -54,14 +53,20 @@ class Question:
     draws: int
 
     @property
+    def design(self) -> Placebo:
+        """The design of the study."""
+        assert isinstance(self.study.design, Placebo)
+        return self.study.design
+
+    @property
     def scheme(self) -> str:
         """The scheme's text."""
-        return _design(self).scheme
+        return self.design.scheme
 
     @property
     def exact(self) -> bool:
         """Whether the placebos are all other assignments that there are."""
-        return _design(self).exact
+        return self.design.exact
 
     @property
     def is_test(self) -> bool:
@@ -77,8 +82,7 @@ class Answer:
     estimates, NaN where a fit failed; own_pvalues (B,): of each placebo by its own test, with errors of type `error`,
     as in t statistics that are compared. permutation_p, mcse: of the test by permutation, mcse = 0 when every
     assignment was used; lower, upper: its interval, NaN where there is none and `no_interval` says why. Where the
-    question is no test, `share_as_large` is what permutation_p amounts to. distinct: how many assignments there are,
-    None where nobody counts them.
+    question is no test, `share_as_large` is what permutation_p amounts to. randomisation: the scheme on the panel.
     """
 
     question: Question
@@ -94,7 +98,7 @@ class Answer:
     lower: float
     upper: float
     no_interval: str
-    distinct: int | None
+    randomisation: Randomisation
 
     @property
     def usable(self) -> Floats:
@@ -114,18 +118,32 @@ class Answer:
         return dict(zip(QUANTILES, values.tolist(), strict=True))
 
     @property
+    def staying(self) -> tuple[int, int]:
+        """How many units keep their path in every assignment, and how many of them are treated at some time."""
+        found, treatment = self.randomisation, self.question.panel.roles.treatment
+        if found.still is None:
+            return 0, 0
+        paths = found.paths.get(treatment or "")
+        treated = np.zeros_like(found.still) if paths is None else paths.any(axis=1)[found.real]
+        return int(found.still.sum()), int((found.still & treated).sum())
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know."""
-        test = self.question.is_test
+        ask, test = self.question, self.question.is_test
         found = [f"No interval: {self.no_interval}."] if self.no_interval and test else []
         if not test:
             found.append("Placebos use the time before adoption alone, and real dates always come last: this is a look "
                          "at that time and no exact test: there is no p value and no interval.")  # fmt: skip
-        if self.question.exact:
+        if ask.exact:
             found.append(f"The {len(self.placebos):,} placebos are all assignments besides the real one, each once: "
                          f"{'p' if test else 'the share'} has no Monte Carlo error.")  # fmt: skip
-        elif self.distinct is not None and self.distinct <= len(self.placebos):
-            found.append(f"There are {self.distinct:,} distinct assignments alone; they are drawn with repetition.")
+        elif (distinct := self.randomisation.count) is not None and distinct <= len(self.placebos):
+            found.append(f"There are {distinct:,} distinct assignments alone; they are drawn with repetition.")
+        units, treated = self.staying
+        if units:
+            found.append(f"{units:,} of {len(ask.panel.units):,} units, {treated:,} treated ones among them, keep what "
+                         f"they have in every placebo: {ask.scheme} finds nothing to exchange it with.")  # fmt: skip
         if lost := len(self.placebos) - self.usable.size:
             found.append(f"{lost:,} placebos could not be fitted; they count as extreme.")
         return tuple(found)
@@ -150,7 +168,8 @@ class Answer:
             "scheme": ask.scheme, "estimator": ask.estimator.name, "term": ask.term, "statistic": ask.statistic,
             "seed": ask.study.seed, "draws": len(self.placebos), "exact": ask.exact,
             "failed": len(self.placebos) - usable.size,
-            "distinct_assignments": None if self.distinct is None else str(self.distinct),
+            "distinct_assignments": None if self.randomisation.count is None else str(self.randomisation.count),
+            "units_that_stay": self.staying[0], "treated_units_that_stay": self.staying[1],
             "estimate": _plain(self.estimate), "se": _plain(self.se), "se_type": self.own_error,
             "placebo_se_type": self.error, "pvalue": _plain(self.pvalue), "permutation_pvalue": _plain(p),
             "share_as_large": _plain(self.share_as_large), "mcse": _plain(self.mcse),
@@ -204,25 +223,6 @@ def question(
     return Question(study, panel, chosen, asked, statistic, draws)
 
 
-def resumable(ask: Question, store: Path) -> Question:
-    """The question with the panel as the store holds it, drawn or gone through as the store began.
-
-    Raises BadInput when the store holds another panel.
-    """
-    if not store.exists():
-        return ask
-    kept = ZarrStore.open(store).facts["study"]["design"]
-    if kept["kind"] != Placebo.kind:
-        raise bad("holds no placebos", where=str(store), allowed="a store that `panelproof placebo` made",
-                  remedy="choose another --store")  # fmt: skip
-    if panel_of(kept["panel"]).digest != panel_of(_design(ask).panel).digest:
-        raise bad("holds placebos of another panel", where=str(store), allowed="the same panel, spec and estimator",
-                  remedy="choose another --store")  # fmt: skip
-    design = replace(_design(ask), panel=kept["panel"], exact=kept.get("exact", False))
-    count = ask.study.replications if design.exact else ask.draws
-    return replace(ask, study=replace(ask.study, design=design, replications=count))
-
-
 def check_fits(ask: Question) -> None:
     """Raise BadInput, before anything is drawn, when the panel as it was observed or a placebo of it has no fit."""
     _real_fit(ask)
@@ -262,7 +262,7 @@ def answer(ask: Question, records: Records) -> Answer:
         lower=lower,
         upper=upper,
         no_interval=why,
-        distinct=scheme_of(ask.scheme).on(ask.panel).count,
+        randomisation=scheme_of(ask.scheme).on(ask.panel),
     )
 
 
@@ -385,11 +385,6 @@ def _filled(panel: Panel) -> Floats:
     """The treatment, 0 where nothing was observed."""
     values = panel.variables[panel.roles.treatment or ""]
     return np.array(values if panel.observed is None else np.where(panel.observed, values, 0.0))
-
-
-def _design(ask: Question) -> Placebo:
-    assert isinstance(ask.study.design, Placebo)
-    return ask.study.design
 
 
 def _plain(value: float) -> float | None:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from estimators.estimator import Estimator, Layout, estimators, find_estimator
+from estimators.placebo.permutation import PermutationTest
 from experiments.settings import build, to_settings
 from sim.design import Design, Wanted, designs, find_design
-from sim.errors import BadInput, Problem, bad, closest, listed, one_of
+from sim.errors import BadInput, Problem, bad, closest, listed, naming, one_of
 from sim.estimands import Estimand
 from sim.panel import Schema
 from sim.streams import Streams
@@ -213,8 +214,10 @@ class Study:
         """A study from a file; its name is the file's unless it states one. Raises BadInput."""
         path = Path(path)
         settings = read_toml(path, "a study file")
-        study = cls.from_settings({"name": path.stem, **settings}, str(path))
+        with naming(str(path)):
+            study = cls.from_settings({"name": path.stem, **settings}, str(path))
         _check_overridden(study, settings["design"], str(path))
+        _check_noise(study, str(path))
         return study
 
 
@@ -240,6 +243,18 @@ def _check_overridden(study: Study, table: Mapping[str, Any], where: str) -> Non
     ]
     if problems:
         raise BadInput(*problems)
+
+
+def _check_noise(study: Study, where: str) -> None:
+    """Raise BadInput for a study whose panels hold no noise: its bias and coverage would be those of rounding.
+
+    Such a design is of use in Python, where identities are held against it.
+    """
+    if any(cell.design.noiseless for cell in study.cells):
+        dial = "[grid]" if "sigma" in dict(study.grid) else "[design]"
+        raise bad("sigma = 0, or all but 0, leaves panels without noise: bias and coverage would be those of rounding",
+                  where=f"{where} {dial}", allowed="errors (sigma), or effects that differ (heterogeneity)",
+                  remedy="set sigma = 0.001, or leave it out")  # fmt: skip
 
 
 def cell_text(parameters: Mapping[str, Any]) -> str:
@@ -318,12 +333,25 @@ def _estimators(settings: Mapping[str, Any], where: str) -> list[Estimator]:
                           remedy='add kind = "did", or another')  # fmt: skip
             cls = find_estimator(str(table["kind"]), place)
             options = {key: value for key, value in table.items() if key != "kind"}
-            found += [build(cls, choice, place) for choice in expanded(cls, options)]
+            made = [build(cls, choice, place) for choice in expanded(cls, options)]
+            for estimator in made:
+                _check_tested(estimator, place)
+            found += made
         except BadInput as error:
             problems += error.problems
     if problems:
         raise BadInput(*problems)
     return found
+
+
+def _check_tested(estimator: Estimator, where: str) -> None:
+    """Raise BadInput, in the words of all settings, for what a permutation test says of the estimator it tests."""
+    if not isinstance(estimator, PermutationTest):
+        return
+    cls = find_estimator(estimator.estimator, f"{where} (permutation), estimator")
+    build(cls, dict(estimator.settings), f"{where} (permutation), settings of {estimator.estimator}")
+    with naming(f"{where} (permutation)"):
+        estimator.inner  # noqa: B018  (it raises for what cannot be tested)
 
 
 def expanded(cls: type, options: Mapping[str, Any]) -> list[dict[str, Any]]:

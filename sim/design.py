@@ -59,6 +59,11 @@ class Design(ABC):
         return self.settle(streams).draw(streams, wanted or everything)
 
     @property
+    def noiseless(self) -> bool:
+        """Whether nothing random is in its outcomes, so that estimates differ from the truth by rounding alone."""
+        return False
+
+    @property
     def identity(self) -> Mapping[str, Any] | None:
         """What stands for this design in a fingerprint besides its dials, e.g. the digest of a real panel."""
         return None

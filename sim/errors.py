@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,21 @@ class BadInput(ValueError):
 def bad(what: str, *, where: str, allowed: str, remedy: str) -> BadInput:
     """A `BadInput` with a single problem."""
     return BadInput(Problem(what, where, allowed, remedy))
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Every problem raised inside says that it is in that place, e.g. a study file, unless it does so already."""
+    try:
+        yield
+    except BadInput as error:
+        problems = (
+            problem
+            if problem.where.startswith(place)
+            else replace(problem, where=", ".join(part for part in (place, problem.where) if part))
+            for problem in error.problems
+        )
+        raise BadInput(*problems) from error
 
 
 def one_of(names: Iterable[str]) -> str:

@@ -32,6 +32,7 @@ from sim.paper_world import settle
 from sim.streams import Streams
 
 LARGEST = 1e6  # of a dial: the outcome lies between 0 and 1
+LEAST_NOISE = 1e-9  # a standard deviation below which noise drowns in the rounding of fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,11 @@ class Paper(Design):
         """Whether this world has one: its own errors b u must fit into sigma, and errors must not spill over."""
         _, to_outcome, _, sd, _ = MEDIATION[self.mediator]
         return self.sigma > abs(to_outcome) * sd and not self.coefficients.lam
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether neither errors nor effects vary, so that estimates differ by rounding alone."""
+        return self.sigma < LEAST_NOISE and abs(self.effect) * self.heterogeneity < LEAST_NOISE
 
     @property
     def schema(self) -> Schema:

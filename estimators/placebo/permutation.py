@@ -20,7 +20,7 @@ from estimators.placebo.permutation_kernels import Ask, Kernel, Tests, kernel_of
 from estimators.tile import Tile
 from sim.design import Design
 from sim.discovery import discover
-from sim.errors import bad, closest, listed, one_of
+from sim.errors import bad, closest, listed, naming, one_of
 from sim.nulls import assigned_anew, terms_tested
 from sim.panel import Panel, Schema
 from sim.schemes import Relabel, scheme_of
@@ -38,7 +38,8 @@ LINEAR = 1e-8  # relative deviation below which a coefficient counts as linear i
 class PermutationTest(Estimator):
     """An estimator whose p values and intervals come from assignments drawn anew.
 
-    estimator, settings: kind and settings of the estimator, as pairs; `PermutationTest.of` takes them from an object.
+    estimator, settings: kind and settings of the estimator, as pairs (in a study file as a table, {errors = ["hc1"]});
+    `PermutationTest.of` takes them from an object.
     scheme: see `sim.schemes`, which says what must be exchangeable. draws: assignments besides the real one, 99 or
     more; when there are no more than that in all, every one is used and the test is exact. terms: those tested, by
     default the treatment; spatial terms under `relabel`, the mediators under `mediator`; what the null hypothesis of
@@ -90,7 +91,7 @@ class PermutationTest(Estimator):
 
     @property
     def inner(self) -> Estimator:
-        """The estimator that is tested; raises BadInput for a kind or settings that do not exist."""
+        """The estimator that is tested; raises BadInput for a kind or settings that do not exist, and for a test."""
         return _inner(self.estimator, self.settings)
 
     @property
@@ -107,7 +108,9 @@ class PermutationTest(Estimator):
 
     def layout(self, schema: Schema) -> Layout:
         """The tested terms with the estimator's targets; raises BadInput for terms that it lacks or cannot test."""
-        inner = self.inner.layout(schema)
+        self._check_scheme(schema)
+        with naming(self.name):
+            inner = self.inner.layout(schema)
         tested = terms_tested(scheme_of(self.scheme), inner.terms, inner.targets, schema.roles)
         terms = self.terms or self._default_terms(schema, inner)
         missing = [term for term in terms if term not in inner.terms]
@@ -125,6 +128,16 @@ class PermutationTest(Estimator):
             targets={term: inner.targets[term] for term in terms if term in inner.targets},
             stored=("pvalue", "lower", "upper"),
         )
+
+    def _check_scheme(self, schema: Schema) -> None:
+        """Raise BadInput for a scheme that names what panels of this schema lack."""
+        scheme = scheme_of(self.scheme)
+        named = {"attribute": schema.attributes, "weights": schema.weights}
+        for what, there in named.items():
+            name = getattr(scheme, what, None)
+            if name is not None and name not in there:
+                raise bad(f"no {what} {name!r} in the panel", where=f"{self.name}, scheme {self.scheme}",
+                          allowed=one_of(there), remedy=closest(name, there))  # fmt: skip
 
     def _default_terms(self, schema: Schema, inner: Layout) -> tuple[str, ...]:
         scheme = scheme_of(self.scheme)
@@ -196,10 +209,11 @@ class Permuted(Reduction):
 
     def prepare(self, panel: Panel) -> Kernel | None:
         """The kernel where there is one for the tested estimator; else each draw of each panel is fitted."""
-        reduction = self.test.inner.reduction(panel.schema)
-        if reduction is not None:
-            reduction.prepare(panel)
-        return self._kernel(panel)
+        with naming(self.test.name):
+            reduction = self.test.inner.reduction(panel.schema)
+            if reduction is not None:
+                reduction.prepare(panel)
+            return self._kernel(panel)
 
     def _kernel(self, panel: Panel, rng: np.random.Generator | None = None) -> Kernel | None:
         test = self.test
@@ -326,6 +340,9 @@ class Permuted(Reduction):
 @lru_cache(maxsize=64)
 def _inner(kind: str, settings: tuple[tuple[str, Value], ...]) -> Estimator:
     cls = find_estimator(kind, "permutation test, estimator")
+    if issubclass(cls, PermutationTest):
+        raise bad("a permutation test of a permutation test", where="estimator", allowed="any other estimator",
+                  remedy='name the estimator whose term is tested, e.g. estimator = "did"')  # fmt: skip
     names = [item.name for item in fields(cls)]  # type: ignore[arg-type]
     for name, _ in settings:
         if name not in names:

@@ -36,15 +36,13 @@ def command(
     from rich.console import Console
 
     from experiments.builtin import study_of
-    from experiments.launch import check_cluster, describe, launch, show
-    from experiments.reporting import check_html
+    from experiments.launch import check_cluster, check_run, describe, launch, show
 
     console = Console(highlight=False, stderr=False)
     chosen = study_of(study).resized(replications=replications, block=block, seed=seed)
     target = store or Path("runs") / f"{chosen.name}.zarr"
     check_cluster(cluster, workers, insecure)
-    if html is not None and not dry_run:
-        check_html(html)
+    check_run(chosen, study, target, html)
     describe(chosen, target, cluster, console)
     if dry_run:
         return 0

@@ -29,6 +29,10 @@ from estimators.estimator import Estimates, Layout
 from results.store.block import Block, block_arrays, block_digest, digest_of
 from results.store.skeleton import StoreSchema, layout_of, write_skeleton
 from sim.errors import BadInput, Problem, bad
+from sim.placebo import Placebo
+
+MOST_LINES = 5  # about another study's settings
+MOST_LETTERS = 60  # of a setting's value
 
 
 class BlockState(IntEnum):
@@ -86,7 +90,7 @@ class ZarrStore:
         if not path.exists():
             return cls.create(path, schema)
         store = cls(path, "a")
-        store._refuse_another(schema)
+        store.check_study(schema)
         if schema.replications > store.replications:
             store._grow(schema.replications)
         return store
@@ -259,13 +263,22 @@ class ZarrStore:
             self._arrays[name] = self._root[name]
         return self._arrays[name]
 
-    def _refuse_another(self, schema: StoreSchema) -> None:
+    def check_study(self, schema: StoreSchema) -> None:
+        """Raise BadInput, with what differs, unless the store is this study's."""
         if schema.fingerprint == self.fingerprint:
             return
-        changed = _differences(self._facts["identity"], json.loads(json.dumps(schema.identity)))
+        old, new = self._facts["identity"], json.loads(json.dumps(schema.identity))
+        held, asked = _of_a_panel(old), _of_a_panel(new)
+        if held != asked:
+            test, study = "a placebo test of a panel", "study"
+            what = f"holds {test}, not this {study}" if held else f"holds a {study}, not {test}"
+            raise bad(what, where=str(self.path), allowed="a store of its own", remedy="choose another --store")
+        changed = _differences(old, new)
+        if (rest := len(changed) - MOST_LINES + 1) > 1:
+            changed = [*changed[: MOST_LINES - 1], f"{rest} more settings are others"]
         raise BadInput(
             *(Problem(f"belongs to another study: {line}", str(self.path), "the study that made it",
-                      "choose another --store, or undo the change") for line in changed[:8])
+                      "choose another --store, or undo the change") for line in changed)
         )  # fmt: skip
 
     def _grow(self, replications: int) -> None:
@@ -291,19 +304,37 @@ class ZarrStore:
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """One line for each setting that is not the same."""
+    """One line for each setting that is not the same; of another kind the kind alone, whose settings are its own."""
     if isinstance(old, dict) and isinstance(new, dict):
+        if old.get("kind") != new.get("kind"):
+            return _differences(old.get("kind"), new.get("kind"), f"{path}.kind".lstrip("."))
         keys = list(dict.fromkeys((*old, *new)))
         return [line for key in keys for line in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = zip(old, new, strict=True)
         return [line for i, (a, b) in enumerate(pairs) for line in _differences(a, b, f"{path}[{i}]")]
-    return [] if old == new else [f"{path} was {_brief(old)}, is now {_brief(new)}"]
+    if old == new:
+        return []
+    was, now = _brief(old), _brief(new)
+    return [f"{path} is another" if was == now else f"{path} was {was}, is now {now}"]
 
 
 def _brief(value: Any) -> str:
+    """A value in a few letters; long texts, such as a panel's, by their length."""
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "..."
+    if len(text) <= MOST_LETTERS:
+        return text
+    if isinstance(value, str):
+        return f"a text of {len(value):,} letters"
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return f"{len(value)} tables"
+    return text[: MOST_LETTERS - 3] + "..."
+
+
+def _of_a_panel(identity: Mapping[str, Any]) -> bool:
+    """Whether a study is the placebo test of a panel that it holds."""
+    design = identity["design"]
+    return design["kind"] == Placebo.kind and bool(design["panel"])
 
 
 def _paths(name: str, layout: Layout) -> tuple[str, ...]:

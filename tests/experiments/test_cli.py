@@ -75,6 +75,39 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
 
 
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--html", "{folder}/file.txt/a.html"], "choose another --html"),
+        (["--html", "{folder}/a.txt"], "add .html"),
+        (["--store", "{folder}/file.txt/x.zarr"], "choose another --store"),
+        (["--store", "{folder}"], "not a readable store"),
+        (["--store", "{ran}/x.zarr", "--seed", "77"], "seed was 5, is now 77"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_refuses(
+    dry: list[str], options: list[str], words: str, ran: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "study.toml").write_text(STUDY)
+    (tmp_path / "file.txt").write_text("a file")
+    given = [option.format(folder=tmp_path, ran=ran) for option in options]
+    own = [] if "--store" in options else ["--store", str(tmp_path / "y.zarr")]
+    assert run_command(["run", str(tmp_path / "study.toml"), "--cluster", "serial", *own, *given, *dry]) == 2
+    said = capsys.readouterr()
+    assert words in said.err
+    assert not said.out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.txt", "study.toml"]
+
+
+def test_a_dry_run_says_that_a_store_is_in_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "study.toml").write_text(STUDY)
+    store = tmp_path / "x.zarr"
+    with locked(store):
+        assert run_command(["run", str(tmp_path / "study.toml"), "--store", str(store), "--dry-run"]) == 75
+    assert "in use by another run" in capsys.readouterr().err
+
+
 def test_replay_finds_the_same_numbers_and_saves_the_panel(ran: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["replay", str(ran / "x.zarr"), "1", "149", "--save", str(ran / "panel.csv")]) == 0
     assert "same" in capsys.readouterr().out

@@ -91,9 +91,9 @@ def test_another_panel_is_refused_by_the_store(
     folder.mkdir()
     other = write(folder, small_panel(30, 8, seed=5, model="none"))
     assert run_command(command(other, "--draws", "99", "--store", store)) == 2
-    assert "placebos of another panel" in capsys.readouterr().err
+    assert "another placebo test: the panel is another one;" in capsys.readouterr().err
     assert run_command(command(files, "--draws", "99", "--store", store, "--scheme", "mixed")) == 2
-    assert 'was "space", is now "mixed"' in capsys.readouterr().err
+    assert "--scheme was space, is mixed;" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("statistic", ["raw", "studentised"])
@@ -142,6 +142,19 @@ def test_every_scheme_answers(real: RealPanel, scheme: str) -> None:
     else:
         assert np.isnan([found.lower, found.upper]).all()
     assert any("no exact test" in note for note in found.notes) == (scheme == "time")
+
+
+@pytest.mark.parametrize("scheme", ["space", "blocks:7"])
+def test_units_that_keep_their_treatment_in_every_placebo_are_said(real: RealPanel, scheme: str) -> None:
+    ask = question(real, scheme=scheme, draws=99)
+    found = answer(ask, run(ask.study))
+    rng = np.random.default_rng(1)
+    drawn = np.stack([found.randomisation.draw(rng) for _ in range(500)])
+    stay = (drawn == found.randomisation.real).all(axis=0)
+    ever = ask.panel.variables["did"][0].any(axis=0)
+    assert found.staying == (stay.sum(), (stay & ever).sum())
+    assert any("in every placebo" in note for note in found.notes) == bool(stay.any()) == (scheme != "space")
+    assert found.document["units_that_stay"] == stay.sum()
 
 
 def test_a_look_at_the_time_before_gives_a_share_and_no_test(

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from placebo_files import command, write
+from placebo_files import SPEC, command, write
 
 from experiments.cli import run_command
 from references.small_panels import small_panel
+from results.store import ZarrStore
 from sim.schemes import FORMS
 
 
@@ -65,6 +66,63 @@ def test_a_folder_that_cannot_be_written_stops_before_any_work(
     assert run_command(command(files, "--store", str(store), "--out", str(tmp_path / "taken" / "out"))) == 2
     assert "choose another --out" in capsys.readouterr().err
     assert not store.exists()
+
+
+CHANGES = {
+    "model": (["--estimator", "sar"], {}, "--estimator was sdm, is sar;"),
+    "kernel": (["--estimator", "did"], {}, "--estimator was sdm, is did;"),
+    "scheme": (["--scheme", "strata:province"], {}, "--scheme was space, is strata:province;"),
+    "both": (["--estimator", "did", "--scheme", "time"], {},
+             "--estimator was sdm, is did and --scheme was space, is time;"),
+    "seed": (["--seed", "8"], {}, "--seed was 20240601, is 8;"),
+    "controls": ([], {'"inv", "road"': '"inv"'}, "controls was inv, road, is inv;"),
+    "weights": ([], {"k = 4": "k = 5"}, "the spatial weights are others;"),
+    "panel": ([], {"numbers": "others"}, "the panel is another one;"),
+    "panel and model": (["--estimator", "sem"], {"numbers": "others"},
+                        "--estimator was sdm, is sem and the panel is another one;"),
+    "term": (["--term", "no-kernel"], {}, "--term, or what the spec says of clusters, is another;"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sdm_store(files: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("sdm") / "x.zarr"
+    assert run_command(command(files, "--estimator", "sdm", "--draws", "99", "--store", str(store))) == 0
+    return store
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_store_says_in_one_line_which_choice_was_another(
+    case: str, sdm_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, edits, message = CHANGES[case]
+    spec = SPEC
+    for old, new in edits.items():
+        spec = spec.replace(old, new)
+    seed = 5 if "numbers" in edits else 4
+    files = write(tmp_path, small_panel(30, 8, seed=seed, model="none", sigma=3.0), spec)
+    if case == "term":  # a kernel less: what another term or cluster amounts to
+        monkeypatch.setattr("experiments.placebo.redrawn_of", lambda *_: None)
+        options = []
+    before = ZarrStore.open(sdm_store).content_hash()
+    assert run_command(command(files, "--estimator", "sdm", "--draws", "99", "--store", str(sdm_store), *options)) == 2
+    said = capsys.readouterr().err
+    assert f"holds another placebo test: {message}" in said
+    assert "choose another --store, or make the same choices" in said
+    assert len(said.splitlines()) == 1
+    assert ZarrStore.open(sdm_store).content_hash() == before
+
+
+def test_a_study_does_not_run_into_a_placebo_store(
+    sdm_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.toml").write_text('replications = 64\n[design]\nkind = "paper"\n[[estimators]]\nkind = "did"\n')
+    for dry in ([], ["--dry-run"]):
+        arguments = ["run", str(tmp_path / "s.toml"), "--cluster", "serial", "--store", str(sdm_store), *dry]
+        assert run_command(arguments) == 2
+        said = capsys.readouterr().err
+        assert "holds a placebo test of a panel, not this study" in said
+        assert len(said.splitlines()) == 1
 
 
 BAD = {

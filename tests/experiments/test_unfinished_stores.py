@@ -50,7 +50,6 @@ def test_fewer_replications_than_the_store_holds(store: Path, capsys: pytest.Cap
     assert "192 of 192 panels" in said
     assert "the store holds" not in asked(store, 192, capsys)
     assert "1 cell x 256 replications" in asked(store, 256, capsys, "--dry-run")
-    assert "the store holds" not in asked(store, 64, capsys, "--dry-run", "--seed", "6")
 
 
 def test_reports_say_that_a_store_is_incomplete(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

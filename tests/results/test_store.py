@@ -11,13 +11,15 @@ import pytest
 import xarray as xr
 import zarr
 
-from estimators import TwoWayDID
+from estimators import SpatialPanel, TwoWayDID
 from experiments.runner import MemoryStore, run, schema_of
 from experiments.study import Study
+from references.small_panels import small_panel
 from results.store.lock import StoreLocked, locked
 from results.store.zarr_store import BlockState, ZarrStore
 from sim.errors import BadInput
 from sim.paper import Paper
+from sim.placebo import Placebo
 
 
 def did_study(replications: int = 200, **changes: object) -> Study:
@@ -134,6 +136,33 @@ def test_another_study_is_refused_with_what_changed(store_copy: Path, changes: d
     with pytest.raises(BadInput, match=words):
         run(did_study(**changes), store=store_copy)  # type: ignore[arg-type]
     assert ZarrStore.open(store_copy).content_hash() == before
+
+
+def test_what_differs_is_a_handful_of_short_lines(store_copy: Path, tmp_path: Path) -> None:
+    """Another kind is one line; many settings are counted; a placebo test's panel is never shown."""
+    with pytest.raises(BadInput) as kind:
+        run(did_study(estimators=(SpatialPanel("sar"),)), store=store_copy)
+    assert [p.what for p in kind.value.problems] == [
+        'belongs to another study: estimators[0].kind was "did", is now "spatial"'
+    ]
+    dials = Paper(0.5, rho=0.1, serial=0.1, anticipation=1, trend_gap=0.1, confounding=0.1, treated=9)
+    with pytest.raises(BadInput) as many:
+        run(did_study(design=dials), store=store_copy)
+    assert len(many.value.problems) == 5
+    assert many.value.problems[-1].what.endswith("4 more settings are others")
+    placebo = Placebo.of(small_panel(12, 5, model="none"), "space")
+    with pytest.raises(BadInput, match="holds a study, not a placebo test of a panel"):
+        run(did_study(design=placebo, grid=()), store=store_copy)
+    run(did_study(design=placebo, grid=(), replications=64), store=tmp_path / "p.zarr")
+    with pytest.raises(BadInput) as other:
+        run(did_study(), store=tmp_path / "p.zarr")
+    assert [p.what for p in other.value.problems] == ["holds a placebo test of a panel, not this study"]
+    another = Placebo.of(small_panel(12, 5, seed=2, model="none"), "space")
+    with pytest.raises(
+        BadInput, match=r"another study: design\.panel was a text of .* letters, is now a text"
+    ) as panels:
+        run(did_study(design=another, grid=()), store=tmp_path / "p.zarr")
+    assert len(str(panels.value)) < 400
 
 
 def test_a_locked_store_is_left_alone(store_copy: Path) -> None:
