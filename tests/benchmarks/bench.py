@@ -1,6 +1,6 @@
 """Panels a second on one core with one BLAS thread, everything counted, beside the reference programs and the floor.
 
-Run by `make bench`. Every line is measured in this run; ratios compare what was timed a moment apart.
+Run by `make bench`. Every line is measured in this run; ratios compare what was timed in turns.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "support"))
 
@@ -24,7 +26,7 @@ import numpy as np  # noqa: E402
 from estimators import Estimator, SpatialPanel, TwoWayDID  # noqa: E402
 from experiments.references import linearmodels as linearmodels_reference  # noqa: E402
 from experiments.references import spreg as spreg_reference  # noqa: E402
-from experiments.runner import run  # noqa: E402
+from experiments.runner import Progress, run  # noqa: E402
 from experiments.study import Study  # noqa: E402
 from experiments.tasks import runner_of  # noqa: E402
 from references import pyfixest_reference  # noqa: E402
@@ -46,24 +48,72 @@ def main() -> None:
     print(environment())
     floor_seconds = floor()
     print(f"floor: normals + one N x N x T product           {1 / floor_seconds:8,.0f} panels/s")
-    did = rate("DID (iid, HC1, cluster)", Paper(), DID, chosen.panels)
-    full = rate("DID + SAR + SEM + SDM, direct and Lee-Yu", Paper(spillover="paper"), FULL, chosen.panels)
-    rate("  the same, calendar and controls redrawn", Paper(spillover="paper", redraw=("calendar", "controls")), FULL,
+    plain, spatial = panels_of(Paper()), panels_of(Paper(spillover="paper"))
+    singles = [Reference("pyfixest, DID with clustered errors", did_of(pyfixest_reference), plain),
+               Reference("linearmodels, DID with clustered errors", did_of(linearmodels_reference), plain)]  # fmt: skip
+    did = rate("DID (iid, HC1, cluster)", Paper(), DID, chosen.panels, singles)
+    for each in singles:
+        print(f"  {each.label}: {each.seconds * 1e3:.1f} ms; panelproof's with three kinds {each.seconds * did:,.0f} x")
+    several = [Reference("linearmodels, DID with clustered errors", did_of(linearmodels_reference), spatial)]
+    several += [Reference(f"spreg, {model}", spatial_of(model), spatial) for model in ("sar", "sem", "sdm")]
+    full = rate("DID + SAR + SEM + SDM, direct and Lee-Yu", Paper(spillover="paper"), FULL, chosen.panels, several)
+    together = sum(each.seconds for each in several)
+    print(f"  full job against the floor: {full * floor_seconds:.2f} of its rate")
+    print("  " + " + ".join(f"{each.label} {each.seconds * 1e3:.0f} ms" for each in several)
+          + f": panelproof, all that and Lee-Yu, {together * full:,.0f} x")  # fmt: skip
+    rate("the same, calendar and controls redrawn", Paper(spillover="paper", redraw=("calendar", "controls")), FULL,
          min(chosen.panels, 1024))  # fmt: skip
-    print(f"full job against the floor: {full / (1 / floor_seconds):.2f} of its rate")
-    compare(did, full)
     if chosen.million:
         million()
 
 
-def rate(label: str, design: Paper, estimators: tuple[Estimator, ...], panels: int) -> float:
-    """Panels a second of a whole serial run: settling, drawing, fitting, covariances, store."""
+@dataclass(eq=False)
+class Reference:
+    """Another program's fit, timed on one panel after another; the first is for imports and does not count."""
+
+    label: str
+    fit: Callable[[Panel], object]
+    panels: list[Panel]
+    timed: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.fit(self.panels[0])
+
+    def once(self) -> None:
+        """One more fit."""
+        panel = self.panels[len(self.timed) % len(self.panels)]
+        begin = time.perf_counter()
+        self.fit(panel)
+        self.timed.append(time.perf_counter() - begin)
+
+    @property
+    def seconds(self) -> float:
+        """Median of a fit."""
+        return statistics.median(self.timed)
+
+
+def rate(
+    label: str, design: Paper, estimators: tuple[Estimator, ...], panels: int, references: Sequence[Reference] = ()
+) -> float:
+    """Panels a second of a whole serial run: settling, drawing, fitting, covariances, store.
+
+    Each reference fits once after every block, so that both see the machine in the same states; their time is not ours.
+    """
     study = Study("bench", design, estimators, replications=panels, block=min(BLOCK, panels))
     run(study.resized(seed=99, replications=64, block=64))  # imports and first calls are not what is measured
+    others = 0.0
+
+    def between(step: Progress) -> None:
+        nonlocal others
+        begin = time.perf_counter()
+        for reference in references if step.blocks else ():
+            reference.once()
+        others += time.perf_counter() - begin
+
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        run(study, store=Path(folder) / "bench.zarr")
-        seconds = time.perf_counter() - begin
+        run(study, store=Path(folder) / "bench.zarr", listen=between)
+        seconds = time.perf_counter() - begin - others
     print(f"{label:48s} {panels / seconds:8,.0f} panels/s")
     return panels / seconds
 
@@ -78,35 +128,20 @@ def floor() -> float:
     return timed(once, 30) / 32
 
 
-def compare(did_rate: float, full_rate: float) -> None:
-    """Ratios to the reference programs on the same panels."""
-    plain = panels_of(Paper(), 5)
-    spatial = panels_of(Paper(spillover="paper"), 6)
-    pyfixest = each(lambda p: pyfixest_reference.twoway_did(p, errors=("cluster:unit",)), plain)
-    linearmodels = each(lambda p: linearmodels_reference.twoway_did(p, errors=("cluster:unit",)), spatial)
-    spreg = sum(each(lambda p, m=m: spreg_reference.twoway_spatial(p, m), spatial) for m in ("sar", "sem", "sdm"))  # type: ignore[misc]
-    for name, seconds in (("pyfixest", pyfixest), ("linearmodels", linearmodels)):
-        print(f"{name}, DID with clustered errors: {seconds * 1e3:.1f} ms; panelproof's DID with three kinds of errors "
-              f"{seconds * did_rate:,.0f} x")  # fmt: skip
-    print(f"spreg, SAR, SEM and SDM: {spreg * 1e3:.0f} ms; linearmodels and spreg together: panelproof, all that and "
-          f"Lee-Yu, {(linearmodels + spreg) * full_rate:,.0f} x")  # fmt: skip
-
-
-def panels_of(design: Paper, count: int) -> list[Panel]:
+def panels_of(design: Paper, count: int = 6) -> list[Panel]:
     """Single panels of the design, as the study above draws them."""
     runner = runner_of(Study("bench", design, DID), 0)
     return [runner.draw(0).panel.replication(row) for row in range(count)]
 
 
-def each(fit: Callable[[Panel], object], panels: list[Panel]) -> float:
-    """Median seconds of a fit, the first (imports) left out."""
-    fit(panels[0])
-    seconds = []
-    for panel in panels:
-        begin = time.perf_counter()
-        fit(panel)
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds)
+def did_of(program: ModuleType) -> Callable[[Panel], object]:
+    """A program's two-way DID with errors clustered by unit."""
+    return lambda panel: program.twoway_did(panel, errors=("cluster:unit",))
+
+
+def spatial_of(model: str) -> Callable[[Panel], object]:
+    """Spreg's two-way spatial model."""
+    return lambda panel: spreg_reference.twoway_spatial(panel, model)
 
 
 def timed(call: Callable[[], object], times: int) -> float:
