@@ -36,20 +36,25 @@ def _flat(x: Floats) -> Floats:
 
 
 def inner(x: Floats, y: Floats) -> Floats:
-    """X'y, (R, K)."""
+    """X'y, (R, K), in products of one shape: their bits are the same whatever the batch."""
+    flat, outcomes = _flat(x), _flat(y)
     if x.shape[1] == 0:
         return np.zeros((y.shape[0], 0))
+    if x.shape[1] == 1:
+        return np.asarray(np.vecdot(flat[:, 0], outcomes))[:, None]
     if x.shape[0] == 1:
-        return _products(_flat(x)[0], _flat(y))
-    rows = np.broadcast_to(_flat(y), (x.shape[0], x.shape[2] * x.shape[3]))
-    return np.concatenate([_products(own, row[None]) for own, row in zip(_flat(x), rows, strict=True)])
+        return _products(flat[0], outcomes)
+    out, alone = np.empty(x.shape[:2]), np.zeros((TOGETHER, flat.shape[2]))
+    for own, row, cells in zip(flat, np.broadcast_to(outcomes, (len(x), flat.shape[2])), out, strict=True):
+        alone[0] = row
+        cells[:] = (own @ alone.T)[:, 0]
+    return out
 
 
 def _products(x: Floats, y: Floats) -> Floats:
     """x (K, T N) by y (R, T N), a few replications at a time and always as many, (R, K).
 
-    Products of one shape have the same bits whatever the batch, and BLAS repacks the factors of larger ones, which
-    takes longer. The few rows come first: faster than y X.
+    BLAS repacks the factors of larger products, which takes longer. The few rows come first: faster than y X.
     """
     out = np.empty((len(y), len(x)))
     for start in range(0, len(y), TOGETHER):
