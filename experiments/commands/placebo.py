@@ -93,7 +93,8 @@ def command(
 
     from experiments.launch import check_cluster, launch
     from experiments.placebo import answer, check_fits, question
-    from experiments.placebo_output import check_folder, print_placebo, resumable, write_placebo
+    from experiments.placebo_output import check_folder, print_placebo, write_placebo
+    from experiments.placebo_store import resumable
     from experiments.specs.spec import read_real_panel, read_spec
 
     check_cluster(cluster, workers, insecure=False)

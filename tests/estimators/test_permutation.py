@@ -282,10 +282,10 @@ def test_a_batch_is_its_panels_one_by_one(common: bool, statistic: Any) -> None:
     whole = test(panel, Streams(3).tile(8, 12))
     for row in range(4):
         alone = test(panel.replication(row), Streams(3).tile(8 + row, 9 + row))
-        same(whole.take(slice(row, row + 1)), alone)
+        assert_same(whole.take(slice(row, row + 1)), alone)
 
 
-def same(one: Estimates, other: Estimates, shift: float = 0.0, scale: float = 1.0) -> None:
+def assert_same(one: Estimates, other: Estimates, shift: float = 0.0, scale: float = 1.0) -> None:
     np.testing.assert_allclose(other.estimate, scale * one.estimate + shift, rtol=1e-9, atol=1e-12)
     np.testing.assert_array_equal(one.pvalue[:, 0], other.pvalue[:, 0])  # type: ignore[index]
     for name in ("lower", "upper"):
@@ -298,8 +298,8 @@ def test_effects_and_scale_do_not_matter(statistic: Any) -> None:
     test = PermutationTest.of(DID, draws=99, statistic=statistic)
     effects = np.random.default_rng(1).standard_normal(20) + np.arange(5.0)[:, None] ** 2
     y = panel.variables["y"]
-    same(test(panel), test(panel.with_variables({"y": y + effects})))
-    same(test(panel), test(panel.with_variables({"y": 7.0 * y})), scale=7.0)
+    assert_same(test(panel), test(panel.with_variables({"y": y + effects})))
+    assert_same(test(panel), test(panel.with_variables({"y": 7.0 * y})), scale=7.0)
 
 
 @pytest.mark.parametrize("statistic", ["raw", "studentised"])

@@ -285,12 +285,12 @@ def test_placebo_tests_have_their_size_under_the_sharp_null() -> None:
     draws = np.stack([own, *(own[g.permutation(own.size)] for g in Streams(5).tile(0, 199).each("placebo"))])
     y = panel.variables["icr"]
     estimate, se = DIDPlacebo.of(panel).assign(draws).fit(y).of("did")
-    rejects(np.abs(estimate / se), 1000)
+    assert_size(np.abs(estimate / se), 1000)
     estimate, se = SDMPlacebo.of(panel, transform="lee-yu").assign(draws[:100]).fit(y[:400]).of("total:did")
-    rejects(np.abs(estimate / se), 400)
+    assert_size(np.abs(estimate / se), 400)
 
 
-def rejects(t: Floats, outcomes: int) -> None:
+def assert_size(t: Floats, outcomes: int) -> None:
     """The own statistic, first, is among the largest 5% in 5% of the outcomes, and its rank is uniform."""
     assert t.shape[0] == outcomes
     pvalue = (t >= t[:, :1]).mean(axis=1)
