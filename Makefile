@@ -19,14 +19,14 @@ demo: $(STAMP)
 >$(BIN)/panelproof run bias --html runs/bias.html
 
 test: $(STAMP)
->$(BIN)/python -m pytest
+>$(BIN)/python -m pytest -n 2
 
 check: $(STAMP)
 >$(BIN)/ruff check .
 >$(BIN)/ruff format --check .
 >$(BIN)/mypy
 >$(BIN)/lint-imports
->$(BIN)/python -m pytest
+>$(BIN)/python -m pytest -n 2
 
 bench: $(STAMP)
 >$(BIN)/python tests/benchmarks/bench.py

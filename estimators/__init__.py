@@ -1,6 +1,6 @@
 """Answers: estimators, each a frozen setting and a function of panels, the same for real and synthetic ones."""
 
-from estimators.estimator import (
+from estimators.core.estimator import (
     Estimates,
     Estimator,
     Layout,
@@ -10,6 +10,7 @@ from estimators.estimator import (
     estimators,
     find_estimator,
 )
+from estimators.core.tile import Tile
 from estimators.linear.did import TwoWayDID
 from estimators.linear.equal_effects import EqualEffects
 from estimators.linear.panel_ols import PanelOLS
@@ -29,7 +30,6 @@ from estimators.staggered.spatial_did import Rings, SpatialDID
 from estimators.staggered.stacked import Stacked
 from estimators.staggered.sun_abraham import SunAbraham
 from estimators.staggered.two_stage import TwoStage
-from estimators.tile import Tile
 
 __all__ = [
     "CallawaySantAnna",

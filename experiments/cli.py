@@ -117,7 +117,7 @@ def _usage(error: click.ClickException) -> int:
 def _expected(error: Exception, *, resumed: bool) -> int | None:
     """The exit code of an error that users cause or can mend, after saying it; None for any other."""
     from cluster.executor import ClusterLost
-    from experiments.tasks import EnvironmentMismatch
+    from experiments.running.tasks import EnvironmentMismatch
     from results.store.lock import StoreLocked
     from sim.errors import BadInput
 

@@ -1,6 +1,6 @@
 """Worlds: panels, weights, random streams and designs with known truth."""
 
-from sim.design import Design, Draw, Wanted, World, designs, find_design
+from sim.design import Design, Draw, Wanted, World, find_design
 from sim.errors import BadInput, Problem
 from sim.panel import Panel, Roles, Schema
 from sim.streams import Streams
@@ -18,6 +18,5 @@ __all__ = [
     "Wanted",
     "Weights",
     "World",
-    "designs",
     "find_design",
 ]

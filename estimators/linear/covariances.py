@@ -32,9 +32,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.distances import great_circle_km
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
+from sim.weights.distances import great_circle_km
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]

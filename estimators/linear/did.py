@@ -8,14 +8,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
-from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
-from estimators.names import check_names, outcome_of
-from estimators.tile import Tile, spread
+from estimators.core import regression as ols
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
+from estimators.core.names import check_names, outcome_of
+from estimators.core.tile import Tile, spread
 from sim.design import Design
+from sim.designs.paper import Paper
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
-from sim.paper import Paper
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]

@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
-from estimators import regression as ols
-from estimators.estimator import Estimates, Estimator, Layout, Status
+from estimators.core import regression as ols
+from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.names import check_names, outcome_of
+from estimators.core.tile import Tile
+from estimators.core.within import nested_in, transform_of
 from estimators.linear.covariances import Sample, check_error_types, cluster_names, covariance, may_be_floored
 from estimators.linear.did import ClusterK
 from estimators.linear.grouped import GroupFits, UnitRows, group_sums
-from estimators.names import check_names, outcome_of
-from estimators.tile import Tile
-from estimators.within import nested_in, transform_of
 from sim.design import Design
+from sim.designs.paper import Paper
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
-from sim.paper import Paper
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]

@@ -12,8 +12,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
-from estimators.estimator import Estimates, Estimator, Layout, Status
+from estimators.core import regression as ols
+from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.names import check_names, outcome_of
+from estimators.core.tile import spread
+from estimators.core.within import Transform, check_effects, nested_in, observed_mask, transform_of
 from estimators.linear.covariances import (
     Covariance,
     Sample,
@@ -25,13 +28,10 @@ from estimators.linear.covariances import (
 )
 from estimators.linear.did import ClusterK
 from estimators.linear.wild import WildTest, wild_clusters
-from estimators.names import check_names, outcome_of
-from estimators.tile import spread
-from estimators.within import Transform, check_effects, nested_in, observed_mask, transform_of
 from sim.design import Design
+from sim.designs.paper import Paper
 from sim.errors import BadInput, Problem, bad, listed
 from sim.panel import Panel, Schema
-from sim.paper import Paper
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]

@@ -14,13 +14,13 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
-from estimators.estimator import Estimates, Estimator, Layout, Status
+from estimators.core import regression as ols
+from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.names import check_names, outcome_of
+from estimators.core.tile import spread
+from estimators.core.within import WithinTransform, observed_mask
 from estimators.linear.covariances import Sample, check_error_types, covariance, may_be_floored
 from estimators.linear.panel_ols import are_absorbed
-from estimators.names import check_names, outcome_of
-from estimators.tile import spread
-from estimators.within import WithinTransform, observed_mask
 from sim.design import Design, Draw, Wanted, World
 from sim.errors import bad
 from sim.panel import Panel, Roles, Schema

@@ -20,7 +20,7 @@ with a single one almost never, since the restricted residuals of treated cluste
 unrestricted fit rejects far too often instead. Permuting who is treated keeps its level then, if clusters are alike
 otherwise, in size too. Rademacher's signs have 2^(G - 1) values of |t*|: with five clusters p is at least 1/16 and
 nothing is rejected at 5%, hence Webb's. Theirs is no exact test either: with a regressor and errors that share shocks
-within 5 groups (`sim.clustered`) it rejects 6.8% with 99 draws, 7.1% with 199 and 7.3% with 999, Rademacher's with 10
+within 5 groups (`clustered`) it rejects 6.8% with 99 draws, 7.1% with 199 and 7.3% with 999, Rademacher's with 10
 groups 5.6%, where CR1 against 1.96 rejects 21% and 13%.
 """
 
@@ -34,7 +34,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.inversion import searched_interval
+from estimators.core.inversion import searched_interval
 from estimators.linear.covariances import cancelled, cluster_sums
 
 Floats = NDArray[np.float64]

@@ -8,17 +8,17 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.logit import Logit, logit
+from estimators.core.names import check_names, outcome_of
+from estimators.core.regression import check_fixed
 from estimators.linear.covariances import cells_of, check_error_types, cluster_names, may_be_floored
-from estimators.logit import Logit, logit
 from estimators.matching import matching
 from estimators.matching.weighted_within import weighted_two_way
-from estimators.names import check_names, outcome_of
-from estimators.regression import check_fixed
 from sim.design import Design
+from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel, Schema
-from sim.paper import Paper
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
-from estimators.estimator import Estimates, Status
+from estimators.core import regression as ols
+from estimators.core.estimator import Estimates, Status
+from estimators.core.tile import spread
+from estimators.core.within import nested_in, transform_of
 from estimators.linear.covariances import Sample, cluster_names, covariance, may_be_floored
-from estimators.tile import spread
-from estimators.within import nested_in, transform_of
 from sim.panel import Panel
 
 Floats = NDArray[np.float64]

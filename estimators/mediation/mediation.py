@@ -16,8 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
-from estimators.estimator import Estimates, Estimator, Layout, Status
+from estimators.core import regression as ols
+from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.names import check_names, outcome_of
+from estimators.core.tile import Tile
 from estimators.linear.did import ClusterK
 from estimators.mediation.paths import (
     TERMS,
@@ -29,12 +31,10 @@ from estimators.mediation.paths import (
     root_of,
     terms_of,
 )
-from estimators.names import check_names, outcome_of
-from estimators.tile import Tile
 from sim.design import Design
+from sim.designs.paper import Paper
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
-from sim.paper import Paper
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]

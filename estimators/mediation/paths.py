@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
-from estimators.tile import Tile, spread
+from estimators.core import regression as ols
+from estimators.core.tile import Tile, spread
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.panel import Panel
-from sim.randomisation import Codes, Randomisation
 from sim.schemes import scheme_of
+from sim.schemes.randomisation import Codes, Randomisation
 from sim.streams import Streams
 
 

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
-from estimators.estimator import Status
+from estimators.core import regression as ols
+from estimators.core.estimator import Status
+from estimators.core.names import outcome_of
+from estimators.core.tile import Tile
 from estimators.linear.did import ClusterK
-from estimators.names import outcome_of
 from estimators.placebo.treatments import Adoptions, Fields, Paths, Projection, outcomes, tails, tiles, treatments
-from estimators.tile import Tile
 from sim.errors import bad, one_of
 from sim.panel import Panel
 

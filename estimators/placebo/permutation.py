@@ -12,18 +12,18 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status, find_estimator
-from estimators.inversion import linear_interval, p_value_errors, p_values
-from estimators.names import outcome_of
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status, find_estimator
+from estimators.core.inversion import linear_interval, p_value_errors, p_values
+from estimators.core.names import outcome_of
+from estimators.core.tile import Tile
 from estimators.placebo.assignments import Draws
 from estimators.placebo.permutation_kernels import Ask, Kernel, Tests, kernel_of
-from estimators.tile import Tile
 from sim.design import Design
 from sim.discovery import discover
 from sim.errors import bad, closest, listed, naming, one_of
-from sim.nulls import assigned_anew, terms_tested
 from sim.panel import Panel, Schema
 from sim.schemes import Relabel, scheme_of
+from sim.schemes.nulls import assigned_anew, terms_tested
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,7 @@ class PermutationTest(Estimator):
     scheme: see `sim.schemes`, which says what must be exchangeable. draws: assignments besides the real one, 99 or
     more; when there are no more than that in all, every one is used and the test is exact. terms: those tested, by
     default the treatment; spatial terms under `relabel`, the mediators under `mediator`; what the null hypothesis of
-    the scheme leaves free (`sim.nulls`) is refused. statistic: raw (the estimate) or studentised (over the standard
+    the scheme leaves free (`nulls`) is refused. statistic: raw (the estimate) or studentised (over the standard
     error of the estimator's last error type; in large samples it then also tests that the effect is zero on average:
     DiCiccio and Romano 2017). seed: of the draws. common: the same draws in all replications, else each has its own
     from the streams of the call. interval: also the interval.

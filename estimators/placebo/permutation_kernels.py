@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.estimator import Estimator, Status
-from estimators.inversion import linear_interval, p_values, searched_interval
+from estimators.core.estimator import Estimator, Status
+from estimators.core.inversion import linear_interval, p_values, searched_interval
 from estimators.linear.did import TwoWayDID
 from estimators.placebo.assignments import Draws
 from estimators.placebo.kernels import AssignedDID

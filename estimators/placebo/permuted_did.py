@@ -14,10 +14,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from estimators.core.within import WithinTransform
 from estimators.placebo.kernels import AssignedDID, DIDPlacebo
-from estimators.within import WithinTransform
 from sim.panel import Panel
-from sim.randomisation import Codes, Randomisation
+from sim.schemes.randomisation import Codes, Randomisation
 
 Floats = NDArray[np.float64]
 

@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction
+from estimators.core.tile import Tile
 from estimators.linear.did import ClusterK, TwoWayDID
 from estimators.placebo.kernels import DIDPlacebo, PlaceboFits
 from estimators.placebo.spatial_kernels import TERMS, OutcomeSDM, SDMPlacebo
 from estimators.placebo.treatments import first_treated
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.spatial.spectrum import Transform
-from estimators.tile import Tile
 from sim.design import Design
 from sim.errors import bad
 from sim.panel import Panel, Schema

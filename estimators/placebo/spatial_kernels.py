@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
-from estimators.estimator import ROWS_AT_ONCE, Status
-from estimators.names import outcome_of, weights_of
+from estimators.core import regression as ols
+from estimators.core.estimator import ROWS_AT_ONCE, Status
+from estimators.core.names import outcome_of, weights_of
+from estimators.core.tile import Tile
 from estimators.placebo.kernels import DRAWS_AT_ONCE, PlaceboFits, fixed_controls, sound, within_stack
 from estimators.placebo.treatments import (
     Fields,
@@ -31,7 +32,6 @@ from estimators.spatial.effects import Slopes, impacts
 from estimators.spatial.form import FORMS
 from estimators.spatial.likelihood import Sizes, maximise_lag
 from estimators.spatial.spectrum import Spectrum, Transform, spectrum_of
-from estimators.tile import Tile
 from sim.errors import bad
 from sim.panel import Panel
 

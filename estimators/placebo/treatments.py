@@ -17,8 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from estimators import regression as ols
-from estimators.within import WithinTransform
+from estimators.core import regression as ols
+from estimators.core.within import WithinTransform
 from sim.errors import bad
 from sim.weights import Weights
 

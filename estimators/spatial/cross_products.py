@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
-from estimators.estimator import ROWS_AT_ONCE, Moments, Reduction
+from estimators.core import regression as ols
+from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
+from estimators.core.tile import Tile, spread
 from estimators.spatial.information import FixedForms
 from estimators.spatial.spectrum import Spectrum, spectrum_of
-from estimators.tile import Tile, spread
 from sim.errors import BadInput, Problem, bad
 from sim.panel import Panel
 

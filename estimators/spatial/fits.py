@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
+from estimators.core import regression as ols
 from estimators.spatial.combined import CombinedModel
 from estimators.spatial.cross_products import SpatialMoments, SpatialPlan, lagged_gram
 from estimators.spatial.effects import Slopes, effects_of, impacts, jacobian

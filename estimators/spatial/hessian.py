@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
+from estimators.core import regression as ols
 from estimators.spatial.cross_products import SpatialMoments, SpatialPlan, lagged_gram
 from estimators.spatial.form import SpatialForm
 from estimators.spatial.likelihood import Sizes

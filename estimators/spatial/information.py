@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
+from estimators.core import regression as ols
 from estimators.spatial.form import SpatialForm
 from estimators.spatial.interpolation import PiecewiseChebyshev
 from estimators.spatial.spectrum import Spectrum

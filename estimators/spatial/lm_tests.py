@@ -22,16 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
-from estimators import regression as ols
-from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
-from estimators.names import check_names, outcome_of, weights_of
+from estimators.core import regression as ols
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
+from estimators.core.names import check_names, outcome_of, weights_of
+from estimators.core.tile import Tile, spread
 from estimators.spatial.autocorrelation import LinkSums
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
-from estimators.tile import Tile, spread
 from sim.design import Design
+from sim.designs.paper import Paper
 from sim.errors import bad, closest, one_of
 from sim.panel import Panel, Schema
-from sim.paper import Paper
 from sim.streams import Streams
 from sim.weights import Weights
 

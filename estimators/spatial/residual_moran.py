@@ -11,16 +11,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
-from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
-from estimators.names import check_names, outcome_of, weights_of
+from estimators.core import regression as ols
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
+from estimators.core.names import check_names, outcome_of, weights_of
+from estimators.core.tile import Tile, spread
+from estimators.core.within import WithinTransform
 from estimators.spatial.autocorrelation import LinkSums, moran, pieces
-from estimators.tile import Tile, spread
-from estimators.within import WithinTransform
 from sim.design import Design
+from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel, Schema
-from sim.paper import Paper
 from sim.streams import Streams
 from sim.weights import Weights
 

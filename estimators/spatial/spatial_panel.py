@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.estimator import Estimates, Estimator, Layout, Reduction, Status
-from estimators.names import check_names, outcome_of, weights_of
+from estimators.core.estimator import Estimates, Estimator, Layout, Reduction, Status
+from estimators.core.names import check_names, outcome_of, weights_of
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
 from estimators.spatial.effects import jacobian
 from estimators.spatial.errors import Sandwiches, check_errors, covariances, needs_scores
@@ -27,9 +27,9 @@ from estimators.spatial.simulated_effects import Simulated, simulate
 from estimators.spatial.spectrum import Transform
 from estimators.spatial.wald import CRITERIA, WALD, information_criteria, wald_tests
 from sim.design import Design
+from sim.designs.paper import Paper
 from sim.errors import BadInput, bad, closest, listed, one_of
 from sim.panel import Schema
-from sim.paper import Paper
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]

@@ -26,12 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, fdtrc
 
-from estimators import regression as ols
-from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
-from estimators.names import outcome_of
+from estimators.core import regression as ols
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
+from estimators.core.names import outcome_of
+from estimators.core.tile import Tile, spread
 from estimators.staggered.adoption_terms import Window, event_of
 from estimators.staggered.aggregation import check_terms, staggered_targets, staggered_terms
-from estimators.tile import Tile, spread
 from sim.errors import BadInput, bad, one_of
 from sim.panel import Panel, Schema
 from sim.streams import Streams

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.names import check_names, outcome_of
+from estimators.core.names import check_names, outcome_of
+from estimators.core.within import WithinTransform
 from estimators.staggered.cohorts import Cohorts
-from estimators.within import WithinTransform
 from sim.errors import bad, one_of
 from sim.panel import Panel
 

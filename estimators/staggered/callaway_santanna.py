@@ -16,19 +16,19 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
-from estimators.names import outcome_of
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
+from estimators.core.names import outcome_of
+from estimators.core.tile import Tile, spread
 from estimators.staggered.adoption_effects import has_error
 from estimators.staggered.aggregation import Aggregation, check_terms, staggered_targets, staggered_terms
 from estimators.staggered.bands import Multipliers, multipliers, simultaneous_critical_values
 from estimators.staggered.cohort_comparisons import Answer, Base, Comparisons, Controls, CovariateMap, MeansMap
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.two_groups import Adjustment
-from estimators.tile import Tile, spread
 from sim.design import Design
+from sim.designs.paper import Paper
 from sim.errors import BadInput, bad, one_of
 from sim.panel import Panel, Schema
-from sim.paper import Paper
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]

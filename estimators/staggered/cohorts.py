@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sim.errors import bad
 from sim.panel import Panel
-from sim.periods import period_step
+from sim.panel.periods import period_step
 
 
 @dataclass(frozen=True, eq=False, slots=True)

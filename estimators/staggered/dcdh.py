@@ -13,14 +13,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
-from estimators.estimator import Estimates, Estimator, Layout, Status
-from estimators.names import check_names, outcome_of
-from estimators.within import WithinTransform, observed_mask
+from estimators.core import regression as ols
+from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.names import check_names, outcome_of
+from estimators.core.within import WithinTransform, observed_mask
 from sim.design import Design
+from sim.designs.paper import Paper
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
-from sim.paper import Paper
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from estimators import regression as ols
+from estimators.core import regression as ols
+from estimators.core.within import WithinTransform
 from estimators.staggered.adoption_effects import LinearFit
 from estimators.staggered.untreated_fit import invert_partialled, sums_by_unit, units_first
-from estimators.within import WithinTransform
 from sim.panel import Panel
 
 Floats = NDArray[np.float64]

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.linear.covariances import PLACE
-from sim.distances import great_circle_km
 from sim.errors import bad
 from sim.panel import Panel
+from sim.weights.distances import great_circle_km
 
 Floats = NDArray[np.float64]
 

@@ -8,15 +8,15 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
+from estimators.core import regression as ols
 from estimators.staggered.adoption_effects import CohortEffects, LinearFit
 from estimators.staggered.adoption_terms import event_of, on_units
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.untreated_fit import Averages, UntreatedFit, sums_by_unit, units_first
 from sim.design import Design
+from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel
-from sim.paper import Paper
 
 Floats = NDArray[np.float64]
 Averaging = Literal["treated", "event", "cohort-period"]

@@ -28,8 +28,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
-from estimators.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
+from estimators.core import regression as ols
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
+from estimators.core.names import check_names, outcome_of, weights_of
+from estimators.core.tile import Tile, spread
+from estimators.core.within import nested_in, transform_of
 from estimators.linear.covariances import (
     PLACE,
     Sample,
@@ -41,14 +44,11 @@ from estimators.linear.covariances import (
     may_be_floored,
 )
 from estimators.linear.did import ClusterK
-from estimators.names import check_names, outcome_of, weights_of
 from estimators.staggered.exposures import DistanceRings, Exposure, NeighbourShare, Reach
-from estimators.tile import Tile, spread
-from estimators.within import nested_in, transform_of
 from sim.design import Design
+from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel, Schema
-from sim.paper import Paper
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]

@@ -14,9 +14,9 @@ from estimators.staggered.aggregation import Cells
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.dummy_regression import DummyRegression, Shares
 from sim.design import Design
+from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel
-from sim.paper import Paper
 
 Floats = NDArray[np.float64]
 

@@ -20,8 +20,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.logit import logit
-from estimators.regression import invert
+from estimators.core.logit import logit
+from estimators.core.regression import invert
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

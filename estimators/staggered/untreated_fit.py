@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators import regression as ols
+from estimators.core import regression as ols
+from estimators.core.within import WithinTransform
 from estimators.staggered.cohorts import Cohorts
-from estimators.within import WithinTransform
 from sim.errors import bad, listed
 from sim.panel import Panel
 

@@ -12,9 +12,9 @@ import click
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A Markdown file; default: the terminal.")
 def command(tables: Path, out: Path | None) -> None:
     """Compare the printed numbers of TABLES (JSON) with what they imply for one another."""
-    from results.audit.checks import audit
-    from results.audit.markdown import to_markdown
-    from results.audit.printed import read_printed
+    from experiments.application.audit.checks import audit
+    from experiments.application.audit.markdown import to_markdown
+    from experiments.application.audit.printed import read_printed
 
     checks = audit(read_printed(tables))
     text = to_markdown(checks, tables.name)

@@ -39,9 +39,9 @@ def command(
     """
     from rich.console import Console
 
-    from experiments.estimate import estimate
-    from experiments.specs.spec import read_real_panel, read_spec
-    from experiments.table_files import check_formats, write_files
+    from experiments.application.estimate import estimate
+    from experiments.application.spec.spec import read_real_panel, read_spec
+    from experiments.application.table_files import check_formats, write_files
     from results.tables.terminal import print_estimates
 
     chosen = check_formats(formats, out)

@@ -19,9 +19,9 @@ def check(panel: Path, spec: Path) -> None:
     """Read PANEL as SPEC says and describe it; what is wrong, also for `estimate`, is said at once (exit 2)."""
     from rich.console import Console
 
-    from experiments.describe import describe_panel
-    from experiments.specs.estimable import check_estimable
-    from experiments.specs.spec import read_real_panel, read_spec
+    from experiments.application.describe import describe_panel
+    from experiments.application.spec.estimable import check_estimable
+    from experiments.application.spec.spec import read_real_panel, read_spec
 
     real, console = read_real_panel(panel, read_spec(spec)), Console(highlight=False)
     describe_panel(real.panel, console)
@@ -34,7 +34,7 @@ def check(panel: Path, spec: Path) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def example(folder: Path) -> None:
     """Write a synthetic panel.csv and its spec.toml into FOLDER."""
-    from experiments.example_panel import EXAMPLE_SPEC, example_frame
+    from experiments.application.example_panel import EXAMPLE_SPEC, example_frame
     from sim.errors import bad
 
     for name in ("panel.csv", "spec.toml"):

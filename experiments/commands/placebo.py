@@ -91,11 +91,11 @@ def command(
 
     from rich.console import Console
 
-    from experiments.launch import check_cluster, launch
-    from experiments.placebo import answer, check_fits, question
-    from experiments.placebo_output import check_folder, print_placebo, write_placebo
-    from experiments.placebo_store import resumable
-    from experiments.specs.spec import read_real_panel, read_spec
+    from experiments.application.spec.spec import read_real_panel, read_spec
+    from experiments.placebo.output import check_folder, print_placebo, write_placebo
+    from experiments.placebo.placebo import answer, check_fits, question
+    from experiments.placebo.stored import resumable
+    from experiments.running.launch import check_cluster, launch
 
     check_cluster(cluster, workers, insecure=False)
     ask = question(

@@ -18,7 +18,7 @@ def command(store: Path, cell: int, replication: int, save: Path | None) -> int:
     """Draw and fit REPLICATION of CELL again, and compare with what STORE holds (exit 1 when it differs)."""
     from rich.console import Console
 
-    from experiments.replay import compare, replay, save_panel
+    from experiments.running.replay import compare, replay, save_panel
     from results.store.zarr_store import ZarrStore
 
     console = Console(highlight=False)

@@ -20,7 +20,7 @@ def command(store: Path, html: Path | None, as_json: bool, all_terms: bool, alph
     """Bias, size, power and coverage with their Monte Carlo errors, from a store that `run` made."""
     from rich.console import Console
 
-    from experiments.reporting import check_html, print_json, print_report, write_html
+    from experiments.running.reporting import check_html, print_json, print_report, write_html
     from results.diagnosis.diagnose import diagnose
     from results.store.zarr_store import ZarrStore
     from sim.errors import bad

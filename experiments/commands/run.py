@@ -35,8 +35,8 @@ def command(
     """Run a built-in study or one of your own. Killed or interrupted, the same command resumes it."""
     from rich.console import Console
 
-    from experiments.builtin import study_of
-    from experiments.launch import check_cluster, check_run, describe, launch, show
+    from experiments.running.launch import check_cluster, check_run, describe, launch, show
+    from experiments.study.builtin import study_of
 
     console = Console(highlight=False, stderr=False)
     chosen = study_of(study).resized(replications=replications, block=block, seed=seed)

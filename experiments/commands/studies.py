@@ -12,7 +12,7 @@ def command(name: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from experiments.builtin import builtin, names
+    from experiments.study.builtin import builtin, names
 
     console = Console(highlight=False)
     if name is None:

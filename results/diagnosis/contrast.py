@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from estimators.estimator import Status
+from estimators.core.estimator import Status
 from results.diagnosis import measures
 from results.diagnosis.fits import fits_of
 from results.diagnosis.moments import RunningMoments

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from estimators.estimator import Layout, Status
+from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
 from results.diagnosis.fits import Fits, Flags, fits_of
 from results.diagnosis.measures import Measured

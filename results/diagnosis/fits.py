@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.estimator import Layout, Status
+from estimators.core.estimator import Layout, Status
 from results.inference import critical_values
 from results.store.block import Block
 

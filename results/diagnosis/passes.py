@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.estimator import Status
+from estimators.core.estimator import Status
 from results.diagnosis import measures
 from results.diagnosis.fits import Fits
 from results.diagnosis.measures import Measured

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from estimators.estimator import Layout, Status
+from estimators.core.estimator import Layout, Status
 from results.diagnosis.diagnose import PROPORTIONS, Diagnosis
 from sim.estimands import Estimand
 

@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from estimators.estimator import Estimates
+from estimators.core.estimator import Estimates
 from estimators.staggered.adoption_terms import event_of
 from results.inference import critical_values
 from results.report.svg import span, ticks

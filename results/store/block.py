@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.estimator import Estimates, Layout
+from estimators.core.estimator import Estimates, Layout
 
 
 @dataclass(frozen=True, slots=True)

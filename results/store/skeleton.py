@@ -13,7 +13,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from estimators.estimator import Layout
+from estimators.core.estimator import Layout
 
 CODECS = (ZstdCodec(level=1), Crc32cCodec())
 

@@ -25,11 +25,11 @@ import zarr
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
-from estimators.estimator import Estimates, Layout
+from estimators.core.estimator import Estimates, Layout
 from results.store.block import Block, block_arrays, block_digest, digest_of
 from results.store.skeleton import StoreSchema, layout_of, write_skeleton
+from sim.designs.placebo import Placebo
 from sim.errors import BadInput, Problem, bad
-from sim.placebo import Placebo
 
 MOST_LINES = 5  # about another study's settings
 MOST_LETTERS = 60  # of a setting's value

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.estimator import Estimates
+from estimators.core.estimator import Estimates
 from results.inference import critical_values, p_values
 from results.tables.places import Place
 

@@ -24,14 +24,14 @@ pin_environment()
 import numpy as np  # noqa: E402
 
 from estimators import Estimator, SpatialPanel, TwoWayDID  # noqa: E402
-from experiments.references import linearmodels as linearmodels_reference  # noqa: E402
-from experiments.references import spreg as spreg_reference  # noqa: E402
-from experiments.runner import Progress, run  # noqa: E402
-from experiments.study import Study  # noqa: E402
-from experiments.tasks import runner_of  # noqa: E402
+from experiments.application.references import linearmodels as linearmodels_reference  # noqa: E402
+from experiments.application.references import spreg as spreg_reference  # noqa: E402
+from experiments.running.runner import Progress, run  # noqa: E402
+from experiments.running.tasks import runner_of  # noqa: E402
+from experiments.study.study import Study  # noqa: E402
 from references import pyfixest_reference  # noqa: E402
 from sim import Panel, Streams  # noqa: E402
-from sim.paper import Paper  # noqa: E402
+from sim.designs.paper import Paper  # noqa: E402
 
 DID: tuple[Estimator, ...] = (TwoWayDID(errors=("iid", "hc1", "cluster:unit")),)
 FULL = (*DID, *(SpatialPanel(m, t) for m in ("sar", "sem", "sdm") for t in ("direct", "lee-yu")))

@@ -23,12 +23,12 @@ from estimators.placebo.kernels import DIDPlacebo  # noqa: E402
 from estimators.placebo.spatial_kernels import SDMPlacebo  # noqa: E402
 from estimators.spatial.spectrum import Transform  # noqa: E402
 from estimators.staggered.cohorts import Cohorts  # noqa: E402
-from experiments.example_panel import EXAMPLE_SPEC, example_frame  # noqa: E402
-from experiments.placebo import answer, question  # noqa: E402
-from experiments.runner import run  # noqa: E402
-from experiments.specs.spec import RealPanel, read_real_panel, read_spec  # noqa: E402
+from experiments.application.example_panel import EXAMPLE_SPEC, example_frame  # noqa: E402
+from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec  # noqa: E402
+from experiments.placebo.placebo import answer, question  # noqa: E402
+from experiments.running.runner import run  # noqa: E402
 from sim import Panel, Streams  # noqa: E402
-from sim.paper import Paper  # noqa: E402
+from sim.designs.paper import Paper  # noqa: E402
 
 BATCH = 500
 OUTER, INNER = 500, 199

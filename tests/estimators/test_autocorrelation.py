@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from estimators.estimator import Status
+from estimators.core.estimator import Status
 from estimators.spatial import autocorrelation as ac
 from estimators.spatial.residual_moran import (
     ResidualMaker,

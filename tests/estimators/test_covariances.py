@@ -20,11 +20,11 @@ from estimators.linear.covariances import (
 )
 from estimators.linear.panel_ols import PanelOLS
 from estimators.linear.random_effects import ErrorComponents
-from experiments.references.reference import long_frame
+from experiments.application.references.reference import long_frame
 from references.small_panels import small_panel
 from results.inference import critical_values
 from sim import BadInput, Panel, Streams
-from sim.distances import great_circle_km
+from sim.weights.distances import great_circle_km
 
 NAMES = ("did", "inv", "road")
 EFFECTS: dict[str, tuple[str, ...]] = {

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from estimators import TwoWayDID
-from experiments.references import linearmodels as linearmodels_reference
+from experiments.application.references import linearmodels as linearmodels_reference
 from references import brute_force, pyfixest_reference
 from references.small_panels import small_panel
 from sim import Panel, Streams, Wanted
-from sim.paper import Paper
+from sim.designs.paper import Paper
 
 ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province")
 

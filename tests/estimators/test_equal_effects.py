@@ -13,7 +13,7 @@ from scipy import stats
 from estimators import Estimates, Status, TwoWayDID
 from estimators.linear.equal_effects import EqualEffects, group_labels
 from estimators.linear.panel_ols import PanelOLS
-from experiments.references.reference import long_frame
+from experiments.application.references.reference import long_frame
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams
 

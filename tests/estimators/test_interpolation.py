@@ -9,7 +9,7 @@ from estimators.spatial.information import FixedForms, RedrawnForms
 from estimators.spatial.interpolation import PiecewiseChebyshev
 from estimators.spatial.spectrum import Spectrum, spectrum_of
 from references.small_panels import small_weights
-from sim.geography import city_weights
+from sim.designs.geography import city_weights
 
 GRID = np.unique(np.concatenate([np.linspace(-0.999, 0.999, 81), [-0.99, 0.99]]))
 KINDS = ("knn", "inverse-distance", "contiguity", "spectral", "uneven")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from estimators import Status, Tile
 from estimators.spatial.lm_tests import FORMS, LagrangeMultiplier, ScoreSums
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
-from sim.filters import SpatialFilter
-from sim.paper import Paper
+from sim.designs.paper import Paper
+from sim.weights.filters import SpatialFilter
 
 Floats = NDArray[np.float64]
 UNIT, PERIOD, BOTH = ("unit",), ("period",), ("unit", "period")

@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.optimize import minimize
 
 from estimators import Status, TwoWayDID
-from estimators.logit import logit
+from estimators.core.logit import logit
 from estimators.matching.matching import (
     balance,
     kernel_links,

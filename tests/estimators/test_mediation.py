@@ -16,8 +16,8 @@ from estimators.linear.panel_ols import PanelOLS
 from estimators.mediation.mediation import Answer, Mediation
 from estimators.mediation.paths import TERMS, indirect_at
 from sim import BadInput, Panel, Streams, Wanted
-from sim.paper import Paper
-from sim.paper_facts import MEDIATION
+from sim.designs.paper import Paper
+from sim.designs.paper_facts import MEDIATION
 
 Floats = NDArray[np.float64]
 
@@ -108,7 +108,7 @@ def test_joint_covariance_is_that_of_linearmodels_system(missing: int) -> None:
 
 
 def test_both_equations_are_those_of_linearmodels_panel_ols() -> None:
-    from experiments.references import linearmodels as reference
+    from experiments.application.references import linearmodels as reference
 
     panel = panel_of(missing=25)
     got = Mediation(cluster_k="all")(panel)

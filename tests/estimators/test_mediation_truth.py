@@ -12,7 +12,7 @@ from estimators.mediation.mediation import Mediation
 from estimators.mediation.paths import TERMS
 from results.inference import critical_values
 from sim import Draw, Streams, Wanted
-from sim.paper import Paper
+from sim.designs.paper import Paper
 
 Floats = NDArray[np.float64]
 

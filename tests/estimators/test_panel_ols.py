@@ -11,7 +11,7 @@ import pytest
 
 from estimators import Estimates, Estimator, Status, TwoWayDID
 from estimators.linear.panel_ols import PanelOLS
-from experiments.references.reference import long_frame
+from experiments.application.references.reference import long_frame
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles
 

@@ -13,18 +13,18 @@ from scipy.optimize import brentq
 from scipy.stats import permutation_test
 
 from estimators import Estimates, PanelOLS, SpatialPanel, Status, TwoWayDID
-from estimators.inversion import LEVEL, linear_interval, p_value_errors, p_values
+from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
 from estimators.placebo.assignments import Draws
 from estimators.placebo.permutation import PermutationTest
 from estimators.placebo.permutation_kernels import Ask, kernel_of
-from experiments.runner import run
-from experiments.study import Study
+from experiments.running.runner import run
+from experiments.study.study import Study
 from references.small_panels import CONTROLS, small_panel
 from results.diagnosis import diagnose
 from sim import BadInput, Panel, Roles, Streams, Weights
-from sim.nulls import terms_tested
-from sim.paper import Paper
+from sim.designs.paper import Paper
 from sim.schemes import scheme_of
+from sim.schemes.nulls import terms_tested
 
 Floats = NDArray[np.float64]
 DID = TwoWayDID(errors=("cluster:unit",))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from estimators import TwoWayDID
-from experiments.references import linearmodels as linearmodels_reference
+from experiments.application.references import linearmodels as linearmodels_reference
 from sim import Panel, Roles
 
 PUBLISHED = {  # coefficient and standard error clustered by city, all dummies counted

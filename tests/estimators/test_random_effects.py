@@ -10,7 +10,7 @@ import pytest
 from estimators import Estimates, Status
 from estimators.linear.panel_ols import PanelOLS
 from estimators.linear.random_effects import ErrorComponents, RandomEffects
-from experiments.references.reference import long_frame
+from experiments.application.references.reference import long_frame
 from references.small_panels import small_panel
 from results.inference import critical_values
 from sim import BadInput, Panel, Roles, Streams, Wanted

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from estimators import Estimates, Estimator, SpatialPanel, Status, Tile, TwoWayDID
 from estimators.placebo.redrawn import Planned, Redrawn, RedrawnDID, RedrawnSDM, redrawn_of
 from estimators.spatial.spectrum import Transform
-from experiments.runner import run
-from experiments.study import Study
+from experiments.running.runner import run
+from experiments.study.study import Study
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams
-from sim.placebo import Placebo
+from sim.designs.placebo import Placebo
 
 N, T, ROWS = 30, 7, 16
 Floats = NDArray[np.float64]

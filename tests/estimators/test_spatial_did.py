@@ -15,8 +15,8 @@ from references.brute_force import dummies
 from references.pyfixest_reference import twoway_did
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
-from sim.distances import great_circle_km
-from sim.paper import Paper
+from sim.designs.paper import Paper
+from sim.weights.distances import great_circle_km
 
 ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province", "cluster:unit+period", "driscoll-kraay", "conley:300")
 

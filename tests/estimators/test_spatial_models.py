@@ -13,7 +13,7 @@ from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.spatial.likelihood import ErrorModel, maximise
-from experiments.references import spreg
+from experiments.application.references import spreg
 from references import brute_force
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights

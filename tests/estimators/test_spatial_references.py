@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from estimators import SpatialPanel
-from experiments.references import spreg as spreg_reference
+from experiments.application.references import spreg as spreg_reference
 from references.small_panels import small_panel
 from sim import Panel, Streams, Wanted
-from sim.paper import Paper
+from sim.designs.paper import Paper
 
 MODELS = ("sar", "sem", "sdm")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from estimators import Estimates, Status
 from estimators.linear.panel_ols import PanelOLS
 from estimators.matching.weighted_within import WeightedWithin, weighted_two_way
-from experiments.references.reference import long_frame
+from experiments.application.references.reference import long_frame
 from references.small_panels import names, small_panel
 from sim import Panel
 

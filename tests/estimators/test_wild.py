@@ -11,7 +11,7 @@ from estimators import Estimates
 from estimators.linear.covariances import cells_of
 from estimators.linear.panel_ols import PanelOLS
 from estimators.linear.wild import WEBB, signs
-from experiments.references.reference import long_frame
+from experiments.application.references.reference import long_frame
 from references.small_panels import small_panel
 from results.inference import critical_values
 from sim import Panel, Streams

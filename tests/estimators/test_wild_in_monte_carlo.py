@@ -19,11 +19,11 @@ from estimators.linear.wild_bootstrap import (
     level_draws,
     nested_rejections,
 )
-from experiments.builtin import builtin
-from experiments.runner import run
+from experiments.running.runner import run
+from experiments.study.builtin import builtin
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted
-from sim.clustered import Clustered
+from sim.designs.clustered import Clustered
 
 
 def drawn(groups: int, replications: int, effect: float = 1.0, seed: int = 2008) -> tuple[Panel, Streams]:

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from cluster import open_executor
-from experiments.runner import run
-from experiments.tasks import runner_of
+from experiments.running.runner import run
+from experiments.running.tasks import runner_of
 from results.store.zarr_store import BlockState, ZarrStore
 from studies import small_study
 

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.application.references import linearmodels, spreg
+from experiments.application.references.reference import Reference, Scaled
 from experiments.cli import run_command
-from experiments.references import linearmodels, spreg
-from experiments.references.reference import Reference, Scaled
 from references.small_panels import small_panel
 from sim.panel import Panel
 

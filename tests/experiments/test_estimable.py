@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 
 from estimators import SpatialPanel, TwoWayDID
+from experiments.application.spec.spec import load_panel, read_spec
 from experiments.cli import run_command
-from experiments.runner import run
-from experiments.specs.spec import load_panel, read_spec
-from experiments.study import Study
+from experiments.running.runner import run
+from experiments.study.study import Study
 from results.store import ZarrStore
-from sim.observed import Observed
+from sim.designs.observed import Observed
 
 SPEC = """
 [panel]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.application.spec.spec import read_spec
 from experiments.cli import run_command
-from experiments.specs.spec import read_spec
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

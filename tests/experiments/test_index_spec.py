@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.estimate import estimate
-from experiments.specs.spec import RealPanel, Spec, load_panel, read_real_panel, read_spec
+from experiments.application.estimate import estimate
+from experiments.application.spec.spec import RealPanel, Spec, load_panel, read_real_panel, read_spec
 from sim.errors import BadInput
-from sim.index import entropy_index
+from sim.panel.index import entropy_index
 
 PANEL = '[panel]\nunit = "city"\nperiod = "year"\n'
 TREATED = PANEL + 'treatment = "eip"\n'

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from estimators.linear.did import TwoWayDID
-from experiments.example_panel import example_frame
-from experiments.specs.first_spec import look_at, propose_spec
-from experiments.specs.spec import load_panel, read_spec
+from experiments.application.example_panel import example_frame
+from experiments.application.spec.first_spec import look_at, propose_spec
+from experiments.application.spec.spec import load_panel, read_spec
 from sim.errors import BadInput
-from sim.files import read_frame
 from sim.panel import Panel
+from sim.panel.files import read_frame
 from sim.streams import Streams
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from estimators import Estimates, Status, TwoWayDID, find_estimator
-from estimators.estimator import Estimator, Tile
+from estimators.core.estimator import Estimator, Tile
 from estimators.placebo.permutation import PermutationTest
-from experiments.builtin import builtin
-from experiments.runner import run
-from experiments.study import Study
+from experiments.running.runner import run
+from experiments.study.builtin import builtin
+from experiments.study.study import Study
 from sim import Streams, Wanted
-from sim.paper import Paper
+from sim.designs.paper import Paper
 
 Results = dict[str, tuple[Estimates, dict[str, np.ndarray]]]
 MODERN = ("callaway-santanna", "sun-abraham", "imputation", "two-stage")

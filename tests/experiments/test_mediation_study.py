@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from estimators import Status
-from experiments.builtin import builtin
-from experiments.runner import run
+from experiments.running.runner import run
+from experiments.study.builtin import builtin
 
 
 @pytest.mark.slow

@@ -8,9 +8,9 @@ import pytest
 
 from estimators.placebo.permutation import PermutationTest
 from experiments.cli import run_command
-from experiments.study import Study
+from experiments.study.study import Study
 from sim import BadInput
-from sim.paper import Paper
+from sim.designs.paper import Paper
 
 STUDY = """
 replications = 64

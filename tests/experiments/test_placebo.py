@@ -17,16 +17,16 @@ from placebo_files import command, write
 from estimators import PanelOLS, SpatialPanel, TwoWayDID
 from estimators.placebo.permutation import PermutationTest
 from estimators.placebo.redrawn import Redrawn, RedrawnDID
+from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.cli import run_command
-from experiments.placebo import SHIFT, answer, question
-from experiments.reporting import facts_of
-from experiments.runner import run
-from experiments.specs.spec import RealPanel, read_real_panel, read_spec
-from experiments.study import Study
+from experiments.placebo.placebo import SHIFT, answer, question
+from experiments.running.reporting import facts_of
+from experiments.running.runner import run
+from experiments.study.study import Study
 from references.small_panels import small_panel
 from results.store.zarr_store import ZarrStore
 from sim import Streams, Wanted
-from sim.placebo import Placebo
+from sim.designs.placebo import Placebo
 from sim.schemes import scheme_of
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from estimators.matching.psm_did import PsmDID
 from experiments import estimate as paper
-from experiments.specs.spec import RealPanel, read_real_panel, read_spec
-from experiments.tables import robustness
-from experiments.tables.ledger import Ledger
+from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.application.tables import robustness
+from experiments.application.tables.ledger import Ledger
 from results.tables.journal import journal_tables
 from results.tables.records import Record
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.application.example_panel import EXAMPLE_SPEC, example_frame
+from experiments.application.spec.robustness import RobustnessSection, value_label
+from experiments.application.spec.spec import read_real_panel, read_spec
+from experiments.application.tables.robustness import lagged
 from experiments.cli import run_command
-from experiments.example_panel import EXAMPLE_SPEC, example_frame
-from experiments.specs.robustness import RobustnessSection, value_label
-from experiments.specs.spec import read_real_panel, read_spec
-from experiments.tables.robustness import lagged
 from sim.errors import BadInput
 from sim.panel import Panel
 

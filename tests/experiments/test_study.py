@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from estimators import SpatialPanel, TwoWayDID
-from estimators.estimator import Estimates, Status
-from experiments.reporting import to_toml
-from experiments.runner import MemoryStore, run
-from experiments.study import Study
+from estimators.core.estimator import Estimates, Status
+from experiments.running.reporting import to_toml
+from experiments.running.runner import run
+from experiments.study.study import Study
 from results.store import BlockState, ZarrStore
+from results.store.memory_store import MemoryStore
 from sim import BadInput, Panel, Streams
-from sim.paper import Paper
+from sim.designs.paper import Paper
 from studies import small_study
 
 

@@ -10,12 +10,12 @@ import pytest
 
 from estimators.mediation.mediation import Mediation
 from estimators.mediation.paths import indirect_at
-from experiments.references import linearmodels
-from experiments.specs.spec import RealPanel, read_real_panel, read_spec
-from experiments.tables import mediation
-from experiments.tables.ledger import Ledger
+from experiments.application.references import linearmodels
+from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.application.tables import mediation
+from experiments.application.tables.ledger import Ledger
 from results.tables.records import Document, Record
-from sim.paper import Paper
+from sim.designs.paper import Paper
 from sim.streams import Streams
 
 SPEC = """

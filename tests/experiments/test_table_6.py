@@ -14,9 +14,9 @@ import pytest
 from scipy.stats import norm
 
 from estimators.spatial.autocorrelation import holm
-from experiments.specs.spec import RealPanel, read_real_panel, read_spec
-from experiments.tables import autocorrelation
-from experiments.tables.ledger import Ledger
+from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.application.tables import autocorrelation
+from experiments.application.tables.ledger import Ledger
 from results.tables.records import Record
 from sim.panel import Roles
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.references import spreg
-from experiments.specs.spec import RealPanel, read_real_panel, read_spec
-from experiments.tables import spatial_models
-from experiments.tables.ledger import Ledger
-from experiments.tables.spatial_models import conclusion
+from experiments.application.references import spreg
+from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.application.tables import spatial_models
+from experiments.application.tables.ledger import Ledger
+from experiments.application.tables.spatial_models import conclusion
 from results.tables.records import Record
 
 MODELS = ("sem", "sar", "sdm", "slx", "sdem", "sac")

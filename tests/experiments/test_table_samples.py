@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from estimators.staggered.stacked import Stacked
-from experiments.estimate import estimate
-from experiments.specs.spec import RealPanel, read_real_panel, read_spec
-from experiments.tables import robustness, staggered
-from experiments.tables.ledger import Ledger
+from experiments.application.estimate import estimate
+from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.application.tables import robustness, staggered
+from experiments.application.tables.ledger import Ledger
 from results.tables.records import Record
 
 SPEC = """

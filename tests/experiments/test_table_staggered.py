@@ -14,11 +14,11 @@ from estimators.staggered.bacon import decompose
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.honest import Question, relative_magnitudes, smoothness
 from estimators.staggered.pretrends import slope_found
-from experiments.estimate import estimate
-from experiments.specs.spec import RealPanel, read_real_panel, read_spec
-from experiments.tables import staggered
-from experiments.tables.adoption_checks import EventTimes
-from experiments.tables.ledger import Ledger
+from experiments.application.estimate import estimate
+from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.application.tables import staggered
+from experiments.application.tables.adoption_checks import EventTimes
+from experiments.application.tables.ledger import Ledger
 from results.tables.journal import journal_tables
 from results.tables.records import Record
 from sim.errors import BadInput

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from linearmodels.panel import PanelOLS, PooledOLS, RandomEffects
 
-from experiments.specs.spec import RealPanel, read_real_panel, read_spec
-from experiments.tables import baseline, checks, descriptives, subsamples
-from experiments.tables.ledger import Ledger
+from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.application.tables import baseline, checks, descriptives, subsamples
+from experiments.application.tables.ledger import Ledger
 from sim.panel import Roles
 
 CITIES, YEARS = 40, tuple(range(2010, 2017))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from six_cities import PANEL, W, frame, panel_file, spec_of
 
-from experiments.specs.spec import load_panel
+from experiments.application.spec.spec import load_panel
 from sim.errors import BadInput
 
 WRONG_SPECS: dict[str, tuple[str, list[str]]] = {

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from estimators import SpatialPanel, TwoWayDID
-from estimators.estimator import Estimates, Layout, Status
+from estimators.core.estimator import Estimates, Layout, Status
 from results.store.block import Block
 from sim.design import Wanted
-from sim.paper import Paper
+from sim.designs.paper import Paper
 from sim.streams import Streams
 
 

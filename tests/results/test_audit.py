@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli import run_command
-from results.audit.checks import (
+from experiments.application.audit.checks import (
     Check,
     audit,
     brackets,
@@ -20,7 +19,8 @@ from results.audit.checks import (
     stars,
     treatment_moments,
 )
-from results.audit.printed import PrintedTables, Term, read_printed
+from experiments.application.audit.printed import PrintedTables, Term, read_printed
+from experiments.cli import run_command
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "paper-audit.md"
 

@@ -9,14 +9,14 @@ import pytest
 from rich.console import Console
 
 from estimators import EqualEffects, EventStudy, TwoWayDID
-from experiments.runner import run
-from experiments.study import Study
+from experiments.running.runner import run
+from experiments.study.study import Study
 from results.diagnosis import Diagnosis, diagnose
 from results.report.beside import NOT_JUDGED, passing_fits, side_tests
 from results.report.html import ReportFacts, html_report
 from results.report.terminal import print_bias_table
 from results.store.block import Records
-from sim.paper import Paper
+from sim.designs.paper import Paper
 
 NAME = "event-study"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from estimators.estimator import Status
+from estimators.core.estimator import Status
 from results.diagnosis.contrast import contrast
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.power import null_cell

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from estimators.estimator import Status
+from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import Fits
 from results.diagnosis.measures import Measured, proportion, wilson

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from estimators.estimator import Status
+from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
 from results.report.bias_table import bias_table
 from results.report.html import ReportFacts, html_report

@@ -12,14 +12,15 @@ import xarray as xr
 import zarr
 
 from estimators import SpatialPanel, TwoWayDID
-from experiments.runner import MemoryStore, run, schema_of
-from experiments.study import Study
+from experiments.running.runner import run, schema_of
+from experiments.study.study import Study
 from references.small_panels import small_panel
 from results.store.lock import StoreLocked, locked
+from results.store.memory_store import MemoryStore
 from results.store.zarr_store import BlockState, ZarrStore
+from sim.designs.paper import Paper
+from sim.designs.placebo import Placebo
 from sim.errors import BadInput
-from sim.paper import Paper
-from sim.placebo import Placebo
 
 
 def did_study(replications: int = 200, **changes: object) -> Study:

@@ -17,7 +17,7 @@ from documents import FACTS, full_document
 from rich.cells import cell_len
 from rich.console import Console
 
-from experiments.table_files import check_formats, write_files
+from experiments.application.table_files import check_formats, write_files
 from results.tables.html import html_tables
 from results.tables.journal import journal_tables
 from results.tables.latex import escape, latex_tables

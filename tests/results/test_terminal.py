@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from estimators.estimator import Layout, Status
+from estimators.core.estimator import Layout, Status
 from results.diagnosis.diagnose import diagnose
 from results.report.bias_table import bias_table, failures, in_order, key_terms
 from results.report.facts import ReportFacts

@@ -9,15 +9,15 @@ import pytest
 from rich.console import Console
 
 from estimators import LagrangeMultiplier, ResidualMoran
-from experiments.builtin import builtin
-from experiments.runner import run
-from experiments.study import Study
+from experiments.running.runner import run
+from experiments.study.builtin import builtin
+from experiments.study.study import Study
 from results.diagnosis import Diagnosis, diagnose
 from results.report.bias_table import bias_table
 from results.report.html import ReportFacts, html_report
 from results.report.terminal import print_bias_table
 from results.report.verdicts import verdicts
-from sim.paper import Paper
+from sim.designs.paper import Paper
 
 LMS = ("lm_lag", "lm_err", "rlm_lag", "rlm_err")
 

@@ -9,9 +9,9 @@ from estimators import Estimates
 from estimators.linear.did import TwoWayDID
 from estimators.linear.panel_ols import PanelOLS
 from sim import BadInput, Panel, Streams, Wanted
-from sim.bdm import PUBLISHED, PUBLISHED_REPLICATIONS, BertrandDufloMullainathan
-from sim.clustered import Clustered
 from sim.design import Design
+from sim.designs.bdm import PUBLISHED, PUBLISHED_REPLICATIONS, BertrandDufloMullainathan
+from sim.designs.clustered import Clustered
 
 EVERYTHING = Wanted(frozenset({"y", "did", "x"}), ())
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from references.small_panels import small_panel
-from sim import Design, Draw, Panel, Streams, Wanted, designs
-from sim.observed import Observed
-from sim.paper import Paper
+from sim import Design, Draw, Panel, Streams, Wanted
+from sim.design import designs
+from sim.designs.observed import Observed
+from sim.designs.paper import Paper
 
 NEEDS_A_PANEL: dict[str, Callable[[], Design]] = {"observed": lambda: Observed(small_panel())}
 VARIANTS: dict[str, Design] = {

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from sim.errors import BadInput
-from sim.files import read_frame
-from sim.frames import panel_from_frame, read_long
 from sim.panel import Panel, Roles
+from sim.panel.files import read_frame
+from sim.panel.frames import panel_from_frame, read_long
 
 CITIES = ("北京市", "上海市", "广州市")
 YEARS = (2006, 2007, 2008)

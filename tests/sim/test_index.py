@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from references.small_panels import small_panel
 from sim.errors import BadInput
-from sim.index import Cells, EntropyIndex, entropy, entropy_index, hhi_diversification, min_max, panel_index
+from sim.panel.index import Cells, EntropyIndex, entropy, entropy_index, hhi_diversification, min_max, panel_index
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -11,12 +11,12 @@ import pytest
 import scipy.io
 import scipy.sparse as sp
 
-from sim.distances import great_circle_km
+from sim.designs.geography import cities
 from sim.errors import BadInput
-from sim.files import read_frame
-from sim.geography import cities
-from sim.neighbours import Coordinates, band, contiguity, economic, inverse_distance, knn, nested
-from sim.weights_files import from_file
+from sim.panel.files import read_frame
+from sim.weights.distances import great_circle_km
+from sim.weights.neighbours import Coordinates, band, contiguity, economic, inverse_distance, knn, nested
+from sim.weights.weights_files import from_file
 
 # Four places on the equator, one degree (111.195 km) apart, the last ten degrees away.
 UNITS = ("a", "b", "c", "d")

@@ -10,8 +10,8 @@ import pytest
 
 from estimators import TwoWayDID
 from sim import BadInput, Draw, Streams, Wanted
-from sim.paper import Paper
-from sim.paper_facts import COHORTS
+from sim.designs.paper import Paper
+from sim.designs.paper_facts import COHORTS
 
 SEED = 42
 SEEDS = range(100, 124)

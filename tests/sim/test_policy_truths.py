@@ -10,11 +10,11 @@ import pytest
 
 from estimators import TwoWayDID
 from sim import BadInput, Draw, Streams, Wanted
+from sim.designs.paper import Paper
+from sim.designs.paper_facts import COHORTS
+from sim.designs.paper_world import cohort_sizes
+from sim.designs.policy_truths import Adoption
 from sim.estimands import Estimand
-from sim.paper import Paper
-from sim.paper_facts import COHORTS
-from sim.paper_world import cohort_sizes
-from sim.policy_truths import Adoption
 
 OVERALL = ("att", "att_event", "att_cohort", "att_calendar")
 NAMES = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.specs.spec import Spec, read_spec
+from experiments.application.spec.spec import Spec, read_spec
 
 PANEL = '[panel]\nunit = "city"\nperiod = "year"\noutcome = "y"\n'
 W = 'longitude = "lon"\nlatitude = "lat"\n[[weights]]\n'

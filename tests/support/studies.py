@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from estimators import SpatialPanel, TwoWayDID
-from experiments.study import Study
-from sim.paper import Paper
+from experiments.study.study import Study
+from sim.designs.paper import Paper
 
 
 def small_study(replications: int = 200, block: int = 64, **changes: object) -> Study:

@@ -1,0 +1,1 @@
+"""What every estimator stands on: the protocol, tiles, within transformations, least squares."""

@@ -1,0 +1,214 @@
+"""The estimator protocol: frozen settings and a function from R panels to their estimates."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from enum import IntEnum
+from typing import Any, ClassVar, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core.tile import Tile
+from sim.design import Design
+from sim.discovery import discover, find
+from sim.panel import Panel, Schema
+from sim.streams import Streams
+
+Floats = NDArray[np.float64]
+
+
+ROWS_AT_ONCE = 4096  # replications solved together: enough to spread the calls, few enough for the cache
+
+
+class Status(IntEnum):
+    """How a fit ended; `meaning` is the text that users see."""
+
+    NOT_RUN = 0
+    OK = 1
+    NOT_CONVERGED = 2
+    SINGULAR = 3
+    REFUSED = 4
+    ERROR = 5
+
+    @property
+    def meaning(self) -> str:
+        """The help text of this status."""
+        return (
+            "not run yet",
+            "fitted",
+            "the search for the optimum did not converge",
+            "regressors are collinear, or they fit without error",
+            "the estimator refuses this panel",
+            "the estimator raised an error; its traceback is kept",
+        )[self]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What an estimator will return, known before any data."""
+
+    terms: tuple[str, ...]
+    errors: tuple[str, ...]
+    statistics: tuple[str, ...]
+    targets: Mapping[str, str]  # term -> estimand; of a test statistic what its null hypothesis sets to 0
+    stored: tuple[str, ...] = ()  # which of pvalue, lower, upper do not follow from estimate, se and dof
+    tests: bool = False  # whether terms are test statistics, which test their targets and estimate none
+    screen: str = ""  # p value of a test without which, by custom, estimates are not shown
+
+    @property
+    def pvalues(self) -> tuple[str, ...]:
+        """Statistics that are p values of tests beside those of terms: all that end in _p."""
+        return tuple(name for name in self.statistics if name.endswith("_p"))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """Answers on R panels.
+
+    estimate (R, K); se, dof (R, E, K): one row an error type, dof = inf for normal inference; status (R,);
+    pvalue, lower, upper (R, E, K) only where they do not follow from estimate, se and dof; statistics name -> (R,).
+    """
+
+    terms: tuple[str, ...]
+    errors: tuple[str, ...]
+    estimate: Floats
+    se: Floats
+    dof: Floats
+    status: NDArray[np.uint8]
+    statistics: Mapping[str, Floats] = field(default_factory=dict)
+    pvalue: Floats | None = None
+    lower: Floats | None = None
+    upper: Floats | None = None
+
+    def take(self, rows: slice | NDArray[np.intp]) -> Estimates:
+        """The same record for some of the panels."""
+        return _each_array(self, lambda arrays: arrays[0][rows])
+
+    @staticmethod
+    def failed(layout: Layout, status: Status) -> Estimates:
+        """One panel's record when there is no answer: NaN everywhere and a status that says why."""
+        k, e = len(layout.terms), len(layout.errors)
+        extra = {name: np.full((1, e, k), np.nan) for name in layout.stored}
+        return Estimates(
+            terms=layout.terms,
+            errors=layout.errors,
+            estimate=np.full((1, k), np.nan),
+            se=np.full((1, e, k), np.nan),
+            dof=np.full((1, e, k), np.nan),
+            status=np.array([status], dtype=np.uint8),
+            statistics={name: np.full(1, np.nan) for name in layout.statistics},
+            **extra,
+        )
+
+    @staticmethod
+    def join(parts: Sequence[Estimates]) -> Estimates:
+        """One record from consecutive ones."""
+        return parts[0] if len(parts) == 1 else _each_array(parts[0], np.concatenate, parts[1:])
+
+
+def _each_array(first: Estimates, combine: Any, rest: Sequence[Estimates] = ()) -> Estimates:
+    changed: dict[str, Any] = {}
+    for item in fields(first):
+        value = getattr(first, item.name)
+        if isinstance(value, np.ndarray):
+            changed[item.name] = combine([value, *(getattr(other, item.name) for other in rest)])
+        elif isinstance(value, Mapping):
+            changed[item.name] = {
+                key: combine([array, *(other.statistics[key] for other in rest)]) for key, array in value.items()
+            }
+    return replace(first, **changed)
+
+
+class Moments:
+    """A record of arrays with leading R (or None), one tile's or one block's; subclasses are dataclasses."""
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """One record from consecutive tiles, joined by field."""
+        if len(parts) == 1:
+            return parts[0]
+        names = [item.name for item in fields(cast(Any, cls))]
+        columns = {name: [getattr(part, name) for part in parts] for name in names}
+        return cls(**{name: None if column[0] is None else np.concatenate(column) for name, column in columns.items()})
+
+    def take(self, rows: slice) -> Self:
+        """The same record for some of the panels."""
+        values = {item.name: getattr(self, item.name) for item in fields(cast(Any, self))}
+        return type(self)(**{name: None if value is None else value[rows] for name, value in values.items()})
+
+    @property
+    def rows(self) -> int:
+        """R."""
+        values = (getattr(self, item.name) for item in fields(cast(Any, self)))
+        return next(len(value) for value in values if value is not None)
+
+
+class Reduction(ABC):
+    """The work on T x N numbers that several estimators share; frozen, hashable, compared by value."""
+
+    @abstractmethod
+    def prepare(self, panel: Panel) -> Any:
+        """All that follows from the variables that do not change between replications; once a cell and worker."""
+
+    @abstractmethod
+    def reduce(self, plan: Any, tile: Tile) -> Moments:
+        """One tile's sufficient statistics."""
+
+    def rows(self, plan: Any) -> int:
+        """How many replications `solve` may take at once (memory is that many moments)."""
+        return ROWS_AT_ONCE
+
+
+class Estimator(ABC):
+    """Frozen settings; the same object serves real and synthetic panels. Subclasses are frozen dataclasses."""
+
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What tables and stores call it; distinct within a study."""
+
+    @property
+    @abstractmethod
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """A design on which the named terms must be right."""
+
+    @abstractmethod
+    def layout(self, schema: Schema) -> Layout:
+        """Terms, error types and statistics on panels of this schema; raises BadInput when the panel cannot serve."""
+
+    @abstractmethod
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """The variables that it reads."""
+
+    def reduction(self, schema: Schema) -> Reduction | None:
+        """The shared part of the work, or None when `__call__` does all of it."""
+        return None
+
+    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
+        """Estimates from the reduction's moments; every row must depend on its own moments alone."""
+        raise TypeError(f"{type(self).__name__} has no reduction and must define __call__")
+
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        """Fit R panels. Deterministic estimators ignore `streams`. Raises BadInput for a panel that cannot serve."""
+        self.layout(panel.schema)
+        reduction = self.reduction(panel.schema)
+        if reduction is None:
+            raise TypeError(f"{type(self).__name__} has no reduction and must define __call__")
+        plan = reduction.prepare(panel)
+        moments = reduction.reduce(plan, Tile(panel))
+        return self.solve(plan, moments, panel.schema, streams or Streams(0))
+
+
+def estimators() -> dict[str, type[Estimator]]:
+    """Every estimator that estimators/ holds, by kind."""
+    return discover("estimators", Estimator)
+
+
+def find_estimator(kind: str, where: str = "[[estimators]] kind") -> type[Estimator]:
+    """The estimator called `kind` or named "module:Object"; raises BadInput."""
+    return find("estimators", Estimator, kind, where)

@@ -1,0 +1,243 @@
+"""Least squares on demeaned arrays: cross products, residuals, robust variances, for fixed or redrawn regressors.
+
+Regressors are (1 or R, K, T, N), outcomes (R, T, N). A leading 1 means the same regressors in every replication, and
+then one matrix product serves the whole tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core.tile import Tile
+from sim.errors import BadInput, Problem, listed
+from sim.panel import Panel
+
+Floats = NDArray[np.float64]
+
+ABSORBED = 1e-10  # share of a regressor's variation that survives demeaning, below which it counts as absorbed
+ROUNDING = 1e-24  # share of its sum of squares below which what is left of a regressor is rounding
+TOGETHER = 8  # replications of one product with fixed regressors
+COLLINEAR = 1e-9  # 1 / sum of variance inflation factors, below which regressors count as collinear
+
+
+def stack(parts: list[Floats]) -> Floats:
+    """Variables (1 or R, T, N) each -> regressors (1 or R, K, T, N)."""
+    if not parts:
+        return np.empty((1, 0, 0, 0))
+    return np.ascontiguousarray(np.stack(np.broadcast_arrays(*parts), axis=1))
+
+
+def _flat(x: Floats) -> Floats:
+    return x.reshape(*x.shape[: x.ndim - 2], x.shape[-2] * x.shape[-1])
+
+
+def inner(x: Floats, y: Floats) -> Floats:
+    """X'y, (R, K), in products of one shape: their bits are the same whatever the batch."""
+    flat, outcomes = _flat(x), _flat(y)
+    if x.shape[1] == 0:
+        return np.zeros((y.shape[0], 0))
+    if x.shape[1] == 1:
+        return np.asarray(np.vecdot(flat[:, 0], outcomes))[:, None]
+    if x.shape[0] == 1:
+        return _products(flat[0], outcomes)
+    out, alone = np.empty(x.shape[:2]), np.zeros((TOGETHER, flat.shape[2]))
+    for own, row, cells in zip(flat, np.broadcast_to(outcomes, (len(x), flat.shape[2])), out, strict=True):
+        alone[0] = row
+        cells[:] = (own @ alone.T)[:, 0]
+    return out
+
+
+def _products(x: Floats, y: Floats) -> Floats:
+    """x (K, T N) by y (R, T N), a few replications at a time and always as many, (R, K).
+
+    BLAS repacks the factors of larger products, which takes longer. The few rows come first: faster than y X.
+    """
+    out = np.empty((len(y), len(x)))
+    for start in range(0, len(y), TOGETHER):
+        some = y[start : start + TOGETHER]
+        if len(some) < TOGETHER:
+            some = np.concatenate([some, np.zeros((TOGETHER - len(some), y.shape[1]))])
+        out[start : start + TOGETHER] = (x @ some.T).T[: len(y) - start]
+    return out
+
+
+def gram(x: Floats) -> Floats:
+    """X'X, (1 or R, K, K)."""
+    flat = _flat(x)
+    return np.asarray(flat @ flat.transpose(0, 2, 1))
+
+
+def square(x: Floats) -> Floats:
+    """Sum of squares over T and N, (R,)."""
+    return dot(x, x)
+
+
+def dot(x: Floats, y: Floats) -> Floats:
+    """Inner product over T and N, (R,)."""
+    return np.asarray(np.vecdot(_flat(x), _flat(y)))
+
+
+def residual(y: Floats, x: Floats, beta: Floats) -> Floats:
+    """y - X beta, (R, T, N)."""
+    if x.shape[1] == 0:
+        return y
+    if x.shape[0] == 1:
+        fitted = np.reshape(beta @ _flat(x)[0], y.shape)
+        return np.subtract(y, fitted, out=fitted)
+    return y - np.reshape(np.matmul(beta[:, None, :], _flat(x))[:, 0], y.shape)
+
+
+def invert(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Inverses of cross products (R, K, K) and which of them are sound, (R,); the rest are NaN.
+
+    Sound are those whose variance inflation factors, the diagonal of the inverse correlation matrix, are finite and sum
+    to less than 1 / COLLINEAR; its smallest eigenvalue is then above COLLINEAR.
+    """
+    k = matrices.shape[-1]
+    if k == 0:
+        return matrices, np.ones(matrices.shape[0], dtype=bool)
+    scale = np.sqrt(np.diagonal(matrices, axis1=-2, axis2=-1))
+    outer = scale[:, :, None] * scale[:, None, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correlation = matrices / outer
+    correlation[~np.isfinite(correlation).all(axis=(1, 2))] = 1.0
+    inverse = _inverses(correlation)
+    inflation = np.abs(np.diagonal(inverse, axis1=1, axis2=2)).sum(axis=1)
+    sound = inflation < 1 / COLLINEAR
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse /= outer
+    inverse[~sound] = np.nan
+    return inverse, sound
+
+
+def _inverses(matrices: Floats) -> Floats:
+    """Inverses (R, K, K), infinite where a matrix is exactly singular."""
+    try:
+        return np.linalg.inv(matrices)
+    except np.linalg.LinAlgError:
+        singular = np.linalg.slogdet(matrices)[0] == 0
+        out = np.linalg.inv(np.where(singular[:, None, None], np.eye(matrices.shape[-1]), matrices))
+        out[singular] = np.inf
+        return out
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Influence:
+    """What each residual moves each coefficient by, p_it = (X'X)^-1 x_it: robust variances are sums of (p e)^2.
+
+    x (1 or R, K, T, N): the regressors; p (R, K, T, N) when they are redrawn. What fixed ones allow to be computed
+    once is kept: squares (K, T N) of p; by_unit (N, K, T), p with units first.
+    """
+
+    x: Floats
+    p: Floats | None
+    squares: Floats
+    by_unit: Floats
+
+    @classmethod
+    def of(cls, x: Floats, bread: Floats) -> Influence:
+        """From regressors, fixed when their leading axis is 1, and bread = (X'X)^-1 (1 or R, K, K)."""
+        p = np.reshape(np.matmul(bread, _flat(x)), x.shape)
+        if x.shape[0] > 1:
+            return cls(x, p, np.empty(0), np.empty(0))
+        return cls(x, None, np.square(_flat(p)[0]), np.ascontiguousarray(p[0].transpose(2, 0, 1)))
+
+    def heteroskedastic(self, e: Floats) -> Floats:
+        """sum_it (p_it e_it)^2, (R, K): the diagonal of White's (1980) sandwich."""
+        if self.x.shape[1] == 0:
+            return np.zeros((e.shape[0], 0))
+        if self.p is not None:
+            return np.matmul(np.square(_flat(self.p)), _flat(e * e)[:, :, None])[:, :, 0]
+        return (self.squares @ _flat(e * e).T).T
+
+    def clustered(self, e: Floats, clusters: NDArray[np.intp] | None) -> Floats:
+        """sum_g (sum_{it in g} p_it e_it)^2, (R, K); clusters (N,) of units, None = each unit one (CR0)."""
+        if self.x.shape[1] == 0:
+            return np.zeros((e.shape[0], 0))
+        if self.p is not None:
+            sums = np.einsum("rktn,rtn->nkr", self.p, e)
+        else:  # one small product a unit: (K, T) by (T, R)
+            sums = np.matmul(self.by_unit, np.ascontiguousarray(e.transpose(2, 1, 0)))
+        if clusters is not None:
+            membership = np.zeros((clusters.max() + 1, clusters.size))
+            membership[clusters, np.arange(clusters.size)] = 1.0
+            sums = np.tensordot(membership, sums, axes=1)
+        return np.asarray(np.einsum("gkr,gkr->rk", sums, sums))
+
+
+def absorbed(left: Floats, spread: Floats, total: Floats) -> NDArray[np.bool_]:
+    """Whether effects absorb regressors, by sums of squares: demeaned, around the mean, and as they are."""
+    return np.asarray((left <= ABSORBED * spread) | (left <= ROUNDING * total))
+
+
+def absorbed_in(tile: Tile, names: tuple[str, ...], left: Floats) -> NDArray[np.bool_]:
+    """Whether effects absorb each of some variables, of whose squares `left` (1 or R, K) are left, (1 or R, K)."""
+    spread = np.broadcast_arrays(*(tile.total_sum_of_squares(name) for name in names))
+    total = np.broadcast_arrays(*(tile.raw_sum_of_squares(name) for name in names))
+    return absorbed(left, np.stack(spread, axis=1), np.stack(total, axis=1))
+
+
+def any_absorbed(tile: Tile, names: tuple[str, ...], left: Floats) -> NDArray[np.bool_]:
+    """Whether effects absorb one of some variables, (1 or R,)."""
+    return absorbed_in(tile, names, left).any(axis=1)
+
+
+REMOVE = "remove it from treatment or controls"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Column:
+    """A regressor that no replication changes: name, what messages call it, observed and demeaned values, remedy."""
+
+    name: str
+    label: str
+    raw: Floats
+    within: Floats
+    remedy: str = REMOVE
+
+
+def check_fixed(panel: Panel, names: tuple[str, ...], asked_by: str) -> None:
+    """Raise BadInput for regressors, the same in all replications, that the effects absorb or that are collinear."""
+    tile = Tile(panel)
+    if problems := useless(fixed_columns(tile, names), asked_by):
+        raise BadInput(*problems)
+
+
+def fixed_columns(tile: Tile, names: tuple[str, ...]) -> list[Column]:
+    """Those of the variables that are the same in all replications."""
+    seen = slice(None) if tile.transform.mask is None else tile.transform.mask > 0
+    return [
+        Column(name, f"variable {name!r}", tile.raw(name)[:, seen], tile.within(name))
+        for name in names
+        if tile.raw(name).shape[0] == 1
+    ]
+
+
+def useless(columns: Iterable[Column], asked_by: str) -> list[Problem]:
+    """What is wrong with columns that the effects absorb or that are collinear with those before them."""
+    problems = []
+    kept: list[str] = []
+    basis: list[Floats] = []
+    for column in columns:
+        spread, total = (np.square(values).sum() for values in (column.raw - column.raw.mean(), column.raw))
+        left = np.square(column.within).sum()
+        if absorbed(left, spread, total):
+            kind = "is constant" if spread <= ROUNDING * total else "is absorbed by the unit and time effects"
+            problems.append(Problem(f"{column.label} {kind}", asked_by,
+                                    "variables that vary within units over time and differ between them",
+                                    column.remedy))  # fmt: skip
+            continue
+        vector = column.within.ravel() / np.sqrt(left)
+        rest = vector - sum((b * (b @ vector) for b in basis), np.zeros_like(vector))
+        if float(rest @ rest) <= COLLINEAR:
+            problems.append(Problem(f"{column.label} is collinear with {listed(kept)} and the effects", asked_by,
+                                    "linearly independent variables",
+                                    "remove one of them" if column.remedy == REMOVE else column.remedy))  # fmt: skip
+            continue
+        basis.append(rest / np.sqrt(float(rest @ rest)))
+        kept.append(column.name)
+    return problems

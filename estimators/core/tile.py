@@ -1,0 +1,98 @@
+"""One tile of panels with its demeaned and lagged variables, each computed once whoever asks."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core.within import WithinTransform, balanced_split
+from sim.panel import Panel
+
+Floats = NDArray[np.float64]
+
+
+class Tile:
+    """A view of a panel that remembers what estimators derive from it. Arrays are (1 or R, T, N)."""
+
+    def __init__(self, panel: Panel) -> None:
+        self.panel = panel
+        self._memo: dict[tuple[str, ...], Floats] = {}
+
+    @cached_property
+    def transform(self) -> WithinTransform:
+        """The two-way within transformation of this panel's pattern of observations."""
+        return WithinTransform.of(self.panel)
+
+    def raw(self, name: str) -> Floats:
+        """A variable as it is in the panel."""
+        return self.panel.variables[name]
+
+    def lag(self, name: str, weights: str) -> Floats:
+        """The spatial lag W x."""
+        return self._remember(("lag", name, weights))
+
+    def within(self, name: str) -> Floats:
+        """The variable without unit and time effects, Q x."""
+        return self._remember(("within", name))
+
+    def within_lag(self, name: str, weights: str) -> Floats:
+        """Q (W x): lagged first, then demeaned (equal to time dummies)."""
+        return self._remember(("within lag", name, weights))
+
+    def raw_sum_of_squares(self, name: str) -> Floats:
+        """Sum of squares over observed cells, (1 or R,)."""
+        return self._remember(("raw squares", name))
+
+    def within_sum_of_squares(self, name: str) -> Floats:
+        """Sum of squares of Q x, (1 or R,)."""
+        return self._remember(("within squares", name))
+
+    def total_sum_of_squares(self, name: str) -> Floats:
+        """Sum of squares around the grand mean over observed cells, (R,)."""
+        return self._remember(("total", name))
+
+    def _remember(self, key: tuple[str, ...]) -> Floats:
+        if key not in self._memo:
+            match key:
+                case ("lag", name, weights):
+                    self._memo[key] = self.panel.weights[weights].lag(self.raw(name))
+                case ("within", name) if self.transform.mask is None:
+                    self._memo[key], self._memo["between squares", name] = balanced_split(self.raw(name))
+                case ("within", name):
+                    self._memo[key] = self.transform(self.raw(name))
+                case ("within squares", name):
+                    flat = self.within(name).reshape(-1, self.raw(name)[0].size)
+                    self._memo[key] = np.asarray(np.vecdot(flat, flat))
+                case ("raw squares", name):
+                    self._memo[key] = np.asarray(np.square(self._observed(name)).sum(axis=1))
+                case ("total", name):
+                    self._memo[key] = self._total(name)
+                case (_, name, weights):
+                    self._memo[key] = self._within_lag(name, weights)
+        return self._memo[key]
+
+    def _total(self, name: str) -> Floats:
+        """sum (x - xbar)^2: what is left within, and between units and periods."""
+        if self.transform.mask is None:
+            return self.within_sum_of_squares(name) + self._memo["between squares", name]
+        seen = self._observed(name)
+        return np.asarray(np.square(seen - seen.mean(axis=1, keepdims=True)).sum(axis=1))
+
+    def _observed(self, name: str) -> Floats:
+        """Values of observed cells, (1 or R, cells)."""
+        x, mask = self.raw(name), self.transform.mask
+        return x.reshape(x.shape[0], -1) if mask is None else x[:, mask > 0]
+
+    def _within_lag(self, name: str, weights: str) -> Floats:
+        """Q W x; for a row-stochastic W and a balanced panel Q W x = Q_N W Q x, which needs one demeaning less."""
+        w = self.panel.weights[weights]
+        if not w.row_stochastic or self.transform.mask is not None:
+            return self.transform(self.lag(name, weights))
+        return w.lag(self.within(name), centred=True)
+
+
+def spread(array: Floats, rows: int) -> Floats:
+    """The same for every one of `rows` replications when the leading axis is 1: (1 or R, ...) -> (R, ...)."""
+    return array if array.shape[0] == rows else np.broadcast_to(array, (rows, *array.shape[1:]))

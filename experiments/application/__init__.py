@@ -1,0 +1,1 @@
+"""Estimates on a real panel: its spec, tables, reference programs, files."""

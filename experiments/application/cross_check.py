@@ -1,0 +1,137 @@
+"""The user's own panel through linearmodels, spreg and esda: how far their numbers are from ours, table by table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from estimators.core.estimator import Estimates
+from estimators.linear.did import TwoWayDID
+from estimators.linear.panel_ols import PanelOLS
+from estimators.linear.random_effects import RandomEffects
+from estimators.spatial.spatial_panel import SpatialPanel
+from experiments.application.references import esda, linearmodels, spreg
+from experiments.application.references.reference import Floats, Reference
+from experiments.application.tables.ledger import Fitted
+from results.tables.records import Agreement, Record
+from sim.panel import Panel
+
+ERRORS = ("iid", "hc1", "cluster:unit")
+
+
+def cross_check(fitted: Sequence[Fitted], records: Sequence[Record], square: Panel | None) -> tuple[Agreement, ...]:
+    """Largest differences by table and program: of errors relative, of estimates in units of estimate or error.
+
+    fitted: what our estimators were asked and said; records: all that was kept, `square` the balanced panel that
+    autocorrelation was measured on. Regressions are compared with all effects counted in clustered errors, which is
+    what linearmodels can do; spatial models under the likelihood with dummies, which is what spreg can do. What a
+    program cannot recompute is an agreement over no numbers that names the column and the reason.
+    """
+    differences: dict[tuple[str, str, str], list[float]] = {}
+    for question in _questions(fitted, records, square):
+        for what, values in _differences(question):
+            differences.setdefault((question.table, question.program, what), []).extend(values)
+    return tuple(
+        Agreement(table, program, what, len(values), max(values, default=0.0))
+        for (table, program, what), values in sorted(differences.items())
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What another program is asked, and how its answer differs from ours: (what, relative differences)."""
+
+    table: str
+    which: str
+    program: str
+    ask: Callable[[], Reference]
+    compare: Callable[[Reference], Iterable[tuple[str, list[float]]]]
+
+
+def _differences(question: _Question) -> Iterator[tuple[str, list[float]]]:
+    """Of one question; another program's failure is no fault of our column, and no difference."""
+    try:
+        reference = question.ask()
+    except Exception as error:  # noqa: BLE001  (what other programs raise is theirs, spreg and linearmodels Exception)
+        why = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0].rstrip(".")
+        yield f"{question.which} could not be recomputed: {why}", []
+        return
+    for what, values in question.compare(reference):
+        finite = [value for value in values if np.isfinite(value)]
+        yield what, finite
+        if len(finite) < len(values):
+            yield f"{question.which} could not be recomputed: {what} are not finite there", []
+
+
+def _questions(fitted: Sequence[Fitted], records: Sequence[Record], square: Panel | None) -> Iterator[_Question]:
+    for one in fitted:
+        if (asked := _asked(one)) is not None:
+            (table, column), (program, ask, ours) = one.fit.place, asked
+            yield _Question(table, f"column {column}", program, ask, partial(_of_fit, one.estimates, ours))
+    if square is None or square.roles.outcome is None:
+        return
+    outcome = square.variables[square.roles.outcome][0]
+    for record in records:
+        if record.se_type not in ("normality", "randomisation") or record.year is None or record.weights is None:
+            continue
+        if record.model in ("moran", "geary"):
+            values, weights = outcome[square.periods.index(record.year)], square.weights[record.weights]
+            ask = partial(esda.autocorrelation, values, weights, record.model)  # type: ignore[arg-type]
+            which = f"{record.model} of {record.year}"
+            yield _Question(record.table, which, "esda", ask, partial(_of_autocorrelation, record))
+
+
+def _asked(one: Fitted) -> tuple[str, Callable[[], Reference], Estimates] | None:
+    """Who can do one fit, how it is asked, and our estimates with errors that it can make; None when nobody can."""
+    match one.estimator:
+        case PanelOLS() as ols if set(ols.effects) <= {"unit", "period"}:
+            ask = partial(
+                linearmodels.least_squares, one.panel, outcome=ols.outcome, regressors=ols.regressors,
+                effects=ols.effects, constant=ols.constant, errors=ERRORS,
+            )  # fmt: skip
+            return "linearmodels", ask, replace(ols, errors=ERRORS, cluster_k="all")(one.panel)
+        case TwoWayDID() as did:
+            ask = partial(
+                linearmodels.least_squares, one.panel, outcome=did.outcome, regressors=did.regressors, errors=ERRORS
+            )
+            return "linearmodels", ask, replace(did, errors=ERRORS, cluster_k="all")(one.panel)
+        case RandomEffects() as random if not random.periods:
+            ask = partial(
+                linearmodels.random_effects, one.panel, outcome=random.outcome, regressors=random.regressors
+            )  # fmt: skip
+            return "linearmodels", ask, one.estimates
+        case SpatialPanel(model="sar" | "sem" | "sdm" as model, transform="direct") as spatial:
+            ask = partial(
+                spreg.twoway_spatial, one.panel, model, outcome=spatial.outcome, regressors=spatial.regressors,
+                weights=spatial.weights,
+            )  # fmt: skip
+            return "spreg", ask, one.estimates
+        case _:
+            return None
+
+
+def _of_fit(estimates: Estimates, ours: Estimates, reference: Reference) -> Iterator[tuple[str, list[float]]]:
+    """Estimates and errors of one fit. Where we give no error, for it is rounding, theirs must be nothing beside the
+    estimate or its first error."""
+    errors = next(iter(reference.se.values()))
+    scale = np.maximum(np.abs(reference.estimate), errors)
+    yield "estimates", _relative(reference.ours(estimates), reference.estimate, scale)
+    for error, theirs in reference.se.items():
+        if error in ours.errors:
+            own = reference.our_se(ours, error)
+            absent = np.isnan(own)
+            unit = np.where(absent | (theirs == 0), scale, theirs)
+            yield f"errors {error}", _relative(np.where(absent, 0.0, own), theirs, unit)
+
+
+def _of_autocorrelation(record: Record, found: Reference) -> Iterator[tuple[str, list[float]]]:
+    yield record.model, [float(abs(record.estimate / found.estimate[0] - 1))]
+    if record.se is not None:
+        yield f"sd under {record.se_type}", [abs(record.se / float(found.se[record.se_type][0]) - 1)]
+
+
+def _relative(ours: Floats, theirs: Floats, scale: Floats) -> list[float]:
+    return [float(value) for value in np.abs(ours - theirs) / scale]

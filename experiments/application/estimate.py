@@ -1,0 +1,114 @@
+"""The paper's models on a real panel: the same estimators and the same runner as in a study."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.application.spec.estimable import check_estimable
+from experiments.application.spec.index import index_facts
+from experiments.application.spec.subpanels import seen_in
+from experiments.application.tables import (
+    autocorrelation,
+    baseline,
+    checks,
+    descriptives,
+    mediation,
+    robustness,
+    spatial_models,
+    staggered,
+    subsamples,
+)
+from experiments.application.tables.ledger import Ledger
+from results.tables.records import Agreement, Document
+from sim.errors import BadInput, Problem, bad
+
+if TYPE_CHECKING:
+    from experiments.application.spec.spec import RealPanel
+    from sim.panel import Panel
+
+LARGEST, SMALLEST = 1e60, 1e-60  # numbers that statistics of fourth powers can still be made of
+
+# in the order of the paper, then what a referee would ask for
+TABLES = (
+    descriptives, baseline, checks, subsamples, mediation, autocorrelation, spatial_models, staggered, robustness,
+)  # fmt: skip
+
+
+def estimate(real: RealPanel, *, cross_check: bool = False) -> Document:
+    """All tables of a panel, on request held to other programs; raises BadInput when no model can be fitted."""
+    panel = real.panel
+    _check_sizes(panel)
+    check_estimable(real)
+    ledger = Ledger(seed=real.spec.inference.seed, notes=list(real.notes))
+    for table in TABLES:
+        table.add(real, ledger)
+    if not ledger.records:
+        raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
+                  remedy="; ".join(ledger.failures))  # fmt: skip
+    return Document(
+        _facts(real),
+        tuple(ledger.records),
+        tuple(ledger.statistics),
+        (*ledger.notes, *ledger.failures),
+        len(ledger.failures),
+        tuple(ledger.figures),
+        _agreements(real, ledger) if cross_check else (),
+    )
+
+
+def _check_sizes(panel: Panel) -> None:
+    """Raise BadInput for variables whose fourth powers, as in the errors of a variance, overflow or vanish."""
+    seen, problems = seen_in(panel), []
+    names = (panel.roles.outcome, *panel.roles.regressors, *panel.roles.mediators)
+    for name in dict.fromkeys(name for name in names if name is not None):
+        values = panel.variables[name][0][seen]
+        largest, spread = float(np.abs(values).max()), float(values.max() / 2 - values.min() / 2)
+        if largest > LARGEST or 0 < spread < SMALLEST:
+            said = f"holds numbers up to {largest:.1e}" if largest > LARGEST else f"varies by {2 * spread:.1e} alone"
+            allowed = f"sizes from {SMALLEST:g} to {LARGEST:g}"
+            problems.append(Problem(f"variable {name!r} {said}", "estimation", allowed, "measure it in another unit"))
+    if problems:
+        raise BadInput(*problems)
+
+
+def _agreements(real: RealPanel, ledger: Ledger) -> tuple[Agreement, ...]:
+    from experiments.application.cross_check import cross_check  # linearmodels, spreg and esda are slow to import
+
+    return cross_check(ledger.fitted, ledger.records, real.balanced() if real.panel.weights else None)
+
+
+def _facts(real: RealPanel) -> dict[str, Any]:
+    panel, section = real.panel, real.spec.index
+    cut = panel.weights or (real.spec.robustness.staggered and real.spec.panel.balance != "error")
+    square = real.balanced() if cut and not panel.balanced else None
+    part = {} if square is None else {"balanced_part": _size(square)}
+    dated = {"first_treated": real.spec.panel.first_treated} if real.spec.panel.first_treated else {}
+    index = {} if section is None or real.index is None else {"index": index_facts(section, real.index)}
+    return {
+        "digest": panel.digest,
+        **_size(panel),
+        "balanced": panel.balanced,
+        "synthetic": real.spec.panel.synthetic,
+        "unit": real.spec.panel.unit,
+        "period": real.spec.panel.period,
+        "outcome": panel.roles.outcome,
+        "treatment": panel.roles.treatment,
+        "treatment_column": real.spec.panel.treatment or real.spec.panel.first_treated,
+        "controls": list(panel.roles.controls),
+        "weights": {name: {"digest": w.digest, "standardize": w.standardize} for name, w in panel.weights.items()},
+        **dated,
+        **part,
+        **index,
+    }
+
+
+def _size(panel: Panel) -> dict[str, int]:
+    return {
+        "units": len(panel.units),
+        "periods": len(panel.periods),
+        "first_period": panel.periods[0],
+        "last_period": panel.periods[-1],
+        "nobs": panel.nobs,
+    }

@@ -1,0 +1,215 @@
+"""The [index] table of a SPEC.toml at work: checks, columns of diversification, the outcome, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.application.spec.model import Spec
+from experiments.application.spec.sections import IndexSection, PanelSection
+from experiments.application.spec.transforms import Transform
+from sim.errors import BadInput, Problem, closest, one_of
+from sim.panel import Panel
+from sim.panel.frames import TREATMENT, Rows, number_problems, numbers
+from sim.panel.index import EntropyIndex, hhi_diversification, no_shares, panel_index
+
+
+def named_index(panel: PanelSection | None, index: IndexSection) -> IndexSection:
+    """The section under its name: its own, else the outcome that [panel] names, else "index"."""
+    if panel is None or panel.outcome is None or "name" in index.model_fields_set:
+        return index
+    return index.model_copy(update={"name": panel.outcome})
+
+
+def index_problems(index: IndexSection, file: str) -> list[Problem]:
+    """What is wrong within [index], between keys that are fine on their own."""
+    where = f"{file}, [index]"
+    problems = []
+    if not index.indicators:
+        problems.append(Problem("there is no indicator", where, "positive = [...], negative = [...] or both",
+                                "name the columns that make the index"))  # fmt: skip
+    problems += [
+        Problem(f"the indicator {name!r} is both positive and negative", where, "one of the two", "remove it from one")
+        for name in index.positive
+        if name in index.negative
+    ]
+    problems += _repeats({"positive": index.positive, "negative": index.negative}, where)
+    return problems + _dimension_problems(index, where) + _diversification_problems(index, where)
+
+
+def index_conflicts(
+    index: IndexSection, panel: PanelSection, transforms: tuple[Transform, ...], file: str
+) -> list[Problem]:
+    """What is wrong between a named [index] and the other sections of the spec."""
+    problems = []
+    if panel.outcome not in (None, index.name):
+        problems.append(Problem(f"outcome = {panel.outcome!r} is not the index {index.name!r}", f"{file}, [panel]",
+                                f"outcome = {index.name!r}, or none", "remove outcome, or remove [index]"))  # fmt: skip
+    if index.name == TREATMENT and (panel.treatment or panel.first_treated):
+        problems.append(Problem(f"name = {index.name!r}", f"{file}, [index]",
+                                f"the name {TREATMENT!r} for the treatment only", "choose another name"))  # fmt: skip
+    taken = {panel.unit: "the unit", panel.period: "the period"}
+    taken |= {made.name: "made in [transform] already" for made in transforms}
+    problems += [
+        Problem(f"{name!r} is {taken[name]}", f"{file}, [index]", "a new name", "choose another name")
+        for name in (index.name, *index.diversification)
+        if name in taken
+    ]
+    if index.name in index.diversification:
+        problems.append(Problem(f"{index.name!r} is the index and a diversification", f"{file}, [index]",
+                                "different names", "choose another name"))  # fmt: skip
+    return problems
+
+
+def columns_asked_for(spec: Spec) -> dict[str, str]:
+    """Columns that [index] needs of the file or of [transform], and what asks for each."""
+    if spec.index is None:
+        return {}
+    shares = shares_behind(spec.index, tuple(spec.index.diversification))
+    asked = dict.fromkeys(shares, f"{spec.file} [index] diversification")
+    return asked | dict.fromkeys(spec.indicators, f"{spec.file} [index]")
+
+
+def column_problems(frame: pd.DataFrame, spec: Spec) -> list[Problem]:
+    """Problems for new columns of [index] that the file has already."""
+    if spec.index is None:
+        return []
+    file = f"{frame.attrs.get('file', 'table')}, {spec.file} [index]"
+    problems = [
+        Problem(f"the column {name!r} exists already", f"{file} diversification", "a new name", "choose another name")
+        for name in spec.index.diversification
+        if name in frame.columns
+    ]
+    if spec.index.name in frame.columns:
+        problems.append(Problem(f"the column {spec.index.name!r} exists already", file, "a new name for the index",
+                                'give it another name = "...", or remove [index] to take the column'))  # fmt: skip
+    return problems
+
+
+def shares_behind(index: IndexSection | None, used: Sequence[str]) -> tuple[str, ...]:
+    """The columns of shares that the `used` columns are made of."""
+    made = {} if index is None else index.diversification
+    return tuple(share for name in used for share in made.get(name, ()))
+
+
+def add_diversification(frame: pd.DataFrame, index: IndexSection | None, rows: Rows) -> pd.DataFrame:
+    """The table with its columns of diversification, 1/HHI of shares; raises BadInput for what cannot be shares."""
+    made, problems = {}, []
+    for name, shares in ({} if index is None else index.diversification).items():
+        columns = []
+        for share in shares:
+            values, wrong = numbers(frame[share])
+            problems += number_problems(values, wrong, frame[share], rows)
+            columns.append(values)
+        outside = np.flatnonzero(no_shares(np.asarray(columns)))
+        if not problems and outside.size:
+            row = int(outside[0])
+            given = ", ".join(f"{values[row]:g}" for values in columns)
+            problems.append(Problem(f"shares of {given} ({outside.size} such rows)", f"{rows.at(row, shares[0])}, for "
+                                    f"{name!r}", "0 or more, and not all zero", "correct those cells or leave them "
+                                    "empty"))  # fmt: skip
+        if not problems:
+            made[name] = hhi_diversification(columns)
+    if problems:
+        raise BadInput(*dict.fromkeys(problems))
+    return frame.assign(**made)
+
+
+def with_index(panel: Panel, spec: Spec, file: str) -> tuple[Panel, EntropyIndex | None]:
+    """The panel with the index as its outcome, estimated from all its observed rows; as it is without [index]."""
+    section = spec.index
+    if section is None:
+        return panel, None
+    index = panel_index(panel, section.positive, section.negative, where=f"{file}, {spec.file} [index]")
+    variables = {section.name: index.score, **panel.variables}
+    return replace(panel, variables=variables, roles=replace(panel.roles, outcome=section.name)), index
+
+
+def index_facts(section: IndexSection, index: EntropyIndex) -> dict[str, Any]:
+    """What the JSON document says of an index: of each indicator its weight, entropy and divergence; subtotals."""
+    columns = zip(index.indicators, index.weights[0], index.entropies[0], index.divergences[0], strict=True)
+    return {
+        "name": section.name,
+        "method": "entropy weights",
+        "nobs": int(index.observations[0]),
+        "indicators": {
+            name: {
+                "direction": "negative" if name in index.negative else "positive",
+                "weight": float(weight),
+                "entropy": float(entropy),
+                "divergence": float(divergence),
+            }
+            for name, weight, entropy, divergence in columns
+        },
+        "dimensions": {
+            name: {"indicators": list(section.dimensions[name]), "weight": float(weight[0])}
+            for name, weight in index.subtotals(section.dimensions).items()
+        },
+    }
+
+
+def index_notes(section: IndexSection | None, index: EntropyIndex | None) -> tuple[str, ...]:
+    """A line on the weights for the reader, and one on dimensions."""
+    if section is None or index is None:
+        return ()
+    weights = zip(index.indicators, index.weights[0], strict=True)
+    notes = [f"{section.name} is an entropy-weight index over {index.observations[0]:,} unit-periods, which subsamples "
+             f"keep; weights: {', '.join(f'{name} {weight:.4f}' for name, weight in weights)}."]  # fmt: skip
+    if section.dimensions:
+        totals = index.subtotals(section.dimensions).items()
+        notes.append(f"Weights of its dimensions: {', '.join(f'{name} {total[0]:.4f}' for name, total in totals)}.")
+    return tuple(notes)
+
+
+def _repeats(lists: dict[str, tuple[str, ...]], where: str) -> list[Problem]:
+    return [
+        Problem(f"{key} names {name!r} twice", where, "each column once", "remove one")
+        for key, names in lists.items()
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ]
+
+
+def _dimension_problems(index: IndexSection, where: str) -> list[Problem]:
+    where = f"{where} dimensions"
+    problems = _repeats(index.dimensions, where)
+    problems += [
+        Problem(f"the dimension {dimension!r} has no indicator", where, "one or more", "name them, or remove it")
+        for dimension, names in index.dimensions.items()
+        if not names
+    ]
+    problems += [
+        Problem(f"{dimension} names {name!r}, which is no indicator", where, one_of(index.indicators),
+                closest(name, index.indicators))
+        for dimension, names in index.dimensions.items()
+        for name in dict.fromkeys(names)
+        if name not in index.indicators
+    ]  # fmt: skip
+    for name in index.indicators:
+        among = [dimension for dimension, names in index.dimensions.items() if name in names]
+        if len(among) > 1:
+            problems.append(Problem(f"{name!r} is in several dimensions: {', '.join(among)}", where,
+                                    "one dimension an indicator", "remove it from the others"))  # fmt: skip
+    return problems
+
+
+def _diversification_problems(index: IndexSection, where: str) -> list[Problem]:
+    where = f"{where} diversification"
+    problems = _repeats(index.diversification, where)
+    problems += [
+        Problem(f"{name} = {list(shares)}", where, "the columns of two or more shares", "name all sectors")
+        for name, shares in index.diversification.items()
+        if len(shares) < 2
+    ]
+    problems += [
+        Problem(f"{name} takes {share!r}, which is a diversification itself", where, "columns of shares",
+                "name the shares")
+        for name, shares in index.diversification.items()
+        for share in dict.fromkeys(shares)
+        if share in index.diversification
+    ]  # fmt: skip
+    return problems

@@ -1,0 +1,354 @@
+"""SPEC.toml and the panel it describes: read both, with every error at once and in the user's words."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from experiments.application.spec.conflicts import conflicts
+from experiments.application.spec.derived_columns import from_first_year, unit_mean, with_capital
+from experiments.application.spec.index import (
+    add_diversification,
+    column_problems,
+    columns_asked_for,
+    index_notes,
+    index_problems,
+    named_index,
+    shares_behind,
+    with_index,
+)
+from experiments.application.spec.model import Spec
+from experiments.application.spec.robustness import PsmSection, RobustnessSection
+from experiments.application.spec.robustness_data import further_variables
+from experiments.application.spec.section import as_written, read_section
+from experiments.application.spec.sections import Balance, IndexSection, InferenceSection, PanelSection
+from experiments.application.spec.subpanels import part, seen_in
+from experiments.application.spec.transforms import Transform, apply_transforms, periods_without, read_transform
+from experiments.application.spec.weights import KINDS, Contiguity, File, WeightsSection, mean_of
+from sim.errors import BadInput, Problem, bad, closest, listed, one_of
+from sim.panel import Panel, Roles
+from sim.panel.files import ENCODINGS, read_frame
+from sim.panel.frames import Reading, Rows, missing_columns, read_long
+from sim.panel.index import EntropyIndex
+from sim.panel.periods import period_step
+from sim.weights import Weights
+
+__all__ = ["RealPanel", "Spec", "balanced", "load_panel", "read_real_panel", "read_spec"]
+
+SECTIONS = ("panel", "transform", "index", "inference", "robustness", "weights")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RealPanel:
+    """A panel file read as its spec says, with weights; `notes` say in words what was left out.
+
+    order: all units of the file in its order, which weights given as matrices follow. index: the outcome's weights,
+    where it is an index; estimated once from the whole panel, whatever part of it is used later. further: variables
+    (1, T, N) that only robustness checks use, NaN where missing. file: the name of the panel's file, for messages.
+    """
+
+    panel: Panel
+    spec: Spec
+    order: tuple[str, ...]
+    notes: tuple[str, ...]
+    index: EntropyIndex | None = None
+    further: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    file: str = "table"
+
+    def balanced(self, how: Balance | None = None) -> Panel:
+        """The panel without gaps, W built anew for the units kept; `how` = None takes the spec's own."""
+        return balanced(self.panel, how or self.spec.panel.balance, self.spec, self.order)
+
+    def subset(self, units: NDArray[np.bool_], *, weights: bool = True) -> Panel:
+        """The panel of some units, (N,), with W built anew for them, or without W."""
+        kept = part(self.panel, units, np.ones(len(self.panel.periods), dtype=bool))
+        return _with_weights(kept, self.spec, self.order) if weights else kept
+
+
+def read_spec(path: str | Path) -> Spec:
+    """The spec in a TOML file, paths in it relative to that file; raises one BadInput with all that is wrong."""
+    path = Path(path)
+    data = _read_toml(path)
+    problems = _unknown_sections(data, path.name)
+    panel = read_section(PanelSection, data.get("panel", {}), f"{path.name}, [panel]", problems)
+    if "index" not in data and isinstance(data.get("panel", {}), Mapping) and "outcome" not in data.get("panel", {}):
+        problems.append(Problem("the key 'outcome' is missing", f"{path.name}, [panel]", "outcome = ..., or [index]",
+                                "add outcome"))  # fmt: skip
+    transforms = _transforms(data.get("transform", {}), path, problems)
+    index = _index(data, panel, path, problems)
+    weights = _weights(data.get("weights", []), path, problems)
+    where = f"{path.name}, [inference]"
+    inference = read_section(InferenceSection, data.get("inference", {}), where, problems, partial=True)
+    robustness = _robustness(data.get("robustness", {}), path, problems)
+    if panel is None:
+        raise BadInput(*problems)
+    panel = panel if index is None else panel.model_copy(update={"outcome": panel.outcome or index.name})
+    spec = Spec.model_construct(panel=panel, transform=transforms, index=index, robustness=robustness, weights=weights,
+                                inference=inference or InferenceSection(), file=path.name)  # fmt: skip
+    problems += conflicts(spec)
+    if problems:
+        raise BadInput(*problems)
+    return spec
+
+
+def load_panel(path: str | Path, spec: Spec) -> Panel:
+    """The panel of a file with roles, attributes and weights as the spec says; see `read_real_panel`."""
+    return read_real_panel(path, spec).panel
+
+
+def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
+    """Read, transform and check a panel file, and build its weights; raises BadInput.
+
+    Attributes: `capital` (bool), `longitude`, `latitude`, and groups and cluster under their columns' names.
+    """
+    frame = read_frame(path)
+    _check_columns(frame, spec)
+    section = spec.panel
+    rows = Rows.of(frame, section.unit, section.period)
+    frame = add_diversification(apply_transforms(frame, spec.transform, rows), spec.index, rows)
+    treatment = section.treatment
+    if section.first_treated:
+        treatment = f"did from {section.first_treated}"
+        frame[treatment] = from_first_year(frame[section.first_treated], rows)
+        frame.attrs["called"] = {treatment: section.first_treated}
+    attributes = spec.attributes
+    for name in spec.mean_columns:
+        frame[mean_of(name)] = unit_mean(frame[name], rows)
+        attributes[mean_of(name)] = mean_of(name)
+    without = _without_lags(spec, rows)
+    reading = read_long(
+        frame.loc[~np.isin(rows.years, without)],
+        unit=section.unit,
+        period=section.period,
+        roles=Roles(None if spec.index else section.outcome, treatment, section.controls, section.mediators),
+        attributes=attributes,
+        missing=section.missing,
+        variables=(*([section.other_policy] if section.other_policy else []), *spec.indicators),
+    )
+    panel, index = with_index(with_capital(reading.panel, rows.file, section.capital), spec, rows.file)
+    further = further_variables(frame, rows, spec, panel)
+    panel = _with_weights(panel, spec, reading.order)
+    notes = (*_notes(reading, rows, without, spec.panel), *_weights_notes(panel), *index_notes(spec.index, index))
+    return RealPanel(panel, spec, reading.order, notes, index, further, rows.file)
+
+
+def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[str, ...] | None = None) -> Panel:
+    """A panel without gaps: as it is, or without the units or the periods that have some.
+
+    When units go, W is built anew for the others from `spec` (`order`: the units of the file, default the panel's).
+    Raises BadInput under how = "error", when too little is left, and when W cannot be built anew.
+    """
+    if panel.balanced or panel.observed is None:
+        return panel
+    seen = panel.observed.all(axis=0)
+    gaps = [f"{panel.units[i]} in {panel.periods[t]}" for t, i in np.argwhere(~seen)]
+    where, remedy = "a spatial model of this panel", 'set balance = "drop-units" or "drop-periods" in [panel]'
+    if how not in get_args(Balance):
+        raise bad(f"balance = {how!r}", where=where, allowed=one_of(get_args(Balance)), remedy="choose one of them")
+    if how == "error":
+        raise bad(f"{len(gaps)} unit-periods are missing: {listed(gaps)}", where=where, allowed="a balanced panel",
+                  remedy=remedy)  # fmt: skip
+    every = (np.ones(len(panel.units), dtype=bool), np.ones(len(panel.periods), dtype=bool))
+    units, periods = (seen.all(axis=0), every[1]) if how == "drop-units" else (every[0], seen.all(axis=1))
+    if units.sum() < 2 or periods.sum() < 2:
+        raise bad(f'balance = "{how}" leaves {units.sum()} units and {periods.sum()} periods', where=where,
+                  allowed="two or more of each", remedy="choose the other way, or fill the gaps")  # fmt: skip
+    kept = part(panel, units, periods)
+    if units.all():
+        return replace(kept, weights=panel.weights)
+    if spec is None and panel.weights:
+        raise bad("W is for other units", where=where, allowed="W for the units kept",
+                  remedy="give the spec that W is built from")  # fmt: skip
+    return kept if spec is None else _with_weights(kept, spec, order or panel.units)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise bad("there is no such file", where=str(path), allowed="a SPEC.toml",
+                  remedy="write one with: panelproof init PANEL")  # fmt: skip
+    content = path.read_bytes()
+    for encoding in ENCODINGS:
+        try:
+            return tomllib.loads(content.decode(encoding))
+        except UnicodeDecodeError:
+            continue
+        except tomllib.TOMLDecodeError as error:
+            raise bad(str(error), where=path.name, allowed='TOML, such as unit = "city" below [panel]',
+                      remedy="correct that line; texts stand in quotes") from error  # fmt: skip
+    raise bad("is not a text in UTF-8", where=path.name, allowed="TOML in UTF-8", remedy="save it as UTF-8")
+
+
+def _unknown_sections(data: Mapping[str, Any], file: str) -> list[Problem]:
+    allowed = one_of(f"[{name}]" for name in SECTIONS)
+    return [
+        Problem(f"unknown key {key!r}", file, allowed, closest(key, SECTIONS)) for key in data if key not in SECTIONS
+    ]
+
+
+def _transforms(data: Any, path: Path, problems: list[Problem]) -> tuple[Transform, ...]:
+    where = f"{path.name}, [transform]"
+    if not isinstance(data, Mapping):
+        problems.append(
+            Problem(f"is {as_written(data)}", where, 'a table such as ln_y = { log = "y" }', "write it as a table")
+        )
+        return ()
+    transforms = []
+    for name, value in data.items():
+        try:
+            transforms.append(read_transform(name, value, where))
+        except BadInput as error:
+            problems += error.problems
+    return tuple(transforms)
+
+
+def _index(
+    data: Mapping[str, Any], panel: PanelSection | None, path: Path, problems: list[Problem]
+) -> IndexSection | None:
+    where = f"{path.name}, [index]"
+    index = read_section(IndexSection, data["index"], where, problems) if "index" in data else None
+    if index is None:
+        return None
+    problems += index_problems(index, path.name)
+    return named_index(panel, index)
+
+
+def _robustness(data: Any, path: Path, problems: list[Problem]) -> RobustnessSection:
+    where = f"{path.name}, [robustness"
+    own = {key: value for key, value in data.items() if key != "psm"} if isinstance(data, Mapping) else data
+    section = read_section(RobustnessSection, own, f"{where}]", problems, partial=True) or RobustnessSection()
+    if own is data or "psm" not in data:
+        return section
+    psm = read_section(PsmSection, data["psm"], f"{where}.psm]", problems, partial=True)
+    return section.model_copy(update={"psm": psm})
+
+
+def _weights(data: Any, path: Path, problems: list[Problem]) -> tuple[Any, ...]:
+    tables = data if isinstance(data, list) else [data]
+    found: list[WeightsSection] = []
+    for position, table in enumerate(tables, start=1):
+        where = f"{path.name}, [[weights]] {position}"
+        kind = table.get("kind") if isinstance(table, Mapping) else None
+        if not isinstance(kind, str) or kind not in KINDS:
+            what = "the key 'kind' is missing" if kind is None else f"kind = {kind!r}"
+            remedy = "add kind" if kind is None else closest(str(kind), KINDS)
+            problems.append(Problem(what, where, one_of(KINDS), remedy))
+            continue
+        section = read_section(KINDS[kind], table, f"{where} ({kind})", problems)
+        if isinstance(section, Contiguity | File):
+            section = section.model_copy(update={"path": path.parent / section.path})
+            if not section.path.is_file():
+                problems.append(Problem("there is no such file", f"{where}, path = {str(section.path)!r}",
+                                        "a file, its path relative to the spec", "correct the path"))  # fmt: skip
+        if section is not None:
+            found.append(section)
+    return tuple(found)
+
+
+def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
+    """Raise BadInput for every column that the spec names and the file lacks."""
+    wanted = dict.fromkeys(spec.mean_columns, f"{spec.file} [[weights]] variable")
+    wanted |= dict.fromkeys(spec.clusters, f"{spec.file} [inference] errors")
+    for key, value in spec.panel:
+        if key not in ("missing", "balance", "synthetic", *(["outcome"] if spec.index else [])):
+            names = value if isinstance(value, tuple) else (value,) if value else ()
+            wanted |= dict.fromkeys(names, f"{spec.file} [panel] {key}")
+    wanted |= columns_asked_for(spec) | spec.robustness.columns_asked_for(spec.file, spec.panel.unit)
+    problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made})
+    problems += column_problems(frame, spec)
+    if problems:
+        raise BadInput(*problems)
+
+
+def _with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
+    """The panel with all weights of the spec; raises BadInput with the problems of all of them."""
+    built: dict[str, Weights] = {}
+    problems: list[Problem] = []
+    for section in spec.weights:
+        try:
+            built[section.label] = section.build(panel, order)
+        except BadInput as error:
+            problems += error.problems
+    if problems:
+        raise BadInput(*problems)
+    return replace(panel, weights=built)
+
+
+def _without_lags(spec: Spec, rows: Rows) -> list[int]:
+    """Periods that no unit has a lag or difference in; raises BadInput when that are all."""
+    used = frozenset((*spec.variables, *shares_behind(spec.index, spec.variables)))
+    without = periods_without(spec.transform, used, rows)
+    if without == frozenset(rows.years.tolist()):
+        raise bad("lags and differences have no value in any period", where=f"{spec.file}, [transform]",
+                  allowed=f"periods one step apart, of {period_step(rows.years)} in {rows.file}",
+                  remedy="leave those columns out, or add periods")  # fmt: skip
+    return sorted(without)
+
+
+def _notes(reading: Reading, rows: Rows, without: list[int], section: PanelSection) -> tuple[str, ...]:
+    notes = []
+    panel = reading.panel
+    absent = _absent_periods(rows)
+    if absent:
+        notes.append(f"No rows for {listed(absent, 12)}: lags and differences do not reach across.")
+    if without:
+        notes.append(f"{listed(without)} left out: lags and differences have no value there.")
+    if reading.dropped:
+        columns = listed((f"{name} {count}" for name, count in reading.dropped.items()), 12)
+        notes.append(f"{sum(reading.dropped.values())} rows with missing values left out (by column: {columns}).")
+    gone = set(reading.order) - set(panel.units)
+    if gone:
+        left = listed((unit for unit in reading.order if unit in gone), 12)
+        notes.append(f"{len(gone)} units without a complete row left out: {left}.")
+    if reading.absent:
+        cells = len(panel.units) * len(panel.periods)
+        notes.append(f"Unbalanced: {reading.absent} of {cells} unit-periods are not observed.")
+    always = _always_treated(panel)
+    if always:
+        notes.append(f"{len(always)} units are treated in every period: {listed(always, 12)}.")
+    if section.first_treated is None and (unseen := _adoption_unseen(panel)):
+        notes.append(f"{len(unseen)} units are not observed in the period before they are first seen treated, so that "
+                     f"they may have adopted earlier: {listed(unseen, 12)}.")  # fmt: skip
+    return tuple(notes)
+
+
+def _absent_periods(rows: Rows) -> list[str]:
+    """Periods or spans within the panel's range, by its step, that have no row."""
+    years, step = np.unique(rows.years).tolist(), period_step(rows.years)
+    gaps = [(before + step, after - step) for before, after in pairwise(years) if after - before > step]
+    return [str(first) if first == last else f"{first}-{last}" for first, last in gaps]
+
+
+def _adoption_unseen(panel: Panel) -> list[str]:
+    """Units whose adoption may lie in a gap: unobserved just before their first treated period."""
+    if panel.roles.treatment is None or panel.observed is None:
+        return []
+    treated, seen = (panel.variables[panel.roles.treatment][0] == 1) & panel.observed[0], panel.observed[0]
+    first = treated.argmax(axis=0)
+    before = seen[np.maximum(first - 1, 0), np.arange(len(first))]
+    earlier = seen.argmax(axis=0) < first
+    return [panel.units[i] for i in np.flatnonzero(treated.any(axis=0) & ~before & earlier)]
+
+
+def _always_treated(panel: Panel) -> list[str]:
+    """Units that are treated in all periods in which they are observed."""
+    if panel.roles.treatment is None:
+        return []
+    always = (panel.variables[panel.roles.treatment][0] == 1) | ~seen_in(panel)
+    return [unit for unit, treated in zip(panel.units, always.all(axis=0), strict=True) if treated]
+
+
+def _weights_notes(panel: Panel) -> tuple[str, ...]:
+    return tuple(
+        f"Weights {name}: {len(weights.attached)} units have no neighbours there and are linked to the nearest unit: "
+        f"{listed((f'{unit} to {nearest}' for unit, nearest in weights.attached), 12)}."
+        for name, weights in panel.weights.items()
+        if weights.attached
+    )

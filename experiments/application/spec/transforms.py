@@ -1,0 +1,141 @@
+"""The [transform] table of a SPEC.toml: new columns by named functions of others, in the order written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sim.errors import BadInput, Problem, closest, one_of
+from sim.panel.frames import Rows, missing_columns, number_problems, numbers
+from sim.panel.periods import period_step
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A named function: what it takes (as text), the values it is defined for, and the calculation."""
+
+    takes: str
+    defined: Callable[..., NDArray[np.bool_]]
+    domain: str
+    apply: Callable[..., Floats]
+
+
+def _anywhere(*columns: Floats) -> NDArray[np.bool_]:
+    return np.ones(len(columns[0]), dtype=bool)
+
+
+POINTWISE = {
+    "log": Function("a column", lambda a: a > 0, "values above 0", np.log),
+    "log1p": Function("a column", lambda a: a > -1, "values above -1", np.log1p),
+    "square": Function("a column", _anywhere, "numbers", np.square),
+    "ratio": Function("two columns", lambda a, b: b != 0, "a denominator other than 0", np.divide),
+    "scale": Function("a column and a factor", _anywhere, "numbers", np.multiply),
+}
+OVER_TIME = ("lag", "difference")
+SHAPES = {name: function.takes for name, function in POINTWISE.items()} | dict.fromkeys(OVER_TIME, "a column")
+EXAMPLES = {"ratio": '["a", "b"]', "scale": '["a", 0.001]'}
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """The new column `name` = function(columns), or columns[0] x factor."""
+
+    name: str
+    function: str
+    columns: tuple[str, ...]
+    factor: float = 1.0
+
+
+def read_transform(name: str, value: Any, where: str) -> Transform:
+    """A [transform] entry, e.g. { log = "y" } or { ratio = ["a", "b"] }; raises BadInput."""
+    where = f"{where} {name}"
+    if not isinstance(value, Mapping) or len(value) != 1:
+        raise BadInput(Problem(f"is {value!r}", where, f'one function, such as {{ log = "y" }}; {one_of(SHAPES)}',
+                               "write a single function in braces"))  # fmt: skip
+    function, given = next(iter(value.items()))
+    if function not in SHAPES:
+        raise BadInput(Problem(f"unknown function {function!r}", where, one_of(SHAPES), closest(function, SHAPES)))
+    parts = given if isinstance(given, list) else [given]
+    takes = SHAPES[function]
+    columns = [part for part in parts if isinstance(part, str)]
+    factors = [
+        part for part in parts if isinstance(part, int | float) and not isinstance(part, bool) and isfinite(part)
+    ]
+    wanted = {"a column": (1, 0), "two columns": (2, 0), "a column and a factor": (1, 1)}[takes]
+    if (len(columns), len(factors)) != wanted or len(parts) != sum(wanted):
+        example = EXAMPLES.get(function, '"a"')
+        raise BadInput(Problem(f"{function} = {given!r}", where, f"{function} of {takes}",
+                               f"write {{ {function} = {example} }}"))  # fmt: skip
+    return Transform(name, function, tuple(columns), float(factors[0]) if factors else 1.0)
+
+
+def apply_transforms(frame: pd.DataFrame, transforms: tuple[Transform, ...], rows: Rows) -> pd.DataFrame:
+    """The table with its new columns; raises BadInput for lacking columns, text, and values out of a domain."""
+    frame = frame.copy()
+    for transform in transforms:
+        _check(frame, transform)
+        columns, problems = [], []
+        for name in transform.columns:
+            values, wrong = numbers(frame[name])
+            problems += number_problems(values, wrong, frame[name], rows)
+            columns.append(values)
+        if problems:
+            raise BadInput(*problems)
+        frame[transform.name] = _value(transform, columns, rows)
+    return frame
+
+
+def periods_without(transforms: tuple[Transform, ...], used: frozenset[str], rows: Rows) -> frozenset[int]:
+    """The periods of a panel in which the lags and differences behind the `used` columns have no value for any unit."""
+    every, step = frozenset(rows.years.tolist()), period_step(rows.years)
+    lacking: dict[str, frozenset[int]] = {}
+    for transform in transforms:
+        behind = frozenset[int]().union(*(lacking.get(name, frozenset()) for name in transform.columns))
+        if transform.function in OVER_TIME:
+            lagged = frozenset(year for year in every if year - step not in every or year - step in behind)
+            behind = lagged if transform.function == "lag" else lagged | behind
+        lacking[transform.name] = behind
+    return frozenset[int]().union(*(lacking.get(name, frozenset()) for name in used))
+
+
+def _check(frame: pd.DataFrame, transform: Transform) -> None:
+    asked_by = f"[transform] {transform.name}"
+    problems = missing_columns(frame, dict.fromkeys(transform.columns, asked_by))
+    if transform.name in frame.columns:
+        file = str(frame.attrs.get("file", "table"))
+        problems.append(Problem(f"the column {transform.name!r} exists already", f"{file}, {asked_by}", "a new name",
+                                "choose another name"))  # fmt: skip
+    if problems:
+        raise BadInput(*problems)
+
+
+def _value(transform: Transform, columns: list[Floats], rows: Rows) -> Floats:
+    if transform.function in OVER_TIME:
+        before = _previous(columns[0], rows)
+        return before if transform.function == "lag" else columns[0] - before
+    function = POINTWISE[transform.function]
+    given = np.all([~np.isnan(values) for values in columns], axis=0)
+    outside = np.flatnonzero(given & ~function.defined(*columns))
+    if outside.size:
+        value, where = columns[-1][outside[0]], rows.at(int(outside[0]), transform.columns[-1])
+        remedy = "correct those cells or leave them empty" + (", or use log1p" if transform.function == "log" else "")
+        raise BadInput(Problem(f"{transform.function} of {value:g} ({outside.size} such rows)",
+                               f"{where}, for {transform.name!r}", function.domain, remedy))  # fmt: skip
+    if transform.function == "scale":
+        columns = [*columns, np.asarray(transform.factor)]
+    return np.asarray(function.apply(*columns))
+
+
+def _previous(values: Floats, rows: Rows) -> Floats:
+    """Each row's value one step of the panel before, NaN where there is none, (rows,)."""
+    cells = pd.MultiIndex.from_arrays([rows.labels, rows.years])
+    before = cells.get_indexer(pd.MultiIndex.from_arrays([rows.labels, rows.years - period_step(rows.years)]))
+    return np.where(before >= 0, values[before], np.nan)

@@ -1,0 +1,284 @@
+"""Table 6 and figure 2: spatial autocorrelation of the outcome, year by year, and of the two-way residuals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.spatial import autocorrelation as ac
+from estimators.spatial.residual_moran import EXACT_FIT, ResidualMaker, permuted_pooled_moran, pooled_moran
+from experiments.application.spec.spec import RealPanel
+from experiments.application.spec.weights import Contiguity
+from experiments.application.tables.ledger import Ledger
+from results.inference import p_values
+from results.tables.moran_figure import MoranPlot, Outline, moran_figure
+from results.tables.places import AUTOCORRELATION
+from results.tables.records import LEVEL, Fit, Record
+from sim.errors import listed
+from sim.panel import Panel
+from sim.panel.frames import unit_labels
+from sim.streams import Streams
+from sim.weights import Weights
+
+Floats = NDArray[np.float64]
+INDICES: tuple[ac.Index, ...] = ("moran", "geary")
+NO_SPREAD = 1e-9  # sd of an index below which it is a constant and rounding
+LOCAL_DRAWS = 19_999  # at most, unless the spec asks for more: enough for one unit of 500 to stand out alone
+DETAIL = 800  # parts of the map's extent that its outlines tell apart
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One index of one cross-section, or of all, under one null distribution."""
+
+    fit: Fit
+    term: str
+    se_type: str
+    estimate: float
+    expected: float
+    sd: float
+    nobs: int
+    periods: int
+    drawn: float | None = None  # the p-value of a simulated null distribution; else it is the normal's
+
+    @property
+    def z(self) -> float | None:
+        """(estimate - expected)/sd: positive for a Moran, negative for a Geary of like neighbours; None at sd = 0."""
+        return (self.estimate - self.expected) / self.sd if self.sd > NO_SPREAD else None
+
+    @property
+    def pvalue(self) -> float | None:
+        """Two-sided; None where nothing varies under the null."""
+        if self.z is None or self.drawn is not None:
+            return None if self.z is None else self.drawn
+        return float(p_values(np.array(self.z), np.array(np.inf)))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Setting:
+    """The balanced part of a real panel, what is drawn for it and where its tests are kept."""
+
+    real: RealPanel
+    panel: Panel
+    outcome: str
+    draws: int
+    ledger: Ledger
+
+    @property
+    def y(self) -> Floats:
+        """The outcome, (T, N)."""
+        return self.panel.variables[self.outcome][0]
+
+    def random(self, purpose: str) -> np.random.Generator:
+        """The generator of one purpose, the same for every W."""
+        return Streams(self.ledger.seed, "autocorrelation").fixed(purpose)
+
+
+def add(real: RealPanel, ledger: Ledger) -> None:
+    """Every year, under every W, and the residuals; the main W's local Moran and figure. Nothing without weights."""
+    outcome = real.panel.roles.outcome
+    if not real.panel.weights or outcome is None:
+        return
+    setting = Setting(real, real.balanced(), outcome, real.spec.inference.draws, ledger)
+    panel, flat = setting.panel, ac.constant(setting.y)
+    if len(panel.units) < ac.SMALLEST:
+        ledger.note(f"No table 6: {len(panel.units)} units are too few for Moran's I.")
+        return
+    if flat.any():
+        years = listed(period for period, same in zip(panel.periods, flat, strict=True) if same)
+        ledger.note(f"{outcome} is the same for all units in {years}: no Moran's I or Geary's C there.")
+    varying = np.flatnonzero(~flat)
+    _explain(setting, varying.size)
+    for position, (name, weights) in enumerate(panel.weights.items()):
+        if ac.LinkSums.of(weights).uniform:
+            ledger.note(f"Table 6 leaves out W {name}: it links all units alike, and Moran's I is then -1/(N - 1).")
+            continue
+        _residuals(setting, name, weights)
+        if varying.size:
+            _years(setting, varying, name, weights)
+            if position == 0:
+                _local(setting, int(varying[-1]), name, weights)
+
+
+def _explain(setting: Setting, tests: int) -> None:
+    """What the numbers mean; tests: years over which Holm's p-values are adjusted."""
+    panel, draws, note = setting.panel, setting.draws, setting.ledger.note
+    note(
+        "Table 6: z = (index - expected)/sd, so that a negative z of Geary's C says that neighbours are alike. "
+        f"Permutation and simulation: B = {draws} draws, p = min(1, 2(1 + c)/(B + 1)) with c draws in the rarer tail. "
+        "The mean of permutations is the exact one. Holm's p-values are adjusted over the years."
+    )
+    note(
+        "Moran's I of residuals has the moments of projected independent normal errors (projection; simulation for "
+        'single periods). The row "All periods" shows the permutation of whole histories of residuals between units, '
+        "which allows for serial correlation as projection does not: believe it where the two differ."
+    )
+    smallest = 2 / (draws + 1)
+    if tests * smallest > LEVEL:
+        note(
+            f"Table 6: with {draws} draws no p-value by permutation or simulation is below {smallest:.2g}, and none of "
+            f"Holm's over {tests} years below {min(1.0, tests * smallest):.2g}, whatever the data; from draws = "
+            f"{least_draws(tests)} on they can reach {LEVEL:.0%}."
+        )
+    if not setting.real.panel.balanced:
+        note(f"Table 6 uses the balanced part, {len(panel.units)} units x {len(panel.periods)} periods.")
+
+
+def _years(setting: Setting, varying: NDArray[np.intp], name: str, weights: Weights) -> None:
+    """Both indices of the years in which the outcome varies, under three null distributions."""
+    y, sums = setting.y[varying], ac.LinkSums.of(weights)
+    found, k = ac.both_indices(y, weights), ac.kurtosis(y)
+    drawn = ac.permuted_indices(y, weights, setting.draws, setting.random("permutations"))
+    for index, estimates, simulated in zip(INDICES, found, drawn, strict=True):
+        expected, normal = ac.null_moments(index, sums)
+        _, randomised = ac.null_moments(index, sums, k)
+        by_draws = ac.folded_p_values(simulated, estimates)
+        for se_type, variance, pvalues in (
+            ("normality", np.broadcast_to(normal, k.shape), None),
+            ("randomisation", randomised, None),
+            ("permutation", simulated.var(axis=0), by_draws),
+        ):
+            tests = [
+                Test(Fit(AUTOCORRELATION[index], index, weights=name, year=setting.panel.periods[t]), index, se_type,
+                     float(estimates[i]), expected, float(np.sqrt(max(variance[i], 0.0))), sums.n, 1,
+                     None if pvalues is None else float(pvalues[i]))
+                for i, t in enumerate(varying)
+            ]  # fmt: skip
+            _keep(setting.ledger, tests)
+
+
+def least_draws(tests: int) -> int:
+    """Draws with which one of several tests can reach the level by itself: tests x 2/(draws + 1) <= the level."""
+    return int(np.ceil(2 * tests / LEVEL)) - 1
+
+
+def _residuals(setting: Setting, name: str, weights: Weights) -> None:
+    """Moran's I of the residuals of the outcome on treatment and controls with both effects, pooled and by year."""
+    panel, ledger = setting.panel, setting.ledger
+    maker = ResidualMaker.of(panel, panel.roles.regressors)
+    e, periods, n = maker(setting.y[None])[0], len(panel.periods), len(panel.units)
+    some = np.square(e).sum(axis=1) > EXACT_FIT * np.square(setting.y).sum(axis=1)
+    if maker.rank < 1 or not some.any():
+        ledger.note("No Moran's I of residuals: the regression leaves none.")
+        return
+    fit, pooled = Fit(AUTOCORRELATION["moran-residuals"], "moran-residuals", weights=name), pooled_moran(e, weights)
+    mean, variance = maker.moments(weights)
+    shuffled = permuted_pooled_moran(e, weights, setting.draws, setting.random("histories"))
+    by_exchange = float(ac.folded_p_values(shuffled, pooled))
+    index, size = float(pooled), e.size
+    _keep(ledger, [Test(fit, "moran", "projection", index, mean, float(np.sqrt(variance)), size, periods)])
+    _keep(ledger, [Test(fit, "moran", "permutation", index, -1 / (n - 1), float(shuffled.std()), size, periods,
+                        by_exchange)])  # fmt: skip
+    simulated, single = maker.simulated(weights, setting.draws, setting.random("errors")), ac.moran(e, weights)
+    pvalues = ac.folded_p_values(simulated, single)
+    tests = [
+        Test(replace(fit, year=panel.periods[t]), "moran", "simulation", float(single[t]),
+             float(simulated[:, t].mean()), float(simulated[:, t].std()), n, 1, float(pvalues[t]))
+        for t in np.flatnonzero(some)
+    ]  # fmt: skip
+    _keep(ledger, tests)
+
+
+def _keep(ledger: Ledger, tests: list[Test]) -> None:
+    """Keep tests of one kind, of all years, with p-values adjusted over them; a single test is not adjusted."""
+    adjusted = ac.holm(np.array([1.0 if test.pvalue is None else test.pvalue for test in tests]))
+    for test, together in zip(tests, adjusted, strict=True):
+        fit = test.fit
+        ledger.records.append(
+            Record(
+                *fit.place, fit.model, fit.transform, fit.sample, fit.weights, fit.year, fit.mediator,
+                term=test.term, estimate=test.estimate, se=test.sd, se_type=test.se_type, statistic=test.z,
+                pvalue=test.pvalue, lower=None, upper=None, nobs=test.nobs, units=test.nobs // test.periods,
+                periods=test.periods,
+            )
+        )  # fmt: skip
+        ledger.value(fit, "expected", test.expected, test.se_type)
+        if fit.year is not None:
+            ledger.value(fit, "holm", float(together), test.se_type)
+
+
+def _local(setting: Setting, last: int, name: str, weights: Weights) -> None:
+    """Local Moran in one period, each unit's as statistics, and the figure."""
+    panel, ledger, y, year = setting.panel, setting.ledger, setting.y[last], setting.panel.periods[last]
+    quadrant = ac.quadrants(y, weights)
+    alone = least_draws(len(panel.units))
+    draws = max(setting.draws, min(alone, LOCAL_DRAWS))
+    pvalues = ac.local_p_values(y, weights, draws, setting.random("conditional permutations"))
+    adjusted = ac.false_discovery_rate(pvalues)
+    fit, columns = (
+        Fit(AUTOCORRELATION["local-moran"], "local-moran", weights=name, year=year),
+        ("local_i", "quadrant", "p", "fdr_p"),
+    )
+    for unit, *values in zip(panel.units, ac.local_moran(y, weights), quadrant, pvalues, adjusted, strict=True):
+        for what, value in zip(columns, values, strict=True):
+            ledger.value(fit, what, float(value), unit)
+    if draws < alone:
+        ledger.note(
+            f"Local Moran: with {draws} draws no p-value is below {2 / (draws + 1):.2g}, so that a unit passes a false "
+            f"discovery rate of {LEVEL:.0%} only together with others; draws = {alone} would let one pass "
+            "alone."
+        )
+    ledger.figures.append(moran_figure(_plot(setting, last, name, quadrant, pvalues, draws)))
+
+
+def _plot(
+    setting: Setting, last: int, name: str, quadrant: NDArray[np.int64], pvalues: Floats, draws: int
+) -> MoranPlot:
+    panel, y = setting.panel, setting.y[last]
+    weights = panel.weights[name]
+    index, z = ac.moran(y, weights), ac.deviations(y)
+    mean, variance = ac.null_moments("moran", ac.LinkSums.of(weights), ac.kurtosis(y))
+    outlines, surroundings = _outlines(setting.real, panel.units)
+    return MoranPlot(
+        units=panel.units,
+        outcome=setting.outcome,
+        year=panel.periods[last],
+        weights=name,
+        row_stochastic=weights.row_stochastic,
+        index=float(index),
+        pvalue=float(p_values((index - mean) / np.sqrt(max(float(variance), NO_SPREAD**2)), np.array(np.inf))),
+        z=z / z.std(),
+        lag=len(y) / weights.matrix.sum() * weights.lag(z / z.std()),
+        quadrant=quadrant,
+        pvalues=pvalues,
+        adjusted=ac.false_discovery_rate(pvalues),
+        draws=draws,
+        places=_places(panel),
+        outlines=outlines,
+        surroundings=surroundings,
+    )
+
+
+def _places(panel: Panel) -> Floats | None:
+    """Longitude and latitude, (N, 2), where the panel has them."""
+    names = ("longitude", "latitude")
+    if not set(names) <= set(panel.attributes):
+        return None
+    return np.column_stack([np.asarray(panel.attributes[name], dtype=np.float64) for name in names])
+
+
+def _outlines(real: RealPanel, units: tuple[str, ...]) -> tuple[tuple[Outline, ...] | None, tuple[Outline, ...]]:
+    """The polygons of the units and of what surrounds them, from the map of the spec's first contiguity weights."""
+    section = next((weights for weights in real.spec.weights if isinstance(weights, Contiguity)), None)
+    if section is None:
+        return None, ()
+    import geopandas
+
+    read = geopandas.read_parquet if section.path.suffix.lower() == ".parquet" else geopandas.read_file
+    table = read(section.path)
+    left, low, right, high = table.total_bounds
+    shapes = table.geometry.simplify(max(right - left, high - low) / DETAIL)
+    rings = [_rings(shape) for shape in shapes]
+    labels = unit_labels(table[section.unit])
+    position = {label: i for i, label in enumerate(labels)}
+    others = tuple(own for label, own in zip(labels, rings, strict=True) if label not in set(units) and own)
+    return tuple(rings[position[unit]] for unit in units), others
+
+
+def _rings(shape: Any) -> Outline:
+    """Outer and inner rings of a polygon or several; none of any other shape."""
+    parts = [part for part in getattr(shape, "geoms", [shape]) if part.geom_type == "Polygon"]
+    return tuple(np.asarray(ring.coords)[:, :2] for part in parts for ring in (part.exterior, *part.interiors))

@@ -1,0 +1,73 @@
+"""Table 2: the outcome on the treatment, alone, with controls, and with period and unit effects."""
+
+from __future__ import annotations
+
+from estimators.core.estimator import Estimator
+from estimators.linear.panel_ols import PanelOLS
+from estimators.linear.random_effects import RandomEffects
+from experiments.application.spec.spec import RealPanel, Spec
+from experiments.application.tables.columns import error_types
+from experiments.application.tables.few_clusters import TOO_SMALL, few_clusters, few_treated
+from experiments.application.tables.ledger import Ledger
+from results.tables.places import BASELINE
+from results.tables.records import Fit
+
+EFFECTS: dict[str, tuple[str, ...]] = {  # of a column of `BASELINE`
+    "alone": (),
+    "controls": (),
+    "controls, periods": ("period",),
+    "controls, units": ("unit",),
+    "controls, units, periods": ("unit", "period"),
+}
+
+
+def add(real: RealPanel, ledger: Ledger) -> None:
+    """All columns; those without unit effects by pooled OLS and by random effects, for the paper does not say which."""
+    roles = real.panel.roles
+    if not roles.regressors:
+        ledger.note("No table 2: the spec names neither a treatment nor controls.")
+        return
+    if roles.treatment is None:
+        ledger.note("No treatment is named: coefficients are those of the controls.")
+    if roles.treatment is not None and not roles.controls:
+        ledger.note("Table 2 has no column 2: it adds controls, and none are named.")
+    if any(error.startswith("wild:") for error in real.spec.inference.errors):
+        ledger.note("Random effects have no wild bootstrap: their columns show the other error types.")
+    _say_what_is_few(real, ledger)
+    fits: dict[Estimator, Fit] = {}
+    for title in EFFECTS:
+        regressors = (roles.treatment,) if title == "alone" else roles.regressors
+        if None in regressors or (title == "controls" and not roles.controls):
+            continue
+        fits |= _column(title, tuple(name for name in regressors if name), real.spec)
+    ledger.fit(real.panel, fits)
+
+
+def _say_what_is_few(real: RealPanel, ledger: Ledger) -> None:
+    """Warnings on clustered errors of the whole panel, once for all tables."""
+    if real.panel.roles.treatment is not None and (few := few_treated(real.panel, real.spec)):
+        ledger.note(f"The panel has {few}: {TOO_SMALL} (tables 2, 3 and R; table S, column 1). The wild cluster "
+                    "bootstrap rejects too seldom then; permuting who is treated keeps a test's level (panelproof "
+                    "placebo).")  # fmt: skip
+    for sentence in few_clusters(real):
+        ledger.note(sentence)
+
+
+def _column(title: str, regressors: tuple[str, ...], spec: Spec) -> dict[Estimator, Fit]:
+    """The estimators of one column."""
+    place, effects = BASELINE[title], EFFECTS[title]
+    model = "did" if "unit" in effects else "pooled"
+    label = f"table-{place[0]}-column-{place[1]}"
+    fits: dict[Estimator, Fit] = {
+        PanelOLS(
+            regressors=regressors, effects=effects, errors=error_types(spec), draws=spec.inference.draws,
+            label=f"{label}-{model}",
+        ): Fit(place, model)
+    }  # fmt: skip
+    if model == "pooled":
+        errors = tuple(error for error in error_types(spec) if not error.startswith("wild:"))
+        random = RandomEffects(
+            regressors=regressors, periods="period" in effects, errors=errors, label=f"{label}-random"
+        )
+        fits[random] = Fit(place, "random")
+    return fits

@@ -1,0 +1,92 @@
+"""Columns of linear models: their error types, and the two-way column on a part of the panel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from estimators.core.estimator import Estimates
+from estimators.core.names import outcome_of
+from estimators.core.regression import check_fixed
+from estimators.linear.covariances import cluster_names
+from estimators.linear.panel_ols import PanelOLS
+from experiments.application.spec.spec import RealPanel, Spec
+from experiments.application.tables.ledger import Ledger, reasons
+from results.tables.records import Fit
+from sim.errors import BadInput, listed
+from sim.panel import Panel
+
+UNIT_AND_PERIOD = ("unit", "period")
+
+
+def main_cluster(spec: Spec) -> str:
+    """The error type clustered as the spec says, by unit when it says nothing."""
+    cluster = spec.panel.cluster
+    return "cluster:unit" if cluster in (None, spec.panel.unit) else f"cluster:{cluster}"
+
+
+def error_types(spec: Spec) -> tuple[str, ...]:
+    """Error types of every column: iid, HC1, the main cluster, and what [inference] asks for beside them."""
+    return tuple(dict.fromkeys(("iid", "hc1", main_cluster(spec), *spec.inference.errors)))
+
+
+def two_way(real: RealPanel, ledger: Ledger, part: Panel, fit: Fit, regressors: tuple[str, ...] | None = None) -> bool:
+    """Column 5 of table 2 on a part of the panel, and whether there is one; a note says why there is none."""
+    names = part.roles.regressors if regressors is None else regressors
+    table, column = fit.place
+    why = unfit(part, names)
+    if why:
+        ledger.note(f"Table {table} has no column {column} ({fit.sample}): {why}.")
+        return False
+    errors = clustered_enough(part, error_types(real.spec))
+    for error in error_types(real.spec):
+        if error not in errors:
+            ledger.note(f"Table {table}, column {column} ({fit.sample}) has no {error} errors: they need 2 clusters.")
+    estimator = PanelOLS(
+        regressors=names, effects=UNIT_AND_PERIOD, errors=errors, draws=real.spec.inference.draws,
+        label=f"table-{table}-column-{column}",
+    )  # fmt: skip
+    estimates = ledger.fit(part, {estimator: fit}).get(estimator)
+    if estimates is not None:
+        _say_what_has_no_error(ledger, f"Table {table}, column {column} ({fit.sample})", part, estimates)
+    return estimates is not None
+
+
+def _say_what_has_no_error(ledger: Ledger, where: str, part: Panel, estimates: Estimates) -> None:
+    """A note for every error type that is missing of some terms: all that is computed of it is rounding."""
+    names = ["DID" if term == part.roles.treatment else term for term in estimates.terms]
+    for row, error in enumerate(estimates.errors):
+        tested = estimates.pvalue if error.startswith("wild:") else estimates.se
+        assert tested is not None
+        lacking = [name for name, value in zip(names, tested[0, row], strict=True) if np.isnan(value)]
+        if lacking:
+            ledger.note(f"{where} has no {error} error of {listed(lacking)}: it is zero up to rounding.")
+
+
+def unfit(panel: Panel, regressors: tuple[str, ...]) -> str | None:
+    """In words, why a two-way regression on this panel is none, or None when it is one.
+
+    An outcome in the span of regressors and effects counts, as of a panel with fewer observations than parameters.
+    """
+    try:
+        check_fixed(panel, (*regressors, outcome_of(None, panel.schema, "")), "")
+    except BadInput as error:
+        return reasons(error)
+    return None
+
+
+def clustered_enough(panel: Panel, errors: tuple[str, ...]) -> tuple[str, ...]:
+    """The error types whose clusters, by every attribute that they name, are two or more on this panel."""
+    return tuple(error for error in errors if all(_clusters(panel, name) > 1 for name in _clustered_by(error, panel)))
+
+
+def _clustered_by(error: str, panel: Panel) -> tuple[str, ...]:
+    if error.startswith("wild:"):
+        return (error.removeprefix("wild:"),)
+    return cluster_names(error, tuple(panel.attributes)) if error.startswith("cluster:") else ()
+
+
+def _clusters(panel: Panel, name: str) -> int:
+    """How many clusters an attribute makes; unknown names are left to the estimator to refuse."""
+    sizes = {"unit": len(panel.units), "period": len(panel.periods)}
+    attribute = panel.attributes.get(name)
+    return sizes.get(name, 2) if attribute is None else len(np.unique(attribute))

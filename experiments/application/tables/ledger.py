@@ -1,0 +1,114 @@
+"""Where the tables of one panel are collected: records, fit statistics, notes for the reader, fits that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from estimators.core.estimator import Estimates, Estimator, Status
+from estimators.linear.covariances import cells_of, cluster_names, count_clusters
+from experiments.running.runner import run
+from experiments.study.study import Study
+from results.tables.records import Figure, Fit, Record, Statistic, clusters_of, records_of, statistics_of
+from sim.designs.observed import Observed
+from sim.errors import BadInput, listed
+from sim.panel import Panel
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Fitted:
+    """An estimator on a panel and what it said, for whoever wants to ask another program the same."""
+
+    panel: Panel
+    estimator: Estimator
+    fit: Fit
+    estimates: Estimates
+
+
+@dataclass(eq=False, slots=True)
+class Ledger:
+    """Grows table by table. `seed` is that of everything that is drawn: bootstraps, permutations, simulations."""
+
+    seed: int
+    records: list[Record] = field(default_factory=list)
+    statistics: list[Statistic] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    fitted: list[Fitted] = field(default_factory=list)
+
+    def fit(self, panel: Panel, fits: Mapping[Estimator, Fit]) -> dict[Estimator, Estimates]:
+        """Fit estimators (of distinct names) on one panel through the runner and keep what they say.
+
+        Returns the estimates of those that succeeded; one that did not is a failure in words, and no column; one that
+        refuses the panel is a note that says why.
+        """
+        study = Study("estimate", Observed(panel), tuple(fits), replications=1, block=64, seed=self.seed)
+        block = next(iter(run(study).blocks(0)))
+        found = {}
+        for estimator, fit in fits.items():
+            estimates = block.estimates[estimator.name]
+            if estimates.status[0] == Status.REFUSED:
+                self.note(f"No column {estimator.name}: {_refusal(estimator, panel)}.")
+            elif self.succeeded(estimator.name, estimates):
+                self.keep(panel, fit, estimates)
+                self.fitted.append(Fitted(panel, estimator, fit, estimates))
+                found[estimator] = estimates
+        return found
+
+    def succeeded(self, name: str, estimates: Estimates) -> bool:
+        """Whether a fit has estimates; one that has none is a failure in words."""
+        status = Status(int(estimates.status[0]))
+        if status is not Status.OK:
+            self.failures.append(f"No column {name}: {_why(estimates, status)}.")
+        return status is Status.OK
+
+    def keep(self, panel: Panel, fit: Fit, estimates: Estimates, nobs: int | None = None) -> None:
+        """Keep estimates on one panel that were made elsewhere, and how many clusters there are but those of units.
+
+        nobs: the rows of the regression where they are not the panel's.
+        """
+        rows = panel.nobs if nobs is None else nobs
+        self.records += records_of(fit, estimates, rows, len(panel.units), len(panel.periods))
+        self.statistics += statistics_of(fit, estimates)
+        for error in estimates.errors:
+            names = cluster_names(error, tuple(panel.attributes)) if error.startswith("cluster:") else ("unit",)
+            if names != ("unit",):
+                fewest = min(count_clusters(cells_of(name, panel), panel) for name in names)
+                self.value(fit, clusters_of(error), float(fewest))
+
+    def value(self, fit: Fit, name: str, value: float | None, term: str | None = None) -> None:
+        """Keep one more statistic of a fit, of one of its terms or of all."""
+        table, column = fit.place
+        self.statistics.append(
+            Statistic(table, column, fit.model, fit.transform, fit.sample, fit.weights, name, value, term, fit.year,
+                      fit.mediator)
+        )  # fmt: skip
+
+    def note(self, text: str) -> None:
+        """Tell the reader something, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def reasons(error: BadInput) -> str:
+    """What is wrong, in words."""
+    return listed(problem.what for problem in error.problems)
+
+
+def _refusal(estimator: Estimator, panel: Panel) -> str:
+    """Why an estimator refuses a panel: the runner keeps that it does."""
+    try:
+        estimator(panel)
+    except BadInput as error:
+        return reasons(error)
+    return Status.REFUSED.meaning
+
+
+def _why(estimates: Estimates, status: Status) -> str:
+    """Why a fit failed, with the place where the search for rho or lambda ended."""
+    for name in ("rho", "lambda"):
+        if status is Status.NOT_CONVERGED and name in estimates.terms:
+            at = estimates.estimate[0, estimates.terms.index(name)]
+            return f"the likelihood rises to the edge of the interval, {name} = {at:.4f}"
+    return status.meaning

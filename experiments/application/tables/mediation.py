@@ -1,0 +1,88 @@
+"""Table 5: each mediator's two equations, the effect through it with its intervals, and how fragile that effect is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from estimators.core.estimator import Estimates
+from estimators.linear.panel_ols import PanelOLS
+from estimators.mediation.mediation import Mediation
+from experiments.application.spec.spec import RealPanel
+from experiments.application.tables.columns import UNIT_AND_PERIOD, clustered_enough, error_types, main_cluster, unfit
+from experiments.application.tables.ledger import Ledger
+from experiments.study.study import NAME
+from results.inference import critical_values
+from results.tables.places import mediation
+from results.tables.records import LEVEL, Fit
+
+CORRELATIONS = tuple(step / 10 for step in range(-9, 10))  # of the two equations' errors
+CLEAR = 2.0  # |t| of the total effect from which a share of it can be read
+
+
+def add(real: RealPanel, ledger: Ledger) -> None:
+    """Two columns a mediator, and the indirect effect at the second; nothing without a treatment or a mediator."""
+    roles = real.panel.roles
+    if roles.treatment is None:
+        if roles.mediators:
+            ledger.note("No treatment is named: there is no effect that mediators could pass on.")
+        return
+    for position, mediator in enumerate(roles.mediators):
+        _add_mediator(real, ledger, mediator, position)
+
+
+def _add_mediator(real: RealPanel, ledger: Ledger, mediator: str, position: int) -> None:
+    panel, (first, second) = real.panel, mediation(position)
+    treatment, *controls = panel.roles.regressors
+    why = unfit(panel, (*panel.roles.regressors, mediator))
+    if why:
+        ledger.note(f"Table 5 has no columns for {mediator}: {why}.")
+        return
+    paths, draws = _paths(real, mediator, position), real.spec.inference.draws
+    errors = clustered_enough(panel, error_types(real.spec))
+    equations = [
+        PanelOLS(outcome, regressors, UNIT_AND_PERIOD, errors=errors, draws=draws, label=f"{model}-{paths.label}")
+        for model, outcome, regressors in (
+            ("mediator", mediator, panel.roles.regressors),
+            ("outcome", None, (treatment, mediator, *controls)),
+        )
+    ]
+    effects = Fit(second, "mediation", mediator=mediator)
+    fits = (Fit(first, "mediator", mediator=mediator), Fit(second, "outcome", mediator=mediator), effects)
+    found = ledger.fit(panel, dict(zip((*equations, paths), fits, strict=True)))
+    if paths in found:
+        _add_sensitivity(real, ledger, paths, effects, found[paths])
+        _add_note(ledger, mediator, found[paths])
+
+
+def _paths(real: RealPanel, mediator: str, position: int) -> Mediation:
+    """The estimator of a mediator's paths, clustered as the spec says; tables read the cluster off the bootstrap."""
+    cluster = main_cluster(real.spec).removeprefix("cluster:")
+    return Mediation(
+        mediator,
+        errors=("delta", "sobel", "monte-carlo", f"bootstrap:{cluster}"),
+        draws=real.spec.inference.draws,
+        cluster=cluster,
+        label=f"mediation-{mediator if NAME.fullmatch(mediator) else position + 1}",
+    )
+
+
+def _add_sensitivity(real: RealPanel, ledger: Ledger, paths: Mediation, fit: Fit, found: Estimates) -> None:
+    """The indirect effect and its 95% interval if the equations' errors correlated, over a grid of correlations."""
+    effect, error = (values[0] for values in paths.sensitivity(real.panel, np.array(CORRELATIONS)))
+    dof = found.dof[:1, found.errors.index("delta"), found.terms.index("nie")]
+    margin = critical_values(dof, LEVEL) * error
+    for at, nie, half in zip(CORRELATIONS, effect, margin, strict=True):
+        for name, value in (("nie_at_rho", nie), ("nie_at_rho_lower", nie - half), ("nie_at_rho_upper", nie + half)):
+            ledger.value(fit, name, float(value), term=f"rho = {at:g}")
+
+
+def _add_note(ledger: Ledger, mediator: str, estimates: Estimates) -> None:
+    """That a share of an effect which may be zero says nothing; that the share hangs on an assumption."""
+    total, row = estimates.terms.index("total"), estimates.errors.index("delta")
+    t = estimates.estimate[0, total] / estimates.se[0, row, total]
+    if not abs(t) >= CLEAR:
+        ledger.note(f"Table 5, {mediator}: the total effect is not distinguishable from zero (t = {t:.2f}), so the "
+                    "proportion mediated is not meaningful.")  # fmt: skip
+    ledger.note("Table 5: an indirect effect is causal only if nothing unobserved moves mediator and outcome; "
+                "ρ at which a × b is 0 (rho_at_zero in the files) is the correlation of the two equations' errors at "
+                "which it would be zero.")  # fmt: skip

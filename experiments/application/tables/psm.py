@@ -1,0 +1,201 @@
+"""DID on samples matched on propensity scores: one robustness column a method, with how alike the groups became."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from estimators.core.estimator import Estimates, Status
+from estimators.matching.matching import balance
+from estimators.matching.psm_did import LEAST_CLUSTERS, Matched, PsmDID
+from experiments.application.spec.robustness import PsmSection
+from experiments.application.spec.spec import RealPanel
+from experiments.application.spec.subpanels import part, seen_in
+from experiments.application.tables.columns import clustered_enough, error_types, unfit
+from experiments.application.tables.ledger import Ledger
+from results.tables.places import ROBUSTNESS
+from results.tables.records import Fit
+from sim.errors import BadInput, bad, listed
+from sim.panel import Panel
+
+
+def add(real: RealPanel, ledger: Ledger, first_column: int) -> None:
+    """A column a method; one without a matched sample is a note that says why."""
+    section = real.spec.robustness.psm
+    if section is None:
+        return
+    try:
+        panel, without = _with_covariates(real, section)
+    except BadInput as refusal:
+        ledger.note(f"Table {ROBUSTNESS} has no PSM columns: {_in_words(refusal)}.")
+        return
+    if without:
+        ledger.note(f"PSM leaves out units without covariates in the years of matching: {listed(without, 12)}.")
+    made = [
+        _column(ledger, panel, estimator, column)
+        for column, estimator in enumerate(_estimators(real, section), start=first_column)
+    ]
+    if not any(made):
+        return
+    lacking = [error for error in error_types(real.spec) if error.startswith("wild:")]
+    if lacking:
+        ledger.note(f"PSM columns have no {listed(lacking)} errors: the bootstrap has no weights.")
+    ledger.note("Errors of the PSM columns take the matching weights as given: the score's own error is left out.")
+
+
+def _in_words(refusal: BadInput) -> str:
+    """What is wrong and what to do, of every problem."""
+    return "; ".join(f"{problem.what}; {problem.remedy}" for problem in refusal.problems)
+
+
+def _estimators(real: RealPanel, section: PsmSection) -> list[PsmDID]:
+    errors = tuple(error for error in error_types(real.spec) if not error.startswith("wild:"))
+    return [
+        PsmDID(
+            covariates=section.covariates, method=method, neighbours=section.neighbours, caliper=section.caliper,
+            replacement=section.replacement, bandwidth=section.bandwidth, years=section.years, errors=errors,
+            label=f"psm-{method}",
+        )
+        for method in section.methods
+    ]  # fmt: skip
+
+
+def _words(estimator: PsmDID) -> str:
+    match estimator.method:
+        case "nearest":
+            several = f"{estimator.neighbours} nearest neighbour{'s' * (estimator.neighbours > 1)}"
+            within = f", caliper {estimator.caliper:g}" if np.isfinite(estimator.caliper) else ""
+            return f"PSM, {several}{within}{'' if estimator.replacement else ', without replacement'}"
+        case "radius":
+            return f"PSM, radius {estimator.caliper:g}"
+        case "kernel":
+            return f"PSM, kernel, bandwidth {estimator.bandwidth:g}"
+
+
+def _with_covariates(real: RealPanel, section: PsmSection) -> tuple[Panel, list[str]]:
+    """The panel with covariates that only matching uses, as unit means over its years, and the units that have none.
+
+    Raises BadInput when there are no such years, or no unit has its covariates in them.
+    """
+    panel = replace(real.panel, weights={})
+    names = [name for name in section.covariates or () if name not in panel.variables]
+    inside = seen_in(panel) & PsmDID(years=section.years).window(panel)[:, None]
+    kept, means = inside.any(axis=0), {}
+    for name in names:
+        counted = inside & np.isfinite(real.further[name][0])
+        total = np.where(counted, real.further[name][0], 0.0).sum(axis=0)
+        mean = total / np.maximum(counted.sum(axis=0), 1)
+        means[name] = np.broadcast_to(mean, (1, len(panel.periods), len(panel.units))).copy()
+        kept &= counted.any(axis=0)
+    if not kept.any():
+        raise bad("no unit has its covariates in the years of matching", where=f"{real.spec.file}, [robustness.psm]",
+                  allowed="years with covariates", remedy="choose other years or covariates")  # fmt: skip
+    every = np.ones(len(panel.periods), dtype=bool)
+    without = [unit for unit, keep in zip(panel.units, kept, strict=True) if not keep]
+    return part(panel.with_variables(means), kept, every), without
+
+
+def _why_not(estimator: PsmDID, found: Matched, panel: Panel) -> str | None:
+    """Why there is no matched sample, or no regression on it, and what to do."""
+    treated, controls = (int((found.candidates & group).sum()) for group in (found.treated, ~found.treated))
+    if not treated or not controls:
+        return (f"it needs treated and control units, and there are {treated} and {controls}; choose other years or "
+                "covariates")  # fmt: skip
+    if estimator.method == "nearest" and estimator.neighbours > controls:
+        return f"neighbours = {estimator.neighbours}, but there are {controls} control units; ask for 1 to {controls}"
+    if found.status is Status.SINGULAR:
+        return ("the propensity score cannot be estimated; choose covariates that neither are collinear nor tell "
+                "treated from control units for certain")  # fmt: skip
+    if not found.supported.any():
+        return ("there is no common support: no treated unit's score lies in the range of the controls'; choose other "
+                "covariates")  # fmt: skip
+    if not found.units.any():
+        return "no treated unit has a control near enough; choose a wider caliper or bandwidth"
+    return unfit(_sample(found, panel), panel.roles.regressors)
+
+
+def _sample(found: Matched, panel: Panel) -> Panel:
+    """The matched units."""
+    return part(panel, found.units, np.ones(len(panel.periods), dtype=bool))
+
+
+def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, column: int) -> bool:
+    """The regression on a matched sample, and its balance; whether there is one."""
+    fit = Fit((ROBUSTNESS, column), "did", sample=_words(estimator))
+    where = f"Table {ROBUSTNESS}, column {column} ({fit.sample})"
+    try:
+        found = estimator.match(panel)
+        why = _why_not(estimator, found, panel)
+    except BadInput as refusal:
+        why = _in_words(refusal)
+    if why is not None:
+        ledger.note(f"{where} is empty: {why}.")
+        return False
+    kept = _sample(found, panel)
+    errors = clustered_enough(kept, estimator.errors)
+    for error in estimator.errors:
+        if error not in errors:
+            ledger.note(f"{where} has no {error} errors: they need 2 clusters.")
+    estimator = replace(estimator, errors=errors)
+    estimates = estimator.fit(panel, found)
+    if not ledger.succeeded(f"{column} of table {ROBUSTNESS} ({fit.sample})", estimates):
+        return False
+    ledger.keep(kept, fit, estimates)
+    _say_what_has_no_error(ledger, where, panel, found, estimates)
+    _say_sample(ledger, fit, panel, estimator, found)
+    _keep_balance(ledger, replace(fit, model="psm"), panel, estimator, found)
+    return True
+
+
+def _say_what_has_no_error(ledger: Ledger, where: str, panel: Panel, found: Matched, estimates: Estimates) -> None:
+    for error, se in zip(estimates.errors, estimates.se[0], strict=True):
+        names = ["DID" if term == panel.roles.treatment else term for term in estimates.terms]
+        lacking = [name for name, value in zip(names, se, strict=True) if np.isnan(value)]
+        if not lacking:
+            continue
+        clusters = found.clusters(error, panel)
+        reason = "it is zero up to rounding"
+        if clusters is not None and min(clusters) < LEAST_CLUSTERS:
+            reason = (f"it takes {LEAST_CLUSTERS} clusters or more of matched treated units and as many of matched "
+                      f"controls, and there are {clusters[0]} and {clusters[1]}")  # fmt: skip
+        ledger.note(f"{where} has no {error} error of {listed(lacking)}: {reason}.")
+
+
+def _say_sample(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, found: Matched) -> None:
+    """The years of matching, and the treated units that are off the common support or have no match."""
+    years = [period for period, inside in zip(panel.periods, estimator.window(panel), strict=True) if inside]
+    off = int((found.treated & found.candidates & ~found.supported).sum())
+    alone = int((found.supported & ~found.units).sum())
+    if alone:
+        spent = estimator.method == "nearest" and not estimator.replacement
+        ledger.note(f"{fit.sample}: {alone} treated units on the common support have no match and are left out, for "
+                    f"want of a control {'near enough that no other unit has taken' if spent else 'near enough'}."
+                    )  # fmt: skip
+    ledger.note(f"PSM matches units on covariates' means over {years[0]}-{years[-1]}; {off} of "
+                f"{int(found.treated.sum())} treated units are off the common support.")  # fmt: skip
+
+
+def _keep_balance(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, found: Matched) -> None:
+    """Statistics of a matching: sizes, the score's logit, and for every covariate the groups before and after."""
+    names = panel.roles.controls if estimator.covariates is None else estimator.covariates
+    alike = balance(found.x, found.treated, found.weights, before=found.candidates)
+    sizes: Mapping[str, float] = {
+        "treated": float((found.treated & found.candidates).sum()),
+        "controls": float((~found.treated & found.candidates).sum()),
+        "treated_on_support": float(found.supported.sum()),
+        "treated_matched": float((found.treated & found.units).sum()),
+        "controls_matched": float((~found.treated & found.units).sum()),
+        "pseudo_r2": found.logit.pseudo_r2,
+        "mean_bias_before": float(np.abs(alike["bias_before"]).mean()),
+        "mean_bias_after": float(np.abs(alike["bias_after"]).mean()),
+    }
+    for name, value in sizes.items():
+        ledger.value(fit, name, value if np.isfinite(value) else None)
+    for k, term in enumerate(("constant", *names)):
+        ledger.value(fit, "logit_coefficient", float(found.logit.coefficient[k]), term)
+        ledger.value(fit, "logit_se", float(found.logit.se[k]), term)
+    for name, values in alike.items():
+        for term, value in zip(names, values, strict=True):
+            ledger.value(fit, name, float(value) if np.isfinite(value) else None, term)

@@ -1,0 +1,240 @@
+"""Table 7: spatial panel models by maximum likelihood, and the tests that choose between them.
+
+For every W the direct transform and Lee and Yu's beside it, and LM tests on the residuals of the two-way regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc
+
+from estimators.core import regression as ols
+from estimators.core.estimator import Estimates, Estimator
+from estimators.core.tile import Tile
+from estimators.spatial.form import Model
+from estimators.spatial.lm_tests import Form, LagrangeMultiplier
+from estimators.spatial.spatial_panel import SpatialPanel
+from estimators.spatial.spectrum import Transform
+from experiments.application.spec.spec import RealPanel, Spec
+from experiments.application.tables.columns import clustered_enough, main_cluster
+from experiments.application.tables.ledger import Ledger, reasons
+from results.tables.places import LM_TESTS, SPATIAL
+from results.tables.records import EFFECTS, Fit
+from sim.errors import BadInput, listed
+from sim.panel import Panel
+from sim.weights import Weights
+
+MODELS: tuple[Model, ...] = ("sem", "sar", "sdm", "slx", "sdem", "sac")
+NESTED = ("sar", "sem")  # in the SDM
+OF_ALL_COLUMNS = ("information", "hessian", "qmle")
+ON_REQUEST = ("driscoll-kraay", "conley:", "cluster:")
+SIMULATION = "simulation"
+LEVEL = 0.05  # of the tests that choose a model
+NEAR_MODE = 2.0  # difference in log-likelihood up to which another maximum fits almost as well
+INFLATED = 10.0  # variance inflation factor from which the lag of the treatment counts as collinear
+
+Floats = NDArray[np.float64]
+Tests = Mapping[str, float]  # statistics by name, p values by name_p
+
+
+def add(real: RealPanel, ledger: Ledger) -> None:
+    """The models on the balanced part of the panel; nothing without weights or regressors."""
+    if not real.panel.weights or not real.panel.roles.regressors:
+        return
+    square = real.balanced()
+    for text in _left_out(real.panel, square):
+        ledger.note(text)
+    found = _fit(real.spec, square, ledger)
+    compared = False
+    for name in square.weights:
+        lagrange = _lagrange(square, name, ledger)
+        for transform in _transforms(square.weights[name]):
+            ratios = _likelihood_ratios(found, sdm_of(name, transform), ledger)
+            compared |= bool(ratios)
+            if ratios and lagrange:
+                ledger.note(f"Weights {name}, {transform}: {conclusion(ratios, lagrange)}")
+        _warn(square, name, found, ledger)
+    _warn_of_modes(found, ledger)
+    if compared:
+        ledger.note("LR statistics compare log-likelihoods of one W and one transform: those of direct and of Lee-Yu "
+                    "columns are of different data.")  # fmt: skip
+
+
+def sdm_of(weights: str, transform: str) -> Fit:
+    """The column that nests SAR and SEM, where the tests against them stand."""
+    return Fit(SPATIAL["sdm"], "sdm", transform, weights=weights)
+
+
+def error_types(spec: Spec) -> tuple[str, ...]:
+    """Those of every column, the main cluster, and those of [inference] that likelihoods have too."""
+    asked = (error for error in spec.inference.errors if error.startswith(ON_REQUEST) and "+" not in error)
+    return tuple(dict.fromkeys((*OF_ALL_COLUMNS, main_cluster(spec), *asked)))
+
+
+def _transforms(weights: Weights) -> tuple[Transform, ...]:
+    return get_args(Transform) if weights.row_stochastic else ("direct",)
+
+
+def _fit(spec: Spec, square: Panel, ledger: Ledger) -> dict[Fit, Estimates]:
+    """All columns that could be fitted; effects whose errors are simulated say so."""
+    fits: dict[Estimator, Fit] = {}
+    errors = clustered_enough(square, error_types(spec))
+    for name, weights in square.weights.items():
+        if not weights.row_stochastic:
+            ledger.note(f"No Lee-Yu columns for weights {name}: the transformation needs rows that sum to one.")
+        for transform in _transforms(weights):
+            for model in MODELS:
+                estimator = SpatialPanel(
+                    model, transform, weights=name, full_fit=True, errors=errors,
+                    simulate=spec.inference.draws, label=f"{model}-{transform}-{name}",
+                )  # fmt: skip
+                fits[estimator] = Fit(SPATIAL[model], model, transform, weights=name)
+    before = len(ledger.records)
+    found = ledger.fit(square, fits)
+    ledger.records[before:] = [
+        replace(record, effects_method=SIMULATION) if record.se_type == SIMULATION else record
+        for record in ledger.records[before:]
+        if record.se_type != SIMULATION or record.term.partition(":")[0] in EFFECTS
+    ]
+    return {fits[estimator]: estimates for estimator, estimates in found.items()}
+
+
+def _likelihood_ratios(found: Mapping[Fit, Estimates], sdm: Fit, ledger: Ledger) -> dict[str, float]:
+    """LR tests of the SDM against SAR and SEM with as many degrees of freedom as there are regressors."""
+    fitted = {fit.model: estimates for fit, estimates in found.items()
+              if (fit.transform, fit.weights) == (sdm.transform, sdm.weights)}  # fmt: skip
+    tests: dict[str, float] = {}
+    for smaller in NESTED:
+        if smaller in fitted and "sdm" in fitted:
+            gain = fitted["sdm"].statistics["loglik"][0] - fitted[smaller].statistics["loglik"][0]
+            df = sum(term.startswith("direct:") for term in fitted["sdm"].terms)
+            statistic = max(2.0 * float(gain), 0.0)
+            tests |= {f"lr_{smaller}": statistic, f"lr_{smaller}_p": float(chdtrc(df, statistic))}
+    for name, value in tests.items():
+        ledger.value(sdm, name, value)
+    return tests
+
+
+def _lagrange(square: Panel, weights: str, ledger: Ledger) -> dict[str, float]:
+    """Both forms of the LM tests, Elhorst's under names that say so; returns the exact ones, none under a useless W."""
+    try:
+        exact, elhorst = _lm_tests(square, weights, "exact"), _lm_tests(square, weights, "elhorst")
+    except BadInput as error:
+        ledger.note(f"Weights {weights}: no LM tests, and no choice between models: {reasons(error)}.")
+        return {}
+    for tests, ending in ((exact, ""), (elhorst, "_elhorst")):
+        for name, value in tests.items():
+            term, p, _ = name.partition("_p")
+            ledger.value(Fit(LM_TESTS, "lm", weights=weights), f"{term}{ending}{p}", _finite(value))
+    differ = [name for name in exact if name.endswith("_p") and (exact[name] < LEVEL) != (elhorst[name] < LEVEL)]
+    if differ:
+        names = listed(name.removesuffix("_p") for name in differ)
+        ledger.note(f"Weights {weights}: with period effects Elhorst's form of the LM tests is not centred; at 5% it "
+                    f"decides {names} otherwise than the exact form, which the conclusions use.")  # fmt: skip
+    return exact
+
+
+def _lm_tests(square: Panel, weights: str, form: Form) -> dict[str, float]:
+    """The four statistics and their p values."""
+    got = LagrangeMultiplier(form, weights=weights, keep_arrays=True)(square)
+    assert got.pvalue is not None
+    tests: dict[str, float] = {}
+    for term, statistic, pvalue in zip(got.terms, got.estimate[0], got.pvalue[0, 0], strict=True):
+        tests |= {term: float(statistic), f"{term}_p": float(pvalue)}
+    return tests
+
+
+def conclusion(ratios: Tests, lagrange: Tests) -> str:
+    """What LR and LM tests choose at 5%, in a sentence (Elhorst 2010; LeSage and Pace 2009).
+
+    Both restrictions of the SDM rejected: the SDM. One of them not rejected: that model if the LM tests point to it,
+    else the SDM, which nests both. Neither rejected: what the LM tests point to, if anything.
+    """
+    kept = [model for model in NESTED if ratios.get(f"lr_{model}_p", 0.0) >= LEVEL]
+    verbs = {model: "do not reject" if model in kept else "reject" for model in NESTED if f"lr_{model}" in ratios}
+    said = " and ".join(
+        f"{verb + ' ' if model == next(iter(verbs)) or len(set(verbs.values())) > 1 else ''}{model.upper()} "
+        f"({ratios[f'lr_{model}']:.2f}, p {_probability(ratios[f'lr_{model}_p'])})"
+        for model, verb in verbs.items()
+    )
+    pointed = pointed_to(lagrange)
+    look = f"the LM tests point to {pointed.upper()}" if pointed else "the LM tests find no spatial dependence"
+    if not kept:
+        return f"LR tests {said}: they choose the SDM."
+    if pointed in kept:
+        return f"LR tests {said}, and {look}: they choose the {str(pointed).upper()}."
+    if pointed is None and len(kept) == len(NESTED):
+        return f"LR tests {said}, and {look}: they choose the model without spatial terms."
+    return f"LR tests {said}, but {look}: they choose the SDM, which nests both."
+
+
+def pointed_to(lagrange: Tests) -> str | None:
+    """sar or sem, by the larger of the robust LM statistics; None when neither of the simple ones rejects.
+
+    The simple ones decide where there are no robust ones, for WXb lies in the space of X.
+    """
+    if min(lagrange["lm_lag_p"], lagrange["lm_err_p"]) >= LEVEL:
+        return None
+    robust = "r" if np.isfinite(lagrange["rlm_lag"]) else ""
+    return "sar" if lagrange[f"{robust}lm_lag"] >= lagrange[f"{robust}lm_err"] else "sem"
+
+
+def _warn(square: Panel, weights: str, found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
+    """What makes the effect of the neighbours' treatment hard to tell: collinearity, no units far from all treated."""
+    treatment = square.roles.treatment
+    if treatment is None:
+        return
+    tile, names = Tile(square), square.roles.regressors
+    inflation = _inflation(tile, names, weights)[len(names) + names.index(treatment)]
+    for transform in _transforms(square.weights[weights]):
+        if sdm_of(weights, transform) in found:
+            ledger.value(sdm_of(weights, transform), "vif", _finite(inflation), term=f"w_{treatment}")
+    if inflation > INFLATED:
+        ledger.note(f"Weights {weights}: the lag of the treatment is collinear with the other regressors (variance "
+                    f"inflation {inflation:.1f}), as when treatment clusters in space or W is dense: w_{treatment} and "
+                    "indirect effects are ill-determined.")  # fmt: skip
+    near = (tile.raw(treatment) != 0) | (tile.lag(treatment, weights) != 0)
+    if near.any(axis=1).all():
+        ledger.note(f"Weights {weights}: every unit is treated or has a treated neighbour at some time; without units "
+                    "far from the policy, spillovers are identified by their functional form alone.")  # fmt: skip
+
+
+def _warn_of_modes(found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
+    """Likelihoods of SAC with another maximum almost as high."""
+    for fit, estimates in found.items():
+        if "mode_gap" in estimates.statistics and float(estimates.statistics["mode_gap"][0]) < NEAR_MODE:
+            gap = float(estimates.statistics["mode_gap"][0])
+            ledger.note(f"Weights {fit.weights}, {fit.transform}: another maximum of the SAC's likelihood is only "
+                        f"{gap:.2f} lower, so that rho and lambda are hardly told apart.")  # fmt: skip
+
+
+def _inflation(tile: Tile, names: tuple[str, ...], weights: str) -> list[float]:
+    """Variance inflation factors of [QX, QWX], infinite where they are collinear."""
+    parts = [tile.within(name) for name in names] + [tile.within_lag(name, weights) for name in names]
+    gram = ols.gram(ols.stack(parts))
+    inverse, sound = ols.invert(gram)
+    factors = np.diagonal(gram[0]) * np.diagonal(inverse[0])
+    return list(np.where(sound[0], factors, np.inf).astype(float))
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _probability(value: float) -> str:
+    return "< .001" if value < 0.001 else f"= {value:.3f}".replace("0.", ".")
+
+
+def _left_out(panel: Panel, square: Panel) -> list[str]:
+    """In words, what the spatial models leave out to have a balanced panel."""
+    units = [unit for unit in panel.units if unit not in set(square.units)]
+    periods = [period for period in panel.periods if period not in set(square.periods)]
+    lost = [f"{what} {listed(items)}" for what, items in (("units", units), ("periods", periods)) if items]
+    if not lost:
+        return []
+    return [f"The spatial models leave out {' and '.join(lost)}, to be balanced; the DID columns do not."]

@@ -1,0 +1,331 @@
+"""Tables S to S4: the treatment's effect when adoption is staggered, by estimators that survive it, and diagnostics.
+
+S holds one column an estimator, all on the balanced panel; S2 what the two-way coefficient averages and what a test of
+pre-trends can see; S3 bounds when trends may differ; S4 local spillovers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from estimators.core.estimator import Estimates, Estimator, Status
+from estimators.linear.covariances import PLACE
+from estimators.linear.panel_ols import PanelOLS
+from estimators.staggered.callaway_santanna import CallawaySantAnna
+from estimators.staggered.cohorts import Cohorts
+from estimators.staggered.event_study import EventStudy
+from estimators.staggered.imputation import Imputation
+from estimators.staggered.spatial_did import Rings, SpatialDID
+from estimators.staggered.stacked import Stacked, StackedSample
+from estimators.staggered.sun_abraham import SunAbraham
+from estimators.staggered.two_stage import TwoStage
+from experiments.application.spec.spec import RealPanel
+from experiments.application.spec.subpanels import part
+from experiments.application.tables import adoption_checks
+from experiments.application.tables.adoption_checks import known_terms, of_terms, why
+from experiments.application.tables.columns import UNIT_AND_PERIOD, main_cluster
+from experiments.application.tables.ledger import Ledger
+from results.report.event_figure import EventPath, event_figure, event_path
+from results.tables.adoption_tables import BOUNDS, COMPARISONS, EFFECTS, SPILLOVERS, heading
+from results.tables.records import Fit
+from sim.errors import BadInput, listed
+from sim.panel import Panel
+from sim.streams import Streams
+
+SEEN_PART = "cohorts enter with the part of the window that is seen"
+DRAWN = ("event-study", "callaway-santanna", "imputation", "sun-abraham")  # in the figure, a column of each
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Choice:
+    """An estimator and its panel that may fill a column; remedy: what was changed for it in words, "" for nothing."""
+
+    estimator: Estimator
+    panel: Panel
+    remedy: str = ""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Staggered:
+    """A panel with staggered adoption. panel: the balanced panel; core: without units treated from the start on.
+
+    errors: the spec's clusters, the main one first.
+    """
+
+    ledger: Ledger
+    panel: Panel
+    core: Panel
+    cohorts: Cohorts
+    errors: tuple[str, ...]
+
+    @property
+    def treatment(self) -> str:
+        """Name of the treatment."""
+        return str(self.panel.roles.treatment)
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """Names of the controls."""
+        return self.panel.roles.controls
+
+    @property
+    def never(self) -> bool:
+        """Whether a unit is never treated."""
+        return bool(self.cohorts.never.any())
+
+    @property
+    def only_one_before(self) -> bool:
+        """Whether nobody is seen for more than one period before adoption."""
+        return self.cohorts.firsts[-1] == 1
+
+
+def add(real: RealPanel, ledger: Ledger) -> None:
+    """Tables and figures of [robustness] staggered and honest; what the panel does not allow is a note."""
+    section = real.spec.robustness
+    if not section.staggered or real.panel.roles.treatment is None:
+        return
+    panel = _balanced(real, ledger)
+    if panel is None:
+        return
+    _add(real, ledger, panel)
+    if panel is not real.panel:
+        _say_balanced(ledger, panel)
+
+
+def _add(real: RealPanel, ledger: Ledger, panel: Panel) -> None:
+    """Tables and figures of a balanced panel."""
+    treatment = str(real.panel.roles.treatment)
+    try:
+        cohorts = Cohorts.of(panel, treatment, f"table {EFFECTS}")
+    except BadInput as refusal:
+        ledger.note(f"No table {EFFECTS}: {why(refusal)}.")
+        return
+    if len(cohorts.firsts) == 1 and (cohorts.first == cohorts.firsts[0]).all():
+        ledger.note(f"No table {EFFECTS}: all units become treated in {cohorts.labels[0]}, and there is nobody to "
+                    "compare with.")  # fmt: skip
+        return
+    core = part(panel, cohorts.first > 0, np.ones(len(panel.periods), dtype=bool))
+    found = Staggered(ledger, panel, core, Cohorts.of(core, treatment, ""), _errors(real, panel))
+    _say_sample(found, cohorts)
+    estimates = dict(_effects(found))
+    _draw(found, estimates)
+    adoption_checks.add(panel, core, ledger, found.errors, honest=real.spec.robustness.honest)
+    _spillovers(found)
+
+
+def _balanced(real: RealPanel, ledger: Ledger) -> Panel | None:
+    try:
+        return real.balanced()
+    except BadInput as refusal:
+        ledger.note(f"No table {EFFECTS}, which needs a balanced panel: {why(refusal)}. Set balance in [panel].")
+        return None
+
+
+def _say_balanced(ledger: Ledger, panel: Panel) -> None:
+    """Name the tables that there are of the balanced part."""
+    made = {record.table for record in ledger.records} | {statistic.table for statistic in ledger.statistics}
+    names = [name for name in (EFFECTS, COMPARISONS, BOUNDS, SPILLOVERS) if name in made]
+    if names:
+        some = f"Tables {', '.join(names[:-1])} and {names[-1]} are" if names[1:] else f"Table {names[0]} is"
+        ledger.note(f"{some} of the balanced part: {len(panel.units)} units, {len(panel.periods)} periods.")
+
+
+def _errors(real: RealPanel, panel: Panel) -> tuple[str, ...]:
+    """The main cluster, and the other one-way clusters of units that the spec asks for."""
+    one_way = {"cluster:unit", *(f"cluster:{name}" for name in panel.attributes)}
+    further = (error for error in real.spec.inference.errors if error in one_way)
+    return tuple(dict.fromkeys((main_cluster(real.spec), *further)))
+
+
+def _say_sample(found: Staggered, cohorts: Cohorts) -> None:
+    always = int((cohorts.first == 0).sum())
+    if always:
+        found.ledger.note(f"{always} units are treated from the first period on: the two-way column of table {EFFECTS} "
+                          "holds them, the others cannot, for nothing is seen of them before.")  # fmt: skip
+    if not found.never:
+        found.ledger.note(f"No unit is never treated: columns of table {EFFECTS} rest on units not treated yet, and "
+                          "periods in which all are treated identify nothing.")  # fmt: skip
+    if len(cohorts.firsts) == 1 and not always:
+        found.ledger.note(f"All adopt in {cohorts.labels[0]}: adoption is not staggered, and the two-way coefficient "
+                          "weights no comparison with units already treated.")  # fmt: skip
+    if found.only_one_before:
+        found.ledger.note("Only one period lies before adoption: there is no test of pre-trends and no bound.")
+
+
+def _effects(found: Staggered) -> Iterator[tuple[tuple[str, str | None], Estimates]]:
+    """Table S: estimates by model and variant of the columns that can be."""
+    for column, (transform, choices) in enumerate(_columns(found), start=1):
+        kind = choices[0].estimator.kind
+        model = "did" if kind == PanelOLS.kind else kind
+        fit = Fit((EFFECTS, column), model, transform)
+        chosen = _first_possible(found, choices, fit)
+        if chosen is None:
+            continue
+        choice, estimates = chosen
+        _keep(found, fit, choice, estimates)
+        yield (model, transform), estimates
+
+
+def _keep(found: Staggered, fit: Fit, choice: Choice, estimates: Estimates) -> None:
+    """Keep a column with the sizes of its sample: of stacks what they hold, of other estimators their panel."""
+    panel, stacks = choice.panel, _stacks(choice)
+    cohorts = Cohorts.of(panel, found.treatment, "")
+    treated, dates, rows = int((cohorts.first < len(panel.periods)).sum()), len(cohorts.firsts), panel.nobs
+    if stacks is not None:
+        panel = part(panel, stacks.units, stacks.periods)
+        treated, dates, rows = stacks.treated, len(stacks.cohorts), stacks.rows
+        _say_without_stack(found, stacks)
+    found.ledger.keep(panel, fit, estimates, rows)
+    found.ledger.value(fit, "treated_units", float(treated))
+    found.ledger.value(fit, "cohorts", float(dates))
+
+
+def _say_without_stack(found: Staggered, stacks: StackedSample) -> None:
+    """Name the cohorts that the stacks leave out, and why."""
+    lacking = [label for label in found.cohorts.labels if label not in stacks.cohorts]
+    cut = [label for label in lacking if label in stacks.cut]
+    alone = [label for label in lacking if label not in stacks.cut]
+    reasons = ((alone, "no unit is untreated to the end of the window"), (cut, "the window is not seen whole"))
+    for labels, reason in reasons:
+        if labels:
+            found.ledger.note(f"Table {EFFECTS}, {heading(Stacked.kind, None)}: "
+                              f"{'cohorts' if len(labels) > 1 else 'cohort'} {listed(labels, 12)} left out, for "
+                              f"{reason}.")  # fmt: skip
+
+
+def _columns(found: Staggered) -> Iterator[tuple[str | None, Sequence[Choice]]]:
+    """Variant, and what may fill the column: the first that the panel allows does."""
+    errors, controls = found.errors, found.controls
+    two_way = PanelOLS(regressors=(found.treatment, *controls), effects=UNIT_AND_PERIOD, errors=errors, label="two-way")
+    yield None, [Choice(two_way, found.panel)]
+    yield None, list(_choices(found, EventStudy(errors=errors)))
+    for method in ("unconditional", "dr") if controls else ("unconditional",):
+        for group in ("never", "not-yet") if found.never else ("not-yet",):
+            estimator = _compared_with(group, method, errors, controls)
+            yield f"{group}{', dr' * (method == 'dr')}", [Choice(estimator, found.core)]
+    yield None, list(_choices(found, Imputation(errors=errors)))
+    yield None, list(_choices(found, TwoStage(errors=errors)))
+    yield None, [Choice(SunAbraham(errors=errors), found.core)]
+    yield None, sorted(_stacked(found), key=_without_stack)  # stable
+
+
+def _stacked(found: Staggered) -> Iterator[Choice]:
+    """Stacks of cohorts with their whole window, then of all that have clean controls."""
+    whole = Stacked(errors=found.errors)
+    yield from _choices(found, whole)
+    for choice in _choices(found, replace(whole, complete=False)):
+        stacks = _stacks(choice)
+        seen = f"{SEEN_PART}, {listed(stacks.cut, 12)} not with all of it" if stacks and stacks.cut else ""
+        yield replace(choice, remedy="; ".join(filter(None, (seen, choice.remedy))))
+
+
+def _stacks(choice: Choice) -> StackedSample | None:
+    """What the stacks of a choice hold; None for other estimators and for panels without cohorts."""
+    if not isinstance(choice.estimator, Stacked):
+        return None
+    try:
+        return choice.estimator.sample(choice.panel)
+    except BadInput:
+        return None
+
+
+def _without_stack(choice: Choice) -> int:
+    """Rank of a choice of stacks: the more cohorts it keeps, the earlier."""
+    stacks = _stacks(choice)
+    return 0 if stacks is None else -len(stacks.cohorts)
+
+
+def _choices(found: Staggered, estimator: Estimator) -> Iterator[Choice]:
+    """The estimator on all periods, and where nobody is never treated on those before the last cohort adopts."""
+    yield Choice(estimator, found.core)
+    last = found.cohorts.firsts[-1]
+    if not found.never and last > 1:
+        before = part(found.core, np.ones(len(found.core.units), dtype=bool), np.arange(len(found.core.periods)) < last)
+        cut = f"periods from {found.core.periods[last]} on, in which all are treated, are left out"
+        yield Choice(estimator, before, cut)
+
+
+def _compared_with(
+    group: str, method: str, errors: tuple[str, ...], controls: tuple[str, ...] = ()
+) -> CallawaySantAnna:
+    """Callaway and Sant'Anna's estimator with the period before adoption as the base of all others, and a band."""
+    return CallawaySantAnna(
+        controls="never" if group == "never" else "not-yet",
+        method="dr" if method == "dr" else "unconditional",
+        covariates=controls if method == "dr" else (),
+        base="universal",
+        errors=errors,
+        band="rademacher",
+    )
+
+
+def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tuple[Choice, Estimates] | None:
+    """The first choice that fits and its estimates, terms without one left out; a note when none does."""
+    reasons: dict[str, None] = {}
+    label = heading(fit.model, fit.transform)
+    for choice in choices:
+        try:
+            estimates = choice.estimator(choice.panel, Streams(found.ledger.seed, f"{EFFECTS} {fit.place[1]}"))
+        except BadInput as refusal:
+            reasons[why(refusal)] = None
+            continue
+        if estimates.status[0] != Status.OK:
+            reasons[Status(int(estimates.status[0])).meaning] = None
+            continue
+        if choice.remedy:
+            found.ledger.note(f"Table {EFFECTS}, {label}: {choice.remedy}.")
+        return choice, _completed(found, choice.estimator, choice.panel, estimates)
+    found.ledger.note(f"Table {EFFECTS} has no column {label}: {listed(tuple(reasons))}.")
+    return None
+
+
+def _completed(found: Staggered, estimator: Estimator, panel: Panel, estimates: Estimates) -> Estimates:
+    """Estimates as the table shows them: known terms, of Callaway and Sant'Anna with the statistics of the others."""
+    if isinstance(estimator, PanelOLS):
+        return of_terms(replace(estimates, statistics={}), (found.treatment,))
+    if isinstance(estimator, CallawaySantAnna):
+        path = adoption_checks.EventTimes.of(estimator, panel)
+        statistics = {name: estimates.statistics[name] for name in ("cells", "left_out")}
+        events = [term.startswith("event(") for term in estimates.terms]
+        banded = np.isfinite(estimates.se[0, 0, events]).any()
+        statistics["uniform"] = estimates.statistics["critical:event"] if banded else np.full(1, np.nan)
+        names = ("pretrend", "pretrend_p", "pretrend_hotelling_p")
+        statistics |= {name: np.array([value]) for name, value in zip(names, path.pretrend(), strict=True)}
+        estimates = replace(estimates, statistics=statistics)
+    return of_terms(estimates, known_terms(estimates))
+
+
+def _draw(found: Staggered, estimates: dict[tuple[str, str | None], Estimates]) -> None:
+    """The event-study figure, Callaway and Sant'Anna's by the first comparison group that the panel has."""
+    paths: dict[str, EventPath] = {}
+    for (model, transform), one in estimates.items():
+        if model in DRAWN and model not in paths and any(term.startswith("event(") for term in one.terms):
+            paths[model] = event_path(one, heading(model, transform))
+    if paths:
+        found.ledger.figures.append(event_figure(tuple(paths.values()), str(found.panel.roles.outcome)))
+
+
+def _spillovers(found: Staggered) -> None:
+    """Table S4: neighbours' treatment by every W, and rings where there are coordinates."""
+    estimators: list[tuple[str | None, Estimator]] = [
+        (name, SpatialDID(weights=name, errors=found.errors)) for name in found.panel.weights
+    ]
+    if set(PLACE) <= set(found.panel.attributes):
+        estimators.append((None, Rings(errors=found.errors)))
+    for column, (weights, estimator) in enumerate(estimators, start=1):
+        fit = Fit((SPILLOVERS, column), estimator.kind, weights=weights)
+        label = heading(fit.model, None) + f" {weights}" * (weights is not None)
+        try:
+            estimates = estimator(found.panel)
+        except BadInput as refusal:
+            found.ledger.note(f"Table {SPILLOVERS} has no column {label}: {why(refusal)}.")
+            continue
+        if estimates.status[0] != Status.OK:
+            found.ledger.note(f"Table {SPILLOVERS} has no column {label}: the exposures are collinear, or nobody is "
+                              "exposed.")  # fmt: skip
+            continue
+        shown = tuple(term for term in estimates.terms if term not in found.controls)
+        found.ledger.keep(found.panel, fit, of_terms(estimates, shown))

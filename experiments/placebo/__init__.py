@@ -1,0 +1,1 @@
+"""Placebo and permutation tests of a real panel."""

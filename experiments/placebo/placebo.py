@@ -1,0 +1,391 @@
+"""Placebos of a real panel: a study of the design `placebo` in a store that holds the panel, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
+from estimators.core.regression import check_fixed
+from estimators.linear.did import TwoWayDID
+from estimators.placebo.permutation import LEAST_DRAWS
+from estimators.placebo.redrawn import RedrawnDID, RedrawnSDM, redrawn_of
+from estimators.spatial.spatial_panel import SpatialPanel
+from experiments.running.runner import preflight, run
+from experiments.study.study import Study
+from results.inference import p_values as t_tests
+from results.report.placebo_figure import PlaceboPlot
+from results.store.block import Records
+from sim.designs.observed import Observed
+from sim.designs.placebo import Placebo, other_assignments
+from sim.errors import BadInput, bad, closest, one_of
+from sim.panel import Panel
+from sim.schemes import Blocks, Mediator, Relabel, Time, scheme_of
+from sim.schemes.nulls import terms_tested
+from sim.schemes.randomisation import Randomisation
+
+if TYPE_CHECKING:
+    from experiments.application.spec.spec import RealPanel
+
+Floats = NDArray[np.float64]
+Statistic = Literal["raw", "studentised"]
+
+ESTIMATORS = ("did", "sdm", "sar", "sem")
+SHIFT = "shift"  # the estimator whose outcome is the real treatment: how a constant effect moves each placebo
+BLOCK = 2048  # placebos stored together: what an interruption can cost
+QUANTILES = (0.005, 0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975, 0.995)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Question:
+    """What is asked: the study to run, the panel as it was observed, the term, its test, and how many draws."""
+
+    study: Study
+    panel: Panel
+    estimator: Estimator
+    term: str
+    statistic: Statistic
+    draws: int
+
+    @property
+    def design(self) -> Placebo:
+        """The design of the study."""
+        assert isinstance(self.study.design, Placebo)
+        return self.study.design
+
+    @property
+    def scheme(self) -> str:
+        """The scheme's text."""
+        return self.design.scheme
+
+    @property
+    def exact(self) -> bool:
+        """Whether the placebos are all other assignments that there are."""
+        return self.design.exact
+
+    @property
+    def is_test(self) -> bool:
+        """Whether the real assignment is one draw among equals, so that p values and intervals have a meaning."""
+        return not isinstance(scheme_of(self.scheme), Time)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Answer:
+    """The real estimate among its placebos.
+
+    estimate, se (of error type `own_error`), pvalue: of the real panel, by the estimator's own test. placebos (B,): raw
+    estimates, NaN where a fit failed; own_pvalues (B,): of each placebo by its own test, with errors of type `error`,
+    as in t statistics that are compared. permutation_p, mcse: of the test by permutation, mcse = 0 when every
+    assignment was used; lower, upper: its interval, NaN where there is none and `no_interval` says why. Where the
+    question is no test, `share_as_large` is what permutation_p amounts to. randomisation: the scheme on the panel.
+    """
+
+    question: Question
+    error: str
+    own_error: str
+    estimate: float
+    se: float
+    pvalue: float
+    placebos: Floats
+    own_pvalues: Floats
+    permutation_p: float
+    mcse: float
+    lower: float
+    upper: float
+    no_interval: str
+    randomisation: Randomisation
+
+    @property
+    def usable(self) -> Floats:
+        """Placebos whose fit succeeded, (B or fewer,)."""
+        return self.placebos[np.isfinite(self.placebos)]
+
+    @property
+    def share_as_large(self) -> float:
+        """Share of placebos at least as large as the real statistic in absolute value, failed fits among them."""
+        count = len(self.placebos)
+        return float(np.rint(self.permutation_p * (1 + count)) - 1) / count
+
+    @property
+    def quantiles(self) -> dict[float, float]:
+        """Quantiles of the placebo distribution."""
+        values = np.quantile(self.usable, QUANTILES) if self.usable.size else np.full(len(QUANTILES), np.nan)
+        return dict(zip(QUANTILES, values.tolist(), strict=True))
+
+    @property
+    def staying(self) -> tuple[int, int]:
+        """How many units keep their path in every assignment, and how many of them are treated at some time."""
+        found, treatment = self.randomisation, self.question.panel.roles.treatment
+        if found.still is None:
+            return 0, 0
+        paths = found.paths.get(treatment or "")
+        treated = np.zeros_like(found.still) if paths is None else paths.any(axis=1)[found.real]
+        return int(found.still.sum()), int((found.still & treated).sum())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know."""
+        ask, test = self.question, self.question.is_test
+        found = [f"No interval: {self.no_interval}."] if self.no_interval and test else []
+        if not test:
+            found.append("Placebos use the time before adoption alone, and real dates always come last: this is a look "
+                         "at that time and no exact test: there is no p value and no interval.")  # fmt: skip
+        if ask.exact:
+            found.append(f"The {len(self.placebos):,} placebos are all assignments besides the real one, each once: "
+                         f"{'p' if test else 'the share'} has no Monte Carlo error.")  # fmt: skip
+        elif (distinct := self.randomisation.count) is not None and distinct <= len(self.placebos):
+            found.append(f"There are {distinct:,} distinct assignments alone; they are drawn with repetition.")
+        units, treated = self.staying
+        if units:
+            found.append(f"{units:,} of {len(ask.panel.units):,} units, {treated:,} treated ones among them, keep what "
+                         f"they have in every placebo: {ask.scheme} finds nothing to exchange it with.")  # fmt: skip
+        if lost := len(self.placebos) - self.usable.size:
+            found.append(f"{lost:,} placebos could not be fitted; they count as extreme.")
+        return tuple(found)
+
+    @property
+    def plot(self) -> PlaceboPlot:
+        """What the figure shows."""
+        ask = self.question
+        seen = np.isfinite(self.placebos)
+        return PlaceboPlot(ask.term, ask.scheme, ask.estimator.name, self.estimate, self.placebos[seen],
+                           self.own_pvalues[seen], self.permutation_p,
+                           None if ask.is_test else self.share_as_large)  # fmt: skip
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """All numbers as plain data (None where there is none)."""
+        ask, usable = self.question, self.usable
+        spread = float(usable.std(ddof=1)) if usable.size > 1 else np.nan
+        p = self.permutation_p if ask.is_test else np.nan
+        return {
+            "panel": {"digest": ask.panel.digest, "units": len(ask.panel.units), "periods": len(ask.panel.periods)},
+            "scheme": ask.scheme, "estimator": ask.estimator.name, "term": ask.term, "statistic": ask.statistic,
+            "seed": ask.study.seed, "draws": len(self.placebos), "exact": ask.exact,
+            "failed": len(self.placebos) - usable.size,
+            "distinct_assignments": None if self.randomisation.count is None else str(self.randomisation.count),
+            "units_that_stay": self.staying[0], "treated_units_that_stay": self.staying[1],
+            "estimate": _plain(self.estimate), "se": _plain(self.se), "se_type": self.own_error,
+            "placebo_se_type": self.error, "pvalue": _plain(self.pvalue), "permutation_pvalue": _plain(p),
+            "share_as_large": _plain(self.share_as_large), "mcse": _plain(self.mcse),
+            "lower": _plain(self.lower), "upper": _plain(self.upper), "level": 1 - LEVEL,
+            "placebo_mean": _plain(float(usable.mean()) if usable.size else np.nan), "placebo_sd": _plain(spread),
+            "placebo_quantiles": {f"{q:g}": _plain(value) for q, value in self.quantiles.items()},
+            "rejected_share": _plain(float((self.own_pvalues[np.isfinite(self.placebos)] <= LEVEL).mean())),
+            "notes": list(self.notes),
+        }  # fmt: skip
+
+
+def question(
+    real: RealPanel,
+    *,
+    scheme: str = "space",
+    estimator: str = "did",
+    term: str | None = None,
+    draws: int = 1000,
+    statistic: Statistic = "raw",
+    seed: int | None = None,
+) -> Question:
+    """What to run on a panel file: `draws` placebos, or every assignment once when there are no more than that.
+
+    Raises BadInput for a scheme, estimator, term or panel that cannot serve.
+    """
+    scheme_of(scheme)
+    if draws < LEAST_DRAWS:
+        raise bad(f"draws = {draws}", where="--draws", allowed=f"{LEAST_DRAWS} or more", remedy="use 1000")
+    if estimator not in ESTIMATORS:
+        raise bad(f"estimator {estimator!r}", where="--estimator", allowed=one_of(ESTIMATORS),
+                  remedy=closest(estimator, ESTIMATORS))  # fmt: skip
+    if estimator != "did" and isinstance(scheme_of(scheme), Time):
+        raise bad("scheme time leaves untreated cells only, and spatial models need every cell",
+                  where=f"--estimator {estimator}", allowed="did", remedy="use --estimator did")  # fmt: skip
+    whole = real.panel if estimator == "did" else real.balanced()
+    panel = _needed(whole, scheme, estimator)
+    found = scheme_of(scheme).on(panel)
+    exact = found.count is not None and found.count <= draws
+    chosen = _estimator(real, panel, scheme, estimator)
+    layout = chosen.layout(panel.schema)
+    asked = term or _default_term(panel, scheme, layout)
+    _check_term(asked, scheme, layout, panel)
+    chosen = _fastest(chosen, panel, scheme, asked)
+    estimators: tuple[Estimator, ...] = (chosen,)
+    if _shifts(panel, scheme, estimator, asked):
+        panel = panel.with_variables({_real(panel): _filled(panel)})
+        estimators = (chosen, replace(chosen, outcome=_real(panel), label=SHIFT))  # type: ignore[type-var]
+    study = Study("placebo", Placebo.of(panel, scheme, exact=exact), estimators, block=BLOCK,
+                  replications=len(other_assignments(found, scheme)) if exact else draws,
+                  seed=real.spec.inference.seed if seed is None else seed)  # fmt: skip
+    return Question(study, panel, chosen, asked, statistic, draws)
+
+
+def check_fits(ask: Question) -> None:
+    """Raise BadInput, before anything is drawn, when the panel as it was observed or a placebo of it has no fit."""
+    _real_fit(ask)
+    _check_outcome(ask)
+    preflight(ask.study)
+
+
+def answer(ask: Question, records: Records) -> Answer:
+    """The real estimate among the placebos of a store (or of a run in memory); raises BadInput when it has none."""
+    blocks = list(records.blocks(0))
+    real = _real_fit(ask)
+    fits = Estimates.join([block.estimates[ask.estimator.name] for block in blocks])
+    column, own = fits.terms.index(ask.term), real.terms.index(ask.term)
+    ok = fits.status == Status.OK
+    placebos = np.where(ok, fits.estimate[:, column], np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(ok, fits.estimate[:, column] / fits.se[:, -1, column], np.nan)
+        own_t, real_t = (
+            float(real.estimate[0, own] / real.se[0, real.errors.index(error), own])
+            for error in (real.errors[-1], fits.errors[-1])
+        )
+    estimate = float(real.estimate[0, own])
+    statistic, drawn = (estimate, placebos) if ask.statistic == "raw" else (real_t, t)
+    p = float(p_values(np.array([statistic]), drawn[None])[0])
+    lower, upper, why = _interval(ask, estimate, placebos, blocks)
+    return Answer(
+        question=ask,
+        error=fits.errors[-1],
+        own_error=real.errors[-1],
+        estimate=estimate,
+        se=float(real.se[0, -1, own]),
+        pvalue=float(t_tests(np.array([own_t]), real.dof[0, -1:, own])[0]),
+        placebos=placebos,
+        own_pvalues=t_tests(t, fits.dof[:, -1, column]),
+        permutation_p=p,
+        mcse=0.0 if ask.exact else float(p_value_errors(np.array(p), len(placebos))),
+        lower=lower,
+        upper=upper,
+        no_interval=why,
+        randomisation=scheme_of(ask.scheme).on(ask.panel),
+    )
+
+
+def _interval(ask: Question, estimate: float, placebos: Floats, blocks: list[Any]) -> tuple[float, float, str]:
+    """Ends of the interval of constant effects that are not rejected, or why there is none."""
+    if not ask.is_test:
+        return np.nan, np.nan, f"scheme {ask.scheme} is no exact test"
+    if len(ask.study.estimators) == 1:
+        linear = isinstance(ask.estimator, TwoWayDID | RedrawnDID)
+        why = "the term is not the effect of what is assigned anew" if linear else "the model is not linear in y"
+        return np.nan, np.nan, why
+    if ask.statistic != "raw":
+        return np.nan, np.nan, "it is made for the raw statistic alone"
+    shift = Estimates.join([block.estimates[SHIFT] for block in blocks])
+    slopes = shift.estimate[:, shift.terms.index(ask.term)]
+    lower, upper = linear_interval(np.array([estimate]), placebos[None], slopes[None])
+    return float(lower[0]), float(upper[0]), ""
+
+
+def _real_fit(ask: Question) -> Estimates:
+    """The estimator on the panel as it was observed, the error type of its own test last.
+
+    The kernel for redrawn treatments has the Hessian's errors alone; those that `estimate` shows are asked for besides.
+    """
+    own = ask.estimator
+    if isinstance(own, RedrawnSDM):
+        own = replace(own.general(ask.panel.schema), errors=("hessian", "information"))
+    study = Study("real", Observed(ask.panel), (own,), replications=1, block=64, seed=ask.study.seed)
+    estimates = next(iter(run(study).blocks(0))).estimates[ask.estimator.name]
+    if estimates.status[0] != Status.OK:
+        raise bad(f"{ask.estimator.name}: {Status(int(estimates.status[0])).meaning}", where="the real panel",
+                  allowed="a panel that the estimator fits", remedy="choose another estimator")  # fmt: skip
+    return estimates
+
+
+def _check_outcome(ask: Question) -> None:
+    """Raise BadInput for an outcome of which effects and regressors leave nothing but rounding."""
+    roles = ask.panel.roles
+    try:
+        check_fixed(ask.panel, (*roles.regressors, roles.outcome or ""), ask.estimator.name)
+    except BadInput as error:
+        remedy = "name another outcome, or leave out the controls that make it up"
+        raise BadInput(*(replace(problem, remedy=remedy) for problem in error.problems)) from error
+
+
+def _needed(panel: Panel, scheme: str, estimator: str) -> Panel:
+    """The panel with what the question uses: its roles, and the weights of a spatial model or scheme."""
+    roles, kind = panel.roles, scheme_of(scheme)
+    names = (roles.outcome, *roles.regressors, *(roles.mediators if isinstance(kind, Mediator) else ()))
+    weights: Mapping[str, Any] = {}
+    if isinstance(kind, Blocks | Relabel):
+        weights = panel.weights
+    elif estimator != "did":
+        weights = dict(list(panel.weights.items())[:1])
+    kept = roles if isinstance(kind, Mediator) else replace(roles, mediators=())
+    return replace(
+        panel, variables={name: panel.variables[name] for name in names if name}, weights=weights, roles=kept
+    )
+
+
+def _estimator(real: RealPanel, panel: Panel, scheme: str, name: str) -> Estimator:
+    kind = scheme_of(scheme)
+    extra = panel.roles.mediators if isinstance(kind, Mediator) else ()
+    regressors = (*panel.roles.regressors, *extra) if extra else None
+    if name == "did":
+        cluster = real.spec.panel.cluster
+        own = "cluster:unit" if cluster in (None, real.spec.panel.unit) else f"cluster:{cluster}"
+        return TwoWayDID(regressors=regressors, errors=("iid", "hc1", own))
+    weights = getattr(kind, "weights", None) or next(iter(panel.weights), None)
+    if weights is None or weights not in panel.weights:
+        raise bad("the panel has no such spatial weights", where=f"--estimator {name}", allowed=one_of(panel.weights),
+                  remedy="add a [[weights]] table")  # fmt: skip
+    transform = "lee-yu" if panel.weights[weights].row_stochastic else "direct"
+    return SpatialPanel(name, transform, regressors=regressors, weights=weights)  # type: ignore[arg-type]
+
+
+def _fastest(chosen: Estimator, panel: Panel, scheme: str, term: str) -> Estimator:
+    """The estimator for a redrawn treatment that gives the same numbers, where there is one with this term."""
+    assigned = not isinstance(scheme_of(scheme), Relabel | Mediator)
+    found = redrawn_of(chosen, panel.schema) if assigned else None
+    return found if found is not None and term in found.layout(panel.schema).terms else chosen
+
+
+def _default_term(panel: Panel, scheme: str, layout: Layout) -> str:
+    """The treatment; a spatial parameter when W is relabelled; the mediator when it is exchanged."""
+    kind = scheme_of(scheme)
+    if isinstance(kind, Relabel):
+        spatial = [term for term in layout.terms if term in {"rho", "lambda"} or term.startswith("w_")]
+        if not spatial:
+            raise bad("no term is spatial", where="--scheme relabel", allowed="--estimator sdm, sar or sem",
+                      remedy="choose one of them")  # fmt: skip
+        return spatial[-1]
+    if isinstance(kind, Mediator):
+        return kind.name or next(iter(panel.roles.mediators), "")
+    return panel.roles.treatment or ""
+
+
+def _check_term(term: str, scheme: str, layout: Layout, panel: Panel) -> None:
+    """Raise BadInput for a term that the estimator lacks or that the scheme does not test."""
+    tested = terms_tested(scheme_of(scheme), layout.terms, layout.targets, panel.roles)
+    if term not in layout.terms:
+        raise bad(f"no term {term!r}", where="--term", allowed=one_of(tested), remedy=closest(term, tested))
+    if term not in tested:
+        raise bad(f"scheme {scheme} does not test {term!r}", where="--term", allowed=one_of(tested),
+                  remedy="choose among these terms, or a scheme that tests it")  # fmt: skip
+
+
+def _shifts(panel: Panel, scheme: str, estimator: str, term: str) -> bool:
+    """Whether a constant effect of the term can be told from its placebos by least squares, and a test of it made."""
+    assigned = not isinstance(scheme_of(scheme), Relabel | Mediator | Time)
+    return estimator == "did" and assigned and term == panel.roles.treatment
+
+
+def _real(panel: Panel) -> str:
+    """The name of the treatment as it was, beside the one that is assigned anew."""
+    return f"{panel.roles.treatment} as it was"
+
+
+def _filled(panel: Panel) -> Floats:
+    """The treatment, 0 where nothing was observed."""
+    values = panel.variables[panel.roles.treatment or ""]
+    return np.array(values if panel.observed is None else np.where(panel.observed, values, 0.0))
+
+
+def _plain(value: float) -> float | None:
+    return None if not np.isfinite(value) else float(value)

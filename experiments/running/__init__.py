@@ -1,0 +1,1 @@
+"""Running studies: blocks, tasks, the runner, progress, replay."""

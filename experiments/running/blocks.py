@@ -1,0 +1,178 @@
+"""One block of one cell: draw in tiles, reduce once for all estimators that share it, solve many replications together.
+
+Tiles are aligned to the absolute replication index and always drawn whole, so that the numbers do not depend on where a
+block begins or ends.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
+from estimators.core.tile import Tile
+from experiments.study.study import Cell, Study
+from results.store.block import Block
+from sim.design import Draw, Wanted, World
+from sim.errors import BadInput
+from sim.panel import Panel, Schema
+from sim.streams import Streams
+
+TILE = 32  # replications drawn and reduced together: enough to spread calls and fixed arrays over, few for memory
+
+
+MOST_TRACEBACKS = 5  # of an estimator in a block
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CellRunner:
+    """A settled cell with the plans of its estimators; runs any range of replications."""
+
+    cell: Cell
+    estimators: tuple[Estimator, ...]
+    schema: Schema
+    layouts: Mapping[str, Layout]
+    wanted: Wanted
+    world: World
+    streams: Streams
+    plans: Mapping[Reduction, Any]
+
+    @classmethod
+    def prepare(cls, study: Study, cell: Cell) -> CellRunner:
+        """Settle the design and prepare every reduction on its first tile; raises BadInput if a panel cannot serve."""
+        streams, wanted = cell.streams(study.seed), study.wanted(cell)
+        world = cell.design.settle(streams)
+        first = world.draw(streams.tile(0, TILE), wanted).panel
+        schema = cell.design.schema
+        shared = dict.fromkeys(estimator.reduction(schema) for estimator in study.estimators)
+        plans = {reduction: reduction.prepare(first) for reduction in shared if reduction is not None}
+        return cls(cell, study.estimators, schema, study.layouts(schema), wanted, world, streams, plans)
+
+    def draw(self, start: int) -> Draw:
+        """The tile that begins at replication `start`, a multiple of TILE."""
+        return self.world.draw(self.streams.tile(start, start + TILE), self.wanted)
+
+    def run(self, start: int, stop: int) -> Block:
+        """Replications `start` to `stop - 1`; `start` is a multiple of TILE."""
+        truths: dict[str, list[NDArray[np.float64]]] = {name: [] for name in self.wanted.estimands}
+        lanes = [_Lane(self, reduction) for reduction in self._reductions()]
+        for first in range(start, stop, TILE):
+            draw = self.draw(first)
+            for name, values in draw.truth.items():
+                truths[name].append(values)
+            tile = Tile(draw.panel)
+            for lane in lanes:
+                lane.add(tile, first)
+        for lane in lanes:
+            lane.flush()
+        rows = slice(0, stop - start)
+        collected = {name: parts for lane in lanes for name, parts in lane.parts.items()}
+        return Block(
+            truth={name: np.concatenate(parts)[rows] for name, parts in truths.items()},
+            estimates={item.name: Estimates.join(collected[item.name]).take(rows) for item in self.estimators},
+            tracebacks={
+                f"cell {self.cell.index} replication {at} {name}": text
+                for lane in lanes
+                for (at, name), text in lane.tracebacks.items()
+                if at < stop
+            },
+        )
+
+    def _reductions(self) -> list[Reduction | None]:
+        return list(dict.fromkeys(estimator.reduction(self.schema) for estimator in self.estimators))
+
+    def streams_of(self, estimator: Estimator, start: int, stop: int) -> Streams:
+        """An estimator's own random numbers for these replications."""
+        return self.streams.within(repr(estimator)).tile(start, stop)
+
+
+@dataclass(eq=False, slots=True)
+class _Lane:
+    """The estimators of one reduction on their way through a block: moments wait here until enough rows are there."""
+
+    runner: CellRunner
+    reduction: Reduction | None
+    waiting: list[Moments] = field(default_factory=list)
+    begin: int = -1
+    parts: dict[str, list[Estimates]] = field(default_factory=dict)
+    tracebacks: dict[tuple[int, str], str] = field(default_factory=dict)
+
+    @property
+    def estimators(self) -> list[Estimator]:
+        schema = self.runner.schema
+        return [item for item in self.runner.estimators if item.reduction(schema) == self.reduction]
+
+    def add(self, tile: Tile, first: int) -> None:
+        """Reduce a tile; solve when the moments that wait are as many as the plan allows."""
+        if self.reduction is None:
+            self._whole(tile.panel, first)
+            return
+        plan = self.runner.plans[self.reduction]
+        try:
+            moments = self.reduction.reduce(plan, tile)
+        except Exception:  # noqa: BLE001  (a failing fit is data: its replication is found and its traceback kept)
+            self.flush()
+            self._singly(tile.panel, first, self.estimators)
+            return
+        if not self.waiting:
+            self.begin = first
+        self.waiting.append(moments)
+        if len(self.waiting) * TILE >= self.reduction.rows(plan):
+            self.flush()
+
+    def flush(self) -> None:
+        """Solve all that waits."""
+        if not self.waiting:
+            return
+        moments = type(self.waiting[0]).join(self.waiting)
+        self.waiting.clear()
+        for estimator in self.estimators:
+            self.parts.setdefault(estimator.name, []).extend(self._solved(estimator, moments, self.begin))
+
+    def _solved(self, estimator: Estimator, moments: Moments, first: int) -> list[Estimates]:
+        """Estimates of all rows; a batch that raises is halved until the culprit stands alone."""
+        rows = moments.rows
+        streams = self.runner.streams_of(estimator, first, first + rows)
+        assert self.reduction is not None
+        try:
+            return [estimator.solve(self.runner.plans[self.reduction], moments, self.runner.schema, streams)]
+        except Exception as error:  # noqa: BLE001
+            if rows == 1:
+                return [self._failure(estimator, first, error)]
+            half = rows // 2
+            return self._solved(estimator, moments.take(slice(0, half)), first) + self._solved(
+                estimator, moments.take(slice(half, rows)), first + half
+            )
+
+    def _whole(self, panel: Panel, first: int) -> None:
+        """Estimators without a reduction take the tile as it is."""
+        for estimator in self.estimators:
+            try:
+                result = estimator(panel, self.runner.streams_of(estimator, first, first + panel.replications))
+            except Exception:  # noqa: BLE001
+                self._singly(panel, first, [estimator])
+            else:
+                self.parts.setdefault(estimator.name, []).append(result)
+
+    def _singly(self, panel: Panel, first: int, estimators: list[Estimator]) -> None:
+        """Each replication of a tile on its own, after the tile as a whole raised."""
+        for estimator in estimators:
+            for row in range(panel.replications):
+                at = first + row
+                try:
+                    result = estimator(panel.replication(row), self.runner.streams_of(estimator, at, at + 1))
+                except Exception as error:  # noqa: BLE001
+                    result = self._failure(estimator, at, error)
+                self.parts.setdefault(estimator.name, []).append(result)
+
+    def _failure(self, estimator: Estimator, replication: int, error: Exception) -> Estimates:
+        refused = isinstance(error, BadInput)
+        if sum(name == estimator.name for _, name in self.tracebacks) < MOST_TRACEBACKS:
+            self.tracebacks[replication, estimator.name] = "".join(traceback.format_exception(error))
+        layout = self.runner.layouts[estimator.name]
+        return Estimates.failed(layout, Status.REFUSED if refused else Status.ERROR)

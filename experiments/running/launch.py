@@ -1,0 +1,183 @@
+"""Launching a study from the command line: checks, progress, and what is shown at the end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from cluster import has_port, is_address, is_loopback, open_executor
+from experiments.running.runner import Progress as Step
+from experiments.running.runner import preflight, run, schema_of
+from experiments.study.study import Study
+from sim.errors import bad, naming
+
+if TYPE_CHECKING:
+    from results.store.zarr_store import ZarrStore
+
+PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
+
+
+def check_cluster(where: str, workers: int | None, insecure: bool) -> None:
+    """Raise BadInput for a cluster that does not exist or is not safe to use."""
+    if not (where in {"serial", "local"} or is_address(where)):
+        raise bad(f"cluster {where!r}", where="--cluster", allowed="serial, local, tcp://HOST:PORT, tls://HOST:PORT",
+                  remedy="choose one of them")  # fmt: skip
+    if workers is not None and where != "local":
+        raise bad(f"--workers {workers} with cluster {where!r}", where="--workers", allowed="--cluster local",
+                  remedy="leave --workers out")  # fmt: skip
+    if is_address(where) and not has_port(where):
+        raise bad(f"{where} names no port", where="--cluster", allowed="tcp://HOST:PORT, tls://HOST:PORT",
+                  remedy="add the scheduler's port")  # fmt: skip
+    if where.startswith("tcp://") and not is_loopback(where) and not insecure:
+        raise bad(f"{where} is another machine, by plain tcp", where="--cluster",
+                  allowed="tls://, or tcp:// on this machine",
+                  remedy="use tls with certificates, or say --insecure on a network you trust")  # fmt: skip
+
+
+def check_run(study: Study, source: str, store: Path, html: Path | None) -> None:
+    """All that can be known before the first block, nothing written: whether files can be, whether panels serve.
+
+    source: the study as the user named it. Raises BadInput, and StoreLocked when another run holds the store.
+    """
+    from experiments.running.reporting import check_html
+
+    if html is not None:
+        check_html(html)
+    with naming(source):
+        preflight(study)
+    check_store(study, store)
+
+
+def check_store(study: Study, store: Path) -> None:
+    """Raise BadInput for a store that is another study's or cannot be written, StoreLocked for one that is in use."""
+    from experiments.running.reporting import unwritable
+    from results.store.lock import locked
+    from results.store.zarr_store import ZarrStore
+
+    if store.exists():
+        ZarrStore.open(store).check_study(schema_of(study))
+    if reason := unwritable(store.parent) or unwritable(store):
+        raise bad(f"cannot be written: {reason}", where=str(store), allowed="a store in a writable folder",
+                  remedy="choose another --store")  # fmt: skip
+    if Path(f"{store}.lock").exists():
+        with locked(store):
+            return
+
+
+def describe(study: Study, store: Path, where: str, console: Console) -> None:
+    """Say what is about to run, after `check_run`."""
+    held = _held(store)
+    replications = study.replications if held is None else max(held.replications, study.replications)
+    console.print(Text(study.name, style="bold"), f": {study.question}" if study.question else "", sep="", markup=False)
+    sizes = {"cell": len(study.cells), "replication": replications, "estimator": len(study.estimators)}
+    size = " x ".join(f"{count:,} {word}{'s' * (count != 1)}" for word, count in sizes.items())
+    console.print(f"{size}, seed {study.seed}, on {where}, into {store}", markup=False)
+    if held is not None and replications > study.replications:
+        console.print(Text(_more_than_asked(held, study.replications), style="yellow"))
+
+
+def _held(store: Path) -> ZarrStore | None:
+    """The study's store, when there is one already."""
+    from results.store.zarr_store import ZarrStore
+
+    return ZarrStore.open(store) if store.exists() else None
+
+
+def _more_than_asked(held: ZarrStore, asked: int) -> str:
+    from experiments.running.reporting import blocks_of
+
+    done, blocks = blocks_of(held)
+    what = f"the store holds {held.replications:,} replications a cell, more than the {asked:,} asked for"
+    return (
+        f"{what}: all are kept" if done == blocks else f"{what}: these are finished, {done:,} of {blocks:,} blocks done"
+    )
+
+
+def launch(study: Study, store: Path, where: str, workers: int | None, console: Console) -> tuple[ZarrStore, int]:
+    """Run or resume into a Zarr store with progress; returns it and the number of blocks that killed their workers."""
+    from results.store.zarr_store import ZarrStore
+
+    watch = _Bar(console) if console.is_terminal else _Lines(console)
+    executor = open_executor(where, workers)
+    try:
+        with watch:
+            records = run(study, store=store, executor=executor, listen=watch.step)
+    finally:
+        executor.close()
+    assert isinstance(records, ZarrStore)
+    return records, watch.poisoned
+
+
+def show(store: ZarrStore, console: Console, html: Path | None) -> None:
+    """The bias table, the HTML report if wanted, and where the files are."""
+    from experiments.running.reporting import print_report, write_html
+
+    diagnosis = print_report(store, console)
+    if html is not None:
+        write_html(store, diagnosis, html)
+        console.print(f"report  {html}", markup=False)
+    console.print(f"store   {store.path}", markup=False)
+
+
+class _Watch:
+    """What both ways of showing progress share."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.poisoned = 0
+        self._begin = time.monotonic()
+        self._had = -1
+
+    def step(self, step: Step) -> None:
+        """Take note of a step."""
+        self.poisoned = step.poisoned
+        if self._had < 0:
+            self._had, self._begin = step.replications, time.monotonic()
+        self.shown(step)
+
+    def rate(self, step: Step) -> float:
+        """Panels a second since the start."""
+        return (step.replications - self._had) / max(time.monotonic() - self._begin, 1e-9)
+
+    def shown(self, step: Step) -> None:
+        """Show it."""
+
+
+class _Bar(_Watch):
+    """A bar with rate and time left, for a terminal."""
+
+    def __enter__(self) -> None:
+        columns = (TextColumn("panels"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+                   TimeRemainingColumn())  # fmt: skip
+        self._progress = Progress(*columns, console=self.console)
+        self._task = self._progress.add_task("", rate="", total=None)
+        self._progress.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def shown(self, step: Step) -> None:
+        self._progress.update(self._task, total=step.of_replications, completed=step.replications,
+                              rate=f"{self.rate(step):,.0f}/s")  # fmt: skip
+
+
+class _Lines(_Watch):
+    """A plain line now and then, for logs."""
+
+    def __enter__(self) -> None:
+        self._last = 0.0
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def shown(self, step: Step) -> None:
+        now = time.monotonic()
+        if now - self._last >= PLAIN_EVERY or step.blocks == step.of_blocks:
+            self._last = now
+            share = f"{step.replications:,} of {step.of_replications:,} panels"
+            self.console.print(f"{share}, {self.rate(step):,.0f}/s", markup=False)

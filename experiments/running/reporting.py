@@ -1,0 +1,121 @@
+"""Reports of a store: terminal, JSON, HTML."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from results.diagnosis.diagnose import Diagnosis, diagnose
+from results.report.facts import ReportFacts
+from results.report.html import html_report
+from results.report.terminal import print_bias_table
+from results.store.zarr_store import BlockState, ZarrStore
+from sim.designs.placebo import Placebo, panel_of
+from sim.errors import bad
+
+
+def facts_of(store: ZarrStore) -> ReportFacts:
+    """What a report says of the study besides its numbers."""
+    study: Mapping[str, Any] = store.facts["study"]
+    done, blocks = blocks_of(store)
+    return ReportFacts(
+        study=study["name"],
+        question=study["question"],
+        seed=study["seed"],
+        fingerprint=store.fingerprint,
+        synthetic=not _of_real_panel(study["design"]),
+        provenance={"environment": " | ".join(store.noted("environments", ["unknown"])), "store": store.path.name},
+        toml=to_toml(study),
+        done=done,
+        blocks=blocks,
+    )
+
+
+def blocks_of(store: ZarrStore) -> tuple[int, int]:
+    """Blocks that are there, by their marks, and blocks in all."""
+    places = itertools.product(range(len(store.cells)), range(store.block_count))
+    states = [store.state(cell, index) for cell, index in places]
+    return states.count(BlockState.DONE), len(states)
+
+
+def print_report(store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False) -> Diagnosis:
+    """Diagnose a store and print its bias table."""
+    diagnosis = diagnose(store, alpha)
+    print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms)
+    return diagnosis
+
+
+def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
+    """Print every measure as one JSON document (NaN as null)."""
+    rows = json.loads(diagnosis.frame.to_json(orient="records", double_precision=15))
+    study = {"name": store.facts["study"]["name"], "fingerprint": store.fingerprint, "alpha": diagnosis.alpha}
+    done, blocks = blocks_of(store)
+    study |= {"blocks": blocks, "blocks_done": done, "complete": done == blocks}
+    click.echo(json.dumps({"study": study, "cells": list(diagnosis.cells), "measures": rows}, ensure_ascii=False))
+
+
+def check_html(path: Path) -> None:
+    """Raise BadInput, before any work, for a report that could not be written or would replace another file."""
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise bad(f"{path.name} is not named as a page", where="--html", allowed="a file that ends in .html",
+                  remedy="add .html")  # fmt: skip
+    if unwritable(path.parent):
+        raise bad("cannot be written", where=str(path), allowed="a file in a writable folder",
+                  remedy="choose another --html")  # fmt: skip
+
+
+def unwritable(folder: Path) -> str:
+    """Why a folder, which need not exist yet, could not be written; "" where it could."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        return f"{there.name} is a file"
+    return "" if os.access(there, os.W_OK | os.X_OK) else "permission denied"
+
+
+def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path) -> None:
+    """Write the HTML report, whole or not at all; raises BadInput when the place cannot be written."""
+    text = html_report(diagnosis, facts_of(store))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, suffix=".partial", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(text)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise bad(f"cannot be written: {error.strerror}", where=str(path), allowed="a file in a writable folder",
+                  remedy="choose another --html") from error  # fmt: skip
+
+
+def _of_real_panel(design: Mapping[str, Any]) -> bool:
+    """Whether its data are those of a real panel, as they are or with an assignment drawn anew."""
+    return design["kind"] == "observed" or (design["kind"] == Placebo.kind and bool(design["panel"]))
+
+
+def to_toml(study: Mapping[str, Any]) -> str:
+    """A study's settings as the TOML that makes it again; a placebo's panel, which its store holds, by its digest."""
+    if study["design"]["kind"] == Placebo.kind and study["design"]["panel"]:
+        held = f"sha256 {panel_of(study['design']['panel']).digest}, in the store"
+        study = {**study, "design": {**study["design"], "panel": held}}
+    tables = ("design", "grid", "estimators")
+    lines = _pairs({key: value for key, value in study.items() if key not in tables})
+    for name in ("design", "grid"):
+        if study.get(name):
+            lines += ["", f"[{name}]", *_pairs(study[name])]
+    for estimator in study["estimators"]:
+        lines += ["", "[[estimators]]", *_pairs(estimator)]
+    return "\n".join(lines) + "\n"
+
+
+def _pairs(table: Mapping[str, Any]) -> list[str]:
+    """`key = value` lines; JSON's scalars and lists are TOML's, and None is left out."""
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items() if value is not None]

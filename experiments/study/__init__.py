@@ -1,0 +1,1 @@
+"""Studies: what is run, with which settings, and the built-in ones."""

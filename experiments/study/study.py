@@ -1,0 +1,366 @@
+"""A study: design x grid of parameters x estimators x replications x seed; frozen, hashable, from TOML or Python."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
+from estimators.placebo.permutation import PermutationTest
+from experiments.study.settings import build, to_settings
+from sim.design import Design, Wanted, designs, find_design
+from sim.errors import BadInput, Problem, bad, closest, listed, naming, one_of
+from sim.estimands import Estimand
+from sim.panel import Schema
+from sim.streams import Streams
+
+SCHEMA_VERSION = 1  # of what a store holds; part of the fingerprint
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of an estimator: it becomes a group of the store
+STUDY_NAME = re.compile(r"\w[\w .-]*")  # it names the store
+MOST_REPLICATIONS = 1_000_000_000
+RESERVED = {"truth", "cell", "replication", "estimand", "block_state", "block_digest", "provenance"}
+BLOCK_UNIT = 64  # blocks are multiples of it
+KEYS = {"name", "question", "design", "grid", "estimators", "replications", "block", "seed", "common_random_numbers"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A point of the grid: its index, its parameters and the design they make."""
+
+    index: int
+    parameters: Mapping[str, Any]
+    design: Design
+    key: str
+
+    def streams(self, seed: int) -> Streams:
+        """The random streams of this cell."""
+        return Streams(seed, self.key)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What to run. `grid` maps dials of the design to the values they take; cells are all combinations.
+
+    replications: draws a cell. block: replications stored together, a multiple of 64. common_random_numbers: cells
+    share their random variates. Raises BadInput for dials that the design lacks, names of estimators that repeat, and
+    numbers out of range.
+    """
+
+    name: str
+    design: Design
+    estimators: tuple[Estimator, ...]
+    grid: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    replications: int = 2000
+    block: int = 2048
+    seed: int = 1
+    common_random_numbers: bool = False
+    question: str = ""
+
+    def __post_init__(self) -> None:
+        pairs = self.grid.items() if isinstance(self.grid, Mapping) else self.grid
+        object.__setattr__(self, "grid", tuple((dial, tuple(values)) for dial, values in pairs))
+        problems = [*self._problems()]
+        if problems:
+            raise BadInput(*problems)
+        self._normalise()
+        if len({cell_text(cell.parameters) for cell in self.cells}) < len(self.cells):
+            raise bad("values of a dial repeat", where=f"study {self.name} [grid]",
+                      allowed="one or more distinct values", remedy="correct the list")  # fmt: skip
+        for cell in self.cells:
+            for layout in self.layouts(cell.design.schema).values():
+                _check_targets(layout, f"study {self.name}")
+
+    def _normalise(self) -> None:
+        """Dials as their types have them (0 is 0.0, a list a tuple), so that equal studies have equal fingerprints."""
+        if self.design.identity is not None:
+            return
+        where, settings = f"study {self.name}", to_settings(self.design)
+        object.__setattr__(self, "design", build(type(self.design), settings, f"{where} [design]"))
+        grid = tuple(
+            (dial, tuple(getattr(build(type(self.design), settings | {dial: value}, f"{where} [grid]"), dial)
+                         for value in values))
+            for dial, values in self.grid
+        )  # fmt: skip
+        object.__setattr__(self, "grid", grid)
+
+    def _problems(self) -> list[Problem]:
+        where = f"study {self.name}"
+        problems = []
+        whole = {"replications": (self.replications, 1), "block": (self.block, BLOCK_UNIT), "seed": (self.seed, 0)}
+        for key, (value, least) in whole.items():
+            if value < least or (key == "block" and value % BLOCK_UNIT):
+                allowed = f"a multiple of {BLOCK_UNIT}" if key == "block" else f"a whole number from {least}"
+                problems.append(Problem(f"{key} = {value}", where, allowed, "correct the number"))
+        if self.design.identity is not None and self.replications > 1:
+            problems.append(Problem(f"replications = {self.replications} of an observed panel", where, "1",
+                                    "an observed panel is one draw"))  # fmt: skip
+        if self.replications > MOST_REPLICATIONS:
+            problems.append(Problem(f"replications = {self.replications}", where, f"up to {MOST_REPLICATIONS:,} a cell",
+                                    "ask for fewer"))  # fmt: skip
+        if not STUDY_NAME.fullmatch(self.name):
+            problems.append(Problem(f"name = {self.name!r}", where, "letters, digits, spaces, . _ and -",
+                                    "rename the study"))  # fmt: skip
+        names = [estimator.name for estimator in self.estimators]
+        taken = RESERVED | {dial for dial, _ in self.grid}
+        problems += [
+            Problem(f"estimator name {name!r}", where, "letters, digits, . _ + -; not a name of the store's own",
+                    "set another label")
+            for name in names
+            if not NAME.fullmatch(name) or name in taken
+        ]  # fmt: skip
+        twice = {name for name in names if names.count(name) > 1}
+        if not names or twice:
+            what = f"estimators share a name: {listed(sorted(twice))}" if twice else "no estimators"
+            problems.append(Problem(what, where, "one or more estimators, each with its own name", "set label"))
+        dials = [item.name for item in fields(self.design)]  # type: ignore[arg-type]
+        for dial, values in self.grid:
+            if dial not in dials:
+                problems.append(Problem(f"design {self.design.kind!r} has no dial {dial!r}", f"{where} [grid]",
+                                        one_of(dials), closest(dial, dials)))  # fmt: skip
+            if not values:
+                problems.append(Problem(f"{dial!r} has no values", f"{where} [grid]", "one or more distinct values",
+                                        "correct the list"))  # fmt: skip
+        return problems
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every combination of the grid's values, the last dial fastest."""
+        names = [dial for dial, _ in self.grid]
+        cells = []
+        for index, values in enumerate(itertools.product(*(values for _, values in self.grid))):
+            dials = to_settings(self.design) | dict(zip(names, values, strict=True))
+            design = build(type(self.design), dials, f"study {self.name} [grid]") if names else self.design
+            parameters = {name: getattr(design, name) for name in names}
+            text = cell_text(parameters)
+            key = "" if self.common_random_numbers else hashlib.sha256(text.encode()).hexdigest()[:16]
+            cells.append(Cell(index, parameters, design, key))
+        return tuple(cells)
+
+    def layouts(self, schema: Schema) -> dict[str, Layout]:
+        """What each estimator returns on panels of this schema, by name."""
+        return {estimator.name: estimator.layout(schema) for estimator in self.estimators}
+
+    def wanted(self, cell: Cell) -> Wanted:
+        """The variables and estimands that the estimators ask of a cell's draws."""
+        schema = cell.design.schema
+        variables = frozenset().union(*(estimator.variables(schema) for estimator in self.estimators))
+        targets = itertools.chain(*(layout.targets.values() for layout in self.layouts(schema).values()))
+        return Wanted(variables, tuple(dict.fromkeys(targets)))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The study as plain data, from which `from_settings` makes it again."""
+        return {
+            "name": self.name,
+            "question": self.question,
+            "design": {"kind": kind_of(self.design, designs()), **to_settings(self.design)},
+            "grid": {dial: to_settings(list(values)) for dial, values in self.grid},
+            "estimators": [{"kind": kind_of(item, estimators()), **to_settings(item)} for item in self.estimators],
+            "replications": self.replications,
+            "block": self.block,
+            "seed": self.seed,
+            "common_random_numbers": self.common_random_numbers,
+        }
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that changes results: the settings without names, words and the number of replications."""
+        free = {"name", "question", "replications", "grid"}
+        kept = {key: value for key, value in self.settings.items() if key not in free}
+        grid = [[dial, to_settings(list(values))] for dial, values in self.grid]  # its order is the cells'
+        return kept | {"grid": grid, "design_identity": self.design.identity, "schema": SCHEMA_VERSION}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the identity's canonical JSON."""
+        return hashlib.sha256(canonical_json(self.identity).encode()).hexdigest()
+
+    def resized(self, *, replications: int | None = None, block: int | None = None, seed: int | None = None) -> Study:
+        """The same study with other numbers; None keeps its own."""
+        changes = {"replications": replications, "block": block, "seed": seed}
+        return replace(self, **{key: value for key, value in changes.items() if value is not None})  # type: ignore[arg-type]
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], where: str = "study") -> Study:
+        """A study from plain data; raises BadInput with everything that is wrong."""
+        unknown = [key for key in settings if key not in KEYS]
+        problems = [Problem(f"unknown key {key!r}", where, one_of(sorted(KEYS)), closest(key, KEYS)) for key in unknown]
+        problems += _wrong_types(settings, where)
+        design, found = None, []
+        try:
+            design = _design(settings, where)
+        except BadInput as error:
+            problems += error.problems
+        try:
+            found = _estimators(settings, where)
+        except BadInput as error:
+            problems += error.problems
+        if problems or design is None:
+            raise BadInput(*problems)
+        plain = {key: settings[key] for key in KEYS - {"design", "grid", "estimators", "name"} if key in settings}
+        grid = tuple((dial, tuple(values)) for dial, values in settings.get("grid", {}).items())
+        return cls(name=settings.get("name", "study"), design=design, estimators=tuple(found), grid=grid, **plain)
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Study:
+        """A study from a file; its name is the file's unless it states one. Raises BadInput."""
+        path = Path(path)
+        settings = read_toml(path, "a study file")
+        with naming(str(path)):
+            study = cls.from_settings({"name": path.stem, **settings}, str(path))
+        _check_overridden(study, settings["design"], str(path))
+        _check_noise(study, str(path))
+        return study
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The tables of a TOML file; raises BadInput when it is no readable TOML file."""
+    if not path.is_file():
+        kind = "is a directory" if path.is_dir() else "does not exist"
+        raise bad(f"{kind}", where=str(path), allowed=f"{what} (TOML)", remedy="check the path")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise bad(f"not valid TOML: {error}", where=str(path), allowed=f"{what} (TOML, UTF-8)",
+                  remedy="correct the line") from error  # fmt: skip
+
+
+def _check_overridden(study: Study, table: Mapping[str, Any], where: str) -> None:
+    """Raise BadInput for dials of [design] that [grid] would override; a default stands in every exported study."""
+    defaults = {item.name: item.default for item in fields(study.design)}  # type: ignore[arg-type]
+    problems = [
+        Problem(f"{dial} stands in [design] and in [grid]", where, "one of the two", f"leave {dial} out of [design]")
+        for dial, _ in study.grid
+        if dial in table and defaults[dial] not in (MISSING, getattr(study.design, dial))
+    ]
+    if problems:
+        raise BadInput(*problems)
+
+
+def _check_noise(study: Study, where: str) -> None:
+    """Raise BadInput for a study whose panels hold no noise: its bias and coverage would be those of rounding.
+
+    Such a design is of use in Python, where identities are held against it.
+    """
+    if any(cell.design.noiseless for cell in study.cells):
+        dial = "[grid]" if "sigma" in dict(study.grid) else "[design]"
+        raise bad("sigma = 0, or all but 0, leaves panels without noise: bias and coverage would be those of rounding",
+                  where=f"{where} {dial}", allowed="errors (sigma), or effects that differ (heterogeneity)",
+                  remedy="set sigma = 0.001, or leave it out")  # fmt: skip
+
+
+def cell_text(parameters: Mapping[str, Any]) -> str:
+    """A cell's parameters as canonical text, whatever their order in the grid."""
+    return canonical_json(to_settings(parameters))
+
+
+def _check_targets(layout: Layout, where: str) -> None:
+    for term, target in layout.targets.items():
+        try:
+            Estimand.parse(target)
+        except ValueError as error:
+            raise bad(f"{term} has the target {target!r}", where=where, allowed="an estimand such as att or beta(did)",
+                      remedy="correct target") from error  # fmt: skip
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no spaces, the same text for the same data."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def kind_of(item: object, known: Mapping[str, type]) -> str:
+    """The name by which `find` will find this object's class again."""
+    cls = type(item)
+    kind: str = cls.kind  # type: ignore[attr-defined]
+    return kind if known.get(kind) is cls else f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _wrong_types(settings: Mapping[str, Any], where: str) -> list[Problem]:
+    expected: dict[str, tuple[type, str]] = {
+        "name": (str, "text"), "question": (str, "text"), "replications": (int, "a whole number"),
+        "block": (int, "a whole number"), "seed": (int, "a whole number"),
+        "common_random_numbers": (bool, "true or false"),
+        "design": (dict, "a table [design]"), "grid": (dict, "a table [grid] of lists"),
+        "estimators": (list, "tables [[estimators]]"),
+    }  # fmt: skip
+    problems = []
+    for key, (kind, words) in expected.items():
+        value = settings.get(key)
+        wrong = key in settings and (not isinstance(value, kind) or (kind is int and isinstance(value, bool)))
+        if wrong:
+            problems.append(Problem(f"{key} = {value!r}", where, words, "correct the value"))
+    if isinstance(settings.get("grid"), dict):
+        problems += [
+            Problem(f"{dial} = {values!r}", f"{where} [grid]", "a list of values", f"write {dial} = [{values!r}]")
+            for dial, values in settings["grid"].items()
+            if not isinstance(values, list | tuple)
+        ]
+    return problems
+
+
+def _design(settings: Mapping[str, Any], where: str) -> Design | None:
+    table = settings.get("design")
+    if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
+        raise bad("no design is named", where=f"{where} [design]", allowed=f"kind = one of {one_of(designs())}",
+                  remedy='add [design] kind = "paper"')  # fmt: skip
+    dials = {key: value for key, value in table.items() if key != "kind"}
+    if table["kind"] == "observed":
+        raise bad("kind = 'observed' is a panel in memory", where=f"{where} [design]", allowed="a design that draws",
+                  remedy="use `panelproof estimate` for a real panel")  # fmt: skip
+    return build(find_design(table["kind"], f"{where} [design]"), dials, f"{where} [design]")
+
+
+def _estimators(settings: Mapping[str, Any], where: str) -> list[Estimator]:
+    tables = settings.get("estimators")
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise bad("no estimators", where=where, allowed="one or more tables [[estimators]]",
+                  remedy=f"add [[estimators]] kind = one of {one_of(estimators())}")  # fmt: skip
+    found: list[Estimator] = []
+    problems: list[Problem] = []
+    for number, table in enumerate(tables, 1):
+        place = f"{where} [[estimators]] {number}"
+        try:
+            if "kind" not in table:
+                raise bad("kind is missing", where=place, allowed=f"kind = one of {one_of(estimators())}",
+                          remedy='add kind = "did", or another')  # fmt: skip
+            cls = find_estimator(str(table["kind"]), place)
+            options = {key: value for key, value in table.items() if key != "kind"}
+            made = [build(cls, choice, place) for choice in expanded(cls, options)]
+            for estimator in made:
+                _check_tested(estimator, place)
+            found += made
+        except BadInput as error:
+            problems += error.problems
+    if problems:
+        raise BadInput(*problems)
+    return found
+
+
+def _check_tested(estimator: Estimator, where: str) -> None:
+    """Raise BadInput, in the words of all settings, for what a permutation test says of the estimator it tests."""
+    if not isinstance(estimator, PermutationTest):
+        return
+    cls = find_estimator(estimator.estimator, f"{where} (permutation), estimator")
+    build(cls, dict(estimator.settings), f"{where} (permutation), settings of {estimator.estimator}")
+    with naming(f"{where} (permutation)"):
+        estimator.inner  # noqa: B018  (it raises for what cannot be tested)
+
+
+def expanded(cls: type, options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One set of settings for each choice in a list, where the setting itself is not a list."""
+    hints = {item.name: str(item.type) for item in fields(cls)}
+    lists = {
+        key: value
+        for key, value in options.items()
+        if isinstance(value, list) and "tuple" not in hints.get(key, "tuple")
+    }
+    combinations = itertools.product(*lists.values())
+    return [{**options, **dict(zip(lists, choice, strict=True))} for choice in combinations]

@@ -1,0 +1,1 @@
+"""Designs: worlds with known truth, one file each."""

@@ -1,0 +1,204 @@
+"""The placebo design: a real panel whose treatment, W or mediator is assigned again, so that its effect is zero.
+
+The panel is a dial of its own, as a text that holds every number of it (`panel_text`): a store of such a study holds
+its panel, and is resumed, replayed and reported without the file that it came from.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sim.design import Design, Draw, Wanted, World
+from sim.designs.paper import Paper
+from sim.errors import bad
+from sim.estimands import Estimand
+from sim.panel import Panel, Roles, Schema
+from sim.schemes import Scheme, scheme_of
+from sim.schemes.nulls import OF_PERIODS, is_null
+from sim.schemes.randomisation import Codes, Randomisation
+from sim.streams import Streams
+from sim.weights import Weights
+
+Floats = NDArray[np.float64]
+
+MOST_ASSIGNMENTS = 1_000_000  # that are gone through one by one
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Placebo(Design):
+    """A real panel under a scheme: the outcome is what was observed, the assignment is drawn anew in every replication.
+
+    scheme: see `sim.schemes`. panel: the panel as `panel_text` writes it; "" is one draw of the `paper` design without
+    an effect. exact: replications are no random draws but all other assignments than the real one, one after the other
+    and then from the first again. Under the sharp null hypothesis the new assignment does nothing, so the truth of
+    every effect of what is assigned again is 0 (of rho and lambda too, when W is relabelled); that of all else is NaN.
+    """
+
+    kind: ClassVar[str] = "placebo"
+
+    scheme: str = "space"
+    panel: str = ""
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        scheme_of(self.scheme)
+
+    @classmethod
+    def of(cls, panel: Panel, scheme: str, *, exact: bool = False) -> Placebo:
+        """The placebo of a panel, R = 1."""
+        return cls(scheme, panel_text(panel), exact)
+
+    @property
+    def schema(self) -> Schema:
+        """The panel's own."""
+        return panel_of(self.panel).schema
+
+    def settle(self, streams: Streams) -> World:
+        """The scheme at work on the panel; raises BadInput when the panel leaves nothing to draw."""
+        panel, scheme = panel_of(self.panel), scheme_of(self.scheme)
+        randomisation = scheme.on(panel)
+        others = other_assignments(randomisation, self.scheme) if self.exact else None
+        return _PlaceboWorld(randomisation.sample(panel), scheme, randomisation, others)
+
+    def __repr__(self) -> str:
+        return f"Placebo(scheme={self.scheme!r}, panel={panel_of(self.panel)!r}, exact={self.exact})"
+
+
+@dataclass(frozen=True, eq=False)
+class _PlaceboWorld:
+    """A settled placebo: the panel on the scheme's sample.
+
+    others (B, N): assignments that the replications take in turn; None = drawn.
+    """
+
+    panel: Panel
+    scheme: Scheme
+    randomisation: Randomisation
+    others: Codes | None
+
+    @cached_property
+    def frame(self) -> Panel:
+        """The panel without variables."""
+        return replace(self.panel, variables={})
+
+    def draw(self, streams: Streams, wanted: Wanted) -> Draw:
+        """One tile; the outcome has a leading 1 unless nothing that is wanted differs between replications."""
+        rows, roles = streams.replications, self.panel.roles
+        codes = self._codes(streams)
+        anew = self.randomisation.variables(codes)
+        named = wanted.variables | ({roles.treatment} if roles.treatment else set())
+        variables = {name: anew.get(name, values) for name, values in self.panel.variables.items() if name in named}
+        if variables and not set(variables) & set(anew):
+            first = next(iter(variables))
+            variables[first] = np.broadcast_to(variables[first], (rows, *variables[first].shape[1:]))
+        truth = {name: np.full(rows, self._truth(Estimand.parse(name))) for name in wanted.estimands}
+        return Draw(self.frame.with_variables(variables), truth)
+
+    def _codes(self, streams: Streams) -> Codes:
+        """Assignments of the replications, (R, N)."""
+        if self.others is not None:
+            return self.others[np.arange(streams.start, streams.stop) % len(self.others)]
+        return np.array([self.randomisation.draw(rng) for rng in streams.each("assignment")])
+
+    def _truth(self, ask: Estimand) -> float:
+        """0 for effects of what is assigned again, else NaN."""
+        return 0.0 if self._is_null(ask) else np.nan
+
+    def _is_null(self, ask: Estimand) -> bool:
+        named = self._within_panel(ask) if ask.kind in OF_PERIODS else True
+        return named and is_null(self.scheme, ask, self.panel.roles)
+
+    def _within_panel(self, ask: Estimand) -> bool:
+        """Whether cohorts, periods or distances to adoption are those of the panel."""
+        periods = self.panel.periods
+        allowed = range(len(periods)) if ask.kind == "event" else periods
+        return all(argument.lstrip("-").isdigit() and int(argument) in allowed for argument in ask.arguments)
+
+
+def other_assignments(randomisation: Randomisation, asked_by: str) -> Codes:
+    """All assignments but the real one, (B, N); raises BadInput when there are too many or nobody counts them."""
+    count = randomisation.count
+    if count is None or randomisation.every is None or count > MOST_ASSIGNMENTS:
+        what = "assignments that are not counted" if count is None else f"{count:,} assignments"
+        raise bad(what, where=asked_by, allowed=f"up to {MOST_ASSIGNMENTS:,} to go through",
+                  remedy="draw them: exact = false")  # fmt: skip
+    every = np.array(list(randomisation.every()))
+    return every[(every != randomisation.real).any(axis=1)]
+
+
+def panel_text(panel: Panel) -> str:
+    """A panel (R = 1) with attributes and weights as a text: a compressed archive in base 85.
+
+    Equal panels have equal texts as long as the compression library is the same. Raises BadInput for R > 1.
+    """
+    if panel.replications > 1:
+        raise bad(f"{panel.replications} replications", where="placebo of a panel", allowed="one panel, R = 1",
+                  remedy="use panel.replication(r)")  # fmt: skip
+    arrays: dict[str, Any] = {f"v:{name}": np.where(_shown(panel), x, 0.0) for name, x in panel.variables.items()}
+    arrays |= {f"a:{name}": x.astype(str) if x.dtype.kind == "O" else x for name, x in panel.attributes.items()}
+    if panel.observed is not None:
+        arrays["observed"] = panel.observed
+    for name, w in panel.weights.items():
+        parts = {"data": w.matrix.data, "indices": w.matrix.indices, "indptr": w.matrix.indptr}
+        arrays |= {f"w:{name}:{part}": values for part, values in parts.items()}
+    roles = panel.roles
+    about = {
+        "units": panel.units,
+        "periods": [int(period) for period in panel.periods],
+        "roles": [roles.outcome, roles.treatment, roles.controls, roles.mediators],
+        "variables": list(panel.variables),
+        "attributes": list(panel.attributes),
+        "weights": [[name, w.standardize, w.name] for name, w in panel.weights.items()],
+    }
+    file = io.BytesIO()
+    np.savez_compressed(file, about=np.array(json.dumps(about, ensure_ascii=False)), **arrays)
+    return base64.b85encode(file.getvalue()).decode("ascii")
+
+
+@lru_cache(maxsize=8)
+def panel_of(text: str) -> Panel:
+    """The panel that a text of `panel_text` holds; raises BadInput for any other text."""
+    if not text:
+        return Paper(effect=0.0).draw(Streams(0, "placebo")).panel.replication(0)
+    try:
+        with np.load(io.BytesIO(base64.b85decode(text)), allow_pickle=False) as arrays:
+            return _unpacked(arrays)
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise bad("panel is not a panel's text", where="design placebo", allowed="what panel_text wrote",
+                  remedy="use `panelproof placebo PANEL`") from error  # fmt: skip
+
+
+def _unpacked(arrays: Mapping[str, Any]) -> Panel:
+    about = json.loads(str(arrays["about"]))
+    units = tuple(about["units"])
+    outcome, treatment, controls, mediators = about["roles"]
+    weights = {}
+    for name, standardize, own in about["weights"]:
+        data, indices, indptr = (arrays[f"w:{name}:{part}"] for part in ("data", "indices", "indptr"))
+        matrix: sp.csr_array[Any, tuple[int, int]] = sp.csr_array((data, indices, indptr), shape=(len(units),) * 2)
+        weights[name] = Weights(units, matrix, standardize, own)
+    return Panel(
+        units=units,
+        periods=tuple(about["periods"]),
+        variables={name: arrays[f"v:{name}"] for name in about["variables"]},
+        roles=Roles(outcome, treatment, tuple(controls), tuple(mediators)),
+        attributes={name: arrays[f"a:{name}"] for name in about["attributes"]},
+        observed=arrays.get("observed"),
+        weights=weights,
+    )
+
+
+def _shown(panel: Panel) -> NDArray[np.bool_]:
+    return np.ones(1, dtype=bool) if panel.observed is None else panel.observed

@@ -1,0 +1,227 @@
+"""A panel: N units observed over T periods, one real panel or a batch of R synthetic ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.errors import bad, closest, listed, one_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sim.weights import Weights
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What the variables of a panel are to the question: names of variables, in order."""
+
+    outcome: str | None = None
+    treatment: str | None = None
+    controls: tuple[str, ...] = ()
+    mediators: tuple[str, ...] = ()
+
+    @property
+    def regressors(self) -> tuple[str, ...]:
+        """The treatment, if there is one, and the controls."""
+        return (*((self.treatment,) if self.treatment else ()), *self.controls)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """All that is known of a panel before its numbers: sizes, names, roles."""
+
+    units: int
+    periods: int
+    variables: tuple[str, ...]
+    attributes: tuple[str, ...]
+    weights: tuple[str, ...]
+    roles: Roles
+
+    def require(self, name: str, asked_by: str) -> str:
+        """`name` if the panel has that variable; raises BadInput otherwise."""
+        if name not in self.variables:
+            raise bad(
+                f"no variable {name!r} in the panel",
+                where=asked_by,
+                allowed=one_of(self.variables),
+                remedy=closest(name, self.variables),
+            )
+        return name
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Named variables on N units x T periods; valid, or not constructed.
+
+    `variables` and `observed` are (R, T, N), time-major with units contiguous; a leading 1 says that the array is the
+    same in every replication. `attributes` are (N,). Arrays are made read-only. Raises BadInput for arrays of another
+    shape, for infinite values, and for NaN where a value counts as observed.
+    """
+
+    units: tuple[str, ...]
+    periods: tuple[int, ...]
+    variables: Mapping[str, Floats]
+    roles: Roles = field(default_factory=Roles)
+    attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    observed: NDArray[np.bool_] | None = None
+    weights: Mapping[str, Weights] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("variables", "attributes", "weights"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        for axis, labels in (("units", self.units), ("periods", self.periods)):
+            if len(set(labels)) != len(labels) or not labels:
+                twice = [label for label in dict.fromkeys(labels) if labels.count(label) > 1]
+                raise bad(
+                    f"{axis} are empty or repeat: {listed(twice)}",
+                    where=f"panel {axis}",
+                    allowed="distinct labels, at least one",
+                    remedy="remove the duplicates",
+                )
+        if self.observed is not None:
+            self._check_shape("observed", self.observed)
+            self.observed.flags.writeable = False
+        self._check(self.variables)
+        _check_replications(self.variables)
+        for name, values in self.attributes.items():
+            if values.shape != (len(self.units),):
+                raise bad(
+                    f"attribute {name!r} has shape {values.shape}",
+                    where="panel attributes",
+                    allowed=f"({len(self.units)},)",
+                    remedy="give one value a unit",
+                )
+        for name, weights in self.weights.items():
+            if weights.units != self.units:
+                raise bad(
+                    f"weights {name!r} are for {len(weights.units)} other units or another order",
+                    where="panel weights",
+                    allowed="the panel's units in the panel's order",
+                    remedy="use weights.reordered(panel.units)",
+                )
+
+    def _check_shape(self, name: str, array: NDArray[Any]) -> None:
+        if array.ndim != 3 or array.shape[1:] != (len(self.periods), len(self.units)):
+            raise bad(
+                f"{name!r} has shape {array.shape}",
+                where="panel variables",
+                allowed=f"(R, {len(self.periods)}, {len(self.units)}): replications, periods, units",
+                remedy="transpose or complete the array",
+            )
+
+    def _check(self, variables: Mapping[str, Floats]) -> None:
+        for name, array in variables.items():
+            self._check_shape(name, array)
+            finite = np.isfinite(array)
+            if not finite.all() and not (finite | self._hidden()).all():
+                _, t, i = np.argwhere(~(finite | self._hidden()))[0]
+                raise bad(
+                    f"variable {name!r} is {array[~finite][0]}",
+                    where=f"unit {self.units[i]}, period {self.periods[t]}",
+                    allowed="finite numbers",
+                    remedy='fill or drop the cell (missing = "drop")',
+                )
+            array.flags.writeable = False
+
+    def _hidden(self) -> NDArray[np.bool_]:
+        return np.zeros(1, dtype=bool) if self.observed is None else ~self.observed
+
+    def with_variables(self, variables: Mapping[str, Floats]) -> Self:
+        """The same panel with some variables added or replaced; only the new ones are checked."""
+        self._check(variables)
+        together = {**self.variables, **variables}
+        _check_replications(together)
+        other = object.__new__(type(self))
+        other.__dict__.update({key: self.__dict__[key] for key in self.__dataclass_fields__})
+        other.__dict__["variables"] = MappingProxyType(together)
+        return other
+
+    def replication(self, index: int) -> Self:
+        """One replication as a panel of its own (R = 1)."""
+        return self.with_variables(
+            {name: array if array.shape[0] == 1 else array[index : index + 1] for name, array in self.variables.items()}
+        )
+
+    def with_weights(self, name: str, weights: Weights) -> Self:
+        """The same panel with one more weights matrix; the first is the main one."""
+        return replace(self, weights={**self.weights, name: weights})
+
+    def __getstate__(self) -> dict[str, Any]:
+        plain = {key: self.__dict__[key] for key in self.__dataclass_fields__}
+        return plain | {key: dict(value) for key, value in plain.items() if isinstance(value, MappingProxyType)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for key, value in state.items():
+            self.__dict__[key] = MappingProxyType(value) if isinstance(value, dict) else value
+
+    @property
+    def replications(self) -> int:
+        """R: 1 for a real panel."""
+        return max(array.shape[0] for array in self.variables.values())
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every unit is observed in every period."""
+        return self.observed is None or bool(self.observed.all())
+
+    @property
+    def nobs(self) -> int:
+        """Observed unit-periods of the first replication."""
+        return len(self.units) * len(self.periods) if self.observed is None else int(self.observed[0].sum())
+
+    @cached_property
+    def schema(self) -> Schema:
+        """Sizes, names and roles."""
+        return Schema(
+            units=len(self.units),
+            periods=len(self.periods),
+            variables=tuple(self.variables),
+            attributes=tuple(self.attributes),
+            weights=tuple(self.weights),
+            roles=self.roles,
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over labels, roles and every number."""
+        sha = hashlib.sha256(repr((self.units, self.periods, self.roles)).encode())
+        for group in (self.variables, self.attributes):
+            for name in sorted(group):
+                values = group[name]
+                text = values.tobytes() if values.dtype.kind in "fiub" else repr(values.tolist()).encode()
+                sha.update(f"\x1f{name}{values.shape}".encode() + text)
+        sha.update(b"" if self.observed is None else self.observed.tobytes())
+        for name, weights in self.weights.items():
+            sha.update(f"{name}{weights.digest}".encode())
+        return sha.hexdigest()
+
+    def __repr__(self) -> str:
+        return (
+            f"Panel({len(self.units)} units x {len(self.periods)} periods, R = {self.replications}, "
+            f"{len(self.variables)} variables, sha256 {self.digest[:12]})"
+        )
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, *, unit: str, period: str, roles: Roles | None = None) -> Panel:
+        """A real panel (R = 1) from a long table of one row a unit and period; see `frames.panel_from_frame`."""
+        from sim.panel.frames import panel_from_frame
+
+        return panel_from_frame(frame, unit=unit, period=period, roles=roles or Roles())
+
+
+def _check_replications(variables: Mapping[str, Floats]) -> None:
+    if len({array.shape[0] for array in variables.values()} - {1}) > 1:
+        sizes = {name: array.shape[0] for name, array in variables.items()}
+        raise bad(f"numbers of replications differ: {sizes}", where="panel variables",
+                  allowed="1 or R in every variable", remedy="draw all for the same replications")  # fmt: skip
