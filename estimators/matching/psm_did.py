@@ -8,11 +8,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.core.error_types import check_error_types, groups_of, may_be_floored
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from estimators.core.logit import Logit, logit
 from estimators.core.names import check_names, outcome_of
 from estimators.core.regression import check_fixed
-from estimators.linear.covariances import cells_of, check_error_types, cluster_names, may_be_floored
+from estimators.linear.covariances import cells_of
 from estimators.matching import matching
 from estimators.matching.weighted_within import weighted_two_way
 from sim.design import Design
@@ -53,7 +54,7 @@ class Matched:
 
         None for an error type that does not cluster units.
         """
-        names = cluster_names(error, tuple(panel.attributes)) if error.startswith("cluster:") else ()
+        names = groups_of(error, tuple(panel.attributes))
         groups = (self.units & self.treated, self.units & ~self.treated)
         codes = [cells_of(name, panel)[0] for name in names if name != "period"]
         counts = [(len(np.unique(code[groups[0]])), len(np.unique(code[groups[1]]))) for code in codes]
@@ -130,7 +131,7 @@ class PsmDID(Estimator):
                       where=self.label, allowed="positive numbers", remedy="correct them")  # fmt: skip
         outcome, regressors = self._names(schema)
         check_names(schema, outcome, regressors, self.label)
-        check_error_types(self.errors, schema, self.label, wild=False)
+        check_error_types(self.errors, schema, self.label, "least-squares")
         targets = {name: self.target if name == schema.roles.treatment else f"beta({name})" for name in regressors}
         floored = tuple(f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         statistics = ("r2", "r2_within", "r2_adjusted", "sigma2", *floored, "treated_matched", "controls_matched")

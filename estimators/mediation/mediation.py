@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
+from estimators.core.error_types import check_error_types, served
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from estimators.core.names import check_names, outcome_of
 from estimators.core.tile import Tile
-from estimators.linear.did import ClusterK
+from estimators.linear.covariances import ClusterK
 from estimators.mediation.paths import (
     TERMS,
     Paths,
@@ -173,16 +174,9 @@ class Mediation(Estimator):
         return Variables(outcome_of(self.outcome, schema, self.label), mediator, (*controls, treatment))
 
     def _check_settings(self, schema: Schema) -> None:
-        groups = ("unit", *schema.attributes)
-        allowed = ("delta", "sobel", "monte-carlo", *(f"bootstrap:{name}" for name in groups))
-        if unknown := [error for error in self.errors if error not in allowed]:
-            raise bad(f"unknown error type {unknown[0]!r}", where=f"{self.label} errors", allowed=one_of(allowed),
-                      remedy="choose among them")  # fmt: skip
-        if not self.errors or len(set(self.errors)) < len(self.errors):
-            raise bad(f"errors = {list(self.errors)}", where=self.label, allowed="one or more distinct error types",
-                      remedy='set errors = ["delta"]')  # fmt: skip
-        if self.cluster not in groups:
-            raise bad(f"cluster = {self.cluster!r}", where=self.label, allowed=one_of(groups),
+        check_error_types(self.errors, schema, self.label, "mediation")
+        if not served(f"bootstrap:{self.cluster}", schema.attributes, "mediation"):
+            raise bad(f"cluster = {self.cluster!r}", where=self.label, allowed=one_of(("unit", *schema.attributes)),
                       remedy="choose one of them")  # fmt: skip
         if self.draws < 99:
             raise bad(f"draws = {self.draws}", where=self.label, allowed="99 or more, best 999", remedy="draw more")

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.linear.covariances import PLACE
+from estimators.core.error_types import PLACE
 from sim.errors import bad
 from sim.panel import Panel
 from sim.weights.distances import great_circle_km

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from placebo_files import command, write
 
-from estimators import PanelOLS, SpatialPanel, TwoWayDID
+from estimators import SpatialPanel, TwoWayDID
 from estimators.placebo.permutation import PermutationTest
 from estimators.placebo.redrawn import Redrawn, RedrawnDID
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
@@ -23,6 +23,7 @@ from experiments.placebo.placebo import SHIFT, answer, question
 from experiments.running.reporting import facts_of
 from experiments.running.runner import run
 from experiments.study.study import Study
+from references.regressions import panel_ols
 from references.small_panels import small_panel
 from results.store.zarr_store import ZarrStore
 from sim import Streams, Wanted
@@ -124,7 +125,7 @@ def test_every_placebo_is_a_fit_of_its_own(real: RealPanel) -> None:
     found = scheme_of("strata:province").on(ask.panel)
     codes = np.array([found.draw(rng) for rng in cell.streams(ask.study.seed).tile(0, 99).each("assignment")])
     panel = found.assigned(ask.panel, codes)
-    own = PanelOLS(errors=("cluster:unit",))
+    own = panel_ols(errors=("cluster:unit",))
     np.testing.assert_allclose(block.estimates["did"].estimate[:, 0], own(panel).estimate[:, 0], rtol=1e-9)
     slopes = dataclasses.replace(own, outcome="did as it was")(panel).estimate[:, 0]
     np.testing.assert_allclose(block.estimates[SHIFT].estimate[:, 0], slopes, rtol=1e-9)
