@@ -77,6 +77,18 @@ def neighbours() -> Weights:
     return Weights.of(tuple(table.columns), table.to_numpy(np.float64), name="grid")
 
 
+def nearest(k: int) -> Weights:
+    """W of the k nearest cities by great-circle distance, row-standardised, by loops of numpy's own."""
+    places = frame().drop_duplicates("city")
+    lon, lat = (np.radians(places[name].to_numpy()) for name in ("lon", "lat"))
+    raw = np.zeros((UNITS, UNITS))
+    for i in range(UNITS):
+        cosine = np.sin(lat[i]) * np.sin(lat) + np.cos(lat[i]) * np.cos(lat) * np.cos(lon - lon[i])
+        cosine[i] = -1.0
+        raw[i, np.argsort(cosine)[-k:]] = 1.0
+    return Weights.of(tuple(places["city"]), raw, name=f"knn-{k}")
+
+
 def edges() -> pd.DataFrame:
     """The same links as a list: focal, neighbor, weight."""
     table = pd.read_csv(DATA / "cities_w.csv", index_col=0).rename_axis("focal").reset_index()
