@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import made_cities
 import numpy as np
 import pandas as pd
 import pytest
@@ -299,3 +300,26 @@ def test_the_cigarette_panels_square_csv(shared_data: Path) -> None:
     weights = from_file(shared_data / "cigarettes_w46.csv", names)
     assert weights.row_stochastic
     assert weights.matrix.nnz == 188
+
+
+def test_the_island_of_the_committed_map_is_named() -> None:
+    """Squares on a grid; the last is drawn too small to touch: the others' queen neighbours differ by one step."""
+    path, names = made_cities.DATA / "cities_map.geojson", tuple(made_cities.frame()["city"].unique())
+    assert len(names) == 36
+    with pytest.raises(BadInput, match=r"units without neighbours: C36;"):
+        contiguity(names, path, unit="city")
+    weights = contiguity(names[:-1], path, unit="city", standardize="none")
+    row, column = np.divmod(np.arange(35), 6)
+    apart = np.maximum(np.abs(row[:, None] - row), np.abs(column[:, None] - column))
+    np.testing.assert_array_equal(weights.dense, apart == 1)
+
+
+def test_the_committed_square_csv() -> None:
+    """Neighbours on a 6 by 6 grid: 60 sides, two links each."""
+    names = tuple(made_cities.frame()["city"].unique())
+    weights = from_file(made_cities.DATA / "cities_w.csv", names)
+    assert weights.row_stochastic
+    assert weights.matrix.nnz == 120
+    row, column = np.divmod(np.arange(36), 6)
+    links = np.abs(row[:, None] - row) + np.abs(column[:, None] - column) == 1
+    np.testing.assert_allclose(weights.dense, links / links.sum(axis=1, keepdims=True), rtol=1e-14)
