@@ -56,6 +56,7 @@ def paths(first: NDArray[np.intp]) -> Floats:
 
 def regressors(rng: np.random.Generator, did: Floats) -> dict[str, Floats]:
     """Controls and mediators, (T, N) each; the first mediator answers to the treatment, the second hardly."""
+
     def noise(between: float) -> Floats:
         return rng.standard_normal((T, N)) + between * rng.standard_normal(N)
 

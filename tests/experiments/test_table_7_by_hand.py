@@ -27,7 +27,7 @@ TRANSFORMS = ("direct", "lee-yu")
 WEIGHTS = '\n[inference]\ndraws = 99\n[[weights]]\nkind = "file"\npath = "w.csv"\n[[weights]]\nkind = "knn"\nk = 4\n'
 CONTROLS = 'controls = ["road", "book"]'
 REGRESSORS = {3: ("did", "road", "book"), 2: ("did", "book"), 1: ("did",)}  # by their number
-SPECS = {k: f"{made_cities.PANEL}{made_cities.PLACES}{WEIGHTS}" for k in REGRESSORS}
+SPECS = dict.fromkeys(REGRESSORS, f"{made_cities.PANEL}{made_cities.PLACES}{WEIGHTS}")
 SPECS[2] = SPECS[2].replace(CONTROLS, 'controls = ["book"]')
 SPECS[1] = SPECS[1].replace(CONTROLS, "")
 
@@ -84,9 +84,7 @@ def test_columns(printed: tuple[int, Panel, Ledger], model: str, transform: str,
         assert record.lower == pytest.approx(estimate - norm.ppf(0.975) * se, rel=1e-5, abs=1e-7), term
         assert record.upper == pytest.approx(estimate + norm.ppf(0.975) * se, rel=1e-5, abs=1e-7), term
         assert (record.nobs, record.units, record.periods) == (324, 36, 9)
-    assert statistics(ledger, model, transform, weights)["loglik"] == pytest.approx(
-        twin.statistics["loglik"], abs=1e-7
-    )
+    assert statistics(ledger, model, transform, weights)["loglik"] == pytest.approx(twin.statistics["loglik"], abs=1e-7)
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
