@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.distances import great_circle_km
+from sim.distances import great_circle_km, within_km
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
 
@@ -172,7 +172,7 @@ def conley_kernel(distance: Floats, cutoff: float, shape: str) -> Floats:
     if shape == "bartlett":
         kernel = np.clip(1 - distance / cutoff, 0.0, None) if cutoff else np.zeros_like(distance)
     else:
-        kernel = (distance <= cutoff).astype(np.float64)
+        kernel = within_km(distance, cutoff).astype(np.float64)
     np.fill_diagonal(kernel, 1.0)
     return kernel
 

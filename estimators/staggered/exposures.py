@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.linear.covariances import PLACE
-from sim.distances import great_circle_km
+from sim.distances import great_circle_km, within_km
 from sim.errors import bad
 from sim.panel import Panel
 
@@ -88,7 +88,7 @@ class DistanceRings(Exposure):
         """A ring holds a unit when one treated lies within its outer but none within its inner end."""
         distance = great_circle_km(*(panel.attributes[name].astype(np.float64) for name in PLACE))
         np.fill_diagonal(distance, np.inf)
-        within = [did @ (distance <= end).astype(np.float64) > 0 for end in self.ends]
+        within = [did @ within_km(distance, end).astype(np.float64) > 0 for end in self.ends]
         rings = [within[0], *(outer & ~inner for inner, outer in pairwise(within))]
         sides = [side * ring for side in ([1 - did, did] if self.reach == "both" else [1 - did]) for ring in rings]
         return np.stack(sides, axis=1)

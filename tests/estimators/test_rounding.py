@@ -15,6 +15,7 @@ from estimators.linear.random_effects import ErrorComponents, RandomEffects
 from references.small_panels import small_panel
 from sim import Panel, Streams, Wanted
 
+pytestmark = pytest.mark.usefixtures("rounding")
 NAMES = ("did", "inv")
 CLUSTERED = ("cluster:unit", "cluster:half")
 

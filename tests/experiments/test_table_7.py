@@ -298,6 +298,7 @@ def blocks(folder: Path, links: Sequence[tuple[int, int]] = ()) -> RealPanel:
     return real_panel(folder, frame, BLOCKS)
 
 
+@pytest.mark.usefixtures("rounding")
 def test_a_treatment_that_clusters_in_space_is_noted(tmp_path: Path) -> None:
     ledger = table(blocks(tmp_path, [(0, 20), (20, 0)]))
     (vif,) = (item for item in ledger.statistics if item.name == "vif" and item.transform == "lee-yu")
@@ -307,6 +308,7 @@ def test_a_treatment_that_clusters_in_space_is_noted(tmp_path: Path) -> None:
     assert not any("every unit is treated" in note for note in ledger.notes)
 
 
+@pytest.mark.usefixtures("rounding")
 def test_a_lag_that_is_the_treatment_itself_leaves_the_other_columns(tmp_path: Path) -> None:
     ledger = table(blocks(tmp_path))
     assert {record.model for record in ledger.records} == {"sem", "sar", "sac"}

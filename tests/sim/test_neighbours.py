@@ -46,6 +46,18 @@ def test_inverse_distance_with_power_and_cutoff() -> None:
     np.testing.assert_allclose(near[3], [0, 0, 1 / (10 * DEGREE), 0])  # the island's link weighs as any other
 
 
+def test_equal_distances_are_in_or_out_together() -> None:
+    """Places a tenth of a degree apart on the equator: a band or cutoff of that width links all that stand in a row."""
+    n = 40
+    units, longitude = tuple(f"u{i}" for i in range(n)), 100 + np.arange(n) / 10
+    in_a_row = np.abs(np.subtract.outer(np.arange(n), np.arange(n))) == 1
+    for weights in (
+        band(units, longitude, np.zeros(n), km=DEGREE / 10),
+        inverse_distance(units, longitude, np.zeros(n), cutoff_km=DEGREE / 10),
+    ):
+        np.testing.assert_array_equal(weights.dense > 0, in_a_row)
+
+
 def test_band_agrees_with_libpysal_on_projected_points() -> None:
     from libpysal.graph import Graph
 
