@@ -37,7 +37,7 @@ from estimators.core.error_types import PLACE, distance_of, groups_of, kind_of
 from estimators.core.within import nested_in, transform_of
 from sim.errors import bad
 from sim.panel import Panel
-from sim.weights.distances import great_circle_km
+from sim.weights.distances import great_circle_km, within_km
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -120,7 +120,7 @@ def conley_kernel(distance: Floats, cutoff: float, shape: str) -> Floats:
     if shape == "bartlett":
         kernel = np.clip(1 - distance / cutoff, 0.0, None) if cutoff else np.zeros_like(distance)
     else:
-        kernel = (distance <= cutoff).astype(np.float64)
+        kernel = within_km(distance, cutoff).astype(np.float64)
     np.fill_diagonal(kernel, 1.0)
     return kernel
 

@@ -22,6 +22,7 @@ def compared(panel: Panel) -> int:
     return len(left.units) if left.observed is None else int(left.observed[0].any(axis=0).sum())
 
 
+pytestmark = pytest.mark.usefixtures("rounding")
 NAMES = ("did", "inv")
 CLUSTERED = ("cluster:unit", "cluster:half")
 

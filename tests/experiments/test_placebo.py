@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
+import made_cities
 import numpy as np
 import pytest
 from placebo_files import command, write
@@ -351,6 +352,21 @@ controls = ["road_pc_m2_interp"]
     assert found.usable.size == 256
     assert abs(found.usable.mean()) <= 4 * found.usable.std() / 16
     assert found.permutation_p == pytest.approx(found.pvalue, abs=0.15)
+
+
+def test_the_committed_panel(tmp_path: Path) -> None:
+    """Placebos of the policy are centred on zero within 4 Monte Carlo errors; its cohorts are kept in every draw."""
+    ask = question(made_cities.real_panel(tmp_path, made_cities.PANEL), draws=256)
+    found = answer(ask, run(ask.study))
+    assert found.usable.size == 256
+    assert abs(found.usable.mean()) <= 4 * found.usable.std() / 16
+    exceeding = np.abs(found.usable) >= abs(found.estimate)
+    assert found.permutation_p == pytest.approx((1 + exceeding.sum()) / 257)
+    world = ask.study.design.settle(Streams(1))
+    drawn = world.draw(Streams(1).tile(0, 8), Wanted(frozenset({"y", "did"}), ())).panel.variables["did"]
+    observed = made_cities.panel().variables["did"][0]
+    assert (np.sort(drawn.sum(axis=1), axis=1) == np.sort(observed.sum(axis=0))).all()
+    assert (drawn.sum(axis=1) != observed.sum(axis=0)).any()
 
 
 def test_streams_of_draws_do_not_depend_on_the_tile(real: RealPanel) -> None:
