@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from estimators import regression
+from estimators.core import regression
 from estimators.linear import covariances
 from estimators.spatial import spectrum
-from sim import weights
+from sim.weights import weights
 
 STEPS = (-4, 0, 4)  # units in the last place by which other processors may round
 Kernel = Callable[..., Any]
