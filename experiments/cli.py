@@ -10,11 +10,11 @@ import importlib
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Any
 
 import click
-
-from cluster.process import pin_environment
 
 COMMANDS = {
     "studies": "the built-in studies: what each asks, its cells and cost",
@@ -63,9 +63,28 @@ def panelproof() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    put_own_packages_first()
+    from cluster.process import pin_environment
+
     pin_environment()
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run_command(arguments))
+
+
+def put_own_packages_first() -> None:
+    """Move folders that hold another `sim`, `results`, ... to the end of the search path, behind our own packages.
+
+    `python -m` puts the folder where it runs first, and worker processes take over the search path of their parent.
+    """
+    root = Path(__file__).resolve().parent.parent
+    rooms = ("sim", "estimators", "results", "cluster", "experiments")
+    foreign = [
+        entry
+        for entry in sys.path
+        if Path(entry).resolve() != root and any(PathFinder.find_spec(room, [entry]) for room in rooms)
+    ]
+    if foreign:
+        sys.path[:] = [*(entry for entry in sys.path if entry not in foreign), str(root), *foreign]
 
 
 def _terminate(*_: Any) -> None:

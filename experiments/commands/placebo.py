@@ -93,18 +93,16 @@ def command(
 
     from experiments.application.spec.spec import read_real_panel, read_spec
     from experiments.placebo.output import check_folder, print_placebo, write_placebo
-    from experiments.placebo.placebo import answer, check_fits, question
-    from experiments.placebo.stored import resumable
+    from experiments.placebo.placebo import answer
+    from experiments.placebo.stored import prepared
     from experiments.running.launch import check_cluster, launch
 
     check_cluster(cluster, workers, insecure=False)
-    ask = question(
-        read_real_panel(panel, read_spec(spec)), scheme=scheme, estimator=estimator, term=term, draws=draws,
-        statistic="raw" if statistic == "raw" else "studentised", seed=seed,
-    )  # fmt: skip
     target = store or Path("runs") / f"placebo-{estimator}-{re.sub(r'[^A-Za-z0-9_-]+', '-', scheme)}.zarr"
-    ask = resumable(ask, target)
-    check_fits(ask)
+    ask = prepared(
+        read_real_panel(panel, read_spec(spec)), target, scheme=scheme, estimator=estimator, term=term, draws=draws,
+        statistic=statistic, seed=seed,
+    )  # fmt: skip
     if out is not None:
         check_folder(out)
     console = Console(highlight=False, stderr=as_json)
