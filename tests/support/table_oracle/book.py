@@ -76,6 +76,8 @@ class Book:
     _counts: int = 0
     _tests: int = 0
     _shares: int = 0
+    _places: dict[tuple[Where, str, str], Known] = field(default_factory=dict)
+    _values: dict[tuple[Where, str, str | None], float | None] = field(default_factory=dict)
     _unused: list[Iterator[int]] = field(default_factory=lambda: [iter(()) for _ in STAR_CLASSES])
 
     def number(self) -> float:
@@ -119,23 +121,25 @@ class Book:
                     "estimate": estimate, "se": self.number(), "statistic": self.test(),
                     "p": self.p_value((e + k + where.column) % 4), "lower": -self.number(), "upper": self.number(),
                 }  # fmt: skip
-                self.known.append(Known(where, term, error, **{**values, **size, **fixed}))  # type: ignore[arg-type]
+                item = Known(where, term, error, **{**values, **size, **fixed})  # type: ignore[arg-type]
+                assert (where, term, error) not in self._places
+                self._places[where, term, error] = item
+                self.known.append(item)
 
     def say(self, where: Where, /, term: str | None = None, **values: float | None) -> None:
         """Add statistics of a fit, or of a term of it."""
-        self.said += [Said(where, name, value, term) for name, value in values.items()]
+        for name, value in values.items():
+            assert (where, name, term) not in self._values
+            self._values[where, name, term] = value
+            self.said.append(Said(where, name, value, term))
 
     def get(self, where: Where, term: str, error: str) -> Known | None:
         """The number of a term under an error type; None where there is none."""
-        found = [item for item in self.known if (item.where, item.term, item.error) == (where, term, error)]
-        assert len(found) < 2, (where, term, error)
-        return found[0] if found else None
+        return self._places.get((where, term, error))
 
     def value(self, where: Where, name: str, term: str | None = None) -> float | None:
         """A statistic; None where there is none."""
-        found = [item for item in self.said if (item.where, item.name, item.term) == (where, name, term)]
-        assert len(found) < 2, (where, name, term)
-        return found[0].value if found else None
+        return self._values.get((where, name, term))
 
     def size(self, where: Where) -> tuple[int, int, int] | None:
         """N, units and periods of a fit; None where it has no numbers."""

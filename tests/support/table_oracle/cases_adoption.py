@@ -28,8 +28,8 @@ ESTIMATORS = (
 )  # fmt: skip
 HEADS = (
     ("", "(1)", "Two-way DID"), ("", "(2)", "Event study"), ("Callaway-Sant'Anna", "(3)", "never treated"),
-    ("Callaway-Sant'Anna", "(4)", "not yet treated, doubly robust"), ("", "(5)", "Imputation"), ("", "(6)", "Two-stage"),
-    ("", "(7)", "Sun-Abraham"), ("", "(8)", "Stacked"),
+    ("Callaway-Sant'Anna", "(4)", "not yet treated, doubly robust"), ("", "(5)", "Imputation"),
+    ("", "(6)", "Two-stage"), ("", "(7)", "Sun-Abraham"), ("", "(8)", "Stacked"),
 )  # fmt: skip
 AVERAGES = {
     "overall": "ATT, unit-periods alike", "overall:event": "ATT, event times alike",

@@ -96,7 +96,8 @@ def print_baseline(book: Book, asked: Asked) -> list[Sheet]:
     if asked.error == "wild:unit":
         says = (
             TREATMENT,
-            f"Pooled OLS (1) to (3), Random effects (1) to (3), Fixed effects (4): standard errors in brackets, {usual}",
+            "Pooled OLS (1) to (3), Random effects (1) to (3), Fixed effects (4): standard errors in brackets, "
+            f"{usual}",
             "Fixed effects (5): brackets hold 95% intervals, not standard errors: restricted wild cluster bootstrap by",
             "Where its column's error type says nothing of a term, brackets hold the standard error clustered by unit.",
         )
@@ -119,8 +120,8 @@ def print_checks(book: Book, asked: Asked) -> list[Sheet]:
     wheres = (NO_CAPITALS, OTHER_POLICY)
     heads = (("", "(1)", "without capitals"), ("", "(2)", "with low_carbon"))
     lines = _regression(book, asked, wheres, ("did", "low_carbon", *CONTROLS))
-    lines += [("Correlation with DID", ("", four(book.value(OTHER_POLICY, "correlation", "low_carbon")))),
-              ("net of the effects", ("", four(book.value(OTHER_POLICY, "correlation_within", "low_carbon"))))]  # fmt: skip
+    for name, label in (("correlation", "Correlation with DID"), ("correlation_within", "net of the effects")):
+        lines.append((label, ("", four(book.value(OTHER_POLICY, name, "low_carbon")))))
     title = "Table 3. Other sample, other policy: growth on park"
     return [Sheet(title, heads, tuple(lines), *_notes(asked, wheres[0]))]
 
@@ -202,7 +203,8 @@ def mediation(book: Book) -> None:
 def print_mediation(book: Book, asked: Asked) -> list[Sheet]:
     wheres = tuple(where for position in (0, 1) for where in _paths(position)[:2])
     heads: tuple[Head, ...] = (("Mediator fdi", "(1)", "fdi"), ("Mediator fdi", "(2)", "growth"),
-                               ("Mediator patents", "(3)", "patents"), ("Mediator patents", "(4)", "growth"))  # fmt: skip
+                               ("Mediator patents", "(3)", "patents"),
+                               ("Mediator patents", "(4)", "growth"))  # fmt: skip
     lines = _regression(book, asked, wheres, ("did", *MEDIATORS, *CONTROLS))
     lines.append(("Effects through the mediator", None))
     if asked.error == "hc1":

@@ -35,6 +35,7 @@ METHODS = {
     "lee-yu": "Lee and Yu's transformed likelihood",
     None: "least squares",
 }
+TRANSFORMS = (None, "direct", "lee-yu")  # in the order of tables
 NAMES = {"sem": "SEM", "sar": "SAR", "sdm": "SDM", "slx": "SLX", "sdem": "SDEM", "sac": "SAC"}
 ORDERED = ("did", *CONTROLS, "w_did", "w_rain", "w_soil", "rho", "lambda", "sigma2")
 EFFECTS = ("direct", "indirect", "total")
@@ -188,8 +189,8 @@ LM = {"lm_lag": "LM lag", "lm_err": "LM error", "rlm_lag": "Robust LM lag", "rlm
 
 
 def print_spatial_models(book: Book, asked: Asked) -> list[Sheet]:
-    return [*(_models(book, asked, weights, transform) for weights in WEIGHTS for transform in (None, "direct", "lee-yu")),
-            _lagrange(book, asked)]  # fmt: skip
+    sheets = [_models(book, asked, weights, transform) for weights in WEIGHTS for transform in TRANSFORMS]
+    return [*sheets, _lagrange(book, asked)]
 
 
 def _models(book: Book, asked: Asked, weights: str, transform: str | None) -> Sheet:
@@ -307,14 +308,16 @@ def _under_errors(book: Book, where: Where, term: str) -> list[Line]:
 
 def agreement(book: Book) -> None:
     book.compared += [
-        Compared("2", "linearmodels", "coefficients", 41, 1.1e-10), Compared("2", "linearmodels", "errors", 1042, 2.3e-9),
+        Compared("2", "linearmodels", "coefficients", 41, 1.1e-10),
+        Compared("2", "linearmodels", "errors", 1042, 2.3e-9),
         Compared("7", "spreg", "coefficients", 43, 4.5e-7), Compared("6", "esda", "no permutations", 0, 0.0),
     ]  # fmt: skip
 
 
 def print_agreement(book: Book, asked: Asked) -> list[Sheet]:
     lines: tuple[Line, ...] = (
-        ("Table 2", None), ("linearmodels: coefficients", ("41", "1.1e-10")), ("linearmodels: errors", ("1,042", "2.3e-09")),
+        ("Table 2", None), ("linearmodels: coefficients", ("41", "1.1e-10")),
+        ("linearmodels: errors", ("1,042", "2.3e-09")),
         ("Table 7", None), ("spreg: coefficients", ("43", "4.5e-07")),
     )  # fmt: skip
     heads = (("", "", "numbers"), ("", "", "largest difference"))
