@@ -225,8 +225,8 @@ def printed(diagnosis: Any) -> str:
 
 
 def test_every_cell_of_the_terminal(diagnosis: Any) -> None:
-    heads = ["estimator", "term", "truth", "mean", "bias (MCSE)", "emp. SE", "errors", "mean SE", "coverage", "rejected",
-             "fits"]  # fmt: skip
+    by_term = ["truth", "mean", "bias (MCSE)", "emp. SE"]
+    heads = ["estimator", "term", *by_term, "errors", "mean SE", "coverage", "rejected", "fits"]
     cell, seen, above = -1, 0, ["", ""]
     for line in printed(diagnosis).splitlines():
         cell += line.startswith("size = ")

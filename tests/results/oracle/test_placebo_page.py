@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from placebo_files import write
-from references.small_panels import small_panel
 from rich.console import Console
 from scipy import stats
 
@@ -24,6 +23,7 @@ from experiments.placebo import SHIFT, Answer, answer, question
 from experiments.placebo_output import print_placebo, write_placebo
 from experiments.runner import run
 from experiments.specs.spec import RealPanel, read_real_panel, read_spec
+from references.small_panels import small_panel
 from results.store.block import Block
 
 DRAWS, FAILED = 99, (4, 40, 85, 90)
