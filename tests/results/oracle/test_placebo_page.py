@@ -72,14 +72,15 @@ def asked(real: RealPanel, statistic: str) -> tuple[Answer, Known]:
     placebos = np.where(rank % 3 == 0, -sizes, sizes)
     # t statistics larger than the real one for ranks 20 to 79, which are none of those with large estimates
     t = abs(estimate / se) * np.where((rank >= 20) & (rank < 80), 1.5, 0.4)
-    ses = np.empty_like(found.se)
-    ses[:] = 1e-6  # of the errors that are not shown
+    ses = np.full((DRAWS, 2, len(found.terms)), 1e-6)  # of the errors that are not shown
+    dof = np.concatenate([np.full_like(found.dof[:, -1:], 3.0), found.dof[:, -1:]], axis=1)
     ses[:, -1, found.terms.index(ask.term)] = np.abs(placebos) / t
     estimates = np.full_like(found.estimate, 50.0)
     estimates[:, found.terms.index(ask.term)] = placebos
     status = np.full(DRAWS, Status.OK, dtype=np.uint8)
     status[list(FAILED)] = Status.NOT_CONVERGED
-    made = replace(found, estimate=estimates, se=ses, status=status)
+    errors = ("iid", found.errors[-1])
+    made = replace(found, errors=errors, estimate=estimates, se=ses, dof=dof, status=status)
     changed = Block(block.truth, {**block.estimates, ask.estimator.name: made}, {})
     known = Known(estimate, se, placebos, ses[:, -1, found.terms.index(ask.term)], status == Status.OK)
     return answer(ask, MadeUp(records.cells, records.layouts, changed)), known

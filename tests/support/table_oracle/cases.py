@@ -47,6 +47,7 @@ UNBALANCED = "Synthetic data, 31 units × 9 periods, 2001-2009, unbalanced."
 BALANCED_PART = "Synthetic data, 29 units × 7 periods, 2003-2009, its balanced part."
 ASKED = (
     Asked("usual"),
+    Asked("iid", "iid"),
     Asked("hc1", "hc1"),
     Asked("hessian", "hessian"),
     Asked("clustered", "cluster:unit"),

@@ -102,7 +102,7 @@ def print_baseline(book: Book, asked: Asked) -> list[Sheet]:
             "Where its column's error type says nothing of a term, brackets hold the standard error clustered by unit.",
         )
     floored = ("negative eigenvalues of the covariance were set to zero for standard errors heterosk",)
-    counted = () if asked.error == "hc1" else ("Clustered by unit: G = 31.",)
+    counted = () if asked.shown(POOLED[0]) != "cluster:unit" else ("Clustered by unit: G = 31.",)
     says += (floored if asked.error == "hc1" else ()) + counted
     says += ("Columns 1 to 3 are estimated twice, by pooled least squares and by random effects", STARS, asked.data)
     return [Sheet("Table 2. Regressions of growth on park", heads, tuple(lines), says, (usual,))]
@@ -207,7 +207,7 @@ def print_mediation(book: Book, asked: Asked) -> list[Sheet]:
                                ("Mediator patents", "(4)", "growth"))  # fmt: skip
     lines = _regression(book, asked, wheres, ("did", *MEDIATORS, *CONTROLS))
     lines.append(("Effects through the mediator", None))
-    if asked.error == "hc1":
+    if asked.shown(wheres[0]) != "cluster:unit":
         lines.append(("Standard errors", ("", "cluster:unit", "", "cluster:unit")))
     paths = (None, _paths(0)[2], None, _paths(1)[2])
     for term, label in THROUGH.items():
