@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from estimators.estimator import Status
+from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
 from results.report.facts import ReportFacts
 from results.report.html import html_report

@@ -18,11 +18,11 @@ from rich.console import Console
 from scipy import stats
 
 from estimators import TwoWayDID
-from estimators.estimator import Status
-from experiments.placebo import SHIFT, Answer, answer, question
-from experiments.placebo_output import print_placebo, write_placebo
-from experiments.runner import run
-from experiments.specs.spec import RealPanel, read_real_panel, read_spec
+from estimators.core.estimator import Status
+from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.placebo.output import print_placebo, write_placebo
+from experiments.placebo.placebo import SHIFT, Answer, answer, question
+from experiments.running.runner import run
 from references.small_panels import small_panel
 from results.store.block import Block
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from estimators.estimator import Estimates
+from estimators.core.estimator import Estimates
 from results.inference import critical_values, p_values
 from results.tables.records import Fit, records_of, statistics_of
 
