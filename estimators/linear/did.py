@@ -121,7 +121,7 @@ class TwoWayDID(Estimator):
         layout, reduction = self.layout(schema), self.reduction(schema)
         r, slopes = len(moments.beta), len(reduction.regressors)
         free = plan.nobs - slopes - plan.effects
-        own = plan.regressors.influence.own if moments.own is None and plan.regressors else moments.own
+        own = plan.regressors.own if moments.own is None and plan.regressors else moments.own
         shape = (r, len(self.errors), len(layout.terms))
         variance, dof = np.full(shape, np.nan), np.empty(shape)
         stored = {name: np.full(shape, np.nan) for name in layout.stored}
@@ -173,7 +173,7 @@ class TwoWayDID(Estimator):
             psi, z = moments.psi, moments.z
         else:
             assert plan.regressors is not None
-            psi, z = plan.regressors.influence.psi, reduction.entering(plan)
+            psi, z = plan.regressors.psi, reduction.entering(plan)
         mask = plan.mask
 
         def project(x: Floats) -> Floats:

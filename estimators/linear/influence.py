@@ -42,18 +42,17 @@ class Influence:
         return cls(psi, own, np.square(flat(first)), np.ascontiguousarray(first.transpose(2, 0, 1)),
                    np.ascontiguousarray(first.transpose(1, 0, 2)))  # fmt: skip
 
-    def variances(self, total: ScoreSum, e: Floats, ssr: Floats, free: slice = slice(None)) -> tuple[Floats, Flags]:
+    def variances(self, total: ScoreSum, e: Floats, ssr: Floats) -> tuple[Floats, Flags]:
         """Variances before the factor (R, K), NaN where they are rounding, and whether they were floored, (R,).
 
-        e (R, T, N): residuals, zero where unobserved; ssr (R,): their sum of squares. free: the coefficients whose
-        matrix is floored by itself too, where it may have negative eigenvalues: beside effects a reported constant
-        changes no other variance.
+        e (R, T, N): residuals, zero where unobserved; ssr (R,): their sum of squares.
         """
         none = np.zeros(len(e), dtype=bool)
         if total.kind == "hc1":
             return self._heteroskedastic(e), none
         if total.floors:
-            return self._floored(total, e, free)
+            matrix, floored = total.matrix(self.psi, e)
+            return np.diagonal(matrix, axis1=1, axis2=2), floored
         sums = self._sums(total, e)
         variance = np.einsum("gkr,gkr->rk", sums, sums) if total.lag == 0 else _bartlett(sums, total.lag)
         scale = self.own * ssr[:, None] / e[0].size  # a sum of scores that cancel is 1e-30 of it, a sound one near 1
@@ -83,14 +82,6 @@ class Influence:
         membership = np.zeros((int(codes.max()) + 1, codes.size))
         membership[codes, np.arange(codes.size)] = 1.0
         return np.tensordot(membership, sums, axes=1)
-
-    def _floored(self, total: ScoreSum, e: Floats, free: slice) -> tuple[Floats, Flags]:
-        matrix, floored = total.matrix(self.psi, e)
-        variance = np.diagonal(matrix, axis1=1, axis2=2).copy()
-        if floored.any() and self.psi[:, free].shape != self.psi.shape:
-            matrix, own = total.matrix(self.psi[:, free], e)
-            variance[:, free], floored = np.diagonal(matrix, axis1=1, axis2=2), floored | own
-        return variance, floored
 
 
 def _bartlett(sums: Floats, lag: int) -> Floats:

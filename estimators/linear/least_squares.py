@@ -18,7 +18,7 @@ from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
 from estimators.core.tile import Tile, spread
 from estimators.core.within import Transform, observed_mask, transform_of, without_singletons
 from estimators.linear.covariances import ScoreSum, cells_of, nested_effects
-from estimators.linear.influence import Influence
+from estimators.linear.influence import Flags, Influence
 from sim.errors import BadInput, bad
 from sim.panel import Panel
 
@@ -32,12 +32,38 @@ REGRESSORS_AT_ONCE = 64  # panels whose redrawn regressors are kept with them
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Regressors:
-    """Demeaned regressors x (1 or R, K, T, N), raw means (1 or R, K), bread (1 or R, K, K), influence of all terms."""
+    """Demeaned regressors x (1 or R, K, T, N), raw means (1 or R, K), bread (1 or R, K, K), the influence of residuals
+    on slopes and, where it is reported, on the constant: apart, so that it changes no bit of the slopes' errors."""
 
     x: Floats
     means: Floats
     bread: Floats
-    influence: Influence
+    slopes: Influence
+    level: Influence | None
+
+    @property
+    def psi(self) -> Floats:
+        """Influence on all terms, (1 or R, K, T, N)."""
+        return self.slopes.psi if self.level is None else np.concatenate([self.slopes.psi, self.level.psi], axis=1)
+
+    @property
+    def own(self) -> Floats:
+        """Variances of all terms where errors are independent with variance one, (1 or R, K)."""
+        return self.slopes.own if self.level is None else np.column_stack([self.slopes.own, self.level.own])
+
+    def variances(self, total: ScoreSum, e: Floats, ssr: Floats, *, together: bool) -> tuple[Floats, Flags]:
+        """As `Influence.variances`, of all terms (R, K).
+
+        together: whether the matrix of all terms is floored, as in a pooled regression; beside effects a reported
+        constant changes no other variance, and that of the slopes is floored by itself.
+        """
+        if self.level is None:
+            return self.slopes.variances(total, e, ssr)
+        variance, floored = self.slopes.variances(total, e, ssr)
+        if not total.floors:
+            return np.column_stack([variance, self.level.variances(total, e, ssr)[0]]), floored
+        whole, more = Influence(self.psi, self.own).variances(total, e, ssr)
+        return whole if together else np.column_stack([variance, whole[:, -1]]), floored | more
 
     def entering(self, mask: Floats) -> Floats:
         """The regressors of the form with a constant, Qx + xbar and 1, (1 or R, K + 1, T, N)."""
@@ -201,11 +227,11 @@ class LeastSquares(Reduction):
         psi = np.reshape(np.matmul(bread, ols.flat(x)), x.shape)
         own = np.diagonal(bread, axis1=1, axis2=2)
         if not self.constant:
-            return Regressors(x, np.zeros((1, 0)), bread, Influence.of(psi, own))
+            return Regressors(x, np.zeros((1, 0)), bread, Influence.of(psi, own), None)
         means = plan.means(tile, self.regressors)
         last = plan.mask / plan.nobs - np.einsum("rk,rktn->rtn", spread(means, len(x)), psi)
-        own = np.column_stack([own, ols.square(last)])
-        return Regressors(x, means, bread, Influence.of(np.concatenate([psi, last[:, None]], axis=1), own))
+        level = Influence.of(last[:, None], ols.square(last)[:, None])
+        return Regressors(x, means, bread, Influence.of(psi, own), level)
 
     def reduce(self, plan: LinearPlan, tile: Tile) -> LinearMoments:
         """One tile: projection, residuals, variances."""
@@ -215,11 +241,11 @@ class LeastSquares(Reduction):
         slopes = np.matmul(found.bread, ols.inner(found.x, y)[:, :, None])[:, :, 0]
         e = ols.residual(y, found.x, slopes)
         ssr = ols.square(e)
-        robust = np.empty((r, len(self.summed), found.influence.psi.shape[1]))
+        robust = np.empty((r, len(self.summed), len(self.regressors) + self.constant))
         floored = np.zeros((r, len(self.summed)), dtype=bool)
-        free = slice(0, len(self.regressors)) if self.effects else slice(None)
         for i, error in enumerate(self.summed):
-            robust[:, i], floored[:, i] = found.influence.variances(plan.totals[error], e, ssr, free)
+            total = plan.totals[error]
+            robust[:, i], floored[:, i] = found.variances(total, e, ssr, together=not self.effects)
         redrawn = plan.regressors is None
         return LinearMoments(
             beta=self._with_constant(plan, tile, slopes, found),
@@ -228,9 +254,9 @@ class LeastSquares(Reduction):
             tss_within=spread(tile.within_sum_of_squares(self.outcome) if plan.shared else ols.square(y), r),
             robust=robust,
             floored=floored,
-            own=spread(found.influence.own, r) if redrawn else None,
+            own=spread(found.own, r) if redrawn else None,
             e=e if plan.wild else None,
-            psi=found.influence.psi if plan.wild and redrawn else None,
+            psi=found.psi if plan.wild and redrawn else None,
             z=self._entering(plan, found) if plan.wild and redrawn else None,
         )
 

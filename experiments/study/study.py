@@ -17,6 +17,7 @@ from estimators.core.estimator import Estimator, Layout, estimators, find_estima
 from estimators.placebo.permutation import PermutationTest
 from experiments.study.settings import build, to_settings
 from sim.design import Design, Wanted, designs, find_design
+from sim.designs.observed import Observed
 from sim.errors import BadInput, Problem, bad, closest, listed, naming, one_of
 from sim.estimands import Estimand
 from sim.panel import Schema
@@ -99,7 +100,7 @@ class Study:
             if value < least or (key == "block" and value % BLOCK_UNIT):
                 allowed = f"a multiple of {BLOCK_UNIT}" if key == "block" else f"a whole number from {least}"
                 problems.append(Problem(f"{key} = {value}", where, allowed, "correct the number"))
-        if self.design.identity is not None and self.replications > 1:
+        if isinstance(self.design, Observed) and self.replications > 1:
             problems.append(Problem(f"replications = {self.replications} of an observed panel", where, "1",
                                     "an observed panel is one draw"))  # fmt: skip
         if self.replications > MOST_REPLICATIONS:
