@@ -85,7 +85,7 @@ __all__ = [
 
 
 def read_panel(panel: str | Path, spec: str | Path | Spec) -> RealPanel:
-    """A panel file as its spec says, a SPEC.toml or what `read_spec` returns; raises BadInput with all that is wrong."""
+    """A panel file as its spec says, a SPEC.toml or what `read_spec` returns; raises BadInput with all faults."""
     from experiments.application.spec import spec as reading
 
     return reading.read_real_panel(panel, reading.read_spec(spec) if isinstance(spec, str | Path) else spec)

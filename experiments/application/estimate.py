@@ -44,6 +44,7 @@ def estimate(real: RealPanel, *, cross_check: bool = False) -> Document:
     ledger = Ledger(seed=real.spec.inference.seed, notes=list(real.notes))
     for table in TABLES:
         table.add(real, ledger)
+    _say_counting(real, ledger)
     if not ledger.records:
         raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
                   remedy="; ".join(ledger.failures))  # fmt: skip
@@ -56,6 +57,14 @@ def estimate(real: RealPanel, *, cross_check: bool = False) -> Document:
         tuple(ledger.figures),
         _agreements(real, ledger) if cross_check else (),
     )
+
+
+def _say_counting(real: RealPanel, ledger: Ledger) -> None:
+    """A note on the columns whose estimators have no choice of cluster_k."""
+    section, cluster_k = real.spec.robustness, real.spec.inference.cluster_k
+    if cluster_k != "nonnested" and (section.psm is not None or section.staggered):
+        ledger.note(f'cluster_k = "{cluster_k}" does not apply to PSM, event studies, Sun-Abraham and stacks: their '
+                    "clustered errors always count the effects that are not nested in the clusters.")  # fmt: skip
 
 
 def _check_sizes(panel: Panel) -> None:
@@ -90,6 +99,7 @@ def _facts(real: RealPanel) -> dict[str, Any]:
         "digest": panel.digest,
         **_size(panel),
         "balanced": panel.balanced,
+        "cluster_k": real.spec.inference.cluster_k,
         "synthetic": real.spec.panel.synthetic,
         "unit": real.spec.panel.unit,
         "period": real.spec.panel.period,

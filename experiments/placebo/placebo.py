@@ -330,7 +330,7 @@ def _estimator(real: RealPanel, panel: Panel, scheme: str, name: str) -> Estimat
     if name == "did":
         cluster = real.spec.panel.cluster
         own = "cluster:unit" if cluster in (None, real.spec.panel.unit) else f"cluster:{cluster}"
-        return TwoWayDID(regressors=regressors, errors=("iid", "hc1", own))
+        return TwoWayDID(None, regressors, ("iid", "hc1", own), real.spec.inference.cluster_k)
     weights = getattr(kind, "weights", None) or next(iter(panel.weights), None)
     if weights is None or weights not in panel.weights:
         raise bad("the panel has no such spatial weights", where=f"--estimator {name}", allowed=one_of(panel.weights),

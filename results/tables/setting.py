@@ -85,7 +85,8 @@ class Setting:
     def notes(self, columns: Sequence[FitColumn], *more: str) -> tuple[str, ...]:
         """Notes under a table of fits: brackets and errors, what else is given, stars, where the data come from."""
         kinds = self.error_kinds(columns)
-        errors = [of_columns(error_note(kind, likelihood=likelihood), found, columns, len(kinds) > 1)
+        counted = str(self.document.panel.get("cluster_k", "nonnested"))
+        errors = [of_columns(error_note(kind, likelihood=likelihood, cluster_k=counted), found, columns, len(kinds) > 1)
                   for (kind, likelihood), found in kinds.items()]  # fmt: skip
         errors += self._beside(columns)
         floored = dict.fromkeys(kind for kind, _ in kinds for column in columns

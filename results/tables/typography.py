@@ -67,14 +67,18 @@ _MOMENTS = {
 _FACTORS = {
     "iid": ": e'e/(n - k), all effects counted in k; t with n - k degrees of freedom",
     "hc1": ": factor n/(n - k), all effects counted in k; t with n - k degrees of freedom",
-    "cluster": ": factor G/(G - 1) × (n - 1)/(n - k), effects nested in clusters not counted in k; t with G - 1 "
-    "degrees of freedom",
-    "two-way": " (Cameron, Gelbach and Miller, 2011): factor G/(G - 1) × (n - 1)/(n - k) with the smaller G; t with "
-    "G - 1 degrees of freedom",
+    "cluster": ": factor G/(G - 1) × (n - 1)/(n - k), {counted}; t with G - 1 degrees of freedom",
+    "two-way": " (Cameron, Gelbach and Miller, 2011): factor G/(G - 1) × (n - 1)/(n - k) with the smaller G, "
+    "{counted}; t with G - 1 degrees of freedom",
     "driscoll-kraay": ": Bartlett weights up to lag floor(4 (T/100)^(2/9)), factor T/(T - 1) × (n - 1)/(n - k); t with "
     "T - 1 degrees of freedom",
     "conley": ": factor n/(n - k), all effects counted in k; t with n - k degrees of freedom",
 }  # small-sample factors of the regressions, as estimators.linear.covariances has them
+_COUNTED = {
+    "slopes": "effects not counted in k",
+    "nonnested": "effects nested in clusters not counted in k",
+    "all": "all effects counted in k",
+}  # by cluster_k, in the factor of clustered errors
 _ASCII = str.maketrans({
     "ρ": "rho", "λ": "lambda", "σ": "sigma", "θ": "theta", "χ": "chi", "²": "2", "×": "x", "−": "-", "–": "-",
     "·": "*", "⁻": "^-",
@@ -191,8 +195,11 @@ def moment_label(kind: str) -> str:
     return _MOMENTS.get(kind, kind)
 
 
-def error_note(kind: str, *, likelihood: bool) -> str:
-    """A sentence on an error type: what it is, its small-sample factor and its distribution."""
+def error_note(kind: str, *, likelihood: bool, cluster_k: str = "nonnested") -> str:
+    """A sentence on an error type: what it is, its small-sample factor and its distribution.
+
+    cluster_k: which parameters the factor of clustered errors counts.
+    """
     head, _, of = kind.partition(":")
     if head == "wild":
         return f"Brackets hold 95% intervals, not standard errors: restricted {error_label(kind)}, its test inverted."
@@ -200,4 +207,5 @@ def error_note(kind: str, *, likelihood: bool) -> str:
     if likelihood:
         scores = " (scores as martingale differences)" if head in SANDWICHES else ""
         return f"{said}{scores}; normal distribution, no small-sample factor."
-    return f"{said}{_FACTORS.get(kind if '+' not in of else 'two-way', _FACTORS.get(head, ''))}."
+    factor = _FACTORS.get(kind if "+" not in of else "two-way", _FACTORS.get(head, ""))
+    return f"{said}{factor.format(counted=_COUNTED[cluster_k])}."

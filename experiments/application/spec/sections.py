@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from estimators.core.error_types import groups_of
+from estimators.linear.covariances import ClusterK
 from experiments.application.spec.section import Flag, Name, Names, NamesByName, Section
 
 Balance = Literal["error", "drop-units", "drop-periods"]
@@ -63,10 +64,12 @@ class InferenceSection(Section):
     """[inference]: error types beside iid, HC1 and clustered ones, and how much is drawn.
 
     errors: as the estimators name them, e.g. "driscoll-kraay", "cluster:unit+province", "conley:200", "wild:unit".
-    draws: of every bootstrap, permutation and simulation; seed: of all of them.
+    cluster_k: parameters that count in the factor of clustered errors, as in `TwoWayDID`. draws: of every bootstrap,
+    permutation and simulation; seed: of all of them.
     """
 
     errors: Names = ()
+    cluster_k: ClusterK = "nonnested"
     draws: Annotated[int, Field(ge=99, le=100_000, strict=True)] = 999
     seed: Annotated[int, Field(ge=0, strict=True)] = 20240601
 
