@@ -15,7 +15,9 @@ from results.tables.journal import journal_tables
 from results.tables.records import Document
 from sim.errors import BadInput
 
-SPEC = made_cities.PANEL + f"""
+SPEC = (
+    made_cities.PANEL
+    + f"""
 mediators = ["patents"]
 groups = ["region"]
 {made_cities.PLACES}
@@ -34,6 +36,7 @@ methods = ["kernel"]
 kind = "knn"
 k = 4
 """
+)
 WORDS = {"slopes": "effects not counted in k", "nonnested": "effects nested in clusters not counted in k",
          "all": "all effects counted in k"}  # fmt: skip
 
