@@ -83,8 +83,8 @@ REFUSED = {
     "an attribute that own draws would miss": ('scheme = "strata:regoin"\ncommon = false', "did you mean 'region'?"),
     "a scheme that is no test": (
         'scheme = "time"',
-        "[[estimators]] 1; the scheme time has no p value, for placebo dates are always earlier than the real ones; allowed: "
-        "space, strata:ATTRIBUTE,",
+        "[[estimators]] 1; the scheme time has no p value, for placebo dates are always earlier than the real ones; "
+        "allowed: space, strata:ATTRIBUTE,",
     ),
     "weights that are not there": ('scheme = "blocks:knn-7"', "no weights 'knn-7' in the panel; allowed: knn-6;"),
 }  # fmt: skip
