@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cluster import Executor, Serial, environment, prepare_process
 from experiments.running.tasks import EnvironmentMismatch, Job, Result, run_job, runner_of
-from experiments.study.settings import to_settings
 from experiments.study.study import Study
+from experiments.toml_files import to_settings
 from results.store.block import Records, union_of_layouts
 from results.store.lock import locked
 from results.store.memory_store import MemoryStore

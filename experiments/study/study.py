@@ -6,19 +6,20 @@ import hashlib
 import itertools
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import Field
 
 from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
 from estimators.placebo.permutation import PermutationTest
-from experiments.study.settings import build, to_settings
+from experiments.toml_files import Flag, Table, Whole, build, read_toml, to_settings, validated
 from sim.design import Design, Wanted, designs, find_design
 from sim.designs.observed import Observed
-from sim.errors import BadInput, Problem, bad, closest, listed, naming, one_of
+from sim.errors import BadInput, Problem, bad, closest, gathering, listed, naming, one_of
 from sim.estimands import Estimand
 from sim.panel import Schema
 from sim.streams import Streams
@@ -29,7 +30,22 @@ STUDY_NAME = re.compile(r"\w[\w .-]*")  # it names the store
 MOST_REPLICATIONS = 1_000_000_000
 RESERVED = {"truth", "cell", "replication", "estimand", "block_state", "block_digest", "provenance"}
 BLOCK_UNIT = 64  # blocks are multiples of it
-KEYS = {"name", "question", "design", "grid", "estimators", "replications", "block", "seed", "common_random_numbers"}
+
+
+class StudyTables(Table):
+    """A study file: the kinds of values that its keys take; [design] and [[estimators]] are read by their own kinds."""
+
+    partial: ClassVar[bool] = True
+
+    name: str = "study"
+    question: str = ""
+    design: dict[str, Any] = Field(default_factory=dict, description="a table [design]")
+    grid: dict[str, list[Any]] = Field(default_factory=dict, description="a table [grid] of lists")
+    estimators: list[Any] = Field(default_factory=list, description="tables [[estimators]]")
+    replications: Whole = 2000
+    block: Whole = 2048
+    seed: Whole = 1
+    common_random_numbers: Flag = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,23 +208,16 @@ class Study:
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], where: str = "study") -> Study:
         """A study from plain data; raises BadInput with everything that is wrong."""
-        unknown = [key for key in settings if key not in KEYS]
-        problems = [Problem(f"unknown key {key!r}", where, one_of(sorted(KEYS)), closest(key, KEYS)) for key in unknown]
-        problems += _wrong_types(settings, where)
-        design, found = None, []
-        try:
+        tables, problems = validated(StudyTables, settings, where)
+        design, found = None, list[Estimator]()
+        with gathering(problems):
             design = _design(settings, where)
-        except BadInput as error:
-            problems += error.problems
-        try:
+        with gathering(problems):
             found = _estimators(settings, where)
-        except BadInput as error:
-            problems += error.problems
-        if problems or design is None:
+        if problems or design is None or tables is None:
             raise BadInput(*problems)
-        plain = {key: settings[key] for key in KEYS - {"design", "grid", "estimators", "name"} if key in settings}
-        grid = tuple((dial, tuple(values)) for dial, values in settings.get("grid", {}).items())
-        return cls(name=settings.get("name", "study"), design=design, estimators=tuple(found), grid=grid, **plain)
+        own = dict(tables) | {"design": design, "estimators": tuple(found)}
+        return cls(**(own | {"grid": tuple((dial, tuple(values)) for dial, values in tables.grid.items())}))
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Study:
@@ -220,18 +229,6 @@ class Study:
         _check_overridden(study, settings["design"], str(path))
         _check_noise(study, str(path))
         return study
-
-
-def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """The tables of a TOML file; raises BadInput when it is no readable TOML file."""
-    if not path.is_file():
-        kind = "is a directory" if path.is_dir() else "does not exist"
-        raise bad(f"{kind}", where=str(path), allowed=f"{what} (TOML)", remedy="check the path")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise bad(f"not valid TOML: {error}", where=str(path), allowed=f"{what} (TOML, UTF-8)",
-                  remedy="correct the line") from error  # fmt: skip
 
 
 def _check_overridden(study: Study, table: Mapping[str, Any], where: str) -> None:
@@ -284,29 +281,6 @@ def kind_of(item: object, known: Mapping[str, type]) -> str:
     return kind if known.get(kind) is cls else f"{cls.__module__}:{cls.__qualname__}"
 
 
-def _wrong_types(settings: Mapping[str, Any], where: str) -> list[Problem]:
-    expected: dict[str, tuple[type, str]] = {
-        "name": (str, "text"), "question": (str, "text"), "replications": (int, "a whole number"),
-        "block": (int, "a whole number"), "seed": (int, "a whole number"),
-        "common_random_numbers": (bool, "true or false"),
-        "design": (dict, "a table [design]"), "grid": (dict, "a table [grid] of lists"),
-        "estimators": (list, "tables [[estimators]]"),
-    }  # fmt: skip
-    problems = []
-    for key, (kind, words) in expected.items():
-        value = settings.get(key)
-        wrong = key in settings and (not isinstance(value, kind) or (kind is int and isinstance(value, bool)))
-        if wrong:
-            problems.append(Problem(f"{key} = {value!r}", where, words, "correct the value"))
-    if isinstance(settings.get("grid"), dict):
-        problems += [
-            Problem(f"{dial} = {values!r}", f"{where} [grid]", "a list of values", f"write {dial} = [{values!r}]")
-            for dial, values in settings["grid"].items()
-            if not isinstance(values, list | tuple)
-        ]
-    return problems
-
-
 def _design(settings: Mapping[str, Any], where: str) -> Design | None:
     table = settings.get("design")
     if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
@@ -328,7 +302,7 @@ def _estimators(settings: Mapping[str, Any], where: str) -> list[Estimator]:
     problems: list[Problem] = []
     for number, table in enumerate(tables, 1):
         place = f"{where} [[estimators]] {number}"
-        try:
+        with gathering(problems):
             if "kind" not in table:
                 raise bad("kind is missing", where=place, allowed=f"kind = one of {one_of(estimators())}",
                           remedy='add kind = "did", or another')  # fmt: skip
@@ -338,8 +312,6 @@ def _estimators(settings: Mapping[str, Any], where: str) -> list[Estimator]:
             for estimator in made:
                 _check_tested(estimator, place)
             found += made
-        except BadInput as error:
-            problems += error.problems
     if problems:
         raise BadInput(*problems)
     return found

@@ -62,8 +62,8 @@ REFUSED = {
     "a table in the table": ("settings = {errors = {a = 1}}", "allowed: a table of settings, each true or false,"),
     "a text for a list": (
         'settings = [["errors", "cluster:unit"]]',
-        PLACE + "settings of did; errors = 'cluster:unit'; allowed: a list, e.g. [\"cluster:unit\"]; "
-        'write errors = ["cluster:unit"]',
+        PLACE + "settings of did; errors = 'cluster:unit'; allowed: a list in brackets, such as "
+        '["cluster:unit"]; write errors = ["cluster:unit"]',
     ),
     "an unknown setting": (
         'settings = {eror = ["iid"]}',

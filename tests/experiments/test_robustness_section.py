@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from experiments.application.example_panel import EXAMPLE_SPEC, example_frame
-from experiments.application.spec.robustness import RobustnessSection, value_label
+from experiments.application.spec.sections import RobustnessSection, value_label
 from experiments.application.spec.spec import read_real_panel, read_spec
 from experiments.application.tables.robustness import lagged
 from experiments.cli import run_command
@@ -77,7 +77,8 @@ SPEC: dict[str, tuple[str, list[str]]] = {
     "groups are units": ('[robustness]\nregion_by_period = "city"\n', ["region_by_period = 'city' is the unit"]),
     "no method": ("[robustness.psm]\nmethods = []\n", ["methods = []", "nearest, radius, kernel"]),
     "unknown method": ('[robustness.psm]\nmethods = ["nearst"]\n', ["methods[0] = 'nearst'", "nearest"]),
-    "method twice": ('[robustness.psm]\nmethods = ["radius", "radius"]\n', ["psm.methods names 'radius' twice"]),
+    "method twice": ('[robustness.psm]\nmethods = ["radius", "radius"]\n',
+                     ["[robustness.psm]; methods names 'radius' twice"]),
     "caliper of zero": ("[robustness.psm]\ncaliper = 0\n", ["caliper = 0", "above 0"]),
     "neighbours of zero": ("[robustness.psm]\nneighbours = 0\n", ["neighbours = 0", "1 or more"]),
     "years out of order": ("[robustness.psm]\nyears = [2003, 2001]\n", ["years = [2003, 2001]", "order"]),

@@ -9,60 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.application.spec.model import Spec
-from experiments.application.spec.sections import IndexSection, PanelSection
-from experiments.application.spec.transforms import Transform
-from sim.errors import BadInput, Problem, closest, one_of
+from experiments.application.spec.sections import IndexSection, Spec
+from sim.errors import BadInput, Problem
 from sim.panel import Panel
-from sim.panel.frames import TREATMENT, Rows, number_problems, numbers
+from sim.panel.frames import Rows, number_problems, numbers
 from sim.panel.index import EntropyIndex, hhi_diversification, no_shares, panel_index
-
-
-def named_index(panel: PanelSection | None, index: IndexSection) -> IndexSection:
-    """The section under its name: its own, else the outcome that [panel] names, else "index"."""
-    if panel is None or panel.outcome is None or "name" in index.model_fields_set:
-        return index
-    return index.model_copy(update={"name": panel.outcome})
-
-
-def index_problems(index: IndexSection, file: str) -> list[Problem]:
-    """What is wrong within [index], between keys that are fine on their own."""
-    where = f"{file}, [index]"
-    problems = []
-    if not index.indicators:
-        problems.append(Problem("there is no indicator", where, "positive = [...], negative = [...] or both",
-                                "name the columns that make the index"))  # fmt: skip
-    problems += [
-        Problem(f"the indicator {name!r} is both positive and negative", where, "one of the two", "remove it from one")
-        for name in index.positive
-        if name in index.negative
-    ]
-    problems += _repeats({"positive": index.positive, "negative": index.negative}, where)
-    return problems + _dimension_problems(index, where) + _diversification_problems(index, where)
-
-
-def index_conflicts(
-    index: IndexSection, panel: PanelSection, transforms: tuple[Transform, ...], file: str
-) -> list[Problem]:
-    """What is wrong between a named [index] and the other sections of the spec."""
-    problems = []
-    if panel.outcome not in (None, index.name):
-        problems.append(Problem(f"outcome = {panel.outcome!r} is not the index {index.name!r}", f"{file}, [panel]",
-                                f"outcome = {index.name!r}, or none", "remove outcome, or remove [index]"))  # fmt: skip
-    if index.name == TREATMENT and (panel.treatment or panel.first_treated):
-        problems.append(Problem(f"name = {index.name!r}", f"{file}, [index]",
-                                f"the name {TREATMENT!r} for the treatment only", "choose another name"))  # fmt: skip
-    taken = {panel.unit: "the unit", panel.period: "the period"}
-    taken |= {made.name: "made in [transform] already" for made in transforms}
-    problems += [
-        Problem(f"{name!r} is {taken[name]}", f"{file}, [index]", "a new name", "choose another name")
-        for name in (index.name, *index.diversification)
-        if name in taken
-    ]
-    if index.name in index.diversification:
-        problems.append(Problem(f"{index.name!r} is the index and a diversification", f"{file}, [index]",
-                                "different names", "choose another name"))  # fmt: skip
-    return problems
 
 
 def columns_asked_for(spec: Spec) -> dict[str, str]:
@@ -163,53 +114,3 @@ def index_notes(section: IndexSection | None, index: EntropyIndex | None) -> tup
         totals = index.subtotals(section.dimensions).items()
         notes.append(f"Weights of its dimensions: {', '.join(f'{name} {total[0]:.4f}' for name, total in totals)}.")
     return tuple(notes)
-
-
-def _repeats(lists: dict[str, tuple[str, ...]], where: str) -> list[Problem]:
-    return [
-        Problem(f"{key} names {name!r} twice", where, "each column once", "remove one")
-        for key, names in lists.items()
-        for name in dict.fromkeys(names)
-        if names.count(name) > 1
-    ]
-
-
-def _dimension_problems(index: IndexSection, where: str) -> list[Problem]:
-    where = f"{where} dimensions"
-    problems = _repeats(index.dimensions, where)
-    problems += [
-        Problem(f"the dimension {dimension!r} has no indicator", where, "one or more", "name them, or remove it")
-        for dimension, names in index.dimensions.items()
-        if not names
-    ]
-    problems += [
-        Problem(f"{dimension} names {name!r}, which is no indicator", where, one_of(index.indicators),
-                closest(name, index.indicators))
-        for dimension, names in index.dimensions.items()
-        for name in dict.fromkeys(names)
-        if name not in index.indicators
-    ]  # fmt: skip
-    for name in index.indicators:
-        among = [dimension for dimension, names in index.dimensions.items() if name in names]
-        if len(among) > 1:
-            problems.append(Problem(f"{name!r} is in several dimensions: {', '.join(among)}", where,
-                                    "one dimension an indicator", "remove it from the others"))  # fmt: skip
-    return problems
-
-
-def _diversification_problems(index: IndexSection, where: str) -> list[Problem]:
-    where = f"{where} diversification"
-    problems = _repeats(index.diversification, where)
-    problems += [
-        Problem(f"{name} = {list(shares)}", where, "the columns of two or more shares", "name all sectors")
-        for name, shares in index.diversification.items()
-        if len(shares) < 2
-    ]
-    problems += [
-        Problem(f"{name} takes {share!r}, which is a diversification itself", where, "columns of shares",
-                "name the shares")
-        for name, shares in index.diversification.items()
-        for share in dict.fromkeys(shares)
-        if share in index.diversification
-    ]  # fmt: skip
-    return problems
