@@ -110,7 +110,7 @@ class Repeated(Design):
 
     kind: ClassVar[str] = "repeated"
 
-    panel: Panel
+    panel: Panel = dataclasses.field(repr=False)
 
     @property
     def schema(self) -> Schema:
