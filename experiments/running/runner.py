@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cluster import Executor, Serial, environment, prepare_process
 from experiments.running.tasks import EnvironmentMismatch, Job, Result, run_job, runner_of
+from experiments.study.border import PluginRaised
 from experiments.study.settings import to_settings
 from experiments.study.study import Study
 from results.store.block import Records, union_of_layouts
@@ -53,9 +54,10 @@ def schema_of(study: Study) -> StoreSchema:
 
 
 def preflight(study: Study) -> None:
-    """Settle the first cells and try their panels; raises BadInput."""
+    """Settle the first cells, try their panels, and draw the first again; raises BadInput."""
     for cell in study.cells[:PREPARED_BEFORE]:
         runner_of(study, cell.index)
+    runner_of(study, 0).check_repeatable()
 
 
 def run(
@@ -104,7 +106,7 @@ def _fill(
 
     for outcome in executor.run(run_job, jobs()):
         job: Job = outcome.job
-        if isinstance(outcome.error, BadInput | EnvironmentMismatch):
+        if isinstance(outcome.error, BadInput | EnvironmentMismatch) and not isinstance(outcome.error, PluginRaised):
             raise outcome.error
         if outcome.error is not None:  # its workers died, or its design raised: the other blocks go on
             store.poison(job.cell, job.index)
