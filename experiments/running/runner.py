@@ -21,6 +21,7 @@ from results.store.zarr_store import ZarrStore
 from sim.errors import BadInput
 
 PREPARED_BEFORE = 16  # cells whose panels are tried before anything is written
+_repeatable: set[str] = set()  # fingerprints of studies whose first tile gave equal bits twice in this process
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,9 @@ def preflight(study: Study) -> None:
     """Settle the first cells, try their panels, and draw the first again; raises BadInput."""
     for cell in study.cells[:PREPARED_BEFORE]:
         runner_of(study, cell.index)
-    runner_of(study, 0).check_repeatable()
+    if study.fingerprint not in _repeatable:
+        runner_of(study, 0).check_repeatable()
+        _repeatable.add(study.fingerprint)
 
 
 def run(
