@@ -76,11 +76,11 @@ def listed(items: Iterable[object], most: int = 5) -> str:
 
 
 def reason(error: BaseException, file: str | None = None) -> str:
-    """An exception in one line: its type, its message and the line that raised it, in `file` if it passed there."""
+    """An exception in one line: its type, its message and the line that raised it, of `file` if it passed there."""
     text = " ".join(str(error).split())
     named = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if isinstance(error, SyntaxError):
         return named  # its message names the line
-    steps = traceback.extract_tb(error.__traceback__)
+    steps = [step for step in traceback.extract_tb(error.__traceback__) if "importlib" not in step.filename]
     inside = [step for step in steps if file and step.filename == file] or steps[-1:]
     return f"{named} ({Path(inside[-1].filename).name}, line {inside[-1].lineno})" if inside else named
