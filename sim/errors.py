@@ -81,6 +81,7 @@ def reason(error: BaseException, file: str | None = None) -> str:
     named = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if isinstance(error, SyntaxError):
         return named  # its message names the line
-    steps = [step for step in traceback.extract_tb(error.__traceback__) if "importlib" not in step.filename]
+    below = error.__traceback__.tb_next if error.__traceback__ else None  # its first step is where it was caught
+    steps = [step for step in traceback.extract_tb(below) if "importlib" not in step.filename]
     inside = [step for step in steps if file and step.filename == file] or steps[-1:]
     return f"{named} ({Path(inside[-1].filename).name}, line {inside[-1].lineno})" if inside else named

@@ -143,7 +143,7 @@ def test_a_wrong_module_beside_the_study_file_is_named_in_one_line(
 def test_a_module_that_is_nowhere_is_one_line() -> None:
     with pytest.raises(BadInput, match=r"No module named 'my_world_nowhere'.*PYTHONPATH") as caught:
         find_design("my_world_nowhere:Draft")
-    assert "importlib" not in str(caught.value)
+    assert ", line " not in str(caught.value)
 
 
 def test_a_file_named_like_a_room_takes_nobodys_place(beside: Path) -> None:
