@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from scipy.special import betaincinv, ndtr
 
 from sim.design import Draw, Wanted
 from sim.designs.geography import cities, city_weights
+from sim.designs.paper_dials import PaperDials
 from sim.designs.paper_facts import (
     COHORTS,
     CONTROL_MOMENTS,
@@ -28,9 +29,6 @@ from sim.panel import Panel
 from sim.streams import Streams
 from sim.weights.filters import SpatialFilter
 
-if TYPE_CHECKING:
-    from sim.designs.paper import Paper
-
 Floats = NDArray[np.float64]
 
 BETWEEN_SHARE, TREND_SHARE = 0.70, 0.10  # of a control's variance: between cities, and of a common trend
@@ -44,7 +42,7 @@ RICHES = {"east": 1.0, "central": 0.2, "west": 0.0}
 class PaperWorld:
     """A settled `paper` design. Arrays are (T, N) unless said otherwise."""
 
-    design: Paper
+    design: PaperDials
     frame: Panel  # units, periods, attributes, weights; no variables
     levels: Floats  # city and year effects
     riches: Floats  # (N,), decides who is treated
@@ -267,7 +265,7 @@ class PaperWorld:
         return np.nan if ask.arguments else values.get(ask.kind, np.nan)
 
 
-def settle(design: Paper, streams: Streams) -> PaperWorld:
+def settle(design: PaperDials, streams: Streams) -> PaperWorld:
     """Draw what the cell holds fixed: city and year effects, who is treated when, the controls."""
     table, weights = cities(), city_weights()
     schema = design.schema
@@ -308,7 +306,7 @@ def settle(design: Paper, streams: Streams) -> PaperWorld:
     return replace(world, levels=world.levels + ICR_MEAN - world.control_signal_mean())
 
 
-def draw_adoption(design: Paper, riches: Floats, rng: np.random.Generator) -> Floats:
+def draw_adoption(design: PaperDials, riches: Floats, rng: np.random.Generator) -> Floats:
     """First treated year of each city, (N,), inf = never; the richer the likelier (Gumbel top-k), unless at random."""
     years = np.repeat(list(COHORTS), cohort_sizes(design.treated)).astype(np.float64)
     appeal = rng.gumbel(size=riches.size)
