@@ -54,20 +54,22 @@ NAMES = (*POLICY, *OF_VARIABLES, "rho", "lambda", "dependence", "sigma2")
 
 
 def pairs_of(row: dict[str, Any]) -> set[tuple[tuple[str, Any], tuple[str, Any]]]:
+    """All pairs of values of a row, whose dials are in the order of DIALS."""
     return set(itertools.combinations(row.items(), 2))
 
 
 @cache
 def covering_rows() -> tuple[dict[str, Any], ...]:
     """Rows of dials in which all pairs of values meet: each begins with a missing pair and takes greedily."""
+    values = {dial: [(dial, value) for value in DIALS[dial]] for dial in DIALS}
     missing = {pair for one, two in itertools.combinations(DIALS, 2)
-               for pair in itertools.product([(one, v) for v in DIALS[one]], [(two, v) for v in DIALS[two]])}  # fmt: skip
+               for pair in itertools.product(values[one], values[two])}  # fmt: skip
     rows = []
     while missing:
         row = dict(min(missing, key=repr))
         for dial in DIALS:
             if dial not in row:
-                row[dial] = max(DIALS[dial], key=lambda v: len(pairs_among(row | {dial: v}) & missing))  # noqa: B023
+                row[dial] = max(DIALS[dial], key=lambda v: len(pairs_among(row | {dial: v}) & missing))
         row = {dial: row[dial] for dial in DIALS}
         missing -= pairs_of(row)
         rows.append(row)

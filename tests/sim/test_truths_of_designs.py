@@ -1,4 +1,4 @@
-"""Truths of the designs besides `paper`: the drawn outcome is rebuilt from its shocks, and every effect taken from it."""
+"""Truths of the designs besides `paper`: outcomes are rebuilt from their shocks, and effects taken from them."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def with_mediator(panel: Panel) -> Panel:
     )
 
 
-OF_POLICY = {*MEANS, "contrast", "event(0)", "event(5)", "att(2003,2005)", "cohort(2003)", "calendar(2004)", "beta(did)",
-             "beta(w_did)", "direct(did)", "indirect(did)", "total(did)", "nde", "nie"}  # fmt: skip
+OF_POLICY = {*MEANS, "contrast", "event(0)", "event(5)", "att(2003,2005)", "cohort(2003)", "calendar(2004)",
+             "beta(did)", "beta(w_did)", "direct(did)", "indirect(did)", "total(did)", "nde", "nie"}  # fmt: skip
 OF_W = {"rho", "lambda", "dependence", "indirect(did)", "indirect(inv)", "indirect(m)", "beta(w_did)", "beta(w_inv)",
         "beta(w_m)"}  # fmt: skip
 OF_MEDIATOR = {"nie", "beta(m)", "beta(w_m)", "direct(m)", "indirect(m)", "total(m)"}
