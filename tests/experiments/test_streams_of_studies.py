@@ -287,7 +287,7 @@ class _NumberedWorld:
         self.tiles.append((streams.start, streams.stop))
         draw = self.world.draw(streams, wanted)
         number = np.arange(streams.start, streams.stop, dtype=np.float64)
-        return Draw(draw.panel, {name: number for name in wanted.estimands})
+        return Draw(draw.panel, dict.fromkeys(wanted.estimands, number))
 
 
 def test_blocks_hold_the_replications_that_their_place_says() -> None:
