@@ -37,6 +37,12 @@ DIALS: dict[str, tuple[Any, ...]] = {
     "assignment": ("rich", "random"),
     "treated": (48, 20, 142),
 }
+# Three dials at a time: impacts of unequal effects exist where the dose is the dummy; truths of a redrawn calendar.
+TRIPLES: tuple[dict[str, Any], ...] = (
+    {"heterogeneity": 0.5, "spillover": "paper"},
+    {"heterogeneity": 0.5, "spillover": "lag", "rho": -0.3},
+    {"redraw": ("calendar",), "shape": "growing", "spillover": "lag"},
+)
 POLICY = (
     "att", "att_event", "att_cohort", "att_calendar", "contrast", "nde", "nie",
     *(f"att({cohort},{year})" for cohort in (2014, 2016, 2020) for year in (2013, 2014, 2016, 2017, 2023)),
@@ -73,7 +79,7 @@ def covering_rows() -> tuple[dict[str, Any], ...]:
         row = {dial: row[dial] for dial in DIALS}
         missing -= pairs_of(row)
         rows.append(row)
-    return tuple(rows)
+    return (*rows, *({dial: values[0] for dial, values in DIALS.items()} | row for row in TRIPLES))
 
 
 def pairs_among(row: dict[str, Any]) -> set[tuple[tuple[str, Any], tuple[str, Any]]]:
@@ -88,6 +94,7 @@ def drawn(number: int) -> tuple[Paper, Draw, tuple[PaperPanel, ...]]:
     streams = Streams(number, "oracle")
     world: Any = design.settle(streams)
     tile = streams.tile(FIRST, FIRST + ROWS)
+    world.draw(streams.tile(0, ROWS), Wanted(frozenset({"icr"}), NAMES))  # what it remembers of another tile is no harm
     draw = world.draw(tile, Wanted(frozenset(design.schema.variables), NAMES))
     shocks, deviations = tile.normals("errors", 18, 285), tile.normals("heterogeneity", 285)
     dials = {item.name: getattr(design, item.name) for item in fields(design)}
