@@ -212,6 +212,25 @@ def test_a_tile_that_cannot_be_reduced_is_fitted_one_by_one_with_the_same_stream
         np.testing.assert_array_equal(got[key].estimate, whole.estimate)
 
 
+def test_tiles_after_one_that_cannot_be_reduced_keep_their_streams(monkeypatch: Any) -> None:
+    """The second of five tiles of a block is fitted one by one; those before and after it are solved together."""
+    expected = collected(echo_study(block=192))
+    own, calls = LeastSquares.reduce, []
+
+    def reduce(self: LeastSquares, plan: Any, tile: Any) -> Any:
+        calls.append(tile.panel.replications)
+        if len(calls) == 2:
+            raise MemoryError("too many")
+        return own(self, plan, tile)
+
+    monkeypatch.setattr(LeastSquares, "reduce", reduce)
+    got = collected(echo_study(block=192))
+    assert calls[:3] == [32, 32, 1]
+    for key, whole in expected.items():
+        np.testing.assert_array_equal(got[key].estimate, whole.estimate)
+        assert (got[key].status == Status.OK).all()
+
+
 def one_at_a_time(cls: type[Estimator], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an estimator refuse every batch, so that each replication is fitted on its own."""
     own = cls.__call__
