@@ -248,8 +248,9 @@ class PaperWorld:
         varies = self.design.shape != "constant" or self.design.anticipation > 0  # then the dummy is not the dose
         policy = (np.nan, np.nan) if varies else (coefficients.did, coefficients.w_did)
         own = dict(zip(names, coefficients.controls, strict=True)) | {"did": policy[0]}
-        own[self.design.mediator] = MEDIATION[self.design.mediator][1] if self.design.has_mediator else np.nan
-        lagged = dict(zip(names, coefficients.w_controls, strict=True)) | {"did": policy[1], self.design.mediator: 0.0}
+        lagged = dict(zip(names, coefficients.w_controls, strict=True)) | {"did": policy[1]}
+        if self.design.has_mediator:
+            own[self.design.mediator], lagged[self.design.mediator] = MEDIATION[self.design.mediator][1], 0.0
         name = arguments[0] if len(arguments) == 1 else ""
         return own.get(name, np.nan), lagged.get(name, np.nan)
 
