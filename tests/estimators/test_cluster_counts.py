@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from estimators import Estimates, PanelOLS, SpatialDID, TwoWayDID
+from estimators import Estimates, SpatialDID, TwoWayDID
 from estimators.placebo.redrawn import RedrawnDID
+from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import Panel
 
@@ -90,7 +91,7 @@ def test_panel_ols_counts_what_dummies_count(name: str, missing: int) -> None:
     panel, effects = panel_of(missing), EFFECTS[name]
     errors = tuple(f"cluster:{one}" for one in CLUSTERS)
     slopes = 3 + (not effects)
-    fits = {k: PanelOLS(effects=effects, errors=errors, cluster_k=k)(panel) for k in SETTINGS}  # type: ignore[arg-type]
+    fits = {k: panel_ols(effects=effects, errors=errors, cluster_k=k)(panel) for k in SETTINGS}  # type: ignore[arg-type]
     for row, grouping in enumerate(CLUSTERS):
         got = implied(fits, row, 0, slopes, panel.nobs)
         for setting in SETTINGS:
@@ -148,6 +149,6 @@ def test_the_factor_itself_is_that_of_the_slopes(missing: int) -> None:
             k = counted(("unit", "period"), name, setting, 3, panel)
             factor = groups / (groups - 1) * (len(y) - 1) / (len(y) - k)
             expected = np.sqrt(np.diag(bread @ sums.T @ sums @ bread) * factor)
-            fit = PanelOLS(errors=(f"cluster:{name}",), cluster_k=setting)(panel)  # type: ignore[arg-type]
+            fit = panel_ols(errors=(f"cluster:{name}",), cluster_k=setting)(panel)  # type: ignore[arg-type]
             np.testing.assert_allclose(fit.se[0, 0, :3], expected, rtol=1e-8, err_msg=f"{name} {setting}")
             assert fit.dof[0, 0, 0] == groups - 1

@@ -10,13 +10,15 @@ import pytest
 from placebo_files import write
 from scipy import stats
 
-from estimators import Estimates, Layout, PanelOLS, Status, TwoWayDID
-from estimators.inversion import p_values
+from estimators import Estimates, Layout, Status, TwoWayDID
+from estimators.core.inversion import p_values
 from estimators.placebo.permutation import PermutationTest
-from experiments.placebo import Answer, Question, answer, check_fits, question
-from experiments.runner import MemoryStore, run
-from experiments.specs.spec import RealPanel, read_real_panel, read_spec
+from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.placebo.placebo import Answer, Question, answer, check_fits, question
+from experiments.running.runner import run
+from references.regressions import panel_ols
 from references.small_panels import small_panel
+from results.store.memory_store import MemoryStore
 from sim import Panel, Streams
 from sim.schemes import scheme_of
 
@@ -38,7 +40,7 @@ def by_hand(ask: Question) -> tuple[np.ndarray, np.ndarray]:
     found = scheme_of(ask.scheme).on(ask.panel)
     streams = ask.study.cells[0].streams(ask.study.seed).tile(0, DRAWS)
     codes = np.array([found.real, *(found.draw(rng) for rng in streams.each("assignment"))])
-    fits = PanelOLS(errors=("cluster:unit",))(found.assigned(ask.panel, codes))
+    fits = panel_ols(errors=("cluster:unit",))(found.assigned(ask.panel, codes))
     return fits.estimate[:, 0], fits.estimate[:, 0] / fits.se[:, 0, 0]
 
 
@@ -118,7 +120,7 @@ def test_statistics_that_are_none_count_as_extreme() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Picky(PanelOLS):
+class Picky(TwoWayDID):
     """Least squares that gives up, with a number of no use, on every panel but the real one in which a unit is treated.
 
     `unit` is its index. Class setting `real`: the real treatment (T, N).
@@ -129,7 +131,7 @@ class Picky(PanelOLS):
     unit: ClassVar[int] = 0
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
-        found = PanelOLS(regressors=self.regressors, errors=self.errors)(panel)
+        found = panel_ols(regressors=self.regressors, errors=self.errors)(panel)
         did = panel.variables["did"]
         lost = did[:, :, self.unit].any(axis=1) & (did != self.real).any(axis=(1, 2))
         status = np.where(np.broadcast_to(lost, found.status.shape), Status.NOT_CONVERGED, found.status)
@@ -137,7 +139,7 @@ class Picky(PanelOLS):
         return replace(found, status=status.astype(np.uint8), estimate=estimate)
 
     def layout(self, schema: Any) -> Layout:
-        return PanelOLS(regressors=self.regressors, errors=self.errors).layout(schema)
+        return panel_ols(regressors=self.regressors, errors=self.errors).layout(schema)
 
 
 @pytest.mark.parametrize("statistic", ["raw", "studentised"])
@@ -153,8 +155,8 @@ def test_draws_that_a_permutation_test_cannot_fit_count_as_extreme(
     assert found.pvalue is not None
     randomisation = scheme_of("space").on(panel)
     codes = np.array([randomisation.draw(rng) for rng in Streams(4, "permutation").tile(0, 199).each("space")])
-    fits = PanelOLS(errors=("cluster:unit",))(randomisation.assigned(panel, codes))
-    own = PanelOLS(errors=("cluster:unit",))(panel)
+    fits = panel_ols(errors=("cluster:unit",))(randomisation.assigned(panel, codes))
+    own = panel_ols(errors=("cluster:unit",))(panel)
     values, real = fits.estimate[:, 0], own.estimate[0, 0]
     if statistic == "studentised":
         values, real = values / fits.se[:, 0, 0], real / own.se[0, 0, 0]

@@ -15,10 +15,10 @@ from rich.console import Console
 from cluster import Serial, environment
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.spatial import spatial_panel
-from experiments import tasks
-from experiments.runner import run
-from experiments.study import Study
-from experiments.tasks import EnvironmentMismatch, Job, run_job
+from experiments.running import tasks
+from experiments.running.runner import run
+from experiments.running.tasks import EnvironmentMismatch, Job, run_job
+from experiments.study.study import Study
 from results.diagnosis import Diagnosis, diagnose
 from results.report.bias_table import failures
 from results.report.facts import ReportFacts
@@ -26,8 +26,8 @@ from results.report.html import html_report
 from results.report.terminal import print_bias_table
 from results.store import BlockState, ZarrStore
 from sim import BadInput, Panel, Streams
+from sim.designs.paper import Paper
 from sim.errors import bad
-from sim.paper import Paper
 
 ROWS = 96
 HOW = {40: Status.ERROR, 41: Status.REFUSED, 42: Status.NOT_CONVERGED, 43: Status.SINGULAR, 80: Status.NOT_CONVERGED}

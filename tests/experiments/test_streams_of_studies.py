@@ -9,17 +9,19 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from estimators import Estimates, Estimator, Mediation, PanelOLS, SpatialPanel, Status, TwoWayDID
+from estimators import Estimates, Estimator, Mediation, SpatialPanel, Status, TwoWayDID
 from estimators.linear.did import LeastSquares
 from estimators.placebo.permutation import PermutationTest
-from experiments.runner import MemoryStore, run
-from experiments.study import Study
+from experiments.running.runner import run
+from experiments.study.study import Study
+from references.regressions import panel_ols
+from results.store.memory_store import MemoryStore
 from sim import Draw, Panel, Streams, Wanted
-from sim.bdm import BertrandDufloMullainathan
-from sim.clustered import Clustered
 from sim.design import Design
-from sim.paper import Paper
-from sim.placebo import Placebo
+from sim.designs.bdm import BertrandDufloMullainathan
+from sim.designs.clustered import Clustered
+from sim.designs.paper import Paper
+from sim.designs.placebo import Placebo
 
 ROWS, BLOCK = 150, 64  # two blocks and a part, whose last tile is cut
 SMALL = Paper(controls="none")
@@ -244,7 +246,7 @@ def one_at_a_time(cls: type[Estimator], monkeypatch: pytest.MonkeyPatch) -> None
 
 
 WHOLE: dict[str, Estimator] = {
-    "wild bootstrap": PanelOLS(errors=("wild:region",), draws=99),
+    "wild bootstrap": panel_ols(errors=("wild:region",), draws=99),
     "permutation": PermutationTest.of(TwoWayDID(errors=("cluster:unit",)), draws=99, common=False),
     "mediation, simulated": Mediation(errors=("monte-carlo",), draws=99),
     "mediation, resampled": Mediation(errors=("bootstrap:province",), draws=99),
