@@ -91,7 +91,7 @@ def test_panel_ols_counts_what_dummies_count(name: str, missing: int) -> None:
     panel, effects = panel_of(missing), EFFECTS[name]
     errors = tuple(f"cluster:{one}" for one in CLUSTERS)
     slopes = 3 + (not effects)
-    fits = {k: panel_ols(effects=effects, errors=errors, cluster_k=k)(panel) for k in SETTINGS}  # type: ignore[arg-type]
+    fits = {k: panel_ols(effects=effects, errors=errors, cluster_k=k, singletons="keep")(panel) for k in SETTINGS}  # type: ignore[arg-type]
     for row, grouping in enumerate(CLUSTERS):
         got = implied(fits, row, 0, slopes, panel.nobs)
         for setting in SETTINGS:
