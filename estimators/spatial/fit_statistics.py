@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.spatial.cross_products import SpatialMoments
 from estimators.spatial.form import SpatialForm
 from estimators.spatial.spectrum import Spectrum
-
-if TYPE_CHECKING:
-    from estimators.spatial.cross_products import SpatialMoments
 
 Floats = NDArray[np.float64]
 
@@ -39,11 +35,10 @@ def fit_statistics(
     if not form.lag:
         reduced, naive, corrected = signal, signal, within
     else:
-        identity = np.eye(y.shape[-1])
         reduced, corrected = np.empty_like(y), np.empty_like(y)
-        for row, value in enumerate(rho):
-            s = identity + value * spectrum.multiplier(float(value)) if np.isfinite(value) else np.nan * identity
-            reduced[row], corrected[row] = signal[row] @ s.T, within[row] @ s.T
+        for row, value in enumerate(rho):  # S x = x + rho G x
+            both = np.stack([signal[row], within[row]])
+            reduced[row], corrected[row] = both + value * spectrum.multiplier.apply(float(value), both)
         naive = signal + rho[:, None, None] * spectrum.weights.lag(y)
     out = {"r2_corr": _squared_correlation(_demean(y), corrected)}
     for name, prediction in (("reduced", reduced), ("naive", naive)):

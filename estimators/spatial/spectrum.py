@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.spatial.interpolation import PiecewiseChebyshev
-from estimators.spatial.matrix_products import MatrixProducts
+from estimators.spatial.multipliers import MatrixProducts, Multiplier, NodeMatrices
 from sim.weights import Weights
 
 Floats = NDArray[np.float64]
@@ -39,16 +39,21 @@ class Traces:
 
 
 class Spectrum:
-    """Functions of rho that depend on W alone, interpolated; one a weights matrix and process."""
+    """Functions of rho that depend on W alone, interpolated; one a weights matrix and process.
+
+    multiplier(rho): G itself, and multiplier.apply(rho, x) its products; near_multiplier(rho): G from matrices kept at
+    nodes, which pays where many rho's are near each other.
+    """
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
         self._eigenvalues = weights.eigenvalues
-        self._identity = np.eye(len(weights.units))
+        self.multiplier = Multiplier(weights)
+        self.near_multiplier = NodeMatrices(self.multiplier, weights.radius, len(weights.units))
         self._sums = PiecewiseChebyshev(self._eigenvalue_sums, weights.radius)
-        self._norms = PiecewiseChebyshev(self._norms_at, weights.radius)
-        self._row_sums = PiecewiseChebyshev(lambda rho: self.multiplier(rho).sum(axis=1), weights.radius)
-        self._products = MatrixProducts(self.multiplier, weights.radius)
+        self._norms = PiecewiseChebyshev(self.multiplier.norms, weights.radius)
+        self._row_sums = PiecewiseChebyshev(self.multiplier.row_sums, weights.radius)
+        self._products = MatrixProducts(self.near_multiplier)
 
     def slopes(self, rho: Floats, transform: Transform) -> tuple[Floats, ...]:
         """ln|I - rho W|, tr G and tr G^2 of the transform at rho (R,)."""
@@ -77,27 +82,10 @@ class Spectrum:
         """G1 at rho (R,), (R, N)."""
         return self._row_sums(rho)
 
-    def multiplied(self, rho: float, x: Floats) -> Floats:
-        """G x, (N,), NaN without a rho."""
-        if not np.isfinite(rho):
-            return np.full_like(x, np.nan)
-        return np.asarray(np.linalg.solve(self._identity - rho * self.weights.dense, self.weights.dense @ x))
-
-    def multiplier(self, rho: float) -> Floats:
-        """G = W (I - rho W)^-1, (N, N)."""
-        return np.asarray(np.linalg.solve(self._identity - rho * self.weights.dense, self.weights.dense))
-
     def _eigenvalue_sums(self, rho: float) -> Floats:
         left = 1.0 - rho * self._eigenvalues
         ratio = self._eigenvalues / left
         return np.array([np.log(np.abs(left)).sum(), ratio.real.sum(), (ratio**2).real.sum()])
-
-    def _norms_at(self, rho: float) -> Floats:
-        """tr G'G, |G'1|^2 / N, 1'G1 / N and 1'G^2 1 / N."""
-        g = self.multiplier(rho)
-        columns, rows = g.sum(axis=0), g.sum(axis=1)
-        n = len(columns)
-        return np.array([np.vdot(g, g), np.vdot(columns, columns) / n, rows.sum() / n, np.vdot(columns, rows) / n])
 
 
 def _transformed(log_det: Floats, g: Floats, gg: Floats, rho: Floats, transform: Transform) -> tuple[Floats, ...]:
