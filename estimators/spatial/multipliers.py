@@ -51,7 +51,7 @@ class Multiplier:
     def __call__(self, rho: float) -> Floats:
         """G, (N, N)."""
         if self._sparse:
-            return np.concatenate(list(self._columns(rho)), axis=1)
+            return np.ascontiguousarray(np.concatenate(list(self._columns(rho)), axis=1))
         return np.asarray(np.linalg.solve(self._system(rho), self.weights.dense))
 
     def apply(self, rho: float, x: Floats) -> Floats:
@@ -116,7 +116,7 @@ class NodeMatrices:
 
     @one_thread
     def _keep(self, segment: int) -> None:
-        stack = np.stack([self._function(float(a)) for a in self.segments.nodes(segment)])
+        stack = np.ascontiguousarray([self._function(float(a)) for a in self.segments.nodes(segment)])
         most = max(2, min(MOST_SEGMENTS, MOST_BYTES // stack.nbytes))
         while len(self._kept) >= most:
             self._kept.popitem(last=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,8 @@ from sim.weights import Weights
 
 Floats = NDArray[np.float64]
 Transform = Literal["direct", "lee-yu"]
+
+FLAT = 1e-4  # share of rho's information from W below which it is told from sigma2 by next to nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,27 @@ class Spectrum:
         self._norms = PiecewiseChebyshev(self.multiplier.norms, weights.radius)
         self._row_sums = PiecewiseChebyshev(self.multiplier.row_sums, weights.radius)
         self._products = MatrixProducts(self.near_multiplier)
+
+    @cached_property
+    def own_information(self) -> float:
+        """What sigma2 leaves of W's part of the information about rho at rho = 0, under Lee and Yu, between 0 and 1.
+
+        1 - 2 (tr H)^2 / ((N - 1) (tr H^2 + tr H'H)), H = Q_N W (Lee and Yu 2010): one minus the squared correlation of
+        the scores of rho and sigma2. 0 for the uniform W: H is then -Q_N/(N - 1), a lag is a multiple of the variable
+        itself, and the transformed likelihood is the same for every rho. The direct likelihood has tr W = 0 there, and
+        with it the share 1.
+        """
+        w, n = self.weights.matrix, len(self.weights.units)
+        hh = float(w.multiply(w.T).sum()) - 1.0
+        hth = float(w.multiply(w).sum() - np.square(w.sum(axis=0)).sum() / n)
+        return 1.0 - 2.0 / ((n - 1) * (hh + hth))
+
+    def is_flat(self, transform: Transform) -> bool:
+        """Whether the likelihood of a row-stochastic W hardly depends on rho or lambda, whatever the data are.
+
+        An ordinary W has shares above .1, one that differs from the uniform by a hundredth of its entries about FLAT.
+        """
+        return transform == "lee-yu" and self.own_information < FLAT
 
     def slopes(self, rho: Floats, transform: Transform) -> tuple[Floats, ...]:
         """ln|I - rho W|, tr G and tr G^2 of the transform at rho (R,)."""
