@@ -55,7 +55,8 @@ def wald_tests(parameters: Floats, covariance: Floats, error: str = "information
     of_error = of_lag.copy()
     of_error[:, at, at] = rho[:, None]
     of_error[:, :, 2 * k] = b
-    names, out = wald_names(error), {}
+    names = wald_names(error)
+    out: dict[str, Floats] = {}
     for model, g, jacobian in (("sar", t, of_lag), ("sem", t + rho[:, None] * b, of_error)):
         statistic = _quadratic(g, np.matmul(np.matmul(jacobian, covariance), jacobian.transpose(0, 2, 1)))
         out |= {names[model]: statistic, f"{names[model]}_p": chdtrc(k, statistic)}

@@ -145,7 +145,7 @@ def _traces_of(at: Floats, spectrum: Spectrum, transform: Transform) -> tuple[Fl
     own = spectrum.traces(at, transform)
     products = np.diag(own.hh + own.hth)
     if at.size == 2:
-        products[0, 1] = products[1, 0] = sum(spectrum.joint(at[:1], at[1:], transform)).item()
+        products[0, 1] = products[1, 0] = np.sum(spectrum.joint(at[:1], at[1:], transform))
     return own.h, products
 
 

@@ -48,8 +48,9 @@ class SpatialPanel(Estimator):
     model: sar (rho) | sem (lambda) | sdm (rho, WX) | slx (WX, least squares) | sdem (lambda, WX) | sac (rho, lambda).
     transform: direct | lee-yu. outcome, regressors: names of variables; None = the panel's own roles. weights: name of
     the panel's W; None = its first. full_fit: also the R2 variants that need predictions (squared correlations;
-    slower), AIC, BIC, in the SDM Wald tests of SAR and SEM by every error type, in the SAC mode_gap: its likelihood often has a second
-    maximum with rho and lambda nearly exchanged, and where that is hardly lower they are not identified. errors: any of
+    slower), AIC, BIC, in the SDM Wald tests of SAR and SEM by every error type, in the SAC mode_gap: its likelihood
+    often has a second maximum with rho and lambda nearly exchanged, and where that is hardly lower they are not
+    identified. errors: any of
     information (the inverse expected information), hessian (observed), qmle, cluster:unit, cluster:ATTRIBUTE,
     driscoll-kraay, conley:KM, in SLX also hc1; see `spatial_errors`. simulate: a number of draws from the normal
     distribution with the covariance of the first error type, which add the error type "simulation" with quantiles as
