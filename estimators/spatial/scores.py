@@ -53,18 +53,18 @@ class SpatialScores:
         wy = lag(y)
         unexplained = y - rho * wy - np.tensordot(slopes, z, axes=1)
         w_unexplained = lag(unexplained)
-        e = _within(unexplained - lam * w_unexplained)
+        e = demeaned(unexplained - lam * w_unexplained)
         every = {"rho": (rho, wy - lam * lag(wy)), "lambda": (lam, w_unexplained)}
         multipliers = tuple(spectrum.near_multiplier(float(every[name][0])) for name in form.parameters)
         if transform == "lee-yu":
             for g in multipliers:
                 g -= g.mean(axis=0)  # Q_N G
         moved = tuple(e @ g.T for g in multipliers)
-        linear = [_within(every[name][1] - move) for name, move in zip(form.parameters, moved, strict=True)]
+        linear = [demeaned(every[name][1] - move) for name, move in zip(form.parameters, moved, strict=True)]
         traces, products = _traces_of(np.array(parameters[p:-1]), spectrum, transform)
         return cls(
             e=e,
-            z=_within(z - lam * lag(z)),
+            z=demeaned(z - lam * lag(z)),
             linear=np.reshape(linear, (len(form.parameters), *y.shape)),
             multipliers=multipliers,
             moved=moved,
@@ -154,7 +154,8 @@ def inverse(matrix: Floats) -> Floats:
     return ols.invert(matrix[None])[0][0]
 
 
-def _within(x: Floats) -> Floats:
+def demeaned(x: Floats) -> Floats:
+    """Values (..., T, N) without unit and time effects."""
     out = x - x.mean(axis=-2, keepdims=True)
     return np.asarray(out - out.mean(axis=-1, keepdims=True))
 

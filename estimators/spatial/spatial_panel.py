@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Estimates, Estimator, Layout, Reduction, Status
 from estimators.core.names import check_names, outcome_of, weights_of
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
-from estimators.spatial.effects import jacobian
+from estimators.spatial.effects import Simulated, jacobian, simulate
 from estimators.spatial.errors import Sandwiches, check_errors, covariances, needs_scores
-from estimators.spatial.fit_statistics import FIT_STATISTICS, fit_statistics
-from estimators.spatial.fits import SpatialFit, effect_variances, fit_model
+from estimators.spatial.fits import FIT_STATISTICS, SpatialFit, effect_variances, fit_model, fit_statistics
 from estimators.spatial.form import FORMS, Model, SpatialForm
 from estimators.spatial.likelihood import Sizes, log_likelihood
 from estimators.spatial.model_choice import CRITERIA, information_criteria, wald_names, wald_tests
-from estimators.spatial.simulated_effects import Simulated, simulate
 from estimators.spatial.spectrum import Transform
 from sim.design import Design
 from sim.designs.paper import Paper

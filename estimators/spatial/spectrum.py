@@ -60,22 +60,13 @@ class Spectrum:
 
     @cached_property
     def own_information(self) -> float:
-        """What sigma2 leaves of W's part of the information about rho at rho = 0, under Lee and Yu, between 0 and 1.
-
-        1 - 2 (tr H)^2 / ((N - 1) (tr H^2 + tr H'H)), H = Q_N W (Lee and Yu 2010): one minus the squared correlation of
-        the scores of rho and sigma2. 0 for the uniform W: H is then -Q_N/(N - 1), a lag is a multiple of the variable
-        itself, and the transformed likelihood is the same for every rho. The direct likelihood has tr W = 0 there, and
-        with it the share 1.
-        """
-        w, n = self.weights.matrix, len(self.weights.units)
-        hh = float(w.multiply(w.T).sum()) - 1.0
-        hth = float(w.multiply(w).sum() - np.square(w.sum(axis=0)).sum() / n)
-        return 1.0 - 2.0 / ((n - 1) * (hh + hth))
+        """See `own_information`."""
+        return own_information(self.weights)
 
     def is_flat(self, transform: Transform) -> bool:
         """Whether the likelihood of a row-stochastic W hardly depends on rho or lambda, whatever the data are.
 
-        An ordinary W has shares above .1, one that differs from the uniform by a hundredth of its entries about FLAT.
+        The direct likelihood always does: there tr W = 0 stands for tr A.
         """
         return transform == "lee-yu" and self.own_information < FLAT
 
@@ -110,6 +101,21 @@ class Spectrum:
         left = 1.0 - rho * self._eigenvalues
         ratio = self._eigenvalues / left
         return np.array([np.log(np.abs(left)).sum(), ratio.real.sum(), (ratio**2).real.sum()])
+
+
+def own_information(weights: Weights) -> float:
+    """What sigma2 leaves of W's part of the information about rho = 0 or lambda = 0 with time effects, from 0 to 1.
+
+    1 - 2 (tr A)^2 / ((N - 1) tr(A^2 + A'A)), A = Q_N W Q_N: one minus the squared correlation of the scores of rho and
+    sigma2 (Lee and Yu 2010). 0 for the uniform W: A is then -Q_N/(N - 1), a lag is a multiple of the variable itself,
+    and the transformed likelihood is the same for every rho. An ordinary W has shares above .1, one whose entries
+    differ from the uniform ones by a hundredth of them about FLAT.
+    """
+    w, n = weights.matrix, len(weights.units)
+    columns, rows, mean = w.sum(axis=0), w.sum(axis=1), float(w.sum()) / n
+    squares = float(w.multiply(w.T).sum() + w.multiply(w).sum()) + 2 * mean**2
+    squares -= float(2 * columns @ rows + columns @ columns + rows @ rows) / n
+    return 1.0 - 2.0 * mean**2 / ((n - 1) * squares)
 
 
 def _transformed(log_det: Floats, g: Floats, gg: Floats, rho: Floats, transform: Transform) -> tuple[Floats, ...]:

@@ -142,7 +142,9 @@ def table_7(panel: Path, spec: Path) -> list[str]:
     real = read_real_panel(panel, read_spec(spec))
     ledger = Ledger(seed=1)
     spatial_models.add(real, ledger)
-    tables = journal_tables(Document(_facts(real), tuple(ledger.records), tuple(ledger.statistics), tuple(ledger.notes)))
+    tables = journal_tables(
+        Document(_facts(real), tuple(ledger.records), tuple(ledger.statistics), tuple(ledger.notes))
+    )
     return [table.caption for table in tables]
 
 
