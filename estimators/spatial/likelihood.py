@@ -73,7 +73,7 @@ def maximise(slopes: Derivatives, heights: Heights, rows: int, radius: float) ->
         top = top[missed]
         again, settled = _climb(slopes, points[top + 1], points[top], points[top + 2], missed)
         at[missed] = again
-        converged[missed] = settled & (heights(again, missed) >= grid[top, missed])
+        converged[missed] = settled & (heights(again, missed) >= grid[top, missed] - HIGHER)
     return Maximum(at, converged & (np.abs(at) < edge - 1e-6))
 
 

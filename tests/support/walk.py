@@ -41,7 +41,7 @@ path = "w.csv"
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """files: of the five rooms, by first call. climbs: calls from a lower room's file into a higher one's, (from, to)."""
+    """files: by first call. climbs: calls from a file of a lower room into one of a higher room, (from, to)."""
 
     files: tuple[str, ...]
     climbs: tuple[tuple[str, str], ...]
