@@ -29,7 +29,7 @@ def command(store: Path, html: Path | None, as_json: bool, all_terms: bool, alph
         raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
     if html is not None:
         check_html(html)
-    records = ZarrStore.open(store).snapshot()  # a run may be writing it
+    records = ZarrStore.open(store)
     if as_json:
         diagnosis = diagnose(records, alpha)
         print_json(records, diagnosis)

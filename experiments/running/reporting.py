@@ -42,9 +42,17 @@ def facts_of(store: ZarrStore) -> ReportFacts:
 
 
 def environments_of(store: ZarrStore) -> tuple[str, ...]:
-    """Every code and machine that computed some blocks: the store's `environments`, or what its runs noted."""
+    """Every code and machine that computed some blocks, and how it differs from the first where the store says so.
+
+    From the store's `environments` (their `text` and `differs`), or from what its runs noted.
+    """
     named: Iterable[object] = getattr(store, "environments", None) or store.noted("environments", [])
-    return tuple(dict.fromkeys(map(str, named)))
+    return tuple(dict.fromkeys(map(_environment, named)))
+
+
+def _environment(named: object) -> str:
+    text, differs = getattr(named, "text", named), getattr(named, "differs", ())
+    return f"{text} ({'; '.join(differs)})" if differs else str(text)
 
 
 def blocks_of(store: ZarrStore) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from estimators.core.estimator import Status
 from results.diagnosis import measures
 from results.diagnosis.fits import fits_of
 from results.diagnosis.moments import RunningMoments
-from results.store.block import Records, at_one_moment
+from results.store.block import Records
 from sim.errors import bad, one_of
 
 Floats = NDArray[np.float64]
@@ -37,7 +37,6 @@ def contrast(records: Records, a: Target, b: Target, cell: int, alpha: float = 0
     relative_precision (of B over A, %: positive where B is more precise); columns measure, value, mcse, lower, upper
     (95%), n, attempted. Raises BadInput for an estimator, term or error type that the store lacks.
     """
-    records = at_one_moment(records)
     places = _place(records, a, "a"), _place(records, b, "b")
     names = ("bias", "mse", "coverage", "a", "b")
     moments = {name: RunningMoments((1,)) for name in names}

@@ -19,7 +19,7 @@ from results.diagnosis.fits import Fits, Flags, fits_of
 from results.diagnosis.measures import Measured
 from results.diagnosis.passes import FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import null_cell, size_adjusted_power
-from results.store.block import Records, at_one_moment
+from results.store.block import Records
 
 PROPORTIONS = frozenset(
     {"coverage", "bias_eliminated_coverage", "rejection", "size_adjusted_power", "type_s", "convergence"}
@@ -61,7 +61,6 @@ class _Judged:
 
 def diagnose(records: Records, alpha: float = 0.05) -> Diagnosis:
     """Every measure of docs/measures.md; alpha is the level of tests and of intervals that are not stored."""
-    records = at_one_moment(records)
     reader = _Reader(records, alpha)
     judged = {cell: reader.judge(cell) for cell in range(len(records.cells))}
     own = {(cell, one): item for cell, by_name in judged.items() for (one, sample), item in by_name.items()

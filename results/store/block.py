@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,20 +46,6 @@ class Records(Protocol):
     def blocks(self, cell: int) -> Iterator[Block]:
         """The finished blocks of a cell, in order of replications."""
         ...
-
-
-@runtime_checkable
-class Growing(Protocol):
-    """Records that a run may add to while they are read."""
-
-    def snapshot(self) -> Records:
-        """The same records with the blocks that are finished now; what arrives later is left out."""
-        ...
-
-
-def at_one_moment(records: Records) -> Records:
-    """Records whose blocks stay the same over several passes."""
-    return records.snapshot() if isinstance(records, Growing) else records
 
 
 def block_arrays(block: Block, layouts: Mapping[str, Layout], estimands: Sequence[str]) -> dict[str, NDArray[Any]]:

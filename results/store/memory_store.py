@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from estimators.core.estimator import Layout
 from results.store.block import Block
@@ -33,10 +33,6 @@ class MemoryStore:
         for key in sorted(self.kept):
             if key[0] == cell:
                 yield self.kept[key]
-
-    def snapshot(self) -> MemoryStore:
-        """This store as it is now; blocks that arrive later are left out."""
-        return replace(self, kept=dict(self.kept))
 
     def pending(self) -> list[tuple[int, int]]:
         """(cell, block) of every block."""

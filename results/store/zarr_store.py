@@ -15,7 +15,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
@@ -132,13 +131,6 @@ class ZarrStore:
     def estimands(self) -> tuple[str, ...]:
         """Names of the true values."""
         return tuple(self._facts["estimands"])
-
-    def snapshot(self) -> ZarrStore:
-        """This store as it is now: marks and digests are read once, and blocks that arrive later are left out."""
-        held = copy(self)
-        # Marks before digests: a run writes a block's digest first.
-        held._arrays = self._arrays | {name: self._array(name)[:] for name in ("block_state", "block_digest")}
-        return held
 
     def block_rows(self, index: int) -> slice:
         """The replications of a block."""

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from estimators import TwoWayDID
 from estimators.core.estimator import Status
+from experiments.running.reporting import facts_of
+from experiments.running.runner import run
+from experiments.study.study import Study
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.bias_table import bias_table, failures
 from results.report.facts import ReportFacts
@@ -17,6 +23,8 @@ from results.report.html import html_report
 from results.report.notices import failure_notice, notices
 from results.report.terminal import print_bias_table
 from results.report.verdicts import verdicts
+from results.store.zarr_store import ZarrStore
+from sim.designs.paper import Paper
 
 COLLINEAR = Status.SINGULAR.meaning
 
@@ -135,3 +143,23 @@ def test_mixed_code_is_said(fabricate: Any, sample_of: Any) -> None:
     assert said in printed(diagnosis, environments=("code a", "code b"))
     assert said in html_report(diagnosis, ReportFacts("toy", environments=("code a", "code b")))
     assert not any("environments" in line for line in printed(diagnosis, environments=("code a",)))
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a store names of an environment."""
+
+    text: str
+    differs: tuple[str, ...] = ()
+
+
+def test_environments_are_those_that_the_store_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study("toy", Paper(controls="none"), (TwoWayDID(),), replications=64, block=64)
+    store = run(study, store=tmp_path / "x.zarr")
+    assert isinstance(store, ZarrStore)
+    assert len(facts_of(store).environments) == 1
+    assert facts_of(store).mixed == ""
+    named = (Named("numpy 2.3"), Named("numpy 2.4", ("another numpy",)))
+    monkeypatch.setattr(ZarrStore, "environments", named, raising=False)
+    assert facts_of(store).environments == ("numpy 2.3", "numpy 2.4 (another numpy)")
+    assert facts_of(store).mixed.endswith("numpy 2.3 | numpy 2.4 (another numpy)")
