@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.core.error_types import Family, check_error_types
 from estimators.linear.covariances import (
     bartlett_lag,
     bartlett_sum,
-    check_error_types,
     check_periods,
-    conley_setting,
     conley_sum,
     floor_eigenvalues,
     nearness,
@@ -35,7 +34,7 @@ from estimators.spatial.hessian import inverse_at_maximum, observed_information
 from estimators.spatial.likelihood import Sizes
 from estimators.spatial.scores import SpatialScores, inverse
 from estimators.spatial.spectrum import Transform
-from sim.errors import bad, one_of
+from sim.errors import bad
 from sim.panel import Schema
 
 if TYPE_CHECKING:
@@ -47,19 +46,8 @@ CONLEY = "conley:"
 
 def check_errors(errors: tuple[str, ...], form: SpatialForm, schema: Schema, asked_by: str) -> None:
     """Raise BadInput for error types that are unknown, repeat, or need attributes that the panel lacks."""
-    if not errors or len(set(errors)) < len(errors):
-        raise bad(f"errors = {list(errors)}", where=asked_by, allowed="one or more distinct error types",
-                  remedy='set errors = ["information"]')  # fmt: skip
-    clusters = ("cluster:unit", *(f"cluster:{name}" for name in schema.attributes))
-    least_squares = () if form.parameters else ("hc1",)
-    allowed = ("information", "hessian", "qmle", *least_squares, *clusters, "driscoll-kraay", "conley:KM",
-               "conley:KM:bartlett")  # fmt: skip
-    for error in errors:
-        if error.startswith(CONLEY) and conley_setting(error.removeprefix(CONLEY)):
-            check_error_types((error,), schema, asked_by)
-        elif error not in allowed[:-2]:
-            raise bad(f"unknown error type {error!r}", where=f"{asked_by} errors", allowed=one_of(allowed),
-                      remedy="choose among them")  # fmt: skip
+    family: Family = "spatial" if form.parameters else "durbin-least-squares"
+    check_error_types(errors, schema, asked_by, family)
 
 
 def needs_scores(errors: tuple[str, ...]) -> bool:
