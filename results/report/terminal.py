@@ -62,20 +62,21 @@ def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, fact
     _print_head(diagnosis, table, console, facts)
     _print_verdict(diagnosis, table, console)
     cells = by_cell(table, len(diagnosis.cells))
-    heads = _heads(cells, diagnosis.alpha, console)
+    whole, lines = [_whole(rows) for rows in cells], [_lines(rows, diagnosis.alpha) for rows in cells]
+    heads = _heads([cell for cell in lines if cell], all(whole), console)
     remarks = _remarks(diagnosis)
     for cell, (name, rows) in enumerate(zip(settings(diagnosis), cells, strict=True)):
         title = Text(name, style="bold")
         if rows.empty:
             console.print(title, Text("  no finished replications", style="dim"), sep="")
             continue
-        if _whole(rows):
+        if whole[cell]:
             note = f"{int(rows['attempted'].iloc[0]):,} fits, all usable"
             title.append(f"  ({note})" if title.plain else f"({note})", style="not bold dim")
         console.print()
         if title.plain:
             _print(console, title)
-        _print(console, _table(_lines(rows, diagnosis.alpha), heads))
+        _print(console, _table(lines[cell], heads))
         for line in remarks.get(cell, ()):
             _print(console, line)
     _print_legend(diagnosis, table, console)
@@ -98,7 +99,9 @@ def _remarks(diagnosis: Diagnosis) -> dict[int, list[Text]]:
 
 
 def _whole(rows: pd.DataFrame) -> bool:
-    """Whether all fits of a cell succeeded, and none lacks a number."""
+    """Whether all fits of a cell succeeded, and none lacks a number; true of a cell without rows."""
+    if rows.empty:
+        return True
     return bool((rows["n"] == rows["attempted"]).all()) and rows["attempted"].nunique() == 1 and not any(missing(rows))
 
 
@@ -164,11 +167,9 @@ def _legend(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[str]:
         yield "Some fits failed; measures on the draws where all estimators succeeded are in the HTML and JSON reports."
 
 
-def _heads(cells: list[pd.DataFrame], alpha: float, console: Console) -> list[str]:
-    """The most columns with which the width holds the tables of all cells."""
-    shown = [rows for rows in cells if not rows.empty]
-    left_out = {"fits"} if all(map(_whole, shown)) else set()
-    lines = [_lines(rows, alpha) for rows in shown]
+def _heads(lines: list[list[dict[str, Text]]], whole: bool, console: Console) -> list[str]:
+    """The most columns with which the width holds the tables of all cells; `whole` where every fit is usable."""
+    left_out = {"fits"} if whole else set()
     wide = console.options.update(width=1000)
     heads = list(HEADS)
     for spared in ("", *SPARED):
