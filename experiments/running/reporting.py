@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,33 @@ def facts_of(store: ZarrStore) -> ReportFacts:
     """What a report says of the study besides its numbers."""
     study: Mapping[str, Any] = store.facts["study"]
     done, blocks = blocks_of(store)
+    environments = environments_of(store)
     return ReportFacts(
         study=study["name"],
         question=study["question"],
         seed=study["seed"],
         fingerprint=store.fingerprint,
         synthetic=not _of_real_panel(study["design"]),
-        provenance={"environment": " | ".join(store.noted("environments", ["unknown"])), "store": store.path.name},
+        provenance={"environment": " | ".join(environments or ["unknown"]), "store": store.path.name},
         toml=to_toml(study),
         done=done,
         blocks=blocks,
+        environments=environments,
     )
+
+
+def environments_of(store: ZarrStore) -> tuple[str, ...]:
+    """Every code and machine that computed some blocks, and how it differs from the first where the store says so.
+
+    From the store's `environments` (their `text` and `differs`), or from what its runs noted.
+    """
+    named: Iterable[object] = getattr(store, "environments", None) or store.noted("environments", [])
+    return tuple(dict.fromkeys(map(_environment, named)))
+
+
+def _environment(named: object) -> str:
+    text, differs = getattr(named, "text", named), getattr(named, "differs", ())
+    return f"{text} ({'; '.join(differs)})" if differs else str(text)
 
 
 def blocks_of(store: ZarrStore) -> tuple[int, int]:
