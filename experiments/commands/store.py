@@ -68,7 +68,7 @@ def _say_environments(records: Store) -> None:
     """Where its blocks were computed: one line an environment, with what differs from the first."""
     for origin in records.environments:
         differs = f"; differs from the first: {', '.join(origin.differs)}" if origin.differs else ""
-        click.echo(f"made with     {origin.text} ({origin.blocks} blocks{differs})")
+        click.echo(f"made with     {origin.text} ({origin.blocks} block{'s' * (origin.blocks != 1)}{differs})")
 
 
 def _say_failures(records: Store) -> None:
