@@ -169,27 +169,28 @@ class Store(ABC):
     def environments(self) -> tuple[Origin, ...]:
         """The environments that computed the blocks that are there; equal bits are promised for one alone."""
         numbers = self.origins[self.states == BlockState.DONE]
-        known = [Origin("; ".join(self.noted("environments", [])) or "unknown"), *self._known_origins()]
+        known = [Origin("; ".join(self.noted("environments", [])) or "unknown"), *self._known]
         found = ((origin, int((numbers == number).sum())) for number, origin in enumerate(known))
         return tuple(Origin(origin.text, origin.facts, origin.differs, count) for origin, count in found if count)
 
     def origin(self, cell: int, index: int) -> Origin | None:
         """The environment that computed a block, or None where the store does not say."""
         number = int(self.origins[cell, index])
-        return self._known_origins()[number - 1] if number else None
+        return self._known[number - 1] if number else None
 
     def computed_in(self, origin: Origin) -> None:
         """State the environment of all blocks that are written from now on."""
-        known = self._known_origins()
-        texts = [one.facts for one in known]
-        if origin.facts not in texts:
-            known.append(origin)
-            texts.append(origin.facts)
-            plain = [{"text": one.text, "facts": one.facts, "differs": list(one.differs)} for one in known]
+        facts = [known.facts for known in self._known]
+        if origin.facts not in facts:
+            facts.append(origin.facts)
+            self._known.append(origin)
+            plain = [{"text": one.text, "facts": one.facts, "differs": list(one.differs)} for one in self._known]
             self.note("origins", plain)
-        self._origin = texts.index(origin.facts) + 1
+        self._origin = facts.index(origin.facts) + 1
 
-    def _known_origins(self) -> list[Origin]:
+    @cached_property
+    def _known(self) -> list[Origin]:
+        """Every environment that ever computed a block of the store, in the order of their numbers."""
         return [Origin(one["text"], one["facts"], tuple(one["differs"])) for one in self.noted("origins", [])]
 
     # Writing: one process only

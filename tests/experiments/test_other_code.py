@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from schedulers import started
 
 from cluster import Environment
 from experiments.running import runner as runner_module
 from experiments.running.resume import Resume
 from experiments.running.runner import run
-from experiments.running.tasks import EnvironmentMismatch, Job, environment_of, run_job
+from experiments.running.tasks import ROOMS, EnvironmentMismatch, Job, environment_of, run_job
 from experiments.study.study import Study
 from results.store import ZarrStore
 from sim.errors import BadInput
@@ -145,9 +147,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("case", CHANGES)
-def test_a_resume_in_another_environment_is_refused(
-    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resume_in_another_environment_is_refused(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there, message = CHANGES[case]
     study = small_study(replications=64)
     store = run(study, store=tmp_path / "x.zarr")
@@ -191,6 +191,32 @@ def test_a_mismatch_ends_the_run_and_writes_no_block(tmp_path: Path, monkeypatch
     with pytest.raises(EnvironmentMismatch, match="machine"):
         run(small_study(replications=64), store=tmp_path / "x.zarr")
     assert ZarrStore.open(tmp_path / "x.zarr").done() == []
+
+
+@pytest.mark.slow
+def test_a_worker_with_an_edited_copy_is_refused_and_one_with_an_equal_copy_serves(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Copies of one version at another place: what counts is what their files say."""
+    source = Path(runner_module.__file__).parents[2]
+    for edit in (False, True):
+        copy = tmp_path_factory.mktemp("copy")
+        for room in ROOMS:
+            shutil.copytree(source / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
+        for module in ("made_up_shifted.py", "made_up_shift.py"):
+            shutil.copy(folder / module, copy / module)
+        if edit:
+            with (copy / "estimators" / "linear" / "did.py").open("a") as file:
+                file.write("\n# a line more\n")
+        with started(copy, copy) as machines:
+            options = ("--cluster", machines.address, "--store", f"{copy.name}.zarr")
+            ran = panelproof(folder, "run", "study.toml", *options)
+        if edit:
+            assert ran.returncode == 2
+            assert "a worker differs from the client: other code of estimators" in words(ran.stderr)
+            assert ZarrStore.open(folder / f"{copy.name}.zarr").done() == []
+        else:
+            assert ran.returncode == 0, ran.stderr
 
 
 def test_plug_ins_are_part_of_the_environment_and_rooms_once(loaded: Path) -> None:
