@@ -31,7 +31,10 @@ class Block:
 
 
 class Records(Protocol):
-    """What a diagnosis needs of a store: cells, layouts, and the finished blocks of each cell in order."""
+    """What a diagnosis needs of a store: cells, layouts, and the finished blocks of each cell in order.
+
+    Every pass finds the same blocks, whatever a run writes meanwhile.
+    """
 
     @property
     def cells(self) -> Sequence[Mapping[str, object]]:

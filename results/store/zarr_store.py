@@ -50,17 +50,16 @@ class ZarrStore(Store):
                       allowed="a store that `panelproof run` made", remedy="check the path") from error  # fmt: skip
 
     def _load(self) -> None:
-        """Read the facts and the marks of all blocks, once: states first, for their digests are written before them."""
+        """Read the facts and the marks of all blocks, once; the digest of a block with a mark is there already."""
         self._arrays: dict[str, Any] = {}
         self._facts: dict[str, Any] = dict(self._root.attrs)
         self.schema = schema_from(self._facts)
         self.states = self._marks("block_state").astype(np.uint8)
-        self._digests = self._marks("block_digest", DIGEST_BYTES).astype(np.uint8)
         self.origins = self._marks(ORIGIN).astype(np.uint16)
 
-    def _marks(self, name: str, *sizes: int) -> NDArray[Any]:
-        """An array of one number or row a block; zeros where it is not there or damaged."""
-        marks = np.zeros((len(self.cells), self.block_count, *sizes), dtype=np.int64)
+    def _marks(self, name: str) -> NDArray[Any]:
+        """An array of one number a block; zeros where it is not there or damaged."""
+        marks = np.zeros((len(self.cells), self.block_count), dtype=np.int64)
         try:
             array = self._array(name)
         except KeyError:
@@ -130,7 +129,7 @@ class ZarrStore(Store):
 
     def digest(self, cell: int, index: int) -> str:
         """The digest kept with a block, or an empty text."""
-        kept = self._digests[cell, index]
+        kept = np.asarray(self._array("block_digest")[cell, index], dtype=np.uint8)
         return kept.tobytes().hex() if kept.any() else ""
 
     def sound(self, cell: int, index: int) -> Block:
@@ -220,7 +219,6 @@ class ZarrStore(Store):
         self._set({name: ((cell, rows), array) for name, array in values.items()})
         self._set({"block_digest": ((cell, index), digest), ORIGIN: ((cell, index), np.uint16(self._origin))})
         self._set({"block_state": ((cell, index), np.uint8(BlockState.DONE))})
-        self._digests[cell, index] = digest
 
     def _set(self, values: Mapping[str, tuple[Any, Any]]) -> None:
         """Write values at places of arrays together: one turn through zarr's event loop instead of one an array."""
