@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.facts import ReportFacts
 from results.report.html import html_report
 from results.report.terminal import print_bias_table
-from results.store.zarr_store import BlockState, ZarrStore
+from results.store import ZarrStore
 from sim.designs.placebo import Placebo, panel_of
 from sim.errors import bad
 
@@ -42,24 +41,16 @@ def facts_of(store: ZarrStore) -> ReportFacts:
 
 
 def environments_of(store: ZarrStore) -> tuple[str, ...]:
-    """Every code and machine that computed some blocks, and how it differs from the first where the store says so.
-
-    From the store's `environments` (their `text` and `differs`), or from what its runs noted.
-    """
-    named: Iterable[object] = getattr(store, "environments", None) or store.noted("environments", [])
-    return tuple(dict.fromkeys(map(_environment, named)))
-
-
-def _environment(named: object) -> str:
-    text, differs = getattr(named, "text", named), getattr(named, "differs", ())
-    return f"{text} ({'; '.join(differs)})" if differs else str(text)
+    """Every code and machine that computed some blocks, and how it differs from the first."""
+    return tuple(
+        f"{origin.text} ({'; '.join(origin.differs)})" if origin.differs else origin.text
+        for origin in store.environments
+    )
 
 
 def blocks_of(store: ZarrStore) -> tuple[int, int]:
     """Blocks that are there, by their marks, and blocks in all."""
-    places = itertools.product(range(len(store.cells)), range(store.block_count))
-    states = [store.state(cell, index) for cell, index in places]
-    return states.count(BlockState.DONE), len(states)
+    return len(store.done()), len(store.places())
 
 
 def print_report(store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False) -> Diagnosis:
