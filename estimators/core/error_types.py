@@ -41,6 +41,12 @@ class ErrorKind:
     factor: str = ""
     sandwich: bool = False
 
+    @property
+    def written(self) -> str:
+        """How users write it: A and B stand for unit, a column of groups or period, KM for a distance."""
+        forms = {"none": "", "group": ":A", "groups": ":A or cluster:A+B", "distance": ":KM or conley:KM:bartlett"}
+        return f"{self.kind}{forms[self.argument]}"
+
 
 KINDS: dict[str, ErrorKind] = {
     item.kind: item

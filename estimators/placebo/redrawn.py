@@ -77,7 +77,7 @@ class RedrawnDID(Redrawn):
     """`TwoWayDID` of panels with a redrawn treatment: its coefficient with clustered errors.
 
     outcome, controls: names of variables; None = the panel's own roles. error: cluster:unit or cluster:ATTRIBUTE.
-    cluster_k, target and label as in `TwoWayDID`.
+    cluster_k, target, label: as in `TwoWayDID`.
     """
 
     kind: ClassVar[str] = "redrawn-did"

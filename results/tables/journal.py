@@ -23,7 +23,7 @@ LAYOUTS = (
 def journal_tables(document: Document, errors: str | None = None) -> tuple[JournalTable, ...]:
     """All tables of a document, those of the appendix last and numbered A1, A2, ...
 
-    errors: the error type to show where a fit has it (default: clustered, the information matrix for likelihoods);
+    errors: the error type to show where a fit has it (default: clustered);
     raises BadInput when no fit has it.
     """
     known = error_types(document)

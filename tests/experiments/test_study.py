@@ -199,7 +199,7 @@ def test_every_fault_of_a_study_file_is_said_at_once(tmp_path: Path) -> None:
 
 
 def test_a_study_file_that_is_not_there_or_no_toml(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="mine.toml; there is no such file; allowed: a study file"):
+    with pytest.raises(BadInput, match=r"mine\.toml; there is no such file; allowed: a study file"):
         Study.from_toml(tmp_path / "mine.toml")
     (tmp_path / "mine.toml").write_text("[design\n")
     with pytest.raises(BadInput, match=r"is not valid TOML: .*line 1"):
