@@ -25,7 +25,7 @@ COMMANDS = {
     "placebo": "permutation and placebo tests on a real panel",
     "audit": "arithmetic on the printed numbers of a paper",
     "replay": "draw and fit one replication again",
-    "init": "look at a panel file and write a SPEC.toml to edit",
+    "init": "read a panel file and write a SPEC.toml to edit",
     "panel": "check a panel file, or write an example",
     "store": "verify, hash or describe a store",
 }
@@ -155,7 +155,7 @@ def _usage(error: click.ClickException) -> int:
 
 
 def _expected(error: Exception, *, resumed: bool) -> int | None:
-    """The exit code of an error that users cause or can mend, after saying it; None for any other."""
+    """The exit code of an error that users cause or can correct, after saying it; None for any other."""
     from cluster.executor import ClusterLost
     from experiments.running.tasks import EnvironmentMismatch
     from results.store.lock import StoreLocked
@@ -173,7 +173,7 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
         code = IN_PART if error.errno in (errno.ENOSPC, errno.EDQUOT) else 2
         place = f"{error.filename}: " if error.filename else ""
         kept = "nothing that was finished is lost: " if resumed else ""
-        return _said(f"{place}{error.strerror}; {kept}mend it and try again", code)
+        return _said(f"{place}{error.strerror}; {kept}correct this and try again", code)
     if isinstance(error, EnvironmentMismatch):
         return _said(f"{error}; use the same versions and the same code on both sides", 2)
     return None

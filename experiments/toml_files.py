@@ -91,7 +91,7 @@ def read_toml(path: Path, what: str, remedy: str = "check the path") -> dict[str
         except tomllib.TOMLDecodeError as error:
             allowed = 'TOML, such as key = "text" below [table]'
             raise bad(f"is not valid TOML: {error}", where=path.name, allowed=allowed,
-                      remedy="correct that line; texts stand in quotes") from error  # fmt: skip
+                      remedy="correct that line and put texts in quotes") from error  # fmt: skip
     raise bad("is not a text in UTF-8", where=path.name, allowed="TOML in UTF-8", remedy="save it as UTF-8")
 
 

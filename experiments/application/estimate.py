@@ -75,7 +75,7 @@ def _check_sizes(panel: Panel) -> None:
         values = panel.variables[name][0][seen]
         largest, spread = float(np.abs(values).max()), float(values.max() / 2 - values.min() / 2)
         if largest > LARGEST or 0 < spread < SMALLEST:
-            said = f"holds numbers up to {largest:.1e}" if largest > LARGEST else f"varies by {2 * spread:.1e} alone"
+            said = f"holds numbers up to {largest:.1e}" if largest > LARGEST else f"varies by only {2 * spread:.1e}"
             allowed = f"sizes from {SMALLEST:g} to {LARGEST:g}"
             problems.append(Problem(f"variable {name!r} {said}", "estimation", allowed, "measure it in another unit"))
     if problems:

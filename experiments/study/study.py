@@ -238,7 +238,7 @@ def _check_overridden(study: Study, table: Mapping[str, Any], where: str) -> Non
     """Raise BadInput for dials of [design] that [grid] would override; a default stands in every exported study."""
     defaults = {item.name: item.default for item in fields(study.design)}  # type: ignore[arg-type]
     problems = [
-        Problem(f"{dial} stands in [design] and in [grid]", where, "one of the two", f"leave {dial} out of [design]")
+        Problem(f"{dial} is set in [design] and in [grid]", where, "one of the two", f"leave {dial} out of [design]")
         for dial, _ in study.grid
         if dial in table and defaults[dial] not in (MISSING, getattr(study.design, dial))
     ]
@@ -253,7 +253,7 @@ def _check_noise(study: Study, where: str) -> None:
     """
     if any(cell.design.noiseless for cell in study.cells):
         dial = "[grid]" if "sigma" in dict(study.grid) else "[design]"
-        raise bad("sigma = 0, or all but 0, leaves panels without noise: bias and coverage would be those of rounding",
+        raise bad("sigma is 0 or nearly 0, so panels have no noise: bias and coverage would only measure rounding",
                   where=f"{where} {dial}", allowed="errors (sigma), or effects that differ (heterogeneity)",
                   remedy="set sigma = 0.001, or leave it out")  # fmt: skip
 

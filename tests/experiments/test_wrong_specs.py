@@ -13,7 +13,7 @@ from sim.errors import BadInput
 
 WRONG_SPECS: dict[str, tuple[str, list[str]]] = {
     "not TOML": ("[panel\nunit = city", ["spec.toml", "allowed: TOML"]),
-    "value without quotes": ("[panel]\nunit = city", ["spec.toml", "line 2", "texts stand in quotes"]),
+    "value without quotes": ("[panel]\nunit = city", ["spec.toml", "line 2", "put texts in quotes"]),
     "empty": ("", ["the key 'unit' is missing", "the key 'period' is missing", "the key 'outcome' is missing"]),
     "unknown key": (PANEL + 'treatmnt = "eip"\n', ["unknown key 'treatmnt'", "did you mean 'treatment'?"]),
     "unknown section": (PANEL + "[wieghts]\n", ["unknown key 'wieghts'", "did you mean 'weights'?"]),

@@ -67,7 +67,7 @@ def _role_problems(panel: PanelSection, index: IndexSection | None, where: str) 
     roles = [name for name in (*single, *panel.controls, *panel.mediators, *indicators) if name]
     for name in dict.fromkeys(roles):
         if roles.count(name) > 1:
-            yield Problem(f"the column {name!r} is used twice", where, "one role a column", "name it once")
+            yield Problem(f"the column {name!r} is used twice", where, "one role for each column", "name it once")
 
 
 def _names_of_terms(spec: Spec) -> Iterator[Problem]:

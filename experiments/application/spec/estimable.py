@@ -21,7 +21,7 @@ def check_estimable(real: RealPanel) -> None:
 def _without_models(real: RealPanel) -> Iterator[Problem]:
     if not real.panel.roles.regressors and not real.panel.weights:
         yield Problem("there is neither a treatment nor a control, and no weights", f"{real.spec.file}, [panel]",
-                      "treatment, first_treated or controls (or [[weights]], for spatial autocorrelation alone)",
+                      "treatment, first_treated or controls (or [[weights]], only for spatial autocorrelation)",
                       'name what explains the outcome, e.g. controls = ["x"]')  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def _fit(panel: Panel, *names: str) -> bool:
 
 def _remedy(name: str, outcome: str | None, treatment: str | None, collinear: bool) -> str:
     if name == outcome:
-        return "leave out the controls that make it up" if collinear else "name another outcome"
+        return "remove the controls that determine it" if collinear else "name another outcome"
     if name == treatment:
         return "check the column: units must differ in whether and when they are treated"
     return "remove it from the controls"

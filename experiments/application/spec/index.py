@@ -108,8 +108,8 @@ def index_notes(section: IndexSection | None, index: EntropyIndex | None) -> tup
     if section is None or index is None:
         return ()
     weights = zip(index.indicators, index.weights[0], strict=True)
-    notes = [f"{section.name} is an entropy-weight index over {index.observations[0]:,} unit-periods, which subsamples "
-             f"keep; weights: {', '.join(f'{name} {weight:.4f}' for name, weight in weights)}."]  # fmt: skip
+    notes = [f"{section.name} is an entropy-weight index over {index.observations[0]:,} unit-periods; subsamples "
+             f"keep its weights: {', '.join(f'{name} {weight:.4f}' for name, weight in weights)}."]  # fmt: skip
     if section.dimensions:
         totals = index.subtotals(section.dimensions).items()
         notes.append(f"Weights of its dimensions: {', '.join(f'{name} {total[0]:.4f}' for name, total in totals)}.")

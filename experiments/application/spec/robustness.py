@@ -146,7 +146,13 @@ def _treatment_problems(panel: Panel, units: Flags, periods: Flags, what: str, w
     seen = seen_in(panel)[periods][:, units]
     levels = set(np.unique(did[seen]).tolist())
     if levels <= {0.0} or levels <= {1.0}:
-        left = "leaves nothing" if not levels else "leaves nobody treated" if levels == {0.0} else "leaves all treated"
+        left = (
+            "leaves no observation"
+            if not levels
+            else "leaves no treated observation"
+            if levels == {0.0}
+            else "leaves no untreated observation"
+        )
         yield Problem(f"{what} {left}", where, "treated and untreated observations", "choose another sample")
 
 
@@ -157,11 +163,11 @@ def _psm_problems(section: RobustnessSection, panel: Panel, where: str) -> Itera
     where = f"{where}.psm".replace("].psm", ".psm]")
     treated = (panel.variables[treatment][0] > 0) & seen_in(panel)
     if treated.any(axis=0).all():
-        yield Problem("every unit is treated sooner or later", where, "units that are never treated",
+        yield Problem("every unit is treated at some time", where, "units that are never treated",
                       "remove [robustness.psm]")  # fmt: skip
     first, last = panel.periods[0], panel.periods[-1]
     if psm.years is None and treated[0].any():
-        yield Problem(f"somebody is treated in {first}, the first period", where, "a period before all treatment",
+        yield Problem(f"some units are treated in {first}, the first period", where, "a period before all treatment",
                       "name the years over which covariates are averaged")  # fmt: skip
     if psm.years is not None and not any(psm.years[0] <= period <= psm.years[1] for period in panel.periods):
         yield Problem(f"years = {list(psm.years)} is outside of the panel", where, f"within {first}-{last}",

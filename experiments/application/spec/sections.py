@@ -104,7 +104,7 @@ class IndexSection(Table):
             among = [dimension for dimension, names in self.dimensions.items() if name in names]
             if len(among) > 1:
                 yield Problem(f"{name!r} is in several dimensions: {', '.join(among)}", where,
-                              "one dimension an indicator", "remove it from the others")  # fmt: skip
+                              "one dimension for each indicator", "remove it from the others")  # fmt: skip
 
     def _diversification_faults(self, where: str) -> Iterator[Problem]:
         yield from repeats(self.diversification, where)

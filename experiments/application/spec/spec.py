@@ -164,8 +164,8 @@ def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[
     if units.all():
         return replace(kept, weights=panel.weights)
     if spec is None and panel.weights:
-        raise bad("W is for other units", where=where, allowed="W for the units kept",
-                  remedy="give the spec that W is built from")  # fmt: skip
+        raise bad("the weights are of other units", where=where, allowed="weights of the units that are kept",
+                  remedy="pass the spec that the weights are built from")  # fmt: skip
     return kept if spec is None else _with_weights(kept, spec, order or panel.units)
 
 
@@ -212,7 +212,7 @@ def _notes(reading: Reading, rows: Rows, without: list[int], section: PanelSecti
     panel = reading.panel
     absent = _absent_periods(rows)
     if absent:
-        notes.append(f"No rows for {listed(absent, 12)}: lags and differences do not reach across.")
+        notes.append(f"No rows for {listed(absent, 12)}: lags and differences are not computed across this gap.")
     if without:
         notes.append(f"{listed(without)} left out: lags and differences have no value there.")
     if reading.dropped:
