@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from results.tables.journal_table import Column, JournalTable, Row
+from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.records import Document
 from results.tables.typography import split_stars, with_minus
 
@@ -108,7 +108,7 @@ def _head(table: JournalTable) -> list[str]:
     return lines
 
 
-def _heading(column: Column) -> str:
+def _heading(column: Heading) -> str:
     """A heading of several words in a box of several lines."""
     words = escape(column.label)
     return words if len(column.label) <= 12 else rf"\parbox[b]{{6.4em}}{{\raggedleft {words}}}"

@@ -241,7 +241,7 @@ def test_the_word_file_spans_headings_and_escapes_names() -> None:
     document = full_document({**FACTS, "controls": ["a<b & c"]})
     found = [replace(item, term="a<b & c") if item.term == "inv" else item for item in document.records]
     document = replace(document, records=tuple(found))
-    tables = [table for table in journal_tables(document) if table.name == "7"][:1]
+    tables = [table for table in journal_tables(document) if table.name == "7a"]
     file = docx.Document(io.BytesIO(word_tables(document, tables)))
     grid = file.tables[0]
     assert "a<b & c" in [row.cells[0].text for row in grid.rows]

@@ -19,7 +19,7 @@ from estimators.staggered.honest import Question, Restriction, sensitivity
 from estimators.staggered.pretrends import pretrend_power
 from experiments.application.tables.ledger import Ledger
 from results.report.bacon_figure import bacon_figure
-from results.tables.adoption_tables import BOUNDS, COMPARISONS
+from results.tables.places import BOUNDS, COMPARISONS
 from results.tables.records import Fit
 from sim.errors import BadInput, listed
 from sim.panel import Panel
@@ -194,7 +194,7 @@ def _weights(panel: Panel, ledger: Ledger, column: int, controls: tuple[str, ...
         "reversal": float(found.reversal[0]),
     }
     for name, value in values.items():
-        ledger.value(fit, name, value if np.isfinite(value) else None)
+        ledger.value(fit, name, value)
 
 
 def _switchers(panel: Panel, ledger: Ledger, errors: tuple[str, ...]) -> None:
@@ -239,7 +239,7 @@ def _bounds(path: EventTimes, ledger: Ledger) -> None:
             fit = Fit((BOUNDS, column), "honest", restriction, label)
             ends = {"original_lower": found.original[0], "original_upper": found.original[1]}
             for name, value in (ends | {"breakdown": found.breakdown, "scale": scale}).items():
-                ledger.value(fit, name, value if np.isfinite(value) else None)
+                ledger.value(fit, name, value)
             for bound, lower, upper in zip(bounds, found.lower, found.upper, strict=True):
                 for name, value in (("lower", lower), ("upper", upper)):
-                    ledger.value(fit, name, float(value) if np.isfinite(value) else None, f"{bound:g}")
+                    ledger.value(fit, name, float(value), f"{bound:g}")

@@ -192,10 +192,10 @@ def _keep_balance(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, fou
         "mean_bias_after": float(np.abs(alike["bias_after"]).mean()),
     }
     for name, value in sizes.items():
-        ledger.value(fit, name, value if np.isfinite(value) else None)
+        ledger.value(fit, name, value)
     for k, term in enumerate(("constant", *names)):
         ledger.value(fit, "logit_coefficient", float(found.logit.coefficient[k]), term)
         ledger.value(fit, "logit_se", float(found.logit.se[k]), term)
     for name, values in alike.items():
         for term, value in zip(names, values, strict=True):
-            ledger.value(fit, name, float(value) if np.isfinite(value) else None, term)
+            ledger.value(fit, name, float(value), term)

@@ -99,7 +99,7 @@ def _fit(spec: Spec, square: Panel, ledger: Ledger) -> dict[Fit, Estimates]:
     ledger.records[before:] = [
         replace(record, effects_method=SIMULATION) if record.se_type == SIMULATION else record
         for record in ledger.records[before:]
-        if record.se_type != SIMULATION or record.term.partition(":")[0] in EFFECTS
+        if record.se_type != SIMULATION or str(record.term).partition(":")[0] in EFFECTS
     ]
     return {fits[estimator]: estimates for estimator, estimates in found.items()}
 

@@ -29,8 +29,9 @@ from experiments.application.tables.adoption_checks import known_terms, of_terms
 from experiments.application.tables.columns import UNIT_AND_PERIOD, main_cluster
 from experiments.application.tables.ledger import Ledger
 from results.report.event_figure import EventPath, event_figure, event_path
-from results.tables.adoption_tables import BOUNDS, COMPARISONS, EFFECTS, SPILLOVERS, heading
+from results.tables.places import BOUNDS, COMPARISONS, SPILLOVERS, STAGGERED
 from results.tables.records import Fit
+from results.tables.typography import heading
 from sim.errors import BadInput, listed
 from sim.panel import Panel
 from sim.streams import Streams
@@ -99,12 +100,12 @@ def _add(real: RealPanel, ledger: Ledger, panel: Panel) -> None:
     """Tables and figures of a balanced panel."""
     treatment = str(real.panel.roles.treatment)
     try:
-        cohorts = Cohorts.of(panel, treatment, f"table {EFFECTS}")
+        cohorts = Cohorts.of(panel, treatment, f"table {STAGGERED}")
     except BadInput as refusal:
-        ledger.note(f"No table {EFFECTS}: {why(refusal)}.")
+        ledger.note(f"No table {STAGGERED}: {why(refusal)}.")
         return
     if len(cohorts.firsts) == 1 and (cohorts.first == cohorts.firsts[0]).all():
-        ledger.note(f"No table {EFFECTS}: all units become treated in {cohorts.labels[0]}, and there is nobody to "
+        ledger.note(f"No table {STAGGERED}: all units become treated in {cohorts.labels[0]}, and there is nobody to "
                     "compare with.")  # fmt: skip
         return
     core = part(panel, cohorts.first > 0, np.ones(len(panel.periods), dtype=bool))
@@ -120,14 +121,14 @@ def _balanced(real: RealPanel, ledger: Ledger) -> Panel | None:
     try:
         return real.balanced()
     except BadInput as refusal:
-        ledger.note(f"No table {EFFECTS}, which needs a balanced panel: {why(refusal)}. Set balance in [panel].")
+        ledger.note(f"No table {STAGGERED}, which needs a balanced panel: {why(refusal)}. Set balance in [panel].")
         return None
 
 
 def _say_balanced(ledger: Ledger, panel: Panel) -> None:
     """Name the tables that there are of the balanced part."""
     made = {record.table for record in ledger.records} | {statistic.table for statistic in ledger.statistics}
-    names = [name for name in (EFFECTS, COMPARISONS, BOUNDS, SPILLOVERS) if name in made]
+    names = [name for name in (STAGGERED, COMPARISONS, BOUNDS, SPILLOVERS) if name in made]
     if names:
         some = f"Tables {', '.join(names[:-1])} and {names[-1]} are" if names[1:] else f"Table {names[0]} is"
         ledger.note(f"{some} of the balanced part: {len(panel.units)} units, {len(panel.periods)} periods.")
@@ -143,10 +144,11 @@ def _errors(real: RealPanel, panel: Panel) -> tuple[str, ...]:
 def _say_sample(found: Staggered, cohorts: Cohorts) -> None:
     always = int((cohorts.first == 0).sum())
     if always:
-        found.ledger.note(f"{always} units are treated from the first period on: the two-way column of table {EFFECTS} "
-                          "holds them, the others cannot, for nothing is seen of them before.")  # fmt: skip
+        found.ledger.note(f"{always} units are treated from the first period on: the two-way column of table "
+                          f"{STAGGERED} holds them, the others cannot, for nothing is seen of them before."
+                          )  # fmt: skip
     if not found.never:
-        found.ledger.note(f"No unit is never treated: columns of table {EFFECTS} rest on units not treated yet, and "
+        found.ledger.note(f"No unit is never treated: columns of table {STAGGERED} rest on units not treated yet, and "
                           "periods in which all are treated identify nothing.")  # fmt: skip
     if len(cohorts.firsts) == 1 and not always:
         found.ledger.note(f"All adopt in {cohorts.labels[0]}: adoption is not staggered, and the two-way coefficient "
@@ -160,7 +162,7 @@ def _effects(found: Staggered) -> Iterator[tuple[tuple[str, str | None], Estimat
     for column, (transform, choices) in enumerate(_columns(found), start=1):
         kind = choices[0].estimator.kind
         model = "did" if kind == PanelOLS.kind else kind
-        fit = Fit((EFFECTS, column), model, transform)
+        fit = Fit((STAGGERED, column), model, transform)
         chosen = _first_possible(found, choices, fit)
         if chosen is None:
             continue
@@ -191,7 +193,7 @@ def _say_without_stack(found: Staggered, stacks: StackedSample) -> None:
     reasons = ((alone, "no unit is untreated to the end of the window"), (cut, "the window is not seen whole"))
     for labels, reason in reasons:
         if labels:
-            found.ledger.note(f"Table {EFFECTS}, {heading(Stacked.kind, None)}: "
+            found.ledger.note(f"Table {STAGGERED}, {heading(Stacked.kind, None)}: "
                               f"{'cohorts' if len(labels) > 1 else 'cohort'} {listed(labels, 12)} left out, for "
                               f"{reason}.")  # fmt: skip
 
@@ -268,7 +270,7 @@ def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tu
     label = heading(fit.model, fit.transform)
     for choice in choices:
         try:
-            estimates = choice.estimator(choice.panel, Streams(found.ledger.seed, f"{EFFECTS} {fit.place[1]}"))
+            estimates = choice.estimator(choice.panel, Streams(found.ledger.seed, f"{STAGGERED} {fit.place[1]}"))
         except BadInput as refusal:
             reasons[why(refusal)] = None
             continue
@@ -276,9 +278,9 @@ def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tu
             reasons[Status(int(estimates.status[0])).meaning] = None
             continue
         if choice.remedy:
-            found.ledger.note(f"Table {EFFECTS}, {label}: {choice.remedy}.")
+            found.ledger.note(f"Table {STAGGERED}, {label}: {choice.remedy}.")
         return choice, _completed(found, choice.estimator, choice.panel, estimates)
-    found.ledger.note(f"Table {EFFECTS} has no column {label}: {listed(tuple(reasons))}.")
+    found.ledger.note(f"Table {STAGGERED} has no column {label}: {listed(tuple(reasons))}.")
     return None
 
 
