@@ -18,7 +18,7 @@ from estimators.staggered.dcdh import SwitchersDID, coefficient_weights
 from estimators.staggered.honest import Question, Restriction, sensitivity
 from estimators.staggered.pretrends import pretrend_power
 from experiments.application.tables.ledger import Ledger
-from results.report.bacon_figure import bacon_figure
+from results.figures.bacon import bacon_figure
 from results.tables.places import BOUNDS, COMPARISONS
 from results.tables.records import Fit
 from sim.errors import BadInput, listed

@@ -13,8 +13,8 @@ from estimators.spatial.residual_moran import EXACT_FIT, ResidualMaker, permuted
 from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.weights import Contiguity
 from experiments.application.tables.ledger import Ledger
+from results.figures.moran import MoranPlot, Outline, moran_figure
 from results.inference import p_values
-from results.tables.moran_figure import MoranPlot, Outline, moran_figure
 from results.tables.places import AUTOCORRELATION
 from results.tables.records import LEVEL, Fit, Record
 from sim.errors import listed

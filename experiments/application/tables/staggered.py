@@ -28,7 +28,7 @@ from experiments.application.tables import adoption_checks
 from experiments.application.tables.adoption_checks import known_terms, of_terms, why
 from experiments.application.tables.columns import UNIT_AND_PERIOD, main_cluster
 from experiments.application.tables.ledger import Ledger
-from results.report.event_figure import EventPath, event_figure, event_path
+from results.figures.event_study import EventPath, event_figure, event_path
 from results.tables.places import BOUNDS, COMPARISONS, SPILLOVERS, STAGGERED
 from results.tables.records import Fit
 from results.tables.typography import heading

@@ -44,6 +44,8 @@ def _errors(setting: TableSetting, where: str, shown: Sequence[tuple[FitColumn, 
     rows: list[Row] = []
     for column, term in shown:
         records = [record for record in column.records if record.term == term]
+        if not records:
+            continue
         kind, _, name = term.partition(":")
         label = f"{kind} effect of {setting.label(name)}" if name else setting.label(term)
         every = shown_numbers(records)
