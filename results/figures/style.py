@@ -116,6 +116,7 @@ def _accessible(svg: str, name: str, title: str, description: str, said: Mapping
     end = body.index(">") + 1
     texts = f'\n <title id="{name}-t">{escape(title)}</title>\n <desc id="{name}-d">{escape(description)}</desc>'
     inside = re.sub(r'<g id="([^"]+)">', lambda found: f"{found[0]}{_title(said.get(found[1]))}", body[end:])
+    inside = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", inside)  # several figures may stand in one page
     return opening + body[len("<svg") : end] + texts + inside
 
 

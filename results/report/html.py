@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.measures import Z95
+from results.figures.style import span
 from results.report.beside import NOT_JUDGED, side_tests
 from results.report.bias_table import bias_table, failures, in_order, key_terms, setting
 from results.report.facts import ReportFacts
@@ -35,7 +36,7 @@ from results.report.numbers import (
     share_ends,
     truth_text,
 )
-from results.report.svg import KIND, Axis, Group, Point, dot_chart, span
+from results.report.svg import KIND, Axis, Group, Point, dot_chart
 from results.report.verdicts import headline, verdicts
 from sim.estimands import null_hypothesis
 

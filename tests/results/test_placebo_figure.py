@@ -57,10 +57,10 @@ def test_the_density_integrates_to_one() -> None:
 def ticks_of_density(svg: str) -> tuple[float, float]:
     """Where zero stands on the left scale, in points from above, and density a point."""
     groups = ElementTree.fromstring(svg).iter(f"{SVG}g")
-    left = next(group for group in groups if group.get("id") == "matplotlib.axis_2")
+    left = next(group for group in groups if group.get("id") == "placebo-matplotlib.axis_2")
     found = []
     for group in left.iter(f"{SVG}g"):
-        if (group.get("id") or "").startswith("ytick"):
+        if (group.get("id") or "").startswith("placebo-ytick"):
             (text,) = ("".join(item.itertext()) for item in group.iter(f"{SVG}text"))
             (use,) = group.iter(f"{SVG}use")
             found.append((float(text), float(use.get("y", "nan"))))
