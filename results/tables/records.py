@@ -53,6 +53,11 @@ class Fit:
         return self.place[1]
 
     @property
+    def where(self) -> str:
+        """Its place and sample, in words."""
+        return f"Table {self.table}, column {self.column} ({self.sample})"
+
+    @property
     def identity(self) -> dict[str, Any]:
         """Its fields as a fit alone, by name: equal for all numbers of one fit."""
         return {each.name: getattr(self, each.name) for each in fields(Fit)}

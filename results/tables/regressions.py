@@ -12,11 +12,13 @@ from results.tables.setting import TableSetting
 def regressions(
     setting: TableSetting, name: str, title: str, columns: Sequence[FitColumn], heads: Sequence[Heading],
     effects: Sequence[str] | None, *notes: str, rows: Sequence[Row] = (), tests: Sequence[FitColumn] = (),
-) -> JournalTable:  # fmt: skip
-    """A table of fits: coefficients, effects and controls, sizes, fit, then `rows`, which `tests` gave.
+) -> tuple[JournalTable, ...]:  # fmt: skip
+    """A table of fits, if any: coefficients, effects and controls, sizes, fit, then `rows`, which `tests` gave.
 
     effects: what is in each column (as in places.BASELINE); None: everything in all; empty: rows left out.
     """
+    if not columns:
+        return ()
     terms = in_order((term for column in columns for term in column.terms if column.model != "interaction"),
                      setting.document)  # fmt: skip
     body: list[Row] = []
@@ -26,7 +28,7 @@ def regressions(
     body += _effects(setting, everything if effects is None else effects)
     body += size_rows(columns, setting.units, setting.periods)
     body += fit_rows(columns) + setting.error_row(columns) + list(rows)
-    return JournalTable(name, title, tuple(heads), tuple(body), setting.notes([*columns, *tests], *notes))
+    return (JournalTable(name, title, tuple(heads), tuple(body), setting.notes([*columns, *tests], *notes)),)
 
 
 def _effects(setting: TableSetting, given: Sequence[str]) -> list[Row]:

@@ -13,7 +13,7 @@ from experiments.application.spec.robustness_data import kept_units
 from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.subpanels import part, seen_in, seen_part
 from experiments.application.tables import psm
-from experiments.application.tables.columns import UNIT_AND_PERIOD, clustered_enough, error_types
+from experiments.application.tables.columns import UNIT_AND_PERIOD, clustered_enough, error_types, say_what_is_left_out
 from experiments.application.tables.ledger import Ledger
 from results.tables.places import ROBUSTNESS
 from results.tables.records import Fit
@@ -129,7 +129,6 @@ def _with_further(real: RealPanel, names: tuple[str, ...]) -> tuple[Panel, str]:
 def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> None:
     """Fit a check, or say why there is no such column."""
     table, column = fit.place
-    where = f"Table {table}, column {column} ({check.sample})"
     treatment, roles = real.panel.roles.treatment, real.panel.roles
     regressors = (*((treatment,) if treatment else ()), *check.further, *roles.controls)
     wanted = error_types(real.spec)
@@ -141,10 +140,9 @@ def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> N
     try:
         replace(estimator, errors=("iid",))(check.panel)  # a trial: the runner would keep the status, not the reason
     except BadInput as refusal:
-        ledger.note(f"{where} is empty: {listed(problem.what for problem in refusal.problems)}.")
+        ledger.note(f"{fit.where} is empty: {listed(problem.what for problem in refusal.problems)}.")
         return
     ledger.fit(check.panel, {estimator: fit})
     if check.note:
-        ledger.note(f"{where}: {check.note}.")
-    for lacking in [error for error in wanted if error not in errors]:
-        ledger.note(f"{where} has no {lacking} errors: they need 2 clusters.")
+        ledger.note(f"{fit.where}: {check.note}.")
+    say_what_is_left_out(ledger, fit, wanted, errors)

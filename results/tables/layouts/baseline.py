@@ -27,19 +27,10 @@ def baseline(setting: TableSetting) -> list[JournalTable]:
     note = ("Columns 1 to 3 are estimated twice, by pooled least squares and by random effects (Swamy-Arora): they are "
             "different estimators, and a table should say which it prints.")  # fmt: skip
     effects = {place: names for names, place in BASELINE.items()}
-    given = [
-        effects.get(("2", column.column), "") + ("random" if column.model == "random" else "") for column in columns
-    ]
+    given = [effects.get(column.place, "") + "random" * (column.model == "random") for column in columns]
     fit = [text for model, text in _FIT.items() if any(column.model == model for column in columns)]
-    return (
-        [
-            regressions(
-                setting, "2", f"Regressions of {setting.about}", columns, heads, given, note if twice else "", *fit
-            )
-        ]
-        if columns
-        else []
-    )
+    title = f"Regressions of {setting.about}"
+    return [*regressions(setting, "2", title, columns, heads, given, note if twice else "", *fit)]
 
 
 LAYOUTS = {2: baseline}

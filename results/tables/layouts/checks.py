@@ -23,7 +23,7 @@ def checks(setting: TableSetting) -> list[JournalTable]:
                 for name, label in _CORRELATIONS.items()]  # fmt: skip
     rows = [row for row in together if any(row.cells)]
     title = f"Other sample, other policy: {setting.about}"
-    return [regressions(setting, "3", title, columns, heads, None, rows=rows)] if columns else []
+    return [*regressions(setting, "3", title, columns, heads, None, rows=rows)]
 
 
 def _of_any_term(column: FitColumn, name: str) -> str:

@@ -38,15 +38,8 @@ def mediation(setting: TableSetting) -> list[JournalTable]:
     kinds = "".join(f"{error_label(kind)}; " for kind in dict.fromkeys(filter(None, own)))
     note = (f"Effects through the mediator: {kinds}each method's standard error in brackets and 95% interval; stars by "
             "the first method. They are causal only without confounding of mediator and outcome.")  # fmt: skip
-    return (
-        [
-            regressions(
-                setting, "5", f"Mediation: {setting.about}", columns, heads, None, note if rows else "", rows=rows
-            )
-        ]
-        if columns
-        else []
-    )
+    title = f"Mediation: {setting.about}"
+    return [*regressions(setting, "5", title, columns, heads, None, note if rows else "", rows=rows)]
 
 
 def _clustered(path: FitColumn | None) -> str:

@@ -14,11 +14,8 @@ def robustness(setting: TableSetting) -> list[JournalTable]:
     columns = [column for column in fit_columns(setting.document, ROBUSTNESS) if column.records]
     heads = [Heading(column.sample, f"({column.column})") for column in columns]
     note = "Unit and period effects and the controls in every column, unless its heading says otherwise."
-    return (
-        [regressions(setting, ROBUSTNESS, f"Robustness, a column a check: {setting.about}", columns, heads, [], note)]
-        if columns
-        else []
-    )
+    title = f"Robustness, a column a check: {setting.about}"
+    return [*regressions(setting, ROBUSTNESS, title, columns, heads, [], note)]
 
 
 LAYOUTS = {20: robustness}

@@ -16,8 +16,6 @@ def subsamples(setting: TableSetting) -> list[JournalTable]:
     """Table 4: a column a subsample, the test of equal effects under the columns of its group."""
     columns = fit_columns(setting.document, "4", ("did",))
     tests = fit_columns(setting.document, "4", ("interaction",))
-    if not columns and not tests:
-        return []
     heads = [_subsample(column) for column in columns]
     alone = [test for test in tests if test.sample not in {head.group for head in heads}]
     heads += [Heading("test alone", "", test.sample) for test in alone]
@@ -25,19 +23,8 @@ def subsamples(setting: TableSetting) -> list[JournalTable]:
     rows = _equal_effects(setting, heads, tests)
     note = ("The test of equal effects is of the fully interacted regression; its p value by permutation exchanges the "
             "group labels among treated and among untreated units.")  # fmt: skip
-    return [
-        regressions(
-            setting,
-            "4",
-            f"Subsamples: {setting.about}",
-            columns,
-            heads,
-            None,
-            note if rows else "",
-            rows=rows,
-            tests=tests,
-        )
-    ]
+    title, said = f"Subsamples: {setting.about}", note if rows else ""
+    return [*regressions(setting, "4", title, columns, heads, None, said, rows=rows, tests=tests)]
 
 
 def _subsample(column: FitColumn) -> Heading:
