@@ -30,33 +30,6 @@ LOCAL_DRAWS = 19_999  # at most, unless the spec asks for more: enough for one u
 DETAIL = 800  # parts of the map's extent that its outlines tell apart
 
 
-@dataclass(frozen=True, slots=True)
-class IndexTest:
-    """One index of one cross-section, or of all, under one null distribution."""
-
-    fit: Fit
-    term: str
-    se_type: str
-    estimate: float
-    expected: float
-    sd: float
-    nobs: int
-    periods: int
-    drawn: float | None = None  # the p-value of a simulated null distribution; else it is the normal's
-
-    @property
-    def z(self) -> float | None:
-        """(estimate - expected)/sd: positive for a Moran, negative for a Geary of like neighbours; None at sd = 0."""
-        return (self.estimate - self.expected) / self.sd if self.sd > NO_SPREAD else None
-
-    @property
-    def pvalue(self) -> float | None:
-        """Two-sided; None where nothing varies under the null."""
-        if self.z is None or self.drawn is not None:
-            return None if self.z is None else self.drawn
-        return float(p_values(np.array(self.z), np.array(np.inf)))
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class CrossSections:
     """The balanced part of a real panel, what is drawn for it and where its tests are kept."""
@@ -141,13 +114,11 @@ def _years(sections: CrossSections, varying: NDArray[np.intp], name: str, weight
             ("randomisation", randomised, None),
             ("permutation", simulated.var(axis=0), by_draws),
         ):
+            fits = [Fit(AUTOCORRELATION[index], index, weights=name, year=sections.panel.periods[t]) for t in varying]
             tests = [
-                IndexTest(
-                    Fit(AUTOCORRELATION[index], index, weights=name, year=sections.panel.periods[t]), index, se_type,
-                    float(estimates[i]), expected, float(np.sqrt(max(variance[i], 0.0))), sums.n, 1,
-                    None if pvalues is None else float(pvalues[i]),
-                )
-                for i, t in enumerate(varying)
+                _tested(fit, index, se_type, float(estimates[i]), expected, float(np.sqrt(max(variance[i], 0.0))),
+                        sums.n, drawn=None if pvalues is None else float(pvalues[i]))
+                for i, fit in enumerate(fits)
             ]  # fmt: skip
             _keep(sections.ledger, tests)
 
@@ -171,34 +142,45 @@ def _residuals(sections: CrossSections, name: str, weights: Weights) -> None:
     shuffled = permuted_pooled_moran(e, weights, sections.draws, sections.random("histories"))
     by_exchange = float(ac.folded_p_values(shuffled, pooled))
     index, size = float(pooled), e.size
-    _keep(ledger, [IndexTest(fit, "moran", "projection", index, mean, float(np.sqrt(variance)), size, periods)])
-    _keep(ledger, [IndexTest(fit, "moran", "permutation", index, -1 / (n - 1), float(shuffled.std()), size, periods,
-                        by_exchange)])  # fmt: skip
+    _keep(ledger, [_tested(fit, "moran", "projection", index, mean, float(np.sqrt(variance)), size, periods)])
+    _keep(ledger, [_tested(fit, "moran", "permutation", index, -1 / (n - 1), float(shuffled.std()), size, periods,
+                           drawn=by_exchange)])  # fmt: skip
     simulated, single = maker.simulated(weights, sections.draws, sections.random("errors")), ac.moran(e, weights)
     pvalues = ac.folded_p_values(simulated, single)
     tests = [
-        IndexTest(replace(fit, year=panel.periods[t]), "moran", "simulation", float(single[t]),
-             float(simulated[:, t].mean()), float(simulated[:, t].std()), n, 1, float(pvalues[t]))
+        _tested(replace(fit, year=panel.periods[t]), "moran", "simulation", float(single[t]),
+                float(simulated[:, t].mean()), float(simulated[:, t].std()), n, drawn=float(pvalues[t]))
         for t in np.flatnonzero(some)
     ]  # fmt: skip
     _keep(ledger, tests)
 
 
-def _keep(ledger: Ledger, tests: list[IndexTest]) -> None:
+def _tested(
+    fit: Fit, term: str, se_type: str, estimate: float, expected: float, sd: float, nobs: int, periods: int = 1, *,
+    drawn: float | None = None,
+) -> tuple[Record, float]:  # fmt: skip
+    """An index of one cross-section, or of all, under one null distribution, and its expectation there.
+
+    z = (estimate - expected)/sd is positive for a Moran, negative for a Geary of like neighbours; z and p are None
+    where nothing varies. drawn: the p value of a simulated null distribution; else it is the normal's.
+    """
+    z = (estimate - expected) / sd if sd > NO_SPREAD else None
+    normal = None if z is None else float(p_values(np.array(z), np.array(np.inf)))
+    record = Record(
+        **fit.identity, term=term, estimate=estimate, se=sd, se_type=se_type, statistic=z,
+        pvalue=normal if z is None or drawn is None else drawn, nobs=nobs, units=nobs // periods, periods=periods,
+    )  # fmt: skip
+    return record, expected
+
+
+def _keep(ledger: Ledger, tests: list[tuple[Record, float]]) -> None:
     """Keep tests of one kind, of all years, with p-values adjusted over them; a single test is not adjusted."""
-    adjusted = ac.holm(np.array([1.0 if test.pvalue is None else test.pvalue for test in tests]))
-    for test, together in zip(tests, adjusted, strict=True):
-        fit = test.fit
-        ledger.records.append(
-            Record(
-                **fit.identity, term=test.term, estimate=test.estimate, se=test.sd, se_type=test.se_type,
-                statistic=test.z, pvalue=test.pvalue, nobs=test.nobs, units=test.nobs // test.periods,
-                periods=test.periods,
-            )
-        )  # fmt: skip
-        ledger.value(fit, "expected", test.expected, test.se_type)
-        if fit.year is not None:
-            ledger.value(fit, "holm", float(together), test.se_type)
+    adjusted = ac.holm(np.array([1.0 if record.pvalue is None else record.pvalue for record, _ in tests]))
+    for (record, expected), together in zip(tests, adjusted, strict=True):
+        ledger.records.append(record)
+        ledger.value(record, "expected", expected, record.se_type)
+        if record.year is not None:
+            ledger.value(record, "holm", float(together), record.se_type)
 
 
 def _local(sections: CrossSections, last: int, name: str, weights: Weights) -> None:
