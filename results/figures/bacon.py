@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NAME = "goodman-bacon"
 SIZE = 518.4, 345.6  # points
-BOX = 0.11, 0.28, 0.87, 0.65
+BOX = 0.11, 0.30, 0.87, 0.63
 COLOURS = {NEVER: BLUE, EARLIER: SKY, LATER: RED, ALWAYS: ORANGE}
 WORDS = {
     NEVER: "treated v never treated",
@@ -59,9 +59,8 @@ def _paint(canvas: Canvas, found: Decomposition, title: str) -> dict[str, str]:
     twfe = float(found.twfe[0])
     axes = frame(canvas, BOX, title)
     _scales(axes, found)
-    axes.axhline(twfe, color=INK, linewidth=1.2, linestyle=(0, (6, 3)), zorder=3)
-    axes.annotate(f"two-way coefficient {number(twfe)}", (1.0, twfe), xycoords=("axes fraction", "data"), ha="right",
-                  va="bottom", xytext=(0, 2), textcoords="offset points", fontweight="bold")  # fmt: skip
+    line = axes.axhline(twfe, color=INK, linewidth=1.2, linestyle=(0, (6, 3)), zorder=3)
+    line.set_label(f"two-way coefficient {number(twfe)}")
     said = {}
     for i in np.argsort(-found.weights, kind="stable"):  # the heaviest first, so that light ones are not hidden
         one, estimate = found.comparisons[i], float(found.estimates[0, i])
@@ -70,7 +69,7 @@ def _paint(canvas: Canvas, found: Decomposition, title: str) -> dict[str, str]:
         mark(axes, one.weight, estimate, MARKER[one.kind], COLOURS[one.kind], gid=f"comparison-{i}")
     handles = [handle(MARKER[kind], COLOURS[kind], f"{WORDS[kind]} ({found.share(kind):.1%})")
                for kind in KINDS if found.share(kind)]  # fmt: skip
-    canvas.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.1, 0.0), borderaxespad=0.2)
+    canvas.legend(handles=[line, *handles], loc="lower left", bbox_to_anchor=(0.1, 0.0), borderaxespad=0.2)
     return said
 
 

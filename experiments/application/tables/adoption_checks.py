@@ -17,11 +17,11 @@ from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.dcdh import SwitchersDID, coefficient_weights
 from estimators.staggered.honest import Question, Restriction, sensitivity
 from estimators.staggered.pretrends import pretrend_power
-from experiments.application.tables.ledger import Ledger
+from experiments.application.tables.ledger import Ledger, reasons
 from results.figures.bacon import bacon_figure
 from results.tables.places import BOUNDS, COMPARISONS
 from results.tables.records import Fit
-from sim.errors import BadInput, listed
+from sim.errors import BadInput
 from sim.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -115,7 +115,7 @@ def add(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str, ...], *, h
     try:
         path = EventTimes.of(_reference(core, errors), core)
     except BadInput as refusal:
-        ledger.note(f"No power of the pre-trend test and no bounds: {why(refusal)}.")
+        ledger.note(f"No power of the pre-trend test and no bounds: {reasons(refusal)}.")
         return
     if not path.pre or path.pre == len(path.events):
         ledger.note(f"No power of the pre-trend test and no bounds: {path.lacking}.")
@@ -129,12 +129,7 @@ def _attempt(ledger: Ledger, what: str, make: Callable[[], None]) -> None:
     try:
         make()
     except BadInput as refusal:
-        ledger.note(f"Table {COMPARISONS if 'bounds' not in what else BOUNDS} has no {what}: {why(refusal)}.")
-
-
-def why(refusal: BadInput) -> str:
-    """A refusal in words."""
-    return listed(problem.what for problem in refusal.problems)
+        ledger.note(f"Table {COMPARISONS if 'bounds' not in what else BOUNDS} has no {what}: {reasons(refusal)}.")
 
 
 def known_terms(estimates: Estimates) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.subpanels import part, seen_in, seen_part
 from experiments.application.tables import psm
 from experiments.application.tables.columns import UNIT_AND_PERIOD, clustered_enough, error_types, say_what_is_left_out
-from experiments.application.tables.ledger import Ledger
+from experiments.application.tables.ledger import Ledger, reasons
 from results.tables.places import ROBUSTNESS
 from results.tables.records import Fit
 from sim.errors import BadInput, bad, listed
@@ -140,7 +140,7 @@ def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> N
     try:
         replace(estimator, errors=("iid",))(check.panel)  # a trial: the runner would keep the status, not the reason
     except BadInput as refusal:
-        ledger.note(f"{fit.where} is empty: {listed(problem.what for problem in refusal.problems)}.")
+        ledger.note(f"{fit.where} is empty: {reasons(refusal)}.")
         return
     ledger.fit(check.panel, {estimator: fit})
     if check.note:

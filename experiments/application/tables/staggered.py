@@ -25,9 +25,9 @@ from estimators.staggered.two_stage import TwoStage
 from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.subpanels import part
 from experiments.application.tables import adoption_checks
-from experiments.application.tables.adoption_checks import known_terms, of_terms, why
+from experiments.application.tables.adoption_checks import known_terms, of_terms
 from experiments.application.tables.columns import UNIT_AND_PERIOD, main_cluster
-from experiments.application.tables.ledger import Ledger
+from experiments.application.tables.ledger import Ledger, reasons
 from results.figures.event_study import EventPath, event_figure, event_path
 from results.tables.places import BOUNDS, COMPARISONS, SPILLOVERS, STAGGERED
 from results.tables.records import Fit
@@ -102,7 +102,7 @@ def _add(real: RealPanel, ledger: Ledger, panel: Panel) -> None:
     try:
         cohorts = Cohorts.of(panel, treatment, f"table {STAGGERED}")
     except BadInput as refusal:
-        ledger.note(f"No table {STAGGERED}: {why(refusal)}.")
+        ledger.note(f"No table {STAGGERED}: {reasons(refusal)}.")
         return
     if len(cohorts.firsts) == 1 and (cohorts.first == cohorts.firsts[0]).all():
         ledger.note(f"No table {STAGGERED}: all units become treated in {cohorts.labels[0]}, and there is nobody to "
@@ -121,7 +121,7 @@ def _balanced(real: RealPanel, ledger: Ledger) -> Panel | None:
     try:
         return real.balanced()
     except BadInput as refusal:
-        ledger.note(f"No table {STAGGERED}, which needs a balanced panel: {why(refusal)}. Set balance in [panel].")
+        ledger.note(f"No table {STAGGERED}, which needs a balanced panel: {reasons(refusal)}. Set balance in [panel].")
         return None
 
 
@@ -190,8 +190,8 @@ def _say_without_stack(found: Staggered, stacks: StackedSample) -> None:
     lacking = [label for label in found.cohorts.labels if label not in stacks.cohorts]
     cut = [label for label in lacking if label in stacks.cut]
     alone = [label for label in lacking if label not in stacks.cut]
-    reasons = ((alone, "no unit is untreated to the end of the window"), (cut, "the window is not seen whole"))
-    for labels, reason in reasons:
+    stated = ((alone, "no unit is untreated to the end of the window"), (cut, "the window is not seen whole"))
+    for labels, reason in stated:
         if labels:
             found.ledger.note(f"Table {STAGGERED}, {heading(Stacked.kind, None)}: "
                               f"{'cohorts' if len(labels) > 1 else 'cohort'} {listed(labels, 12)} left out, for "
@@ -266,21 +266,21 @@ def _compared_with(
 
 def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tuple[Choice, Estimates] | None:
     """The first choice that fits and its estimates, terms without one left out; a note when none does."""
-    reasons: dict[str, None] = {}
+    refusals: dict[str, None] = {}
     label = heading(fit.model, fit.transform)
     for choice in choices:
         try:
             estimates = choice.estimator(choice.panel, Streams(found.ledger.seed, f"{STAGGERED} {fit.place[1]}"))
         except BadInput as refusal:
-            reasons[why(refusal)] = None
+            refusals[reasons(refusal)] = None
             continue
         if estimates.status[0] != Status.OK:
-            reasons[Status(int(estimates.status[0])).meaning] = None
+            refusals[Status(int(estimates.status[0])).meaning] = None
             continue
         if choice.remedy:
             found.ledger.note(f"Table {STAGGERED}, {label}: {choice.remedy}.")
         return choice, _completed(found, choice.estimator, choice.panel, estimates)
-    found.ledger.note(f"Table {STAGGERED} has no column {label}: {listed(tuple(reasons))}.")
+    found.ledger.note(f"Table {STAGGERED} has no column {label}: {listed(tuple(refusals))}.")
     return None
 
 
@@ -323,7 +323,7 @@ def _spillovers(found: Staggered) -> None:
         try:
             estimates = estimator(found.panel)
         except BadInput as refusal:
-            found.ledger.note(f"Table {SPILLOVERS} has no column {label}: {why(refusal)}.")
+            found.ledger.note(f"Table {SPILLOVERS} has no column {label}: {reasons(refusal)}.")
             continue
         if estimates.status[0] != Status.OK:
             found.ledger.note(f"Table {SPILLOVERS} has no column {label}: the exposures are collinear, or nobody is "
