@@ -13,7 +13,6 @@ from estimators.core.estimator import (
 from estimators.core.tile import Tile
 from estimators.linear.did import TwoWayDID
 from estimators.linear.equal_effects import EqualEffects
-from estimators.linear.panel_ols import PanelOLS
 from estimators.linear.random_effects import RandomEffects
 from estimators.matching.psm_did import PsmDID
 from estimators.mediation.mediation import Mediation
@@ -42,7 +41,6 @@ __all__ = [
     "Layout",
     "Mediation",
     "Moments",
-    "PanelOLS",
     "PermutationTest",
     "PsmDID",
     "RandomEffects",

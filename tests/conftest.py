@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+from estimators.core import regression
+from estimators.linear import covariances
+from estimators.spatial import spectrum
+from sim.weights import weights
+
+STEPS = (-4, 0, 4)  # units in the last place by which other processors may round
+Kernel = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +27,48 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data at {folder}; set PANELPROOF_DATA")
     return folder
+
+
+def moved(values: Any, steps: int) -> Any:
+    """Numbers, real or complex, `steps` units in the last place away from zero, or towards it where steps < 0."""
+    array = np.asarray(values)
+    if np.iscomplexobj(array):
+        return moved(array.real, steps) + 1j * moved(array.imag, steps)
+    array = array.astype(np.float64)
+    for _ in range(abs(steps)):
+        array = np.nextafter(array, np.copysign(np.inf if steps > 0 else 0.0, array))
+    return array
+
+
+@pytest.fixture(params=STEPS, ids=lambda steps: f"{steps:+d} ulp")
+def rounding(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Another processor: what edges and tolerances are compared with is computed some units in the last place away.
+
+    Moved are eigenvalues of W (so spectral radii and what W is divided by), the sums of squares by which a regressor
+    counts as absorbed, the cross products whose inverse says which regressors are collinear, and the sums by which an
+    error counts as cancelled. Returns the steps.
+    """
+    steps: int = request.param
+
+    def patched(module: Any, name: str, change: Callable[[Kernel], Kernel]) -> None:
+        monkeypatch.setattr(module, name, change(getattr(module, name)))
+
+    def result(kernel: Kernel) -> Kernel:
+        return lambda *arguments: moved(kernel(*arguments), steps)
+
+    def off_diagonal(kernel: Kernel) -> Kernel:  # a common factor would cancel in correlations
+        def changed(x: Any) -> Any:
+            gram = kernel(x)
+            return np.where(np.eye(gram.shape[-1], dtype=bool), gram, moved(gram, steps))
+
+        return changed
+
+    def first_argument(kernel: Kernel) -> Kernel:
+        return lambda first, *others, **named: kernel(moved(first, steps), *others, **named)
+
+    patched(weights, "_eigenvalues", result)
+    patched(regression, "absorbed", first_argument)
+    patched(regression, "gram", off_diagonal)
+    patched(covariances, "cancelled", first_argument)
+    monkeypatch.setattr(spectrum, "_KEPT", OrderedDict())  # spectra of other tests are of other eigenvalues
+    return steps

@@ -31,21 +31,22 @@ def stack(parts: list[Floats]) -> Floats:
     return np.ascontiguousarray(np.stack(np.broadcast_arrays(*parts), axis=1))
 
 
-def _flat(x: Floats) -> Floats:
+def flat(x: Floats) -> Floats:
+    """Periods and units as one axis, (..., T, N) -> (..., T N)."""
     return x.reshape(*x.shape[: x.ndim - 2], x.shape[-2] * x.shape[-1])
 
 
 def inner(x: Floats, y: Floats) -> Floats:
     """X'y, (R, K), in products of one shape: their bits are the same whatever the batch."""
-    flat, outcomes = _flat(x), _flat(y)
+    rows, outcomes = flat(x), flat(y)
     if x.shape[1] == 0:
         return np.zeros((y.shape[0], 0))
     if x.shape[1] == 1:
-        return np.asarray(np.vecdot(flat[:, 0], outcomes))[:, None]
+        return np.asarray(np.vecdot(rows[:, 0], outcomes))[:, None]
     if x.shape[0] == 1:
-        return _products(flat[0], outcomes)
-    out, alone = np.empty(x.shape[:2]), np.zeros((TOGETHER, flat.shape[2]))
-    for own, row, cells in zip(flat, np.broadcast_to(outcomes, (len(x), flat.shape[2])), out, strict=True):
+        return _products(rows[0], outcomes)
+    out, alone = np.empty(x.shape[:2]), np.zeros((TOGETHER, rows.shape[2]))
+    for own, row, cells in zip(rows, np.broadcast_to(outcomes, (len(x), rows.shape[2])), out, strict=True):
         alone[0] = row
         cells[:] = (own @ alone.T)[:, 0]
     return out
@@ -67,8 +68,8 @@ def _products(x: Floats, y: Floats) -> Floats:
 
 def gram(x: Floats) -> Floats:
     """X'X, (1 or R, K, K)."""
-    flat = _flat(x)
-    return np.asarray(flat @ flat.transpose(0, 2, 1))
+    rows = flat(x)
+    return np.asarray(rows @ rows.transpose(0, 2, 1))
 
 
 def square(x: Floats) -> Floats:
@@ -78,7 +79,7 @@ def square(x: Floats) -> Floats:
 
 def dot(x: Floats, y: Floats) -> Floats:
     """Inner product over T and N, (R,)."""
-    return np.asarray(np.vecdot(_flat(x), _flat(y)))
+    return np.asarray(np.vecdot(flat(x), flat(y)))
 
 
 def residual(y: Floats, x: Floats, beta: Floats) -> Floats:
@@ -86,9 +87,9 @@ def residual(y: Floats, x: Floats, beta: Floats) -> Floats:
     if x.shape[1] == 0:
         return y
     if x.shape[0] == 1:
-        fitted = np.reshape(beta @ _flat(x)[0], y.shape)
+        fitted = np.reshape(beta @ flat(x)[0], y.shape)
         return np.subtract(y, fitted, out=fitted)
-    return y - np.reshape(np.matmul(beta[:, None, :], _flat(x))[:, 0], y.shape)
+    return y - np.reshape(np.matmul(beta[:, None, :], flat(x))[:, 0], y.shape)
 
 
 def invert(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
@@ -125,50 +126,6 @@ def _inverses(matrices: Floats) -> Floats:
         return out
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Influence:
-    """What each residual moves each coefficient by, p_it = (X'X)^-1 x_it: robust variances are sums of (p e)^2.
-
-    x (1 or R, K, T, N): the regressors; p (R, K, T, N) when they are redrawn. What fixed ones allow to be computed
-    once is kept: squares (K, T N) of p; by_unit (N, K, T), p with units first.
-    """
-
-    x: Floats
-    p: Floats | None
-    squares: Floats
-    by_unit: Floats
-
-    @classmethod
-    def of(cls, x: Floats, bread: Floats) -> Influence:
-        """From regressors, fixed when their leading axis is 1, and bread = (X'X)^-1 (1 or R, K, K)."""
-        p = np.reshape(np.matmul(bread, _flat(x)), x.shape)
-        if x.shape[0] > 1:
-            return cls(x, p, np.empty(0), np.empty(0))
-        return cls(x, None, np.square(_flat(p)[0]), np.ascontiguousarray(p[0].transpose(2, 0, 1)))
-
-    def heteroskedastic(self, e: Floats) -> Floats:
-        """sum_it (p_it e_it)^2, (R, K): the diagonal of White's (1980) sandwich."""
-        if self.x.shape[1] == 0:
-            return np.zeros((e.shape[0], 0))
-        if self.p is not None:
-            return np.matmul(np.square(_flat(self.p)), _flat(e * e)[:, :, None])[:, :, 0]
-        return (self.squares @ _flat(e * e).T).T
-
-    def clustered(self, e: Floats, clusters: NDArray[np.intp] | None) -> Floats:
-        """sum_g (sum_{it in g} p_it e_it)^2, (R, K); clusters (N,) of units, None = each unit one (CR0)."""
-        if self.x.shape[1] == 0:
-            return np.zeros((e.shape[0], 0))
-        if self.p is not None:
-            sums = np.einsum("rktn,rtn->nkr", self.p, e)
-        else:  # one small product a unit: (K, T) by (T, R)
-            sums = np.matmul(self.by_unit, np.ascontiguousarray(e.transpose(2, 1, 0)))
-        if clusters is not None:
-            membership = np.zeros((clusters.max() + 1, clusters.size))
-            membership[clusters, np.arange(clusters.size)] = 1.0
-            sums = np.tensordot(membership, sums, axes=1)
-        return np.asarray(np.einsum("gkr,gkr->rk", sums, sums))
-
-
 def absorbed(left: Floats, spread: Floats, total: Floats) -> NDArray[np.bool_]:
     """Whether effects absorb regressors, by sums of squares: demeaned, around the mean, and as they are."""
     return np.asarray((left <= ABSORBED * spread) | (left <= ROUNDING * total))
@@ -186,6 +143,7 @@ def any_absorbed(tile: Tile, names: tuple[str, ...], left: Floats) -> NDArray[np
     return absorbed_in(tile, names, left).any(axis=1)
 
 
+ALLOWED = "variables that vary beside the effects"
 REMOVE = "remove it from treatment or controls"
 
 
@@ -201,7 +159,8 @@ class Column:
 
 
 def check_fixed(panel: Panel, names: tuple[str, ...], asked_by: str) -> None:
-    """Raise BadInput for regressors, the same in all replications, that the effects absorb or that are collinear."""
+    """Raise BadInput for regressors, the same in all replications, that unit and time effects absorb or that are
+    collinear."""
     tile = Tile(panel)
     if problems := useless(fixed_columns(tile, names), asked_by):
         raise BadInput(*problems)
@@ -217,19 +176,22 @@ def fixed_columns(tile: Tile, names: tuple[str, ...]) -> list[Column]:
     ]
 
 
-def useless(columns: Iterable[Column], asked_by: str) -> list[Problem]:
-    """What is wrong with columns that the effects absorb or that are collinear with those before them."""
+def useless(columns: Iterable[Column], asked_by: str, *, two_way: bool = True, centred: bool = True) -> list[Problem]:
+    """What is wrong with columns that the effects absorb or that are collinear with those before them.
+
+    two_way: whether the effects are those of units and time; centred: whether they, or a constant, take out the mean.
+    """
+    absorbed_by = "is absorbed by the unit and time effects" if two_way else "is absorbed by the effects"
+    allowed = "variables that vary within units over time and differ between them" if two_way else ALLOWED
     problems = []
     kept: list[str] = []
     basis: list[Floats] = []
     for column in columns:
-        spread, total = (np.square(values).sum() for values in (column.raw - column.raw.mean(), column.raw))
+        around, total = (np.square(values).sum() for values in (column.raw - column.raw.mean(), column.raw))
         left = np.square(column.within).sum()
-        if absorbed(left, spread, total):
-            kind = "is constant" if spread <= ROUNDING * total else "is absorbed by the unit and time effects"
-            problems.append(Problem(f"{column.label} {kind}", asked_by,
-                                    "variables that vary within units over time and differ between them",
-                                    column.remedy))  # fmt: skip
+        if absorbed(left, around if centred else total, total):
+            kind = "is constant" if around <= ROUNDING * total else absorbed_by
+            problems.append(Problem(f"{column.label} {kind}", asked_by, allowed, column.remedy))
             continue
         vector = column.within.ravel() / np.sqrt(left)
         rest = vector - sum((b * (b @ vector) for b in basis), np.zeros_like(vector))

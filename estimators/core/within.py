@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,3 +194,34 @@ def _is_nested(effect: str, cluster: str, panel: Panel) -> bool:
     codes = np.arange(len(panel.units)) if cluster == "unit" else panel.attributes[cluster]
     outer = np.unique(codes, return_inverse=True)[1]
     return len(np.unique(inner * len(panel.units) + outer)) == len(np.unique(inner))
+
+
+def without_singletons(panel: Panel, effects: tuple[str, ...]) -> Panel:
+    """The panel without observations that are the only one of a unit, a period or a group in a period (Correia 2015).
+
+    They have no residual beside the effects. Taking one out may leave another alone, so it is repeated; a panel of
+    nothing but singletons is returned as it is, for its regressors to be refused.
+    """
+    seen = observed_mask(panel) > 0
+    levels = [_levels(effect, panel) for effect in effects if effect != "unit-trend"]
+    left = seen
+    while True:
+        kept = left.copy()
+        for codes in levels:
+            alone = np.bincount(codes[kept], minlength=int(codes.max()) + 1) == 1
+            kept &= ~alone[codes]
+        if (kept == left).all():
+            break
+        left = kept
+    return panel if (left == seen).all() or not left.any() else replace(panel, observed=left[None])
+
+
+def _levels(effect: str, panel: Panel) -> NDArray[np.intp]:
+    """The level of an effect of every cell, coded 0, 1, ..., (T, N)."""
+    t, n = len(panel.periods), len(panel.units)
+    if effect == "unit":
+        return np.tile(np.arange(n), (t, 1))
+    if effect == "period":
+        return np.repeat(np.arange(t)[:, None], n, axis=1)
+    groups = np.unique(panel.attributes[effect.removesuffix(BY_PERIOD)], return_inverse=True)[1]
+    return np.asarray(groups + (groups.max() + 1) * np.arange(t)[:, None], dtype=np.intp)

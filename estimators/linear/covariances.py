@@ -13,34 +13,37 @@ pairs of observations u_it u_js' is taken is the error type. Small-sample factor
 | driscoll-kraay | all pairs up to L periods apart, Bartlett weights | T/(T-1) (n-1)/(n-k) | T - 1 |
 | conley:KM | pairs nearer than KM in a period, own pairs up to L periods apart | n / (n - k) | n - k |
 
-L = floor(4 (T/100)^(2/9)); k counts slopes and all effects, k_A those that the estimator's `cluster_k` names. Two-way
-clusters follow Cameron, Gelbach and Miller (2011) with the factor of fixest, pyfixest and reghdfe; Driscoll and Kraay
-(1998) that of fixest and pyfixest; Conley (1999) has no agreed factor and takes HC1's, to which it falls with KM = 0
-and T = 1. Two-way and Conley matrices need not be positive semidefinite: negative eigenvalues, in units of
-sqrt(diag sum psi psi'), are set to zero (Cameron, Gelbach and Miller, section 2.3; fixest and reghdfe do so, pyfixest
-and linearmodels do not), and the result says so. T counts periods with an observation; lags are counted in the
-panel's periods; what is unobserved adds nothing. A term whose contributions cancel in every sum, as those of two units
-beside period effects do within each unit, has no such error: its variance is NaN, for all that is computed is rounding.
+With A nested in B, cluster:A+B is cluster:B. L = floor(4 (T/100)^(2/9)); k counts slopes and all effects, k_A those
+that the estimator's `cluster_k` names. Two-way clusters follow Cameron, Gelbach and Miller (2011) with the factor of
+fixest, pyfixest and reghdfe; Driscoll and Kraay (1998) that of fixest and pyfixest; Conley (1999) has no agreed
+factor and takes HC1's, to which it falls with KM = 0 and T = 1. Two-way and Conley matrices need not be positive
+semidefinite: negative eigenvalues, in units of sqrt(diag sum psi psi'), are set to zero (Cameron, Gelbach and Miller,
+section 2.3; fixest and reghdfe do so, pyfixest and linearmodels do not), and the result says so. T counts periods
+with an observation; lags are counted in the panel's periods; what is unobserved adds nothing. A term whose
+contributions cancel in every sum, as those of two units beside period effects do within each unit, has no such error:
+its variance is NaN, for all that is computed is rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.errors import bad, one_of
-from sim.panel import Panel, Schema
-from sim.weights.distances import great_circle_km
+from estimators.core.error_types import PLACE, distance_of, groups_of, kind_of
+from estimators.core.within import nested_in, transform_of
+from sim.errors import bad
+from sim.panel import Panel
+from sim.weights.distances import great_circle_km, within_km
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 
-PLACE = ("longitude", "latitude")
-KERNELS = ("uniform", "bartlett")
+ClusterK = Literal["slopes", "nonnested", "all"]
+
 FEWEST_PERIODS = 3  # whose scores may be summed: with unit effects those of two periods are equal and sum to zero
 DEGENERATE = 1e-14  # share of the variance without clusters below which one of summed contributions is rounding
 
@@ -72,61 +75,6 @@ class Covariance:
 def bartlett_lag(periods: int) -> int:
     """floor(4 (T/100)^(2/9)), at most T - 1 (Newey and West 1994)."""
     return min(int(4 * (periods / 100) ** (2 / 9)), periods - 1)
-
-
-def cluster_names(error: str, attributes: tuple[str, ...]) -> tuple[str, ...]:
-    """The one or two groupings of "cluster:A" and "cluster:A+B"; an attribute's own name may hold a +."""
-    text = error.removeprefix("cluster:")
-    return (text,) if text in attributes else tuple(text.split("+"))
-
-
-def may_be_floored(error: str, attributes: tuple[str, ...]) -> bool:
-    """Whether the matrix of an error type can have negative eigenvalues."""
-    if error.startswith("conley:"):
-        return True
-    return error.startswith("cluster:") and len(cluster_names(error, attributes)) > 1
-
-
-def check_error_types(errors: tuple[str, ...], schema: Schema, asked_by: str, *, wild: bool = True) -> None:
-    """Raise BadInput for error types that do not exist, repeat, or need what the panel lacks."""
-    if not errors or len(set(errors)) < len(errors):
-        raise bad(f"errors = {list(errors)}", where=asked_by, allowed="one or more distinct error types",
-                  remedy='set errors = ["cluster:unit"]')  # fmt: skip
-    for error in errors:
-        _check_error_type(error, schema, asked_by, wild)
-
-
-def _check_error_type(error: str, schema: Schema, asked_by: str, wild: bool) -> None:
-    units = ("unit", *schema.attributes)
-    kind, _, rest = error.partition(":")
-    if kind == "conley" and conley_setting(rest) is not None:
-        if not set(PLACE) <= set(schema.attributes):
-            raise bad(f"{error} without coordinates", where=f"{asked_by} errors", allowed="a panel with longitude and "
-                      "latitude", remedy="name their columns, or choose another error type")  # fmt: skip
-        return
-    names = cluster_names(error, schema.attributes) if kind == "cluster" else ()
-    sound = (
-        error in {"iid", "hc1", "driscoll-kraay"}
-        or (0 < len(set(names)) == len(names) <= 2 and set(names) <= {*units, "period"})
-        or (wild and kind == "wild" and rest in units)
-    )
-    if not sound:
-        allowed = ["iid", "hc1", *(f"cluster:{name}" for name in (*units, "period")), "cluster:A+B", "driscoll-kraay",
-                   "conley:KM", "conley:KM:bartlett"]  # fmt: skip
-        raise bad(f"unknown error type {error!r}", where=f"{asked_by} errors",
-                  allowed=one_of([*allowed, *(f"wild:{name}" for name in units if wild)]),
-                  remedy="choose among them")  # fmt: skip
-
-
-def conley_setting(text: str) -> tuple[float, str] | None:
-    """Cutoff in km and kernel of "KM" or "KM:KERNEL"; None when it is neither."""
-    distance, _, kernel = text.partition(":")
-    try:
-        cutoff = float(distance)
-    except ValueError:
-        return None
-    kernel = kernel or "uniform"
-    return (cutoff, kernel) if 0 <= cutoff < np.inf and kernel in KERNELS else None
 
 
 def cells_of(name: str, panel: Panel) -> Codes:
@@ -172,7 +120,7 @@ def conley_kernel(distance: Floats, cutoff: float, shape: str) -> Floats:
     if shape == "bartlett":
         kernel = np.clip(1 - distance / cutoff, 0.0, None) if cutoff else np.zeros_like(distance)
     else:
-        kernel = (distance <= cutoff).astype(np.float64)
+        kernel = within_km(distance, cutoff).astype(np.float64)
     np.fill_diagonal(kernel, 1.0)
     return kernel
 
@@ -197,49 +145,134 @@ def floor_eigenvalues(matrix: Floats, scale: Floats) -> tuple[Floats, NDArray[np
     return np.where(floored[:, None, None], sound, matrix), floored
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class ScoreSum:
+    """What one error type adds up on a panel, prepared once.
+
+    kind: its word. cells: clusters of unit-periods (T, N), one grouping or two with that of both; groups: G, the fewer
+    of two; T for Driscoll and Kraay. lag: of Bartlett weights. nearness (N, N): Conley's kernel.
+    """
+
+    error: str
+    kind: str
+    groups: int
+    cells: tuple[Codes, ...] = ()
+    lag: int = 0
+    nearness: Floats | None = None
+
+    @classmethod
+    def of(cls, error: str, panel: Panel, asked_by: str = "errors") -> ScoreSum:
+        """Raises BadInput for fewer than two clusters, for two periods' sums, for missing coordinates."""
+        kind = kind_of(error)
+        periods = count_clusters(cells_of("period", panel), panel)
+        if kind == "driscoll-kraay":
+            check_periods(error, periods)
+            return cls(error, kind, periods, lag=bartlett_lag(periods))
+        if kind == "conley":
+            return cls(error, kind, 0, lag=bartlett_lag(periods), nearness=nearness(error, panel.attributes))
+        names = groups_of(error, tuple(panel.attributes))
+        return cls._clustered(error, names, panel, asked_by) if names else cls(error, kind, 0)
+
+    @classmethod
+    def _clustered(cls, error: str, names: tuple[str, ...], panel: Panel, asked_by: str) -> ScoreSum:
+        cells = [cells_of(name, panel) for name in names]
+        counts = [count_clusters(codes, panel) for codes in cells]
+        if "period" in names:
+            check_periods(error, counts[names.index("period")])
+        groups = min(counts)
+        if groups < 2:
+            raise bad(f"{error} has {groups} cluster", where=asked_by, allowed="2 or more clusters",
+                      remedy="choose a finer grouping")  # fmt: skip
+        if len(cells) == 2:
+            both = np.unique(cells[0] * (cells[1].max() + 1) + cells[1], return_inverse=True)[1].reshape(cells[0].shape)
+            nested = count_clusters(both, panel) == max(counts)
+            cells = [cells[counts.index(groups)]] if nested else [*cells, both]
+        return cls(error, kind_of(error), groups, tuple(cells))
+
+    @property
+    def floors(self) -> bool:
+        """Whether its matrix may have negative eigenvalues."""
+        return self.kind == "conley" or len(self.cells) > 1
+
+    @property
+    def unit_codes(self) -> Codes | None:
+        """Clusters of units, (N,), when that is what it adds up; None otherwise."""
+        if len(self.cells) != 1 or (self.cells[0] != self.cells[0][:1]).any():
+            return None
+        return self.cells[0][0]
+
+    def matrix(self, psi: Floats, e: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        """The sum before its factor, (R, K, K), NaN where it is rounding, and whether it was floored, (R,).
+
+        psi (1 or R, K, T, N), e (R, T, N): zero where unobserved.
+        """
+        u = psi * e[:, None]
+        floored = np.zeros(len(u), dtype=bool)
+        if self.kind == "hc1":
+            return outer(u), floored
+        if self.kind == "driscoll-kraay":
+            matrix = bartlett_sum(u.sum(axis=3), self.lag)
+        elif self.nearness is not None:
+            matrix = conley_sum(u, self.nearness, self.lag)
+        else:
+            parts = [outer(cluster_sums(u, codes)) for codes in self.cells]
+            matrix = parts[0] if len(parts) == 1 else parts[0] + parts[1] - parts[2]
+        if self.floors:
+            scale = np.sqrt(np.diagonal(outer(psi), axis1=1, axis2=2))
+            matrix, floored = floor_eigenvalues(matrix, np.broadcast_to(scale, (len(u), scale.shape[1])))
+        rounding = cancelled(np.diagonal(matrix, axis1=1, axis2=2), u)
+        return np.where(rounding[:, :, None] | rounding[:, None, :], np.nan, matrix), floored
+
+    def factor(self, nobs: int, free: int, counted: int) -> tuple[float, float]:
+        """Small-sample factor and the degrees of freedom of t; counted: parameters in the factor of clusters."""
+        if self.kind == "driscoll-kraay":
+            return self.groups / (self.groups - 1) * (nobs - 1) / free, self.groups - 1
+        if not self.cells:
+            return nobs / free, free
+        return self.groups / (self.groups - 1) * (nobs - 1) / (nobs - counted), self.groups - 1
+
+
+def nested_effects(error: str, effects: tuple[str, ...], panel: Panel) -> int:
+    """How many free effects the clusters of an error type nest, but for the constant; 0 of other error types."""
+    nested = nested_in(groups_of(error, tuple(panel.attributes)), effects, panel)
+    return transform_of(nested, panel, constant=True).effects - 1 if nested else 0
+
+
+def counted_parameters(slopes: int, effects: int, nested: int, cluster_k: ClusterK) -> int:
+    """k in the factor of a clustered error type: slopes, and those of all effects that `cluster_k` counts.
+
+    effects: their number; nested: of those, what `nested_effects` says.
+    """
+    return slopes + {"slopes": 0, "nonnested": effects - nested, "all": effects}[cluster_k]
+
+
+def counted_by_cluster(
+    errors: tuple[str, ...], slopes: int, all_effects: int, effects: tuple[str, ...], panel: Panel, cluster_k: ClusterK
+) -> dict[str, int]:
+    """`counted_parameters` of every clustered error type."""
+    return {
+        error: counted_parameters(slopes, all_effects, nested_effects(error, effects, panel), cluster_k)
+        for error in errors
+        if kind_of(error) == "cluster"
+    }
+
+
 def covariance(error: str, psi: Floats, e: Floats, sample: Sample) -> Covariance:
     """The covariance of one error type; psi (1 or R, K, T, N), e (R, T, N), zero where unobserved. Raises BadInput for
     fewer than two clusters."""
-    n, free = sample.nobs, sample.free
-    none = np.zeros(e.shape[0], dtype=bool)
     if error == "iid":
-        s2 = np.vecdot(e.reshape(len(e), -1), e.reshape(len(e), -1)) / free
-        return Covariance(outer(psi) * s2[:, None, None], free, none)
-    u = psi * e[:, None]
-    if error == "hc1":
-        return Covariance(outer(u) * (n / free), free, none)
-    found = _summed(error, psi, u, sample)
-    rounding = cancelled(np.diagonal(found.matrix, axis1=1, axis2=2), u)
-    if not rounding.any():
-        return found
-    return replace(found, matrix=np.where(rounding[:, :, None] | rounding[:, None, :], np.nan, found.matrix))
+        s2 = np.vecdot(e.reshape(len(e), -1), e.reshape(len(e), -1)) / sample.free
+        return Covariance(outer(psi) * s2[:, None, None], sample.free, np.zeros(e.shape[0], dtype=bool))
+    total = ScoreSum.of(error, sample.panel)
+    matrix, floored = total.matrix(psi, e)
+    factor, dof = total.factor(sample.nobs, sample.free, sample.clustered.get(error, 0))
+    return Covariance(matrix * factor, dof, floored)
 
 
 def cancelled(variance: Floats, u: Floats) -> NDArray[np.bool_]:
     """Whether variances (R, ...) of sums of contributions u (R, ..., T, N) are nothing but rounding."""
     flat = u.reshape(*u.shape[:-2], -1)
     return np.asarray(variance <= DEGENERATE * np.vecdot(flat, flat))
-
-
-def _summed(error: str, psi: Floats, u: Floats, sample: Sample) -> Covariance:
-    """Of the error types that add contributions of several observations."""
-    panel, n, free = sample.panel, sample.nobs, sample.free
-    scale = np.sqrt(np.diagonal(outer(psi), axis1=1, axis2=2))
-    t = count_clusters(cells_of("period", panel), panel)
-    if error == "driscoll-kraay":
-        check_periods(error, t)
-        factor = t / (t - 1) * (n - 1) / free
-        matrix = bartlett_sum(u.sum(axis=3), bartlett_lag(t)) * factor
-        return Covariance(matrix, t - 1, np.zeros(len(u), dtype=bool))
-    if error.startswith("conley:"):
-        matrix = conley_sum(u, nearness(error, panel.attributes), bartlett_lag(t)) * (n / free)
-        return Covariance(*_floored(matrix, free, scale))
-    return _clustered(error, u, scale, sample)
-
-
-def _floored(matrix: Floats, dof: float, scale: Floats) -> tuple[Floats, float, NDArray[np.bool_]]:
-    matrix, floored = floor_eigenvalues(matrix, np.broadcast_to(scale, (matrix.shape[0], scale.shape[1])))
-    return matrix, dof, floored
 
 
 def check_periods(error: str, periods: int) -> None:
@@ -251,30 +284,10 @@ def check_periods(error: str, periods: int) -> None:
 
 def nearness(error: str, attributes: Mapping[str, NDArray[Any]]) -> Floats:
     """The kernel of a Conley error type on units with these attributes, (N, N); raises BadInput for missing places."""
-    setting = conley_setting(error.removeprefix("conley:"))
+    setting = distance_of(error)
     assert setting is not None
     longitude, latitude = (np.asarray(attributes[name], np.float64) for name in PLACE)
     if not np.isfinite(longitude + latitude).all():
         raise bad("coordinates are missing", where=error, allowed="longitude and latitude in degrees of every unit",
                   remedy="fill them, or choose another error type")  # fmt: skip
     return conley_kernel(great_circle_km(longitude, latitude), *setting)
-
-
-def _clustered(error: str, u: Floats, scale: Floats, sample: Sample) -> Covariance:
-    """One-way, or two-way as the sum of both less that of their intersection."""
-    names = cluster_names(error, tuple(sample.panel.attributes))
-    cells = [cells_of(name, sample.panel) for name in names]
-    counts = [count_clusters(codes, sample.panel) for codes in cells]
-    groups = min(counts)
-    if "period" in names:
-        check_periods(error, counts[names.index("period")])
-    if groups < 2:
-        raise bad(f"{error} has {groups} cluster", where="errors", allowed="2 or more clusters",
-                  remedy="choose a finer grouping")  # fmt: skip
-    factor = groups / (groups - 1) * (sample.nobs - 1) / (sample.nobs - sample.clustered[error])
-    parts = [outer(cluster_sums(u, codes)) for codes in cells]
-    if len(cells) == 1:
-        return Covariance(parts[0] * factor, groups - 1, np.zeros(u.shape[0], dtype=bool))
-    both = np.unique(cells[0] * (cells[1].max() + 1) + cells[1], return_inverse=True)[1].reshape(cells[0].shape)
-    matrix = (parts[0] + parts[1] - outer(cluster_sums(u, both))) * factor
-    return Covariance(*_floored(matrix, groups - 1, scale))

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy.special import fdtrc
 
 from estimators.core import regression as ols
+from estimators.core.error_types import check_error_types, may_be_floored
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from estimators.core.names import check_names, outcome_of
 from estimators.core.tile import Tile
-from estimators.core.within import nested_in, transform_of
-from estimators.linear.covariances import Sample, check_error_types, cluster_names, covariance, may_be_floored
-from estimators.linear.did import ClusterK
+from estimators.core.within import transform_of
+from estimators.linear.covariances import ClusterK, Sample, counted_by_cluster, covariance
 from estimators.linear.grouped import GroupFits, UnitRows, group_sums
 from sim.design import Design
 from sim.designs.paper import Paper
@@ -40,10 +40,11 @@ class EqualEffects(Estimator):
 
     group: an attribute of the units. values: those of its values (as `group_labels` writes them) that are compared, the
     first is the reference; units with others are left out. The defaults are those of the `paper` design. outcome,
-    regressors: None = the panel's own. errors: see `linear.covariances`, with the factors of PanelOLS for effects
+    regressors: None = the panel's own. errors: see `linear.covariances`, with the factors of TwoWayDID for effects
     of units and of GROUP by period; what is floored is the matrix of all slopes of the first group and all differences,
-    as in PanelOLS on that model. test: how both tests cluster, cluster:unit or cluster:ATTRIBUTE. draws: of the
-    permutation test, 0 = none.
+    as in TwoWayDID on that model. test: how both tests cluster, cluster:unit or cluster:ATTRIBUTE. draws: of the
+    permutation test, 0 = none. cluster_k: which parameters count in the cluster factor, as in TwoWayDID. label: its
+    name in tables.
 
     Statistics: wald of all differences (`wald_of_equality`), wald_p from F(V - 1, G - 1) at wald / (V - 1), so that
     with two groups it is the p-value of the term; floored:ERROR, 1 where negative eigenvalues were set to zero.
@@ -93,7 +94,7 @@ class EqualEffects(Estimator):
         if len(self.values) < 2 or len(set(self.values)) < len(self.values):
             raise bad(f"values = {list(self.values)}", where=self.label, allowed="two or more distinct values",
                       remedy="name the values to compare")  # fmt: skip
-        check_error_types(self.errors, schema, self.label, wild=False)
+        check_error_types(self.errors, schema, self.label, "least-squares")
         permutation = ("permutation_p", "permutation_p_mcse") if self.draws else ()
         terms = (treatment, *(f"{treatment} x {value}" for value in self.values[1:]))
         floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
@@ -175,16 +176,11 @@ class EqualEffects(Estimator):
                           allowed="2 or more clusters in each group", remedy="choose a finer clustering")  # fmt: skip
 
     def _sample(self, compared: Panel, slopes: int) -> Sample:
-        """Observations and parameters, as PanelOLS counts them with effects of units and of GROUP by period."""
+        """Observations and parameters, as TwoWayDID counts them with effects of units and of GROUP by period."""
         effects = ("unit", f"{self.group}-by-period")
         free = transform_of(effects, compared, constant=True).effects
-        counted = {}
-        for error in dict.fromkeys((*self.errors, self.test)):
-            if not error.startswith("cluster:"):
-                continue
-            nested = nested_in(cluster_names(error, tuple(compared.attributes)), effects, compared)
-            lost = transform_of(nested, compared, constant=True).effects - 1 if nested else 0
-            counted[error] = slopes + {"slopes": 0, "nonnested": free - lost, "all": free}[self.cluster_k]
+        errors = tuple(dict.fromkeys((*self.errors, self.test)))
+        counted = counted_by_cluster(errors, slopes, free, effects, compared, self.cluster_k)
         sample = Sample(compared, compared.nobs, slopes + free, counted)
         if sample.free < 1:
             raise bad(f"{sample.nobs} observations for {sample.parameters} parameters", where=self.label,

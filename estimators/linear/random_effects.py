@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
+from estimators.core.error_types import check_error_types, may_be_floored
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from estimators.core.names import check_names, outcome_of
 from estimators.core.tile import spread
 from estimators.core.within import WithinTransform, observed_mask
-from estimators.linear.covariances import Sample, check_error_types, covariance, may_be_floored
-from estimators.linear.panel_ols import are_absorbed
+from estimators.linear.covariances import Sample, covariance
 from sim.design import Design, Draw, Wanted, World
 from sim.errors import bad
 from sim.panel import Panel, Roles, Schema
@@ -40,7 +40,8 @@ class RandomEffects(Estimator):
     effects, as those of the fixed-effects columns beside it; a draw in which they do not is SINGULAR. periods: dummies
     of all observed periods but the first among the regressors, not reported. errors: as of `linear.covariances`,
     without wild; iid is s2 (X*'X*)^-1 with s2 = e*'e* / (n - k) of the transformed regression, and k counts the
-    constant and the period dummies.
+    constant and the period dummies. target: the estimand that the treatment's coefficient is held to. label: its name
+    in tables.
 
     Statistics: squared correlations of y and x'b over all observations, within units and between unit means (period
     dummies count as regressors), as Stata reports them; sigma_u, sigma_e; theta, the mean of theta_i over units.
@@ -73,7 +74,7 @@ class RandomEffects(Estimator):
         """One term a regressor, and the constant."""
         outcome, regressors = self._names(schema)
         check_names(schema, outcome, regressors, self.name)
-        check_error_types(self.errors, schema, self.name, wild=False)
+        check_error_types(self.errors, schema, self.name, "least-squares")
         floors = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         targets = {
             name: self.target if name == (schema.roles.treatment or "did") else f"beta({name})" for name in regressors
@@ -197,8 +198,9 @@ def _components(data: _Data, asked_by: str) -> tuple[Floats, Floats]:
 def _vary(panel: Panel, x: Floats) -> NDArray[np.bool_]:
     """Whether regressors x (1 or R, K, T, N) are linearly independent beside unit and period effects, (1 or R,)."""
     within = WithinTransform.of(panel)(x.reshape(-1, *x.shape[2:])).reshape(x.shape)
-    absorbed = are_absorbed(x, within, panel.nobs, centred=True).any(axis=1)
-    return np.asarray(ols.invert(ols.gram(within))[1] & ~absorbed)
+    left, total = np.square(within).sum(axis=(2, 3)), np.square(x).sum(axis=(2, 3))
+    around = np.maximum(total - x.sum(axis=(2, 3)) ** 2 / panel.nobs, 0.0)
+    return np.asarray(ols.invert(ols.gram(within))[1] & ~ols.absorbed(left, around, total).any(axis=1))
 
 
 def _fit(data: _Data, beta: Floats) -> dict[str, Floats]:

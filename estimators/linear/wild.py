@@ -26,7 +26,7 @@ groups 5.6%, where CR1 against 1.96 rejects 21% and 13%.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -46,6 +46,7 @@ WEBB_BELOW = 10  # clusters
 WEBB = np.sqrt(np.array([0.5, 1.0, 1.5]))
 TIE = 1e-9  # |t*| that differ from |t| by rounding alone are equal to it
 CELLS_AT_ONCE = 4_000_000  # numbers that are projected together
+KEPT = 32_000_000  # numbers of all projections that are kept for the next panels; beyond, they are computed again
 DRAWN_AT_ONCE = 200_000  # signs of replications that are tested together: their arrays stay in the cache
 
 
@@ -103,29 +104,38 @@ def wild_clusters(
 class _Clusters:
     """What the regressors of 1 or R panels give to the draws.
 
-    psi (1 or R, K, T, N); projected (1 or R, K, G, T N): Q 1_g psi_k; weights (1 or R, K, K, G): psi_kg'z_mg; cells:
-    of each cluster in T N.
+    psi (1 or R, K, T, N); z: regressors after `project`; weights (1 or R, K, K, G): psi_kg'z_mg; cells: of each cluster
+    in T N; kept: Q 1_g psi_k of one k and some clusters g, (1 or R, g, T N) each, where all fit into `KEPT` numbers.
     """
 
     psi: Floats
-    projected: Floats
+    project: Project
     weights: Floats
     codes: Codes
     cells: tuple[Codes, ...]
+    kept: dict[tuple[int, int], Floats]
 
     @classmethod
     def of(cls, psi: Floats, z: Floats, project: Project, codes: Codes) -> _Clusters:
-        groups = int(codes.max()) + 1
-        rows, k, t, n = psi.shape
-        projected = np.empty((rows, k, groups, codes.size))
-        step = max(1, CELLS_AT_ONCE // psi.size)
+        weights = np.stack([cluster_sums(psi[:, [j]] * z, codes) for j in range(psi.shape[1])], axis=1)
+        cells = tuple(np.flatnonzero(codes == g) for g in range(int(codes.max()) + 1))
+        return cls(psi, project, weights, codes, cells, {})
+
+    def _projected(self, k: int) -> Iterator[Floats]:
+        """Q 1_g psi_k for consecutive clusters g, (1 or R, g, T N), a few at a time."""
+        rows, coefficients, t, n = self.psi.shape
+        groups = len(self.cells)
+        step = max(1, CELLS_AT_ONCE // (rows * t * n))
+        keep = rows * coefficients * groups * t * n <= KEPT
         for start in range(0, groups, step):
-            chosen = codes == np.arange(start, min(start + step, groups))[:, None, None]
-            alone = psi[:, :, None] * chosen
-            projected[:, :, start : start + step] = project(alone.reshape(-1, t, n)).reshape(*alone.shape[:3], -1)
-        weights = np.stack([cluster_sums(psi[:, [j]] * z, codes) for j in range(k)], axis=1)
-        cells = tuple(np.flatnonzero(codes == g) for g in range(groups))
-        return cls(psi, projected, weights, codes, cells)
+            chunk = self.kept.get((k, start))
+            if chunk is None:
+                chosen = self.codes == np.arange(start, min(start + step, groups))[:, None, None]
+                alone = self.psi[:, k, None] * chosen
+                chunk = self.project(alone.reshape(-1, t, n)).reshape(*alone.shape[:2], -1)
+                if keep:
+                    self.kept[k, start] = chunk
+            yield chunk
 
     def tests(self, e: Floats, beta: Floats, v: Floats) -> WildTest:
         """Tests of all coefficients of R panels with residuals e (R, T, N), beta (R, K), signs v (R, draws, G)."""
@@ -139,19 +149,25 @@ class _Clusters:
         scores = psi * e
         own = cluster_sums(scores, self.codes)
         squares = np.vecdot(own, own)
-        constant, slope = self._draws(k, e, v), self._draws(k, left, v)
+        constant, slope = self._draws(k, (e, left), v)
         curve = _Curves(np.sqrt(squares), constant, slope)
         lower, upper = searched_interval(beta, curve.errors, lambda c: curve.pvalue(beta - c))
         sound = np.isfinite(beta) & ~cancelled(squares, scores)
         return WildTest(*(np.where(sound, values, np.nan) for values in (curve.pvalue(beta), lower, upper)))
 
-    def _draws(self, k: int, u: Floats, v: Floats) -> tuple[Floats, Floats]:
-        """Numerators (R, draws) and cluster sums (R, draws, G) of the draws for a residual u (1 or R, T, N)."""
-        scores = cluster_sums(self.psi * u[:, None], self.codes)  # (R, K, G)
-        flat = u.reshape(len(u), -1, 1)
-        columns = [self.projected[:, k][:, :, cells] @ flat[:, cells] for cells in self.cells]
-        matrix = np.concatenate(columns, axis=2) - self.weights[:, k].transpose(0, 2, 1) @ scores
-        return (v @ scores[:, k, :, None])[:, :, 0], v @ matrix.transpose(0, 2, 1)
+    def _draws(self, k: int, residuals: tuple[Floats, ...], v: Floats) -> list[tuple[Floats, Floats]]:
+        """Numerators (R, draws) and cluster sums (R, draws, G) of the draws for each residual u (1 or R, T, N)."""
+        columns = [u.reshape(len(u), -1, 1) for u in residuals]
+        products: list[list[Floats]] = [[] for _ in residuals]
+        for chunk in self._projected(k):
+            for parts, u in zip(products, columns, strict=True):
+                parts.append(np.concatenate([chunk[:, :, cells] @ u[:, cells] for cells in self.cells], axis=2))
+        drawn = []
+        for u, parts in zip(residuals, products, strict=True):
+            scores = cluster_sums(self.psi * u[:, None], self.codes)  # (R, K, G)
+            matrix = np.concatenate(parts, axis=1) - self.weights[:, k].transpose(0, 2, 1) @ scores
+            drawn.append(((v @ scores[:, k, :, None])[:, :, 0], v @ matrix.transpose(0, 2, 1)))
+        return drawn
 
 
 class _Curves:

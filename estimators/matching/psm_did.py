@@ -8,11 +8,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.core.error_types import check_error_types, groups_of, may_be_floored
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from estimators.core.logit import Logit, logit
 from estimators.core.names import check_names, outcome_of
 from estimators.core.regression import check_fixed
-from estimators.linear.covariances import cells_of, check_error_types, cluster_names, may_be_floored
+from estimators.linear.covariances import cells_of
 from estimators.matching import matching
 from estimators.matching.weighted_within import weighted_two_way
 from sim.design import Design
@@ -53,7 +54,7 @@ class Matched:
 
         None for an error type that does not cluster units.
         """
-        names = cluster_names(error, tuple(panel.attributes)) if error.startswith("cluster:") else ()
+        names = groups_of(error, tuple(panel.attributes))
         groups = (self.units & self.treated, self.units & ~self.treated)
         codes = [cells_of(name, panel)[0] for name in names if name != "period"]
         counts = [(len(np.unique(code[groups[0]])), len(np.unique(code[groups[1]]))) for code in codes]
@@ -74,12 +75,17 @@ class PsmDID(Estimator):
     Units are matched once, on the covariates' means over `years` (first and last, both included) or, by default, over
     the years before anybody is treated, so that every treated unit is compared in years untouched by the policy.
     Treated are the units ever treated; controls those never treated. The score is a logit; treated units out of the
-    range of the controls' scores are left out. method: nearest (`neighbours` within `caliper`, with `replacement` or
-    without), radius (all within `caliper`) or kernel (Epanechnikov with `bandwidth`); caliper and bandwidth in units
-    of the score. covariates: None = the panel's controls. errors: see `linear.covariances`; they take the
-    matching weights as given. A panel that has no error of some type is REFUSED: clustered ones of the treatment take
-    two clusters of matched treated units and two of controls, as in `staggered.adoption_effects.has_error`.
-    Source: Heckman, Ichimura and Todd (1997), with two-way effects.
+    range of the controls' scores are left out.
+
+    outcome, regressors: names of variables; None = the panel's own roles. method: nearest, radius (all controls within
+    the caliper) or kernel (Epanechnikov). neighbours: controls that `nearest` matches to a treated unit. caliper: the
+    largest distance between scores, of nearest and radius. replacement: whether `nearest` may use a control again.
+    bandwidth: of the kernel, in units of the score. years: first and last year of the covariates' means; None = those
+    before anybody is treated. target: the estimand that the treatment's coefficient is held to. label: its name in
+    tables. covariates: None = the panel's controls. errors: see `linear.covariances`; they take the matching weights as
+    given. A panel that has no error of some type is REFUSED: clustered ones of the treatment take two clusters of
+    matched treated units and two of controls, as in `staggered.adoption_effects.has_error`. Source: Heckman, Ichimura
+    and Todd (1997), with two-way effects.
     """
 
     kind: ClassVar[str] = "psm-did"
@@ -130,7 +136,7 @@ class PsmDID(Estimator):
                       where=self.label, allowed="positive numbers", remedy="correct them")  # fmt: skip
         outcome, regressors = self._names(schema)
         check_names(schema, outcome, regressors, self.label)
-        check_error_types(self.errors, schema, self.label, wild=False)
+        check_error_types(self.errors, schema, self.label, "least-squares")
         targets = {name: self.target if name == schema.roles.treatment else f"beta({name})" for name in regressors}
         floored = tuple(f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         statistics = ("r2", "r2_within", "r2_adjusted", "sigma2", *floored, "treated_matched", "controls_matched")

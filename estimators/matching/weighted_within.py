@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
+from estimators.core.error_types import may_be_floored
 from estimators.core.estimator import Estimates, Status
 from estimators.core.tile import spread
-from estimators.core.within import nested_in, transform_of
-from estimators.linear.covariances import Sample, cluster_names, covariance, may_be_floored
+from estimators.linear.covariances import Sample, counted_by_cluster, covariance
 from sim.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -75,7 +75,8 @@ def weighted_two_way(
     data = _Weighted.of(panel, outcome, regressors, weights)
     beta, psi, e = _least_squares(data)
     r, k = beta.shape[0], len(regressors)
-    sample = Sample(data.used, data.used.nobs, k + data.effects, _counted(errors, data.used, k + data.effects))
+    counted = counted_by_cluster(errors, k, data.effects, ("unit", "period"), data.used, "nonnested")
+    sample = Sample(data.used, data.used.nobs, k + data.effects, counted)
     found = [covariance(error, psi[:, :-1], e, sample) for error in errors]
     last = [covariance(error, psi, e, sample).matrix[:, -1, -1] for error in errors]
     ssr, rounding = ols.square(e), ols.ROUNDING * ols.square(data.root * data.raw_y)
@@ -169,13 +170,3 @@ def _above(least: Floats, variance: Floats) -> Floats:
 
 def _visible(x: Floats, cells: Floats) -> Floats:
     return np.where(cells > 0, x, 0.0)
-
-
-def _counted(errors: tuple[str, ...], used: Panel, parameters: int) -> dict[str, int]:
-    """Parameters in the factor of each clustered error type: all but the effects nested in its clusters."""
-    counted = {}
-    for error in errors:
-        names = cluster_names(error, tuple(used.attributes)) if error.startswith("cluster:") else ()
-        nested = nested_in(names, ("unit", "period"), used)
-        counted[error] = parameters - (transform_of(nested, used, constant=True).effects - 1 if nested else 0)
-    return counted

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
+from estimators.core.error_types import check_error_types, served
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from estimators.core.names import check_names, outcome_of
 from estimators.core.tile import Tile
-from estimators.linear.did import ClusterK
+from estimators.linear.covariances import ClusterK
 from estimators.mediation.paths import (
     TERMS,
     Paths,
@@ -50,7 +51,7 @@ class Mediation(Estimator):
 
     Terms: a (treatment on mediator), b (mediator on outcome), nde = c', nie = a b, total, proportion = nie / total.
     mediator: None = the panel's first. outcome, regressors: names; None = the panel's own roles; the panel's treatment
-    must be among the regressors. errors, any of
+    must be among the regressors. errors: any of
 
     - delta: the stacked sandwich of all equations, clustered, so with the covariance of a and b; t with G - 1 degrees;
     - sobel: for nie sqrt(a^2 var b + b^2 var a) with the same variances, a and b taken as independent; none for the
@@ -63,7 +64,8 @@ class Mediation(Estimator):
     floor(.025 (B + 1)), endless when that is 0; p = 2 min(1 + #(draws <= 0), 1 + #(draws >= 0)) / (B + 1), which
     rejects at 5% exactly where the interval excludes 0; and se = sd of the draws. B counts the draws that are kept.
     cluster: unit or an attribute, of delta, sobel and monte-carlo. Each equation has the factor of its own regression,
-    G/(G-1) (n-1)/(n-k), k as cluster_k says (see TwoWayDID). label: its name in tables.
+    G/(G-1) (n-1)/(n-k), k as cluster_k says.
+    draws: of monte-carlo and of the bootstrap. cluster_k: as in `did`. label: its name in tables.
 
     Statistics: rho_at_zero, r2_product_at_zero, r2_total_product_at_zero and sd_ratio as `indirect_at` says;
     corr_ab, the correlation of the estimates of a and b under delta.
@@ -173,16 +175,9 @@ class Mediation(Estimator):
         return Variables(outcome_of(self.outcome, schema, self.label), mediator, (*controls, treatment))
 
     def _check_settings(self, schema: Schema) -> None:
-        groups = ("unit", *schema.attributes)
-        allowed = ("delta", "sobel", "monte-carlo", *(f"bootstrap:{name}" for name in groups))
-        if unknown := [error for error in self.errors if error not in allowed]:
-            raise bad(f"unknown error type {unknown[0]!r}", where=f"{self.label} errors", allowed=one_of(allowed),
-                      remedy="choose among them")  # fmt: skip
-        if not self.errors or len(set(self.errors)) < len(self.errors):
-            raise bad(f"errors = {list(self.errors)}", where=self.label, allowed="one or more distinct error types",
-                      remedy='set errors = ["delta"]')  # fmt: skip
-        if self.cluster not in groups:
-            raise bad(f"cluster = {self.cluster!r}", where=self.label, allowed=one_of(groups),
+        check_error_types(self.errors, schema, self.label, "mediation")
+        if not served(f"bootstrap:{self.cluster}", schema.attributes, "mediation"):
+            raise bad(f"cluster = {self.cluster!r}", where=self.label, allowed=one_of(("unit", *schema.attributes)),
                       remedy="choose one of them")  # fmt: skip
         if self.draws < 99:
             raise bad(f"draws = {self.draws}", where=self.label, allowed="99 or more, best 999", remedy="draw more")

@@ -21,15 +21,20 @@ from estimators.core import regression as ols
 from estimators.core.estimator import Status
 from estimators.core.names import outcome_of
 from estimators.core.tile import Tile
-from estimators.linear.did import ClusterK
+from estimators.linear.covariances import ClusterK
 from estimators.placebo.treatments import Adoptions, Fields, Paths, Projection, outcomes, tails, tiles, treatments
 from sim.errors import bad, one_of
-from sim.panel import Panel
+from sim.panel import Panel, Schema
 
 Floats = NDArray[np.float64]
 
 ROWS = 24  # of every product of small matrices: always as many, so that a draw's bits do not depend on the batch
 DRAWS_AT_ONCE = 512
+
+
+def of_units(error: str, schema: Schema) -> bool:
+    """Whether an error type is clustered by units or by one attribute of theirs, as the kernel's errors are."""
+    return error in {"cluster:unit", *(f"cluster:{name}" for name in schema.attributes)}
 
 
 @dataclass(frozen=True, eq=False, slots=True)

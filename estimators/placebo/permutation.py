@@ -39,14 +39,14 @@ class PermutationTest(Estimator):
     """An estimator whose p values and intervals come from assignments drawn anew.
 
     estimator, settings: kind and settings of the estimator, as pairs (in a study file as a table, {errors = ["hc1"]});
-    `PermutationTest.of` takes them from an object.
-    scheme: see `sim.schemes`, which says what must be exchangeable. draws: assignments besides the real one, 99 or
-    more; when there are no more than that in all, every one is used and the test is exact. terms: those tested, by
-    default the treatment; spatial terms under `relabel`, the mediators under `mediator`; what the null hypothesis of
-    the scheme leaves free (`nulls`) is refused. statistic: raw (the estimate) or studentised (over the standard
-    error of the estimator's last error type; in large samples it then also tests that the effect is zero on average:
-    DiCiccio and Romano 2017). seed: of the draws. common: the same draws in all replications, else each has its own
-    from the streams of the call. interval: also the interval.
+    `PermutationTest.of` takes them from an object. scheme: see `sim.schemes`, which says what must be exchangeable.
+    draws: assignments besides the real one, 99 or more; when there are no more than that in all, every one is used and
+    the test is exact. terms: those tested, by default the treatment; spatial terms under `relabel`, the mediators under
+    `mediator`; what the null hypothesis of the scheme leaves free (`nulls`) is refused. statistic: raw (the estimate)
+    or studentised (over the standard error of the estimator's last error type; in large samples it then also tests that
+    the effect is zero on average: DiCiccio and Romano 2017). seed: of the draws. common: the same draws in all
+    replications, else each has its own from the streams of the call. interval: also the interval. label: its name in
+    tables, by default of estimator and scheme.
 
     p = (1 + c)/(B + 1) where c of B assignments give |statistic| at least as large; failed fits count as large. The 95%
     interval holds the constant effects of the treatment, y - c D, that are not rejected; terms other than what is

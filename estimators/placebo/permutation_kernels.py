@@ -13,7 +13,7 @@ from estimators.core.estimator import Estimator, Status
 from estimators.core.inversion import linear_interval, p_values, searched_interval
 from estimators.linear.did import TwoWayDID
 from estimators.placebo.assignments import Draws
-from estimators.placebo.kernels import AssignedDID
+from estimators.placebo.kernels import AssignedDID, of_units
 from estimators.placebo.permuted_did import PermutedDID, assigned, first_periods, shifted_variances
 from estimators.placebo.spatial_kernels import TERMS, AssignedSDM, SDMPlacebo
 from estimators.spatial.spatial_panel import SpatialPanel
@@ -69,7 +69,9 @@ class DIDKernel:
         inner = ask.inner
         if type(inner) is not TwoWayDID or not ask.of_treatment or ask.terms != (panel.roles.treatment,):
             return False
-        studentised = ask.statistic == "studentised" and not inner.errors[-1].startswith("cluster:")
+        if set(inner.effects) != {"unit", "period"} or inner.constant:
+            return False
+        studentised = ask.statistic == "studentised" and not of_units(inner.errors[-1], panel.schema)
         return not studentised and _fixed(panel, ask)
 
     @classmethod

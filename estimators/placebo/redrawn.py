@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction
 from estimators.core.tile import Tile
-from estimators.linear.did import ClusterK, TwoWayDID
-from estimators.placebo.kernels import DIDPlacebo, PlaceboFits
+from estimators.linear.covariances import ClusterK
+from estimators.linear.did import TwoWayDID
+from estimators.placebo.kernels import DIDPlacebo, PlaceboFits, of_units
 from estimators.placebo.spatial_kernels import TERMS, OutcomeSDM, SDMPlacebo
 from estimators.placebo.treatments import first_treated
 from estimators.spatial.spatial_panel import SpatialPanel
@@ -76,7 +77,7 @@ class RedrawnDID(Redrawn):
     """`TwoWayDID` of panels with a redrawn treatment: its coefficient with clustered errors.
 
     outcome, controls: names of variables; None = the panel's own roles. error: cluster:unit or cluster:ATTRIBUTE.
-    cluster_k, target and label as in `TwoWayDID`.
+    cluster_k, target, label: as in `TwoWayDID`.
     """
 
     kind: ClassVar[str] = "redrawn-did"
@@ -179,7 +180,7 @@ def redrawn_of(estimator: Estimator, schema: Schema) -> Redrawn | None:
     if treatment is None or treatment not in names:
         return None
     controls = tuple(name for name in names if name != treatment)
-    if isinstance(estimator, TwoWayDID) and estimator.errors[-1].startswith("cluster:"):
+    if isinstance(estimator, TwoWayDID) and of_units(estimator.errors[-1], schema):
         return RedrawnDID(estimator.outcome, controls, estimator.errors[-1], estimator.cluster_k, estimator.target,
                           estimator.label)  # fmt: skip
     if isinstance(estimator, SpatialPanel) and estimator.model == "sdm":

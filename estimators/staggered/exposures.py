@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.linear.covariances import PLACE
+from estimators.core.error_types import PLACE
 from sim.errors import bad
 from sim.panel import Panel
-from sim.weights.distances import great_circle_km
+from sim.weights.distances import great_circle_km, within_km
 
 Floats = NDArray[np.float64]
 
@@ -88,7 +88,7 @@ class DistanceRings(Exposure):
         """A ring holds a unit when one treated lies within its outer but none within its inner end."""
         distance = great_circle_km(*(panel.attributes[name].astype(np.float64) for name in PLACE))
         np.fill_diagonal(distance, np.inf)
-        within = [did @ (distance <= end).astype(np.float64) > 0 for end in self.ends]
+        within = [did @ within_km(distance, end).astype(np.float64) > 0 for end in self.ends]
         rings = [within[0], *(outer & ~inner for inner, outer in pairwise(within))]
         sides = [side * ring for side in ([1 - did, did] if self.reach == "both" else [1 - did]) for ring in rings]
         return np.stack(sides, axis=1)

@@ -29,21 +29,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
+from estimators.core.error_types import PLACE, check_error_types, may_be_floored
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.core.names import check_names, outcome_of, weights_of
 from estimators.core.tile import Tile, spread
-from estimators.core.within import nested_in, transform_of
-from estimators.linear.covariances import (
-    PLACE,
-    Sample,
-    cells_of,
-    check_error_types,
-    cluster_names,
-    count_clusters,
-    covariance,
-    may_be_floored,
-)
-from estimators.linear.did import ClusterK
+from estimators.core.within import transform_of
+from estimators.linear.covariances import ClusterK, Sample, ScoreSum, counted_by_cluster, covariance
 from estimators.staggered.exposures import DistanceRings, Exposure, NeighbourShare, Reach
 from sim.design import Design
 from sim.designs.paper import Paper
@@ -93,7 +84,7 @@ class _ExposureDID(Estimator):
         """Treatment, exposures, controls; then att, spillovers and the bias of plain DID."""
         outcome, treatment, controls = self._names(schema)
         check_names(schema, outcome, (treatment, *controls), self.name)
-        check_error_types(self.errors, schema, self.name, wild=False)
+        check_error_types(self.errors, schema, self.name, "least-squares")
         exposure = self.exposure(schema)
         terms = (
             treatment, *exposure.names, *controls, *(f"w_{name}" for name in self._lags(schema)),
@@ -153,6 +144,7 @@ class SpatialDID(_ExposureDID):
 
     outcome, controls: names of variables; None = the panel's own roles. weights: name of the panel's W; None = its
     first. lag_controls: the controls' lags W x too. errors: see `linear.covariances`. cluster_k: as in `did`.
+    label: its name in tables, by default its kind.
     """
 
     kind: ClassVar[str] = "spatial-did"
@@ -185,6 +177,7 @@ class Rings(_ExposureDID):
     outcome, controls, errors, cluster_k: as in `spatial-did`. ends: outer ends of the rings in km, great-circle. reach:
     both (treated units have rings too, the treatment's term is the effect without other treated near) | untreated (it
     is the effect on the treated with all spillovers among them).
+    label: its name in tables, by default its kind.
     """
 
     kind: ClassVar[str] = "rings"
@@ -333,18 +326,9 @@ class ExposedLeastSquares(Reduction):
 
     def _sample(self, panel: Panel, slopes: int) -> Sample:
         effects = transform_of(EFFECTS, panel, constant=False).effects
-        counted = {}
         for error in self.errors:
-            if not error.startswith("cluster:"):
-                continue
-            names = cluster_names(error, tuple(panel.attributes))
-            groups = min(count_clusters(cells_of(name, panel), panel) for name in names)
-            if groups < 2:
-                raise bad(f"{error} has {groups} cluster", where=self.asked_by, allowed="2 or more clusters",
-                          remedy="choose a finer grouping")  # fmt: skip
-            nested = nested_in(names, EFFECTS, panel)
-            lost = transform_of(nested, panel, constant=True).effects - 1 if nested else 0
-            counted[error] = slopes + {"slopes": 0, "nonnested": effects - lost, "all": effects}[self.cluster_k]
+            ScoreSum.of(error, panel, self.asked_by)
+        counted = counted_by_cluster(self.errors, slopes, effects, EFFECTS, panel, self.cluster_k)
         sample = Sample(panel, panel.nobs, slopes + effects, counted)
         if sample.free < 1:
             raise bad(f"{sample.nobs} observations for {sample.parameters} parameters", where=self.asked_by,

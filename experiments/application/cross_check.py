@@ -10,7 +10,6 @@ import numpy as np
 
 from estimators.core.estimator import Estimates
 from estimators.linear.did import TwoWayDID
-from estimators.linear.panel_ols import PanelOLS
 from estimators.linear.random_effects import RandomEffects
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.application.references import esda, linearmodels, spreg
@@ -87,17 +86,12 @@ def _questions(fitted: Sequence[Fitted], records: Sequence[Record], square: Pane
 def _asked(one: Fitted) -> tuple[str, Callable[[], Reference], Estimates] | None:
     """Who can do one fit, how it is asked, and our estimates with errors that it can make; None when nobody can."""
     match one.estimator:
-        case PanelOLS() as ols if set(ols.effects) <= {"unit", "period"}:
+        case TwoWayDID() as ols if set(ols.effects) <= {"unit", "period"}:
             ask = partial(
                 linearmodels.least_squares, one.panel, outcome=ols.outcome, regressors=ols.regressors,
                 effects=ols.effects, constant=ols.constant, errors=ERRORS,
             )  # fmt: skip
             return "linearmodels", ask, replace(ols, errors=ERRORS, cluster_k="all")(one.panel)
-        case TwoWayDID() as did:
-            ask = partial(
-                linearmodels.least_squares, one.panel, outcome=did.outcome, regressors=did.regressors, errors=ERRORS
-            )
-            return "linearmodels", ask, replace(did, errors=ERRORS, cluster_k="all")(one.panel)
         case RandomEffects() as random if not random.periods:
             ask = partial(
                 linearmodels.random_effects, one.panel, outcome=random.outcome, regressors=random.regressors

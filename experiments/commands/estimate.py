@@ -22,8 +22,8 @@ import click
 @click.option(
     "--errors",
     metavar="TYPE",
-    help="Standard errors to show where a model has them, e.g. hc1, cluster:unit, qmle. Default: the main cluster, and "
-    "the information matrix in table 7. The files hold all of them.",
+    help="Standard errors to show where a model has them, e.g. hc1, cluster:unit, qmle. Default: the main cluster. "
+    "The files hold all of them.",
 )
 @click.option("--cross-check", is_flag=True, help="Recompute with linearmodels, spreg and esda; exit 1 if they differ.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")

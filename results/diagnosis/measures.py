@@ -17,6 +17,27 @@ from results.diagnosis.moments import RunningMoments
 Floats = NDArray[np.float64]
 Z95 = 1.959963984540054  # two-sided 95% point of the normal distribution
 
+MEANINGS = {  # of every measure that a diagnosis holds
+    "truth": "mean of the truth over draws",
+    "mean_estimate": "mean estimate",
+    "bias": "mean of estimate less truth",
+    "relative_bias": "mean of (estimate less truth) / truth",
+    "relative_bias_ratio": "bias / mean truth, where the truth varies",
+    "empirical_se": "standard deviation of estimate less truth",
+    "mse": "mean of (estimate less truth) squared",
+    "rmse": "square root of the mse",
+    "mean_se": "mean standard error",
+    "model_se": "root of the mean squared standard error",
+    "se_error": "100 (model_se / empirical_se - 1): by how many percent standard errors are too large",
+    "coverage": "share of 95% intervals that hold the truth",
+    "bias_eliminated_coverage": "the same after intervals are moved by the bias",
+    "rejection": "share of tests that reject: size where the truth is 0, power elsewhere",
+    "size_adjusted_power": "rejection at the critical value that gives the test its size in the null cell",
+    "type_s": "share of significant estimates with the wrong sign",
+    "type_m": "by which factor significant estimates exaggerate the truth",
+    "convergence": "share of fits that succeeded",
+}
+
 
 class Measured(NamedTuple):
     """A measure, its MCSE and the number of fits behind it, all of one shape."""

@@ -41,16 +41,14 @@ class FitColumn(Fit):
         return self.model in LIKELIHOOD
 
     def shown_error(self, asked: str | None) -> str:
-        """The error type asked for where there is one; else information for likelihoods, else the first cluster."""
+        """The error type asked for where there is one; else the first cluster, else information or the last."""
         kinds = self.errors
         if not kinds:
             return ""
         if asked in kinds:
             return str(asked)
-        if self.likelihood and "information" in kinds:
-            return "information"
         clustered = [kind for kind in kinds if kind.startswith("cluster:")]
-        return clustered[0] if clustered else kinds[-1]
+        return [*clustered, *(kind for kind in kinds if kind == "information"), kinds[-1]][0]
 
     def record(self, term: str, kind: str) -> Record | None:
         """A term under an error type; under the usual one where that type says nothing of the term, even if neither

@@ -11,6 +11,7 @@ from string import ascii_lowercase
 
 from results.tables import layouts
 from results.tables.journal_table import JournalTable
+from results.tables.places import CROSS_CHECK
 from results.tables.records import Document
 from results.tables.setting import TableSetting, error_types
 from sim.errors import bad, one_of
@@ -28,10 +29,15 @@ def _found() -> tuple[Layout, ...]:
 LAYOUTS = _found()
 
 
+def _tables_of(layout: Layout) -> set[str]:
+    """The numbers of the tables that a layout reads, as its module's TABLES says."""
+    return set(import_module(layout.__module__).TABLES)
+
+
 def journal_tables(document: Document, errors: str | None = None) -> tuple[JournalTable, ...]:
     """All tables of a document, those of the appendix last and numbered A1, A2, ...; of one number 7a, 7b, ...
 
-    errors: the error type to show where a fit has it (default: clustered, the information matrix for likelihoods);
+    errors: the error type to show where a fit has it (default: clustered);
     raises BadInput when no fit has it.
     """
     known = error_types(document)
@@ -39,7 +45,9 @@ def journal_tables(document: Document, errors: str | None = None) -> tuple[Journ
         raise bad(f"error type {errors!r}", where="--errors", allowed=one_of(known),
                   remedy="choose one that the tables have, or add it to errors in [inference]")  # fmt: skip
     setting = TableSetting(document, errors)
-    tables = [table for layout in LAYOUTS for table in layout(setting)]
+    present = {item.table for item in (*document.records, *document.statistics)}
+    present |= {CROSS_CHECK} if document.cross_check else set()
+    tables = [table for layout in LAYOUTS if present & _tables_of(layout) for table in layout(setting)]
     behind = [table for table in tables if table.appendix]
     return (
         *_lettered([table for table in tables if not table.appendix]),

@@ -15,6 +15,7 @@ from sim.weights import SPARSE_BELOW, Weights
 from sim.weights.sparse import add_product, chunks
 
 Floats = NDArray[np.float64]
+EDGE = 1e-12  # distance of |rho| from the inverse radius, relative to it, below which rounding would decide
 ROUNDS = 8  # of elimination; after them about a quarter of the units are left, and their system is dense
 
 
@@ -27,8 +28,8 @@ class SpatialFilter:
 
     @classmethod
     def of(cls, weights: Weights, rho: float) -> SpatialFilter:
-        """The filter; raises BadInput when rho is outside (-1/radius, 1/radius)."""
-        if not abs(rho) * weights.radius < 1:
+        """The filter; raises BadInput when rho is outside (-1/radius, 1/radius) or within EDGE of its ends."""
+        if not abs(rho) * weights.radius < 1 - EDGE:
             raise bad(f"spatial coefficient {rho}", where=f"weights {weights.name}",
                       allowed=f"between {-1 / weights.radius:g} and {1 / weights.radius:g}",
                       remedy="choose a smaller absolute value")  # fmt: skip

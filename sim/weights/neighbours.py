@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sim.errors import bad, closest, listed
 from sim.panel.files import UNREADABLE, check_file
 from sim.weights import Standardize, Weights
-from sim.weights.distances import great_circle_km
+from sim.weights.distances import great_circle_km, within_km
 
 Floats = NDArray[np.float64]
 Islands = Literal["error", "nearest"]
@@ -105,7 +105,7 @@ def inverse_distance(
     def decay(d: Floats) -> Floats:
         return np.asarray(d**-power)
 
-    raw = _by_distance(places, lambda d: np.where(d <= limit, decay(d), 0.0))
+    raw = _by_distance(places, lambda d: np.where(within_km(d, limit), decay(d), 0.0))
     return connected(raw, units, islands, places, standardize, name, decay)
 
 
@@ -123,7 +123,7 @@ def band(
     name = name or f"band-{km:g}"
     _check_positive(f"weights {name}", km=km)
     places = Coordinates(units, longitude, latitude)
-    raw = _by_distance(places, lambda d: (d <= km).astype(np.float64))
+    raw = _by_distance(places, lambda d: within_km(d, km).astype(np.float64))
     return connected(raw, units, islands, places, standardize, name)
 
 

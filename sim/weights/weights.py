@@ -18,6 +18,7 @@ from sim.weights.sparse import chunks
 
 Floats = NDArray[np.float64]
 Standardize = Literal["row", "spectral", "none"]
+ONE = 1e-10  # distance from one up to which a row sum counts as one: rounding is some 1e-16 a link
 SPARSE_BELOW = 0.15  # share of non-zero entries up to which a sparse product is the faster one
 
 
@@ -80,13 +81,19 @@ class Weights:
 
     @cached_property
     def radius(self) -> float:
-        """The spectral radius; rho is looked for in (-1/radius, 1/radius)."""
+        """The spectral radius; rho is looked for in (-1/radius, 1/radius).
+
+        It is 1 by theorem where rows sum to one (Perron and Frobenius: it lies between the smallest and the largest
+        row sum) and where W was divided by it, whatever rounding makes of the eigenvalues.
+        """
+        if self.standardize == "spectral" or self.row_stochastic:
+            return 1.0
         return float(np.abs(self.eigenvalues).max())
 
     @cached_property
     def row_stochastic(self) -> bool:
         """Whether every row sums to one, as Lee and Yu's transformation requires."""
-        return bool(np.allclose(self.matrix.sum(axis=1), 1.0, atol=1e-10))
+        return bool(np.abs(self.matrix.sum(axis=1) - 1.0).max() <= ONE)
 
     @cached_property
     def operator(self) -> sp.csr_array | Floats:

@@ -8,19 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from estimators.core.error_types import check_error_types
 from estimators.linear.covariances import (
     bartlett_lag,
     bartlett_sum,
-    check_error_types,
     conley_kernel,
     conley_sum,
     covariance,
     floor_eigenvalues,
     outer,
 )
-from estimators.linear.panel_ols import PanelOLS
 from estimators.linear.random_effects import ErrorComponents
 from experiments.application.references.reference import long_frame
+from references.regressions import panel_ols
 from references.small_panels import small_panel
 from results.inference import critical_values
 from sim import BadInput, Panel, Streams
@@ -89,7 +89,7 @@ def pyfixest_se(
 def test_clusters_and_driscoll_kraay_equal_pyfixest(panel: Panel, name: str, cluster_k: str) -> None:
     """Its Driscoll-Kraay counts all effects unless it counts none."""
     errors = (*(f"cluster:{each}" for each in CLUSTERS), *(("driscoll-kraay",) if cluster_k != "slopes" else ()))
-    ours = PanelOLS(effects=EFFECTS[name], errors=errors, cluster_k=cluster_k)(panel)  # type: ignore[arg-type]
+    ours = panel_ols(effects=EFFECTS[name], errors=errors, cluster_k=cluster_k)(panel)  # type: ignore[arg-type]
     kinds: list[tuple[object, object]] = [({"CRV1": each}, None) for each in CLUSTERS]
     kinds.append(("DK", {"time_id": "period", "panel_id": "unit", "lag": bartlett_lag(8)}))
     theirs = pyfixest_se(panel, EFFECTS[name], cluster_k, kinds)
@@ -113,7 +113,7 @@ def test_two_ways_and_driscoll_kraay_equal_linearmodels(panel: Panel, name: str)
         if effects
         else PooledOLS(frame["y"], x)
     )
-    ours = PanelOLS(effects=effects, errors=("cluster:province+period", "driscoll-kraay"), cluster_k="all")(panel)
+    ours = panel_ols(effects=effects, errors=("cluster:province+period", "driscoll-kraay"), cluster_k="all")(panel)
     n = len(frame)
     codes = frame[["province", "period"]].assign(province=frame["province"].astype("category").cat.codes)
     counting = {"auto_df": False, "count_effects": True} if effects else {}
@@ -128,14 +128,14 @@ def test_two_ways_and_driscoll_kraay_equal_linearmodels(panel: Panel, name: str)
 
 def test_the_constant_changes_no_slope_where_eigenvalues_are_negative(panel: Panel) -> None:
     error = "cluster:province+period"
-    with_it, without = (PanelOLS(effects=("period",), errors=(error,), constant=constant)(panel)
+    with_it, without = (panel_ols(effects=("period",), errors=(error,), constant=constant)(panel)
                         for constant in (True, False))  # fmt: skip
     assert with_it.statistics[f"floored:{error}"][0] == without.statistics[f"floored:{error}"][0] == 1.0
     np.testing.assert_allclose(with_it.se[..., :3], without.se, rtol=1e-10)
 
 
 def test_two_groupings_take_the_smaller_number_of_clusters() -> None:
-    ours = PanelOLS(errors=("cluster:province+period", "cluster:unit+period"))(small_panel(40, 8, seed=5))
+    ours = panel_ols(errors=("cluster:province+period", "cluster:unit+period"))(small_panel(40, 8, seed=5))
     assert ours.dof[0, :, 0].tolist() == [6.0, 7.0]
 
 
@@ -172,7 +172,7 @@ def test_conley_falls_to_hc1_and_to_clusters_of_periods(contributions: np.ndarra
 
 def test_conley_of_a_panel_reads_its_coordinates(panel: Panel) -> None:
     """A dense matrix over all pairs of observations, with factor n / (n - k)."""
-    estimator = PanelOLS(errors=("conley:600", "conley:600:bartlett", "iid"), constant=False)
+    estimator = panel_ols(errors=("conley:600", "conley:600:bartlett", "iid"), constant=False)
     ours = estimator(panel)
     frame = long_frame(panel, ("y", *NAMES))
     unit, period = frame["unit"].to_numpy(), frame["period"].to_numpy()
@@ -210,7 +210,7 @@ def test_effects_that_both_groupings_nest_do_not_count() -> None:
     panel = placed(small_panel(40, 8, seed=5))
     effects = ("unit", "province-by-period")
     nested, slopes, everything = (
-        PanelOLS(effects=effects, errors=("cluster:province", "cluster:unit"), cluster_k=k)(panel)
+        panel_ols(effects=effects, errors=("cluster:province", "cluster:unit"), cluster_k=k)(panel)
         for k in ("nonnested", "slopes", "all")
     )
     n = 320
@@ -230,7 +230,7 @@ def test_a_period_that_is_never_observed_counts_for_nothing() -> None:
         panel, periods=panel.periods[:5], variables={name: values[:, :5] for name, values in panel.variables.items()}
     )
     errors = ("iid", "hc1", *(f"cluster:{name}" for name in CLUSTERS), "driscoll-kraay", "conley:500:bartlett")
-    one, two = (PanelOLS(errors=errors)(each) for each in (part, replace(panel, observed=seen)))
+    one, two = (panel_ols(errors=errors)(each) for each in (part, replace(panel, observed=seen)))
     np.testing.assert_allclose(two.se, one.se, rtol=1e-10)
     np.testing.assert_array_equal(two.dof, one.dof)
     assert two.dof[0, errors.index("driscoll-kraay"), 0] == 4
@@ -242,7 +242,7 @@ def test_an_empty_year_within_a_panel_still_parts_its_neighbours() -> None:
     seen = np.ones((1, 8, 40), dtype=bool)
     seen[:, 3] = False
     panel = replace(panel, observed=seen)
-    ours = PanelOLS(errors=("driscoll-kraay",))(panel)
+    ours = panel_ols(errors=("driscoll-kraay",))(panel)
     frame = long_frame(panel, ("y", *NAMES))
     unit, years = frame["unit"].to_numpy(), frame["period"].to_numpy()
     dummies = [np.equal.outer(codes, np.unique(codes)[skip:]) for skip, codes in enumerate((unit, years))]
@@ -276,26 +276,26 @@ def test_the_lag_is_newey_and_wests() -> None:
 )
 def test_unknown_error_types_are_bad_input(error: str, message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        check_error_types((error,), small_panel(12, 4).schema, "table 2")
+        check_error_types((error,), small_panel(12, 4).schema, "table 2", "regression")
 
 
 def test_what_a_panel_cannot_give_is_bad_input() -> None:
     panel = placed(small_panel(12, 4, seed=2))
     gone = replace(panel, attributes={**panel.attributes, "latitude": np.full(12, np.nan)})
     with pytest.raises(BadInput, match="coordinates are missing"):
-        PanelOLS(errors=("conley:300",))(gone)
+        panel_ols(errors=("conley:300",))(gone)
     with pytest.raises(BadInput, match="has 1 cluster"):
-        PanelOLS(errors=("cluster:country",))(replace(panel, attributes={"country": np.zeros(12)}))
+        panel_ols(errors=("cluster:country",))(replace(panel, attributes={"country": np.zeros(12)}))
     with pytest.raises(BadInput, match="wild:country has 1 cluster"):
-        PanelOLS(errors=("wild:country",))(replace(panel, attributes={"country": np.zeros(12)}))
+        panel_ols(errors=("wild:country",))(replace(panel, attributes={"country": np.zeros(12)}))
     with pytest.raises(BadInput, match="unknown error type 'wild:unit'"):
-        check_error_types(("wild:unit",), panel.schema, "random effects", wild=False)
+        check_error_types(("wild:unit",), panel.schema, "random effects", "least-squares")
 
 
 def test_an_attribute_may_have_a_plus_in_its_name() -> None:
     panel = small_panel(40, 8, seed=5)
     named = replace(panel, attributes={"a+b": panel.attributes["province"], "province": panel.attributes["province"]})
-    ours = PanelOLS(errors=("cluster:a+b", "cluster:province"))(named)
+    ours = panel_ols(errors=("cluster:a+b", "cluster:province"))(named)
     np.testing.assert_array_equal(ours.se[:, 0], ours.se[:, 1])
 
 
@@ -304,7 +304,7 @@ def test_a_singular_panel_of_a_batch_is_nan_under_every_type() -> None:
     did = np.array(panel.variables["did"])
     did[1] = 0.0
     errors = ("iid", "hc1", "cluster:unit", "cluster:unit+period", "driscoll-kraay", "conley:500", "wild:province")
-    got = PanelOLS(errors=errors, draws=19)(panel.with_variables({"did": did}))
+    got = panel_ols(errors=errors, draws=19)(panel.with_variables({"did": did}))
     assert got.pvalue is not None
     assert np.isnan(got.se[1]).all()
     assert np.isnan(got.pvalue[1]).all()
@@ -313,7 +313,7 @@ def test_a_singular_panel_of_a_batch_is_nan_under_every_type() -> None:
 
 def rejections(panel: Panel, errors: tuple[str, ...]) -> np.ndarray:
     """How often 5% tests of the slope of x = 0 reject, (E,)."""
-    fit = PanelOLS("y", ("x",), errors=errors)(panel)
+    fit = panel_ols("y", ("x",), errors=errors)(panel)
     critical = critical_values(fit.dof[..., 0], 0.05)
     return np.asarray((np.abs(fit.estimate[:, None, 0]) > critical * fit.se[..., 0]).mean(axis=0))
 
@@ -375,7 +375,7 @@ def test_conley_holds_its_size_where_neighbours_share_shocks() -> None:
 def test_two_periods_are_too_few_for_sums_over_units(error: str) -> None:
     """Beside unit effects the scores of both periods are equal, and they sum to zero."""
     with pytest.raises(BadInput, match=r"with 2 periods; allowed: 3 or more periods"):
-        PanelOLS(errors=(error,))(placed(small_panel(15, 2, seed=3)))
+        panel_ols(errors=(error,))(placed(small_panel(15, 2, seed=3)))
 
 
 def test_covariance_is_a_function_of_arrays(contributions: np.ndarray) -> None:

@@ -12,8 +12,8 @@ from scipy import stats
 
 from estimators import Estimates, Status, TwoWayDID
 from estimators.linear.equal_effects import EqualEffects, group_labels
-from estimators.linear.panel_ols import PanelOLS
 from experiments.application.references.reference import long_frame
+from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams
 
@@ -150,7 +150,7 @@ def test_every_error_is_that_of_the_fully_interacted_regression(missing: int) ->
         for value in VALUES[1:]
         for name in names
     }
-    whole = PanelOLS(regressors=(*names, *within), effects=("unit", "zone-by-period"), errors=errors)(
+    whole = panel_ols(regressors=(*names, *within), effects=("unit", "zone-by-period"), errors=errors)(
         panel.with_variables(within)
     )
     found = replace(TEST, errors=errors)(panel)

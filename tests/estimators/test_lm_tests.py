@@ -191,6 +191,7 @@ def test_two_ways_to_the_joint_test() -> None:
     np.testing.assert_allclose(got[:, 0] + got[:, 3], got[:, 1] + got[:, 2], rtol=1e-10)
 
 
+@pytest.mark.usefixtures("rounding")
 @pytest.mark.parametrize("redrawn", [False, True])
 def test_weights_that_link_all_alike_are_bad_input_beside_time_effects(redrawn: bool) -> None:
     """With all others as neighbours Q W = -Q/(N - 1): nothing tells a lag from an error, nor either from none."""
@@ -206,6 +207,7 @@ def test_weights_that_link_all_alike_are_bad_input_beside_time_effects(redrawn: 
             assert (estimator(full).status == Status.OK).all()
 
 
+@pytest.mark.usefixtures("rounding")
 def test_no_robust_tests_where_the_lag_of_the_fit_is_the_fit() -> None:
     """Units in pairs, each the other's neighbour, and a regressor that both share: its lag is itself."""
     panel = small_panel(n=12)

@@ -12,9 +12,9 @@ from mediation_panels import ALL, SEED, panel_of, stacked, term
 from numpy.typing import NDArray
 
 from estimators import Estimates, Status, Tile, TwoWayDID
-from estimators.linear.panel_ols import PanelOLS
 from estimators.mediation.mediation import Answer, Mediation
 from estimators.mediation.paths import TERMS, indirect_at
+from references.regressions import panel_ols
 from sim import BadInput, Panel, Streams, Wanted
 from sim.designs.paper import Paper
 from sim.designs.paper_facts import MEDIATION
@@ -257,7 +257,7 @@ def test_a_period_that_is_never_observed_counts_for_nothing() -> None:
     empty = replace(panel, observed=seen)
     one, two = Mediation(errors=("delta",))(part), Mediation(errors=("delta",))(empty)
     np.testing.assert_allclose(two.se, one.se, rtol=1e-11)
-    alone = PanelOLS(outcome="m", errors=("cluster:unit",), constant=False)(empty)
+    alone = panel_ols(outcome="m", errors=("cluster:unit",), constant=False)(empty)
     np.testing.assert_allclose(two.se[0, 0, 0], alone.se[0, 0, 0], rtol=1e-11)
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from estimators import Estimates, Estimator, Status, TwoWayDID
-from estimators.linear.panel_ols import PanelOLS
 from experiments.application.references.reference import long_frame
+from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles
 
@@ -57,7 +57,7 @@ def dummies_of(frame: pd.DataFrame, effects: tuple[str, ...]) -> np.ndarray:
 
 
 def test_it_equals_a_regression_with_dummies(panel: Panel, effects: tuple[str, ...]) -> None:
-    ours = PanelOLS(effects=effects, cluster_k="all")(panel)
+    ours = panel_ols(effects=effects, cluster_k="all")(panel)
     frame = long_frame(panel, ("y", *NAMES))
     x = np.hstack([frame[list(NAMES)].to_numpy(), dummies_of(frame, effects)])
     y = frame["y"].to_numpy()
@@ -99,7 +99,7 @@ def linearmodels_of(panel: Panel, effects: tuple[str, ...]) -> tuple[object, pd.
 @pytest.mark.parametrize("name", ["pooled", "unit", "period", "two-way"])
 def test_slopes_constant_and_errors_equal_linearmodels(panel: Panel, name: str) -> None:
     """Its PanelOLS with a constant adds grand means back, as Stata does; clusters count all effects in k."""
-    ours = PanelOLS(effects=EFFECTS[name], errors=("iid", "hc1", "cluster:unit", "cluster:province"), cluster_k="all")
+    ours = panel_ols(effects=EFFECTS[name], errors=("iid", "hc1", "cluster:unit", "cluster:province"), cluster_k="all")
     got = ours(panel)
     model, frame = linearmodels_of(panel, EFFECTS[name])
     groups = {"unit": frame["unit"], "province": frame["province"].astype("category").cat.codes}
@@ -122,7 +122,7 @@ def test_slopes_constant_and_errors_equal_linearmodels(panel: Panel, name: str) 
 
 def test_it_equals_twoway_did(panel: Panel) -> None:
     errors = ("iid", "hc1", "cluster:unit", "cluster:province")
-    did, ours = TwoWayDID(errors=errors)(panel), PanelOLS(errors=errors)(panel)
+    did, ours = TwoWayDID(errors=errors)(panel), panel_ols(errors=errors)(panel)
     np.testing.assert_allclose(ours.estimate[:, :3], did.estimate, rtol=1e-13)
     np.testing.assert_allclose(ours.se[:, :, :3], did.se, rtol=1e-12)
     np.testing.assert_array_equal(ours.dof[:, :, :3], did.dof)
@@ -130,7 +130,7 @@ def test_it_equals_twoway_did(panel: Panel) -> None:
         np.testing.assert_allclose(ours.statistics[name], values, rtol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("model", [TwoWayDID(), PanelOLS()], ids=["did", "ols"])
+@pytest.mark.parametrize("model", [TwoWayDID(), panel_ols()], ids=["did", "ols"])
 @pytest.mark.parametrize("missing", [0, 37])
 @pytest.mark.parametrize("axis", [0, 1], ids=["of the period", "of the unit"])
 def test_a_draw_whose_effects_absorb_a_regressor_is_singular_there(model: Estimator, missing: int, axis: int) -> None:
@@ -156,18 +156,18 @@ def test_it_equals_twoway_did_with_empty_years_units_and_parts(empty: tuple[obje
     panel = replace(panel, observed=seen)
     errors = ("iid", "hc1", "cluster:unit", "cluster:province")
     settings = {"errors": errors, "cluster_k": cluster_k}
-    did, ours = TwoWayDID(**settings)(panel), PanelOLS(**settings)(panel)  # type: ignore[arg-type]
+    did, ours = TwoWayDID(**settings)(panel), panel_ols(**settings)(panel)  # type: ignore[arg-type]
     np.testing.assert_allclose(ours.se[:, :, :3], did.se, rtol=1e-11)
 
 
 def test_the_constant_is_the_grand_mean_less_what_regressors_explain(panel: Panel, effects: tuple[str, ...]) -> None:
-    with_constant = PanelOLS(effects=effects)(panel)
+    with_constant = panel_ols(effects=effects)(panel)
     seen = long_frame(panel, ("y", *NAMES))
     explained = seen[list(NAMES)].mean().to_numpy() @ with_constant.estimate[0, :3]
     assert with_constant.terms[-1] == "constant"
     assert with_constant.estimate[0, 3] == pytest.approx(seen["y"].mean() - explained, rel=1e-10)
     if effects:
-        without = PanelOLS(effects=effects, constant=False)(panel)
+        without = panel_ols(effects=effects, constant=False)(panel)
         np.testing.assert_allclose(with_constant.estimate[:, :3], without.estimate, rtol=1e-12)
         np.testing.assert_allclose(with_constant.se[:, :, :3], without.se, rtol=1e-12)
 
@@ -175,7 +175,7 @@ def test_the_constant_is_the_grand_mean_less_what_regressors_explain(panel: Pane
 def test_without_constant_and_effects_r2_is_uncentred(panel: Panel) -> None:
     from linearmodels.panel import PooledOLS
 
-    ours = PanelOLS(effects=(), constant=False, errors=("iid",))(panel)
+    ours = panel_ols(effects=(), constant=False, errors=("iid",))(panel)
     frame = long_frame(panel, ("y", *NAMES)).set_index(["unit", "period"])
     fit = PooledOLS(frame["y"], frame[list(NAMES)]).fit()
     np.testing.assert_allclose(ours.estimate[0], fit.params, rtol=1e-10)
@@ -194,10 +194,10 @@ def grunfeld() -> Panel:
 def test_stata_prints_these_numbers_of_grunfeld() -> None:
     """`regress` and `xtreg, fe` of invest on value and capital; the pooled errors also in plm's vignette."""
     panel = grunfeld()
-    pooled = PanelOLS(effects=(), errors=("iid",))(panel)
+    pooled = panel_ols(effects=(), errors=("iid",))(panel)
     np.testing.assert_allclose(pooled.estimate[0], [0.1155622, 0.2306785, -42.71437], atol=5e-6)
     np.testing.assert_allclose(pooled.se[0, 0], [0.0058357, 0.0254758, 9.511676], rtol=5e-6)
-    fixed = PanelOLS(effects=("unit",), errors=("iid",))(panel)
+    fixed = panel_ols(effects=("unit",), errors=("iid",))(panel)
     np.testing.assert_allclose(fixed.estimate[0], [0.1101238, 0.3100653, -58.74393], atol=5e-6)
     np.testing.assert_allclose(fixed.se[0, 0], [0.0118567, 0.0173545, 12.45369], rtol=5e-6)
     assert fixed.statistics["r2_within"][0] == pytest.approx(0.7668, abs=5e-5)
@@ -210,7 +210,7 @@ def test_a_published_table_of_the_low_carbon_pilots(shared_data: Path) -> None:
     unit = next(name for name in ("city", "city_name", "city_code", "id") if name in frame)
     frame = frame[[unit, "year", "ln_carbon_intensity", "did", *controls]].dropna()
     panel = Panel.from_frame(frame, unit=unit, period="year", roles=Roles("ln_carbon_intensity", "did", controls))
-    ours = PanelOLS(errors=("cluster:unit",), cluster_k="all")(panel)
+    ours = panel_ols(errors=("cluster:unit",), cluster_k="all")(panel)
     printed = [0.017066, -0.437537, -0.196178, -0.081052, 0.068689, 0.031561]
     errors = [0.028785, 0.117795, 0.140160, 0.033505, 0.035767, 0.013687]
     np.testing.assert_allclose(ours.estimate[0, :6], printed, atol=1e-6)
@@ -248,14 +248,14 @@ def test_order_of_units_does_not_matter(effects: tuple[str, ...]) -> None:
         {name: values[order] for name, values in panel.attributes.items()},
         panel.observed[:, :, order],
     )
-    estimator = PanelOLS(effects=effects, errors=ALL_ERRORS, draws=99)
+    estimator = panel_ols(effects=effects, errors=ALL_ERRORS, draws=99)
     assert_same(estimator(shuffled), estimator(panel))
 
 
 @pytest.mark.parametrize("factor", [1e-4, 250.0])
 def test_scales_of_variables_scale_their_own_terms_alone(effects: tuple[str, ...], factor: float) -> None:
     panel = placed(small_panel(24, 7, seed=6))
-    estimator = PanelOLS(effects=effects, errors=ALL_ERRORS, draws=99)
+    estimator = panel_ols(effects=effects, errors=ALL_ERRORS, draws=99)
     wanted = estimator(panel)
     assert_same(estimator(panel.with_variables({"y": panel.variables["y"] * factor})), wanted, factor)
     scaled = estimator(panel.with_variables({"inv": panel.variables["inv"] * factor}))
@@ -274,7 +274,7 @@ def test_what_effects_take_out_does_not_matter(effects: tuple[str, ...]) -> None
         by_province = rng.standard_normal((1, 7, 7))[:, :, provinces]
         added = added + {"unit": unit, "unit-trend": unit * steps, "period": np.sin(steps)}.get(effect, by_province)
     moved = panel.with_variables({"y": panel.variables["y"] + 3 * added, "inv": panel.variables["inv"] - 2 * added})
-    got, wanted = (PanelOLS(effects=effects)(each) for each in (moved, panel))
+    got, wanted = (panel_ols(effects=effects)(each) for each in (moved, panel))
     np.testing.assert_allclose(got.estimate[:, :3], wanted.estimate[:, :3], rtol=1e-9)
     np.testing.assert_allclose(got.se[:, :, :3], wanted.se[:, :, :3], rtol=1e-9)
 
@@ -282,7 +282,7 @@ def test_what_effects_take_out_does_not_matter(effects: tuple[str, ...]) -> None
 @pytest.mark.parametrize("redrawn", [False, True])
 def test_a_batch_is_its_panels_one_by_one(effects: tuple[str, ...], redrawn: bool) -> None:
     panel = placed(small_panel(24, 7, seed=6, replications=4, redrawn=redrawn))
-    estimator = PanelOLS(effects=effects, errors=ALL_ERRORS[:-1])
+    estimator = panel_ols(effects=effects, errors=ALL_ERRORS[:-1])
     together = estimator(panel)
     alone = Estimates.join([estimator(panel.replication(row)) for row in range(4)])
     np.testing.assert_allclose(together.estimate, alone.estimate, rtol=1e-10, atol=1e-11)
@@ -317,7 +317,7 @@ def test_bad_settings_and_useless_regressors_are_named(settings: dict[str, objec
         }
     )
     with pytest.raises(BadInput, match=message):
-        PanelOLS(**settings)(panel)  # type: ignore[arg-type]
+        panel_ols(**settings)(panel)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_an_outcome_that_effects_absorb_is_named(outcome: str, effects: tuple[st
     values = {"fixed": by_unit, "common": by_period, "trend": by_unit * np.arange(7.0)[:, None], "one": np.ones(1)}
     panel = panel.with_variables({outcome: np.broadcast_to(values[outcome], shape).copy()})
     with pytest.raises(BadInput, match=f"the outcome '{outcome}' is constant or absorbed"):
-        PanelOLS(outcome, effects=effects)(panel)
+        panel_ols(outcome, effects=effects)(panel)
 
 
 def test_no_residual_degrees_of_freedom_is_bad_input() -> None:
@@ -340,4 +340,4 @@ def test_no_residual_degrees_of_freedom_is_bad_input() -> None:
     names = ("y", "a", "b", "c", "d", "e")
     panel = Panel(tuple("uvwxyz"), (1, 2, 3), {name: rng.standard_normal((1, 3, 6)) for name in names})
     with pytest.raises(BadInput, match="18 observations for 18 parameters"):
-        PanelOLS("y", names[1:], ("unit", "period", "unit-trend"))(panel)
+        panel_ols("y", names[1:], ("unit", "period", "unit-trend"))(panel)

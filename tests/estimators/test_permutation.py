@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import permutation_test
 
-from estimators import Estimates, PanelOLS, SpatialPanel, Status, TwoWayDID
+from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
 from estimators.placebo.assignments import Draws
 from estimators.placebo.permutation import PermutationTest
 from estimators.placebo.permutation_kernels import Ask, kernel_of
 from experiments.running.runner import run
 from experiments.study.study import Study
+from references.regressions import panel_ols
 from references.small_panels import CONTROLS, small_panel
 from results.diagnosis import diagnose
 from sim import BadInput, Panel, Roles, Streams, Weights
@@ -135,7 +136,7 @@ def test_the_kernel_agrees_with_fitting_every_draw(scheme: str, statistic: Any) 
     panel = small_panel(30, 6, seed=2, replications=3, model="none", sigma=3.0)
     settings: dict[str, Any] = {"scheme": scheme, "draws": 99, "statistic": statistic}
     fast = PermutationTest.of(DID, **settings)(panel)
-    slow = PermutationTest.of(PanelOLS(errors=("cluster:unit",)), **settings)(panel)
+    slow = PermutationTest.of(panel_ols(errors=("cluster:unit",)), **settings)(panel)
     names = ("pvalue", "lower", "upper") if statistic == "raw" else ("pvalue",)
     for name in names:
         one, other = getattr(fast, name)[:, 0, 0], getattr(slow, name)[:, 0, 0]
@@ -146,7 +147,7 @@ def test_unbalanced_panels_and_clusters_of_units() -> None:
     panel = small_panel(30, 6, seed=2, replications=2, model="none", missing=14)
     for error in ("cluster:unit", "cluster:province"):
         fast = PermutationTest.of(TwoWayDID(errors=(error,)), draws=99, statistic="studentised")(panel)
-        slow = PermutationTest.of(PanelOLS(errors=(error,)), draws=99, statistic="studentised")(panel)
+        slow = PermutationTest.of(panel_ols(errors=(error,)), draws=99, statistic="studentised")(panel)
         assert fast.pvalue is not None
         assert slow.pvalue is not None
         np.testing.assert_array_equal(fast.pvalue[:, 0], slow.pvalue[:, 0])
@@ -231,15 +232,18 @@ UNTESTED = {
     "treatment under relabel": ("relabel", "sdm", "did"),
     "total effect under relabel": ("relabel", "sdm", "total:did"),
     "treatment under mediator": ("mediator:inv", "did", "did"),
-    "constant": ("space", "ols", "constant"),
+    "constant": ("space", "pooled", "constant"),
 }
 
 
 @pytest.mark.parametrize("case", UNTESTED)
 def test_terms_that_the_scheme_does_not_test_are_refused(case: str) -> None:
     scheme, kind, term = UNTESTED[case]
-    settings = {"sdm": (("model", "sdm"), ("transform", "direct"))}
-    test = PermutationTest("spatial" if kind == "sdm" else kind, settings.get(kind, ()), scheme, terms=(term,))
+    settings: dict[str, tuple[tuple[str, Any], ...]] = {
+        "sdm": (("model", "sdm"), ("transform", "direct")), "pooled": (("effects", ()), ("constant", True))
+    }  # fmt: skip
+    kinds = {"sdm": "spatial", "pooled": "did"}
+    test = PermutationTest(kinds.get(kind, kind), settings.get(kind, ()), scheme, terms=(term,))
     with pytest.raises(BadInput, match=f"does not test {term}; allowed: "):
         test.layout(small_panel(10, 4).schema)
 

@@ -1,15 +1,19 @@
-"""Two-way DID on real panels: a published table to its printed digits, and linearmodels on a panel of 282 cities."""
+"""Two-way DID: a published table to its printed digits, linearmodels and pyfixest on real and made-up cities."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import made_cities
 import numpy as np
 import pandas as pd
+import pytest
 
 from estimators import TwoWayDID
 from experiments.application.references import linearmodels as linearmodels_reference
+from references import pyfixest_reference
 from sim import Panel, Roles
+from sim.panel.frames import panel_from_frame
 
 PUBLISHED = {  # coefficient and standard error clustered by city, all dummies counted
     "did": (0.017066, 0.028785),
@@ -46,3 +50,15 @@ def test_city_panel_equals_linearmodels(shared_data: Path) -> None:
     np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-10, atol=1e-12)
     for error, se in theirs.se.items():
         np.testing.assert_allclose(theirs.our_se(ours, error), se, rtol=1e-8, err_msg=error)
+
+
+@pytest.mark.parametrize("gaps", [False, True], ids=["complete", "with gaps"])
+def test_the_committed_panel_equals_linearmodels_and_pyfixest(gaps: bool) -> None:
+    table = made_cities.frame_with_gaps().dropna() if gaps else made_cities.frame()
+    panel = panel_from_frame(table, unit="city", period="year", roles=Roles("y", "d", made_cities.CONTROLS))
+    assert (panel.nobs, panel.balanced) == ((297, False) if gaps else (324, True))
+    ours = TwoWayDID(cluster_k="all")(panel)
+    for theirs in (linearmodels_reference.twoway_did(panel), pyfixest_reference.twoway_did(panel, cluster_k="all")):
+        np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-8)
+        for error, se in theirs.se.items():
+            np.testing.assert_allclose(theirs.our_se(ours, error), se, rtol=1e-8, err_msg=error)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from estimators import Estimates, Status
-from estimators.linear.panel_ols import PanelOLS
 from estimators.linear.random_effects import ErrorComponents, RandomEffects
 from experiments.application.references.reference import long_frame
+from references.regressions import panel_ols
 from references.small_panels import small_panel
 from results.inference import critical_values
 from sim import BadInput, Panel, Roles, Streams, Wanted
@@ -96,7 +96,7 @@ def test_without_unit_effects_it_is_pooled_least_squares() -> None:
     panel = panel.with_variables(
         {name: panel.variables[name] - panel.variables[name].mean(axis=1, keepdims=True) for name in NAMES}
     )
-    ours, pooled = RandomEffects()(panel), PanelOLS(effects=(), errors=("iid", "cluster:unit"))(panel)
+    ours, pooled = RandomEffects()(panel), panel_ols(effects=(), errors=("iid", "cluster:unit"))(panel)
     assert ours.statistics["sigma_u"][0] == ours.statistics["theta"][0] == 0.0
     np.testing.assert_allclose(ours.estimate, pooled.estimate, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(ours.se, pooled.se, rtol=1e-10, atol=1e-14)
@@ -106,7 +106,7 @@ def test_with_large_unit_effects_it_is_the_within_regression() -> None:
     panel = small_panel(40, 8, seed=5)
     levels = 1e6 * np.random.default_rng(1).standard_normal((1, 1, 40))
     panel = panel.with_variables({"y": panel.variables["y"] + levels})
-    ours, within = RandomEffects()(panel), PanelOLS(effects=("unit",))(panel)
+    ours, within = RandomEffects()(panel), panel_ols(effects=("unit",))(panel)
     assert ours.statistics["theta"][0] > 1 - 1e-5
     np.testing.assert_allclose(ours.estimate[0, :3], within.estimate[0, :3], rtol=2e-5)
 

@@ -8,13 +8,21 @@ import numpy as np
 import pytest
 
 from estimators import TwoWayDID
+from estimators.core.within import without_singletons
 from estimators.linear.covariances import cancelled
-from estimators.linear.did import compared_units
-from estimators.linear.panel_ols import PanelOLS
 from estimators.linear.random_effects import ErrorComponents, RandomEffects
+from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import Panel, Streams, Wanted
 
+
+def compared(panel: Panel) -> int:
+    """Units left without singletons of units and periods."""
+    left = without_singletons(panel, ("unit", "period"))
+    return len(left.units) if left.observed is None else int(left.observed[0].any(axis=0).sum())
+
+
+pytestmark = pytest.mark.usefixtures("rounding")
 NAMES = ("did", "inv")
 CLUSTERED = ("cluster:unit", "cluster:half")
 
@@ -53,7 +61,7 @@ def with_a_loner(panel: Panel) -> Panel:
 def test_two_units_have_no_clustered_error_of_did(loner: bool, redrawn: bool) -> None:
     panel = few(replications=3, redrawn=redrawn)
     panel = with_a_loner(panel) if loner else panel
-    assert compared_units(panel) == 2
+    assert compared(panel) == 2
     found = TwoWayDID(regressors=NAMES, errors=("iid", "hc1", *CLUSTERED))(panel)
     assert np.isfinite(found.estimate).all()
     assert (found.se[:, :2] > 1e-3).all()
@@ -62,8 +70,8 @@ def test_two_units_have_no_clustered_error_of_did(loner: bool, redrawn: bool) ->
 
 def test_three_units_have_one() -> None:
     panel = few(3)
-    assert compared_units(panel) == 3
-    for estimator in (TwoWayDID(regressors=NAMES), PanelOLS(regressors=NAMES, constant=False)):
+    assert compared(panel) == 3
+    for estimator in (TwoWayDID(regressors=NAMES), panel_ols(regressors=NAMES, constant=False)):
         assert (estimator(panel).se > 1e-6).all()
 
 
@@ -73,9 +81,9 @@ def test_units_that_meet_nobody_are_not_compared() -> None:
     observed[0, :, :2] = True
     for unit in (2, 3, 4):
         observed[0, unit : unit + 2, unit] = True
-    assert compared_units(replace(small_panel(5, 6, seed=1), observed=observed)) == 5
+    assert compared(replace(small_panel(5, 6, seed=1), observed=observed)) == 5
     observed = observed & ~((np.arange(6)[:, None] >= 2) & (np.arange(5) < 2))  # 4 is alone at last, then 3, then 2
-    assert compared_units(replace(small_panel(5, 6, seed=1), observed=observed)) == 2
+    assert compared(replace(small_panel(5, 6, seed=1), observed=observed)) == 2
 
 
 @pytest.mark.parametrize("level", [0.0, 1e8])
@@ -88,7 +96,7 @@ def test_two_units_have_no_clustered_error_beside_period_effects(
     panel = replace(panel, variables={name: values + level * (name != "did") for name, values in
                                       panel.variables.items()})  # fmt: skip
     errors = ("iid", "hc1", "driscoll-kraay", *CLUSTERED, "wild:unit")
-    found = PanelOLS(regressors=NAMES, effects=effects, constant=False, errors=errors, draws=99)(panel)
+    found = panel_ols(regressors=NAMES, effects=effects, constant=False, errors=errors, draws=99)(panel)
     assert (found.se[0, :3] > 1e-3).all()
     assert np.isnan(found.se[0, 3:]).all()
     assert found.pvalue is not None
@@ -100,7 +108,7 @@ def test_two_units_have_no_clustered_error_beside_period_effects(
 @pytest.mark.parametrize("effects", [(), ("unit",)])
 def test_two_units_keep_the_errors_that_exist(effects: tuple[str, ...]) -> None:
     errors = ("cluster:unit", "wild:unit")
-    found = PanelOLS(regressors=NAMES, effects=effects, errors=errors, draws=99)(few())
+    found = panel_ols(regressors=NAMES, effects=effects, errors=errors, draws=99)(few())
     assert (found.se[0, 0] > 1e-6).all()
     assert found.pvalue is not None
     assert (found.pvalue[0, 1] > 0).all()
@@ -108,7 +116,7 @@ def test_two_units_keep_the_errors_that_exist(effects: tuple[str, ...]) -> None:
 
 def test_the_pooled_constant_of_two_units_keeps_its_error() -> None:
     """Period effects alone: the slopes' scores cancel, the constant's do not."""
-    found = PanelOLS(regressors=NAMES, effects=("period",), errors=("cluster:unit",))(few())
+    found = panel_ols(regressors=NAMES, effects=("period",), errors=("cluster:unit",))(few())
     assert np.isnan(found.se[0, 0, :2]).all()
     assert found.se[0, 0, 2] > 1e-3
 

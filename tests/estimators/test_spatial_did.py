@@ -9,10 +9,10 @@ import pytest
 
 from estimators import Estimates, Status
 from estimators.linear.did import TwoWayDID
-from estimators.linear.panel_ols import PanelOLS
 from estimators.staggered.spatial_did import Rings, SpatialDID
 from references.brute_force import dummies
 from references.pyfixest_reference import twoway_did
+from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
 from sim.designs.paper import Paper
@@ -88,7 +88,7 @@ def test_coefficients_and_errors_are_panel_ols_with_the_exposures_as_columns(est
     columns = {name: exposures[:, j] for j, name in enumerate(exposure.names)}
     names = ("did", *columns, *panel.roles.controls)
     got = estimator(panel)
-    same = PanelOLS(regressors=names, errors=ERRORS, constant=False)(panel.with_variables(columns))
+    same = panel_ols(regressors=names, errors=ERRORS, constant=False)(panel.with_variables(columns))
     np.testing.assert_allclose(got.estimate[:, : len(names)], same.estimate, atol=1e-12)
     np.testing.assert_allclose(got.se[:, :, : len(names)], same.se, rtol=1e-9)
     np.testing.assert_array_equal(got.dof[:, :, : len(names)], same.dof)
@@ -103,7 +103,7 @@ def test_the_att_and_its_errors_are_those_of_a_recentred_regression() -> None:
     wd = panel.weights["knn"].lag(did)
     moved = panel.with_variables({"moved": wd - wd[did > 0].mean() * did})
     got = SpatialDID(errors=ERRORS)(panel)
-    same = PanelOLS(regressors=("did", "moved", *panel.roles.controls), errors=ERRORS, constant=False)(moved)
+    same = panel_ols(regressors=("did", "moved", *panel.roles.controls), errors=ERRORS, constant=False)(moved)
     k = got.terms.index("att")
     assert got.estimate[0, k] == pytest.approx(same.estimate[0, 0], abs=1e-12)
     unfloored = [row for row, error in enumerate(ERRORS) if not same.statistics.get(f"floored:{error}", np.zeros(1))[0]]

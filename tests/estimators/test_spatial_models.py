@@ -301,6 +301,7 @@ def thirds(replications: int = 1, others: tuple[int, ...] = (1, 2, 3)) -> Panel:
 
 
 @pytest.mark.parametrize("model", ["sdm", "slx", "sdem"])
+@pytest.mark.usefixtures("rounding")
 def test_a_lag_of_the_treatment_that_effects_absorb_is_bad_input(model: str) -> None:
     with pytest.raises(BadInput, match="the spatial lag of 'did' is absorbed by the unit and time effects"):
         SpatialPanel(model)(thirds())
@@ -310,11 +311,13 @@ def test_a_lag_of_the_treatment_that_effects_absorb_is_bad_input(model: str) -> 
 
 
 @pytest.mark.parametrize("model", ["sar", "sem", "sac"])
+@pytest.mark.usefixtures("rounding")
 def test_models_without_lags_of_regressors_do_not_mind(model: str) -> None:
     assert SpatialPanel(model)(thirds()).status[0] != Status.SINGULAR
 
 
 @pytest.mark.parametrize("model", MODELS)
+@pytest.mark.usefixtures("rounding")
 def test_a_draw_that_effects_absorb_is_singular(model: str) -> None:
     """Rounding is no variation: of the redrawn variable itself, and where its lag is a regressor of that too."""
     panel = thirds(3)

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators import Estimates, Status
-from estimators.linear.panel_ols import PanelOLS
 from estimators.matching.weighted_within import WeightedWithin, weighted_two_way
 from experiments.application.references.reference import long_frame
+from references.regressions import panel_ols
 from references.small_panels import names, small_panel
 from sim import Panel
 
@@ -49,7 +49,7 @@ def test_weighted_within_equals_dummies(missing: int) -> None:
 @pytest.mark.parametrize("missing", [0, 23])
 def test_equal_weights_are_the_plain_regression(missing: int) -> None:
     panel = small_panel(40, 8, seed=5, missing=missing, replications=3)
-    plain, ours = PanelOLS(errors=MORE_ERRORS)(panel), weighted(panel, np.full(40, 0.7))
+    plain, ours = panel_ols(errors=MORE_ERRORS)(panel), weighted(panel, np.full(40, 0.7))
     assert ours.terms == plain.terms
     np.testing.assert_allclose(ours.estimate, plain.estimate, rtol=1e-11)
     np.testing.assert_allclose(ours.se, plain.se, rtol=1e-10)
@@ -63,7 +63,7 @@ def test_weights_of_one_and_zero_leave_units_out(missing: int) -> None:
     panel = small_panel(40, 8, seed=5, missing=missing)
     kept = np.arange(40) % 3 > 0
     ours = weighted(panel, kept.astype(float))
-    plain = PanelOLS(errors=MORE_ERRORS)(
+    plain = panel_ols(errors=MORE_ERRORS)(
         Panel(
             units=tuple(unit for unit, keep in zip(panel.units, kept, strict=True) if keep),
             periods=panel.periods,
@@ -116,7 +116,7 @@ def test_whole_weights_are_copies_of_units() -> None:
         attributes={"copied": places},
     )
     ours = weighted(panel, copies.astype(float), ("iid",))
-    np.testing.assert_allclose(ours.estimate, PanelOLS(errors=("iid",))(many).estimate, rtol=1e-11)
+    np.testing.assert_allclose(ours.estimate, panel_ols(errors=("iid",))(many).estimate, rtol=1e-11)
 
 
 @pytest.mark.parametrize("missing", [0, 23])

@@ -9,9 +9,9 @@ import pytest
 
 from estimators import Estimates
 from estimators.linear.covariances import cells_of
-from estimators.linear.panel_ols import PanelOLS
 from estimators.linear.wild import WEBB, signs
 from experiments.application.references.reference import long_frame
+from references.regressions import panel_ols
 from references.small_panels import small_panel
 from results.inference import critical_values
 from sim import Panel, Streams
@@ -68,7 +68,7 @@ class Refitted:
 def test_p_values_and_intervals_equal_those_of_refits(name: str, grouping: str, missing: int) -> None:
     panel = small_panel(20, 7, seed=8, missing=missing, sigma=2.0)
     error = f"wild:{grouping}"
-    ours = PanelOLS(effects=EFFECTS[name], errors=("cluster:unit", error), draws=DRAWS)(panel, Streams(3))
+    ours = panel_ols(effects=EFFECTS[name], errors=("cluster:unit", error), draws=DRAWS)(panel, Streams(3))
     assert ours.pvalue is not None
     assert ours.lower is not None
     assert ours.upper is not None
@@ -103,7 +103,7 @@ def test_a_cluster_that_is_never_observed_takes_no_sign(units: int) -> None:
         attributes={"own": np.arange(units)[kept]},
         weights={},
     )
-    model = PanelOLS(errors=("wild:unit", "wild:own"), draws=199)
+    model = panel_ols(errors=("wild:unit", "wild:own"), draws=199)
     one, two = model(part, Streams(2)), model(replace(own, observed=seen), Streams(2))
     for name in ("pvalue", "lower", "upper"):
         np.testing.assert_allclose(getattr(two, name), getattr(one, name), rtol=1e-6, err_msg=name)
@@ -112,7 +112,7 @@ def test_a_cluster_that_is_never_observed_takes_no_sign(units: int) -> None:
 
 def test_an_interval_holds_zero_exactly_when_zero_is_not_rejected() -> None:
     panel = small_panel(30, 6, seed=4, replications=12, sigma=4.0)
-    ours = PanelOLS(errors=("wild:unit",), draws=199)(panel, Streams(1, "", 0, 12))
+    ours = panel_ols(errors=("wild:unit",), draws=199)(panel, Streams(1, "", 0, 12))
     assert ours.pvalue is not None
     assert ours.lower is not None
     assert ours.upper is not None
@@ -124,7 +124,7 @@ def test_an_interval_holds_zero_exactly_when_zero_is_not_rejected() -> None:
 
 def test_with_many_clusters_it_is_close_to_the_clustered_interval() -> None:
     panel = small_panel(200, 6, seed=4, model="none")
-    ours = PanelOLS(errors=("cluster:unit", "wild:unit"), draws=4999)(panel, Streams(1))
+    ours = panel_ols(errors=("cluster:unit", "wild:unit"), draws=4999)(panel, Streams(1))
     assert ours.lower is not None
     assert ours.upper is not None
     margin = (critical_values(ours.dof, 0.05) * ours.se)[0, 0]
@@ -135,7 +135,7 @@ def test_two_clusters_reject_nothing() -> None:
     """A sixth of Webb's draws have equal signs, whose |t*| is |t| under every hypothesis: the interval has no end."""
     panel = small_panel(12, 6, seed=3)
     halves = replace(panel, attributes={"half": np.arange(12) // 6})
-    ours = PanelOLS(errors=("wild:half",), draws=199)(halves)
+    ours = panel_ols(errors=("wild:half",), draws=199)(halves)
     assert ours.pvalue is not None
     assert (ours.pvalue > 1 / 10).all()
     assert np.isinf(ours.lower).all()
@@ -154,7 +154,7 @@ def test_signs_have_mean_zero_and_variance_one() -> None:
 
 def test_streams_decide_the_draws() -> None:
     panel = small_panel(20, 7, seed=8, replications=4)
-    estimator = PanelOLS(errors=("wild:unit",), draws=99)
+    estimator = panel_ols(errors=("wild:unit",), draws=99)
     whole = estimator(panel, Streams(2, "a", 0, 4))
     parts = Estimates.join([estimator(panel.replication(r), Streams(2, "a", r, r + 1)) for r in range(4)])
     np.testing.assert_array_equal(whole.pvalue, parts.pvalue)
@@ -174,7 +174,7 @@ def test_size_and_coverage_with_eight_clusters() -> None:
     x = np.exp(x)  # skewed: some clusters weigh more than others
     panel = Panel(tuple(str(i) for i in range(40)), tuple(range(6)), {"y": 0.3 * x + shocks, "x": x},
                   attributes={"group": group})  # fmt: skip
-    estimator = PanelOLS("y", ("x",), errors=("cluster:group", "wild:group"), draws=199, constant=False)
+    estimator = panel_ols("y", ("x",), errors=("cluster:group", "wild:group"), draws=199, constant=False)
     got = estimator(panel, streams)
     assert got.lower is not None
     assert got.upper is not None

@@ -10,7 +10,6 @@ from scipy.stats import norm
 
 from estimators import Status
 from estimators.linear.covariances import cluster_sums
-from estimators.linear.panel_ols import PanelOLS
 from estimators.linear.wild import WildTest, signs, wild_clusters
 from estimators.linear.wild_bootstrap import (
     endless_draws_rate,
@@ -21,6 +20,7 @@ from estimators.linear.wild_bootstrap import (
 )
 from experiments.running.runner import run
 from experiments.study.builtin import builtin
+from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted
 from sim.designs.clustered import Clustered
@@ -50,7 +50,7 @@ def centred(values: np.ndarray) -> np.ndarray:
 def test_a_batch_is_the_single_panels(groups: int) -> None:
     """Also the constant, which PanelOLS keeps as a regressor and the batch takes out."""
     panel, streams = drawn(groups, 12)
-    one = PanelOLS(effects=(), errors=("wild:group",), draws=199)(panel, streams)
+    one = panel_ols(effects=(), errors=("wild:group",), draws=199)(panel, streams)
     beta, many = batch(panel, streams, 199)
     np.testing.assert_allclose(beta, one.estimate[:, 0], rtol=1e-12)
     np.testing.assert_array_equal(many.pvalue[:, 0], one.pvalue[:, 0, 0])
@@ -61,7 +61,7 @@ def test_a_batch_is_the_single_panels(groups: int) -> None:
 @pytest.mark.parametrize("redrawn", [False, True], ids=["fixed", "redrawn"])
 def test_rows_of_a_batch_with_effects_are_those_of_single_panels(redrawn: bool) -> None:
     panel = small_panel(24, 6, seed=5, replications=5, sigma=3.0, redrawn=redrawn)
-    estimator = PanelOLS(errors=("wild:province",), draws=99)
+    estimator = panel_ols(errors=("wild:province",), draws=99)
     whole = estimator(panel, Streams(2, "a", 0, 5))
     for r in range(5):
         alone = estimator(panel.replication(r), Streams(2, "a", r, r + 1))
@@ -133,7 +133,7 @@ def test_size_with_few_groups(groups: int, known: float) -> None:
     _, got = batch(panel, streams, draws)
     pace = (time.perf_counter() - begun) / rows * 1e3
     size = float(((got.lower[:, 0] > 1) | (got.upper[:, 0] < 1)).mean())
-    estimates = PanelOLS(effects=(), errors=("cluster:group",))(panel)
+    estimates = panel_ols(effects=(), errors=("cluster:group",))(panel)
     clustered = float((np.abs(estimates.estimate[:, 0] - 1) > 1.96 * estimates.se[:, 0, 0]).mean())
     print(f"{groups} groups: wild {size:.4f}, CR1 against 1.96 {clustered:.4f}, {pace:.2f} ms a panel")
     assert abs(size - known) < 4 * np.sqrt(0.05 * 0.95 / rows)
@@ -150,7 +150,7 @@ def test_a_single_treated_cluster_is_hardly_ever_rejected() -> None:
         tuple(f"u{i}" for i in range(n)), tuple(range(t)), {"y": streams.normals("y", t, n), "did": did},
         Roles("y", "did"),
     )  # fmt: skip
-    got = PanelOLS(errors=("cluster:unit", "wild:unit"), constant=False, draws=99)(panel, streams)
+    got = panel_ols(errors=("cluster:unit", "wild:unit"), constant=False, draws=99)(panel, streams)
     clustered = float((np.abs(got.estimate[:, 0] / got.se[:, 0, 0]) > 1.96).mean())
     wild = float((got.pvalue[:, 1, 0] <= 0.05).mean())  # type: ignore[index]
     print(f"one treated cluster of {n}: CR1 {clustered:.3f}, restricted wild {wild:.3f}")
@@ -164,7 +164,7 @@ def test_the_study_of_errors_fits_every_cell() -> None:
     assert len(study.cells) == 4
     for cell in study.cells:
         (block,) = records.blocks(cell.index)
-        got = block.estimates["ols"]
+        got = block.estimates["did"]
         assert (got.status == Status.OK).all()
         wild = got.errors.index("wild:province")
         assert np.isfinite(got.pvalue[:, wild]).all()  # type: ignore[index]

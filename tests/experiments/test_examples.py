@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import made_cities
 import pytest
 
 from experiments.application.spec.spec import read_spec
@@ -70,6 +71,21 @@ def test_the_city_panel_runs_end_to_end_and_agrees_with_other_programs(shared_da
     assert largest["linearmodels"] < 1e-8
     assert largest["spreg"] < 1e-6
     assert largest["esda"] < 1e-10
+
+
+def test_every_table_of_the_committed_panel_agrees_with_other_programs(tmp_path):
+    made_cities.real_panel(tmp_path, made_cities.WHOLE)
+    arguments = ["estimate", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--cross-check"]
+    assert run_command([*arguments, "--out", str(tmp_path / "out"), "--format", "json,html,tex"]) == 0
+    document = tables(tmp_path / "out")
+    assert (document["panel"]["units"], document["panel"]["periods"]) == (36, 9)
+    shown = {item["table"] for kind in ("records", "statistics") for item in document[kind]}
+    assert shown == {"1", "2", "3", "4", "5", "6", "7", "R", "S", "S2", "S3", "S4"}
+    bounds = {"linearmodels": 1e-8, "spreg": 1e-6, "esda": 1e-10}
+    assert {agreement["program"] for agreement in document["cross_check"]} == set(bounds)
+    for agreement in document["cross_check"]:
+        assert agreement["compared"] > 0, agreement
+        assert agreement["largest"] < bounds[agreement["program"]], agreement
 
 
 def test_the_papers_own_spec_is_sound():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import made_cities
 import numpy as np
 import pandas as pd
 import pytest
@@ -238,3 +239,41 @@ def test_the_real_cities_from_file_to_estimates(tmp_path: Path, shared_data: Pat
     assert real.index is not None
     np.testing.assert_allclose(real.index.weights[0], g / g.sum(), rtol=1e-9)
     assert score.mean() == pytest.approx((a @ (g / g.sum())).mean(), rel=1e-9)
+
+
+def test_the_committed_cities_from_file_to_estimates(tmp_path: Path) -> None:
+    """Weights, scores and dimensions by arithmetic on the file's columns, one of them falling; table 2 by dummies."""
+    real = made_cities.real_panel(tmp_path, """
+        [panel]
+        unit = "city"
+        period = "year"
+        first_treated = "first_year"
+        controls = ["ln_gdp"]
+        [transform]
+        ln_gdp = { log = "gdp" }
+        [index]
+        name = "icr"
+        positive = ["income", "output"]
+        negative = ["debt"]
+        [index.dimensions]
+        growth = ["income", "output"]
+        burden = ["debt"]
+    """, made_cities.frame().assign(first_year=lambda table: table["first_year"].replace(0, np.nan)))  # fmt: skip
+    said = estimate(real)
+    assert (len(real.panel.units), said.panel["outcome"], said.panel["index"]["nobs"]) == (36, "icr", 324)
+    table = made_cities.frame()
+    x = table[["income", "output", "debt"]].to_numpy()
+    a = (x - x.min(axis=0)) / np.ptp(x, axis=0)
+    a[:, 2] = 1 - a[:, 2]
+    p = a / a.sum(axis=0)
+    g = 1 + np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), 0).sum(axis=0) / np.log(len(x))
+    weights = g / g.sum()
+    assert real.index is not None
+    np.testing.assert_allclose(real.index.weights[0], weights, rtol=1e-9)
+    np.testing.assert_allclose(real.panel.variables["icr"][0].T.ravel(), a @ weights, rtol=1e-9)
+    totals = {name: dimension["weight"] for name, dimension in said.panel["index"]["dimensions"].items()}
+    assert totals == pytest.approx({"growth": weights[:2].sum(), "burden": weights[2]}, rel=1e-9)
+    dummies = [pd.get_dummies(table[name]).to_numpy(float) for name in ("city", "year")]
+    regressors = np.column_stack([table["d"], np.log(table["gdp"]), dummies[0], dummies[1][:, 1:]])
+    did = next(record for record in said.records if (record.table, record.column, record.term) == ("2", 5, "did"))
+    assert did.estimate == pytest.approx(np.linalg.lstsq(regressors, a @ weights)[0][0], rel=1e-8)

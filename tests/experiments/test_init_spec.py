@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import made_cities
 import numpy as np
 import pandas as pd
 import pytest
@@ -198,3 +199,37 @@ def test_real_panels(tmp_path: Path, shared_data: Path, name: str, unit: str, tr
     (tmp_path / "spec.toml").write_text(propose_spec(frame, name), encoding="utf-8")
     panel = load_panel(shared_data / name, read_spec(tmp_path / "spec.toml"))
     assert panel.roles.treatment == ("did" if treatment or name == "mpdta.csv" else None)
+
+
+def test_the_committed_panel(tmp_path: Path) -> None:
+    look = look_at(read_frame(made_cities.DATA / "cities.csv"), "cities.csv")
+    assert (look.unit, look.period, look.treatment) == ("city", "year", "d")
+    text, panel = proposed(tmp_path, made_cities.frame())
+    assert 'treatment = "d"' in text
+    assert panel.roles.treatment == "did"
+    assert (len(panel.units), len(panel.periods)) == (made_cities.UNITS, made_cities.PERIODS)
+    assert set(panel.attributes) >= {"longitude", "latitude"}
+
+
+def test_a_first_year_of_the_committed_panel_stands_in_for_the_treatment(tmp_path: Path) -> None:
+    frame = made_cities.frame()
+    text, panel = proposed(tmp_path, frame.drop(columns=["d", "pilot", "data"]))
+    assert 'first_treated = "first_year"' in text
+    assert panel.variables["did"].sum() == frame["d"].sum()
+
+
+def test_the_committed_panel_with_gaps(tmp_path: Path) -> None:
+    frame = made_cities.frame_with_gaps()
+    look = look_at(frame, "panel.csv")
+    assert (look.unit, look.period, look.treatment) == ("city", "year", "d")
+    _, panel = proposed(tmp_path, frame)
+    assert not panel.balanced
+    assert panel.roles.treatment == "did"
+
+
+def test_the_committed_panel_without_a_treatment(tmp_path: Path) -> None:
+    frame = made_cities.frame()[["city", "year", "y", "road", "book"]]
+    text, panel = proposed(tmp_path, frame)
+    assert look_at(frame, "panel.csv").treatment is None
+    assert panel.roles.treatment is None
+    assert "[panel]" in text

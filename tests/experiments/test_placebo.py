@@ -10,11 +10,12 @@ import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
+import made_cities
 import numpy as np
 import pytest
 from placebo_files import command, write
 
-from estimators import PanelOLS, SpatialPanel, TwoWayDID
+from estimators import SpatialPanel, TwoWayDID
 from estimators.placebo.permutation import PermutationTest
 from estimators.placebo.redrawn import Redrawn, RedrawnDID
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
@@ -23,6 +24,7 @@ from experiments.placebo.placebo import SHIFT, answer, question
 from experiments.running.reporting import facts_of
 from experiments.running.runner import run
 from experiments.study.study import Study
+from references.regressions import panel_ols
 from references.small_panels import small_panel
 from results.store.zarr_store import ZarrStore
 from sim import Streams, Wanted
@@ -124,7 +126,7 @@ def test_every_placebo_is_a_fit_of_its_own(real: RealPanel) -> None:
     found = scheme_of("strata:province").on(ask.panel)
     codes = np.array([found.draw(rng) for rng in cell.streams(ask.study.seed).tile(0, 99).each("assignment")])
     panel = found.assigned(ask.panel, codes)
-    own = PanelOLS(errors=("cluster:unit",))
+    own = panel_ols(errors=("cluster:unit",))
     np.testing.assert_allclose(block.estimates["did"].estimate[:, 0], own(panel).estimate[:, 0], rtol=1e-9)
     slopes = dataclasses.replace(own, outcome="did as it was")(panel).estimate[:, 0]
     np.testing.assert_allclose(block.estimates[SHIFT].estimate[:, 0], slopes, rtol=1e-9)
@@ -350,6 +352,21 @@ controls = ["road_pc_m2_interp"]
     assert found.usable.size == 256
     assert abs(found.usable.mean()) <= 4 * found.usable.std() / 16
     assert found.permutation_p == pytest.approx(found.pvalue, abs=0.15)
+
+
+def test_the_committed_panel(tmp_path: Path) -> None:
+    """Placebos of the policy are centred on zero within 4 Monte Carlo errors; its cohorts are kept in every draw."""
+    ask = question(made_cities.real_panel(tmp_path, made_cities.PANEL), draws=256)
+    found = answer(ask, run(ask.study))
+    assert found.usable.size == 256
+    assert abs(found.usable.mean()) <= 4 * found.usable.std() / 16
+    exceeding = np.abs(found.usable) >= abs(found.estimate)
+    assert found.permutation_p == pytest.approx((1 + exceeding.sum()) / 257)
+    world = ask.study.design.settle(Streams(1))
+    drawn = world.draw(Streams(1).tile(0, 8), Wanted(frozenset({"y", "did"}), ())).panel.variables["did"]
+    observed = made_cities.panel().variables["did"][0]
+    assert (np.sort(drawn.sum(axis=1), axis=1) == np.sort(observed.sum(axis=0))).all()
+    assert (drawn.sum(axis=1) != observed.sum(axis=0)).any()
 
 
 def test_streams_of_draws_do_not_depend_on_the_tile(real: RealPanel) -> None:

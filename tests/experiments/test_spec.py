@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import made_cities
 import numpy as np
 import pandas as pd
 import pytest
@@ -319,3 +320,33 @@ def test_the_real_city_panel_with_a_map(tmp_path: Path, shared_data: Path) -> No
     assert tuple(panel.weights) == ("queen", "nested")
     for weights in panel.weights:
         assert SpatialPanel("sar", "direct", weights=weights)(panel, Streams(1)).status[0] == 1
+
+
+def test_the_committed_panel_with_a_map(tmp_path: Path) -> None:
+    shutil.copy(made_cities.DATA / "cities_map.geojson", tmp_path / "map.geojson")
+    real = made_cities.real_panel(tmp_path, """
+        [panel]
+        unit = "city"
+        period = "year"
+        outcome = "y"
+        treatment = "d"
+        controls = ["ln_gdp", "road"]
+        groups = ["region"]
+        longitude = "lon"
+        latitude = "lat"
+        [transform]
+        ln_gdp = { log = "gdp" }
+        [[weights]]
+        kind = "contiguity"
+        path = "map.geojson"
+        unit = "city"
+        islands = "nearest"
+        [[weights]]
+        kind = "nested"
+        variable = "gdp"
+    """)  # fmt: skip
+    assert len(real.panel.units) == 36
+    assert tuple(real.panel.weights) == ("queen", "nested")
+    assert real.panel.weights["queen"].attached[0][0] == "C36"
+    for weights in real.panel.weights:
+        assert SpatialPanel("sar", "direct", weights=weights)(real.panel, Streams(1)).status[0] == 1

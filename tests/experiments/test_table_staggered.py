@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import made_cities
 import numpy as np
 import pandas as pd
 import pytest
@@ -253,6 +254,31 @@ def test_published_numbers_of_the_minimum_wage_panel(tmp_path: Path, shared_data
     assert round(column["overall:event"].estimate, 4) == -0.0772
     assert round(column["overall:cohort"].estimate, 4) == -0.0310
     assert round(found(ledger, "did")["did"].estimate, 4) == -0.0365
+    assert said(ledger, "stacked")["cohorts"] == 3
+    assert any("Stacked: cohorts enter with the part of the window that is seen" in note for note in ledger.notes)
+
+
+def test_the_committed_panel(tmp_path: Path) -> None:
+    """Callaway and Sant'Anna's averages by differences of four means, the two-way coefficient by dummies."""
+    spec = made_cities.PANEL.replace('treatment = "d"', 'first_treated = "first_year"')
+    spec = spec.replace('controls = ["road", "book"]', "") + "[robustness]\nstaggered = true\n"
+    table = made_cities.frame()
+    dated = table.assign(first_year=table["first_year"].replace(0, np.nan))
+    ledger = fitted(made_cities.real_panel(tmp_path, spec, dated))
+    means, sizes = table.groupby(["first_year", "year"])["y"].mean(), table.groupby("first_year")["city"].nunique()
+    att = {(g, year): means[g, year] - means[g, g - 1] - means[0, year] + means[0, g - 1]
+           for g in (2012, 2014, 2016) for year in range(g, 2019)}  # fmt: skip
+    cohorts = {g: np.mean([value for (own, _), value in att.items() if own == g]) for g in (2012, 2014, 2016)}
+    since = {k: [(g, g + k) for g in cohorts if (g, g + k) in att] for k in range(7)}
+    events = [np.average([att[cell] for cell in cells], weights=[sizes[g] for g, _ in cells])
+              for cells in since.values()]  # fmt: skip
+    column = found(ledger, "callaway-santanna", "never")
+    assert column["overall:event"].estimate == pytest.approx(np.mean(events), abs=1e-10)
+    by_size = np.average(list(cohorts.values()), weights=[sizes[g] for g in cohorts])
+    assert column["overall:cohort"].estimate == pytest.approx(by_size, abs=1e-10)
+    dummies = [pd.get_dummies(table[name]).to_numpy(float) for name in ("city", "year")]
+    x = np.column_stack([table["d"], dummies[0], dummies[1][:, 1:]])
+    assert found(ledger, "did")["did"].estimate == pytest.approx(np.linalg.lstsq(x, table["y"])[0][0], abs=1e-10)
     assert said(ledger, "stacked")["cohorts"] == 3
     assert any("Stacked: cohorts enter with the part of the window that is seen" in note for note in ledger.notes)
 

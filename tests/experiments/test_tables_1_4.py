@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_cities
 import numpy as np
 import pandas as pd
 import pytest
@@ -381,6 +382,32 @@ def test_the_real_city_panel(tmp_path: Path, shared_data: Path) -> None:
     ]
     found = column(ledger, "4", 0, "interaction", "cluster:unit", "region")
     np.testing.assert_allclose(found["did x 西部"][0], effects[2] - effects[0], rtol=1e-10)
+    assert statistic(ledger, "4", 0, "wald", sample="province") > 0
+    assert not ledger.failures
+
+
+def test_the_committed_panel(tmp_path: Path) -> None:
+    """Subsamples are linearmodels' regressions on their rows; their differences are the interactions; provinces."""
+    keys = (
+        made_cities.PANEL
+        + """
+        other_policy = "pilot"
+        groups = ["region", "province"]
+        [inference]
+        draws = 99
+    """
+    )
+    ledger, table = tables_of(made_cities.real_panel(tmp_path, keys)), made_cities.frame()
+    effects = {}
+    for i, region in enumerate(["east", "middle", "west"]):  # as sorted
+        rows = table[table["region"] == region].set_index(["city", "year"])
+        fit = PanelOLS(rows["y"], rows[["d", "road", "book"]], entity_effects=True, time_effects=True).fit()
+        found = column(ledger, "4", 1 + i, "did", "iid", f"region = {region}")
+        effects[region] = found["did"][0]
+        np.testing.assert_allclose(found["did"], (fit.params["d"], fit.std_errors["d"]), rtol=1e-8)
+    tested = column(ledger, "4", 0, "interaction", "cluster:unit", "region")
+    for region in ("middle", "west"):
+        np.testing.assert_allclose(tested[f"did x {region}"][0], effects[region] - effects["east"], rtol=1e-8)
     assert statistic(ledger, "4", 0, "wald", sample="province") > 0
     assert not ledger.failures
 

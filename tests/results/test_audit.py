@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_tables import printed_tables
 
 from experiments.application.audit.checks import (
     Check,
@@ -26,16 +27,31 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "paper-audit.md"
 
 
 @pytest.fixture(scope="module")
-def printed(shared_data: Path) -> PrintedTables:
+def papers(shared_data: Path) -> PrintedTables:
     return read_printed(shared_data / "paper_tables.json")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> PrintedTables:
+    return read_printed(made_file(tmp_path_factory.mktemp("made")))
+
+
+@pytest.fixture(scope="module", params=["committed", "shared"])
+def printed(request: pytest.FixtureRequest) -> PrintedTables:
+    return request.getfixturevalue("made" if request.param == "committed" else "papers")
+
+
+def made_file(folder: Path) -> Path:
+    (folder / "tables.json").write_text(json.dumps(printed_tables()), encoding="utf-8")
+    return folder / "tables.json"
 
 
 def implied(check: Check) -> list[str]:
     return [line.implied for line in check.lines]
 
 
-def test_the_papers_known_contradictions_are_found(printed):
-    found = {check.title: check for check in audit(printed)}
+def test_the_papers_known_contradictions_are_found(papers):
+    found = {check.title: check for check in audit(papers)}
     assert implied(found["Whether table 2, column 1 is pooled least squares"]) == ["0.0116", "0.0016"]
     assert [line.implied[:6] for line in found["Constants against the grand mean"].lines] == [
         "0.4401", "0.4384", "0.4368", "0.4404", "0.4302"
@@ -49,22 +65,57 @@ def test_the_papers_known_contradictions_are_found(printed):
     assert found["What the brackets hold"].missed == 0
 
 
-def test_a_year_that_departs_is_named(printed):
-    assert one_weights_matrix(printed).conclusion.startswith("The implied sd is 0.0326 to 0.0329 but 0.0322 in 2019: ")
-    others = {year: row for year, row in printed.years.items() if year != 2019}
-    assert ": one W" in one_weights_matrix(replace(printed, years=others)).conclusion
+def test_a_year_that_departs_is_named(papers):
+    assert one_weights_matrix(papers).conclusion.startswith("The implied sd is 0.0326 to 0.0329 but 0.0322 in 2019: ")
+    others = {year: row for year, row in papers.years.items() if year != 2019}
+    assert ": one W" in one_weights_matrix(replace(papers, years=others)).conclusion
 
 
-def test_the_kurtosis_that_sigma2_needs_allows_for_its_rounding(printed):
+def test_the_kurtosis_that_sigma2_needs_allows_for_its_rounding(papers):
     """An error of .00005 of a sigma2 of at most .00095 over 5,130 rows: 1 + 5130 / 19^2."""
     assert f"{1 + 5130 / 19**2:.1f}" == "15.2"
-    assert "a kurtosis of 15.2 or more" in sigma2_errors(printed).conclusion
+    assert "a kurtosis of 15.2 or more" in sigma2_errors(papers).conclusion
 
 
-def test_likelihood_ratios_by_hand(printed):
-    lines = implied(likelihood_ratios(printed))
+def test_likelihood_ratios_by_hand(papers):
+    lines = implied(likelihood_ratios(papers))
     assert lines[0].startswith("LR = 69.18, df 5")
     assert lines[1].startswith("LR = 66.59, df 5")
+
+
+def test_contradictions_of_made_tables_are_those_worked_out_by_hand(made):
+    """sd sqrt(.2 x .8 x 1000/999), R2 (.02 x .4002/.1)^2, constants .496 + .02 x .2 and .45 + .014, z = -.02/.0141."""
+    found = {check.title: check for check in audit(made)}
+    assert found["The treatment dummy"].missed == 0
+    assert implied(found["Whether table 2, column 1 is pooled least squares"])[0] == "0.0064"
+    means = found["Constants against the grand mean"].lines
+    assert [line.implied[:6] for line in means] == ["0.5000", "0.5000", "0.5000", "0.4640", "0.5000"]
+    assert [line.agrees for line in means] == [True, True, True, False, True]
+    assert [line.where for line in found["Stars against estimate and error"].lines] == ["table 2, column 3, did"]
+    assert implied(found["Differences between subsamples"]) == ["z = -1.41"]
+    assert implied(found["Indirect effects"]) == ["a b = 0.02000 (Sobel error 0.00224)"]  # hypot(.1 x .01, .2 x .01)
+    assert found["Indirect effects"].missed == 1  # .02 - .015 = .005
+    assert "total effect 0.0375" in implied(found["Total effect of the Durbin model"])[0]  # .03 / .8
+    assert found["The error of sigma2"].missed == 1  # .0036 sqrt(2/1000) = .00016, and .0004 is printed for the SDM
+    assert found["What the brackets hold"].missed == 0
+
+
+def test_a_year_of_made_tables_that_departs_is_named(made):
+    """250 units: (.2 + 1/249) / z is .0486 with z = 4.2 and .0408 with 5."""
+    assert one_weights_matrix(made).conclusion.startswith("The implied sd is 0.0486 to 0.0486 but 0.0408 in 2013: ")
+    others = {year: row for year, row in made.years.items() if year != 2013}
+    assert ": one W" in one_weights_matrix(replace(made, years=others)).conclusion
+
+
+def test_the_kurtosis_that_made_sigma2_needs_allows_for_its_rounding(made):
+    """.00005 of at most .00365 over 1,000 rows: 1 + 1000 / 73^2."""
+    assert f"a kurtosis of {1 + 1000 / 73**2:.1f} or more" in sigma2_errors(made).conclusion
+
+
+def test_likelihood_ratios_of_made_tables_by_hand(made):
+    """2 (1395 - 1390) and 2 (1395 - 1391) with two lags: p = exp(-LR / 2)."""
+    lines = implied(likelihood_ratios(made))
+    assert lines == ["LR = 10.00, df 2, p = 6.7e-03", "LR = 8.00, df 2, p = 1.8e-02"]
 
 
 def test_stars_that_follow_are_not_flagged(printed):
@@ -103,6 +154,17 @@ def test_the_document_is_what_the_command_writes(shared_data, tmp_path, capsys):
     out = tmp_path / "audit.md"
     assert run_command(["audit", str(shared_data / "paper_tables.json"), "--out", str(out)]) == 0
     assert out.read_text(encoding="utf-8") == DOCUMENT.read_text(encoding="utf-8")
+    assert "do not agree" in capsys.readouterr().out
+
+
+def test_a_document_of_made_tables_holds_every_check(tmp_path, capsys):
+    out = tmp_path / "audit.md"
+    assert run_command(["audit", str(made_file(tmp_path)), "--out", str(out)]) == 0
+    text = out.read_text(encoding="utf-8")
+    for check in audit(read_printed(tmp_path / "tables.json")):
+        assert f"| {check.title} | {len(check.lines)} | {check.missed} |" in text
+        assert f"## {check.title}" in text
+        assert check.conclusion in text
     assert "do not agree" in capsys.readouterr().out
 
 

@@ -105,6 +105,37 @@ def test_each_measure_and_its_error_agree_with_brute_force(fabricate: Any, sampl
             assert row["n"] == (170 if name not in {"type_s", "type_m"} else row["n"])
 
 
+def test_measures_of_a_negative_truth_mirror_those_of_a_positive_one(fabricate: Any, sample_of: Any) -> None:
+    """Negative truths: signs are wrong where estimates are positive; sizes are compared in absolute value."""
+    x = draw(np.random.default_rng(6), (600, 1))
+    x["estimate"] = x["theta"] + 3 * (x["estimate"] - x["theta"])  # some significant estimates have the wrong sign
+    frames = [
+        diagnose(fabricate([({}, {"a": sample_of(sign * x["theta"], sign * x["estimate"], x["se"][:, None, :], 9.0)})]))
+        for sign in (1.0, -1.0)
+    ]
+    expected = brute(-x["theta"][:, 0], -x["estimate"][:, 0], x["se"][:, 0], 9.0)
+    for name, (value, mcse) in expected.items():
+        row = value_of(frames[1].frame, name)
+        np.testing.assert_allclose([row["value"], row["mcse"]], [value, mcse], rtol=1e-9, err_msg=name)
+    positive, negative = (value_of(item.frame, "type_s")["value"] for item in frames)
+    assert positive == negative
+    assert 0.02 < negative < 0.5
+    for name in ("type_m", "coverage", "rejection", "relative_bias"):
+        both = [value_of(item.frame, name)["value"] for item in frames]
+        assert both[0] == pytest.approx(both[1], rel=1e-12), name
+    assert value_of(frames[0].frame, "bias")["value"] == pytest.approx(-value_of(frames[1].frame, "bias")["value"])
+
+
+def test_signs_are_those_of_each_draws_own_truth(fabricate: Any, sample_of: Any) -> None:
+    """Eight fits by hand: truths of both signs and zero, estimates of both signs, significant or not."""
+    theta = np.array([1.0, 1.0, -1.0, -1.0, -1.0, 0.0, 2.0, -2.0])[:, None]
+    estimate = np.array([5.0, -5.0, 5.0, -5.0, 0.1, 5.0, 4.0, -4.0])[:, None]
+    frame = diagnose(fabricate([({}, {"a": sample_of(theta, estimate, np.ones((8, 1, 1)), np.inf)})])).frame
+    wrong = value_of(frame, "type_s")
+    assert (wrong["value"], wrong["n"]) == (pytest.approx(2 / 6), 6)
+    assert value_of(frame, "type_m")["value"] == pytest.approx((4 * 5 + 4 + 4) / (4 * 1 + 2 + 2))
+
+
 def test_normal_inference_when_dof_is_infinite(fabricate: Any, sample_of: Any) -> None:
     x = draw(np.random.default_rng(1), (200, 1))
     sample = sample_of(x["theta"], x["estimate"], x["se"][:, None, :], np.inf)

@@ -7,7 +7,7 @@ import pytest
 
 from estimators import Estimates
 from estimators.linear.did import TwoWayDID
-from estimators.linear.panel_ols import PanelOLS
+from references.regressions import panel_ols
 from sim import BadInput, Panel, Streams, Wanted
 from sim.design import Design
 from sim.designs.bdm import PUBLISHED, PUBLISHED_REPLICATIONS, BertrandDufloMullainathan
@@ -111,7 +111,7 @@ def test_errors_clustered_by_unit_hold_the_level_at_fifty_units() -> None:
 def test_few_groups_make_clustered_errors_too_small(groups: int, expected: float) -> None:
     rows = 4000
     panel = drawn(Clustered(groups), rows, seed=2008)
-    got = PanelOLS(effects=(), errors=("iid", "cluster:group"))(panel)
+    got = panel_ols(effects=(), errors=("iid", "cluster:group"))(panel)
     t = np.abs(got.estimate[:, None, 0] - 1.0) / got.se[:, :, 0]
     plain, clustered = (t > 1.96).mean(axis=0)
     print(f"{groups} groups: plain {plain:.4f}, CR1 against 1.96 {clustered:.4f}")

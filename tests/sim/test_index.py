@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import made_cities
 import numpy as np
 import pandas as pd
 import pytest
@@ -229,3 +230,12 @@ def test_diversification_of_the_real_cities(shared_data: Path) -> None:
     shares = [table[f"{sector}_share_pct"].to_numpy() for sector in ("primary", "secondary", "tertiary")]
     total = np.sum(shares, axis=0) / 100  # within 0.4% of one; that column takes the shares as they are
     np.testing.assert_allclose(hhi_diversification(shares), total**2 * table["div_inv_hhi_3sector"], rtol=1e-9)
+
+
+def test_diversification_of_the_committed_cities() -> None:
+    """One over the sum of squared shares, row by row; the file's shares are percents that sum to 100 within .0001."""
+    table = made_cities.frame()
+    shares = table[["farms_pct", "plants_pct", "services_pct"]].to_numpy()
+    expected = [sum(row) ** 2 / sum(share**2 for share in row) for row in shares.tolist()]
+    np.testing.assert_allclose(hhi_diversification(list(shares.T)), expected, rtol=1e-5)
+    assert 1 < min(expected) < max(expected) < 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import made_cities
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,6 +44,18 @@ def test_inverse_distance_with_power_and_cutoff() -> None:
     ).dense
     np.testing.assert_allclose(near[0], [0, 1 / DEGREE, 0, 0])
     np.testing.assert_allclose(near[3], [0, 0, 1 / (10 * DEGREE), 0])  # the island's link weighs as any other
+
+
+def test_equal_distances_are_in_or_out_together() -> None:
+    """Places a tenth of a degree apart on the equator: a band or cutoff of that width links all that stand in a row."""
+    n = 40
+    units, longitude = tuple(f"u{i}" for i in range(n)), 100 + np.arange(n) / 10
+    in_a_row = np.abs(np.subtract.outer(np.arange(n), np.arange(n))) == 1
+    for weights in (
+        band(units, longitude, np.zeros(n), km=DEGREE / 10),
+        inverse_distance(units, longitude, np.zeros(n), cutoff_km=DEGREE / 10),
+    ):
+        np.testing.assert_array_equal(weights.dense > 0, in_a_row)
 
 
 def test_band_agrees_with_libpysal_on_projected_points() -> None:
@@ -299,3 +312,26 @@ def test_the_cigarette_panels_square_csv(shared_data: Path) -> None:
     weights = from_file(shared_data / "cigarettes_w46.csv", names)
     assert weights.row_stochastic
     assert weights.matrix.nnz == 188
+
+
+def test_the_island_of_the_committed_map_is_named() -> None:
+    """Squares on a grid; the last is drawn too small to touch: the others' queen neighbours differ by one step."""
+    path, names = made_cities.DATA / "cities_map.geojson", tuple(made_cities.frame()["city"].unique())
+    assert len(names) == 36
+    with pytest.raises(BadInput, match=r"units without neighbours: C36;"):
+        contiguity(names, path, unit="city")
+    weights = contiguity(names[:-1], path, unit="city", standardize="none")
+    row, column = np.divmod(np.arange(35), 6)
+    apart = np.maximum(np.abs(row[:, None] - row), np.abs(column[:, None] - column))
+    np.testing.assert_array_equal(weights.dense, apart == 1)
+
+
+def test_the_committed_square_csv() -> None:
+    """Neighbours on a 6 by 6 grid: 60 sides, two links each."""
+    names = tuple(made_cities.frame()["city"].unique())
+    weights = from_file(made_cities.DATA / "cities_w.csv", names)
+    assert weights.row_stochastic
+    assert weights.matrix.nnz == 120
+    row, column = np.divmod(np.arange(36), 6)
+    links = np.abs(row[:, None] - row) + np.abs(column[:, None] - column) == 1
+    np.testing.assert_allclose(weights.dense, links / links.sum(axis=1, keepdims=True), rtol=1e-14)

@@ -144,7 +144,40 @@ def test_spatial_filter_inverts_i_minus_rho_w(rho: float) -> None:
     np.testing.assert_allclose(got - rho * weights.lag(got), x, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_radius_that_is_one_by_theorem_is_one(rounding: int, kind: str) -> None:
+    """Rows that sum to one, or entries over the radius: computed eigenvalues may miss 1 by some units, in both ways."""
+    weights = small_weights(30, kind)
+    assert weights.row_stochastic or weights.standardize == "spectral"
+    assert weights.radius == 1.0
+    assert abs(np.abs(weights.eigenvalues).max() - 1.0) < 1e-12
+    for rho in (1.0, -1.0, np.nextafter(1.0, 0.0)):
+        with pytest.raises(BadInput, match="allowed: between -1 and 1"):
+            SpatialFilter.of(weights, rho)
+    assert SpatialFilter.of(weights, 1.0 - 1e-9).rho < 1.0
+
+
+def test_an_edge_that_no_theorem_gives_is_decided_with_a_margin(rounding: int) -> None:
+    """A ring as it is, two neighbours each: the radius is 2, computed some units away, and rho = .5 is refused."""
+    ring = np.roll(np.eye(9), 1, axis=1) + np.roll(np.eye(9), -1, axis=1)
+    weights = Weights.of(names(9), ring, "none")
+    assert not weights.row_stochastic
+    with pytest.raises(BadInput, match=r"allowed: between -0\.5 and 0\.5"):
+        SpatialFilter.of(weights, 0.5)
+    assert SpatialFilter.of(weights, 0.5 - 1e-9).rho < 0.5
+
+
+def test_rows_that_nearly_sum_to_one_are_not_row_stochastic() -> None:
+    """Thirds written with five digits: Lee and Yu's transformation would be off by as much."""
+    raw = np.where(np.eye(4) == 1, 0.0, 0.33333)
+    assert not Weights.of(names(4), raw, "none").row_stochastic
+    assert Weights.of(names(4), raw).row_stochastic
+    rounded = np.where(np.eye(4) == 1, 0.0, 1 / 3)
+    assert Weights.of(names(4), rounded, "none").row_stochastic
+
+
 @pytest.mark.parametrize("rho", [1.0, -1.0, 1.4, float("nan")])
+@pytest.mark.usefixtures("rounding")
 def test_spatial_filter_refuses_explosive_rho(rho: float) -> None:
     with pytest.raises(BadInput, match="spatial coefficient"):
         SpatialFilter.of(small_weights(30, "knn"), rho)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from estimators.linear.covariances import PLACE, check_error_types
+from estimators.core.error_types import forms, groups_of, served
 from experiments.application.spec.index import index_conflicts
 from experiments.application.spec.model import Spec
 from experiments.application.spec.robustness import robustness_problems
-from experiments.application.spec.sections import IndexSection, InferenceSection, PanelSection, clustered_by
-from sim.errors import BadInput, Problem, one_of
-from sim.panel import Roles, Schema
+from experiments.application.spec.sections import IndexSection, InferenceSection, PanelSection
+from sim.errors import Problem, one_of
 from sim.panel.frames import TREATMENT
 
 TERMS = ("constant", TREATMENT, "rho", "lambda", "sigma2")
@@ -96,16 +95,13 @@ def _error_problems(
 ) -> Iterator[Problem]:
     """Error types that do not exist, repeat, or name what has another name."""
     keys = {panel.unit: "unit", panel.period: "period"}
-    clusters = [*dict.fromkeys(("unit", "period", *groups))]
-    allowed = ["iid", "hc1", *(f"cluster:{name}" for name in clusters), "cluster:COLUMN", "cluster:A+B",
-               "driscoll-kraay", "conley:KM", "conley:KM:bartlett",
-               *(f"wild:{name}" for name in clusters if name != "period"), "wild:COLUMN"]  # fmt: skip
+    allowed = forms("regression", (*groups, "COLUMN"))
     for position, error in enumerate(inference.errors):
-        named = clustered_by(error, groups)
+        named = groups_of(error, groups)
         called = [f"{name!r} is the {keys[name]}" for name in named if name in keys and name != keys[name]]
         if error in inference.errors[:position]:
             yield Problem(f"names {error!r} twice", where, "each once", "remove one")
-        elif not _exists(error, named):
+        elif not _exists(error, groups):
             yield Problem(f"unknown error type {error!r}", where, one_of(allowed), "choose among them")
         elif called:
             yield Problem(f"{error!r}: {' and '.join(called)}", where, "unit, period, or a column of groups of units",
@@ -115,11 +111,7 @@ def _error_problems(
                           "name the columns in degrees, or choose another error type")  # fmt: skip
 
 
-def _exists(error: str, named: tuple[str, ...]) -> bool:
-    """Whether estimators know an error type, on a panel with coordinates and the columns that it names."""
-    columns = tuple(name for name in named if name not in ("", "unit", "period"))
-    try:
-        check_error_types((error,), Schema(2, 2, (), (*columns, *PLACE), (), Roles()), "")
-    except BadInput:
-        return False
-    return True
+def _exists(error: str, groups: tuple[str, ...]) -> bool:
+    """Whether regressions know an error type; columns that it names become groups of units."""
+    named = tuple(name for name in groups_of(error, groups) if name not in ("", "unit", "period"))
+    return served(error, named, "regression")

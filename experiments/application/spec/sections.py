@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from estimators.linear.covariances import cluster_names
+from estimators.core.error_types import groups_of
 from experiments.application.spec.section import Flag, Name, Names, NamesByName, Section
 
 Balance = Literal["error", "drop-units", "drop-periods"]
@@ -72,11 +72,5 @@ class InferenceSection(Section):
 
     def clusters(self, groups: tuple[str, ...]) -> tuple[str, ...]:
         """Columns that clustered and wild error types name; `groups`: columns that are, whatever their names hold."""
-        named = (name for error in self.errors for name in clustered_by(error, groups))
+        named = (name for error in self.errors for name in groups_of(error, groups))
         return tuple(dict.fromkeys(name for name in named if name not in ("unit", "period")))
-
-
-def clustered_by(error: str, groups: tuple[str, ...]) -> tuple[str, ...]:
-    """What a clustered or wild error type names, none of another type."""
-    kind, _, rest = error.partition(":")
-    return cluster_names(error, groups) if kind == "cluster" else (rest,) if kind == "wild" else ()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from estimators.core.estimator import Estimator
-from estimators.linear.panel_ols import PanelOLS
 from estimators.linear.random_effects import RandomEffects
 from experiments.application.spec.spec import RealPanel, Spec
-from experiments.application.tables.columns import error_types
+from experiments.application.tables.columns import error_types, regression
 from experiments.application.tables.few_clusters import TOO_SMALL, few_clusters, few_treated
 from experiments.application.tables.ledger import Ledger
 from results.tables.places import BASELINE
@@ -58,12 +57,7 @@ def _column(title: str, regressors: tuple[str, ...], spec: Spec) -> dict[Estimat
     place, effects = BASELINE[title], EFFECTS[title]
     model = "did" if "unit" in effects else "pooled"
     label = f"table-{place[0]}-column-{place[1]}"
-    fits: dict[Estimator, Fit] = {
-        PanelOLS(
-            regressors=regressors, effects=effects, errors=error_types(spec), draws=spec.inference.draws,
-            label=f"{label}-{model}",
-        ): Fit(place, model)
-    }  # fmt: skip
+    fits: dict[Estimator, Fit] = {regression(spec, f"{label}-{model}", regressors, effects=effects): Fit(place, model)}
     if model == "pooled":
         errors = tuple(error for error in error_types(spec) if not error.startswith("wild:"))
         random = RandomEffects(

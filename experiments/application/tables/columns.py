@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from estimators.core.error_types import groups_of
 from estimators.core.estimator import Estimates
 from estimators.core.names import outcome_of
 from estimators.core.regression import check_fixed
-from estimators.linear.covariances import cluster_names
-from estimators.linear.panel_ols import PanelOLS
+from estimators.linear.did import TwoWayDID
 from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.tables.ledger import Ledger, reasons
 from results.tables.records import Fit
@@ -32,6 +32,22 @@ def error_types(spec: Spec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("iid", "hc1", main_cluster(spec), *spec.inference.errors)))
 
 
+def regression(
+    spec: Spec,
+    label: str,
+    regressors: tuple[str, ...] | None = None,
+    *,
+    outcome: str | None = None,
+    effects: tuple[str, ...] = UNIT_AND_PERIOD,
+    errors: tuple[str, ...] | None = None,
+) -> TwoWayDID:
+    """The linear regression of every column, with the settings of the spec: the estimator that studies run."""
+    return TwoWayDID(
+        outcome, regressors, error_types(spec) if errors is None else errors, label=label, effects=effects,
+        constant=True, draws=spec.inference.draws,
+    )  # fmt: skip
+
+
 def two_way(real: RealPanel, ledger: Ledger, part: Panel, fit: Fit, regressors: tuple[str, ...] | None = None) -> bool:
     """Column 5 of table 2 on a part of the panel, and whether there is one; a note says why there is none."""
     names = part.roles.regressors if regressors is None else regressors
@@ -42,10 +58,7 @@ def two_way(real: RealPanel, ledger: Ledger, part: Panel, fit: Fit, regressors: 
         return False
     errors = clustered_enough(part, error_types(real.spec))
     say_what_is_left_out(ledger, fit, error_types(real.spec), errors)
-    estimator = PanelOLS(
-        regressors=names, effects=UNIT_AND_PERIOD, errors=errors, draws=real.spec.inference.draws,
-        label=f"table-{table}-column-{column}",
-    )  # fmt: skip
+    estimator = regression(real.spec, f"table-{table}-column-{column}", names, errors=errors)
     estimates = ledger.fit(part, {estimator: fit}).get(estimator)
     if estimates is not None:
         say_what_has_no_error(ledger, fit, part, estimates)
@@ -86,13 +99,11 @@ def unfit(panel: Panel, regressors: tuple[str, ...]) -> str | None:
 
 def clustered_enough(panel: Panel, errors: tuple[str, ...]) -> tuple[str, ...]:
     """The error types whose clusters, by every attribute that they name, are two or more on this panel."""
-    return tuple(error for error in errors if all(_clusters(panel, name) > 1 for name in _clustered_by(error, panel)))
-
-
-def _clustered_by(error: str, panel: Panel) -> tuple[str, ...]:
-    if error.startswith("wild:"):
-        return (error.removeprefix("wild:"),)
-    return cluster_names(error, tuple(panel.attributes)) if error.startswith("cluster:") else ()
+    return tuple(
+        error
+        for error in errors
+        if all(_clusters(panel, name) > 1 for name in groups_of(error, tuple(panel.attributes)))
+    )
 
 
 def _clusters(panel: Panel, name: str) -> int:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.linear.covariances import cells_of, cluster_names, count_clusters
-from estimators.linear.did import compared_units
+from estimators.core.error_types import groups_of
+from estimators.core.within import without_singletons
+from estimators.linear.covariances import cells_of, count_clusters
 from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.spec.subpanels import seen_in
 from experiments.application.tables.columns import clustered_enough, error_types, main_cluster
@@ -48,11 +49,11 @@ def few_treated(panel: Panel, spec: Spec) -> str | None:
 def few_clusters(real: RealPanel) -> Iterator[str]:
     """A sentence for every cluster of the spec's errors that has few, with the remedy, and one for two units."""
     asked = error_types(real.spec)
-    paired = compared_units(real.panel) <= 2
+    paired = int(seen_in(without_singletons(real.panel, ("unit", "period"))).any(axis=0).sum()) <= 2
     if paired:
         yield TWO_UNITS
     for error in clustered_enough(real.panel, asked):
-        names = cluster_names(error, tuple(real.panel.attributes)) if error.startswith("cluster:") else ()
+        names = groups_of(error, tuple(real.panel.attributes)) if error.startswith("cluster:") else ()
         counts = {name: count_clusters(cells_of(name, real.panel), real.panel) for name in names}
         if not counts or min(counts.values()) >= FEW_CLUSTERS:
             continue

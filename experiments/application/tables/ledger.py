@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from estimators.core.error_types import groups_of
 from estimators.core.estimator import Estimates, Estimator, Status
-from estimators.linear.covariances import cells_of, cluster_names, count_clusters
+from estimators.linear.covariances import cells_of, count_clusters
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.tables.records import Figure, Fit, Record, clusters_of, records_of, statistic_of, statistics_of
@@ -52,9 +53,18 @@ class Ledger:
                 self.note(f"No column {estimator.name}: {_refusal(estimator, panel)}.")
             elif self.succeeded(estimator.name, estimates):
                 self.keep(panel, fit, estimates)
+                self._say_singletons(panel, fit, estimates)
                 self.fitted.append(Fitted(panel, estimator, fit, estimates))
                 found[estimator] = estimates
         return found
+
+    def _say_singletons(self, panel: Panel, fit: Fit, estimates: Estimates) -> None:
+        """A note on observations that the regression leaves out because they are alone in a level of an effect."""
+        left_out = panel.nobs - int(estimates.statistics.get("nobs", [panel.nobs])[0])
+        if left_out:
+            table, column = fit.place
+            self.note(f"Table {table}, column {column} leaves out {left_out} singleton observations: each is the only "
+                      "one of a unit, a period or a group in a period, and the effects fit it exactly.")  # fmt: skip
 
     def succeeded(self, name: str, estimates: Estimates) -> bool:
         """Whether a fit has estimates; one that has none is a failure in words."""
@@ -68,12 +78,13 @@ class Ledger:
 
         nobs: the rows of the regression where they are not the panel's.
         """
-        rows = panel.nobs if nobs is None else nobs
+        used = int(estimates.statistics.get("nobs", [panel.nobs])[0])
+        rows = used if nobs is None else nobs
         self.records += records_of(fit, estimates, rows, len(panel.units), len(panel.periods))
         self.statistics += statistics_of(fit, estimates)
         for error in estimates.errors:
-            names = cluster_names(error, tuple(panel.attributes)) if error.startswith("cluster:") else ("unit",)
-            if names != ("unit",):
+            names = groups_of(error, tuple(panel.attributes)) if error.startswith("cluster:") else ()
+            if names not in ((), ("unit",)):
                 fewest = min(count_clusters(cells_of(name, panel), panel) for name in names)
                 self.value(fit, clusters_of(error), float(fewest))
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from estimators.core.estimator import Estimates
-from estimators.linear.panel_ols import PanelOLS
 from estimators.mediation.mediation import Mediation
 from experiments.application.spec.spec import RealPanel
-from experiments.application.tables.columns import UNIT_AND_PERIOD, clustered_enough, error_types, main_cluster, unfit
+from experiments.application.tables.columns import clustered_enough, error_types, main_cluster, regression, unfit
 from experiments.application.tables.ledger import Ledger
 from experiments.study.study import NAME
 from results.inference import critical_values
@@ -37,10 +36,10 @@ def _add_mediator(real: RealPanel, ledger: Ledger, mediator: str, position: int)
     if why:
         ledger.note(f"Table 5 has no columns for {mediator}: {why}.")
         return
-    paths, draws = _paths(real, mediator, position), real.spec.inference.draws
+    paths = _paths(real, mediator, position)
     errors = clustered_enough(panel, error_types(real.spec))
     equations = [
-        PanelOLS(outcome, regressors, UNIT_AND_PERIOD, errors=errors, draws=draws, label=f"{model}-{paths.label}")
+        regression(real.spec, f"{model}-{paths.label}", regressors, outcome=outcome, errors=errors)
         for model, outcome, regressors in (
             ("mediator", mediator, panel.roles.regressors),
             ("outcome", None, (treatment, mediator, *controls)),

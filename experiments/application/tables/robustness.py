@@ -7,13 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from estimators.linear.panel_ols import PanelOLS
 from experiments.application.spec.robustness import value_label
 from experiments.application.spec.robustness_data import kept_units
 from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.subpanels import part, seen_in, seen_part
 from experiments.application.tables import psm
-from experiments.application.tables.columns import UNIT_AND_PERIOD, clustered_enough, error_types, say_what_is_left_out
+from experiments.application.tables.columns import (
+    UNIT_AND_PERIOD,
+    clustered_enough,
+    error_types,
+    regression,
+    say_what_is_left_out,
+)
 from experiments.application.tables.ledger import Ledger, reasons
 from results.tables.places import ROBUSTNESS
 from results.tables.records import Fit
@@ -133,9 +138,9 @@ def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> N
     regressors = (*((treatment,) if treatment else ()), *check.further, *roles.controls)
     wanted = error_types(real.spec)
     errors = clustered_enough(check.panel, wanted)
-    estimator = PanelOLS(
-        outcome=check.outcome, regressors=regressors, effects=check.effects, errors=errors,
-        draws=real.spec.inference.draws, label=f"table-{table}-column-{column}",
+    label = f"table-{table}-column-{column}"
+    estimator = regression(
+        real.spec, label, regressors, outcome=check.outcome, effects=check.effects, errors=errors
     )  # fmt: skip
     try:
         replace(estimator, errors=("iid",))(check.panel)  # a trial: the runner would keep the status, not the reason

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from estimators.core.error_types import PLACE
 from estimators.core.estimator import Estimates, Estimator, Status
-from estimators.linear.covariances import PLACE
-from estimators.linear.panel_ols import PanelOLS
+from estimators.linear.did import TwoWayDID
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.event_study import EventStudy
@@ -26,7 +26,7 @@ from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.subpanels import part
 from experiments.application.tables import adoption_checks
 from experiments.application.tables.adoption_checks import known_terms, of_terms
-from experiments.application.tables.columns import UNIT_AND_PERIOD, main_cluster
+from experiments.application.tables.columns import main_cluster
 from experiments.application.tables.ledger import Ledger, reasons
 from results.figures.event_study import EventPath, event_figure, event_path
 from results.tables.places import BOUNDS, COMPARISONS, SPILLOVERS, STAGGERED
@@ -161,14 +161,13 @@ def _effects(found: Staggered) -> Iterator[tuple[tuple[str, str | None], Estimat
     """Table S: estimates by model and variant of the columns that can be."""
     for column, (transform, choices) in enumerate(_columns(found), start=1):
         kind = choices[0].estimator.kind
-        model = "did" if kind == PanelOLS.kind else kind
-        fit = Fit((STAGGERED, column), model, transform)
+        fit = Fit((STAGGERED, column), kind, transform)
         chosen = _first_possible(found, choices, fit)
         if chosen is None:
             continue
         choice, estimates = chosen
         _keep(found, fit, choice, estimates)
-        yield (model, transform), estimates
+        yield (kind, transform), estimates
 
 
 def _keep(found: Staggered, fit: Fit, choice: Choice, estimates: Estimates) -> None:
@@ -201,7 +200,7 @@ def _say_without_stack(found: Staggered, stacks: StackedSample) -> None:
 def _columns(found: Staggered) -> Iterator[tuple[str | None, Sequence[Choice]]]:
     """Variant, and what may fill the column: the first that the panel allows does."""
     errors, controls = found.errors, found.controls
-    two_way = PanelOLS(regressors=(found.treatment, *controls), effects=UNIT_AND_PERIOD, errors=errors, label="two-way")
+    two_way = TwoWayDID(regressors=(found.treatment, *controls), errors=errors, label="two-way")
     yield None, [Choice(two_way, found.panel)]
     yield None, list(_choices(found, EventStudy(errors=errors)))
     for method in ("unconditional", "dr") if controls else ("unconditional",):
@@ -286,7 +285,7 @@ def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tu
 
 def _completed(found: Staggered, estimator: Estimator, panel: Panel, estimates: Estimates) -> Estimates:
     """Estimates as the table shows them: known terms, of Callaway and Sant'Anna with the statistics of the others."""
-    if isinstance(estimator, PanelOLS):
+    if isinstance(estimator, TwoWayDID):
         return of_terms(replace(estimates, statistics={}), (found.treatment,))
     if isinstance(estimator, CallawaySantAnna):
         path = adoption_checks.EventTimes.of(estimator, panel)

@@ -184,4 +184,5 @@ def _breakdown(column: FitColumn | None) -> str:
     return "none" if value is None else digits(value / column.statistics.get("scale", 1.0))
 
 
+TABLES = (COMPARISONS, BOUNDS)
 LAYOUTS = {11: comparisons, 12: bounds}

@@ -135,4 +135,5 @@ def _local(column: FitColumn, unit: str) -> tuple[str, ...]:
     return digits(values[0]), probability(values[1]), probability(values[2])
 
 
+TABLES = ("6",)
 LAYOUTS = {6: autocorrelation, 104: every_moment, 105: local_clusters}

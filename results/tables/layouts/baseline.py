@@ -33,4 +33,5 @@ def baseline(setting: TableSetting) -> list[JournalTable]:
     return [*regressions(setting, "2", title, columns, heads, given, note if twice else "", *fit)]
 
 
+TABLES = ("2",)
 LAYOUTS = {2: baseline}

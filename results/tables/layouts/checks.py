@@ -31,4 +31,5 @@ def _of_any_term(column: FitColumn, name: str) -> str:
     return next((digits(value) for (found, _), value in column.by_term.items() if found == name), "")
 
 
+TABLES = ("3",)
 LAYOUTS = {3: checks}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 from results.tables.journal_table import Heading, JournalTable, Row
+from results.tables.places import CROSS_CHECK
 from results.tables.records import Agreement
 from results.tables.setting import TableSetting
 
@@ -29,4 +30,5 @@ def _agreement(item: Agreement) -> Row:
     return Row(f"{item.program}: {item.what}", (f"{item.compared:,}", f"{item.largest:.1e}"))
 
 
+TABLES = (CROSS_CHECK,)
 LAYOUTS = {30: agreement}

@@ -30,4 +30,5 @@ def descriptives(setting: TableSetting) -> list[JournalTable]:
     return [JournalTable("1", "Descriptive statistics", heads, tuple(rows), notes)] if rows else []
 
 
+TABLES = ("1",)
 LAYOUTS = {1: descriptives}

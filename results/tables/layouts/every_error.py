@@ -69,4 +69,5 @@ def _inference(record: Record, every: Sequence[float | None]) -> tuple[str, ...]
     return (digits(record.se, beside, every), *tested, *interval)
 
 
+TABLES = ("2", "7")
 LAYOUTS = {101: every_error}

@@ -96,4 +96,5 @@ def _alike(values: Sequence[float | None]) -> tuple[str, ...]:
     return tuple(digits(value, values) for value in values)
 
 
+TABLES = ("5",)
 LAYOUTS = {5: mediation, 103: confounded_mediation}

@@ -35,4 +35,5 @@ def _when(name: str) -> str:
     return next((when for when in _WHEN if when and name.endswith(f"_{when}")), "")
 
 
+TABLES = (ROBUSTNESS,)
 LAYOUTS = {106: balance}

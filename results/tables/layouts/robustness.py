@@ -18,4 +18,5 @@ def robustness(setting: TableSetting) -> list[JournalTable]:
     return [*regressions(setting, ROBUSTNESS, title, columns, heads, [], note)]
 
 
+TABLES = (ROBUSTNESS,)
 LAYOUTS = {20: robustness}

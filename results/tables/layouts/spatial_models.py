@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from estimators.spatial.model_choice import choose_model, wald_names
 from results.tables.columns import (
     LIKELIHOOD,
     FitColumn,
@@ -45,6 +47,7 @@ _TESTS = {
     "wald_sar": "Wald against SAR, χ²",
     "wald_sem": "Wald against SEM, χ²",
 }
+LIKELIHOOD_RATIOS = {"sar": "lr_sar", "sem": "lr_sem"}
 _LM = {"lm_lag": "LM lag", "lm_err": "LM error", "rlm_lag": "Robust LM lag", "rlm_err": "Robust LM error"}
 
 
@@ -74,10 +77,10 @@ def _models(
         for term in (term for term in terms if term.startswith(f"{effect}:")):
             found += coefficient_rows(setting.label(term), [setting.shown(column, term) for column in columns])
         rows += [Row(f"{effect.capitalize()} effects", kind="head"), *found] if found else []
-    rows += _chosen(columns)
+    rows += _chosen([_with_printed_tests(setting, column) for column in columns])
     heads = tuple(Heading(model_label(column.model), f"({column.column})") for column in columns)
     title = f"Spatial models of {setting.outcome}, W {weights}, {TRANSFORMS.get(transform) or 'least squares'}"
-    said = (_CONVENTIONS.get(str(transform), ""), _effects_note(setting, columns))
+    said = (_CONVENTIONS.get(str(transform), ""), _effects_note(setting, columns), *_choices(setting, columns))
     notes = setting.notes(columns, *said, *_fit_notes(columns, str(transform)))
     return JournalTable("7", title, heads, tuple(rows), notes)
 
@@ -114,6 +117,64 @@ def _effects_note(setting: TableSetting, columns: Sequence[FitColumn]) -> str:
         return ""
     how = ", ".join(error_label(str(method)) for method in methods)
     return f"Direct, indirect and total effects are means over units, their standard errors {how}."
+
+
+def _tested_by(setting: TableSetting, column: FitColumn) -> str:
+    """The error type whose covariance a column's Wald tests have: that of the printed errors where it has them."""
+    shown = column.shown_error(setting.asked)
+    return shown if set(wald_names(shown).values()) & set(column.statistics) else "information"
+
+
+def _with_printed_tests(setting: TableSetting, column: FitColumn) -> FitColumn:
+    """The column, its Wald tests those of the printed error type under their plain names."""
+    plain, own = wald_names("information"), wald_names(_tested_by(setting, column))
+    named = {f"{plain[model]}{end}": column.statistics.get(f"{own[model]}{end}") for model in own for end in ("", "_p")}
+    return replace(column, statistics=column.statistics | {k: v for k, v in named.items() if v is not None})
+
+
+def _choices(setting: TableSetting, columns: Sequence[FitColumn]) -> list[str]:
+    """What the Wald tests have for a covariance, and what they and the exact LM tests of that W choose."""
+    notes = []
+    for column in columns:
+        error = _tested_by(setting, column)
+        names = wald_names(error)
+        if not set(names.values()) & set(column.statistics):
+            continue
+        of = f"standard errors {error_label(error)}"
+        notes.append(f"Wald tests: covariance of {of}. LR tests: independent errors of one variance.")
+        lagrange = next((other.statistics for other in fit_columns(setting.document, "7", ("lm",))
+                         if other.weights == column.weights), {})  # fmt: skip
+        if {"lm_lag", "lm_lag_p", "lm_err", "lm_err_p"} <= set(lagrange):
+            notes.append(conclusion(column.statistics, lagrange, names, f"Wald tests with {of}"))
+    return notes
+
+
+def conclusion(
+    tests: Mapping[str, float], lagrange: Mapping[str, float],
+    names: Mapping[str, str] = LIKELIHOOD_RATIOS, said_of: str = "LR tests",
+) -> str:  # fmt: skip
+    """What tests of the SDM and LM tests choose, in a sentence; names: those of the statistics by nested model."""
+    pvalues = {model: tests[f"{name}_p"] for model, name in names.items() if f"{name}_p" in tests}
+    choice = choose_model(pvalues, {"rlm_lag": float("nan"), "rlm_err": float("nan"), **lagrange})
+    verbs = {model: "do not reject" if model in choice.kept else "reject" for model in pvalues}
+    said = " and ".join(
+        f"{verb + ' ' if model == next(iter(verbs)) or len(set(verbs.values())) > 1 else ''}{model.upper()} "
+        f"({tests[names[model]]:.2f}, p {_short(pvalues[model])})"
+        for model, verb in verbs.items()
+    )
+    look = (f"the LM tests point to {choice.pointed.upper()}" if choice.pointed
+            else "the LM tests find no spatial dependence")  # fmt: skip
+    if not choice.kept:
+        return f"{said_of} {said}: they choose the SDM."
+    if choice.chosen is None:
+        return f"{said_of} {said}, and {look}: they choose the model without spatial terms."
+    if choice.chosen == "sdm":
+        return f"{said_of} {said}, but {look}: they choose the SDM, which nests both."
+    return f"{said_of} {said}, and {look}: they choose the {choice.chosen.upper()}."
+
+
+def _short(p: float) -> str:
+    return "< .001" if p < 0.001 else f"= {p:.3f}".replace("0.", ".")
 
 
 def _chosen(columns: Sequence[FitColumn]) -> list[Row]:
@@ -155,4 +216,5 @@ def _p_value(column: FitColumn, name: str, ending: str) -> float | None:
     return column.statistics.get(f"{name}{ending}_p", column.statistics.get(f"{name}_p{ending}"))
 
 
+TABLES = ("7",)
 LAYOUTS = {7: spatial_models, 102: predictions}

@@ -157,4 +157,5 @@ def _ring(term: str) -> str:
     return f"{who.capitalize()}, other at {ring} km" if who in ("treated", "untreated") and ring else ""
 
 
+TABLES = (STAGGERED, SPILLOVERS)
 LAYOUTS = {10: staggered, 13: spillovers}

@@ -53,4 +53,5 @@ def _equal_effects(setting: TableSetting, heads: Sequence[Heading], tests: Seque
     return [Row("Test of equal effects", kind="head"), *rows] if rows else []
 
 
+TABLES = ("4",)
 LAYOUTS = {4: subsamples}

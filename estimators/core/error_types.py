@@ -1,0 +1,220 @@
+"""The registry of error types: how each is written, what it needs, its factor, its label, who serves it.
+
+An error type is text such as "iid", "cluster:province" or "conley:200". Its first word is its kind, an entry of
+`KINDS`; what follows the colon is what the kind needs: groups of units, a distance. Estimators name the family that
+they belong to, and `check_error_types` refuses what that family does not serve. A new error type is an entry here and
+the sum that defines it (`linear.covariances` for least squares, `spatial.errors` for likelihoods).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sim.errors import bad, one_of
+from sim.panel import Schema
+
+Family = Literal["regression", "least-squares", "spatial", "durbin-least-squares", "mediation"]
+Argument = Literal["none", "group", "groups", "distance"]
+
+PLACE = ("longitude", "latitude")
+SHAPES = ("uniform", "bartlett")  # of a Conley kernel
+LEAST_SQUARES: tuple[Family, ...] = ("regression", "least-squares")
+SPATIAL: tuple[Family, ...] = ("spatial", "durbin-least-squares")
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorKind:
+    """One kind of standard error.
+
+    kind: the word before the colon. meaning: one line. label: in tables, after "standard errors"; {of} is what follows
+    the colon. families: who serves it. argument: what follows the colon. factor: small-sample factor and degrees of
+    freedom of t in least squares. sandwich: made of scores, which spatial models split as martingale differences.
+    """
+
+    kind: str
+    meaning: str
+    label: str
+    families: tuple[Family, ...]
+    argument: Argument = "none"
+    factor: str = ""
+    sandwich: bool = False
+
+    @property
+    def written(self) -> str:
+        """How users write it: A and B stand for unit, a column of groups or period, KM for a distance."""
+        forms = {"none": "", "group": ":A", "groups": ":A or cluster:A+B", "distance": ":KM or conley:KM:bartlett"}
+        return f"{self.kind}{forms[self.argument]}"
+
+
+KINDS: dict[str, ErrorKind] = {
+    item.kind: item
+    for item in (
+        ErrorKind(
+            "iid", "independent errors of one variance", "homoskedastic", LEAST_SQUARES,
+            factor="e'e/(n - k), all effects counted in k; t with n - k degrees of freedom",
+        ),
+        ErrorKind(
+            "hc1", "independent errors of unequal variances (White 1980)", "heteroskedasticity-robust (HC1)",
+            (*LEAST_SQUARES, "durbin-least-squares"),
+            factor="factor n/(n - k), all effects counted in k; t with n - k degrees of freedom",
+        ),
+        ErrorKind(
+            "cluster", "errors correlated within groups; A+B: within either (Cameron, Gelbach and Miller 2011)",
+            "clustered by {of}", (*LEAST_SQUARES, *SPATIAL), "groups",
+            "factor G/(G - 1) × (n - 1)/(n - k), {counted}; t with G - 1 degrees of freedom", sandwich=True,
+        ),
+        ErrorKind(
+            "driscoll-kraay", "errors correlated between units and over near periods (Driscoll and Kraay 1998)",
+            "Driscoll-Kraay", (*LEAST_SQUARES, *SPATIAL),
+            factor="Bartlett weights up to lag floor(4 (T/100)^(2/9)), factor T/(T - 1) × (n - 1)/(n - k); t with "
+            "T - 1 degrees of freedom", sandwich=True,
+        ),
+        ErrorKind(
+            "conley", "errors correlated between units nearer than a distance in km (Conley 1999)", "Conley, {of} km",
+            (*LEAST_SQUARES, *SPATIAL), "distance",
+            "factor n/(n - k), all effects counted in k; t with n - k degrees of freedom", sandwich=True,
+        ),
+        ErrorKind(
+            "wild", "restricted wild cluster bootstrap: a p value and an interval (Cameron, Gelbach and Miller 2008)",
+            "wild cluster bootstrap by {of}", ("regression",), "group",
+        ),
+        ErrorKind("information", "inverse of the expected information", "from the information matrix", SPATIAL),
+        ErrorKind("hessian", "inverse of the observed Hessian", "from the observed Hessian", SPATIAL),
+        ErrorKind(
+            "qmle", "sandwich for independent errors that are not normal",
+            "of the quasi-likelihood, robust to non-normal errors", SPATIAL,
+        ),
+        ErrorKind(
+            "delta", "delta method of both equations' clustered covariances", "by the delta method", ("mediation",)
+        ),
+        ErrorKind("sobel", "Sobel's formula: the equations as independent", "by Sobel's formula", ("mediation",)),
+        ErrorKind(
+            "monte-carlo", "draws from the coefficients' normal distribution",
+            "by Monte Carlo from the coefficients' normal distribution", ("mediation",),
+        ),
+        ErrorKind(
+            "bootstrap", "both equations on resampled groups of units", "by bootstrap of {of}", ("mediation",), "group"
+        ),
+        ErrorKind(
+            "simulation", "draws from the estimates' normal distribution (setting `simulate`)",
+            "by simulation from the estimates' normal distribution", (),
+        ),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorType:
+    """An error type on panels with known attributes: its kind, and the groups or the distance that it names."""
+
+    kind: ErrorKind
+    groups: tuple[str, ...] = ()
+    cutoff: float = 0.0
+    shape: str = "uniform"
+
+    @property
+    def may_be_floored(self) -> bool:
+        """Whether its matrix can have negative eigenvalues, which are set to zero."""
+        return self.kind.kind == "conley" or len(self.groups) > 1
+
+
+def kind_of(error: str) -> str:
+    """The word before the colon."""
+    return error.partition(":")[0]
+
+
+def groups_of(error: str, attributes: Sequence[str]) -> tuple[str, ...]:
+    """What a clustered or bootstrap error type names; none for another type. An attribute's own name may hold a +."""
+    kind, _, text = error.partition(":")
+    entry = KINDS.get(kind)
+    if entry is None or entry.argument not in ("group", "groups"):
+        return ()
+    return (text,) if text in attributes or entry.argument == "group" else tuple(text.split("+"))
+
+
+def distance_of(error: str) -> tuple[float, str] | None:
+    """Cutoff in km and kernel of "conley:KM" or "conley:KM:KERNEL"; None when it is neither."""
+    distance, _, shape = error.partition(":")[2].partition(":")
+    try:
+        cutoff = float(distance)
+    except ValueError:
+        return None
+    shape = shape or "uniform"
+    return (cutoff, shape) if 0 <= cutoff < float("inf") and shape in SHAPES else None
+
+
+def read_error(error: str, attributes: Sequence[str]) -> ErrorType | None:
+    """An error type on a panel with these attributes; None when it does not exist there.
+
+    Coordinates are no groups: every unit has its own. Two-way clusters are of two groups; periods are groups of
+    `cluster` alone.
+    """
+    kind = KINDS.get(kind_of(error))
+    if kind is None:
+        return None
+    if kind.argument == "none":
+        return ErrorType(kind) if error == kind.kind else None
+    if kind.argument == "distance":
+        found = distance_of(error)
+        return None if found is None else ErrorType(kind, (), *found)
+    groups = groups_of(error, attributes)
+    allowed = {"unit", *attributes, *(("period",) if kind.argument == "groups" else ())} - set(PLACE)
+    sound = 0 < len(set(groups)) == len(groups) <= 2 and set(groups) <= allowed
+    return ErrorType(kind, groups) if sound else None
+
+
+def may_be_floored(error: str, attributes: Sequence[str]) -> bool:
+    """Whether the matrix of an error type can have negative eigenvalues."""
+    found = read_error(error, attributes)
+    return found is not None and found.may_be_floored
+
+
+def served(error: str, attributes: Sequence[str], family: Family) -> bool:
+    """Whether a family serves an error type. Spatial models have no two-way clusters and none of periods."""
+    found = read_error(error, attributes)
+    if found is None or family not in found.kind.families:
+        return False
+    return family not in SPATIAL or (len(found.groups) < 2 and "period" not in found.groups)
+
+
+def forms(family: Family, attributes: Sequence[str]) -> list[str]:
+    """The error types that a family serves, as users write them."""
+    written = []
+    groups = [name for name in ("unit", *attributes) if name not in PLACE]
+    for kind in (item for item in KINDS.values() if family in item.families):
+        if kind.argument == "none":
+            written.append(kind.kind)
+        elif kind.argument == "distance":
+            written += [f"{kind.kind}:KM", f"{kind.kind}:KM:bartlett"]
+        else:
+            written += [f"{kind.kind}:{name}" for name in groups]
+            written += ["cluster:period", "cluster:A+B"] * (kind.argument == "groups" and family not in SPATIAL)
+    return written
+
+
+def check_error_types(errors: Sequence[str], schema: Schema, asked_by: str, family: Family) -> None:
+    """Raise BadInput for error types that a family does not serve, that repeat, or need what the panel lacks."""
+    if not errors or len(set(errors)) < len(errors):
+        usual = {"mediation": "delta", "spatial": "information"}.get(family, "cluster:unit")
+        raise bad(f"errors = {list(errors)}", where=asked_by, allowed="one or more distinct error types",
+                  remedy=f'set errors = ["{usual}"]')  # fmt: skip
+    for error in errors:
+        if not served(error, schema.attributes, family):
+            raise bad(f"unknown error type {error!r}", where=f"{asked_by} errors",
+                      allowed=one_of(forms(family, schema.attributes)), remedy="choose among them")  # fmt: skip
+        if kind_of(error) == "conley" and not set(PLACE) <= set(schema.attributes):
+            raise bad(f"{error} without coordinates", where=f"{asked_by} errors", allowed="a panel with longitude and "
+                      "latitude", remedy="name their columns, or choose another error type")  # fmt: skip
+
+
+def error_label(error: str) -> str:
+    """An error type in words, to stand after "standard errors"."""
+    kind, _, text = error.partition(":")
+    entry = KINDS.get(kind)
+    if entry is None:
+        return error
+    if kind == "bootstrap" and text == "unit":
+        text = "units"
+    return entry.label.format(of=text.replace("+", " and ") if kind == "cluster" else text)

@@ -1,0 +1,90 @@
+"""What each residual moves each coefficient by, and the variances that follow under every error type.
+
+A coefficient that is linear in the outcome has b - beta = sum_it psi_it e_it. Variances are sums of products of
+psi_it e_it: `ScoreSum` says over which pairs. Where the regressors are the same in all replications, what they allow to
+be computed once is kept; sums within units or periods are then small matrix products of a whole tile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core.regression import flat
+from estimators.linear.covariances import DEGENERATE, ScoreSum, bartlett_sum
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Influence:
+    """psi of K coefficients, and what is kept of it.
+
+    psi (1 or R, K, T, N): 1 where regressors are fixed. own (1 or R, K): sum of squares of psi, the variance of
+    independent errors with variance one. squares (K, T N), by_unit (N, K, T), by_period (T, K, N): of fixed ones.
+    """
+
+    psi: Floats
+    own: Floats
+    squares: Floats | None = None
+    by_unit: Floats | None = None
+    by_period: Floats | None = None
+
+    @classmethod
+    def of(cls, psi: Floats, own: Floats) -> Influence:
+        """From psi and its sums of squares, (X'X)^-1's diagonal for slopes."""
+        if len(psi) > 1:
+            return cls(psi, own)
+        first = psi[0]
+        return cls(psi, own, np.square(flat(first)), np.ascontiguousarray(first.transpose(2, 0, 1)),
+                   np.ascontiguousarray(first.transpose(1, 0, 2)))  # fmt: skip
+
+    def variances(self, total: ScoreSum, e: Floats, ssr: Floats) -> tuple[Floats, Flags]:
+        """Variances before the factor (R, K), NaN where they are rounding, and whether they were floored, (R,).
+
+        e (R, T, N): residuals, zero where unobserved; ssr (R,): their sum of squares.
+        """
+        none = np.zeros(len(e), dtype=bool)
+        if total.kind == "hc1":
+            return self._heteroskedastic(e), none
+        if total.floors:
+            matrix, floored = total.matrix(self.psi, e)
+            return np.diagonal(matrix, axis1=1, axis2=2), floored
+        sums = self._sums(total, e)
+        variance = np.einsum("gkr,gkr->rk", sums, sums) if total.lag == 0 else _bartlett(sums, total.lag)
+        scale = self.own * ssr[:, None] / e[0].size  # a sum of scores that cancel is 1e-30 of it, a sound one near 1
+        return np.where(variance > DEGENERATE * scale, variance, np.nan), none
+
+    def _heteroskedastic(self, e: Floats) -> Floats:
+        """sum_it (psi_it e_it)^2, (R, K): the diagonal of White's (1980) sandwich."""
+        if self.psi.shape[1] == 0:
+            return np.zeros((e.shape[0], 0))
+        if self.squares is None:
+            return np.matmul(np.square(flat(self.psi)), flat(e * e)[:, :, None])[:, :, 0]
+        return (self.squares @ flat(e * e).T).T
+
+    def _sums(self, total: ScoreSum, e: Floats) -> Floats:
+        """Scores summed within each cluster or period, (G, K, R)."""
+        codes = total.unit_codes
+        if codes is None:
+            if self.by_period is None:
+                return np.einsum("rktn,rtn->tkr", self.psi, e)
+            return np.matmul(self.by_period, np.ascontiguousarray(e.transpose(1, 2, 0)))
+        if self.by_unit is None:
+            sums = np.einsum("rktn,rtn->nkr", self.psi, e)
+        else:  # one small product a unit: (K, T) by (T, R)
+            sums = np.matmul(self.by_unit, np.ascontiguousarray(e.transpose(2, 1, 0)))
+        if (codes == np.arange(len(codes))).all():
+            return np.asarray(sums)
+        membership = np.zeros((int(codes.max()) + 1, codes.size))
+        membership[codes, np.arange(codes.size)] = 1.0
+        return np.tensordot(membership, sums, axes=1)
+
+
+def _bartlett(sums: Floats, lag: int) -> Floats:
+    """Diagonal of the Bartlett sum of period scores (T, K, R), (R, K)."""
+    rows = np.ascontiguousarray(sums.transpose(2, 1, 0)).reshape(-1, 1, len(sums))
+    return bartlett_sum(rows, lag)[:, 0, 0].reshape(sums.shape[2], sums.shape[1])

@@ -1,0 +1,275 @@
+"""Least squares of one outcome beside effects, with what every error type needs: the reduction of `TwoWayDID`.
+
+Effects are taken out by a projection Q (Frisch and Waugh 1933; Lovell 1963). The constant, where it is reported, takes
+Stata's form: Qy + ybar is regressed on Qx + xbar and 1, so that it is ybar - xbar'b, the mean of the effects over
+observations, and has an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core import regression as ols
+from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
+from estimators.core.tile import Tile, spread
+from estimators.core.within import Transform, observed_mask, transform_of, without_singletons
+from estimators.linear.covariances import ScoreSum, cells_of, nested_effects
+from estimators.linear.influence import Flags, Influence
+from sim.errors import BadInput, bad
+from sim.panel import Panel
+
+Floats = NDArray[np.float64]
+Singletons = Literal["drop", "keep"]
+
+TWO_WAY = {"unit", "period"}
+RESIDUALS_AT_ONCE = 256  # panels whose residuals are kept for the wild bootstrap
+REGRESSORS_AT_ONCE = 64  # panels whose redrawn regressors are kept with them
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Regressors:
+    """Demeaned regressors x (1 or R, K, T, N), raw means (1 or R, K), bread (1 or R, K, K), the influence of residuals
+    on slopes and, where it is reported, on the constant: apart, so that it changes no bit of the slopes' errors."""
+
+    x: Floats
+    means: Floats
+    bread: Floats
+    slopes: Influence
+    level: Influence | None
+
+    @property
+    def psi(self) -> Floats:
+        """Influence on all terms, (1 or R, K, T, N)."""
+        return self.slopes.psi if self.level is None else np.concatenate([self.slopes.psi, self.level.psi], axis=1)
+
+    @property
+    def own(self) -> Floats:
+        """Variances of all terms where errors are independent with variance one, (1 or R, K)."""
+        return self.slopes.own if self.level is None else np.column_stack([self.slopes.own, self.level.own])
+
+    def variances(self, total: ScoreSum, e: Floats, ssr: Floats, *, together: bool) -> tuple[Floats, Flags]:
+        """As `Influence.variances`, of all terms (R, K).
+
+        together: whether the matrix of all terms is floored, as in a pooled regression; beside effects a reported
+        constant changes no other variance, and that of the slopes is floored by itself.
+        """
+        if self.level is None:
+            return self.slopes.variances(total, e, ssr)
+        variance, floored = self.slopes.variances(total, e, ssr)
+        if not total.floors:
+            return np.column_stack([variance, self.level.variances(total, e, ssr)[0]]), floored
+        whole, more = Influence(self.psi, self.own).variances(total, e, ssr)
+        return whole if together else np.column_stack([variance, whole[:, -1]]), floored | more
+
+    def entering(self, mask: Floats) -> Floats:
+        """The regressors of the form with a constant, Qx + xbar and 1, (1 or R, K + 1, T, N)."""
+        ones = np.broadcast_to(mask, (len(self.x), 1, *mask.shape))
+        return np.concatenate([self.x + self.means[:, :, None, None] * mask, ones], axis=1)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LinearPlan:
+    """What a cell's fixed variables give.
+
+    used: the panel without singletons. transform: Q; None = the tile's own two-way one. mask (T, N): used cells.
+    regressors: None when redrawn. totals: what each error type but iid and wild adds up; nested: how many effects its
+    clusters nest. wild: clusters of cells (T, N) by error type.
+    """
+
+    used: Panel
+    transform: Transform
+    shared: bool
+    mask: Floats
+    regressors: Regressors | None
+    totals: dict[str, ScoreSum]
+    nested: dict[str, int]
+    wild: dict[str, NDArray[np.intp]]
+
+    @property
+    def effects(self) -> int:
+        """Free effects; 1 for a pooled constant."""
+        return self.transform.effects
+
+    @property
+    def nobs(self) -> int:
+        """Observations used."""
+        return self.used.nobs
+
+    def within(self, tile: Tile, name: str) -> Floats:
+        """A variable without effects, (1 or R, T, N), zero where unused."""
+        return tile.within(name) if self.shared else self.transform(tile.raw(name))
+
+    def seen(self, tile: Tile, name: str) -> Floats:
+        """Used values, zero elsewhere, (1 or R, T, N)."""
+        return np.where(self.mask > 0, tile.raw(name), 0.0)
+
+    def means(self, tile: Tile, names: tuple[str, ...]) -> Floats:
+        """Means over used cells, (1 or R, K)."""
+        columns = [self.seen(tile, name).sum(axis=(1, 2)) / self.nobs for name in names]
+        return np.stack(np.broadcast_arrays(*columns), axis=1)
+
+    def total(self, tile: Tile, name: str, *, centred: bool) -> Floats:
+        """Sum of squares of used values around their mean or around zero, (1 or R,)."""
+        if self.shared and centred:
+            return tile.total_sum_of_squares(name)
+        values = self.seen(tile, name)
+        if centred:
+            values = (values - (values.sum(axis=(1, 2)) / self.nobs)[:, None, None]) * self.mask
+        return ols.square(values)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LinearMoments(Moments):
+    """beta (R, K) of all terms, residual and total sums of squares (R,), robust (R, M, K): variances before their
+    factors; floored (R, M); own (R, K): of redrawn regressors; what the wild bootstrap needs of them: e (R, T, N), psi
+    and z (R, K, T, N).
+    """
+
+    beta: Floats
+    ssr: Floats
+    tss: Floats
+    tss_within: Floats
+    robust: Floats
+    floored: NDArray[np.bool_]
+    own: Floats | None
+    e: Floats | None
+    psi: Floats | None
+    z: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeastSquares(Reduction):
+    """The regression with the variances of some error types; settings as in `TwoWayDID`."""
+
+    outcome: str
+    regressors: tuple[str, ...]
+    errors: tuple[str, ...]
+    effects: tuple[str, ...] = ("unit", "period")
+    constant: bool = False
+    singletons: Singletons = "drop"
+    asked_by: str = field(default="", compare=False)  # for messages; who asks does not matter to the numbers
+
+    @property
+    def summed(self) -> tuple[str, ...]:
+        """Error types that are sums of scores."""
+        return tuple(error for error in self.errors if error != "iid" and not error.startswith("wild:"))
+
+    def rows(self, plan: LinearPlan) -> int:
+        """Fewer panels at once where their residuals are kept."""
+        if not plan.wild:
+            return ROWS_AT_ONCE
+        return RESIDUALS_AT_ONCE if plan.regressors else REGRESSORS_AT_ONCE
+
+    def prepare(self, panel: Panel) -> LinearPlan:
+        """Raises BadInput for regressors or an outcome that the effects absorb, collinear regressors, too few
+        observations or clusters."""
+        mask = observed_mask(panel)
+        used = without_singletons(panel, self.effects) if self.singletons == "drop" else panel
+        shared = set(self.effects) == TWO_WAY and used is panel
+        transform = transform_of(self.effects, used, constant=self.constant)
+        plan = LinearPlan(
+            used, transform, shared, mask if used is panel else observed_mask(used), None,
+            {error: ScoreSum.of(error, used, self.asked_by) for error in self.summed},
+            {error: nested_effects(error, self.effects, used) for error in self.summed},
+            {error: self._wild_cells(error, used) for error in self.errors if error.startswith("wild:")},
+        )  # fmt: skip
+        self._check(plan, panel)
+        if any(panel.variables[name].shape[0] > 1 for name in self.regressors):
+            return plan
+        return replace(plan, regressors=self._regressors(plan, Tile(panel)))
+
+    def _check(self, plan: LinearPlan, panel: Panel) -> None:
+        tile, cells = Tile(panel), plan.mask > 0
+        columns = [
+            ols.Column(name, f"variable {name!r}", tile.raw(name)[:, cells], plan.within(tile, name))
+            for name in self.regressors
+            if tile.raw(name).shape[0] == 1
+        ]
+        centred = self.constant or bool(self.effects)
+        if problems := ols.useless(columns, self.asked_by, two_way=set(self.effects) == TWO_WAY, centred=centred):
+            raise BadInput(*problems)
+        if plan.nobs - len(self.regressors) - plan.effects < 1:
+            raise bad(f"{plan.nobs} observations for {len(self.regressors) + plan.effects} parameters",
+                      where=self.asked_by, allowed="more observations than parameters",
+                      remedy="drop effects or regressors")  # fmt: skip
+        if tile.raw(self.outcome).shape[0] == 1:
+            left, whole = plan.within(tile, self.outcome), plan.seen(tile, self.outcome)
+            if np.square(left).sum() <= ols.ROUNDING * np.square(whole).sum():
+                raise bad(f"the outcome {self.outcome!r} is constant or absorbed by the effects", where=self.asked_by,
+                          allowed="an outcome that varies beside the effects",
+                          remedy="name another outcome")  # fmt: skip
+
+    def _wild_cells(self, error: str, used: Panel) -> NDArray[np.intp]:
+        """Clusters of cells, coded 0, 1, ... over those that are observed; raises BadInput for one."""
+        codes, seen = cells_of(error.removeprefix("wild:"), used), observed_mask(used) > 0
+        codes = np.where(seen, codes, codes[seen][0])  # clusters never observed take no sign
+        codes = np.unique(codes, return_inverse=True)[1].reshape(codes.shape)
+        if codes.max() < 1:
+            raise bad(f"{error} has 1 cluster", where=self.asked_by, allowed="2 or more clusters",
+                      remedy="choose a finer grouping")  # fmt: skip
+        return codes
+
+    def _regressors(self, plan: LinearPlan, tile: Tile) -> Regressors:
+        x = ols.stack([plan.within(tile, name) for name in self.regressors])
+        gram = ols.gram(x)
+        if plan.regressors is None and len(x) > 1:
+            centred = self.constant or bool(self.effects)
+            around = [plan.total(tile, name, centred=centred) for name in self.regressors]
+            raw = [tile.raw_sum_of_squares(name) for name in self.regressors]
+            spreads, totals = (np.stack(np.broadcast_arrays(*sums), axis=1) for sums in (around, raw))
+            left = np.diagonal(gram, axis1=1, axis2=2)
+            gram[ols.absorbed(left, spreads, totals).any(axis=1)] = np.nan
+        bread = ols.invert(gram)[0]
+        psi = np.reshape(np.matmul(bread, ols.flat(x)), x.shape)
+        own = np.diagonal(bread, axis1=1, axis2=2)
+        if not self.constant:
+            return Regressors(x, np.zeros((1, 0)), bread, Influence.of(psi, own), None)
+        means = plan.means(tile, self.regressors)
+        last = plan.mask / plan.nobs - np.einsum("rk,rktn->rtn", spread(means, len(x)), psi)
+        level = Influence.of(last[:, None], ols.square(last)[:, None])
+        return Regressors(x, means, bread, Influence.of(psi, own), level)
+
+    def reduce(self, plan: LinearPlan, tile: Tile) -> LinearMoments:
+        """One tile: projection, residuals, variances."""
+        r = tile.panel.replications
+        found = plan.regressors or self._regressors(plan, tile)
+        y = spread(plan.within(tile, self.outcome), r)  # one outcome for all: a placebo
+        slopes = np.matmul(found.bread, ols.inner(found.x, y)[:, :, None])[:, :, 0]
+        e = ols.residual(y, found.x, slopes)
+        ssr = ols.square(e)
+        robust = np.empty((r, len(self.summed), len(self.regressors) + self.constant))
+        floored = np.zeros((r, len(self.summed)), dtype=bool)
+        for i, error in enumerate(self.summed):
+            total = plan.totals[error]
+            robust[:, i], floored[:, i] = found.variances(total, e, ssr, together=not self.effects)
+        redrawn = plan.regressors is None
+        return LinearMoments(
+            beta=self._with_constant(plan, tile, slopes, found),
+            ssr=ssr,
+            tss=spread(plan.total(tile, self.outcome, centred=self.constant or bool(self.effects)), r),
+            tss_within=spread(tile.within_sum_of_squares(self.outcome) if plan.shared else ols.square(y), r),
+            robust=robust,
+            floored=floored,
+            own=spread(found.own, r) if redrawn else None,
+            e=e if plan.wild else None,
+            psi=found.psi if plan.wild and redrawn else None,
+            z=self._entering(plan, found) if plan.wild and redrawn else None,
+        )
+
+    def _with_constant(self, plan: LinearPlan, tile: Tile, slopes: Floats, found: Regressors) -> Floats:
+        if not self.constant:
+            return slopes
+        ybar = plan.means(tile, (self.outcome,))[:, 0]
+        return np.column_stack([slopes, ybar - np.vecdot(slopes, np.broadcast_to(found.means, slopes.shape))])
+
+    def _entering(self, plan: LinearPlan, found: Regressors) -> Floats:
+        return found.entering(plan.mask) if self.constant else found.x
+
+    def entering(self, plan: LinearPlan) -> Floats:
+        """Fixed regressors as they enter, the constant last, (1, K, T, N)."""
+        assert plan.regressors is not None
+        return self._entering(plan, plan.regressors)

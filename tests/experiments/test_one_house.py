@@ -1,0 +1,142 @@
+"""What is printed on a real panel is what the studies prove: the same kinds of estimators, the same bits."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from made_cities import WHOLE, real_panel
+
+from estimators.core.estimator import Estimator, estimators
+from estimators.linear.did import TwoWayDID
+from experiments.application.estimate import estimate
+from experiments.application.spec.spec import RealPanel
+from experiments.application.tables import ledger as ledger_module
+from experiments.running.runner import run
+from experiments.study.builtin import builtin, names
+from experiments.study.study import Study
+from sim.design import Design, Draw, Wanted
+from sim.designs.observed import Observed
+from sim.panel import Panel, Schema
+
+# kinds that `estimate` prints and no built-in study runs, each with the reason
+NOT_IN_STUDIES: dict[str, str] = {}
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> RealPanel:
+    return real_panel(tmp_path, WHOLE)
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> list[Estimator]:
+    """Every estimator that is called while tables are made, whether the runner calls it or a table does."""
+    seen: list[Estimator] = []
+    for cls in estimators().values():
+        for method in ("__call__", "solve"):
+            monkeypatch.setattr(cls, method, _watched(getattr(cls, method), seen))
+    return seen
+
+
+def _watched(method: Any, seen: list[Estimator]) -> Any:
+    def watched(self: Estimator, *arguments: Any, **named: Any) -> Any:
+        seen.append(self)
+        return method(self, *arguments, **named)
+
+    return watched
+
+
+def kinds_of_studies() -> set[str]:
+    """Kinds that built-in studies run, of a permutation test the kind of its estimator too."""
+    chosen = [item for name in names() for item in builtin(name).estimators]
+    return {item.kind for item in chosen} | {getattr(item, "estimator", item.kind) for item in chosen}
+
+
+def test_every_column_is_fitted_by_an_estimator_that_a_study_proves(real: RealPanel, used: list[Estimator]) -> None:
+    document = estimate(real)
+    printed = {record.table for record in document.records}
+    assert {"2", "3", "4", "5", "6", "7", "R", "S"} <= printed
+    found = {item.kind for item in used}
+    assert {"did", "spatial", "mediation", "random", "interaction"} <= found
+    assert found <= set(estimators()), "a class that discovery does not know has no conformance suite"
+    assert found - kinds_of_studies() == set(NOT_IN_STUDIES)
+    for kind in found:
+        design, terms = next(item for item in used if item.kind == kind).home
+        layout = next(item for item in used if item.kind == kind).layout(real.panel.schema)
+        assert terms or layout.tests, kind
+        assert design.schema.units > 1
+
+
+def test_linear_columns_have_one_estimator(real: RealPanel, used: list[Estimator]) -> None:
+    """Of tables 2, 3 and R, and of both equations of table 5: no class but TwoWayDID, RandomEffects and PsmDID."""
+    document = estimate(real)
+    linear = {"did", "pooled", "mediator", "outcome"}
+    assert {record.model for record in document.records if record.table in ("2", "3", "R", "5")} <= {
+        *linear, "random", "mediation", *(model for model in (item.name for item in used) if "psm" in model),
+        *(record.model for record in document.records if "psm" in record.model),
+    }  # fmt: skip
+    labels = {type(item) for item in used if item.name.startswith(("table-2-column-5", "table-3", "mediator-"))}
+    assert labels == {TwoWayDID}
+
+
+def test_a_study_on_the_same_panel_gives_the_same_bits(real: RealPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted: list[Any] = []
+    keep = ledger_module.Ledger.fit
+
+    def watched(self: Any, panel: Any, fits: Any) -> Any:
+        fitted.extend(fits)
+        return keep(self, panel, fits)
+
+    monkeypatch.setattr(ledger_module.Ledger, "fit", watched)
+    document = estimate(real)
+    own = next(item for item in fitted if item.name == "table-2-column-5-did")
+    plain = TwoWayDID(errors=tuple(error for error in own.errors if not error.startswith("wild:")))
+    for estimator in (own, plain):
+        study = Study("one cell", Observed(real.panel), (estimator,), replications=1, block=64, seed=3)
+        found = next(iter(run(study).blocks(0))).estimates[estimator.name]
+        for row, error in enumerate(found.errors):
+            record = next(item for item in document.records if item.table == "2" and item.column == 5
+                          and item.term == real.panel.roles.treatment and item.se_type == error)  # fmt: skip
+            assert record.estimate == found.estimate[0, 0]
+            assert record.se == found.se[0, row, 0]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Repeated(Design):
+    """The same panel in every replication: a design like any other."""
+
+    kind: ClassVar[str] = "repeated"
+
+    panel: Panel = dataclasses.field(repr=False)
+
+    @property
+    def schema(self) -> Schema:
+        return self.panel.schema
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"panel": self.panel.digest}
+
+    def settle(self, streams: Any) -> Repeated:
+        return self
+
+    def draw(self, streams: Any, wanted: Wanted | None = None) -> Draw:
+        panel = self.panel
+        y = np.repeat(panel.variables[panel.roles.outcome or ""], streams.replications, axis=0)
+        names = wanted.estimands if wanted else ()
+        return Draw(
+            panel.with_variables({panel.roles.outcome or "": y}),
+            {name: np.full(streams.replications, np.nan) for name in names},
+        )
+
+
+def test_many_replications_of_it_give_the_same_estimate(real: RealPanel) -> None:
+    """To the bit; of the errors too but for the order in which a batch of matrix products adds."""
+    one = Study("one", Observed(real.panel), (TwoWayDID(),), replications=1, block=64)
+    many = Study("many", Repeated(real.panel), (TwoWayDID(),), replications=64, block=64)
+    single, whole = (next(iter(run(study).blocks(0))).estimates["did"] for study in (one, many))
+    assert (whole.estimate == single.estimate).all()
+    np.testing.assert_allclose(whole.se, np.broadcast_to(single.se, whole.se.shape), rtol=1e-14)

@@ -1,0 +1,265 @@
+"""The bias report, terminal and page: every printed cell against a slow count over the fits, one by one."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Callable
+from functools import cache
+from html.parser import HTMLParser
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from estimators.core.estimator import Status
+from results.diagnosis.diagnose import diagnose
+from results.report.facts import ReportFacts
+from results.report.html import html_report
+from results.report.terminal import print_bias_table
+
+DRAWS, DOF = 200, 12.0
+ERRORS = ("one", "two")
+NAMES = ("alpha", "beta")
+BOUND = float(stats.t.ppf(0.975, DOF))
+Numbers = dict[str, tuple[float, float | None]]
+Fit = tuple[float, float, float, bool]  # estimate, truth, standard error, whether it is usable
+
+
+@cache
+def arrays() -> dict[tuple[int, str], dict[str, Any]]:
+    """Two cells, in the second of which the truth of t0 is negative, and fits failed whose numbers are absurd."""
+    rng = np.random.default_rng(8)
+    found: dict[tuple[int, str], dict[str, Any]] = {}
+    for cell, level in ((0, 0.0), (1, -0.8)):
+        varying = 0.5 + 0.05 * rng.standard_normal(DRAWS)
+        for j, name in enumerate(NAMES):
+            theta = np.stack([np.full(DRAWS, level), varying], axis=1)
+            noise = rng.standard_normal((DRAWS, 2)) * ((0.7, 0.2), (0.4, 0.3))[j]
+            bias = -0.35 if (cell, name) == (1, "alpha") else 0.0
+            se = np.stack([np.abs(noise.std(axis=0) * rng.uniform(0.3, 1.4, (DRAWS, 2))) for _ in ERRORS], axis=1)
+            status = np.full(DRAWS, Status.OK)
+            estimate = theta + noise + bias
+            if (cell, name) == (1, "alpha"):
+                status[3:8], status[90:93] = Status.NOT_CONVERGED, Status.SINGULAR
+                estimate[status != Status.OK], se[status != Status.OK] = 900.0, 0.001
+            found[cell, name] = {"theta": theta, "estimate": estimate, "se": se, "status": status, "dof": DOF}
+    return found
+
+
+@pytest.fixture(scope="module")
+def diagnosis(fabricate: Callable[..., Any], sample_of: Callable[..., Any]) -> Any:
+    cells = [({"size": size}, {name: sample_of(**arrays()[cell, name]) for name in NAMES})
+             for cell, size in ((0, 0.0), (1, -0.8))]  # fmt: skip
+    return diagnose(fabricate(cells))
+
+
+def fits(cell: int, name: str, term: int, error: int, common: bool = False) -> list[Fit]:
+    """The fits of a term under an error type; common: usable where those of both estimators are."""
+    found = arrays()[cell, name]
+    bad = [arrays()[cell, other]["status"] != Status.OK for other in (NAMES if common else (name,))]
+    return [(float(found["estimate"][r, term]), float(found["theta"][r, term]), float(found["se"][r, error, term]),
+             not any(one[r] for one in bad)) for r in range(DRAWS)]  # fmt: skip
+
+
+def share(hits: list[bool]) -> tuple[float, float]:
+    p = sum(hits) / len(hits)
+    return 100 * p, 100 * math.sqrt(p * (1 - p) / len(hits))
+
+
+def jackknife(measure: Callable[[list[Any]], float], items: list[Any]) -> tuple[float, float]:
+    """A measure with its jackknife error, by leaving out one item after another."""
+    without = [measure(items[:j] + items[j + 1 :]) for j in range(len(items))]
+    middle, n = fmean(without), len(items)
+    return measure(items), math.sqrt((n - 1) / n * sum((value - middle) ** 2 for value in without))
+
+
+def se_error(items: list[tuple[float, float]]) -> float:
+    """100 (root mean square of standard errors / spread of the errors - 1), of (error, standard error)."""
+    return 100 * (math.sqrt(fmean(se * se for _, se in items)) / stdev(gap for gap, _ in items) - 1)
+
+
+def exaggeration(items: list[tuple[float, float]]) -> float:
+    """Mean size of estimates over that of truths, of (estimate, truth)."""
+    return fmean(abs(b) for b, _ in items) / fmean(abs(theta) for _, theta in items)
+
+
+@cache
+def counted(cell: int, name: str, term: int, error: int, common: bool = False) -> Numbers:
+    """Every measure with its Monte Carlo error where it is simple (None: not checked), from fits one by one."""
+    usable = [(b, theta, se) for b, theta, se, ok in fits(cell, name, term, error, common) if ok]
+    n = len(usable)
+    gaps = [b - theta for b, theta, _ in usable]
+    bias, spread = fmean(gaps), stdev(gaps)
+    truth, size = fmean(theta for _, theta, _ in usable), math.sqrt(fmean(gap * gap for gap in gaps))
+    clear = [(b, theta) for b, theta, se in usable if abs(b) / se >= BOUND and theta != 0]
+    numbers: Numbers = {
+        "truth": (truth, None),
+        "mean": (fmean(b for b, _, _ in usable), None),
+        "bias": (bias, spread / math.sqrt(n)),
+        "emp. SE": (spread, spread * math.sqrt((stats.kurtosis(gaps, fisher=False) - 1) / (4 * n))),
+        "mean SE": (fmean(se for *_, se in usable), None),
+        "RMSE": (size, stdev(gap * gap for gap in gaps) / math.sqrt(n) / (2 * size)),
+        "SE error %": jackknife(se_error, [(b - theta, se) for b, theta, se in usable]),
+        "coverage": share([abs(b - theta) <= BOUND * se for b, theta, se in usable]),
+        "rejected": share([abs(b) / se >= BOUND for b, _, se in usable]),
+        "bias-elim.": share([abs(b - bias - theta) <= BOUND * se for b, theta, se in usable]),
+    }
+    if clear:
+        numbers["type S"] = share([(b > 0) != (theta > 0) for b, theta in clear])
+        numbers["type M"] = jackknife(exaggeration, clear)
+        relative = [100 * gap / theta for gap, (_, theta, _) in zip(gaps, usable, strict=True)]
+        numbers["relative bias"] = fmean(relative), stdev(relative) / math.sqrt(n)
+    if (cell, term) == (1, 0) and not common:
+        null = sorted((abs(b) / se for b, _, se, _ in fits(0, name, term, error)), reverse=True)
+        critical = null[math.floor(0.05 * (len(null) + 1)) - 1]
+        numbers["size-adj. power"] = share([abs(b) / se >= critical for b, _, se in usable])[0], None
+    return numbers
+
+
+class _Tables(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: list[tuple[str, list[list[str]]]] = []
+        self._text, self._caption = "", ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in ("caption", "td", "th", "p", "li"):
+            self._text = ""
+        if tag == "table":
+            self.tables.append(("", []))
+        if tag == "tr":
+            self.tables[-1][1].append([])
+
+    def handle_data(self, data: str) -> None:
+        self._text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "caption":
+            self.tables[-1] = self._text, self.tables[-1][1]
+        if tag in ("td", "th"):
+            self.tables[-1][1][-1].append(self._text.strip())
+
+
+def same(text: str, value: float, mcse: float | None) -> None:
+    """Assert that "0.123 (0.045)" is a value and its error, as far as its digits go."""
+    found = re.fullmatch(r"(-?[\d.]+(?:e[+-]\d+)?)(?: \(([<>]?)([\d.e+-]+)\))?!?", text)
+    assert found, text
+    pairs = [(found[1], value)] + ([(found[3], mcse)] if mcse is not None and found[3] and not found[2] else [])
+    assert mcse is None or found[3], text
+    for shown, number in pairs:
+        decimals = len(shown.partition(".")[2].partition("e")[0])
+        scale = 10.0 ** int(shown.partition("e")[2] or 0)
+        assert abs(float(shown) - number) <= (0.5 + 1e-6) * scale * 10.0**-decimals, (text, value, mcse)
+
+
+def flagged(numbers: Numbers, name: str, n: int, is_null: bool) -> bool:
+    """Whether a measure must be marked: 4 Monte Carlo errors away, those of the nominal level for proportions."""
+    value, mcse = numbers[name]
+    if name == "bias":
+        assert mcse is not None
+        return abs(value) > 4 * mcse
+    nominal = 95.0 if name == "coverage" else 5.0
+    wide = abs(value - nominal) > 4 * 100 * math.sqrt(0.95 * 0.05 / n)
+    return wide and (name == "coverage" or is_null)
+
+
+def usable_of(cell: int, name: str) -> int:
+    return DRAWS - 8 * ((cell, name) == (1, "alpha"))
+
+
+def check_row(heads: list[str], row: list[str], cell: int, common: bool = False) -> None:
+    """Every cell of a row by the head above it."""
+    name, term, error = row[0], int(row[1][1:]), ERRORS.index(row[heads.index("errors")])
+    numbers, n = counted(cell, name, term, error, common), usable_of(cell, "alpha" if common else name)
+    for head, text in zip(heads[2:], row[2:], strict=True):
+        key = max((key for key in numbers if head.startswith(key)), key=len, default="")
+        if head == "errors":
+            continue
+        if head == "fits":
+            assert text == f"{n}/200"
+        elif key == "truth" and (cell, term) == (0, 0):
+            assert text == "0"
+        elif text == "-":
+            assert not key, (head, numbers.get(key))
+        else:
+            assert key, (head, text)
+            same(text, numbers[key][0], numbers[key][1] if head != "emp. SE" else None)
+            if key in ("bias", "coverage", "rejected"):
+                assert text.endswith("!") == flagged(numbers, key, n, (cell, term) == (0, 0)), (head, row)
+
+
+def test_every_cell_of_the_page(diagnosis: Any) -> None:
+    page = _Tables()
+    page.feed(html_report(diagnosis, ReportFacts("study", "Question?", seed=4)))
+    captions = [caption for caption, _ in page.tables]
+    assert captions == ["size = 0", "size = -0.8", "size = 0", "size = -0.8", "Failures", "size = -0.8"]
+    for position, cell, rows in ((0, 0, 8), (1, 1, 8), (2, 0, 8), (3, 1, 8), (5, 1, 4)):
+        heads, *found = page.tables[position][1]
+        assert len(found) == rows
+        for row in found:
+            check_row(heads, row, cell, common=position == 5)
+    assert {row[0] for row in page.tables[5][1][1:]} == {"beta"}  # the sample of alpha does not change
+
+
+def test_failed_fits_are_counted_by_reason(diagnosis: Any) -> None:
+    page = _Tables()
+    page.feed(html_report(diagnosis, ReportFacts("study")))
+    why = "the search for the optimum did not converge (5); regressors are collinear, or they fit without error (3)"
+    assert page.tables[4][1][1:] == [["size = -0.8", "alpha", "8", "200", why]]
+    text = printed(diagnosis)
+    assert f"alpha: 8 of 200 fits failed: {why}" in text
+    assert text.count("of 200 fits failed") == 1
+    assert text.count("all usable") == 1
+    assert "size = 0  (200 fits, all usable)" in text
+
+
+def printed(diagnosis: Any) -> str:
+    out = io.StringIO()
+    print_bias_table(diagnosis, Console(file=out, width=300, color_system=None, highlight=False))
+    return out.getvalue()
+
+
+def test_every_cell_of_the_terminal(diagnosis: Any) -> None:
+    by_term = ["truth", "mean", "bias (MCSE)", "emp. SE"]
+    heads = ["estimator", "term", *by_term, "errors", "mean SE", "coverage", "rejected", "fits"]
+    cell, seen, above = -1, 0, ["", ""]
+    for line in printed(diagnosis).splitlines():
+        cell += line.startswith("size = ")
+        words = re.findall(r"[^\s()]+(?: \([<>]?[\d.]+\))?!?", line.strip())
+        if not ({"one", "two"} & set(words)) or words[0] == "!":
+            continue
+        seen += 1
+        if words[0] in NAMES:
+            above = words[:2]
+            row, names = words, heads
+        elif words[0] in ("t0", "t1"):
+            above = [above[0], words[0]]
+            row, names = [above[0], *words], heads
+        else:
+            row, names = [*above, *words], [*heads[:2], *heads[6:10]]
+        check_row(names, row, cell)
+    assert seen == 16
+
+
+def test_what_the_verdicts_say(diagnosis: Any) -> None:
+    text = re.sub(r"<[^>]+>|\s+", " ", html_report(diagnosis, ReportFacts("study")))
+    text = " ".join(text.split())
+    bias = counted(1, "alpha", 0, 0)["bias"]
+    said = re.search(r"Biased: too (\w+) by ([\d.]+) \(MCSE ([\d.]+)\), ([\d.]+)% of the true (-[\d.]+),", text)
+    assert said is not None
+    assert said[1] == "low"
+    same(f"{said[2]} ({said[3]})", abs(bias[0]), bias[1])
+    same(said[4], 100 * abs(bias[0] / 0.8), None)
+    assert float(said[5]) == -0.8
+    size = {error: counted(0, "beta", 0, j)["rejected"] for j, error in enumerate(ERRORS)}
+    found = text.partition("beta for t0")[2]
+    sizes = re.search(r"a 5% test finds an effect in ([\d.]+)% \(MCSE ([\d.]+)\) with one errors; ([\d.]+)% \(MCSE "
+                      r"([\d.]+)\) with two errors", found)  # fmt: skip
+    assert sizes is not None
+    same(f"{sizes[1]} ({sizes[2]})", *size["one"])
+    same(f"{sizes[3]} ({sizes[4]})", *size["two"])

@@ -1,0 +1,200 @@
+"""Whoever clones the repository misses no test: all that need data from outside have a counterpart that does not.
+
+Every test that asks for the fixture `shared_data`, by itself or through other fixtures, stands in COUNTERPARTS beside
+a test that shows the same without it. A test whose fixture has the committed panel as another source is its own.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+FIXTURE = "shared_data"
+COMMITTED = "committed"  # the source, among a fixture's params, that every clone has
+SKIPS = {"skip", "importorskip", "xfail", "skipif"}
+ITSELF = "itself"
+
+TABLE_7 = "experiments/test_table_7_by_hand.py"
+COUNTERPARTS = {
+    "estimators/test_autocorrelation.py::test_cigarettes": "::test_indices_and_moments_are_those_of_esda",
+    "estimators/test_bacon.py::test_teen_employment": "::test_castle_doctrine_laws",
+    "estimators/test_callaway_santanna.py::test_overall_effects_and_errors_are_those_of_csdid":
+        "::test_influences_are_derivatives_with_respect_to_units_weights",
+    "estimators/test_callaway_santanna.py::test_published_effects_of_minimum_wages":
+        "::test_comparisons_are_those_of_the_twin",
+    "estimators/test_dcdh.py::test_teen_employment": "::test_did_m_is_its_definition",
+    "estimators/test_imputation.py::test_county_employment_is_its_dense_fit":
+        "::test_estimates_are_averages_of_densely_imputed_effects",
+    "estimators/test_lm_tests.py::test_cigarettes": "::test_dense_matrices",
+    "estimators/test_panel_ols.py::test_a_published_table_of_the_low_carbon_pilots":
+        "::test_it_equals_a_regression_with_dummies",
+    "estimators/test_placebo_kernels.py::test_a_published_regression_is_one_of_the_draws":
+        "::test_did_equals_dummies_and_a_loop_over_clusters",
+    "estimators/test_published_did.py::test_city_panel_equals_linearmodels":
+        "::test_the_committed_panel_equals_linearmodels_and_pyfixest",
+    "estimators/test_published_did.py::test_low_carbon_pilots_as_published":
+        "::test_the_committed_panel_equals_linearmodels_and_pyfixest",
+    "estimators/test_spatial_errors.py::test_cigarettes_t_values_of_the_observed_hessian":
+        "::test_hessian_errors_equal_numerical_derivatives",
+    "estimators/test_spatial_golden.py::test_cigarettes_coefficients": f"{TABLE_7}::test_columns",
+    "estimators/test_spatial_golden.py::test_cigarettes_effects_and_their_errors": f"{TABLE_7}::test_columns",
+    "estimators/test_spatial_golden.py::test_cigarettes_goodness_of_fit":
+        "estimators/test_spatial_brute_force.py::test_goodness_of_fit_is_that_of_predictions_unit_by_unit",
+    "estimators/test_spatial_golden.py::test_cigarettes_likelihood_ratios":
+        f"{TABLE_7}::test_likelihood_ratios_have_a_degree_of_freedom_a_regressor",
+    "estimators/test_spatial_models.py::test_cigarettes_wald_tests_of_lee_yu": f"{TABLE_7}::test_wald_tests",
+    "estimators/test_sun_abraham.py::test_county_employment_has_the_published_effects":
+        "::test_every_cell_is_a_difference_of_four_means",
+    "experiments/test_examples.py::test_the_city_panel_runs_end_to_end_and_agrees_with_other_programs":
+        "::test_every_table_of_the_committed_panel_agrees_with_other_programs",
+    "experiments/test_index_spec.py::test_the_real_cities_from_file_to_estimates":
+        "::test_the_committed_cities_from_file_to_estimates",
+    "experiments/test_init_spec.py::test_real_panels": "::test_the_committed_panel",
+    "experiments/test_placebo.py::test_the_real_panel": "::test_the_committed_panel",
+    "experiments/test_robustness.py::test_the_menu_on_the_real_city_panel":
+        "::test_the_menu_on_the_committed_panel",
+    "experiments/test_spec.py::test_the_real_city_panel_with_a_map": "::test_the_committed_panel_with_a_map",
+    "experiments/test_table_5.py::test_cities_equal_linearmodels": ITSELF,
+    "experiments/test_table_5.py::test_columns_are_where_the_paper_has_them": ITSELF,
+    "experiments/test_table_5.py::test_effects_are_made_of_the_two_columns": ITSELF,
+    "experiments/test_table_6.py::test_cigarettes": "::test_the_committed_panel_is_that_of_esda",
+    "experiments/test_table_7.py::test_cities_equal_spreg_with_time_dummies": ITSELF,
+    "experiments/test_table_7.py::test_effects_say_how_their_errors_are_made": ITSELF,
+    "experiments/test_table_7.py::test_every_column_has_its_place_weights_and_errors": ITSELF,
+    "experiments/test_table_7.py::test_likelihood_ratios_of_cigarettes":
+        f"{TABLE_7}::test_likelihood_ratios_have_a_degree_of_freedom_a_regressor",
+    "experiments/test_table_7.py::test_lm_tests_of_cigarettes": f"{TABLE_7}::test_lm_tests_have_one_degree_of_freedom",
+    "experiments/test_table_7.py::test_notes_on_cities": ITSELF,
+    "experiments/test_table_7.py::test_statistics_of_every_column": ITSELF,
+    "experiments/test_table_staggered.py::test_published_numbers_of_the_minimum_wage_panel":
+        "::test_the_committed_panel",
+    "experiments/test_tables_1_4.py::test_the_real_city_panel": "::test_the_committed_panel",
+    "results/test_audit.py::test_a_dummy_whose_moments_agree": ITSELF,
+    "results/test_audit.py::test_a_year_that_departs_is_named": "::test_a_year_of_made_tables_that_departs_is_named",
+    "results/test_audit.py::test_likelihood_ratios_by_hand": "::test_likelihood_ratios_of_made_tables_by_hand",
+    "results/test_audit.py::test_mediation_that_adds_up": ITSELF,
+    "results/test_audit.py::test_stars_on_the_edge_of_rounding_are_given_the_benefit": ITSELF,
+    "results/test_audit.py::test_stars_that_follow_are_not_flagged": ITSELF,
+    "results/test_audit.py::test_the_document_is_what_the_command_writes":
+        "::test_a_document_of_made_tables_holds_every_check",
+    "results/test_audit.py::test_the_kurtosis_that_sigma2_needs_allows_for_its_rounding":
+        "::test_the_kurtosis_that_made_sigma2_needs_allows_for_its_rounding",
+    "results/test_audit.py::test_the_papers_known_contradictions_are_found":
+        "::test_contradictions_of_made_tables_are_those_worked_out_by_hand",
+    "sim/test_files.py::test_the_real_city_panel": "::test_the_committed_panels",
+    "sim/test_frames.py::test_the_published_two_way_did_is_slightly_unbalanced":
+        "::test_the_committed_panel_with_gaps_lacks_what_its_file_lacks",
+    "sim/test_index.py::test_diversification_of_the_real_cities": "::test_diversification_of_the_committed_cities",
+    "sim/test_neighbours.py::test_real_islands_of_the_city_panel_are_named":
+        "::test_the_island_of_the_committed_map_is_named",
+    "sim/test_neighbours.py::test_the_cigarette_panels_square_csv": "::test_the_committed_square_csv",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Function:
+    """A test or fixture of a file: names that it asks for (arguments and strings), what it calls, its text."""
+
+    asks: frozenset[str]
+    calls: frozenset[str]
+    committed: bool
+    asserts: bool
+
+
+@cache
+def functions(file: str) -> dict[str, Function]:
+    """All functions of a test file by name, those of classes too."""
+    tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
+    return {node.name: _function(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def _function(node: ast.FunctionDef) -> Function:
+    arguments = {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
+    strings = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+    decorators = {part.value for decorator in node.decorator_list for part in ast.walk(decorator)
+                  if isinstance(part, ast.Constant) and isinstance(part.value, str)}  # fmt: skip
+    called = {part.func.attr if isinstance(part.func, ast.Attribute) else getattr(part.func, "id", "")
+              for part in ast.walk(node) if isinstance(part, ast.Call)}  # fmt: skip
+    attributes = {part.attr for decorator in node.decorator_list for part in ast.walk(decorator)
+                  if isinstance(part, ast.Attribute)}  # fmt: skip
+    asserts = any(isinstance(part, ast.Assert) for part in ast.walk(node))
+    compares = any(name.startswith("assert") or name == "raises" for name in called)
+    return Function(
+        frozenset(arguments | strings), frozenset(called | attributes), COMMITTED in decorators, asserts or compares
+    )
+
+
+def needs(file: str, name: str, seen: frozenset[str] = frozenset()) -> Iterator[list[str]]:
+    """Chains of fixtures of the same file, the function first, that end at FIXTURE."""
+    function = functions(file)[name]
+    if FIXTURE in function.asks:
+        yield [name]
+    for asked in sorted((function.asks & functions(file).keys()) - seen - {name}):
+        for chain in needs(file, asked, seen | {name}):
+            yield [name, *chain]
+
+
+def needs_data(file: str, name: str) -> bool:
+    """Whether a test or fixture cannot do without the data: no fixture on some way to them has another source."""
+    return any(not any(functions(file)[step].committed for step in chain) for chain in needs(file, name))
+
+
+def users() -> dict[str, bool]:
+    """All tests that ask for the data in some way, and whether they cannot do without."""
+    files = sorted(str(path.relative_to(TESTS).as_posix()) for path in TESTS.rglob("test_*.py"))
+    return {
+        f"{file}::{name}": needs_data(file, name)
+        for file in files
+        if file != Path(__file__).name
+        for name in functions(file)
+        if name.startswith("test_") and any(needs(file, name))
+    }
+
+
+def counterpart(test: str) -> tuple[str, str]:
+    """File and name of a test's counterpart; a name alone is of the same file."""
+    file, _, name = (test if COUNTERPARTS[test] == ITSELF else COUNTERPARTS[test]).partition("::")
+    return file or test.partition("::")[0], name
+
+
+def test_every_test_that_needs_outside_data_has_a_counterpart() -> None:
+    found = set(users())
+    assert len(found) > 40
+    assert found - COUNTERPARTS.keys() == set(), "add a counterpart that needs no data, and name it in COUNTERPARTS"
+    assert COUNTERPARTS.keys() - found == set(), "these need no data any more: take them out of COUNTERPARTS"
+
+
+def test_counterparts_exist_compare_something_and_neither_need_data_nor_skip() -> None:
+    for test in COUNTERPARTS:
+        file, name = counterpart(test)
+        assert (TESTS / file).is_file(), f"{test}: no file {file}"
+        assert name in functions(file), f"{test}: {file} has no {name}"
+        function = functions(file)[name]
+        assert not needs_data(file, name), f"{file}::{name} needs {FIXTURE}"
+        assert function.asserts, f"{file}::{name} asserts nothing"
+        assert not function.calls & SKIPS, f"{file}::{name} may skip"
+
+
+def test_no_other_helper_reaches_the_data() -> None:
+    """The fixture of conftest alone knows where they are, so that all who use it are seen here."""
+    for path in TESTS.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if path not in (TESTS / "conftest.py", Path(__file__)):
+            assert "PANELPROOF_DATA" not in text, path
+            assert "shared/data" not in text, path
+    for path in TESTS.rglob("conftest.py"):
+        if path.parent != TESTS:
+            assert FIXTURE not in path.read_text(encoding="utf-8"), f"{path}: fixtures there are not followed"
+
+
+def test_the_scan_sees_fixtures_arguments_and_names_asked_for_at_run_time() -> None:
+    assert needs_data("estimators/test_bacon.py", "test_teen_employment")  # an argument
+    assert needs_data("experiments/test_table_7.py", "test_lm_tests_of_cigarettes")  # a fixture of a fixture
+    chains = list(needs("experiments/test_table_5.py", "test_cities_equal_linearmodels"))  # request.getfixturevalue
+    assert chains
+    assert not needs_data("experiments/test_table_5.py", "test_cities_equal_linearmodels")
+    assert not any(needs("experiments/test_table_5.py", "test_intervals_of_draws_are_kept"))
