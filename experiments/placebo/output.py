@@ -13,7 +13,7 @@ from rich.text import Text
 
 from experiments.placebo.placebo import Answer
 from experiments.running.reporting import unwritable
-from results.report.placebo_figure import placebo_figure
+from results.figures.placebo import placebo_figure
 from sim.errors import bad
 
 

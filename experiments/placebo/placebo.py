@@ -18,8 +18,8 @@ from estimators.placebo.redrawn import RedrawnDID, RedrawnSDM, redrawn_of
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.running.runner import preflight, run
 from experiments.study.study import Study
+from results.figures.placebo import PlaceboPlot
 from results.inference import p_values as t_tests
-from results.report.placebo_figure import PlaceboPlot
 from results.store.block import Records
 from sim.designs.observed import Observed
 from sim.designs.placebo import Placebo, other_assignments

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.measures import Z95
+from results.figures.style import span
 from results.page import page
 from results.report.beside import NOT_JUDGED, side_tests
 from results.report.bias_table import bias_table, by_cell, failures, in_order, key_terms, settings
@@ -36,7 +37,7 @@ from results.report.numbers import (
     share_ends,
     truth_text,
 )
-from results.report.svg import KIND, Axis, Group, Point, dot_chart, span
+from results.report.svg import KIND, Axis, Group, Point, dot_chart
 from results.report.verdicts import headline, verdicts
 from sim.estimands import null_hypothesis
 

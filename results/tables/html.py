@@ -22,7 +22,6 @@ FACTS = {
     "digest": "digest of the panel",
 }
 _SCRIPT = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
-_ID = re.compile(r'\b(id="|url\(#|href="#)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,8 @@ def _cell(text: str) -> Cell:
 def _picture(figure: Figure) -> Picture:
     """Without XML declaration and metadata; ids carry the figure's name, so that two figures do not share one."""
     prefix = "".join(letter if letter.isalnum() else "-" for letter in figure.name)
-    svg = _ID.sub(lambda found: f"{found[0]}{prefix}-", _SCRIPT.sub("", figure.svg)).strip()
+    foreign = re.compile(rf'\b(id="|url\(#|href="#)(?!{prefix}-)')
+    svg = foreign.sub(lambda found: f"{found[0]}{prefix}-", _SCRIPT.sub("", figure.svg)).strip()
     if 'role="img"' not in svg.partition(">")[0]:
         svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{prefix}-says" ', 1)
     return Picture(prefix, figure.title, figure.caption, Markup(svg))
