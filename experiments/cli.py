@@ -156,7 +156,7 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
         kept = "nothing that was finished is lost: " if resumed else ""
         return _said(f"{place}{error.strerror}; {kept}mend it and try again", code)
     if isinstance(error, EnvironmentMismatch):
-        return _said(f"{error}; use the same versions on both sides", 2)
+        return _said(f"{error}; use the same versions and the same code on both sides", 2)
     return None
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.core.tile import Tile
+from experiments.running.finite import lacking
 from experiments.study.border import asking, check_draw, check_estimates, check_moments, check_repeated, check_truths
 from experiments.study.study import Cell, Study
 from results.store.block import Block
@@ -67,10 +68,10 @@ class CellRunner:
         fresh = self.cell.design.settle(self.streams).draw(self.streams.tile(0, TILE), self.wanted)
         check_repeated(self.cell.design, fresh, self.draw(0))
 
-    def run(self, start: int, stop: int) -> Block:
-        """Replications `start` to `stop - 1`; `start` is a multiple of TILE."""
+    def run(self, start: int, stop: int, tracebacks: int = MOST_TRACEBACKS) -> Block:
+        """Replications `start` to `stop - 1`; `start` is a multiple of TILE. Keeps so many tracebacks an estimator."""
         truths: dict[str, list[NDArray[np.float64]]] = {name: [] for name in self.wanted.estimands}
-        lanes = [_Lane(self, reduction) for reduction in self._reductions()]
+        lanes = [_Lane(self, reduction, tracebacks) for reduction in self._reductions()]
         for first in range(start, stop, TILE):
             draw = self.draw(first)
             for name, values in truths.items():
@@ -87,12 +88,7 @@ class CellRunner:
         return Block(
             truth={name: values[rows] for name, values in truth.items()},
             estimates={item.name: Estimates.join(collected[item.name]).take(rows) for item in self.estimators},
-            tracebacks={
-                f"cell {self.cell.index} replication {at} {name}": text
-                for lane in lanes
-                for (at, name), text in lane.tracebacks.items()
-                if at < stop
-            },
+            tracebacks={key: text for lane in lanes for key, text in lane.tracebacks.items() if key[0] < stop},
         )
 
     def _reductions(self) -> list[Reduction | None]:
@@ -125,6 +121,7 @@ class _Lane:
 
     runner: CellRunner
     reduction: Reduction | None
+    most_tracebacks: int
     waiting: list[Moments] = field(default_factory=list)
     begin: int = -1
     parts: dict[str, list[Estimates]] = field(default_factory=dict)
@@ -161,10 +158,11 @@ class _Lane:
         moments = type(self.waiting[0]).join(self.waiting)
         self.waiting.clear()
         for estimator in self.estimators:
-            self.parts.setdefault(estimator.name, []).extend(self._solved(estimator, moments, self.begin))
+            for first, estimates in self._solved(estimator, moments, self.begin):
+                self._accept(estimator, first, estimates)
 
-    def _solved(self, estimator: Estimator, moments: Moments, first: int) -> list[Estimates]:
-        """Estimates of all rows; a batch that raises is halved until the culprit stands alone."""
+    def _solved(self, estimator: Estimator, moments: Moments, first: int) -> list[tuple[int, Estimates]]:
+        """Estimates with their first replication; a batch that raises is halved until the culprit stands alone."""
         rows = moments.rows
         streams = self.runner.streams_of(estimator, first, first + rows)
         assert self.reduction is not None
@@ -172,12 +170,12 @@ class _Lane:
             result = estimator.solve(self.runner.plans[self.reduction], moments, self.runner.schema, streams)
         except Exception as error:  # noqa: BLE001
             if rows == 1:
-                return [self._failure(estimator, first, error)]
+                return [(first, self._failure(estimator, first, error))]
             half = rows // 2
             return self._solved(estimator, moments.take(slice(0, half)), first) + self._solved(
                 estimator, moments.take(slice(half, rows)), first + half
             )
-        return [self.runner.checked(estimator, result, rows)]
+        return [(first, self.runner.checked(estimator, result, rows))]
 
     def _whole(self, panel: Panel, first: int) -> None:
         """Estimators without a reduction take the tile as it is."""
@@ -187,10 +185,7 @@ class _Lane:
             except Exception:  # noqa: BLE001
                 self._singly(panel, first, [estimator])
             else:
-                self._keep(estimator, result, panel.replications)
-
-    def _keep(self, estimator: Estimator, result: Estimates, rows: int) -> None:
-        self.parts.setdefault(estimator.name, []).append(self.runner.checked(estimator, result, rows))
+                self._accept(estimator, first, self.runner.checked(estimator, result, panel.replications))
 
     def _singly(self, panel: Panel, first: int, estimators: list[Estimator]) -> None:
         """Each replication of a tile on its own, after the tile as a whole raised."""
@@ -201,11 +196,26 @@ class _Lane:
                     result = estimator(panel.replication(row), self.runner.streams_of(estimator, at, at + 1))
                 except Exception as error:  # noqa: BLE001
                     result = self._failure(estimator, at, error)
-                self._keep(estimator, result, 1)
+                self._accept(estimator, at, self.runner.checked(estimator, result, 1))
+
+    def _accept(self, estimator: Estimator, first: int, estimates: Estimates) -> None:
+        """Keep estimates; a fit without the numbers that its status promises has failed."""
+        runner = self.runner
+        observed = runner.cell.design.identity is not None
+        found = lacking(estimates, runner.layouts[estimator.name], with_errors=not observed)
+        for row, what in found.items():
+            self._note(first + row, estimator.name, f"{estimator.name}: {what}, although the fit says OK")
+        if found:
+            estimates = replace(estimates, status=estimates.status.copy())
+            estimates.status[list(found)] = Status.ERROR
+        self.parts.setdefault(estimator.name, []).append(estimates)
+
+    def _note(self, replication: int, name: str, text: str) -> None:
+        if sum(of == name for _, of in self.tracebacks) < self.most_tracebacks:
+            self.tracebacks[replication, name] = text
 
     def _failure(self, estimator: Estimator, replication: int, error: Exception) -> Estimates:
         refused = isinstance(error, BadInput)
-        if sum(name == estimator.name for _, name in self.tracebacks) < MOST_TRACEBACKS:
-            self.tracebacks[replication, estimator.name] = "".join(traceback.format_exception(error))
+        self._note(replication, estimator.name, "".join(traceback.format_exception(error)))
         layout = self.runner.layouts[estimator.name]
         return Estimates.failed(layout, Status.REFUSED if refused else Status.ERROR)

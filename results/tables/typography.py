@@ -45,6 +45,11 @@ _MODELS = {
     "did": "Fixed effects", "pooled": "Pooled OLS", "random": "Random effects", "mediator": "Mediator",
     "outcome": "Outcome", "mediation": "Mediation", "interaction": "Interaction",
 }  # fmt: skip
+_HEADINGS = {
+    "did": "Two-way DID", "event-study": "Event study", "callaway-santanna": "Callaway-Sant'Anna",
+    "imputation": "Imputation", "two-stage": "Two-stage", "sun-abraham": "Sun-Abraham", "stacked": "Stacked",
+    "spatial-did": "Neighbours' treatment", "rings": "Rings",
+}  # fmt: skip
 _ERRORS = {
     "iid": "homoskedastic",
     "hc1": "heteroskedasticity-robust (HC1)",
@@ -122,6 +127,11 @@ def decimals(value: float | None) -> str:
     return "" if value is None or not isfinite(value) else f"{value:,.3f}"
 
 
+def count(value: float | None) -> str:
+    """A whole number; "" for none."""
+    return "" if value is None else f"{value:,.0f}"
+
+
 def probability(value: float | None) -> str:
     """A p value with four decimals, "<0.0001" below them."""
     if value is None or not isfinite(value):
@@ -172,6 +182,18 @@ def model_label(model: str) -> str:
     return _MODELS.get(model, model.upper())
 
 
+def heading(model: str, transform: str | None) -> str:
+    """An estimator of staggered adoption as a column's heading, with its comparison group where it has several."""
+    name = _HEADINGS.get(model, model)
+    return name if transform is None else f"{name}, {variant(transform)}"
+
+
+def variant(transform: str) -> str:
+    """Which units an estimator compares with, and how."""
+    group, _, method = transform.partition(", ")
+    return f"{'never treated' if group == 'never' else 'not yet treated'}{', doubly robust' if method else ''}"
+
+
 def error_label(kind: str) -> str:
     """An error type in words, to stand after "standard errors"."""
     head, _, of = kind.partition(":")
@@ -191,12 +213,14 @@ def moment_label(kind: str) -> str:
     return _MOMENTS.get(kind, kind)
 
 
-def error_note(kind: str, *, likelihood: bool) -> str:
-    """A sentence on an error type: what it is, its small-sample factor and its distribution."""
+def error_note(kind: str, *, likelihood: bool, factor: str = "") -> str:
+    """A sentence on an error type: what it is, its small-sample factor (or the given one) and its distribution."""
     head, _, of = kind.partition(":")
     if head == "wild":
         return f"Brackets hold 95% intervals, not standard errors: restricted {error_label(kind)}, its test inverted."
     said = f"Standard errors in brackets, {error_label(kind)}"
+    if factor:
+        return f"{said}: {factor}"
     if likelihood:
         scores = " (scores as martingale differences)" if head in SANDWICHES else ""
         return f"{said}{scores}; normal distribution, no small-sample factor."

@@ -261,7 +261,9 @@ class PaperWorld:
             if name == "did" and self.design.heterogeneity:
                 return np.nan
             return self._pair((name[2:],))[1] if name.startswith("w_") else self._pair((name,))[0]
-        values = {"rho": coefficients.rho, "lambda": coefficients.lam, "sigma2": self.design.sigma**2,
+        # The effects take up errors that last: estimators find less than their variance.
+        variance = np.nan if self.design.serial else self.design.sigma**2
+        values = {"rho": coefficients.rho, "lambda": coefficients.lam, "sigma2": variance,
                   "dependence": max(abs(coefficients.rho), abs(coefficients.lam))}  # fmt: skip
         return np.nan if ask.arguments else values.get(ask.kind, np.nan)
 

@@ -21,9 +21,9 @@ from estimators.spatial.spectrum import Transform
 from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.tables.columns import clustered_enough, main_cluster
 from experiments.application.tables.ledger import Ledger, reasons
+from results.tables.layouts.spatial_models import conclusion
 from results.tables.places import LM_TESTS, SPATIAL
 from results.tables.records import EFFECTS, Fit
-from results.tables.space_tables import conclusion
 from sim.errors import BadInput, listed
 from sim.panel import Panel
 from sim.weights import Weights
@@ -94,7 +94,7 @@ def _fit(spec: Spec, square: Panel, ledger: Ledger) -> dict[Fit, Estimates]:
     ledger.records[before:] = [
         replace(record, effects_method=SIMULATION) if record.se_type == SIMULATION else record
         for record in ledger.records[before:]
-        if record.se_type != SIMULATION or record.term.partition(":")[0] in EFFECTS
+        if record.se_type != SIMULATION or str(record.term).partition(":")[0] in EFFECTS
     ]
     return {fits[estimator]: estimates for estimator, estimates in found.items()}
 
