@@ -13,7 +13,7 @@ from experiments.kinds.catalogue import catalogue
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROOMS = "sim|estimators|results|cluster|experiments|tests"
 DOCUMENT = re.compile(r"\bdocs/[\w./-]*\w")
-PYTHON = re.compile(rf"\b(?:{ROOMS})/[\w/]+\.py\b")
+PYTHON = re.compile(rf"\b(?:{ROOMS})/(?!\w+(?:/\w+)*/NAME\.py)[\w/]+\.py\b")  # recipes write NAME for a module to come
 LINK = re.compile(r"\]\(([^)#]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 REGISTRIES = {  # group of the catalogue: the page and the heading whose table has a row for each of its kinds
