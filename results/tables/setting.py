@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from estimators.core.error_types import error_label
 from results.tables.columns import UNBOUNDED, FitColumn, unbounded
 from results.tables.journal_table import Row
 from results.tables.records import EFFECTS, Document, Record, clusters_of
-from results.tables.typography import STARS_NOTE, error_label, error_note, model_label, stars, term_label
+from results.tables.typography import STARS_NOTE, error_note, model_label, stars, term_label
 
 UNBOUNDED_NOTE = (
     f"{UNBOUNDED}: no bounded interval, for on one side or both the test rejects no value however far away; stars are "
