@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -110,44 +110,41 @@ class Study:
         )  # fmt: skip
         object.__setattr__(self, "grid", grid)
 
-    def _problems(self) -> list[Problem]:
+    def _problems(self) -> Iterator[Problem]:
         where = f"study {self.name}"
-        problems = []
         whole = {"replications": (self.replications, 1), "block": (self.block, BLOCK_UNIT), "seed": (self.seed, 0)}
         for key, (value, least) in whole.items():
             if value < least or (key == "block" and value % BLOCK_UNIT):
                 allowed = f"a multiple of {BLOCK_UNIT}" if key == "block" else f"a whole number from {least}"
-                problems.append(Problem(f"{key} = {value}", where, allowed, "correct the number"))
+                yield Problem(f"{key} = {value}", where, allowed, "correct the number")
         if isinstance(self.design, Observed) and self.replications > 1:
-            problems.append(Problem(f"replications = {self.replications} of an observed panel", where, "1",
-                                    "an observed panel is one draw"))  # fmt: skip
+            yield Problem(f"replications = {self.replications} of an observed panel", where, "1",
+                          "an observed panel is one draw")  # fmt: skip
         if self.replications > MOST_REPLICATIONS:
-            problems.append(Problem(f"replications = {self.replications}", where, f"up to {MOST_REPLICATIONS:,} a cell",
-                                    "ask for fewer"))  # fmt: skip
+            yield Problem(f"replications = {self.replications}", where, f"up to {MOST_REPLICATIONS:,} a cell",
+                          "ask for fewer")  # fmt: skip
         if not STUDY_NAME.fullmatch(self.name):
-            problems.append(Problem(f"name = {self.name!r}", where, "letters, digits, spaces, . _ and -",
-                                    "rename the study"))  # fmt: skip
-        names = [estimator.name for estimator in self.estimators]
-        taken = RESERVED | {dial for dial, _ in self.grid}
-        problems += [
-            Problem(f"estimator name {name!r}", where, "letters, digits, . _ + -; not a name of the store's own",
-                    "set another label")
-            for name in names
-            if not NAME.fullmatch(name) or name in taken
-        ]  # fmt: skip
-        twice = {name for name in names if names.count(name) > 1}
-        if not names or twice:
-            what = f"estimators share a name: {listed(sorted(twice))}" if twice else "no estimators"
-            problems.append(Problem(what, where, "one or more estimators, each with its own name", "set label"))
+            yield Problem(f"name = {self.name!r}", where, "letters, digits, spaces, . _ and -", "rename the study")
+        yield from self._name_problems(where)
         dials = [item.name for item in fields(self.design)]  # type: ignore[arg-type]
         for dial, values in self.grid:
             if dial not in dials:
-                problems.append(Problem(f"design {self.design.kind!r} has no dial {dial!r}", f"{where} [grid]",
-                                        one_of(dials), closest(dial, dials)))  # fmt: skip
+                yield Problem(f"design {self.design.kind!r} has no dial {dial!r}", f"{where} [grid]", one_of(dials),
+                              closest(dial, dials))  # fmt: skip
             if not values:
-                problems.append(Problem(f"{dial!r} has no values", f"{where} [grid]", "one or more distinct values",
-                                        "correct the list"))  # fmt: skip
-        return problems
+                yield Problem(f"{dial!r} has no values", f"{where} [grid]", "one or more distinct values",
+                              "correct the list")  # fmt: skip
+
+    def _name_problems(self, where: str) -> Iterator[Problem]:
+        names = [estimator.name for estimator in self.estimators]
+        for name in names:
+            if not NAME.fullmatch(name) or name in RESERVED | dict(self.grid).keys():
+                allowed = "letters, digits, . _ + -; not a name of the store's own"
+                yield Problem(f"estimator name {name!r}", where, allowed, "set another label")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if not names or twice:
+            what = f"estimators share a name: {listed(twice)}" if twice else "no estimators"
+            yield Problem(what, where, "one or more estimators, each with its own name", "set label")
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from experiments.application.spec.sections import IndexSection, Spec
-from sim.errors import BadInput, Problem
+from experiments.application.spec.transforms import number_columns
+from sim.errors import BadInput, Problem, bad, gathering
 from sim.panel import Panel
-from sim.panel.frames import Rows, number_problems, numbers
+from sim.panel.frames import Rows
 from sim.panel.index import EntropyIndex, hhi_diversification, no_shares, panel_index
 
 
@@ -49,21 +50,17 @@ def shares_behind(index: IndexSection | None, used: Sequence[str]) -> tuple[str,
 
 def add_diversification(frame: pd.DataFrame, index: IndexSection | None, rows: Rows) -> pd.DataFrame:
     """The table with its columns of diversification, 1/HHI of shares; raises BadInput for what cannot be shares."""
-    made, problems = {}, []
+    made, problems = {}, list[Problem]()
     for name, shares in ({} if index is None else index.diversification).items():
-        columns = []
-        for share in shares:
-            values, wrong = numbers(frame[share])
-            problems += number_problems(values, wrong, frame[share], rows)
-            columns.append(values)
-        outside = np.flatnonzero(no_shares(np.asarray(columns)))
-        if not problems and outside.size:
-            row = int(outside[0])
-            given = ", ".join(f"{values[row]:g}" for values in columns)
-            problems.append(Problem(f"shares of {given} ({outside.size} such rows)", f"{rows.at(row, shares[0])}, for "
-                                    f"{name!r}", "0 or more, and not all zero", "correct those cells or leave them "
-                                    "empty"))  # fmt: skip
-        if not problems:
+        with gathering(problems):
+            columns = number_columns(frame, shares, rows)
+            outside = np.flatnonzero(no_shares(np.asarray(columns)))
+            if outside.size:
+                where = f"{rows.at(int(outside[0]), shares[0])}, for {name!r}"
+                given = ", ".join(f"{values[outside[0]]:g}" for values in columns)
+                raise bad(f"shares of {given} ({outside.size} such rows)", where=where,
+                          allowed="0 or more, and not all zero",
+                          remedy="correct those cells or leave them empty")  # fmt: skip
             made[name] = hhi_diversification(columns)
     if problems:
         raise BadInput(*dict.fromkeys(problems))

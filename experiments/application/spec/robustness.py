@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from estimators.core.regression import fixed_columns, useless
 from estimators.core.tile import Tile
-from experiments.application.spec.sections import RobustnessSection, Spec, value_label
+from experiments.application.spec.sections import PsmSection, RobustnessSection, Spec, value_label
 from experiments.application.spec.subpanels import seen_in, seen_part
 from experiments.application.spec.transforms import periods_without
 from sim.errors import BadInput, Problem, closest, listed
@@ -35,7 +35,7 @@ def further_variables(frame: pd.DataFrame, rows: Rows, spec: Spec, panel: Panel)
     inside = (i >= 0) & (t >= 0)
     if panel.observed is not None:
         inside[inside] = panel.observed[0, t[inside], i[inside]]
-    found, problems = {}, _panel_problems(spec, panel)
+    found, problems = {}, [*_panel_problems(spec, panel)]
     for name, key in spec.robustness.further.items():
         if name in panel.variables:
             continue
@@ -74,14 +74,14 @@ def _outcome_problems(spec: Spec, panel: Panel, found: dict[str, Floats], file: 
                 yield replace(problem, what=problem.what.removeprefix(f"{own} "))
 
 
-def _panel_problems(spec: Spec, panel: Panel) -> list[Problem]:
+def _panel_problems(spec: Spec, panel: Panel) -> Iterator[Problem]:
     """What is wrong with the keys of [robustness] on this panel."""
-    where = f"{spec.file}, [robustness]"
-    checks: tuple[Callable[[RobustnessSection, Panel, str], Iterator[Problem]], ...] = (
-        _group_problems, _lag_problems, _window_problems, _psm_problems,
-    )  # fmt: skip
-    found = [problem for check in checks for problem in check(spec.robustness, panel, where)]
-    return [*found, *_exclusion_problems(spec, panel, where)]
+    section, where = spec.robustness, f"{spec.file}, [robustness]"
+    yield from _group_problems(section, panel, where)
+    yield from _lag_problems(section, panel, where)
+    yield from _window_problems(section, panel, where)
+    yield from _psm_problems(section.psm, panel, f"{spec.file}, [robustness.psm]")
+    yield from _exclusion_problems(spec, panel, where)
 
 
 def _group_problems(section: RobustnessSection, panel: Panel, where: str) -> Iterator[Problem]:
@@ -156,11 +156,10 @@ def _treatment_problems(panel: Panel, units: Flags, periods: Flags, what: str, w
         yield Problem(f"{what} {left}", where, "treated and untreated observations", "choose another sample")
 
 
-def _psm_problems(section: RobustnessSection, panel: Panel, where: str) -> Iterator[Problem]:
-    psm, treatment = section.psm, panel.roles.treatment
+def _psm_problems(psm: PsmSection | None, panel: Panel, where: str) -> Iterator[Problem]:
+    treatment = panel.roles.treatment
     if psm is None or treatment is None:
         return
-    where = f"{where}.psm".replace("].psm", ".psm]")
     treated = (panel.variables[treatment][0] > 0) & seen_in(panel)
     if treated.any(axis=0).all():
         yield Problem("every unit is treated at some time", where, "units that are never treated",

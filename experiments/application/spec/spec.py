@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -120,7 +120,7 @@ def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
         frame.attrs["called"] = {treatment: section.first_treated}
     attributes = spec.attributes
     for name in spec.mean_columns:
-        frame[mean_of(name)] = unit_mean(frame[name], rows)
+        frame[mean_of(name)] = unit_mean(frame, name, rows)
         attributes[mean_of(name)] = mean_of(name)
     without = _without_lags(spec, rows)
     reading = read_long(
@@ -135,7 +135,7 @@ def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
     panel, index = with_index(with_capital(reading.panel, rows.file, section.capital), spec, rows.file)
     further = further_variables(frame, rows, spec, panel)
     panel = _with_weights(panel, spec, reading.order)
-    notes = (*_notes(reading, rows, without, spec.panel), *_weights_notes(panel), *index_notes(spec.index, index))
+    notes = (*_notes(reading, rows, without, panel, spec.panel), *index_notes(spec.index, index))
     return RealPanel(panel, spec, reading.order, notes, index, further, rows.file)
 
 
@@ -207,31 +207,30 @@ def _without_lags(spec: Spec, rows: Rows) -> list[int]:
     return sorted(without)
 
 
-def _notes(reading: Reading, rows: Rows, without: list[int], section: PanelSection) -> tuple[str, ...]:
-    notes = []
-    panel = reading.panel
-    absent = _absent_periods(rows)
-    if absent:
-        notes.append(f"No rows for {listed(absent, 12)}: lags and differences are not computed across this gap.")
+def _notes(reading: Reading, rows: Rows, without: list[int], panel: Panel, section: PanelSection) -> Iterator[str]:
+    """What was left out of a panel, with its weights, and what a reader should know of it."""
+    if absent := _absent_periods(rows):
+        yield f"No rows for {listed(absent, 12)}: lags and differences are not computed across this gap."
     if without:
-        notes.append(f"{listed(without)} left out: lags and differences have no value there.")
+        yield f"{listed(without)} left out: lags and differences have no value there."
     if reading.dropped:
         columns = listed((f"{name} {count}" for name, count in reading.dropped.items()), 12)
-        notes.append(f"{sum(reading.dropped.values())} rows with missing values left out (by column: {columns}).")
-    gone = set(reading.order) - set(panel.units)
-    if gone:
-        left = listed((unit for unit in reading.order if unit in gone), 12)
-        notes.append(f"{len(gone)} units without a complete row left out: {left}.")
+        yield f"{sum(reading.dropped.values())} rows with missing values left out (by column: {columns})."
+    if gone := [unit for unit in reading.order if unit not in panel.units]:
+        yield f"{len(gone)} units without a complete row left out: {listed(gone, 12)}."
     if reading.absent:
         cells = len(panel.units) * len(panel.periods)
-        notes.append(f"Unbalanced: {reading.absent} of {cells} unit-periods are not observed.")
-    always = _always_treated(panel)
-    if always:
-        notes.append(f"{len(always)} units are treated in every period: {listed(always, 12)}.")
+        yield f"Unbalanced: {reading.absent} of {cells} unit-periods are not observed."
+    if always := _always_treated(panel):
+        yield f"{len(always)} units are treated in every period: {listed(always, 12)}."
     if section.first_treated is None and (unseen := _adoption_unseen(panel)):
-        notes.append(f"{len(unseen)} units are not observed in the period before they are first seen treated, so that "
-                     f"they may have adopted earlier: {listed(unseen, 12)}.")  # fmt: skip
-    return tuple(notes)
+        yield (f"{len(unseen)} units are not observed in the period before they are first seen treated, so that they "
+               f"may have adopted earlier: {listed(unseen, 12)}.")  # fmt: skip
+    for name, weights in panel.weights.items():
+        if weights.attached:
+            links = listed((f"{unit} to {nearest}" for unit, nearest in weights.attached), 12)
+            yield (f"Weights {name}: {len(weights.attached)} units have no neighbours there and are linked to the "
+                   f"nearest unit: {links}.")  # fmt: skip
 
 
 def _absent_periods(rows: Rows) -> list[str]:
@@ -258,12 +257,3 @@ def _always_treated(panel: Panel) -> list[str]:
         return []
     always = (panel.variables[panel.roles.treatment][0] == 1) | ~seen_in(panel)
     return [unit for unit, treated in zip(panel.units, always.all(axis=0), strict=True) if treated]
-
-
-def _weights_notes(panel: Panel) -> tuple[str, ...]:
-    return tuple(
-        f"Weights {name}: {len(weights.attached)} units have no neighbours there and are linked to the nearest unit: "
-        f"{listed((f'{unit} to {nearest}' for unit, nearest in weights.attached), 12)}."
-        for name, weights in panel.weights.items()
-        if weights.attached
-    )

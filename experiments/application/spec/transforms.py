@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Annotated, Any
@@ -105,15 +105,21 @@ def apply_transforms(frame: pd.DataFrame, transforms: tuple[Transform, ...], row
     frame = frame.copy()
     for transform in transforms:
         _check(frame, transform)
-        columns, problems = [], []
-        for name in transform.columns:
-            values, wrong = numbers(frame[name])
-            problems += number_problems(values, wrong, frame[name], rows)
-            columns.append(values)
-        if problems:
-            raise BadInput(*problems)
+        columns = number_columns(frame, transform.columns, rows)
         frame[transform.name] = _value(transform, columns, rows)
     return frame
+
+
+def number_columns(frame: pd.DataFrame, names: Sequence[str], rows: Rows) -> list[Floats]:
+    """Columns of numbers, (rows,) each; raises BadInput with every text among them."""
+    columns, problems = [], []
+    for name in names:
+        values, wrong = numbers(frame[name])
+        problems += number_problems(values, wrong, frame[name], rows)
+        columns.append(values)
+    if problems:
+        raise BadInput(*dict.fromkeys(problems))
+    return columns
 
 
 def periods_without(transforms: tuple[Transform, ...], used: frozenset[str], rows: Rows) -> frozenset[int]:
@@ -189,12 +195,9 @@ def from_first_year(column: pd.Series[Any], rows: Rows) -> NDArray[np.float64]:
     return np.asarray(rows.years >= grouped.transform("min").fillna(np.inf).to_numpy(), dtype=np.float64)
 
 
-def unit_mean(column: pd.Series[Any], rows: Rows) -> NDArray[np.float64]:
-    """Each row's mean of its unit, (rows,); raises BadInput for text."""
-    values, wrong = numbers(column)
-    problems = number_problems(values, wrong, column, rows)
-    if problems:
-        raise BadInput(*problems)
+def unit_mean(frame: pd.DataFrame, name: str, rows: Rows) -> NDArray[np.float64]:
+    """Each row's mean of its unit in a column, (rows,); raises BadInput for text."""
+    (values,) = number_columns(frame, (name,), rows)
     return np.asarray(pd.Series(values).groupby(rows.labels).transform("mean"), dtype=np.float64)
 
 
