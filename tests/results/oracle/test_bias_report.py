@@ -26,6 +26,7 @@ DRAWS, DOF = 200, 12.0
 ERRORS = ("one", "two")
 NAMES = ("alpha", "beta")
 BOUND = float(stats.t.ppf(0.975, DOF))
+Z = float(stats.norm.ppf(0.975))
 Numbers = dict[str, tuple[float, float | None]]
 Fit = tuple[float, float, float, bool]  # estimate, truth, standard error, whether it is usable
 
@@ -67,8 +68,31 @@ def fits(cell: int, name: str, term: int, error: int, common: bool = False) -> l
 
 
 def share(hits: list[bool]) -> tuple[float, float]:
-    p = sum(hits) / len(hits)
-    return 100 * p, 100 * math.sqrt(p * (1 - p) / len(hits))
+    """Share in % and its error; where nothing or everything is hit, the error has z^2 cases more, half of them hits."""
+    p, cases = sum(hits) / len(hits), float(len(hits))
+    around = p
+    if p in (0.0, 1.0):
+        cases += Z * Z
+        around = (sum(hits) + Z * Z / 2) / cases
+    return 100 * p, 100 * math.sqrt(around * (1 - around) / cases)
+
+
+def moved_coverage(gaps: list[float], standard_errors: list[float]) -> tuple[float, float]:
+    """Share in % of intervals that cover once moved by the mean error, and its error, by the influence of every fit.
+
+    The mean moves with every fit: the share then gains the lower ends that it passes and loses the upper ends, whose
+    numbers are counted in a window around it.
+    """
+    n, bias, spread = len(gaps), fmean(gaps), stdev(gaps)
+    half = spread * n**-0.2 / 2
+    lower = [gap - BOUND * se for gap, se in zip(gaps, standard_errors, strict=True)]
+    upper = [gap + BOUND * se for gap, se in zip(gaps, standard_errors, strict=True)]
+    hits = [low <= bias <= high for low, high in zip(lower, upper, strict=True)]
+    passed = sum(abs(low - bias) <= half for low in lower) - sum(abs(high - bias) <= half for high in upper)
+    slope, p = passed / n / (2 * half), sum(hits) / n
+    together = fmean((gap - bias) * hit for gap, hit in zip(gaps, hits, strict=True))
+    error = 100 * math.sqrt((p * (1 - p) + 2 * slope * together + slope**2 * spread**2) / n)
+    return 100 * p, max(error, share(hits)[1]) if p in (0.0, 1.0) else error
 
 
 def jackknife(measure: Callable[[list[Any]], float], items: list[Any]) -> tuple[float, float]:
@@ -107,7 +131,7 @@ def counted(cell: int, name: str, term: int, error: int, common: bool = False) -
         "SE error %": jackknife(se_error, [(b - theta, se) for b, theta, se in usable]),
         "coverage": share([abs(b - theta) <= BOUND * se for b, theta, se in usable]),
         "rejected": share([abs(b) / se >= BOUND for b, _, se in usable]),
-        "bias-elim.": share([abs(b - bias - theta) <= BOUND * se for b, theta, se in usable]),
+        "bias-elim.": moved_coverage(gaps, [se for *_, se in usable]),
     }
     if clear:
         numbers["type S"] = share([(b > 0) != (theta > 0) for b, theta in clear])
