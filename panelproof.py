@@ -108,13 +108,13 @@ def placebo(
     spec: str | Path | Spec | None = None,
     *,
     store: str | Path | None = None,
-    running: dict[str, Any] | None = None,
+    client: object = None,
     **choices: Any,
 ) -> Answer:
     """The test of `panelproof placebo`, e.g. placebo(panel, spec, scheme="strata:region", draws=9999).
 
     choices: scheme, estimator, term, draws, statistic, seed, as of the command. store: where the draws are kept and
-    resumed; without it they stay in memory. running: further arguments of `run`, such as {"client": client}.
+    resumed; without it they stay in memory. client: a running Dask Client, as in `run`.
     """
     from experiments.placebo import placebo as test
     from experiments.placebo.stored import prepared
@@ -122,7 +122,7 @@ def placebo(
 
     target = None if store is None else Path(store)
     ask = prepared(_read(panel, spec), target, **choices)
-    return test.answer(ask, run(ask.study, store=target, **(running or {})))
+    return test.answer(ask, run(ask.study, store=target, client=client))
 
 
 def open_store(path: str | Path) -> ZarrStore:

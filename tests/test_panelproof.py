@@ -119,6 +119,12 @@ def test_a_placebo_gives_the_numbers_of_the_command_and_its_store_resumes(tmp_pa
     assert np.array_equal(in_memory.placebos, found.placebos)
 
 
+def test_a_run_takes_a_store_by_its_path_as_text(tmp_path):
+    study = pp.Study("mine", pp.Paper(controls="none"), (pp.TwoWayDID(),), replications=64, block=64)
+    pp.run(study, store=str(tmp_path / "mine.zarr"))
+    assert not pp.open_store(str(tmp_path / "mine.zarr")).pending()
+
+
 def test_a_panel_file_without_a_spec_is_a_type_error():
     with pytest.raises(TypeError, match="needs its spec"):
         pp.estimate("panel.csv")

@@ -64,7 +64,7 @@ def preflight(study: Study) -> None:
 def run(
     study: Study,
     *,
-    store: Path | None = None,
+    store: str | Path | None = None,
     executor: Executor | None = None,
     client: object = None,
     listen: Listener | None = None,
@@ -86,6 +86,7 @@ def run(
     schema = schema_of(study)
     preflight(study)
     here = environment_of(study)
+    store = None if store is None else Path(store)
     if store is None:
         memory = MemoryStore(schema)
         _Filling(study, memory, here, where, listen).fill(plan, shuffle)

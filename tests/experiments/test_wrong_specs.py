@@ -163,3 +163,15 @@ def test_a_panel_that_does_not_fit_its_spec_is_refused(tmp_path: Path, case: str
     message = str(caught.value)
     assert all(part in message for part in expected), message
     assert all(p.what and p.where and p.allowed and p.remedy for p in caught.value.problems)
+
+
+def test_a_fault_hides_no_fault_of_another_key(tmp_path: Path) -> None:
+    """Unknown keys, wrong weights and wrong keys of [inference] are left out, and the rest is checked further."""
+    text = PANEL + 'treatmnt = "eip"\nlongitude = "lon"\n[inference]\ndraws = 1\nerrors = ["hc9"]\n'
+    text += '[[weights]]\nkind = "knn"\nk = 0\n' + '[[weights]]\nkind = "nested"\nvariable = "x"\n' * 2
+    with pytest.raises(BadInput) as caught:
+        spec_of(tmp_path, text)
+    expected = ["unknown key 'treatmnt'", "draws = 1;", "[[weights]] 1 (knn); k = 0", "unknown error type 'hc9'",
+                "longitude and latitude are not both given", "two weights are called 'nested'"]  # fmt: skip
+    message = str(caught.value)
+    assert [words for words in expected if words not in message] == [], message
