@@ -10,10 +10,10 @@ import numpy as np
 
 from experiments.application.spec.estimable import check_estimable
 from experiments.application.spec.index import index_facts
-from experiments.application.spec.subpanels import seen_in
 from experiments.application.tables.ledger import Ledger
 from results.tables.records import Agreement, Document
 from sim.errors import BadInput, Problem, bad
+from sim.panel.panel import seen_in
 
 if TYPE_CHECKING:
     from experiments.application.spec.spec import RealPanel

@@ -16,8 +16,15 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.core.tile import Tile
-from experiments.running.finite import lacking
-from experiments.study.border import asking, check_draw, check_estimates, check_moments, check_repeated, check_truths
+from experiments.study.border import (
+    asking,
+    check_draw,
+    check_estimates,
+    check_moments,
+    check_repeated,
+    check_truths,
+    lacking,
+)
 from experiments.study.study import Cell, Study
 from results.store.block import Block
 from sim.design import Draw, Wanted, World
