@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.panel import Panel
 from sim.schemes import scheme_of
@@ -40,3 +41,12 @@ class Draws:
     def with_real(self) -> Codes:
         """The real assignment, then the others, (1 + B, N)."""
         return np.concatenate([self.randomisation.real[None], self.codes])
+
+    def treatments(self) -> NDArray[np.intp] | NDArray[np.float64]:
+        """Those of one variable, the real one first, as kernels take them: first treated periods (1 + B, N) where all
+        are absorbing, T = never, else the treatments (1 + B, T, N)."""
+        (paths,) = self.randomisation.paths.values()
+        codes = self.with_real
+        if np.isin(paths, (0.0, 1.0)).all() and (np.diff(paths, axis=1) >= 0).all():
+            return np.asarray((paths.shape[1] - paths.sum(axis=1)).astype(np.intp)[codes])
+        return np.ascontiguousarray(paths.T[:, codes].transpose(1, 0, 2))

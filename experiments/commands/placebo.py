@@ -24,7 +24,10 @@ import click
     show_default=True,
     help="Placebos, 99 or more, or every assignment when there are no more; more than a store holds extend it.",
 )
-@click.option("--estimator", default="did", show_default=True, help="did, sdm, sar or sem.")
+@click.option(
+    "--estimator", default="did", show_default=True, metavar="KIND",
+    help="did, a spatial model (sdm, sar, sem, ...), or any kind of estimator with its default settings.",
+)  # fmt: skip
 @click.option("--term", help="The term that is tested, one that the scheme moves (default: see above).")
 @click.option(
     "--statistic", type=click.Choice(["raw", "studentised"]), default="raw", show_default=True,
@@ -102,7 +105,8 @@ def command(
         read_real_panel(panel, read_spec(spec)), scheme=scheme, estimator=estimator, term=term, draws=draws,
         statistic="raw" if statistic == "raw" else "studentised", seed=seed,
     )  # fmt: skip
-    target = store or Path("runs") / f"placebo-{estimator}-{re.sub(r'[^A-Za-z0-9_-]+', '-', scheme)}.zarr"
+    named = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{estimator}-{scheme}")
+    target = store or Path("runs") / f"placebo-{named}.zarr"
     ask = resumable(ask, target)
     check_fits(ask)
     if out is not None:

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.estimator import Estimates, Estimator, Layout, Status, estimators, find_estimator
 from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
 from estimators.core.regression import check_fixed
 from estimators.linear.did import TwoWayDID
-from estimators.placebo.permutation import LEAST_DRAWS
-from estimators.placebo.redrawn import RedrawnDID, RedrawnSDM, redrawn_of
+from estimators.placebo.permutation import LEAST_DRAWS, PermutationTest
+from estimators.spatial.form import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
+from experiments.application.tables.columns import main_cluster, regression
 from experiments.running.runner import preflight, run
+from experiments.study.settings import build
 from experiments.study.study import Study
 from results.inference import p_values as t_tests
 from results.report.placebo_figure import PlaceboPlot
@@ -26,7 +28,7 @@ from sim.designs.placebo import Placebo, other_assignments
 from sim.errors import BadInput, bad, closest, one_of
 from sim.panel import Panel
 from sim.schemes import Blocks, Mediator, Relabel, Time, scheme_of
-from sim.schemes.nulls import terms_tested
+from sim.schemes.nulls import redraws_treatment, terms_tested
 from sim.schemes.randomisation import Randomisation
 
 if TYPE_CHECKING:
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Statistic = Literal["raw", "studentised"]
 
-ESTIMATORS = ("did", "sdm", "sar", "sem")
 SHIFT = "shift"  # the estimator whose outcome is the real treatment: how a constant effect moves each placebo
 BLOCK = 2048  # placebos stored together: what an interruption can cost
 QUANTILES = (0.005, 0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975, 0.995)
@@ -198,26 +199,23 @@ def question(
     scheme_of(scheme)
     if draws < LEAST_DRAWS:
         raise bad(f"draws = {draws}", where="--draws", allowed=f"{LEAST_DRAWS} or more", remedy="use 1000")
-    if estimator not in ESTIMATORS:
-        raise bad(f"estimator {estimator!r}", where="--estimator", allowed=one_of(ESTIMATORS),
-                  remedy=closest(estimator, ESTIMATORS))  # fmt: skip
-    if estimator != "did" and isinstance(scheme_of(scheme), Time):
+    if estimator in FORMS and isinstance(scheme_of(scheme), Time):
         raise bad("scheme time leaves untreated cells only, and spatial models need every cell",
                   where=f"--estimator {estimator}", allowed="did", remedy="use --estimator did")  # fmt: skip
-    whole = real.panel if estimator == "did" else real.balanced()
-    panel = _needed(whole, scheme, estimator)
+    whole = real.balanced() if estimator in FORMS else real.panel
+    chosen = _estimator(real, whole, scheme, estimator)
+    panel = _needed(whole, scheme, chosen)
     found = scheme_of(scheme).on(panel)
     exact = found.count is not None and found.count <= draws
-    chosen = _estimator(real, panel, scheme, estimator)
     layout = chosen.layout(panel.schema)
     asked = term or _default_term(panel, scheme, layout)
     _check_term(asked, scheme, layout, panel)
-    chosen = _fastest(chosen, panel, scheme, asked)
-    estimators: tuple[Estimator, ...] = (chosen,)
-    if _shifts(panel, scheme, estimator, asked):
+    chosen = _quick(chosen, panel, scheme, asked)
+    fitted: tuple[Estimator, ...] = (chosen,)
+    if isinstance(chosen, TwoWayDID) and _shifts(panel, scheme, asked):
         panel = panel.with_variables({_real(panel): _filled(panel)})
-        estimators = (chosen, replace(chosen, outcome=_real(panel), label=SHIFT))  # type: ignore[type-var]
-    study = Study("placebo", Placebo.of(panel, scheme, exact=exact), estimators, block=BLOCK,
+        fitted = (chosen, replace(chosen, outcome=_real(panel), label=SHIFT))
+    study = Study("placebo", Placebo.of(panel, scheme, exact=exact), fitted, block=BLOCK,
                   replications=len(other_assignments(found, scheme)) if exact else draws,
                   seed=real.spec.inference.seed if seed is None else seed)  # fmt: skip
     return Question(study, panel, chosen, asked, statistic, draws)
@@ -226,7 +224,8 @@ def question(
 def check_fits(ask: Question) -> None:
     """Raise BadInput, before anything is drawn, when the panel as it was observed or a placebo of it has no fit."""
     _real_fit(ask)
-    _check_outcome(ask)
+    if isinstance(ask.estimator, TwoWayDID | SpatialPanel):
+        _check_outcome(ask)
     preflight(ask.study)
 
 
@@ -271,8 +270,9 @@ def _interval(ask: Question, estimate: float, placebos: Floats, blocks: list[Any
     if not ask.is_test:
         return np.nan, np.nan, f"scheme {ask.scheme} is no exact test"
     if len(ask.study.estimators) == 1:
-        linear = isinstance(ask.estimator, TwoWayDID | RedrawnDID)
-        why = "the term is not the effect of what is assigned anew" if linear else "the model is not linear in y"
+        reasons: dict[type, str] = {TwoWayDID: "the term is not the effect of what is assigned anew",
+                                    SpatialPanel: "the model is not linear in y"}  # fmt: skip
+        why = reasons.get(type(ask.estimator), "it is made for did alone")
         return np.nan, np.nan, why
     if ask.statistic != "raw":
         return np.nan, np.nan, "it is made for the raw statistic alone"
@@ -288,8 +288,8 @@ def _real_fit(ask: Question) -> Estimates:
     The kernel for redrawn treatments has the Hessian's errors alone; those that `estimate` shows are asked for besides.
     """
     own = ask.estimator
-    if isinstance(own, RedrawnSDM):
-        own = replace(own.general(ask.panel.schema), errors=("hessian", "information"))
+    if isinstance(own, SpatialPanel) and own.errors == ("hessian",):
+        own = replace(own, errors=("hessian", "information"))
     study = Study("real", Observed(ask.panel), (own,), replications=1, block=64, seed=ask.study.seed)
     estimates = next(iter(run(study).blocks(0))).estimates[ask.estimator.name]
     if estimates.status[0] != Status.OK:
@@ -308,15 +308,16 @@ def _check_outcome(ask: Question) -> None:
         raise BadInput(*(replace(problem, remedy=remedy) for problem in error.problems)) from error
 
 
-def _needed(panel: Panel, scheme: str, estimator: str) -> Panel:
-    """The panel with what the question uses: its roles, and the weights of a spatial model or scheme."""
+def _needed(panel: Panel, scheme: str, estimator: Estimator) -> Panel:
+    """The panel with what the question uses: its roles, what the estimator reads, and the weights of either or of the
+    scheme."""
     roles, kind = panel.roles, scheme_of(scheme)
-    names = (roles.outcome, *roles.regressors, *(roles.mediators if isinstance(kind, Mediator) else ()))
-    weights: Mapping[str, Any] = {}
-    if isinstance(kind, Blocks | Relabel):
-        weights = panel.weights
-    elif estimator != "did":
-        weights = dict(list(panel.weights.items())[:1])
+    own = (roles.outcome, *roles.regressors, *(roles.mediators if isinstance(kind, Mediator) else ()))
+    names = dict.fromkeys((*own, *sorted(estimator.variables(panel.schema))))
+    weights: Mapping[str, Any] = panel.weights
+    if not isinstance(kind, Blocks | Relabel) and isinstance(estimator, TwoWayDID | SpatialPanel):
+        used = getattr(estimator, "weights", None)
+        weights = {used: panel.weights[used]} if used else {}
     kept = roles if isinstance(kind, Mediator) else replace(roles, mediators=())
     return replace(
         panel, variables={name: panel.variables[name] for name in names if name}, weights=weights, roles=kept
@@ -324,13 +325,14 @@ def _needed(panel: Panel, scheme: str, estimator: str) -> Panel:
 
 
 def _estimator(real: RealPanel, panel: Panel, scheme: str, name: str) -> Estimator:
+    """The two-way DID of the tables, a spatial model by its name, or any estimator with the settings it begins with."""
     kind = scheme_of(scheme)
     extra = panel.roles.mediators if isinstance(kind, Mediator) else ()
     regressors = (*panel.roles.regressors, *extra) if extra else None
-    if name == "did":
-        cluster = real.spec.panel.cluster
-        own = "cluster:unit" if cluster in (None, real.spec.panel.unit) else f"cluster:{cluster}"
-        return TwoWayDID(regressors=regressors, errors=("iid", "hc1", own))
+    if name == TwoWayDID.kind:
+        return replace(regression(real.spec, name, regressors, errors=(main_cluster(real.spec),)), constant=False)
+    if name not in FORMS:
+        return _discovered(name)
     weights = getattr(kind, "weights", None) or next(iter(panel.weights), None)
     if weights is None or weights not in panel.weights:
         raise bad("the panel has no such spatial weights", where=f"--estimator {name}", allowed=one_of(panel.weights),
@@ -339,11 +341,21 @@ def _estimator(real: RealPanel, panel: Panel, scheme: str, name: str) -> Estimat
     return SpatialPanel(name, transform, regressors=regressors, weights=weights)  # type: ignore[arg-type]
 
 
-def _fastest(chosen: Estimator, panel: Panel, scheme: str, term: str) -> Estimator:
-    """The estimator for a redrawn treatment that gives the same numbers, where there is one with this term."""
-    assigned = not isinstance(scheme_of(scheme), Relabel | Mediator)
-    found = redrawn_of(chosen, panel.schema) if assigned else None
-    return found if found is not None and term in found.layout(panel.schema).terms else chosen
+def _discovered(kind: str) -> Estimator:
+    """An estimator of this kind or "module:Object"; raises BadInput for others and for a permutation test itself."""
+    known = [*FORMS, *(name for name in estimators() if name != PermutationTest.kind)]
+    if ":" not in kind and kind not in known:
+        raise bad(f"estimator {kind!r}", where="--estimator", allowed=f"{one_of(known)}, or module:Object",
+                  remedy=closest(kind, known))  # fmt: skip
+    return build(find_estimator(kind, "--estimator"), {}, f"--estimator {kind}")
+
+
+def _quick(chosen: Estimator, panel: Panel, scheme: str, term: str) -> Estimator:
+    """With the terms and errors alone of its kernel for redrawn treatments, where it has one with this term."""
+    if isinstance(scheme_of(scheme), Relabel | Mediator):
+        return chosen
+    quick = chosen.for_redrawn_treatments(panel.schema)
+    return quick if term in quick.layout(panel.schema).terms else chosen
 
 
 def _default_term(panel: Panel, scheme: str, layout: Layout) -> str:
@@ -370,10 +382,9 @@ def _check_term(term: str, scheme: str, layout: Layout, panel: Panel) -> None:
                   remedy="choose among these terms, or a scheme that tests it")  # fmt: skip
 
 
-def _shifts(panel: Panel, scheme: str, estimator: str, term: str) -> bool:
+def _shifts(panel: Panel, scheme: str, term: str) -> bool:
     """Whether a constant effect of the term can be told from its placebos by least squares, and a test of it made."""
-    assigned = not isinstance(scheme_of(scheme), Relabel | Mediator | Time)
-    return estimator == "did" and assigned and term == panel.roles.treatment
+    return redraws_treatment(scheme_of(scheme)) and term == panel.roles.treatment
 
 
 def _real(panel: Panel) -> str:

@@ -14,8 +14,6 @@ from sim.designs.placebo import Placebo, panel_of
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
 
-OF_MODEL = {"redrawn-did": "did", "redrawn-sdm": "sdm"}  # --estimator of the kernels for redrawn treatments
-
 
 def resumable(ask: Question, store: Path) -> Question:
     """The question with the panel as the store holds it, drawn or gone through as the store began.
@@ -93,5 +91,4 @@ def _named(role: str | tuple[str, ...] | None) -> str:
 
 def _model(estimator: Mapping[str, Any]) -> str:
     """What --estimator calls an estimator's settings."""
-    kind: str = estimator["kind"]
-    return estimator.get("model") or OF_MODEL.get(kind, kind)
+    return str(estimator.get("model") or estimator["kind"])

@@ -216,10 +216,14 @@ class Adoptions:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Paths:
-    """B treatments of any form, 0/1 or real: values (B, T, N), zero where unobserved, under a within transformation."""
+    """B treatments of any form, 0/1 or real: values (B, T, N), zero where unobserved, under a within transformation.
+
+    adoptions: the same treatments where they are absorbing, for sums over fields that are zero where unobserved.
+    """
 
     values: Floats
     transform: WithinTransform
+    adoptions: Adoptions | None = None
 
     @property
     def draws(self) -> int:
@@ -233,6 +237,8 @@ class Paths:
 
     def sums(self, fields: Floats) -> Floats:
         """D'x of demeaned fields x (K, T, N), (B, K)."""
+        if self.adoptions is not None:
+            return self.adoptions.sums(fields)
         cells = fields.shape[1] * fields.shape[2]
         return np.matmul(fields.reshape(len(fields), cells), self.values.reshape(-1, cells, 1))[:, :, 0]
 
@@ -265,26 +271,38 @@ Treatments = Adoptions | Paths
 def treatments(given: NDArray[Any], projection: Projection, asked_by: str) -> Treatments:
     """First treated periods (B, N) of integers, or treatments (B, T, N), as what the kernels work with.
 
+    Absorbing treatments (B, T, N) are known by their first treated periods too.
+
     Raises BadInput for another shape or kind, dates outside 0..T and values that are not finite.
     """
     _, periods, units = projection.basis.shape
-    mask = projection.transform.mask
     if given.ndim == 2 and given.dtype.kind in "iu" and given.shape[1] == units and len(given):
         if given.min() < 0 or given.max() > periods:
             raise bad(f"first treated periods from {given.min()} to {given.max()}", where=asked_by,
                       allowed=f"0 to {periods - 1}, {periods} = never", remedy="give indices, not years")  # fmt: skip
-        adoptions = Adoptions(given.astype(np.intp, copy=False), periods)
-        return adoptions if mask is None else Paths(adoptions.paths() * mask, projection.transform)
+        return _absorbing(given.astype(np.intp, copy=False), periods, projection.transform)
     if given.ndim != 3 or given.shape[1:] != (periods, units) or given.dtype.kind not in "biuf" or not len(given):
         raise bad(f"treatments have shape {given.shape} and type {given.dtype}", where=asked_by,
                   allowed=f"first treated periods, integers (B, {units}), or treatments (B, {periods}, {units})",
                   remedy="put one treatment after the other along the first axis")  # fmt: skip
-    values = given.astype(np.float64, copy=False)
+    values, mask = given.astype(np.float64, copy=False), projection.transform.mask
     values = np.ascontiguousarray(values if mask is None else np.where(mask > 0, values, 0.0))
     if not np.isfinite(values).all():
         raise bad("treatments hold values that are not finite", where=asked_by, allowed="finite numbers",
                   remedy="fill or drop those cells")  # fmt: skip
-    return Paths(values, projection.transform)
+    first = first_treated(values) if mask is None else None
+    return Paths(values, projection.transform) if first is None else Adoptions(first, periods)
+
+
+def _absorbing(first: NDArray[np.intp], periods: int, transform: WithinTransform) -> Treatments:
+    adoptions = Adoptions(first, periods)
+    mask = transform.mask
+    return adoptions if mask is None else Paths(adoptions.paths() * mask, transform, adoptions)
+
+
+def sound(squares: Floats, within: Floats, total: Floats) -> NDArray[np.bool_]:
+    """Whether enough of D is left for a slope, (B,), from D~'D~, D'QD and D'D; thresholds as for any regressor."""
+    return np.asarray((within > ols.ABSORBED * total) & (squares > ols.COLLINEAR * within))
 
 
 def first_treated(d: Floats) -> NDArray[np.intp] | None:
