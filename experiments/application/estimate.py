@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.application.chosen import estimator_called
 from experiments.application.spec.estimable import check_estimable
 from experiments.application.spec.index import index_facts
 from experiments.application.spec.subpanels import seen_in
@@ -36,14 +38,18 @@ TABLES = (
 )  # fmt: skip
 
 
-def estimate(real: RealPanel, *, cross_check: bool = False) -> Document:
-    """All tables of a panel, on request held to other programs; raises BadInput when no model can be fitted."""
-    panel = real.panel
+def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence[str] = ()) -> Document:
+    """All tables of a panel, on request held to other programs; raises BadInput when no model can be fitted.
+
+    estimators: names of further ones, each a column of table 2.
+    """
+    panel, chosen = real.panel, {name: estimator_called(name, real) for name in estimators}
     _check_sizes(panel)
     check_estimable(real)
     ledger = Ledger(seed=real.spec.inference.seed, notes=list(real.notes))
     for table in TABLES:
         table.add(real, ledger)
+    baseline.add_chosen(real, ledger, chosen)
     if not ledger.records:
         raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
                   remedy="; ".join(ledger.failures))  # fmt: skip

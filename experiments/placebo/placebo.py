@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Estimates, Estimator, Layout, Status, estimators, find_estimator
+from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
 from estimators.core.regression import check_fixed
 from estimators.linear.did import TwoWayDID
-from estimators.placebo.permutation import LEAST_DRAWS, PermutationTest
-from estimators.spatial.form import FORMS
+from estimators.placebo.permutation import LEAST_DRAWS
 from estimators.spatial.spatial_panel import SpatialPanel
-from experiments.application.tables.columns import main_cluster, regression
+from experiments.application.chosen import estimator_called, panel_for
+from experiments.application.tables.columns import main_cluster
 from experiments.running.runner import preflight, run
-from experiments.study.settings import build
 from experiments.study.study import Study
 from results.inference import p_values as t_tests
 from results.report.placebo_figure import PlaceboPlot
@@ -199,11 +198,11 @@ def question(
     scheme_of(scheme)
     if draws < LEAST_DRAWS:
         raise bad(f"draws = {draws}", where="--draws", allowed=f"{LEAST_DRAWS} or more", remedy="use 1000")
-    if estimator in FORMS and isinstance(scheme_of(scheme), Time):
+    whole = panel_for(estimator, real)
+    chosen = _estimator(real, whole, scheme, estimator)
+    if isinstance(chosen, SpatialPanel) and isinstance(scheme_of(scheme), Time):
         raise bad("scheme time leaves untreated cells only, and spatial models need every cell",
                   where=f"--estimator {estimator}", allowed="did", remedy="use --estimator did")  # fmt: skip
-    whole = real.balanced() if estimator in FORMS else real.panel
-    chosen = _estimator(real, whole, scheme, estimator)
     panel = _needed(whole, scheme, chosen)
     found = scheme_of(scheme).on(panel)
     exact = found.count is not None and found.count <= draws
@@ -318,36 +317,19 @@ def _needed(panel: Panel, scheme: str, estimator: Estimator) -> Panel:
     if not isinstance(kind, Blocks | Relabel) and isinstance(estimator, TwoWayDID | SpatialPanel):
         used = getattr(estimator, "weights", None)
         weights = {used: panel.weights[used]} if used else {}
-    kept = roles if isinstance(kind, Mediator) else replace(roles, mediators=())
+    kept = replace(roles, mediators=tuple(name for name in roles.mediators if name in names))
     return replace(
         panel, variables={name: panel.variables[name] for name in names if name}, weights=weights, roles=kept
     )
 
 
 def _estimator(real: RealPanel, panel: Panel, scheme: str, name: str) -> Estimator:
-    """The two-way DID of the tables, a spatial model by its name, or any estimator with the settings it begins with."""
+    """The estimator of that name; the two-way DID of the tables with the main error type alone and no constant."""
     kind = scheme_of(scheme)
     extra = panel.roles.mediators if isinstance(kind, Mediator) else ()
     regressors = (*panel.roles.regressors, *extra) if extra else None
-    if name == TwoWayDID.kind:
-        return replace(regression(real.spec, name, regressors, errors=(main_cluster(real.spec),)), constant=False)
-    if name not in FORMS:
-        return _discovered(name)
-    weights = getattr(kind, "weights", None) or next(iter(panel.weights), None)
-    if weights is None or weights not in panel.weights:
-        raise bad("the panel has no such spatial weights", where=f"--estimator {name}", allowed=one_of(panel.weights),
-                  remedy="add a [[weights]] table")  # fmt: skip
-    transform = "lee-yu" if panel.weights[weights].row_stochastic else "direct"
-    return SpatialPanel(name, transform, regressors=regressors, weights=weights)  # type: ignore[arg-type]
-
-
-def _discovered(kind: str) -> Estimator:
-    """An estimator of this kind or "module:Object"; raises BadInput for others and for a permutation test itself."""
-    known = [*FORMS, *(name for name in estimators() if name != PermutationTest.kind)]
-    if ":" not in kind and kind not in known:
-        raise bad(f"estimator {kind!r}", where="--estimator", allowed=f"{one_of(known)}, or module:Object",
-                  remedy=closest(kind, known))  # fmt: skip
-    return build(find_estimator(kind, "--estimator"), {}, f"--estimator {kind}")
+    found = estimator_called(name, real, regressors, getattr(kind, "weights", None))
+    return replace(found, errors=(main_cluster(real.spec),), constant=False) if isinstance(found, TwoWayDID) else found
 
 
 def _quick(chosen: Estimator, panel: Panel, scheme: str, term: str) -> Estimator:
@@ -359,7 +341,8 @@ def _quick(chosen: Estimator, panel: Panel, scheme: str, term: str) -> Estimator
 
 
 def _default_term(panel: Panel, scheme: str, layout: Layout) -> str:
-    """The treatment; a spatial parameter when W is relabelled; the mediator when it is exchanged."""
+    """The treatment, or else the first term for its effect; a spatial parameter when W is relabelled; the mediator when
+    it is exchanged."""
     kind = scheme_of(scheme)
     if isinstance(kind, Relabel):
         spatial = [term for term in layout.terms if term in {"rho", "lambda"} or term.startswith("w_")]
@@ -369,7 +352,13 @@ def _default_term(panel: Panel, scheme: str, layout: Layout) -> str:
         return spatial[-1]
     if isinstance(kind, Mediator):
         return kind.name or next(iter(panel.roles.mediators), "")
-    return panel.roles.treatment or ""
+    if panel.roles.treatment in layout.terms:
+        return str(panel.roles.treatment)
+    tested = terms_tested(kind, layout.terms, layout.targets, panel.roles)
+    if not tested:
+        raise bad(f"no term is tested by scheme {scheme}", where="--estimator", allowed="an estimator of the effect of "
+                  "what is assigned anew", remedy="choose another estimator or scheme")  # fmt: skip
+    return next((term for term in tested if layout.targets.get(term) == "att"), tested[0])
 
 
 def _check_term(term: str, scheme: str, layout: Layout, panel: Panel) -> None:

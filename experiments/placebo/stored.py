@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.placebo.placebo import Question
 from experiments.study.study import SCHEMA_VERSION
 from results.store.zarr_store import ZarrStore
@@ -91,4 +92,4 @@ def _named(role: str | tuple[str, ...] | None) -> str:
 
 def _model(estimator: Mapping[str, Any]) -> str:
     """What --estimator calls an estimator's settings."""
-    return str(estimator.get("model") or estimator["kind"])
+    return str(estimator["model"] if estimator["kind"] == SpatialPanel.kind else estimator["kind"])

@@ -64,21 +64,23 @@ def descriptives(setting: Setting) -> list[JournalTable]:
 
 
 def baseline(setting: Setting) -> list[JournalTable]:
-    """Table 2: columns 1 to 3 as pooled OLS and as random effects side by side, then the fixed effects."""
-    columns = fit_columns(setting.document, "2", _IN_TABLE_2)
+    """Table 2: columns 1 to 3 as pooled OLS and as random effects side by side, the fixed effects, then the estimators
+    that the user named."""
+    found = fit_columns(setting.document, "2")
+    further = [column for column in found if ("2", column.column) not in BASELINE.values()]
+    columns = [column for column in found if ("2", column.column) in BASELINE.values()]
     columns.sort(key=lambda column: _IN_TABLE_2.index(column.model))  # stable: by number within a model
     heads = [Column("", f"({column.column})", model_label(column.model)) for column in columns]
+    heads += [Column("", f"({column.column})", column.model) for column in further]
     twice = len({column.model for column in columns} & {"pooled", "random"}) == 2
     note = ("Columns 1 to 3 are estimated twice, by pooled least squares and by random effects (Swamy-Arora): they are "
             "different estimators, and a table should say which it prints.")  # fmt: skip
     effects = {place: names for names, place in BASELINE.items()}
-    given = [
-        effects.get(("2", column.column), "") + ("random" if column.model == "random" else "") for column in columns
-    ]
+    given = [effects["2", column.column] + ("random" if column.model == "random" else "") for column in columns]
+    given += ["-"] * len(further)
     fit = [text for model, text in _FIT.items() if any(column.model == model for column in columns)]
-    return _regressions(
-        setting, "2", f"Regressions of {setting.about}", columns, heads, given, note if twice else "", *fit
-    )
+    title = f"Regressions of {setting.about}"
+    return _regressions(setting, "2", title, [*columns, *further], heads, given, note if twice else "", *fit)
 
 
 def checks(setting: Setting) -> list[JournalTable]:
