@@ -6,16 +6,19 @@ import ipaddress
 import os
 from urllib.parse import urlsplit
 
+from cluster.environment import Environment, environment
 from cluster.executor import ClusterLost, Executor, Outcome, Serial
-from cluster.process import environment, pin_environment, prepare_process
+from cluster.process import pin_environment, prepare_process
 
 __all__ = [
     "ClusterLost",
+    "Environment",
     "Executor",
     "Outcome",
     "Serial",
     "available_cores",
     "environment",
+    "executor_of",
     "has_port",
     "is_address",
     "is_loopback",
@@ -62,3 +65,10 @@ def open_executor(where: str, workers: int | None = None) -> Executor:
     from cluster.dask_pool import connect, start_local
 
     return connect(where) if is_address(where) else start_local(workers or available_cores())
+
+
+def executor_of(client: object) -> Executor | None:
+    """An executor on a running Dask Client, which is left open; None for anything else."""
+    from cluster.dask_pool import on_client
+
+    return on_client(client)

@@ -161,3 +161,9 @@ def connect(address: str) -> DaskPool:
     except (OSError, TimeoutError) as error:
         raise ClusterLost(f"no scheduler with workers answers at {address}; nothing was started") from error
     return DaskPool(client)
+
+
+def on_client(client: object) -> DaskPool | None:
+    """An executor on a Dask client that is running and not asynchronous, which stays open; None for anything else."""
+    usable = isinstance(client, Client) and client.status == "running" and not client.asynchronous
+    return DaskPool(client) if usable else None

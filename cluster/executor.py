@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class ClusterLost(RuntimeError):
     """The scheduler or all workers are gone; what was not done is not lost and can be resumed."""
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Runs a function on jobs."""
 

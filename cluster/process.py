@@ -1,13 +1,11 @@
-"""How a process computes: one BLAS thread, memory that is kept, and what makes two processes give the same bits."""
+"""How a process computes: with one BLAS thread, and with memory that is kept."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import sys
 from functools import cache
-from importlib import metadata
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
@@ -35,19 +33,3 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:
         for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
             mallopt(parameter, KEPT_BYTES)
-
-
-@cache
-def environment() -> str:
-    """Python, numerical packages, BLAS kernels and their threads in this process: equal texts promise equal bits."""
-    from threadpoolctl import threadpool_info
-
-    prepare_process()
-    versions = [f"{name} {metadata.version(name)}" for name in ("numpy", "scipy", "panelproof")]
-    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    kernels = {
-        f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')}, threads {pool['num_threads']}"
-        for pool in pools
-    }
-    python = f"python {sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
-    return "; ".join([python, platform.machine(), *versions, *sorted(kernels)])

@@ -18,6 +18,7 @@ from cluster.process import pin_environment
 
 COMMANDS = {
     "studies": "the built-in studies: what each asks, its cells and cost",
+    "kinds": "designs, estimators, error types, schemes, measures, and every dial of one",
     "run": "run or resume a study",
     "report": "bias report of a store",
     "estimate": "the paper's tables on a real panel",
@@ -73,7 +74,26 @@ def _terminate(*_: Any) -> None:
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code, errors said on stderr."""
+    """Run the command line and return its exit code, errors said on stderr, then what discovery left out."""
+    said: set[object] = set()
+    try:
+        return _outcome(arguments, said)
+    finally:
+        _warn(said)
+
+
+def _warn(said: set[object]) -> None:
+    """One line for each module and class that discovery left out, unless it was said already."""
+    if "sim.discovery" in sys.modules:
+        from sim.discovery import problems
+
+        for problem in problems():
+            if problem not in said:
+                click.echo(f"panelproof: warning: {problem}", err=True)
+
+
+def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
+    """The exit code; problems that are said join `said`."""
     try:
         code = panelproof.main(args=arguments, prog_name="panelproof", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -88,6 +108,7 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:
+        said.update(getattr(error, "problems", ()))
         code = _expected(error, resumed=_is_resumed(arguments))
         if code is None:
             raise
@@ -135,7 +156,7 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
         kept = "nothing that was finished is lost: " if resumed else ""
         return _said(f"{place}{error.strerror}; {kept}mend it and try again", code)
     if isinstance(error, EnvironmentMismatch):
-        return _said(f"{error}; use the same versions on both sides", 2)
+        return _said(f"{error}; use the same versions and the same code on both sides", 2)
     return None
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +73,15 @@ def listed(items: Iterable[object], most: int = 5) -> str:
     texts = [str(item) for item in items]
     rest = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + rest
+
+
+def reason(error: BaseException, file: str | None = None) -> str:
+    """An exception in one line: its type, its message and the line that raised it, of `file` if it passed there."""
+    text = " ".join(str(error).split())
+    named = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if isinstance(error, SyntaxError):
+        return named  # its message names the line
+    below = error.__traceback__.tb_next if error.__traceback__ else None  # its first step is where it was caught
+    steps = [step for step in traceback.extract_tb(below) if "importlib" not in step.filename]
+    inside = [step for step in steps if file and step.filename == file] or steps[-1:]
+    return f"{named} ({Path(inside[-1].filename).name}, line {inside[-1].lineno})" if inside else named

@@ -41,6 +41,12 @@ class ErrorKind:
     factor: str = ""
     sandwich: bool = False
 
+    @property
+    def written(self) -> str:
+        """How users write it: A and B stand for unit, a column of groups or period, KM for a distance."""
+        forms = {"none": "", "group": ":A", "groups": ":A or cluster:A+B", "distance": ":KM or conley:KM:bartlett"}
+        return f"{self.kind}{forms[self.argument]}"
+
 
 KINDS: dict[str, ErrorKind] = {
     item.kind: item
@@ -201,6 +207,17 @@ def check_error_types(errors: Sequence[str], schema: Schema, asked_by: str, fami
         if kind_of(error) == "conley" and not set(PLACE) <= set(schema.attributes):
             raise bad(f"{error} without coordinates", where=f"{asked_by} errors", allowed="a panel with longitude and "
                       "latitude", remedy="name their columns, or choose another error type")  # fmt: skip
+
+
+def factor_text(error: str, counted: str = "effects nested in clusters not counted in k") -> str:
+    """The small-sample factor of an error type in least squares and the distribution of t, as a table's note has it."""
+    entry, two = KINDS.get(kind_of(error)), "+" in error
+    if entry is None or not entry.factor:
+        return ""
+    if kind_of(error) == "cluster" and two:
+        counted = "the smaller G"
+    said = entry.factor.format(counted=counted).replace("(n - k), the smaller", "(n - k) with the smaller")
+    return f"{' (Cameron, Gelbach and Miller, 2011)' * two}: {said}"
 
 
 def error_label(error: str) -> str:

@@ -44,7 +44,7 @@ class Status(IntEnum):
             "the search for the optimum did not converge",
             "regressors are collinear, or they fit without error",
             "the estimator refuses this panel",
-            "the estimator raised an error; its traceback is kept",
+            "the estimator raised an error or gave no finite number; the reason is kept",
         )[self]
 
 

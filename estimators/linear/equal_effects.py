@@ -43,7 +43,8 @@ class EqualEffects(Estimator):
     regressors: None = the panel's own. errors: see `linear.covariances`, with the factors of TwoWayDID for effects
     of units and of GROUP by period; what is floored is the matrix of all slopes of the first group and all differences,
     as in TwoWayDID on that model. test: how both tests cluster, cluster:unit or cluster:ATTRIBUTE. draws: of the
-    permutation test, 0 = none.
+    permutation test, 0 = none. cluster_k: which parameters count in the cluster factor, as in TwoWayDID. label: its
+    name in tables.
 
     Statistics: wald of all differences (`wald_of_equality`), wald_p from F(V - 1, G - 1) at wald / (V - 1), so that
     with two groups it is the p-value of the term; floored:ERROR, 1 where negative eigenvalues were set to zero.

@@ -40,7 +40,8 @@ class RandomEffects(Estimator):
     effects, as those of the fixed-effects columns beside it; a draw in which they do not is SINGULAR. periods: dummies
     of all observed periods but the first among the regressors, not reported. errors: as of `linear.covariances`,
     without wild; iid is s2 (X*'X*)^-1 with s2 = e*'e* / (n - k) of the transformed regression, and k counts the
-    constant and the period dummies.
+    constant and the period dummies. target: the estimand that the treatment's coefficient is held to. label: its name
+    in tables.
 
     Statistics: squared correlations of y and x'b over all observations, within units and between unit means (period
     dummies count as regressors), as Stata reports them; sigma_u, sigma_e; theta, the mean of theta_i over units.

@@ -75,12 +75,17 @@ class PsmDID(Estimator):
     Units are matched once, on the covariates' means over `years` (first and last, both included) or, by default, over
     the years before anybody is treated, so that every treated unit is compared in years untouched by the policy.
     Treated are the units ever treated; controls those never treated. The score is a logit; treated units out of the
-    range of the controls' scores are left out. method: nearest (`neighbours` within `caliper`, with `replacement` or
-    without), radius (all within `caliper`) or kernel (Epanechnikov with `bandwidth`); caliper and bandwidth in units
-    of the score. covariates: None = the panel's controls. errors: see `linear.covariances`; they take the
-    matching weights as given. A panel that has no error of some type is REFUSED: clustered ones of the treatment take
-    two clusters of matched treated units and two of controls, as in `staggered.adoption_effects.has_error`.
-    Source: Heckman, Ichimura and Todd (1997), with two-way effects.
+    range of the controls' scores are left out.
+
+    outcome, regressors: names of variables; None = the panel's own roles. method: nearest, radius (all controls within
+    the caliper) or kernel (Epanechnikov). neighbours: controls that `nearest` matches to a treated unit. caliper: the
+    largest distance between scores, of nearest and radius. replacement: whether `nearest` may use a control again.
+    bandwidth: of the kernel, in units of the score. years: first and last year of the covariates' means; None = those
+    before anybody is treated. target: the estimand that the treatment's coefficient is held to. label: its name in
+    tables. covariates: None = the panel's controls. errors: see `linear.covariances`; they take the matching weights as
+    given. A panel that has no error of some type is REFUSED: clustered ones of the treatment take two clusters of
+    matched treated units and two of controls, as in `staggered.adoption_effects.has_error`. Source: Heckman, Ichimura
+    and Todd (1997), with two-way effects.
     """
 
     kind: ClassVar[str] = "psm-did"

@@ -51,7 +51,7 @@ class Mediation(Estimator):
 
     Terms: a (treatment on mediator), b (mediator on outcome), nde = c', nie = a b, total, proportion = nie / total.
     mediator: None = the panel's first. outcome, regressors: names; None = the panel's own roles; the panel's treatment
-    must be among the regressors. errors, any of
+    must be among the regressors. errors: any of
 
     - delta: the stacked sandwich of all equations, clustered, so with the covariance of a and b; t with G - 1 degrees;
     - sobel: for nie sqrt(a^2 var b + b^2 var a) with the same variances, a and b taken as independent; none for the
@@ -64,7 +64,8 @@ class Mediation(Estimator):
     floor(.025 (B + 1)), endless when that is 0; p = 2 min(1 + #(draws <= 0), 1 + #(draws >= 0)) / (B + 1), which
     rejects at 5% exactly where the interval excludes 0; and se = sd of the draws. B counts the draws that are kept.
     cluster: unit or an attribute, of delta, sobel and monte-carlo. Each equation has the factor of its own regression,
-    G/(G-1) (n-1)/(n-k), k as cluster_k says (see TwoWayDID). label: its name in tables.
+    G/(G-1) (n-1)/(n-k), k as cluster_k says.
+    draws: of monte-carlo and of the bootstrap. cluster_k: as in `did`. label: its name in tables.
 
     Statistics: rho_at_zero, r2_product_at_zero, r2_total_product_at_zero and sd_ratio as `indirect_at` says;
     corr_ab, the correlation of the estimates of a and b under delta.

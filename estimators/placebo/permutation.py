@@ -39,21 +39,21 @@ class PermutationTest(Estimator):
     """An estimator whose p values and intervals come from assignments drawn anew.
 
     estimator, settings: kind and settings of the estimator, as pairs (in a study file as a table, {errors = ["hc1"]});
-    `PermutationTest.of` takes them from an object.
-    scheme: see `sim.schemes`, which says what must be exchangeable. draws: assignments besides the real one, 99 or
-    more; when there are no more than that in all, every one is used and the test is exact. terms: those tested, by
-    default the treatment; spatial terms under `relabel`, the mediators under `mediator`; what the null hypothesis of
-    the scheme leaves free (`nulls`) is refused. statistic: raw (the estimate) or studentised (over the standard
-    error of the estimator's last error type; in large samples it then also tests that the effect is zero on average:
-    DiCiccio and Romano 2017). seed: of the draws. common: the same draws in all replications, else each has its own
-    from the streams of the call. interval: also the interval.
+    `PermutationTest.of` takes them from an object. scheme: see `sim.schemes`, which says what must be exchangeable.
+    draws: assignments besides the real one, 99 or more; when there are no more than that in all, every one is used and
+    the test is exact. terms: those tested, by default the treatment; spatial terms under `relabel`, the mediators under
+    `mediator`; what the null hypothesis of the scheme leaves free (`nulls`) is refused. statistic: raw (the estimate)
+    or studentised (over the standard error of the estimator's last error type; in large samples it then also tests that
+    the effect is zero on average: DiCiccio and Romano 2017). seed: of the draws. common: the same draws in all
+    replications, else each has its own from the streams of the call. interval: also the interval. fit_every_draw:
+    whether to do without the estimator's kernel. label: its name in tables, by default of estimator and scheme.
 
     p = (1 + c)/(B + 1) where c of B assignments give |statistic| at least as large; failed fits count as large. The 95%
     interval holds the constant effects of the treatment, y - c D, that are not rejected; terms other than what is
     assigned anew have none. Estimators that are linear in the outcome, which is checked and not assumed, are inverted
     exactly from two passes over the draws; others are not inverted. Studentised DID with clustered errors is inverted
     by bisection. An estimator's `treatment_kernel` takes the place of a fit of every draw, as of DID and of the
-    spatial Durbin model; fit_every_draw = true does without it.
+    spatial Durbin model.
 
     Error types: permutation:SCHEME (p value and interval, no standard error), then the estimator's own. Statistics:
     draws (B), exact (1 when every assignment was used), mcse:TERM, the Monte Carlo error of p, 0 when exact.
@@ -221,7 +221,8 @@ class Permuted(Reduction):
         test, treatment = self.test, panel.roles.treatment
         others = test.inner.variables(panel.schema) - {self._outcome(panel)}
         fixed = all(panel.variables[name].shape[0] == 1 for name in others)
-        if test.fit_every_draw or treatment is None or not fixed or not redraws_treatment(scheme_of(test.scheme)):
+        asked = not test.fit_every_draw and redraws_treatment(scheme_of(test.scheme))
+        if not asked or treatment is None or not fixed or not _has_its_own_kernel(type(test.inner)):
             return None
         terms = test.layout(panel.schema).terms
         kernel = test.inner.treatment_kernel(panel, terms, errors=test.statistic == "studentised")
@@ -344,6 +345,13 @@ class Permuted(Reduction):
             exact=np.full(rows, float(exact)),
             **own,
         )
+
+
+def _has_its_own_kernel(cls: type[Estimator]) -> bool:
+    """Whether no class below that which defines the kernel changes how panels are fitted."""
+    methods = ("treatment_kernel", "__call__", "reduction", "solve")
+    depth, *others = (next(i for i, one in enumerate(cls.__mro__) if name in vars(one)) for name in methods)
+    return depth <= min(others)
 
 
 def _observed(panel: Panel, values: Floats) -> Floats:

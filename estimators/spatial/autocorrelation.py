@@ -21,6 +21,7 @@ Index = Literal["moran", "geary"]
 
 SMALLEST = 4  # units: the moments under randomisation divide by (N - 1)(N - 2)(N - 3)
 NO_VARIANCE = 1e-14  # of Moran's I, below which it is a constant and rounding
+AT_MEAN = 1e-12  # of the largest deviation, up to which a value is the mean and rounding
 AT_ONCE = 2**21  # numbers of simulated cross-sections held at a time
 QUADRANTS = {1: "HH", 2: "LH", 3: "LL", 4: "HL"}  # own value first, then the neighbours': High or Low
 
@@ -174,9 +175,13 @@ def local_moran(y: Floats, weights: Weights) -> Floats:
 
 
 def quadrants(y: Floats, weights: Weights) -> NDArray[np.int64]:
-    """Where a unit stands in the Moran scatter plot, by the codes of QUADRANTS, (..., N) -> (..., N)."""
-    z = y - y.mean(axis=-1, keepdims=True)
-    high, among_high = z > 0, weights.lag(z) > 0
+    """Where a unit stands in the Moran scatter plot, by the codes of QUADRANTS, (..., N) -> (..., N).
+
+    A value, or neighbours, at the mean up to rounding count as low.
+    """
+    z = deviations(y)
+    lagged = weights.lag(z)
+    high, among_high = z > AT_MEAN, lagged > AT_MEAN * weights.matrix.sum(axis=1)
     return np.where(high, np.where(among_high, 1, 4), np.where(among_high, 2, 3))
 
 

@@ -1,7 +1,10 @@
-"""Average direct, indirect and total effects of S (b I + t W), with delta-method variances (LeSage and Pace 2009).
+"""Average direct, indirect and total effects of S (b I + t W) (LeSage and Pace 2009).
 
 With D = b tr S/N + t tr G/N and T = b 1'S1/N + t 1'G1/N, S = I + rho G, dG/drho = G^2. Without a lag of the outcome
-(SLX, SDEM) they hold at rho = 0: b, t 1'W1/N and their sum; in the error model both effects are b.
+(SLX, SDEM) they hold at rho = 0: b, t 1'W1/N and their sum; in the error model both effects are b. Errors come from
+the delta method, or from simulation (chapter 5 there): parameters are drawn from the normal distribution around the
+estimate with its covariance, and the effects of each draw give a standard deviation and quantiles. A draw whose rho or
+lambda lies outside the interval that the likelihood is defined on is rejected and counted.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.spatial.form import SpatialForm
-from estimators.spatial.spectrum import Traces
+from estimators.spatial.spectrum import Spectrum, Traces
 
 Floats = NDArray[np.float64]
+
+LEVEL = 0.05  # of the intervals
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -109,3 +114,55 @@ class _Gradient:
             quadratic = quadratic + self.lagged**2 * bread[:, index + k, index + k]
             along = along - self.lagged * at.tilt[:, k:]
         return np.asarray(at.sigma2[:, None] * quadratic + at.rho_variance[:, None] * along**2)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Simulated:
+    """se, lower, upper (R, K) of parameters and effects; rejected (R,) draws."""
+
+    se: Floats
+    lower: Floats
+    upper: Floats
+    rejected: Floats
+
+
+def simulate(
+    parameters: Floats, covariance: Floats, normals: Floats, form: SpatialForm, spectrum: Spectrum
+) -> Simulated:
+    """From parameters (R, P + S + 1), their covariance and standard normals (draws, P + S + 1), used in every row."""
+    rows = [
+        _simulated_row(point, variance, normals, form, spectrum)
+        for point, variance in zip(parameters, covariance, strict=True)
+    ]
+    se, lower, upper, rejected = (np.array(part) for part in zip(*rows, strict=True))
+    return Simulated(se, lower, upper, rejected)
+
+
+def _simulated_row(
+    point: Floats, covariance: Floats, normals: Floats, form: SpatialForm, spectrum: Spectrum
+) -> tuple[Floats, Floats, Floats, float]:
+    s = len(form.parameters)
+    p, kinds = len(point) - s - 1, len(form.effect_kinds)
+    size = len(point) + kinds * (p // 2 if form.durbin else p)
+    if not (np.isfinite(point).all() and np.isfinite(covariance).all()):
+        nothing = np.full(size, np.nan)
+        return nothing, nothing, nothing, np.nan
+    draws = point + normals @ _root(covariance).T
+    inside = (np.abs(draws[:, p : p + s]) * spectrum.weights.radius < 1).all(axis=1)
+    kept = draws[inside]
+    if len(kept) < 2:
+        nothing = np.full(size, np.nan)
+        return nothing, nothing, nothing, float(len(draws) - len(kept))
+    rho = np.ascontiguousarray(kept[:, p]) if form.lag else np.zeros(len(kept))
+    effects = effects_of(kept[:, :p], rho, spectrum.traces(rho, "direct"), len(spectrum.weights.units), form)
+    values = np.concatenate([kept, effects], axis=1)
+    lower, upper = np.quantile(values, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
+    return values.std(axis=0, ddof=1), lower, upper, float(len(draws) - len(kept))
+
+
+def _root(covariance: Floats) -> Floats:
+    """R with RR' = V, through the correlation matrix; negative eigenvalues count as zero."""
+    scale = np.sqrt(np.maximum(np.diagonal(covariance), 0.0))
+    safe = np.where(scale > 0, scale, 1.0)
+    values, vectors = np.linalg.eigh(covariance / np.outer(safe, safe))
+    return np.asarray(scale[:, None] * vectors * np.sqrt(np.maximum(values, 0.0)))

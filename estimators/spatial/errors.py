@@ -14,7 +14,6 @@ units of the scores' root sums of squares, has them set to zero, and the statist
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from estimators.linear.covariances import (
     nearness,
     outer,
 )
+from estimators.spatial.cross_products import SpatialMoments, SpatialPlan
 from estimators.spatial.form import SpatialForm
 from estimators.spatial.hessian import inverse_at_maximum, observed_information
 from estimators.spatial.likelihood import Sizes
@@ -36,9 +36,6 @@ from estimators.spatial.scores import SpatialScores, inverse
 from estimators.spatial.spectrum import Transform
 from sim.errors import bad
 from sim.panel import Schema
-
-if TYPE_CHECKING:
-    from estimators.spatial.cross_products import SpatialMoments, SpatialPlan
 
 Floats = NDArray[np.float64]
 CONLEY = "conley:"
@@ -88,20 +85,25 @@ def covariances(
     for row in np.flatnonzero(np.isfinite(parameters).all(axis=1)):
         scores = SpatialScores.at(moments.y[row], moments.x[row, :p], parameters[row], form, plan.spectrum, transform)
         bread = inverse(scores.information())
+        by_order: dict[bytes, Floats] = {}
         for e, error in enumerate(errors):
             if error == "hessian":
                 continue
-            matrices[row, e], floored[row, e] = _covariance(error, scores, bread, kernels.get(error))
+            matrices[row, e], floored[row, e] = _covariance(error, scores, bread, kernels.get(error), by_order)
     return Sandwiches(matrices, floored)
 
 
-def _covariance(error: str, scores: SpatialScores, bread: Floats, kernel: Kernel | None) -> tuple[Floats, bool]:
+def _covariance(
+    error: str, scores: SpatialScores, bread: Floats, kernel: Kernel | None, by_order: dict[bytes, Floats]
+) -> tuple[Floats, bool]:
+    """The sandwich (K, K), and whether it was floored; by_order keeps scores that several error types share."""
     if error == "qmle":
         return bread + bread @ scores.excess() @ bread, False
-    if kernel is None:
-        meat, floored = outer(scores.by_observation(np.arange(scores.e.shape[1]))[None])[0], False
-    else:
-        meat, floored = kernel.meat(scores.by_observation(kernel.order))
+    order = np.arange(scores.e.shape[1]) if kernel is None else kernel.order
+    key = order.tobytes()
+    if key not in by_order:
+        by_order[key] = scores.by_observation(order)
+    meat, floored = (outer(by_order[key][None])[0], False) if kernel is None else kernel.meat(by_order[key])
     return _factor(error, scores, kernel) * (bread @ meat @ bread), floored
 
 
@@ -158,7 +160,7 @@ class Kernel:
         """Variance of the sum of scores (K, T, N), (K, K), and whether negative eigenvalues were set to zero."""
         lag = bartlett_lag(scores.shape[1])
         if self.clusters is not None:
-            sums = scores.sum(axis=1) @ (self.clusters[:, None] == np.arange(self.groups or 0))
+            sums = np.stack([np.bincount(self.clusters, own) for own in scores.sum(axis=1)])
             return sums @ sums.T, False
         if self.nearness is None:
             return bartlett_sum(scores.sum(axis=2)[None], lag)[0], False

@@ -19,9 +19,16 @@ from estimators.spatial.effects import Slopes, effects_of, impacts, jacobian
 from estimators.spatial.form import SpatialForm
 from estimators.spatial.information import RedrawnForms, TimeEffects
 from estimators.spatial.likelihood import ErrorModel, Sizes, maximise_lag
-from estimators.spatial.spectrum import Traces, Transform
+from estimators.spatial.scores import demeaned
+from estimators.spatial.spectrum import Spectrum, Traces, Transform
 
 Floats = NDArray[np.float64]
+
+FIT_STATISTICS = (
+    "r2_corr",
+    "r2_reduced_within", "r2_reduced_between", "r2_reduced_overall",
+    "r2_naive_within", "r2_naive_between", "r2_naive_overall",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -127,7 +134,7 @@ def _lag_fit(form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Siz
     zz = (plan.gram if m.gram is None else m.gram)[:, :p, :p]
     bread, _ = ols.invert(zz)
     zy, zwy = m.zy[:, :p], m.zwy[:, :p]
-    b0, b1 = _times(bread, zy), _times(bread, zwy)
+    b0, b1 = np.matvec(bread, zy), np.matvec(bread, zwy)
     a = m.yy - (zy * b0).sum(axis=1)
     b = m.ywy - (zy * b1).sum(axis=1)
     c = m.wyy - (zwy * b1).sum(axis=1)
@@ -136,7 +143,7 @@ def _lag_fit(form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Siz
     slopes = b0 - rho[:, None] * b1
     drift = None if m.drift is None else m.drift[:, 0] - rho[:, None] * m.drift[:, 1]
     zgzb, quadratic = _forms(plan, m, p, rho, slopes, drift)
-    tilt = _times(bread, zgzb)
+    tilt = np.matvec(bread, zgzb)
     left = quadratic - (zgzb * tilt).sum(axis=1)
     ssr = a - 2 * rho * b + rho**2 * c
     return slopes, ssr, rho, best.converged, Covariance(bread, tilt, left)
@@ -180,7 +187,7 @@ def _error_fit(
     else:
         through = TimeEffects.of(m.drift, form, np.zeros_like(lam), lam, slopes)
         cross = through.across(_regressors(plan, m), k, p, plan.spectrum)
-        tilt = _times(bread, cross)
+        tilt = np.matvec(bread, cross)
         covariance = Covariance(bread, tilt, through.square(plan.spectrum) - (cross * tilt).sum(axis=1))
     return slopes, ssr, lam, best.converged & sound, covariance
 
@@ -200,7 +207,7 @@ def _least_squares(
     p = form.slopes(len(plan.names))
     bread, _ = ols.invert((plan.gram if m.gram is None else m.gram)[:, :p, :p])
     zy = m.zy[:, :p]
-    slopes = _times(bread, zy)
+    slopes = np.matvec(bread, zy)
     ssr = m.yy - (zy * slopes).sum(axis=1)
     sigma2 = ssr / sizes.nobs
     traces = _without_lag(plan, sigma2, transform)
@@ -294,5 +301,39 @@ def _without_lag(plan: SpatialPlan, like: Floats, transform: Transform) -> Trace
     return plan.spectrum.traces(np.zeros_like(like), transform)
 
 
-def _times(matrix: Floats, vectors: Floats) -> Floats:
-    return np.asarray(np.matmul(matrix, vectors[:, :, None])[:, :, 0])
+def fit_statistics(
+    form: SpatialForm, slopes: Floats, rho: Floats, moments: SpatialMoments, spectrum: Spectrum
+) -> dict[str, Floats]:
+    """Squared correlations, each (R,).
+
+    r2_corr: of Qy with S QZb (Elhorst's "corrected" R2). The others: of y with its prediction without fixed effects, of
+    demeaned values (within), unit means (between) or all values (overall); prediction in reduced form, S (Xb + WXt), or
+    naive, rho Wy + Xb + WXt. Without a lag of the outcome both are Xb + WXt.
+    """
+    assert moments.y is not None
+    assert moments.x is not None
+    y, x = moments.y, moments.x[:, : slopes.shape[1]]
+    signal = np.einsum("rp,rptn->rtn", slopes, x)
+    within = demeaned(signal)
+    if not form.lag:
+        reduced, naive, corrected = signal, signal, within
+    else:
+        reduced, corrected = np.empty_like(y), np.empty_like(y)
+        for row, value in enumerate(rho):  # S x = x + rho G x
+            both = np.stack([signal[row], within[row]])
+            reduced[row], corrected[row] = both + value * spectrum.multiplier.apply(float(value), both)
+        naive = signal + rho[:, None, None] * spectrum.weights.lag(y)
+    out = {"r2_corr": _squared_correlation(demeaned(y), corrected)}
+    for name, prediction in (("reduced", reduced), ("naive", naive)):
+        changes = [values - values.mean(axis=1, keepdims=True) for values in (y, prediction)]
+        out[f"r2_{name}_within"] = _squared_correlation(*changes)
+        out[f"r2_{name}_between"] = _squared_correlation(y.mean(axis=1), prediction.mean(axis=1))
+        out[f"r2_{name}_overall"] = _squared_correlation(y, prediction)
+    return {name: out[name] for name in FIT_STATISTICS}
+
+
+def _squared_correlation(x: Floats, y: Floats) -> Floats:
+    x, y = x.reshape(x.shape[0], -1), y.reshape(y.shape[0], -1)
+    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.vecdot(x, y) ** 2 / (np.vecdot(x, x) * np.vecdot(y, y)))

@@ -44,13 +44,11 @@ class FixedForms:
         return zgzb, (values[:, p * p :] * (b.take(rows, axis=1) * b.take(columns, axis=1))).sum(axis=1)
 
     def _forms_at(self, rho: float) -> Floats:
-        gz = self._z @ self._spectrum.multiplier(rho).T
+        gz = self._spectrum.multiplier.apply(rho, self._z)
         p = self._z.shape[0]
         centred = (gz - gz.mean(axis=2, keepdims=True)).reshape(p, -1)
         cross = self._z.reshape(p, -1) @ gz.reshape(p, -1).T
-        twice = np.where(
-            self._upper[0] == self._upper[1], 1.0, 2.0
-        )  # of a symmetric form, what its triangle stands for
+        twice = np.where(self._upper[0] == self._upper[1], 1.0, 2.0)  # a symmetric form, of which a triangle is kept
         return np.concatenate([cross.ravel(), (centred @ centred.T)[self._upper] * twice])
 
 
@@ -86,8 +84,7 @@ class RedrawnForms:
             series = _series(lambda v: operator @ v, units_first, np.repeat(rho, t), np.repeat(terms, t))
             total = np.ascontiguousarray(series.reshape(n, r, t).transpose(1, 2, 0))
         for row in np.flatnonzero(near_edge):
-            finite = np.isfinite(rho[row])
-            total[row] = x[row] @ self.spectrum.multiplier(float(rho[row])).T if finite else np.nan
+            total[row] = self.spectrum.multiplier.apply(float(rho[row]), x[row])
         return total
 
 
@@ -135,7 +132,7 @@ class TimeEffects:
         p = b.shape[1]
         pulled = np.matmul(self.d[:, None, None, :], z[:, :p])[:, :, 0]  # sum_t d_t z_t, (R, P, N)
         f = np.matmul(b[:, None, :], pulled)[:, 0] + (self.d * drift).sum(axis=1)[:, None]
-        moved = np.stack([spectrum.multiplied(float(at), row) for at, row in zip(rho, f, strict=True)])
+        moved = np.stack([spectrum.multiplier.apply(float(at), row) for at, row in zip(rho, f, strict=True)])
         return np.asarray(np.vecdot(moved, self.profile(spectrum)))
 
 

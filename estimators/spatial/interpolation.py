@@ -39,7 +39,7 @@ class PiecewiseChebyshev:
 
     def __call__(self, rho: Floats) -> Floats:
         """Values at rho (R,) -> (R, E); NaN where rho is NaN or outside the interval."""
-        inside = np.abs(rho) * self._radius < 1.0
+        inside = self.inside(rho)
         safe = np.where(inside, rho, 0.0)
         if rho.size > 1 and (safe == safe[0]).all():  # where every search starts
             out = np.repeat(self._values(safe[:1]), rho.size, axis=0)
@@ -47,6 +47,10 @@ class PiecewiseChebyshev:
             out = self._values(safe)
         out[~inside] = np.nan
         return out
+
+    def inside(self, rho: Floats) -> NDArray[np.bool_]:
+        """Whether rho (R,) lies inside the interval, NaN not."""
+        return np.asarray(np.abs(rho) * self._radius < 1.0)
 
     def _values(self, rho: Floats) -> Floats:
         """The same for rho inside the interval."""

@@ -17,7 +17,7 @@ from estimators.spatial.spectrum import Spectrum, Transform
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp] | slice
-Slopes = Callable[[Floats, Rows], tuple[Floats, Floats]]
+Derivatives = Callable[[Floats, Rows], tuple[Floats, Floats]]
 Heights = Callable[[Floats, Rows], Floats]
 
 MOST_STEPS = 60
@@ -55,7 +55,7 @@ class Maximum:
     converged: NDArray[np.bool_]
 
 
-def maximise(slopes: Slopes, heights: Heights, rows: int, radius: float) -> Maximum:
+def maximise(slopes: Derivatives, heights: Heights, rows: int, radius: float) -> Maximum:
     """The maximum of f on (-1/radius, 1/radius), each row on its own.
 
     `slopes(r, rows)` gives f' and f'' of the named rows, `heights(r, rows)` f itself. The search starts at zero, and
@@ -73,12 +73,12 @@ def maximise(slopes: Slopes, heights: Heights, rows: int, radius: float) -> Maxi
         top = top[missed]
         again, settled = _climb(slopes, points[top + 1], points[top], points[top + 2], missed)
         at[missed] = again
-        converged[missed] = settled & (heights(again, missed) >= grid[top, missed])
+        converged[missed] = settled & (heights(again, missed) >= grid[top, missed] - HIGHER)
     return Maximum(at, converged & (np.abs(at) < edge - 1e-6))
 
 
 def _climb(
-    slopes: Slopes, start: Floats, low: Floats, high: Floats, among: NDArray[np.intp] | None = None
+    slopes: Derivatives, start: Floats, low: Floats, high: Floats, among: NDArray[np.intp] | None = None
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Safeguarded Newton for the zero of f' between low and high, (M,), and whether it settled.
 

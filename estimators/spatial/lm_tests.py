@@ -26,8 +26,8 @@ from estimators.core import regression as ols
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.core.names import check_names, outcome_of, weights_of
 from estimators.core.tile import Tile, spread
-from estimators.spatial.autocorrelation import LinkSums
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
+from estimators.spatial.spectrum import FLAT, own_information
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad, closest, one_of
@@ -117,7 +117,7 @@ class LagrangeMultiplier(Estimator):
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """The statistics; se is NaN and dof 1, that of the chi-square distribution."""
         sums, weights, periods = self._sums(plan, moments)
-        if "period" in self.effects and LinkSums.of(weights).uniform:
+        if "period" in self.effects and own_information(weights) < FLAT:
             raise bad("all units are linked alike: their lags are the time effects and the units' own values",
                       where=f"{self.name}, weights {weights.name}", allowed="weights that tell near from far",
                       remedy="choose fewer neighbours")  # fmt: skip
@@ -214,8 +214,8 @@ def from_cross_products(plan: SpatialPlan, m: SpatialMoments, lags_first: bool =
     k = len(plan.names)
     gram = plan.gram if m.gram is None else m.gram
     bread, _ = ols.invert(gram[:, :k, :k])
-    b = _times(bread, m.zy[:, :k])
-    cross, fitted_lag = _times(gram[:, :k, k:], b), _times(gram[:, k:, k:], b)  # X'WXb, (WX)'WXb
+    b = np.matvec(bread, m.zy[:, :k])
+    cross, fitted_lag = np.matvec(gram[:, :k, k:], b), np.matvec(gram[:, k:, k:], b)  # X'WXb, (WX)'WXb
     lag = m.ywy - (b * m.zwy[:, :k]).sum(axis=1)
     signal = (b * fitted_lag).sum(axis=1)
     if not lags_first:
@@ -228,7 +228,7 @@ def from_cross_products(plan: SpatialPlan, m: SpatialMoments, lags_first: bool =
         ssr=m.yy - (b * m.zy[:, :k]).sum(axis=1),
         lag=lag,
         error=lag - (b * m.zy[:, k:]).sum(axis=1) + (b * cross).sum(axis=1),
-        signal=_unexplained(signal, (cross * _times(bread, cross)).sum(axis=1)),
+        signal=_unexplained(signal, (cross * np.matvec(bread, cross)).sum(axis=1)),
     )
 
 
@@ -241,7 +241,7 @@ def score_moments(
     spread, total = (np.square(values).sum(axis=(2, 3)) for values in (_without(x, ()), x))
     absorbed = ols.absorbed(np.diagonal(gram, axis1=1, axis2=2), spread, total)
     bread, _ = ols.invert(np.where(absorbed.any(axis=1)[:, None, None], np.nan, gram))
-    e = ols.residual(qy, qx, _times(bread, ols.inner(qx, qy)))
+    e = ols.residual(qy, qx, np.matvec(bread, ols.inner(qx, qy)))
     if lags_first:
         wy, we = _without(weights.lag(y), effects), _without(weights.lag(e), effects)
     else:
@@ -252,7 +252,7 @@ def score_moments(
         ssr=ols.square(e),
         lag=ols.dot(e, wy),
         error=ols.dot(e, we),
-        signal=_unexplained(ols.square(signal), (explained * _times(bread, explained)).sum(axis=1)),
+        signal=_unexplained(ols.square(signal), (explained * np.matvec(bread, explained)).sum(axis=1)),
     )
 
 
@@ -304,7 +304,3 @@ def _unexplained(total: Floats, explained: Floats) -> Floats:
     """Sums of squares that regressors leave, 0 where that is nothing but rounding."""
     left = total - explained
     return np.where(left <= ols.ABSORBED * total, 0.0, left)
-
-
-def _times(matrix: Floats, vectors: Floats) -> Floats:
-    return np.asarray(np.matmul(matrix, vectors[:, :, None])[:, :, 0])

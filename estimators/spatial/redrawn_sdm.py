@@ -33,7 +33,7 @@ from estimators.spatial.effects import Slopes, impacts
 from estimators.spatial.form import FORMS
 from estimators.spatial.likelihood import Sizes, log_likelihood, maximise_lag
 from estimators.spatial.spectrum import Spectrum, Transform
-from sim.errors import BadInput
+from sim.errors import BadInput, Problem
 from sim.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -232,6 +232,11 @@ class RedrawnDurbinPlan:
     def spectrum(self) -> Spectrum:
         """Of W."""
         return self.kernel.spectrum
+
+    @property
+    def useless_lags(self) -> tuple[Problem, ...]:
+        """None: the kernel refuses them."""
+        return ()
 
     def solve(self, moments: DurbinMoments) -> tuple[DurbinFits, dict[str, Floats]]:
         """The maximum of the likelihood, and the statistics of the fits."""

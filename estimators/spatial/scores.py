@@ -26,14 +26,18 @@ Floats = NDArray[np.float64]
 class SpatialScores:
     """Arrays of one panel at its estimate, all demeaned over units and periods.
 
-    e (T, N); z (P, T, N) = QBZ; linear (S, T, N) = QGf and QHd, the latter 0 for a row-stochastic W;
-    multipliers (S, N, N) = G and H of the transform; sigma2; sizes.
+    e (T, N); z (P, T, N) = QBZ; linear (S, T, N) = QGf and QHd, the latter 0 for a row-stochastic W; multipliers: G and
+    H of the transform, (N, N) each, moved: what they make of e, (T, N) each; traces (S,) = tr G, tr H; products (S, S)
+    = tr G'H + tr GH of every pair; sigma2; sizes.
     """
 
     e: Floats
     z: Floats
     linear: Floats
-    multipliers: Floats
+    multipliers: tuple[Floats, ...]
+    moved: tuple[Floats, ...]
+    traces: Floats
+    products: Floats
     sigma2: float
     sizes: Sizes
     form: SpatialForm
@@ -49,35 +53,34 @@ class SpatialScores:
         wy = lag(y)
         unexplained = y - rho * wy - np.tensordot(slopes, z, axes=1)
         w_unexplained = lag(unexplained)
-        e = _within(unexplained - lam * w_unexplained)
+        e = demeaned(unexplained - lam * w_unexplained)
         every = {"rho": (rho, wy - lam * lag(wy)), "lambda": (lam, w_unexplained)}
-        centre = np.eye(y.shape[1]) - (1.0 / y.shape[1] if transform == "lee-yu" else 0.0)
-        multipliers = [centre @ spectrum.multiplier(float(every[name][0])) for name in form.parameters]
-        moved = [_within(every[name][1]) for name in form.parameters]
-        linear = [move - _within(e @ g.T) for move, g in zip(moved, multipliers, strict=True)]
-        shape = (len(form.parameters), *y.shape)
+        multipliers = tuple(spectrum.near_multiplier(float(every[name][0])) for name in form.parameters)
+        if transform == "lee-yu":
+            for g in multipliers:
+                g -= g.mean(axis=0)  # Q_N G
+        moved = tuple(e @ g.T for g in multipliers)
+        linear = [demeaned(every[name][1] - move) for name, move in zip(form.parameters, moved, strict=True)]
+        traces, products = _traces_of(np.array(parameters[p:-1]), spectrum, transform)
         return cls(
             e=e,
-            z=_within(z - lam * lag(z)),
-            linear=np.reshape(linear, shape),
-            multipliers=np.reshape(multipliers, (len(multipliers), *centre.shape)),
+            z=demeaned(z - lam * lag(z)),
+            linear=np.reshape(linear, (len(form.parameters), *y.shape)),
+            multipliers=multipliers,
+            moved=moved,
+            traces=traces,
+            products=products,
             sigma2=float(parameters[-1]),
             sizes=Sizes.of(y.shape[1], y.shape[0], transform),
             form=form,
         )
 
-    @property
-    def _traces(self) -> Floats:
-        """tr G and tr H, (S,)."""
-        return np.trace(self.multipliers, axis1=1, axis2=2)
-
     def information(self) -> Floats:
         """The expected information, (P + S + 1, P + S + 1)."""
         t, s2 = self.sizes.periods, self.sigma2
         z, linear = _flat(self.z), _flat(self.linear)
-        across, along = _flat(self.multipliers), _flat(self.multipliers.transpose(0, 2, 1))
-        spatial = linear @ linear.T / s2 + t * (across @ across.T + across @ along.T)
-        return self._assembled(z @ z.T / s2, z @ linear.T / s2, spatial, t * self._traces / s2)
+        spatial = linear @ linear.T / s2 + t * self.products
+        return self._assembled(z @ z.T / s2, z @ linear.T / s2, spatial, t * self.traces / s2)
 
     def excess(self) -> Floats:
         """Omega, what a fourth cumulant other than the normal one adds to the scores' variance (Lee and Yu 2010).
@@ -95,7 +98,7 @@ class SpatialScores:
         kurtosis = fourth / shrunk / free**2
         within = self.sizes.periods < periods
         f, share = (1 - 1 / periods, 1 - 1 / units) if within else (1.0, 1.0)
-        diagonals = np.diagonal(self.multipliers, axis1=1, axis2=2)
+        diagonals = np.reshape([np.diagonal(g) for g in self.multipliers], (len(self.multipliers), units))
         p = self.z.shape[0]
         out = np.zeros((p + len(diagonals) + 1,) * 2)
         t = periods * f**2
@@ -114,13 +117,13 @@ class SpatialScores:
         s2, e = self.sigma2, self.e
         slopes = self.z * e / s2
         kept = self.sizes.periods / periods
+        place = np.argsort(order)
+        later = np.less.outer(place, place)  # [j, i]: j stands before i
         spatial = np.empty_like(self.linear)
-        for s, g in enumerate(self.multipliers):
-            half = (g + g.T) / 2
-            before = np.empty_like(e)
-            before[:, order] = e[:, order] @ np.tril(half[np.ix_(order, order)], -1).T
-            own = np.diagonal(half)
-            spatial[s] = (self.linear[s] * e + e * (own * e + 2 * before) - s2 * kept * own) / s2
+        for s, (g, moved) in enumerate(zip(self.multipliers, self.moved, strict=True)):
+            own, above = np.diagonal(g), later * g
+            before = e @ above + (moved - e * own - e @ above.T)  # sum of (g_ij + g_ji) e_j over the units j before i
+            spatial[s] = (self.linear[s] * e + e * (own * e + before) - s2 * kept * own) / s2
         variance = (e**2 - s2 * self.sizes.nobs / (units * periods)) / (2 * s2**2)
         return np.concatenate([slopes, spatial, variance[None]])
 
@@ -135,12 +138,24 @@ class SpatialScores:
         return out
 
 
+def _traces_of(at: Floats, spectrum: Spectrum, transform: Transform) -> tuple[Floats, Floats]:
+    """tr G (S,), and tr G'H + tr GH of every pair (S, S), of the transform at spatial parameters (S,)."""
+    if not at.size:
+        return np.empty(0), np.empty((0, 0))
+    own = spectrum.traces(at, transform)
+    products = np.diag(own.hh + own.hth)
+    if at.size == 2:
+        products[0, 1] = products[1, 0] = np.sum(spectrum.joint(at[:1], at[1:], transform))
+    return own.h, products
+
+
 def inverse(matrix: Floats) -> Floats:
     """The inverse of an information matrix (K, K), NaN where it is singular."""
     return ols.invert(matrix[None])[0][0]
 
 
-def _within(x: Floats) -> Floats:
+def demeaned(x: Floats) -> Floats:
+    """Values (..., T, N) without unit and time effects."""
     out = x - x.mean(axis=-2, keepdims=True)
     return np.asarray(out - out.mean(axis=-1, keepdims=True))
 

@@ -18,16 +18,14 @@ from estimators.core.estimator import Estimates, Estimator, Layout, Reduction, S
 from estimators.core.names import check_names, outcome_of, weights_of
 from estimators.core.treatment_kernels import TreatmentKernel
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
-from estimators.spatial.effects import jacobian
+from estimators.spatial.effects import Simulated, jacobian, simulate
 from estimators.spatial.errors import Sandwiches, check_errors, covariances, needs_scores
-from estimators.spatial.fit_statistics import FIT_STATISTICS, fit_statistics
-from estimators.spatial.fits import SpatialFit, effect_variances, fit_model
+from estimators.spatial.fits import FIT_STATISTICS, SpatialFit, effect_variances, fit_model, fit_statistics
 from estimators.spatial.form import FORMS, Model, SpatialForm
 from estimators.spatial.likelihood import Sizes, log_likelihood
+from estimators.spatial.model_choice import CRITERIA, information_criteria, wald_names, wald_tests
 from estimators.spatial.redrawn_sdm import DurbinKernel, RedrawnDurbin, RedrawnDurbinPlan, terms_of
-from estimators.spatial.simulated_effects import Simulated, simulate
 from estimators.spatial.spectrum import Transform
-from estimators.spatial.wald import CRITERIA, WALD, information_criteria, wald_tests
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import BadInput, bad, closest, listed, one_of
@@ -50,10 +48,11 @@ class SpatialPanel(Estimator):
     model: sar (rho) | sem (lambda) | sdm (rho, WX) | slx (WX, least squares) | sdem (lambda, WX) | sac (rho, lambda).
     transform: direct | lee-yu. outcome, regressors: names of variables; None = the panel's own roles. weights: name of
     the panel's W; None = its first. full_fit: also the R2 variants that need predictions (squared correlations;
-    slower), AIC, BIC, in the SDM Wald tests of SAR and SEM, in the SAC mode_gap: its likelihood often has a second
-    maximum with rho and lambda nearly exchanged, and where that is hardly lower they are not identified. errors: any of
+    slower), AIC, BIC, in the SDM Wald tests of SAR and SEM by every error type, in the SAC mode_gap: its likelihood
+    often has a second maximum with rho and lambda nearly exchanged, and where that is hardly lower they are not
+    identified. errors: any of
     information (the inverse expected information), hessian (observed), qmle, cluster:unit, cluster:ATTRIBUTE,
-    driscoll-kraay, conley:KM, in SLX also hc1; see `spatial_errors`. simulate: a number of draws from the normal
+    driscoll-kraay, conley:KM, in SLX also hc1; see `spatial.errors`. simulate: a number of draws from the normal
     distribution with the covariance of the first error type, which add the error type "simulation" with quantiles as
     intervals. label: its name in tables, by default MODEL-TRANSFORM. A fit is OK when its estimates and the errors of
     the first type are sound; another type may be NaN, as where the observed Hessian is not that of a maximum. terms:
@@ -134,7 +133,9 @@ class SpatialPanel(Estimator):
 
     @property
     def _further_statistics(self) -> tuple[str, ...]:
-        own = {"sdm": WALD, "sac": ("mode_gap",)}.get(self.model, ())
+        kinds = dict.fromkeys(("information", *self.errors))
+        wald = (name for kind in kinds for test in wald_names(kind).values() for name in (test, f"{test}_p"))
+        own = {"sdm": tuple(wald), "sac": ("mode_gap",)}.get(self.model, ())
         full = (*FIT_STATISTICS, *CRITERIA, *own) if self.full_fit else ()
         floored = (f"floored:{error}" for error in self.errors if error.startswith("conley:"))
         return (*full, *floored, *(("rejected_draws",) if self.simulate else ()))
@@ -182,10 +183,7 @@ class SpatialPanel(Estimator):
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """The maximum of the concentrated likelihood, the effects, and errors of every type."""
         assert isinstance(plan, SpatialPlan | RedrawnDurbinPlan)
-        if self.transform == "lee-yu" and not plan.spectrum.weights.row_stochastic:
-            raise bad("Lee-Yu's transformation needs a row-stochastic W", where=f"{self.name}, weights "
-                      f"{plan.spectrum.weights.name}", allowed='standardize = "row"',
-                      remedy='use transform = "direct"')  # fmt: skip
+        self._check(plan)
         if isinstance(plan, RedrawnDurbinPlan):
             own, statistics = plan.solve(moments)
             se = own.se[:, None, :]
@@ -198,8 +196,6 @@ class SpatialPanel(Estimator):
 
     def _fitted(self, plan: SpatialPlan, moments: SpatialMoments, schema: Schema, streams: Streams) -> Estimates:
         """All terms."""
-        if self.form.durbin and plan.useless_lags:
-            raise BadInput(*plan.useless_lags)
         fit = fit_model(self.form, plan, moments, self._sizes(plan), self.transform)
         estimate = np.concatenate([fit.slopes, fit.spatial, fit.sigma2[:, None], fit.effects], axis=1)
         others = tuple(error for error in self.errors if error != "information")
@@ -213,14 +209,27 @@ class SpatialPanel(Estimator):
         )
         statistics = self._statistics(fit, plan, moments)
         if found is not None:
-            flags = zip(others, found.floored.T, strict=True)
-            statistics |= {f"floored:{error}": flag.astype(float) for error, flag in flags if "conley:" in error}
+            statistics |= self._statistics_by_error(fit, others, found)
         terms, errors = tuple(self._targets(self._names(schema)[1])), self.errors
         whole = Estimates(terms, errors, estimate, se, np.full_like(se, np.inf), status.astype(np.uint8), statistics)
         if not self.simulate:
             return whole
         first = fit.covariance() if found is None or self.errors[0] == "information" else found.matrices[:, 0]
         return _with_simulation(whole, self._simulated(fit, first, plan, streams))
+
+    def _check(self, plan: SpatialPlan | RedrawnDurbinPlan) -> None:
+        """Raise BadInput for a W, or lags of regressors, that this model cannot serve."""
+        weights = plan.spectrum.weights
+        where = f"{self.name}, weights {weights.name}"
+        if self.transform == "lee-yu" and not weights.row_stochastic:
+            raise bad("Lee-Yu's transformation needs a row-stochastic W", where=where, allowed='standardize = "row"',
+                      remedy='use transform = "direct"')  # fmt: skip
+        if self.form.durbin and plan.useless_lags:
+            raise BadInput(*plan.useless_lags)
+        if self.form.parameters and plan.spectrum.is_flat(self.transform):
+            raise bad(f"W links all units alike or nearly so: the transformed likelihood hardly depends on "
+                      f"{' and '.join(self.form.parameters)}", where=where, allowed="weights that tell near from far",
+                      remedy="choose fewer neighbours")  # fmt: skip
 
     def _sizes(self, plan: SpatialPlan) -> Sizes:
         return Sizes.of(plan.units, plan.periods, self.transform)
@@ -253,6 +262,15 @@ class SpatialPanel(Estimator):
         if fit.mode_gap is not None:
             out["mode_gap"] = fit.mode_gap
         return out | wald_tests(fit.parameters, fit.covariance()) if self.model == "sdm" else out
+
+    def _statistics_by_error(self, fit: SpatialFit, errors: tuple[str, ...], found: Sandwiches) -> dict[str, Floats]:
+        """Whether Conley's covariances were floored; of a full SDM the Wald tests by every error type."""
+        flags = zip(errors, found.floored.T, strict=True)
+        out = {f"floored:{error}": flag.astype(float) for error, flag in flags if error.startswith("conley:")}
+        if self.full_fit and self.model == "sdm":
+            for e, error in enumerate(errors):
+                out |= wald_tests(fit.parameters, found.matrices[:, e], error)
+        return out
 
     def _simulated(self, fit: SpatialFit, covariance: Floats, plan: SpatialPlan, streams: Streams) -> Simulated:
         """The same standard normals for every replication."""

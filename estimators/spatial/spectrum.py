@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimators.spatial.interpolation import PiecewiseChebyshev
-from estimators.spatial.matrix_products import MatrixProducts
+from estimators.spatial.multipliers import MatrixProducts, Multiplier, NodeMatrices
 from sim.weights import Weights
 
 Floats = NDArray[np.float64]
 Transform = Literal["direct", "lee-yu"]
+
+FLAT = 1e-4  # share of rho's information from W below which it is told from sigma2 by next to nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +42,33 @@ class Traces:
 
 
 class Spectrum:
-    """Functions of rho that depend on W alone, interpolated; one a weights matrix and process."""
+    """Functions of rho that depend on W alone, interpolated; one a weights matrix and process.
+
+    multiplier(rho): G itself, and multiplier.apply(rho, x) its products; near_multiplier(rho): G from matrices kept at
+    nodes, which pays where many rho's are near each other.
+    """
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
         self._eigenvalues = weights.eigenvalues
-        self._identity = np.eye(len(weights.units))
+        self.multiplier = Multiplier(weights)
+        self.near_multiplier = NodeMatrices(self.multiplier, weights.radius, len(weights.units))
         self._sums = PiecewiseChebyshev(self._eigenvalue_sums, weights.radius)
-        self._norms = PiecewiseChebyshev(self._norms_at, weights.radius)
-        self._row_sums = PiecewiseChebyshev(lambda rho: self.multiplier(rho).sum(axis=1), weights.radius)
-        self._products = MatrixProducts(self.multiplier, weights.radius)
+        self._norms = PiecewiseChebyshev(self.multiplier.norms, weights.radius)
+        self._row_sums = PiecewiseChebyshev(self.multiplier.row_sums, weights.radius)
+        self._products = MatrixProducts(self.near_multiplier)
+
+    @cached_property
+    def own_information(self) -> float:
+        """See `own_information`."""
+        return own_information(self.weights)
+
+    def is_flat(self, transform: Transform) -> bool:
+        """Whether the likelihood of a row-stochastic W hardly depends on rho or lambda, whatever the data are.
+
+        The direct likelihood always does: there tr W = 0 stands for tr A.
+        """
+        return transform == "lee-yu" and self.own_information < FLAT
 
     def slopes(self, rho: Floats, transform: Transform) -> tuple[Floats, ...]:
         """ln|I - rho W|, tr G and tr G^2 of the transform at rho (R,)."""
@@ -77,27 +97,25 @@ class Spectrum:
         """G1 at rho (R,), (R, N)."""
         return self._row_sums(rho)
 
-    def multiplied(self, rho: float, x: Floats) -> Floats:
-        """G x, (N,), NaN without a rho."""
-        if not np.isfinite(rho):
-            return np.full_like(x, np.nan)
-        return np.asarray(np.linalg.solve(self._identity - rho * self.weights.dense, self.weights.dense @ x))
-
-    def multiplier(self, rho: float) -> Floats:
-        """G = W (I - rho W)^-1, (N, N)."""
-        return np.asarray(np.linalg.solve(self._identity - rho * self.weights.dense, self.weights.dense))
-
     def _eigenvalue_sums(self, rho: float) -> Floats:
         left = 1.0 - rho * self._eigenvalues
         ratio = self._eigenvalues / left
         return np.array([np.log(np.abs(left)).sum(), ratio.real.sum(), (ratio**2).real.sum()])
 
-    def _norms_at(self, rho: float) -> Floats:
-        """tr G'G, |G'1|^2 / N, 1'G1 / N and 1'G^2 1 / N."""
-        g = self.multiplier(rho)
-        columns, rows = g.sum(axis=0), g.sum(axis=1)
-        n = len(columns)
-        return np.array([np.vdot(g, g), np.vdot(columns, columns) / n, rows.sum() / n, np.vdot(columns, rows) / n])
+
+def own_information(weights: Weights) -> float:
+    """What sigma2 leaves of W's part of the information about rho = 0 or lambda = 0 with time effects, from 0 to 1.
+
+    1 - 2 (tr A)^2 / ((N - 1) tr(A^2 + A'A)), A = Q_N W Q_N: one minus the squared correlation of the scores of rho and
+    sigma2 (Lee and Yu 2010). 0 for the uniform W: A is then -Q_N/(N - 1), a lag is a multiple of the variable itself,
+    and the transformed likelihood is the same for every rho. An ordinary W has shares above .1, one whose entries
+    differ from the uniform ones by a hundredth of them about FLAT.
+    """
+    w, n = weights.matrix, len(weights.units)
+    columns, rows, mean = w.sum(axis=0), w.sum(axis=1), float(w.sum()) / n
+    squares = float(w.multiply(w.T).sum() + w.multiply(w).sum()) + 2 * mean**2
+    squares -= float(2 * columns @ rows + columns @ columns + rows @ rows) / n
+    return 1.0 - 2.0 * mean**2 / ((n - 1) * squares)
 
 
 def _transformed(log_det: Floats, g: Floats, gg: Floats, rho: Floats, transform: Transform) -> tuple[Floats, ...]:

@@ -49,7 +49,8 @@ class CallawaySantAnna(Estimator):
     cohort(G), calendar(T). errors: cluster:unit or cluster:ATTRIBUTE (sums of influences within). band: "" or the
     multipliers of a bootstrap (rademacher, mammen) whose critical values, simultaneous at 1 - alpha for the event
     terms, and for cohort, calendar and att terms where reported, are statistics critical:event and so on, clustered as
-    the first error type.
+    the first error type. draws: of that bootstrap. alpha: one minus the level at which the band holds. label: its name
+    in tables, by default its kind.
 
     A term that averages one treated unit, or compares with one other, has no error: `adoption_effects.has_error`.
 

@@ -141,6 +141,7 @@ class SwitchersDID(Estimator):
     counts the clusters that hold a switcher: the calendar's cells are too small to centre each of them.
 
     outcome, treatment: names; None = the panel's own roles. errors: cluster:unit or cluster:ATTRIBUTE.
+    label: its name in tables.
     """
 
     kind: ClassVar[str] = "dcdh"

@@ -144,6 +144,7 @@ class SpatialDID(_ExposureDID):
 
     outcome, controls: names of variables; None = the panel's own roles. weights: name of the panel's W; None = its
     first. lag_controls: the controls' lags W x too. errors: see `linear.covariances`. cluster_k: as in `did`.
+    label: its name in tables, by default its kind.
     """
 
     kind: ClassVar[str] = "spatial-did"
@@ -176,6 +177,7 @@ class Rings(_ExposureDID):
     outcome, controls, errors, cluster_k: as in `spatial-did`. ends: outer ends of the rings in km, great-circle. reach:
     both (treated units have rings too, the treatment's term is the effect without other treated near) | untreated (it
     is the effect on the treated with all spillovers among them).
+    label: its name in tables, by default its kind.
     """
 
     kind: ClassVar[str] = "rings"

@@ -32,12 +32,14 @@ class SunAbraham(CohortEffects):
     the cohorts seen at K.
 
     Errors are clustered with the factor G/(G-1) (n-1)/(n-k), k counting slopes and period effects, and t of G - 1.
-    estimated_shares adds the sampling error of the cohorts' shares (Sun and Abraham, proposition 3), which holds the
-    error to the average effect of a population; without it (fixest, pyfixest), to that of the panel's own units. Either
-    needs cohorts of several units, for a unit alone in its cohort has no residual: the error of a term of such cohorts
-    only is NaN, that of an average that holds some too small. On the `paper` design, cohorts of 1 to 12 cities, 95%
-    intervals of `overall` and event(0) to event(5) cover 94 to 96% with the shares' error, 87 to 91% without, those of
-    overall:event and overall:calendar 87 and 73%.
+
+    cohorts, years: those reported as att(G,T), cohort(G) and calendar(T). estimated_shares: whether errors add the
+    sampling error of the cohorts' shares (Sun and Abraham, proposition 3), which holds the error to the average effect
+    of a population; without it (fixest, pyfixest), to that of the panel's own units. Either needs cohorts of several
+    units, for a unit alone in its cohort has no residual: the error of a term of such cohorts only is NaN, that of an
+    average that holds some too small. On the `paper` design, cohorts of 1 to 12 cities, 95% intervals of `overall` and
+    event(0) to event(5) cover 94 to 96% with the shares' error, 87 to 91% without, those of overall:event and
+    overall:calendar 87 and 73%.
     """
 
     kind: ClassVar[str] = "sun-abraham"

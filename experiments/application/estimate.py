@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.application.chosen import estimator_called
 from experiments.application.spec.estimable import check_estimable
 from experiments.application.spec.index import index_facts
 from experiments.application.spec.subpanels import seen_in
-from experiments.application.tables import (
-    autocorrelation,
-    baseline,
-    checks,
-    descriptives,
-    mediation,
-    robustness,
-    spatial_models,
-    staggered,
-    subsamples,
-)
 from experiments.application.tables.ledger import Ledger
 from results.tables.records import Agreement, Document
 from sim.errors import BadInput, Problem, bad
 
 if TYPE_CHECKING:
+    from estimators.core.estimator import Estimator
     from experiments.application.spec.spec import RealPanel
     from sim.panel import Panel
 
 LARGEST, SMALLEST = 1e60, 1e-60  # numbers that statistics of fourth powers can still be made of
-
-# in the order of the paper, then what a referee would ask for
-TABLES = (
-    descriptives, baseline, checks, subsamples, mediation, autocorrelation, spatial_models, staggered, robustness,
-)  # fmt: skip
 
 
 def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence[str] = ()) -> Document:
@@ -43,13 +28,14 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence
 
     estimators: names of further ones, each a column of table 2.
     """
-    panel, chosen = real.panel, {name: estimator_called(name, real) for name in estimators}
+    panel, chosen = real.panel, _chosen(real, estimators) if estimators else {}
     _check_sizes(panel)
     check_estimable(real)
     ledger = Ledger(seed=real.spec.inference.seed, notes=list(real.notes))
-    for table in TABLES:
-        table.add(real, ledger)
-    baseline.add_chosen(real, ledger, chosen)
+    for name in _asked_for(real):
+        import_module(f"experiments.application.tables.{name}").add(real, ledger)
+    if chosen:
+        import_module("experiments.application.tables.baseline").add_chosen(ledger, chosen)
     if not ledger.records:
         raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
                   remedy="; ".join(ledger.failures))  # fmt: skip
@@ -62,6 +48,25 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence
         tuple(ledger.figures),
         _agreements(real, ledger) if cross_check else (),
     )
+
+
+def _chosen(real: RealPanel, names: Sequence[str]) -> dict[Estimator, Panel]:
+    """Estimators by their names, each with its panel; raises BadInput for a name that does not exist."""
+    from experiments.application.chosen import estimator_called, panel_for  # most families: slow to import
+
+    return {estimator_called(name, real): panel_for(name, real) for name in names}
+
+
+def _asked_for(real: RealPanel) -> Iterator[str]:
+    """Modules of the tables that the spec asks for, as the paper orders them, then a referee's: others stay unread."""
+    roles, spec = real.panel.roles, real.spec
+    asked = {
+        "descriptives": True, "baseline": True, "checks": spec.panel.capital or spec.panel.other_policy,
+        "subsamples": spec.panel.groups, "mediation": roles.mediators, "autocorrelation": real.panel.weights,
+        "spatial_models": real.panel.weights, "staggered": spec.robustness.staggered,
+        "robustness": spec.robustness.model_fields_set,
+    }  # fmt: skip
+    return (name for name, wanted in asked.items() if wanted)
 
 
 def _check_sizes(panel: Panel) -> None:

@@ -22,8 +22,8 @@ import click
 @click.option(
     "--errors",
     metavar="TYPE",
-    help="Standard errors to show where a model has them, e.g. hc1, cluster:unit, qmle. Default: the main cluster, and "
-    "the information matrix in table 7. The files hold all of them.",
+    help="Standard errors to show where a model has them, e.g. hc1, cluster:unit, qmle. Default: the main cluster. "
+    "The files hold all of them.",
 )
 @click.option(
     "--estimator", "estimators", multiple=True, metavar="KIND",

@@ -44,6 +44,7 @@ import click
     "--cluster", default="serial", show_default=True, metavar="WHERE", help="serial, local or tcp://HOST:PORT."
 )
 @click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one a core).")
+@click.option("--accept-code-change", is_flag=True, help="Add to a store that other code or versions began.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 def command(
     panel: Path,
@@ -58,6 +59,7 @@ def command(
     out: Path | None,
     cluster: str,
     workers: int | None,
+    accept_code_change: bool,
     as_json: bool,
 ) -> int:
     """Hold an estimate on PANEL against its placebos: the same estimator under assignments drawn anew.
@@ -99,6 +101,7 @@ def command(
     from experiments.placebo.placebo import answer, check_fits, question
     from experiments.placebo.stored import resumable
     from experiments.running.launch import check_cluster, launch
+    from experiments.running.resume import Resume
 
     check_cluster(cluster, workers, insecure=False)
     ask = question(
@@ -112,7 +115,9 @@ def command(
     if out is not None:
         check_folder(out)
     console = Console(highlight=False, stderr=as_json)
-    records, poisoned = launch(ask.study, target, cluster, workers, console)
+    records, poisoned = launch(
+        ask.study, target, cluster, workers, console, Resume(accept_code_change=accept_code_change)
+    )
     found = answer(ask, records)
     written = write_placebo(found, out) if out is not None else []
     if as_json:

@@ -19,6 +19,8 @@ import click
 @click.option("--store", type=click.Path(path_type=Path), help="Where the results go (default: runs/NAME.zarr).")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the HTML report here.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would run, and stop.")
+@click.option("--retry", type=click.Choice(["failed"]), help="Compute blocks with failed fits again.")
+@click.option("--accept-code-change", is_flag=True, help="Add to a store that other code or versions began.")
 @click.option("--insecure", is_flag=True, help="Allow plain tcp to another machine (anyone there can run code).")
 def command(
     study: str,
@@ -30,25 +32,31 @@ def command(
     store: Path | None,
     html: Path | None,
     dry_run: bool,
+    retry: str | None,
+    accept_code_change: bool,
     insecure: bool,
 ) -> int:
     """Run a built-in study or one of your own. Killed or interrupted, the same command resumes it."""
     from rich.console import Console
 
-    from experiments.running.launch import check_cluster, check_run, describe, launch, show
+    from experiments.running.launch import check_cluster, check_run, describe, launch, never_fitted, show
+    from experiments.running.resume import Resume
     from experiments.study.builtin import study_of
 
     console = Console(highlight=False, stderr=False)
     chosen = study_of(study).resized(replications=replications, block=block, seed=seed)
     target = store or Path("runs") / f"{chosen.name}.zarr"
     check_cluster(cluster, workers, insecure)
-    check_run(chosen, study, target, html)
-    describe(chosen, target, cluster, console)
+    plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change)
+    check_run(chosen, study, target, html, plan)
+    describe(chosen, target, cluster, plan, console)
     if dry_run:
         return 0
-    records, poisoned = launch(chosen, target, cluster, workers, console)
+    records, poisoned = launch(chosen, target, cluster, workers, console, plan)
     show(records, console, html)
+    wrong = never_fitted(records)
     if poisoned:
-        console.print(f"{poisoned} blocks killed their workers; the same command tries them again", style="red")
-        return 3
-    return 0
+        wrong.append(f"{poisoned} blocks killed their workers or could not be drawn; the same command tries them again")
+    for line in wrong:
+        console.print(line, style="red", markup=False, soft_wrap=True)
+    return 3 if wrong else 0

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from results.store import Store
 
 
 @click.group("store")
@@ -26,7 +30,7 @@ def hash_(store: Path) -> None:
 @click.argument("store", type=click.Path(path_type=Path))
 def verify(store: Path) -> int:
     """Read every block back and hold it against its digest; exit 1 when one is missing or damaged."""
-    from results.store.zarr_store import BlockState, ZarrStore
+    from results.store import BlockState, ZarrStore
 
     records = ZarrStore.open(store)
     bad = records.pending()
@@ -56,5 +60,26 @@ def info(store: Path) -> None:
     click.echo(f"estimators    {', '.join(records.layouts)}")
     click.echo(f"seed          {study['seed']}")
     click.echo(f"fingerprint   {records.fingerprint}")
-    for environment in records.noted("environments", ["unknown"]):
-        click.echo(f"made with     {environment}")
+    _say_environments(records)
+    _say_failures(records)
+
+
+def _say_environments(records: Store) -> None:
+    """Where its blocks were computed: one line an environment, with what differs from the first."""
+    for origin in records.environments:
+        differs = f"; differs from the first: {', '.join(origin.differs)}" if origin.differs else ""
+        click.echo(f"made with     {origin.text} ({origin.blocks} block{'s' * (origin.blocks != 1)}{differs})")
+
+
+def _say_failures(records: Store) -> None:
+    """Fits that are not OK, by estimator and status, and the last line of every traceback that is kept."""
+    from estimators.core.estimator import Status
+
+    for name, counts in records.status_counts().items():
+        for status, count in sorted(counts.items()):
+            if status is not Status.OK:
+                click.echo(f"failed fits   {name}: {count} of {counts.total()}, {status.meaning}")
+    for key, text in records.tracebacks.items():
+        click.echo(f"traceback     {key}: {(text.strip().splitlines() or ['(empty)'])[-1]}")
+    if records.tracebacks:
+        click.echo("`panelproof replay STORE CELL REPLICATION` prints a traceback of a fit in full")

@@ -13,14 +13,16 @@ from rich.text import Text
 
 from experiments.placebo.placebo import Answer
 from experiments.running.reporting import unwritable
-from results.report.placebo_figure import placebo_figure
+from results.figures.placebo import placebo_figure
 from sim.errors import bad
 
 
 def print_placebo(found: Answer, console: Console) -> None:
-    """The real estimate, its p value (or share) with the Monte Carlo error, its interval, and the placebos."""
+    """Failed placebos, the real estimate, its p value (or share) with its Monte Carlo error, interval and placebos."""
     ask = found.question
     console.print(Text(f"Placebo test of {ask.term}: {ask.estimator.name}, scheme {ask.scheme}", style="bold"))
+    if found.failure_note:
+        console.print(Text(found.failure_note, style="yellow"))
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column()
@@ -28,7 +30,8 @@ def print_placebo(found: Answer, console: Console) -> None:
         table.add_row(name, text)
     console.print(table)
     for note in found.notes:
-        console.print(Text(note, style="yellow"))
+        if note != found.failure_note:
+            console.print(Text(note, style="yellow"))
 
 
 def check_folder(folder: Path) -> None:

@@ -19,8 +19,8 @@ from experiments.application.chosen import estimator_called, panel_for
 from experiments.application.tables.columns import main_cluster
 from experiments.running.runner import preflight, run
 from experiments.study.study import Study
+from results.figures.placebo import PlaceboPlot
 from results.inference import p_values as t_tests
-from results.report.placebo_figure import PlaceboPlot
 from results.store.block import Records
 from sim.designs.observed import Observed
 from sim.designs.placebo import Placebo, other_assignments
@@ -128,10 +128,18 @@ class Answer:
         return int(found.still.sum()), int((found.still & treated).sum())
 
     @property
+    def failure_note(self) -> str:
+        """How many placebos failed and what becomes of them; "" where none failed."""
+        lost = len(self.placebos) - self.usable.size
+        return f"{lost:,} placebos could not be fitted; they count as extreme." if lost else ""
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader must know."""
+        """What a reader must know, failed fits first."""
         ask, test = self.question, self.question.is_test
-        found = [f"No interval: {self.no_interval}."] if self.no_interval and test else []
+        found = [self.failure_note] if self.failure_note else []
+        if self.no_interval and test:
+            found.append(f"No interval: {self.no_interval}.")
         if not test:
             found.append("Placebos use the time before adoption alone, and real dates always come last: this is a look "
                          "at that time and no exact test: there is no p value and no interval.")  # fmt: skip
@@ -144,8 +152,6 @@ class Answer:
         if units:
             found.append(f"{units:,} of {len(ask.panel.units):,} units, {treated:,} treated ones among them, keep what "
                          f"they have in every placebo: {ask.scheme} finds nothing to exchange it with.")  # fmt: skip
-        if lost := len(self.placebos) - self.usable.size:
-            found.append(f"{lost:,} placebos could not be fitted; they count as extreme.")
         return tuple(found)
 
     @property

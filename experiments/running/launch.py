@@ -11,14 +11,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from cluster import has_port, is_address, is_loopback, open_executor
+from estimators.core.estimator import Status
+from experiments.running.resume import Resume, retried, staying
 from experiments.running.runner import Progress as Step
 from experiments.running.runner import preflight, run, schema_of
+from experiments.running.tasks import environment_of
 from experiments.study.study import Study
 from sim.errors import bad, naming
 
 if TYPE_CHECKING:
-    from results.store.zarr_store import ZarrStore
+    from results.store import Store, ZarrStore
 
+RESUME = Resume()
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
@@ -39,10 +43,11 @@ def check_cluster(where: str, workers: int | None, insecure: bool) -> None:
                   remedy="use tls with certificates, or say --insecure on a network you trust")  # fmt: skip
 
 
-def check_run(study: Study, source: str, store: Path, html: Path | None) -> None:
+def check_run(study: Study, source: str, store: Path, html: Path | None, plan: Resume) -> None:
     """All that can be known before the first block, nothing written: whether files can be, whether panels serve.
 
-    source: the study as the user named it. Raises BadInput, and StoreLocked when another run holds the store.
+    source: the study as the user named it. plan: how a store that is there is resumed. Raises BadInput, and StoreLocked
+    when another run holds the store.
     """
     from experiments.running.reporting import check_html
 
@@ -50,26 +55,24 @@ def check_run(study: Study, source: str, store: Path, html: Path | None) -> None
         check_html(html)
     with naming(source):
         preflight(study)
-    check_store(study, store)
+    check_store(study, store, plan)
 
 
-def check_store(study: Study, store: Path) -> None:
+def check_store(study: Study, store: Path, plan: Resume) -> None:
     """Raise BadInput for a store that is another study's or cannot be written, StoreLocked for one that is in use."""
     from experiments.running.reporting import unwritable
-    from results.store.lock import locked
+    from results.store.lock import check_free
     from results.store.zarr_store import ZarrStore
 
     if store.exists():
-        ZarrStore.open(store).check_study(schema_of(study))
+        plan.check(ZarrStore.open(store), schema_of(study), environment_of(study))
     if reason := unwritable(store.parent) or unwritable(store):
         raise bad(f"cannot be written: {reason}", where=str(store), allowed="a store in a writable folder",
                   remedy="choose another --store")  # fmt: skip
-    if Path(f"{store}.lock").exists():
-        with locked(store):
-            return
+    check_free(store)
 
 
-def describe(study: Study, store: Path, where: str, console: Console) -> None:
+def describe(study: Study, store: Path, where: str, plan: Resume, console: Console) -> None:
     """Say what is about to run, after `check_run`."""
     held = _held(store)
     replications = study.replications if held is None else max(held.replications, study.replications)
@@ -79,6 +82,15 @@ def describe(study: Study, store: Path, where: str, console: Console) -> None:
     console.print(f"{size}, seed {study.seed}, on {where}, into {store}", markup=False)
     if held is not None and replications > study.replications:
         console.print(Text(_more_than_asked(held, study.replications), style="yellow"))
+    for line in _resumed(held, study, plan) if held is not None else ():
+        console.print(Text(line, style="yellow"))
+
+
+def _resumed(held: ZarrStore, study: Study, plan: Resume) -> list[str]:
+    """What is computed again, and which blocks of other code stay beside new ones."""
+    here = environment_of(study)
+    lines = staying(held, here, plan.expected(held, schema_of(study)))
+    return [retried(held, here, held.raised()), *lines] if plan.retry_failed else lines
 
 
 def _held(store: Path) -> ZarrStore | None:
@@ -98,7 +110,9 @@ def _more_than_asked(held: ZarrStore, asked: int) -> str:
     )
 
 
-def launch(study: Study, store: Path, where: str, workers: int | None, console: Console) -> tuple[ZarrStore, int]:
+def launch(
+    study: Study, store: Path, where: str, workers: int | None, console: Console, plan: Resume = RESUME
+) -> tuple[ZarrStore, int]:
     """Run or resume into a Zarr store with progress; returns it and the number of blocks that killed their workers."""
     from results.store.zarr_store import ZarrStore
 
@@ -106,11 +120,21 @@ def launch(study: Study, store: Path, where: str, workers: int | None, console: 
     executor = open_executor(where, workers)
     try:
         with watch:
-            records = run(study, store=store, executor=executor, listen=watch.step)
+            records = run(study, store=store, executor=executor, listen=watch.step, plan=plan)
     finally:
         executor.close()
     assert isinstance(records, ZarrStore)
     return records, watch.poisoned
+
+
+def never_fitted(store: Store) -> list[str]:
+    """A line for each estimator whose every fit raised, with the last line of a traceback."""
+    lines = []
+    for name, counts in store.status_counts().items():
+        if counts and set(counts) == {Status.ERROR}:
+            last = (store.traceback_of(name).strip().splitlines() or ["its traceback was not kept"])[-1]
+            lines.append(f"{name}: every fit failed: {last}")
+    return lines
 
 
 def show(store: ZarrStore, console: Console, html: Path | None) -> None:

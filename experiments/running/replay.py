@@ -10,11 +10,12 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from estimators.core.estimator import Status
 from experiments.running.blocks import TILE
 from experiments.running.tasks import runner_of
 from experiments.study.study import Study
+from results.store import BlockState, ZarrStore
 from results.store.block import Block
-from results.store.zarr_store import BlockState, ZarrStore
 from sim.errors import bad
 from sim.panel import Panel
 
@@ -36,12 +37,12 @@ def replay(store: ZarrStore, cell: int, replication: int) -> Replay:
             raise bad(f"no {name} {value}", where=str(store.path), allowed=f"0 to {count - 1}", remedy="choose another")
     runner = runner_of(Study.from_settings(store.facts["study"], str(store.path)), cell)
     first = replication - replication % TILE
-    whole = runner.run(first, first + TILE)
+    whole = runner.run(first, first + TILE, tracebacks=TILE)
     row = slice(replication - first, replication - first + 1)
     block = Block(
         truth={name: values[row] for name, values in whole.truth.items()},
         estimates={name: estimates.take(row) for name, estimates in whole.estimates.items()},
-        tracebacks=whole.tracebacks,
+        tracebacks={key: text for key, text in whole.tracebacks.items() if key[0] == replication},
     )
     panel = runner.draw(first).panel
     return Replay(cell, replication, panel.replication(replication - first), block)
@@ -75,7 +76,18 @@ def compare(store: ZarrStore, again: Replay, console: Console) -> int:
                 name, term, f"{truth:.6f}", f"{estimates.estimate[0, k]:.6f}", f"{estimates.se[0, 0, k]:.6f}", verdict
             )
     console.print(table)
+    _print_failures(again, console)
     return 1 if differing else 0
+
+
+def _print_failures(again: Replay, console: Console) -> None:
+    """How each fit that is not OK ended, with its traceback if it raised."""
+    for name, estimates in again.block.estimates.items():
+        status = Status(int(estimates.status[0]))
+        if status is not Status.OK:
+            console.print(f"{name}: {status.meaning}", markup=False)
+        if text := again.block.tracebacks.get((again.replication, name)):
+            console.print(text.rstrip(), markup=False, soft_wrap=True)
 
 
 def save_panel(panel: Panel, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import tempfile
@@ -17,7 +16,7 @@ from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.facts import ReportFacts
 from results.report.html import html_report
 from results.report.terminal import print_bias_table
-from results.store.zarr_store import BlockState, ZarrStore
+from results.store import ZarrStore
 from sim.designs.placebo import Placebo, panel_of
 from sim.errors import bad
 
@@ -26,24 +25,32 @@ def facts_of(store: ZarrStore) -> ReportFacts:
     """What a report says of the study besides its numbers."""
     study: Mapping[str, Any] = store.facts["study"]
     done, blocks = blocks_of(store)
+    environments = environments_of(store)
     return ReportFacts(
         study=study["name"],
         question=study["question"],
         seed=study["seed"],
         fingerprint=store.fingerprint,
         synthetic=not _of_real_panel(study["design"]),
-        provenance={"environment": " | ".join(store.noted("environments", ["unknown"])), "store": store.path.name},
+        provenance={"environment": " | ".join(environments or ["unknown"]), "store": store.path.name},
         toml=to_toml(study),
         done=done,
         blocks=blocks,
+        environments=environments,
+    )
+
+
+def environments_of(store: ZarrStore) -> tuple[str, ...]:
+    """Every code and machine that computed some blocks, and how it differs from the first."""
+    return tuple(
+        f"{origin.text} ({'; '.join(origin.differs)})" if origin.differs else origin.text
+        for origin in store.environments
     )
 
 
 def blocks_of(store: ZarrStore) -> tuple[int, int]:
     """Blocks that are there, by their marks, and blocks in all."""
-    places = itertools.product(range(len(store.cells)), range(store.block_count))
-    states = [store.state(cell, index) for cell, index in places]
-    return states.count(BlockState.DONE), len(states)
+    return len(store.done()), len(store.places())
 
 
 def print_report(store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False) -> Diagnosis:

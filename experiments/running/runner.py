@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import random
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import Executor, Serial, environment, prepare_process
-from experiments.running.tasks import EnvironmentMismatch, Job, Result, run_job, runner_of
+from cluster import Environment, Executor, Outcome, Serial, executor_of, prepare_process
+from experiments.running.resume import Resume, origin_of
+from experiments.running.tasks import EnvironmentMismatch, Job, Result, environment_of, run_job, runner_of
+from experiments.study.border import PluginRaised
 from experiments.study.settings import to_settings
 from experiments.study.study import Study
-from results.store.block import Records, union_of_layouts
-from results.store.lock import locked
-from results.store.memory_store import MemoryStore
-from results.store.skeleton import StoreSchema
-from results.store.zarr_store import ZarrStore
-from sim.errors import BadInput
+from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
+from results.store.block import union_of_layouts
+from sim.errors import BadInput, bad
 
 PREPARED_BEFORE = 16  # cells whose panels are tried before anything is written
+_repeatable: set[str] = set()  # fingerprints of studies whose first tile gave equal bits twice in this process
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,12 @@ def schema_of(study: Study) -> StoreSchema:
 
 
 def preflight(study: Study) -> None:
-    """Settle the first cells and try their panels; raises BadInput."""
+    """Settle the first cells, try their panels, and draw the first again; raises BadInput."""
     for cell in study.cells[:PREPARED_BEFORE]:
         runner_of(study, cell.index)
+    if study.fingerprint not in _repeatable:
+        runner_of(study, 0).check_repeatable()
+        _repeatable.add(study.fingerprint)
 
 
 def run(
@@ -63,73 +66,93 @@ def run(
     *,
     store: Path | None = None,
     executor: Executor | None = None,
+    client: object = None,
     listen: Listener | None = None,
     shuffle: int | None = None,
-) -> Records:
+    plan: Resume | None = None,
+) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
-    `shuffle` seeds another order of blocks; the results do not depend on it. A block that kills its workers or whose
-    design raises is poisoned: left out, its traceback noted, tried again by the next run. Raises BadInput (before
+    `client` is a running Dask Client, which is used and left open. `shuffle` seeds another order of blocks; the results
+    do not depend on it. A block that kills its workers or whose design raises is poisoned: left out, its traceback
+    kept, tried again by the next run. `plan` says how a store that is there is resumed. Raises BadInput (before
     anything is written for what the first sixteen cells show), StoreLocked when another run holds the store,
-    ClusterLost when the cluster is gone (the store resumes).
+    EnvironmentMismatch when a worker differs from this process, ClusterLost when the cluster is gone (the store
+    resumes).
     """
     prepare_process()
+    where = _executor(executor, client)
+    plan = plan or Resume()
     schema = schema_of(study)
     preflight(study)
+    here = environment_of(study)
     if store is None:
         memory = MemoryStore(schema)
-        _fill(study, memory, executor or Serial(), listen, shuffle)
+        _Filling(study, memory, here, where, listen).fill(plan, shuffle)
         return memory
     with locked(store):
+        if store.exists():
+            plan.check(ZarrStore.open(store), schema, here)
         target = ZarrStore.open_or_create(store, schema)
-        _fill(study.resized(replications=target.replications), target, executor or Serial(), listen, shuffle)
+        resized = study.resized(replications=target.replications)
+        _Filling(resized, target, here, where, listen).fill(plan, shuffle)
         return target
 
 
-def _fill(
-    study: Study, store: ZarrStore | MemoryStore, executor: Executor, listen: Listener | None, shuffle: int | None
-) -> None:
-    todo = store.pending()
-    if shuffle is not None:
-        random.Random(shuffle).shuffle(todo)
-    tally = _Tally(study, len(todo), listen)
-    here = environment()
-    if todo:
-        _note_environment(store, here)
+def _executor(executor: Executor | None, client: object) -> Executor:
+    """Where to run; raises BadInput for what is no executor and no client."""
+    if client is not None and executor is not None:
+        raise bad("executor and client are given", where="run", allowed="one of them", remedy="leave one out")
+    if client is not None:
+        found = executor_of(client)
+        if found is None:
+            raise bad(f"client is a {type(client).__name__} that cannot be used", where="run",
+                      allowed="a running Dask Client that is not asynchronous", remedy="start one")  # fmt: skip
+        return found
+    if executor is not None and not isinstance(executor, Executor):
+        raise bad(f"executor is a {type(executor).__name__}", where="run", allowed="what cluster.open_executor returns",
+                  remedy="pass a Dask Client as client=")  # fmt: skip
+    return executor or Serial()
 
-    def jobs() -> Iterator[Job]:
+
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """A study on its way into a store."""
+
+    study: Study
+    store: Store
+    here: Environment
+    executor: Executor
+    listen: Listener | None
+
+    def fill(self, plan: Resume, shuffle: int | None) -> None:
+        """Compute and write what is missing."""
+        todo = plan.todo(self.store, self.here, str(getattr(self.store, "path", "memory")))
+        if shuffle is not None:
+            random.Random(shuffle).shuffle(todo)
+        tally = _Tally(self.study, len(todo), self.listen)
+        if todo:
+            self.store.computed_in(origin_of(self.store, self.here))
+        for outcome in self.executor.run(run_job, self._jobs(todo)):
+            self._keep(outcome)
+            tally.count(outcome.job, outcome.error is not None)
+
+    def _jobs(self, todo: list[tuple[int, int]]) -> Iterator[Job]:
+        size = self.study.block
         for cell, index in todo:
-            start = index * study.block
-            yield Job(study, cell, index, start, min(start + study.block, study.replications), here)
+            start = index * size
+            yield Job(self.study, cell, index, start, min(start + size, self.study.replications), self.here)
 
-    for outcome in executor.run(run_job, jobs()):
+    def _keep(self, outcome: Outcome) -> None:
+        """Write what became of a job; raises what concerns the whole run."""
         job: Job = outcome.job
-        if isinstance(outcome.error, BadInput | EnvironmentMismatch):
+        if isinstance(outcome.error, BadInput | EnvironmentMismatch) and not isinstance(outcome.error, PluginRaised):
             raise outcome.error
-        if outcome.error is not None:  # its workers died, or its design raised: the other blocks go on
-            store.poison(job.cell, job.index)
-            text = "".join(traceback.format_exception(outcome.error))
-            _keep_tracebacks(store, {f"cell {job.cell} block {job.index}": text})
-        else:
+        if outcome.error is None:
             result: Result = outcome.result
-            store.write(job.cell, job.index, result.block)
-            if result.block.tracebacks:
-                _keep_tracebacks(store, result.block.tracebacks)
-        tally.count(job, outcome.error is not None)
-
-
-def _note_environment(store: ZarrStore | MemoryStore, here: str) -> None:
-    """Every environment that wrote to the store; equal bits are promised for one alone."""
-    before = store.noted("environments", [])
-    if isinstance(before, list) and here not in before:
-        store.note("environments", [*before, here])
-
-
-def _keep_tracebacks(store: ZarrStore | MemoryStore, new: Mapping[str, str]) -> None:
-    """The first hundred tracebacks of fits that failed."""
-    kept = store.noted("tracebacks", {})
-    if isinstance(kept, dict) and len(kept) < 100:
-        store.note("tracebacks", {**kept, **dict(list(new.items())[: 100 - len(kept)])})
+            self.store.write(job.cell, job.index, result.block)
+        else:  # its workers died, or its design raised: the other blocks go on
+            self.store.poison(job.cell, job.index, "".join(traceback.format_exception(outcome.error)))
 
 
 class _Tally:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 
-from cluster.process import environment, prepare_process
+from cluster import Environment, environment, prepare_process
 from experiments.running.blocks import CellRunner
 from experiments.study.study import Study
 from results.store.block import Block
 
 KEPT_CELLS = 8  # settled cells a worker remembers
+PACKAGES = ("numpy", "scipy", "panelproof")  # whose versions decide the bits
+ROOMS = ("sim", "estimators", "results", "cluster", "experiments")  # whose code does
+BY_VALUE = "__main__"  # the module that a script is: its classes travel to workers with each job
 
 
 class EnvironmentMismatch(RuntimeError):
-    """A worker whose numbers could differ in their bits from the client's."""
+    """A worker whose numbers could differ from the client's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,7 @@ class Job:
     index: int
     start: int
     stop: int
-    environment: str
+    environment: Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +43,50 @@ class Result:
     seconds: float
 
 
-_runners: OrderedDict[tuple[str, int], CellRunner] = OrderedDict()
+def environment_of(study: Study) -> Environment:
+    """All that decides the numbers of a study in this process: versions, kernels, our code and that of its plug-ins."""
+    return environment(PACKAGES, (*ROOMS, *sorted(_plug_ins(study.settings) - set(ROOMS))))
+
+
+def _plug_ins(settings: Any) -> set[str]:
+    """The modules, or the packages that hold them, of all kinds "module:Object" in a study's settings."""
+    if isinstance(settings, list):
+        return set().union(*map(_plug_ins, settings))
+    if not isinstance(settings, dict):
+        return set()
+    kinds = {value for key, value in settings.items() if key in {"kind", "estimator"} and isinstance(value, str)}
+    return {kind.partition(":")[0].partition(".")[0] for kind in kinds if ":" in kind}.union(
+        *map(_plug_ins, settings.values())
+    )
+
+
+_runners: OrderedDict[tuple[object, ...], CellRunner] = OrderedDict()
+_one_at_a_time = threading.RLock()  # runners, their plans and the kernels' work space belong to the whole process
 
 
 def runner_of(study: Study, cell: int) -> CellRunner:
-    """The (cached) settled cell of a study in this process."""
-    key = (study.fingerprint, cell)
-    if key not in _runners:
-        _runners[key] = CellRunner.prepare(study, study.cells[cell])
-        while len(_runners) > KEPT_CELLS:
-            _runners.popitem(last=False)
-    _runners.move_to_end(key)
-    return _runners[key]
+    """The (cached) settled cell of a study in this process; anew for classes that were loaded anew."""
+    key = (study.fingerprint, cell, type(study.design), *map(type, study.estimators))
+    with _one_at_a_time:
+        if key not in _runners:
+            _runners[key] = CellRunner.prepare(study, study.cells[cell])
+            while len(_runners) > KEPT_CELLS:
+                _runners.popitem(last=False)
+        _runners.move_to_end(key)
+        return _runners[key]
 
 
 def run_job(job: Job) -> Result:
-    """Run one job; raises EnvironmentMismatch when this process is not like the client's."""
+    """Run one job, one at a time where a worker has several threads.
+
+    Raises EnvironmentMismatch when this process is not like the client's.
+    """
     prepare_process()
-    if job.environment != environment():
-        raise EnvironmentMismatch(f"worker has {environment()}; client has {job.environment}")
+    names = [name for name, _ in job.environment.packages]
+    here = environment(names, [name for name, _ in job.environment.code if name != BY_VALUE])
+    if differences := here.differences(job.environment):
+        raise EnvironmentMismatch(f"a worker differs from the client: {', '.join(differences)}")
     begin = time.perf_counter()
-    block = runner_of(job.study, job.cell).run(job.start, job.stop)
+    with _one_at_a_time:
+        block = runner_of(job.study, job.cell).run(job.start, job.stop)
     return Result(block, time.perf_counter() - begin)

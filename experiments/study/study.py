@@ -15,9 +15,11 @@ from typing import Any
 
 from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
 from estimators.placebo.permutation import PermutationTest
+from experiments.study.border import layout_of, schema_of_design
 from experiments.study.settings import build, to_settings
 from sim.design import Design, Wanted, designs, find_design
 from sim.designs.observed import Observed
+from sim.discovery import join_search
 from sim.errors import BadInput, Problem, bad, closest, listed, naming, one_of
 from sim.estimands import Estimand
 from sim.panel import Schema
@@ -76,7 +78,7 @@ class Study:
             raise bad("values of a dial repeat", where=f"study {self.name} [grid]",
                       allowed="one or more distinct values", remedy="correct the list")  # fmt: skip
         for cell in self.cells:
-            for layout in self.layouts(cell.design.schema).values():
+            for layout in self.layouts(schema_of_design(cell.design)).values():
                 _check_targets(layout, f"study {self.name}")
 
     def _normalise(self) -> None:
@@ -147,7 +149,7 @@ class Study:
 
     def layouts(self, schema: Schema) -> dict[str, Layout]:
         """What each estimator returns on panels of this schema, by name."""
-        return {estimator.name: estimator.layout(schema) for estimator in self.estimators}
+        return {estimator.name: layout_of(estimator, schema) for estimator in self.estimators}
 
     def wanted(self, cell: Cell) -> Wanted:
         """The variables and estimands that the estimators ask of a cell's draws."""
@@ -214,6 +216,7 @@ class Study:
     def from_toml(cls, path: str | Path) -> Study:
         """A study from a file; its name is the file's unless it states one. Raises BadInput."""
         path = Path(path)
+        join_search(path.parent)
         settings = read_toml(path, "a study file")
         with naming(str(path)):
             study = cls.from_settings({"name": path.stem, **settings}, str(path))

@@ -25,6 +25,7 @@ PROPORTIONS = frozenset(
     {"coverage", "bias_eliminated_coverage", "rejection", "size_adjusted_power", "type_s", "convergence"}
 )
 WITHOUT_TRUTH = frozenset({"mean_estimate", "empirical_se", "mean_se", "model_se", "rejection"})
+NO_ESTIMATE = "no_estimate"  # fits of which the status says fitted although no estimate is finite
 COLUMNS = ("estimator", "term", "estimand", "error", "sample", "measure", "value", "mcse", "lower", "upper", "n",
            "attempted")  # fmt: skip
 
@@ -99,7 +100,7 @@ class _Reader:
     def usable_blocks(self, cell: int) -> Iterator[dict[str, Fits]]:
         """The same without the fits that failed."""
         for block in self.blocks(cell):
-            yield {name: _succeeded(fits) for name, fits in block.items()}
+            yield {name: fits.take(fits.ok) for name, fits in block.items()}
 
     def judge(self, cell: int) -> dict[tuple[str, str], _Judged]:
         """Every estimator on its own successful fits, on those that pass its screen, and on common ones where fewer."""
@@ -151,26 +152,6 @@ class _Common:
         return np.logical_and.reduce([block[other].ok for other in sorted(self.compared & block.keys())])
 
 
-def _succeeded(fits: Fits) -> Fits:
-    keep = fits.ok
-    if keep.all():
-        return fits
-    names = (
-        "estimate",
-        "truth",
-        "se",
-        "lower",
-        "upper",
-        "statistic",
-        "rejected",
-        "decided",
-        "beside",
-        "passed",
-        "status",
-    )
-    return Fits(**{name: getattr(fits, name)[keep] for name in names}, tests=fits.tests)
-
-
 def _null_cells(records: Records, own: Mapping[tuple[int, str], _Judged]) -> dict[tuple[int, str, int], int]:
     """The null cell of each (cell, estimator, term) that has one."""
     zero = {key: item.first.truth_range.zero for key, item in own.items()}
@@ -219,15 +200,16 @@ def _outcome_rows(first: FirstPass, layout: Layout) -> Iterator[dict[str, Any]]:
     """How often the estimator succeeded, how many fits ended in each way, and how often tests beside terms reject."""
     head = {"term": "", "estimand": "", "error": "", "attempted": first.attempted}
     names = ["convergence", *(f"rejection:{name}" for name in layout.pvalues)]
-    hits = np.append(float(first.statuses[Status.OK]), first.rejected_beside.hits)
+    hits = np.append(float(first.usable), first.rejected_beside.hits)
     share = measures.proportion(hits, np.append(float(first.attempted), first.rejected_beside.n))
     behind = np.append(hits[0], share.n[1:])
     for name, *numbers in zip(names, share.value, share.mcse, *measures.interval(share, True), behind, strict=True):
         yield head | {"measure": name} | dict(zip(("value", "mcse", "lower", "upper", "n"), numbers, strict=True))
-    for status in Status:
-        count = int(first.statuses[status])
-        if status is Status.OK or (count and status is not Status.NOT_RUN):
-            yield head | {"measure": f"status:{status.name.lower()}", "value": float(count), "mcse": np.nan,
+    counts = {status.name.lower(): int(first.statuses[status]) for status in Status if status is not Status.NOT_RUN}
+    counts |= {"ok": first.usable, NO_ESTIMATE: counts["ok"] - first.usable}
+    for name, count in counts.items():
+        if name == "ok" or count:
+            yield head | {"measure": f"status:{name}", "value": float(count), "mcse": np.nan,
                           "lower": np.nan, "upper": np.nan, "n": count}  # fmt: skip
 
 

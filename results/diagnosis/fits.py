@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +40,18 @@ class Fits:
 
     @property
     def ok(self) -> Flags:
-        """Fits that succeeded, (R,)."""
-        return self.status == Status.OK
+        """Fits that succeeded, (R,): a status alone does not make an estimate."""
+        return (self.status == Status.OK) & np.isfinite(self.estimate).any(axis=1)
 
     @property
     def error(self) -> Floats:
         """Estimate minus the truth of its draw, (R, K); NaN for test statistics, which estimate nothing."""
         return np.full_like(self.estimate, np.nan) if self.tests else self.estimate - self.truth
+
+    def take(self, rows: Flags) -> Fits:
+        """Some of the fits."""
+        arrays = [item.name for item in fields(self) if isinstance(getattr(self, item.name), np.ndarray)]
+        return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
 
 
 def fits_of(block: Block, name: str, layout: Layout, alpha: float) -> Fits | None:

@@ -1,8 +1,9 @@
 """Performance measures of estimators and their Monte Carlo standard errors (MCSE), as functions of arrays.
 
 Errors e = estimate - truth of that draw; V = se^2; n usable fits. Sources: Morris, White and Crowther (2019, Statistics
-in Medicine 38:2074, table 6); Boos and Zhang (2000); Gelman and Carlin (2014) for type S and M; Wilson (1927). Every
-function takes arrays of any one shape and returns value and MCSE of that shape, NaN where too few fits are usable.
+in Medicine 38:2074, table 6); Boos and Zhang (2000); Gelman and Carlin (2014) for type S and M; Wilson (1927); Agresti
+and Coull (1998, The American Statistician 52:119) for the MCSE of shares of 0 and 1. Every function takes arrays of any
+one shape and returns value and MCSE of that shape, NaN where too few fits are usable.
 """
 
 from __future__ import annotations
@@ -12,10 +13,31 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from results.diagnosis.moments import RunningMoments
+from results.diagnosis.moments import RunningMoments, Tally
 
 Floats = NDArray[np.float64]
 Z95 = 1.959963984540054  # two-sided 95% point of the normal distribution
+
+MEANINGS = {  # of every measure that a diagnosis holds
+    "truth": "mean of the truth over draws",
+    "mean_estimate": "mean estimate",
+    "bias": "mean of estimate less truth",
+    "relative_bias": "mean of (estimate less truth) / truth",
+    "relative_bias_ratio": "bias / mean truth, where the truth varies",
+    "empirical_se": "standard deviation of estimate less truth",
+    "mse": "mean of (estimate less truth) squared",
+    "rmse": "square root of the mse",
+    "mean_se": "mean standard error",
+    "model_se": "root of the mean squared standard error",
+    "se_error": "100 (model_se / empirical_se - 1): by how many percent standard errors are too large",
+    "coverage": "share of 95% intervals that hold the truth",
+    "bias_eliminated_coverage": "the same after intervals are moved by the bias",
+    "rejection": "share of tests that reject: size where the truth is 0, power elsewhere",
+    "size_adjusted_power": "rejection at the critical value that gives the test its size in the null cell",
+    "type_s": "share of significant estimates with the wrong sign",
+    "type_m": "by which factor significant estimates exaggerate the truth",
+    "convergence": "share of fits that succeeded",
+}
 
 
 class Measured(NamedTuple):
@@ -45,9 +67,36 @@ def root_mean(m: RunningMoments) -> Measured:
 
 
 def proportion(hits: Floats, n: Floats) -> Measured:
-    """Share of hits with sqrt(p (1 - p) / n): coverage, rejection, type S, convergence."""
+    """Share of hits with sqrt(p (1 - p) / n): coverage, rejection, type S, convergence.
+
+    Where nothing or everything was hit, p of the MCSE is Agresti and Coull's (hits + z^2/2) / (n + z^2), n + z^2 its n:
+    a share of 0 is not known exactly.
+    """
     value = np.where(n > 0, hits, np.nan) / np.maximum(n, 1.0)
-    return Measured(value, np.sqrt(value * (1 - value) / np.maximum(n, 1.0)), n)
+    extreme = (hits == 0) | (hits == n)
+    cases = np.where(extreme, n + Z95**2, np.maximum(n, 1.0))
+    share = np.where(extreme & (n > 0), (hits + Z95**2 / 2) / cases, value)
+    return Measured(value, np.sqrt(share * (1 - share) / cases), n)
+
+
+def window(error: RunningMoments) -> Floats:
+    """Half the width of the window in which densities of estimates' errors are counted: S_e n^(-1/5) / 2."""
+    return 0.5 * np.sqrt(error.variance) * np.maximum(error.n, 1.0) ** -0.2
+
+
+def bias_eliminated_coverage(covered: Tally, slope: Floats, product: RunningMoments, error: RunningMoments) -> Measured:
+    """Share B of intervals that cover once moved by the bias, which itself is estimated.
+
+    With h = 1 where a moved interval covers, B(b) is the share that covers when moved by b, and the mean of e moves
+    with the draws. The delta method gives the influence h - B + B'(b) (e - b), thus the MCSE
+    sqrt((B (1 - B) + 2 B' mean(h (e - b)) + B'^2 S_e^2) / n). slope: B', the difference of the densities of the two
+    interval ends at b; product: h (e - b). At 0 and 1 no less than the MCSE of a known bias.
+    """
+    known = proportion(covered.hits, covered.n)
+    spread = known.value * (1 - known.value) + 2 * slope * product.average + slope**2 * error.variance
+    mcse = np.sqrt(np.maximum(spread, 0.0) / np.maximum(covered.n, 1.0))
+    extreme = (known.value == 0) | (known.value == 1)
+    return known._replace(mcse=np.where(extreme, np.fmax(mcse, known.mcse), mcse))
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
@@ -94,12 +143,16 @@ def wilson(value: Floats, n: Floats) -> tuple[Floats, Floats]:
 
 
 def interval(measured: Measured, is_proportion: bool) -> tuple[Floats, Floats]:
-    """95% Monte Carlo interval: value +- 1.96 MCSE, Wilson's for proportions outside .1 to .9 or with few cases."""
+    """95% Monte Carlo interval: value +- 1.96 MCSE, Wilson's for proportions outside .1 to .9 or with few cases.
+
+    Wilson's n is the one that gives the MCSE, value (1 - value) / mcse^2, except at 0 and 1.
+    """
     value, mcse, n = measured
     low, high = value - Z95 * mcse, value + Z95 * mcse
     if not is_proportion:
         return low, high
     rare = np.minimum(value, 1 - value)
+    n = np.where((rare > 0) & (mcse > 0), value * (1 - value) / np.where(mcse > 0, mcse, 1.0) ** 2, n)
     edge = (rare < 0.1) | (n * rare < 10)
     wilson_low, wilson_high = wilson(value, n)
     return np.where(edge, wilson_low, low), np.where(edge, wilson_high, high)

@@ -82,7 +82,16 @@ class SecondPass:
         self.se_error = RunningMoments(by_error)
         self.relative_ratio = RunningMoments(by_term)
         self.type_m = RunningMoments(by_error)
-        self.covered = Tally(by_error)
+        self.covered, self.covered_above, self.covered_below = Tally(by_error), Tally(by_error), Tally(by_error)
+        self.error_if_covered = RunningMoments(by_error)
+        self.window = measures.window(first.error)
+
+    @property
+    def coverage_slope(self) -> Floats:
+        """Change of the coverage of moved intervals with the move, (E, K); 0 where errors do not vary."""
+        gain = self.covered_above.hits - self.covered_below.hits
+        width = np.where(self.window > 0, 2 * self.window, np.inf)
+        return gain / np.maximum(self.covered.n, 1.0) / width
 
     def add(self, fits: Fits, usable: Flags) -> None:
         """Take in a block; usable (R,) says which fits count."""
@@ -106,9 +115,20 @@ class SecondPass:
         self.relative_ratio.add(ratio, true & np.isfinite(ratio))
         self.se_error.add(gap, true3 & np.isfinite(fits.se) & np.isfinite(gap))
         self.type_m.add(size, significant_fits(fits, true) & np.isfinite(size))
-        bias = first.error.mean
-        moved = (fits.lower - bias <= truth) & (truth <= fits.upper - bias)
-        self.covered.add(moved, true3 & has_interval(fits))
+        self._add_moved_intervals(fits, true3 & has_interval(fits))
+
+    def _add_moved_intervals(self, fits: Fits, usable: Flags) -> None:
+        """Intervals moved by the bias, and by a little more and less; usable (R, E, K)."""
+        truth, bias = fits.truth[:, None, :], self.first.error.mean
+
+        def covers(move: Floats) -> Flags:
+            return (fits.lower - move <= truth) & (truth <= fits.upper - move)
+
+        moved = covers(bias)
+        self.covered.add(moved, usable)
+        self.covered_above.add(covers(bias + self.window), usable)
+        self.covered_below.add(covers(bias - self.window), usable)
+        self.error_if_covered.add(np.where(moved, (fits.error - bias)[:, None, :], 0.0), usable)
 
 
 def has_interval(fits: Fits) -> Flags:
@@ -151,7 +171,9 @@ def measures_by_error(first: FirstPass, second: SecondPass) -> dict[str, Measure
         "model_se": measures.root_mean(first.variance),
         "se_error": measures.jackknifed(gap, second.se_error),
         "coverage": measures.proportion(first.covered.hits, first.covered.n),
-        "bias_eliminated_coverage": measures.proportion(second.covered.hits, second.covered.n),
+        "bias_eliminated_coverage": measures.bias_eliminated_coverage(
+            second.covered, second.coverage_slope, second.error_if_covered, first.error
+        ),
         "rejection": measures.proportion(first.rejected.hits, first.rejected.n),
         "type_s": measures.proportion(first.wrong_sign.hits, first.wrong_sign.n),
         "type_m": measures.jackknifed(size, second.type_m),

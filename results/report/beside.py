@@ -47,22 +47,25 @@ def side_tests(diagnosis: Diagnosis) -> list[Beside]:
 
 def passing_fits(diagnosis: Diagnosis) -> Iterator[Passing]:
     """Bias and coverage of each screened estimator's first term, over the fits that pass and over all."""
-    samples = {sample: bias_table(diagnosis, sample=sample) for sample in ("passing", "own")}
+    passing, own = (_first_rows(bias_table(diagnosis, sample=sample)) for sample in ("passing", "own"))
     for cell in range(len(diagnosis.cells)):
         for name, layout in diagnosis.layouts.items():
-            if layout.screen:
-                passing, own = (_row(table, cell, name, key_terms(layout)[0]) for table in samples.values())
-                if own and passing and passing["n"]:
-                    yield Passing(cell, name, _sentence(passing, own, _name(layout.screen), diagnosis.alpha))
+            place = cell, name, key_terms(layout)[0]
+            if layout.screen and place in own and place in passing and passing[place]["n"]:
+                sentence = _sentence(passing[place], own[place], _name(layout.screen), diagnosis.alpha)
+                yield Passing(cell, name, sentence)
 
 
 def _name(statistic: str) -> str:
     return statistic.removesuffix("_p")
 
 
-def _row(table: pd.DataFrame, cell: int, name: str, term: str) -> dict[Any, Any]:
-    rows = table[(table["cell"] == cell) & (table["estimator"] == name) & (table["term"] == term)].to_dict("records")
-    return rows[0] if rows else {}
+def _first_rows(table: pd.DataFrame) -> dict[tuple[int, str, str], dict[Any, Any]]:
+    """The row of the first error type by cell, estimator and term."""
+    rows: dict[tuple[int, str, str], dict[Any, Any]] = {}
+    for row in table.to_dict("records"):
+        rows.setdefault((row["cell"], row["estimator"], row["term"]), row)
+    return rows
 
 
 def _sentence(passing: dict[Any, Any], own: dict[Any, Any], test: str, alpha: float) -> str:

@@ -8,12 +8,13 @@ from typing import Any
 import pandas as pd
 
 from estimators.core.estimator import Layout, Status
-from results.diagnosis.diagnose import PROPORTIONS, Diagnosis
+from results.diagnosis.diagnose import NO_ESTIMATE, PROPORTIONS, Diagnosis
 from sim.estimands import Estimand
 
 BY_TERM = ("truth", "mean_estimate", "bias", "relative_bias", "empirical_se", "rmse")
 BY_ERROR = ("mean_se", "se_error", "coverage", "bias_eliminated_coverage", "rejection", "size_adjusted_power", "type_s",
             "type_m")  # fmt: skip
+INFERENCE = frozenset({"mean_se", "coverage", "rejection"})  # what a fit has of an error type, at least one of them
 # The indirect effect is what a mediation study is about, so that it goes before the direct one.
 ORDER = ("did", "overall", "nie", "nde", "w_did", "rho", "lambda", "direct:did", "indirect:did", "total:did", "sigma2")
 OF_A_VARIABLE = frozenset({"beta", "direct", "indirect", "total"})
@@ -24,7 +25,8 @@ def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "
 
     A measure has the columns NAME and NAME_mcse, a proportion also NAME_lower and NAME_upper, its 95% interval. Other
     columns: cell, the cell's parameters, setting (those that differ between cells, as text), estimator, term, estimand,
-    tests (whether the term is a test statistic), error, n, attempted. Controls only with `all_terms`. An estimator none
+    tests (whether the term is a test statistic), error, n, attempted, n_error (fits with a standard error, an interval
+    or a test of this error type). Controls only with `all_terms`. An estimator none
     of whose fits succeeded has rows of NaN; sample "common" has rows only where it differs from "own".
     """
     frame = diagnosis.frame[(diagnosis.frame["sample"] == sample) & (diagnosis.frame["term"] != "")]
@@ -39,9 +41,11 @@ def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "
             row |= {f"{name}_lower": lower, f"{name}_upper": upper}
         if name == "mean_estimate":
             row |= {"n": n, "attempted": attempted}
+        if name in INFERENCE:
+            row["n_error"] = max(n, row.get("n_error", 0))
     rows = []
-    for cell, parameters in enumerate(diagnosis.cells):
-        head = {"cell": cell, "setting": setting(diagnosis, cell)}
+    for cell, (text, parameters) in enumerate(zip(settings(diagnosis), diagnosis.cells, strict=True)):
+        head = {"cell": cell, "setting": text}
         head |= {name: str(value) for name, value in zip(diagnosis.parameters, parameters.values(), strict=True)}
         for one, term, error in _lines(diagnosis.layouts, all_terms):
             if (cell, one, term, "") in found:
@@ -52,7 +56,7 @@ def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "
     names = [f"{name}{part}" for name in (*BY_TERM, *BY_ERROR)
              for part in ("", "_mcse", *(("_lower", "_upper") if name in PROPORTIONS else ()))]  # fmt: skip
     labels = ("setting", "estimator", "term", "estimand", "tests", "error")
-    ordered = ["cell", *diagnosis.parameters, *labels, *names, "n", "attempted"]
+    ordered = ["cell", *diagnosis.parameters, *labels, *names, "n", "attempted", "n_error"]
     return pd.DataFrame(rows, columns=ordered)
 
 
@@ -84,11 +88,18 @@ def _lines(layouts: Mapping[str, Layout], all_terms: bool) -> Iterator[tuple[str
                 yield one, term, error
 
 
-def setting(diagnosis: Diagnosis, cell: int) -> str:
-    """The parameters of a cell that differ between cells, e.g. "effect = 0, spillover = paper"; "" for a lone cell."""
-    parameters = diagnosis.cells[cell]
-    differ = [name for name in parameters if any(other.get(name) != parameters[name] for other in diagnosis.cells)]
-    return ", ".join(f"{name} = {_plain(parameters[name])}" for name in differ)
+def settings(diagnosis: Diagnosis) -> list[str]:
+    """The parameters of each cell that differ between cells, e.g. "effect = 0, rho = .3"; "" for a lone cell."""
+    cells = diagnosis.cells
+    names = dict.fromkeys(name for cell in cells for name in cell)
+    differ = [name for name in names if any(cell.get(name) != cells[0].get(name) for cell in cells)]
+    return [", ".join(f"{name} = {_plain(cell[name])}" for name in differ if name in cell) for cell in cells]
+
+
+def by_cell(table: pd.DataFrame, cells: int) -> list[pd.DataFrame]:
+    """The rows of each cell, those of a cell without rows empty."""
+    found = dict(list(table.groupby("cell")))
+    return [found.get(cell, table.iloc[:0]) for cell in range(cells)]
 
 
 def _plain(value: object) -> str:
@@ -101,15 +112,25 @@ def _plain(value: object) -> str:
 
 def failures(diagnosis: Diagnosis) -> list[tuple[int, str, int, int, str]]:
     """(cell, estimator, failed, attempted, reasons) wherever a fit failed."""
+    return [(cell, one, sum(counted.values()), attempted, reasons(counted))
+            for cell, one, attempted, counted in failure_counts(diagnosis)]  # fmt: skip
+
+
+def reasons(counted: Mapping[str, int]) -> str:
+    """Why fits failed, and how many for each reason."""
+    return "; ".join(f"{why} ({n:,})" for why, n in counted.items())
+
+
+def failure_counts(diagnosis: Diagnosis) -> list[tuple[int, str, int, dict[str, int]]]:
+    """(cell, estimator, attempted, failed fits by reason) wherever a fit failed."""
     frame = diagnosis.frame[diagnosis.frame["measure"].str.startswith("status:")]
-    counts: dict[tuple[int, str, int], dict[Status, int]] = {}
+    counts: dict[tuple[int, str, int], dict[str, int]] = {}
     columns = ("cell", "estimator", "attempted", "measure", "value")
     for cell, one, attempted, name, value in zip(*(frame[key] for key in columns), strict=True):
-        counts.setdefault((cell, one, attempted), {})[Status[name.removeprefix("status:").upper()]] = int(value)
-    out = []
-    for (cell, one, attempted), by_status in counts.items():
-        bad = {status: n for status, n in by_status.items() if status is not Status.OK}
-        if bad:
-            reasons = "; ".join(f"{status.meaning} ({n:,})" for status, n in bad.items())
-            out.append((cell, one, sum(bad.values()), attempted, reasons))
-    return out
+        if name != "status:ok":
+            counts.setdefault((cell, one, attempted), {})[_meaning(name.removeprefix("status:"))] = int(value)
+    return [(*key, counted) for key, counted in counts.items()]
+
+
+def _meaning(status: str) -> str:
+    return "no estimate is finite" if status == NO_ESTIMATE else Status[status.upper()].meaning

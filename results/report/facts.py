@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from results.page import SYNTHETIC
+
 
 @dataclass(frozen=True, slots=True)
 class ReportFacts:
@@ -13,7 +15,7 @@ class ReportFacts:
     study: its name. question: what it asks. description: anything else, plain text. seed, fingerprint: its identity.
     synthetic: whether its data were drawn from a design (and not re-randomised from a real panel). provenance: facts of
     the run by name (versions, machine, dates). toml: the study as TOML. done, blocks: how many of its blocks are there,
-    and how many it has.
+    and how many it has. environments: every code and machine that computed some of its blocks.
     """
 
     study: str
@@ -26,6 +28,7 @@ class ReportFacts:
     toml: str = ""
     done: int = 0
     blocks: int = 0
+    environments: tuple[str, ...] = ()
 
     @property
     def incomplete(self) -> str:
@@ -36,8 +39,20 @@ class ReportFacts:
         return f"incomplete: {there}; the same run command resumes it"
 
     @property
+    def mixed(self) -> str:
+        """That its blocks come from different code or machines, in one line; "" where they do not."""
+        if len(self.environments) < 2:
+            return ""
+        return f"blocks of {len(self.environments)} environments are mixed: {' | '.join(self.environments)}"
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes its numbers doubtful as a whole."""
+        return [line for line in (self.incomplete, self.mixed) if line]
+
+    @property
     def data_statement(self) -> str:
         """One sentence on where the data come from."""
         if self.synthetic:
-            return "All data are synthetic: drawn by computer from a design whose true effects are known."
+            return SYNTHETIC
         return "The data are re-randomised from a real panel."

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.measures import Z95
+from results.figures.style import span
+from results.page import page
 from results.report.beside import NOT_JUDGED, side_tests
-from results.report.bias_table import bias_table, failures, in_order, key_terms, setting
+from results.report.bias_table import bias_table, by_cell, failures, in_order, key_terms, settings
 from results.report.facts import ReportFacts
+from results.report.notices import failure_notice, notices
 from results.report.numbers import (
     DASH,
     LEAST_FITS,
@@ -35,13 +37,14 @@ from results.report.numbers import (
     share_ends,
     truth_text,
 )
-from results.report.svg import KIND, Axis, Group, Point, dot_chart, span
+from results.report.svg import KIND, Axis, Group, Point, dot_chart
 from results.report.verdicts import headline, verdicts
 from sim.estimands import null_hypothesis
 
 __all__ = ["ReportFacts", "html_report"]
 
 Rows = list[dict[Any, Any]]
+CellTable = tuple[str, list[dict[str, Any]]]  # the cell's setting and its rows as text
 CHARTED = 8  # key terms with charts; sigma2 is left to the tables
 LEAST_COVERAGE, MOST_SIZE = 0.8, 0.25  # ends of axes; what lies beyond is an arrow
 
@@ -68,37 +71,26 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts) -> str:
     table = bias_table(diagnosis)
     found = verdicts(diagnosis, table)
     attempted = table["attempted"].dropna()
-    replications = "" if attempted.empty else f"{int(attempted.max()):,}"
-    template = _environment().get_template("report.html")
-    return template.render(
+    names = [name or "all draws" for name in settings(diagnosis)]
+    return page("results.report").get_template("report.html").render(
         about=about,
         alpha=diagnosis.alpha,
         departures=departures(diagnosis.alpha),
         too_few=TOO_FEW,
         least_fits=LEAST_FITS,
         cells=len(diagnosis.cells),
-        replications=replications,
-        headline=headline(found),
+        replications="" if attempted.empty else f"{int(attempted.max()):,}",
+        headline=headline(found, failure_notice(diagnosis)),
+        notices=notices(table),
         verdicts=found,
         charts=list(_charts(diagnosis, table)),
-        tables=[_cell_table(diagnosis, table, cell) for cell in range(len(diagnosis.cells))],
-        common=[_cell_table(diagnosis, shared, cell) for shared in (bias_table(diagnosis, sample="common"),)
-                for cell in range(len(diagnosis.cells)) if (shared["cell"] == cell).any()],
+        tables=_cell_tables(diagnosis, table),
+        common=_shown(_cell_tables(diagnosis, bias_table(diagnosis, sample="common"))),
         not_judged=NOT_JUDGED,
-        beside=[(setting(diagnosis, test.cell) or "all draws", test) for test in side_tests(diagnosis)],
-        passing=[_cell_table(diagnosis, passed, cell) for passed in (bias_table(diagnosis, sample="passing"),)
-                 for cell in range(len(diagnosis.cells)) if (passed["cell"] == cell).any()],
-        failures=[(setting(diagnosis, cell) or "all draws", *rest) for cell, *rest in failures(diagnosis)],
+        beside=[(names[test.cell], test) for test in side_tests(diagnosis)],
+        passing=_shown(_cell_tables(diagnosis, bias_table(diagnosis, sample="passing"))),
+        failures=[(names[cell], *rest) for cell, *rest in failures(diagnosis)],
     )  # fmt: skip
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("results.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["thousands"] = lambda value: f"{value:,}"
-    return environment
 
 
 def _charts(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[TermCharts]:
@@ -200,8 +192,10 @@ def _share_chart(rows: Rows, name: str, axis: Axis, title: str, caption: str,
 def _chart(
     rows: Rows, point: Callable[[dict[Any, Any]], Point], axis: Axis, key: str, title: str, caption: str
 ) -> Chart:
-    cells = dict.fromkeys((row["cell"], row["setting"]) for row in rows)
-    groups = [Group(name, tuple(point(row) for row in rows if row["cell"] == cell)) for cell, name in cells]
+    cells: dict[tuple[int, str], list[Point]] = {}
+    for row in rows:
+        cells.setdefault((row["cell"], row["setting"]), []).append(point(row))
+    groups = [Group(name, tuple(points)) for (_, name), points in cells.items()]
     said = "; ".join(f"{item.name} {item.kind_name}".strip() + f" {item.text}"
                      for group in groups for item in group.points[:12])  # fmt: skip
     key = "".join(letter if letter.isalnum() else "-" for letter in key.lower())
@@ -213,15 +207,25 @@ def _percent_tick(value: float) -> str:
     return f"{100 * value:g}%"
 
 
-def _cell_table(diagnosis: Diagnosis, table: pd.DataFrame, cell: int) -> tuple[str, list[dict[str, Any]]]:
-    """Setting of a cell and its rows as text; `flags` names the measures that clearly depart, `new` a new estimator."""
+def _cell_tables(diagnosis: Diagnosis, table: pd.DataFrame) -> list[CellTable]:
+    """The table of each cell."""
+    cells = zip(settings(diagnosis), by_cell(table, len(diagnosis.cells)), strict=True)
+    return [(name or "All draws", _cell_rows(rows, diagnosis.alpha)) for name, rows in cells]
+
+
+def _shown(tables: list[CellTable]) -> list[CellTable]:
+    return [(caption, rows) for caption, rows in tables if rows]
+
+
+def _cell_rows(table: pd.DataFrame, alpha: float) -> list[dict[str, Any]]:
+    """Rows as text; `flags` names the measures that clearly depart, `new` is a new estimator, `again` the same term."""
     rows = []
     above: tuple[str, str] = ("", "")
-    for row in table[table["cell"] == cell].to_dict("records"):
+    for row in table.to_dict("records"):
         here = row["estimator"], row["term"]
-        rows.append(_texts(row, diagnosis.alpha) | {"new": here[0] != above[0], "again": here == above})
+        rows.append(_texts(row, alpha) | {"new": here[0] != above[0], "again": here == above})
         above = here
-    return setting(diagnosis, cell) or "All draws", rows
+    return rows
 
 
 def _texts(row: dict[Any, Any], alpha: float) -> dict[str, Any]:

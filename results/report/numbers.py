@@ -13,7 +13,7 @@ DASH = "-"
 CLEAR = 4.0  # MCSEs from which a departure is called one: chance alone gives 6 in 100,000
 LEAST_FITS = 30  # usable fits that a judgement takes: with fewer an MCSE is itself no more than a guess
 TOO_FEW = "Too few replications to judge"
-EXTREMES = "At 0 and 100% the brackets hold the other end of Wilson's 95% interval: an MCSE would be 0."
+EXTREMES = "At 0 and 100% the brackets hold the other end of Wilson's 95% interval: sqrt(p (1 - p) / n) would be 0."
 Row = Mapping[Hashable, Any]  # a row of the bias table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
+from textwrap import fill
 from typing import Any
 
 import pandas as pd
@@ -13,8 +14,9 @@ from rich.text import Text
 
 from results.diagnosis.diagnose import Diagnosis
 from results.report.beside import NOT_JUDGED, passing_fits, side_tests
-from results.report.bias_table import bias_table, failures, setting
+from results.report.bias_table import bias_table, by_cell, failures, settings
 from results.report.facts import ReportFacts
+from results.report.notices import failure_notice, missing, notices
 from results.report.numbers import (
     DASH,
     EXTREMES,
@@ -31,6 +33,7 @@ from results.report.numbers import (
     percent,
     truth_text,
 )
+from results.report.verdicts import headline, verdicts
 from sim.estimands import null_hypothesis
 
 PLAIN_WIDTH = 120  # of output that is not a terminal
@@ -57,42 +60,49 @@ def print_bias_table(
 
 def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, facts: ReportFacts | None) -> None:
     _print_head(diagnosis, table, console, facts)
-    by_cell = [table[table["cell"] == cell] for cell in range(len(diagnosis.cells))]
-    heads = _heads(by_cell, diagnosis.alpha, console)
-    failed = failures(diagnosis)
-    for cell, rows in enumerate(by_cell):
-        title = Text(setting(diagnosis, cell), style="bold")
+    _print_verdict(diagnosis, table, console)
+    cells = by_cell(table, len(diagnosis.cells))
+    whole, lines = [_whole(rows) for rows in cells], [_lines(rows, diagnosis.alpha) for rows in cells]
+    heads = _heads([cell for cell in lines if cell], all(whole), console)
+    remarks = _remarks(diagnosis)
+    for cell, (name, rows) in enumerate(zip(settings(diagnosis), cells, strict=True)):
+        title = Text(name, style="bold")
         if rows.empty:
             console.print(title, Text("  no finished replications", style="dim"), sep="")
             continue
-        if _whole(rows):
+        if whole[cell]:
             note = f"{int(rows['attempted'].iloc[0]):,} fits, all usable"
             title.append(f"  ({note})" if title.plain else f"({note})", style="not bold dim")
         console.print()
         if title.plain:
             _print(console, title)
-        _print(console, _table(_lines(rows, diagnosis.alpha), heads))
-        for _, one, count, attempted, reasons in (item for item in failed if item[0] == cell):
-            line = f"  {one}: {count:,} of {attempted:,} fits failed: {reasons}"
-            _print(console, Text(line, style="yellow"))
-        for line in _beside(diagnosis, cell):
-            _print(console, Text(f"  {line}"))
+        _print(console, _table(lines[cell], heads))
+        for line in remarks.get(cell, ()):
+            _print(console, line)
     _print_legend(diagnosis, table, console)
 
 
-def _whole(rows: pd.DataFrame) -> bool:
-    """Whether all fits of a cell succeeded."""
-    return bool((rows["n"] == rows["attempted"]).all()) and rows["attempted"].nunique() == 1
-
-
-def _beside(diagnosis: Diagnosis, cell: int) -> list[str]:
-    """Tests beside the terms by estimator, and the fits that pass."""
-    found: dict[str, list[str]] = {}
+def _remarks(diagnosis: Diagnosis) -> dict[int, list[Text]]:
+    """By cell what stands under its table: fits that failed, tests beside the terms, the fits that pass."""
+    found: dict[int, list[Text]] = {}
+    for cell, one, count, attempted, reasons in failures(diagnosis):
+        line = f"  {one}: {count:,} of {attempted:,} fits failed: {reasons}"
+        found.setdefault(cell, []).append(Text(line, style="yellow"))
+    tests: dict[tuple[int, str], list[str]] = {}
     for test in side_tests(diagnosis):
-        if test.cell == cell:
-            found.setdefault(test.estimator, []).append(f"{test.test} {test.rejects}")
-    lines = [f"{name}: rejects % (MCSE) by {', '.join(tests)}" for name, tests in found.items()]
-    return lines + [f"{item.estimator}: {item.sentence}" for item in passing_fits(diagnosis) if item.cell == cell]
+        tests.setdefault((test.cell, test.estimator), []).append(f"{test.test} {test.rejects}")
+    for (cell, one), shares in tests.items():
+        found.setdefault(cell, []).append(Text(f"  {one}: rejects % (MCSE) by {', '.join(shares)}"))
+    for item in passing_fits(diagnosis):
+        found.setdefault(item.cell, []).append(Text(f"  {item.estimator}: {item.sentence}"))
+    return found
+
+
+def _whole(rows: pd.DataFrame) -> bool:
+    """Whether all fits of a cell succeeded, and none lacks a number; true of a cell without rows."""
+    if rows.empty:
+        return True
+    return bool((rows["n"] == rows["attempted"]).all()) and rows["attempted"].nunique() == 1 and not any(missing(rows))
 
 
 def _print(console: Console, item: Text | Table) -> None:
@@ -117,8 +127,16 @@ def _print_head(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, fac
     kind = "Synthetic data" if facts.synthetic else "Re-randomised real data"
     seed = "" if facts.seed is None else f", seed {facts.seed}"
     _print(console, Text(f"{kind}, {size}{seed}", style="dim"))
-    if facts.incomplete:
-        _print(console, Text(facts.incomplete, style="yellow"))
+    for line in facts.warnings:
+        _print(console, Text(line, style="yellow"))
+
+
+def _print_verdict(diagnosis: Diagnosis, table: pd.DataFrame, console: Console) -> None:
+    """What failed and who departs from the promise in one line, then what is missing."""
+    failed = failure_notice(diagnosis)
+    lines = {headline(verdicts(diagnosis, table), failed): "yellow" if failed else ""}
+    for line, style in (lines | dict.fromkeys(notices(table), "yellow")).items():
+        _print(console, Text(fill(line, console.width, subsequent_indent="  "), style=style))
 
 
 def _print_legend(diagnosis: Diagnosis, table: pd.DataFrame, console: Console) -> None:
@@ -149,11 +167,9 @@ def _legend(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[str]:
         yield "Some fits failed; measures on the draws where all estimators succeeded are in the HTML and JSON reports."
 
 
-def _heads(by_cell: list[pd.DataFrame], alpha: float, console: Console) -> list[str]:
-    """The most columns with which the width holds the tables of all cells."""
-    shown = [rows for rows in by_cell if not rows.empty]
-    left_out = {"fits"} if all(map(_whole, shown)) else set()
-    lines = [_lines(rows, alpha) for rows in shown]
+def _heads(lines: list[list[dict[str, Text]]], whole: bool, console: Console) -> list[str]:
+    """The most columns with which the width holds the tables of all cells; `whole` where every fit is usable."""
+    left_out = {"fits"} if whole else set()
     wide = console.options.update(width=1000)
     heads = list(HEADS)
     for spared in ("", *SPARED):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from results.diagnosis.diagnose import Diagnosis
-from results.report.bias_table import key_terms
+from results.report.bias_table import key_terms, reasons
+from results.report.notices import attempted_fits, failed_fits
 from results.report.numbers import (
     LEAST_FITS,
     TOO_FEW,
@@ -43,7 +45,7 @@ class Verdict:
     """Sentences on one estimator; `departs` where bias, coverage or size is clearly not what it should be.
 
     judged: whether any cell has usable fits enough to tell. elsewhere: where `term` holds, the other key terms that are
-    marked in some cell.
+    marked in some cell. failed: fits that failed, over all cells.
     """
 
     estimator: str
@@ -52,6 +54,18 @@ class Verdict:
     sentences: tuple[str, ...]
     judged: bool = True
     elsewhere: tuple[str, ...] = ()
+    failed: int = 0
+
+    @property
+    def mark(self) -> str:
+        """The verdict in a word or two."""
+        if self.departs:
+            return "! departs"
+        if self.elsewhere:
+            return "! marked elsewhere"
+        if self.failed:
+            return "! fits failed"
+        return "✓ holds" if self.judged else "? too few to judge"
 
     @property
     def is_clean(self) -> bool:
@@ -62,6 +76,7 @@ class Verdict:
 def verdicts(diagnosis: Diagnosis, table: pd.DataFrame) -> list[Verdict]:
     """A verdict an estimator from the rows of the bias table."""
     out = []
+    failed, attempted = failed_fits(diagnosis), attempted_fits(diagnosis)
     for name, layout in diagnosis.layouts.items():
         term, *others = key_terms(layout)
         own = table[table["estimator"] == name].to_dict("records")
@@ -69,9 +84,17 @@ def verdicts(diagnosis: Diagnosis, table: pd.DataFrame) -> list[Verdict]:
         if rows:
             found = _verdict(name, term, rows, diagnosis.alpha)
             off = {row["term"] for row in own if marked(row, diagnosis.alpha)}
-            holds = found.judged and not found.departs
-            out.append(_with_elsewhere(found, tuple(item for item in others if item in off)) if holds else found)
+            if found.judged and not found.departs:
+                found = _with_elsewhere(found, tuple(item for item in others if item in off))
+            out.append(_with_failures(found, failed[name], attempted[name]) if name in failed else found)
     return out
+
+
+def _with_failures(verdict: Verdict, failed: Counter[str], attempted: int) -> Verdict:
+    """The verdict with its failed fits before all else; where all failed it says so already."""
+    count = failed.total()
+    said = () if count == attempted else (f"{count:,} of {attempted:,} fits failed: {reasons(failed)}.",)
+    return replace(verdict, failed=count, sentences=(*said, *verdict.sentences))
 
 
 def _with_elsewhere(verdict: Verdict, terms: tuple[str, ...]) -> Verdict:
@@ -99,8 +122,12 @@ def _verdict(name: str, term: str, rows: list[dict[Any, Any]], alpha: float) -> 
     return Verdict(name, term, any(departs for _, departs in found), tuple(sentences))
 
 
-def headline(found: list[Verdict]) -> str:
-    """One sentence over all estimators that can be judged, and one on the others."""
+def headline(found: list[Verdict], failed: str = "") -> str:
+    """What failed (a sentence of `failure_notice`), then one sentence over all estimators that can be judged."""
+    return f"{failed} {_headline(found)}".lstrip()
+
+
+def _headline(found: list[Verdict]) -> str:
     if not found:
         return "There are no finished replications yet."
     judged = [verdict for verdict in found if verdict.judged]

@@ -1,8 +1,21 @@
-"""The Zarr store of a study: blocks, skeleton, lock, writer and reader."""
+"""The store of a study: blocks, skeleton, lock, and what keeps them on disk or in memory."""
 
 from results.store.block import Block, Records
 from results.store.lock import StoreLocked, locked
+from results.store.memory_store import MemoryStore
 from results.store.skeleton import StoreSchema
-from results.store.zarr_store import BlockState, ZarrStore
+from results.store.store import BlockState, Origin, Store
+from results.store.zarr_store import ZarrStore
 
-__all__ = ["Block", "BlockState", "Records", "StoreLocked", "StoreSchema", "ZarrStore", "locked"]
+__all__ = [
+    "Block",
+    "BlockState",
+    "MemoryStore",
+    "Origin",
+    "Records",
+    "Store",
+    "StoreLocked",
+    "StoreSchema",
+    "ZarrStore",
+    "locked",
+]

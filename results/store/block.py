@@ -17,12 +17,12 @@ from estimators.core.estimator import Estimates, Layout
 class Block:
     """R consecutive replications of one cell: truths (R,) by estimand and estimates by estimator.
 
-    `tracebacks` names the estimator and replication (absolute) of every fit that raised, with the text.
+    tracebacks: the text of fits that raised, by replication (absolute) and estimator; of some of them where many did.
     """
 
     truth: Mapping[str, NDArray[np.float64]]
     estimates: Mapping[str, Estimates]
-    tracebacks: Mapping[str, str]
+    tracebacks: Mapping[tuple[int, str], str]
 
     @property
     def replications(self) -> int:
@@ -31,7 +31,10 @@ class Block:
 
 
 class Records(Protocol):
-    """What a diagnosis needs of a store: cells, layouts, and the finished blocks of each cell in order."""
+    """What a diagnosis needs of a store: cells, layouts, and the finished blocks of each cell in order.
+
+    Every pass finds the same blocks, whatever a run writes meanwhile.
+    """
 
     @property
     def cells(self) -> Sequence[Mapping[str, object]]:

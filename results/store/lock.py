@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from sim.errors import bad
 
@@ -18,19 +19,61 @@ class StoreLocked(RuntimeError):
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the store's lock (flock: it dies with its holder); raises StoreLocked when another run has it."""
-    lock = FileLock(f"{path}.lock")
+    """Hold the store's lock (flock: it dies with its holder); raises StoreLocked when another run has it.
+
+    The lock belongs to the place that the path leads to, through whatever symbolic links. Its file stands beside the
+    store and is removed at the end.
+    """
+    real = path.resolve()
+    file = _lock_file(real)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquired(file)
+    except BlockingIOError as error:
         raise StoreLocked(f"{path} is in use by another run; wait for it or stop it") from error
     except OSError as error:
         raise bad(f"cannot be written: {error.strerror or error}", where=str(path),
                   allowed="a store in a writable folder", remedy="choose another --store") from error  # fmt: skip
     try:
-        for leftover in path.parent.glob(f".{path.name}.*.partial"):
+        for leftover in real.parent.glob(f".{real.name}.*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
     finally:
-        lock.release()
+        with contextlib.suppress(OSError):
+            file.unlink()  # before the lock is released: who holds a lock owns its file
+        os.close(descriptor)
+
+
+def check_free(path: Path) -> None:
+    """Raise StoreLocked when another run holds the store; writes nothing where there is no lock."""
+    if _lock_file(path.resolve()).exists():
+        with locked(path):
+            return
+
+
+def _lock_file(real: Path) -> Path:
+    return real.with_name(f"{real.name}.lock")
+
+
+def _acquired(file: Path) -> int:
+    """The descriptor of a locked file that still has its name; raises BlockingIOError when another holds the lock.
+
+    Between opening and locking, the holder before us may have removed the file: then the lock is on a file that nobody
+    else can find, and it is made anew.
+    """
+    while True:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same_file(descriptor, file):
+                return descriptor
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _same_file(descriptor: int, file: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), file.stat())
+    return False

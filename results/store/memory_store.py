@@ -2,55 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from estimators.core.estimator import Layout
+import numpy as np
+from numpy.typing import NDArray
+
 from results.store.block import Block
 from results.store.skeleton import StoreSchema
+from results.store.store import BlockState, Store
 
 
 @dataclass(eq=False)
-class MemoryStore:
+class MemoryStore(Store):
     """A study's results in memory; the same interface as ZarrStore for those who run and those who read."""
 
     schema: StoreSchema
     kept: dict[tuple[int, int], Block] = field(default_factory=dict)
-    notes: dict[str, object] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def cells(self) -> Sequence[Mapping[str, object]]:
-        """The grid parameters of each cell."""
-        return self.schema.cells
+    def __post_init__(self) -> None:
+        self.states = np.zeros((len(self.cells), self.block_count), dtype=np.uint8)
+        self.origins = np.zeros(self.states.shape, dtype=np.uint16)
 
-    @property
-    def layouts(self) -> Mapping[str, Layout]:
-        """The layout of each estimator, by name."""
-        return self.schema.layouts
+    def sound(self, cell: int, index: int) -> Block:
+        """A block that is there."""
+        return self.kept[cell, index]
 
-    def blocks(self, cell: int) -> Iterator[Block]:
-        """The finished blocks of a cell, in order."""
-        for key in sorted(self.kept):
-            if key[0] == cell:
-                yield self.kept[key]
+    def intact(self, cell: int, index: int) -> bool:
+        """Whether a block is there."""
+        return self.state(cell, index) is BlockState.DONE
 
-    def pending(self) -> list[tuple[int, int]]:
-        """(cell, block) of every block."""
-        count = -(-self.schema.replications // self.schema.block)
-        return [(cell, index) for index in range(count) for cell in range(len(self.cells))]
+    def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
+        """The status (R,) of each fit of a block that is there, by estimator."""
+        return {name: estimates.status for name, estimates in self.kept[cell, index].estimates.items()}
 
-    def write(self, cell: int, index: int, block: Block) -> str:
-        """Keep a block."""
-        self.kept[cell, index] = block
-        return ""
-
-    def poison(self, cell: int, index: int) -> None:
-        """Leave a block out."""
-
-    def note(self, key: str, value: object) -> None:
+    def note(self, key: str, value: Any) -> None:
         """Keep something beside the results."""
         self.notes[key] = value
 
-    def noted(self, key: str, default: object = None) -> object:
+    def noted(self, key: str, default: Any = None) -> Any:
         """What `note` kept."""
         return self.notes.get(key, default)
+
+    def _put(self, cell: int, index: int, block: Block) -> None:
+        self.kept[cell, index] = block
+
+    def _mark_poisoned(self, cell: int, index: int) -> None:
+        self.kept.pop((cell, index), None)

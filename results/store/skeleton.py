@@ -34,17 +34,7 @@ class StoreSchema:
 
 def write_skeleton(path: Path, schema: StoreSchema) -> None:
     """An empty store with all arrays, coordinates and attributes."""
-    attributes = {
-        "study": schema.study,
-        "identity": schema.identity,
-        "fingerprint": schema.fingerprint,
-        "cells": list(schema.cells),
-        "layouts": {name: _plain(layout) for name, layout in schema.layouts.items()},
-        "estimands": list(schema.estimands),
-        "replications": schema.replications,
-        "block": schema.block,
-    }
-    root = zarr.create_group(store=str(path), attributes=json.loads(json.dumps(attributes)))
+    root = zarr.create_group(store=str(path), attributes=json.loads(json.dumps(_attributes(schema))))
     builder = _Builder(len(schema.cells), schema.replications, schema.block)
     blocks = -(-schema.replications // schema.block)
     builder.labels(root, "estimand", schema.estimands)
@@ -57,6 +47,7 @@ def write_skeleton(path: Path, schema: StoreSchema) -> None:
                       dimension_names=("cell", "block"), compressors=CODECS)  # fmt: skip
     root.create_array("block_digest", shape=(len(schema.cells), blocks, 32), chunks=(1, 1, 32), dtype="u1",
                       fill_value=0, dimension_names=("cell", "block", "byte"), compressors=CODECS)  # fmt: skip
+    create_origins(root, len(schema.cells), blocks)
     for name, layout in schema.layouts.items():
         group = root.create_group(name)
         builder.labels(group, "term", layout.terms)
@@ -67,6 +58,14 @@ def write_skeleton(path: Path, schema: StoreSchema) -> None:
         builder.results(group, "status", (), (), dtype="u1")
         for statistic in layout.statistics:
             builder.results(group, statistic, (), ())
+
+
+def create_origins(root: Any, cells: int, blocks: int) -> None:
+    """The array that says which environment computed a block; outside of what equal runs share."""
+    root.require_group("provenance").create_array(
+        "block_origin", shape=(cells, blocks), chunks=(1, 1), dtype="u2", fill_value=0,
+        dimension_names=("cell", "block"), compressors=CODECS,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +105,19 @@ class _Builder:
         array[:] = np.array(values, dtype=np.float64) if number else np.array([str(v) for v in values], dtype=object)
 
 
+def _attributes(schema: StoreSchema) -> dict[str, Any]:
+    return {
+        "study": schema.study,
+        "identity": schema.identity,
+        "fingerprint": schema.fingerprint,
+        "cells": list(schema.cells),
+        "layouts": {name: _plain(layout) for name, layout in schema.layouts.items()},
+        "estimands": list(schema.estimands),
+        "replications": schema.replications,
+        "block": schema.block,
+    }
+
+
 def _plain(layout: Layout) -> dict[str, Any]:
     return {
         "terms": list(layout.terms),
@@ -118,7 +130,20 @@ def _plain(layout: Layout) -> dict[str, Any]:
     }
 
 
-def layout_of(plain: Mapping[str, Any]) -> Layout:
-    """A layout from the plain data that a store keeps."""
+def schema_from(attributes: Mapping[str, Any]) -> StoreSchema:
+    """What a store was created from, as its attributes say."""
+    return StoreSchema(
+        study=attributes["study"],
+        identity=attributes["identity"],
+        fingerprint=str(attributes["fingerprint"]),
+        cells=tuple(attributes["cells"]),
+        layouts={name: _layout_of(plain) for name, plain in attributes["layouts"].items()},
+        estimands=tuple(attributes["estimands"]),
+        replications=int(attributes["replications"]),
+        block=int(attributes["block"]),
+    )
+
+
+def _layout_of(plain: Mapping[str, Any]) -> Layout:
     parts = {key: tuple(plain[key]) for key in ("terms", "errors", "statistics", "stored")}
     return Layout(targets=dict(plain["targets"]), tests=plain["tests"], screen=plain["screen"], **parts)

@@ -3,7 +3,8 @@
 Root: coordinates, grid parameters, `truth (cell, replication, estimand)`, `block_state` and `block_digest (cell,
 block)`. One group an estimator: `estimate (cell, replication, term)`, `se, dof (cell, replication, error, term)`,
 `pvalue, lower, upper` where they do not follow from these, `status (cell, replication)`, fit statistics. A block
-counts only when its digest is there and matches what is read back.
+counts only when its digest is there and matches what is read back. The group `provenance`, which stands outside the
+promise of identical bytes, keeps environments, tracebacks and `block_origin (cell, block)`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from enum import IntEnum
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,58 +26,76 @@ from zarr.core.sync import sync
 
 from estimators.core.estimator import Estimates, Layout
 from results.store.block import Block, block_arrays, block_digest, digest_of
-from results.store.skeleton import StoreSchema, layout_of, write_skeleton
-from sim.designs.placebo import Placebo
-from sim.errors import BadInput, Problem, bad
+from results.store.identity import check_identity
+from results.store.skeleton import StoreSchema, create_origins, schema_from, write_skeleton
+from results.store.store import BlockState, Store
+from sim.errors import bad
 
-MOST_LINES = 5  # about another study's settings
-MOST_LETTERS = 60  # of a setting's value
-
-
-class BlockState(IntEnum):
-    """What became of a block."""
-
-    PENDING = 0
-    DONE = 1
-    POISONED = 2
+DAMAGE = (ValueError, RuntimeError, OSError, KeyError)  # a checksum fails, a chunk was cut short or an array is gone
+DIGEST_BYTES = 32
+ORIGIN = "provenance/block_origin"
 
 
-class ZarrStore:
-    """A study's store on disk; satisfies `Records`. Make it with `create`, `open` or `open_or_create`."""
+class ZarrStore(Store):
+    """A study's store on disk. Make it with `create`, `open` or `open_or_create`."""
 
     def __init__(self, path: Path, mode: str) -> None:
         self.path = path
         zarr.config.set({"array.write_empty_chunks": True})  # a block of fill values is a result too
         try:
             self._root = zarr.open_group(store=str(path), mode="r+" if mode == "a" else "r")
-            self._facts: dict[str, Any] = dict(self._root.attrs)
-            self._facts["fingerprint"]
+            self._load()
         except Exception as error:
             raise bad(f"not a readable store ({type(error).__name__})", where=str(path),
                       allowed="a store that `panelproof run` made", remedy="check the path") from error  # fmt: skip
+
+    def _load(self) -> None:
+        """Read the facts and the marks of all blocks, once; the digest of a block with a mark is there already."""
         self._arrays: dict[str, Any] = {}
+        self._facts: dict[str, Any] = dict(self._root.attrs)
+        self.schema = schema_from(self._facts)
+        self.states = self._marks("block_state").astype(np.uint8)
+        self.origins = self._marks(ORIGIN).astype(np.uint16)
+
+    def _marks(self, name: str) -> NDArray[Any]:
+        """An array of one number a block; zeros where it is not there or damaged."""
+        marks = np.zeros((len(self.cells), self.block_count), dtype=np.int64)
+        try:
+            array = self._array(name)
+        except KeyError:
+            return marks  # a store of an earlier release does not say where its blocks were computed
+        try:
+            return np.asarray(array[:, : self.block_count])
+        except DAMAGE:
+            for place in self.places():
+                try:
+                    marks[place] = array[place]
+                except DAMAGE:
+                    continue
+        return marks
 
     @classmethod
     def create(cls, path: Path, schema: StoreSchema) -> ZarrStore:
         """A new store, made in a temporary folder and renamed into place. Raises BadInput when the path is taken."""
         if path.exists():
             raise bad("already exists", where=str(path), allowed="a new path", remedy="remove it or choose another")
+        real = path.resolve()  # where a symbolic link leads to
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
+            real.parent.mkdir(parents=True, exist_ok=True)
+            made = Path(tempfile.mkdtemp(prefix=f".{real.name}.", suffix=".partial", dir=real.parent))
         except OSError as error:
             raise bad(f"cannot be written: {error.strerror}", where=str(path), allowed="a writable folder",
                       remedy="choose another --store") from error  # fmt: skip
         try:
             write_skeleton(made / "store", schema)
-            os.rename(made / "store", path)
+            os.rename(made / "store", real)
         finally:
             shutil.rmtree(made, ignore_errors=True)
         return cls(path, "a")
 
     @classmethod
     def open(cls, path: Path) -> ZarrStore:
-        """An existing store, for reading. Raises BadInput when there is none."""
+        """An existing store, for reading, as it is now. Raises BadInput when there is none."""
         if not path.exists():
             raise bad("no such store", where=str(path), allowed="a folder that `panelproof run` made",
                       remedy="check the path")  # fmt: skip
@@ -91,9 +108,17 @@ class ZarrStore:
             return cls.create(path, schema)
         store = cls(path, "a")
         store.check_study(schema)
+        if ORIGIN not in store._arrays:
+            create_origins(store._root, *store.states.shape)
+            store._load()
         if schema.replications > store.replications:
             store._grow(schema.replications)
         return store
+
+    def check_study(self, schema: StoreSchema) -> None:
+        """Raise BadInput, with what differs, unless the store is this study's."""
+        if schema.fingerprint != self.fingerprint:
+            check_identity(self._facts["identity"], json.loads(json.dumps(schema.identity)), str(self.path))
 
     # What is in it
 
@@ -102,141 +127,60 @@ class ZarrStore:
         """The root's attributes: study, fingerprint, sizes, schema version."""
         return self._facts
 
-    @property
-    def fingerprint(self) -> str:
-        """The study's fingerprint."""
-        return str(self._facts["fingerprint"])
-
-    @property
-    def replications(self) -> int:
-        """Replications a cell that the store has room for."""
-        return int(self._facts["replications"])
-
-    @property
-    def block(self) -> int:
-        """Replications a block."""
-        return int(self._facts["block"])
-
-    @cached_property
-    def cells(self) -> Sequence[Mapping[str, object]]:
-        """The grid parameters of each cell."""
-        return tuple(self._facts["cells"])
-
-    @cached_property
-    def layouts(self) -> Mapping[str, Layout]:
-        """The layout of each estimator, by name."""
-        return {name: layout_of(plain) for name, plain in self._facts["layouts"].items()}
-
-    @property
-    def estimands(self) -> tuple[str, ...]:
-        """Names of the true values."""
-        return tuple(self._facts["estimands"])
-
-    def block_rows(self, index: int) -> slice:
-        """The replications of a block."""
-        return slice(index * self.block, min((index + 1) * self.block, self.replications))
-
-    @property
-    def block_count(self) -> int:
-        """Blocks a cell."""
-        return -(-self.replications // self.block)
-
-    def state(self, cell: int, index: int) -> BlockState:
-        """What became of a block, by its mark alone."""
-        return BlockState(int(self._array("block_state")[cell, index]))
-
     def digest(self, cell: int, index: int) -> str:
         """The digest kept with a block, or an empty text."""
         kept = np.asarray(self._array("block_digest")[cell, index], dtype=np.uint8)
         return kept.tobytes().hex() if kept.any() else ""
 
-    def blocks(self, cell: int) -> Iterator[Block]:
-        """The finished blocks of a cell, in order; raises BadInput for one that does not match its digest."""
-        for index in range(self.block_count):
-            if self.state(cell, index) is BlockState.DONE:
-                yield self._sound(cell, index)[0]
-
-    def _sound(self, cell: int, index: int) -> tuple[Block, str]:
-        """A block and its digest, read back and compared."""
+    def sound(self, cell: int, index: int) -> Block:
+        """A block that is there, read back; raises BadInput when it does not match its digest."""
         try:
             block = self.read(cell, index)
-            digest = block_digest(block, self.layouts, self.estimands)
-        except (ValueError, RuntimeError, OSError, KeyError):
-            digest = ""  # a checksum failed, a chunk was cut short or an array is gone
-        if not digest or digest != self.digest(cell, index):
-            raise bad(f"block {index} of cell {cell} is damaged", where=str(self.path),
-                      allowed="blocks that match their digests",
-                      remedy="run the study again: damaged blocks are computed anew")  # fmt: skip
-        return block, digest
+            if block_digest(block, self.layouts, self.estimands) == self.digest(cell, index):
+                return block
+        except DAMAGE:
+            pass
+        raise self._damaged(cell, index)
+
+    def intact(self, cell: int, index: int) -> bool:
+        """Whether a block is marked as done and what is read back has its digest."""
+        try:
+            return self.state(cell, index) is BlockState.DONE and bool(self.sound(cell, index))
+        except Exception:  # noqa: BLE001  (whatever a damaged chunk raises, the block is not intact)
+            return False
+
+    def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
+        """The status (R,) of each fit of a block that is there, by estimator; raises BadInput when it is damaged."""
+        try:
+            found = self._read_arrays(cell, index, [f"{name}/status" for name in self.layouts])
+        except DAMAGE as error:
+            raise self._damaged(cell, index) from error
+        return {name: found[f"{name}/status"] for name in self.layouts}
+
+    def _damaged(self, cell: int, index: int) -> Exception:
+        return bad(f"block {index} of cell {cell} is damaged", where=str(self.path),
+                   allowed="blocks that match their digests",
+                   remedy="run the study again: damaged blocks are computed anew")  # fmt: skip
 
     def read(self, cell: int, index: int) -> Block:
         """One block as it was written; raises an error of zarr when a chunk is damaged or missing."""
-        found = self._read_arrays(cell, self.block_rows(index))
+        names = ["truth", *(path for name, layout in self.layouts.items() for path in _paths(name, layout))]
+        found = self._read_arrays(cell, index, names)
         return Block(
             truth={name: found["truth"][:, i] for i, name in enumerate(self.estimands)},
             estimates={name: _estimates_of(name, layout, found) for name, layout in self.layouts.items()},
             tracebacks={},
         )
 
-    def _read_arrays(self, cell: int, rows: slice) -> dict[str, NDArray[Any]]:
-        """Some rows of every array, by path, in one turn through zarr's event loop."""
-        names = ["truth", *(path for name, layout in self.layouts.items() for path in _paths(name, layout))]
+    def _read_arrays(self, cell: int, index: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """A block's rows of some arrays, by path, in one turn through zarr's event loop."""
         sources = [self._array(name).async_array for name in names]
+        rows = self.block_rows(index)
 
         async def read_all() -> list[Any]:
             return await asyncio.gather(*(source.getitem((cell, rows)) for source in sources))
 
         return dict(zip(names, map(np.asarray, sync(read_all())), strict=True))
-
-    # Writing: one process only
-
-    def write(self, cell: int, index: int, block: Block) -> str:
-        """Write a block's arrays, then its digest and mark; returns the digest."""
-        rows = self.block_rows(index)
-        values = block_arrays(block, self.layouts, self.estimands)
-        pairs = [(self._array(name).async_array, array) for name, array in values.items()]
-
-        async def write_all() -> None:  # together: one turn through zarr's event loop instead of fifty
-            await asyncio.gather(*(target.setitem((cell, rows), array) for target, array in pairs))
-
-        sync(write_all())
-        digest = digest_of(values)
-        self._array("block_digest")[cell, index] = np.frombuffer(bytes.fromhex(digest), dtype=np.uint8)
-        self._array("block_state")[cell, index] = BlockState.DONE
-        return digest
-
-    def poison(self, cell: int, index: int) -> None:
-        """Mark a block whose workers died of it; a later run tries again."""
-        self._array("block_state")[cell, index] = BlockState.POISONED
-
-    def note(self, key: str, value: Any) -> None:
-        """Keep something that stands outside the promise of identical bytes: a run's log, tracebacks, versions."""
-        group = self._root.require_group("provenance")
-        group.attrs[key] = value
-
-    def noted(self, key: str, default: Any = None) -> Any:
-        """What `note` kept."""
-        try:
-            return self._root["provenance"].attrs.get(key, default)
-        except KeyError:
-            return default
-
-    def pending(self) -> list[tuple[int, int]]:
-        """(cell, block) of every block that is missing or does not match its digest, after re-hashing all others."""
-        todo = []
-        for index in range(self.block_count):
-            todo += [(cell, index) for cell in range(len(self.cells)) if not self.intact(cell, index)]
-        return todo
-
-    def intact(self, cell: int, index: int) -> bool:
-        """Whether a block is marked as done and what is read back has its digest."""
-        try:
-            if self.state(cell, index) is not BlockState.DONE:
-                return False
-            kept = self.digest(cell, index)
-            return bool(kept) and kept == block_digest(self.read(cell, index), self.layouts, self.estimands)
-        except Exception:  # noqa: BLE001  (whatever a damaged chunk raises, the block is not intact)
-            return False
 
     def content_hash(self) -> str:
         """SHA-256 over decoded arrays, coordinates and fingerprint: what two equal runs share."""
@@ -248,7 +192,9 @@ class ZarrStore:
         for cell in range(len(self.cells)):
             for index in range(self.block_count):
                 state = self.state(cell, index)
-                digest = self._sound(cell, index)[1] if state is BlockState.DONE else ""
+                if state is BlockState.DONE:
+                    self.sound(cell, index)
+                digest = self.digest(cell, index) if state is BlockState.DONE else ""
                 sha.update(f"{cell} {index} {state} {digest}\n".encode())
         return sha.hexdigest()
 
@@ -263,78 +209,59 @@ class ZarrStore:
             self._arrays[name] = self._root[name]
         return self._arrays[name]
 
-    def check_study(self, schema: StoreSchema) -> None:
-        """Raise BadInput, with what differs, unless the store is this study's."""
-        if schema.fingerprint == self.fingerprint:
-            return
-        old, new = self._facts["identity"], json.loads(json.dumps(schema.identity))
-        held, asked = _of_a_panel(old), _of_a_panel(new)
-        if held != asked:
-            test, study = "a placebo test of a panel", "study"
-            what = f"holds {test}, not this {study}" if held else f"holds a {study}, not {test}"
-            raise bad(what, where=str(self.path), allowed="a store of its own", remedy="choose another --store")
-        changed = _differences(old, new)
-        if (rest := len(changed) - MOST_LINES + 1) > 1:
-            changed = [*changed[: MOST_LINES - 1], f"{rest} more settings are others"]
-        raise BadInput(
-            *(Problem(f"belongs to another study: {line}", str(self.path), "the study that made it",
-                      "choose another --store, or undo the change") for line in changed)
-        )  # fmt: skip
+    # Writing: one process only
+
+    def _put(self, cell: int, index: int, block: Block) -> None:
+        """Write a block's arrays, then its digest, then its mark."""
+        values = block_arrays(block, self.layouts, self.estimands)
+        rows = self.block_rows(index)
+        digest = np.frombuffer(bytes.fromhex(digest_of(values)), dtype=np.uint8)
+        self._set({name: ((cell, rows), array) for name, array in values.items()})
+        self._set({"block_digest": ((cell, index), digest), ORIGIN: ((cell, index), np.uint16(self._origin))})
+        self._set({"block_state": ((cell, index), np.uint8(BlockState.DONE))})
+
+    def _set(self, values: Mapping[str, tuple[Any, Any]]) -> None:
+        """Write values at places of arrays together: one turn through zarr's event loop instead of one an array."""
+        pairs = [(self._array(name).async_array, place, value) for name, (place, value) in values.items()]
+
+        async def write_all() -> None:
+            await asyncio.gather(*(target.setitem(place, value) for target, place, value in pairs))
+
+        sync(write_all())
+
+    def _mark_poisoned(self, cell: int, index: int) -> None:
+        self._array("block_state")[cell, index] = BlockState.POISONED
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep something that stands outside the promise of identical bytes, such as tracebacks or versions."""
+        self._root.require_group("provenance").attrs[key] = value
+
+    def noted(self, key: str, default: Any = None) -> Any:
+        """What `note` kept."""
+        try:
+            return self._root["provenance"].attrs.get(key, default)
+        except KeyError:
+            return default
 
     def _grow(self, replications: int) -> None:
         """Make room for more replications; a last block that was not full is run again, whole."""
-        old_rows = self.block_rows(self.block_count - 1)
+        if self.replications % self.block:
+            self._array("block_state")[:, self.block_count - 1] = BlockState.PENDING
         for name in self._all_arrays():
             array = self._array(name)
             if "replication" in (array.metadata.dimension_names or ()):
                 array.resize((array.shape[0], replications, *array.shape[2:]) if array.ndim > 1 else (replications,))
         self._array("replication")[:] = np.arange(replications)
         blocks = -(-replications // self.block)
-        if old_rows.stop - old_rows.start < self.block:
-            self._array("block_state")[:, self.block_count - 1] = BlockState.PENDING
-        self._array("block_state").resize((len(self.cells), blocks))
-        self._array("block_digest").resize((len(self.cells), blocks, 32))
+        for name, sizes in (("block_state", ()), ("block_digest", (DIGEST_BYTES,)), (ORIGIN, ())):
+            self._array(name).resize((len(self.cells), blocks, *sizes))
         study = {**self._facts["study"], "replications": replications}
         self._root.attrs.update({"replications": replications, "study": study})
-        self._facts = dict(self._root.attrs)
+        self._load()
 
     def _all_arrays(self) -> list[str]:
         names = [name for name, _ in self._root.arrays()]
         return names + [f"{group}/{name}" for group in self.layouts for name, _ in self._root[group].arrays()]  # type: ignore[union-attr]
-
-
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """One line for each setting that is not the same; of another kind the kind alone, whose settings are its own."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        if old.get("kind") != new.get("kind"):
-            return _differences(old.get("kind"), new.get("kind"), f"{path}.kind".lstrip("."))
-        keys = list(dict.fromkeys((*old, *new)))
-        return [line for key in keys for line in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        pairs = zip(old, new, strict=True)
-        return [line for i, (a, b) in enumerate(pairs) for line in _differences(a, b, f"{path}[{i}]")]
-    if old == new:
-        return []
-    was, now = _brief(old), _brief(new)
-    return [f"{path} is another" if was == now else f"{path} was {was}, is now {now}"]
-
-
-def _brief(value: Any) -> str:
-    """A value in a few letters; long texts, such as a panel's, by their length."""
-    text = json.dumps(value, ensure_ascii=False)
-    if len(text) <= MOST_LETTERS:
-        return text
-    if isinstance(value, str):
-        return f"a text of {len(value):,} letters"
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        return f"{len(value)} tables"
-    return text[: MOST_LETTERS - 3] + "..."
-
-
-def _of_a_panel(identity: Mapping[str, Any]) -> bool:
-    """Whether a study is the placebo test of a panel that it holds."""
-    design = identity["design"]
-    return design["kind"] == Placebo.kind and bool(design["panel"])
 
 
 def _paths(name: str, layout: Layout) -> tuple[str, ...]:

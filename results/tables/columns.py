@@ -6,29 +6,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from results.tables.journal_table import Row
-from results.tables.records import Document, Record, Statistic
-from results.tables.typography import COUNTS, STATISTICS, decimals, digits, stars
+from results.tables.records import Document, Fit, Record
+from results.tables.typography import COUNTS, STATISTICS, count, decimals, digits, stars
 
 LIKELIHOOD = ("sem", "sar", "sdm", "slx", "sdem", "sac")
 SPECIAL = {"constant": 3, "rho": 5, "lambda": 6, "sigma2": 7}
 UNBOUNDED = "[\N{EN DASH}]"  # in brackets, of a test that no interval belongs to
 
 
-@dataclass(frozen=True, slots=True)
-class FitColumn:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitColumn(Fit):
     """All that a document holds of one fit.
 
     records: of every term and error type. statistics: by name. by_term: statistics of a term, by name and term.
     """
 
-    table: str
-    column: int
-    model: str
-    transform: str | None
-    sample: str
-    weights: str | None
-    year: int | None
-    mediator: str | None
     records: list[Record] = field(default_factory=list)
     statistics: dict[str, float] = field(default_factory=dict)
     by_term: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -36,7 +28,7 @@ class FitColumn:
     @property
     def terms(self) -> tuple[str, ...]:
         """Its terms, in order."""
-        return tuple(dict.fromkeys(record.term for record in self.records))
+        return tuple(dict.fromkeys(str(record.term) for record in self.records))
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -49,16 +41,14 @@ class FitColumn:
         return self.model in LIKELIHOOD
 
     def shown_error(self, asked: str | None) -> str:
-        """The error type asked for where there is one; else information for likelihoods, else the first cluster."""
+        """The error type asked for where there is one; else the first cluster, else information or the last."""
         kinds = self.errors
         if not kinds:
             return ""
         if asked in kinds:
             return str(asked)
-        if self.likelihood and "information" in kinds:
-            return "information"
         clustered = [kind for kind in kinds if kind.startswith("cluster:")]
-        return clustered[0] if clustered else kinds[-1]
+        return [*clustered, *(kind for kind in kinds if kind == "information"), kinds[-1]][0]
 
     def record(self, term: str, kind: str) -> Record | None:
         """A term under an error type; under the usual one where that type says nothing of the term, even if neither
@@ -74,20 +64,16 @@ class FitColumn:
 
 def fit_columns(document: Document, table: str, models: Iterable[str] | None = None) -> list[FitColumn]:
     """The fits of a table, by column and then by first appearance, `models` alone where given."""
-    found: dict[tuple[object, ...], FitColumn] = {}
+    found: dict[Fit, FitColumn] = {}
     wanted = None if models is None else set(models)
-    items: list[Record | Statistic] = [*document.records, *document.statistics]
-    for item in items:
-        if item.table != table or (wanted is not None and item.model not in wanted):
-            continue
-        key = (item.table, item.column, item.model, item.transform, item.sample, item.weights, item.year, item.mediator)
-        column = found.setdefault(key, FitColumn(*key))
-        _add(column, item)
+    for item in (*document.records, *document.statistics):
+        if item.table == table and (wanted is None or item.model in wanted):
+            _add(found.setdefault(Fit(**item.identity), FitColumn(**item.identity)), item)
     return sorted(found.values(), key=lambda column: column.column)
 
 
-def _add(column: FitColumn, item: Record | Statistic) -> None:
-    if isinstance(item, Record):
+def _add(column: FitColumn, item: Record) -> None:
+    if not item.name:
         column.records.append(item)
     elif item.value is not None and item.term is None:
         column.statistics[item.name] = item.value
@@ -169,7 +155,7 @@ def fit_rows(columns: Sequence[FitColumn]) -> list[Row]:
     likelihoods = ("loglik", "aic", "bic")
     plain = {name: label for name, label in STATISTICS.items() if name not in likelihoods}
     rest = {name: STATISTICS[name] for name in likelihoods}
-    counts = value_rows(columns, COUNTS, lambda x: "" if x is None else f"{x:,.0f}")
+    counts = value_rows(columns, COUNTS, count)
     return counts + value_rows(columns, plain) + value_rows(columns, rest, decimals)
 
 

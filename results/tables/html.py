@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from results.page import SYNTHETIC, page
 from results.tables.journal_table import JournalTable
 from results.tables.records import Document, Figure
 from results.tables.typography import split_stars, with_minus
@@ -22,7 +22,6 @@ FACTS = {
     "digest": "digest of the panel",
 }
 _SCRIPT = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
-_ID = re.compile(r'\b(id="|url\(#|href="#)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +47,10 @@ def html_tables(document: Document, tables: Sequence[JournalTable]) -> str:
     facts = document.panel
     treatment = facts.get("treatment_column") or facts.get("treatment")
     numbered = [(f"t{number}", table) for number, table in enumerate(tables, start=1)]
-    return _environment().get_template("tables.html").render(
+    pages = page("results.tables", minus=with_minus, cell=_cell)
+    return pages.get_template("tables.html").render(
         title=f"{facts.get('outcome')} on {treatment}" if treatment else str(facts.get("outcome")),
-        statement=data_statement(document),
+        statement=SYNTHETIC if facts.get("synthetic") else "Estimates on the user's own panel.",
         tables=[(anchor, table) for anchor, table in numbered if not table.appendix],
         appendix=[(anchor, table) for anchor, table in numbered if table.appendix],
         figures=[_picture(figure) for figure in document.figures],
@@ -63,24 +63,6 @@ def html_tables(document: Document, tables: Sequence[JournalTable]) -> str:
     )  # fmt: skip
 
 
-def data_statement(document: Document) -> str:
-    """One sentence on where the data come from."""
-    if document.panel.get("synthetic"):
-        return "All data are synthetic: drawn by computer from a design whose true effects are known."
-    return "Estimates on the user's own panel."
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("results.tables", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["thousands"] = lambda value: f"{value:,}" if isinstance(value, int) else value
-    environment.filters["minus"] = with_minus
-    environment.filters["cell"] = _cell
-    return environment
-
-
 def _cell(text: str) -> Cell:
     body, stars = split_stars(text)
     return Cell(with_minus(body), stars)
@@ -89,7 +71,8 @@ def _cell(text: str) -> Cell:
 def _picture(figure: Figure) -> Picture:
     """Without XML declaration and metadata; ids carry the figure's name, so that two figures do not share one."""
     prefix = "".join(letter if letter.isalnum() else "-" for letter in figure.name)
-    svg = _ID.sub(lambda found: f"{found[0]}{prefix}-", _SCRIPT.sub("", figure.svg)).strip()
+    foreign = re.compile(rf'\b(id="|url\(#|href="#)(?!{prefix}-)')
+    svg = foreign.sub(lambda found: f"{found[0]}{prefix}-", _SCRIPT.sub("", figure.svg)).strip()
     if 'role="img"' not in svg.partition(">")[0]:
         svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{prefix}-says" ', 1)
     return Picture(prefix, figure.title, figure.caption, Markup(svg))

@@ -11,7 +11,7 @@ BETWEEN = 3  # letters' worth of space between columns on paper
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class Heading:
     """A column of numbers. number: as printed above it, "(5)" or "". group: what neighbours with the same one share."""
 
     label: str
@@ -39,7 +39,7 @@ class JournalTable:
 
     name: str
     title: str
-    columns: tuple[Column, ...]
+    columns: tuple[Heading, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     appendix: bool = False

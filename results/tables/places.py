@@ -25,6 +25,8 @@ AUTOCORRELATION: dict[str, Place] = {
 SPATIAL: dict[str, Place] = {
     "sem": ("7", 1), "sar": ("7", 2), "sdm": ("7", 3), "slx": ("7", 4), "sdem": ("7", 5), "sac": ("7", 6),
 }  # fmt: skip
+STAGGERED, COMPARISONS, BOUNDS, SPILLOVERS = "S", "S2", "S3", "S4"  # of staggered adoption, not in the paper
+CROSS_CHECK = ""  # other programs' numbers
 ROBUSTNESS = "R"  # the referee's menu, which the paper does not number
 
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from estimators.core.error_types import error_label
 from results.tables.columns import UNBOUNDED, FitColumn, unbounded
 from results.tables.journal_table import Row
-from results.tables.records import Document, Record, clusters_of
-from results.tables.typography import STARS_NOTE, error_label, error_note, model_label, term_label
+from results.tables.records import EFFECTS, Document, Record, clusters_of
+from results.tables.typography import STARS_NOTE, error_note, model_label, stars, term_label
 
 UNBOUNDED_NOTE = (
     f"{UNBOUNDED}: no bounded interval, for on one side or both the test rejects no value however far away; stars are "
     "by its p value."
 )
 BESIDE = "Where its column's error type says nothing of a term, brackets hold the standard error"
+FRAGILE = "The stars of"
 FLOORED = "In a column, negative eigenvalues of the covariance were set to zero for standard errors"
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class TableSetting:
     """A document, and the error type that the reader asked for where a fit has it (None: each table's usual one)."""
 
     document: Document
@@ -82,17 +84,22 @@ class Setting:
         kinds = tuple(column.shown_error(self.asked) for column in columns)
         return [Row("Standard errors", kinds)] if len(set(filter(None, kinds))) > 1 else []
 
-    def notes(self, columns: Sequence[FitColumn], *more: str) -> tuple[str, ...]:
-        """Notes under a table of fits: brackets and errors, what else is given, stars, where the data come from."""
+    def notes(self, columns: Sequence[FitColumn], *more: str, factor: str = "") -> tuple[str, ...]:
+        """Notes under a table of fits: brackets and errors, what else is given, stars, where the data come from.
+
+        factor: how these fits correct errors for small samples, where they do not as the regressions do.
+        """
         kinds = self.error_kinds(columns)
-        errors = [of_columns(error_note(kind, likelihood=likelihood), found, columns, len(kinds) > 1)
+        errors = [of_columns(error_note(kind, likelihood=likelihood, factor=factor), found, columns, len(kinds) > 1)
                   for (kind, likelihood), found in kinds.items()]  # fmt: skip
         errors += self._beside(columns)
         floored = dict.fromkeys(kind for kind, _ in kinds for column in columns
                                 if column.statistics.get(f"floored:{kind}"))  # fmt: skip
         errors += [f"{FLOORED} {error_label(kind)}." for kind in floored]
         errors += self.cluster_counts(columns)
-        return tuple(text for text in (self.treatment_note, *errors, *more, STARS_NOTE, self.data) if text)
+        return tuple(
+            filter(None, (self.treatment_note, *errors, *more, *self._fragile(columns), STARS_NOTE, self.data))
+        )
 
     def error_kinds(self, columns: Sequence[FitColumn]) -> dict[tuple[str, bool], list[FitColumn]]:
         """The columns by the error type that they show, and whether they are likelihoods."""
@@ -111,6 +118,17 @@ class Setting:
         notes = [f"{BESIDE} {error_label(kind)}." for kind in others]
         return notes + [UNBOUNDED_NOTE] * any(unbounded(record) for _, record in shown)
 
+    def _fragile(self, columns: Sequence[FitColumn]) -> list[str]:
+        """A sentence if the treatment's stars depend on the error type, and one for each of its effects in an SDM."""
+        notes: list[str] = []
+        for term in (str(self.treatment), *(f"{effect}:{self.treatment}" for effect in EFFECTS)):
+            fits = [column for column in columns if ":" not in term or column.model == "sdm"]
+            found = [(column, marks) for column in fits if len(marks := _stars_by_error(column, term)) > 1]
+            said = "; ".join(f"{_own_name(column, columns)} {_named_stars(marks)}" for column, marks in found)
+            name = f"the {term.partition(':')[0]} effect of DID" if ":" in term else "DID"
+            notes += [f"{FRAGILE} {name} depend on the error type: {said}."] if said else []
+        return notes
+
     def cluster_counts(self, columns: Sequence[FitColumn]) -> list[str]:
         """A sentence with the number of clusters for every clustering but that by unit that is shown."""
         counts: dict[str, list[float]] = {}
@@ -121,7 +139,7 @@ class Setting:
         return [f"{error_label(kind).capitalize()}: G = {_span(found)}." for kind, found in counts.items()]
 
     @property
-    def square(self) -> Setting:
+    def balanced_part(self) -> TableSetting:
         """The same for the tables of the panel's balanced part."""
         part = self.document.panel.get("balanced_part")
         facts = {**self.document.panel, **part, "part": True} if part else self.document.panel
@@ -144,14 +162,22 @@ def of_columns(note: str, columns: Sequence[FitColumn], every: Sequence[FitColum
     """A note, with the columns that it is of where the table has several such notes."""
     if not several:
         return note
-    repeated = len({column.column for column in every}) < len(every)
-    models = dict.fromkeys(column.model for column in columns) if repeated else (None,)
+    models = dict.fromkeys(column.model for column in columns) if _repeated(every) else (None,)
     named = ", ".join(filter(None, (_named(columns, model) for model in models)))
     return f"{named[0].upper()}{named[1:]}: {note[0].lower()}{note[1:]}"
 
 
+def _repeated(columns: Sequence[FitColumn]) -> bool:
+    """Whether columns share numbers, as pooled and random effects do."""
+    return len({column.column for column in columns}) < len(columns)
+
+
+def _own_name(column: FitColumn, every: Sequence[FitColumn]) -> str:
+    return _named([column], column.model if _repeated(every) else None)
+
+
 def _named(columns: Sequence[FitColumn], model: str | None) -> str:
-    """Columns by their numbers, those of one model by its name too: where pooled and random effects share numbers."""
+    """Columns by their numbers, those of one model by its name too."""
     if model == "interaction":
         return "test of equal effects"
     numbers = [column.column for column in columns if model in (None, column.model)]
@@ -164,6 +190,20 @@ def _runs(numbers: Sequence[int]) -> list[str]:
     runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
     return [text for run in runs for text in ([f"({run[0]}) to ({run[-1]})"] if len(run) > 2 else
                                               [f"({number})" for number in run])]  # fmt: skip
+
+
+def _stars_by_error(column: FitColumn, term: str) -> dict[str, list[str]]:
+    """The error types under which a term has a p value, by the stars that they give it."""
+    found: dict[str, list[str]] = {}
+    for record in column.records:
+        if record.term == term and record.pvalue is not None:
+            found.setdefault(stars(record.pvalue), []).append(record.se_type)
+    return found
+
+
+def _named_stars(marks: Mapping[str, Sequence[str]]) -> str:
+    """Error types by stars, most stars first."""
+    return " ".join(f"{mark or 'none'} ({', '.join(marks[mark])})" for mark in sorted(marks, reverse=True))
 
 
 def error_types(document: Document) -> tuple[str, ...]:

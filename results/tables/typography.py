@@ -6,11 +6,11 @@ import re
 from collections.abc import Collection, Sequence
 from math import isfinite
 
+from estimators.core.error_types import KINDS, error_label, factor_text, kind_of
 from results.tables.records import EFFECTS
 
 STARS = ((0.01, "***"), (0.05, "**"), (0.10, "*"))
 STARS_NOTE = "*** p < 0.01, ** p < 0.05, * p < 0.1."
-SANDWICHES = ("cluster", "driscoll-kraay", "conley")
 SMALL, TINY, LARGE, HUGE = 1e-3, 1e-5, 1e4, 1e7
 FULL = 0.1  # from which on four decimals show four significant digits
 GREEK = {"rho": "ρ", "lambda": "λ", "sigma2": "σ²", "constant": "Constant"}
@@ -45,18 +45,11 @@ _MODELS = {
     "did": "Fixed effects", "pooled": "Pooled OLS", "random": "Random effects", "mediator": "Mediator",
     "outcome": "Outcome", "mediation": "Mediation", "interaction": "Interaction",
 }  # fmt: skip
-_ERRORS = {
-    "iid": "homoskedastic",
-    "hc1": "heteroskedasticity-robust (HC1)",
-    "driscoll-kraay": "Driscoll-Kraay",
-    "information": "from the information matrix",
-    "hessian": "from the observed Hessian",
-    "qmle": "of the quasi-likelihood, robust to non-normal errors",
-    "simulation": "by simulation from the estimates' normal distribution",
-    "delta": "by the delta method",
-    "sobel": "by Sobel's formula",
-    "monte-carlo": "by Monte Carlo from the coefficients' normal distribution",
-}
+_HEADINGS = {
+    "did": "Two-way DID", "event-study": "Event study", "callaway-santanna": "Callaway-Sant'Anna",
+    "imputation": "Imputation", "two-stage": "Two-stage", "sun-abraham": "Sun-Abraham", "stacked": "Stacked",
+    "spatial-did": "Neighbours' treatment", "rings": "Rings",
+}  # fmt: skip
 _MOMENTS = {
     "normality": "under normality",
     "randomisation": "under randomisation",
@@ -64,17 +57,6 @@ _MOMENTS = {
     "projection": "under projected normal errors",
     "simulation": "by simulation of projected normal errors",
 }
-_FACTORS = {
-    "iid": ": e'e/(n - k), all effects counted in k; t with n - k degrees of freedom",
-    "hc1": ": factor n/(n - k), all effects counted in k; t with n - k degrees of freedom",
-    "cluster": ": factor G/(G - 1) × (n - 1)/(n - k), effects nested in clusters not counted in k; t with G - 1 "
-    "degrees of freedom",
-    "two-way": " (Cameron, Gelbach and Miller, 2011): factor G/(G - 1) × (n - 1)/(n - k) with the smaller G; t with "
-    "G - 1 degrees of freedom",
-    "driscoll-kraay": ": Bartlett weights up to lag floor(4 (T/100)^(2/9)), factor T/(T - 1) × (n - 1)/(n - k); t with "
-    "T - 1 degrees of freedom",
-    "conley": ": factor n/(n - k), all effects counted in k; t with n - k degrees of freedom",
-}  # small-sample factors of the regressions, as estimators.linear.covariances has them
 _ASCII = str.maketrans({
     "ρ": "rho", "λ": "lambda", "σ": "sigma", "θ": "theta", "χ": "chi", "²": "2", "×": "x", "−": "-", "–": "-",
     "·": "*", "⁻": "^-",
@@ -120,6 +102,11 @@ def _sizes(values: Sequence[float | None]) -> set[float]:
 def decimals(value: float | None) -> str:
     """Three decimals, as programs print z values, test statistics and log-likelihoods; "" for none."""
     return "" if value is None or not isfinite(value) else f"{value:,.3f}"
+
+
+def count(value: float | None) -> str:
+    """A whole number; "" for none."""
+    return "" if value is None else f"{value:,.0f}"
 
 
 def probability(value: float | None) -> str:
@@ -172,18 +159,16 @@ def model_label(model: str) -> str:
     return _MODELS.get(model, model.upper())
 
 
-def error_label(kind: str) -> str:
-    """An error type in words, to stand after "standard errors"."""
-    head, _, of = kind.partition(":")
-    if head == "cluster":
-        return f"clustered by {of.replace('+', ' and ')}"
-    if head == "bootstrap":
-        return f"by bootstrap of {of}s" if of == "unit" else f"by bootstrap of {of}"
-    if head == "conley":
-        return f"Conley, {of} km"
-    if head == "wild":
-        return f"wild cluster bootstrap by {of}"
-    return _ERRORS.get(kind, kind)
+def heading(model: str, transform: str | None) -> str:
+    """An estimator of staggered adoption as a column's heading, with its comparison group where it has several."""
+    name = _HEADINGS.get(model, model)
+    return name if transform is None else f"{name}, {variant(transform)}"
+
+
+def variant(transform: str) -> str:
+    """Which units an estimator compares with, and how."""
+    group, _, method = transform.partition(", ")
+    return f"{'never treated' if group == 'never' else 'not yet treated'}{', doubly robust' if method else ''}"
 
 
 def moment_label(kind: str) -> str:
@@ -191,13 +176,15 @@ def moment_label(kind: str) -> str:
     return _MOMENTS.get(kind, kind)
 
 
-def error_note(kind: str, *, likelihood: bool) -> str:
-    """A sentence on an error type: what it is, its small-sample factor and its distribution."""
-    head, _, of = kind.partition(":")
-    if head == "wild":
+def error_note(kind: str, *, likelihood: bool, factor: str = "") -> str:
+    """A sentence on an error type: what it is, its small-sample factor (or the given one) and its distribution."""
+    entry = KINDS.get(kind_of(kind))
+    if kind_of(kind) == "wild":
         return f"Brackets hold 95% intervals, not standard errors: restricted {error_label(kind)}, its test inverted."
     said = f"Standard errors in brackets, {error_label(kind)}"
+    if factor:
+        return f"{said}: {factor}"
     if likelihood:
-        scores = " (scores as martingale differences)" if head in SANDWICHES else ""
+        scores = " (scores as martingale differences)" if entry is not None and entry.sandwich else ""
         return f"{said}{scores}; normal distribution, no small-sample factor."
-    return f"{said}{_FACTORS.get(kind if '+' not in of else 'two-way', _FACTORS.get(head, ''))}."
+    return f"{said}{factor_text(kind)}."

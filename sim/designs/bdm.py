@@ -34,7 +34,10 @@ PUBLISHED_REPLICATIONS = 400
 
 @dataclass(frozen=True, slots=True)
 class BertrandDufloMullainathan(Design):
-    """serial: first-order autocorrelation of the errors, between -1 and 1; their variance stays 1."""
+    """The panel of Bertrand, Duflo and Mullainathan: serially correlated outcomes, a placebo law, no effect.
+
+    serial: first-order autocorrelation of the errors, between -1 and 1; their variance stays 1.
+    """
 
     kind: ClassVar[str] = "bdm"
 

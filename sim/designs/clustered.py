@@ -25,7 +25,10 @@ PERIOD = 1
 
 @dataclass(frozen=True, slots=True)
 class Clustered(Design):
-    """groups: how many, 2 or more. size: units a group. effect: the coefficient of x."""
+    """A cross-section in which regressor and error share shocks within few groups.
+
+    groups: how many, 2 or more. size: units a group. effect: the coefficient of x.
+    """
 
     kind: ClassVar[str] = "clustered"
 

@@ -15,7 +15,10 @@ from sim.streams import Streams
 
 @dataclass(frozen=True, slots=True)
 class Observed(Design):
-    """A panel that was observed, not drawn: every draw is the panel itself, and every truth is NaN."""
+    """A panel that was observed, not drawn: every draw is the panel itself, and every truth is NaN.
+
+    panel: the observed panel, R = 1.
+    """
 
     kind: ClassVar[str] = "observed"
 

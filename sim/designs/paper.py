@@ -11,136 +11,20 @@ is Y(d) - Y(0) = S v.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import ClassVar
 
-from sim.design import Design, World
-from sim.designs.paper_facts import (
-    CITIES,
-    CONTROLS,
-    FIRST_YEAR,
-    LAST_YEAR,
-    MEDIATION,
-    PUBLISHED,
-    PUBLISHED_EFFECT,
-    TREATED,
-    Coefficients,
-)
+from sim.design import World
+from sim.designs.paper_dials import PaperDials
 from sim.designs.paper_world import settle
-from sim.errors import bad
-from sim.panel import Roles, Schema
 from sim.streams import Streams
-
-LARGEST = 1e6  # of a dial: the outcome lies between 0 and 1
-LEAST_NOISE = 1e-9  # a standard deviation below which noise drowns in the rounding of fits
 
 
 @dataclass(frozen=True, slots=True)
-class Paper(Design):
-    """Dials of the `paper` design; the defaults are the published claim without spillovers.
-
-    effect: the policy's effect; scales did and w_did together (0 is the sharp null, rho stays).
-    spillover: none | paper (Durbin) | lag (rho only) | error (lambda only), with table 7's coefficients.
-    rho, spatial_error: override the preset's rho and lambda.
-    shape: of the effect over years since adoption: constant | growing (full in the fifth year) | fading (.8^k).
-    heterogeneity: sd of cities' effects as a share of the effect, redrawn in every replication.
-    anticipation: years before adoption in which half of the effect is already felt.
-    trend_gap: extra growth of treated cities a year, with or without the policy.
-    serial: first-order autocorrelation of the errors (their variance stays). sigma: their standard deviation.
-    calendar: staggered (2008-2020) | single (the same cities, one date). controls: paper | none.
-    assignment: of the policy, rich (the richer a city the likelier, so that treatment clusters in space) | random.
-    treated: number of treated cities, 1 to 284; cohorts keep their proportions.
-    redraw: what changes between replications besides the errors: "calendar", "controls".
-    mediator: gpat | ent, the channel of table 5 (absent with spatial errors, or without errors). confounding:
-    correlation of its error with the outcome's.
-    """
+class Paper(PaperDials):
+    """Eco-industrial parks in 285 Chinese cities as published; see `PaperDials` for what can be changed."""
 
     kind: ClassVar[str] = "paper"
-
-    effect: float = PUBLISHED_EFFECT
-    spillover: Literal["none", "paper", "lag", "error"] = "none"
-    rho: float | None = None
-    spatial_error: float | None = None
-    shape: Literal["constant", "growing", "fading"] = "constant"
-    heterogeneity: float = 0.0
-    anticipation: int = 0
-    trend_gap: float = 0.0
-    serial: float = 0.0
-    sigma: float = 0.029
-    calendar: Literal["staggered", "single"] = "staggered"
-    controls: Literal["paper", "none"] = "paper"
-    redraw: tuple[Literal["calendar", "controls"], ...] = ()
-    mediator: Literal["gpat", "ent"] = "gpat"
-    confounding: float = 0.0
-    assignment: Literal["rich", "random"] = "rich"
-    treated: int = TREATED
-
-    def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for item in fields(self):
-            hint = hints[item.name]
-            if get_origin(hint) is Literal and getattr(self, item.name) not in get_args(hint):
-                raise bad(f"{item.name} = {getattr(self, item.name)!r}", where="design paper",
-                          allowed=", ".join(map(str, get_args(hint))), remedy="choose one of them")  # fmt: skip
-        if unknown := set(self.redraw) - {"calendar", "controls"}:
-            raise bad(f"redraw = {sorted(unknown)}", where="design paper", allowed="calendar, controls",
-                      remedy="choose among them")  # fmt: skip
-        large = [item.name for item in fields(self) if isinstance(value := getattr(self, item.name), float | int)
-                 and not abs(value) <= LARGEST]  # fmt: skip
-        if large:
-            raise bad(f"{large[0]} = {getattr(self, large[0])}", where="design paper",
-                      allowed=f"a finite number up to {LARGEST:g}", remedy="correct the dial")  # fmt: skip
-        shares = ("serial", "rho", "spatial_error", "confounding")
-        ranges = {name: (-1 < value < 1, "more than -1, less than 1") for name in shares
-                  if (value := getattr(self, name)) is not None}  # fmt: skip
-        ranges |= {name: (getattr(self, name) >= 0, "0 or more") for name in ("sigma", "heterogeneity")}
-        most, others = LAST_YEAR - FIRST_YEAR, CITIES - 1
-        ranges["anticipation"] = (0 <= self.anticipation <= most, f"0 to {most}")
-        ranges["treated"] = (1 <= self.treated <= others, f"1 to {others}")
-        for name, (sound, allowed) in ranges.items():
-            if not sound:
-                raise bad(f"{name} = {getattr(self, name)}", where="design paper", allowed=allowed,
-                          remedy="correct the dial")  # fmt: skip
-
-    @property
-    def coefficients(self) -> Coefficients:
-        """The world's true coefficients after the dials."""
-        published = PUBLISHED[self.spillover]
-        scale = self.effect / PUBLISHED_EFFECT
-        with_controls = self.controls == "paper"
-        return Coefficients(
-            did=published.did * scale,
-            w_did=published.w_did * scale,
-            controls=published.controls if with_controls else (),
-            w_controls=published.w_controls if with_controls else (),
-            rho=published.rho if self.rho is None else self.rho,
-            lam=published.lam if self.spatial_error is None else self.spatial_error,
-        )
-
-    @property
-    def has_mediator(self) -> bool:
-        """Whether this world has one: its own errors b u must fit into sigma, and errors must not spill over."""
-        _, to_outcome, _, sd, _ = MEDIATION[self.mediator]
-        return self.sigma > abs(to_outcome) * sd and not self.coefficients.lam
-
-    @property
-    def noiseless(self) -> bool:
-        """Whether neither errors nor effects vary, so that estimates differ by rounding alone."""
-        return self.sigma < LEAST_NOISE and abs(self.effect) * self.heterogeneity < LEAST_NOISE
-
-    @property
-    def schema(self) -> Schema:
-        """285 cities x 18 years: icr, did, the controls and mediators."""
-        controls = CONTROLS if self.controls == "paper" else ()
-        mediators = (self.mediator,) if self.has_mediator else ()
-        return Schema(
-            units=CITIES,
-            periods=LAST_YEAR - FIRST_YEAR + 1,
-            variables=("icr", "did", *controls, *mediators),
-            attributes=("province", "region", "capital", "longitude", "latitude"),
-            weights=("knn-6",),
-            roles=Roles("icr", "did", controls, mediators),
-        )
 
     def settle(self, streams: Streams) -> World:
         """Draw geography-bound city levels, calendar and controls; see `sim.designs.paper_world`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from scipy.special import betaincinv, ndtr
 
 from sim.design import Draw, Wanted
 from sim.designs.geography import cities, city_weights
+from sim.designs.paper_dials import PaperDials
 from sim.designs.paper_facts import (
     COHORTS,
     CONTROL_MOMENTS,
@@ -28,9 +29,6 @@ from sim.panel import Panel
 from sim.streams import Streams
 from sim.weights.filters import SpatialFilter
 
-if TYPE_CHECKING:
-    from sim.designs.paper import Paper
-
 Floats = NDArray[np.float64]
 
 BETWEEN_SHARE, TREND_SHARE = 0.70, 0.10  # of a control's variance: between cities, and of a common trend
@@ -44,7 +42,7 @@ RICHES = {"east": 1.0, "central": 0.2, "west": 0.0}
 class PaperWorld:
     """A settled `paper` design. Arrays are (T, N) unless said otherwise."""
 
-    design: Paper
+    design: PaperDials
     frame: Panel  # units, periods, attributes, weights; no variables
     levels: Floats  # city and year effects
     riches: Floats  # (N,), decides who is treated
@@ -250,8 +248,9 @@ class PaperWorld:
         varies = self.design.shape != "constant" or self.design.anticipation > 0  # then the dummy is not the dose
         policy = (np.nan, np.nan) if varies else (coefficients.did, coefficients.w_did)
         own = dict(zip(names, coefficients.controls, strict=True)) | {"did": policy[0]}
-        own[self.design.mediator] = MEDIATION[self.design.mediator][1] if self.design.has_mediator else np.nan
-        lagged = dict(zip(names, coefficients.w_controls, strict=True)) | {"did": policy[1], self.design.mediator: 0.0}
+        lagged = dict(zip(names, coefficients.w_controls, strict=True)) | {"did": policy[1]}
+        if self.design.has_mediator:
+            own[self.design.mediator], lagged[self.design.mediator] = MEDIATION[self.design.mediator][1], 0.0
         name = arguments[0] if len(arguments) == 1 else ""
         return own.get(name, np.nan), lagged.get(name, np.nan)
 
@@ -262,12 +261,14 @@ class PaperWorld:
             if name == "did" and self.design.heterogeneity:
                 return np.nan
             return self._pair((name[2:],))[1] if name.startswith("w_") else self._pair((name,))[0]
-        values = {"rho": coefficients.rho, "lambda": coefficients.lam, "sigma2": self.design.sigma**2,
+        # The effects take up errors that last: estimators find less than their variance.
+        variance = np.nan if self.design.serial else self.design.sigma**2
+        values = {"rho": coefficients.rho, "lambda": coefficients.lam, "sigma2": variance,
                   "dependence": max(abs(coefficients.rho), abs(coefficients.lam))}  # fmt: skip
         return np.nan if ask.arguments else values.get(ask.kind, np.nan)
 
 
-def settle(design: Paper, streams: Streams) -> PaperWorld:
+def settle(design: PaperDials, streams: Streams) -> PaperWorld:
     """Draw what the cell holds fixed: city and year effects, who is treated when, the controls."""
     table, weights = cities(), city_weights()
     schema = design.schema
@@ -308,7 +309,7 @@ def settle(design: Paper, streams: Streams) -> PaperWorld:
     return replace(world, levels=world.levels + ICR_MEAN - world.control_signal_mean())
 
 
-def draw_adoption(design: Paper, riches: Floats, rng: np.random.Generator) -> Floats:
+def draw_adoption(design: PaperDials, riches: Floats, rng: np.random.Generator) -> Floats:
     """First treated year of each city, (N,), inf = never; the richer the likelier (Gumbel top-k), unless at random."""
     years = np.repeat(list(COHORTS), cohort_sizes(design.treated)).astype(np.float64)
     appeal = rng.gumbel(size=riches.size)

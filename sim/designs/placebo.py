@@ -40,9 +40,11 @@ MOST_ASSIGNMENTS = 1_000_000  # that are gone through one by one
 class Placebo(Design):
     """A real panel under a scheme: the outcome is what was observed, the assignment is drawn anew in every replication.
 
-    scheme: see `sim.schemes`. panel: the panel as `panel_text` writes it; "" is one draw of the `paper` design without
-    an effect. exact: replications are no random draws but all other assignments than the real one, one after the other
-    and then from the first again. Under the sharp null hypothesis the new assignment does nothing, so the truth of
+    scheme: one of the schemes, such as "space" or "strata:region". panel: the panel as `panel_text` writes it; "" is
+    one draw of the `paper` design without an effect. exact: replications are no random draws but all other assignments
+    than the real one, one after the other and then from the first again.
+
+    Under the sharp null hypothesis the new assignment does nothing, so the truth of
     every effect of what is assigned again is 0 (of rho and lambda too, when W is relabelled); that of all else is NaN.
     """
 

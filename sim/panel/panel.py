@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.errors import bad, closest, listed, one_of
+from sim.errors import bad, listed
+from sim.panel.schema import Roles, Schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,44 +21,6 @@ if TYPE_CHECKING:
     from sim.weights import Weights
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """What the variables of a panel are to the question: names of variables, in order."""
-
-    outcome: str | None = None
-    treatment: str | None = None
-    controls: tuple[str, ...] = ()
-    mediators: tuple[str, ...] = ()
-
-    @property
-    def regressors(self) -> tuple[str, ...]:
-        """The treatment, if there is one, and the controls."""
-        return (*((self.treatment,) if self.treatment else ()), *self.controls)
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """All that is known of a panel before its numbers: sizes, names, roles."""
-
-    units: int
-    periods: int
-    variables: tuple[str, ...]
-    attributes: tuple[str, ...]
-    weights: tuple[str, ...]
-    roles: Roles
-
-    def require(self, name: str, asked_by: str) -> str:
-        """`name` if the panel has that variable; raises BadInput otherwise."""
-        if name not in self.variables:
-            raise bad(
-                f"no variable {name!r} in the panel",
-                where=asked_by,
-                allowed=one_of(self.variables),
-                remedy=closest(name, self.variables),
-            )
-        return name
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,10 +177,10 @@ class Panel:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, unit: str, period: str, roles: Roles | None = None) -> Panel:
-        """A real panel (R = 1) from a long table of one row a unit and period; see `frames.panel_from_frame`."""
-        from sim.panel.frames import panel_from_frame
+        """A real panel (R = 1) from a long table of one row a unit and period; see `frames.read_long`."""
+        from sim.panel.long_table import read_table  # pandas is loaded where a table is there already
 
-        return panel_from_frame(frame, unit=unit, period=period, roles=roles or Roles())
+        return cls(**read_table(frame, unit, period, roles or Roles()).parts)
 
 
 def _check_replications(variables: Mapping[str, Floats]) -> None:

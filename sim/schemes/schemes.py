@@ -114,7 +114,10 @@ class Space(Scheme):
 
 @dataclass(frozen=True, slots=True)
 class Strata(Scheme):
-    """Who is treated is permuted within the values of an attribute."""
+    """Who is treated is permuted within the values of an attribute.
+
+    attribute: of the units; those of one value are exchangeable.
+    """
 
     kind: ClassVar[str] = "strata"
 
@@ -142,7 +145,11 @@ class Strata(Scheme):
 
 @dataclass(frozen=True, slots=True)
 class Blocks(Scheme):
-    """Connected groups of units are placed again; size = 0: grown from random seeds, else fixed blocks of that size."""
+    """Connected groups of units are placed again.
+
+    weights: name of the W whose links connect units; None = the panel's first. size: of fixed blocks of neighbours that
+    exchange their contents, 2 or more; 0 = groups of the real sizes, grown from random seeds.
+    """
 
     kind: ClassVar[str] = "blocks"
 
@@ -199,7 +206,10 @@ class Blocks(Scheme):
 
 @dataclass(frozen=True, slots=True)
 class Mixed(Scheme):
-    """Random units with random dates; restricted: dates that occur."""
+    """Random units with random dates.
+
+    restricted: only dates that occur in the panel, else all periods but the first.
+    """
 
     kind: ClassVar[str] = "mixed"
 
@@ -282,7 +292,10 @@ class Time(Scheme):
 
 @dataclass(frozen=True, slots=True)
 class Relabel(Scheme):
-    """Units change places in W."""
+    """Units change places in W.
+
+    weights: name of the W that must be there; None = the panel's first.
+    """
 
     kind: ClassVar[str] = "relabel"
 
@@ -306,7 +319,10 @@ class Relabel(Scheme):
 
 @dataclass(frozen=True, slots=True)
 class Mediator(Scheme):
-    """Units exchange the paths of a mediator, or of all of them together."""
+    """Units exchange the paths of a mediator, or of all of them together.
+
+    name: of the mediator; None = all of the panel's mediators together.
+    """
 
     kind: ClassVar[str] = "mediator"
 

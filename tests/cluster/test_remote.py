@@ -2,60 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from schedulers import Machines, started
 from slow_jobs import double_slowly
 
 from cluster import ClusterLost, open_executor
 
-SUPPORT = Path(__file__).resolve().parent.parent / "support"
-
-
-@dataclass
-class Machines:
-    """A running scheduler with one worker."""
-
-    address: str
-    scheduler: subprocess.Popen[bytes]
-
 
 @pytest.fixture
 def machines(tmp_path: Path) -> Iterator[Machines]:
-    file = tmp_path / "scheduler.json"
-    environment = {**os.environ, "PYTHONPATH": str(SUPPORT), "OPENBLAS_NUM_THREADS": "1"}
-    here = ("--host", "127.0.0.1", "--no-dashboard")
-
-    def start(*arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "dask", *arguments, *here]
-        return subprocess.Popen(
-            command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-    scheduler = start("scheduler", "--port", "0", "--scheduler-file", str(file))
-    deadline = time.monotonic() + 60
-    while not (file.exists() and file.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    address = json.loads(file.read_text())["address"]
-    worker = start("worker", address, "--nthreads", "1")
-    try:
-        yield Machines(address, scheduler)
-    finally:
-        for process in (worker, scheduler):
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    with started(tmp_path) as machines:
+        yield machines
 
 
 @pytest.mark.slow

@@ -352,3 +352,13 @@ def test_no_scale_of_the_values_is_too_small_or_large(scale: float) -> None:
         np.testing.assert_array_equal(one, other)  # a power of two changes no bit
     found = [ac.local_p_values(one[0], w, 99, np.random.default_rng(2)) for one in (y, scale * y)]
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("moved", [-3, 0, 3])
+def test_a_value_at_the_mean_stands_in_one_quadrant_however_it_is_rounded(moved: int) -> None:
+    w = small_weights(12)
+    y = np.random.default_rng(3).standard_normal(12)
+    y[4] = 0.0
+    y[:4] -= y.sum() / 4  # the mean is 0 up to rounding
+    y[4] = moved * np.spacing(1.0)
+    assert np.isin(ac.quadrants(y, w)[4], (2, 3))  # low itself

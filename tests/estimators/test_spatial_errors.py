@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import chi2
 
 from estimators import Estimates, SpatialPanel, Status, Tile, TwoWayDID
 from estimators.linear.covariances import bartlett_lag
-from estimators.spatial import hessian
+from estimators.spatial import hessian, multipliers
+from estimators.spatial import spectrum as spectrum_module
 from estimators.spatial.errors import Kernel
 from estimators.spatial.form import FORMS
+from estimators.spatial.multipliers import SPARSE_FROM
 from estimators.spatial.scores import SpatialScores
 from estimators.spatial.spectrum import spectrum_of
 from references import brute_force
@@ -429,3 +432,85 @@ def test_information_is_right_when_time_effects_spill_over(model: str) -> None:
     k = got.terms.index("lambda")
     sd, se = got.estimate[sound, k].std(ddof=1), got.se[sound][:, :, k].mean(axis=0)
     np.testing.assert_allclose(se, sd * np.sqrt((n - 1) * (t - 1) / (n * t)), rtol=4 / np.sqrt(2 * rows))
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_wald_tests_take_the_covariance_of_every_error_type(transform: str) -> None:
+    """Clustered by unit and by province, from scores written out; the SEM's restriction by numerical derivatives."""
+    panel = small_panel(40, 6, seed=4)
+    errors = ("information", "cluster:unit", "cluster:province")
+    got = SpatialPanel("sdm", transform, full_fit=True, errors=errors)(panel)
+    at, k = parameters(got), len(panel.roles.regressors)
+    bread = brute_force.covariance(panel, "sdm", transform)
+    province = panel.attributes["province"]
+    by_label = list(range(40))
+    contiguous = sorted(by_label, key=lambda i: (province[i], i))
+    units = written_out(panel, "sdm", transform, by_label).sum(axis=1).T
+    ordered = written_out(panel, "sdm", transform, contiguous)
+    provinces = np.array([ordered[:, :, province == p].sum(axis=(1, 2)) for p in np.unique(province)])
+    covariances = {
+        "": bread, ":cluster:unit": bread @ units.T @ units @ bread,
+        ":cluster:province": bread @ provinces.T @ provinces @ bread,
+    }  # fmt: skip
+
+    def common_factor(point: np.ndarray) -> np.ndarray:
+        return point[k : 2 * k] + point[2 * k] * point[:k]
+
+    steps = 1e-6 * np.eye(len(at))
+    jacobian = np.stack([(common_factor(at + h) - common_factor(at - h)) / 2e-6 for h in steps], axis=1)
+    for ending, covariance in covariances.items():
+        lag = at[k : 2 * k] @ np.linalg.solve(covariance[k : 2 * k, k : 2 * k], at[k : 2 * k])
+        error = common_factor(at) @ np.linalg.solve(jacobian @ covariance @ jacobian.T, common_factor(at))
+        for name, wanted in (("wald_sar", lag), ("wald_sem", error)):
+            assert got.statistics[f"{name}{ending}"][0] == pytest.approx(wanted, rel=1e-6)
+            assert got.statistics[f"{name}{ending}_p"][0] == pytest.approx(chi2.sf(wanted, k), rel=1e-5)
+
+
+def test_errors_of_large_panels_interpolate_the_multiplier() -> None:
+    """G(rho) between nodes, exact to rounding over the whole interval, for dense and for sparse factors."""
+    for n in (30, SPARSE_FROM):
+        w = spectrum_of(small_weights(n))
+        dense = w.weights.dense
+        for rho in (-0.97, -0.3, 0.0, 0.42, 0.9, 0.999):
+            wanted = np.linalg.solve(np.eye(n) - rho * dense, dense)
+            scale = np.abs(wanted).max()
+            for got in (w.multiplier(rho), w.near_multiplier(rho)):
+                np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-11 * scale)
+            x = np.random.default_rng(1).standard_normal((2, 3, n))
+            np.testing.assert_allclose(w.multiplier.apply(rho, x), x @ wanted.T, rtol=0, atol=1e-10 * scale)
+            sums = [np.vdot(wanted, wanted), *(np.square(wanted.sum(axis=0)).sum() / n,), wanted.sum() / n,
+                    (wanted @ wanted).sum() / n]  # fmt: skip
+            np.testing.assert_allclose(w.multiplier.norms(rho), sums, rtol=1e-10)
+    assert w.multiplier._sparse
+
+
+def test_a_batch_of_sandwiches_inverts_nothing_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replications share the multipliers at the nodes of a few segments, which the first fit leaves behind."""
+    panel, real = small_panel(41, 6, seed=11, rho=0.4, replications=64), np.linalg.inv
+    estimator = SpatialPanel("sar", errors=("qmle", "cluster:unit", "driscoll-kraay"))
+    reduction = estimator.reduction(panel.schema)
+    plan = reduction.prepare(panel)
+    moments = reduction.reduce(plan, Tile(panel))
+    wanted = estimator.solve(plan, moments, panel.schema, None)
+    solved = []
+    monkeypatch.setattr(np.linalg, "solve", lambda *args: solved.append(args))
+    monkeypatch.setattr(np.linalg, "inv", lambda a: solved.append(a) if a.shape[-1] > 30 else real(a))
+    again = estimator.solve(plan, moments, panel.schema, None)
+    np.testing.assert_array_equal(again.se, wanted.se)
+    assert not solved
+
+
+@pytest.mark.parametrize("model", ["sar", "sac"])
+def test_a_large_panel_computes_without_nodes_what_a_small_one_interpolates(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = small_panel(40, 6, seed=4)
+    estimator = SpatialPanel(model, errors=("information", "cluster:unit"))
+    wanted = estimator(panel)
+    spectrum_module._KEPT.clear()
+    monkeypatch.setattr(multipliers, "INTERPOLATED_UP_TO", 30)
+    monkeypatch.setattr(multipliers, "SPARSE_FROM", 30)
+    monkeypatch.setattr(multipliers, "MOST_FILL", 1.0)
+    got = estimator(panel)
+    spectrum_module._KEPT.clear()
+    np.testing.assert_allclose(got.se, wanted.se, rtol=1e-9)

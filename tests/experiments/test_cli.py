@@ -223,7 +223,13 @@ def test_estimate_shows_the_same_numbers_in_every_format(estimated: Path) -> Non
     estimate, se = f"{shown['estimate']:.4f}", f"{shown['se']:.4f}"
     printed = (estimated / "printed").read_text(encoding="utf-8")
     assert max(map(len, printed.splitlines())) <= 80
-    for words in (f"{estimate}***", f"({se})", "Table 1.", "Table 7. Spatial models of icr, W knn-6, direct", "wrote "):
+    for words in (
+        f"{estimate}***",
+        f"({se})",
+        "Table 1.",
+        "Table 7a. Spatial models of icr, W knn-6, direct",
+        "wrote ",
+    ):
         assert words in printed
     page = (estimated / "out" / "tables.html").read_text(encoding="utf-8")
     assert f'{estimate}<span class="stars">***</span>' in page

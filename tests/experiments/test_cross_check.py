@@ -182,3 +182,61 @@ def test_a_part_of_two_units_says_what_has_no_error(estimated: Ask) -> None:
     where = "Table 4, column 1 (zone = east)"
     assert note == f"{where} has no cluster:unit error of DID, x, constant: it is zero up to rounding."
     assert not any(note.startswith("With two units") for note in document["notes"])
+
+
+PLACES = """
+longitude = "lon"
+latitude = "lat"
+[[weights]]
+kind = "knn"
+k = 4
+"""
+# What each program recomputes: columns of table 2 with their terms (did, x and a constant, where there is one).
+TERMS_OF_2 = {"1 pooled": 2, "1 random": 2, "2 pooled": 3, "2 random": 3, "3": 3, "4": 3, "5": 3}
+YEARS = 10
+
+
+def test_everything_that_other_programs_can_do_is_compared_and_counted(estimated: Ask) -> None:
+    """The list of agreements in full: a program, a table or a number that is left out changes it."""
+    frame, rng = table(14), np.random.default_rng(1)
+    own = np.repeat(np.arange(14), YEARS)
+    frame["lon"], frame["lat"] = rng.uniform(100, 120, 14)[own], rng.uniform(25, 40, 14)[own]
+    code, document, said = estimated(frame, PLACES)
+    assert (code, said) == (0, "")
+    found = {(item["table"], item["program"], item["what"]): item["compared"] for item in document["cross_check"]}
+    everything = sum(TERMS_OF_2.values())
+    least_squares = everything - TERMS_OF_2["1 random"] - TERMS_OF_2["2 random"]
+    by_year = 2 * YEARS  # Moran's I and Geary's c, under normality and under randomisation
+    assert found == {
+        ("2", "linearmodels", "estimates"): everything,
+        ("2", "linearmodels", "errors iid"): everything,
+        ("2", "linearmodels", "errors hc1"): least_squares,
+        ("2", "linearmodels", "errors cluster:unit"): least_squares,
+        ("6", "esda", "moran"): by_year,
+        ("6", "esda", "geary"): by_year,
+        ("6", "esda", "sd under normality"): by_year,
+        ("6", "esda", "sd under randomisation"): by_year,
+        # SEM: did, x, lambda, sigma2; SAR: did, x, rho, sigma2; SDM: the two lags besides
+        ("7", "spreg", "estimates"): 4 + 4 + 6,
+        ("7", "spreg", "errors information"): 4 + 4 + 6,
+    }
+    assert max(item["largest"] for item in document["cross_check"]) < 1e-6
+
+
+def test_a_difference_in_any_single_number_is_seen(estimated: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program's last term in one column is off by a thousandth: the largest difference says so."""
+    ask = linearmodels.least_squares
+    calls: list[int] = []
+
+    def answer(*arguments: Any, **keywords: Any) -> Reference:
+        found = ask(*arguments, **keywords)
+        calls.append(len(calls))
+        moved = np.array(found.estimate)
+        moved[-1] *= 1.001 if len(calls) == 2 else 1.0
+        return replace(found, estimate=moved)
+
+    monkeypatch.setattr(linearmodels, "least_squares", answer)
+    code, document, _ = estimated(table())
+    assert code == 1
+    (estimates,) = (item for item in document["cross_check"] if item["what"] == "estimates")
+    assert 1e-5 < estimates["largest"] < 2e-3

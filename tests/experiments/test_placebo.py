@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
 import shutil
@@ -14,12 +15,14 @@ import made_cities
 import numpy as np
 import pytest
 from placebo_files import command, write
+from rich.console import Console
 
 from estimators import SpatialPanel, TwoWayDID
 from estimators.placebo.permutation import PermutationTest
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.cli import run_command
-from experiments.placebo.placebo import SHIFT, answer, question
+from experiments.placebo.output import print_placebo
+from experiments.placebo.placebo import SHIFT, Answer, answer, question
 from experiments.running.reporting import facts_of
 from experiments.running.runner import run
 from experiments.study.study import Study
@@ -115,6 +118,22 @@ def test_the_answer_is_that_of_the_permutation_test(real: RealPanel, statistic: 
     else:
         assert np.isnan(found.lower)
         assert "raw statistic" in found.no_interval
+
+
+def test_failed_placebos_are_said_before_the_numbers(real: RealPanel) -> None:
+    ask = question(real, scheme="space", draws=99)
+    found = answer(ask, run(ask.study))
+    assert "placebos could not" not in printed(found)
+    placebos = np.where(np.arange(99) < 4, np.nan, found.placebos)
+    lines = printed(dataclasses.replace(found, placebos=placebos)).splitlines()
+    assert lines[1] == "4 placebos could not be fitted; they count as extreme."
+    assert "\n".join(lines).count("could not be fitted") == 1
+
+
+def printed(found: Answer) -> str:
+    out = io.StringIO()
+    print_placebo(found, Console(file=out, width=200, color_system=None))
+    return out.getvalue()
 
 
 def test_every_placebo_is_a_fit_of_its_own(real: RealPanel) -> None:

@@ -14,7 +14,7 @@ import pytest
 from linearmodels.panel import PanelOLS
 
 from estimators.matching.psm_did import PsmDID
-from experiments import estimate as paper
+from experiments.application import estimate as paper
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.application.tables import robustness
 from experiments.application.tables.ledger import Ledger

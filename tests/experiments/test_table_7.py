@@ -10,12 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.application.estimate import estimate
 from experiments.application.references import spreg
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.application.tables import spatial_models
 from experiments.application.tables.ledger import Ledger
 from experiments.application.tables.spatial_models import conclusion
-from results.tables.records import Record
+from results.tables.journal import journal_tables
+from results.tables.records import Document, Record
+from results.tables.setting import FRAGILE
+from results.tables.typography import decimals, stars
 
 MODELS = ("sem", "sar", "sdm", "slx", "sdem", "sac")
 KINDS = ("direct", "indirect", "total")
@@ -283,7 +287,7 @@ path = "w.csv"
 """
 
 
-def blocks(folder: Path, links: Sequence[tuple[int, int]] = ()) -> RealPanel:
+def blocks(folder: Path, links: Sequence[tuple[int, int]] = (), *, ring: bool = True) -> RealPanel:
     """Four rings of six units, two of them treated as a whole from the third of 6 years on, and further links."""
     rng = np.random.default_rng(2)
     units, years = np.meshgrid(np.arange(24), np.arange(6), indexing="ij")
@@ -291,8 +295,8 @@ def blocks(folder: Path, links: Sequence[tuple[int, int]] = ()) -> RealPanel:
     frame = pd.DataFrame({"unit": [f"u{u:02d}" for u in units.ravel()], "year": years.ravel(), "did": did.ravel()})
     frame["x"] = rng.standard_normal(len(frame))
     frame["y"] = frame["did"] + frame["x"] + rng.standard_normal(len(frame))
-    ring = [(6 * b + i, 6 * b + (i + step) % 6) for b in range(4) for i in range(6) for step in (1, 5)]
-    edges = pd.DataFrame([(f"u{a:02d}", f"u{b:02d}", 1.0) for a, b in (*ring, *links)],
+    rings = [(6 * b + i, 6 * b + (i + step) % 6) for b in range(4) for i in range(6) for step in (1, 5)]
+    edges = pd.DataFrame([(f"u{a:02d}", f"u{b:02d}", 1.0) for a, b in (*(rings if ring else ()), *links)],
                          columns=["focal", "neighbor", "weight"])  # fmt: skip
     edges.to_csv(folder / "w.csv", index=False)
     return real_panel(folder, frame, BLOCKS)
@@ -318,6 +322,102 @@ def test_a_lag_that_is_the_treatment_itself_leaves_the_other_columns(tmp_path: P
     assert all("spatial lag of 'did'" in note for note in refused)
     assert not ledger.failures
     assert not any("LR tests" in note for note in ledger.notes)
+
+
+SIMULATED = """
+[panel]
+unit = "unit"
+period = "year"
+outcome = "y"
+treatment = "did"
+controls = ["x"]
+cluster = "region"
+
+[inference]
+draws = 99
+
+[[weights]]
+kind = "file"
+path = "w.csv"
+"""
+
+
+@pytest.fixture(scope="module")
+def of_regions(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    """Forty units on a ring, ten regions, persistent shocks to regions: errors by the information matrix are small."""
+    folder = tmp_path_factory.mktemp("regions")
+    rng = np.random.default_rng(5)
+    n, t = 40, 12
+    units, years = np.meshgrid(np.arange(n), np.arange(t), indexing="ij")
+    did = ((units % 3 == 0) & (years >= 6)).astype(float)
+    shocks = np.cumsum(rng.standard_normal((10, t)), axis=1)[units // 4, years]
+    x = rng.standard_normal((n, t))
+    frame = pd.DataFrame({"unit": [f"u{u:02d}" for u in units.ravel()], "year": years.ravel(), "did": did.ravel(),
+                          "x": x.ravel(), "region": [f"r{u // 4}" for u in units.ravel()]})  # fmt: skip
+    w = sum(np.roll(np.eye(n), step, axis=1) for step in (1, 2, -1)) / 3
+    spread = np.linalg.solve(np.eye(n) - 0.75 * w, did)
+    frame["y"] = (0.5 * did + 2 * spread + x + shocks + 0.3 * rng.standard_normal((n, t))).ravel()
+    edges = pd.DataFrame([(f"u{a:02d}", f"u{(a + step) % n:02d}", 1.0) for a in range(n) for step in (1, 2, -1)],
+                         columns=["focal", "neighbor", "weight"])  # fmt: skip
+    edges.to_csv(folder / "w.csv", index=False)
+    return estimate(real_panel(folder, frame, SIMULATED))
+
+
+def test_table_7_shows_the_main_cluster(of_regions: Document) -> None:
+    """Coefficients, effects and Wald tests of the direct SDM, from the records clustered by region."""
+    table_7 = next(table for table in journal_tables(of_regions) if table.name == "7a")
+    assert any("Standard errors in brackets, clustered by region" in note for note in table_7.notes)
+    at = [column.label for column in table_7.columns].index("SDM")
+    own = {item.name: item.value for item in of_regions.statistics
+           if (item.model, item.transform, item.term) == ("sdm", "direct", None)}  # fmt: skip
+    labels = {row.label: row.cells[at] for row in table_7.rows if row.cells}
+    assert labels["Wald against SAR, χ²"] == decimals(own["wald_sar:cluster:region"])
+    assert labels["Wald against SEM, χ²"] == decimals(own["wald_sem:cluster:region"])
+    assert own["wald_sar:cluster:region"] != pytest.approx(own["wald_sar"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("asked", "ending", "label"),
+    [(None, ":cluster:region", "clustered by region"), ("information", "", "from the information matrix"),
+     ("qmle", ":qmle", "of the quasi-likelihood, robust to non-normal errors")],
+)  # fmt: skip
+def test_the_choice_of_models_uses_the_printed_errors(
+    of_regions: Document, asked: str | None, ending: str, label: str
+) -> None:
+    notes = next(table for table in journal_tables(of_regions, asked) if table.name == "7a").notes
+    assert any(note.startswith(f"Wald tests: covariance of standard errors {label}.") for note in notes)
+    (chosen,) = (note for note in notes if note.startswith("Wald tests with"))
+    own = {item.name: item.value for item in of_regions.statistics
+           if (item.model, item.transform, item.term) == ("sdm", "direct", None)}  # fmt: skip
+    lagrange = {item.name: number(item.value) for item in of_regions.statistics if item.model == "lm"}
+    kept = [model for model in ("sar", "sem") if number(own[f"wald_{model}{ending}_p"]) >= 0.05]
+    pointed = "sar" if lagrange["rlm_lag"] >= lagrange["rlm_err"] else "sem"
+    model = pointed if pointed in kept else "sdm"
+    assert min(lagrange["lm_lag_p"], lagrange["lm_err_p"]) < 0.05
+    assert f"they choose the {model.upper()}" in chosen
+    assert f"standard errors {label}" in chosen
+    for name in ("sar", "sem"):
+        assert f"{name.upper()} ({number(own[f'wald_{name}{ending}']):.2f}, p " in chosen
+
+
+def test_stars_that_depend_on_the_error_type_are_noted(of_regions: Document) -> None:
+    table_7 = next(table for table in journal_tables(of_regions) if table.name == "7a")
+    by_kind = {record.se_type: stars(record.pvalue) for record in of_regions.records
+               if (record.model, record.transform, record.term) == ("sdm", "direct", "indirect:did")}  # fmt: skip
+    noted = [note for note in table_7.notes if note.startswith(FRAGILE) and "effect of DID" in note]
+    assert bool(noted) == any(len({stars(record.pvalue) for record in of_regions.records
+                                   if (record.model, record.transform, record.term) == ("sdm", "direct", f"{kind}:did")
+                                   }) > 1 for kind in KINDS)  # fmt: skip
+    assert ("indirect effect of DID" in "".join(noted)) == (len(set(by_kind.values())) > 1)
+    assert noted
+
+
+def test_uniform_weights_leave_a_note_and_no_lee_yu_column(tmp_path: Path) -> None:
+    every = [(a, b) for a in range(24) for b in range(24) if a != b]
+    ledger = table(blocks(tmp_path, every, ring=False))
+    assert not [record for record in ledger.records if record.transform == "lee-yu" and record.model != "slx"]
+    (sar,) = (note for note in ledger.notes if note.startswith("No column sar-lee-yu-w"))
+    assert "hardly depends on rho" in sar
 
 
 def test_nothing_without_weights(tmp_path: Path) -> None:

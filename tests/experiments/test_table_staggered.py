@@ -389,8 +389,8 @@ def test_unbalanced_panels_are_cut_or_refused_in_words(tmp_path: Path) -> None:
     assert found(cut, "imputation")["overall"].units == 38
     assert any("are of the balanced part: 38 units" in note for note in cut.notes)
     document = estimate(real_panel(tmp_path, holes, balance="drop-units"))
-    sizes = {table.name: table.notes[-1] for table in journal_tables(document) if table.name in {"2", "S", "S2"}}
-    assert [" 38 units " in sizes[name] for name in ("2", "S", "S2")] == [False, True, True]
+    sizes = {table.name: table.notes[-1] for table in journal_tables(document) if table.name in {"2", "S", "S2a"}}
+    assert [" 38 units " in sizes[name] for name in ("2", "S", "S2a")] == [False, True, True]
 
 
 def test_off_by_default_and_wrong_keys(tmp_path: Path) -> None:
@@ -413,7 +413,7 @@ def test_all_of_it_in_a_document(tmp_path: Path) -> None:
     assert document.exit_code == 0
     assert json.loads(document.to_json())["records"]
     names = [table.name for table in journal_tables(document) if not table.appendix]
-    assert [name for name in dict.fromkeys(names) if name.startswith("S")] == ["S", "S2", "S3"]
+    assert [name for name in dict.fromkeys(names) if name.startswith("S")] == ["S", "S2a", "S2b", "S2c", "S2d", "S3"]
     assert {"event-study", "goodman-bacon"} <= {figure.name for figure in document.figures}
 
 

@@ -7,16 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from svg_text import SVG, path, places, said, texts
 
 from estimators import TwoWayDID
 from estimators.staggered.event_study import EventStudy
 from estimators.staggered.imputation import Imputation
 from estimators.staggered.sun_abraham import SunAbraham
 from references.staggered_panels import staggered_panel
-from results.report.event_figure import FOOT, TOP, EventPath, event_figure, event_path
+from results.figures.event_study import EventPath, event_figure, event_path
 from sim import BadInput
-
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def paths() -> list[EventPath]:
@@ -48,36 +47,35 @@ def test_the_figure_is_a_document_of_its_numbers() -> None:
     assert root.find(f"{SVG}title").text == "Effect on icr by periods since adoption"  # type: ignore[union-attr]
     described = root.find(f"{SVG}desc").text or ""  # type: ignore[union-attr]
     assert described.startswith(figure.caption)
-    for path in paths():
-        assert path.name in described
-        shown = [item for item in root.iter(f"{SVG}title") if (item.text or "").startswith(f"{path.name}, ")]
-        assert len(shown) == len(path.known)
-    heights = [float(item.get(side, "0")) for item in root.iter(f"{SVG}line") for side in ("y1", "y2")]
-    assert min(heights) >= TOP - 0.1
-    axis = [height for height in heights if height <= FOOT]
-    assert len(axis) > 40
+    notes = said(figure.svg)
+    for index, fit in enumerate(paths()):
+        assert fit.name in described
+        assert sum(text.startswith(f"{fit.name}, ") for text in notes.values()) == len(fit.known)
+        assert f"fit-{index}-at-0" in notes
+        assert any(text.startswith(fit.name) for text in texts(figure.svg))
 
 
-def test_markers_stand_at_the_estimates() -> None:
-    path = paths()[0]
-    root = ET.fromstring(event_figure([path], "icr").svg)
-    groups = list(root.iter(f"{SVG}g"))
-    heights = np.array([float(group.find(f"{SVG}circle").get("cy", "")) for group in groups])  # type: ignore[union-attr]
-    places = np.array([float(group.find(f"{SVG}circle").get("cx", "")) for group in groups])  # type: ignore[union-attr]
-    slope = np.polyfit(path.estimate, heights, 1)
-    np.testing.assert_allclose(np.polyval(slope, path.estimate), heights, atol=0.06)
-    assert slope[0] < 0
-    steps = np.diff(places) / np.diff(path.events)
-    np.testing.assert_allclose(steps, steps[0], atol=0.11)
+def test_markers_stand_at_the_estimates_and_whiskers_end_at_the_intervals() -> None:
+    fit = paths()[0]
+    svg = event_figure([fit], "icr").svg
+    where = np.array([places(svg, f"fit-0-at-{event}")[0] for event in fit.events])
+    slope, start = np.polyfit(fit.estimate, where[:, 1], 1)
+    assert slope < 0
+    np.testing.assert_allclose(start + slope * fit.estimate, where[:, 1], atol=1e-3)
+    steps = np.diff(where[:, 0]) / np.diff(fit.events)
+    np.testing.assert_allclose(steps, steps[0], atol=1e-3)
+    for place, event in enumerate(fit.events):
+        for width, uniform in (("2.0", False), ("0.8", True)):
+            ends = path(svg, f"fit-0-at-{event}-whisker-{width}")[:, 1]
+            np.testing.assert_allclose(ends, start + slope * np.array(fit.ends(place, uniform=uniform)), atol=1e-3)
 
 
 def test_missing_event_times_and_intervals_are_left_out() -> None:
-    path = paths()[0]
-    estimate, se = path.estimate.copy(), path.se.copy()
+    fit = paths()[0]
+    estimate, se = fit.estimate.copy(), fit.se.copy()
     estimate[0] = se[0] = se[1] = np.nan
-    figure = event_figure([replace(path, estimate=estimate, se=se, uniform=np.nan)], "a < b")
-    root = ET.fromstring(figure.svg)
-    assert len(list(root.iter(f"{SVG}g"))) == len(path.events) - 1
+    figure = event_figure([replace(fit, estimate=estimate, se=se, uniform=np.nan)], "a < b")
+    assert len(said(figure.svg)) == len(fit.events) - 1
     assert "nan" not in figure.svg
     assert "uniform" not in figure.caption
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pkgutil
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
-from documents import CONTROLS, FACTS, behind, cells, full_document, only, records, statistics
+from documents import CONTROLS, FACTS, behind, cells, full_document, number_of, only, records, statistics
 
-from results.tables.journal import journal_tables
-from results.tables.journal_table import Column, JournalTable, Row
+from results.tables import layouts
+from results.tables.journal import LAYOUTS, journal_tables
+from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.places import BASELINE, ROBUSTNESS, SPATIAL
 from results.tables.records import Agreement, Document, Fit
 from results.tables.typography import (
@@ -25,7 +28,10 @@ from sim.errors import BadInput
 def test_every_table_in_the_order_of_the_paper() -> None:
     tables = journal_tables(full_document())
     names = [table.name for table in tables]
-    assert list(dict.fromkeys(names))[:8] == ["1", "2", "3", "4", "5", "6", "7", "R"]
+    assert list(dict.fromkeys(map(number_of, tables)))[:8] == ["1", "2", "3", "4", "5", "6", "7", "R"]
+    assert names[:5] == ["1", "2", "3", "4", "5"]
+    assert names[5:12] == ["6a", "6b", "7a", "7b", "7c", "7d", "7e"]
+    assert len(set(names)) == len(names)
     behind = [table.name for table in tables if table.appendix]
     assert behind == [f"A{number}" for number in range(1, len(behind) + 1)]
     assert names[-len(behind) :] == behind
@@ -138,7 +144,7 @@ def test_table_5_names_the_bootstrap_by_its_cluster() -> None:
 
 
 def test_table_6_has_a_row_a_year_and_a_table_a_w() -> None:
-    tables = [table for table in journal_tables(full_document()) if table.name == "6"]
+    tables = [table for table in journal_tables(full_document()) if number_of(table) == "6"]
     assert ["knn-6" in tables[0].title, "queen" in tables[1].title] == [True, True]
     assert [row.label for row in tables[0].rows] == ["2006", "2007", "All periods"]
     assert tables[0].rows[0].cells[:4] == ("0.4320", "13.318", "<0.0001", "0.0002")
@@ -147,7 +153,7 @@ def test_table_6_has_a_row_a_year_and_a_table_a_w() -> None:
 
 
 def test_table_7_direct_before_lee_yu_for_every_w() -> None:
-    tables = [table for table in journal_tables(full_document()) if table.name == "7"]
+    tables = [table for table in journal_tables(full_document()) if number_of(table) == "7"]
     order = [("knn-6", "direct"), ("knn-6", "Lee and Yu"), ("queen", "direct"), ("queen", "Lee and Yu")]
     assert [all(word in table.title for word in words) for table, words in zip(tables, order, strict=False)] == [
         True
@@ -209,9 +215,8 @@ def test_floored_covariances_are_confessed() -> None:
 
 def test_effects_by_simulation_stand_beside_those_by_the_delta_method() -> None:
     fit = Fit(SPATIAL["sdm"], "sdm", "direct", weights="knn-6")
-    drawn = replace(fit, effects_method="simulation")
     found = records(fit, {"did": 0.01, "rho": 0.1, "indirect:did": 0.02}, ("information",))
-    found += records(drawn, {"indirect:did": 0.02}, ("simulation",))
+    found += records(fit, {"indirect:did": 0.02}, ("simulation",), effects_method="simulation")
     document = Document(FACTS, tuple(found), ())
     assert cells(only("7", document=document), "DID", 1) == ("(0.0020)",)
     behind = next(table for table in journal_tables(document) if table.appendix)
@@ -279,7 +284,7 @@ def test_error_types_in_words() -> None:
 
 
 def test_wide_tables_break_between_groups_and_keep_every_column() -> None:
-    heads = tuple(Column(str(j), f"({j})", "ab"[j // 3]) for j in range(6))
+    heads = tuple(Heading(str(j), f"({j})", "ab"[j // 3]) for j in range(6))
     rows = (Row("x", tuple("123456")), Row("only late", ("",) * 5 + ("9",)), Row("empty", kind="head"))
     table = JournalTable("2", "Wide", heads, rows, ("note",))
     parts = table.blocks(lambda part: len(part.columns) <= 4)
@@ -359,7 +364,7 @@ def test_table_s_has_an_estimator_a_column_and_what_it_compares() -> None:
 
 
 def test_tables_s2_say_what_the_coefficient_averages_and_what_the_test_sees() -> None:
-    bacon, weights, switch, power = (table for table in journal_tables(_adoption()) if table.name == "S2")
+    bacon, weights, switch, power = (table for table in journal_tables(_adoption()) if number_of(table) == "S2")
     assert cells(bacon, "Treated v never treated") == ("0.9000", "0.0150", "13")
     assert cells(bacon, "Two-way coefficient") == ("1.0000", "0.0152", "26")
     assert [row.label for row in bacon.rows] == [
@@ -392,3 +397,11 @@ def test_table_s4_names_spillovers_and_the_document_has_none_without_them() -> N
         "Bias of DID without it",
     ]  # fmt: skip
     assert not [table for table in journal_tables(full_document()) if table.name.startswith("S")]
+
+
+def test_every_module_of_layouts_is_found_and_no_two_share_a_place() -> None:
+    found = [import_module(f"{layouts.__name__}.{module.name}") for module in pkgutil.iter_modules(layouts.__path__)]
+    places = [place for module in found for place in module.LAYOUTS]
+    assert len(set(places)) == len(places)
+    assert {layout for module in found for layout in module.LAYOUTS.values()} == set(LAYOUTS)
+    assert [layout.__name__ for layout in LAYOUTS][:3] == ["descriptives", "baseline", "checks"]

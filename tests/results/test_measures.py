@@ -12,7 +12,7 @@ from scipy import stats
 from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import Fits
-from results.diagnosis.measures import Measured, proportion, wilson
+from results.diagnosis.measures import Measured, interval, proportion, wilson
 from results.diagnosis.moments import Extremes, RunningMoments
 from results.diagnosis.passes import FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import Exceedances, UpperTail, adjusted
@@ -45,8 +45,12 @@ def brute(theta: np.ndarray, estimate: np.ndarray, se: np.ndarray, dof: float) -
     mse_mcse = np.sqrt((((e**2) - mse) ** 2).sum() / (n * (n - 1)))
 
     def share(hits: np.ndarray) -> tuple[float, float]:
-        p = hits.mean()
-        return p, np.sqrt(p * (1 - p) / len(hits))
+        p, cases = hits.mean(), len(hits)
+        if p not in {0.0, 1.0}:
+            return p, np.sqrt(p * (1 - p) / cases)
+        z = stats.norm.ppf(0.975)
+        agresti = (hits.sum() + z**2 / 2) / (cases + z**2)
+        return p, np.sqrt(agresti * (1 - agresti) / (cases + z**2))
 
     def se_error(e: np.ndarray, v: np.ndarray) -> float:
         return 100 * (np.sqrt(v.mean()) / e.std(ddof=1) - 1)
@@ -73,11 +77,22 @@ def brute(theta: np.ndarray, estimate: np.ndarray, se: np.ndarray, dof: float) -
         "model_se": (mod, np.sqrt(v.var(ddof=1) / (4 * n * mod**2))),
         "se_error": (se_error(e, v), jackknife(se_error, e, v)),
         "coverage": share((low <= theta) & (theta <= high)),
-        "bias_eliminated_coverage": share((low - e.mean() <= theta) & (theta <= high - e.mean())),
+        "bias_eliminated_coverage": moved_coverage(low - theta, high - theta, e),
         "rejection": share(sig),
         "type_s": share(np.sign(estimate[sig]) != np.sign(theta[sig])),
         "type_m": (exaggeration(estimate[sig], theta[sig]), jackknife(exaggeration, estimate[sig], theta[sig])),
     }
+
+
+def moved_coverage(low: np.ndarray, high: np.ndarray, e: np.ndarray) -> tuple[float, float]:
+    """Coverage of moved intervals; its error is the mean square of the influences, the slope a difference quotient."""
+    n, bias = len(e), e.mean()
+    half = 0.5 * e.std(ddof=1) * n**-0.2
+    covers = [(low <= move) & (move <= high) for move in (bias - half, bias, bias + half)]
+    share = covers[1].mean()
+    slope = (covers[2].mean() - covers[0].mean()) / (2 * half)
+    scatter = share * (1 - share) + 2 * slope * np.mean(covers[1] * (e - bias)) + slope**2 * e.var(ddof=1)
+    return share, np.sqrt(scatter / n)
 
 
 def value_of(frame: Any, measure: str, **where: Any) -> Any:
@@ -103,6 +118,37 @@ def test_each_measure_and_its_error_agree_with_brute_force(fabricate: Any, sampl
             np.testing.assert_allclose([row["value"], row["mcse"]], [value, mcse], rtol=1e-9, err_msg=name)
             assert row["attempted"] == 173
             assert row["n"] == (170 if name not in {"type_s", "type_m"} else row["n"])
+
+
+def test_measures_of_a_negative_truth_mirror_those_of_a_positive_one(fabricate: Any, sample_of: Any) -> None:
+    """Negative truths: signs are wrong where estimates are positive; sizes are compared in absolute value."""
+    x = draw(np.random.default_rng(6), (600, 1))
+    x["estimate"] = x["theta"] + 3 * (x["estimate"] - x["theta"])  # some significant estimates have the wrong sign
+    frames = [
+        diagnose(fabricate([({}, {"a": sample_of(sign * x["theta"], sign * x["estimate"], x["se"][:, None, :], 9.0)})]))
+        for sign in (1.0, -1.0)
+    ]
+    expected = brute(-x["theta"][:, 0], -x["estimate"][:, 0], x["se"][:, 0], 9.0)
+    for name, (value, mcse) in expected.items():
+        row = value_of(frames[1].frame, name)
+        np.testing.assert_allclose([row["value"], row["mcse"]], [value, mcse], rtol=1e-9, err_msg=name)
+    positive, negative = (value_of(item.frame, "type_s")["value"] for item in frames)
+    assert positive == negative
+    assert 0.02 < negative < 0.5
+    for name in ("type_m", "coverage", "rejection", "relative_bias"):
+        both = [value_of(item.frame, name)["value"] for item in frames]
+        assert both[0] == pytest.approx(both[1], rel=1e-12), name
+    assert value_of(frames[0].frame, "bias")["value"] == pytest.approx(-value_of(frames[1].frame, "bias")["value"])
+
+
+def test_signs_are_those_of_each_draws_own_truth(fabricate: Any, sample_of: Any) -> None:
+    """Eight fits by hand: truths of both signs and zero, estimates of both signs, significant or not."""
+    theta = np.array([1.0, 1.0, -1.0, -1.0, -1.0, 0.0, 2.0, -2.0])[:, None]
+    estimate = np.array([5.0, -5.0, 5.0, -5.0, 0.1, 5.0, 4.0, -4.0])[:, None]
+    frame = diagnose(fabricate([({}, {"a": sample_of(theta, estimate, np.ones((8, 1, 1)), np.inf)})])).frame
+    wrong = value_of(frame, "type_s")
+    assert (wrong["value"], wrong["n"]) == (pytest.approx(2 / 6), 6)
+    assert value_of(frame, "type_m")["value"] == pytest.approx((4 * 5 + 4 + 4) / (4 * 1 + 2 + 2))
 
 
 def test_normal_inference_when_dof_is_infinite(fabricate: Any, sample_of: Any) -> None:
@@ -133,9 +179,12 @@ SIMULATED = ("bias", "relative_bias_ratio", "empirical_se", "mse", "rmse", "mean
 @pytest.fixture(scope="module")
 def outer() -> dict[str, Measured]:
     """Measures of 2,000 studies of 400 replications at once: a study is a term."""
-    x = draw(np.random.default_rng(20240711), (400, 2000), dof=9.0)
+    return studies(draw(np.random.default_rng(20240711), (400, 2000), dof=9.0), 2.0)
+
+
+def studies(x: Arrays, critical: float) -> dict[str, Measured]:
+    """Measures of as many studies as there are columns."""
     estimate, theta, se = x["estimate"], x["theta"], x["se"][:, None, :]
-    critical = 2.0
     statistic = np.abs(estimate[:, None, :]) / se
     lower, upper = estimate[:, None, :] - critical * se, estimate[:, None, :] + critical * se
     decided = np.ones(statistic.shape, dtype=bool)
@@ -144,7 +193,7 @@ def outer() -> dict[str, Measured]:
     fits = Fits(
         estimate, theta, se, lower, upper, statistic, statistic >= critical, decided, np.empty((400, 0)), passed, ok
     )
-    first = FirstPass(2000, 1, 0, 0.05)
+    first = FirstPass(estimate.shape[1], 1, 0, 0.05)
     first.add(fits, fits.ok)
     second = SecondPass(first)
     second.add(fits, fits.ok)
@@ -154,11 +203,74 @@ def outer() -> dict[str, Measured]:
 
 @pytest.mark.parametrize("name", SIMULATED)
 def test_monte_carlo_error_is_the_spread_over_studies(outer: dict[str, Measured], name: str) -> None:
-    value, mcse, _ = outer[name]
+    same_as_spread(outer[name])
+
+
+def skewed(rng: np.random.Generator, shape: tuple[int, int]) -> Arrays:
+    """Exponential errors with one standard error, as of an estimator whose bias is large."""
+    return {"theta": np.zeros(shape), "estimate": 1.0 + rng.exponential(1.0, shape), "se": np.ones(shape)}
+
+
+def variances(rng: np.random.Generator, shape: tuple[int, int]) -> Arrays:
+    """Sample variances of twelve normal values, whose standard errors are in proportion to them."""
+    estimate = rng.chisquare(11, shape) / 11
+    return {"theta": np.ones(shape), "estimate": estimate, "se": estimate * np.sqrt(2 / 11)}
+
+
+@pytest.mark.parametrize("world", [skewed, variances])
+def test_coverage_of_moved_intervals_allows_for_an_estimated_bias(world: Callable[..., Arrays]) -> None:
+    """sqrt(B (1 - B) / R) is 17% too large here: a draw that moves the bias moves intervals that cover with it."""
+    measured = studies(world(np.random.default_rng(20240712), (400, 2000)), 2.0)["bias_eliminated_coverage"]
+    same_as_spread(measured)
+    share = measured.value
+    assert np.sqrt((share * (1 - share) / 400).mean()) > 1.1 * share.std(ddof=1)
+
+
+def same_as_spread(measured: Measured) -> None:
+    """The root mean square of Monte Carlo errors is the spread of the measure over studies."""
+    value, mcse, _ = measured
     spread = value.std(ddof=1)
     kurtosis = ((value - value.mean()) ** 4).mean() / value.var() ** 2
     own_error = np.sqrt((kurtosis - 1) / (4 * len(value)))  # of `spread`, relative
     assert np.sqrt((mcse**2).mean()) / spread == pytest.approx(1.0, abs=4 * own_error)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_type_s_is_the_same_for_negative_truths(fabricate: Any, sample_of: Any, sign: float) -> None:
+    """Two of the three significant estimates have the wrong sign."""
+    theta = np.full((40, 1), sign)
+    estimate = np.full((40, 1), 0.1)
+    estimate[:3, 0] = sign * np.array([-9.0, -9.0, 9.0])
+    frame = diagnose(fabricate([({}, {"a": sample_of(theta, estimate, np.ones((40, 1, 1)))})])).frame
+    row = value_of(frame, "type_s")
+    assert (row["value"], row["n"]) == (pytest.approx(2 / 3), 3)
+    assert value_of(frame, "type_m")["value"] == pytest.approx(9.0)
+
+
+@pytest.mark.parametrize("hits", [0, 20])
+def test_a_share_of_nothing_or_all_is_not_exact(hits: int) -> None:
+    """Agresti and Coull (1998): two more hits and two more misses, with z^2 = 3.84 in place of 4."""
+    cases = 20 + stats.norm.ppf(0.975) ** 2
+    share = (hits + stats.norm.ppf(0.975) ** 2 / 2) / cases
+    measured = proportion(np.array([float(hits)]), np.array([20.0]))
+    assert measured.value[0] == hits / 20
+    assert measured.mcse[0] == pytest.approx(np.sqrt(share * (1 - share) / cases))
+    assert np.isnan(proportion(np.array([0.0]), np.array([0.0])).mcse[0])
+
+
+def test_type_s_of_nothing_seen_has_an_error(fabricate: Any, sample_of: Any) -> None:
+    theta = np.ones((50, 1))
+    frame = diagnose(fabricate([({}, {"a": sample_of(theta, 9 * theta, np.ones((50, 1, 1)))})])).frame
+    row = value_of(frame, "type_s")
+    assert (row["value"], row["n"]) == (0.0, 50)
+    assert 0.01 < row["mcse"] < row["upper"] < 0.1
+
+
+def test_the_interval_of_a_share_follows_its_error() -> None:
+    """Half the error is that of four times the cases."""
+    value, n = np.array([0.95]), np.array([400.0])
+    narrow = interval(Measured(value, np.sqrt(value * (1 - value) / n) / 2, n), True)
+    np.testing.assert_allclose(np.array(narrow), np.array(wilson(value, 4 * n)), rtol=1e-12)
 
 
 def test_wilson_interval_and_its_ends() -> None:

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from svg_text import SVG, texts
 
-from results.tables.moran_figure import COLOURS, MoranPlot, moran_figure
-
-SVG = "{http://www.w3.org/2000/svg}"
+from results.figures.moran import COLOURS, MoranPlot, moran_figure
 
 
 def plot() -> MoranPlot:
@@ -35,10 +34,6 @@ def plot() -> MoranPlot:
         draws=9999,
         places=np.column_stack([100 + np.arange(16) % 4, 30 + np.arange(16) // 4]).astype(float),
     )
-
-
-def texts(svg: str) -> list[str]:
-    return ["".join(item.itertext()).strip() for item in ET.fromstring(svg).iter(f"{SVG}text")]
 
 
 def test_it_is_one_svg_element_with_title_and_description() -> None:

@@ -10,6 +10,7 @@ import zipfile
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import docx
 import pytest
@@ -18,6 +19,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from experiments.application.table_files import check_formats, write_files
+from results.figures.style import draw, frame
 from results.tables.html import html_tables
 from results.tables.journal import journal_tables
 from results.tables.latex import escape, latex_tables
@@ -122,6 +124,19 @@ def test_pictures_of_two_figures_do_not_share_ids() -> None:
     assert 'id="figure-2-c"' in text
     assert "url(#figure-3-c)" in text
     assert "<?xml" not in text
+
+
+def test_pictures_of_the_program_keep_their_labels_in_a_page() -> None:
+    def paint(canvas: Any) -> dict[str, str]:
+        frame(canvas, (0, 0, 1, 1))
+        return {}
+
+    svg = draw("figure-2", (100, 80), "A title", "What is seen.", paint)
+    figure = replace(full_document().figures[0], svg=svg)
+    text = html_tables(Document(FACTS, (), (), figures=(figure,)), ())
+    labels = re.search(r'aria-labelledby="(figure-2-t figure-2-d)"', text)
+    assert labels is not None
+    assert all(text.count(f'id="{label}"') == 1 for label in labels[1].split())
 
 
 def body_of(text: str) -> str:
@@ -241,7 +256,7 @@ def test_the_word_file_spans_headings_and_escapes_names() -> None:
     document = full_document({**FACTS, "controls": ["a<b & c"]})
     found = [replace(item, term="a<b & c") if item.term == "inv" else item for item in document.records]
     document = replace(document, records=tuple(found))
-    tables = [table for table in journal_tables(document) if table.name == "7"][:1]
+    tables = [table for table in journal_tables(document) if table.name == "7a"]
     file = docx.Document(io.BytesIO(word_tables(document, tables)))
     grid = file.tables[0]
     assert "a<b & c" in [row.cells[0].text for row in grid.rows]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from documents import FACTS, behind, cells, full_document, only, records
+from documents import FACTS, behind, cells, full_document, number_of, only, record, records
 
 from results.tables.journal import journal_tables
+from results.tables.places import BASELINE, SPATIAL
 from results.tables.records import Agreement, Document, Fit
-from results.tables.setting import FLOORED
+from results.tables.setting import FLOORED, FRAGILE
 from results.tables.typography import decimals, digits, probability
 
 
@@ -24,7 +25,7 @@ def test_tables_of_space_describe_the_balanced_part() -> None:
     square = "Data: the user's panel, 280 units × 17 periods, 2007-2023, its balanced part."
     for table in (table for table in tables if table.name in {"1", "2", "3", "4", "5", "R"}):
         assert table.notes[-1] == "Data: the user's panel, 285 units × 18 periods, 2006-2023, unbalanced."
-    of_space = [table for table in tables if table.name in {"6", "7"} or "W knn" in table.title or "W queen" in
+    of_space = [table for table in tables if number_of(table) in {"6", "7"} or "W knn" in table.title or "W queen" in
                 table.title]  # fmt: skip
     assert len(of_space) > 10
     assert {table.notes[-1] for table in of_space} == {square}
@@ -35,7 +36,7 @@ def test_measures_of_fit_are_defined_once_and_the_others_are_behind() -> None:
     assert sum(note.startswith(("R²", "AIC")) for note in table.notes) == 2
     assert [note for note in table.notes if note.startswith("AIC") and "not the effects; n is the likelihood's, NT" in
             note]  # fmt: skip
-    lee_yu = next(t for t in journal_tables(full_document()) if t.name == "7" and "Lee and Yu" in t.title)
+    lee_yu = next(t for t in journal_tables(full_document()) if number_of(t) == "7" and "Lee and Yu" in t.title)
     assert any("likelihood's, (N - 1)(T - 1)" in note for note in lee_yu.notes)
     assert "Naive, overall" not in [row.label for row in table.rows]
     further = behind("Predictions of icr by the spatial models, W knn-6")
@@ -64,7 +65,33 @@ def test_a_floored_test_of_equal_effects_says_so() -> None:
     """The matrix of the interacted model can have negative eigenvalues where those of the subsamples have none."""
     document = full_document()
     test = next(found for found in document.statistics if found.model == "interaction")
-    floored = replace(test, name="floored:cluster:unit", value=1.0)
+    floored = replace(test, name="floored:cluster:unit", estimate=1.0)
     said = only("4", document=replace(document, statistics=(*document.statistics, floored))).notes
     assert sum(note.startswith(FLOORED) for note in said) == 1
     assert not any(note.startswith(FLOORED) for note in only("4").notes)
+
+
+def fragile(fit: Fit, pvalues: dict[str, float], term: str = "did") -> list[str]:
+    """The sentences on stars under the table of one fit, whose term has these p values by error type."""
+    found = [record(fit, term, 0.01, 0.004, kind, pvalue=p) for kind, p in pvalues.items()]
+    table = only(fit.table, document=Document(FACTS, tuple(found)))
+    return [note for note in table.notes if note.startswith(FRAGILE)]
+
+
+def test_stars_that_depend_on_the_error_type_are_said() -> None:
+    fit = Fit(BASELINE["controls, units, periods"], "did")
+    assert fragile(fit, {"iid": 0.004, "hc1": 0.03, "cluster:unit": 0.2, "conley:100": 0.009}) == [
+        "The stars of DID depend on the error type: column (5) *** (iid, conley:100) ** (hc1) none (cluster:unit)."
+    ]
+    assert fragile(fit, {"iid": 0.004, "hc1": 0.009}) == []
+    assert fragile(fit, {"iid": 0.004, "hc1": 0.2}, term="inv") == []
+
+
+def test_stars_of_effects_are_those_of_the_durbin_model() -> None:
+    pvalues = {"information": 0.004, "cluster:unit": 0.2}
+    sdm, sar = (Fit(SPATIAL[model], model, "direct", weights="knn-6") for model in ("sdm", "sar"))
+    assert fragile(sdm, pvalues, term="indirect:did") == [
+        "The stars of the indirect effect of DID depend on the error type: column (3) *** (information) none "
+        "(cluster:unit)."
+    ]
+    assert fragile(sar, pvalues, term="indirect:did") == []

@@ -20,7 +20,7 @@ from results.tables.html import html_tables
 from results.tables.journal import journal_tables
 from results.tables.journal_table import JournalTable
 from results.tables.latex import latex_tables
-from results.tables.records import Document, Fit, Record, Statistic
+from results.tables.records import Document, Fit, Record
 from results.tables.terminal import print_estimates
 from results.tables.typography import digits, split_stars
 from results.tables.word import word_tables
@@ -146,7 +146,7 @@ def test_equal_weights_have_no_spread_whatever_the_rounding(units: int, periods:
     assert values["coefficient"] == pytest.approx(float(found.coefficient[0]))
 
 
-def document(found: list[Record], said: list[Statistic] | None = None) -> Document:
+def document(found: list[Record], said: list[Record] | None = None) -> Document:
     return Document(FACTS, tuple(found), tuple(said or ()))
 
 

@@ -168,6 +168,12 @@ def test_parameters_are_their_own_truths() -> None:
     assert values == pytest.approx([0.0128, 0.0124, 0.0774, 0.0048, 0.1492, 0.0, 0.029**2])
 
 
+def test_errors_that_last_leave_sigma2_without_a_truth() -> None:
+    """Effects take up a part of them: two-way residuals hold less than their variance."""
+    assert np.isnan(draw(Paper(serial=0.6), 2, ("sigma2", "rho")).truth["sigma2"]).all()
+    assert (draw(Paper(serial=0.6), 2, ("sigma2", "rho")).truth["rho"] == 0).all()
+
+
 def test_errors_have_the_dialled_sd_and_autocorrelation() -> None:
     design = Paper(serial=0.6, controls="none", effect=0.0)
     with_errors, without = draw(design, 40), draw(replace(design, sigma=0.0), 1)

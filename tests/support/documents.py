@@ -19,7 +19,7 @@ from results.tables.places import (
 )
 from results.tables.places import WITHOUT_CAPITALS as NO_CAPITALS
 from results.tables.places import mediation as mediation_places
-from results.tables.records import Document, Figure, Fit, Record, Statistic
+from results.tables.records import Document, Figure, Fit, Record
 
 CONTROLS = ("inv", "road_pc")
 LINEAR = ("iid", "hc1", "cluster:unit")
@@ -39,13 +39,12 @@ def record(fit: Fit, term: str, estimate: float, se: float | None, kind: str, **
     t = None if se is None or term == "sigma2" else estimate / se
     p = None if t is None else 0.001 if abs(t) > 2.58 else 0.04 if abs(t) > 1.96 else 0.08 if abs(t) > 1.645 else 0.4
     fields: dict[str, Any] = {
-        "transform": fit.transform, "sample": fit.sample, "weights": fit.weights, "year": fit.year,
-        "mediator": fit.mediator, "term": term, "estimate": estimate, "se": se, "se_type": kind, "statistic": t,
+        "term": term, "estimate": estimate, "se": se, "se_type": kind, "statistic": t,
         "pvalue": p, "lower": None if se is None else estimate - 1.96 * se,
         "upper": None if se is None else estimate + 1.96 * se, "nobs": 5130, "units": 285, "periods": 18,
-        "effects_method": fit.effects_method if ":" in term else None,
+        "effects_method": "delta" if ":" in term else None,
     }  # fmt: skip
-    return Record(*fit.place, fit.model, **{**fields, **other})
+    return Record(**{**fit.identity, **fields, **other})
 
 
 def records(fit: Fit, estimates: Mapping[str, float], kinds: Iterable[str] = LINEAR, **other: Any) -> list[Record]:
@@ -54,10 +53,9 @@ def records(fit: Fit, estimates: Mapping[str, float], kinds: Iterable[str] = LIN
             for number, kind in enumerate(kinds) for term, value in estimates.items()]  # fmt: skip
 
 
-def statistics(fit: Fit, term: str | None = None, **values: float | None) -> list[Statistic]:
+def statistics(fit: Fit, term: str | None = None, **values: float | None) -> list[Record]:
     """Statistics of a fit."""
-    return [Statistic(*fit.place, fit.model, fit.transform, fit.sample, fit.weights, name, value, term, fit.year,
-                      fit.mediator) for name, value in values.items()]  # fmt: skip
+    return [Record(**fit.identity, term=term, name=name, estimate=value) for name, value in values.items()]
 
 
 def full_document(facts: Mapping[str, Any] = FACTS) -> Document:
@@ -77,7 +75,7 @@ def full_document(facts: Mapping[str, Any] = FACTS) -> Document:
                     ("A note & a <b>caution</b> for the reader: 50% of a_b.",), 0, figures)  # fmt: skip
 
 
-Part = tuple[list[Record], list[Statistic]]
+Part = tuple[list[Record], list[Record]]
 
 
 def _descriptives() -> Part:
@@ -91,7 +89,7 @@ def _descriptives() -> Part:
 def _baseline() -> Part:
     controls = dict.fromkeys(CONTROLS, 0.0763)
     found: list[Record] = []
-    said: list[Statistic] = []
+    said: list[Record] = []
     for names, place in BASELINE.items():
         terms = {"did": 0.0157, **(controls if "controls" in names else {}), "constant": 0.4063}
         for model in ("pooled", "random") if place[1] < 4 else ("did",):
@@ -125,7 +123,7 @@ def _subsamples() -> Part:
 
 def _mediation() -> Part:
     found: list[Record] = []
-    said: list[Statistic] = []
+    said: list[Record] = []
     for number, name in enumerate(("gpat", "ent")):
         first, second = mediation_places(number)
         found += records(Fit(first, "mediator", mediator=name), {"did": 0.0925, **dict.fromkeys(CONTROLS, 0.3)})
@@ -140,7 +138,7 @@ def _mediation() -> Part:
 
 def _autocorrelation() -> Part:
     found: list[Record] = []
-    said: list[Statistic] = []
+    said: list[Record] = []
     for weights in ("knn-6", "queen"):
         for year in YEARS:
             for model, value in (("moran", 0.432), ("geary", 0.522)):
@@ -158,7 +156,7 @@ def _autocorrelation() -> Part:
 
 def _spatial() -> Part:
     found: list[Record] = []
-    said: list[Statistic] = []
+    said: list[Record] = []
     base = {"did": 0.0128, **dict.fromkeys(CONTROLS, 0.0774)}
     lags = {f"w_{name}": 0.0124 for name in base}
     effects = {f"{kind}:{name}": 0.0131 for kind in ("direct", "indirect", "total") for name in base}
@@ -195,9 +193,14 @@ def _menu() -> Part:
 
 
 def only(name: str, errors: str | None = None, document: Document | None = None) -> JournalTable:
-    """The first table of a name."""
+    """The first table of a number, which a letter follows where several share it."""
     tables = journal_tables(document or full_document(), errors)
-    return next(table for table in tables if table.name == name)
+    return next(table for table in tables if number_of(table) == name)
+
+
+def number_of(table: JournalTable) -> str:
+    """A table's name without the letter that tells it from others of its number."""
+    return table.name.rstrip("abcdefghijklmnopqrstuvwxyz")
 
 
 def cells(table: JournalTable, label: str, below: int = 0) -> tuple[str, ...]:

@@ -17,11 +17,11 @@ from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.dcdh import SwitchersDID, coefficient_weights
 from estimators.staggered.honest import Question, Restriction, sensitivity
 from estimators.staggered.pretrends import pretrend_power
-from experiments.application.tables.ledger import Ledger
-from results.report.bacon_figure import bacon_figure
-from results.tables.adoption_tables import BOUNDS, COMPARISONS
+from experiments.application.tables.ledger import Ledger, reasons
+from results.figures.bacon import bacon_figure
+from results.tables.places import BOUNDS, COMPARISONS
 from results.tables.records import Fit
-from sim.errors import BadInput, listed
+from sim.errors import BadInput
 from sim.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -115,7 +115,7 @@ def add(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str, ...], *, h
     try:
         path = EventTimes.of(_reference(core, errors), core)
     except BadInput as refusal:
-        ledger.note(f"No power of the pre-trend test and no bounds: {why(refusal)}.")
+        ledger.note(f"No power of the pre-trend test and no bounds: {reasons(refusal)}.")
         return
     if not path.pre or path.pre == len(path.events):
         ledger.note(f"No power of the pre-trend test and no bounds: {path.lacking}.")
@@ -129,12 +129,7 @@ def _attempt(ledger: Ledger, what: str, make: Callable[[], None]) -> None:
     try:
         make()
     except BadInput as refusal:
-        ledger.note(f"Table {COMPARISONS if 'bounds' not in what else BOUNDS} has no {what}: {why(refusal)}.")
-
-
-def why(refusal: BadInput) -> str:
-    """A refusal in words."""
-    return listed(problem.what for problem in refusal.problems)
+        ledger.note(f"Table {COMPARISONS if 'bounds' not in what else BOUNDS} has no {what}: {reasons(refusal)}.")
 
 
 def known_terms(estimates: Estimates) -> tuple[str, ...]:
@@ -194,7 +189,7 @@ def _weights(panel: Panel, ledger: Ledger, column: int, controls: tuple[str, ...
         "reversal": float(found.reversal[0]),
     }
     for name, value in values.items():
-        ledger.value(fit, name, value if np.isfinite(value) else None)
+        ledger.value(fit, name, value)
 
 
 def _switchers(panel: Panel, ledger: Ledger, errors: tuple[str, ...]) -> None:
@@ -239,7 +234,7 @@ def _bounds(path: EventTimes, ledger: Ledger) -> None:
             fit = Fit((BOUNDS, column), "honest", restriction, label)
             ends = {"original_lower": found.original[0], "original_upper": found.original[1]}
             for name, value in (ends | {"breakdown": found.breakdown, "scale": scale}).items():
-                ledger.value(fit, name, value if np.isfinite(value) else None)
+                ledger.value(fit, name, value)
             for bound, lower, upper in zip(bounds, found.lower, found.upper, strict=True):
                 for name, value in (("lower", lower), ("upper", upper)):
-                    ledger.value(fit, name, float(value) if np.isfinite(value) else None, f"{bound:g}")
+                    ledger.value(fit, name, float(value), f"{bound:g}")

@@ -13,8 +13,8 @@ from estimators.spatial.residual_moran import EXACT_FIT, ResidualMaker, permuted
 from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.weights import Contiguity
 from experiments.application.tables.ledger import Ledger
+from results.figures.moran import MoranPlot, Outline, moran_figure
 from results.inference import p_values
-from results.tables.moran_figure import MoranPlot, Outline, moran_figure
 from results.tables.places import AUTOCORRELATION
 from results.tables.records import LEVEL, Fit, Record
 from sim.errors import listed
@@ -30,35 +30,8 @@ LOCAL_DRAWS = 19_999  # at most, unless the spec asks for more: enough for one u
 DETAIL = 800  # parts of the map's extent that its outlines tell apart
 
 
-@dataclass(frozen=True, slots=True)
-class Test:
-    """One index of one cross-section, or of all, under one null distribution."""
-
-    fit: Fit
-    term: str
-    se_type: str
-    estimate: float
-    expected: float
-    sd: float
-    nobs: int
-    periods: int
-    drawn: float | None = None  # the p-value of a simulated null distribution; else it is the normal's
-
-    @property
-    def z(self) -> float | None:
-        """(estimate - expected)/sd: positive for a Moran, negative for a Geary of like neighbours; None at sd = 0."""
-        return (self.estimate - self.expected) / self.sd if self.sd > NO_SPREAD else None
-
-    @property
-    def pvalue(self) -> float | None:
-        """Two-sided; None where nothing varies under the null."""
-        if self.z is None or self.drawn is not None:
-            return None if self.z is None else self.drawn
-        return float(p_values(np.array(self.z), np.array(np.inf)))
-
-
 @dataclass(frozen=True, eq=False, slots=True)
-class Setting:
+class CrossSections:
     """The balanced part of a real panel, what is drawn for it and where its tests are kept."""
 
     real: RealPanel
@@ -82,8 +55,8 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     outcome = real.panel.roles.outcome
     if not real.panel.weights or outcome is None:
         return
-    setting = Setting(real, real.balanced(), outcome, real.spec.inference.draws, ledger)
-    panel, flat = setting.panel, ac.constant(setting.y)
+    sections = CrossSections(real, real.balanced(), outcome, real.spec.inference.draws, ledger)
+    panel, flat = sections.panel, ac.constant(sections.y)
     if len(panel.units) < ac.SMALLEST:
         ledger.note(f"No table 6: {len(panel.units)} units are too few for Moran's I.")
         return
@@ -91,21 +64,21 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         years = listed(period for period, same in zip(panel.periods, flat, strict=True) if same)
         ledger.note(f"{outcome} is the same for all units in {years}: no Moran's I or Geary's C there.")
     varying = np.flatnonzero(~flat)
-    _explain(setting, varying.size)
+    _explain(sections, varying.size)
     for position, (name, weights) in enumerate(panel.weights.items()):
         if ac.LinkSums.of(weights).uniform:
             ledger.note(f"Table 6 leaves out W {name}: it links all units alike, and Moran's I is then -1/(N - 1).")
             continue
-        _residuals(setting, name, weights)
+        _residuals(sections, name, weights)
         if varying.size:
-            _years(setting, varying, name, weights)
+            _years(sections, varying, name, weights)
             if position == 0:
-                _local(setting, int(varying[-1]), name, weights)
+                _local(sections, int(varying[-1]), name, weights)
 
 
-def _explain(setting: Setting, tests: int) -> None:
+def _explain(sections: CrossSections, tests: int) -> None:
     """What the numbers mean; tests: years over which Holm's p-values are adjusted."""
-    panel, draws, note = setting.panel, setting.draws, setting.ledger.note
+    panel, draws, note = sections.panel, sections.draws, sections.ledger.note
     note(
         "Table 6: z = (index - expected)/sd, so that a negative z of Geary's C says that neighbours are alike. "
         f"Permutation and simulation: B = {draws} draws, p = min(1, 2(1 + c)/(B + 1)) with c draws in the rarer tail. "
@@ -123,15 +96,15 @@ def _explain(setting: Setting, tests: int) -> None:
             f"Holm's over {tests} years below {min(1.0, tests * smallest):.2g}, whatever the data; from draws = "
             f"{least_draws(tests)} on they can reach {LEVEL:.0%}."
         )
-    if not setting.real.panel.balanced:
+    if not sections.real.panel.balanced:
         note(f"Table 6 uses the balanced part, {len(panel.units)} units x {len(panel.periods)} periods.")
 
 
-def _years(setting: Setting, varying: NDArray[np.intp], name: str, weights: Weights) -> None:
+def _years(sections: CrossSections, varying: NDArray[np.intp], name: str, weights: Weights) -> None:
     """Both indices of the years in which the outcome varies, under three null distributions."""
-    y, sums = setting.y[varying], ac.LinkSums.of(weights)
+    y, sums = sections.y[varying], ac.LinkSums.of(weights)
     found, k = ac.both_indices(y, weights), ac.kurtosis(y)
-    drawn = ac.permuted_indices(y, weights, setting.draws, setting.random("permutations"))
+    drawn = ac.permuted_indices(y, weights, sections.draws, sections.random("permutations"))
     for index, estimates, simulated in zip(INDICES, found, drawn, strict=True):
         expected, normal = ac.null_moments(index, sums)
         _, randomised = ac.null_moments(index, sums, k)
@@ -141,13 +114,13 @@ def _years(setting: Setting, varying: NDArray[np.intp], name: str, weights: Weig
             ("randomisation", randomised, None),
             ("permutation", simulated.var(axis=0), by_draws),
         ):
+            fits = [Fit(AUTOCORRELATION[index], index, weights=name, year=sections.panel.periods[t]) for t in varying]
             tests = [
-                Test(Fit(AUTOCORRELATION[index], index, weights=name, year=setting.panel.periods[t]), index, se_type,
-                     float(estimates[i]), expected, float(np.sqrt(max(variance[i], 0.0))), sums.n, 1,
-                     None if pvalues is None else float(pvalues[i]))
-                for i, t in enumerate(varying)
+                _tested(fit, index, se_type, float(estimates[i]), expected, float(np.sqrt(max(variance[i], 0.0))),
+                        sums.n, drawn=None if pvalues is None else float(pvalues[i]))
+                for i, fit in enumerate(fits)
             ]  # fmt: skip
-            _keep(setting.ledger, tests)
+            _keep(sections.ledger, tests)
 
 
 def least_draws(tests: int) -> int:
@@ -155,58 +128,68 @@ def least_draws(tests: int) -> int:
     return int(np.ceil(2 * tests / LEVEL)) - 1
 
 
-def _residuals(setting: Setting, name: str, weights: Weights) -> None:
+def _residuals(sections: CrossSections, name: str, weights: Weights) -> None:
     """Moran's I of the residuals of the outcome on treatment and controls with both effects, pooled and by year."""
-    panel, ledger = setting.panel, setting.ledger
+    panel, ledger = sections.panel, sections.ledger
     maker = ResidualMaker.of(panel, panel.roles.regressors)
-    e, periods, n = maker(setting.y[None])[0], len(panel.periods), len(panel.units)
-    some = np.square(e).sum(axis=1) > EXACT_FIT * np.square(setting.y).sum(axis=1)
+    e, periods, n = maker(sections.y[None])[0], len(panel.periods), len(panel.units)
+    some = np.square(e).sum(axis=1) > EXACT_FIT * np.square(sections.y).sum(axis=1)
     if maker.rank < 1 or not some.any():
         ledger.note("No Moran's I of residuals: the regression leaves none.")
         return
     fit, pooled = Fit(AUTOCORRELATION["moran-residuals"], "moran-residuals", weights=name), pooled_moran(e, weights)
     mean, variance = maker.moments(weights)
-    shuffled = permuted_pooled_moran(e, weights, setting.draws, setting.random("histories"))
+    shuffled = permuted_pooled_moran(e, weights, sections.draws, sections.random("histories"))
     by_exchange = float(ac.folded_p_values(shuffled, pooled))
     index, size = float(pooled), e.size
-    _keep(ledger, [Test(fit, "moran", "projection", index, mean, float(np.sqrt(variance)), size, periods)])
-    _keep(ledger, [Test(fit, "moran", "permutation", index, -1 / (n - 1), float(shuffled.std()), size, periods,
-                        by_exchange)])  # fmt: skip
-    simulated, single = maker.simulated(weights, setting.draws, setting.random("errors")), ac.moran(e, weights)
+    _keep(ledger, [_tested(fit, "moran", "projection", index, mean, float(np.sqrt(variance)), size, periods)])
+    _keep(ledger, [_tested(fit, "moran", "permutation", index, -1 / (n - 1), float(shuffled.std()), size, periods,
+                           drawn=by_exchange)])  # fmt: skip
+    simulated, single = maker.simulated(weights, sections.draws, sections.random("errors")), ac.moran(e, weights)
     pvalues = ac.folded_p_values(simulated, single)
     tests = [
-        Test(replace(fit, year=panel.periods[t]), "moran", "simulation", float(single[t]),
-             float(simulated[:, t].mean()), float(simulated[:, t].std()), n, 1, float(pvalues[t]))
+        _tested(replace(fit, year=panel.periods[t]), "moran", "simulation", float(single[t]),
+                float(simulated[:, t].mean()), float(simulated[:, t].std()), n, drawn=float(pvalues[t]))
         for t in np.flatnonzero(some)
     ]  # fmt: skip
     _keep(ledger, tests)
 
 
-def _keep(ledger: Ledger, tests: list[Test]) -> None:
+def _tested(
+    fit: Fit, term: str, se_type: str, estimate: float, expected: float, sd: float, nobs: int, periods: int = 1, *,
+    drawn: float | None = None,
+) -> tuple[Record, float]:  # fmt: skip
+    """An index of one cross-section, or of all, under one null distribution, and its expectation there.
+
+    z = (estimate - expected)/sd is positive for a Moran, negative for a Geary of like neighbours; z and p are None
+    where nothing varies. drawn: the p value of a simulated null distribution; else it is the normal's.
+    """
+    z = (estimate - expected) / sd if sd > NO_SPREAD else None
+    normal = None if z is None else float(p_values(np.array(z), np.array(np.inf)))
+    record = Record(
+        **fit.identity, term=term, estimate=estimate, se=sd, se_type=se_type, statistic=z,
+        pvalue=normal if z is None or drawn is None else drawn, nobs=nobs, units=nobs // periods, periods=periods,
+    )  # fmt: skip
+    return record, expected
+
+
+def _keep(ledger: Ledger, tests: list[tuple[Record, float]]) -> None:
     """Keep tests of one kind, of all years, with p-values adjusted over them; a single test is not adjusted."""
-    adjusted = ac.holm(np.array([1.0 if test.pvalue is None else test.pvalue for test in tests]))
-    for test, together in zip(tests, adjusted, strict=True):
-        fit = test.fit
-        ledger.records.append(
-            Record(
-                *fit.place, fit.model, fit.transform, fit.sample, fit.weights, fit.year, fit.mediator,
-                term=test.term, estimate=test.estimate, se=test.sd, se_type=test.se_type, statistic=test.z,
-                pvalue=test.pvalue, lower=None, upper=None, nobs=test.nobs, units=test.nobs // test.periods,
-                periods=test.periods,
-            )
-        )  # fmt: skip
-        ledger.value(fit, "expected", test.expected, test.se_type)
-        if fit.year is not None:
-            ledger.value(fit, "holm", float(together), test.se_type)
+    adjusted = ac.holm(np.array([1.0 if record.pvalue is None else record.pvalue for record, _ in tests]))
+    for (record, expected), together in zip(tests, adjusted, strict=True):
+        ledger.records.append(record)
+        ledger.value(record, "expected", expected, record.se_type)
+        if record.year is not None:
+            ledger.value(record, "holm", float(together), record.se_type)
 
 
-def _local(setting: Setting, last: int, name: str, weights: Weights) -> None:
+def _local(sections: CrossSections, last: int, name: str, weights: Weights) -> None:
     """Local Moran in one period, each unit's as statistics, and the figure."""
-    panel, ledger, y, year = setting.panel, setting.ledger, setting.y[last], setting.panel.periods[last]
+    panel, ledger, y, year = sections.panel, sections.ledger, sections.y[last], sections.panel.periods[last]
     quadrant = ac.quadrants(y, weights)
     alone = least_draws(len(panel.units))
-    draws = max(setting.draws, min(alone, LOCAL_DRAWS))
-    pvalues = ac.local_p_values(y, weights, draws, setting.random("conditional permutations"))
+    draws = max(sections.draws, min(alone, LOCAL_DRAWS))
+    pvalues = ac.local_p_values(y, weights, draws, sections.random("conditional permutations"))
     adjusted = ac.false_discovery_rate(pvalues)
     fit, columns = (
         Fit(AUTOCORRELATION["local-moran"], "local-moran", weights=name, year=year),
@@ -221,20 +204,20 @@ def _local(setting: Setting, last: int, name: str, weights: Weights) -> None:
             f"discovery rate of {LEVEL:.0%} only together with others; draws = {alone} would let one pass "
             "alone."
         )
-    ledger.figures.append(moran_figure(_plot(setting, last, name, quadrant, pvalues, draws)))
+    ledger.figures.append(moran_figure(_plot(sections, last, name, quadrant, pvalues, draws)))
 
 
 def _plot(
-    setting: Setting, last: int, name: str, quadrant: NDArray[np.int64], pvalues: Floats, draws: int
+    sections: CrossSections, last: int, name: str, quadrant: NDArray[np.int64], pvalues: Floats, draws: int
 ) -> MoranPlot:
-    panel, y = setting.panel, setting.y[last]
+    panel, y = sections.panel, sections.y[last]
     weights = panel.weights[name]
     index, z = ac.moran(y, weights), ac.deviations(y)
     mean, variance = ac.null_moments("moran", ac.LinkSums.of(weights), ac.kurtosis(y))
-    outlines, surroundings = _outlines(setting.real, panel.units)
+    outlines, surroundings = _outlines(sections.real, panel.units)
     return MoranPlot(
         units=panel.units,
-        outcome=setting.outcome,
+        outcome=sections.outcome,
         year=panel.periods[last],
         weights=name,
         row_stochastic=weights.row_stochastic,

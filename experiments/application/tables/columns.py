@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+
 import numpy as np
 
 from estimators.core.error_types import groups_of
@@ -16,6 +18,7 @@ from sim.errors import BadInput, listed
 from sim.panel import Panel
 
 UNIT_AND_PERIOD = ("unit", "period")
+ROUNDING = "it is zero up to rounding"
 
 
 def main_cluster(spec: Spec) -> str:
@@ -54,25 +57,32 @@ def two_way(real: RealPanel, ledger: Ledger, part: Panel, fit: Fit, regressors: 
         ledger.note(f"Table {table} has no column {column} ({fit.sample}): {why}.")
         return False
     errors = clustered_enough(part, error_types(real.spec))
-    for error in error_types(real.spec):
-        if error not in errors:
-            ledger.note(f"Table {table}, column {column} ({fit.sample}) has no {error} errors: they need 2 clusters.")
+    say_what_is_left_out(ledger, fit, error_types(real.spec), errors)
     estimator = regression(real.spec, f"table-{table}-column-{column}", names, errors=errors)
     estimates = ledger.fit(part, {estimator: fit}).get(estimator)
     if estimates is not None:
-        _say_what_has_no_error(ledger, f"Table {table}, column {column} ({fit.sample})", part, estimates)
+        say_what_has_no_error(ledger, fit, part, estimates)
     return estimates is not None
 
 
-def _say_what_has_no_error(ledger: Ledger, where: str, part: Panel, estimates: Estimates) -> None:
-    """A note for every error type that is missing of some terms: all that is computed of it is rounding."""
+def say_what_is_left_out(ledger: Ledger, fit: Fit, wanted: Iterable[str], errors: Sequence[str]) -> None:
+    """A note for every error type that is wanted of a column, and not among its errors for want of clusters."""
+    for error in wanted:
+        if error not in errors:
+            ledger.note(f"{fit.where} has no {error} errors: they need 2 clusters.")
+
+
+def say_what_has_no_error(
+    ledger: Ledger, fit: Fit, part: Panel, estimates: Estimates, why: Callable[[str], str] = lambda error: ROUNDING
+) -> None:
+    """A note for every error type that is missing of some terms; why: in words, why an error type is."""
     names = ["DID" if term == part.roles.treatment else term for term in estimates.terms]
     for row, error in enumerate(estimates.errors):
         tested = estimates.pvalue if error.startswith("wild:") else estimates.se
         assert tested is not None
         lacking = [name for name, value in zip(names, tested[0, row], strict=True) if np.isnan(value)]
         if lacking:
-            ledger.note(f"{where} has no {error} error of {listed(lacking)}: it is zero up to rounding.")
+            ledger.note(f"{fit.where} has no {error} error of {listed(lacking)}: {why(error)}.")
 
 
 def unfit(panel: Panel, regressors: tuple[str, ...]) -> str | None:

@@ -10,7 +10,7 @@ from estimators.core.estimator import Estimates, Estimator, Status
 from estimators.linear.covariances import cells_of, count_clusters
 from experiments.running.runner import run
 from experiments.study.study import Study
-from results.tables.records import Figure, Fit, Record, Statistic, clusters_of, records_of, statistics_of
+from results.tables.records import Figure, Fit, Record, clusters_of, records_of, statistic_of, statistics_of
 from sim.designs.observed import Observed
 from sim.errors import BadInput, listed
 from sim.panel import Panel
@@ -32,7 +32,7 @@ class Ledger:
 
     seed: int
     records: list[Record] = field(default_factory=list)
-    statistics: list[Statistic] = field(default_factory=list)
+    statistics: list[Record] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
@@ -90,11 +90,7 @@ class Ledger:
 
     def value(self, fit: Fit, name: str, value: float | None, term: str | None = None) -> None:
         """Keep one more statistic of a fit, of one of its terms or of all."""
-        table, column = fit.place
-        self.statistics.append(
-            Statistic(table, column, fit.model, fit.transform, fit.sample, fit.weights, name, value, term, fit.year,
-                      fit.mediator)
-        )  # fmt: skip
+        self.statistics.append(statistic_of(fit, name, value, term))
 
     def note(self, text: str) -> None:
         """Tell the reader something, once."""

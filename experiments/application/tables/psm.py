@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from estimators.core.estimator import Estimates, Status
+from estimators.core.estimator import Status
 from estimators.matching.matching import balance
 from estimators.matching.psm_did import LEAST_CLUSTERS, Matched, PsmDID
 from experiments.application.spec.robustness import PsmSection
 from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.subpanels import part, seen_in
-from experiments.application.tables.columns import clustered_enough, error_types, unfit
+from experiments.application.tables.columns import (
+    ROUNDING,
+    clustered_enough,
+    error_types,
+    say_what_has_no_error,
+    say_what_is_left_out,
+    unfit,
+)
 from experiments.application.tables.ledger import Ledger
 from results.tables.places import ROBUSTNESS
 from results.tables.records import Fit
@@ -124,43 +132,35 @@ def _sample(found: Matched, panel: Panel) -> Panel:
 def _column(ledger: Ledger, panel: Panel, estimator: PsmDID, column: int) -> bool:
     """The regression on a matched sample, and its balance; whether there is one."""
     fit = Fit((ROBUSTNESS, column), "did", sample=_words(estimator))
-    where = f"Table {ROBUSTNESS}, column {column} ({fit.sample})"
     try:
         found = estimator.match(panel)
         why = _why_not(estimator, found, panel)
     except BadInput as refusal:
         why = _in_words(refusal)
     if why is not None:
-        ledger.note(f"{where} is empty: {why}.")
+        ledger.note(f"{fit.where} is empty: {why}.")
         return False
     kept = _sample(found, panel)
     errors = clustered_enough(kept, estimator.errors)
-    for error in estimator.errors:
-        if error not in errors:
-            ledger.note(f"{where} has no {error} errors: they need 2 clusters.")
+    say_what_is_left_out(ledger, fit, estimator.errors, errors)
     estimator = replace(estimator, errors=errors)
     estimates = estimator.fit(panel, found)
     if not ledger.succeeded(f"{column} of table {ROBUSTNESS} ({fit.sample})", estimates):
         return False
     ledger.keep(kept, fit, estimates)
-    _say_what_has_no_error(ledger, where, panel, found, estimates)
+    say_what_has_no_error(ledger, fit, panel, estimates, partial(_why_no_error, panel=panel, found=found))
     _say_sample(ledger, fit, panel, estimator, found)
     _keep_balance(ledger, replace(fit, model="psm"), panel, estimator, found)
     return True
 
 
-def _say_what_has_no_error(ledger: Ledger, where: str, panel: Panel, found: Matched, estimates: Estimates) -> None:
-    for error, se in zip(estimates.errors, estimates.se[0], strict=True):
-        names = ["DID" if term == panel.roles.treatment else term for term in estimates.terms]
-        lacking = [name for name, value in zip(names, se, strict=True) if np.isnan(value)]
-        if not lacking:
-            continue
-        clusters = found.clusters(error, panel)
-        reason = "it is zero up to rounding"
-        if clusters is not None and min(clusters) < LEAST_CLUSTERS:
-            reason = (f"it takes {LEAST_CLUSTERS} clusters or more of matched treated units and as many of matched "
-                      f"controls, and there are {clusters[0]} and {clusters[1]}")  # fmt: skip
-        ledger.note(f"{where} has no {error} error of {listed(lacking)}: {reason}.")
+def _why_no_error(error: str, panel: Panel, found: Matched) -> str:
+    """Too few clusters of matched units, or errors that are rounding."""
+    clusters = found.clusters(error, panel)
+    if clusters is None or min(clusters) >= LEAST_CLUSTERS:
+        return ROUNDING
+    return (f"it takes {LEAST_CLUSTERS} clusters or more of matched treated units and as many of matched controls, and "
+            f"there are {clusters[0]} and {clusters[1]}")  # fmt: skip
 
 
 def _say_sample(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, found: Matched) -> None:
@@ -192,10 +192,10 @@ def _keep_balance(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, fou
         "mean_bias_after": float(np.abs(alike["bias_after"]).mean()),
     }
     for name, value in sizes.items():
-        ledger.value(fit, name, value if np.isfinite(value) else None)
+        ledger.value(fit, name, value)
     for k, term in enumerate(("constant", *names)):
         ledger.value(fit, "logit_coefficient", float(found.logit.coefficient[k]), term)
         ledger.value(fit, "logit_se", float(found.logit.se[k]), term)
     for name, values in alike.items():
         for term, value in zip(names, values, strict=True):
-            ledger.value(fit, name, float(value) if np.isfinite(value) else None, term)
+            ledger.value(fit, name, float(value), term)

@@ -12,8 +12,14 @@ from experiments.application.spec.robustness_data import kept_units
 from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.subpanels import part, seen_in, seen_part
 from experiments.application.tables import psm
-from experiments.application.tables.columns import UNIT_AND_PERIOD, clustered_enough, error_types, regression
-from experiments.application.tables.ledger import Ledger
+from experiments.application.tables.columns import (
+    UNIT_AND_PERIOD,
+    clustered_enough,
+    error_types,
+    regression,
+    say_what_is_left_out,
+)
+from experiments.application.tables.ledger import Ledger, reasons
 from results.tables.places import ROBUSTNESS
 from results.tables.records import Fit
 from sim.errors import BadInput, bad, listed
@@ -22,7 +28,7 @@ from sim.panel.periods import period_step
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Check:
+class RobustnessCheck:
     """One column: what it is in words, its panel, and what differs from column 5 of table 2."""
 
     sample: str
@@ -43,24 +49,28 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     psm.add(real, ledger, first_column=column + 1)
 
 
-def checks(real: RealPanel) -> Iterator[Check]:
+def checks(real: RealPanel) -> Iterator[RobustnessCheck]:
     """The checks that the spec asks for, but those on matched samples."""
     section, panel = real.spec.robustness, replace(real.panel, weights={})
     if section.region_by_period:
         group = section.region_by_period
-        yield Check(f"{group}-by-{real.spec.panel.period} effects", panel, effects=("unit", f"{group}-by-period"))
+        yield RobustnessCheck(
+            f"{group}-by-{real.spec.panel.period} effects", panel, effects=("unit", f"{group}-by-period")
+        )
     if section.unit_trends:
-        yield Check(f"{real.spec.panel.unit}-specific linear trends", panel, effects=(*UNIT_AND_PERIOD, "unit-trend"))
+        yield RobustnessCheck(
+            f"{real.spec.panel.unit}-specific linear trends", panel, effects=(*UNIT_AND_PERIOD, "unit-trend")
+        )
     if section.lag:
         yield lagged(panel, section.lag)
     if section.winsorize:
         yield winsorized(panel, section.winsorize)
     for first, last in section.windows:
         inside = (np.asarray(panel.periods) >= first) & (np.asarray(panel.periods) <= last)
-        yield Check(f"{first}-{last}", seen_part(panel, seen_in(panel) & inside[:, None]))
+        yield RobustnessCheck(f"{first}-{last}", seen_part(panel, seen_in(panel) & inside[:, None]))
     for name, values in section.exclude.items():
         kept = part(panel, kept_units(real.spec, panel, name), np.ones(len(panel.periods), dtype=bool))
-        yield Check(f"without {name} {listed(map(value_label, values))}", kept)
+        yield RobustnessCheck(f"without {name} {listed(map(value_label, values))}", kept)
     for name in section.policies:
         yield with_policies(real, (name,), f"with {name}")
     if len(section.policies) > 1:
@@ -69,7 +79,7 @@ def checks(real: RealPanel) -> Iterator[Check]:
         yield with_outcome(real, name)
 
 
-def lagged(panel: Panel, lag: int) -> Check:
+def lagged(panel: Panel, lag: int) -> RobustnessCheck:
     """Treatment and controls of `lag` periods before, by the calendar; periods without such a one go."""
     periods, distance = np.asarray(panel.periods), lag * period_step(panel.periods)
     kept = np.isin(periods - distance, periods)
@@ -82,29 +92,29 @@ def lagged(panel: Panel, lag: int) -> Check:
     note = f"{listed(periods[~kept], 12)} left out: lags have no value there"
     if lost := int((seen_in(panel)[kept] & ~seen).sum()):
         note += f"; {lost} rows of later periods too, whose unit is not observed {lag} period{'s' * (lag > 1)} before"
-    return Check(words, seen_part(later, seen), note=note)
+    return RobustnessCheck(words, seen_part(later, seen), note=note)
 
 
-def winsorized(panel: Panel, shares: tuple[float, float]) -> Check:
+def winsorized(panel: Panel, shares: tuple[float, float]) -> RobustnessCheck:
     """The outcome cut at two quantiles of all its observations (linear interpolation between order statistics)."""
     name = str(panel.roles.outcome)
     values = panel.variables[name]
     low, high = np.quantile(values[0][seen_in(panel)], shares)
     cut = panel.with_variables({name: np.clip(values, low, high)})
     words = f"outcome winsorised at {shares[0]:g} and {shares[1]:g}"
-    return Check(words, cut, note=f"{name} is cut at {low:.6g} and {high:.6g}")
+    return RobustnessCheck(words, cut, note=f"{name} is cut at {low:.6g} and {high:.6g}")
 
 
-def with_policies(real: RealPanel, names: tuple[str, ...], sample: str) -> Check:
+def with_policies(real: RealPanel, names: tuple[str, ...], sample: str) -> RobustnessCheck:
     """Other policies beside the treatment."""
     panel, note = _with_further(real, names)
-    return Check(sample, panel, further=names, note=note)
+    return RobustnessCheck(sample, panel, further=names, note=note)
 
 
-def with_outcome(real: RealPanel, name: str) -> Check:
+def with_outcome(real: RealPanel, name: str) -> RobustnessCheck:
     """Another outcome."""
     panel, note = _with_further(real, (name,))
-    return Check(f"outcome {name}", panel, outcome=name, note=note)
+    return RobustnessCheck(f"outcome {name}", panel, outcome=name, note=note)
 
 
 def _with_further(real: RealPanel, names: tuple[str, ...]) -> tuple[Panel, str]:
@@ -121,10 +131,9 @@ def _with_further(real: RealPanel, names: tuple[str, ...]) -> tuple[Panel, str]:
     return seen_part(whole, seen), f"{lost} rows with a missing value left out" if lost else ""
 
 
-def _fit(real: RealPanel, ledger: Ledger, check: Check, fit: Fit) -> None:
+def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> None:
     """Fit a check, or say why there is no such column."""
     table, column = fit.place
-    where = f"Table {table}, column {column} ({check.sample})"
     treatment, roles = real.panel.roles.treatment, real.panel.roles
     regressors = (*((treatment,) if treatment else ()), *check.further, *roles.controls)
     wanted = error_types(real.spec)
@@ -136,10 +145,9 @@ def _fit(real: RealPanel, ledger: Ledger, check: Check, fit: Fit) -> None:
     try:
         replace(estimator, errors=("iid",))(check.panel)  # a trial: the runner would keep the status, not the reason
     except BadInput as refusal:
-        ledger.note(f"{where} is empty: {listed(problem.what for problem in refusal.problems)}.")
+        ledger.note(f"{fit.where} is empty: {reasons(refusal)}.")
         return
     ledger.fit(check.panel, {estimator: fit})
     if check.note:
-        ledger.note(f"{where}: {check.note}.")
-    for lacking in [error for error in wanted if error not in errors]:
-        ledger.note(f"{where} has no {lacking} errors: they need 2 clusters.")
+        ledger.note(f"{fit.where}: {check.note}.")
+    say_what_is_left_out(ledger, fit, wanted, errors)

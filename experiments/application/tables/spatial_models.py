@@ -10,19 +10,20 @@ from dataclasses import replace
 from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import chdtrc
 
-from estimators.core import regression as ols
+from estimators.core.error_types import KINDS, served
+from estimators.core.error_types import SPATIAL as SPATIAL_FAMILIES
 from estimators.core.estimator import Estimates, Estimator
 from estimators.core.tile import Tile
 from estimators.spatial.form import Model
 from estimators.spatial.lm_tests import Form, LagrangeMultiplier
+from estimators.spatial.model_choice import LEVEL, NESTED, likelihood_ratio, variance_inflation
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.spatial.spectrum import Transform
 from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.tables.columns import clustered_enough, main_cluster
 from experiments.application.tables.ledger import Ledger, reasons
+from results.tables.layouts.spatial_models import conclusion
 from results.tables.places import LM_TESTS, SPATIAL
 from results.tables.records import EFFECTS, Fit
 from sim.errors import BadInput, listed
@@ -30,16 +31,9 @@ from sim.panel import Panel
 from sim.weights import Weights
 
 MODELS: tuple[Model, ...] = ("sem", "sar", "sdm", "slx", "sdem", "sac")
-NESTED = ("sar", "sem")  # in the SDM
-OF_ALL_COLUMNS = ("information", "hessian", "qmle")
-ON_REQUEST = ("driscoll-kraay", "conley:", "cluster:")
 SIMULATION = "simulation"
-LEVEL = 0.05  # of the tests that choose a model
 NEAR_MODE = 2.0  # difference in log-likelihood up to which another maximum fits almost as well
 INFLATED = 10.0  # variance inflation factor from which the lag of the treatment counts as collinear
-
-Floats = NDArray[np.float64]
-Tests = Mapping[str, float]  # statistics by name, p values by name_p
 
 
 def add(real: RealPanel, ledger: Ledger) -> None:
@@ -62,7 +56,8 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     _warn_of_modes(found, ledger)
     if compared:
         ledger.note("LR statistics compare log-likelihoods of one W and one transform: those of direct and of Lee-Yu "
-                    "columns are of different data.")  # fmt: skip
+                    "columns are of different data. They and LM statistics assume independent errors; the choice under "
+                    "the printed standard errors, by Wald tests, stands below table 7.")  # fmt: skip
 
 
 def sdm_of(weights: str, transform: str) -> Fit:
@@ -72,8 +67,9 @@ def sdm_of(weights: str, transform: str) -> Fit:
 
 def error_types(spec: Spec) -> tuple[str, ...]:
     """Those of every column, the main cluster, and those of [inference] that likelihoods have too."""
-    asked = (error for error in spec.inference.errors if error.startswith(ON_REQUEST) and "+" not in error)
-    return tuple(dict.fromkeys((*OF_ALL_COLUMNS, main_cluster(spec), *asked)))
+    own = (kind for kind, entry in KINDS.items() if entry.families == SPATIAL_FAMILIES and entry.argument == "none")
+    asked = (error for error in spec.inference.errors if served(error, tuple(spec.attributes), "spatial"))
+    return tuple(dict.fromkeys(("information", *own, main_cluster(spec), *asked)))
 
 
 def _transforms(weights: Weights) -> tuple[Transform, ...]:
@@ -99,7 +95,7 @@ def _fit(spec: Spec, square: Panel, ledger: Ledger) -> dict[Fit, Estimates]:
     ledger.records[before:] = [
         replace(record, effects_method=SIMULATION) if record.se_type == SIMULATION else record
         for record in ledger.records[before:]
-        if record.se_type != SIMULATION or record.term.partition(":")[0] in EFFECTS
+        if record.se_type != SIMULATION or str(record.term).partition(":")[0] in EFFECTS
     ]
     return {fits[estimator]: estimates for estimator, estimates in found.items()}
 
@@ -111,10 +107,10 @@ def _likelihood_ratios(found: Mapping[Fit, Estimates], sdm: Fit, ledger: Ledger)
     tests: dict[str, float] = {}
     for smaller in NESTED:
         if smaller in fitted and "sdm" in fitted:
-            gain = fitted["sdm"].statistics["loglik"][0] - fitted[smaller].statistics["loglik"][0]
+            larger, less = (float(fitted[model].statistics["loglik"][0]) for model in ("sdm", smaller))
             df = sum(term.startswith("direct:") for term in fitted["sdm"].terms)
-            statistic = max(2.0 * float(gain), 0.0)
-            tests |= {f"lr_{smaller}": statistic, f"lr_{smaller}_p": float(chdtrc(df, statistic))}
+            statistic, pvalue = likelihood_ratio(larger, less, df)
+            tests |= {f"lr_{smaller}": statistic, f"lr_{smaller}_p": pvalue}
     for name, value in tests.items():
         ledger.value(sdm, name, value)
     return tests
@@ -149,48 +145,13 @@ def _lm_tests(square: Panel, weights: str, form: Form) -> dict[str, float]:
     return tests
 
 
-def conclusion(ratios: Tests, lagrange: Tests) -> str:
-    """What LR and LM tests choose at 5%, in a sentence (Elhorst 2010; LeSage and Pace 2009).
-
-    Both restrictions of the SDM rejected: the SDM. One of them not rejected: that model if the LM tests point to it,
-    else the SDM, which nests both. Neither rejected: what the LM tests point to, if anything.
-    """
-    kept = [model for model in NESTED if ratios.get(f"lr_{model}_p", 0.0) >= LEVEL]
-    verbs = {model: "do not reject" if model in kept else "reject" for model in NESTED if f"lr_{model}" in ratios}
-    said = " and ".join(
-        f"{verb + ' ' if model == next(iter(verbs)) or len(set(verbs.values())) > 1 else ''}{model.upper()} "
-        f"({ratios[f'lr_{model}']:.2f}, p {_probability(ratios[f'lr_{model}_p'])})"
-        for model, verb in verbs.items()
-    )
-    pointed = pointed_to(lagrange)
-    look = f"the LM tests point to {pointed.upper()}" if pointed else "the LM tests find no spatial dependence"
-    if not kept:
-        return f"LR tests {said}: they choose the SDM."
-    if pointed in kept:
-        return f"LR tests {said}, and {look}: they choose the {str(pointed).upper()}."
-    if pointed is None and len(kept) == len(NESTED):
-        return f"LR tests {said}, and {look}: they choose the model without spatial terms."
-    return f"LR tests {said}, but {look}: they choose the SDM, which nests both."
-
-
-def pointed_to(lagrange: Tests) -> str | None:
-    """sar or sem, by the larger of the robust LM statistics; None when neither of the simple ones rejects.
-
-    The simple ones decide where there are no robust ones, for WXb lies in the space of X.
-    """
-    if min(lagrange["lm_lag_p"], lagrange["lm_err_p"]) >= LEVEL:
-        return None
-    robust = "r" if np.isfinite(lagrange["rlm_lag"]) else ""
-    return "sar" if lagrange[f"{robust}lm_lag"] >= lagrange[f"{robust}lm_err"] else "sem"
-
-
 def _warn(square: Panel, weights: str, found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
     """What makes the effect of the neighbours' treatment hard to tell: collinearity, no units far from all treated."""
     treatment = square.roles.treatment
     if treatment is None:
         return
     tile, names = Tile(square), square.roles.regressors
-    inflation = _inflation(tile, names, weights)[len(names) + names.index(treatment)]
+    inflation = float(variance_inflation(tile, names, weights)[len(names) + names.index(treatment)])
     for transform in _transforms(square.weights[weights]):
         if sdm_of(weights, transform) in found:
             ledger.value(sdm_of(weights, transform), "vif", _finite(inflation), term=f"w_{treatment}")
@@ -213,21 +174,8 @@ def _warn_of_modes(found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
                         f"{gap:.2f} lower, so that rho and lambda are hardly told apart.")  # fmt: skip
 
 
-def _inflation(tile: Tile, names: tuple[str, ...], weights: str) -> list[float]:
-    """Variance inflation factors of [QX, QWX], infinite where they are collinear."""
-    parts = [tile.within(name) for name in names] + [tile.within_lag(name, weights) for name in names]
-    gram = ols.gram(ols.stack(parts))
-    inverse, sound = ols.invert(gram)
-    factors = np.diagonal(gram[0]) * np.diagonal(inverse[0])
-    return list(np.where(sound[0], factors, np.inf).astype(float))
-
-
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
-
-
-def _probability(value: float) -> str:
-    return "< .001" if value < 0.001 else f"= {value:.3f}".replace("0.", ".")
 
 
 def _left_out(panel: Panel, square: Panel) -> list[str]:

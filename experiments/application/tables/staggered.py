@@ -25,12 +25,13 @@ from estimators.staggered.two_stage import TwoStage
 from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.subpanels import part
 from experiments.application.tables import adoption_checks
-from experiments.application.tables.adoption_checks import known_terms, of_terms, why
+from experiments.application.tables.adoption_checks import known_terms, of_terms
 from experiments.application.tables.columns import main_cluster
-from experiments.application.tables.ledger import Ledger
-from results.report.event_figure import EventPath, event_figure, event_path
-from results.tables.adoption_tables import BOUNDS, COMPARISONS, EFFECTS, SPILLOVERS, heading
+from experiments.application.tables.ledger import Ledger, reasons
+from results.figures.event_study import EventPath, event_figure, event_path
+from results.tables.places import BOUNDS, COMPARISONS, SPILLOVERS, STAGGERED
 from results.tables.records import Fit
+from results.tables.typography import heading
 from sim.errors import BadInput, listed
 from sim.panel import Panel
 from sim.streams import Streams
@@ -99,12 +100,12 @@ def _add(real: RealPanel, ledger: Ledger, panel: Panel) -> None:
     """Tables and figures of a balanced panel."""
     treatment = str(real.panel.roles.treatment)
     try:
-        cohorts = Cohorts.of(panel, treatment, f"table {EFFECTS}")
+        cohorts = Cohorts.of(panel, treatment, f"table {STAGGERED}")
     except BadInput as refusal:
-        ledger.note(f"No table {EFFECTS}: {why(refusal)}.")
+        ledger.note(f"No table {STAGGERED}: {reasons(refusal)}.")
         return
     if len(cohorts.firsts) == 1 and (cohorts.first == cohorts.firsts[0]).all():
-        ledger.note(f"No table {EFFECTS}: all units become treated in {cohorts.labels[0]}, and there is nobody to "
+        ledger.note(f"No table {STAGGERED}: all units become treated in {cohorts.labels[0]}, and there is nobody to "
                     "compare with.")  # fmt: skip
         return
     core = part(panel, cohorts.first > 0, np.ones(len(panel.periods), dtype=bool))
@@ -120,14 +121,14 @@ def _balanced(real: RealPanel, ledger: Ledger) -> Panel | None:
     try:
         return real.balanced()
     except BadInput as refusal:
-        ledger.note(f"No table {EFFECTS}, which needs a balanced panel: {why(refusal)}. Set balance in [panel].")
+        ledger.note(f"No table {STAGGERED}, which needs a balanced panel: {reasons(refusal)}. Set balance in [panel].")
         return None
 
 
 def _say_balanced(ledger: Ledger, panel: Panel) -> None:
     """Name the tables that there are of the balanced part."""
     made = {record.table for record in ledger.records} | {statistic.table for statistic in ledger.statistics}
-    names = [name for name in (EFFECTS, COMPARISONS, BOUNDS, SPILLOVERS) if name in made]
+    names = [name for name in (STAGGERED, COMPARISONS, BOUNDS, SPILLOVERS) if name in made]
     if names:
         some = f"Tables {', '.join(names[:-1])} and {names[-1]} are" if names[1:] else f"Table {names[0]} is"
         ledger.note(f"{some} of the balanced part: {len(panel.units)} units, {len(panel.periods)} periods.")
@@ -143,10 +144,11 @@ def _errors(real: RealPanel, panel: Panel) -> tuple[str, ...]:
 def _say_sample(found: Staggered, cohorts: Cohorts) -> None:
     always = int((cohorts.first == 0).sum())
     if always:
-        found.ledger.note(f"{always} units are treated from the first period on: the two-way column of table {EFFECTS} "
-                          "holds them, the others cannot, for nothing is seen of them before.")  # fmt: skip
+        found.ledger.note(f"{always} units are treated from the first period on: the two-way column of table "
+                          f"{STAGGERED} holds them, the others cannot, for nothing is seen of them before."
+                          )  # fmt: skip
     if not found.never:
-        found.ledger.note(f"No unit is never treated: columns of table {EFFECTS} rest on units not treated yet, and "
+        found.ledger.note(f"No unit is never treated: columns of table {STAGGERED} rest on units not treated yet, and "
                           "periods in which all are treated identify nothing.")  # fmt: skip
     if len(cohorts.firsts) == 1 and not always:
         found.ledger.note(f"All adopt in {cohorts.labels[0]}: adoption is not staggered, and the two-way coefficient "
@@ -159,7 +161,7 @@ def _effects(found: Staggered) -> Iterator[tuple[tuple[str, str | None], Estimat
     """Table S: estimates by model and variant of the columns that can be."""
     for column, (transform, choices) in enumerate(_columns(found), start=1):
         kind = choices[0].estimator.kind
-        fit = Fit((EFFECTS, column), kind, transform)
+        fit = Fit((STAGGERED, column), kind, transform)
         chosen = _first_possible(found, choices, fit)
         if chosen is None:
             continue
@@ -187,10 +189,10 @@ def _say_without_stack(found: Staggered, stacks: StackedSample) -> None:
     lacking = [label for label in found.cohorts.labels if label not in stacks.cohorts]
     cut = [label for label in lacking if label in stacks.cut]
     alone = [label for label in lacking if label not in stacks.cut]
-    reasons = ((alone, "no unit is untreated to the end of the window"), (cut, "the window is not seen whole"))
-    for labels, reason in reasons:
+    stated = ((alone, "no unit is untreated to the end of the window"), (cut, "the window is not seen whole"))
+    for labels, reason in stated:
         if labels:
-            found.ledger.note(f"Table {EFFECTS}, {heading(Stacked.kind, None)}: "
+            found.ledger.note(f"Table {STAGGERED}, {heading(Stacked.kind, None)}: "
                               f"{'cohorts' if len(labels) > 1 else 'cohort'} {listed(labels, 12)} left out, for "
                               f"{reason}.")  # fmt: skip
 
@@ -263,21 +265,21 @@ def _compared_with(
 
 def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tuple[Choice, Estimates] | None:
     """The first choice that fits and its estimates, terms without one left out; a note when none does."""
-    reasons: dict[str, None] = {}
+    refusals: dict[str, None] = {}
     label = heading(fit.model, fit.transform)
     for choice in choices:
         try:
-            estimates = choice.estimator(choice.panel, Streams(found.ledger.seed, f"{EFFECTS} {fit.place[1]}"))
+            estimates = choice.estimator(choice.panel, Streams(found.ledger.seed, f"{STAGGERED} {fit.place[1]}"))
         except BadInput as refusal:
-            reasons[why(refusal)] = None
+            refusals[reasons(refusal)] = None
             continue
         if estimates.status[0] != Status.OK:
-            reasons[Status(int(estimates.status[0])).meaning] = None
+            refusals[Status(int(estimates.status[0])).meaning] = None
             continue
         if choice.remedy:
-            found.ledger.note(f"Table {EFFECTS}, {label}: {choice.remedy}.")
+            found.ledger.note(f"Table {STAGGERED}, {label}: {choice.remedy}.")
         return choice, _completed(found, choice.estimator, choice.panel, estimates)
-    found.ledger.note(f"Table {EFFECTS} has no column {label}: {listed(tuple(reasons))}.")
+    found.ledger.note(f"Table {STAGGERED} has no column {label}: {listed(tuple(refusals))}.")
     return None
 
 
@@ -320,7 +322,7 @@ def _spillovers(found: Staggered) -> None:
         try:
             estimates = estimator(found.panel)
         except BadInput as refusal:
-            found.ledger.note(f"Table {SPILLOVERS} has no column {label}: {why(refusal)}.")
+            found.ledger.note(f"Table {SPILLOVERS} has no column {label}: {reasons(refusal)}.")
             continue
         if estimates.status[0] != Status.OK:
             found.ledger.note(f"Table {SPILLOVERS} has no column {label}: the exposures are collinear, or nobody is "

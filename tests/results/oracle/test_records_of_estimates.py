@@ -40,7 +40,7 @@ def tail(t: float, dof: float) -> float:
 
 
 def test_every_record_of_an_answer() -> None:
-    fit = Fit(("7", 3), "sdm", "lee-yu", "east", "ring", 2004, "fdi", "simulation")
+    fit = Fit(("7", 3), "sdm", "lee-yu", "east", "ring", 2004, "fdi")
     found = {(item.se_type, item.term): item for item in records_of(fit, answer(), 279, 31, 9)}
     assert set(found) == set(itertools.product(ERRORS, TERMS))
     for (error, term), item in found.items():
@@ -49,7 +49,7 @@ def test_every_record_of_an_answer() -> None:
         assert (item.nobs, item.units, item.periods) == (279, 31, 9)
         assert (item.table, item.column, item.model, item.transform) == ("7", 3, "sdm", "lee-yu")
         assert (item.sample, item.weights, item.year, item.mediator) == ("east", "ring", 2004, "fdi")
-        assert item.effects_method == ("simulation" if term == "indirect:did" else None)
+        assert item.effects_method == ("delta" if term == "indirect:did" else None)
         if error == "wild:unit":
             assert (item.se, item.statistic) == (None, None)
             assert (item.lower, item.upper) == pytest.approx((-0.8 + 0.001 * k, 1.7 + 0.001 * k))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from results.tables.records import Agreement, Document, Record, Statistic
+from results.tables.records import Agreement, Document, Record
 
 STAR_CLASSES = ((1, 99), (101, 499), (501, 999), (1001, 1499))  # p values in 1/10,000: ***, **, *, none
 
@@ -161,7 +161,7 @@ def document_of(book: Book, facts: Mapping[str, Any], notes: tuple[str, ...] = (
 def _record(item: Known) -> Record:
     where = item.where
     return Record(
-        table=where.table, column=where.column, model=where.model, transform=where.transform, sample=where.sample,
+        place=(where.table, where.column), model=where.model, transform=where.transform, sample=where.sample,
         weights=where.weights, year=where.year, mediator=where.mediator, term=item.term, estimate=item.estimate,
         se=item.se, se_type=item.error, statistic=item.statistic, pvalue=item.p, lower=item.lower, upper=item.upper,
         nobs=item.nobs, units=item.units, periods=item.periods,
@@ -169,11 +169,11 @@ def _record(item: Known) -> Record:
     )  # fmt: skip
 
 
-def _statistic(item: Said) -> Statistic:
+def _statistic(item: Said) -> Record:
     where = item.where
-    return Statistic(
-        table=where.table, column=where.column, model=where.model, transform=where.transform, sample=where.sample,
-        weights=where.weights, name=item.name, value=item.value, term=item.term, year=where.year,
+    return Record(
+        place=(where.table, where.column), model=where.model, transform=where.transform, sample=where.sample,
+        weights=where.weights, name=item.name, estimate=item.value, term=item.term, year=where.year,
         mediator=where.mediator,
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from string import ascii_lowercase
 
 from table_oracle import cases_adoption as adoption
 from table_oracle import cases_linear as linear
@@ -75,7 +76,19 @@ def sheets_of(book: Book, asked: Asked) -> dict[str, list[Sheet]]:
             number += sheet.appendix
             named = f"Table A{number}. {sheet.caption}" if sheet.appendix else sheet.caption
             found[name].append(replace(sheet, caption=named))
-    return found
+    return _lettered(found)
+
+
+def _lettered(found: dict[str, list[Sheet]]) -> dict[str, list[Sheet]]:
+    """Tables that share a number, told apart by letters in their order."""
+    numbers = [sheet.caption.partition(".")[0] for sheets in found.values() for sheet in sheets]
+    letters = {number: iter(ascii_lowercase) for number in numbers if numbers.count(number) > 1}
+
+    def own(sheet: Sheet) -> Sheet:
+        number, _, title = sheet.caption.partition(".")
+        return replace(sheet, caption=f"{number}{next(letters[number])}.{title}") if number in letters else sheet
+
+    return {name: [own(sheet) for sheet in sheets] for name, sheets in found.items()}
 
 
 def facts_of(asked: Asked) -> dict[str, object]:

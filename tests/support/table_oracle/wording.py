@@ -53,7 +53,7 @@ class Asked:
             return str(self.error)
         if self.error == "wild:unit" and where == Where("2", 5, "did"):
             return "wild:unit"
-        return "information" if spatial else "cluster:unit"
+        return "cluster:unit"
 
 
 def four(value: float | None) -> str:

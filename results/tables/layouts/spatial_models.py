@@ -1,9 +1,12 @@
-"""Tables 6 and 7: spatial autocorrelation by year, spatial models by maximum likelihood and their tests."""
+"""Table 7: spatial models by maximum likelihood and their tests; in the appendix, how they predict."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from estimators.core.error_types import error_label
+from estimators.spatial.model_choice import choose_model, wald_names
 from results.tables.columns import (
     LIKELIHOOD,
     FitColumn,
@@ -14,16 +17,13 @@ from results.tables.columns import (
     size_rows,
     value_rows,
 )
-from results.tables.journal_table import Column, JournalTable, Row
-from results.tables.records import EFFECTS, Record
-from results.tables.setting import Setting
+from results.tables.journal_table import Heading, JournalTable, Row
+from results.tables.records import EFFECTS
+from results.tables.setting import TableSetting
 from results.tables.typography import (
     PREDICTIONS,
     decimals,
-    digits,
-    error_label,
     model_label,
-    moment_label,
     probability,
 )
 
@@ -47,80 +47,13 @@ _TESTS = {
     "wald_sar": "Wald against SAR, χ²",
     "wald_sem": "Wald against SEM, χ²",
 }
+LIKELIHOOD_RATIOS = {"sar": "lr_sar", "sem": "lr_sem"}
 _LM = {"lm_lag": "LM lag", "lm_err": "LM error", "rlm_lag": "Robust LM lag", "rlm_err": "Robust LM error"}
-MEASURES = {
-    "moran": ("Moran's I", "I"),
-    "geary": ("Geary's C", "C"),
-    "moran-residuals": ("Moran's I of residuals", "I"),
-}
-ALL_PERIODS = "All periods"
-_PREFERRED = {"moran": "randomisation", "geary": "randomisation", "moran-residuals": "permutation"}
 
 
-def autocorrelation(setting: Setting) -> list[JournalTable]:
-    """Table 6: a row a year; Moran's I, Geary's C, and Moran's I of the two-way residuals."""
-    setting, columns = setting.square, fit_columns(setting.document, "6", MEASURES)
-    return [_by_year(setting, name, [column for column in columns if column.weights == name])
-            for name in dict.fromkeys(column.weights for column in columns)]  # fmt: skip
-
-
-def _by_year(setting: Setting, weights: str | None, columns: Sequence[FitColumn]) -> JournalTable:
-    models = [model for model in MEASURES if any(column.model == model for column in columns)]
-    found = {(column.model, column.year): column for column in columns}
-    years = years_of(columns)
-    heads: list[Column] = []
-    cells: dict[int | None, list[str]] = {year: [] for year in years}
-    kinds: dict[str, None] = {}
-    for model in models:
-        group, sign = MEASURES[model]
-        heads += [Column(sign, "", group), Column("z", "", group), Column("p", "", group)]
-        adjusted = any(column.by_term for column in columns if column.model == model)
-        heads += [Column("Holm p", "", group)] if adjusted else []
-        for year in years:
-            column = found.get((model, year))
-            record = None if column is None else _preferred(column, setting.asked)
-            cells[year] += _tested(record)
-            if record is not None:
-                kinds[f"{group} {moment_label(record.se_type)}{_whose(model, year)}"] = None
-            if adjusted:
-                holm = None if column is None or record is None else column.by_term.get(("holm", record.se_type))
-                cells[year].append(probability(holm))
-    rows = tuple(Row(ALL_PERIODS if year is None else str(year), tuple(cells[year])) for year in years)
-    notes = (f"z and p: {'; '.join(kinds)}. p is two-sided; Holm p allows for the number of periods.",
-             setting.data)  # fmt: skip
-    title = f"Spatial autocorrelation of {setting.outcome}, W {weights}"
-    return JournalTable("6", title, tuple(heads), rows, notes)
-
-
-def _whose(model: str, year: int | None) -> str:
-    """The rows of a measure that is tested in two ways."""
-    if model != "moran-residuals":
-        return ""
-    return f' (row "{ALL_PERIODS}")' if year is None else " (single periods)"
-
-
-def years_of(columns: Sequence[FitColumn]) -> list[int | None]:
-    """The years of fits, in order, all of them together last."""
-    return sorted({column.year for column in columns}, key=lambda year: (year is None, year or 0))
-
-
-def _preferred(column: FitColumn, asked: str | None) -> Record | None:
-    by_kind = {record.se_type: record for record in column.records}
-    for kind in (asked, _PREFERRED[column.model], *by_kind):
-        if kind in by_kind:
-            return by_kind[kind]
-    return None
-
-
-def _tested(record: Record | None) -> list[str]:
-    if record is None:
-        return ["", "", ""]
-    return [digits(record.estimate), decimals(record.statistic), probability(record.pvalue)]
-
-
-def spatial_models(setting: Setting) -> list[JournalTable]:
+def spatial_models(setting: TableSetting) -> list[JournalTable]:
     """Table 7: for every W the direct likelihood, then Lee and Yu's; then the LM tests."""
-    setting, columns = setting.square, fit_columns(setting.document, "7", LIKELIHOOD)
+    setting, columns = setting.balanced_part, fit_columns(setting.document, "7", LIKELIHOOD)
     panels = dict.fromkeys((column.weights, column.transform) for column in columns)
     order = list(dict.fromkeys(weights for weights, _ in panels))
     ranked = sorted(panels, key=lambda panel: (order.index(panel[0]), list(TRANSFORMS).index(panel[1])))
@@ -130,7 +63,9 @@ def spatial_models(setting: Setting) -> list[JournalTable]:
     return tables + _lagrange(setting)
 
 
-def _models(setting: Setting, weights: str | None, transform: str | None, columns: Sequence[FitColumn]) -> JournalTable:
+def _models(
+    setting: TableSetting, weights: str | None, transform: str | None, columns: Sequence[FitColumn]
+) -> JournalTable:
     terms = in_order((term for column in columns for term in column.terms), setting.document)
     rows: list[Row] = []
     for term in (term for term in terms if term.partition(":")[0] not in EFFECTS):
@@ -142,10 +77,10 @@ def _models(setting: Setting, weights: str | None, transform: str | None, column
         for term in (term for term in terms if term.startswith(f"{effect}:")):
             found += coefficient_rows(setting.label(term), [setting.shown(column, term) for column in columns])
         rows += [Row(f"{effect.capitalize()} effects", kind="head"), *found] if found else []
-    rows += _chosen(columns)
-    heads = tuple(Column(model_label(column.model), f"({column.column})") for column in columns)
+    rows += _chosen([_with_printed_tests(setting, column) for column in columns])
+    heads = tuple(Heading(model_label(column.model), f"({column.column})") for column in columns)
     title = f"Spatial models of {setting.outcome}, W {weights}, {TRANSFORMS.get(transform) or 'least squares'}"
-    said = (_CONVENTIONS.get(str(transform), ""), _effects_note(setting, columns))
+    said = (_CONVENTIONS.get(str(transform), ""), _effects_note(setting, columns), *_choices(setting, columns))
     notes = setting.notes(columns, *said, *_fit_notes(columns, str(transform)))
     return JournalTable("7", title, heads, tuple(rows), notes)
 
@@ -157,9 +92,9 @@ def _fit_notes(columns: Sequence[FitColumn], transform: str) -> list[str]:
             if any(name in column.statistics for column in columns)]  # fmt: skip
 
 
-def predictions(setting: Setting) -> list[JournalTable]:
+def predictions(setting: TableSetting) -> list[JournalTable]:
     """How the spatial models predict without the fixed effects, a table for every W."""
-    setting, columns = setting.square, fit_columns(setting.document, "7", LIKELIHOOD)
+    setting, columns = setting.balanced_part, fit_columns(setting.document, "7", LIKELIHOOD)
     note = ("Squared correlations of the outcome with its prediction by regressors and their lags, fixed effects left "
             "out, in reduced form or, naive, with ρ times the outcome's lag as it is; of deviations from unit means "
             "(within), of unit means (between), of all values (overall).")  # fmt: skip
@@ -167,7 +102,7 @@ def predictions(setting: Setting) -> list[JournalTable]:
     for weights in dict.fromkeys(column.weights for column in columns):
         found = sorted((column for column in columns if column.weights == weights),
                        key=lambda column: list(TRANSFORMS).index(column.transform))  # fmt: skip
-        heads = tuple(Column(model_label(column.model), f"({column.column})", TRANSFORMS[column.transform])
+        heads = tuple(Heading(model_label(column.model), f"({column.column})", TRANSFORMS[column.transform])
                       for column in found)  # fmt: skip
         title = f"Predictions of {setting.outcome} by the spatial models, W {weights}"
         rows = tuple(value_rows(found, PREDICTIONS))
@@ -175,13 +110,71 @@ def predictions(setting: Setting) -> list[JournalTable]:
     return [table for table in tables if table.rows]
 
 
-def _effects_note(setting: Setting, columns: Sequence[FitColumn]) -> str:
+def _effects_note(setting: TableSetting, columns: Sequence[FitColumn]) -> str:
     shown = (setting.shown(column, term) for column in columns for term in column.terms)
     methods = dict.fromkeys(record.effects_method for record in shown if record is not None and record.effects_method)
     if not methods:
         return ""
     how = ", ".join(error_label(str(method)) for method in methods)
     return f"Direct, indirect and total effects are means over units, their standard errors {how}."
+
+
+def _tested_by(setting: TableSetting, column: FitColumn) -> str:
+    """The error type whose covariance a column's Wald tests have: that of the printed errors where it has them."""
+    shown = column.shown_error(setting.asked)
+    return shown if set(wald_names(shown).values()) & set(column.statistics) else "information"
+
+
+def _with_printed_tests(setting: TableSetting, column: FitColumn) -> FitColumn:
+    """The column, its Wald tests those of the printed error type under their plain names."""
+    plain, own = wald_names("information"), wald_names(_tested_by(setting, column))
+    named = {f"{plain[model]}{end}": column.statistics.get(f"{own[model]}{end}") for model in own for end in ("", "_p")}
+    return replace(column, statistics=column.statistics | {k: v for k, v in named.items() if v is not None})
+
+
+def _choices(setting: TableSetting, columns: Sequence[FitColumn]) -> list[str]:
+    """What the Wald tests have for a covariance, and what they and the exact LM tests of that W choose."""
+    notes = []
+    for column in columns:
+        error = _tested_by(setting, column)
+        names = wald_names(error)
+        if not set(names.values()) & set(column.statistics):
+            continue
+        of = f"standard errors {error_label(error)}"
+        notes.append(f"Wald tests: covariance of {of}. LR tests: independent errors of one variance.")
+        lagrange = next((other.statistics for other in fit_columns(setting.document, "7", ("lm",))
+                         if other.weights == column.weights), {})  # fmt: skip
+        if {"lm_lag", "lm_lag_p", "lm_err", "lm_err_p"} <= set(lagrange):
+            notes.append(conclusion(column.statistics, lagrange, names, f"Wald tests with {of}"))
+    return notes
+
+
+def conclusion(
+    tests: Mapping[str, float], lagrange: Mapping[str, float],
+    names: Mapping[str, str] = LIKELIHOOD_RATIOS, said_of: str = "LR tests",
+) -> str:  # fmt: skip
+    """What tests of the SDM and LM tests choose, in a sentence; names: those of the statistics by nested model."""
+    pvalues = {model: tests[f"{name}_p"] for model, name in names.items() if f"{name}_p" in tests}
+    choice = choose_model(pvalues, {"rlm_lag": float("nan"), "rlm_err": float("nan"), **lagrange})
+    verbs = {model: "do not reject" if model in choice.kept else "reject" for model in pvalues}
+    said = " and ".join(
+        f"{verb + ' ' if model == next(iter(verbs)) or len(set(verbs.values())) > 1 else ''}{model.upper()} "
+        f"({tests[names[model]]:.2f}, p {_short(pvalues[model])})"
+        for model, verb in verbs.items()
+    )
+    look = (f"the LM tests point to {choice.pointed.upper()}" if choice.pointed
+            else "the LM tests find no spatial dependence")  # fmt: skip
+    if not choice.kept:
+        return f"{said_of} {said}: they choose the SDM."
+    if choice.chosen is None:
+        return f"{said_of} {said}, and {look}: they choose the model without spatial terms."
+    if choice.chosen == "sdm":
+        return f"{said_of} {said}, but {look}: they choose the SDM, which nests both."
+    return f"{said_of} {said}, and {look}: they choose the {choice.chosen.upper()}."
+
+
+def _short(p: float) -> str:
+    return "< .001" if p < 0.001 else f"= {p:.3f}".replace("0.", ".")
 
 
 def _chosen(columns: Sequence[FitColumn]) -> list[Row]:
@@ -198,16 +191,16 @@ def _relation(p: str) -> str:
     return f"< {p[1:]}" if p.startswith("<") else f"= {p}"
 
 
-def _lagrange(setting: Setting) -> list[JournalTable]:
+def _lagrange(setting: TableSetting) -> list[JournalTable]:
     columns = [column for column in fit_columns(setting.document, "7", ("lm",)) if column.statistics]
-    heads: list[Column] = []
+    heads: list[Heading] = []
     cells: dict[str, list[str]] = {name: [] for name in _LM}
     for column in columns:
         for ending, form in (("", "exact"), ("_elhorst", "Elhorst's form")):
             if f"lm_lag{ending}" not in column.statistics:
                 continue
             group = f"W {column.weights}, {form}"
-            heads += [Column("χ²(1)", "", group), Column("p", "", group)]
+            heads += [Heading("χ²(1)", "", group), Heading("p", "", group)]
             for name, found in cells.items():
                 found.append(decimals(column.statistics.get(f"{name}{ending}")))
                 found.append(probability(_p_value(column, name, ending)))
@@ -221,3 +214,7 @@ def _lagrange(setting: Setting) -> list[JournalTable]:
 
 def _p_value(column: FitColumn, name: str, ending: str) -> float | None:
     return column.statistics.get(f"{name}{ending}_p", column.statistics.get(f"{name}_p{ending}"))
+
+
+TABLES = ("7",)
+LAYOUTS = {7: spatial_models, 102: predictions}

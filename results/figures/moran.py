@@ -1,43 +1,34 @@
-"""Figure 2: the Moran scatter plot of one year and the map of its local Moran clusters, as SVG.
+"""Figure 2: the Moran scatter plot of one year and the map of its local Moran clusters.
 
-Text stays text, so that any viewer with a Chinese font shows Chinese names. Colours are those of the report: warm for
-high values, cold for low ones, dark where the neighbours are alike; every cluster has a marker of its own as well.
+Warm colours are high values, cold ones low values, dark where the neighbours are alike.
 """
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimators.spatial.autocorrelation import QUADRANTS
+from results.figures.style import BLUE, FAINT, INK, MARKERS, ORANGE, RED, SIZE, SKY, SOFT, draw, frame, handle
 from results.tables.records import LEVEL, Figure
 from sim.errors import listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 Floats = NDArray[np.float64]
 Outline = tuple[Floats, ...]  # the rings of a unit's polygons, (M, 2) each
 
 NAME = "figure-2"
-INK, SOFT, GREY, LINE, PAGE = "#1b2430", "#5a6675", "#aab4c0", "#d9dee5", "#f5f7f9"
-COLOURS = {"HH": "#b45309", "LL": "#1f5fa8", "HL": "#f2a65a", "LH": "#7db4f0"}
-MARKERS = {"HH": "o", "LL": "s", "HL": "D", "LH": "^"}
+COLOURS = {"HH": RED, "LL": BLUE, "HL": ORANGE, "LH": SKY}
+KINDS = {name: kind for kind, name in enumerate(COLOURS)}  # of markers
 WORDS = {"HH": "high-high", "LL": "low-low", "HL": "high-low", "LH": "low-high"}
-CHINESE = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "SimHei",
-           "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Arial Unicode MS")  # fmt: skip
-LATIN = "DejaVu Sans"
-FAMILIES = ", ".join([f"'{name}'" for name in (LATIN, "Helvetica Neue", "Arial", *CHINESE)] + ["sans-serif"])
-SIZE = 7.5  # points
 LABELS_A_QUADRANT = 2
 
 
@@ -97,7 +88,9 @@ def moran_figure(plot: MoranPlot) -> Figure:
     """The figure, the same bytes for the same numbers and fonts."""
     caption = _caption(plot)
     title = f"Moran scatter plot{' and local Moran clusters' if plot.has_map else ''} of {plot.outcome}, {plot.year}"
-    return Figure(NAME, title, caption, _accessible(_drawn(plot), title, f"{caption} {_names(plot)}"))
+    size = (518.4, 280.8) if plot.has_map else (273.6, 302.4)
+    svg = draw(NAME, size, title, f"{caption} {_names(plot)}", partial(_paint, plot=plot))
+    return Figure(NAME, title, caption, svg)
 
 
 def _caption(plot: MoranPlot) -> str:
@@ -130,69 +123,32 @@ def _p(pvalue: float) -> str:
     return "< .001" if pvalue < 0.001 else f"= {pvalue:.3f}".replace("0.", ".", 1)
 
 
-def _drawn(plot: MoranPlot) -> str:
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure as Canvas
-
-    with _style():
-        canvas = Canvas(figsize=(7.2, 3.9) if plot.has_map else (3.8, 4.2))
-        FigureCanvasSVG(canvas)
-        if plot.has_map:
-            scatter, chart = canvas.add_axes((0.078, 0.225, 0.39, 0.71)), canvas.add_axes((0.525, 0.165, 0.465, 0.77))
-            _map(chart, plot)
-        else:
-            scatter = canvas.add_axes((0.15, 0.28, 0.83, 0.665))
-        _scatter(scatter, plot)
-        handles = [*(_handle(name, plot) for name in COLOURS), _handle(None, plot)]
-        hollow = "hollow, on the map hatched" if plot.outlines is not None else "hollow"
-        break_line = " " if plot.has_map else "\n"
-        key = f"filled: at a false discovery rate of {LEVEL:.0%}{break_line}+ {hollow}: only p < .05 before adjustment"
-        canvas.legend(handles=handles, loc="lower center", ncols=5 if plot.has_map else 3, frameon=False, title=key,
-                      handletextpad=0.2, columnspacing=1.5, borderaxespad=0.2, fontsize=SIZE,
-                      title_fontsize=SIZE - 0.5)  # fmt: skip
-        file = io.StringIO()
-        canvas.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return file.getvalue()
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """House fonts, lines and ids; glyphs that no installed font has are left to the viewer's."""
-    import matplotlib
-    from matplotlib.font_manager import fontManager
-
-    installed = {font.name for font in fontManager.ttflist}
-    settings: dict[Any, Any] = {
-        "svg.fonttype": "none", "svg.hashsalt": NAME, "text.parse_math": False,
-        "font.family": [LATIN, *(name for name in CHINESE if name in installed)],
-        "font.size": SIZE, "axes.linewidth": 0.6, "axes.edgecolor": SOFT, "axes.labelcolor": INK, "text.color": INK,
-        "xtick.color": SOFT, "ytick.color": SOFT, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
-        "xtick.labelsize": SIZE - 0.5, "ytick.labelsize": SIZE - 0.5, "axes.titlesize": SIZE + 1.5,
-        "axes.titlelocation": "left", "axes.titleweight": "bold", "axes.titlepad": 6, "hatch.linewidth": 0.7,
-    }  # fmt: skip
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
-
-
-def _handle(name: str | None, plot: MoranPlot) -> Any:
-    from matplotlib.lines import Line2D
-
-    if name is None:
-        label = f"Not significant ({int((~plot.clear & ~plot.weak).sum())})"
-        return Line2D([], [], linestyle="", marker="o", markersize=3.2, color=GREY, markeredgewidth=0, label=label)
-    clear, weak = plot.counts(name)
-    return Line2D([], [], linestyle="", marker=MARKERS[name], markersize=4.6, color=COLOURS[name], markeredgewidth=0.8,
-                  label=f"{WORDS[name].capitalize()} ({clear} + {weak})")  # fmt: skip
+def _paint(canvas: Canvas, plot: MoranPlot) -> dict[str, str]:
+    if plot.has_map:
+        _scatter(frame(canvas, (0.078, 0.225, 0.39, 0.71)), plot)
+        _map(frame(canvas, (0.525, 0.165, 0.465, 0.77)), plot)
+    else:
+        _scatter(frame(canvas, (0.15, 0.28, 0.83, 0.665)), plot)
+    clusters = {name: plot.counts(name) for name in COLOURS}
+    handles = [handle(KINDS[name], COLOURS[name], f"{WORDS[name].capitalize()} ({clear} + {weak})")
+               for name, (clear, weak) in clusters.items()]  # fmt: skip
+    rest = handle(0, SOFT, f"Not significant ({int((~plot.clear & ~plot.weak).sum())})")
+    rest.set_markersize(3.2)
+    hollow = "hollow, on the map hatched" if plot.outlines is not None else "hollow"
+    break_line = " " if plot.has_map else "\n"
+    key = f"filled: at a false discovery rate of {LEVEL:.0%}{break_line}+ {hollow}: only p < .05 before adjustment"
+    canvas.legend(handles=[*handles, rest], loc="lower center", ncols=5 if plot.has_map else 3, title=key,
+                  handletextpad=0.2, columnspacing=1.5, borderaxespad=0.2)  # fmt: skip
+    return {}
 
 
 def _points(axes: Axes, plot: MoranPlot, x: Floats, y: Floats) -> None:
     rest = ~plot.clear & ~plot.weak
-    axes.scatter(x[rest], y[rest], s=8, color=GREY, linewidths=0, zorder=3)
+    axes.scatter(x[rest], y[rest], s=8, color=SOFT, linewidths=0, zorder=3)
     for name, colour in COLOURS.items():
         own = plot.of_cluster(name)
-        for chosen, fill in ((own & plot.weak, "white"), (own & plot.clear, colour)):
-            axes.scatter(x[chosen], y[chosen], s=15, marker=MARKERS[name], facecolors=fill, edgecolors=colour,
+        for chosen, fill in ((own & plot.weak, "none"), (own & plot.clear, colour)):
+            axes.scatter(x[chosen], y[chosen], s=15, marker=MARKERS[KINDS[name]], facecolors=fill, edgecolors=colour,
                          linewidths=0.9, zorder=4)  # fmt: skip
 
 
@@ -219,7 +175,6 @@ def _scatter(axes: Axes, plot: MoranPlot) -> None:
     scale = "" if plot.row_stochastic else "N/S0 times the "
     axes.set_ylabel(f"{scale}spatial lag of z (W {plot.weights}{', row-standardised' if plot.row_stochastic else ''})")
     axes.set_title(f"{'(a) ' if plot.has_map else ''}Moran scatter plot, slope I = {plot.index:.3f}")
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _labels(axes: Axes, plot: MoranPlot) -> Iterator[tuple[str, float, float, str]]:
@@ -258,11 +213,11 @@ def _map(axes: Axes, plot: MoranPlot) -> None:
 
     if plot.outlines is not None:
         for rings in plot.surroundings:
-            axes.add_patch(_patch(rings, facecolor=PAGE, edgecolor=LINE, linewidth=0.2, zorder=1))
+            axes.add_patch(_patch(rings, facecolor="none", edgecolor=FAINT, linewidth=0.2, zorder=1))
         for i, rings in enumerate(plot.outlines):
             colour = COLOURS[QUADRANTS[int(plot.quadrant[i])]]
-            hatched = {"facecolor": "white", "edgecolor": colour, "hatch": "/" * 8, "zorder": 3}
-            solid = {"facecolor": colour if plot.clear[i] else LINE, "edgecolor": "white", "zorder": 2}
+            hatched = {"facecolor": "none", "edgecolor": colour, "hatch": "/" * 8, "zorder": 3}
+            solid = {"facecolor": colour if plot.clear[i] else FAINT, "edgecolor": SOFT, "zorder": 2}
             axes.add_patch(_patch(rings, linewidth=0.3, **(hatched if plot.weak[i] else solid)))
         corners = np.vstack([ring for rings in (*plot.outlines, *plot.surroundings) for ring in rings])
     else:
@@ -282,8 +237,7 @@ def _map(axes: Axes, plot: MoranPlot) -> None:
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(lambda degree, _: f"{abs(degree):g}°{'E' if degree >= 0 else 'W'}")
         axes.yaxis.set_major_formatter(lambda degree, _: f"{abs(degree):g}°{'N' if degree >= 0 else 'S'}")
-        axes.grid(color=LINE, linewidth=0.4, zorder=0)
-        axes.set_axisbelow(True)
+        axes.grid()
     else:
         axes.set(xticks=[], yticks=[])
 
@@ -293,13 +247,3 @@ def _patch(rings: Outline, **style: Any) -> Any:
     from matplotlib.path import Path
 
     return PathPatch(Path.make_compound_path(*(Path(ring, closed=True) for ring in rings)), **style)
-
-
-def _accessible(svg: str, title: str, description: str) -> str:
-    """The svg element alone, with its title and description read out."""
-    body = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    body = re.sub(r"font-family: [^;]*; ", "", body)
-    opening = f'<svg role="img" aria-labelledby="{NAME}-t {NAME}-d" style="font-family: {FAMILIES}"'
-    end = body.index(">") + 1
-    texts = f'\n <title id="{NAME}-t">{escape(title)}</title>\n <desc id="{NAME}-d">{escape(description)}</desc>'
-    return opening + body[len("<svg") : end] + texts + body[end:]

@@ -1,0 +1,164 @@
+"""What decides the bits that a process computes: versions, BLAS kernels and the code itself."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import platform
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from cluster.process import prepare_process
+
+DIGITS = 16  # of a digest: enough to tell two versions apart
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Two processes without differences compute equal bits.
+
+    packages: (name, version). blas: library, version, kernel and threads of each. code: (module, digest of its files).
+    """
+
+    python: str
+    machine: str
+    packages: tuple[tuple[str, str], ...]
+    blas: tuple[str, ...]
+    code: tuple[tuple[str, str], ...] = ()
+
+    def differences(self, other: Environment) -> tuple[str, ...]:
+        """How this environment differs from another, in words. A module that only one of them names is left out."""
+        pairs = [
+            ("python", self.python, other.python),
+            ("machine", self.machine, other.machine),
+            ("BLAS", ", ".join(self.blas), ", ".join(other.blas)),
+        ]
+        versions, others = dict(self.packages), dict(other.packages)
+        names = dict.fromkeys((*versions, *others))
+        pairs += [(name, versions.get(name, "missing"), others.get(name, "missing")) for name in names]
+        digests = dict(other.code)
+        return (
+            *(f"{name} {ours} instead of {theirs}" for name, ours, theirs in pairs if ours != theirs),
+            *(f"other code of {name}" for name, digest in self.code if digests.get(name, digest) != digest),
+        )
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The same as plain data, which JSON can hold."""
+        return {
+            "python": self.python,
+            "machine": self.machine,
+            "packages": dict(self.packages),
+            "blas": list(self.blas),
+            "code": dict(self.code),
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Environment:
+        """The environment that `plain` describes."""
+        return cls(plain["python"], plain["machine"], tuple(plain["packages"].items()), tuple(plain["blas"]),
+                   tuple(plain["code"].items()))  # fmt: skip
+
+    def __str__(self) -> str:
+        parts = [f"python {self.python}", self.machine, *(" ".join(pair) for pair in self.packages), *self.blas]
+        if self.code:
+            parts.append(f"code {hashlib.sha256(repr(self.code).encode()).hexdigest()[:DIGITS]}")
+        return "; ".join(parts)
+
+
+def environment(packages: Iterable[str] = ("numpy", "scipy"), modules: Iterable[str] = ()) -> Environment:
+    """The environment of this process, with the versions of `packages` and digests of the sources of `modules`."""
+    python, machine, blas = _interpreter()
+    versions = tuple((name, _version(name)) for name in packages)
+    return Environment(python, machine, versions, blas, tuple((name, source_digest(name)) for name in modules))
+
+
+@cache
+def _interpreter() -> tuple[str, str, tuple[str, ...]]:
+    from threadpoolctl import threadpool_info
+
+    prepare_process()
+    kernels = {
+        f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')}, threads {pool['num_threads']}"
+        for pool in threadpool_info()
+        if pool["user_api"] == "blas"
+    }
+    return ".".join(map(str, sys.version_info[:3])), platform.machine(), tuple(sorted(kernels))
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+_digests: dict[str, tuple[object, str]] = {}  # by module: the import that was digested, and its digest
+
+
+def source_digest(module: str) -> str:
+    """A digest of a module's sources, which depends on neither where they are installed nor on compiled files.
+
+    It covers the whole package that holds the module; of a module in no package, the file and the files beside it that
+    it imports. Kept for as long as the module stays loaded, so that it is the digest of the code that runs, not of a
+    later edit. A module without readable sources has the digest "".
+    """
+    package = module.partition(".")[0]
+    try:
+        loaded = importlib.import_module(package)
+    except ImportError:
+        return ""
+    kept = _digests.get(package)
+    if kept is None or kept[0] is not loaded.__spec__:  # a module that is loaded anew has another spec
+        kept = _digests[package] = (loaded.__spec__, _digest(_sources(loaded)))
+    return kept[1]
+
+
+def _sources(module: ModuleType) -> dict[str, Path]:
+    """The files of a package or module, by their names from its own folder."""
+    folders = [Path(folder) for folder in getattr(module, "__path__", ())]
+    if folders:
+        return {path.relative_to(folder).as_posix(): path for folder in folders for path in _files(folder)}
+    file = getattr(module, "__file__", None)
+    return _with_imported(Path(file), {}) if file else {}
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    found = (path for path in folder.rglob("*.py") if path.is_file())
+    return (path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def _with_imported(file: Path, found: dict[str, Path]) -> dict[str, Path]:
+    """A file, and the files beside it that it imports, directly or through others."""
+    if file.name in found or not file.is_file():
+        return found
+    found[file.name] = file
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError:  # nobody imports it then, and its bytes count as they are
+        return found
+    for node in ast.walk(tree):
+        names = [item.name for item in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        for name in names:
+            _with_imported(file.with_name(f"{name.partition('.')[0]}.py"), found)
+    return found
+
+
+def _digest(files: Mapping[str, Path]) -> str:
+    if not files:
+        return ""
+    sha = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        content = path.read_bytes().replace(b"\r\n", b"\n")
+        sha.update(f"{name} {len(content)}\n".encode())
+        sha.update(content)
+    return sha.hexdigest()[:DIGITS]

@@ -1,0 +1,61 @@
+"""`panelproof kinds`: what there is to choose from, and every dial of one kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from experiments.kinds.catalogue import Entry
+
+
+@click.command("kinds")
+@click.argument("kind", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(kind: str | None, as_json: bool) -> None:
+    """Designs, estimators, error types, schemes and measures; with KIND, every dial of one."""
+    from rich.console import Console
+
+    from experiments.kinds.catalogue import catalogue, document, entries_called
+
+    groups = catalogue() if kind is None else entries_called(kind)
+    if as_json:
+        click.echo(json.dumps(document(groups), indent=1, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    for group, entries in groups.items():
+        title = group.replace("_", " ")
+        if kind is None:
+            console.print(f"\n{title}", style="bold")
+            _print_rows(console, [(entry.kind, entry.summary) for entry in entries])
+        else:
+            for entry in entries:
+                _print_entry(console, title.removesuffix("s"), entry)
+    if kind is None:
+        console.print("\nEvery dial of one: panelproof kinds KIND", markup=False)
+
+
+def _print_entry(console: Console, group: str, entry: Entry) -> None:
+    """A kind with its dials: type, default, allowed values and meaning."""
+    console.print(f"\n{entry.kind} ({group}{f', {entry.source}' if entry.source else ''})", style="bold", markup=False)
+    console.print(entry.summary, markup=False)
+    if entry.dials:
+        rows = [(dial.name, dial.type, dial.default, " | ".join(dial.allowed), dial.meaning) for dial in entry.dials]
+        _print_rows(console, rows, ("dial", "type", "default", "allowed", "meaning"))
+
+
+def _print_rows(console: Console, rows: Sequence[tuple[str, ...]], headings: tuple[str, ...] = ()) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=bool(headings), header_style="bold", padding=(0, 2, 0, 0))
+    for heading in headings or rows[0]:
+        table.add_column(heading if headings else "", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)

@@ -1,0 +1,1 @@
+"""What the project holds, by kind: read from the classes and docstrings themselves."""

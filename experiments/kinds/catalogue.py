@@ -1,0 +1,98 @@
+"""All that has a kind, in groups: designs, estimators, error types, schemes and measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from experiments.kinds.dials import Dial, dials_of, summary_of
+from sim.aliases import suggestion
+from sim.errors import bad, one_of
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One kind: what it is in one line, where its class is ("" where it has none), and its dials."""
+
+    kind: str
+    summary: str
+    source: str = ""
+    dials: tuple[Dial, ...] = ()
+
+
+def catalogue() -> dict[str, tuple[Entry, ...]]:
+    """Every group with its entries, sorted by kind where the group has no order of its own."""
+    return {group: read() for group, read in GROUPS.items()}
+
+
+def entries_called(name: str) -> dict[str, tuple[Entry, ...]]:
+    """The entries of that kind by group ("cluster" finds cluster:A too); raises BadInput when there are none."""
+    whole = catalogue()
+    called = {group: tuple(entry for entry in entries if name in {entry.kind, entry.kind.partition(":")[0]})
+              for group, entries in whole.items()}  # fmt: skip
+    found = {group: entries for group, entries in called.items() if entries}
+    if not found:
+        classes = {entry.kind: entry.source.partition(":")[2] for entries in whole.values() for entry in entries}
+        raise bad(f"unknown kind {name!r}", where="KIND", allowed=one_of(classes), remedy=suggestion(name, classes))
+    return found
+
+
+def document(groups: dict[str, tuple[Entry, ...]]) -> dict[str, Any]:
+    """The groups as plain data, with what discovery left out."""
+    from sim.discovery import problems
+
+    entries = {group: [asdict(entry) for entry in found] for group, found in groups.items()}
+    return entries | {"problems": [str(problem) for problem in problems()]}
+
+
+def _designs() -> tuple[Entry, ...]:
+    from sim.design import designs
+
+    return _classes(sorted(designs().items()))
+
+
+def _estimators() -> tuple[Entry, ...]:
+    from estimators.core.estimator import estimators
+
+    return _classes(sorted(estimators().items()))
+
+
+def _schemes() -> tuple[Entry, ...]:
+    from sim.schemes.schemes import SCHEMES
+
+    return _classes((cls.kind, cls) for cls in SCHEMES)
+
+
+def _error_types() -> tuple[Entry, ...]:
+    """The registry: how each is written, what it means, who serves it, its factor in least squares."""
+    from estimators.core.error_types import KINDS
+
+    return tuple(
+        Entry(
+            item.written, item.meaning, f"served by: {', '.join(item.families) or 'estimators that simulate'}"
+            + (f"; {item.factor.format(counted='k as cluster_k says')}" if item.factor else ""),
+        )
+        for item in KINDS.values()
+    )  # fmt: skip
+
+
+def _measures() -> tuple[Entry, ...]:
+    from results.diagnosis.measures import MEANINGS
+
+    return tuple(Entry(name, meaning) for name, meaning in MEANINGS.items())
+
+
+def _classes(found: Iterable[tuple[str, type]]) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(kind, summary_of(cls), f"{cls.__module__}:{cls.__qualname__}", dials_of(cls)) for kind, cls in found
+    )
+
+
+GROUPS: dict[str, Callable[[], tuple[Entry, ...]]] = {
+    "designs": _designs,
+    "estimators": _estimators,
+    "error_types": _error_types,
+    "schemes": _schemes,
+    "measures": _measures,
+}

@@ -1,0 +1,97 @@
+"""How a run goes on with a store: what is computed again, and beside which blocks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from cluster import Environment
+from results.store import Origin, Store, StoreSchema, ZarrStore
+from sim.errors import bad
+
+UNKNOWN = "the store does not say by which code they were computed"
+
+
+def origin_of(store: Store, here: Environment) -> Origin:
+    """This process as the environment of blocks that the store gets from now on."""
+    known = [Environment.from_plain(origin.facts) for origin in store.environments if origin.facts]
+    return Origin(str(here), here.plain, here.differences(known[0]) if known else ())
+
+
+def check_origins(store: Store, here: Environment, again: Collection[tuple[int, int]], where: str) -> None:
+    """Raise BadInput when blocks that stay were computed by other code, versions or BLAS kernels.
+
+    again: the blocks that will be computed, anew or for the first time; without any there is nothing to refuse.
+    """
+    for line in staying(store, here, again):
+        raise bad(line, where=where, allowed="blocks of one environment",
+                  remedy="undo the change, choose another --store, or say --accept-code-change")  # fmt: skip
+
+
+def staying(store: Store, here: Environment, again: Collection[tuple[int, int]]) -> list[str]:
+    """What a run that computes some blocks says of those that stay from another environment, a line for each."""
+    kept = [place for place in store.done() if place not in again] if again else []
+    return [
+        f"{_counted(count, 'block')} {'was' if count == 1 else 'were'} computed otherwise; what differs now: {words}"
+        for words, count in _differing(store, here, kept).items()
+    ]
+
+
+def retried(store: Store, here: Environment, again: Collection[tuple[int, int]]) -> str:
+    """What `--retry failed` says of the blocks whose fits raised: how many, and whether the code has changed."""
+    if not again:
+        return "no fit raised: there is nothing to retry"
+    words = _differing(store, here, again)
+    changed = f"what changed since: {'; '.join(words)}" if words else "no code changed since: the same fits will fail"
+    return f"{_counted(len(again), 'block')} with failed fits to compute again; {changed}"
+
+
+def _differing(store: Store, here: Environment, places: Iterable[tuple[int, int]]) -> dict[str, int]:
+    """How this process differs from those that computed some blocks, in words, with the number of blocks."""
+    words = (_differences(store.origin(*place), here) for place in places)
+    return dict(Counter(found for found in words if found))
+
+
+def _differences(origin: Origin | None, here: Environment) -> str:
+    if origin is None:
+        return UNKNOWN
+    return ", ".join(here.differences(Environment.from_plain(origin.facts)))
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count:,} {word}{'s' * (count != 1)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """How a run goes on with a store that is there.
+
+    retry_failed: compute blocks with fits that raised again, as after a correction of an estimator; this implies the
+    other. accept_code_change: let blocks that were computed by other code, versions or BLAS kernels stay beside new
+    ones; without it such a store is refused.
+    """
+
+    retry_failed: bool = False
+    accept_code_change: bool = False
+
+    def check(self, store: ZarrStore, schema: StoreSchema, here: Environment) -> None:
+        """Raise BadInput for another study's store, or one that holds blocks of other code; reads no block."""
+        store.check_study(schema)
+        if not (self.retry_failed or self.accept_code_change):
+            check_origins(store, here, self.expected(store, schema), str(store.path))
+
+    def expected(self, store: Store, schema: StoreSchema) -> set[tuple[int, int]]:
+        """(cell, block) of what a run will compute, by the marks of the blocks that are there and what raised."""
+        places = {(cell, index) for cell in range(len(schema.cells))
+                  for index in range(-(-max(schema.replications, store.replications) // schema.block))}  # fmt: skip
+        return places - set(store.done()) | set(store.raised() if self.retry_failed else ())
+
+    def todo(self, store: Store, here: Environment, where: str) -> list[tuple[int, int]]:
+        """(cell, block) of what is to compute, after reading every block; raises BadInput as `check` does."""
+        todo = store.pending()
+        if self.retry_failed:
+            todo += store.raised(set(todo))
+        elif not self.accept_code_change:
+            check_origins(store, here, todo, where)
+        return todo

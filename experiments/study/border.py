@@ -1,0 +1,183 @@
+"""What designs and estimators return, checked where a study receives it: types, names, shapes, finite truths.
+
+Anyone may write a design or an estimator, so what they return is input. Shapes and names are looked at once a tile or
+once a block; no check passes over the numbers of a panel.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments
+from sim.design import Design, Draw, Wanted
+from sim.designs.policy_truths import POLICY_MEANS
+from sim.errors import BadInput, Problem, bad, listed, reason
+from sim.estimands import Estimand
+from sim.panel import Panel, Schema
+
+Plugin = Design | Estimator
+STORED = ("pvalue", "lower", "upper")
+
+
+class PluginRaised(BadInput):
+    """A design or an estimator raised where it had to answer: bad input before a run, a poisoned block within one."""
+
+
+@contextmanager
+def asking(plugin: Plugin, doing: str) -> Iterator[None]:
+    """Say in one line which plugin raised, in what and where; a BadInput is its own message."""
+    try:
+        yield
+    except BadInput:
+        raise
+    except Exception as error:
+        file = inspect.getsourcefile(type(plugin))
+        raised = Problem(f"{doing} raised {reason(error, file)}", whose(plugin), "a result, or BadInput",
+                         f"correct {doing}")  # fmt: skip
+        raise PluginRaised(raised) from error
+
+
+def whose(plugin: Plugin) -> str:
+    """A plugin as messages call it."""
+    role = "design" if isinstance(plugin, Design) else "estimator"
+    return f"{role} {getattr(plugin, 'kind', '')!r} ({type(plugin).__name__})"
+
+
+def schema_of_design(design: Design) -> Schema:
+    """Its schema; raises BadInput when there is none or its roles name variables that it lacks."""
+    with asking(design, "schema"):
+        schema = design.schema
+    _check_type(design, "schema", schema, Schema)
+    roles = schema.roles
+    named = [name for name in (roles.outcome, *roles.regressors, *roles.mediators) if name]
+    _check_names(design, "schema.roles", named, schema.variables)
+    return schema
+
+
+def layout_of(estimator: Estimator, schema: Schema) -> Layout:
+    """What an estimator will return; raises BadInput when it contradicts itself or reads what no panel holds."""
+    with asking(estimator, "layout"):
+        layout = estimator.layout(schema)
+    _check_type(estimator, "layout", layout, Layout)
+    for field in ("terms", "errors", "statistics"):
+        names = getattr(layout, field)
+        if isinstance(names, str) or len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
+            raise _wrong(estimator, f"layout.{field}", repr(names), "a tuple of distinct names")
+    _check_names(estimator, "layout.targets", layout.targets, layout.terms)
+    _check_names(estimator, "layout.stored", layout.stored, STORED)
+    with asking(estimator, "variables"):
+        read = estimator.variables(schema)
+    _check_names(estimator, "variables", read, schema.variables)
+    return layout
+
+
+def check_draw(design: Design, schema: Schema, draw: Draw, wanted: Wanted, replications: int) -> None:
+    """Raise BadInput unless a tile is what the schema says, with every truth that was asked for; shapes alone."""
+    _check_type(design, "draw", draw, Draw)
+    _check_type(design, "draw: panel", draw.panel, Panel)
+    panel = draw.panel
+    sizes, said = (len(panel.periods), len(panel.units)), (schema.periods, schema.units)
+    if sizes != said:
+        raise _wrong(design, "draw: panel", _size(sizes), f"{_size(said)}, as its schema says")
+    expected = 1 if design.identity is not None else replications
+    if panel.replications != expected:
+        raise _wrong(design, "draw: panel", f"{panel.replications} replications", f"the {expected} of the streams")
+    if lacking := wanted.variables - panel.variables.keys():
+        raise _wrong(design, "draw: panel.variables", f"no {listed(sorted(lacking))}", "all variables that are wanted")
+    if tuple(panel.weights) != schema.weights or set(panel.attributes) != set(schema.attributes):
+        raise _wrong(design, "draw: panel", f"weights {[*panel.weights]} and attributes {[*panel.attributes]}",
+                     f"those of its schema, {[*schema.weights]} and {[*schema.attributes]}")  # fmt: skip
+    if missing := [name for name in wanted.estimands if name not in draw.truth]:
+        raise _wrong(design, "draw: truth", f"{[*draw.truth]} without {listed(missing)}",
+                     "every estimand of `wanted` (NaN where the world has none)")  # fmt: skip
+    for name in wanted.estimands:
+        if np.shape(draw.truth[name]) != (expected,):
+            raise _wrong(design, f"draw: truth of {name}", f"shape {np.shape(draw.truth[name])}", f"({expected},)")
+
+
+def check_truths(design: Design, truths: Mapping[str, NDArray[np.float64]], tile: int) -> None:
+    """Raise BadInput for truths that are infinite, or NaN in some replications of a tile only; once a block.
+
+    A mean over the treated cells of a window, as att(2010,2012), may be of no cells in some draws.
+    """
+    for name, values in truths.items():
+        finite = np.isfinite(values)
+        if finite.all():
+            continue
+        if np.isinf(values).any():
+            raise _wrong(design, f"draw: truth of {name}", "an infinite value", "finite numbers, or NaN throughout")
+        ask = Estimand.parse(name)
+        if ask.kind in POLICY_MEANS and ask.arguments:
+            continue
+        starts = np.arange(0, len(values), tile)
+        if (np.logical_or.reduceat(finite, starts) & ~np.logical_and.reduceat(finite, starts)).any():
+            raise _wrong(design, f"draw: truth of {name}", "NaN in some replications of a tile",
+                         "a number in each, or NaN in all where the world has no such estimand")  # fmt: skip
+
+
+def check_moments(estimator: Estimator, moments: Moments, rows: int) -> None:
+    """Raise BadInput unless a reduction returned moments of as many panels as it was given."""
+    _check_type(estimator, "reduce", moments, Moments)
+    if moments.rows != rows:
+        raise _wrong(estimator, "reduce", f"moments of {moments.rows} panels", f"those of {rows}")
+
+
+def check_estimates(estimator: Estimator, layout: Layout, estimates: Estimates, rows: int) -> None:
+    """Raise BadInput unless an estimator returned what its layout says, for as many panels as it was given."""
+    _check_type(estimator, "estimates", estimates, Estimates)
+    for field in ("terms", "errors"):
+        if tuple(getattr(estimates, field)) != tuple(getattr(layout, field)):
+            raise _wrong(
+                estimator, field, str([*getattr(estimates, field)]), f"its layout's {[*getattr(layout, field)]}"
+            )
+    if set(estimates.statistics) != set(layout.statistics):
+        raise _wrong(estimator, "statistics", str([*estimates.statistics]), f"its layout's {[*layout.statistics]}")
+    by_term, by_error = (rows, len(layout.terms)), (rows, len(layout.errors), len(layout.terms))
+    shapes = {"estimate": by_term, "se": by_error, "dof": by_error, "status": (rows,)}
+    shapes |= dict.fromkeys(layout.stored, by_error)
+    for name, shape in shapes.items():
+        _check_shape(estimator, name, getattr(estimates, name), shape)
+    for name, values in estimates.statistics.items():
+        _check_shape(estimator, f"statistic {name}", values, (rows,))
+
+
+def check_repeated(design: Design, first: Draw, again: Draw) -> None:
+    """Raise BadInput when two draws of the same replications differ in a bit."""
+    pairs = {name: (values, again.panel.variables.get(name)) for name, values in first.panel.variables.items()}
+    pairs |= {f"the truth of {name}": (values, again.truth.get(name)) for name, values in first.truth.items()}
+    for name, (one, other) in pairs.items():
+        if other is None or not np.array_equal(one, other, equal_nan=True):
+            raise _wrong(design, "draw", f"other numbers of {name} when the same replications were drawn twice",
+                         "the same numbers each time, from the streams that it is given alone")  # fmt: skip
+
+
+def _check_shape(plugin: Plugin, what: str, values: object, shape: tuple[int, ...]) -> None:
+    if not isinstance(values, np.ndarray) or values.shape != shape:
+        came = f"shape {values.shape}" if isinstance(values, np.ndarray) else f"{type(values).__name__}, no array"
+        raise _wrong(plugin, what, came, f"an array of shape {shape}")
+
+
+def _check_type(plugin: Plugin, what: str, value: object, expected: type) -> None:
+    if not isinstance(value, expected):
+        raise _wrong(plugin, what, type(value).__name__, expected.__name__)
+
+
+def _check_names(plugin: Plugin, what: str, names: Iterable[str], allowed: Iterable[str]) -> None:
+    unknown = [name for name in names if name not in allowed]
+    if unknown:
+        raise _wrong(plugin, what, f"the name {listed(map(repr, unknown))}", f"names among {listed(allowed, 12)}")
+
+
+def _size(sizes: tuple[int, int]) -> str:
+    return f"{sizes[1]} units x {sizes[0]} periods"
+
+
+def _wrong(plugin: Plugin, what: str, came: str, allowed: str) -> BadInput:
+    return bad(
+        f"{what} is wrong: {came}", where=whose(plugin), allowed=allowed, remedy=f"correct {what.partition(':')[0]}"
+    )

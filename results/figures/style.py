@@ -1,0 +1,124 @@
+"""What all figures share: greys that are read on light and on dark paper, colours, markers, one way to an SVG.
+
+The background is transparent and the palette is that of Okabe and Ito, which colour-blind readers tell apart; every
+series has a marker of its own as well. Text stays text, so that any viewer with a Chinese font shows Chinese names. The
+same numbers are the same bytes: ids come from the figure's name, and the file holds no date.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+INK, SOFT, FAINT = "#727b87", "#7d8793", "#7d879355"  # of words and main lines, of scales, of grids
+BLUE, RED, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
+SERIES = (BLUE, RED, GREEN, PURPLE)
+MARKERS = ("o", "s", "D", "^")
+CHINESE = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "SimHei",
+           "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Arial Unicode MS")  # fmt: skip
+LATIN = "DejaVu Sans"
+FAMILIES = ", ".join([f"'{name}'" for name in (LATIN, "Helvetica Neue", "Arial", *CHINESE)] + ["sans-serif"])
+SIZE = 7.5  # of letters, in points
+INCH = 72.0  # points
+
+Paint = Callable[["Canvas"], Mapping[str, str]]
+
+
+def draw(name: str, size: tuple[float, float], title: str, description: str, paint: Paint) -> str:
+    """An SVG of a width and height in points, whose title and description are read out.
+
+    paint: draws on the canvas and returns what is said of artists, by the id (gid) that it has given them.
+    """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure as Canvas
+
+    with _style(name):
+        canvas = Canvas(figsize=(size[0] / INCH, size[1] / INCH), facecolor="none")
+        FigureCanvasSVG(canvas)
+        said = paint(canvas)
+        file = io.StringIO()
+        canvas.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    return _accessible(file.getvalue(), name, title, description, said)
+
+
+def frame(canvas: Canvas, box: tuple[float, float, float, float], title: str = "") -> Axes:
+    """Axes in a box (left, bottom, width, height, shares of the canvas) without lines above and on the right."""
+    axes = canvas.add_axes(box, facecolor="none")
+    axes.set_title(title)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def mark(axes: Axes, x: float, y: float, kind: int, colour: str, *, hollow: bool = False, gid: str = "") -> None:
+    """One marker of a series; gid: its id, under which something can be said of it."""
+    axes.plot([x], [y], linestyle="", marker=MARKERS[kind], markersize=4.6, markeredgewidth=0.9, color=colour,
+              markerfacecolor="none" if hollow else colour, zorder=4, gid=gid or None)  # fmt: skip
+
+
+def handle(kind: int, colour: str, label: str, *, line: bool = False) -> Any:
+    """A marker, on a line or not, with its label in a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], linestyle="-" if line else "", linewidth=1.8, marker=MARKERS[kind], markersize=4.6,
+                  color=colour, label=label)  # fmt: skip
+
+
+def span(values: Sequence[float], always: Sequence[float]) -> tuple[float, float]:
+    """Ends of an axis that holds all finite values, and those that must show, with a little room."""
+    finite = [value for value in (*values, *always) if math.isfinite(value)]
+    low, high = min(finite), max(finite)
+    room = 0.04 * (high - low) or 0.01
+    return low - room, high + room
+
+
+def number(value: float, digits: int = 4) -> str:
+    """Significant digits with a true minus sign."""
+    return f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
+
+
+@contextmanager
+def _style(name: str) -> Iterator[None]:
+    """House fonts, lines and ids; glyphs that no installed font has are left to the viewer's."""
+    import matplotlib
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False, "axes.formatter.useoffset": False,
+        "font.family": [LATIN, *(each for each in CHINESE if each in installed)],
+        "font.size": SIZE, "axes.linewidth": 0.6, "axes.edgecolor": SOFT, "axes.labelcolor": INK, "text.color": INK,
+        "xtick.color": SOFT, "ytick.color": SOFT, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
+        "xtick.labelsize": SIZE - 0.5, "ytick.labelsize": SIZE - 0.5, "axes.titlesize": SIZE + 1.5,
+        "axes.titlelocation": "left", "axes.titleweight": "bold", "axes.titlepad": 6, "hatch.linewidth": 0.7,
+        "grid.color": FAINT, "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False,
+        "legend.fontsize": SIZE, "legend.title_fontsize": SIZE - 0.5,
+    }  # fmt: skip
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def _accessible(svg: str, name: str, title: str, description: str, said: Mapping[str, str]) -> str:
+    """The svg element alone, with its title and description read out, and what is said of single artists."""
+    body = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    body = re.sub(r"font-family: [^;]*; ", "", body)
+    opening = f'<svg role="img" aria-labelledby="{name}-t {name}-d" style="font-family: {FAMILIES}"'
+    end = body.index(">") + 1
+    texts = f'\n <title id="{name}-t">{escape(title)}</title>\n <desc id="{name}-d">{escape(description)}</desc>'
+    inside = re.sub(r'<g id="([^"]+)">', lambda found: f"{found[0]}{_title(said.get(found[1]))}", body[end:])
+    inside = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", inside)  # several figures may stand in one page
+    return opening + body[len("<svg") : end] + texts + inside
+
+
+def _title(text: str | None) -> str:
+    return "" if text is None else f"<title>{escape(text)}</title>"

@@ -1,0 +1,244 @@
+"""What the stores of a study share: which blocks there are, what failed in them, and where they were computed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core.estimator import Layout, Status
+from results.store.block import Block
+from results.store.skeleton import StoreSchema
+
+MOST_TRACEBACKS = 20  # kept of an estimator, and of blocks that could not be computed
+RAISED = (Status.REFUSED, Status.ERROR)  # of a fit whose traceback is kept
+
+
+class BlockState(IntEnum):
+    """What became of a block."""
+
+    PENDING = 0
+    DONE = 1
+    POISONED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Blocks that were computed in one environment.
+
+    text: the environment in one line. facts: the same as plain data; empty where a store does not say. differs: how it
+    differs from the first environment of the store, in words. blocks: how many blocks of the store it computed.
+    """
+
+    text: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    differs: tuple[str, ...] = ()
+    blocks: int = 0
+
+
+class Store(ABC):
+    """A study's records, for those who run and those who read; satisfies `Records`.
+
+    Which blocks there are is fixed when a store is opened: all passes of a reader see the same ones while another
+    process writes. `write` and `poison` are for one process, which alone sees what it adds.
+    """
+
+    schema: StoreSchema
+    states: NDArray[np.uint8]  # (cells, blocks): a BlockState each
+    origins: NDArray[np.uint16]  # (cells, blocks): the number of the environment, from 1; 0 where it is not known
+    _origin: int = 0
+
+    # What is in it
+
+    @property
+    def fingerprint(self) -> str:
+        """The study's fingerprint."""
+        return self.schema.fingerprint
+
+    @property
+    def replications(self) -> int:
+        """Replications a cell that the store has room for."""
+        return self.schema.replications
+
+    @property
+    def block(self) -> int:
+        """Replications a block."""
+        return self.schema.block
+
+    @property
+    def cells(self) -> Sequence[Mapping[str, object]]:
+        """The grid parameters of each cell."""
+        return self.schema.cells
+
+    @property
+    def layouts(self) -> Mapping[str, Layout]:
+        """The layout of each estimator, by name."""
+        return self.schema.layouts
+
+    @property
+    def estimands(self) -> tuple[str, ...]:
+        """Names of the true values."""
+        return self.schema.estimands
+
+    @property
+    def block_count(self) -> int:
+        """Blocks a cell."""
+        return -(-self.replications // self.block)
+
+    def block_rows(self, index: int) -> slice:
+        """The replications of a block."""
+        return slice(index * self.block, min((index + 1) * self.block, self.replications))
+
+    def places(self) -> list[tuple[int, int]]:
+        """(cell, block) of every block, the cells of one block together."""
+        return [(cell, index) for index in range(self.block_count) for cell in range(len(self.cells))]
+
+    def state(self, cell: int, index: int) -> BlockState:
+        """What became of a block, by its mark alone."""
+        return BlockState(int(self.states[cell, index]))
+
+    def done(self) -> list[tuple[int, int]]:
+        """(cell, block) of every block that is there, by its mark alone."""
+        return [place for place in self.places() if self.state(*place) is BlockState.DONE]
+
+    def pending(self) -> list[tuple[int, int]]:
+        """(cell, block) of every block that is missing or damaged; all others are read."""
+        return [place for place in self.places() if not self.intact(*place)]
+
+    def blocks(self, cell: int) -> Iterator[Block]:
+        """The finished blocks of a cell, in order; raises BadInput for one that is damaged."""
+        for index in range(self.block_count):
+            if self.state(cell, index) is BlockState.DONE:
+                yield self.sound(cell, index)
+
+    @abstractmethod
+    def sound(self, cell: int, index: int) -> Block:
+        """A block that is there; raises BadInput when it is damaged."""
+
+    @abstractmethod
+    def intact(self, cell: int, index: int) -> bool:
+        """Whether a block is there, as it was written."""
+
+    # What failed
+
+    @abstractmethod
+    def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
+        """The status (R,) of each fit of a block that is there, by estimator; raises BadInput when it is damaged."""
+
+    def status_counts(self) -> dict[str, Counter[Status]]:
+        """How many fits of each estimator ended in which status, over all blocks that are there."""
+        counts: dict[str, Counter[Status]] = {name: Counter() for name in self.layouts}
+        for cell, index in self.done():
+            for name, statuses in self.statuses(cell, index).items():
+                values, numbers = np.unique(statuses, return_counts=True)
+                for value, number in zip(values, numbers, strict=True):
+                    counts[name][Status(int(value))] += int(number)
+        return counts
+
+    def raised(self, except_for: Container[tuple[int, int]] = ()) -> list[tuple[int, int]]:
+        """(cell, block) of every block that is there and holds a fit that raised, leaving out some blocks."""
+        return [
+            place
+            for place in self.done()
+            if place not in except_for
+            and any(np.isin(values, RAISED).any() for values in self.statuses(*place).values())
+        ]
+
+    @cached_property
+    def tracebacks(self) -> dict[str, str]:
+        """Tracebacks of fits that raised and of blocks that could not be computed, by what they are of.
+
+        The names are "cell 0 block 2" and "cell 0 block 2 replication 130 NAME"; at most 20 an estimator are kept.
+        """
+        return dict(self.noted("tracebacks", {}))
+
+    def traceback_of(self, name: str) -> str:
+        """A traceback of the estimator called `name`, or an empty text."""
+        return next((text for key, text in self.tracebacks.items() if _of(key) == name), "")
+
+    # Where its blocks were computed
+
+    @property
+    def environments(self) -> tuple[Origin, ...]:
+        """The environments that computed the blocks that are there; equal bits are promised for one alone."""
+        numbers = self.origins[self.states == BlockState.DONE]
+        known = [Origin("; ".join(self.noted("environments", [])) or "unknown"), *self._known]
+        found = ((origin, int((numbers == number).sum())) for number, origin in enumerate(known))
+        return tuple(Origin(origin.text, origin.facts, origin.differs, count) for origin, count in found if count)
+
+    def origin(self, cell: int, index: int) -> Origin | None:
+        """The environment that computed a block, or None where the store does not say."""
+        number = int(self.origins[cell, index])
+        return self._known[number - 1] if number else None
+
+    def computed_in(self, origin: Origin) -> None:
+        """State the environment of all blocks that are written from now on."""
+        facts = [known.facts for known in self._known]
+        if origin.facts not in facts:
+            facts.append(origin.facts)
+            self._known.append(origin)
+            plain = [{"text": one.text, "facts": one.facts, "differs": list(one.differs)} for one in self._known]
+            self.note("origins", plain)
+        self._origin = facts.index(origin.facts) + 1
+
+    @cached_property
+    def _known(self) -> list[Origin]:
+        """Every environment that ever computed a block of the store, in the order of their numbers."""
+        return [Origin(one["text"], one["facts"], tuple(one["differs"])) for one in self.noted("origins", [])]
+
+    # Writing: one process only
+
+    def write(self, cell: int, index: int, block: Block) -> None:
+        """Keep a block, with its tracebacks and the environment that `computed_in` stated."""
+        self._put(cell, index, block)
+        self.states[cell, index], self.origins[cell, index] = BlockState.DONE, self._origin
+        self._keep_tracebacks(cell, index, {f" replication {at} {name}": text
+                                            for (at, name), text in block.tracebacks.items()})  # fmt: skip
+
+    def poison(self, cell: int, index: int, traceback: str = "") -> None:
+        """Mark a block that cannot be computed, whose workers died of it or whose design raised; a later run tries."""
+        self._mark_poisoned(cell, index)
+        self.states[cell, index] = BlockState.POISONED
+        self._keep_tracebacks(cell, index, {"": traceback} if traceback else {})
+
+    def _keep_tracebacks(self, cell: int, index: int, texts: Mapping[str, str]) -> None:
+        """Replace a block's tracebacks."""
+        place = f"cell {cell} block {index}"
+        stale = [key for key in self.tracebacks if f"{key} ".startswith(f"{place} ")]
+        for key in stale:
+            del self.tracebacks[key]
+        counts = Counter(map(_of, self.tracebacks))
+        for key, text in texts.items():
+            counts[_of(place + key)] += 1
+            if counts[_of(place + key)] <= MOST_TRACEBACKS:
+                self.tracebacks[place + key] = text
+        if stale or texts:
+            self.note("tracebacks", dict(self.tracebacks))
+
+    @abstractmethod
+    def _put(self, cell: int, index: int, block: Block) -> None:
+        """Write a block and its mark."""
+
+    @abstractmethod
+    def _mark_poisoned(self, cell: int, index: int) -> None:
+        """Write the mark of a block that cannot be computed."""
+
+    @abstractmethod
+    def note(self, key: str, value: Any) -> None:
+        """Keep something that stands outside the promise of identical bytes, such as tracebacks or versions."""
+
+    @abstractmethod
+    def noted(self, key: str, default: Any = None) -> Any:
+        """What `note` kept."""
+
+
+def _of(key: str) -> str:
+    """The estimator that a traceback is of, or an empty text where it is of a whole block."""
+    return key.partition(" replication ")[2].partition(" ")[2]

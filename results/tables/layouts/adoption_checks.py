@@ -1,0 +1,188 @@
+"""Tables S2 and S3: what the two-way coefficient averages, the power of pre-trend tests, bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from results.tables.columns import FitColumn, coefficient_rows, fit_columns, size_rows, value_rows
+from results.tables.journal_table import Heading, JournalTable, Row
+from results.tables.places import BOUNDS, COMPARISONS
+from results.tables.setting import TableSetting
+from results.tables.typography import count, digits
+
+_KINDS = {
+    "treated v never": "Treated v never treated",
+    "earlier v later": "Earlier v later cohort",
+    "later v earlier": "Later v earlier cohort",
+    "treated v always": "Treated v always treated",
+}
+_WEIGHTS = {
+    "coefficient": "Two-way coefficient",
+    "cells": "Treated unit-periods",
+    "negative_share": "Share with a negative weight",
+    "negative_sum": "Sum of the negative weights",
+    "sensitivity": "SD of effects, mean may be 0",
+    "reversal": "SD of effects, all reversed",
+}
+_OF_EFFECTS = ("coefficient", "sensitivity", "reversal")  # of the rows above, those in the outcome's unit
+_POWER = {
+    "slope": "Slope a period",
+    "bias_untested": "Mean bias, no test made",
+    "bias_passed": "Mean bias, test passed",
+    "bayes_factor": "Bayes factor of passing",
+    "likelihood_ratio": "Likelihood ratio",
+}
+_RESTRICTIONS = {"relative magnitudes": "Relative magnitudes", "smoothness": "Smoothness"}
+
+
+def comparisons(setting: TableSetting) -> list[JournalTable]:
+    """Tables S2: comparisons behind the two-way coefficient, its weights, and the power of the pre-trend test."""
+    setting = setting.balanced_part
+    tables = [*_bacon(setting), *_negative_weights(setting), *_instantaneous(setting), *_power(setting)]
+    return [table for table in tables if table.rows]
+
+
+def _bacon(setting: TableSetting) -> Iterable[JournalTable]:
+    for column in fit_columns(setting.document, COMPARISONS, ("goodman-bacon",)):
+        twfe = column.statistics.get("twfe")
+        means = [twfe, *(value for (name, _), value in column.by_term.items() if name == "mean")]
+        rows = [Row(label, _compared_with(column, kind, means)) for kind, label in _KINDS.items()
+                if ("weight", kind) in column.by_term]  # fmt: skip
+        total = sum(value for (name, _), value in column.by_term.items() if name == "comparisons")
+        rows.append(Row("Two-way coefficient", ("1.0000", digits(twfe, row=means), count(total)), rule=True))
+        notes = (
+            "Goodman-Bacon (2021): without controls the two-way coefficient is the mean of all two-by-two comparisons "
+            "of cohorts, weighted by size and by the variance of treatment. An earlier cohort is compared with a later "
+            "one until that is treated; a later cohort with an earlier one that is treated already, and the change of "
+            "whose effects is taken for a trend: these comparisons are biased where effects grow or fade.",
+            setting.data,
+        )
+        heads = (Heading("Weight"), Heading("Mean estimate"), Heading("Comparisons"))
+        title = f"What the two-way coefficient compares: {setting.about}, without controls"
+        yield JournalTable(COMPARISONS, title, heads, tuple(rows), notes)
+
+
+def _compared_with(column: FitColumn, kind: str, means: Sequence[float | None]) -> tuple[str, ...]:
+    """Weight, mean and number of one kind of comparison; means: of all kinds."""
+    weight, mean, number = (column.by_term.get((name, kind)) for name in ("weight", "mean", "comparisons"))
+    return digits(weight), digits(mean, row=means), count(number)
+
+
+def _negative_weights(setting: TableSetting) -> Iterable[JournalTable]:
+    columns = fit_columns(setting.document, COMPARISONS, ("dcdh-weights",))
+    if not columns:
+        return
+    heads = tuple(Heading("with controls" if column.transform else "without controls") for column in columns)
+    effects = [column.statistics.get(name) for column in columns for name in _OF_EFFECTS]
+    rows = []
+    for name, label in _WEIGHTS.items():
+        form = count if name == "cells" else partial(_or_none, row=effects if name in _OF_EFFECTS else ())
+        rows.append(Row(label, tuple(form(column.statistics.get(name)) for column in columns)))
+    notes = (
+        "De Chaisemartin and D'Haultfoeuille (2020): under common trends the two-way coefficient is a weighted sum of "
+        "the effects in all treated unit-periods. The standard deviations are the smallest spread of these effects at "
+        "which their mean could be zero (none: all effects weigh alike, so that the coefficient is their mean however "
+        "they differ), and at which all could have the other sign (none: no weight is negative). Where they are small "
+        "beside the effects that are plausible, the coefficient may mislead.",
+        setting.data,
+    )
+    yield JournalTable(COMPARISONS, f"Weights of the two-way coefficient: {setting.about}", heads, tuple(rows), notes)
+
+
+def _or_none(value: float | None, row: Sequence[float | None] = ()) -> str:
+    return "none" if value is None else digits(value, row=row)
+
+
+def _instantaneous(setting: TableSetting) -> Iterable[JournalTable]:
+    columns = fit_columns(setting.document, COMPARISONS, ("dcdh",))
+    if not columns:
+        return
+    rows: list[Row] = []
+    for term, label in (("event(0)", "Period of the switch"), ("placebo", "One period before")):
+        if any(term in column.terms for column in columns):
+            rows += coefficient_rows(label, [setting.shown(column, term) for column in columns])
+    rows += value_rows(columns, {"switchers": "Switches"}, count) + size_rows(columns, setting.units, setting.periods)
+    factor = "factor G/(G - 1) and t with G - 1 degrees of freedom, G the clusters that hold a switch."
+    note = (
+        "DID_M: the outcome's change of units that switch less that of units that keep the same treatment, without "
+        "controls (de Chaisemartin and D'Haultfoeuille 2020); one period before the switch it should be zero."
+    )
+    title = f"Effect in the period of a switch: {setting.about}"
+    yield JournalTable(
+        COMPARISONS, title, (Heading("DID_M"),), tuple(rows), setting.notes(columns, note, factor=factor)
+    )
+
+
+def _power(setting: TableSetting) -> Iterable[JournalTable]:
+    for column in fit_columns(setting.document, COMPARISONS, ("roth",)):
+        powers = list(dict.fromkeys(term for _, term in column.by_term))
+        heads = tuple(Heading(f"power {power}") for power in powers)
+        values = {label: [column.by_term.get((name, power)) for power in powers] for name, label in _POWER.items()}
+        rows = tuple(Row(label, tuple(digits(value, row=found) for value in found)) for label, found in values.items())
+        before, after = (count(column.statistics.get(name)) for name in ("before", "after"))
+        notes = (
+            f"Roth (2022): the slope of the linear difference in trends that the test of {before} event times before "
+            "adoption finds with this probability. The test is passed when none is significant at 5%; parallel trends "
+            f"fail it with probability {digits(column.statistics.get('size'))}. Mean bias, of either sign: over the "
+            f"{after} event times "
+            f"from adoption on, whose mean estimate is {digits(column.statistics.get('mean_effect'))}. A Bayes factor "
+            "near 1 says that passing tells little; the likelihood ratio is of the estimates before adoption, this "
+            "trend against parallel trends.",
+            "Callaway-Sant'Anna estimates without controls, against units never treated where there are any, and their "
+            "clustered covariance.",
+            setting.data,
+        )
+        yield JournalTable(COMPARISONS, f"What the test of pre-trends can find: {setting.about}", heads, rows, notes)
+
+
+def bounds(setting: TableSetting) -> list[JournalTable]:
+    """Table S3: intervals under growing departures from parallel trends, a column an effect."""
+    setting = setting.balanced_part
+    columns = fit_columns(setting.document, BOUNDS, ("honest",))
+    samples = list(dict.fromkeys(column.sample for column in columns))
+    first = {column.sample: column for column in reversed(columns)}
+    rows = [Row("Parallel trends", tuple(_interval(first[sample], None) for sample in samples))]
+    for restriction, label in _RESTRICTIONS.items():
+        found = {column.sample: column for column in columns if column.transform == restriction}
+        if found:
+            rows += _bounded(label, [found.get(sample) for sample in samples])
+    if not columns:
+        return []
+    notes = (
+        "95% intervals of Rambachan and Roth (2023). Relative magnitudes: from one period to the next the difference "
+        "in trends changes after adoption by at most M times its largest change before. Smoothness: its slope changes "
+        "by at most M standard errors of the effect a period; M = 0 extrapolates a linear trend. Breakdown: the "
+        "smallest M whose interval holds zero; 0 where that of M = 0 does.",
+        "Callaway-Sant'Anna estimates without controls, against units never treated where there are any.",
+        setting.data,
+    )
+    heads = tuple(Heading(sample) for sample in samples)
+    return [JournalTable(BOUNDS, f"Bounds when trends may differ: {setting.about}", heads, tuple(rows), notes)]
+
+
+def _bounded(label: str, columns: Sequence[FitColumn | None]) -> list[Row]:
+    terms = list(dict.fromkeys(term for column in columns if column is not None for _, term in column.by_term))
+    rows = [Row(label, kind="head")]
+    rows += [Row(f"  M = {term}", tuple(_interval(column, term) for column in columns)) for term in terms]
+    return [*rows, Row("  breakdown M", tuple(_breakdown(column) for column in columns))]
+
+
+def _interval(column: FitColumn | None, term: str | None) -> str:
+    if column is None:
+        return ""
+    ends = [column.statistics.get(f"original_{end}") if term is None else column.by_term.get((end, term))
+            for end in ("lower", "upper")]  # fmt: skip
+    return "none" if None in ends else f"[{digits(ends[0], ends)}, {digits(ends[1], ends)}]"
+
+
+def _breakdown(column: FitColumn | None) -> str:
+    """In the unit of M in the rows above."""
+    if column is None:
+        return ""
+    value = column.statistics.get("breakdown")
+    return "none" if value is None else digits(value / column.statistics.get("scale", 1.0))
+
+
+TABLES = (COMPARISONS, BOUNDS)
+LAYOUTS = {11: comparisons, 12: bounds}

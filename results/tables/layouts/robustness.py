@@ -1,0 +1,22 @@
+"""Table R: a column a robustness check."""
+
+from __future__ import annotations
+
+from results.tables.columns import fit_columns
+from results.tables.journal_table import Heading, JournalTable
+from results.tables.places import ROBUSTNESS
+from results.tables.regressions import regressions
+from results.tables.setting import TableSetting
+
+
+def robustness(setting: TableSetting) -> list[JournalTable]:
+    """One column a check, and how matching balances the covariates."""
+    columns = [column for column in fit_columns(setting.document, ROBUSTNESS) if column.records]
+    heads = [Heading(column.sample, f"({column.column})") for column in columns]
+    note = "Unit and period effects and the controls in every column, unless its heading says otherwise."
+    title = f"Robustness, a column a check: {setting.about}"
+    return [*regressions(setting, ROBUSTNESS, title, columns, heads, [], note)]
+
+
+TABLES = (ROBUSTNESS,)
+LAYOUTS = {20: robustness}

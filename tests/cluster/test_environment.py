@@ -1,0 +1,105 @@
+"""Environments: what differs between two, in words, and digests of sources."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cluster import Environment, environment
+from cluster.environment import source_digest
+
+HERE = Environment("3.13.1", "x86_64", (("numpy", "2.3.0"),), ("openblas 0.3 Haswell, threads 1",), (("sim", "a1"),))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"python": "3.12.0"}, "python 3.13.1 instead of 3.12.0"),
+        ({"machine": "arm64"}, "machine x86_64 instead of arm64"),
+        ({"packages": (("numpy", "2.2.0"),)}, "numpy 2.3.0 instead of 2.2.0"),
+        ({"packages": ()}, "numpy 2.3.0 instead of missing"),
+        ({"blas": ("openblas 0.3 Zen, threads 1",)},
+         "BLAS openblas 0.3 Haswell, threads 1 instead of openblas 0.3 Zen, threads 1"),
+        ({"code": (("sim", "b2"),)}, "other code of sim"),
+    ],
+)  # fmt: skip
+def test_each_difference_is_said_in_words(change: dict[str, object], words: str) -> None:
+    assert HERE.differences(replace(HERE, **change)) == (words,)  # type: ignore[arg-type]
+
+
+def test_equal_environments_have_no_differences_and_survive_json() -> None:
+    assert HERE.differences(HERE) == ()
+    assert Environment.from_plain(json.loads(json.dumps(HERE.plain))) == HERE
+    whole = environment(("numpy", "no such package"), ("cluster",))
+    assert whole.packages[1] == ("no such package", "missing")
+    assert str(whole).endswith(tuple("0123456789abcdef"))
+    assert Environment.from_plain(json.loads(json.dumps(whole.plain))) == whole
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of modules that can be imported, and are forgotten afterwards."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def digest(folder: Path, module: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The digest of a module that is loaded from this folder, for the first time."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == module.partition(".")[0]]:
+        del sys.modules[name]
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(folder)
+        importlib.invalidate_caches()
+        return source_digest(module)
+
+
+def test_a_package_is_its_sources_and_not_their_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = folder / "one" / "made_up_package"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "inner" / "__init__.py").write_text("x = 1\n")
+    found = digest(folder / "one", "made_up_package.inner", monkeypatch)
+    assert len(found) == 16
+    shutil.copytree(package, folder / "two" / "made_up_package")
+    (folder / "two" / "made_up_package" / "__pycache__").mkdir(exist_ok=True)
+    (folder / "two" / "made_up_package" / "__pycache__" / "x.pyc").write_bytes(b"compiled")
+    assert digest(folder / "two", "made_up_package", monkeypatch) == found
+    (folder / "two" / "made_up_package" / "inner" / "__init__.py").write_text("x = 2\n")
+    assert digest(folder / "two", "made_up_package", monkeypatch) != found
+
+
+def test_a_module_counts_with_the_modules_beside_it_that_it_imports(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "made_up_module.py").write_text("import math\nfrom made_up_part import x\n")
+    (folder / "made_up_part.py").write_text("import made_up_rest\nx = 1\n")
+    (folder / "made_up_rest.py").write_text("y = 1\n")
+    (folder / "made_up_other.py").write_text("z = 1\n")
+    found = digest(folder, "made_up_module", monkeypatch)
+    (folder / "made_up_other.py").write_text("z = 2\n")
+    assert digest(folder, "made_up_module", monkeypatch) == found
+    (folder / "made_up_rest.py").write_text("y = 2\n")
+    assert digest(folder, "made_up_module", monkeypatch) != found
+
+
+def test_the_digest_is_that_of_the_code_that_is_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "made_up_module.py").write_text("x = 1\n")
+    found = digest(folder, "made_up_module", monkeypatch)
+    (folder / "made_up_module.py").write_text("x = 222\n")
+    assert source_digest("made_up_module") == found
+    importlib.reload(sys.modules["made_up_module"])
+    assert source_digest("made_up_module") != found
+
+
+def test_a_module_that_is_not_there_has_no_digest() -> None:
+    assert source_digest("made_up_and_missing") == ""

@@ -1,0 +1,155 @@
+"""`panelproof kinds`, and the promise behind it: every dial has a meaning in a docstring."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+import estimators.staggered as estimators_package
+from estimators.core.estimator import estimators
+from experiments.cli import run_command
+from experiments.kinds.catalogue import GROUPS, catalogue
+from experiments.kinds.dials import REQUIRED, dials_of, summary_of
+from results.diagnosis import diagnose
+from results.diagnosis.measures import MEANINGS
+from sim.design import designs
+from sim.discovery import forget
+from sim.schemes.schemes import SCHEMES
+from studies import small_study
+
+KINDS = [*designs().items(), *estimators().items(), *((cls.kind, cls) for cls in SCHEMES)]
+CLASSES = {f"{cls.__module__}:{kind}": cls for kind, cls in KINDS}
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base.
+
+    size: of the thing; more is larger. label: its name.
+    """
+
+    size: int = 3
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Example(Base):
+    """One example. It has a second sentence.
+
+    first, second: both of them, as in size: this is no head. mode: slow (the default) |
+    fast.
+
+    - an item that belongs to mode.
+
+    size is not explained here.
+    """
+
+    first: float | None = None
+    second: tuple[str, ...] = ()
+    mode: Literal["slow", "fast"] = "slow"
+    pair: tuple[int, int] = (1, 2)
+
+
+def test_dials_are_read_from_types_and_docstrings() -> None:
+    dials = {dial.name: dial for dial in dials_of(Example)}
+    assert list(dials) == ["size", "label", "first", "second", "mode", "pair"]
+    assert dials["size"].meaning == "of the thing; more is larger."
+    assert dials["label"].meaning == "its name."
+    assert dials["first"].meaning == dials["second"].meaning == "both of them, as in size: this is no head."
+    assert dials["mode"].meaning == "slow (the default) | fast. - an item that belongs to mode."
+    assert dials["pair"].meaning == ""
+    assert [dials[name].type for name in ("size", "first", "second", "mode", "pair")] == [
+        "whole number", "number or none", "list of text", "text", "2 values: whole number"]  # fmt: skip
+    assert [dials[name].default for name in ("size", "label", "first", "second", "pair")] == [
+        "3", '""', "none", "[]", "[1, 2]"]  # fmt: skip
+    assert dials["mode"].allowed == ("slow", "fast")
+    assert summary_of(Example) == "One example."
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_dial_has_a_meaning(name: str) -> None:
+    cls = CLASSES[name]
+    dials = dials_of(cls)
+    assert [dial.name for dial in dials] == [item.name for item in fields(cls) if item.init]  # type: ignore[arg-type]
+    silent = {dial.name for dial in dials if not dial.meaning}
+    assert not silent
+    assert all(dial.type and dial.default for dial in dials)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_kind_has_a_summary_that_is_not_a_dial(name: str) -> None:
+    summary = summary_of(CLASSES[name])
+    assert len(summary) > 10
+    assert not any(summary.startswith(f"{dial.name}:") for dial in dials_of(CLASSES[name]))
+
+
+def test_the_list_names_every_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["kinds"]) == 0
+    printed = capsys.readouterr().out
+    for group, entries in catalogue().items():
+        assert group.replace("_", " ") in printed
+        assert len(entries) > 4, group
+        assert all(entry.kind in printed and entry.summary for entry in entries)
+
+
+def test_one_kind_shows_every_dial(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["kinds", "paper", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert set(document) == {"designs", "problems"}
+    (entry,) = document["designs"]
+    assert entry["source"] == "sim.designs.paper:Paper"
+    dials = {dial["name"]: dial for dial in entry["dials"]}
+    assert dials["spillover"]["allowed"] == ["none", "paper", "lag", "error"]
+    assert dials["sigma"] == {"name": "sigma", "type": "number", "default": "0.029", "allowed": [],
+                              "meaning": "sd of the errors."}  # fmt: skip
+    assert run_command(["kinds", "paper"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in dials)
+    assert dials_of(designs()["observed"])[0].default == REQUIRED
+
+
+def test_json_is_one_document_with_all_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["kinds", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert set(document) == {*GROUPS, "problems"}
+    assert {"iid", "hc1", "cluster:A or cluster:A+B", "driscoll-kraay"} <= {
+        entry["kind"] for entry in document["error_types"]
+    }
+    assert document["problems"] == []
+
+
+@pytest.mark.parametrize(("name", "kind"), [("csdid", "callaway-santanna"), ("TwoWayDID", "did"), ("bais", "bias")])
+def test_an_unknown_kind_gets_a_suggestion(name: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["kinds", name]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"did you mean '{kind}'?" in line
+
+
+def test_a_draft_that_cannot_be_read_is_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "draft.py").write_text("def f(:\n")
+    monkeypatch.setattr(estimators_package, "__path__", [*estimators_package.__path__, str(tmp_path)])
+    forget()
+    try:
+        assert run_command(["kinds", "did"]) == 0
+        printed = capsys.readouterr()
+        assert "regressors" in printed.out
+        (line,) = printed.err.splitlines()
+        assert line.startswith(f"panelproof: warning: {tmp_path / 'draft.py'}; ")
+        assert "SyntaxError" in line
+    finally:
+        forget()
+
+
+def test_measures_are_those_of_a_diagnosis() -> None:
+    from experiments.running.runner import run
+
+    frame = diagnose(run(small_study(replications=64, block=64))).frame
+    found = {name for name in frame["measure"] if ":" not in name}
+    assert found <= set(MEANINGS)
+    assert len(found) > 12

@@ -1,0 +1,134 @@
+"""What holds for stores on disk and in memory alike: one suite, which each of them goes through."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from estimators import TwoWayDID
+from estimators.core.estimator import Status
+from experiments.running.runner import schema_of
+from experiments.running.tasks import runner_of
+from experiments.study.study import Study
+from results.store import Block, BlockState, MemoryStore, Origin, Store, ZarrStore
+from sim.designs.paper import Paper
+
+STUDY = Study("did", Paper(controls="none"), (TwoWayDID(), TwoWayDID(errors=("iid",), label="short")), seed=3,
+              grid=(("effect", (0.0, 0.0157)),), replications=160, block=64)  # fmt: skip
+PLACES = [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
+
+
+def block_of(cell: int, index: int, raised: tuple[int, ...] = ()) -> Block:
+    """A block of the study, some of whose fits of `short` (by row) raised."""
+    start = 64 * index
+    block = runner_of(STUDY, cell).run(start, min(start + 64, STUDY.replications))
+    short = block.estimates["short"]
+    status = short.status.copy()
+    status[list(raised)] = Status.ERROR
+    texts = {(start + row, "short"): f"Traceback:\nValueError: row {row} of {cell} {index}\n" for row in raised}
+    return Block(block.truth, {**block.estimates, "short": replace(short, status=status)}, texts)
+
+
+@pytest.fixture(params=["memory", "zarr"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty store of the study."""
+    schema = schema_of(STUDY)
+    return MemoryStore(schema) if request.param == "memory" else ZarrStore.create(tmp_path / "x.zarr", schema)
+
+
+@pytest.fixture
+def again(store: Store) -> Callable[[], Store]:
+    """The store as one who opens it now finds it; one in memory is what it is."""
+    return lambda: ZarrStore.open(store.path) if isinstance(store, ZarrStore) else store
+
+
+def test_a_new_store_is_empty_and_knows_its_study(store: Store) -> None:
+    assert (store.replications, store.block, store.block_count) == (160, 64, 3)
+    assert store.cells == ({"effect": 0.0}, {"effect": 0.0157})
+    assert store.layouts == schema_of(STUDY).layouts
+    assert store.estimands == ("att",)
+    assert store.fingerprint == STUDY.fingerprint
+    assert store.places() == store.pending() == PLACES
+    assert store.done() == []
+    assert list(store.blocks(0)) == []
+    assert store.environments == ()
+    assert store.block_rows(2) == slice(128, 160)
+
+
+def test_blocks_come_back_in_order_whatever_the_order_of_writing(store: Store, again: Callable[[], Store]) -> None:
+    written = {place: block_of(*place) for place in [(1, 2), (0, 1), (1, 0)]}
+    for place, block in written.items():
+        store.write(*place, block)
+    read = again()
+    assert read.done() == [(1, 0), (0, 1), (1, 2)]
+    assert read.pending() == [(0, 0), (1, 1), (0, 2)]
+    assert [block.replications for block in read.blocks(1)] == [64, 32]
+    for ours, theirs in zip(read.blocks(1), (written[1, 0], written[1, 2]), strict=True):
+        np.testing.assert_array_equal(ours.truth["att"], theirs.truth["att"])
+        for name in ("did", "short"):
+            np.testing.assert_array_equal(ours.estimates[name].estimate, theirs.estimates[name].estimate)
+            np.testing.assert_array_equal(ours.estimates[name].se, theirs.estimates[name].se)
+            np.testing.assert_array_equal(ours.estimates[name].status, theirs.estimates[name].status)
+
+
+def test_poisoned_blocks_are_left_out_until_they_are_written(store: Store, again: Callable[[], Store]) -> None:
+    store.write(0, 0, block_of(0, 0))
+    store.poison(0, 0, "killed\n")
+    assert again().state(0, 0) is BlockState.POISONED
+    assert (0, 0) in again().pending()
+    assert list(again().blocks(0)) == []
+    assert again().tracebacks == {"cell 0 block 0": "killed\n"}
+    store.write(0, 0, block_of(0, 0))
+    assert again().state(0, 0) is BlockState.DONE
+    assert again().tracebacks == {}
+
+
+def test_fits_that_raised_are_counted_and_keep_their_tracebacks(store: Store, again: Callable[[], Store]) -> None:
+    store.write(0, 0, block_of(0, 0))
+    store.write(0, 1, block_of(0, 1, raised=(3, 5)))
+    store.write(1, 2, block_of(1, 2, raised=(0,)))
+    read = again()
+    assert read.status_counts() == {"did": Counter({Status.OK: 160}),
+                                    "short": Counter({Status.OK: 157, Status.ERROR: 3})}  # fmt: skip
+    assert read.raised() == [(0, 1), (1, 2)]
+    assert read.raised(except_for={(0, 1)}) == [(1, 2)]
+    assert list(read.tracebacks) == ["cell 0 block 1 replication 67 short", "cell 0 block 1 replication 69 short",
+                                     "cell 1 block 2 replication 128 short"]  # fmt: skip
+    assert read.traceback_of("short").endswith("ValueError: row 3 of 0 1\n")
+    assert read.traceback_of("did") == ""
+    store.write(0, 1, block_of(0, 1))
+    assert list(again().tracebacks) == ["cell 1 block 2 replication 128 short"]
+    assert again().raised() == [(1, 2)]
+
+
+def test_tracebacks_of_one_estimator_leave_room_for_those_of_another(store: Store) -> None:
+    store.write(0, 0, block_of(0, 0, raised=tuple(range(30))))
+    store.poison(1, 0, "no panel")
+    assert len(store.tracebacks) == 21
+    assert store.tracebacks["cell 1 block 0"] == "no panel"
+
+
+def test_every_block_keeps_the_environment_that_computed_it(store: Store, again: Callable[[], Store]) -> None:
+    first, second = Origin("old", {"code": "a"}), Origin("new", {"code": "b"}, ("other code of mine",))
+    store.write(0, 0, block_of(0, 0))
+    store.computed_in(first)
+    store.write(0, 1, block_of(0, 1))
+    store.write(1, 1, block_of(1, 1))
+    store.computed_in(second)
+    store.write(1, 1, block_of(1, 1))
+    store.computed_in(first)
+    store.write(1, 0, block_of(1, 0))
+    read = again()
+    assert read.environments == (Origin("unknown", blocks=1), replace(first, blocks=2), replace(second, blocks=1))
+    assert [read.origin(*place) for place in [(0, 0), (0, 1), (1, 1), (1, 0)]] == [None, first, second, first]
+
+
+def test_notes_are_kept(store: Store, again: Callable[[], Store]) -> None:
+    store.note("seconds", {"a": 1.5})
+    assert again().noted("seconds") == {"a": 1.5}
+    assert again().noted("nothing", 7) == 7

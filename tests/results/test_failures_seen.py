@@ -1,0 +1,165 @@
+"""Failed fits, missing numbers, unknown truths and mixed code are said before the verdict, on both pages."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from estimators import TwoWayDID
+from estimators.core.estimator import Status
+from experiments.running.reporting import facts_of
+from experiments.running.runner import run
+from experiments.study.study import Study
+from results.diagnosis.diagnose import Diagnosis, diagnose
+from results.report.bias_table import bias_table, failures
+from results.report.facts import ReportFacts
+from results.report.html import html_report
+from results.report.notices import failure_notice, notices
+from results.report.terminal import print_bias_table
+from results.report.verdicts import verdicts
+from results.store.zarr_store import ZarrStore
+from sim.designs.paper import Paper
+
+COLLINEAR = Status.SINGULAR.meaning
+
+
+def printed(diagnosis: Diagnosis, **facts: Any) -> list[str]:
+    out = io.StringIO()
+    print_bias_table(diagnosis, Console(file=out, width=400, color_system=None), ReportFacts("toy", **facts))
+    return out.getvalue().splitlines()
+
+
+def sample(sample_of: Any, fits: int, terms: int = 1, errors: int = 2, status: Any = None) -> Any:
+    rng = np.random.default_rng(5)
+    theta = np.ones((fits, terms))
+    return sample_of(theta, theta + rng.standard_normal(theta.shape), np.ones((fits, errors, terms)), status=status)
+
+
+def value(diagnosis: Diagnosis, measure: str, name: str = "ols") -> float:
+    rows = diagnosis.frame[(diagnosis.frame["measure"] == measure) & (diagnosis.frame["estimator"] == name)]
+    return float(rows["value"].iloc[0])
+
+
+@pytest.fixture
+def partly_failed(fabricate: Any, sample_of: Any) -> Diagnosis:
+    """64 fits of each of two estimators in each of two cells; 35 of one failed."""
+    statuses = [np.where(np.arange(64) < failed, Status.SINGULAR, Status.OK) for failed in (30, 5)]
+    cells = [({"n": n}, {"sound": sample(sample_of, 64), "ols": sample(sample_of, 64, status=status)})
+             for n, status in enumerate(statuses)]  # fmt: skip
+    return diagnose(fabricate(cells))
+
+
+def test_failures_are_the_first_words_of_the_verdict(partly_failed: Diagnosis) -> None:
+    said = f"35 of 256 fits failed: ols 35 of 128: {COLLINEAR} (35)."
+    assert failure_notice(partly_failed) == said
+    lines = printed(partly_failed, seed=1)
+    assert lines[2].startswith(said)
+    html = html_report(partly_failed, ReportFacts("toy"))
+    assert f'<p class="lead">{said} ' in html
+    sound, ols = verdicts(partly_failed, bias_table(partly_failed))
+    assert ols.sentences[0] == f"35 of 128 fits failed: {COLLINEAR} (35)."
+    assert (ols.failed, sound.failed) == (35, 0)
+    assert (ols.mark, sound.mark) == ("! fits failed", "✓ holds")
+    assert html.count("! fits failed") == 1
+
+
+def test_without_failures_the_verdict_comes_first(fabricate: Any, sample_of: Any) -> None:
+    diagnosis = diagnose(fabricate([({}, {"ols": sample(sample_of, 64)})]))
+    assert failure_notice(diagnosis) == ""
+    assert printed(diagnosis)[2].startswith("No estimator departs")
+
+
+def test_a_status_alone_makes_no_usable_fit(fabricate: Any, sample_of: Any) -> None:
+    """Four fits are called OK and have no finite estimate."""
+    fits = sample(sample_of, 64)
+    fits.estimate[[3, 4, 5]], fits.estimate[6] = np.nan, np.inf
+    diagnosis = diagnose(fabricate([({}, {"ols": fits})]))
+    assert value(diagnosis, "convergence") == 60 / 64
+    assert value(diagnosis, "status:ok") == 60
+    assert failures(diagnosis) == [(0, "ols", 4, 64, "no estimate is finite (4)")]
+    lines = printed(diagnosis)
+    assert lines[2].startswith("4 of 64 fits failed: ols 4 of 64: no estimate is finite (4).")
+    assert "all usable" not in "".join(lines)
+
+
+def test_one_error_that_is_missing_is_left_out_and_counted(fabricate: Any, sample_of: Any) -> None:
+    fits = sample(sample_of, 64)
+    fits.se[:, 0, 0] = np.linspace(0.5, 1.5, 64)
+    fits.se[7, 0, 0] = np.nan
+    diagnosis = diagnose(fabricate([({}, {"ols": fits})]))
+    row = diagnosis.frame[(diagnosis.frame["measure"] == "mean_se") & (diagnosis.frame["error"] == "one")].iloc[0]
+    assert row["value"] == pytest.approx(np.nanmean(fits.se[:, 0, 0]))
+    assert row["n"] == 63
+    table = bias_table(diagnosis)
+    assert list(table["n_error"]) == [63, 64]
+    assert notices(table) == ["Missing in usable fits: one errors of ols (1 of 64)."]
+    text = printed(diagnosis)
+    assert text[3] == "Missing in usable fits: one errors of ols (1 of 64)."
+    assert "all usable" not in "".join(text)
+
+
+def test_an_error_type_without_any_error_is_missing(fabricate: Any, sample_of: Any) -> None:
+    """A term that alone has no errors of a type is not: it has none by its nature."""
+    fits = sample(sample_of, 64, terms=2)
+    fits.se[:, 0, :] = np.nan
+    fits.se[:, 1, 1] = np.nan
+    assert notices(bias_table(diagnose(fabricate([({}, {"ols": fits})])))) == [
+        "Missing in usable fits: one errors of ols (64 of 64)."
+    ]
+
+
+def test_a_term_that_some_fits_lack_is_missing(fabricate: Any, sample_of: Any) -> None:
+    fits = sample(sample_of, 64, terms=2)
+    fits.estimate[:3, 1] = np.nan
+    fits.se[:3, :, 1] = np.nan
+    diagnosis = diagnose(fabricate([({}, {"ols": fits})]))
+    assert notices(bias_table(diagnosis)) == ["Missing in usable fits: the estimate of t1 by ols (3 of 64)."]
+    assert value(diagnosis, "convergence") == 1.0
+
+
+def test_terms_without_a_truth_are_named(fabricate: Any, sample_of: Any) -> None:
+    cells = []
+    for n in range(2):
+        fits = sample(sample_of, 64, terms=3)
+        fits.theta[:, 1] = np.nan
+        fits.theta[:, 2] = np.nan if n else 1.0
+        cells.append(({"n": n}, {"ols": fits}))
+    diagnosis = diagnose(fabricate(cells))
+    said = "No truth in this design: t1, t2 (in 1 of 2 cells) of ols."
+    assert notices(bias_table(diagnosis)) == [said]
+    assert said in printed(diagnosis)
+    assert said in html_report(diagnosis, ReportFacts("toy"))
+
+
+def test_mixed_code_is_said(fabricate: Any, sample_of: Any) -> None:
+    diagnosis = diagnose(fabricate([({}, {"ols": sample(sample_of, 64)})]))
+    said = "blocks of 2 environments are mixed: code a | code b"
+    assert said in printed(diagnosis, environments=("code a", "code b"))
+    assert said in html_report(diagnosis, ReportFacts("toy", environments=("code a", "code b")))
+    assert not any("environments" in line for line in printed(diagnosis, environments=("code a",)))
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a store names of an environment."""
+
+    text: str
+    differs: tuple[str, ...] = ()
+
+
+def test_environments_are_those_that_the_store_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study("toy", Paper(controls="none"), (TwoWayDID(),), replications=64, block=64)
+    store = run(study, store=tmp_path / "x.zarr")
+    assert isinstance(store, ZarrStore)
+    assert len(facts_of(store).environments) == 1
+    assert facts_of(store).mixed == ""
+    named = (Named("numpy 2.3"), Named("numpy 2.4", ("another numpy",)))
+    monkeypatch.setattr(ZarrStore, "environments", named, raising=False)
+    assert facts_of(store).environments == ("numpy 2.3", "numpy 2.4 (another numpy)")
+    assert facts_of(store).mixed.endswith("numpy 2.3 | numpy 2.4 (another numpy)")

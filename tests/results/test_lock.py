@@ -1,0 +1,101 @@
+"""The lock of a store: one holder, through any path, and nothing left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from results.store import StoreLocked, locked
+from results.store import lock as module
+
+HOLD = """
+import sys
+from pathlib import Path
+from results.store import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_no_file_is_left_when_it_is_released(tmp_path: Path) -> None:
+    with locked(tmp_path / "x.zarr"):
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ZeroDivisionError), locked(tmp_path / "x.zarr"):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("link", ["store", "folder"])
+def test_a_symbolic_link_leads_to_the_same_lock(tmp_path: Path, link: str) -> None:
+    (tmp_path / "real" / "x.zarr").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "real" / ("x.zarr" if link == "store" else "."))
+    other = tmp_path / "linked" if link == "store" else tmp_path / "linked" / "x.zarr"
+    with locked(tmp_path / "real" / "x.zarr"), pytest.raises(StoreLocked, match="in use"), locked(other):
+        pass
+    with locked(other), pytest.raises(StoreLocked, match="in use"), locked(tmp_path / "real" / "x.zarr"):
+        pass
+
+
+def test_another_process_holds_it_until_it_dies(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "x.zarr")]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(StoreLocked, match="in use"), locked(tmp_path / "x.zarr"):
+        pass
+    holder.kill()
+    holder.communicate()
+    assert list(tmp_path.iterdir()), "a killed holder leaves its file, and nobody minds"
+    with locked(tmp_path / "x.zarr"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening and locking, the holder before us removes the file, and another run makes and locks a new one."""
+    file = tmp_path / "x.zarr.lock"
+    real, others = fcntl.flock, []
+
+    def slow(descriptor: int, how: int) -> None:
+        if not others:
+            file.unlink()
+            others.append(os.open(file, os.O_RDWR | os.O_CREAT))
+            real(others[0], fcntl.LOCK_EX)
+        real(descriptor, how)
+
+    monkeypatch.setattr(module.fcntl, "flock", slow)
+    with pytest.raises(StoreLocked, match="in use"), locked(tmp_path / "x.zarr"):
+        pass
+    os.close(others[0])
+
+
+def test_there_is_never_more_than_one_holder(tmp_path: Path) -> None:
+    holders, most, entered = [0], [0], [0]
+
+    def try_often() -> None:
+        for _ in range(200):
+            try:
+                with locked(tmp_path / "x.zarr"):
+                    holders[0] += 1
+                    most[0] = max(most[0], holders[0])
+                    entered[0] += 1
+                    holders[0] -= 1
+            except StoreLocked:
+                continue
+
+    threads = [threading.Thread(target=try_often) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+    assert entered[0] >= 1
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,197 @@
+"""Discovery: whatever a draft in a package does, it is named in one line and everything else is found."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sim.designs
+from estimators.core.estimator import Estimator, estimators
+from sim import BadInput, Design
+from sim.aliases import ALIASES
+from sim.design import designs, find_design
+from sim.discovery import find, forget, join_search, problems
+
+SOUND = """
+from dataclasses import dataclass
+from typing import ClassVar
+from sim.designs.bdm import BertrandDufloMullainathan
+
+@dataclass(frozen=True, slots=True)
+class Draft(BertrandDufloMullainathan):
+    '''A draft.'''
+    kind: ClassVar[str] = "draft"
+"""
+HEAD = "from dataclasses import dataclass\nfrom typing import ClassVar\nfrom sim import Design\n"
+WRONG = {
+    "a syntax error": ("def f(:\n", "SyntaxError"),
+    "a failing import": ("import no_such_library\n", "No module named 'no_such_library' (draft.py, line 1)"),
+    "an exception": ("x = 1\ny = x / 0\n", "ZeroDivisionError: division by zero (draft.py, line 2)"),
+    "an exit": ("raise SystemExit(3)\n", "SystemExit: 3"),
+    "no kind": (SOUND.replace('    kind: ClassVar[str] = "draft"\n', "    kind: ClassVar[int] = 3\n"), "has no `kind`"),
+    "parts that lack": (
+        HEAD + "@dataclass(frozen=True)\nclass D(Design):\n    kind: ClassVar[str] = 'draft'\n",
+        "settle",
+    ),
+    "settings that change": (
+        HEAD + "class D(Design):\n    kind = 'draft'\n    schema = None\n    settle = None\n",
+        "no frozen dataclass",
+    ),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose files are modules of `sim.designs` while the test lasts."""
+    monkeypatch.setattr(sim.designs, "__path__", [*sim.designs.__path__, str(tmp_path)])
+    before = set(sys.modules)
+    forget()
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+    forget()
+
+
+def test_our_own_packages_leave_nothing_out() -> None:
+    assert {"paper", "bdm"} <= set(designs())
+    assert {"did", "spatial"} <= set(estimators())
+    assert problems() == ()
+
+
+def test_a_sound_draft_is_found(folder: Path) -> None:
+    (folder / "draft.py").write_text(SOUND)
+    assert designs()["draft"].__name__ == "Draft"
+    assert problems() == ()
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_draft_is_named_in_one_line_and_the_rest_is_found(folder: Path, what: str) -> None:
+    text, said = WRONG[what]
+    (folder / "draft.py").write_text(text)
+    (folder / "sound.py").write_text(SOUND.replace('"draft"', '"sound"'))
+    assert {"paper", "bdm", "sound"} <= set(designs())
+    (problem,) = problems()
+    assert str(folder / "draft.py") in str(problem)
+    assert said in str(problem)
+    assert "\n" not in str(problem)
+
+
+def test_an_unknown_kind_is_explained_by_the_drafts_that_are_left_out(folder: Path) -> None:
+    (folder / "draft.py").write_text("import no_such_library\n")
+    with pytest.raises(BadInput, match="no_such_library") as caught:
+        find_design("draft")
+    assert len(caught.value.problems) == 2
+
+
+def test_a_second_class_of_a_kind_is_refused_naming_both_files(folder: Path) -> None:
+    (folder / "draft.py").write_text(SOUND.replace('"draft"', '"paper"'))
+    assert "bdm" in designs()
+    assert "paper" not in designs()
+    with pytest.raises(BadInput) as caught:
+        find_design("paper")
+    line = str(caught.value)
+    assert "'paper'" in line
+    assert str(folder / "draft.py") in line
+    assert str(Path("sim") / "designs" / "paper.py") in line
+    assert [str(problem) for problem in problems()] == [line]
+
+
+def test_a_class_that_inherits_its_kind_is_a_second_one(folder: Path) -> None:
+    (folder / "draft.py").write_text(SOUND.replace('    kind: ClassVar[str] = "draft"\n', ""))
+    with pytest.raises(BadInput, match=r"kind 'bdm' is given to 2 classes"):
+        find_design("bdm")
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of a study file, which joins the search."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    join_search(tmp_path)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def test_a_module_beside_the_study_file_is_found(beside: Path) -> None:
+    (beside / "my_own_world.py").write_text(SOUND)
+    assert find_design("my_own_world:Draft").__name__ == "Draft"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("my_world_a:Gone", SOUND, "defines no 'Gone'.*my_world_a:Draft"),
+        ("my_world_b:HEAD", "HEAD = 3\n", "is not a Design"),
+        ("my_world_c:Draft", "import no_such_library\n", "no_such_library"),
+        ("my_world_d:Draft", "def f(:\n", "SyntaxError"),
+        ("my_world_e:D", WRONG["parts that lack"][0], "does not define schema, settle"),
+    ],
+)
+def test_a_wrong_module_beside_the_study_file_is_named_in_one_line(
+    beside: Path, name: str, text: str, said: str
+) -> None:
+    (beside / f"{name.partition(':')[0]}.py").write_text(text)
+    with pytest.raises(BadInput, match=said) as caught:
+        find_design(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_that_is_nowhere_is_one_line() -> None:
+    with pytest.raises(BadInput, match=r"No module named 'my_world_nowhere'.*PYTHONPATH") as caught:
+        find_design("my_world_nowhere:Draft")
+    assert ", line " not in str(caught.value)
+
+
+def test_a_file_named_like_a_room_takes_nobodys_place(beside: Path) -> None:
+    (beside / "sim.py").write_text(SOUND)
+    with pytest.raises(BadInput, match=r"sim\.py has the name of another module .* rename sim\.py"):
+        find_design("sim:Draft")
+    assert "bdm" in designs()
+
+
+def test_two_folders_may_not_share_the_name_of_a_module(beside: Path, tmp_path: Path) -> None:
+    (beside / "my_twice.py").write_text(SOUND)
+    assert find_design("my_twice:Draft").kind == "draft"
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "my_twice.py").write_text(SOUND.replace('"draft"', '"other"'))
+    join_search(other)
+    with pytest.raises(BadInput, match=r"my_twice\.py has the name of another module"):
+        find_design("my_twice:Draft")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("TwoWayDID", "did"),
+        ("SpatialPanel", "spatial"),
+        ("csdid", "callaway-santanna"),
+        ("reghdfe", "did"),
+        ("xtreg", "did"),
+        ("twfe", "did"),
+        ("xsmle", "spatial"),
+        ("splm", "spatial"),
+        ("did_imputation", "imputation"),
+        ("did2s", "two-stage"),
+        ("sunab", "sun-abraham"),
+        ("callaway_santana", "callaway-santanna"),
+        ("Two-Stage", "two-stage"),
+    ],
+)
+def test_suggestions_know_classes_and_other_programs(name: str, kind: str) -> None:
+    with pytest.raises(BadInput, match=f"did you mean '{kind}'"):
+        find("estimators", Estimator, name, "here")
+
+
+def test_nothing_is_suggested_where_nothing_is_near() -> None:
+    with pytest.raises(BadInput, match=r"correct the name$"):
+        find("sim", Design, "zzzzzz", "here")
+
+
+def test_every_alias_stands_for_an_estimator_and_for_no_other_than_its_own() -> None:
+    assert set(ALIASES.values()) <= set(estimators())
+    assert not set(ALIASES) & set(estimators())

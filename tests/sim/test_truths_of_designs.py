@@ -1,0 +1,124 @@
+"""Truths of the designs besides `paper`: outcomes are rebuilt from their shocks, and effects taken from them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from estimators.linear.random_effects import ErrorComponents
+from references.potential_outcomes import first_years, persistent, policy_mean
+from references.small_panels import small_panel
+from sim import Design, Draw, Panel, Streams, Wanted
+from sim.designs.bdm import BertrandDufloMullainathan
+from sim.designs.clustered import Clustered
+from sim.designs.observed import Observed
+from sim.designs.placebo import Placebo
+
+TILE = Streams(11, "truths", 5, 9)
+UNKNOWN = ("rho", "lambda", "dependence", "nde", "nie", "contrast", "direct(did)", "total(did)", "indirect(x)",
+           "beta(w_did)", "beta(nothing)")  # fmt: skip
+MEANS = ("att", "att_event", "att_cohort", "att_calendar")
+
+
+def drawn(design: Design, names: tuple[str, ...]) -> Draw:
+    return design.settle(TILE).draw(TILE, Wanted(frozenset(design.schema.variables), names))
+
+
+@pytest.mark.parametrize("serial", [0.0, 0.8, -0.4])
+def test_a_placebo_law_changes_nothing(serial: float) -> None:
+    """The outcome is the stationary error alone, so that every effect that a law has is 0."""
+    cells = (*(f"att({law},{year})" for law in (1985, 1990, 1995) for year in (1984, 1990, 1999)),
+             *(f"event({since})" for since in (-1, 0, 4, 8, 14)), *(f"cohort({law})" for law in (1985, 1989, 1995)),
+             *(f"calendar({year})" for year in (1984, 1988, 1995)))  # fmt: skip
+    draw = drawn(BertrandDufloMullainathan(serial), (*MEANS, *cells, "beta(did)", "sigma2", *UNKNOWN))
+    shocks = TILE.normals("errors", 21, 50)
+    for row in range(4):
+        y, did = (draw.panel.variables[name][row] for name in ("y", "did"))
+        np.testing.assert_allclose(y, persistent(shocks[row], serial), rtol=0, atol=1e-12)
+        adoption = first_years(did, draw.panel.periods)
+        for name in (*MEANS, *cells):
+            expected = policy_mean(np.zeros_like(did), adoption, draw.panel.periods, name)
+            np.testing.assert_array_equal(draw.truth[name][row], expected, err_msg=name)
+    assert {name for name, values in draw.truth.items() if np.isnan(values).all()} >= set(UNKNOWN)
+    np.testing.assert_array_equal(draw.truth["beta(did)"], 0.0)
+    if serial == 0:
+        np.testing.assert_array_equal(draw.truth["sigma2"], 1.0)
+
+
+@pytest.mark.parametrize("effect", [1.0, -0.3])
+def test_clustered_outcomes_are_the_effect_and_two_shocks(effect: float) -> None:
+    draw = drawn(Clustered(groups=5, size=4, effect=effect), ("beta(x)", "sigma2", "att", *UNKNOWN))
+    shared, own = TILE.normals("errors of groups", 1, 5), TILE.normals("errors of units", 1, 20)
+    x_shared, x_own = TILE.normals("x of groups", 1, 5), TILE.normals("x of units", 1, 20)
+    for row in range(4):
+        for unit in range(20):
+            x = x_shared[row, 0, unit // 4] + x_own[row, 0, unit]
+            assert draw.panel.variables["x"][row, 0, unit] == pytest.approx(x, abs=1e-12)
+            y = effect * x + shared[row, 0, unit // 4] + own[row, 0, unit]
+            assert draw.panel.variables["y"][row, 0, unit] == pytest.approx(y, abs=1e-12)
+    np.testing.assert_array_equal(draw.truth["beta(x)"], effect)
+    np.testing.assert_array_equal(draw.truth["sigma2"], 1.0 + 1.0)  # of both shocks
+    assert all(np.isnan(draw.truth[name]).all() for name in ("att", *UNKNOWN))
+
+
+def test_error_components_have_an_effect_of_one() -> None:
+    design = ErrorComponents(units=12, periods=5, sigma_u=0.7, sigma_e=0.4)
+    draw = drawn(design, ("att", "beta(did)", "beta(x)", *UNKNOWN))
+    own, errors = TILE.normals("unit effects", 1, 12), TILE.normals("errors", 5, 12)
+    for row in range(4):
+        y, did, x = (draw.panel.variables[name][min(row, len(draw.panel.variables[name]) - 1)]
+                     for name in ("y", "did", "x"))  # fmt: skip
+        outcomes = {treated: treated + 0.5 * x + 0.7 * own[row] + 0.4 * errors[row] for treated in (0.0, 1.0)}
+        np.testing.assert_allclose(y, np.where(did > 0, outcomes[1.0], outcomes[0.0]), rtol=0, atol=1e-12)
+        gain = y - outcomes[0.0]
+        adoption = first_years(did, draw.panel.periods)
+        assert draw.truth["att"][row] == pytest.approx(policy_mean(gain, adoption, draw.panel.periods, "att"))
+    np.testing.assert_array_equal(draw.truth["beta(did)"], 1.0)
+    np.testing.assert_array_equal(draw.truth["beta(x)"], 0.5)
+    assert all(np.isnan(draw.truth[name]).all() for name in UNKNOWN)
+
+
+def test_nothing_is_known_of_an_observed_panel() -> None:
+    draw = Observed(small_panel()).draw(TILE.tile(0, 1), Wanted(frozenset(), ("att", "beta(did)", *UNKNOWN)))
+    assert all(values.shape == (1,) and np.isnan(values).all() for values in draw.truth.values())
+
+
+def with_mediator(panel: Panel) -> Panel:
+    values = np.random.default_rng(1).standard_normal((1, len(panel.periods), len(panel.units)))
+    return dataclasses.replace(panel, roles=dataclasses.replace(panel.roles, mediators=("m",))).with_variables(
+        {"m": values}
+    )
+
+
+OF_POLICY = {*MEANS, "contrast", "event(0)", "event(5)", "att(2003,2005)", "cohort(2003)", "calendar(2004)",
+             "beta(did)", "beta(w_did)", "direct(did)", "indirect(did)", "total(did)", "nde", "nie"}  # fmt: skip
+OF_W = {"rho", "lambda", "dependence", "indirect(did)", "indirect(inv)", "indirect(m)", "beta(w_did)", "beta(w_inv)",
+        "beta(w_m)"}  # fmt: skip
+OF_MEDIATOR = {"nie", "beta(m)", "beta(w_m)", "direct(m)", "indirect(m)", "total(m)"}
+NEVER = {"beta(inv)", "total(inv)", "sigma2", "event(6)", "event(-1)", "att(2003,2011)", "cohort(1999)",
+         "rho(did)"}  # fmt: skip
+ZEROS = {
+    "space": OF_POLICY, "strata:province": OF_POLICY, "blocks": OF_POLICY, "blocks:5": OF_POLICY, "mixed": OF_POLICY,
+    "mixed:restricted": OF_POLICY, "time": OF_POLICY, "relabel": OF_W, "mediator": OF_MEDIATOR,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ZEROS)
+def test_placebos_keep_every_outcome_whatever_is_assigned(scheme: str) -> None:
+    """Y(d) is what was observed for every assignment d, so that effects of what is assigned, and no others, are 0."""
+    panel = with_mediator(small_panel(30, 6, seed=4))
+    assert panel.periods[0] <= 2003 <= panel.periods[-1]
+    names = tuple(sorted(OF_POLICY | OF_W | OF_MEDIATOR | NEVER))
+    draw = drawn(Placebo.of(panel, scheme), names)
+    zero = {name for name, values in draw.truth.items() if (values == 0.0).all()}
+    unknown = {name for name, values in draw.truth.items() if np.isnan(values).all()}
+    assert zero == ZEROS[scheme]
+    assert unknown == set(names) - zero
+    moved = {"relabel": set(panel.variables), "mediator": {"m"}}.get(scheme, {"did"})
+    for name, values in draw.panel.variables.items():
+        for row in range(len(values)):
+            if name in moved and scheme not in {"mixed", "mixed:restricted", "time"}:  # the same paths at other units
+                assert sorted(map(tuple, values[row].T)) == sorted(map(tuple, panel.variables[name][0].T))
+        assert (name in moved) == bool((values != panel.variables[name]).any())
