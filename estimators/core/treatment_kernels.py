@@ -77,8 +77,8 @@ class TreatmentKernel(ABC):
     terms: tuple[str, ...]
 
     @abstractmethod
-    def assign(self, given: NDArray[Any]) -> AssignedTreatments:
-        """B treatments: first treated periods (B, N), T = never, or D (B, T, N)."""
+    def assign(self, given: Any) -> AssignedTreatments:
+        """B treatments: first treated periods (B, N), T = never; D (B, T, N); or `treatments.PathCodes`."""
 
 
 def product(left: Floats, right: Floats) -> Floats:

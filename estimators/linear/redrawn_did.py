@@ -6,7 +6,8 @@ s_i = u_i - b v_i, u_i = sum_t D~_it y~_it, v_i = sum_t D~_it^2. For an absorbin
 m_t - c'P_it: g_i the unit's share of treated periods, m the centred share of treated units, P an orthonormal basis of
 the demeaned controls, c = PD. So u_i is a tail of y~_i less (m, c) times fixed columns, and v_i a polynomial of degree
 two in (m, c) with fixed coefficients and a tail: products of small matrices for all units, look-ups for the treated
-alone. D~'y~ alone, of many outcomes, is one sparse product.
+alone. The same holds of any other paths p_i in place of 1[t >= a_i], with sums p_i'y~_i in place of tails. D~'y~ alone,
+of many outcomes, is one sparse product.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from estimators.core.treatment_kernels import (
     product,
 )
 from estimators.core.treatments import (
-    Adoptions,
     Fields,
+    Given,
+    PathCodes,
     Paths,
     Projection,
     Treatments,
     outcomes,
     sound,
-    tails,
     tiles,
     treatments,
 )
@@ -56,8 +57,8 @@ class DIDKernel(TreatmentKernel):
     clusters: tuple[NDArray[np.intp], ...]
     factor: float = 1.0
 
-    def assign(self, given: NDArray[Any]) -> AssignedDID:
-        """B treatments, ready for any outcome: first treated periods (B, N), T = never, or D (B, T, N)."""
+    def assign(self, given: Given) -> AssignedDID:
+        """B treatments, ready for any outcome, as `treatments` takes them."""
         drawn = treatments(given, self.projection, "did of redrawn treatments")
         within, c = drawn.square(), drawn.meet(self.controls)
         squares = within - np.vecdot(c, c)
@@ -77,7 +78,7 @@ class AssignedDID(AssignedTreatments):
     @cached_property
     def scores(self) -> _Scores:
         """Sums over each unit's periods, for errors."""
-        if isinstance(self.drawn, Adoptions):
+        if isinstance(self.drawn, PathCodes):
             return _tabled(self.kernel, self.drawn, self.c)
         return _whole(self.kernel, self.drawn)
 
@@ -147,9 +148,9 @@ class RedrawnRegression:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Tabled:
-    """Scores of absorbing treatments: columns (B, T + K) = -(m, c); own (B, N) = v."""
+    """Scores from tables by path: columns (B, T + K) = -(m, c); own (B, N) = v."""
 
-    adoptions: Adoptions
+    coded: PathCodes
     basis: Floats
     columns: Floats
     own: Floats
@@ -157,7 +158,7 @@ class _Tabled:
     def __call__(self, y: Floats) -> Floats:
         """u (B, N) of one projected outcome (T, N)."""
         u = product(self.columns, np.concatenate([y, (self.basis * y).sum(axis=1)]))
-        _add_treated(u, self.adoptions, tails(y).take(self.adoptions.entries))
+        _add_treated(u, self.coded, (self.coded.paths @ y).take(self.coded.entries))
         return u
 
 
@@ -179,11 +180,11 @@ class _Whole:
 _Scores = _Tabled | _Whole
 
 
-def _tabled(kernel: DIDKernel, drawn: Adoptions, c: Floats) -> _Tabled:
+def _tabled(kernel: DIDKernel, drawn: PathCodes, c: Floats) -> _Tabled:
     """Scores from tables."""
     basis = kernel.projection.basis
     k, periods, units = basis.shape
-    rows, _, dates = drawn.treated
+    rows, _, codes = drawn.treated
     m = drawn.by_period / units
     first, second = np.triu_indices(k)
     doubled = np.where(first == second, 1.0, 2.0)
@@ -193,10 +194,10 @@ def _tabled(kernel: DIDKernel, drawn: Adoptions, c: Floats) -> _Tabled:
     )  # fmt: skip
     pairs = np.einsum("ptn,ptn->pn", basis[first], basis[second])
     own = product(quadratic, np.concatenate([basis.reshape(k * periods, units), pairs, np.ones((1, units))]))
-    linear = tails(m[:, :, None]).ravel()[rows * periods + dates]
-    for column, field in zip(c.T, kernel.controls.tails, strict=True):
+    linear = product(m, drawn.paths.T)[rows, codes]
+    for column, field in zip(c.T, kernel.controls.by_path(drawn.paths), strict=True):
         linear += column[rows] * field.take(drawn.entries)
-    _add_treated(own, drawn, np.diagonal(drawn.kappa)[dates] - 2 * linear)
+    _add_treated(own, drawn, np.diagonal(drawn.kappa)[codes] - 2 * linear)
     return _Tabled(drawn, basis, -np.concatenate([m, c], axis=1), own)
 
 
@@ -216,6 +217,6 @@ def _by_cluster(u: Floats, codes: NDArray[np.intp]) -> Floats:
     return product(u, (np.arange(codes.max() + 1) == codes[:, None]).astype(np.float64))
 
 
-def _add_treated(out: Floats, drawn: Adoptions, values: Floats) -> None:
+def _add_treated(out: Floats, drawn: PathCodes, values: Floats) -> None:
     """Add a value to the cell (draw, unit) of everyone who is treated; out (B, N), contiguous."""
     out.reshape(-1)[drawn.cells] += values

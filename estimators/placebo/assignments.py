@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from estimators.core.treatments import PathCodes
 from sim.panel import Panel
 from sim.schemes import scheme_of
 from sim.schemes.randomisation import Codes, Randomisation
@@ -42,11 +42,7 @@ class Draws:
         """The real assignment, then the others, (1 + B, N)."""
         return np.concatenate([self.randomisation.real[None], self.codes])
 
-    def treatments(self) -> NDArray[np.intp] | NDArray[np.float64]:
-        """Those of one variable, the real one first, as kernels take them: first treated periods (1 + B, N) where all
-        are absorbing, T = never, else the treatments (1 + B, T, N)."""
+    def treatments(self) -> PathCodes:
+        """Those of the one variable that is assigned, the real one first."""
         (paths,) = self.randomisation.paths.values()
-        codes = self.with_real
-        if np.isin(paths, (0.0, 1.0)).all() and (np.diff(paths, axis=1) >= 0).all():
-            return np.asarray((paths.shape[1] - paths.sum(axis=1)).astype(np.intp)[codes])
-        return np.ascontiguousarray(paths.T[:, codes].transpose(1, 0, 2))
+        return PathCodes(np.concatenate([paths, np.zeros((1, paths.shape[1]))]), self.with_real)

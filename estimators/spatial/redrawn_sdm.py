@@ -20,6 +20,7 @@ from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import AssignedTreatments, TreatmentFits, TreatmentKernel
 from estimators.core.treatments import (
     Fields,
+    Given,
     Projection,
     Treatments,
     WeightForms,
@@ -97,8 +98,8 @@ class DurbinKernel(TreatmentKernel):
         sizes = Sizes.of(plan.units, plan.periods, transform)
         return cls(terms_of(treatment), projection, met, WeightForms.of(w), plan.spectrum, sizes, transform)
 
-    def assign(self, given: NDArray[Any]) -> AssignedDurbin:
-        """B treatments, ready for any outcome: first treated periods (B, N), T = never, or D (B, T, N)."""
+    def assign(self, given: Given) -> AssignedDurbin:
+        """B treatments, ready for any outcome, as `treatments` takes them."""
         k = len(self.projection.basis)
         drawn = treatments(given, self.projection, "sdm of redrawn treatments")
         c = drawn.meet(self.controls)

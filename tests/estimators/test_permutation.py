@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -140,6 +140,19 @@ def test_the_kernel_agrees_with_fitting_every_draw(scheme: str, statistic: Any) 
     for name in names:
         one, other = getattr(fast, name)[:, 0, 0], getattr(slow, name)[:, 0, 0]
         np.testing.assert_allclose(one, other, rtol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", ["switching", "dose"])
+@pytest.mark.parametrize("statistic", ["raw", "studentised"])
+def test_the_kernel_takes_any_treatment(kind: str, statistic: Any) -> None:
+    rng = np.random.default_rng(3)
+    base = small_panel(24, 6, seed=2, replications=2, model="none", sigma=3.0)
+    did = rng.standard_normal((1, 6, 24)) if kind == "dose" else (rng.random((1, 6, 24)) < 0.3).astype(float)
+    panel = base.with_variables({"did": did})
+    fast = PermutationTest.of(DID, draws=99, statistic=statistic)(panel)
+    slow = PermutationTest.of(DID, draws=99, statistic=statistic, fit_every_draw=True)(panel)
+    for name in ("pvalue", "lower", "upper") if statistic == "raw" else ("pvalue",):
+        np.testing.assert_allclose(getattr(fast, name)[:, 0, 0], getattr(slow, name)[:, 0, 0], rtol=1e-9, err_msg=name)
 
 
 def test_unbalanced_panels_and_clusters_of_units() -> None:
@@ -354,6 +367,30 @@ def test_monte_carlo_errors() -> None:
     values = np.array([item.pvalue[0, 0, 0] for item in p])  # type: ignore[index]
     stated = np.sqrt(np.mean([item.statistics["mcse:did"][0] ** 2 for item in p]))
     assert values.std(ddof=1) == pytest.approx(stated, rel=0.4)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Halved(TwoWayDID):
+    """A user's variant of the DID, whose fits are no longer those of its kernel."""
+
+    kind: ClassVar[str] = "halved"
+
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        found = TwoWayDID.__call__(self, panel, streams)
+        return dataclasses.replace(found, estimate=found.estimate / 2 + 0.5)
+
+
+def test_a_subclass_that_fits_otherwise_is_fitted_in_every_draw() -> None:
+    panel = small_panel(20, 5, seed=2, model="none", sigma=4.0)
+    halved = Halved(errors=("cluster:unit",))
+    found, fitted, plain = (
+        PermutationTest.of(inner, draws=99, fit_every_draw=slow)(panel).pvalue
+        for inner, slow in ((halved, False), (halved, True), (DID, False))
+    )
+    assert found is not None
+    assert fitted is not None
+    assert plain is not None
+    assert found[0, 0, 0] == fitted[0, 0, 0] != plain[0, 0, 0]
 
 
 def test_a_failed_real_fit_is_no_test() -> None:

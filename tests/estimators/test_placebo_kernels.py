@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.core.treatment_kernels import TreatmentFits, TreatmentKernel
-from estimators.core.treatments import Adoptions
+from estimators.core.treatments import PathCodes, absorbing_paths
 from estimators.linear.did import ClusterK
 from estimators.spatial.spectrum import Transform
 from references import pyfixest_reference
@@ -267,15 +267,34 @@ def test_draws_without_an_answer_are_nan_and_leave_the_others_alone() -> None:
 
 def test_tables_of_many_dates_equal_sums_over_paths() -> None:
     first = calendars(5, seed=9)
-    drawn, whole = Adoptions(first, T), paths(first)
+    drawn, whole = PathCodes(absorbing_paths(T), first), paths(first)
     fields = np.random.default_rng(1).standard_normal((3, T, N))
     np.testing.assert_allclose(drawn.sums(fields), np.einsum("btn,ktn->bk", whole, fields), rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(drawn.total, whole.sum(axis=(1, 2)))
-    np.testing.assert_array_equal(drawn.paths(), whole)
+    np.testing.assert_array_equal(drawn.whole(), whole)
     at = whole - whole.mean(axis=1, keepdims=True)
     for b in range(5):
         dates = first[b]
         np.testing.assert_allclose(drawn.kappa[np.ix_(dates, dates)], at[b].T @ at[b], atol=1e-13)
+
+
+@pytest.mark.parametrize("missing", [0, 19], ids=["balanced", "unbalanced"])
+@pytest.mark.parametrize("kind", ["switching", "dose"])
+def test_paths_by_codes_are_whole_treatments(kind: str, missing: int) -> None:
+    """Units exchange paths, of which some are never treated; tables give what whole arrays give."""
+    rng = np.random.default_rng(8)
+    own = rng.standard_normal((9, T)) if kind == "dose" else (rng.random((9, T)) < 0.4).astype(float)
+    codes = rng.integers(0, 10, (11, N))
+    drawn = PathCodes(np.concatenate([own, np.zeros((1, T))]), codes)
+    panel = small_panel(N, T, seed=15, replications=2, missing=missing)
+    np.testing.assert_array_equal(drawn.whole()[3, :, 4], drawn.paths[codes[3, 4]])
+    kernels = (did_kernel, sdm_kernel) if not missing else (did_kernel,)
+    for maker in kernels:
+        one, other = (maker(panel).assign(given) for given in (drawn, drawn.whole()))
+        found, whole = one.fit(panel.variables["y"]), other.fit(panel.variables["y"])
+        np.testing.assert_allclose(found.estimate, whole.estimate, rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(found.se, whole.se, rtol=1e-8)
+        np.testing.assert_array_equal(found.status, whole.status)
 
 
 def test_bad_input_is_one_clear_line() -> None:
