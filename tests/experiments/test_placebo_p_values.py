@@ -89,7 +89,9 @@ def with_failures(ask: Question, records: MemoryStore, rows: list[int], how: Sta
     status[rows] = how
     estimate[rows] = np.nan if how is Status.SINGULAR else 0.0
     failed = replace(block, estimates={**block.estimates, name: replace(fits, status=status, estimate=estimate)})
-    return answer(ask, MemoryStore(records.schema, {key: failed}))
+    store = MemoryStore(records.schema)
+    store.write(*key, failed)
+    return answer(ask, store)
 
 
 @pytest.mark.parametrize("how", [Status.SINGULAR, Status.NOT_CONVERGED, Status.ERROR])
