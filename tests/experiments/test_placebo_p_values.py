@@ -140,6 +140,9 @@ class Picky(TwoWayDID):
         estimate = np.where(lost[:, None], 0.0, found.estimate)
         return replace(found, status=status.astype(np.uint8), estimate=estimate)
 
+    def reduction(self, schema: Any) -> Any:
+        return None  # the whole panel, so that `__call__` sees the treatment
+
     def layout(self, schema: Any) -> Layout:
         return panel_ols(regressors=self.regressors, errors=self.errors).layout(schema)
 
