@@ -60,13 +60,7 @@ def from_file(
     path = Path(path)
     check_file(path, FILES)
     name = name or path.stem
-    try:
-        content = _read(path)
-    except BadInput:
-        raise
-    except (*UNREADABLE, UnicodeError) as error:
-        raise bad(f"cannot be read as {path.suffix[1:]} ({_first_line(error)})", where=path.name,
-                  allowed="an edge list or an N x N matrix of numbers", remedy="save it again") from error  # fmt: skip
+    content = _read(path)
     if isinstance(content, Edges):
         edges = _in_order(content, units) if path.suffix.lower() in (".gal", ".gwt") else content
         raw = _from_edges(edges, units, others, path)
@@ -83,6 +77,17 @@ def from_file(
 
 
 def _read(path: Path) -> Edges | sp.csr_array | Floats:
+    """What a file holds; raises BadInput for one that cannot be read."""
+    try:
+        return _content(path)
+    except BadInput:
+        raise
+    except (*UNREADABLE, UnicodeError) as error:
+        raise bad(f"cannot be read as {path.suffix[1:]} ({_first_line(error)})", where=path.name,
+                  allowed="an edge list or an N x N matrix of numbers", remedy="save it again") from error  # fmt: skip
+
+
+def _content(path: Path) -> Edges | sp.csr_array | Floats:
     match path.suffix.lower():
         case ".npy":
             return np.asarray(np.load(path, allow_pickle=False))
