@@ -215,7 +215,7 @@ def factor_text(error: str, counted: str = "effects nested in clusters not count
     if entry is None or not entry.factor:
         return ""
     if kind_of(error) == "cluster" and two:
-        counted = "the smaller G"
+        counted = f"the smaller G, {counted}"
     said = entry.factor.format(counted=counted).replace("(n - k), the smaller", "(n - k) with the smaller")
     return f"{' (Cameron, Gelbach and Miller, 2011)' * two}: {said}"
 

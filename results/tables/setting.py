@@ -90,7 +90,9 @@ class TableSetting:
         factor: how these fits correct errors for small samples, where they do not as the regressions do.
         """
         kinds = self.error_kinds(columns)
-        errors = [of_columns(error_note(kind, likelihood=likelihood, factor=factor), found, columns, len(kinds) > 1)
+        counted = str(self.document.panel.get("cluster_k", "nonnested"))
+        errors = [of_columns(error_note(kind, likelihood=likelihood, factor=factor, cluster_k=counted), found, columns,
+                             len(kinds) > 1)
                   for (kind, likelihood), found in kinds.items()]  # fmt: skip
         errors += self._beside(columns)
         floored = dict.fromkeys(kind for kind, _ in kinds for column in columns

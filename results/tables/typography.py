@@ -57,6 +57,11 @@ _MOMENTS = {
     "projection": "under projected normal errors",
     "simulation": "by simulation of projected normal errors",
 }
+_COUNTED = {
+    "slopes": "effects not counted in k",
+    "nonnested": "effects nested in clusters not counted in k",
+    "all": "all effects counted in k",
+}  # by cluster_k, in the factor of clustered errors
 _ASCII = str.maketrans({
     "ρ": "rho", "λ": "lambda", "σ": "sigma", "θ": "theta", "χ": "chi", "²": "2", "×": "x", "−": "-", "–": "-",
     "·": "*", "⁻": "^-",
@@ -176,8 +181,11 @@ def moment_label(kind: str) -> str:
     return _MOMENTS.get(kind, kind)
 
 
-def error_note(kind: str, *, likelihood: bool, factor: str = "") -> str:
-    """A sentence on an error type: what it is, its small-sample factor (or the given one) and its distribution."""
+def error_note(kind: str, *, likelihood: bool, factor: str = "", cluster_k: str = "nonnested") -> str:
+    """A sentence on an error type: what it is, its small-sample factor (or the given one) and its distribution.
+
+    cluster_k: which parameters the factor of clustered errors counts.
+    """
     entry = KINDS.get(kind_of(kind))
     if kind_of(kind) == "wild":
         return f"Brackets hold 95% intervals, not standard errors: restricted {error_label(kind)}, its test inverted."
@@ -187,4 +195,4 @@ def error_note(kind: str, *, likelihood: bool, factor: str = "") -> str:
     if likelihood:
         scores = " (scores as martingale differences)" if entry is not None and entry.sandwich else ""
         return f"{said}{scores}; normal distribution, no small-sample factor."
-    return f"{said}{factor_text(kind)}."
+    return f"{said}{factor_text(kind, _COUNTED[cluster_k])}."

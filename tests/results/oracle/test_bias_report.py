@@ -68,13 +68,11 @@ def fits(cell: int, name: str, term: int, error: int, common: bool = False) -> l
 
 
 def share(hits: list[bool]) -> tuple[float, float]:
-    """Share in % and its error; where nothing or everything is hit, the error has z^2 cases more, half of them hits."""
-    p, cases = sum(hits) / len(hits), float(len(hits))
-    around = p
+    """Share in % and its error; of 0 or 100% the other end of Wilson's interval, which is printed as a bound."""
+    p, n = sum(hits) / len(hits), len(hits)
     if p in (0.0, 1.0):
-        cases += Z * Z
-        around = (sum(hits) + Z * Z / 2) / cases
-    return 100 * p, 100 * math.sqrt(around * (1 - around) / cases)
+        return 100 * p, 100 * abs(p - Z * Z / (n + Z * Z))
+    return 100 * p, 100 * math.sqrt(p * (1 - p) / n)
 
 
 def moved_coverage(gaps: list[float], standard_errors: list[float]) -> tuple[float, float]:
@@ -92,7 +90,7 @@ def moved_coverage(gaps: list[float], standard_errors: list[float]) -> tuple[flo
     slope, p = passed / n / (2 * half), sum(hits) / n
     together = fmean((gap - bias) * hit for gap, hit in zip(gaps, hits, strict=True))
     error = 100 * math.sqrt((p * (1 - p) + 2 * slope * together + slope**2 * spread**2) / n)
-    return 100 * p, max(error, share(hits)[1]) if p in (0.0, 1.0) else error
+    return share(hits) if p in (0.0, 1.0) else (100 * p, error)
 
 
 def jackknife(measure: Callable[[list[Any]], float], items: list[Any]) -> tuple[float, float]:
@@ -170,15 +168,29 @@ class _Tables(HTMLParser):
 
 
 def same(text: str, value: float, mcse: float | None) -> None:
-    """Assert that "0.123 (0.045)" is a value and its error, as far as its digits go."""
+    """Assert that "0.123 (0.045)" is a value and its error, as far as its digits go, or "0.0 (<1.9)" and a bound."""
     found = re.fullmatch(r"(-?[\d.]+(?:e[+-]\d+)?)(?: \(([<>]?)([\d.e+-]+)\))?!?", text)
     assert found, text
-    pairs = [(found[1], value)] + ([(found[3], mcse)] if mcse is not None and found[3] and not found[2] else [])
     assert mcse is None or found[3], text
-    for shown, number in pairs:
-        decimals = len(shown.partition(".")[2].partition("e")[0])
-        scale = 10.0 ** int(shown.partition("e")[2] or 0)
-        assert abs(float(shown) - number) <= (0.5 + 1e-6) * scale * 10.0**-decimals, (text, value, mcse)
+    near(found[1], value)
+    if mcse is None:
+        return
+    assert found[2] == {0.0: "<", 100.0: ">"}.get(value, ""), (text, value, mcse)
+    if found[2]:  # a bound is rounded away from the value
+        outside = (float(found[3]) - mcse) * (1 if found[2] == "<" else -1)
+        assert -1e-9 <= outside <= 10.0 ** -decimals_of(found[3]), (text, value, mcse)
+    else:
+        near(found[3], mcse)
+
+
+def decimals_of(shown: str) -> int:
+    return len(shown.partition(".")[2].partition("e")[0])
+
+
+def near(shown: str, number: float) -> None:
+    """Assert that a printed number is another one, rounded."""
+    scale = 10.0 ** (int(shown.partition("e")[2] or 0) - decimals_of(shown))
+    assert abs(float(shown) - number) <= (0.5 + 1e-6) * scale, (shown, number)
 
 
 def flagged(numbers: Numbers, name: str, n: int, is_null: bool) -> bool:
