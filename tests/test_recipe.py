@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,11 +19,14 @@ import pytest
 
 from estimators import Estimates, TwoWayDID
 from references.small_panels import small_panel
-from sim import BadInput, Panel, Roles
+from sim import BadInput, Panel, Roles, Streams, Wanted
+from sim.designs.bdm import BertrandDufloMullainathan
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RECIPES = REPOSITORY / "docs" / "recipes"
 TEMPLATE = RECIPES / "first_difference.py"
+SUITES = {"first-difference": "tests/estimators/test_conformance.py",
+          "two-groups": "tests/sim/test_design_conformance.py"}  # fmt: skip
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")
 ERRORS = ("iid", "hc1", "cluster:unit", "cluster:period")
 STUDY = """
@@ -49,20 +53,41 @@ def template() -> ModuleType:
     return module
 
 
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program in another folder, to which the template and the design of its page were added, one file each."""
-    folder = tmp_path_factory.mktemp("copy")
+def copied(folder: Path) -> Path:
+    """The program in another folder, with the conformance suites."""
     for name in (*ROOMS, "tests/support", "tests/data"):
         shutil.copytree(REPOSITORY / name, folder / name)
-    for name in ("pyproject.toml", "tests/conftest.py", "tests/estimators/test_conformance.py",
-                 "tests/sim/test_design_conformance.py"):  # fmt: skip
+    for name in ("pyproject.toml", "panelproof.py", "tests/conftest.py", *SUITES.values()):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy2(REPOSITORY / name, folder / name)
-    shutil.copy2(TEMPLATE, folder / "estimators" / "linear")
-    page = (RECIPES / "design.md").read_text(encoding="utf-8")
-    (folder / "sim" / "designs" / "two_groups.py").write_text(page.split("```python\n")[1].split("```")[0])
     return folder
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the program to which the template and the design of its page were added, one file each."""
+    folder = copied(tmp_path_factory.mktemp("copy"))
+    shutil.copy2(TEMPLATE, folder / "estimators" / "linear")
+    (design,) = blocks_of("design.md", "python")
+    (folder / "sim" / "designs" / "two_groups.py").write_text(design, encoding="utf-8")
+    return folder
+
+
+def blocks_of(page: str, language: str) -> list[str]:
+    """The blocks of code of a recipe."""
+    text = (RECIPES / page).read_text(encoding="utf-8")
+    return [part.split("```")[0] for part in text.split(f"```{language}\n")[1:]]
+
+
+def apply(block: str, folder: Path) -> None:
+    """Change a file as a block of lines says: "+" begins a new line, a space one that is there already."""
+    first, *lines = block.splitlines()
+    path = folder / first.removeprefix("--- ")
+    old = "".join(f"{line[1:]}\n" for line in lines if line.startswith(" "))
+    new = "".join(f"{line[1:]}\n" for line in lines)
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, block
+    path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def in_copy(folder: Path, *arguments: str) -> str:
@@ -146,10 +171,10 @@ def test_what_the_template_cannot_serve_is_one_line(template: ModuleType) -> Non
 
 
 @pytest.mark.slow
-def test_a_new_estimator_passes_conformance_by_being_there(copy: Path) -> None:
-    said = in_copy(copy, "pytest", "-q", "-p", "no:cacheprovider", "tests/estimators/test_conformance.py",
-                   "-k", "first-difference")  # fmt: skip
-    assert "passed" in said
+@pytest.mark.parametrize("kind", SUITES)
+def test_what_is_new_passes_conformance_by_being_there(copy: Path, kind: str) -> None:
+    said = in_copy(copy, "pytest", "-q", "-p", "no:cacheprovider", SUITES[kind], "-k", kind)
+    assert re.search(r"[1-9]\d* passed", said)
     assert "failed" not in said
 
 
@@ -173,9 +198,39 @@ def test_a_study_runs_what_is_new(copy: Path, tmp_path: Path, design: str, estim
     assert abs(bias["value"]) <= 4 * bias["mcse"]
 
 
-@pytest.mark.slow
-def test_a_new_design_passes_conformance_by_being_there(copy: Path) -> None:
-    said = in_copy(copy, "pytest", "-q", "-p", "no:cacheprovider", "tests/sim/test_design_conformance.py",
-                   "-k", "two-groups")  # fmt: skip
-    assert "passed" in said
-    assert "failed" not in said
+NEWEY_WEST = """
+from estimators import TwoWayDID
+from sim import Streams, Wanted
+from sim.designs.bdm import BertrandDufloMullainathan
+
+draw = BertrandDufloMullainathan().draw(Streams(1), Wanted(frozenset(("y", "did")), ()))
+print(TwoWayDID(errors=("newey-west",))(draw.panel).se.item())
+"""
+
+
+def test_a_new_error_type_is_an_entry_and_a_sum(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    changes = blocks_of("error_type.md", "diff")
+    assert {change.splitlines()[0] for change in changes} == {
+        "--- estimators/core/error_types.py", "--- estimators/linear/covariances.py"
+    }  # fmt: skip
+    for change in changes:
+        apply(change, folder)
+    (folder / "newey_west.py").write_text(NEWEY_WEST, encoding="utf-8")
+    panel = BertrandDufloMullainathan().draw(Streams(1), Wanted(frozenset(("y", "did")), ())).panel
+    assert float(in_copy(folder, "newey_west")) == pytest.approx(newey_west(panel), rel=1e-9)
+    assert "Newey and West 1987" in in_copy(folder, "experiments", "kinds", "newey-west")
+
+
+def newey_west(panel: Panel) -> float:
+    """The standard error of two-way DID with one regressor by loops over units and pairs of periods."""
+    x, y = (
+        v - v.mean(axis=0) - v.mean(axis=1, keepdims=True) + v.mean()
+        for v in (panel.variables["did"][0], panel.variables["y"][0])
+    )
+    t, n = x.shape
+    scores = x * (y - x * (x * y).sum() / (x * x).sum())
+    lag = int(4 * (t / 100) ** (2 / 9))
+    near = [(a, b, 1 - abs(a - b) / (lag + 1)) for a in range(t) for b in range(t) if abs(a - b) <= lag]
+    meat = sum(weight * scores[a, i] * scores[b, i] for a, b, weight in near for i in range(n))
+    return float(np.sqrt(meat * t * n / (t * n - t - n)) / (x * x).sum())
