@@ -15,6 +15,7 @@ ROOMS = "sim|estimators|results|cluster|experiments|tests"
 DOCUMENT = re.compile(r"\bdocs/[\w./-]*\w")
 PYTHON = re.compile(rf"\b(?:{ROOMS})/(?!\w+(?:/\w+)*/NAME\.py)[\w/]+\.py\b")  # recipes write NAME for a module to come
 LINK = re.compile(r"\]\(([^)#]+)\)")
+FOLDER = re.compile(rf"`((?:{ROOMS}|docs)(?:/\w+)+)/?`")
 CODE = re.compile(r"`([^`\n]+)`")
 REGISTRIES = {  # group of the catalogue: the page and the heading whose table has a row for each of its kinds
     "estimators": ("docs/formulas/README.md", "## Estimators"),
@@ -68,6 +69,12 @@ def test_modules_and_tests_that_documents_name_exist() -> None:
     assert [pair for pair in found if not (REPOSITORY / pair[1]).exists()] == []
 
 
+def test_folders_that_documents_name_exist() -> None:
+    found = list(named(FOLDER, documents()))
+    assert ("docs/architecture.md", "results/store") in found
+    assert [pair for pair in found if not (REPOSITORY / pair[1]).is_dir()] == []
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     found = [pair for pair in named(LINK, documents()) if "://" not in pair[1]]
     assert ("docs/formulas/README.md", "linear.md") in found
@@ -96,6 +103,6 @@ def test_the_page_beside_a_kind_names_it(group: str) -> None:
     pages = {CODE.findall(row)[0]: LINK.findall(row) for row in rows}
     for entry in catalogue()[group]:
         kind = word(entry.kind)
-        for page in pages[kind]:
+        for page in pages.get(kind, ()):  # that all error types have one is tested above
             text = (index.parent / page).read_text(encoding="utf-8")
             assert kind in {word(code) for code in CODE.findall(text)}, (kind, page)
