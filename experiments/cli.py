@@ -10,11 +10,11 @@ import importlib
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Any
 
 import click
-
-from cluster.process import pin_environment
 
 COMMANDS = {
     "studies": "the built-in studies: what each asks, its cells and cost",
@@ -25,7 +25,7 @@ COMMANDS = {
     "placebo": "permutation and placebo tests on a real panel",
     "audit": "arithmetic on the printed numbers of a paper",
     "replay": "draw and fit one replication again",
-    "init": "look at a panel file and write a SPEC.toml to edit",
+    "init": "read a panel file and write a SPEC.toml to edit",
     "panel": "check a panel file, or write an example",
     "store": "verify, hash or describe a store",
 }
@@ -64,9 +64,28 @@ def panelproof() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    put_own_packages_first()
+    from cluster.process import pin_environment
+
     pin_environment()
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run_command(arguments))
+
+
+def put_own_packages_first() -> None:
+    """Move folders that hold another `sim`, `results`, ... to the end of the search path, behind our own packages.
+
+    `python -m` puts the folder where it runs first, and worker processes take over the search path of their parent.
+    """
+    root = Path(__file__).resolve().parent.parent
+    rooms = ("sim", "estimators", "results", "cluster", "experiments")
+    foreign = [
+        entry
+        for entry in sys.path
+        if Path(entry).resolve() != root and any(PathFinder.find_spec(room, [entry]) for room in rooms)
+    ]
+    if foreign:
+        sys.path[:] = [*(entry for entry in sys.path if entry not in foreign), str(root), *foreign]
 
 
 def _terminate(*_: Any) -> None:
@@ -136,7 +155,7 @@ def _usage(error: click.ClickException) -> int:
 
 
 def _expected(error: Exception, *, resumed: bool) -> int | None:
-    """The exit code of an error that users cause or can mend, after saying it; None for any other."""
+    """The exit code of an error that users cause or can correct, after saying it; None for any other."""
     from cluster.executor import ClusterLost
     from experiments.running.tasks import EnvironmentMismatch
     from results.store.lock import StoreLocked
@@ -154,7 +173,7 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
         code = IN_PART if error.errno in (errno.ENOSPC, errno.EDQUOT) else 2
         place = f"{error.filename}: " if error.filename else ""
         kept = "nothing that was finished is lost: " if resumed else ""
-        return _said(f"{place}{error.strerror}; {kept}mend it and try again", code)
+        return _said(f"{place}{error.strerror}; {kept}correct this and try again", code)
     if isinstance(error, EnvironmentMismatch):
         return _said(f"{error}; use the same versions and the same code on both sides", 2)
     return None

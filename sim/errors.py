@@ -57,6 +57,15 @@ def naming(place: str) -> Iterator[None]:
         raise BadInput(*problems) from error
 
 
+@contextmanager
+def gathering(problems: list[Problem]) -> Iterator[None]:
+    """Add the problems raised inside to a list and go on behind it, so that the next ones are found too."""
+    try:
+        yield
+    except BadInput as error:
+        problems += error.problems
+
+
 def one_of(names: Iterable[str]) -> str:
     """The allowed names as text, or a word that there are none."""
     return ", ".join(names) or "(none)"

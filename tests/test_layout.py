@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,11 @@ def test_command_line_starts_without_the_numerical_packages() -> None:
     code = "import sys, experiments.cli; print(sorted({'numpy', 'pandas', 'scipy', 'dask', 'zarr'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_package_imports_the_one_name_for_users():
+    files = [file for room in ROOMS for file in (REPOSITORY / room).rglob("*.py")]
+    assert [str(file) for file in files if re.search(r"^\s*(import|from) panelproof", file.read_text(), re.M)] == []
 
 
 def test_no_registry_host_is_named() -> None:

@@ -209,6 +209,17 @@ def check_error_types(errors: Sequence[str], schema: Schema, asked_by: str, fami
                       "latitude", remedy="name their columns, or choose another error type")  # fmt: skip
 
 
+def factor_text(error: str, counted: str = "effects nested in clusters not counted in k") -> str:
+    """The small-sample factor of an error type in least squares and the distribution of t, as a table's note has it."""
+    entry, two = KINDS.get(kind_of(error)), "+" in error
+    if entry is None or not entry.factor:
+        return ""
+    if kind_of(error) == "cluster" and two:
+        counted = f"the smaller G, {counted}"
+    said = entry.factor.format(counted=counted).replace("(n - k), the smaller", "(n - k) with the smaller")
+    return f"{' (Cameron, Gelbach and Miller, 2011)' * two}: {said}"
+
+
 def error_label(error: str) -> str:
     """An error type in words, to stand after "standard errors"."""
     kind, _, text = error.partition(":")

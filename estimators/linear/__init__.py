@@ -1,1 +1,1 @@
-"""Regressions with unit and time effects, and the errors of their coefficients."""
+"""Regressions with unit and time effects, and the errors of their coefficients: docs/formulas/linear.md."""

@@ -232,6 +232,14 @@ class ScoreSum:
         return self.groups / (self.groups - 1) * (nobs - 1) / (nobs - counted), self.groups - 1
 
 
+def equal_to(error: str, panel: Panel) -> str | None:
+    """The one-way type that a two-way one equals because its groups are nested, e.g. cluster:province; else None."""
+    names = groups_of(error, tuple(panel.attributes))
+    if len(names) < 2 or len(ScoreSum.of(error, panel).cells) > 1:
+        return None
+    return f"cluster:{min(names, key=lambda name: count_clusters(cells_of(name, panel), panel))}"
+
+
 def nested_effects(error: str, effects: tuple[str, ...], panel: Panel) -> int:
     """How many free effects the clusters of an error type nest, but for the constant; 0 of other error types."""
     nested = nested_in(groups_of(error, tuple(panel.attributes)), effects, panel)

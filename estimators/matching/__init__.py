@@ -1,1 +1,1 @@
-"""Difference-in-differences on matched samples."""
+"""Difference-in-differences on matched samples: docs/formulas/matching.md."""

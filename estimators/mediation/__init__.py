@@ -1,1 +1,1 @@
-"""Effects that pass through a mediator."""
+"""Effects that pass through a mediator: docs/formulas/mediation.md."""

@@ -22,7 +22,7 @@ from sim.design import Design
 from sim.discovery import discover
 from sim.errors import bad, closest, listed, naming, one_of
 from sim.panel import Panel, Schema
-from sim.schemes import Relabel, scheme_of
+from sim.schemes import FORMS, Relabel, Time, scheme_of
 from sim.schemes.nulls import assigned_anew, terms_tested
 from sim.streams import Streams
 
@@ -39,14 +39,14 @@ class PermutationTest(Estimator):
     """An estimator whose p values and intervals come from assignments drawn anew.
 
     estimator, settings: kind and settings of the estimator, as pairs (in a study file as a table, {errors = ["hc1"]});
-    `PermutationTest.of` takes them from an object. scheme: see `sim.schemes`, which says what must be exchangeable.
-    draws: assignments besides the real one, 99 or more; when there are no more than that in all, every one is used and
-    the test is exact. terms: those tested, by default the treatment; spatial terms under `relabel`, the mediators under
-    `mediator`; what the null hypothesis of the scheme leaves free (`nulls`) is refused. statistic: raw (the estimate)
-    or studentised (over the standard error of the estimator's last error type; in large samples it then also tests that
-    the effect is zero on average: DiCiccio and Romano 2017). seed: of the draws. common: the same draws in all
-    replications, else each has its own from the streams of the call. interval: also the interval. label: its name in
-    tables, by default of estimator and scheme.
+    `PermutationTest.of` takes them from an object. scheme: see `sim.schemes`, which says what must be exchangeable;
+    time is refused, for it is no test. draws: assignments besides the real one, 99 or more; when there are no more than
+    that in all, every one is used and the test is exact. terms: those tested, by default the treatment; spatial terms
+    under `relabel`, the mediators under `mediator`; what the null hypothesis of the scheme leaves free (`nulls`) is
+    refused. statistic: raw (the estimate) or studentised (over the standard error of the estimator's last error type;
+    in large samples it then also tests that the effect is zero on average: DiCiccio and Romano 2017). seed: of the
+    draws. common: the same draws in all replications, else each has its own from the streams of the call. interval:
+    also the interval. label: its name in tables, by default of estimator and scheme.
 
     p = (1 + c)/(B + 1) where c of B assignments give |statistic| at least as large; failed fits count as large. The 95%
     interval holds the constant effects of the treatment, y - c D, that are not rejected; terms other than what is
@@ -72,7 +72,10 @@ class PermutationTest(Estimator):
     label: str = ""
 
     def __post_init__(self) -> None:
-        scheme_of(self.scheme)
+        if isinstance(scheme_of(self.scheme), Time):
+            raise bad("the scheme time has no p value, for placebo dates are always earlier than the real ones",
+                      where="permutation test", allowed=one_of(form for form in FORMS if form != Time.kind),
+                      remedy="choose another scheme, or look at placebo dates with `panelproof placebo`")  # fmt: skip
         if self.draws < LEAST_DRAWS:
             raise bad(f"draws = {self.draws}", where="permutation test", allowed=f"{LEAST_DRAWS} or more",
                       remedy="999 draws give p to .007 at .05")  # fmt: skip

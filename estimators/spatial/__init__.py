@@ -1,1 +1,1 @@
-"""Spatial panel models by maximum likelihood, and tests of spatial autocorrelation."""
+"""Spatial panel models by maximum likelihood, and tests of spatial autocorrelation: docs/formulas/spatial.md."""

@@ -50,7 +50,7 @@ class SpatialPanel(Estimator):
     often has a second maximum with rho and lambda nearly exchanged, and where that is hardly lower they are not
     identified. errors: any of
     information (the inverse expected information), hessian (observed), qmle, cluster:unit, cluster:ATTRIBUTE,
-    driscoll-kraay, conley:KM, in SLX also hc1; see `spatial_errors`. simulate: a number of draws from the normal
+    driscoll-kraay, conley:KM, in SLX also hc1; see `spatial.errors`. simulate: a number of draws from the normal
     distribution with the covariance of the first error type, which add the error type "simulation" with quantiles as
     intervals. label: its name in tables, by default MODEL-TRANSFORM. A fit is OK when its estimates and the errors of
     the first type are sound; another type may be NaN, as where the observed Hessian is not that of a maximum.

@@ -1,1 +1,1 @@
-"""Staggered adoption: effects by cohort and event time, and what two-way regressions make of them."""
+"""Staggered adoption: effects by cohort and event time, what two-way DID averages; see docs/formulas/staggered.md."""

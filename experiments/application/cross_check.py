@@ -84,7 +84,7 @@ def _questions(fitted: Sequence[Fitted], records: Sequence[Record], square: Pane
 
 
 def _asked(one: Fitted) -> tuple[str, Callable[[], Reference], Estimates] | None:
-    """Who can do one fit, how it is asked, and our estimates with errors that it can make; None when nobody can."""
+    """Who can do one fit, how it is asked, and our estimates with errors that it can make; None when no program can."""
     match one.estimator:
         case TwoWayDID() as ols if set(ols.effects) <= {"unit", "period"}:
             ask = partial(

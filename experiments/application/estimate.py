@@ -30,6 +30,7 @@ def estimate(real: RealPanel, *, cross_check: bool = False) -> Document:
     ledger = Ledger(seed=real.spec.inference.seed, notes=list(real.notes))
     for name in _asked_for(real):
         import_module(f"experiments.application.tables.{name}").add(real, ledger)
+    _say_counting(real, ledger)
     if not ledger.records:
         raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
                   remedy="; ".join(ledger.failures))  # fmt: skip
@@ -56,6 +57,14 @@ def _asked_for(real: RealPanel) -> Iterator[str]:
     return (name for name, wanted in asked.items() if wanted)
 
 
+def _say_counting(real: RealPanel, ledger: Ledger) -> None:
+    """A note on the columns whose estimators have no choice of cluster_k."""
+    section, cluster_k = real.spec.robustness, real.spec.inference.cluster_k
+    if cluster_k != "nonnested" and (section.psm is not None or section.staggered):
+        ledger.note(f'cluster_k = "{cluster_k}" does not apply to PSM, event studies, Sun-Abraham and stacks: their '
+                    "clustered errors always count the effects that are not nested in the clusters.")  # fmt: skip
+
+
 def _check_sizes(panel: Panel) -> None:
     """Raise BadInput for variables whose fourth powers, as in the errors of a variance, overflow or vanish."""
     seen, problems = seen_in(panel), []
@@ -64,7 +73,7 @@ def _check_sizes(panel: Panel) -> None:
         values = panel.variables[name][0][seen]
         largest, spread = float(np.abs(values).max()), float(values.max() / 2 - values.min() / 2)
         if largest > LARGEST or 0 < spread < SMALLEST:
-            said = f"holds numbers up to {largest:.1e}" if largest > LARGEST else f"varies by {2 * spread:.1e} alone"
+            said = f"holds numbers up to {largest:.1e}" if largest > LARGEST else f"varies by only {2 * spread:.1e}"
             allowed = f"sizes from {SMALLEST:g} to {LARGEST:g}"
             problems.append(Problem(f"variable {name!r} {said}", "estimation", allowed, "measure it in another unit"))
     if problems:
@@ -88,6 +97,7 @@ def _facts(real: RealPanel) -> dict[str, Any]:
         "digest": panel.digest,
         **_size(panel),
         "balanced": panel.balanced,
+        "cluster_k": real.spec.inference.cluster_k,
         "synthetic": real.spec.panel.synthetic,
         "unit": real.spec.panel.unit,
         "period": real.spec.panel.period,

@@ -17,7 +17,7 @@ import click
     help="Where to write it.",
 )
 def command(panel: Path, out: Path) -> None:
-    """Look at PANEL (csv, parquet, dta, xlsx) and write a SPEC.toml to edit."""
+    """Read PANEL (csv, parquet, dta, xlsx) and write a SPEC.toml to edit."""
     from experiments.application.spec.first_spec import propose_spec
     from sim.errors import bad
     from sim.panel.files import read_frame

@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import click
 
+HELP = """Compare an estimate on PANEL with its placebos: the same estimator under assignments that are drawn anew.
 
-@click.command("placebo")
+The store keeps the panel and every placebo. After an interruption, the same command goes on from there.
+
+\b
+Schemes, and what the p value assumes:
+  space             permutes who is treated and keeps the dates; assumes that
+                    all units are exchangeable
+  strata:ATTRIBUTE  permutes within groups of units; assumes that the units of
+                    a group are exchangeable
+  blocks:W:SIZE     permutes blocks of SIZE neighbours in W; assumes that the
+                    blocks are exchangeable
+  blocks:W          grows connected groups of treated units along W (blocks:
+                    the first W of the spec); assumes that the real groups
+                    grew in this way
+  mixed             draws units at random, and dates evenly from all periods
+                    but the first; assumes that the real ones were drawn so
+  mixed:restricted  draws dates only from those that occur
+  time              gives earlier dates to the treated units and uses only
+                    untreated cells; no test and no p value; only with did
+  relabel:W         exchanges units in W (relabel: the first W); assumes that
+                    W has no influence
+  mediator:NAME     exchanges a mediator's paths between units (mediator: all
+                    mediators together); assumes that units are exchangeable
+
+\b
+Terms that they test:
+  relabel           rho, lambda, w_NAME, indirect:NAME; default: rho or lambda
+  mediator          terms of the mediator; default: the mediator
+  all others        the treatment (default) and terms that are made of it:
+                    w_NAME, direct:NAME, indirect:NAME, total:NAME
+"""
+
+
+@click.command("placebo", help=HELP)
 @click.argument("panel", type=click.Path(path_type=Path))
 @click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
 @click.option(
@@ -46,68 +82,28 @@ import click
 def command(
     panel: Path,
     spec: Path,
-    scheme: str,
-    draws: int,
-    estimator: str,
-    term: str | None,
-    statistic: str,
-    seed: int | None,
     store: Path | None,
     out: Path | None,
     cluster: str,
     workers: int | None,
     accept_code_change: bool,
     as_json: bool,
+    **choices: Any,
 ) -> int:
-    """Hold an estimate on PANEL against its placebos: the same estimator under assignments drawn anew.
-
-    The store keeps the panel and every placebo; killed or interrupted, the same command resumes it.
-
-    \b
-    Schemes, and what makes their p values right:
-      space             who is treated is permuted, dates stay: all units are
-                        exchangeable
-      strata:ATTRIBUTE  the same within groups of units: those of a group are
-      blocks:W:SIZE     blocks of SIZE neighbours in W change places: blocks are
-      blocks:W          connected groups of treated units grow anew along W
-                        (blocks: the first of the spec): the real ones grew so
-      mixed             random units, dates drawn evenly from all periods but
-                        the first: the real ones were drawn so
-      mixed:restricted  the same from the dates that occur
-      time              dates before the real ones, on untreated cells: a look
-                        at the time before, no test; did alone
-      relabel:W         units change places in W (relabel: the first): W matters
-                        to nothing
-      mediator:NAME     units exchange a mediator's path (mediator: all of them
-                        together): units are exchangeable
-
-    \b
-    What they test:
-      relabel           rho, lambda, w_NAME, indirect:NAME; by default rho or lambda
-      mediator          its own terms; by default the mediator
-      all others        the treatment (the default) and what is made of it:
-                        w_NAME, direct:NAME, indirect:NAME, total:NAME
-    """
-    import json
-    import re
-
+    """Hold an estimate against its placebos; the help of the command says more."""
     from rich.console import Console
 
     from experiments.application.spec.spec import read_real_panel, read_spec
     from experiments.placebo.output import check_folder, print_placebo, write_placebo
-    from experiments.placebo.placebo import answer, check_fits, question
-    from experiments.placebo.stored import resumable
+    from experiments.placebo.placebo import answer
+    from experiments.placebo.stored import prepared
     from experiments.running.launch import check_cluster, launch
     from experiments.running.resume import Resume
 
     check_cluster(cluster, workers, insecure=False)
-    ask = question(
-        read_real_panel(panel, read_spec(spec)), scheme=scheme, estimator=estimator, term=term, draws=draws,
-        statistic="raw" if statistic == "raw" else "studentised", seed=seed,
-    )  # fmt: skip
-    target = store or Path("runs") / f"placebo-{estimator}-{re.sub(r'[^A-Za-z0-9_-]+', '-', scheme)}.zarr"
-    ask = resumable(ask, target)
-    check_fits(ask)
+    scheme = re.sub(r"[^A-Za-z0-9_-]+", "-", choices["scheme"])
+    target = store or Path("runs") / f"placebo-{choices['estimator']}-{scheme}.zarr"
+    ask = prepared(read_real_panel(panel, read_spec(spec)), target, **choices)
     if out is not None:
         check_folder(out)
     console = Console(highlight=False, stderr=as_json)

@@ -147,7 +147,7 @@ class Answer:
             found.append(f"The {len(self.placebos):,} placebos are all assignments besides the real one, each once: "
                          f"{'p' if test else 'the share'} has no Monte Carlo error.")  # fmt: skip
         elif (distinct := self.randomisation.count) is not None and distinct <= len(self.placebos):
-            found.append(f"There are {distinct:,} distinct assignments alone; they are drawn with repetition.")
+            found.append(f"There are only {distinct:,} distinct assignments; they are drawn with repetition.")
         units, treated = self.staying
         if units:
             found.append(f"{units:,} of {len(ask.panel.units):,} units, {treated:,} treated ones among them, keep what "
@@ -310,7 +310,7 @@ def _check_outcome(ask: Question) -> None:
     try:
         check_fixed(ask.panel, (*roles.regressors, roles.outcome or ""), ask.estimator.name)
     except BadInput as error:
-        remedy = "name another outcome, or leave out the controls that make it up"
+        remedy = "name another outcome, or remove the controls that determine it"
         raise BadInput(*(replace(problem, remedy=remedy) for problem in error.problems)) from error
 
 
@@ -336,7 +336,7 @@ def _estimator(real: RealPanel, panel: Panel, scheme: str, name: str) -> Estimat
     if name == "did":
         cluster = real.spec.panel.cluster
         own = "cluster:unit" if cluster in (None, real.spec.panel.unit) else f"cluster:{cluster}"
-        return TwoWayDID(regressors=regressors, errors=("iid", "hc1", own))
+        return TwoWayDID(None, regressors, ("iid", "hc1", own), real.spec.inference.cluster_k)
     weights = getattr(kind, "weights", None) or next(iter(panel.weights), None)
     if weights is None or weights not in panel.weights:
         raise bad("the panel has no such spatial weights", where=f"--estimator {name}", allowed=one_of(panel.weights),

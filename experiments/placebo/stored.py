@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experiments.placebo.placebo import Question
+from experiments.application.spec.spec import RealPanel
+from experiments.placebo.placebo import Question, check_fits, question
 from experiments.study.study import SCHEMA_VERSION
 from results.store.zarr_store import ZarrStore
 from sim.designs.placebo import Placebo, panel_of
@@ -15,6 +16,17 @@ from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
 
 OF_MODEL = {"redrawn-did": "did", "redrawn-sdm": "sdm"}  # --estimator of the kernels for redrawn treatments
+
+
+def prepared(real: RealPanel, store: Path | None, **choices: Any) -> Question:
+    """What to run on a panel, checked on it, and going on with the store where there is one; raises BadInput.
+
+    choices: of `experiments.placebo.placebo.question`.
+    """
+    asked = question(real, **choices)
+    found = asked if store is None else resumable(asked, store)
+    check_fits(found)
+    return found
 
 
 def resumable(ask: Question, store: Path) -> Question:

@@ -21,6 +21,7 @@ from experiments.study.border import asking, check_draw, check_estimates, check_
 from experiments.study.study import Cell, Study
 from results.store.block import Block
 from sim.design import Draw, Wanted, World
+from sim.designs.observed import Observed
 from sim.errors import BadInput
 from sim.panel import Panel, Schema
 from sim.streams import Streams
@@ -201,7 +202,7 @@ class _Lane:
     def _accept(self, estimator: Estimator, first: int, estimates: Estimates) -> None:
         """Keep estimates; a fit without the numbers that its status promises has failed."""
         runner = self.runner
-        observed = runner.cell.design.identity is not None
+        observed = isinstance(runner.cell.design, Observed)
         found = lacking(estimates, runner.layouts[estimator.name], with_errors=not observed)
         for row, what in found.items():
             self._note(first + row, estimator.name, f"{estimator.name}: {what}, although the fit says OK")

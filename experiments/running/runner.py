@@ -12,8 +12,8 @@ from cluster import Environment, Executor, Outcome, Serial, executor_of, prepare
 from experiments.running.resume import Resume, origin_of
 from experiments.running.tasks import EnvironmentMismatch, Job, Result, environment_of, run_job, runner_of
 from experiments.study.border import PluginRaised
-from experiments.study.settings import to_settings
 from experiments.study.study import Study
+from experiments.toml_files import to_settings
 from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
 from results.store.block import union_of_layouts
 from sim.errors import BadInput, bad
@@ -64,7 +64,7 @@ def preflight(study: Study) -> None:
 def run(
     study: Study,
     *,
-    store: Path | None = None,
+    store: str | Path | None = None,
     executor: Executor | None = None,
     client: object = None,
     listen: Listener | None = None,
@@ -86,6 +86,7 @@ def run(
     schema = schema_of(study)
     preflight(study)
     here = environment_of(study)
+    store = None if store is None else Path(store)
     if store is None:
         memory = MemoryStore(schema)
         _Filling(study, memory, here, where, listen).fill(plan, shuffle)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments
 from sim.design import Design, Draw, Wanted
+from sim.designs.observed import Observed
 from sim.designs.policy_truths import POLICY_MEANS
 from sim.errors import BadInput, Problem, bad, listed, reason
 from sim.estimands import Estimand
@@ -84,7 +85,7 @@ def check_draw(design: Design, schema: Schema, draw: Draw, wanted: Wanted, repli
     sizes, said = (len(panel.periods), len(panel.units)), (schema.periods, schema.units)
     if sizes != said:
         raise _wrong(design, "draw: panel", _size(sizes), f"{_size(said)}, as its schema says")
-    expected = 1 if design.identity is not None else replications
+    expected = 1 if isinstance(design, Observed) else replications
     if panel.replications != expected:
         raise _wrong(design, "draw: panel", f"{panel.replications} replications", f"the {expected} of the streams")
     if lacking := wanted.variables - panel.variables.keys():

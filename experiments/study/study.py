@@ -6,21 +6,22 @@ import hashlib
 import itertools
 import json
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import Field
 
 from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
 from estimators.placebo.permutation import PermutationTest
 from experiments.study.border import layout_of, schema_of_design
-from experiments.study.settings import build, to_settings
+from experiments.toml_files import Flag, Table, Whole, build, read_toml, to_settings, validated
 from sim.design import Design, Wanted, designs, find_design
 from sim.designs.observed import Observed
 from sim.discovery import join_search
-from sim.errors import BadInput, Problem, bad, closest, listed, naming, one_of
+from sim.errors import BadInput, Problem, bad, closest, gathering, listed, naming, one_of
 from sim.estimands import Estimand
 from sim.panel import Schema
 from sim.streams import Streams
@@ -31,7 +32,22 @@ STUDY_NAME = re.compile(r"\w[\w .-]*")  # it names the store
 MOST_REPLICATIONS = 1_000_000_000
 RESERVED = {"truth", "cell", "replication", "estimand", "block_state", "block_digest", "provenance"}
 BLOCK_UNIT = 64  # blocks are multiples of it
-KEYS = {"name", "question", "design", "grid", "estimators", "replications", "block", "seed", "common_random_numbers"}
+
+
+class StudyTables(Table):
+    """A study file: the kinds of values that its keys take; [design] and [[estimators]] are read by their own kinds."""
+
+    partial: ClassVar[bool] = True
+
+    name: str = "study"
+    question: str = ""
+    design: dict[str, Any] = Field(default_factory=dict, description="a table [design]")
+    grid: dict[str, list[Any]] = Field(default_factory=dict, description="a table [grid] of lists")
+    estimators: list[Any] = Field(default_factory=list, description="tables [[estimators]]")
+    replications: Whole = 2000
+    block: Whole = 2048
+    seed: Whole = 1
+    common_random_numbers: Flag = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,44 +110,41 @@ class Study:
         )  # fmt: skip
         object.__setattr__(self, "grid", grid)
 
-    def _problems(self) -> list[Problem]:
+    def _problems(self) -> Iterator[Problem]:
         where = f"study {self.name}"
-        problems = []
         whole = {"replications": (self.replications, 1), "block": (self.block, BLOCK_UNIT), "seed": (self.seed, 0)}
         for key, (value, least) in whole.items():
             if value < least or (key == "block" and value % BLOCK_UNIT):
                 allowed = f"a multiple of {BLOCK_UNIT}" if key == "block" else f"a whole number from {least}"
-                problems.append(Problem(f"{key} = {value}", where, allowed, "correct the number"))
+                yield Problem(f"{key} = {value}", where, allowed, "correct the number")
         if isinstance(self.design, Observed) and self.replications > 1:
-            problems.append(Problem(f"replications = {self.replications} of an observed panel", where, "1",
-                                    "an observed panel is one draw"))  # fmt: skip
+            yield Problem(f"replications = {self.replications} of an observed panel", where, "1",
+                          "an observed panel is one draw")  # fmt: skip
         if self.replications > MOST_REPLICATIONS:
-            problems.append(Problem(f"replications = {self.replications}", where, f"up to {MOST_REPLICATIONS:,} a cell",
-                                    "ask for fewer"))  # fmt: skip
+            yield Problem(f"replications = {self.replications}", where, f"up to {MOST_REPLICATIONS:,} a cell",
+                          "ask for fewer")  # fmt: skip
         if not STUDY_NAME.fullmatch(self.name):
-            problems.append(Problem(f"name = {self.name!r}", where, "letters, digits, spaces, . _ and -",
-                                    "rename the study"))  # fmt: skip
-        names = [estimator.name for estimator in self.estimators]
-        taken = RESERVED | {dial for dial, _ in self.grid}
-        problems += [
-            Problem(f"estimator name {name!r}", where, "letters, digits, . _ + -; not a name of the store's own",
-                    "set another label")
-            for name in names
-            if not NAME.fullmatch(name) or name in taken
-        ]  # fmt: skip
-        twice = {name for name in names if names.count(name) > 1}
-        if not names or twice:
-            what = f"estimators share a name: {listed(sorted(twice))}" if twice else "no estimators"
-            problems.append(Problem(what, where, "one or more estimators, each with its own name", "set label"))
+            yield Problem(f"name = {self.name!r}", where, "letters, digits, spaces, . _ and -", "rename the study")
+        yield from self._name_problems(where)
         dials = [item.name for item in fields(self.design)]  # type: ignore[arg-type]
         for dial, values in self.grid:
             if dial not in dials:
-                problems.append(Problem(f"design {self.design.kind!r} has no dial {dial!r}", f"{where} [grid]",
-                                        one_of(dials), closest(dial, dials)))  # fmt: skip
+                yield Problem(f"design {self.design.kind!r} has no dial {dial!r}", f"{where} [grid]", one_of(dials),
+                              closest(dial, dials))  # fmt: skip
             if not values:
-                problems.append(Problem(f"{dial!r} has no values", f"{where} [grid]", "one or more distinct values",
-                                        "correct the list"))  # fmt: skip
-        return problems
+                yield Problem(f"{dial!r} has no values", f"{where} [grid]", "one or more distinct values",
+                              "correct the list")  # fmt: skip
+
+    def _name_problems(self, where: str) -> Iterator[Problem]:
+        names = [estimator.name for estimator in self.estimators]
+        for name in names:
+            if not NAME.fullmatch(name) or name in RESERVED | dict(self.grid).keys():
+                allowed = "letters, digits, . _ + -; not a name of the store's own"
+                yield Problem(f"estimator name {name!r}", where, allowed, "set another label")
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if not names or twice:
+            what = f"estimators share a name: {listed(twice)}" if twice else "no estimators"
+            yield Problem(what, where, "one or more estimators, each with its own name", "set label")
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -194,23 +207,16 @@ class Study:
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], where: str = "study") -> Study:
         """A study from plain data; raises BadInput with everything that is wrong."""
-        unknown = [key for key in settings if key not in KEYS]
-        problems = [Problem(f"unknown key {key!r}", where, one_of(sorted(KEYS)), closest(key, KEYS)) for key in unknown]
-        problems += _wrong_types(settings, where)
-        design, found = None, []
-        try:
+        tables, problems = validated(StudyTables, settings, where)
+        design, found = None, list[Estimator]()
+        with gathering(problems):
             design = _design(settings, where)
-        except BadInput as error:
-            problems += error.problems
-        try:
+        with gathering(problems):
             found = _estimators(settings, where)
-        except BadInput as error:
-            problems += error.problems
-        if problems or design is None:
+        if problems or design is None or tables is None:
             raise BadInput(*problems)
-        plain = {key: settings[key] for key in KEYS - {"design", "grid", "estimators", "name"} if key in settings}
-        grid = tuple((dial, tuple(values)) for dial, values in settings.get("grid", {}).items())
-        return cls(name=settings.get("name", "study"), design=design, estimators=tuple(found), grid=grid, **plain)
+        own = dict(tables) | {"design": design, "estimators": tuple(found)}
+        return cls(**(own | {"grid": tuple((dial, tuple(values)) for dial, values in tables.grid.items())}))
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Study:
@@ -225,23 +231,11 @@ class Study:
         return study
 
 
-def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """The tables of a TOML file; raises BadInput when it is no readable TOML file."""
-    if not path.is_file():
-        kind = "is a directory" if path.is_dir() else "does not exist"
-        raise bad(f"{kind}", where=str(path), allowed=f"{what} (TOML)", remedy="check the path")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise bad(f"not valid TOML: {error}", where=str(path), allowed=f"{what} (TOML, UTF-8)",
-                  remedy="correct the line") from error  # fmt: skip
-
-
 def _check_overridden(study: Study, table: Mapping[str, Any], where: str) -> None:
     """Raise BadInput for dials of [design] that [grid] would override; a default stands in every exported study."""
     defaults = {item.name: item.default for item in fields(study.design)}  # type: ignore[arg-type]
     problems = [
-        Problem(f"{dial} stands in [design] and in [grid]", where, "one of the two", f"leave {dial} out of [design]")
+        Problem(f"{dial} is set in [design] and in [grid]", where, "one of the two", f"leave {dial} out of [design]")
         for dial, _ in study.grid
         if dial in table and defaults[dial] not in (MISSING, getattr(study.design, dial))
     ]
@@ -256,7 +250,7 @@ def _check_noise(study: Study, where: str) -> None:
     """
     if any(cell.design.noiseless for cell in study.cells):
         dial = "[grid]" if "sigma" in dict(study.grid) else "[design]"
-        raise bad("sigma = 0, or all but 0, leaves panels without noise: bias and coverage would be those of rounding",
+        raise bad("sigma is 0 or nearly 0, so panels have no noise: bias and coverage would only measure rounding",
                   where=f"{where} {dial}", allowed="errors (sigma), or effects that differ (heterogeneity)",
                   remedy="set sigma = 0.001, or leave it out")  # fmt: skip
 
@@ -287,29 +281,6 @@ def kind_of(item: object, known: Mapping[str, type]) -> str:
     return kind if known.get(kind) is cls else f"{cls.__module__}:{cls.__qualname__}"
 
 
-def _wrong_types(settings: Mapping[str, Any], where: str) -> list[Problem]:
-    expected: dict[str, tuple[type, str]] = {
-        "name": (str, "text"), "question": (str, "text"), "replications": (int, "a whole number"),
-        "block": (int, "a whole number"), "seed": (int, "a whole number"),
-        "common_random_numbers": (bool, "true or false"),
-        "design": (dict, "a table [design]"), "grid": (dict, "a table [grid] of lists"),
-        "estimators": (list, "tables [[estimators]]"),
-    }  # fmt: skip
-    problems = []
-    for key, (kind, words) in expected.items():
-        value = settings.get(key)
-        wrong = key in settings and (not isinstance(value, kind) or (kind is int and isinstance(value, bool)))
-        if wrong:
-            problems.append(Problem(f"{key} = {value!r}", where, words, "correct the value"))
-    if isinstance(settings.get("grid"), dict):
-        problems += [
-            Problem(f"{dial} = {values!r}", f"{where} [grid]", "a list of values", f"write {dial} = [{values!r}]")
-            for dial, values in settings["grid"].items()
-            if not isinstance(values, list | tuple)
-        ]
-    return problems
-
-
 def _design(settings: Mapping[str, Any], where: str) -> Design | None:
     table = settings.get("design")
     if not isinstance(table, dict) or not isinstance(table.get("kind"), str):
@@ -331,7 +302,7 @@ def _estimators(settings: Mapping[str, Any], where: str) -> list[Estimator]:
     problems: list[Problem] = []
     for number, table in enumerate(tables, 1):
         place = f"{where} [[estimators]] {number}"
-        try:
+        with gathering(problems):
             if "kind" not in table:
                 raise bad("kind is missing", where=place, allowed=f"kind = one of {one_of(estimators())}",
                           remedy='add kind = "did", or another')  # fmt: skip
@@ -341,8 +312,6 @@ def _estimators(settings: Mapping[str, Any], where: str) -> list[Estimator]:
             for estimator in made:
                 _check_tested(estimator, place)
             found += made
-        except BadInput as error:
-            problems += error.problems
     if problems:
         raise BadInput(*problems)
     return found

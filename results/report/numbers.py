@@ -122,7 +122,7 @@ def share_text(value: float, mcse: float, lower: float, upper: float) -> str:
 
 
 def is_extreme(value: float) -> bool:
-    """Whether a proportion is 0 or 1, where the MCSE is 0 although the proportion is not known exactly."""
+    """Whether a proportion is 0 or 1, where an interval says more than the MCSE."""
     return value in {0.0, 1.0}
 
 

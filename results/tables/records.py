@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates
@@ -135,6 +136,11 @@ class Document:
         if any(agreement.largest > AGREE for agreement in self.cross_check):
             return 1
         return 3 if self.failed else 0
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The estimates as a table, a row each, with the names of estimates.json."""
+        return pd.DataFrame([_estimate_in_json(record) for record in self.records])
 
     def to_json(self) -> str:
         """The document as JSON (NaN as null)."""

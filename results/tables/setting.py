@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from estimators.core.error_types import error_label
 from results.tables.columns import UNBOUNDED, FitColumn, unbounded
 from results.tables.journal_table import Row
 from results.tables.records import EFFECTS, Document, Record, clusters_of
-from results.tables.typography import STARS_NOTE, error_label, error_note, model_label, stars, term_label
+from results.tables.typography import STARS_NOTE, error_note, model_label, stars, term_label
 
 UNBOUNDED_NOTE = (
     f"{UNBOUNDED}: no bounded interval, for on one side or both the test rejects no value however far away; stars are "
@@ -89,7 +90,9 @@ class TableSetting:
         factor: how these fits correct errors for small samples, where they do not as the regressions do.
         """
         kinds = self.error_kinds(columns)
-        errors = [of_columns(error_note(kind, likelihood=likelihood, factor=factor), found, columns, len(kinds) > 1)
+        counted = str(self.document.panel.get("cluster_k", "nonnested"))
+        errors = [of_columns(error_note(kind, likelihood=likelihood, factor=factor, cluster_k=counted), found, columns,
+                             len(kinds) > 1)
                   for (kind, likelihood), found in kinds.items()]  # fmt: skip
         errors += self._beside(columns)
         floored = dict.fromkeys(kind for kind, _ in kinds for column in columns

@@ -6,11 +6,11 @@ import re
 from collections.abc import Collection, Sequence
 from math import isfinite
 
+from estimators.core.error_types import KINDS, error_label, factor_text, kind_of
 from results.tables.records import EFFECTS
 
 STARS = ((0.01, "***"), (0.05, "**"), (0.10, "*"))
 STARS_NOTE = "*** p < 0.01, ** p < 0.05, * p < 0.1."
-SANDWICHES = ("cluster", "driscoll-kraay", "conley")
 SMALL, TINY, LARGE, HUGE = 1e-3, 1e-5, 1e4, 1e7
 FULL = 0.1  # from which on four decimals show four significant digits
 GREEK = {"rho": "ρ", "lambda": "λ", "sigma2": "σ²", "constant": "Constant"}
@@ -50,18 +50,6 @@ _HEADINGS = {
     "imputation": "Imputation", "two-stage": "Two-stage", "sun-abraham": "Sun-Abraham", "stacked": "Stacked",
     "spatial-did": "Neighbours' treatment", "rings": "Rings",
 }  # fmt: skip
-_ERRORS = {
-    "iid": "homoskedastic",
-    "hc1": "heteroskedasticity-robust (HC1)",
-    "driscoll-kraay": "Driscoll-Kraay",
-    "information": "from the information matrix",
-    "hessian": "from the observed Hessian",
-    "qmle": "of the quasi-likelihood, robust to non-normal errors",
-    "simulation": "by simulation from the estimates' normal distribution",
-    "delta": "by the delta method",
-    "sobel": "by Sobel's formula",
-    "monte-carlo": "by Monte Carlo from the coefficients' normal distribution",
-}
 _MOMENTS = {
     "normality": "under normality",
     "randomisation": "under randomisation",
@@ -69,17 +57,11 @@ _MOMENTS = {
     "projection": "under projected normal errors",
     "simulation": "by simulation of projected normal errors",
 }
-_FACTORS = {
-    "iid": ": e'e/(n - k), all effects counted in k; t with n - k degrees of freedom",
-    "hc1": ": factor n/(n - k), all effects counted in k; t with n - k degrees of freedom",
-    "cluster": ": factor G/(G - 1) × (n - 1)/(n - k), effects nested in clusters not counted in k; t with G - 1 "
-    "degrees of freedom",
-    "two-way": " (Cameron, Gelbach and Miller, 2011): factor G/(G - 1) × (n - 1)/(n - k) with the smaller G; t with "
-    "G - 1 degrees of freedom",
-    "driscoll-kraay": ": Bartlett weights up to lag floor(4 (T/100)^(2/9)), factor T/(T - 1) × (n - 1)/(n - k); t with "
-    "T - 1 degrees of freedom",
-    "conley": ": factor n/(n - k), all effects counted in k; t with n - k degrees of freedom",
-}  # small-sample factors of the regressions, as estimators.linear.covariances has them
+_COUNTED = {
+    "slopes": "effects not counted in k",
+    "nonnested": "effects nested in clusters not counted in k",
+    "all": "all effects counted in k",
+}  # by cluster_k, in the factor of clustered errors
 _ASCII = str.maketrans({
     "ρ": "rho", "λ": "lambda", "σ": "sigma", "θ": "theta", "χ": "chi", "²": "2", "×": "x", "−": "-", "–": "-",
     "·": "*", "⁻": "^-",
@@ -194,34 +176,23 @@ def variant(transform: str) -> str:
     return f"{'never treated' if group == 'never' else 'not yet treated'}{', doubly robust' if method else ''}"
 
 
-def error_label(kind: str) -> str:
-    """An error type in words, to stand after "standard errors"."""
-    head, _, of = kind.partition(":")
-    if head == "cluster":
-        return f"clustered by {of.replace('+', ' and ')}"
-    if head == "bootstrap":
-        return f"by bootstrap of {of}s" if of == "unit" else f"by bootstrap of {of}"
-    if head == "conley":
-        return f"Conley, {of} km"
-    if head == "wild":
-        return f"wild cluster bootstrap by {of}"
-    return _ERRORS.get(kind, kind)
-
-
 def moment_label(kind: str) -> str:
     """Where z and p of a measure of autocorrelation come from, in words."""
     return _MOMENTS.get(kind, kind)
 
 
-def error_note(kind: str, *, likelihood: bool, factor: str = "") -> str:
-    """A sentence on an error type: what it is, its small-sample factor (or the given one) and its distribution."""
-    head, _, of = kind.partition(":")
-    if head == "wild":
+def error_note(kind: str, *, likelihood: bool, factor: str = "", cluster_k: str = "nonnested") -> str:
+    """A sentence on an error type: what it is, its small-sample factor (or the given one) and its distribution.
+
+    cluster_k: which parameters the factor of clustered errors counts.
+    """
+    entry = KINDS.get(kind_of(kind))
+    if kind_of(kind) == "wild":
         return f"Brackets hold 95% intervals, not standard errors: restricted {error_label(kind)}, its test inverted."
     said = f"Standard errors in brackets, {error_label(kind)}"
     if factor:
         return f"{said}: {factor}"
     if likelihood:
-        scores = " (scores as martingale differences)" if head in SANDWICHES else ""
+        scores = " (scores as martingale differences)" if entry is not None and entry.sandwich else ""
         return f"{said}{scores}; normal distribution, no small-sample factor."
-    return f"{said}{_FACTORS.get(kind if '+' not in of else 'two-way', _FACTORS.get(head, ''))}."
+    return f"{said}{factor_text(kind, _COUNTED[cluster_k])}."

@@ -15,6 +15,7 @@ from estimators.linear.covariances import (
     conley_kernel,
     conley_sum,
     covariance,
+    equal_to,
     floor_eigenvalues,
     outer,
 )
@@ -290,6 +291,22 @@ def test_what_a_panel_cannot_give_is_bad_input() -> None:
         panel_ols(errors=("wild:country",))(replace(panel, attributes={"country": np.zeros(12)}))
     with pytest.raises(BadInput, match="unknown error type 'wild:unit'"):
         check_error_types(("wild:unit",), panel.schema, "random effects", "least-squares")
+
+
+def test_nested_two_way_clusters_are_the_larger_ones() -> None:
+    panel = small_panel(40, 8, seed=5)
+    ours = panel_ols(errors=("cluster:unit+province", "cluster:province", "cluster:unit"))(panel)
+    np.testing.assert_array_equal(ours.se[:, 0], ours.se[:, 1])
+    assert (ours.se[:, 0] != ours.se[:, 2]).any()
+    assert equal_to("cluster:unit+province", panel) == "cluster:province"
+    assert equal_to("cluster:province+period", panel) is None
+    assert equal_to("cluster:province", panel) is None
+
+
+@pytest.mark.parametrize("error", ["cluster:longitude", "cluster:latitude", "wild:longitude", "cluster:unit+latitude"])
+def test_coordinates_are_no_groups(error: str) -> None:
+    with pytest.raises(BadInput, match="unknown error type"):
+        panel_ols(errors=(error,))(placed(small_panel(12, 4, seed=2)))
 
 
 def test_an_attribute_may_have_a_plus_in_its_name() -> None:

@@ -153,18 +153,12 @@ def test_unbalanced_panels_and_clusters_of_units() -> None:
         np.testing.assert_array_equal(fast.pvalue[:, 0], slow.pvalue[:, 0])
 
 
-def test_time_uses_the_untreated_sample() -> None:
-    """Placebos are those of TwoWayDID on the cells before treatment; the interval is estimate +- their quantile."""
-    panel = small_panel(30, 8, seed=2, model="none")
-    got = PermutationTest.of(DID, scheme="time", draws=99)(panel)
-    found = scheme_of("time").on(panel)
-    codes = np.array([found.draw(rng) for rng in Streams(0, "permutation").tile(0, 99).each("time")])
-    placebos = np.abs(DID(found.assigned(panel, codes)).estimate[:, 0])
-    estimate = got.estimate[0, 0]
-    assert got.pvalue is not None
-    assert got.pvalue[0, 0, 0] == pytest.approx((1 + (placebos >= abs(estimate)).sum()) / 100)
-    assert got.lower is not None
-    assert got.lower[0, 0, 0] == pytest.approx(estimate - np.sort(placebos)[-5], rel=1e-8)
+def test_the_scheme_time_is_refused_for_it_is_no_test() -> None:
+    with pytest.raises(
+        BadInput, match=r"the scheme time has no p value.*; allowed: space, .*`panelproof placebo`$"
+    ) as error:
+        PermutationTest(scheme="time")
+    assert "time," not in error.value.problems[0].allowed
 
 
 def test_spatial_terms_under_relabelling_are_those_of_a_relabelled_w() -> None:
@@ -228,7 +222,7 @@ UNTESTED = {
     "control under space": ("space", "did", "inv"),
     "rho under space": ("space", "sdm", "rho"),
     "lag of a control under mixed": ("mixed", "sdm", "w_inv"),
-    "variance under time": ("time", "sdm", "sigma2"),
+    "variance under mixed": ("mixed", "sdm", "sigma2"),
     "treatment under relabel": ("relabel", "sdm", "did"),
     "total effect under relabel": ("relabel", "sdm", "total:did"),
     "treatment under mediator": ("mediator:inv", "did", "did"),
@@ -254,6 +248,7 @@ def test_terms_that_a_scheme_tests() -> None:
     own = {"{}", "w_{}", "direct:{}", "indirect:{}", "total:{}"}
     expected = {
         "strata:province": {term.format("did") for term in own},
+        "time": {term.format("did") for term in own},
         "mediator:inv": {term.format("inv") for term in own},
         "relabel": {"rho", *(f"{part}{name}" for part in ("w_", "indirect:") for name in ("did", *CONTROLS))},
     }

@@ -156,7 +156,7 @@ STUDIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "values of a dial that are one": (STUDY + "[grid]\neffect = [0, 0.0]\n", ("repeat",)),
     "dial that the grid overrides": (
         STUDY.replace('"paper"', '"paper"\nserial = 0.3') + "[grid]\nserial = [0.1, 0.8]\n",
-        ("serial stands in [design] and in [grid]", "leave serial out of [design]"),
+        ("serial is set in [design] and in [grid]", "leave serial out of [design]"),
     ),
     "too many replications": (STUDY.replace("64", "99999999999999"), ("replications",)),
     "observed design": (STUDY.replace('"paper"', '"observed"'), ("observed", "estimate")),

@@ -76,7 +76,7 @@ REFUSED: dict[str, tuple[str, Edit, list[str]]] = {
     "constant outcome": (SPEC, lambda f: f.assign(y=1.0),
                          ["panel.csv, column 'y'; is constant", "name another outcome"]),
     "outcome of the controls": (SPEC, lambda f: f.assign(y=f["x"] - f["z"]),
-                                ["column 'y'; is collinear with law, x, z", "controls that make it up"]),
+                                ["column 'y'; is collinear with law, x, z", "remove the controls that determine it"]),
     "outcome of the treatment": (SPEC, lambda f: f.assign(y=2.0 * f["law"] + 1),
                                  ["column 'y'; is collinear with law and the effects", "name another outcome"]),
     "constant control": (SPEC, lambda f: f.assign(z=1.0), ["column 'z'; is constant", "remove it from the controls"]),

@@ -92,7 +92,7 @@ def test_what_makes_up_the_outcome_is_no_control(tmp_path: Path) -> None:
         assert panel.roles.outcome == name
         assert panel.roles.controls == ("inv",)
         listed = ", ".join(f'"{part}"' for part in parts)
-        assert f'# "{name}" is made up of {listed}: they are no controls of it' in text
+        assert f'# "{name}" is a combination of {listed}: do not use them as controls' in text
 
 
 def test_shares_of_a_whole_are_not_all_controls() -> None:

@@ -62,8 +62,8 @@ REFUSED = {
     "a table in the table": ("settings = {errors = {a = 1}}", "allowed: a table of settings, each true or false,"),
     "a text for a list": (
         'settings = [["errors", "cluster:unit"]]',
-        PLACE + "settings of did; errors = 'cluster:unit'; allowed: a list, e.g. [\"cluster:unit\"]; "
-        'write errors = ["cluster:unit"]',
+        PLACE + "settings of did; errors = 'cluster:unit'; allowed: a list in brackets, such as "
+        '["cluster:unit"]; write errors = ["cluster:unit"]',
     ),
     "an unknown setting": (
         'settings = {eror = ["iid"]}',
@@ -81,6 +81,11 @@ REFUSED = {
         "did-strata-regoin, scheme strata:regoin; no attribute 'regoin' in the panel; allowed: province, region,",
     ),
     "an attribute that own draws would miss": ('scheme = "strata:regoin"\ncommon = false', "did you mean 'region'?"),
+    "a scheme that is no test": (
+        'scheme = "time"',
+        "[[estimators]] 1; the scheme time has no p value, for placebo dates are always earlier than the real ones; "
+        "allowed: space, strata:ATTRIBUTE,",
+    ),
     "weights that are not there": ('scheme = "blocks:knn-7"', "no weights 'knn-7' in the panel; allowed: knn-6;"),
 }  # fmt: skip
 
@@ -106,12 +111,12 @@ def test_what_panels_show_names_the_file(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize("dials", ["sigma = 0", "sigma = 1e-300", "sigma = 0.0\neffect = 0.0\nheterogeneity = 0.5"])
 def test_a_study_file_without_noise_is_refused(dials: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = STUDY.replace('"paper"', f'"paper"\n{dials}')
-    assert "[design]; sigma = 0, or all but 0, leaves panels without noise" in refusal(tmp_path, text, capsys)
+    assert "[design]; sigma is 0 or nearly 0, so panels have no noise" in refusal(tmp_path, text, capsys)
 
 
 def test_a_cell_without_noise_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = STUDY + "[grid]\nsigma = [0.029, 0.0]\n"
-    assert "[grid]; sigma = 0" in refusal(tmp_path, text, capsys)
+    assert "[grid]; sigma is 0 or nearly 0" in refusal(tmp_path, text, capsys)
 
 
 def test_effects_that_differ_are_noise_enough_and_python_is_free(tmp_path: Path) -> None:

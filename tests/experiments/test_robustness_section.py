@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from experiments.application.example_panel import EXAMPLE_SPEC, example_frame
-from experiments.application.spec.robustness import RobustnessSection, value_label
+from experiments.application.spec.sections import RobustnessSection, value_label
 from experiments.application.spec.spec import read_real_panel, read_spec
 from experiments.application.tables.robustness import lagged
 from experiments.cli import run_command
@@ -77,7 +77,8 @@ SPEC: dict[str, tuple[str, list[str]]] = {
     "groups are units": ('[robustness]\nregion_by_period = "city"\n', ["region_by_period = 'city' is the unit"]),
     "no method": ("[robustness.psm]\nmethods = []\n", ["methods = []", "nearest, radius, kernel"]),
     "unknown method": ('[robustness.psm]\nmethods = ["nearst"]\n', ["methods[0] = 'nearst'", "nearest"]),
-    "method twice": ('[robustness.psm]\nmethods = ["radius", "radius"]\n', ["psm.methods names 'radius' twice"]),
+    "method twice": ('[robustness.psm]\nmethods = ["radius", "radius"]\n',
+                     ["[robustness.psm]; methods names 'radius' twice"]),
     "caliper of zero": ("[robustness.psm]\ncaliper = 0\n", ["caliper = 0", "above 0"]),
     "neighbours of zero": ("[robustness.psm]\nneighbours = 0\n", ["neighbours = 0", "1 or more"]),
     "years out of order": ("[robustness.psm]\nyears = [2003, 2001]\n", ["years = [2003, 2001]", "order"]),
@@ -104,9 +105,10 @@ FILE: dict[str, tuple[str, list[str]]] = {
     "unknown value": ('[robustness]\nexclude = { region = ["eastt"] }\n', ["names 'eastt'", "east, west", "'east'"]),
     "unknown city": ('[robustness]\nexclude = { city = ["c9"] }\n', ["exclude.city names 'c9'"]),
     "everyone excluded": ('[robustness]\nexclude = { region = ["east", "west"] }\n', ["exclude.region leaves 0 units"]),
-    "the treated excluded": ('[robustness]\nexclude = { region = ["east"] }\n', ["leaves nobody treated"]),
+    "the treated excluded": ('[robustness]\nexclude = { region = ["east"] }\n', ["leaves no treated observation"]),
     "window outside": ("[robustness]\nwindows = [[1999, 2004]]\n", ["[1999, 2004] is outside", "within 2001-2006"]),
-    "window before treatment": ("[robustness]\nwindows = [[2001, 2003]]\n", ["[2001, 2003] leaves nobody treated"]),
+    "window before treatment": ("[robustness]\nwindows = [[2001, 2003]]\n",
+                                ["[2001, 2003] leaves no treated observation"]),
     "lag too long": ("[robustness]\nlag = 5\n", ["lag = 5 leaves 1 of 6 periods"]),
     "one group": ('[robustness]\nregion_by_period = "country"\n', ["'country' is the same for all units"]),
     "groups of one": ('[robustness]\nregion_by_period = "code"\n', ["'code' differs between all units"]),
@@ -199,14 +201,14 @@ def test_psm_needs_a_treatment_and_a_time_before(tmp_path: Path) -> None:
         frame.loc[frame["city"] == "c0", "eip"] = 1
         return frame
 
-    assert "somebody is treated in 2001" in problems(tmp_path, "[robustness.psm]\n", edit=early)[0]
+    assert "some units are treated in 2001" in problems(tmp_path, "[robustness.psm]\n", edit=early)[0]
     assert problems(tmp_path, "[robustness.psm]\nyears = [2001, 2002]\n", edit=early) == []
 
     def all_treated(frame: pd.DataFrame) -> pd.DataFrame:
         frame.loc[frame["year"] == 2006, "eip"] = 1
         return frame
 
-    assert "every unit is treated sooner or later" in problems(tmp_path, "[robustness.psm]\n", edit=all_treated)[0]
+    assert "every unit is treated at some time" in problems(tmp_path, "[robustness.psm]\n", edit=all_treated)[0]
 
 
 def test_names_that_belong_to_something_else(tmp_path: Path) -> None:

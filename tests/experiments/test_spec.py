@@ -183,7 +183,7 @@ def test_lags_count_by_the_calendar(tmp_path: Path) -> None:
     table["y"], table["x"] = np.random.default_rng(2).normal(size=(2, 32))
     reading = read_real_panel(panel_file(tmp_path, table), spec_of(tmp_path, LAGS))
     assert reading.notes == (
-        "No rows for 2005: lags and differences do not reach across.",
+        "No rows for 2005: lags and differences are not computed across this gap.",
         "2000, 2001, 2006, 2007 left out: lags and differences have no value there.",
     )
     assert reading.panel.periods == (2002, 2003, 2004, 2008)
@@ -240,7 +240,7 @@ def test_balance_drops_units_with_a_new_w_or_periods_or_says_what_is_missing(tmp
     assert by_period.weights["knn-2"].digest == reading.panel.weights["knn-2"].digest
     with pytest.raises(BadInput, match=r"1 unit-periods are missing: 城1 in 2007.*drop-units"):
         reading.balanced()
-    with pytest.raises(BadInput, match="W is for other units"):
+    with pytest.raises(BadInput, match="the weights are of other units"):
         balanced(reading.panel, "drop-units")
 
 

@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from cluster import Serial, environment
+from cluster import Environment, Serial
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.spatial import spatial_panel
-from experiments.running import tasks
+from experiments.running import runner, tasks
 from experiments.running.runner import run
-from experiments.running.tasks import EnvironmentMismatch, Job, run_job
+from experiments.running.tasks import EnvironmentMismatch, Job, environment_of, run_job
 from experiments.study.study import Study
 from results.diagnosis import Diagnosis, diagnose
 from results.report.bias_table import failures
 from results.report.facts import ReportFacts
 from results.report.html import html_report
 from results.report.terminal import print_bias_table
-from results.store import BlockState, ZarrStore
+from results.store import BlockState, Origin, ZarrStore
 from sim import BadInput, Panel, Streams
 from sim.designs.paper import Paper
 from sim.errors import bad
@@ -93,12 +93,12 @@ def test_a_fit_that_failed_leaves_the_others_as_they_are(records: Any) -> None:
     assert np.isnan(ours.se[[40, 41]]).all()
 
 
-def test_tracebacks_of_what_raised_name_cell_replication_and_estimator(records: Any) -> None:
+def test_tracebacks_of_what_raised_name_cell_block_replication_and_estimator(records: Any) -> None:
     noted = records.noted("tracebacks")
     assert isinstance(noted, Mapping)
-    assert set(noted) == {"cell 0 replication 40 moody", "cell 0 replication 41 moody"}
-    assert "no such fit" in noted["cell 0 replication 40 moody"]
-    assert "a panel of no use" in noted["cell 0 replication 41 moody"]
+    assert set(noted) == {"cell 0 block 0 replication 40 moody", "cell 0 block 0 replication 41 moody"}
+    assert "no such fit" in noted["cell 0 block 0 replication 40 moody"]
+    assert "a panel of no use" in noted["cell 0 block 0 replication 41 moody"]
 
 
 def test_every_failure_counts_and_no_number_of_one_is_used(diagnosis: Diagnosis, records: Any) -> None:
@@ -158,19 +158,20 @@ def test_a_search_that_does_not_converge_is_no_fit(model: Any, monkeypatch: pyte
     assert failures(diagnose(records))[0][2:4] == (2, 20)
 
 
-def job(where: str) -> Job:
+def job(where: Environment) -> Job:
     return Job(study(), 0, 0, 0, 32, where)
 
 
 def test_a_worker_like_the_client_runs_its_job() -> None:
-    assert run_job(job(environment())).block.replications == 32
+    assert run_job(job(environment_of(study()))).block.replications == 32
 
 
-def test_a_worker_unlike_the_client_refuses_its_job_naming_both() -> None:
+def test_a_worker_unlike_the_client_refuses_its_job_naming_what_differs() -> None:
+    own = environment_of(study())
     with pytest.raises(EnvironmentMismatch) as raised:
-        run_job(job("python 2.7.18; another machine"))
-    assert "client has python 2.7.18; another machine" in str(raised.value)
-    assert f"worker has {environment()}" in str(raised.value)
+        run_job(job(replace(own, python="2.7.18", machine="another machine")))
+    words = f"python {own.python} instead of 2.7.18, machine {own.machine} instead of another machine"
+    assert str(raised.value) == f"a worker differs from the client: {words}"
 
 
 @pytest.mark.parametrize("stored", [False, True])
@@ -178,23 +179,28 @@ def test_such_a_worker_stops_the_run_and_poisons_nothing(
     stored: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "x.zarr" if stored else None
+    own = environment_of(study())
     with monkeypatch.context() as patched:
-        patched.setattr(tasks, "environment", lambda: "another machine")
-        with pytest.raises(EnvironmentMismatch, match="worker has another machine"):
+        patched.setattr(runner, "environment_of", lambda _: own)  # of the client; the worker asks for its own
+        patched.setattr(tasks, "environment", lambda *_: replace(own, machine="another machine"))
+        with pytest.raises(EnvironmentMismatch, match=f"machine another machine instead of {own.machine}$"):
             run(study(), store=store, executor=Serial())
     if store is not None:
         kept = ZarrStore.open(store)
         assert {kept.state(0, index) for index in range(2)} == {BlockState.PENDING}
+        assert kept.environments == ()
         run(study(), store=store)
         again = ZarrStore.open(store)
         assert {again.state(0, index) for index in range(2)} == {BlockState.DONE}
-        assert again.noted("environments") == [environment()]
+        assert again.environments == (Origin(str(own), own.plain, blocks=2),)
 
 
-@pytest.mark.parametrize("version", ["numpy", "scipy", "panelproof", "python"])
+@pytest.mark.parametrize("version", ["numpy", "scipy", "panelproof", "python", "code"])
 def test_the_environment_names_what_makes_bits(version: str) -> None:
-    assert any(part.startswith(f"{version} ") for part in environment().split("; "))
-    assert "threads 1" in environment()
+    here = environment_of(study())
+    assert any(part.startswith(f"{version} ") for part in str(here).split("; "))
+    assert here.blas
+    assert all(kernel.endswith("threads 1") for kernel in here.blas)
 
 
 def test_bad_input_of_a_worker_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,7 +195,7 @@ def test_panels_that_raise_are_found_by_their_number_and_move_no_other(monkeypat
     assert (got.status[others] == Status.OK).all()
     texts = records.noted("tracebacks")
     assert isinstance(texts, dict)
-    assert set(texts) == {f"cell 0 replication {row} did" for row in raising}
+    assert set(texts) == {f"cell 0 block {row // BLOCK} replication {row} did" for row in raising}
     assert all("cannot be solved" in text for text in texts.values())
 
 

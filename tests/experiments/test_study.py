@@ -153,7 +153,7 @@ def test_blocks_of_any_size_have_the_same_bits_across_the_solving_batches(model:
 WRONG = {
     "text for a list": (
         {"kind": "did", "errors": "iid"},
-        r'errors = \'iid\'; allowed: a list, e\.g\. \["iid"\]; write errors = ',
+        r'errors = \'iid\'; allowed: a list in brackets, such as \["iid"\]; write errors = ',
     ),
     "no kind": ({"errors": ["iid"]}, r"\[\[estimators\]\] 1; kind is missing; allowed: kind = one of did, "),
     "text for a number": (
@@ -176,3 +176,31 @@ def test_an_exported_study_runs_although_it_states_every_dial(tmp_path: Path) ->
     file = tmp_path / "did.toml"
     file.write_text(to_toml(study.settings), encoding="utf-8")
     assert Study.from_toml(file).fingerprint == study.fingerprint
+
+
+def test_every_fault_of_a_study_file_is_said_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('replications = "x"\nsed = 4\n[design]\nkind = "papr"\n[grid]\nserial = 0.5\n'
+                    '[[estimators]]\nkind = "did"\nerrors = "iid"\n[[estimators]]\nlabel = "a"\n')  # fmt: skip
+    with pytest.raises(BadInput) as caught:
+        Study.from_toml(file)
+    said = [line.removeprefix(str(file)) for line in str(caught.value).splitlines()]
+    expected = [
+        "; grid.serial = 0.5; allowed: a list in brackets, such as [0.5]; write grid.serial = [0.5]",
+        "; replications = 'x'; allowed: a whole number; correct replications",
+        "; unknown key 'sed'; allowed: name, question, design, grid, estimators, replications, block, seed, "
+        "common_random_numbers; did you mean 'seed'?",
+        " [design]; unknown kind 'papr'; allowed: ",
+        ' [[estimators]] 1; errors = \'iid\'; allowed: a list in brackets, such as ["iid"]; write errors = ["iid"]',
+        " [[estimators]] 2; kind is missing; allowed: ",
+    ]
+    assert len(said) == len(expected)
+    assert all(line.startswith(words) for line, words in zip(said, expected, strict=True)), said
+
+
+def test_a_study_file_that_is_not_there_or_no_toml(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"mine\.toml; there is no such file; allowed: a study file"):
+        Study.from_toml(tmp_path / "mine.toml")
+    (tmp_path / "mine.toml").write_text("[design\n")
+    with pytest.raises(BadInput, match=r"is not valid TOML: .*line 1"):
+        Study.from_toml(tmp_path / "mine.toml")

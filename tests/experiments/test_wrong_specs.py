@@ -13,11 +13,12 @@ from sim.errors import BadInput
 
 WRONG_SPECS: dict[str, tuple[str, list[str]]] = {
     "not TOML": ("[panel\nunit = city", ["spec.toml", "allowed: TOML"]),
-    "value without quotes": ("[panel]\nunit = city", ["spec.toml", "line 2", "texts stand in quotes"]),
+    "value without quotes": ("[panel]\nunit = city", ["spec.toml", "line 2", "put texts in quotes"]),
     "empty": ("", ["the key 'unit' is missing", "the key 'period' is missing", "the key 'outcome' is missing"]),
     "unknown key": (PANEL + 'treatmnt = "eip"\n', ["unknown key 'treatmnt'", "did you mean 'treatment'?"]),
     "unknown section": (PANEL + "[wieghts]\n", ["unknown key 'wieghts'", "did you mean 'weights'?"]),
-    "list as text": (PANEL + 'controls = "x"\n', ["controls = 'x'", 'a list in brackets, such as ["a", "b"]']),
+    "list as text": (PANEL + 'controls = "x"\n',
+                     ["controls = 'x'", 'a list in brackets, such as ["x"]', 'write controls = ["x"]']),
     "number in a list": (PANEL + 'controls = ["x", 3]\n', ["controls[1] = 3", "a text in quotes"]),
     "unit as a number": (PANEL.replace('"city"', "3"), ["unit = 3", "a text in quotes"]),
     "empty name": (PANEL + 'treatment = ""\n', ["treatment = ''", "a text in quotes"]),
@@ -58,7 +59,7 @@ WRONG_SPECS: dict[str, tuple[str, list[str]]] = {
                           ["winsorize[0] = '0.01'", "allowed: a number"]),
     "one number of two": (PANEL + "[robustness]\nwinsorize = [0.01]\n",
                           ["winsorize = [0.01]", "two quantiles, such as [0.01, 0.99]"]),
-    "three numbers of two": (PANEL + "[robustness]\nwindows = [[1, 2, 3]]\n", ["windows = [[1, 2, 3]]", "[[2003,"]),
+    "three numbers of two": (PANEL + "[robustness]\nwindows = [[1, 2, 3]]\n", ["windows[0] = [1, 2, 3]", "[[2003,"]),
     "years in a row": (PANEL + "[robustness]\nwindows = [2002, 2008]\n", ["windows[0] = 2002", "[[2003, 2008]]"]),
     "list for a table": (PANEL + '[robustness]\nexclude = ["south"]\n', ["exclude = ['south']", "{ region = "]),
     "list as an item": (PANEL + "[robustness]\nexclude = { r = [[1]] }\n", ["exclude.r[0] = [1]", "a number"]),
@@ -162,3 +163,15 @@ def test_a_panel_that_does_not_fit_its_spec_is_refused(tmp_path: Path, case: str
     message = str(caught.value)
     assert all(part in message for part in expected), message
     assert all(p.what and p.where and p.allowed and p.remedy for p in caught.value.problems)
+
+
+def test_a_fault_hides_no_fault_of_another_key(tmp_path: Path) -> None:
+    """Unknown keys, wrong weights and wrong keys of [inference] are left out, and the rest is checked further."""
+    text = PANEL + 'treatmnt = "eip"\nlongitude = "lon"\n[inference]\ndraws = 1\nerrors = ["hc9"]\n'
+    text += '[[weights]]\nkind = "knn"\nk = 0\n' + '[[weights]]\nkind = "nested"\nvariable = "x"\n' * 2
+    with pytest.raises(BadInput) as caught:
+        spec_of(tmp_path, text)
+    expected = ["unknown key 'treatmnt'", "draws = 1;", "[[weights]] 1 (knn); k = 0", "unknown error type 'hc9'",
+                "longitude and latitude are not both given", "two weights are called 'nested'"]  # fmt: skip
+    message = str(caught.value)
+    assert [words for words in expected if words not in message] == [], message

@@ -7,13 +7,17 @@ from dataclasses import replace
 
 from estimators.core.regression import check_fixed
 from experiments.application.spec.spec import RealPanel
-from sim.errors import BadInput, Problem
+from sim.errors import BadInput, Problem, gathering
 from sim.panel import Panel
 
 
 def check_estimable(real: RealPanel) -> None:
     """Raise BadInput for a spec without models, gaps that W forbids, and columns that no regression can take."""
-    problems = [*_without_models(real), *_gaps(real), *_column_problems(real)]
+    problems = [*_without_models(real)]
+    with gathering(problems):
+        if real.panel.weights:
+            real.balanced()
+    problems += _column_problems(real)
     if problems:
         raise BadInput(*problems)
 
@@ -21,18 +25,8 @@ def check_estimable(real: RealPanel) -> None:
 def _without_models(real: RealPanel) -> Iterator[Problem]:
     if not real.panel.roles.regressors and not real.panel.weights:
         yield Problem("there is neither a treatment nor a control, and no weights", f"{real.spec.file}, [panel]",
-                      "treatment, first_treated or controls (or [[weights]], for spatial autocorrelation alone)",
+                      "treatment, first_treated or controls (or [[weights]], only for spatial autocorrelation)",
                       'name what explains the outcome, e.g. controls = ["x"]')  # fmt: skip
-
-
-def _gaps(real: RealPanel) -> tuple[Problem, ...]:
-    if not real.panel.weights:
-        return ()
-    try:
-        real.balanced()
-    except BadInput as error:
-        return error.problems
-    return ()
 
 
 def _column_problems(real: RealPanel) -> Iterator[Problem]:
@@ -68,7 +62,7 @@ def _fit(panel: Panel, *names: str) -> bool:
 
 def _remedy(name: str, outcome: str | None, treatment: str | None, collinear: bool) -> str:
     if name == outcome:
-        return "leave out the controls that make it up" if collinear else "name another outcome"
+        return "remove the controls that determine it" if collinear else "name another outcome"
     if name == treatment:
         return "check the column: units must differ in whether and when they are treated"
     return "remove it from the controls"

@@ -151,7 +151,7 @@ def _treatment_lines(look: Look) -> list[str]:
 
 def _parts_lines(look: Look) -> list[str]:
     made_of = ", ".join(map(_text, look.parts))
-    return [f"# {_text(look.outcome)} is made up of {made_of}: they are no controls of it"] if look.parts else []
+    return [f"# {_text(look.outcome)} is a combination of {made_of}: do not use them as controls"] if look.parts else []
 
 
 def _weights_lines(look: Look) -> list[str]:

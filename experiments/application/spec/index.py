@@ -9,60 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.application.spec.model import Spec
-from experiments.application.spec.sections import IndexSection, PanelSection
-from experiments.application.spec.transforms import Transform
-from sim.errors import BadInput, Problem, closest, one_of
+from experiments.application.spec.sections import IndexSection, Spec
+from experiments.application.spec.transforms import number_columns
+from sim.errors import BadInput, Problem, bad, gathering
 from sim.panel import Panel
-from sim.panel.frames import TREATMENT, Rows, number_problems, numbers
+from sim.panel.frames import Rows
 from sim.panel.index import EntropyIndex, hhi_diversification, no_shares, panel_index
-
-
-def named_index(panel: PanelSection | None, index: IndexSection) -> IndexSection:
-    """The section under its name: its own, else the outcome that [panel] names, else "index"."""
-    if panel is None or panel.outcome is None or "name" in index.model_fields_set:
-        return index
-    return index.model_copy(update={"name": panel.outcome})
-
-
-def index_problems(index: IndexSection, file: str) -> list[Problem]:
-    """What is wrong within [index], between keys that are fine on their own."""
-    where = f"{file}, [index]"
-    problems = []
-    if not index.indicators:
-        problems.append(Problem("there is no indicator", where, "positive = [...], negative = [...] or both",
-                                "name the columns that make the index"))  # fmt: skip
-    problems += [
-        Problem(f"the indicator {name!r} is both positive and negative", where, "one of the two", "remove it from one")
-        for name in index.positive
-        if name in index.negative
-    ]
-    problems += _repeats({"positive": index.positive, "negative": index.negative}, where)
-    return problems + _dimension_problems(index, where) + _diversification_problems(index, where)
-
-
-def index_conflicts(
-    index: IndexSection, panel: PanelSection, transforms: tuple[Transform, ...], file: str
-) -> list[Problem]:
-    """What is wrong between a named [index] and the other sections of the spec."""
-    problems = []
-    if panel.outcome not in (None, index.name):
-        problems.append(Problem(f"outcome = {panel.outcome!r} is not the index {index.name!r}", f"{file}, [panel]",
-                                f"outcome = {index.name!r}, or none", "remove outcome, or remove [index]"))  # fmt: skip
-    if index.name == TREATMENT and (panel.treatment or panel.first_treated):
-        problems.append(Problem(f"name = {index.name!r}", f"{file}, [index]",
-                                f"the name {TREATMENT!r} for the treatment only", "choose another name"))  # fmt: skip
-    taken = {panel.unit: "the unit", panel.period: "the period"}
-    taken |= {made.name: "made in [transform] already" for made in transforms}
-    problems += [
-        Problem(f"{name!r} is {taken[name]}", f"{file}, [index]", "a new name", "choose another name")
-        for name in (index.name, *index.diversification)
-        if name in taken
-    ]
-    if index.name in index.diversification:
-        problems.append(Problem(f"{index.name!r} is the index and a diversification", f"{file}, [index]",
-                                "different names", "choose another name"))  # fmt: skip
-    return problems
 
 
 def columns_asked_for(spec: Spec) -> dict[str, str]:
@@ -98,21 +50,17 @@ def shares_behind(index: IndexSection | None, used: Sequence[str]) -> tuple[str,
 
 def add_diversification(frame: pd.DataFrame, index: IndexSection | None, rows: Rows) -> pd.DataFrame:
     """The table with its columns of diversification, 1/HHI of shares; raises BadInput for what cannot be shares."""
-    made, problems = {}, []
+    made, problems = {}, list[Problem]()
     for name, shares in ({} if index is None else index.diversification).items():
-        columns = []
-        for share in shares:
-            values, wrong = numbers(frame[share])
-            problems += number_problems(values, wrong, frame[share], rows)
-            columns.append(values)
-        outside = np.flatnonzero(no_shares(np.asarray(columns)))
-        if not problems and outside.size:
-            row = int(outside[0])
-            given = ", ".join(f"{values[row]:g}" for values in columns)
-            problems.append(Problem(f"shares of {given} ({outside.size} such rows)", f"{rows.at(row, shares[0])}, for "
-                                    f"{name!r}", "0 or more, and not all zero", "correct those cells or leave them "
-                                    "empty"))  # fmt: skip
-        if not problems:
+        with gathering(problems):
+            columns = number_columns(frame, shares, rows)
+            outside = np.flatnonzero(no_shares(np.asarray(columns)))
+            if outside.size:
+                where = f"{rows.at(int(outside[0]), shares[0])}, for {name!r}"
+                given = ", ".join(f"{values[outside[0]]:g}" for values in columns)
+                raise bad(f"shares of {given} ({outside.size} such rows)", where=where,
+                          allowed="0 or more, and not all zero",
+                          remedy="correct those cells or leave them empty")  # fmt: skip
             made[name] = hhi_diversification(columns)
     if problems:
         raise BadInput(*dict.fromkeys(problems))
@@ -157,59 +105,9 @@ def index_notes(section: IndexSection | None, index: EntropyIndex | None) -> tup
     if section is None or index is None:
         return ()
     weights = zip(index.indicators, index.weights[0], strict=True)
-    notes = [f"{section.name} is an entropy-weight index over {index.observations[0]:,} unit-periods, which subsamples "
-             f"keep; weights: {', '.join(f'{name} {weight:.4f}' for name, weight in weights)}."]  # fmt: skip
+    notes = [f"{section.name} is an entropy-weight index over {index.observations[0]:,} unit-periods; subsamples "
+             f"keep its weights: {', '.join(f'{name} {weight:.4f}' for name, weight in weights)}."]  # fmt: skip
     if section.dimensions:
         totals = index.subtotals(section.dimensions).items()
         notes.append(f"Weights of its dimensions: {', '.join(f'{name} {total[0]:.4f}' for name, total in totals)}.")
     return tuple(notes)
-
-
-def _repeats(lists: dict[str, tuple[str, ...]], where: str) -> list[Problem]:
-    return [
-        Problem(f"{key} names {name!r} twice", where, "each column once", "remove one")
-        for key, names in lists.items()
-        for name in dict.fromkeys(names)
-        if names.count(name) > 1
-    ]
-
-
-def _dimension_problems(index: IndexSection, where: str) -> list[Problem]:
-    where = f"{where} dimensions"
-    problems = _repeats(index.dimensions, where)
-    problems += [
-        Problem(f"the dimension {dimension!r} has no indicator", where, "one or more", "name them, or remove it")
-        for dimension, names in index.dimensions.items()
-        if not names
-    ]
-    problems += [
-        Problem(f"{dimension} names {name!r}, which is no indicator", where, one_of(index.indicators),
-                closest(name, index.indicators))
-        for dimension, names in index.dimensions.items()
-        for name in dict.fromkeys(names)
-        if name not in index.indicators
-    ]  # fmt: skip
-    for name in index.indicators:
-        among = [dimension for dimension, names in index.dimensions.items() if name in names]
-        if len(among) > 1:
-            problems.append(Problem(f"{name!r} is in several dimensions: {', '.join(among)}", where,
-                                    "one dimension an indicator", "remove it from the others"))  # fmt: skip
-    return problems
-
-
-def _diversification_problems(index: IndexSection, where: str) -> list[Problem]:
-    where = f"{where} diversification"
-    problems = _repeats(index.diversification, where)
-    problems += [
-        Problem(f"{name} = {list(shares)}", where, "the columns of two or more shares", "name all sectors")
-        for name, shares in index.diversification.items()
-        if len(shares) < 2
-    ]
-    problems += [
-        Problem(f"{name} takes {share!r}, which is a diversification itself", where, "columns of shares",
-                "name the shares")
-        for name, shares in index.diversification.items()
-        for share in dict.fromkeys(shares)
-        if share in index.diversification
-    ]  # fmt: skip
-    return problems

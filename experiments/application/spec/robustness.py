@@ -1,193 +1,186 @@
-"""The [robustness] table of a SPEC.toml: the referee's menu, each item off by default, and its mistakes."""
+"""What [robustness] takes from a panel's file beside the panel, and what is wrong with it there."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from dataclasses import replace
 
-from pydantic import Field
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
-from experiments.application.spec.section import Flag, Name, Names, Positive, Section, Value, Whole
-from experiments.application.spec.sections import PanelSection
-from sim.errors import Problem
+from estimators.core.regression import fixed_columns, useless
+from estimators.core.tile import Tile
+from experiments.application.spec.sections import PsmSection, RobustnessSection, Spec, value_label
+from experiments.application.spec.subpanels import seen_in, seen_part
+from experiments.application.spec.transforms import periods_without
+from sim.errors import BadInput, Problem, closest, listed
+from sim.panel import Panel
+from sim.panel.frames import Rows, number_problems, numbers
+from sim.panel.periods import period_step
 
-Years = tuple[Whole, Whole]
-Share = Annotated[float, Field(ge=0, le=1, strict=True)]
-Width = Annotated[float, Field(gt=0, strict=True)]
-PLACES = ("capital", "longitude", "latitude")  # attributes with names of their own, whatever their columns are called
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
-class PsmSection(Section):
-    """[robustness.psm]: DID on a sample matched on propensity scores, one column a method.
+def further_variables(frame: pd.DataFrame, rows: Rows, spec: Spec, panel: Panel) -> dict[str, Floats]:
+    """Columns that only robustness checks use, (1, T, N) each, NaN where missing or where the panel is not observed.
 
-    covariates: None = the controls. years: first and last of those over which covariates are averaged; None = all
-    before anybody is treated. caliper (inf = none) and bandwidth: in units of the score.
+    They do not decide which rows the panel has: a check leaves out what it misses itself. Raises BadInput for text,
+    infinities, gaps where missing = "error" (but for periods without lags and differences), outcomes that effects or
+    regressors make up, and for every key of [robustness] that this panel cannot serve.
     """
+    i = pd.Index(panel.units).get_indexer(pd.Index(rows.labels))
+    t = pd.Index(panel.periods).get_indexer(pd.Index(rows.years))
+    inside = (i >= 0) & (t >= 0)
+    if panel.observed is not None:
+        inside[inside] = panel.observed[0, t[inside], i[inside]]
+    found, problems = {}, [*_panel_problems(spec, panel)]
+    for name, key in spec.robustness.further.items():
+        if name in panel.variables:
+            continue
+        values, wrong = numbers(frame[name])
+        problems += number_problems(values, wrong, frame[name], rows)
+        without = sorted(periods_without(spec.transform, frozenset((name,)), rows))
+        gaps = np.flatnonzero(np.isnan(values) & inside & ~np.isin(rows.years, without))
+        if gaps.size and spec.panel.missing == "error" and not wrong.size:
+            problems.append(Problem(f"is missing in {gaps.size} rows", f"{rows.at(int(gaps[0]), name)}, "
+                                    f"[robustness] {key}", "a number in every row", "fill them, or let the check "
+                                    'leave these rows out with missing = "drop"'))  # fmt: skip
+        found[name] = np.full((1, len(panel.periods), len(panel.units)), np.nan)
+        found[name][0, t[inside], i[inside]] = values[inside]
+    problems = problems or list(_outcome_problems(spec, panel, found, rows.file))
+    if problems:
+        raise BadInput(*problems)
+    return found
 
-    methods: tuple[Literal["nearest", "radius", "kernel"], ...] = ("nearest", "radius", "kernel")
-    covariates: Names | None = None
-    years: Years | None = Field(default=None, description="the first and the last year, such as [2003, 2008]")
-    neighbours: Annotated[int, Field(ge=1, strict=True)] = 1
-    caliper: Width = 0.05
-    replacement: Flag = True
-    bandwidth: Positive = 0.06
+
+def _outcome_problems(spec: Spec, panel: Panel, found: dict[str, Floats], file: str) -> Iterator[Problem]:
+    """Problems for other outcomes of which effects and regressors leave nothing, where they are all there."""
+    treatment = spec.panel.treatment or spec.panel.first_treated
+    for name in spec.robustness.outcomes if panel.roles.regressors else ():
+        values = found.get(name, panel.variables.get(name))
+        seen = seen_in(panel) & (values is not None and np.isfinite(values[0]))
+        if values is None or not seen.any():
+            continue
+        whole = replace(panel, variables={**panel.variables, name: values}, observed=seen[None].copy(), weights={})
+        own, regressors = "outcomes", panel.roles.regressors
+        columns = fixed_columns(Tile(seen_part(whole, seen)), (*regressors, name))
+        called = {panel.roles.treatment: str(treatment)} if treatment else {}
+        named = [replace(column, name=called.get(column.name, column.name)) for column in columns[:-1]]
+        last = replace(columns[-1], label=own, remedy="name another outcome")
+        for problem in useless((*named, last), f"{file}, column {name!r}, [robustness] outcomes"):
+            if problem.what.startswith(f"{own} "):
+                yield replace(problem, what=problem.what.removeprefix(f"{own} "))
 
 
-class RobustnessSection(Section):
-    """[robustness]: every key adds a column to the table of robustness checks, or one for each item of its list.
+def _panel_problems(spec: Spec, panel: Panel) -> Iterator[Problem]:
+    """What is wrong with the keys of [robustness] on this panel."""
+    section, where = spec.robustness, f"{spec.file}, [robustness]"
+    yield from _group_problems(section, panel, where)
+    yield from _lag_problems(section, panel, where)
+    yield from _window_problems(section, panel, where)
+    yield from _psm_problems(section.psm, panel, f"{spec.file}, [robustness.psm]")
+    yield from _exclusion_problems(spec, panel, where)
 
-    region_by_period: a column of groups whose effects may differ between periods. unit_trends: a linear trend for every
-    unit. lag: periods by which treatment and controls are lagged. winsorize: lower and upper quantile of the outcome.
-    windows: first and last period of shorter samples. exclude: values of a group column, or names of units, to leave
-    out. policies: columns of other policies, each added, then all. outcomes: other outcomes. staggered: tables S, of
-    estimators for staggered adoption and their diagnostics; honest: bounds when trends may differ as well.
-    """
 
-    region_by_period: Name | None = None
-    unit_trends: Flag = False
-    lag: Annotated[int, Field(ge=1, strict=True)] | None = None
-    winsorize: tuple[Share, Share] | None = Field(default=None, description="two quantiles, such as [0.01, 0.99]")
-    windows: tuple[Years, ...] = Field(
-        default=(), description="lists of first and last periods, such as [[2003, 2008]]"
-    )
-    exclude: dict[Name, tuple[Value, ...]] = Field(
-        default_factory=dict, description='lists of values by column, such as { region = ["east", "west"] }'
-    )
-    policies: Names = ()
-    outcomes: Names = ()
-    staggered: Flag = False
-    honest: Flag = False
-    psm: PsmSection | None = None
+def _group_problems(section: RobustnessSection, panel: Panel, where: str) -> Iterator[Problem]:
+    name = section.region_by_period
+    if name is None:
+        return
+    groups = len(np.unique(panel.attributes[name]))
+    if groups in (1, len(panel.units)):
+        what = "is the same for all units" if groups == 1 else "differs between all units"
+        yield Problem(f"region_by_period = {name!r} {what}", where, "several groups of several units",
+                      "name another column")  # fmt: skip
 
-    @property
-    def further(self) -> dict[str, str]:
-        """Columns that become variables for a check alone, and the key that asks for each."""
-        covariates = () if self.psm is None else self.psm.covariates or ()
-        return (
-            dict.fromkeys(covariates, "psm.covariates")
-            | dict.fromkeys(self.outcomes, "outcomes")
-            | dict.fromkeys(self.policies, "policies")
+
+def _lag_problems(section: RobustnessSection, panel: Panel, where: str) -> Iterator[Problem]:
+    if section.lag is None:
+        return
+    periods, seen = np.asarray(panel.periods), seen_in(panel)
+    distance = section.lag * period_step(panel.periods)
+    kept = np.isin(periods - distance, periods)
+    pairs = seen[kept] & seen[np.searchsorted(periods, periods[kept] - distance)]
+    left = int(pairs.any(axis=1).sum())
+    if left < 2:
+        yield Problem(f"lag = {section.lag} leaves {left} of {len(periods)} periods", where,
+                      "a lag that leaves two or more", "choose a shorter one")  # fmt: skip
+
+
+def _window_problems(section: RobustnessSection, panel: Panel, where: str) -> Iterator[Problem]:
+    periods = np.asarray(panel.periods)
+    for first, last in section.windows:
+        inside = (periods >= first) & (periods <= last)
+        if first < periods[0] or last > periods[-1]:
+            yield Problem(f"windows: [{first}, {last}] is outside of the panel", where,
+                          f"within {periods[0]}-{periods[-1]}", "choose periods of the panel")  # fmt: skip
+        elif inside.sum() < 2:
+            yield Problem(f"windows: [{first}, {last}] holds {inside.sum()} periods", where, "two or more",
+                          "choose a longer one")  # fmt: skip
+        else:
+            every = np.ones(len(panel.units), dtype=bool)
+            yield from _treatment_problems(panel, every, inside, f"windows: [{first}, {last}]", where)
+
+
+def _exclusion_problems(spec: Spec, panel: Panel, where: str) -> Iterator[Problem]:
+    every = np.ones(len(panel.periods), dtype=bool)
+    for name, values in spec.robustness.exclude.items():
+        labels = unit_values(spec, panel, name)
+        unknown = [text for text in map(value_label, values) if text not in labels]
+        for text in unknown:
+            yield Problem(f"exclude.{name} names {text!r}, which is not in the panel", where,
+                          listed(sorted(set(labels)), 12), closest(text, labels))  # fmt: skip
+        left = kept_units(spec, panel, name)
+        if left.sum() < 2:
+            yield Problem(f"exclude.{name} leaves {left.sum()} units", where, "two or more", "exclude fewer")
+        elif not unknown:
+            yield from _treatment_problems(panel, left, every, f"exclude.{name}", where)
+
+
+def _treatment_problems(panel: Panel, units: Flags, periods: Flags, what: str, where: str) -> Iterator[Problem]:
+    """A problem when the treatment does not vary in a part of the panel."""
+    if panel.roles.treatment is None:
+        return
+    did = panel.variables[panel.roles.treatment][0][periods][:, units]
+    seen = seen_in(panel)[periods][:, units]
+    levels = set(np.unique(did[seen]).tolist())
+    if levels <= {0.0} or levels <= {1.0}:
+        left = (
+            "leaves no observation"
+            if not levels
+            else "leaves no treated observation"
+            if levels == {0.0}
+            else "leaves no untreated observation"
         )
-
-    def attributes(self, unit: str) -> dict[str, str]:
-        """Columns that become attributes of the units, and the key that asks for each."""
-        named = dict.fromkeys((name for name in self.exclude if name != unit), "exclude")
-        return named | ({self.region_by_period: "region_by_period"} if self.region_by_period else {})
-
-    def columns_asked_for(self, file: str, unit: str) -> dict[str, str]:
-        """Columns that the file or [transform] must have, and what asks for each."""
-        return {name: f"{file} [robustness] {key}" for name, key in {**self.attributes(unit), **self.further}.items()}
+        yield Problem(f"{what} {left}", where, "treated and untreated observations", "choose another sample")
 
 
-def value_label(value: object) -> str:
-    """A value of a column as text: 1, 1.0 and true are "1"."""
-    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
-        return str(int(value))
-    return str(value).strip()
+def _psm_problems(psm: PsmSection | None, panel: Panel, where: str) -> Iterator[Problem]:
+    treatment = panel.roles.treatment
+    if psm is None or treatment is None:
+        return
+    treated = (panel.variables[treatment][0] > 0) & seen_in(panel)
+    if treated.any(axis=0).all():
+        yield Problem("every unit is treated at some time", where, "units that are never treated",
+                      "remove [robustness.psm]")  # fmt: skip
+    first, last = panel.periods[0], panel.periods[-1]
+    if psm.years is None and treated[0].any():
+        yield Problem(f"some units are treated in {first}, the first period", where, "a period before all treatment",
+                      "name the years over which covariates are averaged")  # fmt: skip
+    if psm.years is not None and not any(psm.years[0] <= period <= psm.years[1] for period in panel.periods):
+        yield Problem(f"years = {list(psm.years)} is outside of the panel", where, f"within {first}-{last}",
+                      "choose periods of the panel")  # fmt: skip
 
 
-def robustness_problems(section: RobustnessSection, panel: PanelSection, file: str) -> list[Problem]:
-    """What is wrong within [robustness], and between it and [panel], before the panel is read."""
-    where = f"{file}, [robustness]"
-    problems = _range_problems(section, where) + _repeats(section, where) + _name_problems(section, panel, where)
-    if section.region_by_period == panel.unit:
-        problems.append(Problem(f"region_by_period = {panel.unit!r} is the unit", where, "a column of groups of units",
-                                "name a coarser column, such as the province"))  # fmt: skip
-    problems += [
-        Problem(f"exclude.{name} is empty", where, "one or more values", "name them, or remove the key")
-        for name, values in section.exclude.items()
-        if not values
-    ]
-    problems += _staggered_problems(section, panel, where)
-    if section.psm is not None:
-        problems += _psm_problems(section.psm, panel, f"{file}, [robustness.psm]")
-    return problems
+def unit_values(spec: Spec, panel: Panel, name: str) -> tuple[str, ...]:
+    """What a column of `exclude` holds for each unit, as text: the unit's own name or an attribute."""
+    if name == spec.panel.unit:
+        return panel.units
+    return tuple(value_label(value) for value in panel.attributes[name].tolist())
 
 
-def _staggered_problems(section: RobustnessSection, panel: PanelSection, where: str) -> list[Problem]:
-    problems = []
-    if section.staggered and not (panel.treatment or panel.first_treated):
-        problems.append(Problem("staggered: there is no treatment to adopt", where, "treatment or first_treated in "
-                                "[panel]", "name it, or remove the key"))  # fmt: skip
-    if section.honest and not section.staggered:
-        problems.append(Problem("honest without staggered", where, "both, for its bounds are of staggered effects",
-                                "add staggered = true"))  # fmt: skip
-    return problems
-
-
-def _range_problems(section: RobustnessSection, where: str) -> list[Problem]:
-    problems = [
-        Problem(f"windows: [{first}, {last}]", where, "the first period, then a later one", "put them in order")
-        for first, last in section.windows
-        if first >= last
-    ]
-    if section.winsorize is not None and section.winsorize[0] >= section.winsorize[1]:
-        problems.append(Problem(f"winsorize = {list(section.winsorize)}", where, "the lower quantile, then the upper, "
-                                "such as [0.01, 0.99]", "put them in order"))  # fmt: skip
-    if section.winsorize == (0.0, 1.0):
-        problems.append(Problem("winsorize = [0, 1] changes nothing", where, "quantiles such as [0.01, 0.99]",
-                                "choose narrower ones, or remove the key"))  # fmt: skip
-    return problems
-
-
-def _repeats(section: RobustnessSection, where: str) -> list[Problem]:
-    lists: dict[str, tuple[object, ...]] = {
-        "windows": tuple(map(list, section.windows)),
-        "policies": section.policies,
-        "outcomes": section.outcomes,
-    }
-    lists |= {f"exclude.{name}": tuple(map(value_label, values)) for name, values in section.exclude.items()}
-    if section.psm is not None:
-        lists |= {"psm.methods": section.psm.methods, "psm.covariates": section.psm.covariates or ()}
-    return [
-        Problem(f"{key} names {item!r} twice", where, "each once", "remove one")
-        for key, items in lists.items()
-        for position, item in enumerate(items)
-        if items.index(item) < position
-    ]
-
-
-def _name_problems(section: RobustnessSection, panel: PanelSection, where: str) -> list[Problem]:
-    """Columns that cannot be what a check takes them for."""
-    keys = {panel.unit: "the unit", panel.period: "the period"}
-    treatment = panel.treatment or panel.first_treated
-    regressors = dict.fromkeys(panel.controls, "a control") | ({treatment: "the treatment"} if treatment else {})
-    outcome = {panel.outcome: "the outcome"} if panel.outcome else {}
-    taken = {
-        "policies": keys | outcome | regressors,
-        "outcomes": keys | outcome | regressors,
-        "psm.covariates": keys | ({treatment: "the treatment"} if treatment else {}),
-    }
-    named = {
-        "policies": section.policies,
-        "outcomes": section.outcomes,
-        "psm.covariates": () if section.psm is None else section.psm.covariates or (),
-    }
-    problems = [
-        Problem(f"{key} names {name!r}, which is {taken[key][name]}", where, "another column", "remove it")
-        for key, names in named.items()
-        for name in names
-        if name in taken[key]
-    ]
-    problems += [
-        Problem(f"the column {name!r} of {key} is not the one that [panel] names for {name}", where,
-                "a column of another name", "rename that column")
-        for name, key in section.attributes(panel.unit).items()
-        if name in PLACES and getattr(panel, name) not in (None, name)
-    ]  # fmt: skip
-    return problems
-
-
-def _psm_problems(psm: PsmSection, panel: PanelSection, where: str) -> list[Problem]:
-    problems = []
-    if not psm.methods:
-        problems.append(Problem("methods = []", where, "nearest, radius, kernel", "name one or more"))
-    if not (panel.treatment or panel.first_treated):
-        problems.append(Problem("there is no treatment to match on", where, "treatment or first_treated in [panel]",
-                                "name it, or remove [robustness.psm]"))  # fmt: skip
-    if not (panel.controls if psm.covariates is None else psm.covariates):
-        problems.append(Problem("there is no covariate to match on", where, "covariates = [...], or controls in "
-                                "[panel]", "name one or more"))  # fmt: skip
-    if psm.years is not None and psm.years[0] > psm.years[1]:
-        problems.append(Problem(f"years = {list(psm.years)}", where, "the first year, then the last",
-                                "put them in order"))  # fmt: skip
-    return problems
+def kept_units(spec: Spec, panel: Panel, name: str) -> Flags:
+    """Units (N,) that a key of `exclude` keeps."""
+    gone = set(map(value_label, spec.robustness.exclude[name]))
+    return np.array([value not in gone for value in unit_values(spec, panel, name)], dtype=bool)

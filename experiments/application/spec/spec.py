@@ -2,48 +2,46 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from experiments.application.spec.conflicts import conflicts
-from experiments.application.spec.derived_columns import from_first_year, unit_mean, with_capital
 from experiments.application.spec.index import (
     add_diversification,
     column_problems,
     columns_asked_for,
     index_notes,
-    index_problems,
-    named_index,
     shares_behind,
     with_index,
 )
-from experiments.application.spec.model import Spec
-from experiments.application.spec.robustness import PsmSection, RobustnessSection
-from experiments.application.spec.robustness_data import further_variables
-from experiments.application.spec.section import as_written, read_section
-from experiments.application.spec.sections import Balance, IndexSection, InferenceSection, PanelSection
+from experiments.application.spec.robustness import further_variables
+from experiments.application.spec.sections import Balance, PanelSection, Spec, SpecTables
 from experiments.application.spec.subpanels import part, seen_in
-from experiments.application.spec.transforms import Transform, apply_transforms, periods_without, read_transform
-from experiments.application.spec.weights import KINDS, Contiguity, File, WeightsSection, mean_of
-from sim.errors import BadInput, Problem, bad, closest, listed, one_of
+from experiments.application.spec.transforms import (
+    apply_transforms,
+    from_first_year,
+    periods_without,
+    unit_mean,
+    with_capital,
+)
+from experiments.application.spec.weights import mean_of
+from experiments.toml_files import read_toml, validated
+from sim.errors import BadInput, Problem, bad, gathering, listed, one_of
 from sim.panel import Panel, Roles
-from sim.panel.files import ENCODINGS, read_frame
+from sim.panel.files import read_frame
 from sim.panel.frames import Reading, Rows, missing_columns, read_long
 from sim.panel.index import EntropyIndex
 from sim.panel.periods import period_step
 from sim.weights import Weights
 
 __all__ = ["RealPanel", "Spec", "balanced", "load_panel", "read_real_panel", "read_spec"]
-
-SECTIONS = ("panel", "transform", "index", "inference", "robustness", "weights")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -76,27 +74,28 @@ class RealPanel:
 def read_spec(path: str | Path) -> Spec:
     """The spec in a TOML file, paths in it relative to that file; raises one BadInput with all that is wrong."""
     path = Path(path)
-    data = _read_toml(path)
-    problems = _unknown_sections(data, path.name)
-    panel = read_section(PanelSection, data.get("panel", {}), f"{path.name}, [panel]", problems)
-    if "index" not in data and isinstance(data.get("panel", {}), Mapping) and "outcome" not in data.get("panel", {}):
+    data = {"panel": {}, **read_toml(path, "a SPEC.toml", "write one with: panelproof init PANEL")}
+    if not isinstance(data.get("weights", []), list):
+        data["weights"] = [data["weights"]]  # a single table
+    tables, problems = validated(SpecTables, data, path.name, path.parent)
+    if "index" not in data and isinstance(data["panel"], Mapping) and "outcome" not in data["panel"]:
         problems.append(Problem("the key 'outcome' is missing", f"{path.name}, [panel]", "outcome = ..., or [index]",
                                 "add outcome"))  # fmt: skip
-    transforms = _transforms(data.get("transform", {}), path, problems)
-    index = _index(data, panel, path, problems)
-    weights = _weights(data.get("weights", []), path, problems)
-    where = f"{path.name}, [inference]"
-    inference = read_section(InferenceSection, data.get("inference", {}), where, problems, partial=True)
-    robustness = _robustness(data.get("robustness", {}), path, problems)
-    if panel is None:
-        raise BadInput(*problems)
-    panel = panel if index is None else panel.model_copy(update={"outcome": panel.outcome or index.name})
-    spec = Spec.model_construct(panel=panel, transform=transforms, index=index, robustness=robustness, weights=weights,
-                                inference=inference or InferenceSection(), file=path.name)  # fmt: skip
-    problems += conflicts(spec)
-    if problems:
+    spec = None if tables is None else _spec_of(tables, path.name)
+    problems += [] if spec is None else conflicts(spec)
+    if spec is None or problems:
         raise BadInput(*problems)
     return spec
+
+
+def _spec_of(tables: SpecTables, file: str) -> Spec:
+    """The tables as a spec; the index is the outcome, under its own name or else under that of [panel]."""
+    panel, index = tables.panel, tables.index
+    if index is not None and panel.outcome and "name" not in index.model_fields_set:
+        index = index.model_copy(update={"name": panel.outcome})
+    if index is not None:
+        panel = panel.model_copy(update={"outcome": panel.outcome or index.name})
+    return Spec.model_construct(**(dict(tables) | {"panel": panel, "index": index}), file=file)
 
 
 def load_panel(path: str | Path, spec: Spec) -> Panel:
@@ -121,7 +120,7 @@ def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
         frame.attrs["called"] = {treatment: section.first_treated}
     attributes = spec.attributes
     for name in spec.mean_columns:
-        frame[mean_of(name)] = unit_mean(frame[name], rows)
+        frame[mean_of(name)] = unit_mean(frame, name, rows)
         attributes[mean_of(name)] = mean_of(name)
     without = _without_lags(spec, rows)
     reading = read_long(
@@ -136,7 +135,7 @@ def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
     panel, index = with_index(with_capital(reading.panel, rows.file, section.capital), spec, rows.file)
     further = further_variables(frame, rows, spec, panel)
     panel = _with_weights(panel, spec, reading.order)
-    notes = (*_notes(reading, rows, without, spec.panel), *_weights_notes(panel), *index_notes(spec.index, index))
+    notes = (*_notes(reading, rows, without, panel, spec.panel), *index_notes(spec.index, index))
     return RealPanel(panel, spec, reading.order, notes, index, further, rows.file)
 
 
@@ -165,91 +164,9 @@ def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[
     if units.all():
         return replace(kept, weights=panel.weights)
     if spec is None and panel.weights:
-        raise bad("W is for other units", where=where, allowed="W for the units kept",
-                  remedy="give the spec that W is built from")  # fmt: skip
+        raise bad("the weights are of other units", where=where, allowed="weights of the units that are kept",
+                  remedy="pass the spec that the weights are built from")  # fmt: skip
     return kept if spec is None else _with_weights(kept, spec, order or panel.units)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise bad("there is no such file", where=str(path), allowed="a SPEC.toml",
-                  remedy="write one with: panelproof init PANEL")  # fmt: skip
-    content = path.read_bytes()
-    for encoding in ENCODINGS:
-        try:
-            return tomllib.loads(content.decode(encoding))
-        except UnicodeDecodeError:
-            continue
-        except tomllib.TOMLDecodeError as error:
-            raise bad(str(error), where=path.name, allowed='TOML, such as unit = "city" below [panel]',
-                      remedy="correct that line; texts stand in quotes") from error  # fmt: skip
-    raise bad("is not a text in UTF-8", where=path.name, allowed="TOML in UTF-8", remedy="save it as UTF-8")
-
-
-def _unknown_sections(data: Mapping[str, Any], file: str) -> list[Problem]:
-    allowed = one_of(f"[{name}]" for name in SECTIONS)
-    return [
-        Problem(f"unknown key {key!r}", file, allowed, closest(key, SECTIONS)) for key in data if key not in SECTIONS
-    ]
-
-
-def _transforms(data: Any, path: Path, problems: list[Problem]) -> tuple[Transform, ...]:
-    where = f"{path.name}, [transform]"
-    if not isinstance(data, Mapping):
-        problems.append(
-            Problem(f"is {as_written(data)}", where, 'a table such as ln_y = { log = "y" }', "write it as a table")
-        )
-        return ()
-    transforms = []
-    for name, value in data.items():
-        try:
-            transforms.append(read_transform(name, value, where))
-        except BadInput as error:
-            problems += error.problems
-    return tuple(transforms)
-
-
-def _index(
-    data: Mapping[str, Any], panel: PanelSection | None, path: Path, problems: list[Problem]
-) -> IndexSection | None:
-    where = f"{path.name}, [index]"
-    index = read_section(IndexSection, data["index"], where, problems) if "index" in data else None
-    if index is None:
-        return None
-    problems += index_problems(index, path.name)
-    return named_index(panel, index)
-
-
-def _robustness(data: Any, path: Path, problems: list[Problem]) -> RobustnessSection:
-    where = f"{path.name}, [robustness"
-    own = {key: value for key, value in data.items() if key != "psm"} if isinstance(data, Mapping) else data
-    section = read_section(RobustnessSection, own, f"{where}]", problems, partial=True) or RobustnessSection()
-    if own is data or "psm" not in data:
-        return section
-    psm = read_section(PsmSection, data["psm"], f"{where}.psm]", problems, partial=True)
-    return section.model_copy(update={"psm": psm})
-
-
-def _weights(data: Any, path: Path, problems: list[Problem]) -> tuple[Any, ...]:
-    tables = data if isinstance(data, list) else [data]
-    found: list[WeightsSection] = []
-    for position, table in enumerate(tables, start=1):
-        where = f"{path.name}, [[weights]] {position}"
-        kind = table.get("kind") if isinstance(table, Mapping) else None
-        if not isinstance(kind, str) or kind not in KINDS:
-            what = "the key 'kind' is missing" if kind is None else f"kind = {kind!r}"
-            remedy = "add kind" if kind is None else closest(str(kind), KINDS)
-            problems.append(Problem(what, where, one_of(KINDS), remedy))
-            continue
-        section = read_section(KINDS[kind], table, f"{where} ({kind})", problems)
-        if isinstance(section, Contiguity | File):
-            section = section.model_copy(update={"path": path.parent / section.path})
-            if not section.path.is_file():
-                problems.append(Problem("there is no such file", f"{where}, path = {str(section.path)!r}",
-                                        "a file, its path relative to the spec", "correct the path"))  # fmt: skip
-        if section is not None:
-            found.append(section)
-    return tuple(found)
 
 
 def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
@@ -272,10 +189,8 @@ def _with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
     built: dict[str, Weights] = {}
     problems: list[Problem] = []
     for section in spec.weights:
-        try:
+        with gathering(problems):
             built[section.label] = section.build(panel, order)
-        except BadInput as error:
-            problems += error.problems
     if problems:
         raise BadInput(*problems)
     return replace(panel, weights=built)
@@ -292,31 +207,30 @@ def _without_lags(spec: Spec, rows: Rows) -> list[int]:
     return sorted(without)
 
 
-def _notes(reading: Reading, rows: Rows, without: list[int], section: PanelSection) -> tuple[str, ...]:
-    notes = []
-    panel = reading.panel
-    absent = _absent_periods(rows)
-    if absent:
-        notes.append(f"No rows for {listed(absent, 12)}: lags and differences do not reach across.")
+def _notes(reading: Reading, rows: Rows, without: list[int], panel: Panel, section: PanelSection) -> Iterator[str]:
+    """What was left out of a panel, with its weights, and what a reader should know of it."""
+    if absent := _absent_periods(rows):
+        yield f"No rows for {listed(absent, 12)}: lags and differences are not computed across this gap."
     if without:
-        notes.append(f"{listed(without)} left out: lags and differences have no value there.")
+        yield f"{listed(without)} left out: lags and differences have no value there."
     if reading.dropped:
         columns = listed((f"{name} {count}" for name, count in reading.dropped.items()), 12)
-        notes.append(f"{sum(reading.dropped.values())} rows with missing values left out (by column: {columns}).")
-    gone = set(reading.order) - set(panel.units)
-    if gone:
-        left = listed((unit for unit in reading.order if unit in gone), 12)
-        notes.append(f"{len(gone)} units without a complete row left out: {left}.")
+        yield f"{sum(reading.dropped.values())} rows with missing values left out (by column: {columns})."
+    if gone := [unit for unit in reading.order if unit not in panel.units]:
+        yield f"{len(gone)} units without a complete row left out: {listed(gone, 12)}."
     if reading.absent:
         cells = len(panel.units) * len(panel.periods)
-        notes.append(f"Unbalanced: {reading.absent} of {cells} unit-periods are not observed.")
-    always = _always_treated(panel)
-    if always:
-        notes.append(f"{len(always)} units are treated in every period: {listed(always, 12)}.")
+        yield f"Unbalanced: {reading.absent} of {cells} unit-periods are not observed."
+    if always := _always_treated(panel):
+        yield f"{len(always)} units are treated in every period: {listed(always, 12)}."
     if section.first_treated is None and (unseen := _adoption_unseen(panel)):
-        notes.append(f"{len(unseen)} units are not observed in the period before they are first seen treated, so that "
-                     f"they may have adopted earlier: {listed(unseen, 12)}.")  # fmt: skip
-    return tuple(notes)
+        yield (f"{len(unseen)} units are not observed in the period before they are first seen treated, so that they "
+               f"may have adopted earlier: {listed(unseen, 12)}.")  # fmt: skip
+    for name, weights in panel.weights.items():
+        if weights.attached:
+            links = listed((f"{unit} to {nearest}" for unit, nearest in weights.attached), 12)
+            yield (f"Weights {name}: {len(weights.attached)} units have no neighbours there and are linked to the "
+                   f"nearest unit: {links}.")  # fmt: skip
 
 
 def _absent_periods(rows: Rows) -> list[str]:
@@ -343,12 +257,3 @@ def _always_treated(panel: Panel) -> list[str]:
         return []
     always = (panel.variables[panel.roles.treatment][0] == 1) | ~seen_in(panel)
     return [unit for unit, treated in zip(panel.units, always.all(axis=0), strict=True) if treated]
-
-
-def _weights_notes(panel: Panel) -> tuple[str, ...]:
-    return tuple(
-        f"Weights {name}: {len(weights.attached)} units have no neighbours there and are linked to the nearest unit: "
-        f"{listed((f'{unit} to {nearest}' for unit, nearest in weights.attached), 12)}."
-        for name, weights in panel.weights.items()
-        if weights.attached
-    )

@@ -1,17 +1,20 @@
-"""The [transform] table of a SPEC.toml: new columns by named functions of others, in the order written."""
+"""Columns that a spec makes: by [transform], in the order written; the treatment from its first period; unit means."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import BeforeValidator, ValidationInfo
 
-from sim.errors import BadInput, Problem, closest, one_of
+from experiments.toml_files import Reading, as_written
+from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of
+from sim.panel import Panel
 from sim.panel.frames import Rows, missing_columns, number_problems, numbers
 from sim.panel.periods import period_step
 
@@ -77,20 +80,46 @@ def read_transform(name: str, value: Any, where: str) -> Transform:
     return Transform(name, function, tuple(columns), float(factors[0]) if factors else 1.0)
 
 
+def _read_transforms(data: object, info: ValidationInfo) -> tuple[Transform, ...]:
+    """The sound entries of a [transform] table; what is wrong with the others is noted."""
+    reading = info.context
+    assert isinstance(reading, Reading)
+    where = f"{reading.file}, [transform]"
+    if not isinstance(data, Mapping):
+        reading.problems.append(
+            Problem(f"is {as_written(data)}", where, 'a table such as ln_y = { log = "y" }', "write it as a table")
+        )
+        return ()
+    found = []
+    for name, value in data.items():
+        with gathering(reading.problems):
+            found.append(read_transform(name, value, where))
+    return tuple(found)
+
+
+Transforms = Annotated[tuple[Transform, ...], BeforeValidator(_read_transforms)]
+
+
 def apply_transforms(frame: pd.DataFrame, transforms: tuple[Transform, ...], rows: Rows) -> pd.DataFrame:
     """The table with its new columns; raises BadInput for lacking columns, text, and values out of a domain."""
     frame = frame.copy()
     for transform in transforms:
         _check(frame, transform)
-        columns, problems = [], []
-        for name in transform.columns:
-            values, wrong = numbers(frame[name])
-            problems += number_problems(values, wrong, frame[name], rows)
-            columns.append(values)
-        if problems:
-            raise BadInput(*problems)
+        columns = number_columns(frame, transform.columns, rows)
         frame[transform.name] = _value(transform, columns, rows)
     return frame
+
+
+def number_columns(frame: pd.DataFrame, names: Sequence[str], rows: Rows) -> list[Floats]:
+    """Columns of numbers, (rows,) each; raises BadInput with every text among them."""
+    columns, problems = [], []
+    for name in names:
+        values, wrong = numbers(frame[name])
+        problems += number_problems(values, wrong, frame[name], rows)
+        columns.append(values)
+    if problems:
+        raise BadInput(*dict.fromkeys(problems))
+    return columns
 
 
 def periods_without(transforms: tuple[Transform, ...], used: frozenset[str], rows: Rows) -> frozenset[int]:
@@ -139,3 +168,46 @@ def _previous(values: Floats, rows: Rows) -> Floats:
     cells = pd.MultiIndex.from_arrays([rows.labels, rows.years])
     before = cells.get_indexer(pd.MultiIndex.from_arrays([rows.labels, rows.years - period_step(rows.years)]))
     return np.where(before >= 0, values[before], np.nan)
+
+
+def from_first_year(column: pd.Series[Any], rows: Rows) -> NDArray[np.float64]:
+    """1 from a unit's first treated period on, else 0, (rows,); empty, infinite, or 0 before the first = never.
+
+    Raises BadInput for text, fractions, several values within a unit, and values below 0 where no period is.
+    """
+    given, wrong = numbers(column)
+    first = np.where(np.isinf(given), np.nan, given)
+    if rows.years.min() > 0:
+        first[first == 0] = np.nan  # the code for "never" of several programs
+    problems = number_problems(first, wrong, column, rows)
+    outside = np.flatnonzero(~np.isnan(first) & ((first != np.round(first, 0)) | (first < min(0, rows.years.min()))))
+    if outside.size:
+        problems.append(Problem(f"is {first[outside[0]]:g}", rows.at(int(outside[0]), str(column.name)),
+                                "a period, or empty for never", "correct the cell"))  # fmt: skip
+    grouped = pd.Series(first).groupby(rows.labels)
+    distinct = grouped.nunique()
+    if (distinct > 1).any():
+        unit = distinct.index[distinct > 1][0]
+        problems.append(Problem(f"the unit {unit} has several first treated periods", f"{rows.file}, column "
+                                f"{column.name!r}", "one a unit", "keep the first"))  # fmt: skip
+    if problems:
+        raise BadInput(*problems)
+    return np.asarray(rows.years >= grouped.transform("min").fillna(np.inf).to_numpy(), dtype=np.float64)
+
+
+def unit_mean(frame: pd.DataFrame, name: str, rows: Rows) -> NDArray[np.float64]:
+    """Each row's mean of its unit in a column, (rows,); raises BadInput for text."""
+    (values,) = number_columns(frame, (name,), rows)
+    return np.asarray(pd.Series(values).groupby(rows.labels).transform("mean"), dtype=np.float64)
+
+
+def with_capital(panel: Panel, file: str, column: str | None) -> Panel:
+    """The panel with the attribute `capital` as a bool; raises BadInput when the column is not 0/1."""
+    if column is None:
+        return panel
+    values = panel.attributes["capital"]
+    odd = [unit for unit, value in zip(panel.units, values, strict=True) if value not in (0, 1)]
+    if odd:
+        raise bad(f"is neither 0 nor 1 for {listed(odd)}", where=f"{file}, column {column!r}", allowed="0 or 1",
+                  remedy="code capitals 1 and other units 0")  # fmt: skip
+    return replace(panel, attributes={**panel.attributes, "capital": values.astype(bool)})

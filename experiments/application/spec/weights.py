@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Annotated, Literal, override
+from typing import Annotated, ClassVar, Literal, override
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
-from experiments.application.spec.section import Name, Positive, Section
+from experiments.toml_files import Name, Positive, Reading, Table
+from sim.errors import Problem
 from sim.panel import Panel
 from sim.weights import Standardize, Weights, neighbours
 from sim.weights.neighbours import Coordinates, Islands
@@ -19,8 +20,27 @@ from sim.weights.weights_files import Others, from_file
 Floats = NDArray[np.float64]
 
 
-class WeightsSection(Section, ABC):
-    """What every [[weights]] table may say."""
+def _beside_the_spec(path: Path, info: ValidationInfo) -> Path:
+    """A path relative to the folder of the spec; a file that is not there is a fault of the spec."""
+    if not isinstance(info.context, Reading):
+        return path
+    whole = info.context.folder / path
+    if not whole.is_file():
+        where = f"{info.context.file}, [[weights]] path = {str(whole)!r}"
+        info.context.problems.append(
+            Problem("there is no such file", where, "a file, its path relative to the spec", "correct the path")
+        )
+    return whole
+
+
+Beside = Annotated[Path, AfterValidator(_beside_the_spec)]
+
+
+class WeightsSection(Table, ABC):
+    """What every [[weights]] table may say. called: the name of the weights when none is given."""
+
+    called: ClassVar[str]
+    needs_places: ClassVar[bool] = True
 
     name: Name | None = None
     standardize: Standardize = "row"
@@ -28,17 +48,12 @@ class WeightsSection(Section, ABC):
     @property
     def label(self) -> str:
         """The name of the weights in the panel."""
-        return self.name or self.default_name
-
-    @property
-    @abstractmethod
-    def default_name(self) -> str:
-        """Their name when none is given."""
+        return self.name or self.called.format(**dict(self))
 
     @property
     def places(self) -> bool:
         """Whether coordinates are needed."""
-        return True
+        return self.needs_places or getattr(self, "islands", "error") == "nearest"
 
     @abstractmethod
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
@@ -48,38 +63,30 @@ class WeightsSection(Section, ABC):
 class Knn(WeightsSection):
     """The k nearest units."""
 
+    called: ClassVar[str] = "knn-{k}"
+
     kind: Literal["knn"]
     k: Annotated[int, Field(ge=1, strict=True)] = 6
 
-    @property
-    @override
-    def default_name(self) -> str:
-        return f"knn-{self.k}"
-
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
-        longitude, latitude = _degrees(panel)
-        return neighbours.knn(panel.units, longitude, latitude, k=self.k, standardize=self.standardize, name=self.label)
+        return neighbours.knn(panel.units, *_degrees(panel), k=self.k, standardize=self.standardize, name=self.label)
 
 
 class InverseDistance(WeightsSection):
     """1/km^power, up to a cutoff."""
+
+    called: ClassVar[str] = "inverse-distance"
 
     kind: Literal["inverse-distance"]
     power: Positive = 1.0
     cutoff_km: Positive | None = None
     islands: Islands = "error"
 
-    @property
-    @override
-    def default_name(self) -> str:
-        return "inverse-distance"
-
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
-        longitude, latitude = _degrees(panel)
         return neighbours.inverse_distance(
-            panel.units, longitude, latitude, power=self.power, cutoff_km=self.cutoff_km,
+            panel.units, *_degrees(panel), power=self.power, cutoff_km=self.cutoff_km,
             standardize=self.standardize, islands=self.islands, name=self.label,
         )  # fmt: skip
 
@@ -87,20 +94,16 @@ class InverseDistance(WeightsSection):
 class Band(WeightsSection):
     """All units within a distance."""
 
+    called: ClassVar[str] = "band-{km:g}"
+
     kind: Literal["band"]
     km: Positive
     islands: Islands = "error"
 
-    @property
-    @override
-    def default_name(self) -> str:
-        return f"band-{self.km:g}"
-
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
-        longitude, latitude = _degrees(panel)
         return neighbours.band(
-            panel.units, longitude, latitude, km=self.km,
+            panel.units, *_degrees(panel), km=self.km,
             standardize=self.standardize, islands=self.islands, name=self.label,
         )  # fmt: skip
 
@@ -108,21 +111,14 @@ class Band(WeightsSection):
 class Contiguity(WeightsSection):
     """Units that touch on a map; `unit` is the map's column of unit names."""
 
+    called: ClassVar[str] = "{rule}"
+    needs_places: ClassVar[bool] = False
+
     kind: Literal["contiguity"]
-    path: Path
+    path: Beside
     unit: Name
     rule: Literal["queen", "rook"] = "queen"
     islands: Islands = "error"
-
-    @property
-    @override
-    def default_name(self) -> str:
-        return self.rule
-
-    @property
-    @override
-    def places(self) -> bool:
-        return self.islands == "nearest"
 
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
@@ -135,18 +131,11 @@ class Contiguity(WeightsSection):
 class Economic(WeightsSection):
     """1/|gap| between the unit means of a column."""
 
+    called: ClassVar[str] = "economic"
+    needs_places: ClassVar[bool] = False
+
     kind: Literal["economic"]
     variable: Name
-
-    @property
-    @override
-    def default_name(self) -> str:
-        return "economic"
-
-    @property
-    @override
-    def places(self) -> bool:
-        return False
 
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
@@ -157,38 +146,27 @@ class Economic(WeightsSection):
 class Nested(WeightsSection):
     """1/(km x |gap|)."""
 
+    called: ClassVar[str] = "nested"
+
     kind: Literal["nested"]
     variable: Name
 
-    @property
-    @override
-    def default_name(self) -> str:
-        return "nested"
-
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
-        longitude, latitude = _degrees(panel)
         level = panel.attributes[mean_of(self.variable)]
-        return neighbours.nested(panel.units, longitude, latitude, level, standardize=self.standardize, name=self.label)
+        return neighbours.nested(panel.units, *_degrees(panel), level, standardize=self.standardize, name=self.label)
 
 
 class File(WeightsSection):
     """An edge list or a matrix."""
 
+    called: ClassVar[str] = "{path.stem}"
+    needs_places: ClassVar[bool] = False
+
     kind: Literal["file"]
-    path: Path
+    path: Beside
     others: Others = "error"
     islands: Islands = "error"
-
-    @property
-    @override
-    def default_name(self) -> str:
-        return self.path.stem
-
-    @property
-    @override
-    def places(self) -> bool:
-        return self.islands == "nearest"
 
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
@@ -198,11 +176,9 @@ class File(WeightsSection):
         )  # fmt: skip
 
 
-AnyWeights = Knn | InverseDistance | Band | Contiguity | Economic | Nested | File
-KINDS: dict[str, type[WeightsSection]] = {
-    "knn": Knn, "inverse-distance": InverseDistance, "band": Band, "contiguity": Contiguity,
-    "economic": Economic, "nested": Nested, "file": File,
-}  # fmt: skip
+AnyWeights = Annotated[
+    Knn | InverseDistance | Band | Contiguity | Economic | Nested | File, Field(discriminator="kind")
+]
 
 
 def mean_of(variable: str) -> str:

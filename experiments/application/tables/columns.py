@@ -44,7 +44,7 @@ def regression(
     """The linear regression of every column, with the settings of the spec: the estimator that studies run."""
     return TwoWayDID(
         outcome, regressors, error_types(spec) if errors is None else errors, label=label, effects=effects,
-        constant=True, draws=spec.inference.draws,
+        constant=True, draws=spec.inference.draws, cluster_k=spec.inference.cluster_k,
     )  # fmt: skip
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.error_types import groups_of
+from estimators.core.error_types import error_label, groups_of
 from estimators.core.within import without_singletons
-from estimators.linear.covariances import cells_of, count_clusters
+from estimators.linear.covariances import cells_of, count_clusters, equal_to
 from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.spec.subpanels import seen_in
 from experiments.application.tables.columns import clustered_enough, error_types, main_cluster
@@ -53,6 +53,9 @@ def few_clusters(real: RealPanel) -> Iterator[str]:
     if paired:
         yield TWO_UNITS
     for error in clustered_enough(real.panel, asked):
+        if (same := equal_to(error, real.panel)) is not None:
+            yield f"Errors {error_label(error)} equal those {error_label(same)}: the other groups lie within them."
+            continue
         names = groups_of(error, tuple(real.panel.attributes)) if error.startswith("cluster:") else ()
         counts = {name: count_clusters(cells_of(name, real.panel), real.panel) for name in names}
         if not counts or min(counts.values()) >= FEW_CLUSTERS:

@@ -61,6 +61,7 @@ def _paths(real: RealPanel, mediator: str, position: int) -> Mediation:
         errors=("delta", "sobel", "monte-carlo", f"bootstrap:{cluster}"),
         draws=real.spec.inference.draws,
         cluster=cluster,
+        cluster_k=real.spec.inference.cluster_k,
         label=f"mediation-{mediator if NAME.fullmatch(mediator) else position + 1}",
     )
 

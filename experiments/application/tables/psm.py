@@ -11,7 +11,7 @@ import numpy as np
 from estimators.core.estimator import Status
 from estimators.matching.matching import balance
 from estimators.matching.psm_did import LEAST_CLUSTERS, Matched, PsmDID
-from experiments.application.spec.robustness import PsmSection
+from experiments.application.spec.sections import PsmSection
 from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.subpanels import part, seen_in
 from experiments.application.tables.columns import (

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from experiments.application.spec.robustness import value_label
-from experiments.application.spec.robustness_data import kept_units
+from experiments.application.spec.robustness import kept_units
+from experiments.application.spec.sections import value_label
 from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.subpanels import part, seen_in, seen_part
 from experiments.application.tables import psm

@@ -11,6 +11,8 @@ from typing import get_args
 
 import numpy as np
 
+from estimators.core.error_types import KINDS, served
+from estimators.core.error_types import SPATIAL as SPATIAL_FAMILIES
 from estimators.core.estimator import Estimates, Estimator
 from estimators.core.tile import Tile
 from estimators.spatial.form import Model
@@ -29,8 +31,6 @@ from sim.panel import Panel
 from sim.weights import Weights
 
 MODELS: tuple[Model, ...] = ("sem", "sar", "sdm", "slx", "sdem", "sac")
-OF_ALL_COLUMNS = ("information", "hessian", "qmle")
-ON_REQUEST = ("driscoll-kraay", "conley:", "cluster:")
 SIMULATION = "simulation"
 NEAR_MODE = 2.0  # difference in log-likelihood up to which another maximum fits almost as well
 INFLATED = 10.0  # variance inflation factor from which the lag of the treatment counts as collinear
@@ -67,8 +67,9 @@ def sdm_of(weights: str, transform: str) -> Fit:
 
 def error_types(spec: Spec) -> tuple[str, ...]:
     """Those of every column, the main cluster, and those of [inference] that likelihoods have too."""
-    asked = (error for error in spec.inference.errors if error.startswith(ON_REQUEST) and "+" not in error)
-    return tuple(dict.fromkeys((*OF_ALL_COLUMNS, main_cluster(spec), *asked)))
+    own = (kind for kind, entry in KINDS.items() if entry.families == SPATIAL_FAMILIES and entry.argument == "none")
+    asked = (error for error in spec.inference.errors if served(error, tuple(spec.attributes), "spatial"))
+    return tuple(dict.fromkeys(("information", *own, main_cluster(spec), *asked)))
 
 
 def _transforms(weights: Weights) -> tuple[Transform, ...]:

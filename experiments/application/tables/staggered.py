@@ -13,6 +13,7 @@ import numpy as np
 
 from estimators.core.error_types import PLACE
 from estimators.core.estimator import Estimates, Estimator, Status
+from estimators.linear.covariances import ClusterK
 from estimators.linear.did import TwoWayDID
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.cohorts import Cohorts
@@ -53,7 +54,7 @@ class Choice:
 class Staggered:
     """A panel with staggered adoption. panel: the balanced panel; core: without units treated from the start on.
 
-    errors: the spec's clusters, the main one first.
+    errors: the spec's clusters, the main one first. cluster_k: of [inference], for the estimators that have it.
     """
 
     ledger: Ledger
@@ -61,6 +62,7 @@ class Staggered:
     core: Panel
     cohorts: Cohorts
     errors: tuple[str, ...]
+    cluster_k: ClusterK
 
     @property
     def treatment(self) -> str:
@@ -109,7 +111,9 @@ def _add(real: RealPanel, ledger: Ledger, panel: Panel) -> None:
                     "compare with.")  # fmt: skip
         return
     core = part(panel, cohorts.first > 0, np.ones(len(panel.periods), dtype=bool))
-    found = Staggered(ledger, panel, core, Cohorts.of(core, treatment, ""), _errors(real, panel))
+    found = Staggered(
+        ledger, panel, core, Cohorts.of(core, treatment, ""), _errors(real, panel), real.spec.inference.cluster_k
+    )
     _say_sample(found, cohorts)
     estimates = dict(_effects(found))
     _draw(found, estimates)
@@ -200,7 +204,7 @@ def _say_without_stack(found: Staggered, stacks: StackedSample) -> None:
 def _columns(found: Staggered) -> Iterator[tuple[str | None, Sequence[Choice]]]:
     """Variant, and what may fill the column: the first that the panel allows does."""
     errors, controls = found.errors, found.controls
-    two_way = TwoWayDID(regressors=(found.treatment, *controls), errors=errors, label="two-way")
+    two_way = TwoWayDID(None, (found.treatment, *controls), errors, found.cluster_k, label="two-way")
     yield None, [Choice(two_way, found.panel)]
     yield None, list(_choices(found, EventStudy(errors=errors)))
     for method in ("unconditional", "dr") if controls else ("unconditional",):
@@ -312,10 +316,10 @@ def _draw(found: Staggered, estimates: dict[tuple[str, str | None], Estimates]) 
 def _spillovers(found: Staggered) -> None:
     """Table S4: neighbours' treatment by every W, and rings where there are coordinates."""
     estimators: list[tuple[str | None, Estimator]] = [
-        (name, SpatialDID(weights=name, errors=found.errors)) for name in found.panel.weights
+        (name, SpatialDID(weights=name, errors=found.errors, cluster_k=found.cluster_k)) for name in found.panel.weights
     ]
     if set(PLACE) <= set(found.panel.attributes):
-        estimators.append((None, Rings(errors=found.errors)))
+        estimators.append((None, Rings(errors=found.errors, cluster_k=found.cluster_k)))
     for column, (weights, estimator) in enumerate(estimators, start=1):
         fit = Fit((SPILLOVERS, column), estimator.kind, weights=weights)
         label = heading(fit.model, None) + f" {weights}" * (weights is not None)

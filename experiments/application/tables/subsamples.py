@@ -73,7 +73,8 @@ def _equal_effects(real: RealPanel, ledger: Ledger, group: str, labels: NDArray[
         ledger.note(f"The test of equal effects by {group} clusters by unit: {main} has one cluster for some value.")
     estimator = EqualEffects(
         group, tuple(kept), errors=errors, test=main if main in errors else "cluster:unit",
-        draws=real.spec.inference.draws, label=f"table-4-test-{real.spec.panel.groups.index(group) + 1}",
+        cluster_k=real.spec.inference.cluster_k, draws=real.spec.inference.draws,
+        label=f"table-4-test-{real.spec.panel.groups.index(group) + 1}",
     )  # fmt: skip
     ledger.fit(real.subset(np.isin(labels, kept), weights=False),
                {estimator: Fit(EQUAL_EFFECTS, "interaction", sample=group)})  # fmt: skip

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from estimators.core.error_types import error_label
 from results.tables.columns import LIKELIHOOD, FitColumn, fit_columns, shown_numbers
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.layouts.spatial_models import TRANSFORMS
 from results.tables.places import BASELINE
 from results.tables.records import Record
 from results.tables.setting import TableSetting
-from results.tables.typography import decimals, digits, error_label, model_label, probability
+from results.tables.typography import decimals, digits, model_label, probability
 
 _HEADS = tuple(Heading(label) for label in ("SE", "t or z", "p", "95% from", "to"))
 

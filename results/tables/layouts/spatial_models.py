@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from estimators.core.error_types import error_label
 from estimators.spatial.model_choice import choose_model, wald_names
 from results.tables.columns import (
     LIKELIHOOD,
@@ -22,7 +23,6 @@ from results.tables.setting import TableSetting
 from results.tables.typography import (
     PREDICTIONS,
     decimals,
-    error_label,
     model_label,
     probability,
 )

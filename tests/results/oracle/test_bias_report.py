@@ -26,6 +26,7 @@ DRAWS, DOF = 200, 12.0
 ERRORS = ("one", "two")
 NAMES = ("alpha", "beta")
 BOUND = float(stats.t.ppf(0.975, DOF))
+Z = float(stats.norm.ppf(0.975))
 Numbers = dict[str, tuple[float, float | None]]
 Fit = tuple[float, float, float, bool]  # estimate, truth, standard error, whether it is usable
 
@@ -67,8 +68,29 @@ def fits(cell: int, name: str, term: int, error: int, common: bool = False) -> l
 
 
 def share(hits: list[bool]) -> tuple[float, float]:
-    p = sum(hits) / len(hits)
-    return 100 * p, 100 * math.sqrt(p * (1 - p) / len(hits))
+    """Share in % and its error; of 0 or 100% the other end of Wilson's interval, which is printed as a bound."""
+    p, n = sum(hits) / len(hits), len(hits)
+    if p in (0.0, 1.0):
+        return 100 * p, 100 * abs(p - Z * Z / (n + Z * Z))
+    return 100 * p, 100 * math.sqrt(p * (1 - p) / n)
+
+
+def moved_coverage(gaps: list[float], standard_errors: list[float]) -> tuple[float, float]:
+    """Share in % of intervals that cover once moved by the mean error, and its error, by the influence of every fit.
+
+    The mean moves with every fit: the share then gains the lower ends that it passes and loses the upper ends, whose
+    numbers are counted in a window around it.
+    """
+    n, bias, spread = len(gaps), fmean(gaps), stdev(gaps)
+    half = spread * n**-0.2 / 2
+    lower = [gap - BOUND * se for gap, se in zip(gaps, standard_errors, strict=True)]
+    upper = [gap + BOUND * se for gap, se in zip(gaps, standard_errors, strict=True)]
+    hits = [low <= bias <= high for low, high in zip(lower, upper, strict=True)]
+    passed = sum(abs(low - bias) <= half for low in lower) - sum(abs(high - bias) <= half for high in upper)
+    slope, p = passed / n / (2 * half), sum(hits) / n
+    together = fmean((gap - bias) * hit for gap, hit in zip(gaps, hits, strict=True))
+    error = 100 * math.sqrt((p * (1 - p) + 2 * slope * together + slope**2 * spread**2) / n)
+    return share(hits) if p in (0.0, 1.0) else (100 * p, error)
 
 
 def jackknife(measure: Callable[[list[Any]], float], items: list[Any]) -> tuple[float, float]:
@@ -107,7 +129,7 @@ def counted(cell: int, name: str, term: int, error: int, common: bool = False) -
         "SE error %": jackknife(se_error, [(b - theta, se) for b, theta, se in usable]),
         "coverage": share([abs(b - theta) <= BOUND * se for b, theta, se in usable]),
         "rejected": share([abs(b) / se >= BOUND for b, _, se in usable]),
-        "bias-elim.": share([abs(b - bias - theta) <= BOUND * se for b, theta, se in usable]),
+        "bias-elim.": moved_coverage(gaps, [se for *_, se in usable]),
     }
     if clear:
         numbers["type S"] = share([(b > 0) != (theta > 0) for b, theta in clear])
@@ -146,15 +168,29 @@ class _Tables(HTMLParser):
 
 
 def same(text: str, value: float, mcse: float | None) -> None:
-    """Assert that "0.123 (0.045)" is a value and its error, as far as its digits go."""
+    """Assert that "0.123 (0.045)" is a value and its error, as far as its digits go, or "0.0 (<1.9)" and a bound."""
     found = re.fullmatch(r"(-?[\d.]+(?:e[+-]\d+)?)(?: \(([<>]?)([\d.e+-]+)\))?!?", text)
     assert found, text
-    pairs = [(found[1], value)] + ([(found[3], mcse)] if mcse is not None and found[3] and not found[2] else [])
     assert mcse is None or found[3], text
-    for shown, number in pairs:
-        decimals = len(shown.partition(".")[2].partition("e")[0])
-        scale = 10.0 ** int(shown.partition("e")[2] or 0)
-        assert abs(float(shown) - number) <= (0.5 + 1e-6) * scale * 10.0**-decimals, (text, value, mcse)
+    near(found[1], value)
+    if mcse is None:
+        return
+    assert found[2] == {0.0: "<", 100.0: ">"}.get(value, ""), (text, value, mcse)
+    if found[2]:  # a bound is rounded away from the value
+        outside = (float(found[3]) - mcse) * (1 if found[2] == "<" else -1)
+        assert -1e-9 <= outside <= 10.0 ** -decimals_of(found[3]), (text, value, mcse)
+    else:
+        near(found[3], mcse)
+
+
+def decimals_of(shown: str) -> int:
+    return len(shown.partition(".")[2].partition("e")[0])
+
+
+def near(shown: str, number: float) -> None:
+    """Assert that a printed number is another one, rounded."""
+    scale = 10.0 ** (int(shown.partition("e")[2] or 0) - decimals_of(shown))
+    assert abs(float(shown) - number) <= (0.5 + 1e-6) * scale, (shown, number)
 
 
 def flagged(numbers: Numbers, name: str, n: int, is_null: bool) -> bool:

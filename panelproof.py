@@ -1,0 +1,197 @@
+"""One name to import: `import panelproof as pp`.
+
+`pp.Study`, `pp.run`, `pp.diagnose`, `pp.open_store` serve studies; `pp.read_panel`, `pp.estimate`, `pp.placebo`,
+`pp.show`, `pp.write_files` serve a real panel. Every design and every estimator is here under the name of its class,
+such as `pp.Paper` and `pp.TwoWayDID`. Nothing is loaded before its first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from estimators import (
+        CallawaySantAnna,
+        EqualEffects,
+        EventStudy,
+        Imputation,
+        Mediation,
+        PermutationTest,
+        PsmDID,
+        RandomEffects,
+        Rings,
+        SpatialDID,
+        SpatialPanel,
+        Stacked,
+        SunAbraham,
+        SwitchersDID,
+        TwoStage,
+        TwoWayDID,
+    )
+    from experiments.application.spec.spec import RealPanel, Spec, read_spec
+    from experiments.application.table_files import write_files
+    from experiments.placebo.placebo import Answer
+    from experiments.running.runner import run
+    from experiments.study.study import Study
+    from results.diagnosis.diagnose import diagnose
+    from results.store.zarr_store import ZarrStore
+    from results.tables.records import Document
+    from sim.designs.paper import Paper
+    from sim.errors import BadInput
+
+ROOMS = ("sim", "estimators", "results", "cluster", "experiments")  # the packages that stand beside this module
+PLACES = {
+    "BadInput": "sim.errors",
+    "Study": "experiments.study.study",
+    "diagnose": "results.diagnosis.diagnose",
+    "read_spec": "experiments.application.spec.spec",
+    "run": "experiments.running.runner",
+    "write_files": "experiments.application.table_files",
+}
+__all__ = [
+    "BadInput",
+    "CallawaySantAnna",
+    "EqualEffects",
+    "EventStudy",
+    "Imputation",
+    "Mediation",
+    "Paper",
+    "PermutationTest",
+    "PsmDID",
+    "RandomEffects",
+    "Rings",
+    "SpatialDID",
+    "SpatialPanel",
+    "Stacked",
+    "Study",
+    "SunAbraham",
+    "SwitchersDID",
+    "TwoStage",
+    "TwoWayDID",
+    "diagnose",
+    "estimate",
+    "open_store",
+    "placebo",
+    "read_panel",
+    "read_spec",
+    "run",
+    "show",
+    "write_files",
+]
+
+
+def read_panel(panel: str | Path, spec: str | Path | Spec) -> RealPanel:
+    """A panel file as its spec says, a SPEC.toml or what `read_spec` returns; raises BadInput with all faults."""
+    from experiments.application.spec import spec as reading
+
+    return reading.read_real_panel(panel, reading.read_spec(spec) if isinstance(spec, str | Path) else spec)
+
+
+def estimate(
+    panel: str | Path | RealPanel, spec: str | Path | Spec | None = None, *, cross_check: bool = False
+) -> Document:
+    """The tables of `panelproof estimate`: every number is a row of `.frame`, and `show` prints the tables.
+
+    panel: a file, with its spec, or what `read_panel` returned. cross_check: compare with linearmodels, spreg and esda.
+    """
+    from experiments.application import estimate as application
+
+    return application.estimate(_read(panel, spec), cross_check=cross_check)
+
+
+def placebo(
+    panel: str | Path | RealPanel,
+    spec: str | Path | Spec | None = None,
+    *,
+    store: str | Path | None = None,
+    client: object = None,
+    **choices: Any,
+) -> Answer:
+    """The test of `panelproof placebo`, e.g. placebo(panel, spec, scheme="strata:region", draws=9999).
+
+    choices: scheme, estimator, term, draws, statistic, seed, as of the command. store: where the draws are kept and
+    resumed; without it they stay in memory. client: a running Dask Client, as in `run`.
+    """
+    from experiments.placebo import placebo as test
+    from experiments.placebo.stored import prepared
+    from experiments.running.runner import run
+
+    target = None if store is None else Path(store)
+    ask = prepared(_read(panel, spec), target, **choices)
+    return test.answer(ask, run(ask.study, store=target, client=client))
+
+
+def open_store(path: str | Path) -> ZarrStore:
+    """The store that a run has made; raises BadInput when there is none."""
+    from results.store.zarr_store import ZarrStore
+
+    return ZarrStore.open(Path(path))
+
+
+def show(answer: Document | Answer, errors: str | None = None) -> None:
+    """Print what `estimate` (with the error type `errors`, where a model has it) or `placebo` returned."""
+    from rich.console import Console
+
+    from experiments.placebo.output import print_placebo
+    from results.tables.records import Document
+    from results.tables.terminal import print_estimates
+
+    console = Console(highlight=False)
+    if isinstance(answer, Document):
+        print_estimates(answer, console, errors)
+    else:
+        print_placebo(answer, console)
+
+
+def __getattr__(name: str) -> Any:
+    """A name of the table above, or a design or an estimator by the name of its class."""
+    if name in PLACES:
+        return getattr(importlib.import_module(PLACES[name]), name)
+    if not name.startswith("_") and name in (classes := _classes()):
+        return classes[name]
+    raise AttributeError(f"module 'panelproof' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_classes()})
+
+
+def _read(panel: str | Path | RealPanel, spec: str | Path | Spec | None) -> RealPanel:
+    if not isinstance(panel, str | Path):
+        return panel
+    if spec is None:
+        raise TypeError("a panel file needs its spec: pass the path of a SPEC.toml as the second argument")
+    return read_panel(panel, spec)
+
+
+def _classes() -> dict[str, type]:
+    """Every design and estimator by the name of its class."""
+    from estimators.core.estimator import estimators
+    from sim.design import designs
+
+    return {found.__name__: found for found in (*designs().values(), *estimators().values())}
+
+
+def _check_rooms() -> None:
+    """Raise ImportError when Python finds another module under the name of one of our packages."""
+    for room in ROOMS:
+        place = _place_of(room)
+        if place is None or place != Path(__file__).resolve().parent / room:
+            raise ImportError(f"panelproof needs its own package {room!r}, but Python finds {place or 'none'}: "
+                              "rename that file or folder, or start Python elsewhere")  # fmt: skip
+
+
+def _place_of(name: str) -> Path | None:
+    """The folder of a package, or the file of a module, that an import of the name gives; None when there is none."""
+    loaded = sys.modules.get(name)
+    spec = loaded.__spec__ if loaded else importlib.util.find_spec(name)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    place = folders[0] if folders else spec.origin if spec else getattr(loaded, "__file__", None)
+    return Path(place).resolve() if place else None
+
+
+_check_rooms()

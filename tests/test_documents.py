@@ -1,0 +1,101 @@
+"""The documents: what they name exists, and they name all that has a kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from experiments.kinds.catalogue import catalogue
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ROOMS = "sim|estimators|results|cluster|experiments|tests"
+DOCUMENT = re.compile(r"\bdocs/[\w./-]*\w")
+PYTHON = re.compile(rf"\b(?:{ROOMS})/(?!\w+(?:/\w+)*/NAME\.py)[\w/]+\.py\b")  # recipes write NAME for a module to come
+LINK = re.compile(r"\]\(([^)#]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+REGISTRIES = {  # group of the catalogue: the page and the heading whose table has a row for each of its kinds
+    "estimators": ("docs/formulas/README.md", "## Estimators"),
+    "error_types": ("docs/formulas/README.md", "## Error types"),
+    "schemes": ("docs/formulas/placebo.md", "## Schemes"),
+    "measures": ("docs/measures.md", "## Measures"),
+}
+
+
+def documents() -> list[Path]:
+    """Every page of docs/ and of the top folder."""
+    return [*REPOSITORY.glob("*.md"), *sorted((REPOSITORY / "docs").rglob("*.md"))]
+
+
+def modules() -> list[Path]:
+    """Every module and test."""
+    return [
+        *REPOSITORY.glob("*.py"),
+        *(path for room in ROOMS.split("|") for path in (REPOSITORY / room).rglob("*.py")),
+    ]
+
+
+def named(pattern: re.Pattern[str], files: list[Path]) -> Iterator[tuple[str, str]]:
+    """Every (file, match) of a pattern."""
+    for path in files:
+        for match in pattern.findall(path.read_text(encoding="utf-8")):
+            yield str(path.relative_to(REPOSITORY)), match
+
+
+def first_column(page: str, heading: str) -> list[str]:
+    """The code in the first cells of the table under a heading, one a row."""
+    section = (REPOSITORY / page).read_text(encoding="utf-8").split(f"\n{heading}\n")[1].split("\n## ")[0]
+    cells = (line.split("|")[1] for line in section.splitlines() if line.startswith("|"))
+    return [code for cell in cells for code in CODE.findall(cell)]
+
+
+def word(written: str) -> str:
+    """The kind alone: "cluster:A or cluster:A+B" and "strata:ATTRIBUTE" have what follows the kind too."""
+    return re.split(r"[:\[]", written)[0]
+
+
+def test_documents_that_are_named_exist() -> None:
+    found = list(named(DOCUMENT, documents() + modules()))
+    assert ("results/diagnosis/diagnose.py", "docs/measures.md") in found
+    assert [pair for pair in found if not (REPOSITORY / pair[1]).exists()] == []
+
+
+def test_modules_and_tests_that_documents_name_exist() -> None:
+    found = list(named(PYTHON, documents()))
+    assert ("docs/formulas/linear.md", "estimators/core/within.py") in found
+    assert [pair for pair in found if not (REPOSITORY / pair[1]).exists()] == []
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    found = [pair for pair in named(LINK, documents()) if "://" not in pair[1]]
+    assert ("docs/formulas/README.md", "linear.md") in found
+    assert [(page, link) for page, link in found if not (REPOSITORY / page).parent.joinpath(link).exists()] == []
+
+
+def test_every_page_of_formulas_is_in_the_index() -> None:
+    pages = {path.name for path in (REPOSITORY / "docs" / "formulas").glob("*.md")} - {"README.md"}
+    index = (REPOSITORY / "docs" / "formulas" / "README.md").read_text(encoding="utf-8").split("## Notation")[0]
+    assert set(LINK.findall(index)) - {"../measures.md"} == pages
+
+
+@pytest.mark.parametrize("group", REGISTRIES)
+def test_tables_hold_kinds_that_there_are(group: str) -> None:
+    written = [word(name) for name in first_column(*REGISTRIES[group])]
+    found = {word(entry.kind) for entry in catalogue()[group]}
+    assert set(written) <= found
+    if group != "estimators":  # a new estimator is one file, which may come before its page
+        assert set(written) == found
+
+
+@pytest.mark.parametrize("group", ["estimators", "error_types"])
+def test_the_page_beside_a_kind_names_it(group: str) -> None:
+    index = REPOSITORY / "docs" / "formulas" / "README.md"
+    rows = [line for line in index.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    pages = {CODE.findall(row)[0]: LINK.findall(row) for row in rows}
+    for entry in catalogue()[group]:
+        kind = word(entry.kind)
+        for page in pages[kind]:
+            text = (index.parent / page).read_text(encoding="utf-8")
+            assert kind in {word(code) for code in CODE.findall(text)}, (kind, page)

@@ -1,0 +1,188 @@
+"""One name to import: what it offers, that it is lazy, and what happens beside a user's own `sim.py`."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import made_cities
+import numpy as np
+import pandas as pd
+import pytest
+
+import estimators
+import panelproof as pp
+from estimators import Estimator
+from experiments.cli import put_own_packages_first, run_command
+from sim import Design
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FOREIGN = 'raise RuntimeError("the wrong module was imported")\n'
+
+
+def python(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Python in a folder, with this repository behind that folder on the search path."""
+    surroundings = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=folder, env=surroundings)
+
+
+@pytest.fixture(params=["sim.py", "results.py", "cluster.py", "estimators/__init__.py"])
+def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A user's folder with a module or a folder of the same name as one of ours."""
+    file: Path = tmp_path / request.param
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(FOREIGN)
+    return tmp_path
+
+
+def run_blocks_of_readme(words: str, changes: dict[str, str]) -> dict[str, object]:
+    """Run the one Python example of the README that holds these words, with smaller numbers."""
+    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    (block,) = (block for block in blocks if words in block)
+    for old, new in changes.items():
+        assert old in block
+        block = block.replace(old, new)
+    names: dict[str, object] = {}
+    exec(block, names)
+    return names
+
+
+def test_import_loads_no_numerical_package_and_no_room():
+    names = "{'numpy', 'pandas', 'scipy', 'dask', 'zarr', 'sim', 'estimators', 'results', 'experiments'}"
+    done = python("-c", f"import sys, panelproof; print(sorted({names} & set(sys.modules)))", folder=REPOSITORY)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_resolves_and_is_listed():
+    for name in pp.__all__:
+        assert getattr(pp, name).__name__ == name
+        assert name in dir(pp)
+
+
+def test_every_discovered_class_is_there_under_its_name():
+    shown = {name: getattr(pp, name) for name in dir(pp) if inspect.isclass(getattr(pp, name))}
+    found = {
+        *estimators.estimators().values(),
+        *(cls for cls in shown.values() if issubclass(cls, Design)),
+    }
+    assert found <= set(shown.values())
+    assert {"Paper", "TwoWayDID", "SpatialPanel", "PermutationTest"} <= set(shown)
+    assert all(cls.__name__ == name for name, cls in shown.items())
+    assert all(issubclass(cls, Design | Estimator) for name, cls in shown.items() if name not in pp.PLACES)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'panelproof' has no attribute 'TwoWayDid'"):
+        pp.TwoWayDid  # noqa: B018
+
+
+def test_the_study_of_the_readme_runs():
+    names = run_blocks_of_readme("pp.Study(", {"replications=2000": "replications=64, block=64"})
+    records = names["records"]
+    assert isinstance(names["study"], pp.Study)
+    assert set(pp.diagnose(records).frame["estimator"]) == {"did", "sdm-lee-yu"}  # type: ignore[arg-type]
+
+
+def test_the_panel_of_the_readme_is_estimated_and_tested(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pd.read_csv(made_cities.DATA / "cities.csv").to_stata(tmp_path / "mypanel.dta", write_index=False)
+    Path("SPEC.toml").write_text(made_cities.PANEL)
+    names = run_blocks_of_readme('pp.read_panel("mypanel.dta"', {"draws=9999": "draws=99"})
+    printed = capsys.readouterr().out
+    assert "Table 2" in printed
+    assert "Placebo test of did:" in printed
+    frame = names["tables"].frame  # type: ignore[attr-defined]
+    assert len(frame) == len(names["tables"].records)  # type: ignore[attr-defined]
+    row = frame[
+        (frame["table"] == "2") & (frame["column"] == 5) & (frame["term"] == "did") & (frame["se_type"] == "iid")
+    ]
+    real = names["panel"].panel  # type: ignore[attr-defined]
+    fitted = pp.TwoWayDID(errors=("iid",))(real)
+    assert row["estimate"].item() == pytest.approx(fitted.estimate[0, fitted.terms.index("did")], rel=1e-12)
+
+
+def test_a_placebo_gives_the_numbers_of_the_command_and_its_store_resumes(tmp_path, capsys):
+    spec = tmp_path / "SPEC.toml"
+    spec.write_text(made_cities.PANEL)
+    file, store = made_cities.DATA / "cities.csv", tmp_path / "placebo.zarr"
+    found = pp.placebo(file, spec, store=store, scheme="space", draws=99, seed=5)
+    kept = pp.open_store(store)
+    assert not kept.pending()
+    again = ["placebo", str(file), "--spec", str(spec), "--scheme", "space", "--draws", "99", "--seed", "5"]
+    assert run_command([*again, "--store", str(store), "--json"]) == 0
+    assert f'"permutation_pvalue": {found.permutation_p}' in capsys.readouterr().out
+    in_memory = pp.placebo(pp.read_panel(file, pp.read_spec(spec)), scheme="space", draws=99, seed=5)
+    assert np.array_equal(in_memory.placebos, found.placebos)
+
+
+def test_a_run_takes_a_store_by_its_path_as_text(tmp_path):
+    study = pp.Study("mine", pp.Paper(controls="none"), (pp.TwoWayDID(),), replications=64, block=64)
+    pp.run(study, store=str(tmp_path / "mine.zarr"))
+    assert not pp.open_store(str(tmp_path / "mine.zarr")).pending()
+
+
+def test_a_panel_file_without_a_spec_is_a_type_error():
+    with pytest.raises(TypeError, match="needs its spec"):
+        pp.estimate("panel.csv")
+
+
+def test_the_command_line_runs_beside_a_foreign_module(foreign):
+    done = python("-m", "experiments", "studies", "bias", folder=foreign)
+    assert done.returncode == 0, done.stderr
+    assert "two-way DID" in done.stdout
+
+
+@pytest.mark.slow
+def test_local_workers_run_beside_a_foreign_module(tmp_path):
+    (tmp_path / "sim.py").write_text(FOREIGN)
+    command = ("run", "size", "--cluster", "local", "--workers", "1", "--replications", "64", "--block", "64")
+    done = python("-m", "experiments", *command, "--store", "x.zarr", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_folders_with_foreign_modules_go_behind_our_own(foreign, monkeypatch):
+    plain = str(foreign.parent / "plain")
+    monkeypatch.setattr(sys, "path", [str(foreign), plain, *sys.path])
+    before = sys.path.copy()
+    put_own_packages_first()
+    assert sys.path == [*before[1:], str(REPOSITORY), str(foreign)]
+    monkeypatch.setattr(sys, "path", before[1:])
+    put_own_packages_first()
+    assert sys.path == before[1:]
+
+
+def test_a_script_beside_a_foreign_module_is_told_so_in_one_line(foreign):
+    (foreign / "script.py").write_text("import panelproof\n")
+    (name,) = {path.stem for path in foreign.iterdir()} - {"script"}
+    assert_told(python("script.py", folder=foreign), name, foreign)
+
+
+def test_a_script_beside_a_folder_that_hides_an_editable_install_is_told_so(tmp_path):
+    (tmp_path / "results").mkdir()
+    hook = f"""
+import sys
+from importlib.machinery import PathFinder
+
+class Editable:  # as setuptools finds the packages of an editable install: after the search path
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return PathFinder.find_spec(name, [{str(REPOSITORY)!r}]) if path is None else None
+
+sys.meta_path.append(Editable)
+sys.path.remove({str(REPOSITORY)!r})
+import panelproof
+"""
+    (tmp_path / "script.py").write_text(hook)
+    assert_told(python("-S", "script.py", folder=tmp_path), "results", tmp_path)
+
+
+def assert_told(done: subprocess.CompletedProcess[str], name: str, folder: Path) -> None:
+    """The last line of a traceback names our package and the user's file or folder."""
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"ImportError: panelproof needs its own package '{name}', but Python finds {folder}")
+    assert last.endswith("rename that file or folder, or start Python elsewhere")
