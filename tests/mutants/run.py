@@ -201,7 +201,7 @@ def report(verdict: Verdict) -> str:
     fault = verdict.fault
     line = f"{verdict.state:7}{verdict.seconds:4.0f} s  {fault.file}: {fault.why}"
     if verdict.state == "killed":
-        return f"{line} | {verdict.said[:110]}"
+        return f"{line} | {verdict.said[:160]}"
     return f"{line}\n    {fault.old!r}\n    -> {fault.new!r}\n    {verdict.said[:300]}"
 
 
