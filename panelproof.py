@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from estimators import (
         CallawaySantAnna,
         EqualEffects,
@@ -92,15 +94,20 @@ def read_panel(panel: str | Path, spec: str | Path | Spec) -> RealPanel:
 
 
 def estimate(
-    panel: str | Path | RealPanel, spec: str | Path | Spec | None = None, *, cross_check: bool = False
+    panel: str | Path | RealPanel,
+    spec: str | Path | Spec | None = None,
+    *,
+    cross_check: bool = False,
+    estimators: Sequence[str] = (),
 ) -> Document:
     """The tables of `panelproof estimate`: every number is a row of `.frame`, and `show` prints the tables.
 
     panel: a file, with its spec, or what `read_panel` returned. cross_check: compare with linearmodels, spreg and esda.
+    estimators: kinds of further ones, each a column of table 2.
     """
     from experiments.application import estimate as application
 
-    return application.estimate(_read(panel, spec), cross_check=cross_check)
+    return application.estimate(_read(panel, spec), cross_check=cross_check, estimators=estimators)
 
 
 def placebo(

@@ -17,7 +17,6 @@ from estimators.linear.random_effects import RandomEffects
 from estimators.matching.psm_did import PsmDID
 from estimators.mediation.mediation import Mediation
 from estimators.placebo.permutation import PermutationTest
-from estimators.placebo.redrawn import RedrawnDID, RedrawnSDM
 from estimators.spatial.lm_tests import LagrangeMultiplier
 from estimators.spatial.residual_moran import ResidualMoran
 from estimators.spatial.spatial_panel import SpatialPanel
@@ -44,8 +43,6 @@ __all__ = [
     "PermutationTest",
     "PsmDID",
     "RandomEffects",
-    "RedrawnDID",
-    "RedrawnSDM",
     "Reduction",
     "ResidualMoran",
     "Rings",

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.tile import Tile
+from estimators.core.treatment_kernels import TreatmentKernel
 from sim.design import Design
 from sim.discovery import discover, find
+from sim.errors import bad, closest, one_of
 from sim.panel import Panel, Schema
 from sim.streams import Streams
 
@@ -58,6 +60,16 @@ class Layout:
     tests: bool = False  # whether terms are test statistics, which test their targets and estimate none
     screen: str = ""  # p value of a test without which, by custom, estimates are not shown
 
+    def only(self, terms: tuple[str, ...] | None, asked_by: str) -> Layout:
+        """The same with some of its terms, None = all; raises BadInput for others."""
+        if terms is None:
+            return self
+        for term in terms:
+            if term not in self.terms:
+                raise bad(f"no term {term!r}", where=f"{asked_by} terms", allowed=one_of(self.terms),
+                          remedy=closest(term, self.terms))  # fmt: skip
+        return replace(self, terms=terms, targets={term: self.targets[term] for term in terms if term in self.targets})
+
     @property
     def pvalues(self) -> tuple[str, ...]:
         """Statistics that are p values of tests beside those of terms: all that end in _p."""
@@ -86,6 +98,14 @@ class Estimates:
     def take(self, rows: slice | NDArray[np.intp]) -> Estimates:
         """The same record for some of the panels."""
         return _each_array(self, lambda arrays: arrays[0][rows])
+
+    def only(self, terms: tuple[str, ...]) -> Estimates:
+        """The same record with some of its terms."""
+        if terms == self.terms:
+            return self
+        at = [self.terms.index(term) for term in terms]
+        arrays = {name: getattr(self, name) for name in ("estimate", "se", "dof", "pvalue", "lower", "upper")}
+        return replace(self, terms=terms, **{name: x[..., at] for name, x in arrays.items() if x is not None})
 
     @staticmethod
     def failed(layout: Layout, status: Status) -> Estimates:
@@ -192,6 +212,17 @@ class Estimator(ABC):
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """Estimates from the reduction's moments; every row must depend on its own moments alone."""
         raise TypeError(f"{type(self).__name__} has no reduction and must define __call__")
+
+    def for_redrawn_treatments(self, schema: Schema) -> Estimator:
+        """The same with those terms and error types alone that a kernel has; itself where there is no kernel."""
+        return self
+
+    def treatment_kernel(self, panel: Panel, terms: tuple[str, ...], *, errors: bool) -> TreatmentKernel | None:
+        """Its terms, with the errors of its last type if asked for, under many treatments of a panel; None without.
+
+        All variables but the outcome are the same in all replications. Raises BadInput for a panel that cannot serve.
+        """
+        return None
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels. Deterministic estimators ignore `streams`. Raises BadInput for a panel that cannot serve."""

@@ -6,16 +6,17 @@ its fits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.error_types import check_error_types, may_be_floored
+from estimators.core.error_types import check_error_types, groups_of, kind_of, may_be_floored
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from estimators.core.names import check_names, outcome_of
 from estimators.core.tile import spread
+from estimators.core.treatment_kernels import TreatmentKernel
 from estimators.core.within import check_effects
 from estimators.linear.covariances import ClusterK, counted_parameters
 from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan, Singletons
@@ -23,7 +24,7 @@ from estimators.linear.wild import wild_clusters
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad, one_of
-from sim.panel import Schema
+from sim.panel import Panel, Schema
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]
@@ -40,7 +41,8 @@ class TwoWayDID(Estimator):
     estimand that the treatment's coefficient is held to. label: its name in tables. effects: any of unit, period,
     unit-trend (linear, beside unit) and ATTRIBUTE-by-period; none = pooled. constant: whether it is a term, the last.
     draws: of the wild bootstrap. singletons: drop or keep observations that are the only one of a level of an effect
-    (they have no residual; Correia 2015); the statistic nobs counts what is used.
+    (they have no residual; Correia 2015); the statistic nobs counts what is used. terms: those that are reported, None
+    = all; the treatment's alone, with iid or clustered errors, is quick where the treatment alone is redrawn.
     """
 
     kind: ClassVar[str] = "did"
@@ -55,6 +57,7 @@ class TwoWayDID(Estimator):
     constant: bool = False
     draws: int = 999
     singletons: Singletons = "drop"
+    terms: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         choices = {"cluster_k": ("slopes", "nonnested", "all"), "singletons": ("drop", "keep")}
@@ -94,13 +97,18 @@ class TwoWayDID(Estimator):
         within = ("r2_within",) if self.effects else ()
         floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         wild = any(error.startswith("wild:") for error in self.errors)
-        return Layout(
-            (*regressors, "constant") if self.constant else regressors,
+        whole = Layout(
+            self._all_terms(schema),
             self.errors,
             ("r2", *within, "r2_adjusted", "sigma2", "nobs", *floored),
             targets,
             ("pvalue", "lower", "upper") if wild else (),
         )
+        return whole.only(self.terms, self.label)
+
+    def _all_terms(self, schema: Schema) -> tuple[str, ...]:
+        regressors = self._names(schema)[1]
+        return (*regressors, "constant") if self.constant else regressors
 
     def variables(self, schema: Schema) -> frozenset[str]:
         """Outcome and regressors."""
@@ -109,9 +117,40 @@ class TwoWayDID(Estimator):
 
     def reduction(self, schema: Schema) -> LeastSquares:
         """Least squares and the variances of the error types asked for."""
+        treatment = schema.roles.treatment or ""
+        alone = treatment if self.terms == (treatment,) else ""
         return LeastSquares(
-            *self._names(schema), self.errors, self.effects, self.constant, self.singletons, self.label
-        )  # fmt: skip
+            *self._names(schema), self.errors, self.effects, self.constant, self.singletons, alone, self.label
+        )
+
+    def for_redrawn_treatments(self, schema: Schema) -> Estimator:
+        """The treatment's term with the last error type, where it is clustered by units."""
+        treatment, error = schema.roles.treatment, self.errors[-1]
+        served = error == "iid" or (kind_of(error) == "cluster" and "period" not in groups_of(error, schema.attributes))
+        if treatment not in self._names(schema)[1] or not served:
+            return self
+        return replace(self, terms=(str(treatment),), errors=(error,))
+
+    def treatment_kernel(self, panel: Panel, terms: tuple[str, ...], *, errors: bool) -> TreatmentKernel | None:
+        """The treatment's term, studentised by errors clustered by units."""
+        treatment, error = panel.roles.treatment, self.errors[-1]
+        if terms != (treatment,) or treatment not in self._names(panel.schema)[1]:
+            return None
+        alone = replace(self, terms=terms, errors=(error,) if errors else ("iid",))
+        alone.layout(panel.schema)
+        reduction = alone.reduction(panel.schema)
+        plan = reduction.prepare(panel)
+        kernel = reduction.kernel(plan, panel)
+        if kernel is None or not errors:
+            return kernel
+        return replace(kernel, factor=self._factor(error, plan, reduction)[0]) if kernel.clusters else None
+
+    def _factor(self, error: str, plan: LinearPlan, reduction: LeastSquares) -> tuple[float, float]:
+        """Small-sample factor and degrees of freedom of an error type that is a sum of scores."""
+        slopes = len(reduction.regressors)
+        counting: ClusterK = self.cluster_k if self.effects else "all"
+        counted = counted_parameters(slopes, plan.effects, plan.nested[error], counting)
+        return plan.totals[error].factor(plan.nobs, plan.nobs - slopes - plan.effects, counted)
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
@@ -119,10 +158,10 @@ class TwoWayDID(Estimator):
         assert isinstance(plan, LinearPlan)
         assert isinstance(moments, LinearMoments)
         layout, reduction = self.layout(schema), self.reduction(schema)
-        r, slopes = len(moments.beta), len(reduction.regressors)
-        free = plan.nobs - slopes - plan.effects
+        r, free = len(moments.beta), plan.nobs - len(reduction.regressors) - plan.effects
         own = plan.regressors.own if moments.own is None and plan.regressors else moments.own
-        shape = (r, len(self.errors), len(layout.terms))
+        terms = layout.terms if plan.redrawn else self._all_terms(schema)
+        shape = (r, len(self.errors), len(terms))
         variance, dof = np.full(shape, np.nan), np.empty(shape)
         stored = {name: np.full(shape, np.nan) for name in layout.stored}
         for row, error in enumerate(self.errors):
@@ -134,13 +173,11 @@ class TwoWayDID(Estimator):
                 for name, values in self._wild(error, plan, moments, reduction, streams).items():
                     stored[name][:, row] = values
             else:
-                counting: ClusterK = self.cluster_k if self.effects else "all"
-                counted = counted_parameters(slopes, plan.effects, plan.nested[error], counting)
-                factor, dof[:, row] = plan.totals[error].factor(plan.nobs, free, counted)
+                factor, dof[:, row] = self._factor(error, plan, reduction)
                 variance[:, row] = moments.robust[:, reduction.summed.index(error)] * factor
         statistics = self._statistics(plan, moments, free, reduction)
-        return Estimates(
-            terms=layout.terms,
+        whole = Estimates(
+            terms=terms,
             errors=self.errors,
             estimate=moments.beta,
             se=np.sqrt(variance),
@@ -149,6 +186,7 @@ class TwoWayDID(Estimator):
             statistics={name: statistics[name] for name in layout.statistics},
             **stored,
         )
+        return whole.only(layout.terms)
 
     def _statistics(
         self, plan: LinearPlan, moments: LinearMoments, free: int, reduction: LeastSquares

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from estimators.core import regression as ols
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
 from estimators.core.tile import Tile, spread
+from estimators.core.treatments import Fields, Projection
 from estimators.core.within import Transform, observed_mask, transform_of, without_singletons
 from estimators.linear.covariances import ScoreSum, cells_of, nested_effects
 from estimators.linear.influence import Flags, Influence
+from estimators.linear.redrawn_did import DIDKernel, RedrawnRegression
 from sim.errors import BadInput, bad
 from sim.panel import Panel
 
@@ -77,7 +79,7 @@ class LinearPlan:
 
     used: the panel without singletons. transform: Q; None = the tile's own two-way one. mask (T, N): used cells.
     regressors: None when redrawn. totals: what each error type but iid and wild adds up; nested: how many effects its
-    clusters nest. wild: clusters of cells (T, N) by error type.
+    clusters nest. wild: clusters of cells (T, N) by error type. redrawn: where one regressor alone differs.
     """
 
     used: Panel
@@ -88,6 +90,7 @@ class LinearPlan:
     totals: dict[str, ScoreSum]
     nested: dict[str, int]
     wild: dict[str, NDArray[np.intp]]
+    redrawn: RedrawnRegression | None = None
 
     @property
     def effects(self) -> int:
@@ -143,7 +146,11 @@ class LinearMoments(Moments):
 
 @dataclass(frozen=True, slots=True)
 class LeastSquares(Reduction):
-    """The regression with the variances of some error types; settings as in `TwoWayDID`."""
+    """The regression with the variances of some error types; settings as in `TwoWayDID`.
+
+    alone: a regressor whose coefficient alone is asked for, "" = none. Where nothing else differs between replications
+    and errors are iid or clustered by units, no replication is then fitted by itself.
+    """
 
     outcome: str
     regressors: tuple[str, ...]
@@ -151,6 +158,7 @@ class LeastSquares(Reduction):
     effects: tuple[str, ...] = ("unit", "period")
     constant: bool = False
     singletons: Singletons = "drop"
+    alone: str = ""
     asked_by: str = field(default="", compare=False)  # for messages; who asks does not matter to the numbers
 
     @property
@@ -178,9 +186,32 @@ class LeastSquares(Reduction):
             {error: self._wild_cells(error, used) for error in self.errors if error.startswith("wild:")},
         )  # fmt: skip
         self._check(plan, panel)
-        if any(panel.variables[name].shape[0] > 1 for name in self.regressors):
-            return plan
-        return replace(plan, regressors=self._regressors(plan, Tile(panel)))
+        anew = {name for name in (self.outcome, *self.regressors) if panel.variables[name].shape[0] > 1}
+        if not anew & set(self.regressors):
+            return replace(plan, regressors=self._regressors(plan, Tile(panel)))
+        return replace(plan, redrawn=self._redrawn(plan, Tile(panel))) if anew == {self.alone} else plan
+
+    def kernel(self, plan: LinearPlan, panel: Panel) -> DIDKernel | None:
+        """The coefficient of `alone` with this regressor left open; None where it is not asked for alone, beside other
+        effects or a constant, and under other errors. All other regressors are fixed."""
+        clusters = [total.unit_codes for total in plan.totals.values()]
+        if not self.alone or not plan.shared or self.constant or plan.wild or any(codes is None for codes in clusters):
+            return None
+        tile = Tile(panel)
+        shape = (0, *plan.mask.shape)
+        others = [tile.within(name) for name in self.regressors if name != self.alone]
+        projection = Projection.of(tile.transform, np.concatenate([np.empty(shape), *others]))
+        return DIDKernel(
+            (self.alone,), projection, Fields(projection.basis), tuple(c for c in clusters if c is not None)
+        )
+
+    def _redrawn(self, plan: LinearPlan, tile: Tile) -> RedrawnRegression | None:
+        kernel = self.kernel(plan, tile.panel)
+        if kernel is None:
+            return None
+        within, y = tile.within_sum_of_squares(self.outcome), kernel.projection(tile.raw(self.outcome))
+        total = plan.total(tile, self.outcome, centred=True)
+        return RedrawnRegression(kernel, y[0], float(ols.square(y)[0]), float(within[0]), float(total[0]))
 
     def _check(self, plan: LinearPlan, panel: Panel) -> None:
         tile, cells = Tile(panel), plan.mask > 0
@@ -235,6 +266,8 @@ class LeastSquares(Reduction):
 
     def reduce(self, plan: LinearPlan, tile: Tile) -> LinearMoments:
         """One tile: projection, residuals, variances."""
+        if plan.redrawn is not None:
+            return self._of_redrawn(plan.redrawn, tile)
         r = tile.panel.replications
         found = plan.regressors or self._regressors(plan, tile)
         y = spread(plan.within(tile, self.outcome), r)  # one outcome for all: a placebo
@@ -259,6 +292,12 @@ class LeastSquares(Reduction):
             psi=found.psi if plan.wild and redrawn else None,
             z=self._entering(plan, found) if plan.wild and redrawn else None,
         )
+
+    def _of_redrawn(self, found: RedrawnRegression, tile: Tile) -> LinearMoments:
+        b, ssr, own, robust = found.fit(tile.raw(self.alone))
+        floored = np.zeros((len(b), len(self.summed)), dtype=bool)
+        tss, within = np.full_like(b, found.total), np.full_like(b, found.within)
+        return LinearMoments(b[:, None], ssr, tss, within, robust[:, :, None], floored, own[:, None], None, None, None)
 
     def _with_constant(self, plan: LinearPlan, tile: Tile, slopes: Floats, found: Regressors) -> Floats:
         if not self.constant:

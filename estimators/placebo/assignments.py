@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from estimators.core.treatments import PathCodes
 from sim.panel import Panel
 from sim.schemes import scheme_of
 from sim.schemes.randomisation import Codes, Randomisation
@@ -40,3 +41,8 @@ class Draws:
     def with_real(self) -> Codes:
         """The real assignment, then the others, (1 + B, N)."""
         return np.concatenate([self.randomisation.real[None], self.codes])
+
+    def treatments(self) -> PathCodes:
+        """Those of the one variable that is assigned, the real one first."""
+        (paths,) = self.randomisation.paths.values()
+        return PathCodes(np.concatenate([paths, np.zeros((1, paths.shape[1]))]), self.with_real)

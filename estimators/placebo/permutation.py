@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,13 @@ from estimators.core.inversion import linear_interval, p_value_errors, p_values
 from estimators.core.names import outcome_of
 from estimators.core.tile import Tile
 from estimators.placebo.assignments import Draws
-from estimators.placebo.permutation_kernels import Ask, Kernel, Tests, kernel_of
+from estimators.placebo.kernel_tests import KernelTest, NullTests, Statistic
 from sim.design import Design
 from sim.discovery import discover
 from sim.errors import bad, closest, listed, naming, one_of
 from sim.panel import Panel, Schema
 from sim.schemes import FORMS, Relabel, Time, scheme_of
-from sim.schemes.nulls import assigned_anew, terms_tested
+from sim.schemes.nulls import assigned_anew, redraws_treatment, terms_tested
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]
@@ -46,13 +46,15 @@ class PermutationTest(Estimator):
     refused. statistic: raw (the estimate) or studentised (over the standard error of the estimator's last error type;
     in large samples it then also tests that the effect is zero on average: DiCiccio and Romano 2017). seed: of the
     draws. common: the same draws in all replications, else each has its own from the streams of the call. interval:
-    also the interval. label: its name in tables, by default of estimator and scheme.
+    also the interval. fit_every_draw: whether to do without the estimator's kernel. label: its name in tables, by
+    default of estimator and scheme.
 
     p = (1 + c)/(B + 1) where c of B assignments give |statistic| at least as large; failed fits count as large. The 95%
     interval holds the constant effects of the treatment, y - c D, that are not rejected; terms other than what is
     assigned anew have none. Estimators that are linear in the outcome, which is checked and not assumed, are inverted
     exactly from two passes over the draws; others are not inverted. Studentised DID with clustered errors is inverted
-    by bisection. DID and the spatial Durbin model have kernels for all draws at once.
+    by bisection. An estimator's `treatment_kernel` takes the place of a fit of every draw, as of DID and of the
+    spatial Durbin model.
 
     Error types: permutation:SCHEME (p value and interval, no standard error), then the estimator's own. Statistics:
     draws (B), exact (1 when every assignment was used), mcse:TERM, the Monte Carlo error of p, 0 when exact.
@@ -65,10 +67,11 @@ class PermutationTest(Estimator):
     scheme: str = "space"
     draws: int = 999
     terms: tuple[str, ...] = ()
-    statistic: Literal["raw", "studentised"] = "raw"
+    statistic: Statistic = "raw"
     seed: int = 0
     common: bool = True
     interval: bool = True
+    fit_every_draw: bool = False
     label: str = ""
 
     def __post_init__(self) -> None:
@@ -210,7 +213,7 @@ class Permuted(Reduction):
 
     test: PermutationTest
 
-    def prepare(self, panel: Panel) -> Kernel | None:
+    def prepare(self, panel: Panel) -> KernelTest | None:
         """The kernel where there is one for the tested estimator; else each draw of each panel is fitted."""
         with naming(self.test.name):
             reduction = self.test.inner.reduction(panel.schema)
@@ -218,11 +221,19 @@ class Permuted(Reduction):
                 reduction.prepare(panel)
             return self._kernel(panel)
 
-    def _kernel(self, panel: Panel, rng: np.random.Generator | None = None) -> Kernel | None:
-        test = self.test
+    def _kernel(self, panel: Panel, rng: np.random.Generator | None = None) -> KernelTest | None:
+        test, treatment = self.test, panel.roles.treatment
+        others = test.inner.variables(panel.schema) - {self._outcome(panel)}
+        fixed = all(panel.variables[name].shape[0] == 1 for name in others)
+        asked = not test.fit_every_draw and redraws_treatment(scheme_of(test.scheme))
+        if not asked or treatment is None or not fixed or not _has_its_own_kernel(type(test.inner)):
+            return None
         terms = test.layout(panel.schema).terms
-        ask = Ask(test.inner, self._outcome(panel), terms, test.scheme, test.statistic, test.interval)
-        return kernel_of(panel, ask, lambda real: self._draws(real, rng))
+        kernel = test.inner.treatment_kernel(panel, terms, errors=test.statistic == "studentised")
+        if kernel is None:
+            return None
+        real = _observed(panel, panel.variables[treatment])
+        return KernelTest.of(kernel, self._draws(panel, rng), real, terms, test.statistic, interval=test.interval)
 
     def _draws(self, panel: Panel, rng: np.random.Generator | None) -> Draws:
         return Draws.of(panel, self.test.scheme, self.test.draws, self.test.seed, rng)
@@ -231,7 +242,7 @@ class Permuted(Reduction):
         """One tile: all outcomes against all assignments, or panel by panel."""
         if plan is None:
             return self.one_by_one(tile.panel, itertools.repeat(None, tile.panel.replications))
-        return self._answers(tile.panel, self._fitted(tile.panel), plan.draws, plan.test(tile.panel))
+        return self._with_test(tile.panel, self._fitted(tile.panel), plan)
 
     def one_by_one(self, panel: Panel, generators: Iterable[np.random.Generator | None]) -> Answers:
         """R panels, each with draws from a generator of its own, None = from the test's seed."""
@@ -250,11 +261,15 @@ class Permuted(Reduction):
         """One panel, R = 1; NaN where the estimator fails on the real assignment."""
         if fitted.status[0] != Status.OK:
             terms = self.test.layout(panel.schema).terms
-            return self._answers(panel, fitted, None, Tests.none(1, len(terms)))
+            return self._answers(panel, fitted, None, NullTests.none(1, len(terms)))
         kernel = self._kernel(panel, rng)
         if kernel is not None:
-            return self._answers(panel, fitted, kernel.draws, kernel.test(panel))
+            return self._with_test(panel, fitted, kernel)
         return self._apart(panel, fitted, rng)
+
+    def _with_test(self, panel: Panel, fitted: Estimates, kernel: KernelTest) -> Answers:
+        tests = kernel.test(panel.variables[self._outcome(panel)])
+        return self._answers(panel, fitted, kernel.draws, tests)
 
     def _outcome(self, panel: Panel) -> str:
         return outcome_of(getattr(self.test.inner, "outcome", None), panel.schema, self.test.name)
@@ -271,7 +286,7 @@ class Permuted(Reduction):
             for name in shifted:
                 k = terms.index(name)
                 lower[0, k], upper[0, k] = self._inverted(panel, draws, terms, k, real[k], drawn[:, k])
-        return self._answers(panel, fitted, draws, Tests(p, lower, upper))
+        return self._answers(panel, fitted, draws, NullTests(p, lower, upper))
 
     def _inverted(
         self, panel: Panel, draws: Draws, terms: tuple[str, ...], k: int, real: float, drawn: Floats
@@ -279,7 +294,7 @@ class Permuted(Reduction):
         """The interval of term k when the estimator is linear in the outcome, else NaN: seen at two more outcomes."""
         outcome = self._outcome(panel)
         y, d = panel.variables[outcome], panel.variables[terms[k]]
-        d = d if panel.observed is None else np.where(panel.observed, d, 0.0)
+        d = _observed(panel, d)
         step = max(abs(real), float(np.nanstd(drawn)))
         there = [panel.with_variables({outcome: y + side * step * d}) for side in (-1.0, 1.0)]
         own = [float(self._statistics(self._fitted(at), terms)[0, k]) for at in there]
@@ -312,23 +327,19 @@ class Permuted(Reduction):
             values = values / fitted.se[:, -1, columns]
         return np.where((fitted.status == Status.OK)[:, None], values, np.nan)
 
-    def _answers(self, panel: Panel, fitted: Estimates, draws: Draws | None, tests: Tests) -> Answers:
+    def _answers(self, panel: Panel, fitted: Estimates, draws: Draws | None, tests: NullTests) -> Answers:
         """The tests beside the estimator's own estimates and errors."""
         terms = self.test.layout(panel.schema).terms
-        columns = [fitted.terms.index(term) for term in terms]
-        rows = fitted.status.size
+        fitted, rows = fitted.only(terms), fitted.status.size
         count = len(draws.codes) if draws else 0
         exact = bool(draws and draws.exact)
-        own = {
-            f"own_{name}": None if getattr(fitted, name) is None else getattr(fitted, name)[:, :, columns]
-            for name in ("pvalue", "lower", "upper")
-        }
+        own = {f"own_{name}": getattr(fitted, name) for name in ("pvalue", "lower", "upper")}
         failed = (fitted.status != Status.OK)[:, None]
         pvalue, lower, upper = (np.where(failed, np.nan, values) for values in (tests.pvalue, tests.lower, tests.upper))
         return Answers(
-            estimate=fitted.estimate[:, columns],
-            se=fitted.se[:, :, columns],
-            dof=fitted.dof[:, :, columns],
+            estimate=fitted.estimate,
+            se=fitted.se,
+            dof=fitted.dof,
             status=fitted.status,
             pvalue=pvalue,
             lower=lower,
@@ -338,6 +349,18 @@ class Permuted(Reduction):
             exact=np.full(rows, float(exact)),
             **own,
         )
+
+
+def _has_its_own_kernel(cls: type[Estimator]) -> bool:
+    """Whether no class below that which defines the kernel changes how panels are fitted."""
+    methods = ("treatment_kernel", "__call__", "reduction", "solve")
+    depth, *others = (next(i for i, one in enumerate(cls.__mro__) if name in vars(one)) for name in methods)
+    return depth <= min(others)
+
+
+def _observed(panel: Panel, values: Floats) -> Floats:
+    """The same, zero where nothing was observed."""
+    return values if panel.observed is None else np.where(panel.observed, values, 0.0)
 
 
 @lru_cache(maxsize=64)

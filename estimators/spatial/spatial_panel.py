@@ -8,7 +8,7 @@ needs a row-stochastic W.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Reduction, Status
 from estimators.core.names import check_names, outcome_of, weights_of
+from estimators.core.treatment_kernels import TreatmentKernel
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
 from estimators.spatial.effects import Simulated, jacobian, simulate
 from estimators.spatial.errors import Sandwiches, check_errors, covariances, needs_scores
@@ -23,11 +24,12 @@ from estimators.spatial.fits import FIT_STATISTICS, SpatialFit, effect_variances
 from estimators.spatial.form import FORMS, Model, SpatialForm
 from estimators.spatial.likelihood import Sizes, log_likelihood
 from estimators.spatial.model_choice import CRITERIA, information_criteria, wald_names, wald_tests
+from estimators.spatial.redrawn_sdm import DurbinKernel, RedrawnDurbin, RedrawnDurbinPlan, terms_of
 from estimators.spatial.spectrum import Transform
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import BadInput, bad, closest, listed, one_of
-from sim.panel import Schema
+from sim.panel import Panel, Schema
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]
@@ -53,7 +55,9 @@ class SpatialPanel(Estimator):
     driscoll-kraay, conley:KM, in SLX also hc1; see `spatial.errors`. simulate: a number of draws from the normal
     distribution with the covariance of the first error type, which add the error type "simulation" with quantiles as
     intervals. label: its name in tables, by default MODEL-TRANSFORM. A fit is OK when its estimates and the errors of
-    the first type are sound; another type may be NaN, as where the observed Hessian is not that of a maximum.
+    the first type are sound; another type may be NaN, as where the observed Hessian is not that of a maximum. terms:
+    those that are reported, None = all; of the SDM the treatment's and rho alone with errors from the Hessian are quick
+    where the treatment alone is redrawn.
     """
 
     kind: ClassVar[str] = "spatial"
@@ -67,6 +71,7 @@ class SpatialPanel(Estimator):
     label: str = ""
     errors: tuple[str, ...] = ("information",)
     simulate: int = 0
+    terms: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in (("model", FORMS), ("transform", ("direct", "lee-yu"))):
@@ -107,6 +112,14 @@ class SpatialPanel(Estimator):
         outcome, names, _ = self._names(schema)
         check_names(schema, outcome, names, self.name)
         check_errors(self.errors, self.form, schema, self.name)
+        targets = self._targets(names)
+        statistics = ("loglik", "r2", "r2_within", *self._further_statistics)
+        errors = (*self.errors, "simulation") if self.simulate else self.errors
+        stored = ("lower", "upper") if self.simulate else ()
+        return Layout(tuple(targets), errors, statistics, targets, stored).only(self.terms, self.name)
+
+    def _targets(self, names: tuple[str, ...]) -> dict[str, str]:
+        """The estimand of every term; raises BadInput for regressors that are named like terms of the model."""
         slopes = (*names, *(f"w_{name}" for name in names)) if self.form.durbin else names
         effects = [(kind, name) for kind in self.form.effect_kinds for name in names]
         own = (*slopes, *self.form.parameters, "sigma2", *(f"{kind}:{name}" for kind, name in effects))
@@ -116,10 +129,7 @@ class SpatialPanel(Estimator):
                       remedy="rename the columns")  # fmt: skip
         targets = {term: f"beta({term})" for term in slopes}
         targets |= {name: name for name in (*self.form.parameters, "sigma2")}
-        targets |= {f"{kind}:{name}": f"{kind}({name})" for kind, name in effects}
-        statistics = ("loglik", "r2", "r2_within", *self._further_statistics)
-        errors = (*self.errors, "simulation") if self.simulate else self.errors
-        return Layout(tuple(targets), errors, statistics, targets, ("lower", "upper") if self.simulate else ())
+        return targets | {f"{kind}:{name}": f"{kind}({name})" for kind, name in effects}
 
     @property
     def _further_statistics(self) -> tuple[str, ...]:
@@ -137,16 +147,55 @@ class SpatialPanel(Estimator):
 
     def reduction(self, schema: Schema) -> Reduction:
         """Cross products of y, Wy, X and WX, shared by all models and transforms; of W^2 too in SDEM and SAC."""
+        products, treatment = self._products(schema), schema.roles.treatment
+        plain = self.errors == ("hessian",) and not self.full_fit and not self.simulate
+        if self._has_kernel(schema, self.terms) and plain:
+            return RedrawnDurbin(products, str(treatment), self.transform)
+        return products
+
+    def _products(self, schema: Schema) -> SpatialCrossProducts:
         outcome, names, weights = self._names(schema)
         arrays = self.full_fit or needs_scores(self.errors)
         return SpatialCrossProducts(outcome, names, weights, arrays, self.form.lags)
 
+    def _has_kernel(self, schema: Schema, terms: tuple[str, ...] | None) -> bool:
+        """Whether these terms follow from the products of the treatment and its lag, all else being fixed."""
+        treatment, names = schema.roles.treatment, self._names(schema)[1]
+        known = terms is not None and treatment in names and set(terms) <= set(terms_of(str(treatment)))
+        return known and self.model == "sdm"
+
+    def for_redrawn_treatments(self, schema: Schema) -> Estimator:
+        """Of the SDM the treatment's terms and rho, with errors from the observed Hessian."""
+        if self.model != "sdm" or schema.roles.treatment not in self._names(schema)[1]:
+            return self
+        terms = terms_of(str(schema.roles.treatment))
+        return replace(self, terms=terms, errors=("hessian",), full_fit=False, simulate=0)
+
+    def treatment_kernel(self, panel: Panel, terms: tuple[str, ...], *, errors: bool) -> TreatmentKernel | None:
+        """Of the SDM the treatment's terms and rho, studentised by the observed Hessian."""
+        self.layout(panel.schema)
+        studentised = self.errors[-1] == "hessian" and not self.simulate
+        if not self._has_kernel(panel.schema, terms) or not panel.balanced or (errors and not studentised):
+            return None
+        return DurbinKernel.of(panel, self._products(panel.schema), str(panel.roles.treatment), self.transform)
+
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """The maximum of the concentrated likelihood, the effects, and errors of every type."""
-        assert isinstance(plan, SpatialPlan)
-        assert isinstance(moments, SpatialMoments)
+        assert isinstance(plan, SpatialPlan | RedrawnDurbinPlan)
         self._check(plan)
+        if isinstance(plan, RedrawnDurbinPlan):
+            own, statistics = plan.solve(moments)
+            se = own.se[:, None, :]
+            found = Estimates(plan.kernel.terms, self.errors, own.estimate, se, np.full_like(se, np.inf), own.status,
+                              statistics)  # fmt: skip
+        else:
+            assert isinstance(moments, SpatialMoments)
+            found = self._fitted(plan, moments, schema, streams)
+        return found.only(self.layout(schema).terms)
+
+    def _fitted(self, plan: SpatialPlan, moments: SpatialMoments, schema: Schema, streams: Streams) -> Estimates:
+        """All terms."""
         fit = fit_model(self.form, plan, moments, self._sizes(plan), self.transform)
         estimate = np.concatenate([fit.slopes, fit.spatial, fit.sigma2[:, None], fit.effects], axis=1)
         others = tuple(error for error in self.errors if error != "information")
@@ -161,21 +210,14 @@ class SpatialPanel(Estimator):
         statistics = self._statistics(fit, plan, moments)
         if found is not None:
             statistics |= self._statistics_by_error(fit, others, found)
-        lower = upper = None
-        if self.simulate:
-            first = fit.covariance() if found is None or self.errors[0] == "information" else found.matrices[:, 0]
-            drawn = self._simulated(fit, first, plan, streams)
-            statistics["rejected_draws"] = drawn.rejected
-            follows = np.full_like(se, np.nan)  # from estimate and se
-            se, lower, upper = (
-                np.concatenate([before, last[:, None]], axis=1)
-                for before, last in ((se, drawn.se), (follows, drawn.lower), (follows, drawn.upper))
-            )
-        layout = self.layout(schema)
-        return Estimates(layout.terms, layout.errors, estimate, se, np.full_like(se, np.inf), status.astype(np.uint8),
-                         statistics, lower=lower, upper=upper)  # fmt: skip
+        terms, errors = tuple(self._targets(self._names(schema)[1])), self.errors
+        whole = Estimates(terms, errors, estimate, se, np.full_like(se, np.inf), status.astype(np.uint8), statistics)
+        if not self.simulate:
+            return whole
+        first = fit.covariance() if found is None or self.errors[0] == "information" else found.matrices[:, 0]
+        return _with_simulation(whole, self._simulated(fit, first, plan, streams))
 
-    def _check(self, plan: SpatialPlan) -> None:
+    def _check(self, plan: SpatialPlan | RedrawnDurbinPlan) -> None:
         """Raise BadInput for a W, or lags of regressors, that this model cannot serve."""
         weights = plan.spectrum.weights
         where = f"{self.name}, weights {weights.name}"
@@ -234,6 +276,18 @@ class SpatialPanel(Estimator):
         """The same standard normals for every replication."""
         normals = streams.fixed("simulated effects").standard_normal((self.simulate, fit.parameters.shape[1]))
         return simulate(fit.parameters, covariance, normals, self.form, plan.spectrum)
+
+
+def _with_simulation(whole: Estimates, drawn: Simulated) -> Estimates:
+    """With the error type "simulation", whose intervals do not follow from estimate and se."""
+    follows = np.full_like(whole.se, np.nan)
+    se, lower, upper = (
+        np.concatenate([before, last[:, None]], axis=1)
+        for before, last in ((whole.se, drawn.se), (follows, drawn.lower), (follows, drawn.upper))
+    )
+    statistics = {**whole.statistics, "rejected_draws": drawn.rejected}
+    return replace(whole, errors=(*whole.errors, "simulation"), se=se, dof=np.full_like(se, np.inf), lower=lower,
+                   upper=upper, statistics=statistics)  # fmt: skip
 
 
 def _root(variance: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -10,26 +10,32 @@ import numpy as np
 
 from experiments.application.spec.estimable import check_estimable
 from experiments.application.spec.index import index_facts
-from experiments.application.spec.subpanels import seen_in
 from experiments.application.tables.ledger import Ledger
 from results.tables.records import Agreement, Document
 from sim.errors import BadInput, Problem, bad
+from sim.panel.panel import seen_in
 
 if TYPE_CHECKING:
+    from estimators.core.estimator import Estimator
     from experiments.application.spec.spec import RealPanel
     from sim.panel import Panel
 
 LARGEST, SMALLEST = 1e60, 1e-60  # numbers that statistics of fourth powers can still be made of
 
 
-def estimate(real: RealPanel, *, cross_check: bool = False) -> Document:
-    """All tables of a panel, on request held to other programs; raises BadInput when no model can be fitted."""
-    panel = real.panel
+def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence[str] = ()) -> Document:
+    """All tables of a panel, on request held to other programs; raises BadInput when no model can be fitted.
+
+    estimators: names of further ones, each a column of table 2.
+    """
+    panel, chosen = real.panel, _chosen(real, estimators) if estimators else {}
     _check_sizes(panel)
     check_estimable(real)
     ledger = Ledger(seed=real.spec.inference.seed, notes=list(real.notes))
     for name in _asked_for(real):
         import_module(f"experiments.application.tables.{name}").add(real, ledger)
+    if chosen:
+        import_module("experiments.application.tables.baseline").add_chosen(ledger, chosen)
     _say_counting(real, ledger)
     if not ledger.records:
         raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
@@ -43,6 +49,13 @@ def estimate(real: RealPanel, *, cross_check: bool = False) -> Document:
         tuple(ledger.figures),
         _agreements(real, ledger) if cross_check else (),
     )
+
+
+def _chosen(real: RealPanel, names: Sequence[str]) -> dict[Estimator, Panel]:
+    """Estimators by their names, each with its panel; raises BadInput for a name that does not exist."""
+    from experiments.application.chosen import estimator_called, panel_for  # most families: slow to import
+
+    return {estimator_called(name, real): panel_for(name, real) for name in names}
 
 
 def _asked_for(real: RealPanel) -> Iterator[str]:

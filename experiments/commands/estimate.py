@@ -25,10 +25,21 @@ import click
     help="Standard errors to show where a model has them, e.g. hc1, cluster:unit, qmle. Default: the main cluster. "
     "The files hold all of them.",
 )
+@click.option(
+    "--estimator", "estimators", multiple=True, metavar="KIND",
+    help="Any kind of estimator, with its default settings, as a further column of table 2; may be given repeatedly.",
+)  # fmt: skip
 @click.option("--cross-check", is_flag=True, help="Recompute with linearmodels, spreg and esda; exit 1 if they differ.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 def command(
-    panel: Path, spec: Path, out: Path | None, formats: str, errors: str | None, cross_check: bool, as_json: bool
+    panel: Path,
+    spec: Path,
+    out: Path | None,
+    formats: str,
+    errors: str | None,
+    estimators: tuple[str, ...],
+    cross_check: bool,
+    as_json: bool,
 ) -> int:
     """Estimate the paper's tables 1 to 7 and figure 2 on PANEL as SPEC says, and print them.
 
@@ -45,7 +56,7 @@ def command(
     from results.tables.terminal import print_estimates
 
     chosen = check_formats(formats, out)
-    found = estimate(read_real_panel(panel, read_spec(spec)), cross_check=cross_check)
+    found = estimate(read_real_panel(panel, read_spec(spec)), cross_check=cross_check, estimators=estimators)
     if out is not None:
         written = write_files(found, out, chosen, errors)
     if as_json:

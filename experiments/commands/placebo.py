@@ -60,7 +60,10 @@ Terms that they test:
     show_default=True,
     help="Placebos, 99 or more, or every assignment when there are no more; more than a store holds extend it.",
 )
-@click.option("--estimator", default="did", show_default=True, help="did, sdm, sar or sem.")
+@click.option(
+    "--estimator", default="did", show_default=True, metavar="KIND",
+    help="did, a spatial model (sdm, sar, sem, ...), or any kind of estimator with its default settings.",
+)  # fmt: skip
 @click.option("--term", help="The term that is tested, one that the scheme moves (default: see above).")
 @click.option(
     "--statistic", type=click.Choice(["raw", "studentised"]), default="raw", show_default=True,
@@ -101,8 +104,8 @@ def command(
     from experiments.running.resume import Resume
 
     check_cluster(cluster, workers, insecure=False)
-    scheme = re.sub(r"[^A-Za-z0-9_-]+", "-", choices["scheme"])
-    target = store or Path("runs") / f"placebo-{choices['estimator']}-{scheme}.zarr"
+    named = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{choices['estimator']}-{choices['scheme']}")
+    target = store or Path("runs") / f"placebo-{named}.zarr"
     ask = prepared(read_real_panel(panel, read_spec(spec)), target, **choices)
     if out is not None:
         check_folder(out)

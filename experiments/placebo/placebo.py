@@ -14,8 +14,9 @@ from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_
 from estimators.core.regression import check_fixed
 from estimators.linear.did import TwoWayDID
 from estimators.placebo.permutation import LEAST_DRAWS
-from estimators.placebo.redrawn import RedrawnDID, RedrawnSDM, redrawn_of
 from estimators.spatial.spatial_panel import SpatialPanel
+from experiments.application.chosen import estimator_called, panel_for
+from experiments.application.tables.columns import main_cluster
 from experiments.running.runner import preflight, run
 from experiments.study.study import Study
 from results.figures.placebo import PlaceboPlot
@@ -26,7 +27,7 @@ from sim.designs.placebo import Placebo, other_assignments
 from sim.errors import BadInput, bad, closest, one_of
 from sim.panel import Panel
 from sim.schemes import Blocks, Mediator, Relabel, Time, scheme_of
-from sim.schemes.nulls import terms_tested
+from sim.schemes.nulls import redraws_treatment, terms_tested
 from sim.schemes.randomisation import Randomisation
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Statistic = Literal["raw", "studentised"]
 
-ESTIMATORS = ("did", "sdm", "sar", "sem")
 SHIFT = "shift"  # the estimator whose outcome is the real treatment: how a constant effect moves each placebo
 BLOCK = 2048  # placebos stored together: what an interruption can cost
 QUANTILES = (0.005, 0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975, 0.995)
@@ -204,26 +204,23 @@ def question(
     scheme_of(scheme)
     if draws < LEAST_DRAWS:
         raise bad(f"draws = {draws}", where="--draws", allowed=f"{LEAST_DRAWS} or more", remedy="use 1000")
-    if estimator not in ESTIMATORS:
-        raise bad(f"estimator {estimator!r}", where="--estimator", allowed=one_of(ESTIMATORS),
-                  remedy=closest(estimator, ESTIMATORS))  # fmt: skip
-    if estimator != "did" and isinstance(scheme_of(scheme), Time):
+    whole = panel_for(estimator, real)
+    chosen = _estimator(real, whole, scheme, estimator)
+    if isinstance(chosen, SpatialPanel) and isinstance(scheme_of(scheme), Time):
         raise bad("scheme time leaves untreated cells only, and spatial models need every cell",
                   where=f"--estimator {estimator}", allowed="did", remedy="use --estimator did")  # fmt: skip
-    whole = real.panel if estimator == "did" else real.balanced()
-    panel = _needed(whole, scheme, estimator)
+    panel = _needed(whole, scheme, chosen)
     found = scheme_of(scheme).on(panel)
     exact = found.count is not None and found.count <= draws
-    chosen = _estimator(real, panel, scheme, estimator)
     layout = chosen.layout(panel.schema)
     asked = term or _default_term(panel, scheme, layout)
     _check_term(asked, scheme, layout, panel)
-    chosen = _fastest(chosen, panel, scheme, asked)
-    estimators: tuple[Estimator, ...] = (chosen,)
-    if _shifts(panel, scheme, estimator, asked):
+    chosen = _quick(chosen, panel, scheme, asked)
+    fitted: tuple[Estimator, ...] = (chosen,)
+    if isinstance(chosen, TwoWayDID) and _shifts(panel, scheme, asked):
         panel = panel.with_variables({_real(panel): _filled(panel)})
-        estimators = (chosen, replace(chosen, outcome=_real(panel), label=SHIFT))  # type: ignore[type-var]
-    study = Study("placebo", Placebo.of(panel, scheme, exact=exact), estimators, block=BLOCK,
+        fitted = (chosen, replace(chosen, outcome=_real(panel), label=SHIFT))
+    study = Study("placebo", Placebo.of(panel, scheme, exact=exact), fitted, block=BLOCK,
                   replications=len(other_assignments(found, scheme)) if exact else draws,
                   seed=real.spec.inference.seed if seed is None else seed)  # fmt: skip
     return Question(study, panel, chosen, asked, statistic, draws)
@@ -232,7 +229,8 @@ def question(
 def check_fits(ask: Question) -> None:
     """Raise BadInput, before anything is drawn, when the panel as it was observed or a placebo of it has no fit."""
     _real_fit(ask)
-    _check_outcome(ask)
+    if isinstance(ask.estimator, TwoWayDID | SpatialPanel):
+        _check_outcome(ask)
     preflight(ask.study)
 
 
@@ -277,8 +275,9 @@ def _interval(ask: Question, estimate: float, placebos: Floats, blocks: list[Any
     if not ask.is_test:
         return np.nan, np.nan, f"scheme {ask.scheme} is no exact test"
     if len(ask.study.estimators) == 1:
-        linear = isinstance(ask.estimator, TwoWayDID | RedrawnDID)
-        why = "the term is not the effect of what is assigned anew" if linear else "the model is not linear in y"
+        reasons: dict[type, str] = {TwoWayDID: "the term is not the effect of what is assigned anew",
+                                    SpatialPanel: "the model is not linear in y"}  # fmt: skip
+        why = reasons.get(type(ask.estimator), "it is made for did alone")
         return np.nan, np.nan, why
     if ask.statistic != "raw":
         return np.nan, np.nan, "it is made for the raw statistic alone"
@@ -294,8 +293,8 @@ def _real_fit(ask: Question) -> Estimates:
     The kernel for redrawn treatments has the Hessian's errors alone; those that `estimate` shows are asked for besides.
     """
     own = ask.estimator
-    if isinstance(own, RedrawnSDM):
-        own = replace(own.general(ask.panel.schema), errors=("hessian", "information"))
+    if isinstance(own, SpatialPanel) and own.errors == ("hessian",):
+        own = replace(own, errors=("hessian", "information"))
     study = Study("real", Observed(ask.panel), (own,), replications=1, block=64, seed=ask.study.seed)
     estimates = next(iter(run(study).blocks(0))).estimates[ask.estimator.name]
     if estimates.status[0] != Status.OK:
@@ -314,46 +313,42 @@ def _check_outcome(ask: Question) -> None:
         raise BadInput(*(replace(problem, remedy=remedy) for problem in error.problems)) from error
 
 
-def _needed(panel: Panel, scheme: str, estimator: str) -> Panel:
-    """The panel with what the question uses: its roles, and the weights of a spatial model or scheme."""
+def _needed(panel: Panel, scheme: str, estimator: Estimator) -> Panel:
+    """The panel with what the question uses: its roles, what the estimator reads, and the weights of either or of the
+    scheme."""
     roles, kind = panel.roles, scheme_of(scheme)
-    names = (roles.outcome, *roles.regressors, *(roles.mediators if isinstance(kind, Mediator) else ()))
-    weights: Mapping[str, Any] = {}
-    if isinstance(kind, Blocks | Relabel):
-        weights = panel.weights
-    elif estimator != "did":
-        weights = dict(list(panel.weights.items())[:1])
-    kept = roles if isinstance(kind, Mediator) else replace(roles, mediators=())
+    own = (roles.outcome, *roles.regressors, *(roles.mediators if isinstance(kind, Mediator) else ()))
+    names = dict.fromkeys((*own, *sorted(estimator.variables(panel.schema))))
+    weights: Mapping[str, Any] = panel.weights
+    if not isinstance(kind, Blocks | Relabel) and isinstance(estimator, TwoWayDID | SpatialPanel):
+        used = getattr(estimator, "weights", None)
+        weights = {used: panel.weights[used]} if used else {}
+    kept = replace(roles, mediators=tuple(name for name in roles.mediators if name in names))
     return replace(
         panel, variables={name: panel.variables[name] for name in names if name}, weights=weights, roles=kept
     )
 
 
 def _estimator(real: RealPanel, panel: Panel, scheme: str, name: str) -> Estimator:
+    """The estimator of that name; the two-way DID of the tables with the main error type alone and no constant."""
     kind = scheme_of(scheme)
     extra = panel.roles.mediators if isinstance(kind, Mediator) else ()
     regressors = (*panel.roles.regressors, *extra) if extra else None
-    if name == "did":
-        cluster = real.spec.panel.cluster
-        own = "cluster:unit" if cluster in (None, real.spec.panel.unit) else f"cluster:{cluster}"
-        return TwoWayDID(None, regressors, ("iid", "hc1", own), real.spec.inference.cluster_k)
-    weights = getattr(kind, "weights", None) or next(iter(panel.weights), None)
-    if weights is None or weights not in panel.weights:
-        raise bad("the panel has no such spatial weights", where=f"--estimator {name}", allowed=one_of(panel.weights),
-                  remedy="add a [[weights]] table")  # fmt: skip
-    transform = "lee-yu" if panel.weights[weights].row_stochastic else "direct"
-    return SpatialPanel(name, transform, regressors=regressors, weights=weights)  # type: ignore[arg-type]
+    found = estimator_called(name, real, regressors, getattr(kind, "weights", None))
+    return replace(found, errors=(main_cluster(real.spec),), constant=False) if isinstance(found, TwoWayDID) else found
 
 
-def _fastest(chosen: Estimator, panel: Panel, scheme: str, term: str) -> Estimator:
-    """The estimator for a redrawn treatment that gives the same numbers, where there is one with this term."""
-    assigned = not isinstance(scheme_of(scheme), Relabel | Mediator)
-    found = redrawn_of(chosen, panel.schema) if assigned else None
-    return found if found is not None and term in found.layout(panel.schema).terms else chosen
+def _quick(chosen: Estimator, panel: Panel, scheme: str, term: str) -> Estimator:
+    """With the terms and errors alone of its kernel for redrawn treatments, where it has one with this term."""
+    if isinstance(scheme_of(scheme), Relabel | Mediator):
+        return chosen
+    quick = chosen.for_redrawn_treatments(panel.schema)
+    return quick if term in quick.layout(panel.schema).terms else chosen
 
 
 def _default_term(panel: Panel, scheme: str, layout: Layout) -> str:
-    """The treatment; a spatial parameter when W is relabelled; the mediator when it is exchanged."""
+    """The treatment, or else the first term for its effect; a spatial parameter when W is relabelled; the mediator when
+    it is exchanged."""
     kind = scheme_of(scheme)
     if isinstance(kind, Relabel):
         spatial = [term for term in layout.terms if term in {"rho", "lambda"} or term.startswith("w_")]
@@ -363,7 +358,13 @@ def _default_term(panel: Panel, scheme: str, layout: Layout) -> str:
         return spatial[-1]
     if isinstance(kind, Mediator):
         return kind.name or next(iter(panel.roles.mediators), "")
-    return panel.roles.treatment or ""
+    if panel.roles.treatment in layout.terms:
+        return str(panel.roles.treatment)
+    tested = terms_tested(kind, layout.terms, layout.targets, panel.roles)
+    if not tested:
+        raise bad(f"no term is tested by scheme {scheme}", where="--estimator", allowed="an estimator of the effect of "
+                  "what is assigned anew", remedy="choose another estimator or scheme")  # fmt: skip
+    return next((term for term in tested if layout.targets.get(term) == "att"), tested[0])
 
 
 def _check_term(term: str, scheme: str, layout: Layout, panel: Panel) -> None:
@@ -376,10 +377,9 @@ def _check_term(term: str, scheme: str, layout: Layout, panel: Panel) -> None:
                   remedy="choose among these terms, or a scheme that tests it")  # fmt: skip
 
 
-def _shifts(panel: Panel, scheme: str, estimator: str, term: str) -> bool:
+def _shifts(panel: Panel, scheme: str, term: str) -> bool:
     """Whether a constant effect of the term can be told from its placebos by least squares, and a test of it made."""
-    assigned = not isinstance(scheme_of(scheme), Relabel | Mediator | Time)
-    return estimator == "did" and assigned and term == panel.roles.treatment
+    return redraws_treatment(scheme_of(scheme)) and term == panel.roles.treatment
 
 
 def _real(panel: Panel) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.application.spec.spec import RealPanel
 from experiments.placebo.placebo import Question, check_fits, question
 from experiments.study.study import SCHEMA_VERSION
@@ -14,8 +15,6 @@ from results.store.zarr_store import ZarrStore
 from sim.designs.placebo import Placebo, panel_of
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
-
-OF_MODEL = {"redrawn-did": "did", "redrawn-sdm": "sdm"}  # --estimator of the kernels for redrawn treatments
 
 
 def prepared(real: RealPanel, store: Path | None, **choices: Any) -> Question:
@@ -105,5 +104,4 @@ def _named(role: str | tuple[str, ...] | None) -> str:
 
 def _model(estimator: Mapping[str, Any]) -> str:
     """What --estimator calls an estimator's settings."""
-    kind: str = estimator["kind"]
-    return estimator.get("model") or OF_MODEL.get(kind, kind)
+    return str(estimator["model"] if estimator["kind"] == SpatialPanel.kind else estimator["kind"])

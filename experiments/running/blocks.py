@@ -16,8 +16,15 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.core.tile import Tile
-from experiments.running.finite import lacking
-from experiments.study.border import asking, check_draw, check_estimates, check_moments, check_repeated, check_truths
+from experiments.study.border import (
+    asking,
+    check_draw,
+    check_estimates,
+    check_moments,
+    check_repeated,
+    check_truths,
+    lacking,
+)
 from experiments.study.study import Cell, Study
 from results.store.block import Block
 from sim.design import Draw, Wanted, World
@@ -72,7 +79,7 @@ class CellRunner:
     def run(self, start: int, stop: int, tracebacks: int = MOST_TRACEBACKS) -> Block:
         """Replications `start` to `stop - 1`; `start` is a multiple of TILE. Keeps so many tracebacks an estimator."""
         truths: dict[str, list[NDArray[np.float64]]] = {name: [] for name in self.wanted.estimands}
-        lanes = [_Lane(self, reduction, tracebacks) for reduction in self._reductions()]
+        lanes = self._lanes(tracebacks)
         for first in range(start, stop, TILE):
             draw = self.draw(first)
             for name, values in truths.items():
@@ -92,8 +99,12 @@ class CellRunner:
             tracebacks={key: text for lane in lanes for key, text in lane.tracebacks.items() if key[0] < stop},
         )
 
-    def _reductions(self) -> list[Reduction | None]:
-        return list(dict.fromkeys(estimator.reduction(self.schema) for estimator in self.estimators))
+    def _lanes(self, tracebacks: int) -> list[_Lane]:
+        """The estimators by their reductions."""
+        found: dict[Reduction | None, list[Estimator]] = {}
+        for estimator in self.estimators:
+            found.setdefault(estimator.reduction(self.schema), []).append(estimator)
+        return [_Lane(self, reduction, members, tracebacks) for reduction, members in found.items()]
 
     def checked(self, estimator: Estimator, result: Estimates, rows: int) -> Estimates:
         """What an estimator returned; raises BadInput when it is not what its layout says."""
@@ -122,16 +133,12 @@ class _Lane:
 
     runner: CellRunner
     reduction: Reduction | None
+    estimators: list[Estimator]
     most_tracebacks: int
     waiting: list[Moments] = field(default_factory=list)
     begin: int = -1
     parts: dict[str, list[Estimates]] = field(default_factory=dict)
     tracebacks: dict[tuple[int, str], str] = field(default_factory=dict)
-
-    @property
-    def estimators(self) -> list[Estimator]:
-        schema = self.runner.schema
-        return [item for item in self.runner.estimators if item.reduction(schema) == self.reduction]
 
     def add(self, tile: Tile, first: int) -> None:
         """Reduce a tile; solve when the moments that wait are as many as the plan allows."""

@@ -85,12 +85,12 @@ def run(
     plan = plan or Resume()
     schema = schema_of(study)
     preflight(study)
-    here = environment_of(study)
-    store = None if store is None else Path(store)
     if store is None:
         memory = MemoryStore(schema)
-        _Filling(study, memory, here, where, listen).fill(plan, shuffle)
+        alone = type(where) is Serial  # one process and no earlier blocks: there is nothing to compare
+        _Filling(study, memory, None if alone else environment_of(study), where, listen).fill(plan, shuffle)
         return memory
+    here, store = environment_of(study), Path(store)
     with locked(store):
         if store.exists():
             plan.check(ZarrStore.open(store), schema, here)
@@ -118,21 +118,22 @@ def _executor(executor: Executor | None, client: object) -> Executor:
 
 @dataclass(frozen=True, slots=True)
 class _Filling:
-    """A study on its way into a store."""
+    """A study on its way into a store. here: this process, for comparison; None where there is nothing to compare."""
 
     study: Study
     store: Store
-    here: Environment
+    here: Environment | None
     executor: Executor
     listen: Listener | None
 
     def fill(self, plan: Resume, shuffle: int | None) -> None:
         """Compute and write what is missing."""
-        todo = plan.todo(self.store, self.here, str(getattr(self.store, "path", "memory")))
+        where = str(getattr(self.store, "path", "memory"))
+        todo = self.store.pending() if self.here is None else plan.todo(self.store, self.here, where)
         if shuffle is not None:
             random.Random(shuffle).shuffle(todo)
         tally = _Tally(self.study, len(todo), self.listen)
-        if todo:
+        if todo and self.here is not None:
             self.store.computed_in(origin_of(self.store, self.here))
         for outcome in self.executor.run(run_job, self._jobs(todo)):
             self._keep(outcome)

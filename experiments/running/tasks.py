@@ -25,14 +25,14 @@ class EnvironmentMismatch(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Replications `start` to `stop - 1` of a cell, to be run in an environment like the client's."""
+    """Replications `start` to `stop - 1` of a cell, in an environment like the client's; None: the client runs it."""
 
     study: Study
     cell: int
     index: int
     start: int
     stop: int
-    environment: Environment
+    environment: Environment | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +76,21 @@ def runner_of(study: Study, cell: int) -> CellRunner:
         return _runners[key]
 
 
+def _check_environment(client: Environment) -> None:
+    names = [name for name, _ in client.packages]
+    here = environment(names, [name for name, _ in client.code if name != BY_VALUE])
+    if differences := here.differences(client):
+        raise EnvironmentMismatch(f"a worker differs from the client: {', '.join(differences)}")
+
+
 def run_job(job: Job) -> Result:
     """Run one job, one at a time where a worker has several threads.
 
     Raises EnvironmentMismatch when this process is not like the client's.
     """
     prepare_process()
-    names = [name for name, _ in job.environment.packages]
-    here = environment(names, [name for name, _ in job.environment.code if name != BY_VALUE])
-    if differences := here.differences(job.environment):
-        raise EnvironmentMismatch(f"a worker differs from the client: {', '.join(differences)}")
+    if job.environment is not None:
+        _check_environment(job.environment)
     begin = time.perf_counter()
     with _one_at_a_time:
         block = runner_of(job.study, job.cell).run(job.start, job.stop)

@@ -177,9 +177,9 @@ class Study:
         return {
             "name": self.name,
             "question": self.question,
-            "design": {"kind": kind_of(self.design, designs()), **to_settings(self.design)},
+            "design": {"kind": kind_of(self.design, "sim"), **to_settings(self.design)},
             "grid": {dial: to_settings(list(values)) for dial, values in self.grid},
-            "estimators": [{"kind": kind_of(item, estimators()), **to_settings(item)} for item in self.estimators],
+            "estimators": [{"kind": kind_of(item, "estimators"), **to_settings(item)} for item in self.estimators],
             "replications": self.replications,
             "block": self.block,
             "seed": self.seed,
@@ -274,11 +274,11 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def kind_of(item: object, known: Mapping[str, type]) -> str:
-    """The name by which `find` will find this object's class again."""
+def kind_of(item: object, room: str) -> str:
+    """The name by which `find` will find this object's class again: its kind, if `room` has the class."""
     cls = type(item)
     kind: str = cls.kind  # type: ignore[attr-defined]
-    return kind if known.get(kind) is cls else f"{cls.__module__}:{cls.__qualname__}"
+    return kind if cls.__module__.startswith(f"{room}.") else f"{cls.__module__}:{cls.__qualname__}"
 
 
 def _design(settings: Mapping[str, Any], where: str) -> Design | None:

@@ -30,6 +30,11 @@ CROSS_CHECK = ""  # other programs' numbers
 ROBUSTNESS = "R"  # the referee's menu, which the paper does not number
 
 
+def further_column(position: int) -> Place:
+    """Table 2: the columns of estimators that the user names, `position` from 0."""
+    return "2", len(BASELINE) + 1 + position
+
+
 def subsample(position: int) -> Place:
     """Table 4: one column a subsample, in order, `position` from 0."""
     return "4", position + 1

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sim.errors import BadInput, Problem, bad, closest, listed
-from sim.panel.period_codes import uneven_code
+from sim.panel.periods import uneven_code
 from sim.panel.schema import Roles
 
 Floats = NDArray[np.float64]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from sim.estimands import OF_A_VARIABLE, Estimand
 from sim.panel import Roles
-from sim.schemes import Mediator, Relabel, Scheme
+from sim.schemes import Mediator, Relabel, Scheme, Time
 
 OF_POLICY = {"att", "att_event", "att_cohort", "att_calendar", "contrast", "nde", "nie"}
 OF_PERIODS = {"att", "event", "cohort", "calendar"}  # with arguments
@@ -20,6 +20,11 @@ def assigned_anew(scheme: Scheme, roles: Roles) -> tuple[str, ...]:
     if isinstance(scheme, Mediator):
         return roles.mediators if scheme.name is None else (scheme.name,)
     return (roles.treatment,) if roles.treatment else ()
+
+
+def redraws_treatment(scheme: Scheme) -> bool:
+    """Whether a scheme assigns the treatment again, and nothing else, on the same sample."""
+    return not isinstance(scheme, Relabel | Mediator | Time)
 
 
 def is_null(scheme: Scheme, ask: Estimand, roles: Roles) -> bool:

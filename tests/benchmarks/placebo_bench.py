@@ -19,8 +19,8 @@ pin_environment()
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from estimators.placebo.kernels import DIDPlacebo  # noqa: E402
-from estimators.placebo.spatial_kernels import SDMPlacebo  # noqa: E402
+from estimators import SpatialPanel, TwoWayDID  # noqa: E402
+from estimators.core.treatment_kernels import TreatmentKernel  # noqa: E402
 from estimators.spatial.spectrum import Transform  # noqa: E402
 from estimators.staggered.cohorts import Cohorts  # noqa: E402
 from experiments.application.example_panel import EXAMPLE_SPEC, example_frame  # noqa: E402
@@ -98,10 +98,16 @@ def batches(panel: Panel, draws: int, size: int) -> Iterator[NDArray[np.intp]]:
         yield np.stack([own[generator.permutation(own.size)] for generator in streams.each("placebo")])
 
 
+def did_kernel(panel: Panel) -> TreatmentKernel:
+    """Two-way DID with errors clustered by city."""
+    kernel = TwoWayDID(errors=("cluster:unit",)).treatment_kernel(panel, ("did",), errors=True)
+    assert kernel is not None
+    return kernel
+
+
 def did(panel: Panel) -> Callable[[NDArray[np.generic]], NDArray[np.float64]]:
     """t statistics of a batch of treatments, (B,)."""
-    kernel = DIDPlacebo.of(panel)
-    y = panel.variables[kernel.outcome]
+    kernel, y = did_kernel(panel), panel.variables["icr"]
 
     def statistics(given: NDArray[np.generic]) -> NDArray[np.float64]:
         estimate, se = kernel.assign(given).fit(y).of("did")
@@ -112,8 +118,10 @@ def did(panel: Panel) -> Callable[[NDArray[np.generic]], NDArray[np.float64]]:
 
 def sdm(panel: Panel, transform: Transform) -> Callable[[NDArray[np.generic]], NDArray[np.float64]]:
     """t statistics of the total effect, (B,)."""
-    kernel = SDMPlacebo.of(panel, transform=transform)
-    y = panel.variables[kernel.outcome]
+    estimator = SpatialPanel("sdm", transform, errors=("hessian",))
+    kernel = estimator.treatment_kernel(panel, ("total:did",), errors=True)
+    assert kernel is not None
+    y = panel.variables["icr"]
 
     def statistics(given: NDArray[np.generic]) -> NDArray[np.float64]:
         estimate, se = kernel.assign(given).fit(y).of("total:did")
@@ -137,8 +145,7 @@ def pvalue(
 
 def of_many(outer: Panel) -> float:
     """Share of outcomes whose own placebo test rejects at 5%: the placebo of the placebo."""
-    kernel = DIDPlacebo.of(outer)
-    y = outer.variables[kernel.outcome]
+    kernel, y = did_kernel(outer), outer.variables["icr"]
     (first,) = batches(outer, INNER, INNER)
     own = Cohorts.of(outer, "did", "benchmark").first[None]
     estimate, se = kernel.assign(np.concatenate([own, first])).fit(y).of("did")

@@ -14,7 +14,6 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators import Estimates, SpatialDID, TwoWayDID
-from estimators.placebo.redrawn import RedrawnDID
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import Panel
@@ -108,7 +107,7 @@ def test_did_and_its_kernel_count_what_dummies_count(grouping: str, missing: int
     redrawn = panel.with_variables({"did": never})
     makers: list[tuple[Any, Panel]] = [
         (lambda k: TwoWayDID(errors=(error,), cluster_k=k), panel),
-        (lambda k: RedrawnDID(error=error, cluster_k=k), redrawn),
+        (lambda k: TwoWayDID(errors=(error,), cluster_k=k, terms=("did",)), redrawn),
     ]
     for make, data in makers:
         fits = {setting: make(setting)(data) for setting in SETTINGS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,11 +15,10 @@ from scipy.stats import permutation_test
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
 from estimators.placebo.assignments import Draws
+from estimators.placebo.kernel_tests import KernelTest
 from estimators.placebo.permutation import PermutationTest
-from estimators.placebo.permutation_kernels import Ask, kernel_of
 from experiments.running.runner import run
 from experiments.study.study import Study
-from references.regressions import panel_ols
 from references.small_panels import CONTROLS, small_panel
 from results.diagnosis import diagnose
 from sim import BadInput, Panel, Roles, Streams, Weights
@@ -132,22 +131,36 @@ SCHEMES = ["space", "strata:province", "blocks", "blocks:knn:3", "mixed", "mixed
 @pytest.mark.parametrize("statistic", ["raw", "studentised"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_kernel_agrees_with_fitting_every_draw(scheme: str, statistic: Any) -> None:
-    """PanelOLS is the same regression without the kernel; its linearity is found out, its interval the same."""
+    """Without the kernel its linearity is found out, its interval the same."""
     panel = small_panel(30, 6, seed=2, replications=3, model="none", sigma=3.0)
     settings: dict[str, Any] = {"scheme": scheme, "draws": 99, "statistic": statistic}
     fast = PermutationTest.of(DID, **settings)(panel)
-    slow = PermutationTest.of(panel_ols(errors=("cluster:unit",)), **settings)(panel)
+    slow = PermutationTest.of(DID, fit_every_draw=True, **settings)(panel)
     names = ("pvalue", "lower", "upper") if statistic == "raw" else ("pvalue",)
     for name in names:
         one, other = getattr(fast, name)[:, 0, 0], getattr(slow, name)[:, 0, 0]
         np.testing.assert_allclose(one, other, rtol=1e-9, err_msg=name)
 
 
+@pytest.mark.parametrize("kind", ["switching", "dose"])
+@pytest.mark.parametrize("statistic", ["raw", "studentised"])
+def test_the_kernel_takes_any_treatment(kind: str, statistic: Any) -> None:
+    rng = np.random.default_rng(3)
+    base = small_panel(24, 6, seed=2, replications=2, model="none", sigma=3.0)
+    did = rng.standard_normal((1, 6, 24)) if kind == "dose" else (rng.random((1, 6, 24)) < 0.3).astype(float)
+    panel = base.with_variables({"did": did})
+    fast = PermutationTest.of(DID, draws=99, statistic=statistic)(panel)
+    slow = PermutationTest.of(DID, draws=99, statistic=statistic, fit_every_draw=True)(panel)
+    for name in ("pvalue", "lower", "upper") if statistic == "raw" else ("pvalue",):
+        np.testing.assert_allclose(getattr(fast, name)[:, 0, 0], getattr(slow, name)[:, 0, 0], rtol=1e-9, err_msg=name)
+
+
 def test_unbalanced_panels_and_clusters_of_units() -> None:
     panel = small_panel(30, 6, seed=2, replications=2, model="none", missing=14)
     for error in ("cluster:unit", "cluster:province"):
-        fast = PermutationTest.of(TwoWayDID(errors=(error,)), draws=99, statistic="studentised")(panel)
-        slow = PermutationTest.of(panel_ols(errors=(error,)), draws=99, statistic="studentised")(panel)
+        did = TwoWayDID(errors=(error,))
+        fast = PermutationTest.of(did, draws=99, statistic="studentised")(panel)
+        slow = PermutationTest.of(did, draws=99, statistic="studentised", fit_every_draw=True)(panel)
         assert fast.pvalue is not None
         assert slow.pvalue is not None
         np.testing.assert_array_equal(fast.pvalue[:, 0], slow.pvalue[:, 0])
@@ -196,8 +209,7 @@ def test_the_kernel_of_the_durbin_model_agrees_with_fitting_every_draw(statistic
     sdm = SpatialPanel("sdm", "direct", errors=("hessian",))
     terms = ("did", "w_did", "direct:did", "total:did")
     fast = PermutationTest.of(sdm, draws=99, terms=terms, statistic=statistic)(panel)
-    named = SpatialPanel("sdm", "direct", errors=("hessian",), regressors=("did", *CONTROLS))  # has no kernel
-    slow = PermutationTest.of(named, draws=99, terms=terms, statistic=statistic)(panel)
+    slow = PermutationTest.of(sdm, draws=99, terms=terms, statistic=statistic, fit_every_draw=True)(panel)
     assert fast.pvalue is not None
     assert slow.pvalue is not None
     np.testing.assert_array_equal(fast.pvalue[:, 0], slow.pvalue[:, 0])
@@ -209,13 +221,14 @@ def test_the_kernel_of_the_durbin_model_agrees_for_rho(statistic: Any) -> None:
     panel = small_panel(20, 5, seed=2, replications=2, sigma=2.0)
     sdm = SpatialPanel("sdm", "direct", errors=("hessian",))
     draws = Draws.of(panel.replication(0), "space", 99, 0)
-    kernel = kernel_of(panel, Ask(sdm, "y", ("did", "rho"), "space", statistic, False), lambda _: draws)
+    kernel = sdm.treatment_kernel(panel, ("did", "rho"), errors=True)
     assert kernel is not None
+    test = KernelTest.of(kernel, draws, panel.variables["did"], ("did", "rho"), statistic, interval=True)
     for row in range(2):
         fits = sdm(draws.randomisation.assigned(panel.replication(row), draws.with_real))
         rho = fits.terms.index("rho")
         values = fits.estimate[:, rho] / (fits.se[:, 0, rho] if statistic == "studentised" else 1.0)
-        assert kernel.test(panel).pvalue[row, 1] == p_values(values[:1], values[None, 1:])[0]
+        assert test.test(panel.variables["y"]).pvalue[row, 1] == p_values(values[:1], values[None, 1:])[0]
 
 
 UNTESTED = {
@@ -349,6 +362,30 @@ def test_monte_carlo_errors() -> None:
     values = np.array([item.pvalue[0, 0, 0] for item in p])  # type: ignore[index]
     stated = np.sqrt(np.mean([item.statistics["mcse:did"][0] ** 2 for item in p]))
     assert values.std(ddof=1) == pytest.approx(stated, rel=0.4)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Halved(TwoWayDID):
+    """A user's variant of the DID, whose fits are no longer those of its kernel."""
+
+    kind: ClassVar[str] = "halved"
+
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        found = TwoWayDID.__call__(self, panel, streams)
+        return dataclasses.replace(found, estimate=found.estimate / 2 + 0.5)
+
+
+def test_a_subclass_that_fits_otherwise_is_fitted_in_every_draw() -> None:
+    panel = small_panel(20, 5, seed=2, model="none", sigma=4.0)
+    halved = Halved(errors=("cluster:unit",))
+    found, fitted, plain = (
+        PermutationTest.of(inner, draws=99, fit_every_draw=slow)(panel).pvalue
+        for inner, slow in ((halved, False), (halved, True), (DID, False))
+    )
+    assert found is not None
+    assert fitted is not None
+    assert plain is not None
+    assert found[0, 0, 0] == fitted[0, 0, 0] != plain[0, 0, 0]
 
 
 def test_a_failed_real_fit_is_no_test() -> None:

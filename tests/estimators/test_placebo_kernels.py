@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
+from estimators.core.treatment_kernels import TreatmentFits, TreatmentKernel
+from estimators.core.treatments import PathCodes, absorbing_paths
 from estimators.linear.did import ClusterK
-from estimators.placebo.kernels import DIDPlacebo, PlaceboFits, did_placebo
-from estimators.placebo.spatial_kernels import SDMPlacebo, sdm_placebo
-from estimators.placebo.treatments import Adoptions
 from estimators.spatial.spectrum import Transform
 from references import pyfixest_reference
 from references.small_panels import Kind, small_panel
@@ -23,6 +23,34 @@ from sim.errors import BadInput
 
 N, T = 30, 7
 Floats = NDArray[np.float64]
+
+
+def did_kernel(panel: Panel, controls: tuple[str, ...] | None = None, error: str = "cluster:unit",
+               cluster_k: ClusterK = "nonnested") -> TreatmentKernel:  # fmt: skip
+    regressors = None if controls is None else ("did", *controls)
+    kernel = TwoWayDID(None, regressors, (error,), cluster_k).treatment_kernel(panel, ("did",), errors=True)
+    assert kernel is not None
+    return kernel
+
+
+def sdm_kernel(panel: Panel, weights: str | None = None, transform: Transform = "direct",
+               controls: tuple[str, ...] | None = None) -> TreatmentKernel:  # fmt: skip
+    regressors = None if controls is None else ("did", *controls)
+    sdm = SpatialPanel("sdm", transform, None, regressors, weights, errors=("hessian",))
+    kernel = sdm.treatment_kernel(panel, ("did",), errors=True)
+    assert kernel is not None
+    return kernel
+
+
+def did_placebo(panel: Panel, given: NDArray[Any], **settings: Any) -> TreatmentFits:
+    """`TwoWayDID` of a panel's outcomes with each of B treatments in place of its own."""
+    return did_kernel(panel, **settings).assign(given).fit(panel.variables["y"])
+
+
+def sdm_placebo(panel: Panel, given: NDArray[Any], weights: str | None = None, transform: Transform = "direct",
+                controls: tuple[str, ...] | None = None) -> TreatmentFits:  # fmt: skip
+    """The same of `SpatialPanel("sdm")`."""
+    return sdm_kernel(panel, weights, transform, controls).assign(given).fit(panel.variables["y"])
 
 
 def calendars(draws: int, n: int = N, t: int = T, seed: int = 0) -> NDArray[np.intp]:
@@ -51,7 +79,7 @@ def with_treatments(panel: Panel, given: NDArray[np.generic]) -> Panel:
     return panel.with_variables({"did": whole, name: np.repeat(panel.variables[name], len(whole), axis=0)})
 
 
-def assert_equal(fits: PlaceboFits, row: int, expected: Estimates, rtol: float = 1e-10) -> None:
+def assert_equal(fits: TreatmentFits, row: int, expected: Estimates, rtol: float = 1e-10) -> None:
     at = [expected.terms.index(term) for term in fits.terms]
     scale = np.abs(expected.se[:, 0, at])
     assert (np.abs(fits.estimate[row] - expected.estimate[:, at]) < rtol * scale).all()
@@ -69,7 +97,8 @@ def test_did_equals_a_fit_of_every_draw(treatment: str, missing: int, error: str
     for row in range(2):
         expected = TwoWayDID(errors=(error,))(with_treatments(panel.replication(row), given))
         assert_equal(fits, row, expected, 1e-11)
-        assert fits.dof == expected.dof[0, 0, 0]
+        only = did_kernel(panel, error=error).assign(given).estimates(panel.variables["y"])
+        np.testing.assert_allclose(only, fits.estimate, rtol=1e-12)
 
 
 @pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
@@ -120,7 +149,8 @@ def test_a_published_regression_is_one_of_the_draws(shared_data: Path) -> None:
     panel = Panel.from_frame(
         frame[[unit, period, "ln_carbon_intensity", "did", *controls]], unit=unit, period=period, roles=roles
     )
-    estimate, se = did_placebo(panel, np.nan_to_num(panel.variables["did"]), cluster_k="all").of("did")
+    kernel = did_kernel(panel, cluster_k="all").assign(np.nan_to_num(panel.variables["did"]))
+    estimate, se = kernel.fit(panel.variables["ln_carbon_intensity"]).of("did")
     assert round(float(estimate[0, 0]), 6) == 0.017066
     assert round(float(se[0, 0]), 6) == 0.028785
 
@@ -131,8 +161,10 @@ def test_a_published_regression_is_one_of_the_draws(shared_data: Path) -> None:
 def test_sdm_equals_a_fit_of_every_draw(weights: Kind, transform: Transform, treatment: str) -> None:
     panel, given = small_panel(N, T, seed=8, replications=2, weights=weights), kinds_of_treatment()[treatment]
     if transform == "lee-yu" and not panel.weights[weights].row_stochastic:
-        with pytest.raises(BadInput, match="lee-yu for row-stochastic W"):
-            sdm_placebo(panel, given, transform=transform)
+        with pytest.raises(BadInput, match="needs a row-stochastic W"):
+            SpatialPanel("sdm", transform).for_redrawn_treatments(panel.schema)(
+                with_treatments(panel.replication(0), given)
+            )
         return
     fits = sdm_placebo(panel, given, weights, transform)
     for row in range(2):
@@ -143,7 +175,7 @@ def test_sdm_equals_a_fit_of_every_draw(weights: Kind, transform: Transform, tre
 @pytest.mark.parametrize("controls", [(), ("inv",)])
 def test_sdm_with_other_controls(controls: tuple[str, ...]) -> None:
     panel, first = small_panel(N, T, seed=9), calendars(6)
-    fits = sdm_placebo(panel, first, controls=controls, outcome="y")
+    fits = sdm_placebo(panel, first, controls=controls)
     estimator = SpatialPanel("sdm", regressors=("did", *controls), errors=("hessian",))
     assert_equal(fits, 0, estimator(with_treatments(panel, first)))
 
@@ -235,15 +267,34 @@ def test_draws_without_an_answer_are_nan_and_leave_the_others_alone() -> None:
 
 def test_tables_of_many_dates_equal_sums_over_paths() -> None:
     first = calendars(5, seed=9)
-    drawn, whole = Adoptions(first, T), paths(first)
+    drawn, whole = PathCodes(absorbing_paths(T), first), paths(first)
     fields = np.random.default_rng(1).standard_normal((3, T, N))
     np.testing.assert_allclose(drawn.sums(fields), np.einsum("btn,ktn->bk", whole, fields), rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(drawn.total, whole.sum(axis=(1, 2)))
-    np.testing.assert_array_equal(drawn.paths(), whole)
+    np.testing.assert_array_equal(drawn.whole(), whole)
     at = whole - whole.mean(axis=1, keepdims=True)
     for b in range(5):
         dates = first[b]
         np.testing.assert_allclose(drawn.kappa[np.ix_(dates, dates)], at[b].T @ at[b], atol=1e-13)
+
+
+@pytest.mark.parametrize("missing", [0, 19], ids=["balanced", "unbalanced"])
+@pytest.mark.parametrize("kind", ["switching", "dose"])
+def test_paths_by_codes_are_whole_treatments(kind: str, missing: int) -> None:
+    """Units exchange paths, of which some are never treated; tables give what whole arrays give."""
+    rng = np.random.default_rng(8)
+    own = rng.standard_normal((9, T)) if kind == "dose" else (rng.random((9, T)) < 0.4).astype(float)
+    codes = rng.integers(0, 10, (11, N))
+    drawn = PathCodes(np.concatenate([own, np.zeros((1, T))]), codes)
+    panel = small_panel(N, T, seed=15, replications=2, missing=missing)
+    np.testing.assert_array_equal(drawn.whole()[3, :, 4], drawn.paths[codes[3, 4]])
+    kernels = (did_kernel, sdm_kernel) if not missing else (did_kernel,)
+    for maker in kernels:
+        one, other = (maker(panel).assign(given) for given in (drawn, drawn.whole()))
+        found, whole = one.fit(panel.variables["y"]), other.fit(panel.variables["y"])
+        np.testing.assert_allclose(found.estimate, whole.estimate, rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(found.se, whole.se, rtol=1e-8)
+        np.testing.assert_array_equal(found.status, whole.status)
 
 
 def test_bad_input_is_one_clear_line() -> None:
@@ -258,18 +309,15 @@ def test_bad_input_is_one_clear_line() -> None:
         for fit in (did_placebo, sdm_placebo):
             with pytest.raises(BadInput, match=words):
                 fit(panel, given)
-    with pytest.raises(BadInput, match="choose among them"):
-        did_placebo(panel, first, error="hc1")
+    for error in ("hc1", "iid", "cluster:period"):
+        assert TwoWayDID(errors=(error,)).treatment_kernel(panel, ("did",), errors=True) is None
     with pytest.raises(BadInput, match="no variable 'rain'"):
         did_placebo(panel, first, controls=("rain",))
-    with pytest.raises(BadInput, match="differs between replications"):
-        did_placebo(small_panel(N, T, replications=2, redrawn=True), first)
-    with pytest.raises(BadInput, match="a balanced panel"):
-        sdm_placebo(small_panel(N, T, missing=9), first)
+    assert SpatialPanel("sdm").treatment_kernel(small_panel(N, T, missing=9), ("did",), errors=False) is None
     with pytest.raises(BadInput, match="no weights 'queen'"):
         sdm_placebo(panel, first, "queen")
     with pytest.raises(BadInput, match=r"\(R, 7, 30\)"):
-        DIDPlacebo.of(panel).assign(first).fit(panel.variables["y"][0])
+        did_kernel(panel).assign(first).fit(panel.variables["y"][0])
     alone = Panel(panel.units, panel.periods, dict(panel.variables), panel.roles,
                   {"country": np.zeros(N)}, weights=dict(panel.weights))  # fmt: skip
     with pytest.raises(BadInput, match="2 or more clusters"):
@@ -284,9 +332,9 @@ def test_placebo_tests_have_their_size_under_the_sharp_null() -> None:
     own = np.where(did.any(axis=0), did.argmax(axis=0), len(did))
     draws = np.stack([own, *(own[g.permutation(own.size)] for g in Streams(5).tile(0, 199).each("placebo"))])
     y = panel.variables["icr"]
-    estimate, se = DIDPlacebo.of(panel).assign(draws).fit(y).of("did")
+    estimate, se = did_kernel(panel).assign(draws).fit(y).of("did")
     assert_size(np.abs(estimate / se), 1000)
-    estimate, se = SDMPlacebo.of(panel, transform="lee-yu").assign(draws[:100]).fit(y[:400]).of("total:did")
+    estimate, se = sdm_kernel(panel, transform="lee-yu").assign(draws[:100]).fit(y[:400]).of("total:did")
     assert_size(np.abs(estimate / se), 400)
 
 

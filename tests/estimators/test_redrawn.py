@@ -1,16 +1,17 @@
-"""Estimators for a redrawn treatment: numbers of the general estimators, on placebo tiles and on any other panel."""
+"""Redrawn treatments: estimators whose kernel serves them give the numbers of a fit of every panel."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from estimators import Estimates, Estimator, SpatialPanel, Status, Tile, TwoWayDID
-from estimators.placebo.redrawn import Planned, Redrawn, RedrawnDID, RedrawnSDM, redrawn_of
+from estimators.linear.least_squares import LinearPlan
+from estimators.spatial.redrawn_sdm import RedrawnDurbinPlan, terms_of
 from estimators.spatial.spectrum import Transform
 from experiments.running.runner import run
 from experiments.study.study import Study
@@ -20,7 +21,14 @@ from sim.designs.placebo import Placebo
 
 N, T, ROWS = 30, 7, 16
 Floats = NDArray[np.float64]
-DID, SDM = RedrawnDID(), RedrawnSDM()
+DID = TwoWayDID(errors=("cluster:unit",), terms=("did",))
+SDM = SpatialPanel("sdm", errors=("hessian",), terms=terms_of("did"))
+LEE_YU = dataclasses.replace(SDM, transform="lee-yu")
+
+
+def by_kernel(plan: Any) -> bool:
+    """Whether a plan is the kernel's."""
+    return isinstance(plan, RedrawnDurbinPlan) or (isinstance(plan, LinearPlan) and plan.redrawn is not None)
 
 
 def treatments(kind: str) -> Floats:
@@ -41,15 +49,17 @@ def redrawn(kind: str = "absorbing", *, missing: int = 0, seed: int = 3) -> Pane
 
 
 def assert_equal(found: Estimates, general: Estimates, tolerance: float) -> None:
-    """Estimates to that share of their errors, errors to that share, status and degrees of freedom exactly."""
-    at = [general.terms.index(term) for term in found.terms]
-    error = general.errors.index(found.errors[0])
-    assert len(found.errors) == 1
-    np.testing.assert_array_equal(found.status, general.status)
-    np.testing.assert_array_equal(found.dof[:, 0], general.dof[:, error][:, at])
-    se = general.se[:, error][:, at]
-    assert np.nanmax(np.abs(found.estimate - general.estimate[:, at]) / se) <= tolerance
-    np.testing.assert_allclose(found.se[:, 0], se, rtol=tolerance)
+    """Estimates to that share of their errors, errors and statistics to that share, status and dof exactly."""
+    wanted = general.only(found.terms)
+    at = [wanted.errors.index(error) for error in found.errors]
+    np.testing.assert_array_equal(found.status, wanted.status)
+    np.testing.assert_array_equal(found.dof, wanted.dof[:, at])
+    se = wanted.se[:, at]
+    assert np.nanmax(np.abs(found.estimate - wanted.estimate) / se.min(axis=1)) <= tolerance
+    np.testing.assert_allclose(found.se, se, rtol=tolerance)
+    assert found.statistics.keys() <= wanted.statistics.keys()
+    for name, values in found.statistics.items():
+        np.testing.assert_allclose(values, wanted.statistics[name], rtol=100 * tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", ["absorbing", "switching", "dose"])
@@ -60,9 +70,13 @@ def test_did_is_that_of_the_general_estimator(
     kind: str, missing: int, error: str, cluster_k: Literal["slopes", "nonnested", "all"]
 ) -> None:
     panel = redrawn(kind, missing=missing)
-    own = RedrawnDID(error=error, cluster_k=cluster_k)
-    general = TwoWayDID(errors=("iid", error), cluster_k=cluster_k)
-    assert_equal(own(panel), general(panel), 1e-11)
+    general = TwoWayDID(errors=("iid", "hc1", "cluster:unit", error)[: 3 + (error != "cluster:unit")],
+                        cluster_k=cluster_k)  # fmt: skip
+    for errors in ((error,), ("iid", error), ("iid",), tuple(dict.fromkeys((error, "iid", "cluster:unit")))):
+        own = dataclasses.replace(general, errors=errors, terms=("did",))
+        reduction = own.reduction(panel.schema)
+        assert by_kernel(reduction.prepare(panel))
+        assert_equal(own(panel), general(panel), 1e-11)
 
 
 @pytest.mark.parametrize("kind", ["absorbing", "switching", "dose"])
@@ -74,31 +88,31 @@ def test_sdm_is_that_of_the_general_estimator(
     panel = redrawn(kind)
     regressors = None if controls is None else ("did", *controls)
     general = SpatialPanel("sdm", transform, regressors=regressors, errors=("information", "hessian"))
-    assert_equal(RedrawnSDM(transform, controls=controls)(panel), general(panel), 1e-9)
+    own = dataclasses.replace(general, errors=("hessian",), terms=terms_of("did"))
+    assert by_kernel(own.reduction(panel.schema).prepare(panel))
+    assert_equal(own(panel), general(panel), 1e-9)
 
 
 @pytest.mark.parametrize("estimator", [DID, SDM], ids=["did", "sdm"])
-def test_kernels_serve_redrawn_treatments_alone(estimator: Redrawn) -> None:
+def test_kernels_serve_redrawn_treatments_alone(estimator: TwoWayDID | SpatialPanel) -> None:
     """Elsewhere the general estimator itself is run: the same bits."""
     panel = redrawn()
     reduction = estimator.reduction(panel.schema)
     assert reduction is not None
-    assert isinstance(reduction.prepare(panel), Planned)
+    assert by_kernel(reduction.prepare(panel))
     y = panel.variables["y"] + np.random.default_rng(1).standard_normal((ROWS, T, N))
     inv = np.linspace(1, 2, ROWS)[:, None, None] * panel.variables["inv"]
     redrawn_too = [panel.with_variables(more) for more in ({"y": y}, {"inv": inv})]
     for other in (panel.replication(0), panel.replication(2).with_variables({"y": y}), *redrawn_too):
-        assert not isinstance(reduction.prepare(other), Planned)
-        found, general = estimator(other), estimator.general(other.schema)(other)
-        at = [general.terms.index(term) for term in found.terms]
-        np.testing.assert_array_equal(found.estimate, general.estimate[:, at])
-        np.testing.assert_array_equal(found.se, general.se[:, :, at])
-        np.testing.assert_array_equal(found.status, general.status)
+        assert not by_kernel(reduction.prepare(other))
+        found, general = estimator(other), dataclasses.replace(estimator, terms=None)(other).only(estimator.terms or ())
+        for name in ("estimate", "se", "status"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(general, name))
 
 
-@pytest.mark.parametrize("estimator", [DID, RedrawnSDM("lee-yu")], ids=["did", "sdm"])
+@pytest.mark.parametrize("estimator", [DID, LEE_YU], ids=["did", "sdm"])
 @pytest.mark.parametrize("kind", ["absorbing", "dose"])
-def test_rows_are_solved_by_themselves_bit_for_bit(estimator: Redrawn, kind: str) -> None:
+def test_rows_are_solved_by_themselves_bit_for_bit(estimator: TwoWayDID | SpatialPanel, kind: str) -> None:
     panel = redrawn(kind)
     reduction = estimator.reduction(panel.schema)
     assert reduction is not None
@@ -116,7 +130,7 @@ def test_rows_are_solved_by_themselves_bit_for_bit(estimator: Redrawn, kind: str
 
 
 @pytest.mark.parametrize("estimator", [DID, SDM], ids=["did", "sdm"])
-def test_draws_that_leave_nothing_are_singular(estimator: Redrawn) -> None:
+def test_draws_that_leave_nothing_are_singular(estimator: TwoWayDID | SpatialPanel) -> None:
     """Nobody treated, everybody at once, a path of units alone; the others stay."""
     panel = redrawn()
     did = np.array(panel.variables["did"])
@@ -129,7 +143,7 @@ def test_draws_that_leave_nothing_are_singular(estimator: Redrawn) -> None:
 
 
 @pytest.mark.parametrize("estimator", [DID, SDM], ids=["did", "sdm"])
-def test_order_of_units_and_scale(estimator: Redrawn) -> None:
+def test_order_of_units_and_scale(estimator: TwoWayDID | SpatialPanel) -> None:
     """Another order of units changes nothing; 1000 y has 1000 times the slopes and the same rho."""
     panel = redrawn()
     order = np.random.default_rng(2).permutation(N)
@@ -153,8 +167,8 @@ def test_studies_have_the_numbers_of_the_general_estimators(scheme: str) -> None
     """Through `run`: the same draws, tile by tile and block by block."""
     design = Placebo.of(small_panel(N, T, seed=4, model="none", sigma=3.0), scheme)
     pairs: tuple[tuple[Estimator, Estimator], ...] = (
-        (RedrawnDID(), TwoWayDID()),
-        (RedrawnSDM("lee-yu"), SpatialPanel("sdm", "lee-yu", errors=("hessian",))),
+        (dataclasses.replace(DID, label="quick"), TwoWayDID()),
+        (dataclasses.replace(LEE_YU, label="quick-sdm"), SpatialPanel("sdm", "lee-yu", errors=("hessian",))),
     )
     study = Study("both", design, tuple(item for pair in pairs for item in pair), replications=150, block=64)
     for block in run(study).blocks(0):
@@ -162,28 +176,61 @@ def test_studies_have_the_numbers_of_the_general_estimators(scheme: str) -> None
             assert_equal(block.estimates[own.name], block.estimates[general.name], 1e-9)
 
 
-def test_what_has_a_redrawn_counterpart() -> None:
+def test_what_a_kernel_has() -> None:
     schema = small_panel(N, T).schema
     did = TwoWayDID(regressors=("inv", "did"), errors=("iid", "cluster:province"), cluster_k="all", label="x")
-    assert redrawn_of(did, schema) == RedrawnDID(None, ("inv",), "cluster:province", "all", "att", "x")
-    sdm = SpatialPanel("sdm", "lee-yu")
-    assert redrawn_of(sdm, schema) == RedrawnSDM("lee-yu", None, ("inv", "road"), None, "sdm-lee-yu")
+    quick = dataclasses.replace(did, terms=("did",), errors=("cluster:province",))
+    assert did.for_redrawn_treatments(schema) == quick
+    assert SpatialPanel("sdm", "lee-yu").for_redrawn_treatments(schema) == LEE_YU
     without: tuple[Estimator, ...] = (
-        TwoWayDID(errors=("cluster:unit", "iid")), TwoWayDID(regressors=("inv",)), SpatialPanel("sar"),
+        TwoWayDID(errors=("cluster:unit", "hc1")), TwoWayDID(regressors=("inv",)), SpatialPanel("sar"),
     )  # fmt: skip
-    assert [redrawn_of(item, schema) for item in without] == [None] * 3
-    assert redrawn_of(did, dataclasses.replace(schema, roles=Roles("y", None, ("inv",)))) is None
+    assert [item.for_redrawn_treatments(schema) for item in without] == list(without)
+    untreated = dataclasses.replace(schema, roles=Roles("y", None, ("inv",)))
+    assert did.for_redrawn_treatments(untreated) == did
+
+
+SERVED_BY_A_FIT = {
+    "hc1": {"errors": ("hc1",)},
+    "periods": {"errors": ("cluster:period",)},
+    "two-way": {"errors": ("cluster:unit+period",)},
+    "pooled": {"effects": (), "constant": True},
+    "unit effects": {"effects": ("unit",)},
+    "all terms": {"terms": None},
+    "a control": {"terms": ("inv",)},
+}
+
+
+@pytest.mark.parametrize("case", SERVED_BY_A_FIT)
+def test_what_no_kernel_serves_is_fitted(case: str) -> None:
+    panel = redrawn()
+    own = dataclasses.replace(DID, **SERVED_BY_A_FIT[case])  # type: ignore[arg-type]
+    assert not by_kernel(own.reduction(panel.schema).prepare(panel))
+    assert_equal(own(panel), dataclasses.replace(own, terms=None)(panel), 1e-13)
+
+
+def test_singletons_are_left_out_by_a_fit() -> None:
+    """Where they are dropped the kernel's sample is another one."""
+    panel = redrawn()
+    seen = np.ones((1, T, N), dtype=bool)
+    seen[0, 1:, 4] = False
+    gaps = dataclasses.replace(panel, observed=seen)
+    assert not by_kernel(DID.reduction(gaps.schema).prepare(gaps))
+    kept = dataclasses.replace(DID, singletons="keep")
+    assert by_kernel(kept.reduction(gaps.schema).prepare(gaps))
+    assert_equal(kept(gaps), dataclasses.replace(kept, terms=None)(gaps), 1e-11)
 
 
 def test_bad_settings_and_panels() -> None:
     panel = redrawn()
-    with pytest.raises(BadInput, match="cluster:unit, cluster:ATTRIBUTE"):
-        RedrawnDID(error="iid")
-    with pytest.raises(BadInput, match="transform = 'leeyu'"):
-        RedrawnSDM("leeyu")  # type: ignore[arg-type]
+    for estimator in (DID, SDM):
+        with pytest.raises(BadInput, match=r"no term 'dit'.*did you mean 'did'"):
+            dataclasses.replace(estimator, terms=("dit",))(panel)
     with pytest.raises(BadInput, match="unknown error type 'cluster:provinz'"):
-        RedrawnDID(error="cluster:provinz")(panel)
-    with pytest.raises(BadInput, match="no treatment"):
-        DID(dataclasses.replace(panel, roles=Roles("y", None, ("inv",))))
+        dataclasses.replace(DID, errors=("cluster:provinz",))(panel)
     with pytest.raises(BadInput, match="unit-periods are missing"):
         SDM(redrawn(missing=9))
+    copied = panel.with_variables({"road": 2 * panel.variables["inv"] + 3})
+    for estimator in (DID, SDM):
+        with pytest.raises(BadInput, match="'road' is collinear"):
+            estimator(copied)

@@ -6,18 +6,18 @@ import time
 
 import numpy as np
 import pytest
-from scipy.stats import norm
-
-from estimators import Status
-from estimators.linear.covariances import cluster_sums
-from estimators.linear.wild import WildTest, signs, wild_clusters
-from estimators.linear.wild_bootstrap import (
+from few_draws import (
     endless_draws_rate,
     extrapolated_rate,
     extrapolation_weights,
     level_draws,
     nested_rejections,
 )
+from scipy.stats import norm
+
+from estimators import Status
+from estimators.linear.covariances import cluster_sums
+from estimators.linear.wild import WildTest, signs, wild_clusters
 from experiments.running.runner import run
 from experiments.study.builtin import builtin
 from references.regressions import panel_ols

@@ -14,8 +14,8 @@ import pytest
 
 from estimators import TwoWayDID
 from estimators.core.estimator import Estimates, Layout, Status
-from experiments.running.finite import lacking
 from experiments.running.runner import run
+from experiments.study.border import lacking
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore

@@ -89,7 +89,9 @@ def with_failures(ask: Question, records: MemoryStore, rows: list[int], how: Sta
     status[rows] = how
     estimate[rows] = np.nan if how is Status.SINGULAR else 0.0
     failed = replace(block, estimates={**block.estimates, name: replace(fits, status=status, estimate=estimate)})
-    return answer(ask, MemoryStore(records.schema, {key: failed}))
+    store = MemoryStore(records.schema)
+    store.write(*key, failed)
+    return answer(ask, store)
 
 
 @pytest.mark.parametrize("how", [Status.SINGULAR, Status.NOT_CONVERGED, Status.ERROR])
@@ -137,6 +139,9 @@ class Picky(TwoWayDID):
         status = np.where(np.broadcast_to(lost, found.status.shape), Status.NOT_CONVERGED, found.status)
         estimate = np.where(lost[:, None], 0.0, found.estimate)
         return replace(found, status=status.astype(np.uint8), estimate=estimate)
+
+    def reduction(self, schema: Any) -> Any:
+        return None  # the whole panel, so that `__call__` sees the treatment
 
     def layout(self, schema: Any) -> Layout:
         return panel_ols(regressors=self.regressors, errors=self.errors).layout(schema)

@@ -174,6 +174,10 @@ def test_a_worker_unlike_the_client_refuses_its_job_naming_what_differs() -> Non
     assert str(raised.value) == f"a worker differs from the client: {words}"
 
 
+class Elsewhere(Serial):
+    """Another process, as far as a run knows: not the client's own."""
+
+
 @pytest.mark.parametrize("stored", [False, True])
 def test_such_a_worker_stops_the_run_and_poisons_nothing(
     stored: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -184,7 +188,7 @@ def test_such_a_worker_stops_the_run_and_poisons_nothing(
         patched.setattr(runner, "environment_of", lambda _: own)  # of the client; the worker asks for its own
         patched.setattr(tasks, "environment", lambda *_: replace(own, machine="another machine"))
         with pytest.raises(EnvironmentMismatch, match=f"machine another machine instead of {own.machine}$"):
-            run(study(), store=store, executor=Serial())
+            run(study(), store=store, executor=Elsewhere())
     if store is not None:
         kept = ZarrStore.open(store)
         assert {kept.state(0, index) for index in range(2)} == {BlockState.PENDING}

@@ -9,7 +9,7 @@ import walk
 
 from estimators.spatial.interpolation import PiecewiseChebyshev
 
-MOST_FILES = 74  # of table 7 alone; 70 is the aim
+MOST_FILES = 70  # of table 7 alone; 70 is the aim
 
 
 def test_table_7_walks_through_few_files(tmp_path: Path) -> None:

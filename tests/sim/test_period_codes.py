@@ -8,7 +8,7 @@ import pytest
 
 from sim.errors import BadInput
 from sim.panel.frames import Rows
-from sim.panel.period_codes import uneven_code
+from sim.panel.periods import uneven_code
 
 MONTHS = [year * 100 + month for year in (2019, 2020) for month in range(1, 13)]
 UNEVEN = {

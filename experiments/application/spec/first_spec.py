@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sim.errors import BadInput, Problem, bad, listed
 from sim.panel.frames import Rows, numbers, treatment_problems, unit_labels
-from sim.panel.period_codes import uneven_code
+from sim.panel.periods import uneven_code
 
 Floats = NDArray[np.float64]
 MOST_CONTROLS = 4

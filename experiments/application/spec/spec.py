@@ -23,7 +23,6 @@ from experiments.application.spec.index import (
 )
 from experiments.application.spec.robustness import further_variables
 from experiments.application.spec.sections import Balance, PanelSection, Spec, SpecTables
-from experiments.application.spec.subpanels import part, seen_in
 from experiments.application.spec.transforms import (
     apply_transforms,
     from_first_year,
@@ -38,6 +37,7 @@ from sim.panel import Panel, Roles
 from sim.panel.files import read_frame
 from sim.panel.frames import Reading, Rows, missing_columns, read_long
 from sim.panel.index import EntropyIndex
+from sim.panel.panel import part, seen_in
 from sim.panel.periods import period_step
 from sim.weights import Weights
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from estimators.core.estimator import Estimator
 from estimators.linear.random_effects import RandomEffects
 from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.tables.columns import error_types, regression
 from experiments.application.tables.few_clusters import TOO_SMALL, few_clusters, few_treated
-from experiments.application.tables.ledger import Ledger
-from results.tables.places import BASELINE
+from experiments.application.tables.ledger import Ledger, reasons
+from results.tables.places import BASELINE, further_column
 from results.tables.records import Fit
+from sim.errors import BadInput
+from sim.panel import Panel
 
 EFFECTS: dict[str, tuple[str, ...]] = {  # of a column of `BASELINE`
     "alone": (),
@@ -40,6 +44,16 @@ def add(real: RealPanel, ledger: Ledger) -> None:
             continue
         fits |= _column(title, tuple(name for name in regressors if name), real.spec)
     ledger.fit(real.panel, fits)
+
+
+def add_chosen(ledger: Ledger, chosen: Mapping[Estimator, Panel]) -> None:
+    """Further columns: estimators that the user named, each on its panel; a note where one cannot serve."""
+    for position, (estimator, panel) in enumerate(chosen.items()):
+        place = further_column(position)
+        try:
+            ledger.fit(panel, {estimator: Fit(place, estimator.name)})
+        except BadInput as error:
+            ledger.note(f"Table {place[0]} has no column {place[1]} ({estimator.name}): {reasons(error)}.")
 
 
 def _say_what_is_few(real: RealPanel, ledger: Ledger) -> None:

@@ -11,9 +11,9 @@ from estimators.core.error_types import error_label, groups_of
 from estimators.core.within import without_singletons
 from estimators.linear.covariances import cells_of, count_clusters, equal_to
 from experiments.application.spec.spec import RealPanel, Spec
-from experiments.application.spec.subpanels import seen_in
 from experiments.application.tables.columns import clustered_enough, error_types, main_cluster
 from sim.panel import Panel
+from sim.panel.panel import seen_in
 
 FEW_TREATED = 10  # MacKinnon and Webb (2018)
 FEW_CLUSTERS = 30

@@ -13,7 +13,6 @@ from estimators.matching.matching import balance
 from estimators.matching.psm_did import LEAST_CLUSTERS, Matched, PsmDID
 from experiments.application.spec.sections import PsmSection
 from experiments.application.spec.spec import RealPanel
-from experiments.application.spec.subpanels import part, seen_in
 from experiments.application.tables.columns import (
     ROUNDING,
     clustered_enough,
@@ -27,6 +26,7 @@ from results.tables.places import ROBUSTNESS
 from results.tables.records import Fit
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
+from sim.panel.panel import part, seen_in
 
 
 def add(real: RealPanel, ledger: Ledger, first_column: int) -> None:

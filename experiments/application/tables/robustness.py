@@ -10,7 +10,6 @@ import numpy as np
 from experiments.application.spec.robustness import kept_units
 from experiments.application.spec.sections import value_label
 from experiments.application.spec.spec import RealPanel
-from experiments.application.spec.subpanels import part, seen_in, seen_part
 from experiments.application.tables import psm
 from experiments.application.tables.columns import (
     UNIT_AND_PERIOD,
@@ -24,6 +23,7 @@ from results.tables.places import ROBUSTNESS
 from results.tables.records import Fit
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
+from sim.panel.panel import part, seen_in, seen_part
 from sim.panel.periods import period_step
 
 

@@ -24,7 +24,6 @@ from estimators.staggered.stacked import Stacked, StackedSample
 from estimators.staggered.sun_abraham import SunAbraham
 from estimators.staggered.two_stage import TwoStage
 from experiments.application.spec.spec import RealPanel
-from experiments.application.spec.subpanels import part
 from experiments.application.tables import adoption_checks
 from experiments.application.tables.adoption_checks import known_terms, of_terms
 from experiments.application.tables.columns import main_cluster
@@ -35,6 +34,7 @@ from results.tables.records import Fit
 from results.tables.typography import heading
 from sim.errors import BadInput, listed
 from sim.panel import Panel
+from sim.panel.panel import part
 from sim.streams import Streams
 
 SEEN_PART = "cohorts enter with the part of the window that is seen"

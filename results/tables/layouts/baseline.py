@@ -19,18 +19,23 @@ _FIT = {
 
 
 def baseline(setting: TableSetting) -> list[JournalTable]:
-    """Table 2: columns 1 to 3 as pooled OLS and as random effects side by side, then the fixed effects."""
-    columns = fit_columns(setting.document, "2", _IN_TABLE_2)
+    """Table 2: columns 1 to 3 as pooled OLS and as random effects side by side, the fixed effects, then the estimators
+    that the user named."""
+    found = fit_columns(setting.document, "2")
+    further = [column for column in found if column.place not in BASELINE.values()]
+    columns = [column for column in found if column.place in BASELINE.values()]
     columns.sort(key=lambda column: _IN_TABLE_2.index(column.model))  # stable: by number within a model
     heads = [Heading("", f"({column.column})", model_label(column.model)) for column in columns]
+    heads += [Heading("", f"({column.column})", column.model) for column in further]
     twice = len({column.model for column in columns} & {"pooled", "random"}) == 2
     note = ("Columns 1 to 3 are estimated twice, by pooled least squares and by random effects (Swamy-Arora): they are "
             "different estimators, and a table should say which it prints.")  # fmt: skip
     effects = {place: names for names, place in BASELINE.items()}
-    given = [effects.get(column.place, "") + "random" * (column.model == "random") for column in columns]
+    given = [effects[column.place] + "random" * (column.model == "random") for column in columns]
+    given += ["-"] * len(further)
     fit = [text for model, text in _FIT.items() if any(column.model == model for column in columns)]
     title = f"Regressions of {setting.about}"
-    return [*regressions(setting, "2", title, columns, heads, given, note if twice else "", *fit)]
+    return [*regressions(setting, "2", title, [*columns, *further], heads, given, note if twice else "", *fit)]
 
 
 TABLES = ("2",)

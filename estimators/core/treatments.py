@@ -1,16 +1,16 @@
 """Many treatments of one panel at once, and the sums over unit-periods in which estimators meet them.
 
-An absorbing treatment is known by each unit's first treated period a_i: its inner product with a field x is a sum of
-tails, sum_i sum_{t >= a_i} x_it, one look-up a treated unit. Its products with itself and its spatial lag need
-kappa(a, b) = sum_t (1[t >= a] - g_a)(1[t >= b] - g_b) = T min(g_a, g_b) - T g_a g_b, g_a = (T - a)/T:
-D'(Q_T x A)D = sum_ij A_ij kappa(a_i, a_j), of which time effects take d'Q_T d/N for D'QD, d the treated in each period.
+Where each unit has one of P paths p_a, such as that of an absorbing treatment from period a on, its inner product with
+a field x is one look-up a treated unit in the table of p_a'x_i. Products of a treatment with itself and its spatial lag
+need kappa(a, b) = sum_t (p_at - mean)(p_bt - mean): D'(Q_T x A)D = sum_ij A_ij kappa(a_i, a_j), of which time effects
+take d'Q_T d/N for D'QD, d the sum over units in each period.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
+from estimators.core.treatment_kernels import product
 from estimators.core.within import WithinTransform
 from sim.errors import bad
 from sim.weights import Weights
@@ -28,9 +29,10 @@ PAIRS_AT_ONCE = 16_000  # of treated units: what the cache holds of their look-u
 TILE = 8  # whole treatments at once
 
 
-def tails(x: Floats) -> Floats:
-    """sum_{s >= t} x_s over the last but one axis, (..., T, N) -> (..., T, N)."""
-    return np.asarray(x[..., ::-1, :].cumsum(axis=-2)[..., ::-1, :])
+@cache
+def absorbing_paths(periods: int) -> Floats:
+    """The paths of absorbing treatments by their first treated period, (T + 1, T); the last is never treated."""
+    return np.concatenate([np.triu(np.ones((periods, periods))), np.zeros((1, periods))])
 
 
 def adjoint_lag(x: Floats, weights: Weights) -> Floats:
@@ -38,22 +40,27 @@ def adjoint_lag(x: Floats, weights: Weights) -> Floats:
     return np.asarray((x.reshape(-1, x.shape[-1]) @ weights.operator).reshape(x.shape))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Fields:
-    """Demeaned fields (K, T, N) and what every batch of treatments needs of them."""
+    """Demeaned fields (K, T, N) and what every batch of treatments with the same paths needs of them."""
 
     values: Floats
+    _tables: dict[int, tuple[Floats, Floats, Floats]] = field(default_factory=dict, init=False, repr=False)
 
-    @cached_property
-    def tails(self) -> Floats:
-        """Sums to the last period, (K, T, N)."""
-        return tails(self.values)
+    def by_path(self, paths: Floats) -> Floats:
+        """Sums over the periods by paths (P, T), (K, P, N)."""
+        return self._of(paths)[0]
 
-    @cached_property
-    def by_cell(self) -> Floats:
-        """Those of each unit-period side by side, (T N, K)."""
-        k, periods, units = self.values.shape
-        return np.ascontiguousarray(self.tails.reshape(k, periods * units).T)
+    def by_cell(self, paths: Floats) -> Floats:
+        """Those of each path and unit side by side, (P N, K)."""
+        return self._of(paths)[1]
+
+    def _of(self, paths: Floats) -> tuple[Floats, Floats, Floats]:
+        if id(paths) not in self._tables:
+            table = np.matmul(paths, self.values)
+            cells = np.ascontiguousarray(table.reshape(len(table), len(paths) * table.shape[2]).T)
+            self._tables[id(paths)] = table, cells, paths  # kept with them, so that the key stays theirs
+        return self._tables[id(paths)]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -99,62 +106,63 @@ class WeightForms:
 
 
 @dataclass(frozen=True, eq=False)
-class Adoptions:
-    """B absorbing treatments of N units over T periods. first (B, N): index of the first treated period, T = never."""
+class PathCodes:
+    """B treatments of N units, each unit on one of P paths.
 
-    first: NDArray[np.intp]
-    periods: int
+    paths (P, T): the last is zero. codes (B, N): which path each unit has.
+    """
+
+    paths: Floats
+    codes: NDArray[np.intp]
 
     @property
     def draws(self) -> int:
         """B."""
-        return len(self.first)
+        return len(self.codes)
 
     @cached_property
     def cells(self) -> NDArray[np.intp]:
         """Where those who are ever treated stand in an array (B, N), flat, draw by draw."""
-        return np.flatnonzero(self.first < self.periods)
+        return np.flatnonzero((self.paths != 0).any(axis=1)[self.codes])
 
     @cached_property
     def treated(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-        """Draw, unit and first period of each of them."""
-        rows, units = np.divmod(self.cells, self.first.shape[1])
-        return rows, units, self.first.ravel()[self.cells]
+        """Draw, unit and path of each of them."""
+        rows, units = np.divmod(self.cells, self.codes.shape[1])
+        return rows, units, self.codes.ravel()[self.cells]
 
     @cached_property
     def entries(self) -> NDArray[np.intp]:
-        """Where each treated unit's tail stands in a field (T, N), flat."""
-        _, units, dates = self.treated
-        return np.asarray(dates * self.first.shape[1] + units)
+        """Where each treated unit stands in a table (P, N), flat."""
+        _, units, codes = self.treated
+        return np.asarray(codes * self.codes.shape[1] + units)
 
     @cached_property
     def counts(self) -> Floats:
-        """Units that adopt in each period, (B, T)."""
-        rows, _, dates = self.treated
-        cells = np.bincount(rows * self.periods + dates, minlength=self.draws * self.periods)
-        return cells.reshape(self.draws, self.periods).astype(np.float64)
+        """Treated units on each path, (B, P)."""
+        return self._by_path(None)
 
     @cached_property
     def kappa(self) -> Floats:
-        """The table of kappa(a, b), (T + 1, T + 1); zero for a = T, never."""
-        spell = self.periods - np.arange(self.periods + 1.0)
-        return np.asarray(np.minimum.outer(spell, spell) - np.multiply.outer(spell, spell) / self.periods)
+        """The table of kappa(a, b), (P, P); zero for the last, never."""
+        centred = _centred(self.paths)
+        return np.asarray(centred @ centred.T)
 
     @property
     def total(self) -> Floats:
-        """D'D, the treated unit-periods, (B,)."""
-        return np.asarray((self.counts * (self.periods - np.arange(self.periods))).sum(axis=1))
+        """D'D, (B,)."""
+        return np.asarray(self.counts @ np.square(self.paths).sum(axis=1))
 
     @cached_property
     def by_period(self) -> Floats:
-        """Treated units in each period less their mean over time, (B, T)."""
-        return _centred(self.counts.cumsum(axis=1))
+        """Sums over units in each period less their mean over time, (B, T)."""
+        return _centred(product(self.counts, self.paths))
 
     @cached_property
     def chosen(self) -> sp.csr_array:
-        """1 where the tail of a treated unit stands in a field (T N), (B, T N)."""
+        """1 where a treated unit stands in a table (P N), (B, P N)."""
         starts = np.searchsorted(self.treated[0], np.arange(self.draws + 1))
-        shape = (self.draws, self.periods * self.first.shape[1])
+        shape = (self.draws, len(self.paths) * self.codes.shape[1])
         return sp.csr_array((np.ones(self.entries.size), self.entries, starts), shape=shape)
 
     def sums(self, fields: Floats) -> Floats:
@@ -163,25 +171,31 @@ class Adoptions:
 
     def meet(self, fields: Fields) -> Floats:
         """The same of fields that many batches meet."""
-        return np.asarray(self.chosen @ fields.by_cell)
+        return np.asarray(self.chosen @ fields.by_cell(self.paths))
 
     def square(self) -> Floats:
         """D'QD, (B,)."""
-        own = (self.counts * np.diagonal(self.kappa)[:-1]).sum(axis=1)
-        return np.asarray(own - np.vecdot(self.by_period, self.by_period) / self.first.shape[1])
+        own = product(self.counts, np.diagonal(self.kappa)[:, None])[:, 0]
+        return np.asarray(own - np.vecdot(self.by_period, self.by_period) / self.codes.shape[1])
 
     def lagged_squares(self, forms: WeightForms) -> tuple[Floats, Floats]:
         """D'QWD and (WD)'QWD, (B,) each."""
-        rows, members, dates = self.treated
-        pulled = np.bincount(rows * self.periods + dates, forms.columns[members], self.draws * self.periods)
-        lagged = _centred(pulled.reshape(self.draws, self.periods).cumsum(axis=1))
-        pairs, units = self._pairs(forms.pairs), self.first.shape[1]
+        pulled = self._by_path(forms.columns[self.treated[1]])
+        lagged = _centred(product(pulled, self.paths))
+        pairs, units = self._pairs(forms.pairs), self.codes.shape[1]
         across = pairs[:, 0] - np.vecdot(self.by_period, lagged) / units
         return across, pairs[:, 1] - np.vecdot(lagged, lagged) / units
 
+    def _by_path(self, weights: Floats | None) -> Floats:
+        """Sums of weights of the treated, or their numbers, by path, (B, P)."""
+        rows, _, codes = self.treated
+        size = self.draws * len(self.paths)
+        cells = np.bincount(rows * len(self.paths) + codes, weights, minlength=size)
+        return cells.reshape(self.draws, len(self.paths)).astype(np.float64)
+
     def _pairs(self, table: NDArray[np.complex128]) -> Floats:
         """sum_ij A_ij kappa(a_i, a_j) of both parts of the table, (B, 2)."""
-        members, dates = self._members()
+        members, codes = self._members()
         draws, most = members.shape
         out = np.empty((draws, 2))
         left, right = np.triu_indices(most)  # both factors are symmetric
@@ -189,37 +203,41 @@ class Adoptions:
         flat, kappa = table.ravel(), self.kappa.ravel()
         doubled = np.where(left == right, 1.0, 2.0)
         for start in range(0, draws, step):
-            unit, date = members[start : start + step], dates[start : start + step]
+            unit, path = members[start : start + step], codes[start : start + step]
             at = (unit * len(table)).take(left, axis=1) + unit.take(right, axis=1)
-            when = (date * len(self.kappa)).take(left, axis=1) + date.take(right, axis=1)
+            both_paths = (path * len(self.kappa)).take(left, axis=1) + path.take(right, axis=1)
             both = flat.take(at).view(np.float64).reshape(len(unit), left.size, 2)
-            out[start : start + step] = np.matmul((kappa.take(when) * doubled)[:, None, :], both)[:, 0]
+            out[start : start + step] = np.matmul((kappa.take(both_paths) * doubled)[:, None, :], both)[:, 0]
         return out
 
     def _members(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Treated units and their dates, (B, M); draws with fewer are filled with units that never adopt."""
-        rows, units, dates = self.treated
+        """Treated units and their paths, (B, M); draws with fewer are filled with units that are never treated."""
+        rows, units, codes = self.treated
         sizes = np.bincount(rows, minlength=self.draws)
         most = int(sizes.max(initial=0))
         if sizes.size and (sizes == most).all():
-            return units.reshape(self.draws, most), dates.reshape(self.draws, most)
+            return units.reshape(self.draws, most), codes.reshape(self.draws, most)
         place = np.arange(rows.size) - (np.cumsum(sizes) - sizes)[rows]
         members = np.zeros((self.draws, most), dtype=np.intp)
-        when = np.full((self.draws, most), self.periods, dtype=np.intp)
-        members[rows, place], when[rows, place] = units, dates
-        return members, when
+        taken = np.full((self.draws, most), len(self.paths) - 1, dtype=np.intp)
+        members[rows, place], taken[rows, place] = units, codes
+        return members, taken
 
-    def paths(self) -> Floats:
+    def whole(self) -> Floats:
         """The treatments themselves, (B, T, N)."""
-        return (np.arange(self.periods)[:, None] >= self.first[:, None, :]).astype(np.float64)
+        return np.ascontiguousarray(self.paths.T[:, self.codes].transpose(1, 0, 2))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Paths:
-    """B treatments of any form, 0/1 or real: values (B, T, N), zero where unobserved, under a within transformation."""
+    """B treatments of any form, 0/1 or real: values (B, T, N), zero where unobserved, under a within transformation.
+
+    coded: the same treatments by paths, if known, for sums over fields that are zero where unobserved.
+    """
 
     values: Floats
     transform: WithinTransform
+    coded: PathCodes | None = None
 
     @property
     def draws(self) -> int:
@@ -233,6 +251,8 @@ class Paths:
 
     def sums(self, fields: Floats) -> Floats:
         """D'x of demeaned fields x (K, T, N), (B, K)."""
+        if self.coded is not None:
+            return self.coded.sums(fields)
         cells = fields.shape[1] * fields.shape[2]
         return np.matmul(fields.reshape(len(fields), cells), self.values.reshape(-1, cells, 1))[:, :, 0]
 
@@ -259,32 +279,46 @@ class Paths:
         return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
-Treatments = Adoptions | Paths
+Treatments = PathCodes | Paths
+Given = NDArray[Any] | PathCodes
 
 
-def treatments(given: NDArray[Any], projection: Projection, asked_by: str) -> Treatments:
-    """First treated periods (B, N) of integers, or treatments (B, T, N), as what the kernels work with.
+def treatments(given: Given, projection: Projection, asked_by: str) -> Treatments:
+    """First treated periods (B, N) of integers, treatments (B, T, N), or codes of paths, as what the kernels work with.
+
+    Absorbing treatments (B, T, N) are known by their first treated periods too.
 
     Raises BadInput for another shape or kind, dates outside 0..T and values that are not finite.
     """
     _, periods, units = projection.basis.shape
-    mask = projection.transform.mask
+    if isinstance(given, PathCodes):
+        return _coded(given, projection.transform)
     if given.ndim == 2 and given.dtype.kind in "iu" and given.shape[1] == units and len(given):
         if given.min() < 0 or given.max() > periods:
             raise bad(f"first treated periods from {given.min()} to {given.max()}", where=asked_by,
                       allowed=f"0 to {periods - 1}, {periods} = never", remedy="give indices, not years")  # fmt: skip
-        adoptions = Adoptions(given.astype(np.intp, copy=False), periods)
-        return adoptions if mask is None else Paths(adoptions.paths() * mask, projection.transform)
+        return _coded(PathCodes(absorbing_paths(periods), given.astype(np.intp, copy=False)), projection.transform)
     if given.ndim != 3 or given.shape[1:] != (periods, units) or given.dtype.kind not in "biuf" or not len(given):
         raise bad(f"treatments have shape {given.shape} and type {given.dtype}", where=asked_by,
                   allowed=f"first treated periods, integers (B, {units}), or treatments (B, {periods}, {units})",
                   remedy="put one treatment after the other along the first axis")  # fmt: skip
-    values = given.astype(np.float64, copy=False)
+    values, mask = given.astype(np.float64, copy=False), projection.transform.mask
     values = np.ascontiguousarray(values if mask is None else np.where(mask > 0, values, 0.0))
     if not np.isfinite(values).all():
         raise bad("treatments hold values that are not finite", where=asked_by, allowed="finite numbers",
                   remedy="fill or drop those cells")  # fmt: skip
-    return Paths(values, projection.transform)
+    first = first_treated(values) if mask is None else None
+    return Paths(values, projection.transform) if first is None else PathCodes(absorbing_paths(periods), first)
+
+
+def _coded(given: PathCodes, transform: WithinTransform) -> Treatments:
+    """Themselves in a balanced panel."""
+    return given if transform.mask is None else Paths(given.whole() * transform.mask, transform, given)
+
+
+def sound(squares: Floats, within: Floats, total: Floats) -> NDArray[np.bool_]:
+    """Whether enough of D is left for a slope, (B,), from D~'D~, D'QD and D'D; thresholds as for any regressor."""
+    return np.asarray((within > ols.ABSORBED * total) & (squares > ols.COLLINEAR * within))
 
 
 def first_treated(d: Floats) -> NDArray[np.intp] | None:

@@ -1,0 +1,88 @@
+"""Permutation tests by an estimator's own kernel for redrawn treatments: no fit of each draw, many outcomes at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core.estimator import Status
+from estimators.core.inversion import linear_interval, p_values, searched_interval
+from estimators.core.treatment_kernels import AssignedTreatments, TreatmentKernel
+from estimators.placebo.assignments import Draws
+
+Floats = NDArray[np.float64]
+Statistic = Literal["raw", "studentised"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class NullTests:
+    """p values and interval ends of K terms in R panels, (R, K) each; NaN where there is none."""
+
+    pvalue: Floats
+    lower: Floats
+    upper: Floats
+
+    @staticmethod
+    def none(rows: int, terms: int) -> NullTests:
+        """No test."""
+        return NullTests(*(np.full((rows, terms), np.nan) for _ in range(3)))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class KernelTest:
+    """Terms under assignments of which the first is the real one; an interval where estimates are linear in y.
+
+    real: the treatment as it was, (1, T, N), zero where unobserved. columns: of the kernel's terms, those tested.
+    """
+
+    draws: Draws
+    assigned: AssignedTreatments
+    real: Floats
+    columns: tuple[int, ...]
+    statistic: Statistic
+    interval: bool
+
+    @classmethod
+    def of(
+        cls, kernel: TreatmentKernel, draws: Draws, real: Floats, terms: tuple[str, ...], statistic: Statistic, *,
+        interval: bool,
+    ) -> KernelTest:  # fmt: skip
+        """Prepare the draws."""
+        assigned, columns = kernel.assign(draws.treatments()), tuple(kernel.terms.index(term) for term in terms)
+        return cls(draws, assigned, real, columns, statistic, interval and assigned.linear)
+
+    @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN and counts as extreme
+    def test(self, y: Floats) -> NullTests:
+        """Outcomes (R, T, N) under all assignments."""
+        if self.statistic == "studentised" and self.interval:
+            return self._searched(y)
+        drawn = self._statistics(y)
+        p = np.stack([p_values(drawn[:, 0, k], drawn[:, 1:, k]) for k in range(len(self.columns))], axis=1)
+        if not self.interval:
+            absent = NullTests.none(*p.shape)
+            return NullTests(p, absent.lower, absent.upper)
+        b, slope = drawn[:, :, 0], self.assigned.estimates(self.real)[:, :, 0]
+        lower, upper = linear_interval(b[:, 0], b[:, 1:], slope[:, 1:])
+        return NullTests(p, lower[:, None], upper[:, None])
+
+    def _statistics(self, y: Floats) -> Floats:
+        """Raw or studentised statistics, (R, 1 + B, K), NaN where a fit fails."""
+        if self.statistic == "raw":
+            return self.assigned.estimates(y)[:, :, self.columns]
+        fits = self.assigned.fit(y)
+        return np.where((fits.status == Status.OK)[:, :, None], fits.estimate / fits.se, np.nan)[:, :, self.columns]
+
+    def _searched(self, y: Floats) -> NullTests:
+        """The studentised test of one linear estimate, inverted by bisection."""
+        fits = self.assigned.shifted(y, self.real)
+
+        def pvalue(c: Floats) -> Floats:
+            t = fits.t(c)
+            return p_values(t[:, 0], t[:, 1:])
+
+        real = fits.b[:, 0]
+        lower, upper = searched_interval(real, np.sqrt(fits.v0[:, 0]), pvalue)
+        return NullTests(pvalue(np.zeros_like(real))[:, None], lower[:, None], upper[:, None])

@@ -1,0 +1,146 @@
+"""Any kind of estimator: `placebo --estimator`, `estimate --estimator` and permutation tests, a user's own included."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import made_cities
+import numpy as np
+import pytest
+from first_difference import FirstDifference, one_fit
+from placebo_files import command, write
+
+from estimators import Estimator, PermutationTest, SpatialPanel, TwoWayDID, estimators
+from experiments.application.chosen import estimator_called
+from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.application.tables.columns import regression
+from experiments.cli import run_command
+from experiments.placebo.placebo import answer, check_fits, question
+from experiments.running.runner import run
+from references.small_panels import small_panel
+from results.store.zarr_store import ZarrStore
+from sim import BadInput
+from sim.schemes import scheme_of
+
+OWN = "first_difference:FirstDifference"
+TERMS = {"random": "did", "callaway-santanna": "overall", "two-stage": "overall", "rings": "did", OWN: "did",
+         "spatial": "did", "sdem": "did"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    return write(tmp_path_factory.mktemp("panel"), small_panel(30, 8, seed=4, model="none", sigma=3.0))
+
+
+@pytest.fixture(scope="module")
+def real(files: tuple[str, str]) -> RealPanel:
+    return read_real_panel(files[0], read_spec(files[1]))
+
+
+@pytest.mark.parametrize("kind", TERMS)
+def test_placebos_are_fits_of_the_estimator_itself(real: RealPanel, kind: str) -> None:
+    """On the panel as it was and on panels with the treatment drawn again; p is the rank among them."""
+    ask = question(real, estimator=kind, draws=99, scheme="strata:province")
+    check_fits(ask)
+    assert ask.term == TERMS[kind]
+    found, own = answer(ask, run(ask.study)), estimator_called(kind, real)
+    whole = own(real.panel)
+    assert found.estimate == pytest.approx(whole.estimate[0, whole.terms.index(ask.term)], rel=1e-9)
+    scheme, streams = scheme_of("strata:province").on(ask.panel), ask.study.cells[0].streams(ask.study.seed)
+    codes = np.array([scheme.draw(rng) for rng in streams.tile(0, 99).each("assignment")])
+    fits = own(scheme.assigned(ask.panel, codes))
+    at = fits.terms.index(ask.term)
+    np.testing.assert_allclose(found.placebos, np.where(fits.status == 1, fits.estimate[:, at], np.nan), rtol=1e-7)
+    extreme = ~(np.abs(found.placebos) < abs(found.estimate))
+    assert found.permutation_p == pytest.approx((1 + extreme.sum()) / 100)
+
+
+def test_a_module_of_the_user_in_both_commands(
+    files: tuple[str, str], real: RealPanel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "x.zarr"
+    arguments = command(files, "--estimator", OWN, "--draws", "99", "--store", str(store), "--json")
+    assert run_command(arguments) == 0
+    document = json.loads(capsys.readouterr().out)
+    beta, se = one_fit(real.panel)
+    assert (document["estimate"], document["se"]) == (pytest.approx(beta), pytest.approx(se))
+    assert document["estimator"] == "first-difference"
+    assert ZarrStore.open(store).replications == 99
+    assert run_command(arguments) == 0
+    capsys.readouterr()
+    assert run_command(command(files, "--draws", "99", "--store", str(store))) == 2
+    assert f"--estimator was {OWN}, is did;" in capsys.readouterr().err
+    assert run_command(["estimate", files[0], "--spec", files[1], "--estimator", OWN, "--json"]) == 0
+    records = json.loads(capsys.readouterr().out)["records"]
+    (own,) = [record for record in records if record["table"] == "2" and record["column"] == 6]
+    assert (own["model"], own["term"], own["se_type"]) == ("first-difference", "did", "iid")
+    assert (own["estimate"], own["se"]) == (pytest.approx(beta), pytest.approx(se))
+
+
+@pytest.mark.parametrize("statistic", ["raw", "studentised"])
+def test_a_permutation_test_takes_it(real: RealPanel, statistic: str) -> None:
+    test = PermutationTest.of(FirstDifference(), draws=99, statistic=statistic)
+    assert test.estimator == OWN
+    found = test(real.panel)
+    beta, se = one_fit(real.panel)
+    assert found.estimate[0, 0] == pytest.approx(beta)
+    assert found.pvalue is not None
+    assert 0.01 <= found.pvalue[0, 0, 0] <= 1
+    assert np.isfinite(found.lower[0, 0, 0]) == (statistic == "raw")  # type: ignore[index]  # linear: found out
+    assert found.se[0, 1, 0] == pytest.approx(se)
+
+
+def test_further_columns_of_table_2_are_headed_by_their_names(
+    files: tuple[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    options = ("--estimator", "rings", "--estimator", OWN, "--estimator", "stacked")
+    assert run_command(["estimate", files[0], "--spec", files[1], *options]) == 0
+    text = capsys.readouterr().out
+    start = text.index("Table 2")
+    table = text[start : text.index("Table ", start + 7)]
+    numbers, names = (next(line for line in table.splitlines() if word in line) for word in ("(5)", "first-difference"))
+    assert numbers.split()[-2:] == ["(6)", "(7)"]
+    assert names.split()[-2:] == ["rings", "first-difference"]
+    assert text.count("no cohort has clean controls") == 1
+
+
+def test_estimators_that_test_nothing_or_do_not_exist_are_one_line(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = {"lm": "no term is tested by scheme space", "rigns": "did you mean 'rings'", "permutation": "allowed: sar",
+             "nowhere:Nothing": "cannot load 'nowhere:Nothing'", "mediation": "no mediator is named"}  # fmt: skip
+    for kind, message in cases.items():
+        assert run_command(command(files, "--estimator", kind, "--store", str(tmp_path / "x.zarr"))) == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert len(said.splitlines()) == 1
+    assert run_command(["estimate", files[0], "--spec", files[1], "--estimator", "rigns"]) == 2
+    assert "did you mean 'rings'" in capsys.readouterr().err
+    assert not (tmp_path / "x.zarr").exists()
+
+
+def test_the_placebos_estimator_is_that_of_the_tables(tmp_path: Path) -> None:
+    """Up to label, constant, terms and error types, and so is that of --estimator did."""
+    real = made_cities.real_panel(tmp_path, made_cities.WHOLE)
+    table = regression(real.spec, "did")
+    assert estimator_called("did", real) == table
+    for scheme in ("space", "mixed", "time"):
+        own = question(real, scheme=scheme, draws=99).estimator
+        assert isinstance(own, TwoWayDID)
+        assert set(own.errors) <= set(table.errors)
+        assert dataclasses.replace(own, constant=table.constant, terms=None, errors=table.errors) == table
+
+
+def test_every_kind_begins_with_settings_that_a_name_can_give(real: RealPanel) -> None:
+    for kind in estimators():
+        if kind == PermutationTest.kind:
+            with pytest.raises(BadInput, match="estimator 'permutation'"):
+                estimator_called(kind, real)
+            continue
+        own: Estimator = estimator_called(kind, real)
+        assert own.kind == kind
+        if not isinstance(own, TwoWayDID | SpatialPanel):
+            assert own == type(own)()
