@@ -1,11 +1,11 @@
-# panelproof: make venv | demo | test | check | bench
+# panelproof: make venv | demo | test | check | bench | mutants
 .RECIPEPREFIX = >
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test check bench clean
+.PHONY: venv demo test check bench mutants clean
 venv: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt find-python.sh
@@ -32,6 +32,9 @@ bench: $(STAMP)
 >$(BIN)/python tests/benchmarks/bench.py
 >$(BIN)/python tests/benchmarks/placebo_bench.py
 >$(BIN)/python tests/benchmarks/staggered_bench.py
+
+mutants: $(STAMP)
+>$(BIN)/python tests/mutants/run.py
 
 clean:
 >rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -258,7 +258,7 @@ def test_an_empty_year_within_a_panel_still_parts_its_neighbours() -> None:
 
 
 def test_the_lag_is_newey_and_wests() -> None:
-    assert [bartlett_lag(t) for t in (1, 2, 8, 18, 50, 100, 200)] == [0, 1, 2, 2, 3, 4, 4]
+    assert [bartlett_lag(t) for t in (1, 2, 5, 8, 18, 30, 50, 100, 200)] == [0, 1, 2, 2, 2, 3, 3, 4, 4]
 
 
 @pytest.mark.parametrize(

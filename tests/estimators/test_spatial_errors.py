@@ -312,6 +312,7 @@ def test_clusters_are_contiguous_and_units_in_the_order_of_their_labels() -> Non
         (("iid",), "unknown error type 'iid'"),
         (("hc1",), "unknown error type 'hc1'"),
         (("cluster:county",), "unknown error type 'cluster:county'"),
+        (("cluster:period",), "unknown error type 'cluster:period'"),
         (("conley:far",), "unknown error type 'conley:far'"),
         (("conley:500",), "conley:500 without coordinates"),
     ],

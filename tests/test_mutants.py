@@ -1,0 +1,77 @@
+"""The runner of deliberate faults: what it calls killed, alive and broken, on a repository of one module."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUNNER = Path(__file__).parent / "mutants" / "run.py"
+MODULE = "def double(x):\n    return 2 * x\n"
+TESTS = """
+from sim.arithmetic import double
+
+def test_it_doubles():
+    assert double(3) == 6
+
+def test_it_is_there():
+    assert double
+"""
+
+
+@pytest.fixture(scope="module")
+def runner() -> Any:
+    spec = importlib.util.spec_from_file_location("mutant_runner", RUNNER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def copy(tmp_path: Path, runner: Any) -> Path:
+    for room in runner.ROOMS:
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "__init__.py").write_text("")
+    (tmp_path / "sim" / "arithmetic.py").write_text(MODULE)
+    (tmp_path / "tests" / "mutants").mkdir(parents=True)
+    (tmp_path / "tests" / "mutants" / "run.py").write_bytes(RUNNER.read_bytes())
+    (tmp_path / "tests" / "test_arithmetic.py").write_text(TESTS)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "test", "state"),
+    [
+        pytest.param("2 * x", "3 * x", "", "killed", id="a test fails"),
+        pytest.param("2 * x", "x + x", "", "alive", id="the same numbers"),
+        pytest.param("2 * x", "3 * x", "::test_it_is_there", "alive", id="the test looks elsewhere"),
+        pytest.param("2 * x", "3 * y", "::test_it_doubles", "killed", id="the test raises"),
+        pytest.param("def double", "import nowhere\ndef double", "", "broken", id="cannot be imported"),
+        pytest.param("2 * x", "2 *", "", "broken", id="no Python"),
+        pytest.param("3 * x", "4 * x", "", "broken", id="nowhere in the file"),
+        pytest.param("x", "y", "", "broken", id="in several places"),
+        pytest.param("2 * x", "3 * x", "::test_of_another_name", "broken", id="no such test"),
+        pytest.param("double", "triple", "", "broken", id="what the tests import is gone"),
+    ],
+)
+def test_what_becomes_of_a_fault(runner: Any, copy: Path, old: str, new: str, test: str, state: str) -> None:
+    fault = runner.Fault("sim/arithmetic.py", old, new, "a fault", (f"tests/test_arithmetic.py{test}",))
+    assert runner.judge(fault, copy).state == state
+    assert (copy / "sim" / "arithmetic.py").read_text() == MODULE
+
+
+def test_the_lists_name_files_tests_and_faults_once(runner: Any) -> None:
+    faults = runner.read_faults()
+    assert {fault.room for fault in faults} == set(runner.ROOMS)
+    assert len({(fault.file, fault.old, fault.new) for fault in faults}) == len(faults)
+    for fault in faults:
+        assert fault.why
+        assert fault.tests
+        for test in fault.tests:
+            assert (RUNNER.parents[2] / test.partition("::")[0]).is_file(), test
