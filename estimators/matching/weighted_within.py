@@ -81,7 +81,6 @@ def weighted_two_way(
     ssr, rounding = ols.square(e), ols.ROUNDING * ols.square(data.root * data.raw_y)
     variances = _variances(errors, psi, e, sample, found, rounding)
     sound = np.isfinite(beta).all(axis=1) & (ssr > rounding)
-    r2 = 1.0 - ssr / data.total_sum_of_squares
     floored = {
         f"floored:{error}": spread(one.floored.astype(np.float64), r)
         for error, one in zip(errors, found, strict=True)
@@ -94,13 +93,7 @@ def weighted_two_way(
         se=np.sqrt(np.stack(variances, axis=1)),
         dof=np.stack([np.full((r, k + 1), float(one.dof)) for one in found], axis=1),
         status=np.where(sound, Status.OK, Status.SINGULAR).astype(np.uint8),
-        statistics={
-            "r2": r2,
-            "r2_within": 1.0 - ssr / ols.square(data.y),
-            "r2_adjusted": 1.0 - (1.0 - r2) * (sample.nobs - 1) / sample.free,
-            "sigma2": ssr / sample.free,
-            **floored,
-        },
+        statistics=_fit_statistics(data, ssr, sample) | floored,
     )
 
 
@@ -156,6 +149,16 @@ def _least_squares(data: _Weighted) -> tuple[Floats, Floats, Floats]:
     level = data.means(data.raw_y) - np.vecdot(beta, np.broadcast_to(xbar, beta.shape))
     whole = np.concatenate([psi, constant[:, None]], axis=1)
     return np.column_stack([beta, level]), whole, ols.residual(data.y, x, beta)
+
+
+def _fit_statistics(data: _Weighted, ssr: Floats, sample: Sample) -> dict[str, Floats]:
+    r2 = 1.0 - ssr / data.total_sum_of_squares
+    return {
+        "r2": r2,
+        "r2_within": 1.0 - ssr / ols.square(data.y),
+        "r2_adjusted": 1.0 - (1.0 - r2) * (sample.nobs - 1) / sample.free,
+        "sigma2": ssr / sample.free,
+    }
 
 
 def _variances(
