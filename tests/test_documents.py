@@ -13,7 +13,7 @@ from experiments.kinds.catalogue import catalogue
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROOMS = "sim|estimators|results|cluster|experiments|tests"
 DOCUMENT = re.compile(r"\bdocs/[\w./-]*\w")
-PYTHON = re.compile(rf"\b(?:{ROOMS})/(?!\w+(?:/\w+)*/NAME\.py)[\w/]+\.py\b")  # recipes write NAME for a module to come
+PYTHON = re.compile(rf"\b(?:{ROOMS})/(?!(?:\w+/)*NAME\.py)[\w/]+\.py\b")  # recipes write NAME for a module to come
 LINK = re.compile(r"\]\(([^)#]+)\)")
 FOLDER = re.compile(rf"`((?:{ROOMS}|docs)(?:/\w+)+)/?`")
 CODE = re.compile(r"`([^`\n]+)`")
