@@ -198,6 +198,21 @@ def test_a_study_runs_what_is_new(copy: Path, tmp_path: Path, design: str, estim
     assert abs(bias["value"]) <= 4 * bias["mcse"]
 
 
+def test_both_commands_on_a_real_panel_take_what_is_new(copy: Path, tmp_path: Path, template: ModuleType) -> None:
+    real = made_cities.real_panel(tmp_path, made_cities.PANEL)
+    wanted = by_dummies(real.panel)
+    files = [str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--estimator", "first-difference"]
+    records = json.loads(in_copy(copy, "experiments", "estimate", *files, "--json"))["records"]
+    own = [each for each in records if each["model"] == "first-difference" and each["term"] == "did"]
+    assert [each["se_type"] for each in own] == list(template.FirstDifference().errors)
+    np.testing.assert_allclose([each["estimate"] for each in own], wanted["estimate"][0], rtol=1e-9)
+    np.testing.assert_allclose([each["se"] for each in own], wanted["se"][: len(own), 0], rtol=1e-9)
+    draws = ("--draws", "99", "--store", str(tmp_path / "placebo.zarr"), "--json")
+    found = json.loads(in_copy(copy, "experiments", "placebo", *files, *draws))
+    assert found["estimator"] == "first-difference"
+    assert found["estimate"] == pytest.approx(wanted["estimate"][0], rel=1e-9)
+
+
 NEWEY_WEST = """
 from estimators import TwoWayDID
 from sim import Streams, Wanted
