@@ -119,7 +119,7 @@ class LinearPlan:
         values = self.seen(tile, name)
         if centred:
             values = (values - (values.sum(axis=(1, 2)) / self.nobs)[:, None, None]) * self.mask
-        return ols.square(values)
+        return ols.sum_of_squares(values)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -185,7 +185,7 @@ class LeastSquares(Reduction):
     def _check(self, plan: LinearPlan, panel: Panel) -> None:
         tile, cells = Tile(panel), plan.mask > 0
         columns = [
-            ols.Column(name, f"variable {name!r}", tile.raw(name)[:, cells], plan.within(tile, name))
+            ols.RegressorColumn(name, f"variable {name!r}", tile.raw(name)[:, cells], plan.within(tile, name))
             for name in self.regressors
             if tile.raw(name).shape[0] == 1
         ]
@@ -230,7 +230,7 @@ class LeastSquares(Reduction):
             return Regressors(x, np.zeros((1, 0)), bread, Influence.of(psi, own), None)
         means = plan.means(tile, self.regressors)
         last = plan.mask / plan.nobs - np.einsum("rk,rktn->rtn", spread(means, len(x)), psi)
-        level = Influence.of(last[:, None], ols.square(last)[:, None])
+        level = Influence.of(last[:, None], ols.sum_of_squares(last)[:, None])
         return Regressors(x, means, bread, Influence.of(psi, own), level)
 
     def reduce(self, plan: LinearPlan, tile: Tile) -> LinearMoments:
@@ -240,7 +240,7 @@ class LeastSquares(Reduction):
         y = spread(plan.within(tile, self.outcome), r)  # one outcome for all: a placebo
         slopes = np.matmul(found.bread, ols.inner(found.x, y)[:, :, None])[:, :, 0]
         e = ols.residual(y, found.x, slopes)
-        ssr = ols.square(e)
+        ssr = ols.sum_of_squares(e)
         robust = np.empty((r, len(self.summed), len(self.regressors) + self.constant))
         floored = np.zeros((r, len(self.summed)), dtype=bool)
         for i, error in enumerate(self.summed):
@@ -251,7 +251,7 @@ class LeastSquares(Reduction):
             beta=self._with_constant(plan, tile, slopes, found),
             ssr=ssr,
             tss=spread(plan.total(tile, self.outcome, centred=self.constant or bool(self.effects)), r),
-            tss_within=spread(tile.within_sum_of_squares(self.outcome) if plan.shared else ols.square(y), r),
+            tss_within=spread(tile.within_sum_of_squares(self.outcome) if plan.shared else ols.sum_of_squares(y), r),
             robust=robust,
             floored=floored,
             own=spread(found.own, r) if redrawn else None,

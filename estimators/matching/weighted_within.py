@@ -79,7 +79,7 @@ def weighted_two_way(
     sample = Sample(data.used, data.used.nobs, k + data.effects, counted)
     found = [covariance(error, psi[:, :-1], e, sample) for error in errors]
     last = [covariance(error, psi, e, sample).matrix[:, -1, -1] for error in errors]
-    ssr, rounding = ols.square(e), ols.ROUNDING * ols.square(data.root * data.raw_y)
+    ssr, rounding = ols.sum_of_squares(e), ols.ROUNDING * ols.sum_of_squares(data.root * data.raw_y)
     least = np.square(psi).sum(axis=(2, 3)) * rounding[:, None]
     variances = [
         _above(least, np.column_stack([np.diagonal(slopes.matrix, axis1=1, axis2=2), constant]))
@@ -101,7 +101,7 @@ def weighted_two_way(
         status=np.where(sound, Status.OK, Status.SINGULAR).astype(np.uint8),
         statistics={
             "r2": r2,
-            "r2_within": 1.0 - ssr / ols.square(data.y),
+            "r2_within": 1.0 - ssr / ols.sum_of_squares(data.y),
             "r2_adjusted": 1.0 - (1.0 - r2) * (sample.nobs - 1) / sample.free,
             "sigma2": ssr / sample.free,
             **floored,

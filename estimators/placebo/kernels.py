@@ -201,7 +201,7 @@ def _whole(kernel: DIDPlacebo, drawn: Paths) -> tuple[Floats, Floats, _Scores]:
     within, own, x = np.empty(drawn.draws), np.empty((drawn.draws, drawn.values.shape[2])), np.empty_like(drawn.values)
     for rows in tiles(drawn.draws):
         part = project.transform(drawn.values[rows])
-        within[rows] = ols.square(part)
+        within[rows] = ols.sum_of_squares(part)
         x[rows] = part = project.partial(part)
         own[rows] = np.einsum("btn,btn->bn", part, part)
     return within, own.sum(axis=1), _Whole(x, own)

@@ -45,7 +45,7 @@ CHI_SQUARE = "chi-square"  # the error type of statistics whose p values come fr
 
 
 @dataclass(frozen=True, slots=True)
-class LagrangeMultiplier(Estimator):
+class LMTests(Estimator):
     """LM tests for a spatial lag and for spatial errors, and the two made robust to each other.
 
     form: exact | elhorst (his constants, effects taken out after the spatial lag) | elhorst-wq (before it, which his
@@ -249,10 +249,10 @@ def score_moments(
     signal = wy - we
     explained = ols.inner(qx, signal)
     return ScoreMoments(
-        ssr=ols.square(e),
+        ssr=ols.sum_of_squares(e),
         lag=ols.dot(e, wy),
         error=ols.dot(e, we),
-        signal=_unexplained(ols.square(signal), (explained * np.matvec(bread, explained)).sum(axis=1)),
+        signal=_unexplained(ols.sum_of_squares(signal), (explained * np.matvec(bread, explained)).sum(axis=1)),
     )
 
 

@@ -16,7 +16,7 @@ from estimators.core.error_types import SPATIAL as SPATIAL_FAMILIES
 from estimators.core.estimator import Estimates, Estimator
 from estimators.core.tile import Tile
 from estimators.spatial.form import Model
-from estimators.spatial.lm_tests import Form, LagrangeMultiplier
+from estimators.spatial.lm_tests import Form, LMTests
 from estimators.spatial.model_choice import LEVEL, NESTED, likelihood_ratio, variance_inflation
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.spatial.spectrum import Transform
@@ -40,19 +40,19 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     """The models on the balanced part of the panel; nothing without weights or regressors."""
     if not real.panel.weights or not real.panel.roles.regressors:
         return
-    square = real.balanced()
-    for text in _left_out(real.panel, square):
+    balanced = real.balanced()
+    for text in _left_out(real.panel, balanced):
         ledger.note(text)
-    found = _fit(real.spec, square, ledger)
+    found = _fit(real.spec, balanced, ledger)
     compared = False
-    for name in square.weights:
-        lagrange = _lagrange(square, name, ledger)
-        for transform in _transforms(square.weights[name]):
+    for name in balanced.weights:
+        lagrange = _lagrange(balanced, name, ledger)
+        for transform in _transforms(balanced.weights[name]):
             ratios = _likelihood_ratios(found, sdm_of(name, transform), ledger)
             compared |= bool(ratios)
             if ratios and lagrange:
                 ledger.note(f"Weights {name}, {transform}: {conclusion(ratios, lagrange)}")
-        _warn(square, name, found, ledger)
+        _warn(balanced, name, found, ledger)
     _warn_of_modes(found, ledger)
     if compared:
         ledger.note("LR statistics compare log-likelihoods of one W and one transform: those of direct and of Lee-Yu "
@@ -76,11 +76,11 @@ def _transforms(weights: Weights) -> tuple[Transform, ...]:
     return get_args(Transform) if weights.row_stochastic else ("direct",)
 
 
-def _fit(spec: Spec, square: Panel, ledger: Ledger) -> dict[Fit, Estimates]:
+def _fit(spec: Spec, balanced: Panel, ledger: Ledger) -> dict[Fit, Estimates]:
     """All columns that could be fitted; effects whose errors are simulated say so."""
     fits: dict[Estimator, Fit] = {}
-    errors = clustered_enough(square, error_types(spec))
-    for name, weights in square.weights.items():
+    errors = clustered_enough(balanced, error_types(spec))
+    for name, weights in balanced.weights.items():
         if not weights.row_stochastic:
             ledger.note(f"No Lee-Yu columns for weights {name}: the transformation needs rows that sum to one.")
         for transform in _transforms(weights):
@@ -91,7 +91,7 @@ def _fit(spec: Spec, square: Panel, ledger: Ledger) -> dict[Fit, Estimates]:
                 )  # fmt: skip
                 fits[estimator] = Fit(SPATIAL[model], model, transform, weights=name)
     before = len(ledger.records)
-    found = ledger.fit(square, fits)
+    found = ledger.fit(balanced, fits)
     ledger.records[before:] = [
         replace(record, effects_method=SIMULATION) if record.se_type == SIMULATION else record
         for record in ledger.records[before:]
@@ -116,10 +116,10 @@ def _likelihood_ratios(found: Mapping[Fit, Estimates], sdm: Fit, ledger: Ledger)
     return tests
 
 
-def _lagrange(square: Panel, weights: str, ledger: Ledger) -> dict[str, float]:
+def _lagrange(balanced: Panel, weights: str, ledger: Ledger) -> dict[str, float]:
     """Both forms of the LM tests, Elhorst's under names that say so; returns the exact ones, none under a useless W."""
     try:
-        exact, elhorst = _lm_tests(square, weights, "exact"), _lm_tests(square, weights, "elhorst")
+        exact, elhorst = _lm_tests(balanced, weights, "exact"), _lm_tests(balanced, weights, "elhorst")
     except BadInput as error:
         ledger.note(f"Weights {weights}: no LM tests, and no choice between models: {reasons(error)}.")
         return {}
@@ -135,9 +135,9 @@ def _lagrange(square: Panel, weights: str, ledger: Ledger) -> dict[str, float]:
     return exact
 
 
-def _lm_tests(square: Panel, weights: str, form: Form) -> dict[str, float]:
+def _lm_tests(balanced: Panel, weights: str, form: Form) -> dict[str, float]:
     """The four statistics and their p values."""
-    got = LagrangeMultiplier(form, weights=weights, keep_arrays=True)(square)
+    got = LMTests(form, weights=weights, keep_arrays=True)(balanced)
     assert got.pvalue is not None
     tests: dict[str, float] = {}
     for term, statistic, pvalue in zip(got.terms, got.estimate[0], got.pvalue[0, 0], strict=True):
@@ -145,14 +145,14 @@ def _lm_tests(square: Panel, weights: str, form: Form) -> dict[str, float]:
     return tests
 
 
-def _warn(square: Panel, weights: str, found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
+def _warn(balanced: Panel, weights: str, found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
     """What makes the effect of the neighbours' treatment hard to tell: collinearity, no units far from all treated."""
-    treatment = square.roles.treatment
+    treatment = balanced.roles.treatment
     if treatment is None:
         return
-    tile, names = Tile(square), square.roles.regressors
+    tile, names = Tile(balanced), balanced.roles.regressors
     inflation = float(variance_inflation(tile, names, weights)[len(names) + names.index(treatment)])
-    for transform in _transforms(square.weights[weights]):
+    for transform in _transforms(balanced.weights[weights]):
         if sdm_of(weights, transform) in found:
             ledger.value(sdm_of(weights, transform), "vif", _finite(inflation), term=f"w_{treatment}")
     if inflation > INFLATED:
@@ -178,10 +178,10 @@ def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _left_out(panel: Panel, square: Panel) -> list[str]:
+def _left_out(panel: Panel, balanced: Panel) -> list[str]:
     """In words, what the spatial models leave out to have a balanced panel."""
-    units = [unit for unit in panel.units if unit not in set(square.units)]
-    periods = [period for period in panel.periods if period not in set(square.periods)]
+    units = [unit for unit in panel.units if unit not in set(balanced.units)]
+    periods = [period for period in panel.periods if period not in set(balanced.periods)]
     lost = [f"{what} {listed(items)}" for what, items in (("units", units), ("periods", periods)) if items]
     if not lost:
         return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.linear.equal_effects import EqualEffects, group_labels
+from estimators.linear.equal_effects import InteractionTest, group_labels
 from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.tables.columns import clustered_enough, error_types, main_cluster, two_way, unfit
 from experiments.application.tables.few_clusters import TOO_SMALL, few_treated, treated_units
@@ -71,7 +71,7 @@ def _equal_effects(real: RealPanel, ledger: Ledger, group: str, labels: NDArray[
     main = main_cluster(real.spec)
     if main not in errors:
         ledger.note(f"The test of equal effects by {group} clusters by unit: {main} has one cluster for some value.")
-    estimator = EqualEffects(
+    estimator = InteractionTest(
         group, tuple(kept), errors=errors, test=main if main in errors else "cluster:unit",
         draws=real.spec.inference.draws, label=f"table-4-test-{real.spec.panel.groups.index(group) + 1}",
     )  # fmt: skip
