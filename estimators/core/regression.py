@@ -143,7 +143,7 @@ def any_absorbed(tile: Tile, names: tuple[str, ...], left: Floats) -> NDArray[np
     return absorbed_in(tile, names, left).any(axis=1)
 
 
-ALLOWED = "variables that vary beside the effects"
+ALLOWED = "variables that the effects do not absorb"
 REMOVE = "remove it from treatment or controls"
 
 

@@ -200,7 +200,7 @@ class LeastSquares(Reduction):
             left, whole = plan.within(tile, self.outcome), plan.seen(tile, self.outcome)
             if np.square(left).sum() <= ols.ROUNDING * np.square(whole).sum():
                 raise bad(f"the outcome {self.outcome!r} is constant or absorbed by the effects", where=self.asked_by,
-                          allowed="an outcome that varies beside the effects",
+                          allowed="an outcome that the effects do not absorb",
                           remedy="name another outcome")  # fmt: skip
 
     def _wild_cells(self, error: str, used: Panel) -> NDArray[np.intp]:

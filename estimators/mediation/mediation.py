@@ -164,14 +164,14 @@ class Mediation(Estimator):
         mediator = self.mediator or next(iter(schema.roles.mediators), None)
         if mediator is None:
             free = [name for name in schema.variables if name not in (schema.roles.outcome, *schema.roles.regressors)]
-            remedy = 'name one, or choose a design that draws one: paper does but with spillover = "error"'
-            allowed = one_of(free) if free else "a variable beside outcome, treatment and controls"
+            remedy = 'name one, or choose a design that draws one: paper does, except with spillover = "error"'
+            allowed = one_of(free) if free else "a variable other than outcome, treatment and controls"
             raise bad("no mediator is named, and the panel has none", where=self.label, allowed=allowed, remedy=remedy)
         regressors = schema.roles.regressors if self.regressors is None else self.regressors
         treatment = schema.roles.treatment
         if treatment is None or treatment not in regressors:
             what = "the panel has no treatment" if treatment is None else f"{treatment!r} is not among the regressors"
-            raise bad(what, where=self.label, allowed="a treatment whose effect the mediator passes on",
+            raise bad(what, where=self.label, allowed="a treatment that affects the mediator",
                       remedy="name one")  # fmt: skip
         controls = tuple(name for name in regressors if name != treatment)
         return Variables(outcome_of(self.outcome, schema, self.label), mediator, (*controls, treatment))
@@ -182,7 +182,12 @@ class Mediation(Estimator):
             raise bad(f"cluster = {self.cluster!r}", where=self.label, allowed=one_of(("unit", *schema.attributes)),
                       remedy="choose one of them")  # fmt: skip
         if self.draws < 99:
-            raise bad(f"draws = {self.draws}", where=self.label, allowed="99 or more, best 999", remedy="draw more")
+            raise bad(
+                f"draws = {self.draws}",
+                where=self.label,
+                allowed="99 or more (999 is a good choice)",
+                remedy="draw more",
+            )
 
     def _roots_of_factors(self, tile: Tile, regressors: int, clusters: NDArray[np.intp]) -> Floats:
         """Square roots of the small-sample factors of a, b, nde, total, (4,)."""

@@ -118,8 +118,10 @@ class LMTests(Estimator):
         """The statistics; se is NaN and dof 1, that of the chi-square distribution."""
         sums, weights, periods = self._sums(plan, moments)
         if "period" in self.effects and own_information(weights) < FLAT:
-            raise bad("all units are linked alike: their lags are the time effects and the units' own values",
-                      where=f"{self.name}, weights {weights.name}", allowed="weights that tell near from far",
+            raise bad("W links all units equally: a lag is then the sum of a time effect and a multiple of the "
+                      "unit's own value",
+                      where=f"{self.name}, weights {weights.name}", allowed="weights that differ between near and "
+                                                                            "far units",
                       remedy="choose fewer neighbours")  # fmt: skip
         constants = Constants.of(weights, periods, self.effects, exact=self.form == "exact")
         statistic = chi_squares(sums, constants)

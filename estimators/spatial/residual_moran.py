@@ -216,8 +216,8 @@ class ResidualIndex(Reduction):
         """What the regressors give, None when they are redrawn; raises BadInput where the moments do not hold."""
         check_balance(panel, self.asked_by)
         if LinkSums.of(panel.weights[self.weights]).uniform:
-            raise bad("all units are linked alike: Moran's I is the same for any values", where=f"{self.asked_by}, "
-                      f"weights {self.weights}", allowed="weights that tell near from far",
+            raise bad("W links all units equally: Moran's I is then the same for all values", where=f"{self.asked_by}, "
+                      f"weights {self.weights}", allowed="weights that differ between near and far units",
                       remedy="choose fewer neighbours")  # fmt: skip
         ols.check_fixed(panel, self.regressors, self.asked_by)
         if any(panel.variables[name].shape[0] > 1 for name in self.regressors):

@@ -121,7 +121,8 @@ class CallawaySantAnna(Estimator):
                       remedy="remove the repeated name")  # fmt: skip
         allowed = ("cluster:unit", *(f"cluster:{name}" for name in schema.attributes))
         if not self.errors or len(set(self.errors)) < len(self.errors) or not set(self.errors) <= set(allowed):
-            raise bad(f"errors = {list(self.errors)}", where=self.name, allowed=f"distinct ones of {one_of(allowed)}",
+            raise bad(f"errors = {list(self.errors)}", where=self.name, allowed=f"distinct names among "
+                                                                                f"{one_of(allowed)}",
                       remedy='set errors = ["cluster:unit"]')  # fmt: skip
         if not 0 <= self.anticipation < schema.periods:
             raise bad(f"anticipation = {self.anticipation}", where=self.name, allowed="0 or more, below T",
@@ -274,14 +275,17 @@ class CallawaySantAnnaReduction(Reduction):
     def _check_possible(self, possible: Comparisons) -> None:
         cohorts = possible.cohorts
         if self.controls == "never" and not cohorts.never.any():
-            raise bad("no unit is never treated", where=self.asked_by, allowed='controls "never" need some',
+            raise bad("no unit is never treated", where=self.asked_by, allowed='never treated units, which '
+                                                                               'controls = "never" needs',
                       remedy='set controls = "not-yet"')  # fmt: skip
         if min(cohorts.firsts) <= self.anticipation >= max(cohorts.firsts):
-            raise bad(f"no period lies before adoption less {self.anticipation} of anticipation", where=self.asked_by,
+            raise bad(f"no period lies before an adoption and its {self.anticipation} periods of "
+                      "anticipation", where=self.asked_by,
                       allowed="a base period for some cohort", remedy="lower anticipation, or add periods")  # fmt: skip
         if not possible.treated.any():
             raise bad("no unit is untreated when others are treated", where=self.asked_by,
-                      allowed="units never or later treated", remedy="add such units")  # fmt: skip
+                      allowed="units never or later treated", remedy="add units that are never treated or treated "
+                                                                     "later")  # fmt: skip
 
     def reduce(self, plan: Any, tile: Tile) -> CohortMoments:
         """One tile's estimates and variances."""

@@ -92,7 +92,7 @@ class _ExposureDID(Estimator):
         )  # fmt: skip
         if len(set(terms)) < len(terms):
             twice = [term for term in terms if terms.count(term) > 1]
-            raise bad(f"a control is named like a term: {twice[0]!r}", where=self.name,
+            raise bad(f"a control has the name of a term: {twice[0]!r}", where=self.name,
                       allowed="names other than att, w_..., spill:..., did_bias", remedy="rename it")  # fmt: skip
         targets = self._policy_targets(treatment) | {"att": "att"}
         targets |= {name: f"beta({name})" for name in (*controls, *(f"w_{name}" for name in self._lags(schema)))}

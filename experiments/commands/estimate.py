@@ -22,8 +22,9 @@ import click
 @click.option(
     "--errors",
     metavar="TYPE",
-    help="Standard errors to show where a model has them, e.g. hc1, cluster:unit, qmle. Default: the main cluster. "
-    "The files hold all of them.",
+    help="Error type of the printed standard errors, where a model has it, e.g. hc1, cluster:unit, qmle. Default: "
+    "the main "
+    "cluster. The files hold all error types.",
 )
 @click.option("--cross-check", is_flag=True, help="Recompute with linearmodels, spreg and esda; exit 1 if they differ.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")

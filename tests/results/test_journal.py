@@ -374,7 +374,7 @@ def test_tables_s2_say_what_the_coefficient_averages_and_what_the_test_sees() ->
     assert cells(weights, "SD of effects, all reversed") == ("none", "0.4000")
     assert cells(switch, "One period before") == ("0.0010",)
     assert any("clusters that hold a switch" in note for note in switch.notes)
-    assert cells(power, "Slope a period") == ("0.0029", "0.0044")
+    assert cells(power, "Slope per period") == ("0.0029", "0.0044")
     assert "4 event times before" in power.notes[0]
     assert "0.0137" in power.notes[0]
 

@@ -153,7 +153,7 @@ def test_few_fits_have_no_verdict(fabricate: Any, sample_of: Any) -> None:
     assert headline([found]) == "Too few replications to judge: a verdict takes 30 usable fits."
     text = html_report(diagnosis, ReportFacts("few", done=1, blocks=3))
     assert "? too few to judge" in text
-    assert "incomplete: 1 of 3 blocks is there; the same run command resumes it" in text
+    assert "incomplete: 1 of 3 blocks is finished; the same run command resumes the study" in text
     assert 'class="flag"' not in text
     diagnosis = diagnose(fabricate([({"n": 1}, cell(29)), ({"n": 2}, cell(40))]))
     (found,) = verdicts(diagnosis, bias_table(diagnosis))
@@ -181,7 +181,7 @@ def test_a_verdict_that_holds_names_the_terms_that_are_marked(fabricate: Any, sa
     assert headline([right, partly]) == "1 of 2 estimators departs from the promise in some cell: partly (for t1)."
     assert headline([right]).startswith("No estimator departs from what it promises for any key term")
     text = html_report(diagnosis, ReportFacts("elsewhere"))
-    assert text.count("! marked elsewhere") == 1
+    assert text.count("! other terms marked") == 1
     assert text.count("✓ holds") == 1
 
 

@@ -182,5 +182,6 @@ def test_all_cells_have_the_same_columns(fabricate: Any, sample_of: Any) -> None
 def test_an_incomplete_store_is_called_one(fabricate: Any, sample_of: Any) -> None:
     out = io.StringIO()
     print_bias_table(toy(fabricate, sample_of), Console(file=out, width=120), ReportFacts("toy", done=8, blocks=50))
-    assert out.getvalue().splitlines()[2] == "incomplete: 8 of 50 blocks are there; the same run command resumes it"
+    line = "incomplete: 8 of 50 blocks are finished; the same run command resumes the study"
+    assert out.getvalue().splitlines()[2] == line
     assert "incomplete" not in printed(toy(fabricate, sample_of))

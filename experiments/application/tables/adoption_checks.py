@@ -86,8 +86,8 @@ class EventTimes:
         if not self.without_error:
             return "they need event times before and after adoption"
         return (
-            f"there is no error of {' and '.join(f'event({event})' for event in self.without_error)}, beside the "
-            "reference period: it takes two clusters or more of treated units and as many of units compared with"
+            f"{' and '.join(f'event({event})' for event in self.without_error)} has no standard error: an error needs "
+            "two or more clusters of treated units and two or more clusters of comparison units"
         )
 
     def pretrend(self) -> tuple[float, float, float]:

@@ -55,9 +55,9 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         _warn(balanced, name, found, ledger)
     _warn_of_modes(found, ledger)
     if compared:
-        ledger.note("LR statistics compare log-likelihoods of one W and one transform: those of direct and of Lee-Yu "
-                    "columns are of different data. They and LM statistics assume independent errors; the choice under "
-                    "the printed standard errors, by Wald tests, stands below table 7.")  # fmt: skip
+        ledger.note("LR statistics compare log-likelihoods of one W and one transform; direct and Lee-Yu columns have "
+                    "likelihoods of different data. LR and LM statistics assume independent errors. The notes under "
+                    "table 7 give the choice by Wald tests with the printed standard errors.")  # fmt: skip
 
 
 def sdm_of(weights: str, transform: str) -> Fit:
@@ -82,7 +82,9 @@ def _fit(spec: Spec, balanced: Panel, ledger: Ledger) -> dict[Fit, Estimates]:
     errors = clustered_enough(balanced, error_types(spec))
     for name, weights in balanced.weights.items():
         if not weights.row_stochastic:
-            ledger.note(f"No Lee-Yu columns for weights {name}: the transformation needs rows that sum to one.")
+            ledger.note(
+                f"Weights {name}: there are no Lee-Yu columns, because the transformation needs rows that sum to one."
+            )
         for transform in _transforms(weights):
             for model in MODELS:
                 estimator = SpatialPanel(
@@ -121,7 +123,7 @@ def _lagrange(balanced: Panel, weights: str, ledger: Ledger) -> dict[str, float]
     try:
         exact, elhorst = _lm_tests(balanced, weights, "exact"), _lm_tests(balanced, weights, "elhorst")
     except BadInput as error:
-        ledger.note(f"Weights {weights}: no LM tests, and no choice between models: {reasons(error)}.")
+        ledger.note(f"Weights {weights}: there are no LM tests and no choice between models: {reasons(error)}.")
         return {}
     for tests, ending in ((exact, ""), (elhorst, "_elhorst")):
         for name, value in tests.items():
@@ -130,8 +132,9 @@ def _lagrange(balanced: Panel, weights: str, ledger: Ledger) -> dict[str, float]
     differ = [name for name in exact if name.endswith("_p") and (exact[name] < LEVEL) != (elhorst[name] < LEVEL)]
     if differ:
         names = listed(name.removesuffix("_p") for name in differ)
-        ledger.note(f"Weights {weights}: with period effects Elhorst's form of the LM tests is not centred; at 5% it "
-                    f"decides {names} otherwise than the exact form, which the conclusions use.")  # fmt: skip
+        ledger.note(f"Weights {weights}: with period effects, Elhorst's form of the LM tests is not centred. At 5%, "
+                    f"its decision on {names} differs from that of the exact form, which the conclusions "
+                    "use.")  # fmt: skip
     return exact
 
 
@@ -157,12 +160,13 @@ def _warn(balanced: Panel, weights: str, found: Mapping[Fit, Estimates], ledger:
             ledger.value(sdm_of(weights, transform), "vif", _finite(inflation), term=f"w_{treatment}")
     if inflation > INFLATED:
         ledger.note(f"Weights {weights}: the lag of the treatment is collinear with the other regressors (variance "
-                    f"inflation {inflation:.1f}), as when treatment clusters in space or W is dense: w_{treatment} and "
-                    "indirect effects are ill-determined.")  # fmt: skip
+                    f"inflation {inflation:.1f}), as when treatment clusters in space or W is dense. The data "
+                    "determine "
+                    f"w_{treatment} and indirect effects badly.")  # fmt: skip
     near = (tile.raw(treatment) != 0) | (tile.lag(treatment, weights) != 0)
     if near.any(axis=1).all():
-        ledger.note(f"Weights {weights}: every unit is treated or has a treated neighbour at some time; without units "
-                    "far from the policy, spillovers are identified by their functional form alone.")  # fmt: skip
+        ledger.note(f"Weights {weights}: every unit is treated or has a treated neighbour at some time. Without units "
+                    "far from the policy, only the functional form identifies spillovers.")  # fmt: skip
 
 
 def _warn_of_modes(found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
@@ -171,7 +175,7 @@ def _warn_of_modes(found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
         if "mode_gap" in estimates.statistics and float(estimates.statistics["mode_gap"][0]) < NEAR_MODE:
             gap = float(estimates.statistics["mode_gap"][0])
             ledger.note(f"Weights {fit.weights}, {fit.transform}: another maximum of the SAC's likelihood is only "
-                        f"{gap:.2f} lower, so that rho and lambda are hardly told apart.")  # fmt: skip
+                        f"{gap:.2f} lower, so the data hardly distinguish rho from lambda.")  # fmt: skip
 
 
 def _finite(value: float) -> float | None:
@@ -185,4 +189,4 @@ def _left_out(panel: Panel, balanced: Panel) -> list[str]:
     lost = [f"{what} {listed(items)}" for what, items in (("units", units), ("periods", periods)) if items]
     if not lost:
         return []
-    return [f"The spatial models leave out {' and '.join(lost)}, to be balanced; the DID columns do not."]
+    return [f"The spatial models need a balanced panel and leave out {' and '.join(lost)}; the DID columns keep them."]

@@ -23,7 +23,9 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     """One column a value of each of the spec's groups, then the group's test of equal effects."""
     treatment, groups = real.panel.roles.treatment, real.spec.panel.groups
     if groups and treatment is None:
-        ledger.note("No table 4: it compares a treatment's effect between groups, and no treatment is named.")
+        ledger.note(
+            "There is no table 4: it compares the treatment's effect between groups, and the spec names no treatment."
+        )
         return
     position = 0
     for group in groups:
@@ -84,8 +86,7 @@ def _tested(values: list[str], kept: list[str]) -> str:
     left = [value for value in values if value not in kept]
     if len(kept) < 2:
         count = "one of them has" if kept else "none of them has"
-        return f"nor a test of equal effects: {count} an estimate with a clustered error, and it needs two"
+        return f"there is no test of equal effects: {count} an estimate with a clustered error, and the test needs two"
     if not left:
-        return "the test of equal effects is between all of them"
-    wanting = "for want of an estimate or a clustered error"
-    return f"the test of equal effects is between the others, leaving out {wanting}: {listed(left, 12)}"
+        return "the test of equal effects compares all of them"
+    return f"the test of equal effects leaves out those without an estimate or a clustered error: {listed(left, 12)}"

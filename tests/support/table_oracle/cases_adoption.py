@@ -48,7 +48,7 @@ OF_WEIGHTS = {
     "sensitivity": "SD of effects, mean may be 0", "reversal": "SD of effects, all reversed",
 }  # fmt: skip
 OF_POWER = {
-    "slope": "Slope a period", "bias_untested": "Mean bias, no test made", "bias_passed": "Mean bias, test passed",
+    "slope": "Slope per period", "bias_untested": "Mean bias, without a test", "bias_passed": "Mean bias, test passed",
     "bayes_factor": "Bayes factor of passing", "likelihood_ratio": "Likelihood ratio",
 }  # fmt: skip
 
