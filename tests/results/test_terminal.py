@@ -143,7 +143,8 @@ def test_the_legend_names_the_error_that_marks_use(fabricate: Any, sample_of: An
     """33.3 (27.2) is 2.3 of the errors in brackets from 95%, and 4.9 of those that 95% itself has with 3 fits."""
     text = " ".join(printed(toy(fabricate, sample_of)).split())
     assert (
-        "coverage more than 4 MCSE from 95%, or rejection of a true null from 5%, by the MCSE that this level" in text
+        "coverage more than 4 MCSE from 95%, or rejection of a true null hypothesis more than 4 MCSE from 5%. "
+        "For coverage and rejection, this MCSE is that of the nominal level, not the one in brackets." in text
     )
     n, share = 400, 0.90
     assert abs(share - 0.95) / np.sqrt(share * (1 - share) / n) < 4 < abs(share - 0.95) / np.sqrt(0.95 * 0.05 / n)

@@ -75,7 +75,7 @@ def test_the_plain_test_of_a_lag_may_find_dependent_errors(dependent: Diagnosis)
     assert lag["rejection"] > 0.8
     found = verdicts(dependent, table)[0]
     assert not found.departs
-    assert found.sentences[0].startswith("A test of rho = lambda = 0: it estimates nothing")
+    assert found.sentences[0].startswith("The term tests rho = lambda = 0: it estimates nothing")
     assert "the 5% test rejects in" in found.sentences[1]
 
 
@@ -107,5 +107,5 @@ def test_the_moran_of_residuals_is_a_test_too() -> None:
     study = Study("moran", Paper(effect=0.0, spatial_error=0.15), (MoranTest(),), replications=64, seed=5)
     found = diagnose(run(study))
     (verdict,) = verdicts(found, bias_table(found))
-    assert verdict.sentences[0].startswith("A test of lambda = 0: it estimates nothing")
+    assert verdict.sentences[0].startswith("The term tests lambda = 0: it estimates nothing")
     assert "bias" not in set(found.frame["measure"])

@@ -119,7 +119,7 @@ def _effects_note(setting: TableSetting, columns: Sequence[FitColumn]) -> str:
     if not methods:
         return ""
     how = ", ".join(error_label(str(method)) for method in methods)
-    return f"Direct, indirect and total effects are means over units; their standard errors are {how}."
+    return f"Direct, indirect and total effects are means over units; their standard errors are computed {how}."
 
 
 def _tested_by(setting: TableSetting, column: FitColumn) -> str:

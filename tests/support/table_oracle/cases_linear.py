@@ -170,7 +170,7 @@ def print_subsamples(book: Book, asked: Asked) -> list[Sheet]:
         ("p by permutation", (four(region["permutation_p"]), "", "", "")),
         ("its Monte Carlo error", (four(region["permutation_p_mcse"]), "", "", "")),
     ]
-    more = "The test of equal effects is of the fully interacted regression"
+    more = "The test of equal effects is that of the fully interacted regression"
     return [Sheet("Table 4. Subsamples: growth on park", heads, tuple(lines), *_notes(asked, EAST, more))]
 
 
@@ -243,7 +243,7 @@ def print_confounded(book: Book, asked: Asked) -> list[Sheet]:
                                             for end in ("", "_lower", "_upper"))) for rho in RHOS
         )  # fmt: skip
         title = f"Indirect effect through {name} by the correlation ρ of the two equations' errors"
-        sheets.append(Sheet(title, heads, lines, ("ρ = 0 is table 5", asked.data), appendix=True))
+        sheets.append(Sheet(title, heads, lines, ("ρ = 0 is the assumption of table 5", asked.data), appendix=True))
     return sheets
 
 
@@ -269,7 +269,7 @@ def print_robustness(book: Book, asked: Asked) -> list[Sheet]:
     lines += said(book, wheres, "treated_matched", "Treated, matched", whole)
     lines += said(book, wheres, "controls_matched", "Controls, matched", whole) + said(book, wheres, "r2", "R²")
     title = "Table R. Robustness checks, one per column: growth on park"
-    more = "Unit and period effects and the controls in every column"
+    more = "Every column has unit and period effects and the controls"
     return [Sheet(title, heads, tuple(lines), *_notes(asked, wheres[0], more))]
 
 

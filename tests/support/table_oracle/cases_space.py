@@ -214,8 +214,8 @@ def _models(book: Book, asked: Asked, weights: str, transform: str | None) -> Sh
     how = "by simulation from" if transform == "lee-yu" else "by the delta method."
     says = (
         TREATMENT, f"Standard errors in brackets, {kind}{scores}; normal distribution, no small-sample factor.",
-        *{"direct": ("dummies for units and periods (direct)",), "lee-yu": ("Lee and Yu (2010)",), None: ()}[transform],
-        f"Direct, indirect and total effects are means over units, their standard errors {how}", STARS,
+        *{"direct": ("Direct: the likelihood with dummies for units and periods",), "lee-yu": ("Lee and Yu (2010)",), None: ()}[transform],
+        f"Direct, indirect and total effects are means over units; their standard errors are computed {how}", STARS,
         asked.square_data,
     )  # fmt: skip
     title = f"Table 7. Spatial models of growth, W {weights}, {METHODS[transform]}"
