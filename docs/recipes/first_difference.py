@@ -123,7 +123,7 @@ class FirstDifference(Estimator):
         seen = observed_mask(panel) > 0
         # Template: those that no replication changes are judged once, and what is wrong is said by name.
         fixed = [
-            ols.Column(name, f"variable {name!r}", panel.variables[name][:, seen], part)
+            ols.RegressorColumn(name, f"variable {name!r}", panel.variables[name][:, seen], part)
             for name, part in zip(names, parts, strict=True)
             if len(part) == 1
         ]

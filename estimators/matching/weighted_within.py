@@ -78,7 +78,7 @@ def weighted_two_way(
     counted = counted_by_cluster(errors, k, data.effects, ("unit", "period"), data.used, "nonnested")
     sample = Sample(data.used, data.used.nobs, k + data.effects, counted)
     found = [covariance(error, psi[:, :-1], e, sample) for error in errors]
-    ssr, rounding = ols.square(e), ols.ROUNDING * ols.square(data.root * data.raw_y)
+    ssr, rounding = ols.sum_of_squares(e), ols.ROUNDING * ols.sum_of_squares(data.root * data.raw_y)
     variances = _variances(errors, psi, e, sample, found, rounding)
     sound = np.isfinite(beta).all(axis=1) & (ssr > rounding)
     floored = {
@@ -155,7 +155,7 @@ def _fit_statistics(data: _Weighted, ssr: Floats, sample: Sample) -> dict[str, F
     r2 = 1.0 - ssr / data.total_sum_of_squares
     return {
         "r2": r2,
-        "r2_within": 1.0 - ssr / ols.square(data.y),
+        "r2_within": 1.0 - ssr / ols.sum_of_squares(data.y),
         "r2_adjusted": 1.0 - (1.0 - r2) * (sample.nobs - 1) / sample.free,
         "sigma2": ssr / sample.free,
     }

@@ -149,7 +149,7 @@ def _edge_list(table: pd.DataFrame, path: Path) -> Edges:
     twice = pairs[pairs.duplicated()]
     if len(twice):
         raise bad(f"links appear more than once: {listed((f'{a} to {b}' for a, b in twice), 3)}", where=path.name,
-                  allowed="one row a link", remedy="remove the duplicates")  # fmt: skip
+                  allowed="one row per link", remedy="remove the duplicates")  # fmt: skip
     return edges
 
 
@@ -202,7 +202,7 @@ def _square(matrix: sp.csr_array | Floats, units: tuple[str, ...], path: Path) -
     if matrix.shape != (n, n) or matrix.dtype.kind not in "fiub":
         size = " x ".join(map(str, matrix.shape)) or "a single number"
         raise bad(f"W is {size} of {matrix.dtype}", where=path.name,
-                  allowed=f"{n} x {n} numbers, one row a unit in the panel's order",
+                  allowed=f"{n} x {n} numbers, one row per unit in the panel's order",
                   remedy="give W for exactly the panel's units")  # fmt: skip
     return sp.csr_array(matrix, dtype=np.float64)
 
