@@ -153,6 +153,11 @@ class PathCodes:
         """D'D, (B,)."""
         return np.asarray(self.counts @ np.square(self.paths).sum(axis=1))
 
+    @property
+    def around(self) -> Floats:
+        """The same around the mean, (B,)."""
+        return self.total - (self.counts @ self.paths.sum(axis=1)) ** 2 / (self.paths.shape[1] * self.codes.shape[1])
+
     @cached_property
     def by_period(self) -> Floats:
         """Sums over units in each period less their mean over time, (B, T)."""
@@ -249,6 +254,12 @@ class Paths:
         """D'D, (B,)."""
         return ols.sum_of_squares(self.values)
 
+    @property
+    def around(self) -> Floats:
+        """The same around the mean of observed cells, (B,)."""
+        cells = self.values[0].size if self.transform.mask is None else self.transform.mask.sum()
+        return self.total - self.values.sum(axis=(1, 2)) ** 2 / cells
+
     def sums(self, fields: Floats) -> Floats:
         """D'x of demeaned fields x (K, T, N), (B, K)."""
         if self.coded is not None:
@@ -316,9 +327,10 @@ def _coded(given: PathCodes, transform: WithinTransform) -> Treatments:
     return given if transform.mask is None else Paths(given.whole() * transform.mask, transform, given)
 
 
-def sound(squares: Floats, within: Floats, total: Floats) -> NDArray[np.bool_]:
-    """Whether enough of D is left for a slope, (B,), from D~'D~, D'QD and D'D; thresholds as for any regressor."""
-    return np.asarray((within > ols.ABSORBED * total) & (squares > ols.COLLINEAR * within))
+def sound(squares: Floats, within: Floats, drawn: PathCodes | Paths) -> NDArray[np.bool_]:
+    """Whether enough of D is left for a slope, (B,), from D~'D~ and D'QD; thresholds as for any regressor."""
+    left = ~ols.absorbed(within, np.maximum(drawn.around, 0.0), drawn.total)
+    return np.asarray(left & (squares > ols.COLLINEAR * within))
 
 
 def first_treated(d: Floats) -> NDArray[np.intp] | None:

@@ -62,7 +62,7 @@ class DIDKernel(TreatmentKernel):
         drawn = treatments(given, self.projection, "did of redrawn treatments")
         within, c = drawn.square(), drawn.meet(self.controls)
         squares = within - np.vecdot(c, c)
-        return AssignedDID(self, drawn, c, np.where(sound(squares, within, drawn.total), squares, np.nan))
+        return AssignedDID(self, drawn, c, np.where(sound(squares, within, drawn), squares, np.nan))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,8 @@ same in all replications when the regressors are. Small-sample factors cancel be
 
 Signs are Rademacher's, below ten clusters Webb's six points; Rademacher's are enumerated when all 2^G are no more
 than the draws asked for. p = (1 + number of draws with |t*| >= |t|) / (1 + draws): the sample counts among its draws,
-so p is never zero and its test is exact where signs are exchangeable. The interval holds every c that is not rejected
-at `LEVEL`, up to the first rejected one on either side.
+so p is never zero and its test is exact where signs are exchangeable. The interval ends on either side
+at the first value that is rejected at `LEVEL` and that the search meets: it can pass over a narrow rejected stretch.
 
 Where it fails (MacKinnon and Webb 2017, 2018): with few treated clusters this restricted bootstrap rejects too seldom,
 with a single one almost never, since the restricted residuals of treated clusters hold the effect; one drawn around the

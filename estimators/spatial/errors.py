@@ -47,6 +47,13 @@ def check_errors(errors: tuple[str, ...], form: SpatialForm, schema: Schema, ask
     check_error_types(errors, schema, asked_by, family)
 
 
+def independent_sums(error: str, plan: SpatialPlan) -> float:
+    """How many sums of scores a covariance is made of: clusters, periods under Driscoll and Kraay; else infinite."""
+    if error == "driscoll-kraay":
+        return plan.periods
+    return Kernel.of(error, plan).groups or np.inf if error.startswith("cluster:") else np.inf
+
+
 def needs_scores(errors: tuple[str, ...]) -> bool:
     """Whether an error type is made of each panel's own scores, and not of cross products alone."""
     return not {"information", "hessian"}.issuperset(errors)

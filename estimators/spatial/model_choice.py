@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc
+from scipy.special import chdtrc, fdtrc
 
 from estimators.core import regression as ols
 from estimators.core.tile import Tile
@@ -40,12 +40,17 @@ def wald_names(error: str) -> dict[str, str]:
     return {model: f"wald_{model}{ending}" for model in NESTED}
 
 
-def wald_tests(parameters: Floats, covariance: Floats, error: str = "information") -> dict[str, Floats]:
+def wald_tests(
+    parameters: Floats, covariance: Floats, error: str = "information", sums: float = np.inf
+) -> dict[str, Floats]:
     """Whether the Durbin model, (R, 2 K + 2) with covariance (R, 2 K + 2, 2 K + 2), may be a lag or an error model.
 
-    g'(J V J')^-1 g, chi-square with K degrees of freedom, of g = t for SAR and g = t + rho b for SEM, whose J comes
-    from the delta method: dg_k/db_k = rho, dg_k/dt_k = 1, dg_k/drho = b_k. (R,) each, named by `wald_names`; NaN where
-    J V J' is singular.
+    g'(J V J')^-1 g of g = t for SAR and g = t + rho b for SEM, whose J comes from the delta method: dg_k/db_k = rho,
+    dg_k/dt_k = 1, dg_k/drho = b_k. (R,) each, named by `wald_names`; NaN where J V J' is singular.
+
+    sums: m, the sums of scores that V is made of: clusters, or periods under Driscoll and Kraay. V has rank m - 1 at
+    most, and its estimate moves the statistic: (m - K) / (K (m - 1)) times it is compared with F(K, m - K), which is
+    Hotelling's (1931) T squared of m sums; there is no test for m <= K. Without m: chi-square, K degrees of freedom.
     """
     k = parameters.shape[1] // 2 - 1
     b, t, rho = parameters[:, :k], parameters[:, k : 2 * k], parameters[:, 2 * k]
@@ -59,7 +64,13 @@ def wald_tests(parameters: Floats, covariance: Floats, error: str = "information
     out: dict[str, Floats] = {}
     for model, g, jacobian in (("sar", t, of_lag), ("sem", t + rho[:, None] * b, of_error)):
         statistic = _quadratic(g, np.matmul(np.matmul(jacobian, covariance), jacobian.transpose(0, 2, 1)))
-        out |= {names[model]: statistic, f"{names[model]}_p": chdtrc(k, statistic)}
+        if np.isinf(sums):
+            pvalue = chdtrc(k, statistic)
+        elif sums > k:
+            pvalue = fdtrc(k, sums - k, statistic * (sums - k) / (k * (sums - 1)))
+        else:
+            statistic = pvalue = np.full_like(statistic, np.nan)
+        out |= {names[model]: statistic, f"{names[model]}_p": pvalue}
     return out
 
 

@@ -108,7 +108,7 @@ class DurbinKernel(TreatmentKernel):
         own = within - np.vecdot(c, c)
         across, square = drawn.lagged_squares(self.forms)
         across, rest = across - np.vecdot(c, lagged), square - np.vecdot(lagged, lagged)
-        enough = sound(own, within, drawn.total) & (rest > ols.COLLINEAR * square)
+        enough = sound(own, within, drawn) & (rest > ols.COLLINEAR * square)
         gram = np.stack([own, across, across, rest], axis=1).reshape(-1, 2, 2)
         gram[~enough] = np.eye(2)
         bread, independent = ols.invert(gram)

@@ -19,7 +19,7 @@ from estimators.core.names import check_names, outcome_of, weights_of
 from estimators.core.treatment_kernels import TreatmentKernel
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
 from estimators.spatial.effects import Simulated, jacobian, simulate
-from estimators.spatial.errors import Sandwiches, check_errors, covariances, needs_scores
+from estimators.spatial.errors import Sandwiches, check_errors, covariances, independent_sums, needs_scores
 from estimators.spatial.fits import FIT_STATISTICS, SpatialFit, effect_variances, fit_model, fit_statistics
 from estimators.spatial.form import FORMS, Model, SpatialForm
 from estimators.spatial.likelihood import Sizes, log_likelihood
@@ -209,7 +209,7 @@ class SpatialPanel(Estimator):
         )
         statistics = self._statistics(fit, plan, moments)
         if found is not None:
-            statistics |= self._statistics_by_error(fit, others, found)
+            statistics |= self._statistics_by_error(fit, others, found, plan)
         terms, errors = tuple(self._targets(self._names(schema)[1])), self.errors
         whole = Estimates(terms, errors, estimate, se, np.full_like(se, np.inf), status.astype(np.uint8), statistics)
         if not self.simulate:
@@ -264,13 +264,15 @@ class SpatialPanel(Estimator):
             out["mode_gap"] = fit.mode_gap
         return out | wald_tests(fit.parameters, fit.covariance()) if self.model == "sdm" else out
 
-    def _statistics_by_error(self, fit: SpatialFit, errors: tuple[str, ...], found: Sandwiches) -> dict[str, Floats]:
+    def _statistics_by_error(
+        self, fit: SpatialFit, errors: tuple[str, ...], found: Sandwiches, plan: SpatialPlan
+    ) -> dict[str, Floats]:
         """Whether Conley's covariances were floored; of a full SDM the Wald tests by every error type."""
         flags = zip(errors, found.floored.T, strict=True)
         out = {f"floored:{error}": flag.astype(float) for error, flag in flags if error.startswith("conley:")}
         if self.full_fit and self.model == "sdm":
             for e, error in enumerate(errors):
-                out |= wald_tests(fit.parameters, found.matrices[:, e], error)
+                out |= wald_tests(fit.parameters, found.matrices[:, e], error, independent_sums(error, plan))
         return out
 
     def _simulated(self, fit: SpatialFit, covariance: Floats, plan: SpatialPlan, streams: Streams) -> Simulated:

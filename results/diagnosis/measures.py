@@ -56,7 +56,8 @@ def mean(m: RunningMoments) -> Measured:
 def empirical_se(m: RunningMoments) -> Measured:
     """S_e with EmpSE sqrt((k - 1) / 4n), k = kurtosis of e (`m` has order 4), right without normality."""
     value = np.sqrt(m.variance)
-    return Measured(value, value * np.sqrt(np.maximum(m.kurtosis - 1, 0.0) / (4 * np.maximum(m.n, 1.0))), m.n)
+    mcse = value * np.sqrt(np.maximum(m.kurtosis - 1, 0.0) / (4 * np.maximum(m.n, 1.0)))
+    return Measured(value, np.where(m.n > 2, mcse, np.nan), m.n)  # the kurtosis of two values is 1 whatever they are
 
 
 def root_mean(m: RunningMoments) -> Measured:

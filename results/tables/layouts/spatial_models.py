@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -158,6 +159,8 @@ def conclusion(
 ) -> str:  # fmt: skip
     """What tests of the SDM and LM tests choose, in a sentence; names: those of the statistics by nested model."""
     pvalues = {model: tests[f"{name}_p"] for model, name in names.items() if f"{name}_p" in tests}
+    if any(math.isnan(p) for p in pvalues.values()):
+        return f"{said_of} choose no model: a restriction has no test under these standard errors."
     choice = choose_model(pvalues, {"rlm_lag": float("nan"), "rlm_err": float("nan"), **lagrange})
     verbs = {model: "do not reject" if model in choice.kept else "reject" for model in pvalues}
     said = " and ".join(
