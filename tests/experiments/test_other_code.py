@@ -83,14 +83,17 @@ def test_a_resume_after_an_edit_is_refused_until_it_is_accepted(folder: Path) ->
     for dry in ([], ["--dry-run"]):
         refused = run_study(folder, "--replications", "192", *dry)
         assert refused.returncode == 2
-        assert "2 blocks were computed otherwise; what differs now: other code of made_up_shifted" in refused.stderr
+        assert (
+            "2 blocks were computed in another environment; what differs now: other code of made_up_shifted"
+            in refused.stderr
+        )
         assert "--accept-code-change" in refused.stderr
         assert "Traceback" not in refused.stderr
     store = ZarrStore.open(folder / "x.zarr")
     assert (store.content_hash(), store.replications) == (before, 128)
     accepted = run_study(folder, "--replications", "192", "--accept-code-change")
     assert accepted.returncode == 0
-    assert "2 blocks were computed otherwise" in words(accepted.stdout)
+    assert "2 blocks were computed in another environment" in words(accepted.stdout)
     store = ZarrStore.open(folder / "x.zarr")
     assert [origin.blocks for origin in store.environments] == [2, 1]
     assert [origin.differs for origin in store.environments] == [(), ("other code of made_up_shifted",)]

@@ -259,7 +259,7 @@ def test_units_without_covariates_are_left_out_by_name(tmp_path: Path) -> None:
     ("menu", "edit", "words"),
     [
         ('covariates = ["size"]\ncaliper = 1e-9\nmethods = ["nearest", "radius"]\n', {},
-         ["no treated unit has a control near enough", "PSM, radius 1e-09"]),
+         ["no treated unit has a control within the caliper", "PSM, radius 1e-09"]),
         ('covariates = ["apart"]\n', {"apart": lambda f: f["code"] % 2 + 0.001 * f["code"]},
          ["the propensity score cannot be estimated"]),
         ('covariates = ["ahead"]\nmethods = ["nearest"]\n',

@@ -184,7 +184,7 @@ def number(value: float | None) -> float:
 
 def test_notes_on_cities(of_cities: Ledger) -> None:
     notes = "\n".join(of_cities.notes)
-    assert "No Lee-Yu columns for weights inverse-distance" in notes
+    assert "Weights inverse-distance: there are no Lee-Yu columns" in notes
     assert "Weights inverse-distance: every unit is treated or has a treated neighbour" in notes
     assert "Weights knn-6: every unit" not in notes
     for column in ("knn-6, direct", "knn-6, lee-yu", "inverse-distance, direct"):

@@ -214,7 +214,7 @@ def _models(book: Book, asked: Asked, weights: str, transform: str | None) -> Sh
     how = "by simulation from" if transform == "lee-yu" else "by the delta method."
     says = (
         TREATMENT, f"Standard errors in brackets, {kind}{scores}; normal distribution, no small-sample factor.",
-        *{"direct": ("Direct: the likelihood with dummies for units and periods",), "lee-yu": ("Lee and Yu (2010)",), None: ()}[transform],
+        *{"direct": ("Direct: the likelihood with dummies",), "lee-yu": ("Lee and Yu (2010)",), None: ()}[transform],
         f"Direct, indirect and total effects are means over units; their standard errors are computed {how}", STARS,
         asked.square_data,
     )  # fmt: skip
@@ -243,7 +243,9 @@ def _lagrange(book: Book, asked: Asked) -> Sheet:
             for name, found in cells.items():
                 found += [three(book.value(lm, f"{name}{ending}")), four(book.value(lm, f"{name}{ending}_p"))]
     lines = tuple((LM[name], tuple(found)) for name, found in cells.items())
-    return Sheet("Table 7. Lagrange multiplier tests", tuple(heads), lines, ("Elhorst's form: not.", asked.square_data))
+    return Sheet(
+        "Table 7. Lagrange multiplier tests", tuple(heads), lines, ("Elhorst's form: they are not.", asked.square_data)
+    )
 
 
 def predictions(book: Book) -> None:
