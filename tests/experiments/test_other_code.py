@@ -173,7 +173,7 @@ def test_a_store_that_does_not_say_by_which_code_is_refused_too(tmp_path: Path) 
     store._root.require_group("provenance").attrs["environments"] = ["python 3.1"]
     before = ZarrStore.open(tmp_path / "x.zarr")
     assert [(origin.text, origin.blocks) for origin in before.environments] == [("python 3.1", 2)]
-    with pytest.raises(BadInput, match="does not say by which code"):
+    with pytest.raises(BadInput, match="does not say which code"):
         run(small_study(replications=128), store=tmp_path / "x.zarr")
     mixed = run(small_study(replications=128), store=tmp_path / "x.zarr", plan=Resume(accept_code_change=True))
     assert [origin.blocks for origin in mixed.environments] == [2, 2]

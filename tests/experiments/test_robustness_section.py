@@ -199,7 +199,7 @@ def test_psm_needs_a_treatment_and_a_time_before(tmp_path: Path) -> None:
         frame.loc[frame["city"] == "c0", "eip"] = 1
         return frame
 
-    assert "some units are treated in 2001" in problems(tmp_path, "[robustness.psm]\n", edit=early)[0]
+    assert "somebody is treated in 2001" in problems(tmp_path, "[robustness.psm]\n", edit=early)[0]
     assert problems(tmp_path, "[robustness.psm]\nyears = [2001, 2002]\n", edit=early) == []
 
     def all_treated(frame: pd.DataFrame) -> pd.DataFrame:

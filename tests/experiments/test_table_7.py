@@ -385,7 +385,7 @@ def test_the_choice_of_models_uses_the_printed_errors(
     of_regions: Document, asked: str | None, ending: str, label: str
 ) -> None:
     notes = next(table for table in journal_tables(of_regions, asked) if table.name == "7a").notes
-    assert any(note.startswith(f"Wald tests: covariance of standard errors {label}.") for note in notes)
+    assert any(note.startswith(f"Wald tests use the covariance of standard errors {label}.") for note in notes)
     (chosen,) = (note for note in notes if note.startswith("Wald tests with"))
     own = {item.name: item.value for item in of_regions.statistics
            if (item.model, item.transform, item.term) == ("sdm", "direct", None)}  # fmt: skip

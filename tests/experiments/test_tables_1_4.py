@@ -225,8 +225,8 @@ def test_a_panel_without_treatment_has_columns_of_controls(tmp_path: Path) -> No
         ("2", 4, "did"), ("2", 5, "did"), ("3", 1, "did"),
     }  # fmt: skip
     assert {record.term for record in ledger.records} == {*CONTROLS, "constant"}
-    assert [note for note in ledger.notes if "No table 4" in note]
-    assert [note for note in ledger.notes if "pilot stands beside a treatment" in note]
+    assert [note for note in ledger.notes if "There is no table 4" in note]
+    assert [note for note in ledger.notes if "pilot is added to a treatment" in note]
 
 
 def test_a_panel_without_controls_has_no_column_2(tmp_path: Path) -> None:
@@ -419,5 +419,5 @@ def test_many_values_without_two_estimates_are_one_note(tmp_path: Path) -> None:
     (note,) = (note for note in ledger.notes if "alone" in note)
     assert note == (
         "Table 4 has no columns by alone, which has 40 values; there is no test of equal effects: none of them has an "
-        "estimate with a clustered error, and it needs two."
+        "estimate with a clustered error, and the test needs two."
     )
