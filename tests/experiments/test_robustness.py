@@ -187,7 +187,7 @@ def test_sizes_and_notes(tmp_path: Path) -> None:
     assert effect(ledger, "outcome second").nobs == 597
     notes = "\n".join(ledger.notes)
     assert "lagged by 2 periods): 2003, 2004 are left out" in notes
-    assert "3 rows with a missing value left out" in notes
+    assert "3 rows with a missing value are left out" in notes
     assert "y is cut at" in notes
     assert "covariates' means over 2003-2006" in notes
 
