@@ -181,7 +181,7 @@ def test_weights_that_link_all_alike_say_nothing() -> None:
     np.testing.assert_allclose(ac.both_indices(values(5, 8), w), np.outer((-1 / 7, 1.0), np.ones(5)), rtol=1e-12)
     panel = small_panel(14, 5)
     panel = replace(panel, weights={"all": Weights.of(panel.units, 1.0 - np.eye(14))})
-    with pytest.raises(BadInput, match="moran, weights all; all units are linked alike"):
+    with pytest.raises(BadInput, match="moran, weights all; W links all units equally"):
         MoranTest()(panel)
 
 

@@ -268,7 +268,7 @@ def faulty(panel: Panel, **changes: Any) -> Panel:
         ({}, [0, *[2] * 5, *[3] * 5], "no unit is never treated"),
         ({"controls": "not-yet"}, [2] * 8, "no unit is untreated when others are treated"),
         ({}, [*[0] * 8, *[6] * 8], "no unit becomes treated within the panel"),
-        ({"anticipation": 3}, [*[2] * 8, *[3] * 4, *[6] * 8], "no period lies before adoption"),
+        ({"anticipation": 3}, [*[2] * 8, *[3] * 4, *[6] * 8], "no period lies before an adoption"),
         ({"anticipation": 9}, EVER, "anticipation = 9"),
         ({"window": (3, -3)}, EVER, "window"),
         ({"cohorts": (2, 2)}, EVER, "repeat"),

@@ -38,7 +38,7 @@ def panel(weights: Weights, seed: int = 1) -> Panel:
 @pytest.mark.parametrize("distance", [0.0, 1e-8, 1e-4])
 @pytest.mark.parametrize("model", WITH_PARAMETERS)
 def test_uniform_weights_are_refused_under_lee_yu(model: str, distance: float) -> None:
-    with pytest.raises(BadInput, match=r"links all units alike|collinear"):
+    with pytest.raises(BadInput, match=r"links all units equally|collinear"):
         SpatialPanel(model, "lee-yu")(panel(nearly_uniform(30, distance)))
 
 

@@ -201,7 +201,7 @@ def test_weights_that_link_all_alike_are_bad_input_beside_time_effects(redrawn: 
     for form, effects in itertools.product(FORMS, EFFECTS):
         estimator = LMTests(form, effects)  # type: ignore[arg-type]
         if "period" in effects:
-            with pytest.raises(BadInput, match="all units are linked alike"):
+            with pytest.raises(BadInput, match="W links all units equally"):
                 estimator(full)
         else:
             assert (estimator(full).status == Status.OK).all()

@@ -332,7 +332,7 @@ def test_a_unit_unseen_before_treatment_is_no_candidate() -> None:
         (PsmDID(covariates=()), "covariates"),
         (PsmDID(covariates=("size",), caliper=0.0), "caliper = 0.0"),
         (PsmDID(covariates=("size",), neighbours=0), "neighbours = 0"),
-        (PsmDID(covariates=("size",), years=(1990, 1995)), "hold no period"),
+        (PsmDID(covariates=("size",), years=(1990, 1995)), "no period lies in years"),
         (PsmDID(covariates=("size",), errors=("wild:unit",)), "error type"),
     ],
 )
@@ -346,6 +346,6 @@ def test_somebody_treated_from_the_start_needs_years() -> None:
     did = panel.variables["did"].copy()
     did[0, :, np.flatnonzero(did[0].any(axis=0))[0]] = 1.0
     early = panel.with_variables({"did": did})
-    with pytest.raises(BadInput, match="somebody is treated in 2001"):
+    with pytest.raises(BadInput, match="some units are treated in 2001"):
         PsmDID(covariates=("size",))(early)
     assert PsmDID(covariates=("size",), years=(2001, 2002))(early).status[0] == Status.OK

@@ -89,12 +89,13 @@ def test_an_estimator_that_never_fits_is_said_and_corrected_and_retried(folder: 
     assert "made_up_broken.py" in again.stdout
     unchanged = run_study(folder, "--retry", "failed")
     assert unchanged.returncode == 3
-    assert "2 blocks with failed fits to compute again; no code changed since" in words(unchanged.stdout)
+    assert "2 blocks with failed fits to compute again; no code has changed since then" in words(unchanged.stdout)
     (folder / "made_up_broken.py").write_text(BROKEN.format(body=CORRECT))
     corrected = run_study(folder, "--retry", "failed")
     assert corrected.returncode == 0
-    assert "2 blocks with failed fits to compute again; what changed since: other code of made_up_broken" in words(
-        corrected.stdout
+    assert (
+        "2 blocks with failed fits to compute again; what has changed since then: other code of made_up_broken"
+        in words(corrected.stdout)
     )
     store = ZarrStore.open(folder / "x.zarr")
     assert store.tracebacks == {}
@@ -113,8 +114,10 @@ def test_only_blocks_with_failed_fits_are_computed_again(folder: Path) -> None:
     (folder / "made_up_broken.py").write_text(BROKEN.format(body=CORRECT))
     retried = run_study(folder, "--retry", "failed")
     assert retried.returncode == 0
-    assert "1 block with failed fits to compute again; what changed since: other code" in words(retried.stdout)
-    assert "1 block was computed otherwise; what differs now: other code of made_up_broken" in words(retried.stdout)
+    assert "1 block with failed fits to compute again; what has changed since then: other code" in words(retried.stdout)
+    assert "1 block was computed in another environment; what differs now: other code of made_up_broken" in words(
+        retried.stdout
+    )
     assert [origin.blocks for origin in ZarrStore.open(folder / "x.zarr").environments] == [1, 1]
     assert panelproof(folder, "store", "verify", "x.zarr").returncode == 0
 

@@ -83,14 +83,17 @@ def test_a_resume_after_an_edit_is_refused_until_it_is_accepted(folder: Path) ->
     for dry in ([], ["--dry-run"]):
         refused = run_study(folder, "--replications", "192", *dry)
         assert refused.returncode == 2
-        assert "2 blocks were computed otherwise; what differs now: other code of made_up_shifted" in refused.stderr
+        assert (
+            "2 blocks were computed in another environment; what differs now: other code of made_up_shifted"
+            in refused.stderr
+        )
         assert "--accept-code-change" in refused.stderr
         assert "Traceback" not in refused.stderr
     store = ZarrStore.open(folder / "x.zarr")
     assert (store.content_hash(), store.replications) == (before, 128)
     accepted = run_study(folder, "--replications", "192", "--accept-code-change")
     assert accepted.returncode == 0
-    assert "2 blocks were computed otherwise" in words(accepted.stdout)
+    assert "2 blocks were computed in another environment" in words(accepted.stdout)
     store = ZarrStore.open(folder / "x.zarr")
     assert [origin.blocks for origin in store.environments] == [2, 1]
     assert [origin.differs for origin in store.environments] == [(), ("other code of made_up_shifted",)]
@@ -170,7 +173,7 @@ def test_a_store_that_does_not_say_by_which_code_is_refused_too(tmp_path: Path) 
     store._root.require_group("provenance").attrs["environments"] = ["python 3.1"]
     before = ZarrStore.open(tmp_path / "x.zarr")
     assert [(origin.text, origin.blocks) for origin in before.environments] == [("python 3.1", 2)]
-    with pytest.raises(BadInput, match="does not say by which code"):
+    with pytest.raises(BadInput, match="does not say which code"):
         run(small_study(replications=128), store=tmp_path / "x.zarr")
     mixed = run(small_study(replications=128), store=tmp_path / "x.zarr", plan=Resume(accept_code_change=True))
     assert [origin.blocks for origin in mixed.environments] == [2, 2]

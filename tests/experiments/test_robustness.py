@@ -186,8 +186,8 @@ def test_sizes_and_notes(tmp_path: Path) -> None:
     assert effect(ledger, "without region 1, 3").units == 30
     assert effect(ledger, "outcome second").nobs == 597
     notes = "\n".join(ledger.notes)
-    assert "lagged by 2 periods): 2003, 2004 left out" in notes
-    assert "3 rows with a missing value left out" in notes
+    assert "lagged by 2 periods): 2003, 2004 are left out" in notes
+    assert "3 rows with a missing value are left out" in notes
     assert "y is cut at" in notes
     assert "covariates' means over 2003-2006" in notes
 
@@ -259,7 +259,7 @@ def test_units_without_covariates_are_left_out_by_name(tmp_path: Path) -> None:
     ("menu", "edit", "words"),
     [
         ('covariates = ["size"]\ncaliper = 1e-9\nmethods = ["nearest", "radius"]\n', {},
-         ["no treated unit has a control near enough", "PSM, radius 1e-09"]),
+         ["no treated unit has a control within the caliper", "PSM, radius 1e-09"]),
         ('covariates = ["apart"]\n', {"apart": lambda f: f["code"] % 2 + 0.001 * f["code"]},
          ["the propensity score cannot be estimated"]),
         ('covariates = ["ahead"]\nmethods = ["nearest"]\n',
@@ -395,7 +395,7 @@ def test_matching_without_covariates_in_its_years_is_a_note(tmp_path: Path, whos
     ledger = fitted(real_panel(tmp_path, frame.assign(size=frame["size"].mask(gone)), MENU))
     words = {
         "all": "Table R has no PSM columns: no unit has its covariates in the years of matching",
-        "of the treated": "it needs treated and control units, and there are 0 and 30",
+        "of the treated": "matching needs treated and control units, and there are 0 and 30",
     }[whose]
     assert any(words in note for note in ledger.notes)
     assert {record.column for record in ledger.records} == set(range(1, 13))
@@ -445,6 +445,6 @@ def test_treated_units_without_a_match_are_counted(tmp_path: Path) -> None:
     facts = {s.name: s.value for s in ledger.statistics if s.model == "psm" and s.term is None}
     alone = int((facts["treated_on_support"] or 0) - (facts["treated_matched"] or 0))
     assert alone > 0
-    (note,) = (note for note in ledger.notes if "have no match" in note)
-    assert f"without replacement: {alone} treated units on the common support have no match" in note
-    assert "that no other unit has taken" in note
+    (note,) = (note for note in ledger.notes if "near enough" in note)
+    assert f"without replacement: {alone} treated units on the common support are left out" in note
+    assert "because no unused control is near enough" in note

@@ -194,7 +194,7 @@ def test_a_year_without_variation_is_named(tmp_path: Path) -> None:
     table = frame()
     table.loc[table["year"] == 2020, "y"] = 0.1
     ledger = table_6(read(tmp_path, PANEL + PLACES + KNN, table))
-    assert "y is the same for all units in 2020: no Moran's I or Geary's C there." in ledger.notes
+    assert "y is the same for all units in 2020: Moran's I and Geary's C are not defined." in ledger.notes
     assert {r.year for r in ledger.records if r.model == "geary"} == {2019, 2021, 2022, 2023}
 
 
@@ -202,7 +202,7 @@ def test_an_outcome_of_effects_alone_has_no_residuals(tmp_path: Path) -> None:
     table = frame()
     table["y"] = 3.0 * table["lon"] + table["year"] ** 2
     ledger = table_6(read(tmp_path, PANEL + PLACES + KNN, table))
-    assert "No Moran's I of residuals: the regression leaves none." in ledger.notes
+    assert "There is no Moran's I of residuals: the regression fits the outcome without residuals." in ledger.notes
     assert {r.model for r in ledger.records} == {"moran", "geary"}
 
 
@@ -269,7 +269,7 @@ def test_without_places_there_is_a_scatter_plot_alone(tmp_path: Path, real: Real
 
 def test_a_note_says_when_draws_are_too_few_for_the_map(real: RealPanel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autocorrelation, "LOCAL_DRAWS", 99)
-    assert any("draws = 1439 would let one pass alone" in note for note in table_6(real).notes)
+    assert any("with draws = 1439, a unit can pass alone" in note for note in table_6(real).notes)
     monkeypatch.undo()
     assert not any("pass alone" in note for note in table_6(real).notes)
 
@@ -318,12 +318,12 @@ def test_inference_section_sets_the_draws(real: RealPanel) -> None:
 
 def test_a_note_says_when_draws_are_too_few_for_holm(real: RealPanel) -> None:
     assert autocorrelation.least_draws(T) == 199  # those of the spec here
-    assert not any("Holm's over" in note for note in table_6(real).notes)
+    assert not any("Holm p-value over" in note for note in table_6(real).notes)
     spec = real.spec.model_copy(update={"inference": real.spec.inference.model_copy(update={"draws": 198})})
-    (note,) = (note for note in table_6(replace(real, spec=spec)).notes if "Holm's over" in note)
+    (note,) = (note for note in table_6(replace(real, spec=spec)).notes if "Holm p-value over" in note)
     assert "with 198 draws" in note
     assert f"over {T} years" in note
-    assert "from draws = 199 on" in note
+    assert "draws = 199 or more" in note
 
 
 def test_the_note_says_which_row_the_permutation_of_residuals_is(ledger: Ledger) -> None:

@@ -73,9 +73,8 @@ def test_a_cohort_without_its_whole_window_stays_in_and_is_named(tmp_path: Path)
     assert overall(ledger).estimate == Stacked(complete=False)(real.panel).estimate[0, place]
     assert overall(ledger).estimate != Stacked()(real.panel).estimate[0, place]
     assert counted(ledger) == (3, 18)
-    assert notes == ["Table S, Stacked: cohorts enter with the part of the window that the panel covers, 2004 not "
-                     "with all of "
-                     "it."]  # fmt: skip
+    assert notes == ["Table S, Stacked: cohorts enter with the part of the window that the panel covers, 2004 "
+                     "with a part only."]  # fmt: skip
 
 
 def test_whole_windows_are_preferred_where_they_keep_the_same_cohorts(tmp_path: Path) -> None:
@@ -98,7 +97,7 @@ def test_a_cohort_without_clean_controls_is_named_and_not_counted(tmp_path: Path
     ledger, notes = stacked(real_panel(tmp_path, longer({2006: 6, 2008: 5, 2018: 9}, 20)))
     assert counted(ledger) == (2, 11)
     assert overall(ledger).nobs == 11 * (6 + 9) + 11 * (5 + 9)
-    assert notes == ["Table S, Stacked: cohort 2018 left out, for no unit is untreated to the end of the window."]
+    assert notes == ["Table S, Stacked: cohort 2018 left out, because no unit is untreated to the end of the window."]
 
 
 @pytest.mark.parametrize("complete", [True, False])
@@ -128,5 +127,6 @@ def test_rows_without_a_lag_are_counted(tmp_path: Path) -> None:
     robustness.add(real_panel(tmp_path, table[~late & ~gap], "lag = 1\n"), ledger)
     assert ledger.records[0].nobs == 26 * 9 - 3 - 1 - 2
     (note,) = ledger.notes
-    assert note.endswith("2001 left out: lags have no value there; 2 rows of later periods too, whose unit is not "
+    assert note.endswith("2001 are left out, because the lags have no value there; 2 rows of later "
+                         "periods are left out too, because their unit is not "
                          "observed 1 period before.")  # fmt: skip

@@ -288,7 +288,7 @@ def test_the_committed_panel(tmp_path: Path) -> None:
 EDGES: Mapping[str, tuple[Mapping[int, int], Sequence[str], Sequence[str]]] = {
     "nobody never treated": (
         {2004: 12, 2007: 12},
-        ["No unit is never treated", "Imputation: periods from 2007 on, in which all"],
+        ["All units become treated", "Imputation: periods from 2007 on, in which all"],
         ["not-yet"],
     ),
     "one date": ({2005: 15, 0: 15}, ["adoption is not staggered"], ["never", "not-yet"]),
@@ -358,7 +358,7 @@ def test_effects_without_errors_have_no_band_and_the_reason_is_said(tmp_path: Pa
     assert {"event(-2)", "event(0)"} <= {record.term for record in column}
     assert all(record.se is None for record in column)
     (note,) = (note for note in document.notes if note.startswith("No power of the pre-trend test and no bounds"))
-    assert "there is no error of event(-2) and event(0), beside the reference period" in note
+    assert "there is no error of event(-2) and event(0): " in note
     assert "need event times" not in note
     (shown,) = (table for table in journal_tables(document) if table.name == "S")
     assert "Uniform critical value" not in [row.label for row in shown.rows]

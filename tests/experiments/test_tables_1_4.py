@@ -225,8 +225,8 @@ def test_a_panel_without_treatment_has_columns_of_controls(tmp_path: Path) -> No
         ("2", 4, "did"), ("2", 5, "did"), ("3", 1, "did"),
     }  # fmt: skip
     assert {record.term for record in ledger.records} == {*CONTROLS, "constant"}
-    assert [note for note in ledger.notes if "No table 4" in note]
-    assert [note for note in ledger.notes if "pilot stands beside a treatment" in note]
+    assert [note for note in ledger.notes if "There is no table 4" in note]
+    assert [note for note in ledger.notes if "pilot is added to a treatment" in note]
 
 
 def test_a_panel_without_controls_has_no_column_2(tmp_path: Path) -> None:
@@ -285,8 +285,8 @@ def test_many_values_have_the_test_alone(tmp_path: Path) -> None:
     table.loc[table["lot"] == 3, "eip"] = 0
     ledger = tables_of(real_panel(tmp_path, table, WHOLE.replace('["zone", "grade"]', '["lot"]')))
     (note,) = (note for note in ledger.notes if "by lot" in note)
-    assert note.startswith("Table 4 has no columns by lot, which has 10 values; the test of equal effects is between ")
-    left = note.removesuffix(".").partition("leaving out for want of an estimate or a clustered error: ")[2]
+    assert note.startswith("Table 4 has no columns by lot, which has 10 values; the test of equal effects leaves ")
+    left = note.removesuffix(".").partition("leaves out those without an estimate or a clustered error: ")[2]
     terms = {record.term for record in ledger.records if record.table == "4"}
     assert "3" in left.split(", ")
     assert len(terms) == 10 - len(left.split(", "))
@@ -315,7 +315,7 @@ def test_few_treated_clusters_are_a_note(tmp_path: Path) -> None:
         note for note in ledger.notes if note.startswith(f"The panel has 16 treated units in 4 clusters by lot: {FEW}")
     ]
     (note,) = (note for note in ledger.notes if note.startswith("Errors clustered by lot rest on 10 clusters"))
-    assert 'the remedy (errors = ["wild:lot"] in [inference]); below about 6 clusters even that is not reliable' in note
+    assert 'the remedy (errors = ["wild:lot"] in [inference]); below about 6 clusters even this is not reliable' in note
     assert statistic(ledger, "2", 4, "clusters:lot") == 10
 
 
@@ -418,6 +418,6 @@ def test_many_values_without_two_estimates_are_one_note(tmp_path: Path) -> None:
     ledger = tables_of(real_panel(tmp_path, table, WHOLE.replace('["zone", "grade"]', '["alone"]')))
     (note,) = (note for note in ledger.notes if "alone" in note)
     assert note == (
-        "Table 4 has no columns by alone, which has 40 values; nor a test of equal effects: none of them has an "
-        "estimate with a clustered error, and it needs two."
+        "Table 4 has no columns by alone, which has 40 values; there is no test of equal effects: none of them has an "
+        "estimate with a clustered error, and the test needs two."
     )

@@ -179,7 +179,7 @@ def test_a_verdict_that_holds_names_the_terms_that_are_marked(fabricate: Any, sa
     assert (partly.departs, partly.elsewhere, partly.is_clean) == (False, ("t1",), False)
     assert partly.sentences[0] == "t0 holds its promise; other marked terms: t1."
     assert headline([right, partly]) == "1 of 2 estimators departs from the promise in some cell: partly (for t1)."
-    assert headline([right]).startswith("No estimator departs from what it promises for any key term")
+    assert headline([right]).startswith("No estimator departs from its promise for any key term")
     text = html_report(diagnosis, ReportFacts("elsewhere"))
     assert text.count("! other terms marked") == 1
     assert text.count("✓ holds") == 1

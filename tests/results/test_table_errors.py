@@ -74,7 +74,7 @@ def test_terms_of_which_the_error_type_says_nothing_are_confessed() -> None:
     """The bootstrap of the document is of the treatment alone, and the controls keep their clustered errors."""
     said = "Where the column's error type gives no error of a term, brackets hold the standard error clustered by unit."
     assert said in only("2", "wild:unit").notes
-    assert not any(note.startswith("Where its column's") for note in only("2").notes)
+    assert not any(note.startswith("Where the column's") for note in only("2").notes)
 
 
 @pytest.mark.parametrize("name", [ROBUSTNESS, "S", "S4"])

@@ -152,7 +152,7 @@ MALFORMED: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, Any
     "column used twice": (lambda f: f, {"roles": Roles("y", "eip", ("x", "y"))}, ["column 'y' is used twice"]),
     "unit is a control": (lambda f: f, {"roles": Roles("y", "eip", ("year",))}, ["column 'year' is used twice"]),
     "another column called did": (lambda f: f.assign(did=f["x"]), {"roles": Roles("y", "eip", ("did",))},
-                                  ["'did' has another role than the treatment"]),
+                                  ["column 'did' is not the treatment"]),
     "nothing complete": (lambda f: f.assign(x=np.nan), {"missing": "drop"}, ["no row is complete"]),
 }  # fmt: skip
 

@@ -86,7 +86,7 @@ class EventTimes:
         if not self.without_error:
             return "they need event times before and after adoption"
         return (
-            f"{' and '.join(f'event({event})' for event in self.without_error)} has no standard error: an error needs "
+            f"there is no error of {' and '.join(f'event({event})' for event in self.without_error)}: an error needs "
             "two or more clusters of treated units and two or more clusters of comparison units"
         )
 

@@ -82,7 +82,7 @@ def _explain(sections: CrossSections, tests: int) -> None:
     """What the numbers mean; tests: years over which Holm's p-values are adjusted."""
     panel, draws, note = sections.panel, sections.draws, sections.ledger.note
     note(
-        "Table 6: z = (index - expected)/sd, a negative z of Geary's C means that neighbours are alike. "
+        "Table 6: z = (index - expected)/sd; a negative z of Geary's C means that neighbours are alike. "
         f"Permutation and simulation: B = {draws} draws, p = min(1, 2(1 + c)/(B + 1)) with c draws in the rarer tail. "
         "The mean of permutations is the exact one. Holm's p-values are adjusted over the years."
     )

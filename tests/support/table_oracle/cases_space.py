@@ -213,7 +213,7 @@ def _models(book: Book, asked: Asked, weights: str, transform: str | None) -> Sh
     scores = " (scores as martingale differences)" if kind == "clustered by unit" else ""
     how = "by simulation from" if transform == "lee-yu" else "by the delta method."
     likelihood = {
-        "direct": ("Direct: the likelihood with dummies for units and periods",),
+        "direct": ("Direct: the likelihood with dummies",),
         "lee-yu": ("Lee and Yu (2010)",),
         None: (),
     }[transform]
@@ -248,7 +248,9 @@ def _lagrange(book: Book, asked: Asked) -> Sheet:
             for name, found in cells.items():
                 found += [three(book.value(lm, f"{name}{ending}")), four(book.value(lm, f"{name}{ending}_p"))]
     lines = tuple((LM[name], tuple(found)) for name, found in cells.items())
-    return Sheet("Table 7. Lagrange multiplier tests", tuple(heads), lines, ("Elhorst's form: not.", asked.square_data))
+    return Sheet(
+        "Table 7. Lagrange multiplier tests", tuple(heads), lines, ("Elhorst's form: they are not.", asked.square_data)
+    )
 
 
 def predictions(book: Book) -> None:
