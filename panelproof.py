@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from estimators import (
+        DCDH,
         CallawaySantAnna,
-        EqualEffects,
         EventStudy,
         Imputation,
+        InteractionTest,
         Mediation,
         PermutationTest,
         PsmDID,
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
         SpatialPanel,
         Stacked,
         SunAbraham,
-        SwitchersDID,
         TwoStage,
         TwoWayDID,
     )
@@ -55,11 +55,12 @@ PLACES = {
     "write_files": "experiments.application.table_files",
 }
 __all__ = [
+    "DCDH",
     "BadInput",
     "CallawaySantAnna",
-    "EqualEffects",
     "EventStudy",
     "Imputation",
+    "InteractionTest",
     "Mediation",
     "Paper",
     "PermutationTest",
@@ -71,7 +72,6 @@ __all__ = [
     "Stacked",
     "Study",
     "SunAbraham",
-    "SwitchersDID",
     "TwoStage",
     "TwoWayDID",
     "diagnose",

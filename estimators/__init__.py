@@ -12,16 +12,16 @@ from estimators.core.estimator import (
 )
 from estimators.core.tile import Tile
 from estimators.linear.did import TwoWayDID
-from estimators.linear.equal_effects import EqualEffects
+from estimators.linear.equal_effects import InteractionTest
 from estimators.linear.random_effects import RandomEffects
 from estimators.matching.psm_did import PsmDID
 from estimators.mediation.mediation import Mediation
 from estimators.placebo.permutation import PermutationTest
-from estimators.spatial.lm_tests import LagrangeMultiplier
-from estimators.spatial.residual_moran import ResidualMoran
+from estimators.spatial.lm_tests import LMTests
+from estimators.spatial.residual_moran import MoranTest
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.staggered.callaway_santanna import CallawaySantAnna
-from estimators.staggered.dcdh import SwitchersDID
+from estimators.staggered.dcdh import DCDH
 from estimators.staggered.event_study import EventStudy
 from estimators.staggered.imputation import Imputation
 from estimators.staggered.spatial_did import Rings, SpatialDID
@@ -30,28 +30,28 @@ from estimators.staggered.sun_abraham import SunAbraham
 from estimators.staggered.two_stage import TwoStage
 
 __all__ = [
+    "DCDH",
     "CallawaySantAnna",
-    "EqualEffects",
     "Estimates",
     "Estimator",
     "EventStudy",
     "Imputation",
-    "LagrangeMultiplier",
+    "InteractionTest",
+    "LMTests",
     "Layout",
     "Mediation",
     "Moments",
+    "MoranTest",
     "PermutationTest",
     "PsmDID",
     "RandomEffects",
     "Reduction",
-    "ResidualMoran",
     "Rings",
     "SpatialDID",
     "SpatialPanel",
     "Stacked",
     "Status",
     "SunAbraham",
-    "SwitchersDID",
     "Tile",
     "TwoStage",
     "TwoWayDID",

@@ -46,6 +46,7 @@ ALIASES = {
     "did-multiplegt": "dcdh",
     "did-multiplegt-dyn": "dcdh",
     "did-m": "dcdh",
+    "switchers-did": "dcdh",
     "chaisemartin": "dcdh",
     "stackedev": "stacked",
     "psmatch2": "psm-did",
@@ -57,7 +58,9 @@ ALIASES = {
     "medeff": "mediation",
     "sobel": "mediation",
     "sgmediation": "mediation",
-    "moran-test": "moran",
+    "residual-moran": "moran",
+    "lagrange-multiplier": "lm",
+    "equal-effects": "interaction",
     "spillover-did": "spatial-did",
 }
 

@@ -175,15 +175,15 @@ def _fault(item: Any) -> Problem | None:
         return Problem(f"this class is left out: it does not define {', '.join(lacking)}", where,
                        "a class that defines all of its protocol", "define what is missing")  # fmt: skip
     if not getattr(getattr(item, "__dataclass_params__", None), "frozen", False):
-        return Problem("this class is left out: it is no frozen dataclass", where, base,
+        return Problem("this class is left out: it is not a frozen dataclass", where, base,
                        "put @dataclass(frozen=True, slots=True) above it")  # fmt: skip
     return None
 
 
 def _shared(kind: str, items: list[type]) -> Problem:
     places = " and ".join(f"{_file(item.__module__)} (class {item.__name__})" for item in items)
-    return Problem(f"kind {kind!r} is given to {len(items)} classes, so neither can be used by that name", places,
-                   "one class a kind", "give one of them another kind")  # fmt: skip
+    return Problem(f"kind {kind!r} is given to {len(items)} classes, so none of them can be used by that name", places,
+                   "one class for each kind", "give one of them another kind")  # fmt: skip
 
 
 def _file(module: str) -> str:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zarr
 
+from estimators import Layout
 from experiments.kinds.catalogue import catalogue
+from results.store import StoreSchema, ZarrStore
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROOMS = "sim|estimators|results|cluster|experiments|tests"
 DOCUMENT = re.compile(r"\bdocs/[\w./-]*\w")
-PYTHON = re.compile(rf"\b(?:{ROOMS})/(?!\w+(?:/\w+)*/NAME\.py)[\w/]+\.py\b")  # recipes write NAME for a module to come
+PYTHON = re.compile(rf"\b(?:{ROOMS})/(?!(?:\w+/)*NAME\.py)[\w/]+\.py\b")  # recipes write NAME for a module to come
 LINK = re.compile(r"\]\(([^)#]+)\)")
+FOLDER = re.compile(rf"`((?:{ROOMS}|docs)(?:/\w+)+)/?`")
 CODE = re.compile(r"`([^`\n]+)`")
 REGISTRIES = {  # group of the catalogue: the page and the heading whose table has a row for each of its kinds
     "estimators": ("docs/formulas/README.md", "## Estimators"),
@@ -68,6 +74,12 @@ def test_modules_and_tests_that_documents_name_exist() -> None:
     assert [pair for pair in found if not (REPOSITORY / pair[1]).exists()] == []
 
 
+def test_folders_that_documents_name_exist() -> None:
+    found = list(named(FOLDER, documents()))
+    assert ("docs/architecture.md", "results/store") in found
+    assert [pair for pair in found if not (REPOSITORY / pair[1]).is_dir()] == []
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     found = [pair for pair in named(LINK, documents()) if "://" not in pair[1]]
     assert ("docs/formulas/README.md", "linear.md") in found
@@ -96,6 +108,57 @@ def test_the_page_beside_a_kind_names_it(group: str) -> None:
     pages = {CODE.findall(row)[0]: LINK.findall(row) for row in rows}
     for entry in catalogue()[group]:
         kind = word(entry.kind)
-        for page in pages[kind]:
+        for page in pages.get(kind, ()):  # that all error types have one is tested above
             text = (index.parent / page).read_text(encoding="utf-8")
             assert kind in {word(code) for code in CODE.findall(text)}, (kind, page)
+
+
+def rows_of(page: str, heading: str) -> list[list[str]]:
+    """The cells of all table rows under a heading, without heads and rules."""
+    section = (REPOSITORY / page).read_text(encoding="utf-8").split(f"\n{heading}\n")[1].split("\n## ")[0]
+    lines = section.splitlines()
+    tables = [line for line in lines if line.startswith("|")]
+    heads = {line for line, below in itertools.pairwise(lines) if below.startswith("|---")}
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in tables
+            if line not in heads and not line.startswith("|---")]  # fmt: skip
+
+
+def test_the_architecture_has_every_package() -> None:
+    rooms = [row for row in rows_of("docs/architecture.md", "## Rooms") if len(row) == 3]
+    written = {code for row in rooms for code in (*CODE.findall(row[0]), *CODE.findall(row[2]))}
+    found = {
+        path.parent.relative_to(REPOSITORY).as_posix()
+        for room in ROOMS.split("|")
+        for path in (REPOSITORY / room).rglob("__init__.py")
+        if room != "tests"
+    }
+    assert written == found
+
+
+def test_the_architecture_has_the_contracts_of_import_linter() -> None:
+    rows = {row[0]: row[1] for row in rows_of("docs/architecture.md", "## Rooms") if len(row) == 2}
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    contracts = {contract["name"]: contract for contract in settings["contracts"]}
+    assert set(rows) == set(contracts)
+    for name, contract in contracts.items():
+        layers = [set(layer.split(" | ")) for layer in reversed(contract.get("layers", ()))]
+        places = [[rows[name].index(part) for part in layer] for layer in layers]
+        assert all(max(low) < min(high) for low, high in itertools.pairwise(places)), name
+
+
+def test_the_architecture_has_every_array_of_a_store(tmp_path: Path) -> None:
+    layout = Layout(("did",), ("iid",), ("STATISTIC",), {"did": "att"}, ("pvalue", "lower", "upper"))
+    schema = StoreSchema({}, {}, "", ({"effect": 1.0},), {"NAME": layout}, ("att",), 64, 64)
+    ZarrStore.create(tmp_path / "x.zarr", schema)
+    root = zarr.open_group(str(tmp_path / "x.zarr"), mode="r")
+    arrays = {name: item.metadata.dimension_names for name, item in root.members(max_depth=None)
+              if isinstance(item, zarr.Array)}  # fmt: skip
+    rows = [row for row in rows_of("docs/architecture.md", "## Store") if len(row) == 3]
+    written = {code: tuple(row[1].split(", ")) for row in rows for code in CODE.findall(row[0])}
+    assert written == {name: axes for name, axes in arrays.items() if len(axes) > 1}
+
+
+def test_every_recipe_is_in_the_index() -> None:
+    recipes = REPOSITORY / "docs" / "recipes"
+    files = {path.name for path in recipes.iterdir() if path.is_file()} - {"README.md"}
+    assert set(LINK.findall((recipes / "README.md").read_text(encoding="utf-8"))) - {"../architecture.md"} == files

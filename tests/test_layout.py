@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import subprocess
@@ -37,3 +38,15 @@ def test_no_registry_host_is_named() -> None:
     tracked = [REPOSITORY / name for name in ("constraints.txt", "pyproject.toml", "Makefile", ".ci/run", "README.md")]
     named = [(file.name, host) for file in tracked for host in hosts if host in file.read_text(encoding="utf-8")]
     assert named == []
+
+
+def _functions(file: Path) -> list[tuple[str, int]]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [(f"{file.relative_to(REPOSITORY)}:{node.name}", (node.end_lineno or 0) - node.lineno + 1) for node in found]
+
+
+def test_functions_fit_on_a_screen_and_files_in_a_sitting() -> None:
+    files = [file for room in ROOMS for file in (REPOSITORY / room).rglob("*.py")]
+    assert [name for file in files for name, lines in _functions(file) if lines > 40] == []
+    assert [file.name for file in files if len(file.read_text(encoding="utf-8").splitlines()) > 400] == []

@@ -52,16 +52,16 @@ KINDS: dict[str, ErrorKind] = {
     item.kind: item
     for item in (
         ErrorKind(
-            "iid", "independent errors of one variance", "homoskedastic", LEAST_SQUARES,
+            "iid", "independent errors with one variance", "homoskedastic", LEAST_SQUARES,
             factor="e'e/(n - k), all effects counted in k; t with n - k degrees of freedom",
         ),
         ErrorKind(
-            "hc1", "independent errors of unequal variances (White 1980)", "heteroskedasticity-robust (HC1)",
+            "hc1", "independent errors with unequal variances (White 1980)", "heteroskedasticity-robust (HC1)",
             (*LEAST_SQUARES, "durbin-least-squares"),
             factor="factor n/(n - k), all effects counted in k; t with n - k degrees of freedom",
         ),
         ErrorKind(
-            "cluster", "errors correlated within groups; A+B: within either (Cameron, Gelbach and Miller 2011)",
+            "cluster", "errors correlated within groups; A+B: within A or within B (Cameron, Gelbach and Miller 2011)",
             "clustered by {of}", (*LEAST_SQUARES, *SPATIAL), "groups",
             "factor G/(G - 1) × (n - 1)/(n - k), {counted}; t with G - 1 degrees of freedom", sandwich=True,
         ),
@@ -89,13 +89,15 @@ KINDS: dict[str, ErrorKind] = {
         ErrorKind(
             "delta", "delta method of both equations' clustered covariances", "by the delta method", ("mediation",)
         ),
-        ErrorKind("sobel", "Sobel's formula: the equations as independent", "by Sobel's formula", ("mediation",)),
+        ErrorKind("sobel", "Sobel's formula, which treats the two equations as independent", "by Sobel's "
+                                                                                             "formula", ("mediation",)),
         ErrorKind(
             "monte-carlo", "draws from the coefficients' normal distribution",
             "by Monte Carlo from the coefficients' normal distribution", ("mediation",),
         ),
         ErrorKind(
-            "bootstrap", "both equations on resampled groups of units", "by bootstrap of {of}", ("mediation",), "group"
+            "bootstrap", "both equations estimated on resampled groups of units", "by bootstrap of "
+                                                                                  "{of}", ("mediation",), "group"
         ),
         ErrorKind(
             "simulation", "draws from the estimates' normal distribution (setting `simulate`)",

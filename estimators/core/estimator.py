@@ -43,7 +43,7 @@ class Status(IntEnum):
             "fitted",
             "the search for the optimum did not converge",
             "regressors are collinear, or they fit without error",
-            "the estimator refuses this panel",
+            "the estimator cannot be used on this panel",
             "the estimator raised an error or gave no finite number; the reason is kept",
         )[self]
 

@@ -72,7 +72,7 @@ def gram(x: Floats) -> Floats:
     return np.asarray(rows @ rows.transpose(0, 2, 1))
 
 
-def square(x: Floats) -> Floats:
+def sum_of_squares(x: Floats) -> Floats:
     """Sum of squares over T and N, (R,)."""
     return dot(x, x)
 
@@ -143,12 +143,12 @@ def any_absorbed(tile: Tile, names: tuple[str, ...], left: Floats) -> NDArray[np
     return absorbed_in(tile, names, left).any(axis=1)
 
 
-ALLOWED = "variables that vary beside the effects"
+ALLOWED = "variables that the effects do not absorb"
 REMOVE = "remove it from treatment or controls"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Column:
+class RegressorColumn:
     """A regressor that no replication changes: name, what messages call it, observed and demeaned values, remedy."""
 
     name: str
@@ -166,17 +166,19 @@ def check_fixed(panel: Panel, names: tuple[str, ...], asked_by: str) -> None:
         raise BadInput(*problems)
 
 
-def fixed_columns(tile: Tile, names: tuple[str, ...]) -> list[Column]:
+def fixed_columns(tile: Tile, names: tuple[str, ...]) -> list[RegressorColumn]:
     """Those of the variables that are the same in all replications."""
     seen = slice(None) if tile.transform.mask is None else tile.transform.mask > 0
     return [
-        Column(name, f"variable {name!r}", tile.raw(name)[:, seen], tile.within(name))
+        RegressorColumn(name, f"variable {name!r}", tile.raw(name)[:, seen], tile.within(name))
         for name in names
         if tile.raw(name).shape[0] == 1
     ]
 
 
-def useless(columns: Iterable[Column], asked_by: str, *, two_way: bool = True, centred: bool = True) -> list[Problem]:
+def useless(
+    columns: Iterable[RegressorColumn], asked_by: str, *, two_way: bool = True, centred: bool = True
+) -> list[Problem]:
     """What is wrong with columns that the effects absorb or that are collinear with those before them.
 
     two_way: whether the effects are those of units and time; centred: whether they, or a constant, take out the mean.

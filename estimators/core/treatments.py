@@ -247,7 +247,7 @@ class Paths:
     @property
     def total(self) -> Floats:
         """D'D, (B,)."""
-        return ols.square(self.values)
+        return ols.sum_of_squares(self.values)
 
     def sums(self, fields: Floats) -> Floats:
         """D'x of demeaned fields x (K, T, N), (B, K)."""
@@ -262,14 +262,14 @@ class Paths:
 
     def square(self) -> Floats:
         """D'QD, (B,)."""
-        return self._over_tiles(lambda d: [ols.square(self.transform(d))])[0]
+        return self._over_tiles(lambda d: [ols.sum_of_squares(self.transform(d))])[0]
 
     def lagged_squares(self, forms: WeightForms) -> tuple[Floats, Floats]:
         """D'QWD and (WD)'QWD, (B,) each."""
 
         def both(d: Floats) -> list[Floats]:
             lagged = self.transform(forms.weights.lag(d))
-            return [ols.dot(d, lagged), ols.square(lagged)]
+            return [ols.dot(d, lagged), ols.sum_of_squares(lagged)]
 
         across, own = self._over_tiles(both)
         return across, own

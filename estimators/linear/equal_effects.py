@@ -32,7 +32,7 @@ TIED = 1e-9  # relative distance of two statistics that counts as none
 
 
 @dataclass(frozen=True, slots=True)
-class EqualEffects(Estimator):
+class InteractionTest(Estimator):
     """Two-way DID with every slope and period effect free in every group of units, and tests of equal effects.
 
     Terms are the treatment's effect in the first group and, as "did x VALUE", the difference to it in each other

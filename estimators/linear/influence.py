@@ -18,6 +18,8 @@ from estimators.linear.covariances import DEGENERATE, ScoreSum, bartlett_sum
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+SUMMED = ("cluster", "driscoll-kraay")  # kinds whose sums within units or periods are computed here; others by ScoreSum
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Influence:
@@ -50,7 +52,7 @@ class Influence:
         none = np.zeros(len(e), dtype=bool)
         if total.kind == "hc1":
             return self._heteroskedastic(e), none
-        if total.floors:
+        if total.floors or total.kind not in SUMMED:
             matrix, floored = total.matrix(self.psi, e)
             return np.diagonal(matrix, axis1=1, axis2=2), floored
         sums = self._sums(total, e)

@@ -122,7 +122,7 @@ class LinearPlan:
         values = self.seen(tile, name)
         if centred:
             values = (values - (values.sum(axis=(1, 2)) / self.nobs)[:, None, None]) * self.mask
-        return ols.square(values)
+        return ols.sum_of_squares(values)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -211,12 +211,12 @@ class LeastSquares(Reduction):
             return None
         within, y = tile.within_sum_of_squares(self.outcome), kernel.projection(tile.raw(self.outcome))
         total = plan.total(tile, self.outcome, centred=True)
-        return RedrawnRegression(kernel, y[0], float(ols.square(y)[0]), float(within[0]), float(total[0]))
+        return RedrawnRegression(kernel, y[0], float(ols.sum_of_squares(y)[0]), float(within[0]), float(total[0]))
 
     def _check(self, plan: LinearPlan, panel: Panel) -> None:
         tile, cells = Tile(panel), plan.mask > 0
         columns = [
-            ols.Column(name, f"variable {name!r}", tile.raw(name)[:, cells], plan.within(tile, name))
+            ols.RegressorColumn(name, f"variable {name!r}", tile.raw(name)[:, cells], plan.within(tile, name))
             for name in self.regressors
             if tile.raw(name).shape[0] == 1
         ]
@@ -231,7 +231,7 @@ class LeastSquares(Reduction):
             left, whole = plan.within(tile, self.outcome), plan.seen(tile, self.outcome)
             if np.square(left).sum() <= ols.ROUNDING * np.square(whole).sum():
                 raise bad(f"the outcome {self.outcome!r} is constant or absorbed by the effects", where=self.asked_by,
-                          allowed="an outcome that varies beside the effects",
+                          allowed="an outcome that the effects do not absorb",
                           remedy="name another outcome")  # fmt: skip
 
     def _wild_cells(self, error: str, used: Panel) -> NDArray[np.intp]:
@@ -261,7 +261,7 @@ class LeastSquares(Reduction):
             return Regressors(x, np.zeros((1, 0)), bread, Influence.of(psi, own), None)
         means = plan.means(tile, self.regressors)
         last = plan.mask / plan.nobs - np.einsum("rk,rktn->rtn", spread(means, len(x)), psi)
-        level = Influence.of(last[:, None], ols.square(last)[:, None])
+        level = Influence.of(last[:, None], ols.sum_of_squares(last)[:, None])
         return Regressors(x, means, bread, Influence.of(psi, own), level)
 
     def reduce(self, plan: LinearPlan, tile: Tile) -> LinearMoments:
@@ -273,7 +273,7 @@ class LeastSquares(Reduction):
         y = spread(plan.within(tile, self.outcome), r)  # one outcome for all: a placebo
         slopes = np.matmul(found.bread, ols.inner(found.x, y)[:, :, None])[:, :, 0]
         e = ols.residual(y, found.x, slopes)
-        ssr = ols.square(e)
+        ssr = ols.sum_of_squares(e)
         robust = np.empty((r, len(self.summed), len(self.regressors) + self.constant))
         floored = np.zeros((r, len(self.summed)), dtype=bool)
         for i, error in enumerate(self.summed):
@@ -284,7 +284,7 @@ class LeastSquares(Reduction):
             beta=self._with_constant(plan, tile, slopes, found),
             ssr=ssr,
             tss=spread(plan.total(tile, self.outcome, centred=self.constant or bool(self.effects)), r),
-            tss_within=spread(tile.within_sum_of_squares(self.outcome) if plan.shared else ols.square(y), r),
+            tss_within=spread(tile.within_sum_of_squares(self.outcome) if plan.shared else ols.sum_of_squares(y), r),
             robust=robust,
             floored=floored,
             own=spread(found.own, r) if redrawn else None,

@@ -177,7 +177,7 @@ def _components(data: _Data, asked_by: str) -> tuple[Floats, Floats]:
     x = slopes - data.means(slopes)[:, :, None, :] * data.mask
     y = data.y - data.means(data.y)[:, None, :] * data.mask
     beta = np.matmul(ols.invert(ols.gram(x))[0], ols.inner(x, y)[:, :, None])[:, :, 0]
-    within = ols.square(ols.residual(y, x, beta))
+    within = ols.sum_of_squares(ols.residual(y, x, beta))
     between_x = data.means(data.x)[:, :, seen].transpose(0, 2, 1)  # (1 or R, N, K)
     between_y = data.means(data.y)[:, seen, None]
     between_x = between_x / np.linalg.norm(between_x, axis=1, keepdims=True)

@@ -181,13 +181,13 @@ class PsmDID(Estimator):
         if self.years is not None:
             chosen = (periods >= self.years[0]) & (periods <= self.years[1])
             if not chosen.any():
-                raise bad(f"years = {list(self.years)} hold no period", where=self.label,
+                raise bad(f"no period lies in years = {list(self.years)}", where=self.label,
                           allowed=f"within {periods[0]}-{periods[-1]}", remedy="correct the years")  # fmt: skip
             return np.asarray(chosen)
         before = ~np.logical_or.accumulate((_treated(panel) & _seen(panel)).any(axis=1))
         if not before.any():
-            raise bad(f"somebody is treated in {periods[0]}, the first period", where=self.label,
-                      allowed="a period before all treatment", remedy="name the years to match on")  # fmt: skip
+            raise bad(f"some units are treated in {periods[0]}, the first period", where=self.label,
+                      allowed="a period before the first adoption", remedy="name the years to match on")  # fmt: skip
         return before
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:

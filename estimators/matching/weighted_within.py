@@ -11,7 +11,7 @@ from estimators.core import regression as ols
 from estimators.core.error_types import may_be_floored
 from estimators.core.estimator import Estimates, Status
 from estimators.core.tile import spread
-from estimators.linear.covariances import Sample, counted_by_cluster, covariance
+from estimators.linear.covariances import Covariance, Sample, counted_by_cluster, covariance
 from sim.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -78,15 +78,9 @@ def weighted_two_way(
     counted = counted_by_cluster(errors, k, data.effects, ("unit", "period"), data.used, "nonnested")
     sample = Sample(data.used, data.used.nobs, k + data.effects, counted)
     found = [covariance(error, psi[:, :-1], e, sample) for error in errors]
-    last = [covariance(error, psi, e, sample).matrix[:, -1, -1] for error in errors]
-    ssr, rounding = ols.square(e), ols.ROUNDING * ols.square(data.root * data.raw_y)
-    least = np.square(psi).sum(axis=(2, 3)) * rounding[:, None]
-    variances = [
-        _above(least, np.column_stack([np.diagonal(slopes.matrix, axis1=1, axis2=2), constant]))
-        for slopes, constant in zip(found, last, strict=True)
-    ]
+    ssr, rounding = ols.sum_of_squares(e), ols.ROUNDING * ols.sum_of_squares(data.root * data.raw_y)
+    variances = _variances(errors, psi, e, sample, found, rounding)
     sound = np.isfinite(beta).all(axis=1) & (ssr > rounding)
-    r2 = 1.0 - ssr / data.total_sum_of_squares
     floored = {
         f"floored:{error}": spread(one.floored.astype(np.float64), r)
         for error, one in zip(errors, found, strict=True)
@@ -99,13 +93,7 @@ def weighted_two_way(
         se=np.sqrt(np.stack(variances, axis=1)),
         dof=np.stack([np.full((r, k + 1), float(one.dof)) for one in found], axis=1),
         status=np.where(sound, Status.OK, Status.SINGULAR).astype(np.uint8),
-        statistics={
-            "r2": r2,
-            "r2_within": 1.0 - ssr / ols.square(data.y),
-            "r2_adjusted": 1.0 - (1.0 - r2) * (sample.nobs - 1) / sample.free,
-            "sigma2": ssr / sample.free,
-            **floored,
-        },
+        statistics=_fit_statistics(data, ssr, sample) | floored,
     )
 
 
@@ -161,6 +149,28 @@ def _least_squares(data: _Weighted) -> tuple[Floats, Floats, Floats]:
     level = data.means(data.raw_y) - np.vecdot(beta, np.broadcast_to(xbar, beta.shape))
     whole = np.concatenate([psi, constant[:, None]], axis=1)
     return np.column_stack([beta, level]), whole, ols.residual(data.y, x, beta)
+
+
+def _fit_statistics(data: _Weighted, ssr: Floats, sample: Sample) -> dict[str, Floats]:
+    r2 = 1.0 - ssr / data.total_sum_of_squares
+    return {
+        "r2": r2,
+        "r2_within": 1.0 - ssr / ols.sum_of_squares(data.y),
+        "r2_adjusted": 1.0 - (1.0 - r2) * (sample.nobs - 1) / sample.free,
+        "sigma2": ssr / sample.free,
+    }
+
+
+def _variances(
+    errors: tuple[str, ...], psi: Floats, e: Floats, sample: Sample, slopes: list[Covariance], rounding: Floats
+) -> list[Floats]:
+    """Variances of all terms (R, K + 1) by error type: the slopes' from their own matrix, the constant's from all."""
+    last = [covariance(error, psi, e, sample).matrix[:, -1, -1] for error in errors]
+    least = np.square(psi).sum(axis=(2, 3)) * rounding[:, None]
+    return [
+        _above(least, np.column_stack([np.diagonal(own.matrix, axis1=1, axis2=2), constant]))
+        for own, constant in zip(slopes, last, strict=True)
+    ]
 
 
 def _above(least: Floats, variance: Floats) -> Floats:

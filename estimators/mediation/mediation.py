@@ -24,7 +24,7 @@ from estimators.core.tile import Tile
 from estimators.linear.covariances import ClusterK
 from estimators.mediation.paths import (
     TERMS,
-    Paths,
+    MediationPaths,
     System,
     Variables,
     bootstrap,
@@ -118,13 +118,13 @@ class Mediation(Estimator):
         for error in self.errors:
             if error.startswith("bootstrap:"):
                 own = _clusters(error.removeprefix("bootstrap:"), panel, self.label)
-                answers.append(Answer.from_draws(bootstrap(fit.system, own, fit.mask, self.draws, streams)))
+                answers.append(MediatedEffects.from_draws(bootstrap(fit.system, own, fit.mask, self.draws, streams)))
             elif error == "monte-carlo":
                 normals = streams.normals("monte-carlo", self.draws, 3)
                 path_draws = paths.values[:, None, :3] + normals @ root_of(covariance[:, :3, :3])
-                answers.append(Answer.from_draws(path_draws))
+                answers.append(MediatedEffects.from_draws(path_draws))
             else:
-                answers.append(Answer.analytic(paths, covariance, fit.dof, error == "sobel"))
+                answers.append(MediatedEffects.analytic(paths, covariance, fit.dof, error == "sobel"))
         stored = {name: np.stack([getattr(item, name) for item in answers], axis=1) for name in layout.stored}
         return Estimates(
             terms=TERMS,
@@ -148,7 +148,7 @@ class Mediation(Estimator):
         fit = self.fitted(panel)
         return fit.paths.indirect(rho, fit.clusters, fit.roots)
 
-    def fitted(self, panel: Panel) -> Fitted:
+    def fitted(self, panel: Panel) -> MediationFit:
         """The paths of R panels with what their errors need; raises BadInput as a fit does."""
         names = self._variables(panel.schema)
         ols.check_fixed(panel, (*names.regressors, names.mediator), self.label)
@@ -156,20 +156,22 @@ class Mediation(Estimator):
         system = System.of(tile, names)
         clusters = _clusters(self.cluster, panel, self.label)
         roots = self._roots_of_factors(tile, len(names.regressors), clusters)
-        return Fitted(system, Paths.fit(system, panel.replications), clusters, roots, tile.transform.mask)
+        return MediationFit(
+            system, MediationPaths.fit(system, panel.replications), clusters, roots, tile.transform.mask
+        )
 
     def _variables(self, schema: Schema) -> Variables:
         mediator = self.mediator or next(iter(schema.roles.mediators), None)
         if mediator is None:
             free = [name for name in schema.variables if name not in (schema.roles.outcome, *schema.roles.regressors)]
-            remedy = 'name one, or choose a design that draws one: paper does but with spillover = "error"'
-            allowed = one_of(free) if free else "a variable beside outcome, treatment and controls"
+            remedy = 'name one, or choose a design that draws one: paper does, except with spillover = "error"'
+            allowed = one_of(free) if free else "a variable other than outcome, treatment and controls"
             raise bad("no mediator is named, and the panel has none", where=self.label, allowed=allowed, remedy=remedy)
         regressors = schema.roles.regressors if self.regressors is None else self.regressors
         treatment = schema.roles.treatment
         if treatment is None or treatment not in regressors:
             what = "the panel has no treatment" if treatment is None else f"{treatment!r} is not among the regressors"
-            raise bad(what, where=self.label, allowed="a treatment whose effect the mediator passes on",
+            raise bad(what, where=self.label, allowed="a treatment that affects the mediator",
                       remedy="name one")  # fmt: skip
         controls = tuple(name for name in regressors if name != treatment)
         return Variables(outcome_of(self.outcome, schema, self.label), mediator, (*controls, treatment))
@@ -180,7 +182,12 @@ class Mediation(Estimator):
             raise bad(f"cluster = {self.cluster!r}", where=self.label, allowed=one_of(("unit", *schema.attributes)),
                       remedy="choose one of them")  # fmt: skip
         if self.draws < 99:
-            raise bad(f"draws = {self.draws}", where=self.label, allowed="99 or more, best 999", remedy="draw more")
+            raise bad(
+                f"draws = {self.draws}",
+                where=self.label,
+                allowed="99 or more (999 is a good choice)",
+                remedy="draw more",
+            )
 
     def _roots_of_factors(self, tile: Tile, regressors: int, clusters: NDArray[np.intp]) -> Floats:
         """Square roots of the small-sample factors of a, b, nde, total, (4,)."""
@@ -194,11 +201,11 @@ class Mediation(Estimator):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Fitted:
+class MediationFit:
     """A fitted system; clusters (N,), roots of the equations' factors (4,), mask (T, N) or None when balanced."""
 
     system: System
-    paths: Paths
+    paths: MediationPaths
     clusters: NDArray[np.intp]
     roots: Floats
     mask: Floats | None
@@ -210,7 +217,7 @@ class Fitted:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Answer:
+class MediatedEffects:
     """What one error type says: se, pvalue, lower, upper (R, 6), the latter three NaN where they follow from se."""
 
     se: Floats
@@ -220,7 +227,7 @@ class Answer:
     upper: Floats
 
     @classmethod
-    def analytic(cls, paths: Paths, covariance: Floats, dof: float, sobel: bool) -> Answer:
+    def analytic(cls, paths: MediationPaths, covariance: Floats, dof: float, sobel: bool) -> MediatedEffects:
         """The delta method; Sobel's error has no proportion."""
         if sobel:
             covariance = covariance.copy()
@@ -234,7 +241,7 @@ class Answer:
         return cls(se, dof, nothing, nothing, nothing)
 
     @classmethod
-    def from_draws(cls, draws: Floats) -> Answer:
+    def from_draws(cls, draws: Floats) -> MediatedEffects:
         """Percentile intervals from draws of (a, b, nde), (R, B, 3); draws with NaN are left out."""
         a, b, nde = draws.transpose(2, 0, 1)
         ordered = np.sort(terms_of(a, b, nde, nde + a * b), axis=1)

@@ -39,7 +39,7 @@ class System:
         x = ols.stack([tile.within(name) for name in names.regressors])
         m, y = tile.within(names.mediator), tile.within(names.outcome)
         x[ols.any_absorbed(tile, names.regressors, np.square(x).sum(axis=(2, 3)))] = np.nan
-        none = ols.any_absorbed(tile, (names.mediator,), ols.square(m)[:, None])
+        none = ols.any_absorbed(tile, (names.mediator,), ols.sum_of_squares(m)[:, None])
         return cls(x, np.where(none[:, None, None], np.nan, m), y)
 
     def replication(self, row: int) -> Floats:
@@ -49,7 +49,7 @@ class System:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Paths:
+class MediationPaths:
     """The fitted system: values (R, 4) of a, b, nde, total; influence (R, 4, N), each unit's share in their errors.
 
     squares (R, 3, N): each unit's u'u, v'v, u'v, where u, v are the residuals of mediator and outcome on treatment and
@@ -62,7 +62,7 @@ class Paths:
     totals: Floats
 
     @classmethod
-    def fit(cls, system: System, rows: int) -> Paths:
+    def fit(cls, system: System, rows: int) -> MediationPaths:
         """Least squares of both equations; NaN where treatment, controls and mediator are collinear."""
         m, y = spread(system.m, rows), spread(system.y, rows)
         bread = ols.invert(ols.gram(system.x))[0]
@@ -70,7 +70,7 @@ class Paths:
         to_outcome = np.matmul(bread, ols.inner(system.x, y)[:, :, None])[:, :, 0]
         u, v = ols.residual(m, system.x, to_mediator), ols.residual(y, system.x, to_outcome)
         squares = np.stack([(one * two).sum(axis=1) for one, two in ((u, u), (v, v), (u, v))], axis=1)
-        uu, uv, mm = squares[:, 0].sum(axis=1), squares[:, 2].sum(axis=1), ols.square(m)
+        uu, uv, mm = squares[:, 0].sum(axis=1), squares[:, 2].sum(axis=1), ols.sum_of_squares(m)
         uu = np.where(uu > ols.COLLINEAR * mm, uu, np.nan)
         a, total, b = to_mediator[:, -1], to_outcome[:, -1], uv / uu
         policy = np.matmul(bread[:, -1:], system.x.reshape(*system.x.shape[:2], -1)).reshape(-1, *m.shape[1:])
@@ -81,7 +81,7 @@ class Paths:
             values=np.stack([a, b, total - a * b, total], axis=1),
             influence=np.stack([on_a, on_b, on_nde, on_total], axis=1),
             squares=squares,
-            totals=np.stack([mm, ols.square(y)], axis=1),
+            totals=np.stack([mm, ols.sum_of_squares(y)], axis=1),
         )
 
     @property

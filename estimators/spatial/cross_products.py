@@ -92,8 +92,9 @@ class SpatialCrossProducts(Reduction):
         if problems := ols.useless(columns, asked_by):
             raise BadInput(*problems)
         lagged = [
-            ols.Column(f"w_{column.name}", f"the spatial lag of {column.name!r}", tile.lag(column.name, self.weights),
-                       tile.within_lag(column.name, self.weights), OTHER_MODEL)
+            ols.RegressorColumn(f"w_{column.name}", f"the spatial lag of {column.name!r}",
+                                tile.lag(column.name, self.weights), tile.within_lag(column.name, self.weights),
+                                OTHER_MODEL)
             for column in columns
         ]  # fmt: skip
         spectrum = spectrum_of(panel.weights[self.weights])
@@ -165,7 +166,7 @@ class SpatialCrossProducts(Reduction):
             zwy=ols.inner(z, wy),
             yy=spread(tile.within_sum_of_squares(self.outcome), rows),
             ywy=ols.dot(y, wy),
-            wyy=ols.square(wy),
+            wyy=ols.sum_of_squares(wy),
             tss=spread(tile.total_sum_of_squares(self.outcome), rows),
             gram=self._gram(tile, z) if plan.z is None else None,
             z=z if plan.z is None else None,

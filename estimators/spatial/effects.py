@@ -24,7 +24,7 @@ LEVEL = 0.05  # of the intervals
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Slopes:
-    """What effects are made of: slopes (R, P), sigma2, rho, its variance (R,), bread and tilt as in Covariance.
+    """What effects are made of: slopes (R, P), sigma2, rho, its variance (R,), bread and tilt as in SlopeCovariance.
 
     In the error models rho is 0, and lambda, with which slopes may be correlated, has its variance and tilt.
     """

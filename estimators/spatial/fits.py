@@ -94,7 +94,7 @@ def fit_model(
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Covariance:
+class SlopeCovariance:
     """The slopes' part of the partitioned inverse information.
 
     bread (1 or R, P, P) = (Z'Z)^-1; tilt (R, P) = (Z'Z)^-1 Z'GZb, so that cov(b, rho) = -tilt var(rho); left (R,) =
@@ -125,7 +125,7 @@ class Covariance:
         return np.asarray(out)
 
 
-Maximised = tuple[Floats, Floats, Floats, NDArray[np.bool_], Covariance]
+Maximised = tuple[Floats, Floats, Floats, NDArray[np.bool_], SlopeCovariance]
 
 
 def _lag_fit(form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Sizes, transform: Transform) -> Maximised:
@@ -146,7 +146,7 @@ def _lag_fit(form: SpatialForm, plan: SpatialPlan, m: SpatialMoments, sizes: Siz
     tilt = np.matvec(bread, zgzb)
     left = quadratic - (zgzb * tilt).sum(axis=1)
     ssr = a - 2 * rho * b + rho**2 * c
-    return slopes, ssr, rho, best.converged, Covariance(bread, tilt, left)
+    return slopes, ssr, rho, best.converged, SlopeCovariance(bread, tilt, left)
 
 
 def _forms(
@@ -183,12 +183,12 @@ def _error_fit(
     slopes, ssr = np.where(sound[:, None], slopes, np.nan), np.where(sound, ssr, np.nan)
     lam = np.where(sound, best.at, np.nan)
     if m.drift is None:
-        covariance = Covariance(bread, np.zeros_like(slopes), np.zeros_like(ssr))
+        covariance = SlopeCovariance(bread, np.zeros_like(slopes), np.zeros_like(ssr))
     else:
         through = TimeEffects.of(m.drift, form, np.zeros_like(lam), lam, slopes)
         cross = through.across(_regressors(plan, m), k, p, plan.spectrum)
         tilt = np.matvec(bread, cross)
-        covariance = Covariance(bread, tilt, through.square(plan.spectrum) - (cross * tilt).sum(axis=1))
+        covariance = SlopeCovariance(bread, tilt, through.squared_norm(plan.spectrum) - (cross * tilt).sum(axis=1))
     return slopes, ssr, lam, best.converged & sound, covariance
 
 
@@ -284,7 +284,7 @@ def _combined_covariance(
         through = TimeEffects.of(m.drift, form, rho, lam, slopes)
         z, w = _regressors(plan, m), plan.spectrum
         out[:, :k, at_lam] = out[:, at_lam, :k] = through.across(z, k, k, w) / s2
-        out[:, at_lam, at_lam] += through.square(w) / sigma2
+        out[:, at_lam, at_lam] += through.squared_norm(w) / sigma2
         out[:, at_rho, at_lam] += through.along(z, filtered, drift, rho, w) / sigma2
         out[:, at_lam, at_rho] = out[:, at_rho, at_lam]
     return ols.invert(out)[0]

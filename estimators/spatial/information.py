@@ -65,7 +65,7 @@ class RedrawnForms:
         fitted = np.matmul(b[:, None, :], self.z.reshape(r, p, t * n)).reshape(r, t, n)
         multiplied = self._apply(rho, fitted if drift is None else fitted + drift[:, :, None])
         zgzb = ols.inner(self.z, multiplied)
-        return zgzb, ols.square(multiplied - multiplied.mean(axis=2, keepdims=True))
+        return zgzb, ols.sum_of_squares(multiplied - multiplied.mean(axis=2, keepdims=True))
 
     def _apply(self, rho: Floats, x: Floats) -> Floats:
         """G x = W x + rho W^2 x + ..., each row with as many terms as its own rho asks for."""
@@ -116,7 +116,7 @@ class TimeEffects:
         h = spectrum.row_sums(self.lam)
         return h - h.mean(axis=1, keepdims=True)
 
-    def square(self, spectrum: Spectrum) -> Floats:
+    def squared_norm(self, spectrum: Spectrum) -> Floats:
         """|QHd|^2, (R,)."""
         return np.square(self.d).sum(axis=1) * np.square(self.profile(spectrum)).sum(axis=1)
 

@@ -45,7 +45,7 @@ CHI_SQUARE = "chi-square"  # the error type of statistics whose p values come fr
 
 
 @dataclass(frozen=True, slots=True)
-class LagrangeMultiplier(Estimator):
+class LMTests(Estimator):
     """LM tests for a spatial lag and for spatial errors, and the two made robust to each other.
 
     form: exact | elhorst (his constants, effects taken out after the spatial lag) | elhorst-wq (before it, which his
@@ -118,8 +118,10 @@ class LagrangeMultiplier(Estimator):
         """The statistics; se is NaN and dof 1, that of the chi-square distribution."""
         sums, weights, periods = self._sums(plan, moments)
         if "period" in self.effects and own_information(weights) < FLAT:
-            raise bad("all units are linked alike: their lags are the time effects and the units' own values",
-                      where=f"{self.name}, weights {weights.name}", allowed="weights that tell near from far",
+            raise bad("W links all units equally: a lag is then the sum of a time effect and a multiple of the "
+                      "unit's own value",
+                      where=f"{self.name}, weights {weights.name}", allowed="weights that differ between near and "
+                                                                            "far units",
                       remedy="choose fewer neighbours")  # fmt: skip
         constants = Constants.of(weights, periods, self.effects, exact=self.form == "exact")
         statistic = chi_squares(sums, constants)
@@ -249,10 +251,10 @@ def score_moments(
     signal = wy - we
     explained = ols.inner(qx, signal)
     return ScoreMoments(
-        ssr=ols.square(e),
+        ssr=ols.sum_of_squares(e),
         lag=ols.dot(e, wy),
         error=ols.dot(e, we),
-        signal=_unexplained(ols.square(signal), (explained * np.matvec(bread, explained)).sum(axis=1)),
+        signal=_unexplained(ols.sum_of_squares(signal), (explained * np.matvec(bread, explained)).sum(axis=1)),
     )
 
 

@@ -122,7 +122,7 @@ def permuted_pooled_moran(e: Floats, weights: Weights, draws: int, rng: np.rando
 
 
 @dataclass(frozen=True, slots=True)
-class ResidualMoran(Estimator):
+class MoranTest(Estimator):
     """Moran's I of the residuals of the two-way regression, over all periods, less its mean under the null.
 
     A test of lambda = 0, not an estimate of it.
@@ -194,7 +194,7 @@ class IndexMoments(Moments):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Regressors:
+class MoranPlan:
     """Demeaned regressors (1 or R, K, T, N), their bread, and the mean and variance of I, (1 or R,)."""
 
     x: Floats
@@ -212,12 +212,12 @@ class ResidualIndex(Reduction):
     weights: str
     asked_by: str = field(compare=False)
 
-    def prepare(self, panel: Panel) -> Regressors | None:
+    def prepare(self, panel: Panel) -> MoranPlan | None:
         """What the regressors give, None when they are redrawn; raises BadInput where the moments do not hold."""
         check_balance(panel, self.asked_by)
         if LinkSums.of(panel.weights[self.weights]).uniform:
-            raise bad("all units are linked alike: Moran's I is the same for any values", where=f"{self.asked_by}, "
-                      f"weights {self.weights}", allowed="weights that tell near from far",
+            raise bad("W links all units equally: Moran's I is then the same for all values", where=f"{self.asked_by}, "
+                      f"weights {self.weights}", allowed="weights that differ between near and far units",
                       remedy="choose fewer neighbours")  # fmt: skip
         ols.check_fixed(panel, self.regressors, self.asked_by)
         if any(panel.variables[name].shape[0] > 1 for name in self.regressors):
@@ -227,22 +227,22 @@ class ResidualIndex(Reduction):
     def reduce(self, plan: Any, tile: Tile) -> IndexMoments:
         """I of each replication's residuals."""
         found = self._regressors(tile) if plan is None else plan
-        assert isinstance(found, Regressors)
+        assert isinstance(found, MoranPlan)
         rows = tile.panel.replications
         y = spread(tile.within(self.outcome), rows)
         beta = np.matmul(found.bread, ols.inner(found.x, y)[:, :, None])[:, :, 0]
         e = ols.residual(y, found.x, beta)
-        empty = ols.square(e) <= EXACT_FIT * ols.square(tile.raw(self.outcome))
+        empty = ols.sum_of_squares(e) <= EXACT_FIT * ols.sum_of_squares(tile.raw(self.outcome))
         with np.errstate(divide="ignore", invalid="ignore"):
             index = np.where(empty, np.nan, pooled_moran(e, tile.panel.weights[self.weights]))
         return IndexMoments(index, spread(found.mean, rows), spread(found.variance, rows))
 
-    def _regressors(self, tile: Tile) -> Regressors:
+    def _regressors(self, tile: Tile) -> MoranPlan:
         x = ols.stack([tile.within(name) for name in self.regressors])
         gram = ols.gram(x)
         gram[ols.any_absorbed(tile, self.regressors, np.diagonal(gram, axis1=1, axis2=2))] = np.nan
         bread, _ = ols.invert(gram)
-        return Regressors(x, bread, *pooled_moments(x, bread, tile.panel.weights[self.weights]))
+        return MoranPlan(x, bread, *pooled_moments(x, bread, tile.panel.weights[self.weights]))
 
 
 def check_balance(panel: Panel, asked_by: str) -> None:

@@ -79,8 +79,8 @@ class SpatialPanel(Estimator):
                 raise bad(f"{name} = {getattr(self, name)!r}", where="spatial estimator", allowed=one_of(allowed),
                           remedy=closest(getattr(self, name), allowed))  # fmt: skip
         if self.simulate < 0 or self.simulate == 1:
-            raise bad(f"simulate = {self.simulate}", where="spatial estimator", allowed="0, or 2 draws and more",
-                      remedy="some thousand draws give two digits of a quantile")  # fmt: skip
+            raise bad(f"simulate = {self.simulate}", where="spatial estimator", allowed="0, or 2 or more draws",
+                      remedy="use some thousand draws: they give two digits of a quantile")  # fmt: skip
 
     @property
     def name(self) -> str:
@@ -124,7 +124,7 @@ class SpatialPanel(Estimator):
         effects = [(kind, name) for kind in self.form.effect_kinds for name in names]
         own = (*slopes, *self.form.parameters, "sigma2", *(f"{kind}:{name}" for kind, name in effects))
         if repeated := [term for term in dict.fromkeys(own) if own.count(term) > 1]:
-            raise bad(f"regressors are named like terms of the model: {listed(repeated)}", where=self.name,
+            raise bad(f"regressors have the names of terms of the model: {listed(repeated)}", where=self.name,
                       allowed="names other than rho, lambda, sigma2, w_NAME, direct:NAME, indirect:NAME, total:NAME",
                       remedy="rename the columns")  # fmt: skip
         targets = {term: f"beta({term})" for term in slopes}
@@ -227,8 +227,9 @@ class SpatialPanel(Estimator):
         if self.form.durbin and plan.useless_lags:
             raise BadInput(*plan.useless_lags)
         if self.form.parameters and plan.spectrum.is_flat(self.transform):
-            raise bad(f"W links all units alike or nearly so: the transformed likelihood hardly depends on "
-                      f"{' and '.join(self.form.parameters)}", where=where, allowed="weights that tell near from far",
+            raise bad(f"W links all units equally or almost equally: the transformed likelihood hardly depends on "
+                      f"{' and '.join(self.form.parameters)}", where=where, allowed="weights that differ between "
+                                                                                    "near and far units",
                       remedy="choose fewer neighbours")  # fmt: skip
 
     def _sizes(self, plan: SpatialPlan) -> Sizes:

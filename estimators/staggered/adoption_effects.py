@@ -106,7 +106,8 @@ class AdoptionEffects(Estimator):
         """Raise BadInput for settings that cannot be."""
         check_terms(self.window, (), (), self.name)
         if not self.window[0] <= 0 <= self.window[1]:
-            raise bad(f"window = {list(self.window)}", where=self.name, allowed="event times around adoption, 0",
+            raise bad(f"window = {list(self.window)}", where=self.name, allowed="a first event time of 0 or less "
+                                                                                "and a last one of 0 or more",
                       remedy="set window = [-5, 5]")  # fmt: skip
         if self.uniform_draws < 0:
             raise bad(f"uniform_draws = {self.uniform_draws}", where=self.name, allowed="0 (none) or more",
@@ -132,7 +133,8 @@ class AdoptionEffects(Estimator):
         self.check()
         allowed = ("cluster:unit", *(f"cluster:{name}" for name in schema.attributes))
         if not self.errors or len(set(self.errors)) < len(self.errors) or not set(self.errors) <= set(allowed):
-            raise bad(f"errors = {list(self.errors)}", where=self.name, allowed=f"distinct ones of {one_of(allowed)}",
+            raise bad(f"errors = {list(self.errors)}", where=self.name, allowed=f"distinct names among "
+                                                                                f"{one_of(allowed)}",
                       remedy='set errors = ["cluster:unit"]')  # fmt: skip
         statistics = (*PRETREND, *(("uniform",) if self.uniform_draws else ()))
         return Layout(self.terms(), self.errors, statistics, self.targets(), screen=PRETREND[-1])
@@ -218,8 +220,8 @@ class EffectsReduction(Reduction):
             return None
         fit = self.estimator.fit(panel)
         if not fit.sound:
-            raise bad("the controls cannot be told apart from one another and the effects", where=self.estimator.name,
-                      allowed="controls that vary among the observations used", remedy="remove some")  # fmt: skip
+            raise bad("the controls are collinear with one another or with the effects", where=self.estimator.name,
+                      allowed="controls that vary over the observations used", remedy="remove some")  # fmt: skip
         return fit
 
     def reduce(self, plan: Any, tile: Tile) -> EffectMoments:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.staggered.aggregation import Aggregation, Cells
+from estimators.staggered.aggregation import Aggregation, CohortPeriods
 from estimators.staggered.cohorts import Cohorts
 
 Floats = NDArray[np.float64]
@@ -23,7 +23,7 @@ def event_of(term: str) -> int | None:
     return int(term[6:-1]) if term.startswith("event(") else None
 
 
-def on_cells(terms: tuple[str, ...], cohorts: Cohorts, cells: Cells) -> tuple[Floats, Aggregation]:
+def on_cells(terms: tuple[str, ...], cohorts: Cohorts, cells: CohortPeriods) -> tuple[Floats, Aggregation]:
     """Weights of terms on identified cells (K, C), NaN for terms without any, and the aggregation they come from."""
     found = Aggregation.of(terms, cells, cohorts)
     return np.where(found.identified[:, None], found.weights, np.nan), found
@@ -31,7 +31,7 @@ def on_cells(terms: tuple[str, ...], cohorts: Cohorts, cells: Cells) -> tuple[Fl
 
 def on_units(terms: tuple[str, ...], cohorts: Cohorts, identified: Bools) -> Floats:
     """Weights of terms on unit-periods (K, T, N), a cohort's units alike; identified (G, T); NaN as in `on_cells`."""
-    cells = Cells(*np.nonzero(identified))
+    cells = CohortPeriods(*np.nonzero(identified))
     weights = on_cells(terms, cohorts, cells)[0]
     out = np.zeros((len(terms), len(cohorts.periods), len(cohorts.first)))
     for weight, g, t in zip(weights.T, cells.cohort, cells.period, strict=True):

@@ -74,15 +74,15 @@ def check_terms(window: tuple[int, int], cohorts: tuple[int, ...], years: tuple[
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Cells:
+class CohortPeriods:
     """The identified effects: position in `Cohorts.firsts` and index of the period, each (C,)."""
 
     cohort: Codes
     period: Codes
 
-    def take(self, chosen: Flags) -> Cells:
+    def take(self, chosen: Flags) -> CohortPeriods:
         """Some of them."""
-        return Cells(self.cohort[chosen], self.period[chosen])
+        return CohortPeriods(self.cohort[chosen], self.period[chosen])
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -99,7 +99,7 @@ class Aggregation:
     identified: Flags
 
     @classmethod
-    def of(cls, terms: tuple[str, ...], cells: Cells, cohorts: Cohorts) -> Aggregation:
+    def of(cls, terms: tuple[str, ...], cells: CohortPeriods, cohorts: Cohorts) -> Aggregation:
         """The averages named `terms` over identified cells."""
         sizes = np.array([cohorts.size(g) for g in cohorts.firsts], dtype=np.float64)
         weights = np.zeros((len(terms), len(cells.cohort)))
@@ -138,7 +138,7 @@ class Aggregation:
 class _Asked:
     """Which cells a term averages: arrays (C,)."""
 
-    cells: Cells
+    cells: CohortPeriods
     periods: NDArray[np.int_]
     firsts: NDArray[np.int_]
 

@@ -85,7 +85,7 @@ def decompose(panel: Panel, outcome: str | None = None, treatment: str | None = 
     pairs = list(_pairs(cohorts))
     if not pairs:
         raise bad("all units become treated at the same time", where=asked_by,
-                  allowed="two cohorts, or one and units never or always treated",
+                  allowed="two cohorts, or one cohort and units that are never or always treated",
                   remedy="add units with another date")  # fmt: skip
     y, demeaned = panel.variables[y_name], WithinTransform.of(panel)(panel.variables[d_name][:1])[0]
     variance = float(np.square(demeaned).sum())

@@ -22,7 +22,7 @@ from estimators.core.tile import Tile, spread
 from estimators.staggered.adoption_effects import has_error
 from estimators.staggered.aggregation import Aggregation, check_terms, staggered_targets, staggered_terms
 from estimators.staggered.bands import Multipliers, multipliers, simultaneous_critical_values
-from estimators.staggered.cohort_comparisons import Answer, Base, Comparisons, Controls, CovariateMap, MeansMap
+from estimators.staggered.cohort_comparisons import Base, CohortEstimates, Comparisons, Controls, CovariateMap, MeansMap
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.two_groups import Adjustment
 from sim.design import Design
@@ -121,7 +121,8 @@ class CallawaySantAnna(Estimator):
                       remedy="remove the repeated name")  # fmt: skip
         allowed = ("cluster:unit", *(f"cluster:{name}" for name in schema.attributes))
         if not self.errors or len(set(self.errors)) < len(self.errors) or not set(self.errors) <= set(allowed):
-            raise bad(f"errors = {list(self.errors)}", where=self.name, allowed=f"distinct ones of {one_of(allowed)}",
+            raise bad(f"errors = {list(self.errors)}", where=self.name, allowed=f"distinct names among "
+                                                                                f"{one_of(allowed)}",
                       remedy='set errors = ["cluster:unit"]')  # fmt: skip
         if not 0 <= self.anticipation < schema.periods:
             raise bad(f"anticipation = {self.anticipation}", where=self.name, allowed="0 or more, below T",
@@ -131,15 +132,17 @@ class CallawaySantAnna(Estimator):
                       allowed='"", rademacher or mammen; 1 or more; between 0 and 1',
                       remedy="correct them")  # fmt: skip
 
-    def reduction(self, schema: Schema) -> CohortEffects:
+    def reduction(self, schema: Schema) -> CallawaySantAnnaReduction:
         """Averages and the variances of their influences."""
         families = self._families if self.band else ()
         terms = staggered_terms(self.window, self.cohorts, self.years)
-        return CohortEffects(outcome_of(self.outcome, schema, self.name), self._treatment(schema), self.controls,
-                             None if self.method == "unconditional" else self.method, self.covariates, self.base,
-                             self.anticipation, terms, self.errors, bool(families), self.name)  # fmt: skip
+        method = None if self.method == "unconditional" else self.method
+        return CallawaySantAnnaReduction(
+            outcome_of(self.outcome, schema, self.name), self._treatment(schema), self.controls, method,
+            self.covariates, self.base, self.anticipation, terms, self.errors, bool(families), self.name,
+        )  # fmt: skip
 
-    def influence(self, panel: Panel) -> Answer:
+    def influence(self, panel: Panel) -> CohortEstimates:
         """Estimates (R, K) and units' influences (R, K, N), whose sums of products are the terms' covariances.
 
         Terms as in the layout, NaN and 0 where not identified. Raises BadInput for a panel that cannot serve.
@@ -147,7 +150,9 @@ class CallawaySantAnna(Estimator):
         self.layout(panel.schema)
         reduction = self.reduction(panel.schema)
         answers = [reduction.answer(one, reduction.plan(one)) for one in reduction.alike(panel)]
-        return Answer(*(np.concatenate([getattr(a, name) for a in answers]) for name in ("estimate", "influence")))
+        return CohortEstimates(
+            *(np.concatenate([getattr(a, name) for a in answers]) for name in ("estimate", "influence"))
+        )
 
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """Standard errors, and critical values of bands if asked for."""
@@ -196,7 +201,7 @@ class CohortMoments(Moments):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Plan:
+class CallawaySantAnnaPlan:
     """What one calendar and its covariates fix: the map from outcomes, which terms have cells, counts, clusters.
 
     certain (E, K): whether terms have an error of each type, as in `adoption_effects`.
@@ -211,7 +216,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class CohortEffects(Reduction):
+class CallawaySantAnnaReduction(Reduction):
     """att(G,T) of one outcome, their averages and variances; calendars that differ are taken one by one."""
 
     outcome: str
@@ -226,7 +231,7 @@ class CohortEffects(Reduction):
     keep_influence: bool
     asked_by: str = field(compare=False)
 
-    def prepare(self, panel: Panel) -> Plan | None:
+    def prepare(self, panel: Panel) -> CallawaySantAnnaPlan | None:
         """The plan of a calendar and covariates that do not change, else None; raises BadInput."""
         return self.plan(panel) if self._fixed(panel) else None
 
@@ -241,7 +246,7 @@ class CohortEffects(Reduction):
         """The panel itself, or its replications when treatment or covariates differ."""
         return [panel] if self._fixed(panel) else [panel.replication(row) for row in range(panel.replications)]
 
-    def plan(self, panel: Panel) -> Plan:
+    def plan(self, panel: Panel) -> CallawaySantAnnaPlan:
         """Comparisons and maps of the one calendar of a panel."""
         cohorts = Cohorts.of(panel, self.treatment, self.asked_by)
         possible = Comparisons.of(cohorts, self.controls, self.base, self.anticipation)
@@ -265,19 +270,22 @@ class CohortEffects(Reduction):
         compared = cohorts.never if self.controls == "never" else cohorts.later
         certain = np.stack([has_error(averaged, compared, error, panel) for error in self.errors])
         clusters = tuple(_clusters(error, panel) for error in self.errors)
-        return Plan(linear, aggregation.identified, certain, used, treated - used, clusters)
+        return CallawaySantAnnaPlan(linear, aggregation.identified, certain, used, treated - used, clusters)
 
     def _check_possible(self, possible: Comparisons) -> None:
         cohorts = possible.cohorts
         if self.controls == "never" and not cohorts.never.any():
-            raise bad("no unit is never treated", where=self.asked_by, allowed='controls "never" need some',
+            raise bad("no unit is never treated", where=self.asked_by, allowed='never treated units, which '
+                                                                               'controls = "never" needs',
                       remedy='set controls = "not-yet"')  # fmt: skip
         if min(cohorts.firsts) <= self.anticipation >= max(cohorts.firsts):
-            raise bad(f"no period lies before adoption less {self.anticipation} of anticipation", where=self.asked_by,
+            raise bad(f"no period lies before an adoption and its {self.anticipation} periods of "
+                      "anticipation", where=self.asked_by,
                       allowed="a base period for some cohort", remedy="lower anticipation, or add periods")  # fmt: skip
         if not possible.treated.any():
             raise bad("no unit is untreated when others are treated", where=self.asked_by,
-                      allowed="units never or later treated", remedy="add such units")  # fmt: skip
+                      allowed="units never or later treated", remedy="add units that are never treated or treated "
+                                                                     "later")  # fmt: skip
 
     def reduce(self, plan: Any, tile: Tile) -> CohortMoments:
         """One tile's estimates and variances."""
@@ -297,7 +305,7 @@ class CohortEffects(Reduction):
             return CohortMoments(missing[:, 0], missing, status, np.zeros(1), np.full(1, np.nan), kept)
         return self._moments(panel, plan)
 
-    def _moments(self, panel: Panel, plan: Plan) -> CohortMoments:
+    def _moments(self, panel: Panel, plan: CallawaySantAnnaPlan) -> CohortMoments:
         answer = self.answer(panel, plan)
         r = panel.replications
         sums = [answer.influence if c is None else answer.influence @ c for c in plan.clusters]
@@ -311,10 +319,10 @@ class CohortEffects(Reduction):
             influence=spread(sums[0] * plan.certain[0][:, None], r) if self.keep_influence else None,
         )
 
-    def answer(self, panel: Panel, plan: Plan) -> Answer:
+    def answer(self, panel: Panel, plan: CallawaySantAnnaPlan) -> CohortEstimates:
         """Estimates and influences, (1 or R, K) and (1 or R, K, N), of a panel with the plan's calendar."""
         found = plan.map(panel.variables[self.outcome])
-        return Answer(np.where(plan.identified, found.estimate, np.nan), found.influence)
+        return CohortEstimates(np.where(plan.identified, found.estimate, np.nan), found.influence)
 
 
 def _clusters(error: str, panel: Panel) -> Floats | None:

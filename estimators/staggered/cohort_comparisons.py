@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.staggered.aggregation import Aggregation, Cells
+from estimators.staggered.aggregation import Aggregation, CohortPeriods
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.two_groups import Adjustment, LinearContrast, contrast
 
@@ -21,14 +21,14 @@ Base = Literal["varying", "universal"]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Comparisons:
-    """Cells (C,) with their base periods (C,) and the cohorts that serve as controls.
+    """Cohort-periods (C,) with their base periods (C,) and the cohorts that serve as controls.
 
     groups (N,): position in `Cohorts.firsts`, G for never treated, -1 for units treated throughout, which serve
     nowhere. sizes (G + 1,): units of each. controls (C, G + 1): whose units are the controls of a cell.
     """
 
     cohorts: Cohorts
-    cells: Cells
+    cells: CohortPeriods
     base: Codes
     groups: Codes
     sizes: Floats
@@ -60,7 +60,7 @@ class Comparisons:
         sizes = np.bincount(groups[groups >= 0], minlength=len(adopted)).astype(np.float64)
         possible = (chosen >= 0) & (serves @ sizes > 0)
         lasting = np.isin(cohort, cohort[possible & (period >= firsts[cohort])])
-        return cls(cohorts, Cells(cohort, period), chosen, groups, sizes, serves).take(possible & lasting)
+        return cls(cohorts, CohortPeriods(cohort, period), chosen, groups, sizes, serves).take(possible & lasting)
 
     @property
     def treated(self) -> Flags:
@@ -87,7 +87,7 @@ class Comparisons:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Answer:
+class CohortEstimates:
     """Averages (R, K), influences of units on them (R, K, N)."""
 
     estimate: Floats
@@ -143,7 +143,7 @@ class MeansMap:
             units=len(found.groups),
         )
 
-    def __call__(self, y: Floats) -> Answer:
+    def __call__(self, y: Floats) -> CohortEstimates:
         """Averages and influences of outcomes (R, T, N)."""
         r, (groups, k, _) = len(y), self.own.shape
         paths = y[:, :, self.order]
@@ -155,7 +155,7 @@ class MeansMap:
         for h, (start, stop) in enumerate(zip(self.edges[:-1], self.edges[1:], strict=True)):
             sorted_influence[:, :, start:stop] = self.own[h] @ paths[:, :, start:stop] + offsets[:, :, h, None]
         influence[:, :, self.order] = sorted_influence
-        return Answer(means @ self.estimates, influence)
+        return CohortEstimates(means @ self.estimates, influence)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -196,7 +196,7 @@ class CovariateMap:
         cohort = np.where(left.groups == len(left.cohorts.firsts), -1, left.groups)
         return cls(tuple(parts), on_path.reshape(n, k, t), right, aggregation, cohort), left
 
-    def __call__(self, y: Floats) -> Answer:
+    def __call__(self, y: Floats) -> CohortEstimates:
         """Averages and influences of outcomes (R, T, N)."""
         y = y - y.mean(axis=1, keepdims=True)
         r, k = len(y), len(self.aggregation.terms)
@@ -207,7 +207,7 @@ class CovariateMap:
         influence = (coefficients.reshape(r * k, -1) @ self.right).reshape(r, k, -1)
         influence += (self.own @ np.ascontiguousarray(y.transpose(2, 1, 0))).transpose(2, 1, 0)
         influence += self.aggregation.of_shares(att, self.cohort)
-        return Answer(self.aggregation.estimate(att), influence)
+        return CohortEstimates(self.aggregation.estimate(att), influence)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

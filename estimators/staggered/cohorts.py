@@ -46,8 +46,8 @@ class Cohorts:
                       remedy="leave out the periods before or after the gap")  # fmt: skip
         did = panel.variables[treatment]
         if (did != did[:1]).any():
-            raise bad("who is treated when differs between replications", where=asked_by,
-                      allowed="one calendar for all replications", remedy="fit them one by one")  # fmt: skip
+            raise bad("the dates of adoption differ between replications", where=asked_by,
+                      allowed="the same dates in all replications", remedy="fit them one by one")  # fmt: skip
         path = did[0]
         if not np.isin(path, (0.0, 1.0)).all() or (np.diff(path, axis=0) < 0).any():
             raise bad(f"{treatment!r} is not 0/1 and absorbing", where=asked_by, allowed="0 before adoption, 1 after",
@@ -59,7 +59,7 @@ class Cohorts:
             raise bad(
                 "no unit becomes treated within the panel",
                 where=asked_by,
-                allowed="units untreated first, treated later",
+                allowed="units that are first untreated and later treated",
                 remedy="add earlier periods",
             )
         return cls(panel.periods, first, firsts)

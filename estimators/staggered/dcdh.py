@@ -131,7 +131,7 @@ def _spreads(weights: Floats) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class SwitchersDID(Estimator):
+class DCDH(Estimator):
     """DID_M: the effect in the period of a switch, against units that keep the treatment they had (their theorem 3).
 
     Mean over all switchers of their outcome's change less the mean change of those who stay untreated (or, for units

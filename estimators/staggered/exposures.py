@@ -103,7 +103,7 @@ class DistanceRings(Exposure):
         for name, exposure in zip(self.names, exposures, strict=True):
             if not exposure.any():
                 who, _, ring = name.partition(":")
-                raise bad(f"no {who} unit lies {ring} km from the nearest other treated one", where=f"{asked_by} ends",
+                raise bad(f"no {who} unit lies {ring} km from the nearest other treated unit", where=f"{asked_by} ends",
                           allowed="rings that hold units", remedy="widen or drop that ring"
                           + (', or set reach = "untreated"' if who == "treated" else ""))  # fmt: skip
         beyond = ~exposures.any(axis=0) & did.any(axis=1)[:, None]

@@ -71,7 +71,7 @@ class Sensitivity:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Question:
+class BoundsQuestion:
     """Estimates beta (K,), covariance sigma (K, K), how many stand before the reference, and l (post,), checked.
 
     weights: l; None = the first later period alone. level: of the intervals, 1 - alpha. Raises BadInput for shapes that
@@ -123,7 +123,7 @@ class Question:
         return float(centre - margin), float(centre + margin)
 
 
-def smoothness_estimator(question: Question, m: float) -> Optimal:
+def smoothness_estimator(question: BoundsQuestion, m: float) -> Optimal:
     """The linear estimator whose interval is shortest when slopes change by at most m a period; raises BadInput.
 
     Estimators of finite bias carry l on later periods and are zero on linear trends. Written in u_j, the weight of a
@@ -150,7 +150,7 @@ def smoothness_estimator(question: Question, m: float) -> Optimal:
     return min(found, key=lambda one: one.half_length)
 
 
-def smoothness(question: Question, m: float) -> tuple[float, float]:
+def smoothness(question: BoundsQuestion, m: float) -> tuple[float, float]:
     """The interval for l'effect when the slope of the difference in trends changes by at most m a period.
 
     m = 0 extrapolates the linear trend that fits best; a negative m is BadInput.
@@ -160,7 +160,7 @@ def smoothness(question: Question, m: float) -> tuple[float, float]:
     return centre - best.half_length, centre + best.half_length
 
 
-def relative_magnitudes(question: Question, mbar: float) -> tuple[float, float]:
+def relative_magnitudes(question: BoundsQuestion, mbar: float) -> tuple[float, float]:
     """The interval for l'effect when later trends differ by at most mbar times as much a period as the worst early one.
 
     NaN twice when no effect is compatible with the restriction. Raises BadInput for a negative mbar.
@@ -204,7 +204,7 @@ class Vertices:
     covariance: Floats
 
     @classmethod
-    def of(cls, question: Question, mbar: float) -> Vertices:
+    def of(cls, question: BoundsQuestion, mbar: float) -> Vertices:
         """The candidates: two signs of each of the `pre` differences between neighbours up to the reference period."""
         pre, k = question.pre, len(question.beta)
         early = np.eye(pre, k, k=1) - np.eye(pre, k)
@@ -282,13 +282,13 @@ class Vertices:
         return high
 
 
-INTERVALS: dict[Restriction, Callable[[Question, float], tuple[float, float]]] = {
+INTERVALS: dict[Restriction, Callable[[BoundsQuestion, float], tuple[float, float]]] = {
     "smoothness": smoothness,
     "relative magnitudes": relative_magnitudes,
 }
 
 
-def sensitivity(question: Question, restriction: Restriction, bounds: Floats, null: float = 0.0) -> Sensitivity:
+def sensitivity(question: BoundsQuestion, restriction: Restriction, bounds: Floats, null: float = 0.0) -> Sensitivity:
     """Intervals at each of the bounds (B,), and the breakdown value for the conclusion that l'effect is not `null`."""
     interval = INTERVALS[restriction]
     ends = np.array([interval(question, float(bound)) for bound in bounds]).reshape(-1, 2)
@@ -304,7 +304,7 @@ def sensitivity(question: Question, restriction: Restriction, bounds: Floats, nu
     )
 
 
-def breakdown(question: Question, restriction: Restriction, null: float = 0.0) -> float:
+def breakdown(question: BoundsQuestion, restriction: Restriction, null: float = 0.0) -> float:
     """The smallest M or Mbar whose interval covers `null`, by bisection; 0 when M = 0 does, inf when none is found."""
 
     def covers(bound: float) -> bool:

@@ -92,7 +92,7 @@ class _ExposureDID(Estimator):
         )  # fmt: skip
         if len(set(terms)) < len(terms):
             twice = [term for term in terms if terms.count(term) > 1]
-            raise bad(f"a control is named like a term: {twice[0]!r}", where=self.name,
+            raise bad(f"a control has the name of a term: {twice[0]!r}", where=self.name,
                       allowed="names other than att, w_..., spill:..., did_bias", remedy="rename it")  # fmt: skip
         targets = self._policy_targets(treatment) | {"att": "att"}
         targets |= {name: f"beta({name})" for name in (*controls, *(f"w_{name}" for name in self._lags(schema)))}
@@ -116,7 +116,7 @@ class _ExposureDID(Estimator):
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """Terms and errors as they are in the moments."""
-        assert isinstance(plan, Plan)
+        assert isinstance(plan, ExposurePlan)
         assert isinstance(moments, ExposedMoments)
         statistics = {
             "r2": 1 - moments.ssr / moments.tss,
@@ -218,7 +218,7 @@ class Regression:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Plan:
+class ExposurePlan:
     """What the factors of errors need, and the regression when no replication changes its regressors."""
 
     sample: Sample
@@ -253,7 +253,7 @@ class ExposedLeastSquares(Reduction):
     cluster_k: ClusterK
     asked_by: str = field(compare=False)
 
-    def prepare(self, panel: Panel) -> Plan:
+    def prepare(self, panel: Panel) -> ExposurePlan:
         """Demeaned regressors and what follows; raises BadInput for an unbalanced panel, a treatment other than 0/1,
         rings without units, absorbed or collinear regressors and fewer than two clusters."""
         if not panel.balanced:
@@ -268,11 +268,11 @@ class ExposedLeastSquares(Reduction):
         exposed, names = self._exposed(panel)
         ols.check_fixed(exposed, names, self.asked_by)
         fixed = all(exposed.variables[name].shape[0] == 1 for name in names)
-        return Plan(self._sample(panel, len(names)), self._regression(panel) if fixed else None)
+        return ExposurePlan(self._sample(panel, len(names)), self._regression(panel) if fixed else None)
 
     def reduce(self, plan: Any, tile: Tile) -> ExposedMoments:
         """One tile: projection, residuals, and the variance of every term under every error type."""
-        assert isinstance(plan, Plan)
+        assert isinstance(plan, ExposurePlan)
         with np.errstate(divide="ignore", invalid="ignore"):  # a degenerate draw is NaN
             found = plan.regression or self._regression(tile.panel)
             r = tile.panel.replications
@@ -286,7 +286,7 @@ class ExposedLeastSquares(Reduction):
             variances=np.stack(parts, axis=1),
             dof=np.full((r, len(every)), [item.dof for item in every]),
             floored=np.stack([item.floored for item in every], axis=1).astype(np.float64),
-            ssr=ols.square(e),
+            ssr=ols.sum_of_squares(e),
             tss=spread(tile.total_sum_of_squares(self.outcome), r),
             tss_within=spread(tile.within_sum_of_squares(self.outcome), r),
             inflation=spread(found.inflation, r),

@@ -223,19 +223,10 @@ def _fit(
     treated = np.sum([[(stack.since == k).any() * stack.treated for k in events] for stack in stacks], axis=0)
     combine = event_averages(terms, events, treated.astype(np.float64))
     padded = np.column_stack([np.nan_to_num(combine), np.zeros((len(combine), len(controls)))])
-    slopes_of = np.zeros((len(solution), t, n))
-    shared, places = [], []
-    explained = np.zeros((len(solution), len(terms), n))
+    slopes_of, shared, explained = _influences(padded, solution, stacks, left, weights, (t, n))
+    places = [[stack.periods, np.full(len(stack.periods), row)] for row, stack in enumerate(stacks)]
     averaging = np.zeros((len(stacks), n))
-    for row, (stack, x, w) in enumerate(zip(stacks, left, weights, strict=True)):
-        psi = np.reshape(solution @ (w * x).reshape(len(x), -1), x.shape)
-        slopes_of[:, stack.periods[:, None], stack.units] += psi
-        terms_psi = np.tensordot(padded, psi, axes=1)
-        on_means = np.zeros((len(stack.periods), len(terms), n))
-        on_means[:, :, stack.units] = terms_psi.transpose(1, 0, 2)
-        shared.append(on_means)
-        places.append([stack.periods, np.full(len(stack.periods), row)])
-        explained[:, :, stack.units] += np.einsum("ktn,ptn->pkn", terms_psi, x)
+    for row, (stack, w) in enumerate(zip(stacks, weights, strict=True)):
         averaging[row, stack.units] = w / w.sum()
     rows = sum(stack.rows for stack in stacks)
     adopters, clean = _roles(stacks, events, n)
@@ -252,11 +243,32 @@ def _fit(
         slopes_of=slopes_of,
         combine=padded,
         own=units_first(np.tensordot(padded, slopes_of, axes=1)),
-        shared=np.concatenate(shared),
+        shared=shared,
         averaging=averaging,
         places=np.concatenate(places, axis=1),
         explained=explained,
     )
+
+
+def _influences(
+    padded: Floats, solution: Floats, stacks: list[Stack], left: list[Floats], weights: list[Floats],
+    shape: tuple[int, int],
+) -> tuple[Floats, Floats, Floats]:  # fmt: skip
+    """What each unit-period moves the slopes by (P, T, N), each stack's period means move the terms by (rows, K, N),
+    and what the regressors of a unit explain of that (P, K, N)."""
+    t, n = shape
+    slopes_of = np.zeros((len(solution), t, n))
+    explained = np.zeros((len(solution), len(padded), n))
+    shared = []
+    for stack, x, w in zip(stacks, left, weights, strict=True):
+        psi = np.reshape(solution @ (w * x).reshape(len(x), -1), x.shape)
+        slopes_of[:, stack.periods[:, None], stack.units] += psi
+        terms_psi = np.tensordot(padded, psi, axes=1)
+        on_means = np.zeros((len(stack.periods), len(padded), n))
+        on_means[:, :, stack.units] = terms_psi.transpose(1, 0, 2)
+        shared.append(on_means)
+        explained[:, :, stack.units] += np.einsum("ktn,ptn->pkn", terms_psi, x)
+    return slopes_of, np.concatenate(shared), explained
 
 
 def _joined(parts: list[Floats], weights: list[Floats]) -> Floats:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from estimators.staggered.adoption_effects import CohortEffects
 from estimators.staggered.adoption_terms import on_cells
-from estimators.staggered.aggregation import Cells
+from estimators.staggered.aggregation import CohortPeriods
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.dummy_regression import DummyRegression, Shares
 from sim.design import Design
@@ -67,7 +67,7 @@ class SunAbraham(CohortEffects):
         if not treated.size:
             raise bad("all units adopt at once", where=self.name, allowed="never treated units, or a later cohort",
                       remedy="add untreated units")  # fmt: skip
-        cells = Cells(*np.nonzero(shown & (np.array(cohorts.firsts)[:, None] < last)))
+        cells = CohortPeriods(*np.nonzero(shown & (np.array(cohorts.firsts)[:, None] < last)))
         weights, aggregation = on_cells(self.terms(), cohorts, cells)
         several = np.array([cohorts.size(first) > 1 for first in cohorts.firsts])[cells.cohort]
         moves = cells.period != np.array(cohorts.firsts)[cells.cohort] - 1  # the others are references

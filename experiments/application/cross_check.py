@@ -21,16 +21,16 @@ from sim.panel import Panel
 ERRORS = ("iid", "hc1", "cluster:unit")
 
 
-def cross_check(fitted: Sequence[Fitted], records: Sequence[Record], square: Panel | None) -> tuple[Agreement, ...]:
+def cross_check(fitted: Sequence[Fitted], records: Sequence[Record], balanced: Panel | None) -> tuple[Agreement, ...]:
     """Largest differences by table and program: of errors relative, of estimates in units of estimate or error.
 
-    fitted: what our estimators were asked and said; records: all that was kept, `square` the balanced panel that
+    fitted: what our estimators were asked and said; records: all that was kept, `balanced` the balanced panel that
     autocorrelation was measured on. Regressions are compared with all effects counted in clustered errors, which is
     what linearmodels can do; spatial models under the likelihood with dummies, which is what spreg can do. What a
     program cannot recompute is an agreement over no numbers that names the column and the reason.
     """
     differences: dict[tuple[str, str, str], list[float]] = {}
-    for question in _questions(fitted, records, square):
+    for question in _questions(fitted, records, balanced):
         for what, values in _differences(question):
             differences.setdefault((question.table, question.program, what), []).extend(values)
     return tuple(
@@ -65,19 +65,19 @@ def _differences(question: _Question) -> Iterator[tuple[str, list[float]]]:
             yield f"{question.which} could not be recomputed: {what} are not finite there", []
 
 
-def _questions(fitted: Sequence[Fitted], records: Sequence[Record], square: Panel | None) -> Iterator[_Question]:
+def _questions(fitted: Sequence[Fitted], records: Sequence[Record], balanced: Panel | None) -> Iterator[_Question]:
     for one in fitted:
         if (asked := _asked(one)) is not None:
             (table, column), (program, ask, ours) = one.fit.place, asked
             yield _Question(table, f"column {column}", program, ask, partial(_of_fit, one.estimates, ours))
-    if square is None or square.roles.outcome is None:
+    if balanced is None or balanced.roles.outcome is None:
         return
-    outcome = square.variables[square.roles.outcome][0]
+    outcome = balanced.variables[balanced.roles.outcome][0]
     for record in records:
         if record.se_type not in ("normality", "randomisation") or record.year is None or record.weights is None:
             continue
         if record.model in ("moran", "geary"):
-            values, weights = outcome[square.periods.index(record.year)], square.weights[record.weights]
+            values, weights = outcome[balanced.periods.index(record.year)], balanced.weights[record.weights]
             ask = partial(esda.autocorrelation, values, weights, record.model)  # type: ignore[arg-type]
             which = f"{record.model} of {record.year}"
             yield _Question(record.table, which, "esda", ask, partial(_of_autocorrelation, record))

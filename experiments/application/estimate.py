@@ -102,8 +102,8 @@ def _agreements(real: RealPanel, ledger: Ledger) -> tuple[Agreement, ...]:
 def _facts(real: RealPanel) -> dict[str, Any]:
     panel, section = real.panel, real.spec.index
     cut = panel.weights or (real.spec.robustness.staggered and real.spec.panel.balance != "error")
-    square = real.balanced() if cut and not panel.balanced else None
-    part = {} if square is None else {"balanced_part": _size(square)}
+    balanced = real.balanced() if cut and not panel.balanced else None
+    part = {} if balanced is None else {"balanced_part": _size(balanced)}
     dated = {"first_treated": real.spec.panel.first_treated} if real.spec.panel.first_treated else {}
     index = {} if section is None or real.index is None else {"index": index_facts(section, real.index)}
     return {

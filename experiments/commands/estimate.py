@@ -22,8 +22,9 @@ import click
 @click.option(
     "--errors",
     metavar="TYPE",
-    help="Standard errors to show where a model has them, e.g. hc1, cluster:unit, qmle. Default: the main cluster. "
-    "The files hold all of them.",
+    help="Error type of the printed standard errors, where a model has it, e.g. hc1, cluster:unit, qmle. Default: "
+    "the main "
+    "cluster. The files hold all error types.",
 )
 @click.option(
     "--estimator", "estimators", multiple=True, metavar="KIND",

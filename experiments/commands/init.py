@@ -14,7 +14,7 @@ import click
     type=click.Path(path_type=Path, dir_okay=False),
     default="SPEC.toml",
     show_default=True,
-    help="Where to write it.",
+    help="The file to write.",
 )
 def command(panel: Path, out: Path) -> None:
     """Read PANEL (csv, parquet, dta, xlsx) and write a SPEC.toml to edit."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("kind", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(kind: str | None, as_json: bool) -> None:
-    """Designs, estimators, error types, schemes and measures; with KIND, every dial of one."""
+    """List designs, estimators, error types, schemes and measures; with KIND, list every dial of that kind."""
     from rich.console import Console
 
     from experiments.kinds.catalogue import catalogue, document, entries_called
@@ -37,7 +37,7 @@ def command(kind: str | None, as_json: bool) -> None:
             for entry in entries:
                 _print_entry(console, title.removesuffix("s"), entry)
     if kind is None:
-        console.print("\nEvery dial of one: panelproof kinds KIND", markup=False)
+        console.print("\nFor the dials of one kind: panelproof kinds KIND", markup=False)
 
 
 def _print_entry(console: Console, group: str, entry: Entry) -> None:

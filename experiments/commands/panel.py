@@ -16,7 +16,7 @@ def command() -> None:
 @click.argument("panel", type=click.Path(path_type=Path))
 @click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
 def check(panel: Path, spec: Path) -> None:
-    """Read PANEL as SPEC says and describe it. All faults are listed, also those that stop `estimate` (exit code 2)."""
+    """Read PANEL as SPEC says and describe it. All errors, also those of `estimate`, are listed at once (exit 2)."""
     from rich.console import Console
 
     from experiments.application.describe import describe_panel

@@ -79,8 +79,10 @@ Terms that they test:
 @click.option(
     "--cluster", default="serial", show_default=True, metavar="WHERE", help="serial, local or tcp://HOST:PORT."
 )
-@click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one a core).")
-@click.option("--accept-code-change", is_flag=True, help="Add to a store that other code or versions began.")
+@click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one per core).")
+@click.option(
+    "--accept-code-change", is_flag=True, help="Add to a store whose blocks come from other code or other versions."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 def command(
     panel: Path,

@@ -13,11 +13,11 @@ import click
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained HTML report here."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every measure as one JSON document and nothing else.")
-@click.option("--all-terms", is_flag=True, help="Show controls too.")
+@click.option("--all-terms", is_flag=True, help="Show the controls too.")
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
               help="Level of tests and intervals.")  # fmt: skip
 def command(store: Path, html: Path | None, as_json: bool, all_terms: bool, alpha: float) -> None:
-    """Bias, size, power and coverage with their Monte Carlo errors, from a store that `run` made."""
+    """Print bias, size, power and coverage with their Monte Carlo errors, from a store that `run` made."""
     from rich.console import Console
 
     from experiments.running.reporting import check_html, print_json, print_report, write_html

@@ -12,15 +12,19 @@ import click
 @click.option(
     "--cluster", default="local", metavar="WHERE", show_default=True, help="serial, local or tcp://HOST:PORT (tls://)."
 )
-@click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one a core).")
-@click.option("--replications", type=click.IntRange(1), help="Draws a cell; more than a store holds extend it.")
-@click.option("--block", type=click.IntRange(64), help="Replications stored together, a multiple of 64.")
-@click.option("--seed", type=click.IntRange(0), help="Another seed than the study's.")
+@click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one per core).")
+@click.option(
+    "--replications", type=click.IntRange(1), help="Replications per cell; a larger number extends the store."
+)
+@click.option("--block", type=click.IntRange(64), help="Replications stored together (a block), a multiple of 64.")
+@click.option("--seed", type=click.IntRange(0), help="The seed (default: the study's).")
 @click.option("--store", type=click.Path(path_type=Path), help="Where the results go (default: runs/NAME.zarr).")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the HTML report here.")
-@click.option("--dry-run", is_flag=True, help="Check everything, say what would run, and stop.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print what would run, and stop.")
 @click.option("--retry", type=click.Choice(["failed"]), help="Compute blocks with failed fits again.")
-@click.option("--accept-code-change", is_flag=True, help="Add to a store that other code or versions began.")
+@click.option(
+    "--accept-code-change", is_flag=True, help="Add to a store whose blocks come from other code or other versions."
+)
 @click.option("--insecure", is_flag=True, help="Allow plain tcp to another machine (anyone there can run code).")
 def command(
     study: str,
@@ -36,7 +40,7 @@ def command(
     accept_code_change: bool,
     insecure: bool,
 ) -> int:
-    """Run a built-in study or one of your own. Killed or interrupted, the same command resumes it."""
+    """Run a built-in study or one of your own. After a kill or an interruption, the same command resumes the study."""
     from rich.console import Console
 
     from experiments.running.launch import check_cluster, check_run, describe, launch, never_fitted, show
@@ -56,7 +60,9 @@ def command(
     show(records, console, html)
     wrong = never_fitted(records)
     if poisoned:
-        wrong.append(f"{poisoned} blocks killed their workers or could not be drawn; the same command tries them again")
+        wrong.append(
+            f"{poisoned} blocks killed their workers or could not be drawn; the same command computes them again"
+        )
     for line in wrong:
         console.print(line, style="red", markup=False, soft_wrap=True)
     return 3 if wrong else 0

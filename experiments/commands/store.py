@@ -29,7 +29,7 @@ def hash_(store: Path) -> None:
 @command.command("verify")
 @click.argument("store", type=click.Path(path_type=Path))
 def verify(store: Path) -> int:
-    """Read every block back and hold it against its digest; exit 1 when one is missing or damaged."""
+    """Read every block and compare it with its digest; exit 1 when a block is missing or damaged."""
     from results.store import BlockState, ZarrStore
 
     records = ZarrStore.open(store)
@@ -56,7 +56,7 @@ def info(store: Path) -> None:
     study = records.facts["study"]
     click.echo(f"study         {study['name']}: {study['question']}")
     click.echo(f"cells         {len(records.cells)}")
-    click.echo(f"replications  {records.replications} a cell, in blocks of {records.block}")
+    click.echo(f"replications  {records.replications} per cell, in blocks of {records.block}")
     click.echo(f"estimators    {', '.join(records.layouts)}")
     click.echo(f"seed          {study['seed']}")
     click.echo(f"fingerprint   {records.fingerprint}")
@@ -82,4 +82,4 @@ def _say_failures(records: Store) -> None:
     for key, text in records.tracebacks.items():
         click.echo(f"traceback     {key}: {(text.strip().splitlines() or ['(empty)'])[-1]}")
     if records.tracebacks:
-        click.echo("`panelproof replay STORE CELL REPLICATION` prints a traceback of a fit in full")
+        click.echo("`panelproof replay STORE CELL REPLICATION` prints the full traceback of a fit")

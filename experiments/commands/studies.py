@@ -8,7 +8,7 @@ import click
 @click.command("studies")
 @click.argument("name", required=False)
 def command(name: str | None) -> None:
-    """The built-in studies; with NAME, everything about one."""
+    """List the built-in studies; with NAME, show that study in full."""
     from rich.console import Console
     from rich.table import Table
 

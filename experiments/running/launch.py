@@ -104,10 +104,10 @@ def _more_than_asked(held: ZarrStore, asked: int) -> str:
     from experiments.running.reporting import blocks_of
 
     done, blocks = blocks_of(held)
-    what = f"the store holds {held.replications:,} replications a cell, more than the {asked:,} asked for"
-    return (
-        f"{what}: all are kept" if done == blocks else f"{what}: these are finished, {done:,} of {blocks:,} blocks done"
-    )
+    what = f"the store holds {held.replications:,} replications per cell, more than the {asked:,} asked for"
+    if done == blocks:
+        return f"{what}; all of them are kept"
+    return f"{what}: these are finished, {done:,} of {blocks:,} blocks done"
 
 
 def launch(

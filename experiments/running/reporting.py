@@ -72,7 +72,7 @@ def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
 def check_html(path: Path) -> None:
     """Raise BadInput, before any work, for a report that could not be written or would replace another file."""
     if path.suffix.lower() not in {".html", ".htm"}:
-        raise bad(f"{path.name} is not named as a page", where="--html", allowed="a file that ends in .html",
+        raise bad(f"{path.name} does not end in .html", where="--html", allowed="a file name that ends in .html",
                   remedy="add .html")  # fmt: skip
     if unwritable(path.parent):
         raise bad("cannot be written", where=str(path), allowed="a file in a writable folder",

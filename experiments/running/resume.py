@@ -10,7 +10,8 @@ from cluster import Environment
 from results.store import Origin, Store, StoreSchema, ZarrStore
 from sim.errors import bad
 
-UNKNOWN = "the store does not say by which code they were computed"
+UNKNOWN = "the store does not say which code computed them"
+UNCHANGED = "no code has changed since then: the same fits will fail"
 
 
 def origin_of(store: Store, here: Environment) -> Origin:
@@ -25,7 +26,7 @@ def check_origins(store: Store, here: Environment, again: Collection[tuple[int, 
     again: the blocks that will be computed, anew or for the first time; without any there is nothing to refuse.
     """
     for line in staying(store, here, again):
-        raise bad(line, where=where, allowed="blocks of one environment",
+        raise bad(line, where=where, allowed="blocks from one environment",
                   remedy="undo the change, choose another --store, or say --accept-code-change")  # fmt: skip
 
 
@@ -33,7 +34,8 @@ def staying(store: Store, here: Environment, again: Collection[tuple[int, int]])
     """What a run that computes some blocks says of those that stay from another environment, a line for each."""
     kept = [place for place in store.done() if place not in again] if again else []
     return [
-        f"{_counted(count, 'block')} {'was' if count == 1 else 'were'} computed otherwise; what differs now: {words}"
+        f"{_counted(count, 'block')} {'was' if count == 1 else 'were'} computed in another environment; what "
+        f"differs now: {words}"
         for words, count in _differing(store, here, kept).items()
     ]
 
@@ -43,7 +45,7 @@ def retried(store: Store, here: Environment, again: Collection[tuple[int, int]])
     if not again:
         return "no fit raised: there is nothing to retry"
     words = _differing(store, here, again)
-    changed = f"what changed since: {'; '.join(words)}" if words else "no code changed since: the same fits will fail"
+    changed = f"what has changed since then: {'; '.join(words)}" if words else UNCHANGED
     return f"{_counted(len(again), 'block')} with failed fits to compute again; {changed}"
 
 

@@ -103,7 +103,7 @@ def run(
 def _executor(executor: Executor | None, client: object) -> Executor:
     """Where to run; raises BadInput for what is no executor and no client."""
     if client is not None and executor is not None:
-        raise bad("executor and client are given", where="run", allowed="one of them", remedy="leave one out")
+        raise bad("both executor and client are given", where="run", allowed="one of them", remedy="leave one out")
     if client is not None:
         found = executor_of(client)
         if found is None:

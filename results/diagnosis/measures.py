@@ -29,13 +29,13 @@ MEANINGS = {  # of every measure that a diagnosis holds
     "rmse": "square root of the mse",
     "mean_se": "mean standard error",
     "model_se": "root of the mean squared standard error",
-    "se_error": "100 (model_se / empirical_se - 1): by how many percent standard errors are too large",
-    "coverage": "share of 95% intervals that hold the truth",
-    "bias_eliminated_coverage": "the same after intervals are moved by the bias",
+    "se_error": "100 (model_se / empirical_se - 1): percentage by which standard errors are too large",
+    "coverage": "share of 95% intervals that contain the truth",
+    "bias_eliminated_coverage": "share of 95% intervals that contain the truth after a shift by the bias",
     "rejection": "share of tests that reject: size where the truth is 0, power elsewhere",
     "size_adjusted_power": "rejection at the critical value that gives the test its size in the null cell",
     "type_s": "share of significant estimates with the wrong sign",
-    "type_m": "by which factor significant estimates exaggerate the truth",
+    "type_m": "factor by which significant estimates exaggerate the truth",
     "convergence": "share of fits that succeeded",
 }
 

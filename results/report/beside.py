@@ -13,7 +13,10 @@ from results.report.bias_table import bias_table, key_terms
 from results.report.numbers import bracketed, fixed, percent, share_text
 
 REJECTION = "rejection:"
-NOT_JUDGED = "Rejections by tests beside the terms are never marked: the report does not know where their null is true."
+NOT_JUDGED = (
+    "Rejections by tests beside the terms are never marked, because the report does not know where their "
+    "null hypothesis is true."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,5 +76,5 @@ def _sentence(passing: dict[Any, Any], own: dict[Any, Any], test: str, alpha: fl
     fits, term, level = f"{int(passing['n']):,}", passing["term"], f"{100 * (1 - alpha):g}%"
     bias, of_all = (bracketed(row["bias"], row["bias_mcse"], form) for row in (passing, own))
     covered, by_all = (percent(row, "coverage") for row in (passing, own))
-    return (f"in the {fits} fits that pass {test} the bias of {term} is {bias}, in all {of_all}; "
-            f"{level} intervals cover {covered}, in all {by_all}")  # fmt: skip
+    return (f"in the {fits} fits that pass {test}, the bias of {term} is {bias} (all fits: {of_all}) and "
+            f"{level} intervals cover {covered} (all fits: {by_all})")  # fmt: skip

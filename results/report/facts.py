@@ -35,15 +35,15 @@ class ReportFacts:
         """What is missing, in one line; "" where nothing is."""
         if self.done >= self.blocks:
             return ""
-        there = f"{self.done:,} of {self.blocks:,} blocks {'is' if self.done == 1 else 'are'} there"
-        return f"incomplete: {there}; the same run command resumes it"
+        there = f"{self.done:,} of {self.blocks:,} blocks {'is' if self.done == 1 else 'are'} finished"
+        return f"incomplete: {there}; the same run command resumes the study"
 
     @property
     def mixed(self) -> str:
         """That its blocks come from different code or machines, in one line; "" where they do not."""
         if len(self.environments) < 2:
             return ""
-        return f"blocks of {len(self.environments)} environments are mixed: {' | '.join(self.environments)}"
+        return f"the blocks come from {len(self.environments)} environments: {' | '.join(self.environments)}"
 
     @property
     def warnings(self) -> list[str]:

@@ -136,7 +136,7 @@ def _bias_chart(rows: Rows, term: str) -> Chart | None:
 
     axis = Axis(low, high, f"bias of {term}", 0.0, lambda value: f"{value:.4g}".replace("-", "\N{MINUS SIGN}"),
                 left=KIND + 8)  # fmt: skip
-    caption = (f"Bias of {term}: mean of estimate minus truth, with 1.96 Monte Carlo standard errors either side. "
+    caption = (f"Bias of {term}: mean of estimate minus truth, with 1.96 Monte Carlo standard errors on either side. "
                "Numbers: bias (MCSE), and bias in percent of the truth where that is not 0.")  # fmt: skip
     return _chart(known, point, axis, f"bias-{term}", f"Bias of {term}", caption)
 
@@ -147,8 +147,8 @@ def _coverage_chart(rows: Rows, term: str, alpha: float) -> Chart | None:
         min(LEAST_COVERAGE, nominal - 0.1) if any(row["coverage"] < 0.9 for row in rows) else min(0.88, nominal - 0.07)
     )
     axis = Axis(max(low, 0.0), 1.0, f"coverage of {100 * nominal:g}% intervals", nominal, _percent_tick)
-    caption = (f"Coverage of {100 * nominal:g}% intervals for {term}, with 1.96 Monte Carlo standard errors either "
-               "side; the line is the nominal level. An arrow lies beyond the axis.")  # fmt: skip
+    caption = (f"Coverage of {100 * nominal:g}% intervals for {term}, with 1.96 Monte Carlo standard errors on "
+               "either side; the line is the nominal level. An arrow marks a value beyond the axis.")  # fmt: skip
     return _share_chart(rows, "coverage", axis, f"Coverage for {term}", caption,
                         lambda row: is_off(row["coverage"], row["n"], nominal))  # fmt: skip
 
@@ -156,11 +156,11 @@ def _coverage_chart(rows: Rows, term: str, alpha: float) -> Chart | None:
 def _size_chart(rows: Rows, term: str, alpha: float) -> Chart | None:
     null = [row for row in rows if is_null(row)]
     most = max((row["rejection"] for row in null if np.isfinite(row["rejection"])), default=0.0)
-    axis = Axis(0.0, min(max(2.2 * alpha, most + 0.03), max(MOST_SIZE, 3 * alpha)), "rejected although the truth is 0",
+    axis = Axis(0.0, min(max(2.2 * alpha, most + 0.03), max(MOST_SIZE, 3 * alpha)), "rejected where the truth is 0",
                 alpha, _percent_tick)  # fmt: skip
     caption = (
         f"Size: how often a {100 * alpha:g}% test of {term} rejects where the truth is 0, with 1.96 Monte Carlo "
-        "standard errors either side; the line is the nominal level. An arrow lies beyond the axis."
+        "standard errors on either side; the line is the nominal level. An arrow marks a value beyond the axis."
     )
     return _share_chart(null, "rejection", axis, f"Size of the test of {term}", caption,
                         lambda row: is_wrong_size(row, alpha))  # fmt: skip
@@ -168,9 +168,9 @@ def _size_chart(rows: Rows, term: str, alpha: float) -> Chart | None:
 
 def _power_chart(rows: Rows, term: str, alpha: float) -> Chart | None:
     real = [row for row in rows if not is_null(row) and np.isfinite(row["truth"])]
-    axis = Axis(0.0, 1.0, "rejected, the truth not being 0", alpha, _percent_tick)
+    axis = Axis(0.0, 1.0, "rejected where the truth is not 0", alpha, _percent_tick)
     caption = (f"Power: how often a {100 * alpha:g}% test of {term} rejects where the truth is not 0, with 1.96 Monte "
-               "Carlo standard errors either side. Power says little where the size is wrong.")  # fmt: skip
+               "Carlo standard errors on either side. Power says little where the size is wrong.")  # fmt: skip
     return _share_chart(real, "rejection", axis, f"Power of the test of {term}", caption, lambda row: False)
 
 

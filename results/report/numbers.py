@@ -13,7 +13,9 @@ DASH = "-"
 CLEAR = 4.0  # MCSEs from which a departure is called one: chance alone gives 6 in 100,000
 LEAST_FITS = 30  # usable fits that a judgement takes: with fewer an MCSE is itself no more than a guess
 TOO_FEW = "Too few replications to judge"
-EXTREMES = "At 0 and 100% the brackets hold the other end of Wilson's 95% interval: sqrt(p (1 - p) / n) would be 0."
+EXTREMES = (
+    "At 0 and 100% the brackets hold the other end of Wilson's 95% interval, because sqrt(p (1 - p) / n) would be 0."
+)
 Row = Mapping[Hashable, Any]  # a row of the bias table
 
 
@@ -45,8 +47,9 @@ def is_off(share: float, n: float, nominal: float) -> bool:
 def departures(alpha: float) -> str:
     """What is marked besides bias, for a legend: the rule of `is_off`."""
     coverage, size = f"{100 * (1 - alpha):g}%", f"{100 * alpha:g}%"
-    return (f"coverage more than 4 MCSE from {coverage}, or rejection of a true null from {size}, by the MCSE that "
-            "this level itself has with so many fits (not the one in brackets).")  # fmt: skip
+    return (f"coverage more than 4 MCSE from {coverage}, or rejection of a true null hypothesis more than 4 MCSE from "
+            f"{size}. For coverage and rejection, this MCSE is that of the nominal level, not the one in "
+            "brackets.")  # fmt: skip
 
 
 def fixed(values: Sequence[float], mcse: float) -> str:

@@ -147,7 +147,8 @@ def _print_legend(diagnosis: Diagnosis, table: pd.DataFrame, console: Console) -
 
 def _legend(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[str]:
     yield (
-        "Bias is the mean of estimate minus the truth of its own draw. Monte Carlo standard errors (MCSE) in brackets."
+        "Bias is the mean of estimate minus the truth of its own draw. Monte Carlo standard errors (MCSE) are in "
+        "brackets."
     )
     if any(table[name].isin([0.0, 1.0]).any() for name in ("coverage", "rejection")):
         yield EXTREMES
@@ -155,14 +156,17 @@ def _legend(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[str]:
     if side_tests(diagnosis):
         yield NOT_JUDGED
     if (table["n"] < LEAST_FITS).any():
-        yield f"{TOO_FEW} where there are fewer than {LEAST_FITS} usable fits: nothing is marked there."
+        yield f"{TOO_FEW} where there are fewer than {LEAST_FITS} usable fits; nothing is marked there."
     tests = table[table["tests"]]
     if not tests.empty:
         nulls = dict(zip(tests["term"], map(null_hypothesis, tests["estimand"]), strict=True))
         listed = ", ".join(f"{term} tests {null}" for term, null in nulls.items())
-        yield f"Test statistics estimate nothing ({listed}); truth 0: this holds; mean: that of the statistic."
+        yield (
+            f"Test statistics have no bias ({listed}). Truth 0: the null hypothesis is true. Mean: the mean of "
+            "the statistic."
+        )
     if table["bias"].isna().any():
-        yield f"{DASH} marks what is not defined: bias of a term without a truth here, or a measure without fits."
+        yield f"{DASH} marks what is not defined: the bias of a term without a truth, or a measure without fits."
     if (diagnosis.frame["sample"] == "common").any():
         yield "Some fits failed; measures on the draws where all estimators succeeded are in the HTML and JSON reports."
 

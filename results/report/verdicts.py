@@ -62,7 +62,7 @@ class Verdict:
         if self.departs:
             return "! departs"
         if self.elsewhere:
-            return "! marked elsewhere"
+            return "! other terms marked"
         if self.failed:
             return "! fits failed"
         return "✓ holds" if self.judged else "? too few to judge"
@@ -101,7 +101,7 @@ def _with_elsewhere(verdict: Verdict, terms: tuple[str, ...]) -> Verdict:
     """The verdict with the key terms that are marked although its own is not."""
     if not terms:
         return verdict
-    sentence = f"Holds for {verdict.term}; marked elsewhere: {listed(terms)}."
+    sentence = f"{verdict.term} holds its promise; other marked terms: {listed(terms)}."
     return replace(verdict, elsewhere=terms, sentences=(sentence, *verdict.sentences))
 
 
@@ -112,7 +112,7 @@ def _verdict(name: str, term: str, rows: list[dict[Any, Any]], alpha: float) -> 
     if not enough:
         nothing = () if any(np.isfinite(row["bias"]) for row in rows) else (_no_bias(rows),)
         most = max(int(row["n"]) for row in rows if row["n"] > 0)
-        few = f"{TOO_FEW}: {most} usable fit{'s' * (most != 1)} a cell at most, a verdict takes {LEAST_FITS}."
+        few = f"{TOO_FEW}: at most {most} usable fit{'s' * (most != 1)} per cell; a verdict needs {LEAST_FITS}."
         return Verdict(name, term, False, (*nothing, few), judged=False)
     found = [_bias(enough), _coverage(enough, alpha), _size(enough, alpha)]
     sentences = [text for text, _ in found if text]
@@ -133,7 +133,7 @@ def _headline(found: list[Verdict]) -> str:
     judged = [verdict for verdict in found if verdict.judged]
     unjudged = [verdict.estimator for verdict in found if not verdict.judged]
     if not judged:
-        return f"{TOO_FEW}: a verdict takes {LEAST_FITS} usable fits."
+        return f"{TOO_FEW}: a verdict needs {LEAST_FITS} usable fits."
     rest = f" {TOO_FEW}: {', '.join(unjudged)}." if unjudged else ""
     return _over(judged) + rest
 
@@ -141,7 +141,7 @@ def _headline(found: list[Verdict]) -> str:
 def _over(judged: list[Verdict]) -> str:
     departing = [_named(verdict) for verdict in judged if not verdict.is_clean]
     if not departing:
-        return "No estimator departs from what it promises for any key term, within the Monte Carlo error."
+        return "No estimator departs from its promise for any key term, within the Monte Carlo error."
     if len(departing) == len(judged):
         who = "The estimator departs" if len(judged) == 1 else f"All {len(judged)} estimators depart"
     else:
@@ -184,10 +184,8 @@ def _bias(rows: list[dict[Any, Any]]) -> tuple[str, bool]:
 
 def _no_bias(rows: list[dict[Any, Any]]) -> str:
     if all(is_test(row) for row in rows):
-        return (
-            f"A test of {null_hypothesis(rows[0]['estimand'])}: it estimates nothing, and there is no bias to report."
-        )
-    return "It has no true value in this design: no bias to report."
+        return f"The term tests {null_hypothesis(rows[0]['estimand'])}: it estimates nothing and has no bias."
+    return "The term has no true value in this design, so there is no bias to report."
 
 
 def _coverage(rows: list[dict[Any, Any]], alpha: float) -> tuple[str, bool]:

@@ -22,7 +22,7 @@ def check_identity(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
         raise bad(what, where=where, allowed="a store of its own", remedy="choose another --store")
     changed = _differences(old, new)
     if (rest := len(changed) - MOST_LINES + 1) > 1:
-        changed = [*changed[: MOST_LINES - 1], f"{rest} more settings are others"]
+        changed = [*changed[: MOST_LINES - 1], f"{rest} more settings differ"]
     raise BadInput(
         *(Problem(f"belongs to another study: {line}", where, "the study that made it",
                   "choose another --store, or undo the change") for line in changed)

@@ -30,7 +30,7 @@ def locked(path: Path) -> Iterator[None]:
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _acquired(file)
     except BlockingIOError as error:
-        raise StoreLocked(f"{path} is in use by another run; wait for it or stop it") from error
+        raise StoreLocked(f"{path} is in use by another run; wait for that run or stop it") from error
     except OSError as error:
         raise bad(f"cannot be written: {error.strerror or error}", where=str(path),
                   allowed="a store in a writable folder", remedy="choose another --store") from error  # fmt: skip

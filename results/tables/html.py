@@ -25,7 +25,7 @@ _SCRIPT = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class HtmlCell:
     """A cell's text without its stars, and the stars."""
 
     text: str
@@ -63,9 +63,9 @@ def html_tables(document: Document, tables: Sequence[JournalTable]) -> str:
     )  # fmt: skip
 
 
-def _cell(text: str) -> Cell:
+def _cell(text: str) -> HtmlCell:
     body, stars = split_stars(text)
-    return Cell(with_minus(body), stars)
+    return HtmlCell(with_minus(body), stars)
 
 
 def _picture(figure: Figure) -> Picture:

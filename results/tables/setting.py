@@ -13,10 +13,10 @@ from results.tables.records import EFFECTS, Document, Record, clusters_of
 from results.tables.typography import STARS_NOTE, error_note, model_label, stars, term_label
 
 UNBOUNDED_NOTE = (
-    f"{UNBOUNDED}: no bounded interval, for on one side or both the test rejects no value however far away; stars are "
-    "by its p value."
+    f"{UNBOUNDED}: the interval has no bound on one or both sides, because the test rejects no value there; the stars "
+    "follow the p value."
 )
-BESIDE = "Where its column's error type says nothing of a term, brackets hold the standard error"
+BESIDE = "Where the column's error type gives no error of a term, brackets hold the standard error"
 FRAGILE = "The stars of"
 FLOORED = "In a column, negative eigenvalues of the covariance were set to zero for standard errors"
 

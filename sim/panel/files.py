@@ -48,7 +48,7 @@ def read_frame(path: str | Path) -> pd.DataFrame:
         raise bad(
             f"cannot be read as {extension[1:]} ({reason[0] if reason else type(error).__name__})",
             where=path.name,
-            allowed="a table with one header row and one row a unit and period",
+            allowed="a table with one header row and one row per unit and period",
             remedy="open it in the program that wrote it and save it again",
         ) from error
     frame = frame.rename(columns={name: str(name).strip() for name in frame.columns})
@@ -163,8 +163,8 @@ def _check_header(names: list[str], path: Path) -> None:
 def _check_table(frame: pd.DataFrame, path: Path) -> None:
     _check_header([str(name) for name in frame.columns], path)
     if frame.empty:
-        raise bad("has no rows", where=path.name, allowed="a header and one row a unit and period",
-                  remedy="save the data with it")  # fmt: skip
+        raise bad("has no rows", where=path.name, allowed="a header and one row per unit and period",
+                  remedy="save the file again with its rows")  # fmt: skip
 
 
 def _nearby(path: Path) -> str:

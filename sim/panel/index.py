@@ -28,7 +28,7 @@ ROUNDING = 8 * np.finfo(np.float64).eps  # a range below this share of the large
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Cells:
+class CellNames:
     """Names for the cells of a (R|1, T, N) array in messages; positions where there are no labels."""
 
     where: str = "entropy index"
@@ -69,14 +69,14 @@ def entropy_index(
     negative: Mapping[str, Floats] = NOTHING,
     *,
     observed: Mask | None = None,
-    cells: Cells | None = None,
+    cells: CellNames | None = None,
 ) -> EntropyIndex:
     """The entropy-weight index of positive and negative indicators, name -> (R|1, T, N), over the observed cells.
 
     Raises BadInput, all at once, for no indicator, one on both sides, other shapes, values that are missing or infinite
     where observed, and constant indicators. Source: the paper, equations 1-7.
     """
-    cells = cells or Cells()
+    cells = cells or CellNames()
     _check_names(positive, negative, cells)
     indicators = {**positive, **negative}
     seen = _observed(indicators, observed, cells)
@@ -107,7 +107,7 @@ def panel_index(
         {name: panel.variables[name] for name in positive},
         {name: panel.variables[name] for name in negative},
         observed=panel.observed,
-        cells=Cells(where, panel.units, panel.periods),
+        cells=CellNames(where, panel.units, panel.periods),
     )
 
 
@@ -165,7 +165,7 @@ def _range(values: Floats, observed: Mask) -> tuple[Floats, Floats]:
     return low, high
 
 
-def _check_names(positive: Mapping[str, Floats], negative: Mapping[str, Floats], cells: Cells) -> None:
+def _check_names(positive: Mapping[str, Floats], negative: Mapping[str, Floats], cells: CellNames) -> None:
     both = [name for name in positive if name in negative]
     if not positive and not negative:
         raise bad("there is no indicator", where=cells.where, allowed="one or more", remedy="name the indicators")
@@ -174,7 +174,7 @@ def _check_names(positive: Mapping[str, Floats], negative: Mapping[str, Floats],
                                  "remove it from one side") for name in both))  # fmt: skip
 
 
-def _observed(indicators: Mapping[str, Floats], observed: Mask | None, cells: Cells) -> Mask:
+def _observed(indicators: Mapping[str, Floats], observed: Mask | None, cells: CellNames) -> Mask:
     """The mask, (R|1, T, N), of all cells when there is none; raises BadInput for shapes that do not go together."""
     first = next(iter(indicators.values()))
     seen = np.ones((1, *first.shape[1:]), dtype=bool) if observed is None else observed
@@ -189,7 +189,7 @@ def _observed(indicators: Mapping[str, Floats], observed: Mask | None, cells: Ce
     return seen
 
 
-def _check_values(indicators: Mapping[str, Floats], seen: Mask, cells: Cells) -> None:
+def _check_values(indicators: Mapping[str, Floats], seen: Mask, cells: CellNames) -> None:
     """Raise BadInput for every indicator that misses an observed value, or is constant."""
     problems = []
     for name, values in indicators.items():

@@ -75,7 +75,7 @@ class Rows:
         if len(twice):
             named = listed((f"{label} in {year}" for label, year in twice), 4)
             raise bad(f"{len(twice)} unit-periods have more than one row: {named}",
-                      where=f"{self.file}, columns {unit!r} and {period!r}", allowed="one row a unit and period",
+                      where=f"{self.file}, columns {unit!r} and {period!r}", allowed="one row per unit and period",
                       remedy="remove the duplicates or name another unit column")  # fmt: skip
 
     def at(self, row: int, column: str) -> str:
@@ -188,7 +188,7 @@ def number_problems(values: Floats, wrong: NDArray[np.intp], column: pd.Series[A
     infinite = np.flatnonzero(np.isinf(values))
     if infinite.size:
         problems.append(Problem(f"is infinite in {infinite.size} rows", rows.at(infinite[0], name), "finite numbers",
-                                "correct the cell (a division by zero, a log of zero?)"))  # fmt: skip
+                                "correct the cell (common causes: division by zero, logarithm of zero)"))  # fmt: skip
     return problems
 
 
@@ -238,13 +238,13 @@ def _check_columns(
     names = [name for name, _ in sources]
     file = str(frame.attrs.get("file", "table"))
     problems += [
-        Problem(f"column {column!r} is used twice", file, "one role a column", "name it in one place")
+        Problem(f"column {column!r} is used twice", file, "one role per column", "name it in one place")
         for column in dict.fromkeys(used)
         if used.count(column) > 1
     ]
     if names.count(TREATMENT) > 1 and used.count(TREATMENT) <= 1:
-        problems.append(Problem(f"column {TREATMENT!r} has another role than the treatment", file,
-                                f"the name {TREATMENT!r} for the treatment only", "rename that column"))  # fmt: skip
+        problems.append(Problem(f"the column {TREATMENT!r} is not the treatment", file,
+                                f"the name {TREATMENT!r} for the treatment alone", "rename that column"))  # fmt: skip
     if problems:
         raise BadInput(*problems)
 
@@ -300,7 +300,7 @@ def _attribute_problems(frame: pd.DataFrame, named: Mapping[str, str], rows: Row
             label = distinct.index[distinct > 1][0]
             values = grouped.get_group(label).dropna().unique()
             problems.append(Problem(f"varies within the unit {label}: {listed(values, 3)}",
-                                    f"{rows.file}, column {column!r}", "one value a unit in all periods",
+                                    f"{rows.file}, column {column!r}", "one value per unit in all periods",
                                     "make a column that is constant within units"))  # fmt: skip
         if (distinct == 0).any():
             labels = distinct.index[distinct == 0]

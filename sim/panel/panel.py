@@ -64,7 +64,7 @@ class Panel:
                     f"attribute {name!r} has shape {values.shape}",
                     where="panel attributes",
                     allowed=f"({len(self.units)},)",
-                    remedy="give one value a unit",
+                    remedy="give one value per unit",
                 )
         for name, weights in self.weights.items():
             if weights.units != self.units:

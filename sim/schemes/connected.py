@@ -39,8 +39,8 @@ def grown_groups(links: Links, sizes: Sequence[int], rng: np.random.Generator) -
             groups.append(group)
         else:
             return groups
-    raise bad(f"groups of {list(sizes)[:5]} units find no room among {len(links)} units", where="scheme blocks",
-              allowed="groups that fit into the map", remedy='use scheme = "space" or "strata:..."')  # fmt: skip
+    raise bad(f"groups of {list(sizes)[:5]} units do not fit among {len(links)} units", where="scheme blocks",
+              allowed="groups that fit on the map", remedy='use scheme = "space" or "strata:..."')  # fmt: skip
 
 
 def compact_blocks(links: Links, size: int) -> list[Codes]:

@@ -58,7 +58,7 @@ def within_strata(panel: Panel, strata: Codes, asked_by: str) -> Randomisation:
     paths, real = treatment_paths(panel, asked_by)
     places = [np.flatnonzero(strata == label)[:, None] for label in range(int(strata.max()) + 1)]
     found = exchanges(paths, real, places)
-    check_varied(found.count or 0, asked_by, "every unit has the same treatment as those it could be exchanged with",
+    check_varied(found.count or 0, asked_by, "all exchangeable units have the same treatment",
             "choose another scheme, or a coarser attribute")  # fmt: skip
     return found
 

@@ -41,7 +41,8 @@ class Coordinates:
             if wrong.size:
                 raise bad(f"{name} of {wrong.size} units is not on the globe: {self._named(values, wrong)}",
                           where="coordinates", allowed=f"degrees between -{limit} and {limit}",
-                          remedy="give degrees; are longitude and latitude exchanged, or projected?")  # fmt: skip
+                          remedy="give degrees; check that longitude and latitude are neither exchanged nor "
+                                 "projected")  # fmt: skip
 
     def _named(self, values: Floats, rows: NDArray[np.intp]) -> str:
         return listed((f"{self.units[i]} {values[i]:g}" for i in rows), 3)
@@ -240,7 +241,7 @@ def _check_gaps(units: tuple[str, ...], gaps: Floats, where: str, what: str, rem
     pairs = np.argwhere(np.triu(gaps == 0.0))
     if pairs.size:
         named = listed((f"{units[i]} and {units[j]}" for i, j in pairs), 3)
-        raise bad(f"{named} {what}", where=where, allowed="units apart from one another", remedy=remedy)
+        raise bad(f"{named} {what}", where=where, allowed="units at different places", remedy=remedy)
 
 
 def _check_positive(where: str, **settings: float) -> None:
@@ -275,7 +276,7 @@ def _polygons(path: Path, unit: str, units: tuple[str, ...]) -> Any:
                   remedy="name the column with the panel's unit names")  # fmt: skip
     twice = [label for label in units if int((labels == label).sum()) > 1]
     if twice:
-        raise bad(f"units are on the map more than once: {listed(twice)}", where=where, allowed="one polygon a unit",
+        raise bad(f"units are on the map more than once: {listed(twice)}", where=where, allowed="one polygon per unit",
                   remedy="dissolve the map by unit")  # fmt: skip
     shapes = table.geometry.iloc[[position[label] for label in units]].reset_index(drop=True)
     flat = [

@@ -145,7 +145,7 @@ def _check_entries(units: tuple[str, ...], matrix: sp.csr_array, name: str) -> N
     where = f"weights {name}"
     n = len(units)
     if matrix.shape != (n, n):
-        raise bad(f"W is {matrix.shape[0]} x {matrix.shape[1]}", where=where, allowed=f"{n} x {n}, one row a unit",
+        raise bad(f"W is {matrix.shape[0]} x {matrix.shape[1]}", where=where, allowed=f"{n} x {n}, one row per unit",
                   remedy="give W for exactly the panel's units")  # fmt: skip
     if not np.isfinite(matrix.data).all() or (matrix.data < 0).any():
         raise bad("W has negative, infinite or missing entries", where=where, allowed="finite entries >= 0",
@@ -157,7 +157,7 @@ def _check_entries(units: tuple[str, ...], matrix: sp.csr_array, name: str) -> N
     islands = np.flatnonzero(np.diff(matrix.indptr) == 0)
     if islands.size:
         raise bad(f"units without neighbours: {listed((units[i] for i in islands), 12)}", where=where,
-                  allowed="at least one neighbour a unit",
+                  allowed="at least one neighbour per unit",
                   remedy='drop those units or set islands = "nearest"')  # fmt: skip
 
 

@@ -60,13 +60,7 @@ def from_file(
     path = Path(path)
     check_file(path, FILES)
     name = name or path.stem
-    try:
-        content = _read(path)
-    except BadInput:
-        raise
-    except (*UNREADABLE, UnicodeError) as error:
-        raise bad(f"cannot be read as {path.suffix[1:]} ({_first_line(error)})", where=path.name,
-                  allowed="an edge list or an N x N matrix of numbers", remedy="save it again") from error  # fmt: skip
+    content = _read(path)
     if isinstance(content, Edges):
         edges = _in_order(content, units) if path.suffix.lower() in (".gal", ".gwt") else content
         raw = _from_edges(edges, units, others, path)
@@ -83,6 +77,17 @@ def from_file(
 
 
 def _read(path: Path) -> Edges | sp.csr_array | Floats:
+    """What a file holds; raises BadInput for one that cannot be read."""
+    try:
+        return _content(path)
+    except BadInput:
+        raise
+    except (*UNREADABLE, UnicodeError) as error:
+        raise bad(f"cannot be read as {path.suffix[1:]} ({_first_line(error)})", where=path.name,
+                  allowed="an edge list or an N x N matrix of numbers", remedy="save it again") from error  # fmt: skip
+
+
+def _content(path: Path) -> Edges | sp.csr_array | Floats:
     match path.suffix.lower():
         case ".npy":
             return np.asarray(np.load(path, allow_pickle=False))
@@ -144,7 +149,7 @@ def _edge_list(table: pd.DataFrame, path: Path) -> Edges:
     twice = pairs[pairs.duplicated()]
     if len(twice):
         raise bad(f"links appear more than once: {listed((f'{a} to {b}' for a, b in twice), 3)}", where=path.name,
-                  allowed="one row a link", remedy="remove the duplicates")  # fmt: skip
+                  allowed="one row per link", remedy="remove the duplicates")  # fmt: skip
     return edges
 
 
@@ -197,7 +202,7 @@ def _square(matrix: sp.csr_array | Floats, units: tuple[str, ...], path: Path) -
     if matrix.shape != (n, n) or matrix.dtype.kind not in "fiub":
         size = " x ".join(map(str, matrix.shape)) or "a single number"
         raise bad(f"W is {size} of {matrix.dtype}", where=path.name,
-                  allowed=f"{n} x {n} numbers, one row a unit in the panel's order",
+                  allowed=f"{n} x {n} numbers, one row per unit in the panel's order",
                   remedy="give W for exactly the panel's units")  # fmt: skip
     return sp.csr_array(matrix, dtype=np.float64)
 

@@ -8,7 +8,7 @@ import pytest
 from estimators.staggered.aggregation import (
     OVERALL,
     Aggregation,
-    Cells,
+    CohortPeriods,
     check_terms,
     staggered_targets,
     staggered_terms,
@@ -19,7 +19,7 @@ from sim import BadInput
 PERIODS = (2000, 2001, 2002, 2003)
 FIRST = np.array([1, 1, 1, 3, 2, 2, 4, 4, 0])  # cohorts of 3, 2 and 1 units; two never, one always treated
 COHORTS = Cohorts(PERIODS, FIRST, (1, 2, 3))
-CELLS = Cells(np.repeat(np.arange(3), 4), np.tile(np.arange(4), 3))
+CELLS = CohortPeriods(np.repeat(np.arange(3), 4), np.tile(np.arange(4), 3))
 GROUPS = np.where((FIRST > 0) & (FIRST < 4), FIRST - 1, -1)
 TERMS = staggered_terms((-2, 2), (2001, 2003, 2009), (2002, 2009))
 ATT = np.random.default_rng(1).standard_normal((5, 12))

@@ -16,8 +16,8 @@ from statsmodels.stats.multitest import multipletests
 from estimators.core.estimator import Status
 from estimators.spatial import autocorrelation as ac
 from estimators.spatial.residual_moran import (
+    MoranTest,
     ResidualMaker,
-    ResidualMoran,
     permuted_pooled_moran,
     pooled_moran,
 )
@@ -182,7 +182,7 @@ def test_weights_that_link_all_alike_say_nothing() -> None:
     panel = small_panel(14, 5)
     panel = replace(panel, weights={"all": Weights.of(panel.units, 1.0 - np.eye(14))})
     with pytest.raises(BadInput, match="moran, weights all; all units are linked alike"):
-        ResidualMoran()(panel)
+        MoranTest()(panel)
 
 
 def test_folded_p_values_count_the_rarer_tail_twice_and_ties_in_both() -> None:
@@ -247,13 +247,13 @@ def test_gaps_are_bad_input() -> None:
     with pytest.raises(BadInput, match="autocorrelation of residuals; unit-periods are missing"):
         ResidualMaker.of(panel, ("inv",))
     with pytest.raises(BadInput, match="autocorrelation of moran; unit-periods are missing"):
-        ResidualMoran()(panel)
+        MoranTest()(panel)
 
 
 @pytest.mark.parametrize("redrawn", [False, True])
 def test_the_estimator_is_the_pure_functions(redrawn: bool) -> None:
     panel = small_panel(20, 6, replications=3, redrawn=redrawn)
-    w, got = main_weights(panel), ResidualMoran()(panel)
+    w, got = main_weights(panel), MoranTest()(panel)
     for r in range(3):
         one = panel.replication(r)
         maker = ResidualMaker.of(one, one.roles.regressors)
@@ -270,7 +270,7 @@ def test_a_draw_that_effects_absorb_has_no_index() -> None:
     panel = small_panel(20, 6, replications=3, redrawn=True)
     x = np.array(panel.variables["inv"])
     x[1] = x[1, :1] + x[1, :, :1]
-    got = ResidualMoran()(panel.with_variables({"inv": x}))
+    got = MoranTest()(panel.with_variables({"inv": x}))
     assert got.status.tolist() == [Status.OK, Status.SINGULAR, Status.OK]
 
 
@@ -278,7 +278,7 @@ def test_an_outcome_that_the_regressors_fit_has_no_residuals() -> None:
     panel = small_panel(20, 6, replications=2)
     y = np.array(panel.variables["y"])
     y[1] = 2.0 * panel.variables["inv"][0] + 3.0
-    got = ResidualMoran()(panel.with_variables({"y": y}))
+    got = MoranTest()(panel.with_variables({"y": y}))
     assert got.status.tolist() == [Status.OK, Status.SINGULAR]
 
 
@@ -295,7 +295,7 @@ def test_simulated_moran_of_single_periods_follows_the_pooled_moments() -> None:
 
 
 def test_correlated_errors_are_found() -> None:
-    got = ResidualMoran()(small_panel(40, 8, model="sem", rho=0.4, replications=200))
+    got = MoranTest()(small_panel(40, 8, model="sem", rho=0.4, replications=200))
     assert (got.estimate[:, 0] > 1.96 * got.se[:, 0, 0]).mean() > 0.95
 
 

@@ -68,6 +68,10 @@ def test_estimators_are_found() -> None:
     assert {"did", "spatial"} <= set(estimators())
 
 
+def test_the_name_of_a_class_holds_its_kind(estimator: Estimator) -> None:
+    assert estimator.kind.replace("-", "") in type(estimator).__name__.lower()
+
+
 def test_settings_are_frozen_values(estimator: Estimator) -> None:
     field = dataclasses.fields(estimator)[0].name  # type: ignore[arg-type]
     with pytest.raises(dataclasses.FrozenInstanceError):

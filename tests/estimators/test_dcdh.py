@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from estimators import Status, TwoWayDID
-from estimators.staggered.dcdh import SwitchersDID, coefficient_weights
+from estimators.staggered.dcdh import DCDH, coefficient_weights
 from references.small_panels import names, small_panel
 from sim import BadInput, Panel, Roles
 
@@ -141,7 +141,7 @@ def by_hand(y: Floats, did: Floats, lag: int) -> float:
 @pytest.mark.parametrize("reversals", [False, True])
 def test_did_m_is_its_definition(reversals: bool) -> None:
     panel = staggered(replications=3, reversals=reversals)
-    got = SwitchersDID()(panel)
+    got = DCDH()(panel)
     did = panel.variables["did"][0]
     for r, y in enumerate(panel.variables["y"]):
         expected = [by_hand(y, did, 0), by_hand(y, did, 1)]
@@ -153,7 +153,7 @@ def test_errors_are_those_of_deviations_by_hand() -> None:
     """Each switcher's change less the stayers' mean less the estimate, and what each stayer adds, summed by cluster."""
     panel = staggered()
     y, did = panel.variables["y"][0], panel.variables["did"][0]
-    got = SwitchersDID(errors=("cluster:unit", "cluster:province"))(panel)
+    got = DCDH(errors=("cluster:unit", "cluster:province"))(panel)
     score = np.zeros(14)
     for t in range(1, 7):
         move, stay = (did[t] > did[t - 1]), (did[t] == 0)
@@ -172,7 +172,7 @@ def test_two_periods_are_the_plain_did() -> None:
     two = Panel(
         panel.units, (1, 2), {"y": panel.variables["y"][:, :2], "did": panel.variables["did"][:, :2]}, Roles("y", "did")
     )
-    got, twfe = SwitchersDID()(two), TwoWayDID(errors=("cluster:unit",))(two)
+    got, twfe = DCDH()(two), TwoWayDID(errors=("cluster:unit",))(two)
     assert got.estimate[0, 0] == pytest.approx(twfe.estimate[0, 0], abs=1e-13)
     assert np.isnan(got.estimate[0, 1])
     assert got.status[0] == Status.OK
@@ -185,7 +185,7 @@ def test_teen_employment(shared_data: Path) -> None:
     frame["did"] = ((frame[first] > 0) & (frame["year"] >= frame[first])).astype(float)
     panel = Panel.from_frame(frame[["countyreal", "year", "lemp", "did"]], unit="countyreal", period="year",
                              roles=Roles("lemp", "did"))  # fmt: skip
-    got = SwitchersDID()(panel)
+    got = DCDH()(panel)
     assert got.estimate[0, 0] == pytest.approx(
         by_hand(panel.variables["lemp"][0], panel.variables["did"][0], 0), abs=1e-13
     )
@@ -195,13 +195,13 @@ def test_teen_employment(shared_data: Path) -> None:
 
 def test_batches_order_and_scale() -> None:
     panel = staggered(replications=4)
-    got = SwitchersDID()(panel)
+    got = DCDH()(panel)
     for r in range(4):
-        one = SwitchersDID()(panel.replication(r))
+        one = DCDH()(panel.replication(r))
         np.testing.assert_allclose(one.estimate[0], got.estimate[r], rtol=1e-12)
         np.testing.assert_allclose(one.se[0], got.se[r], rtol=1e-12)
     y = 2.0 * panel.variables["y"] + np.arange(7.0)[:, None] ** 2 + np.arange(14.0)
-    again = SwitchersDID()(panel.with_variables({"y": y}))
+    again = DCDH()(panel.with_variables({"y": y}))
     np.testing.assert_allclose(again.estimate, 2 * got.estimate, atol=1e-12)
     np.testing.assert_allclose(again.se, 2 * got.se, rtol=1e-11)
 
@@ -209,11 +209,11 @@ def test_batches_order_and_scale() -> None:
 def test_bad_input_is_said_in_one_line() -> None:
     panel = staggered(replications=2)
     with pytest.raises(BadInput, match=r"errors = \['iid'\]"):
-        SwitchersDID(errors=("iid",))(panel)
+        DCDH(errors=("iid",))(panel)
     with pytest.raises(BadInput, match="unbalanced"):
-        SwitchersDID()(small_panel(missing=3))
+        DCDH()(small_panel(missing=3))
     with pytest.raises(BadInput, match="'did' is not 0/1"):
-        SwitchersDID()(panel.with_variables({"did": 2 * panel.variables["did"]}))
+        DCDH()(panel.with_variables({"did": 2 * panel.variables["did"]}))
     with pytest.raises(BadInput, match="'did' is not 0/1"):
         coefficient_weights(panel.with_variables({"did": 2 * panel.variables["did"]}))
     redrawn = np.repeat(panel.variables["did"], 2, axis=0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from estimators import Estimates, Status, TwoWayDID
-from estimators.linear.equal_effects import EqualEffects, group_labels
+from estimators.linear.equal_effects import InteractionTest, group_labels
 from experiments.application.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
@@ -19,7 +19,7 @@ from sim import BadInput, Panel, Streams
 
 Floats = NDArray[np.float64]
 VALUES = ("a", "b", "c")
-TEST = EqualEffects("zone", VALUES, errors=("iid", "hc1", "cluster:province", "cluster:unit"))
+TEST = InteractionTest("zone", VALUES, errors=("iid", "hc1", "cluster:province", "cluster:unit"))
 
 
 def grouped(n: int = 48, t: int = 6, *, missing: int = 0, seed: int = 3, replications: int = 1) -> Panel:

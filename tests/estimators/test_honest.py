@@ -12,7 +12,7 @@ from scipy.stats import ncx2, norm
 
 from estimators.staggered import honest
 from estimators.staggered.honest import (
-    Question,
+    BoundsQuestion,
     Vertices,
     breakdown,
     relative_magnitudes,
@@ -41,14 +41,14 @@ UPPER = [
 SIGMA = np.zeros((8, 8))
 SIGMA[np.triu_indices(8)] = np.concatenate(UPPER)
 SIGMA = SIGMA + np.triu(SIGMA, 1).T
-CITED = Question(BETA, SIGMA, 4)
+CITED = BoundsQuestion(BETA, SIGMA, 4)
 
 
-def question(pre: int, post: int, seed: int, weights: Floats | None = None) -> Question:
+def question(pre: int, post: int, seed: int, weights: Floats | None = None) -> BoundsQuestion:
     rng = np.random.default_rng(seed)
     root = rng.standard_normal((pre + post, 2 * (pre + post))) / 4
     sigma = root @ root.T + 0.5 + 0.1 * np.eye(pre + post)
-    return Question(rng.standard_normal(pre + post), sigma, pre, weights)
+    return BoundsQuestion(rng.standard_normal(pre + post), sigma, pre, weights)
 
 
 def in_steps(pre: int, second: Floats) -> Floats:
@@ -146,7 +146,7 @@ def test_coverage_at_the_worst_trend_is_nominal_without_simulation() -> None:
 # relative magnitudes
 
 
-def enumerated(asked: Question, mbar: float, largest: Floats) -> tuple[Floats, Floats, Floats]:
+def enumerated(asked: BoundsQuestion, mbar: float, largest: Floats) -> tuple[Floats, Floats, Floats]:
     """Vertices of the dual by trying every basis: their weights of beta (V, K), slopes of theta (V,), covariance."""
     pre, k = asked.pre, len(asked.beta)
     post = k - pre
@@ -226,7 +226,7 @@ def test_coverage_under_simulation(mbar: float) -> None:
         delta = np.r_[path[:3] - path[3], after - path[3]]
         theta = 1.0
         draws = rng.multivariate_normal(delta + np.r_[0, 0, 0, theta, theta], base.sigma, 1500)
-        tests = [Vertices.of(Question(beta, base.sigma, 3, base.weights), mbar) for beta in draws]
+        tests = [Vertices.of(BoundsQuestion(beta, base.sigma, 3, base.weights), mbar) for beta in draws]
         rates.append(np.mean([one.accept(np.array([theta]), 0.05, critical)[0] for one in tests]))
     assert min(rates) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 1500)
     assert min(rates) < 0.999
@@ -250,7 +250,7 @@ def test_intervals_widen_with_the_bound_up_to_the_breakdown_value(restriction: h
 
 
 def test_breakdown_of_what_was_never_significant_is_zero() -> None:
-    weak = Question(0.01 * BETA, SIGMA, 4)
+    weak = BoundsQuestion(0.01 * BETA, SIGMA, 4)
     assert breakdown(weak, "smoothness") == breakdown(weak, "relative magnitudes") == 0.0
     assert breakdown(CITED, "smoothness", null=0.19) == 0.0
 
@@ -259,17 +259,17 @@ def test_breakdown_of_what_was_never_significant_is_zero() -> None:
 def test_scale_sign_and_linear_trends(restriction: honest.Restriction) -> None:
     interval = honest.INTERVALS[restriction]
     low, high = interval(CITED, 0.3)
-    scaled = interval(Question(10 * BETA, 100 * SIGMA, 4), 3.0 if restriction == "smoothness" else 0.3)
+    scaled = interval(BoundsQuestion(10 * BETA, 100 * SIGMA, 4), 3.0 if restriction == "smoothness" else 0.3)
     np.testing.assert_allclose(scaled, (10 * low, 10 * high), rtol=1e-7)
-    np.testing.assert_allclose(interval(Question(-BETA, SIGMA, 4), 0.3), (-high, -low), rtol=1e-7)
+    np.testing.assert_allclose(interval(BoundsQuestion(-BETA, SIGMA, 4), 0.3), (-high, -low), rtol=1e-7)
     if restriction == "smoothness":
         line = 0.7 * np.r_[np.arange(-4, 0), np.arange(1, 5)]
-        np.testing.assert_allclose(interval(Question(BETA + line, SIGMA, 4), 0.3), (low, high), rtol=1e-9)
+        np.testing.assert_allclose(interval(BoundsQuestion(BETA + line, SIGMA, 4), 0.3), (low, high), rtol=1e-9)
 
 
 def test_no_error_leaves_the_identified_set() -> None:
     """As the errors vanish: estimate less the extrapolated slope -+ M, and estimate -+ Mbar x largest difference."""
-    exact = Question(BETA, 1e-16 * SIGMA, 4)
+    exact = BoundsQuestion(BETA, 1e-16 * SIGMA, 4)
     slope = -BETA[3]
     np.testing.assert_allclose(smoothness(exact, 0.3), BETA[4] - slope + np.array([-0.3, 0.3]), atol=1e-6)
     worst = np.abs(np.diff(np.r_[BETA[:4], 0.0])).max()
@@ -278,14 +278,14 @@ def test_no_error_leaves_the_identified_set() -> None:
 
 def test_bad_input_is_said_in_one_line() -> None:
     with pytest.raises(BadInput, match=r"sigma has shape \(7, 7\)"):
-        Question(BETA, SIGMA[:7, :7], 4)
+        BoundsQuestion(BETA, SIGMA[:7, :7], 4)
     with pytest.raises(BadInput, match="pre = 8 of 8 estimates"):
-        Question(BETA, SIGMA, 8)
+        BoundsQuestion(BETA, SIGMA, 8)
     with pytest.raises(BadInput, match="sigma is not positive definite"):
-        Question(BETA, -SIGMA, 4)
+        BoundsQuestion(BETA, -SIGMA, 4)
     with pytest.raises(BadInput, match=r"weights have shape \(3,\)"):
-        Question(BETA, SIGMA, 4, np.ones(3))
+        BoundsQuestion(BETA, SIGMA, 4, np.ones(3))
     with pytest.raises(BadInput, match="level = 95"):
-        Question(BETA, SIGMA, 4, level=95)
+        BoundsQuestion(BETA, SIGMA, 4, level=95)
     with pytest.raises(BadInput, match="bound = -1"):
         smoothness(CITED, -1.0)

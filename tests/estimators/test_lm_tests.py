@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators import Status, Tile
-from estimators.spatial.lm_tests import FORMS, LagrangeMultiplier, ScoreSums
+from estimators.spatial.lm_tests import FORMS, LMTests, ScoreSums
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
 from sim.designs.paper import Paper
 from sim.weights.filters import SpatialFilter
@@ -48,7 +48,7 @@ def cigarettes(shared_data: Path) -> Panel:
 
 def statistics(panel: Panel, form: str = "exact", effects: tuple[str, ...] = BOTH, **settings: Any) -> Floats:
     """The four statistics of every replication, (R, 4)."""
-    estimator = LagrangeMultiplier(form, effects, keep_arrays=True, **settings)  # type: ignore[arg-type]
+    estimator = LMTests(form, effects, keep_arrays=True, **settings)  # type: ignore[arg-type]
     return np.asarray(estimator(panel).estimate)
 
 
@@ -144,7 +144,7 @@ def test_spreg_on_stacked_data_with_dummies(effects: tuple[str, ...], standardiz
     cache = spDcache(regression, w)
     expected = [lmLag(regression, w, cache), lmErr(regression, w, cache), rlmLag(regression, w, cache),
                 rlmErr(regression, w, cache)]  # fmt: skip
-    estimates = LagrangeMultiplier("elhorst", effects, keep_arrays=True)(panel)  # type: ignore[arg-type]
+    estimates = LMTests("elhorst", effects, keep_arrays=True)(panel)  # type: ignore[arg-type]
     np.testing.assert_allclose(estimates.estimate[0], [np.squeeze(pair[0]) for pair in expected], rtol=1e-9)
     assert estimates.pvalue is not None
     np.testing.assert_allclose(estimates.pvalue[0, 0], [np.squeeze(pair[1]) for pair in expected], rtol=1e-7)
@@ -155,7 +155,7 @@ def test_spreg_on_stacked_data_with_dummies(effects: tuple[str, ...], standardiz
 def test_cross_products_give_what_arrays_give(form: str, redrawn: bool) -> None:
     """The shared cross products with both effects against the sums from whole arrays."""
     panel = small_panel(redrawn=redrawn)
-    shared = LagrangeMultiplier(form)  # type: ignore[arg-type]
+    shared = LMTests(form)  # type: ignore[arg-type]
     sums = ScoreSums("y", ("x1", "x2"), "w", BOTH, form != "elhorst-wq")
     plan = sums.prepare(panel)
     direct = shared.solve(plan, sums.reduce(plan, Tile(panel)), panel.schema, Streams(0))
@@ -199,7 +199,7 @@ def test_weights_that_link_all_alike_are_bad_input_beside_time_effects(redrawn: 
     everyone = Weights.of(panel.units, 1.0 - np.eye(len(panel.units)))
     full = Panel(panel.units, panel.periods, panel.variables, panel.roles, weights={"w": everyone})
     for form, effects in itertools.product(FORMS, EFFECTS):
-        estimator = LagrangeMultiplier(form, effects)  # type: ignore[arg-type]
+        estimator = LMTests(form, effects)  # type: ignore[arg-type]
         if "period" in effects:
             with pytest.raises(BadInput, match="all units are linked alike"):
                 estimator(full)
@@ -217,7 +217,7 @@ def test_no_robust_tests_where_the_lag_of_the_fit_is_the_fit() -> None:
     pairs = Panel(panel.units, panel.periods, {"y": panel.variables["y"], "x1": shared}, roles,
                   weights={"w": Weights.of(panel.units, raw)})  # fmt: skip
     for form in FORMS:
-        got = LagrangeMultiplier(form)(pairs)
+        got = LMTests(form)(pairs)
         assert np.isnan(got.estimate[:, 2:]).all()
         assert np.isfinite(got.estimate[:, :2]).all()
         assert (got.status == Status.SINGULAR).all()
@@ -228,13 +228,13 @@ def test_a_draw_that_effects_absorb_is_singular(effects: tuple[str, ...]) -> Non
     panel = small_panel(redrawn=True)
     x = np.array(panel.variables["x1"])
     x[1] = (x[1, :1] if "unit" in effects else 0.1) + (x[1, :, :1] if "period" in effects else 0.2)
-    got = LagrangeMultiplier(effects=effects)(panel.with_variables({"x1": x}))  # type: ignore[arg-type]
+    got = LMTests(effects=effects)(panel.with_variables({"x1": x}))  # type: ignore[arg-type]
     assert got.status.tolist() == [Status.OK, Status.SINGULAR, Status.OK]
 
 
 def test_a_w_with_other_row_sums_needs_the_arrays() -> None:
     with pytest.raises(BadInput, match="rows do not sum to one"):
-        LagrangeMultiplier()(small_panel("spectral"))
+        LMTests()(small_panel("spectral"))
 
 
 @pytest.mark.parametrize(
@@ -244,13 +244,13 @@ def test_a_w_with_other_row_sums_needs_the_arrays() -> None:
 )  # fmt: skip
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        LagrangeMultiplier(**settings)
+        LMTests(**settings)
 
 
 def test_bad_panels() -> None:
     panel = small_panel()
     with pytest.raises(BadInput, match="no weights 'v'"):
-        LagrangeMultiplier(weights="v")(panel)
+        LMTests(weights="v")(panel)
     observed = np.ones((1, 5, 12), dtype=bool)
     observed[0, 0, 0] = False
     gaps = Panel(panel.units, panel.periods, panel.variables, panel.roles, observed=observed, weights=panel.weights)
@@ -261,7 +261,7 @@ def test_bad_panels() -> None:
 
 def rejections(panel: Panel, form: str, effects: tuple[str, ...]) -> Floats:
     """Shares of p < .05, (4,)."""
-    estimates = LagrangeMultiplier(form, effects, keep_arrays=True)(panel)  # type: ignore[arg-type]
+    estimates = LMTests(form, effects, keep_arrays=True)(panel)  # type: ignore[arg-type]
     assert (estimates.status == Status.OK).all()
     assert estimates.pvalue is not None
     return np.asarray((estimates.pvalue[:, 0] < 0.05).mean(axis=0))
@@ -286,6 +286,6 @@ def test_power_in_the_paper_design() -> None:
     """A lag as large as the published one is always found."""
     design = Paper(spillover="lag")
     streams = Streams(4, "power")
-    wanted = Wanted(LagrangeMultiplier().variables(design.schema), ())
+    wanted = Wanted(LMTests().variables(design.schema), ())
     panel = design.settle(streams).draw(streams.tile(0, 100), wanted).panel
     assert (rejections(panel, "exact", BOTH)[:2] > 0.99).all()

@@ -12,7 +12,7 @@ from mediation_panels import ALL, SEED, panel_of, stacked, term
 from numpy.typing import NDArray
 
 from estimators import Estimates, Status, Tile, TwoWayDID
-from estimators.mediation.mediation import Answer, Mediation
+from estimators.mediation.mediation import MediatedEffects, Mediation
 from estimators.mediation.paths import TERMS, indirect_at
 from references.regressions import panel_ols
 from sim import BadInput, Panel, Streams, Wanted
@@ -147,7 +147,7 @@ def test_delta_errors_are_the_infinitesimal_jackknife(missing: int) -> None:
     panel = panel_of(12, 5, missing=missing)
     fit = Mediation().fitted(panel)
     covariance = fit.paths.covariance(fit.clusters, np.ones(4))
-    got = Answer.analytic(fit.paths, covariance, 11.0, sobel=False).se[0]
+    got = MediatedEffects.analytic(fit.paths, covariance, 11.0, sobel=False).se[0]
     assert got[TERMS.index("nie")] == pytest.approx(by_weights(panel, lambda a, b, nde, _: a * b), rel=1e-6)
     share = by_weights(panel, lambda a, b, nde, _: a * b / (nde + a * b))
     assert got[TERMS.index("proportion")] == pytest.approx(share, rel=1e-6)

@@ -8,7 +8,7 @@ from mediation_panels import panel_of, paths_by_hand, term
 from numpy.typing import NDArray
 
 from estimators import Status
-from estimators.mediation.mediation import Answer, Mediation
+from estimators.mediation.mediation import MediatedEffects, Mediation
 from estimators.mediation.paths import TERMS, root_of, weighted_paths
 from sim import Streams
 
@@ -61,7 +61,7 @@ def test_intervals_and_p_values_of_draws_agree() -> None:
     """The 95% interval excludes zero exactly where p <= .05, and its ends are the 25th draws of 999 from both sides."""
     rng = np.random.default_rng(1)
     draws = rng.standard_normal((400, 999, 3)) + 4.0 * rng.random((400, 1, 3))
-    got = Answer.from_draws(draws)
+    got = MediatedEffects.from_draws(draws)
     ordered = np.sort(draws, axis=1)
     np.testing.assert_array_equal(got.lower[:, :3], ordered[:, 24])
     np.testing.assert_array_equal(got.upper[:, :3], ordered[:, -25])
@@ -69,7 +69,9 @@ def test_intervals_and_p_values_of_draws_agree() -> None:
     np.testing.assert_array_equal(got.pvalue <= 0.05, excludes)
     assert 0.2 < excludes.mean() < 0.9
     draws[0, :500] = np.nan
-    np.testing.assert_allclose(Answer.from_draws(draws).se[0], Answer.from_draws(draws[:1, 500:]).se[0], rtol=1e-12)
+    np.testing.assert_allclose(
+        MediatedEffects.from_draws(draws).se[0], MediatedEffects.from_draws(draws[:1, 500:]).se[0], rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("count", [1, 38, 39, 40, 99, 100, 498, 998, 1000, 1999])
@@ -79,7 +81,7 @@ def test_intervals_and_p_values_agree_however_many_draws_are_kept(count: int) ->
     draws = np.full((600, 1999, 3), np.nan)
     draws[:, :count] = rng.standard_normal((600, count, 3)) + 4.0 * rng.random((600, 1, 3))
     with np.errstate(invalid="ignore"):  # one draw has no standard deviation
-        got = Answer.from_draws(draws)
+        got = MediatedEffects.from_draws(draws)
     np.testing.assert_array_equal(got.pvalue <= 0.05, (got.lower > 0) | (got.upper < 0))
     assert np.isinf(got.lower).all() == np.isinf(got.upper).all() == (count < 39)
     assert (got.pvalue <= 0.05).any() == (count >= 39)
@@ -87,7 +89,7 @@ def test_intervals_and_p_values_agree_however_many_draws_are_kept(count: int) ->
 
 def test_without_draws_there_is_no_interval() -> None:
     with np.errstate(invalid="ignore", divide="ignore"):
-        got = Answer.from_draws(np.full((2, 99, 3), np.nan))
+        got = MediatedEffects.from_draws(np.full((2, 99, 3), np.nan))
     assert np.isnan([got.se, got.lower, got.upper, got.pvalue]).all()
 
 

@@ -73,7 +73,8 @@ def test_a_cohort_without_its_whole_window_stays_in_and_is_named(tmp_path: Path)
     assert overall(ledger).estimate == Stacked(complete=False)(real.panel).estimate[0, place]
     assert overall(ledger).estimate != Stacked()(real.panel).estimate[0, place]
     assert counted(ledger) == (3, 18)
-    assert notes == ["Table S, Stacked: cohorts enter with the part of the window that is seen, 2004 not with all of "
+    assert notes == ["Table S, Stacked: cohorts enter with the part of the window that the panel covers, 2004 not "
+                     "with all of "
                      "it."]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from estimators.staggered.bacon import decompose
 from estimators.staggered.callaway_santanna import CallawaySantAnna
-from estimators.staggered.honest import Question, relative_magnitudes, smoothness
+from estimators.staggered.honest import BoundsQuestion, relative_magnitudes, smoothness
 from estimators.staggered.pretrends import slope_found
 from experiments.application.estimate import estimate
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
@@ -219,7 +219,7 @@ def test_table_s3_and_power_are_of_the_clustered_covariance(usual: tuple[RealPan
     assert kept["pretrend"] == pytest.approx(wald, rel=1e-10)
     assert 0 < (kept["pretrend_p"] or 0) < (kept["pretrend_hotelling_p"] or 0) < 1
     assert said(ledger, "roth", "0.5")["slope"] == pytest.approx(slope_found(path.covariance, 4, 0.5), abs=1e-12)
-    question = Question(path.estimate, path.covariance, 4)
+    question = BoundsQuestion(path.estimate, path.covariance, 4)
     for restriction, term, interval in (
         ("relative magnitudes", "1", relative_magnitudes(question, 1.0)),
         ("smoothness", "0.5", smoothness(question, 0.5 * float(column["event(0)"].se or 0))),
@@ -255,7 +255,8 @@ def test_published_numbers_of_the_minimum_wage_panel(tmp_path: Path, shared_data
     assert round(column["overall:cohort"].estimate, 4) == -0.0310
     assert round(found(ledger, "did")["did"].estimate, 4) == -0.0365
     assert said(ledger, "stacked")["cohorts"] == 3
-    assert any("Stacked: cohorts enter with the part of the window that is seen" in note for note in ledger.notes)
+    seen = "Stacked: cohorts enter with the part of the window that the panel covers"
+    assert any(seen in note for note in ledger.notes)
 
 
 def test_the_committed_panel(tmp_path: Path) -> None:
@@ -280,7 +281,8 @@ def test_the_committed_panel(tmp_path: Path) -> None:
     x = np.column_stack([table["d"], dummies[0], dummies[1][:, 1:]])
     assert found(ledger, "did")["did"].estimate == pytest.approx(np.linalg.lstsq(x, table["y"])[0][0], abs=1e-10)
     assert said(ledger, "stacked")["cohorts"] == 3
-    assert any("Stacked: cohorts enter with the part of the window that is seen" in note for note in ledger.notes)
+    seen = "Stacked: cohorts enter with the part of the window that the panel covers"
+    assert any(seen in note for note in ledger.notes)
 
 
 EDGES: Mapping[str, tuple[Mapping[int, int], Sequence[str], Sequence[str]]] = {

@@ -43,7 +43,7 @@ def asked(store: Path, replications: int, capsys: pytest.CaptureFixture[str], *o
 def test_fewer_replications_than_the_store_holds(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = asked(store, 64, capsys, "--dry-run")
     assert "1 cell x 192 replications" in said
-    assert "the store holds 192 replications a cell, more than the 64 asked for: all are kept" in said
+    assert "the store holds 192 replications per cell, more than the 64 asked for: all are kept" in said
     ZarrStore(store, "a").poison(0, 1)
     said = asked(store, 64, capsys)
     assert "more than the 64 asked for: these are finished, 2 of 3 blocks done" in said
@@ -53,7 +53,7 @@ def test_fewer_replications_than_the_store_holds(store: Path, capsys: pytest.Cap
 
 
 def test_reports_say_that_a_store_is_incomplete(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = "incomplete: 2 of 3 blocks are there; the same run command resumes it"
+    line = "incomplete: 2 of 3 blocks are finished; the same run command resumes the study"
     page = store.parent / "x.html"
     for complete in (True, False):
         capsys.readouterr()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from estimators import EqualEffects, EventStudy, TwoWayDID
+from estimators import EventStudy, InteractionTest, TwoWayDID
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.diagnosis import Diagnosis, diagnose
@@ -24,7 +24,7 @@ NAME = "event-study"
 @pytest.fixture(scope="module")
 def records() -> Records:
     design = Paper(controls="none", trend_gap=0.002)
-    estimators = EventStudy(uniform_draws=0), EqualEffects(), TwoWayDID()
+    estimators = EventStudy(uniform_draws=0), InteractionTest(), TwoWayDID()
     return run(Study("beside", design, estimators, replications=192, seed=4))
 
 

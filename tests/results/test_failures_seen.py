@@ -139,7 +139,7 @@ def test_terms_without_a_truth_are_named(fabricate: Any, sample_of: Any) -> None
 
 def test_mixed_code_is_said(fabricate: Any, sample_of: Any) -> None:
     diagnosis = diagnose(fabricate([({}, {"ols": sample(sample_of, 64)})]))
-    said = "blocks of 2 environments are mixed: code a | code b"
+    said = "the blocks come from 2 environments: code a | code b"
     assert said in printed(diagnosis, environments=("code a", "code b"))
     assert said in html_report(diagnosis, ReportFacts("toy", environments=("code a", "code b")))
     assert not any("environments" in line for line in printed(diagnosis, environments=("code a",)))

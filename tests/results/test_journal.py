@@ -253,7 +253,7 @@ def test_agreement_with_other_programs_is_a_table() -> None:
     document = replace(full_document(), cross_check=(Agreement("2", "linearmodels", "estimates", 36, 2.4e-14),))
     table = next(table for table in journal_tables(document) if table.caption.startswith("Agreement"))
     assert table.rows[1] == Row("linearmodels: estimates", ("36", "2.4e-14"))
-    assert table.notes[-1].startswith("Not recomputed: ")
+    assert table.notes[-1].startswith("The other programs do not recompute ")
 
 
 def test_synthetic_data_are_called_so_under_every_table() -> None:
@@ -373,8 +373,8 @@ def test_tables_s2_say_what_the_coefficient_averages_and_what_the_test_sees() ->
     assert [column.label for column in weights.columns] == ["without controls", "with controls"]
     assert cells(weights, "SD of effects, all reversed") == ("none", "0.4000")
     assert cells(switch, "One period before") == ("0.0010",)
-    assert any("clusters that hold a switch" in note for note in switch.notes)
-    assert cells(power, "Slope a period") == ("0.0029", "0.0044")
+    assert any("clusters that contain a switch" in note for note in switch.notes)
+    assert cells(power, "Slope per period") == ("0.0029", "0.0044")
     assert "4 event times before" in power.notes[0]
     assert "0.0137" in power.notes[0]
 

@@ -149,11 +149,11 @@ def test_few_fits_have_no_verdict(fabricate: Any, sample_of: Any) -> None:
     diagnosis = diagnose(fabricate([({}, cell(29))]))
     (found,) = verdicts(diagnosis, bias_table(diagnosis))
     assert (found.departs, found.judged) == (False, False)
-    assert found.sentences == ("Too few replications to judge: 29 usable fits a cell at most, a verdict takes 30.",)
-    assert headline([found]) == "Too few replications to judge: a verdict takes 30 usable fits."
+    assert found.sentences == ("Too few replications to judge: at most 29 usable fits per cell; a verdict needs 30.",)
+    assert headline([found]) == "Too few replications to judge: a verdict needs 30 usable fits."
     text = html_report(diagnosis, ReportFacts("few", done=1, blocks=3))
     assert "? too few to judge" in text
-    assert "incomplete: 1 of 3 blocks is there; the same run command resumes it" in text
+    assert "incomplete: 1 of 3 blocks is finished; the same run command resumes the study" in text
     assert 'class="flag"' not in text
     diagnosis = diagnose(fabricate([({"n": 1}, cell(29)), ({"n": 2}, cell(40))]))
     (found,) = verdicts(diagnosis, bias_table(diagnosis))
@@ -177,11 +177,11 @@ def test_a_verdict_that_holds_names_the_terms_that_are_marked(fabricate: Any, sa
     right, partly = verdicts(diagnosis, table)
     assert (right.departs, right.elsewhere, right.is_clean) == (False, (), True)
     assert (partly.departs, partly.elsewhere, partly.is_clean) == (False, ("t1",), False)
-    assert partly.sentences[0] == "Holds for t0; marked elsewhere: t1."
+    assert partly.sentences[0] == "t0 holds its promise; other marked terms: t1."
     assert headline([right, partly]) == "1 of 2 estimators departs from the promise in some cell: partly (for t1)."
     assert headline([right]).startswith("No estimator departs from what it promises for any key term")
     text = html_report(diagnosis, ReportFacts("elsewhere"))
-    assert text.count("! marked elsewhere") == 1
+    assert text.count("! other terms marked") == 1
     assert text.count("✓ holds") == 1
 
 

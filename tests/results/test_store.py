@@ -150,7 +150,7 @@ def test_what_differs_is_a_handful_of_short_lines(store_copy: Path, tmp_path: Pa
     with pytest.raises(BadInput) as many:
         run(did_study(design=dials), store=store_copy)
     assert len(many.value.problems) == 5
-    assert many.value.problems[-1].what.endswith("4 more settings are others")
+    assert many.value.problems[-1].what.endswith("4 more settings differ")
     placebo = Placebo.of(small_panel(12, 5, model="none"), "space")
     with pytest.raises(BadInput, match="holds a study, not a placebo test of a panel"):
         run(did_study(design=placebo, grid=()), store=store_copy)

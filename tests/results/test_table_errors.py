@@ -83,7 +83,7 @@ def test_the_test_of_equal_effects_is_named_where_its_errors_are_others() -> Non
 
 def test_terms_of_which_the_error_type_says_nothing_are_confessed() -> None:
     """The bootstrap of the document is of the treatment alone, and the controls keep their clustered errors."""
-    said = "Where its column's error type says nothing of a term, brackets hold the standard error clustered by unit."
+    said = "Where the column's error type gives no error of a term, brackets hold the standard error clustered by unit."
     assert said in only("2", "wild:unit").notes
     assert not any(note.startswith("Where its column's") for note in only("2").notes)
 
@@ -99,4 +99,4 @@ def test_columns_are_numbered_as_in_the_document(name: str) -> None:
 
 def test_robustness_checks_are_called_table_r_as_notes_call_them() -> None:
     (table,) = (table for table in journal_tables(full_document()) if table.name == ROBUSTNESS)
-    assert table.caption.startswith("Table R. Robustness, a column a check: ")
+    assert table.caption.startswith("Table R. Robustness checks, one per column: ")

@@ -28,7 +28,7 @@ from sim import Panel, Roles
 
 FIT = Fit(("2", 5), "did")
 LARGE = (1.2345678e12, 3.6878866e11)  # an estimate and its error
-NONE_ALIKE, NONE_NEGATIVE = "(none: all effects weigh alike", "(none: no weight is negative)"
+NONE_ALIKE, NONE_NEGATIVE = "(none: all weights are equal", "(none: no weight is negative)"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_tables_of_the_usual_numbers_have_no_exponents() -> None:
 def test_none_is_explained_for_either_row_of_the_weights() -> None:
     table = weights_table(sensitivity=None, reversal=None)
     assert cells(table, "SD of effects, mean may be 0") == cells(table, "SD of effects, all reversed") == ("none",)
-    mean, others = table.notes[0].split("mean could be zero ")[1].split(", and at which all could have the other sign ")
+    mean, others = table.notes[0].split("mean could be zero ")[1].split("all effects could have the other sign ")
     assert mean.startswith(NONE_ALIKE)
     assert others.startswith(NONE_NEGATIVE)
 

@@ -143,7 +143,8 @@ def test_the_legend_names_the_error_that_marks_use(fabricate: Any, sample_of: An
     """33.3 (27.2) is 2.3 of the errors in brackets from 95%, and 4.9 of those that 95% itself has with 3 fits."""
     text = " ".join(printed(toy(fabricate, sample_of)).split())
     assert (
-        "coverage more than 4 MCSE from 95%, or rejection of a true null from 5%, by the MCSE that this level" in text
+        "coverage more than 4 MCSE from 95%, or rejection of a true null hypothesis more than 4 MCSE from 5%. "
+        "For coverage and rejection, this MCSE is that of the nominal level, not the one in brackets." in text
     )
     n, share = 400, 0.90
     assert abs(share - 0.95) / np.sqrt(share * (1 - share) / n) < 4 < abs(share - 0.95) / np.sqrt(0.95 * 0.05 / n)
@@ -182,5 +183,6 @@ def test_all_cells_have_the_same_columns(fabricate: Any, sample_of: Any) -> None
 def test_an_incomplete_store_is_called_one(fabricate: Any, sample_of: Any) -> None:
     out = io.StringIO()
     print_bias_table(toy(fabricate, sample_of), Console(file=out, width=120), ReportFacts("toy", done=8, blocks=50))
-    assert out.getvalue().splitlines()[2] == "incomplete: 8 of 50 blocks are there; the same run command resumes it"
+    line = "incomplete: 8 of 50 blocks are finished; the same run command resumes the study"
+    assert out.getvalue().splitlines()[2] == line
     assert "incomplete" not in printed(toy(fabricate, sample_of))

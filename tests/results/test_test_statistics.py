@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from estimators import LagrangeMultiplier, ResidualMoran
+from estimators import LMTests, MoranTest
 from experiments.running.runner import run
 from experiments.study.builtin import builtin
 from experiments.study.study import Study
@@ -24,7 +24,7 @@ LMS = ("lm_lag", "lm_err", "rlm_lag", "rlm_err")
 
 @pytest.fixture(scope="module")
 def diagnosis() -> Diagnosis:
-    forms = (LagrangeMultiplier("exact"), LagrangeMultiplier("elhorst"))
+    forms = (LMTests("exact"), LMTests("elhorst"))
     design = Paper(effect=0.0, controls="none")
     study = Study("lm", design, forms, grid=(("rho", (0.0, 0.1)),), replications=1536, seed=5)
     return diagnose(run(study))
@@ -62,7 +62,7 @@ def dependent() -> Diagnosis:
     """Errors that depend on one another across space, and no spatial lag."""
     grid = (("spatial_error", (0.0, 0.15)),)
     design = Paper(effect=0.0, controls="none", rho=0.0)
-    return diagnose(run(Study("lm", design, (LagrangeMultiplier("exact"),), grid=grid, replications=128, seed=5)))
+    return diagnose(run(Study("lm", design, (LMTests("exact"),), grid=grid, replications=128, seed=5)))
 
 
 def test_the_plain_test_of_a_lag_may_find_dependent_errors(dependent: Diagnosis) -> None:
@@ -75,7 +75,7 @@ def test_the_plain_test_of_a_lag_may_find_dependent_errors(dependent: Diagnosis)
     assert lag["rejection"] > 0.8
     found = verdicts(dependent, table)[0]
     assert not found.departs
-    assert found.sentences[0].startswith("A test of rho = lambda = 0: it estimates nothing")
+    assert found.sentences[0].startswith("The term tests rho = lambda = 0: it estimates nothing")
     assert "the 5% test rejects in" in found.sentences[1]
 
 
@@ -104,8 +104,8 @@ def test_the_built_in_study_compares_both_forms() -> None:
 
 
 def test_the_moran_of_residuals_is_a_test_too() -> None:
-    study = Study("moran", Paper(effect=0.0, spatial_error=0.15), (ResidualMoran(),), replications=64, seed=5)
+    study = Study("moran", Paper(effect=0.0, spatial_error=0.15), (MoranTest(),), replications=64, seed=5)
     found = diagnose(run(study))
     (verdict,) = verdicts(found, bias_table(found))
-    assert verdict.sentences[0].startswith("A test of lambda = 0: it estimates nothing")
+    assert verdict.sentences[0].startswith("The term tests lambda = 0: it estimates nothing")
     assert "bias" not in set(found.frame["measure"])

@@ -38,7 +38,7 @@ WRONG = {
     ),
     "settings that change": (
         HEAD + "class D(Design):\n    kind = 'draft'\n    schema = None\n    settle = None\n",
-        "no frozen dataclass",
+        "not a frozen dataclass",
     ),
 }
 

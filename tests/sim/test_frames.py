@@ -128,7 +128,7 @@ MALFORMED: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, Any
     "misspelt column": (lambda f: f, {"roles": Roles("y", "epi", ("x",))},
                         ["no column 'epi'", "panel.csv, variable 'did'", "did you mean 'eip'?"]),
     "two missing columns": (lambda f: f, {"unit": "town", "period": "yaer"}, ["'town'", "'yaer'", "mean 'year'?"]),
-    "repeated unit-period": (repeat, {}, ["上海市 in 2007", "more than one row", "one row a unit and period"]),
+    "repeated unit-period": (repeat, {}, ["上海市 in 2007", "more than one row", "one row per unit and period"]),
     "text in a control": (set_cell(4, "x", "n/a?"), {}, ["holds 'n/a?'", "column 'x', unit 上海市, 2007 (row 6)"]),
     "thousands separator": (set_cell(2, "y", "1,234"), {}, ["holds '1,234'", "unit 北京市, 2008 (row 4)", "numbers"]),
     "infinity": (set_cell(1, "x", np.inf), {}, ["is infinite in 1 rows", "北京市, 2007", "finite numbers"]),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from references.small_panels import small_panel
 from sim.errors import BadInput
-from sim.panel.index import Cells, EntropyIndex, entropy, entropy_index, hhi_diversification, min_max, panel_index
+from sim.panel.index import CellNames, EntropyIndex, entropy, entropy_index, hhi_diversification, min_max, panel_index
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -167,7 +167,7 @@ def test_scaling_turns_negative_indicators_round() -> None:
 
 X = np.arange(6.0).reshape(1, 2, 3)
 HOLE = np.where(X == 4, np.nan, X)
-CELLS = Cells("spec.toml [index]", ("甲", "乙", "丙"), (2006, 2007))
+CELLS = CellNames("spec.toml [index]", ("甲", "乙", "丙"), (2006, 2007))
 REFUSED: dict[str, tuple[Callable[[], EntropyIndex], list[str]]] = {
     "nothing": (lambda: entropy_index({}), ["there is no indicator"]),
     "both sides": (lambda: entropy_index({"a": X}, {"a": X}), ["'a' is positive and negative"]),

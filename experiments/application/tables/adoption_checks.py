@@ -14,8 +14,8 @@ from estimators.core.estimator import Estimates
 from estimators.staggered.adoption_terms import event_of
 from estimators.staggered.bacon import KINDS, decompose
 from estimators.staggered.callaway_santanna import CallawaySantAnna
-from estimators.staggered.dcdh import SwitchersDID, coefficient_weights
-from estimators.staggered.honest import Question, Restriction, sensitivity
+from estimators.staggered.dcdh import DCDH, coefficient_weights
+from estimators.staggered.honest import BoundsQuestion, Restriction, sensitivity
 from estimators.staggered.pretrends import pretrend_power
 from experiments.application.tables.ledger import Ledger, reasons
 from results.figures.bacon import bacon_figure
@@ -86,8 +86,8 @@ class EventTimes:
         if not self.without_error:
             return "they need event times before and after adoption"
         return (
-            f"there is no error of {' and '.join(f'event({event})' for event in self.without_error)}, beside the "
-            "reference period: it takes two clusters or more of treated units and as many of units compared with"
+            f"{' and '.join(f'event({event})' for event in self.without_error)} has no standard error: an error needs "
+            "two or more clusters of treated units and two or more clusters of comparison units"
         )
 
     def pretrend(self) -> tuple[float, float, float]:
@@ -193,7 +193,7 @@ def _weights(panel: Panel, ledger: Ledger, column: int, controls: tuple[str, ...
 
 
 def _switchers(panel: Panel, ledger: Ledger, errors: tuple[str, ...]) -> None:
-    estimates = SwitchersDID(errors=errors)(panel)
+    estimates = DCDH(errors=errors)(panel)
     if not np.isfinite(estimates.estimate[0, 0]):
         ledger.note(f"Table {COMPARISONS} has no DID_M: no unit switches while others keep their treatment.")
         return
@@ -226,7 +226,7 @@ def _bounds(path: EventTimes, ledger: Ledger) -> None:
     if post > 1:
         asked[f"mean of event(0) to event({path.events[-1]})"] = np.full(post, 1.0 / post)
     for column, (label, weights) in enumerate(asked.items(), start=1):
-        question = Question(path.estimate, path.covariance, path.pre, weights)
+        question = BoundsQuestion(path.estimate, path.covariance, path.pre, weights)
         error = float(np.sqrt(question.direction @ question.sigma @ question.direction))
         for restriction, bounds in RESTRICTIONS:
             scale = error if restriction == "smoothness" else 1.0

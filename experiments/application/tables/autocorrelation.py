@@ -62,12 +62,14 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         return
     if flat.any():
         years = listed(period for period, same in zip(panel.periods, flat, strict=True) if same)
-        ledger.note(f"{outcome} is the same for all units in {years}: no Moran's I or Geary's C there.")
+        ledger.note(f"{outcome} is the same for all units in {years}: Moran's I and Geary's C are not defined.")
     varying = np.flatnonzero(~flat)
     _explain(sections, varying.size)
     for position, (name, weights) in enumerate(panel.weights.items()):
         if ac.LinkSums.of(weights).uniform:
-            ledger.note(f"Table 6 leaves out W {name}: it links all units alike, and Moran's I is then -1/(N - 1).")
+            ledger.note(
+                f"Table 6 leaves out W {name}: this W links all units equally, so Moran's I is always -1/(N - 1)."
+            )
             continue
         _residuals(sections, name, weights)
         if varying.size:
@@ -80,21 +82,21 @@ def _explain(sections: CrossSections, tests: int) -> None:
     """What the numbers mean; tests: years over which Holm's p-values are adjusted."""
     panel, draws, note = sections.panel, sections.draws, sections.ledger.note
     note(
-        "Table 6: z = (index - expected)/sd, so that a negative z of Geary's C says that neighbours are alike. "
+        "Table 6: z = (index - expected)/sd, a negative z of Geary's C means that neighbours are alike. "
         f"Permutation and simulation: B = {draws} draws, p = min(1, 2(1 + c)/(B + 1)) with c draws in the rarer tail. "
         "The mean of permutations is the exact one. Holm's p-values are adjusted over the years."
     )
     note(
         "Moran's I of residuals has the moments of projected independent normal errors (projection; simulation for "
-        'single periods). The row "All periods" shows the permutation of whole histories of residuals between units, '
-        "which allows for serial correlation as projection does not: believe it where the two differ."
+        'single periods). The row "All periods" shows the permutation of whole histories of residuals between units. '
+        "This permutation allows for serial correlation, which projection does not: trust it where the two differ."
     )
     smallest = 2 / (draws + 1)
     if tests * smallest > LEVEL:
         note(
-            f"Table 6: with {draws} draws no p-value by permutation or simulation is below {smallest:.2g}, and none of "
-            f"Holm's over {tests} years below {min(1.0, tests * smallest):.2g}, whatever the data; from draws = "
-            f"{least_draws(tests)} on they can reach {LEVEL:.0%}."
+            f"Table 6: with {draws} draws no p-value by permutation or simulation can be below {smallest:.2g}, and "
+            f"no Holm p-value over {tests} years below {min(1.0, tests * smallest):.2g}. With draws = "
+            f"{least_draws(tests)} or more, they can reach {LEVEL:.0%}."
         )
     if not sections.real.panel.balanced:
         note(f"Table 6 uses the balanced part, {len(panel.units)} units x {len(panel.periods)} periods.")
@@ -135,7 +137,7 @@ def _residuals(sections: CrossSections, name: str, weights: Weights) -> None:
     e, periods, n = maker(sections.y[None])[0], len(panel.periods), len(panel.units)
     some = np.square(e).sum(axis=1) > EXACT_FIT * np.square(sections.y).sum(axis=1)
     if maker.rank < 1 or not some.any():
-        ledger.note("No Moran's I of residuals: the regression leaves none.")
+        ledger.note("There is no Moran's I of residuals: the regression fits the outcome without residuals.")
         return
     fit, pooled = Fit(AUTOCORRELATION["moran-residuals"], "moran-residuals", weights=name), pooled_moran(e, weights)
     mean, variance = maker.moments(weights)
@@ -200,8 +202,8 @@ def _local(sections: CrossSections, last: int, name: str, weights: Weights) -> N
             ledger.value(fit, what, float(value), unit)
     if draws < alone:
         ledger.note(
-            f"Local Moran: with {draws} draws no p-value is below {2 / (draws + 1):.2g}, so that a unit passes a false "
-            f"discovery rate of {LEVEL:.0%} only together with others; draws = {alone} would let one pass "
+            f"Local Moran: with {draws} draws no p-value is below {2 / (draws + 1):.2g}. A unit can pass a false "
+            f"discovery rate of {LEVEL:.0%} only together with others; with draws = {alone}, a unit can pass "
             "alone."
         )
     ledger.figures.append(moran_figure(_plot(sections, last, name, quadrant, pvalues, draws)))

@@ -31,11 +31,11 @@ def add(real: RealPanel, ledger: Ledger) -> None:
         ledger.note("No table 2: the spec names neither a treatment nor controls.")
         return
     if roles.treatment is None:
-        ledger.note("No treatment is named: coefficients are those of the controls.")
+        ledger.note("The spec names no treatment: the coefficients are those of the controls.")
     if roles.treatment is not None and not roles.controls:
-        ledger.note("Table 2 has no column 2: it adds controls, and none are named.")
+        ledger.note("Table 2 has no column 2: this column adds controls, and the spec names none.")
     if any(error.startswith("wild:") for error in real.spec.inference.errors):
-        ledger.note("Random effects have no wild bootstrap: their columns show the other error types.")
+        ledger.note("Random effects have no wild bootstrap; their columns show the other error types.")
     _say_what_is_few(real, ledger)
     fits: dict[Estimator, Fit] = {}
     for title in EFFECTS:
@@ -60,8 +60,8 @@ def _say_what_is_few(real: RealPanel, ledger: Ledger) -> None:
     """Warnings on clustered errors of the whole panel, once for all tables."""
     if real.panel.roles.treatment is not None and (few := few_treated(real.panel, real.spec)):
         ledger.note(f"The panel has {few}: {TOO_SMALL} (tables 2, 3 and R; table S, column 1). The wild cluster "
-                    "bootstrap rejects too seldom then; permuting who is treated keeps a test's level (panelproof "
-                    "placebo).")  # fmt: skip
+                    "bootstrap then rejects too rarely. A permutation test of the treatment keeps its level: see "
+                    "panelproof placebo.")  # fmt: skip
     for sentence in few_clusters(real):
         ledger.note(sentence)
 

@@ -37,7 +37,7 @@ def _beside_other_policy(real: RealPanel, ledger: Ledger, other: str) -> None:
     """With the correlation of the two dummies over unit-periods, as they are and without unit and period effects."""
     treatment = real.panel.roles.treatment
     if treatment is None:
-        ledger.note(f"Table 3 has no column 2: {other} stands beside a treatment, and none is named.")
+        ledger.note(f"Table 3 has no column 2: {other} is added to a treatment, and the spec names no treatment.")
         return
     fit = Fit(OTHER_POLICY, "did")
     regressors = (treatment, other, *real.panel.roles.controls)

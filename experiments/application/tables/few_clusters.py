@@ -19,7 +19,7 @@ FEW_TREATED = 10  # MacKinnon and Webb (2018)
 FEW_CLUSTERS = 30
 TOO_FEW_FOR_WILD = 6
 TWO_UNITS = ("With two units and period effects, coefficients have no errors clustered by unit or by groups of units, "
-             "and no stars: both units' scores are zero but for rounding.")  # fmt: skip
+             "and no stars, because the scores of both units are zero.")  # fmt: skip
 TOO_SMALL = "clustered errors tend to be too small with so few"
 
 
@@ -54,7 +54,10 @@ def few_clusters(real: RealPanel) -> Iterator[str]:
         yield TWO_UNITS
     for error in clustered_enough(real.panel, asked):
         if (same := equal_to(error, real.panel)) is not None:
-            yield f"Errors {error_label(error)} equal those {error_label(same)}: the other groups lie within them."
+            yield (
+                f"Errors {error_label(error)} equal those {error_label(same)}: the groups of one lie within "
+                "those of the other."
+            )
             continue
         names = groups_of(error, tuple(real.panel.attributes)) if error.startswith("cluster:") else ()
         counts = {name: count_clusters(cells_of(name, real.panel), real.panel) for name in names}
@@ -72,6 +75,6 @@ def _remedy(wild: str, asked: tuple[str, ...]) -> str:
     """What the wild cluster bootstrap can do and what not (`linear.wild`)."""
     how = "is among the errors" if wild in asked else f'is the remedy (errors = ["{wild}"] in [inference])'
     return (
-        f"The wild cluster bootstrap {how}; below about {TOO_FEW_FOR_WILD} clusters even that is not reliable: with 5, "
-        "its test at 5% rejects 7% where the regressor and the errors both share shocks in clusters."
+        f"The wild cluster bootstrap {how}; below about {TOO_FEW_FOR_WILD} clusters even this is not reliable. With 5 "
+        "clusters, its 5% test rejects 7% of true null hypotheses where regressor and errors share shocks in clusters."
     )

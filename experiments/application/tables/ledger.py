@@ -63,8 +63,9 @@ class Ledger:
         left_out = panel.nobs - int(estimates.statistics.get("nobs", [panel.nobs])[0])
         if left_out:
             table, column = fit.place
-            self.note(f"Table {table}, column {column} leaves out {left_out} singleton observations: each is the only "
-                      "one of a unit, a period or a group in a period, and the effects fit it exactly.")  # fmt: skip
+            self.note(f"Table {table}, column {column} leaves out {left_out} singleton observations. Each is the only "
+                      "observation of a unit, a period or a group in a period, and the effects fit it "
+                      "exactly.")  # fmt: skip
 
     def succeeded(self, name: str, estimates: Estimates) -> bool:
         """Whether a fit has estimates; one that has none is a failure in words."""

@@ -23,7 +23,7 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     roles = real.panel.roles
     if roles.treatment is None:
         if roles.mediators:
-            ledger.note("No treatment is named: there is no effect that mediators could pass on.")
+            ledger.note("There is no table 5: the spec names no treatment, so mediators have no effect to pass on.")
         return
     for position, mediator in enumerate(roles.mediators):
         _add_mediator(real, ledger, mediator, position)
@@ -83,6 +83,6 @@ def _add_note(ledger: Ledger, mediator: str, estimates: Estimates) -> None:
     if not abs(t) >= CLEAR:
         ledger.note(f"Table 5, {mediator}: the total effect is not distinguishable from zero (t = {t:.2f}), so the "
                     "proportion mediated is not meaningful.")  # fmt: skip
-    ledger.note("Table 5: an indirect effect is causal only if nothing unobserved moves mediator and outcome; "
-                "ρ at which a × b is 0 (rho_at_zero in the files) is the correlation of the two equations' errors at "
-                "which it would be zero.")  # fmt: skip
+    ledger.note("Table 5: an indirect effect is causal only if no unobserved variable affects both mediator and "
+                "outcome. ρ at which a × b is 0 (rho_at_zero in the files) is the correlation of the two equations' "
+                "errors at which the indirect effect would be zero.")  # fmt: skip

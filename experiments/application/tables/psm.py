@@ -49,8 +49,10 @@ def add(real: RealPanel, ledger: Ledger, first_column: int) -> None:
         return
     lacking = [error for error in error_types(real.spec) if error.startswith("wild:")]
     if lacking:
-        ledger.note(f"PSM columns have no {listed(lacking)} errors: the bootstrap has no weights.")
-    ledger.note("Errors of the PSM columns take the matching weights as given: the score's own error is left out.")
+        ledger.note(f"PSM columns have no {listed(lacking)} errors: the bootstrap cannot use weights.")
+    ledger.note(
+        "Standard errors of the PSM columns take the matching weights as given; they ignore the error of the score."
+    )
 
 
 def _in_words(refusal: BadInput) -> str:
@@ -109,18 +111,19 @@ def _why_not(estimator: PsmDID, found: Matched, panel: Panel) -> str | None:
     """Why there is no matched sample, or no regression on it, and what to do."""
     treated, controls = (int((found.candidates & group).sum()) for group in (found.treated, ~found.treated))
     if not treated or not controls:
-        return (f"it needs treated and control units, and there are {treated} and {controls}; choose other years or "
+        return (f"matching needs treated and control units, and there are {treated} and {controls}; choose other "
+                "years or "
                 "covariates")  # fmt: skip
     if estimator.method == "nearest" and estimator.neighbours > controls:
         return f"neighbours = {estimator.neighbours}, but there are {controls} control units; ask for 1 to {controls}"
     if found.status is Status.SINGULAR:
-        return ("the propensity score cannot be estimated; choose covariates that neither are collinear nor tell "
-                "treated from control units for certain")  # fmt: skip
+        return ("the propensity score cannot be estimated; choose covariates that are not collinear and do not "
+                "separate treated from control units perfectly")  # fmt: skip
     if not found.supported.any():
-        return ("there is no common support: no treated unit's score lies in the range of the controls'; choose other "
+        return ("there is no common support: no treated unit has a score in the range of the controls; choose other "
                 "covariates")  # fmt: skip
     if not found.units.any():
-        return "no treated unit has a control near enough; choose a wider caliper or bandwidth"
+        return "no treated unit has a control within the caliper or bandwidth; choose a wider one"
     return unfit(_sample(found, panel), panel.roles.regressors)
 
 
@@ -159,8 +162,8 @@ def _why_no_error(error: str, panel: Panel, found: Matched) -> str:
     clusters = found.clusters(error, panel)
     if clusters is None or min(clusters) >= LEAST_CLUSTERS:
         return ROUNDING
-    return (f"it takes {LEAST_CLUSTERS} clusters or more of matched treated units and as many of matched controls, and "
-            f"there are {clusters[0]} and {clusters[1]}")  # fmt: skip
+    return (f"the regression needs {LEAST_CLUSTERS} or more clusters of matched treated units and as many of matched "
+            f"controls, and there are {clusters[0]} and {clusters[1]}")  # fmt: skip
 
 
 def _say_sample(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, found: Matched) -> None:
@@ -170,8 +173,8 @@ def _say_sample(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, found
     alone = int((found.supported & ~found.units).sum())
     if alone:
         spent = estimator.method == "nearest" and not estimator.replacement
-        ledger.note(f"{fit.sample}: {alone} treated units on the common support have no match and are left out, for "
-                    f"want of a control {'near enough that no other unit has taken' if spent else 'near enough'}."
+        ledger.note(f"{fit.sample}: {alone} treated units on the common support are left out, because no "
+                    f"{'unused control' if spent else 'control'} is near enough."
                     )  # fmt: skip
     ledger.note(f"PSM matches units on covariates' means over {years[0]}-{years[-1]}; {off} of "
                 f"{int(found.treated.sum())} treated units are off the common support.")  # fmt: skip

@@ -89,9 +89,12 @@ def lagged(panel: Panel, lag: int) -> RobustnessCheck:
     seen = seen_in(panel)[kept] & seen_in(panel)[source]
     later = replace(panel, periods=tuple(periods[kept].tolist()), variables=variables, observed=seen[None])
     words = f"treatment and controls lagged by {lag} period{'s' * (lag > 1)}"
-    note = f"{listed(periods[~kept], 12)} left out: lags have no value there"
+    note = f"{listed(periods[~kept], 12)} are left out, because the lags have no value there"
     if lost := int((seen_in(panel)[kept] & ~seen).sum()):
-        note += f"; {lost} rows of later periods too, whose unit is not observed {lag} period{'s' * (lag > 1)} before"
+        note += (
+            f"; {lost} rows of later periods are left out too, because their unit is not observed {lag} "
+            f"period{'s' * (lag > 1)} before"
+        )
     return RobustnessCheck(words, seen_part(later, seen), note=note)
 
 
@@ -126,9 +129,10 @@ def _with_further(real: RealPanel, names: tuple[str, ...]) -> tuple[Panel, str]:
     whole = replace(panel, variables={**panel.variables, **further}, observed=seen[None].copy())
     if not seen.any():
         raise bad(f"no row has {listed(names)}", where=f"{real.spec.file}, [robustness]",
-                  allowed="columns with values in the panel's rows", remedy="fill them, or leave them out")  # fmt: skip
+                  allowed="columns with values in the panel's rows", remedy="fill these columns, or remove them "
+                                                                            "from the spec")  # fmt: skip
     lost = int(before.sum() - seen.sum())
-    return seen_part(whole, seen), f"{lost} rows with a missing value left out" if lost else ""
+    return seen_part(whole, seen), f"{lost} rows with a missing value are left out" if lost else ""
 
 
 def _fit(real: RealPanel, ledger: Ledger, check: RobustnessCheck, fit: Fit) -> None:

@@ -16,7 +16,7 @@ from estimators.core.error_types import SPATIAL as SPATIAL_FAMILIES
 from estimators.core.estimator import Estimates, Estimator
 from estimators.core.tile import Tile
 from estimators.spatial.form import Model
-from estimators.spatial.lm_tests import Form, LagrangeMultiplier
+from estimators.spatial.lm_tests import Form, LMTests
 from estimators.spatial.model_choice import LEVEL, NESTED, likelihood_ratio, variance_inflation
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.spatial.spectrum import Transform
@@ -40,24 +40,24 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     """The models on the balanced part of the panel; nothing without weights or regressors."""
     if not real.panel.weights or not real.panel.roles.regressors:
         return
-    square = real.balanced()
-    for text in _left_out(real.panel, square):
+    balanced = real.balanced()
+    for text in _left_out(real.panel, balanced):
         ledger.note(text)
-    found = _fit(real.spec, square, ledger)
+    found = _fit(real.spec, balanced, ledger)
     compared = False
-    for name in square.weights:
-        lagrange = _lagrange(square, name, ledger)
-        for transform in _transforms(square.weights[name]):
+    for name in balanced.weights:
+        lagrange = _lagrange(balanced, name, ledger)
+        for transform in _transforms(balanced.weights[name]):
             ratios = _likelihood_ratios(found, sdm_of(name, transform), ledger)
             compared |= bool(ratios)
             if ratios and lagrange:
                 ledger.note(f"Weights {name}, {transform}: {conclusion(ratios, lagrange)}")
-        _warn(square, name, found, ledger)
+        _warn(balanced, name, found, ledger)
     _warn_of_modes(found, ledger)
     if compared:
-        ledger.note("LR statistics compare log-likelihoods of one W and one transform: those of direct and of Lee-Yu "
-                    "columns are of different data. They and LM statistics assume independent errors; the choice under "
-                    "the printed standard errors, by Wald tests, stands below table 7.")  # fmt: skip
+        ledger.note("LR statistics compare log-likelihoods of one W and one transform; direct and Lee-Yu columns have "
+                    "likelihoods of different data. LR and LM statistics assume independent errors. The notes under "
+                    "table 7 give the choice by Wald tests with the printed standard errors.")  # fmt: skip
 
 
 def sdm_of(weights: str, transform: str) -> Fit:
@@ -76,13 +76,15 @@ def _transforms(weights: Weights) -> tuple[Transform, ...]:
     return get_args(Transform) if weights.row_stochastic else ("direct",)
 
 
-def _fit(spec: Spec, square: Panel, ledger: Ledger) -> dict[Fit, Estimates]:
+def _fit(spec: Spec, balanced: Panel, ledger: Ledger) -> dict[Fit, Estimates]:
     """All columns that could be fitted; effects whose errors are simulated say so."""
     fits: dict[Estimator, Fit] = {}
-    errors = clustered_enough(square, error_types(spec))
-    for name, weights in square.weights.items():
+    errors = clustered_enough(balanced, error_types(spec))
+    for name, weights in balanced.weights.items():
         if not weights.row_stochastic:
-            ledger.note(f"No Lee-Yu columns for weights {name}: the transformation needs rows that sum to one.")
+            ledger.note(
+                f"Weights {name}: there are no Lee-Yu columns, because the transformation needs rows that sum to one."
+            )
         for transform in _transforms(weights):
             for model in MODELS:
                 estimator = SpatialPanel(
@@ -91,7 +93,7 @@ def _fit(spec: Spec, square: Panel, ledger: Ledger) -> dict[Fit, Estimates]:
                 )  # fmt: skip
                 fits[estimator] = Fit(SPATIAL[model], model, transform, weights=name)
     before = len(ledger.records)
-    found = ledger.fit(square, fits)
+    found = ledger.fit(balanced, fits)
     ledger.records[before:] = [
         replace(record, effects_method=SIMULATION) if record.se_type == SIMULATION else record
         for record in ledger.records[before:]
@@ -116,12 +118,12 @@ def _likelihood_ratios(found: Mapping[Fit, Estimates], sdm: Fit, ledger: Ledger)
     return tests
 
 
-def _lagrange(square: Panel, weights: str, ledger: Ledger) -> dict[str, float]:
+def _lagrange(balanced: Panel, weights: str, ledger: Ledger) -> dict[str, float]:
     """Both forms of the LM tests, Elhorst's under names that say so; returns the exact ones, none under a useless W."""
     try:
-        exact, elhorst = _lm_tests(square, weights, "exact"), _lm_tests(square, weights, "elhorst")
+        exact, elhorst = _lm_tests(balanced, weights, "exact"), _lm_tests(balanced, weights, "elhorst")
     except BadInput as error:
-        ledger.note(f"Weights {weights}: no LM tests, and no choice between models: {reasons(error)}.")
+        ledger.note(f"Weights {weights}: there are no LM tests and no choice between models: {reasons(error)}.")
         return {}
     for tests, ending in ((exact, ""), (elhorst, "_elhorst")):
         for name, value in tests.items():
@@ -130,14 +132,15 @@ def _lagrange(square: Panel, weights: str, ledger: Ledger) -> dict[str, float]:
     differ = [name for name in exact if name.endswith("_p") and (exact[name] < LEVEL) != (elhorst[name] < LEVEL)]
     if differ:
         names = listed(name.removesuffix("_p") for name in differ)
-        ledger.note(f"Weights {weights}: with period effects Elhorst's form of the LM tests is not centred; at 5% it "
-                    f"decides {names} otherwise than the exact form, which the conclusions use.")  # fmt: skip
+        ledger.note(f"Weights {weights}: with period effects, Elhorst's form of the LM tests is not centred. At 5%, "
+                    f"its decision on {names} differs from that of the exact form, which the conclusions "
+                    "use.")  # fmt: skip
     return exact
 
 
-def _lm_tests(square: Panel, weights: str, form: Form) -> dict[str, float]:
+def _lm_tests(balanced: Panel, weights: str, form: Form) -> dict[str, float]:
     """The four statistics and their p values."""
-    got = LagrangeMultiplier(form, weights=weights, keep_arrays=True)(square)
+    got = LMTests(form, weights=weights, keep_arrays=True)(balanced)
     assert got.pvalue is not None
     tests: dict[str, float] = {}
     for term, statistic, pvalue in zip(got.terms, got.estimate[0], got.pvalue[0, 0], strict=True):
@@ -145,24 +148,25 @@ def _lm_tests(square: Panel, weights: str, form: Form) -> dict[str, float]:
     return tests
 
 
-def _warn(square: Panel, weights: str, found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
+def _warn(balanced: Panel, weights: str, found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
     """What makes the effect of the neighbours' treatment hard to tell: collinearity, no units far from all treated."""
-    treatment = square.roles.treatment
+    treatment = balanced.roles.treatment
     if treatment is None:
         return
-    tile, names = Tile(square), square.roles.regressors
+    tile, names = Tile(balanced), balanced.roles.regressors
     inflation = float(variance_inflation(tile, names, weights)[len(names) + names.index(treatment)])
-    for transform in _transforms(square.weights[weights]):
+    for transform in _transforms(balanced.weights[weights]):
         if sdm_of(weights, transform) in found:
             ledger.value(sdm_of(weights, transform), "vif", _finite(inflation), term=f"w_{treatment}")
     if inflation > INFLATED:
         ledger.note(f"Weights {weights}: the lag of the treatment is collinear with the other regressors (variance "
-                    f"inflation {inflation:.1f}), as when treatment clusters in space or W is dense: w_{treatment} and "
-                    "indirect effects are ill-determined.")  # fmt: skip
+                    f"inflation {inflation:.1f}), as when treatment clusters in space or W is dense. The data "
+                    "determine "
+                    f"w_{treatment} and indirect effects badly.")  # fmt: skip
     near = (tile.raw(treatment) != 0) | (tile.lag(treatment, weights) != 0)
     if near.any(axis=1).all():
-        ledger.note(f"Weights {weights}: every unit is treated or has a treated neighbour at some time; without units "
-                    "far from the policy, spillovers are identified by their functional form alone.")  # fmt: skip
+        ledger.note(f"Weights {weights}: every unit is treated or has a treated neighbour at some time. Without units "
+                    "far from the policy, only the functional form identifies spillovers.")  # fmt: skip
 
 
 def _warn_of_modes(found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
@@ -171,18 +175,18 @@ def _warn_of_modes(found: Mapping[Fit, Estimates], ledger: Ledger) -> None:
         if "mode_gap" in estimates.statistics and float(estimates.statistics["mode_gap"][0]) < NEAR_MODE:
             gap = float(estimates.statistics["mode_gap"][0])
             ledger.note(f"Weights {fit.weights}, {fit.transform}: another maximum of the SAC's likelihood is only "
-                        f"{gap:.2f} lower, so that rho and lambda are hardly told apart.")  # fmt: skip
+                        f"{gap:.2f} lower, so the data hardly distinguish rho from lambda.")  # fmt: skip
 
 
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _left_out(panel: Panel, square: Panel) -> list[str]:
+def _left_out(panel: Panel, balanced: Panel) -> list[str]:
     """In words, what the spatial models leave out to have a balanced panel."""
-    units = [unit for unit in panel.units if unit not in set(square.units)]
-    periods = [period for period in panel.periods if period not in set(square.periods)]
+    units = [unit for unit in panel.units if unit not in set(balanced.units)]
+    periods = [period for period in panel.periods if period not in set(balanced.periods)]
     lost = [f"{what} {listed(items)}" for what, items in (("units", units), ("periods", periods)) if items]
     if not lost:
         return []
-    return [f"The spatial models leave out {' and '.join(lost)}, to be balanced; the DID columns do not."]
+    return [f"The spatial models need a balanced panel and leave out {' and '.join(lost)}; the DID columns keep them."]

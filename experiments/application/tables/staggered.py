@@ -37,7 +37,7 @@ from sim.panel import Panel
 from sim.panel.panel import part
 from sim.streams import Streams
 
-SEEN_PART = "cohorts enter with the part of the window that is seen"
+SEEN_PART = "cohorts enter with the part of the window that the panel covers"
 DRAWN = ("event-study", "callaway-santanna", "imputation", "sun-abraham")  # in the figure, a column of each
 
 
@@ -107,8 +107,8 @@ def _add(real: RealPanel, ledger: Ledger, panel: Panel) -> None:
         ledger.note(f"No table {STAGGERED}: {reasons(refusal)}.")
         return
     if len(cohorts.firsts) == 1 and (cohorts.first == cohorts.firsts[0]).all():
-        ledger.note(f"No table {STAGGERED}: all units become treated in {cohorts.labels[0]}, and there is nobody to "
-                    "compare with.")  # fmt: skip
+        ledger.note(f"No table {STAGGERED}: all units become treated in {cohorts.labels[0]}, and there are no units "
+                    "to compare with.")  # fmt: skip
         return
     core = part(panel, cohorts.first > 0, np.ones(len(panel.periods), dtype=bool))
     found = Staggered(
@@ -148,17 +148,20 @@ def _errors(real: RealPanel, panel: Panel) -> tuple[str, ...]:
 def _say_sample(found: Staggered, cohorts: Cohorts) -> None:
     always = int((cohorts.first == 0).sum())
     if always:
-        found.ledger.note(f"{always} units are treated from the first period on: the two-way column of table "
-                          f"{STAGGERED} holds them, the others cannot, for nothing is seen of them before."
+        found.ledger.note(f"{always} units are treated from the first period on. The two-way column of table "
+                          f"{STAGGERED} keeps them; the other columns need periods before adoption and leave them out."
                           )  # fmt: skip
     if not found.never:
-        found.ledger.note(f"No unit is never treated: columns of table {STAGGERED} rest on units not treated yet, and "
-                          "periods in which all are treated identify nothing.")  # fmt: skip
+        found.ledger.note(f"All units become treated: the columns of table {STAGGERED} compare with units not "
+                          "treated yet, "
+                          "and periods in which all units are treated identify no effect.")  # fmt: skip
     if len(cohorts.firsts) == 1 and not always:
-        found.ledger.note(f"All adopt in {cohorts.labels[0]}: adoption is not staggered, and the two-way coefficient "
-                          "weights no comparison with units already treated.")  # fmt: skip
+        found.ledger.note(f"All treated units adopt in {cohorts.labels[0]}: adoption is not staggered, and the two-way "
+                          "coefficient contains no comparison with units already treated.")  # fmt: skip
     if found.only_one_before:
-        found.ledger.note("Only one period lies before adoption: there is no test of pre-trends and no bound.")
+        found.ledger.note(
+            "Only one period lies before adoption: there is no test of pre-trends, and there are no bounds."
+        )
 
 
 def _effects(found: Staggered) -> Iterator[tuple[tuple[str, str | None], Estimates]]:
@@ -193,12 +196,15 @@ def _say_without_stack(found: Staggered, stacks: StackedSample) -> None:
     lacking = [label for label in found.cohorts.labels if label not in stacks.cohorts]
     cut = [label for label in lacking if label in stacks.cut]
     alone = [label for label in lacking if label not in stacks.cut]
-    stated = ((alone, "no unit is untreated to the end of the window"), (cut, "the window is not seen whole"))
+    stated = (
+        (alone, "no unit is untreated to the end of the window"),
+        (cut, "the panel does not cover the whole window"),
+    )
     for labels, reason in stated:
         if labels:
             found.ledger.note(f"Table {STAGGERED}, {heading(Stacked.kind, None)}: "
-                              f"{'cohorts' if len(labels) > 1 else 'cohort'} {listed(labels, 12)} left out, for "
-                              f"{reason}.")  # fmt: skip
+                              f"{'cohorts' if len(labels) > 1 else 'cohort'} {listed(labels, 12)} left out, "
+                              f"because {reason}.")  # fmt: skip
 
 
 def _columns(found: Staggered) -> Iterator[tuple[str | None, Sequence[Choice]]]:
@@ -223,7 +229,7 @@ def _stacked(found: Staggered) -> Iterator[Choice]:
     yield from _choices(found, whole)
     for choice in _choices(found, replace(whole, complete=False)):
         stacks = _stacks(choice)
-        seen = f"{SEEN_PART}, {listed(stacks.cut, 12)} not with all of it" if stacks and stacks.cut else ""
+        seen = f"{SEEN_PART}, {listed(stacks.cut, 12)} with a part only" if stacks and stacks.cut else ""
         yield replace(choice, remedy="; ".join(filter(None, (seen, choice.remedy))))
 
 
@@ -329,7 +335,7 @@ def _spillovers(found: Staggered) -> None:
             found.ledger.note(f"Table {SPILLOVERS} has no column {label}: {reasons(refusal)}.")
             continue
         if estimates.status[0] != Status.OK:
-            found.ledger.note(f"Table {SPILLOVERS} has no column {label}: the exposures are collinear, or nobody is "
+            found.ledger.note(f"Table {SPILLOVERS} has no column {label}: the exposures are collinear, or no unit is "
                               "exposed.")  # fmt: skip
             continue
         shown = tuple(term for term in estimates.terms if term not in found.controls)

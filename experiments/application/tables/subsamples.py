@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.linear.equal_effects import EqualEffects, group_labels
+from estimators.linear.equal_effects import InteractionTest, group_labels
 from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.tables.columns import clustered_enough, error_types, main_cluster, two_way, unfit
 from experiments.application.tables.few_clusters import TOO_SMALL, few_treated, treated_units
@@ -23,7 +23,9 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     """One column a value of each of the spec's groups, then the group's test of equal effects."""
     treatment, groups = real.panel.roles.treatment, real.spec.panel.groups
     if groups and treatment is None:
-        ledger.note("No table 4: it compares a treatment's effect between groups, and no treatment is named.")
+        ledger.note(
+            "There is no table 4: it compares the treatment's effect between groups, and the spec names no treatment."
+        )
         return
     position = 0
     for group in groups:
@@ -71,7 +73,7 @@ def _equal_effects(real: RealPanel, ledger: Ledger, group: str, labels: NDArray[
     main = main_cluster(real.spec)
     if main not in errors:
         ledger.note(f"The test of equal effects by {group} clusters by unit: {main} has one cluster for some value.")
-    estimator = EqualEffects(
+    estimator = InteractionTest(
         group, tuple(kept), errors=errors, test=main if main in errors else "cluster:unit",
         cluster_k=real.spec.inference.cluster_k, draws=real.spec.inference.draws,
         label=f"table-4-test-{real.spec.panel.groups.index(group) + 1}",
@@ -85,8 +87,7 @@ def _tested(values: list[str], kept: list[str]) -> str:
     left = [value for value in values if value not in kept]
     if len(kept) < 2:
         count = "one of them has" if kept else "none of them has"
-        return f"nor a test of equal effects: {count} an estimate with a clustered error, and it needs two"
+        return f"there is no test of equal effects: {count} an estimate with a clustered error, and the test needs two"
     if not left:
-        return "the test of equal effects is between all of them"
-    wanting = "for want of an estimate or a clustered error"
-    return f"the test of equal effects is between the others, leaving out {wanting}: {listed(left, 12)}"
+        return "the test of equal effects compares all of them"
+    return f"the test of equal effects leaves out those without an estimate or a clustered error: {listed(left, 12)}"

@@ -27,8 +27,8 @@ _WEIGHTS = {
 }
 _OF_EFFECTS = ("coefficient", "sensitivity", "reversal")  # of the rows above, those in the outcome's unit
 _POWER = {
-    "slope": "Slope a period",
-    "bias_untested": "Mean bias, no test made",
+    "slope": "Slope per period",
+    "bias_untested": "Mean bias, without a test",
     "bias_passed": "Mean bias, test passed",
     "bayes_factor": "Bayes factor of passing",
     "likelihood_ratio": "Likelihood ratio",
@@ -52,10 +52,12 @@ def _bacon(setting: TableSetting) -> Iterable[JournalTable]:
         total = sum(value for (name, _), value in column.by_term.items() if name == "comparisons")
         rows.append(Row("Two-way coefficient", ("1.0000", digits(twfe, row=means), count(total)), rule=True))
         notes = (
-            "Goodman-Bacon (2021): without controls the two-way coefficient is the mean of all two-by-two comparisons "
+            "Goodman-Bacon (2021): without controls, the two-way coefficient is the mean of all two-by-two comparisons "
             "of cohorts, weighted by size and by the variance of treatment. An earlier cohort is compared with a later "
-            "one until that is treated; a later cohort with an earlier one that is treated already, and the change of "
-            "whose effects is taken for a trend: these comparisons are biased where effects grow or fade.",
+            "cohort until the later one is treated. A later cohort is compared with an earlier cohort that is already "
+            "treated. This last comparison takes changes of the earlier cohort's effect for a trend: it is biased "
+            "where "
+            "effects grow or fade.",
             setting.data,
         )
         heads = (Heading("Weight"), Heading("Mean estimate"), Heading("Comparisons"))
@@ -81,10 +83,10 @@ def _negative_weights(setting: TableSetting) -> Iterable[JournalTable]:
         rows.append(Row(label, tuple(form(column.statistics.get(name)) for column in columns)))
     notes = (
         "De Chaisemartin and D'Haultfoeuille (2020): under common trends the two-way coefficient is a weighted sum of "
-        "the effects in all treated unit-periods. The standard deviations are the smallest spread of these effects at "
-        "which their mean could be zero (none: all effects weigh alike, so that the coefficient is their mean however "
-        "they differ), and at which all could have the other sign (none: no weight is negative). Where they are small "
-        "beside the effects that are plausible, the coefficient may mislead.",
+        "the effects in all treated unit-periods. The first standard deviation is the smallest spread of these "
+        "effects at which their mean could be zero (none: all weights are equal, so that the coefficient is always the "
+        "mean effect). The second is the smallest spread at which all effects could have the other sign (none: no "
+        "weight is negative). If they are small relative to plausible effects, the coefficient may mislead.",
         setting.data,
     )
     yield JournalTable(COMPARISONS, f"Weights of the two-way coefficient: {setting.about}", heads, tuple(rows), notes)
@@ -103,10 +105,10 @@ def _instantaneous(setting: TableSetting) -> Iterable[JournalTable]:
         if any(term in column.terms for column in columns):
             rows += coefficient_rows(label, [setting.shown(column, term) for column in columns])
     rows += value_rows(columns, {"switchers": "Switches"}, count) + size_rows(columns, setting.units, setting.periods)
-    factor = "factor G/(G - 1) and t with G - 1 degrees of freedom, G the clusters that hold a switch."
+    factor = "factor G/(G - 1) and t with G - 1 degrees of freedom; G counts the clusters that contain a switch."
     note = (
-        "DID_M: the outcome's change of units that switch less that of units that keep the same treatment, without "
-        "controls (de Chaisemartin and D'Haultfoeuille 2020); one period before the switch it should be zero."
+        "DID_M: the change of the outcome in units that switch minus the change in units that keep their treatment, "
+        "without controls (de Chaisemartin and D'Haultfoeuille 2020). One period before the switch it should be zero."
     )
     title = f"Effect in the period of a switch: {setting.about}"
     yield JournalTable(
@@ -124,12 +126,15 @@ def _power(setting: TableSetting) -> Iterable[JournalTable]:
         notes = (
             f"Roth (2022): the slope of the linear difference in trends that the test of {before} event times before "
             "adoption finds with this probability. The test is passed when none is significant at 5%; parallel trends "
-            f"fail it with probability {digits(column.statistics.get('size'))}. Mean bias, of either sign: over the "
+            f"fail the test with probability {digits(column.statistics.get('size'))}. Mean bias, of either sign: "
+            "over the "
             f"{after} event times "
-            f"from adoption on, whose mean estimate is {digits(column.statistics.get('mean_effect'))}. A Bayes factor "
-            "near 1 says that passing tells little; the likelihood ratio is of the estimates before adoption, this "
-            "trend against parallel trends.",
-            "Callaway-Sant'Anna estimates without controls, against units never treated where there are any, and their "
+            f"from adoption on, whose mean estimate is {digits(column.statistics.get('mean_effect'))}. If the "
+            "Bayes factor "
+            "is near 1, passing the test says little. The likelihood ratio compares this trend with parallel trends, "
+            "given the estimates before adoption.",
+            "Callaway-Sant'Anna estimates without controls, compared with never treated units where there are any, "
+            "and their "
             "clustered covariance.",
             setting.data,
         )
@@ -150,11 +155,12 @@ def bounds(setting: TableSetting) -> list[JournalTable]:
     if not columns:
         return []
     notes = (
-        "95% intervals of Rambachan and Roth (2023). Relative magnitudes: from one period to the next the difference "
-        "in trends changes after adoption by at most M times its largest change before. Smoothness: its slope changes "
-        "by at most M standard errors of the effect a period; M = 0 extrapolates a linear trend. Breakdown: the "
-        "smallest M whose interval holds zero; 0 where that of M = 0 does.",
-        "Callaway-Sant'Anna estimates without controls, against units never treated where there are any.",
+        "95% intervals of Rambachan and Roth (2023). Relative magnitudes: after adoption, the difference in trends "
+        "changes from one period to the next by at most M times its largest change before adoption. Smoothness: the "
+        "slope of the difference in trends changes per period by at most M standard errors of the effect; M = 0 "
+        "extrapolates a linear trend. Breakdown: the smallest M whose interval contains zero; 0 where the interval of "
+        "M = 0 contains zero.",
+        "Callaway-Sant'Anna estimates without controls, compared with never treated units where there are any.",
         setting.data,
     )
     heads = tuple(Heading(sample) for sample in samples)

@@ -11,10 +11,10 @@ from results.tables.typography import model_label
 
 _IN_TABLE_2 = ("pooled", "random", "did")
 _FIT = {
-    "did": "R² counts the column's effects as explained; R² within is of the outcome net of them, period effects alone "
-    "in a pooled column.",
-    "random": "R² within, between and overall of random effects are squared correlations of the outcome with x'b: of "
-    "deviations from unit means, of unit means, of all values.",
+    "did": "R² counts the column's effects as explained; R² within is that of the outcome net of these "
+    "effects (in a pooled column, of period effects alone).",
+    "random": "R² within, between and overall of random effects are squared correlations of the outcome with x'b, for "
+    "deviations from unit means, for unit means, and for all values.",
 }
 
 
@@ -28,8 +28,9 @@ def baseline(setting: TableSetting) -> list[JournalTable]:
     heads = [Heading("", f"({column.column})", model_label(column.model)) for column in columns]
     heads += [Heading("", f"({column.column})", column.model) for column in further]
     twice = len({column.model for column in columns} & {"pooled", "random"}) == 2
-    note = ("Columns 1 to 3 are estimated twice, by pooled least squares and by random effects (Swamy-Arora): they are "
-            "different estimators, and a table should say which it prints.")  # fmt: skip
+    note = ("Columns 1 to 3 are estimated twice, by pooled least squares and by random effects (Swamy-Arora). "
+            "These are "
+            "different estimators, and a table should name the one that it prints.")  # fmt: skip
     effects = {place: names for names, place in BASELINE.items()}
     given = [effects[column.place] + "random" * (column.model == "random") for column in columns]
     given += ["-"] * len(further)

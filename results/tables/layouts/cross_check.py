@@ -19,8 +19,9 @@ def agreement(setting: TableSetting) -> list[JournalTable]:
     silent = tuple(f"Table {item.table}, {item.program}: {item.what}." for item in asked if not item.compared)
     notes = (
         "Largest relative difference between this program's numbers and the other's, on this panel.",
-        "Not recomputed: Lee and Yu's likelihood, SLX, SDEM, SAC, direct, indirect, total and mediated effects, "
-        "errors other than those named, tests of equal effects, permutations, bootstraps, matching and tables S.",
+        "The other programs do not recompute Lee and Yu's likelihood, SLX, SDEM, SAC, direct, indirect, total and "
+        "mediated effects, other errors than those named, tests of equal effects, permutations, bootstraps, matching "
+        "and tables S.",
         *silent,
     )
     return [JournalTable("", "Agreement with other programs", heads, tuple(rows), notes)] if asked else []

@@ -26,7 +26,10 @@ def descriptives(setting: TableSetting) -> list[JournalTable]:
             if any(shown):
                 rows.append(Row(setting.label(term) if first else f"  {part}", shown))
     heads = tuple(Heading(label) for label in ("Mean", "SD", "Min", "Max", "N"))
-    notes = ("Between: of the units' means. Within: of the deviations from them, the grand mean added.", setting.data)
+    notes = (
+        "Between: of the units' means. Within: of the deviations from the units' means, plus the grand mean.",
+        setting.data,
+    )
     return [JournalTable("1", "Descriptive statistics", heads, tuple(rows), notes)] if rows else []
 
 

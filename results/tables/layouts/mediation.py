@@ -37,8 +37,10 @@ def mediation(setting: TableSetting) -> list[JournalTable]:
         rows = [Row("Standard errors", tuple(own)), *rows]
     rows = [Row("Effects through the mediator", kind="head"), *rows] if rows else []
     kinds = "".join(f"{error_label(kind)}; " for kind in dict.fromkeys(filter(None, own)))
-    note = (f"Effects through the mediator: {kinds}each method's standard error in brackets and 95% interval; stars by "
-            "the first method. They are causal only without confounding of mediator and outcome.")  # fmt: skip
+    note = (f"Effects through the mediator: {kinds}each method's standard error in brackets and 95% interval; the "
+            "stars "
+            "are those of the first method. The effects are causal only without confounding of mediator and "
+            "outcome.")  # fmt: skip
     title = f"Mediation: {setting.about}"
     return [*regressions(setting, "5", title, columns, heads, None, note if rows else "", rows=rows)]
 
@@ -88,7 +90,10 @@ def confounded_mediation(setting: TableSetting) -> list[JournalTable]:
                      for term in terms)  # fmt: skip
         title = f"Indirect effect through {column.mediator} by the correlation ρ of the two equations' errors"
         heads = (Heading("Indirect effect"), Heading("95% from"), Heading("to"))
-        note = "ρ = 0 is table 5: no unobserved cause of both mediator and outcome (Imai, Keele and Yamamoto, 2010)."
+        note = (
+            "ρ = 0 is the assumption of table 5: mediator and outcome have no common unobserved cause (Imai, "
+            "Keele and Yamamoto, 2010)."
+        )
         tables.append(JournalTable("A", title, heads, rows, (note, setting.data), appendix=True))
     return [table for table in tables if table.rows]
 

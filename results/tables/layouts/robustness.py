@@ -13,8 +13,8 @@ def robustness(setting: TableSetting) -> list[JournalTable]:
     """One column a check, and how matching balances the covariates."""
     columns = [column for column in fit_columns(setting.document, ROBUSTNESS) if column.records]
     heads = [Heading(column.sample, f"({column.column})") for column in columns]
-    note = "Unit and period effects and the controls in every column, unless its heading says otherwise."
-    title = f"Robustness, a column a check: {setting.about}"
+    note = "Every column has unit and period effects and the controls, unless its heading says otherwise."
+    title = f"Robustness checks, one per column: {setting.about}"
     return [*regressions(setting, ROBUSTNESS, title, columns, heads, [], note)]
 
 

@@ -29,13 +29,14 @@ from results.tables.typography import (
 
 TRANSFORMS = {None: "", "direct": "direct maximum likelihood", "lee-yu": "Lee and Yu's transformed likelihood"}
 _CONVENTIONS = {
-    "direct": "Likelihood with dummies for units and periods (direct); period effects are taken out after the lag.",
-    "lee-yu": "Likelihood of the data transformed as by Lee and Yu (2010): (N - 1)(T - 1) observations.",
+    "direct": "Direct: the likelihood with dummies for units and periods; period effects are taken out after the lag.",
+    "lee-yu": "Lee-Yu: the likelihood of the data after the transformation of Lee and Yu (2010), (N - 1)(T - 1) "
+    "observations.",
 }
 _FIT_NOTES = {
-    "r2": "R²: one minus the residual over the total sum of squares, unit and period effects counted as explained.",
-    "r2_within": "R² within: the same of the outcome net of unit and period effects.",
-    "r2_corr": "R² squared correlation: of the outcome net of both effects with its reduced-form prediction by the "
+    "r2": "R²: one minus the ratio of residual to total sum of squares; unit and period effects count as explained.",
+    "r2_within": "R² within: the same for the outcome net of unit and period effects.",
+    "r2_corr": "R² squared correlation: between the outcome net of both effects and its reduced-form prediction by the "
     "regressors alone (Elhorst's corrected R²).",
     "aic": "AIC = -2 ln L + 2k and BIC = -2 ln L + k ln n; k counts slopes, ρ, λ and σ², not the effects; n is the "
     "likelihood's, {n}.",
@@ -95,9 +96,11 @@ def _fit_notes(columns: Sequence[FitColumn], transform: str) -> list[str]:
 def predictions(setting: TableSetting) -> list[JournalTable]:
     """How the spatial models predict without the fixed effects, a table for every W."""
     setting, columns = setting.balanced_part, fit_columns(setting.document, "7", LIKELIHOOD)
-    note = ("Squared correlations of the outcome with its prediction by regressors and their lags, fixed effects left "
-            "out, in reduced form or, naive, with ρ times the outcome's lag as it is; of deviations from unit means "
-            "(within), of unit means (between), of all values (overall).")  # fmt: skip
+    note = ("Squared correlations of the outcome with its prediction by regressors and their lags, without fixed "
+            "effects. Reduced form: the prediction does not use the outcome. Naive: the prediction contains ρ "
+            "times the "
+            "observed lag of the outcome. Within: of deviations from unit means; between: of unit means; overall: of "
+            "all values.")  # fmt: skip
     tables = []
     for weights in dict.fromkeys(column.weights for column in columns):
         found = sorted((column for column in columns if column.weights == weights),
@@ -116,7 +119,7 @@ def _effects_note(setting: TableSetting, columns: Sequence[FitColumn]) -> str:
     if not methods:
         return ""
     how = ", ".join(error_label(str(method)) for method in methods)
-    return f"Direct, indirect and total effects are means over units, their standard errors {how}."
+    return f"Direct, indirect and total effects are means over units; their standard errors are computed {how}."
 
 
 def _tested_by(setting: TableSetting, column: FitColumn) -> str:
@@ -141,7 +144,7 @@ def _choices(setting: TableSetting, columns: Sequence[FitColumn]) -> list[str]:
         if not set(names.values()) & set(column.statistics):
             continue
         of = f"standard errors {error_label(error)}"
-        notes.append(f"Wald tests: covariance of {of}. LR tests: independent errors of one variance.")
+        notes.append(f"Wald tests use the covariance of {of}. LR tests assume independent errors with one variance.")
         lagrange = next((other.statistics for other in fit_columns(setting.document, "7", ("lm",))
                          if other.weights == column.weights), {})  # fmt: skip
         if {"lm_lag", "lm_lag_p", "lm_err", "lm_err_p"} <= set(lagrange):
@@ -207,8 +210,8 @@ def _lagrange(setting: TableSetting) -> list[JournalTable]:
     if not heads:
         return []
     rows = tuple(Row(label, tuple(cells[name])) for name, label in _LM.items())
-    note = ("Tests on the residuals of the model with unit and period effects. Exact: scores centred and scaled for "
-            "the effects taken out; Elhorst's form: not.")  # fmt: skip
+    note = ("Tests on the residuals of the model with unit and period effects. Exact form: the scores are centred and "
+            "scaled for the effects that were taken out. Elhorst's form: they are not.")  # fmt: skip
     return [JournalTable("7", "Lagrange multiplier tests", tuple(heads), rows, (note, setting.data))]
 
 

@@ -25,34 +25,39 @@ _REFERENCE = ("event-study", "callaway-santanna", "sun-abraham", "stacked")  # e
 _PRETREND = {"pretrend_p": "Pre-trends, p", "pretrend_hotelling_p": "Pre-trends, p (Hotelling)"}
 _FACTOR_NOTE = (
     "factor G/(G - 1) × (n - 1)/(n - k) and t with G - 1 degrees of freedom in the two-way, event-study, Sun-Abraham "
-    "and stacked columns; no factor and the normal distribution in the others. Where cohorts of one or two units weigh "
-    "much, errors are too small (except those of the event study, and of imputation); where one unit is all, there are "
-    "none."
+    "and stacked columns; no factor and the normal distribution in the others. Where cohorts of one or two units have "
+    "large weights, errors are too small (except those of the event study and of imputation). A term that rests on one "
+    "unit alone has no error."
 )
 _AVERAGE_NOTE = (
-    "ATT: the mean effect on the treated, all treated unit-periods counting alike (in the two-way column its "
-    "coefficient, whose weights are in table S2); or event times alike, in the event study and in stacks those of the "
-    "window; or cohorts, each with its own mean, by size; or treated periods alike."
+    "ATT: the mean effect on the treated. Unit-periods alike: all treated unit-periods have equal weights (the two-way "
+    "column shows its coefficient, whose weights are in table S2). Event times alike: all event times have equal "
+    "weights; the event study and the stacks use those of the window. Cohorts by size: means of cohorts, weighted by "
+    "their sizes. Periods alike: all treated periods have equal weights."
 )
 _COMPARED_NOTE = (
-    "Compared with: units never treated; units not treated yet; untreated observations of all units, on which effects "
-    "and controls are fitted; or all, units treated already among them. Stacks take units untreated to the end of the "
-    "window, as far as it is seen, and hold the cohorts that have such units; their N counts a unit-period once in "
-    "every stack that holds it. Sun-Abraham takes the last cohort where nobody is never treated."
+    "Compared with: never: units that are never treated; not yet: units that are not treated yet; untreated: untreated "
+    "observations of all units, to which effects and controls are fitted; all: all units, also those already treated. "
+    "Stacks compare with units that are untreated to the end of the window, as far as the panel covers the window; "
+    "they "
+    "contain the cohorts that have such units, and their N counts a unit-period once in every stack. Sun-Abraham "
+    "compares with the last cohort where all units become treated."
 )
 _EVENT_NOTE = (
     "Periods since adoption; ref.: the reference period, zero by construction. The ends of the event study's window "
     "stand for all earlier and all later periods. Before adoption, imputation compares with the periods before the "
-    "window, or the earliest one, and two-stage with the mean of all."
+    "window (or with the earliest period), and two-stage with the mean of all untreated periods."
 )
 _CONTROLS_NOTE = (
     "Doubly robust columns condition on the controls of the period before adoption; other columns with controls hold "
-    "their current values fixed, which is right only if the treatment does not move them. Cohort-periods left out: in "
-    "which the controls tell treated from untreated units for certain, or are too many for the units."
+    "their current values fixed, which is right only if the treatment does not affect them. Cohort-periods are "
+    "left out "
+    "where the controls separate treated from untreated units perfectly, or where there are too many controls for the "
+    "units."
 )
 _PRETREND_NOTE = (
-    "Pre-trends: joint test of no effect before adoption, within the window; Hotelling's p value allows for the few "
-    "treated clusters behind it. The uniform critical value makes intervals that hold for all event times together."
+    "Pre-trends: joint test of no effect before adoption, within the window; Hotelling's p value allows for a small "
+    "number of treated clusters. Intervals with the uniform critical value hold for all event times together."
 )
 
 
@@ -142,10 +147,10 @@ def spillovers(setting: TableSetting) -> list[JournalTable]:
     rows += value_rows(columns, {"vif:did": "VIF of DID", "unexposed": "Untreated unexposed, share"})
     rows += size_rows(columns, setting.units, setting.periods)
     note = (
-        "Two-way DID with the controls and others' treatment beside the own: the share of treated neighbours (Delgado "
-        "and Florax 2015), or the ring in km in which the nearest other treated unit lies (Butts 2021). The effect on "
-        "the treated holds that of their neighbours' treatment; the own effect plus the bias is what DID without "
-        "spillovers gives."
+        "Two-way DID with the controls, the unit's own treatment and the treatment of others: the share of treated "
+        "neighbours (Delgado and Florax 2015), or the ring in km that contains the nearest other treated unit (Butts "
+        "2021). The effect on the treated includes the effect of their neighbours' treatment. The own effect plus the "
+        "bias equals the coefficient of DID without spillovers."
     )
     title = f"Local spillovers: {setting.about}"
     return [JournalTable(SPILLOVERS, title, tuple(heads), tuple(rows), setting.notes(columns, note))]

@@ -21,8 +21,9 @@ def subsamples(setting: TableSetting) -> list[JournalTable]:
     heads += [Heading("test alone", "", test.sample) for test in alone]
     columns += [FitColumn(EQUAL_EFFECTS, "interaction", sample=test.sample) for test in alone]
     rows = _equal_effects(setting, heads, tests)
-    note = ("The test of equal effects is of the fully interacted regression; its p value by permutation exchanges the "
-            "group labels among treated and among untreated units.")  # fmt: skip
+    note = ("The test of equal effects is that of the fully interacted regression. For its p value by permutation, "
+            "group "
+            "labels are permuted among treated units and among untreated units.")  # fmt: skip
     title, said = f"Subsamples: {setting.about}", note if rows else ""
     return [*regressions(setting, "4", title, columns, heads, None, said, rows=rows, tests=tests)]
 

@@ -48,7 +48,7 @@ OF_WEIGHTS = {
     "sensitivity": "SD of effects, mean may be 0", "reversal": "SD of effects, all reversed",
 }  # fmt: skip
 OF_POWER = {
-    "slope": "Slope a period", "bias_untested": "Mean bias, no test made", "bias_passed": "Mean bias, test passed",
+    "slope": "Slope per period", "bias_untested": "Mean bias, without a test", "bias_passed": "Mean bias, test passed",
     "bayes_factor": "Bayes factor of passing", "likelihood_ratio": "Likelihood ratio",
 }  # fmt: skip
 
@@ -146,7 +146,7 @@ def _power(book: Book, data: str) -> Sheet:
     lines = tuple((label, tuple(four(book.value(ROTH, name, power)) for power in ("0.5", "0.8")))
                   for name, label in OF_POWER.items())  # fmt: skip
     size, mean = (four(book.value(ROTH, name)) for name in ("size", "mean_effect"))
-    says = ("the test of 3 event times before adoption", f"fail it with probability {size}.",
+    says = ("the test of 3 event times before adoption", f"fail the test with probability {size}.",
             f"over the 5 event times from adoption on, whose mean estimate is {mean}.", data)  # fmt: skip
     heads = (("", "", "power 0.5"), ("", "", "power 0.8"))
     return Sheet("Table S2. What the test of pre-trends can find: growth on park", heads, lines, says)

@@ -99,7 +99,8 @@ def print_baseline(book: Book, asked: Asked) -> list[Sheet]:
             "Pooled OLS (1) to (3), Random effects (1) to (3), Fixed effects (4): standard errors in brackets, "
             f"{usual}",
             "Fixed effects (5): brackets hold 95% intervals, not standard errors: restricted wild cluster bootstrap by",
-            "Where its column's error type says nothing of a term, brackets hold the standard error clustered by unit.",
+            "Where the column's error type gives no error of a term, brackets hold the standard error clustered by "
+            "unit.",
         )
     floored = ("negative eigenvalues of the covariance were set to zero for standard errors heterosk",)
     counted = () if asked.shown(POOLED[0]) != "cluster:unit" else ("Clustered by unit: G = 31.",)
@@ -169,7 +170,7 @@ def print_subsamples(book: Book, asked: Asked) -> list[Sheet]:
         ("p by permutation", (four(region["permutation_p"]), "", "", "")),
         ("its Monte Carlo error", (four(region["permutation_p_mcse"]), "", "", "")),
     ]
-    more = "The test of equal effects is of the fully interacted regression"
+    more = "The test of equal effects is that of the fully interacted regression"
     return [Sheet("Table 4. Subsamples: growth on park", heads, tuple(lines), *_notes(asked, EAST, more))]
 
 
@@ -242,7 +243,7 @@ def print_confounded(book: Book, asked: Asked) -> list[Sheet]:
                                             for end in ("", "_lower", "_upper"))) for rho in RHOS
         )  # fmt: skip
         title = f"Indirect effect through {name} by the correlation ρ of the two equations' errors"
-        sheets.append(Sheet(title, heads, lines, ("ρ = 0 is table 5", asked.data), appendix=True))
+        sheets.append(Sheet(title, heads, lines, ("ρ = 0 is the assumption of table 5", asked.data), appendix=True))
     return sheets
 
 
@@ -267,8 +268,8 @@ def print_robustness(book: Book, asked: Asked) -> list[Sheet]:
     assert stars == ["**", "*", "", "***", "**", "*"]  # p below, not at, .01, .05 and .10
     lines += said(book, wheres, "treated_matched", "Treated, matched", whole)
     lines += said(book, wheres, "controls_matched", "Controls, matched", whole) + said(book, wheres, "r2", "R²")
-    title = "Table R. Robustness, a column a check: growth on park"
-    more = "Unit and period effects and the controls in every column"
+    title = "Table R. Robustness checks, one per column: growth on park"
+    more = "Every column has unit and period effects and the controls"
     return [Sheet(title, heads, tuple(lines), *_notes(asked, wheres[0], more))]
 
 

@@ -212,10 +212,15 @@ def _models(book: Book, asked: Asked, weights: str, transform: str | None) -> Sh
     kind = ERRORS[asked.shown(wheres[0])]
     scores = " (scores as martingale differences)" if kind == "clustered by unit" else ""
     how = "by simulation from" if transform == "lee-yu" else "by the delta method."
+    likelihood = {
+        "direct": ("Direct: the likelihood with dummies for units and periods",),
+        "lee-yu": ("Lee and Yu (2010)",),
+        None: (),
+    }[transform]
     says = (
         TREATMENT, f"Standard errors in brackets, {kind}{scores}; normal distribution, no small-sample factor.",
-        *{"direct": ("dummies for units and periods (direct)",), "lee-yu": ("Lee and Yu (2010)",), None: ()}[transform],
-        f"Direct, indirect and total effects are means over units, their standard errors {how}", STARS,
+        *likelihood,
+        f"Direct, indirect and total effects are means over units; their standard errors are computed {how}", STARS,
         asked.square_data,
     )  # fmt: skip
     title = f"Table 7. Spatial models of growth, W {weights}, {METHODS[transform]}"

@@ -1,0 +1,251 @@
+"""The recipes hold: their templates work in a copy of the program by being put there, and compute what they say."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import made_cities
+import numpy as np
+import pytest
+
+from estimators import Estimates, TwoWayDID
+from references.small_panels import small_panel
+from sim import BadInput, Panel, Roles, Streams, Wanted
+from sim.designs.bdm import BertrandDufloMullainathan
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RECIPES = REPOSITORY / "docs" / "recipes"
+TEMPLATE = RECIPES / "first_difference.py"
+SUITES = {"first-difference": "tests/estimators/test_conformance.py",
+          "two-groups": "tests/sim/test_design_conformance.py"}  # fmt: skip
+ROOMS = ("sim", "estimators", "results", "cluster", "experiments")
+ERRORS = ("iid", "hc1", "cluster:unit", "cluster:period")
+STUDY = """
+replications = 64
+seed = 1
+
+[design]
+kind = "{design}"
+
+[[estimators]]
+kind = "{estimator}"
+"""
+
+
+@pytest.fixture(scope="module")
+def template() -> ModuleType:
+    """The template as a module, outside of the program."""
+    spec = importlib.util.spec_from_file_location("first_difference_template", TEMPLATE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def copied(folder: Path) -> Path:
+    """The program in another folder, with the conformance suites."""
+    for name in (*ROOMS, "tests/support", "tests/data"):
+        shutil.copytree(REPOSITORY / name, folder / name)
+    for name in ("pyproject.toml", "panelproof.py", "tests/conftest.py", *SUITES.values()):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy2(REPOSITORY / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the program to which the template and the design of its page were added, one file each."""
+    folder = copied(tmp_path_factory.mktemp("copy"))
+    shutil.copy2(TEMPLATE, folder / "estimators" / "linear")
+    (design,) = blocks_of("design.md", "python")
+    (folder / "sim" / "designs" / "two_groups.py").write_text(design, encoding="utf-8")
+    return folder
+
+
+def blocks_of(page: str, language: str) -> list[str]:
+    """The blocks of code of a recipe."""
+    text = (RECIPES / page).read_text(encoding="utf-8")
+    return [part.split("```")[0] for part in text.split(f"```{language}\n")[1:]]
+
+
+def apply(block: str, folder: Path) -> None:
+    """Change a file as a block of lines says: "+" begins a new line, a space one that is there already."""
+    first, *lines = block.splitlines()
+    path = folder / first.removeprefix("--- ")
+    old = "".join(f"{line[1:]}\n" for line in lines if line.startswith(" "))
+    new = "".join(f"{line[1:]}\n" for line in lines)
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, block
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def in_copy(folder: Path, *arguments: str) -> str:
+    """What a module of Python prints in the copy, which must end well."""
+    done = subprocess.run([sys.executable, "-m", *arguments], cwd=folder, capture_output=True, text=True, check=False,
+                          env=os.environ | {"PYTHONPATH": str(folder), "COLUMNS": "200"}, timeout=240)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def by_dummies(panel: Panel) -> dict[str, Any]:
+    """Differences on differences and dummies of all periods by numpy alone, with four covariances."""
+    seen = np.ones((len(panel.periods), len(panel.units)), bool) if panel.observed is None else panel.observed[0]
+    names = panel.roles.regressors
+    rows = [(t, i) for t in range(1, len(seen)) for i in range(len(seen[0])) if seen[t, i] and seen[t - 1, i]]
+    periods = sorted({t for t, _ in rows})
+
+    def change(name: str) -> np.ndarray:
+        values = panel.variables[name][0]
+        return np.array([values[t, i] - values[t - 1, i] for t, i in rows])
+
+    x = np.column_stack([*map(change, names), *[[float(t == p) for t, _ in rows] for p in periods]])
+    y = change(panel.roles.outcome or "")
+    beta = np.linalg.lstsq(x, y, rcond=None)[0]
+    e, bread, (n, k) = y - x @ beta, np.linalg.inv(x.T @ x), x.shape
+    scores = x * e[:, None]
+    meat = {"iid": x.T @ x * (e @ e) / (n - k), "hc1": scores.T @ scores * n / (n - k)}
+    for kind, codes, counted in (("unit", [i for _, i in rows], k), ("period", [t for t, _ in rows], len(names) + 1)):
+        sums = np.array([scores[np.array(codes) == code].sum(axis=0) for code in sorted(set(codes))])
+        meat[f"cluster:{kind}"] = sums.T @ sums * len(sums) / (len(sums) - 1) * (n - 1) / (n - counted)
+    se = [np.sqrt(np.diag(bread @ each @ bread))[: len(names)] for each in meat.values()]
+    return {"estimate": beta[: len(names)], "se": np.array(se), "nobs": n}
+
+
+def real_panels() -> list[Panel]:
+    """The committed panel, whole and with gaps."""
+    roles = Roles("y", "d", ("road",))
+    gaps = made_cities.frame_with_gaps().dropna(subset=["y", "d", "road"])
+    return [Panel.from_frame(frame, unit="city", period="year", roles=roles) for frame in (made_cities.frame(), gaps)]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_template_is_a_regression_of_differences_with_dummies(template: ModuleType, which: int) -> None:
+    panel = real_panels()[which]
+    got: Estimates = template.FirstDifference(errors=ERRORS)(panel)
+    wanted = by_dummies(panel)
+    np.testing.assert_allclose(got.estimate[0], wanted["estimate"], rtol=1e-9)
+    np.testing.assert_allclose(got.se[0], wanted["se"], rtol=1e-9)
+    assert got.statistics["nobs"].tolist() == [wanted["nobs"]]
+    assert panel.balanced == (which == 0)
+
+
+def test_of_two_periods_it_is_two_way_did(template: ModuleType) -> None:
+    panel = small_panel(30, 2, seed=3, model="none")
+    got, wanted = template.FirstDifference()(panel), TwoWayDID(errors=("iid",))(panel)
+    np.testing.assert_allclose(got.estimate, wanted.estimate, rtol=1e-9)
+    np.testing.assert_allclose(got.se[:, 0], wanted.se[:, 0], rtol=1e-9)
+
+
+def test_differences_over_a_missing_period_are_none(template: ModuleType) -> None:
+    frame = made_cities.frame()
+    whole, cut = (
+        Panel.from_frame(part, unit="city", period="year", roles=Roles("y", "d"))
+        for part in (frame, frame[frame["year"] != 2013])
+    )
+    got = [template.FirstDifference()(panel).statistics["nobs"][0] for panel in (whole, cut)]
+    assert got == [made_cities.UNITS * (made_cities.PERIODS - 1), made_cities.UNITS * (made_cities.PERIODS - 3)]
+
+
+def test_what_the_template_cannot_serve_is_one_line(template: ModuleType) -> None:
+    frame = made_cities.frame()
+    alone = Panel.from_frame(frame, unit="city", period="year", roles=Roles("y", None, ("road",)))
+    numbers = {"y": np.array([[[1.0, 2.0], [2.0, 5.0]]]), "d": np.array([[[0.0, 0.0], [0.0, 1.0]]])}
+    short = Panel(("one", "two"), (2013, 2014), numbers, Roles("y", "d"))
+    sound = Panel.from_frame(frame, unit="city", period="year", roles=Roles("y", "d"))
+    for panel, errors, message in ((alone, ("iid",), "the panel has no treatment"),
+                                   (short, ("iid",), "2 differences for 2 parameters"),
+                                   (sound, ("wild:unit",), "unknown error type 'wild:unit'")):  # fmt: skip
+        with pytest.raises(BadInput, match=message):
+            template.FirstDifference(errors=errors)(panel)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SUITES)
+def test_what_is_new_passes_conformance_by_being_there(copy: Path, kind: str) -> None:
+    said = in_copy(copy, "pytest", "-q", "-p", "no:cacheprovider", SUITES[kind], "-k", kind)
+    assert re.search(r"[1-9]\d* passed", said)
+    assert "failed" not in said
+
+
+def test_a_new_estimator_is_listed_with_all_its_dials(copy: Path) -> None:
+    assert "first-difference" in in_copy(copy, "experiments", "kinds")
+    (found,) = json.loads(in_copy(copy, "experiments", "kinds", "first-difference", "--json"))["estimators"]
+    assert [dial["name"] for dial in found["dials"]] == ["errors", "target", "label"]
+    assert all(dial["meaning"] for dial in found["dials"])
+
+
+@pytest.mark.parametrize(("design", "estimator"), [("paper", "first-difference"), ("two-groups", "did")])
+def test_a_study_runs_what_is_new(copy: Path, tmp_path: Path, design: str, estimator: str) -> None:
+    study = tmp_path / "study.toml"
+    study.write_text(STUDY.format(design=design, estimator=estimator), encoding="utf-8")
+    store = tmp_path / "x.zarr"
+    in_copy(copy, "experiments", "run", str(study), "--cluster", "serial", "--store", str(store))
+    rows = json.loads(in_copy(copy, "experiments", "report", str(store), "--json"))["measures"]
+    (mean,) = [row for row in rows if (row["term"], row["measure"]) == ("did", "mean_estimate")]
+    (bias,) = [row for row in rows if (row["term"], row["measure"]) == ("did", "bias")]
+    assert (mean["estimator"], mean["n"]) == (estimator, 64)
+    assert abs(bias["value"]) <= 4 * bias["mcse"]
+
+
+def test_both_commands_on_a_real_panel_take_what_is_new(copy: Path, tmp_path: Path, template: ModuleType) -> None:
+    real = made_cities.real_panel(tmp_path, made_cities.PANEL)
+    wanted = by_dummies(real.panel)
+    files = [str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--estimator", "first-difference"]
+    records = json.loads(in_copy(copy, "experiments", "estimate", *files, "--json"))["records"]
+    own = [each for each in records if each["model"] == "first-difference" and each["term"] == "did"]
+    assert [each["se_type"] for each in own] == list(template.FirstDifference().errors)
+    np.testing.assert_allclose([each["estimate"] for each in own], wanted["estimate"][0], rtol=1e-9)
+    np.testing.assert_allclose([each["se"] for each in own], wanted["se"][: len(own), 0], rtol=1e-9)
+    draws = ("--draws", "99", "--store", str(tmp_path / "placebo.zarr"), "--json")
+    found = json.loads(in_copy(copy, "experiments", "placebo", *files, *draws))
+    assert found["estimator"] == "first-difference"
+    assert found["estimate"] == pytest.approx(wanted["estimate"][0], rel=1e-9)
+
+
+NEWEY_WEST = """
+from estimators import TwoWayDID
+from sim import Streams, Wanted
+from sim.designs.bdm import BertrandDufloMullainathan
+
+draw = BertrandDufloMullainathan().draw(Streams(1), Wanted(frozenset(("y", "did")), ()))
+print(TwoWayDID(errors=("newey-west",))(draw.panel).se.item())
+"""
+
+
+def test_a_new_error_type_is_an_entry_and_a_sum(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    changes = blocks_of("error_type.md", "diff")
+    assert {change.splitlines()[0] for change in changes} == {
+        "--- estimators/core/error_types.py", "--- estimators/linear/covariances.py"
+    }  # fmt: skip
+    for change in changes:
+        apply(change, folder)
+    (folder / "newey_west.py").write_text(NEWEY_WEST, encoding="utf-8")
+    panel = BertrandDufloMullainathan().draw(Streams(1), Wanted(frozenset(("y", "did")), ())).panel
+    assert float(in_copy(folder, "newey_west")) == pytest.approx(newey_west(panel), rel=1e-9)
+    assert "Newey and West 1987" in in_copy(folder, "experiments", "kinds", "newey-west")
+
+
+def newey_west(panel: Panel) -> float:
+    """The standard error of two-way DID with one regressor by loops over units and pairs of periods."""
+    x, y = (
+        v - v.mean(axis=0) - v.mean(axis=1, keepdims=True) + v.mean()
+        for v in (panel.variables["did"][0], panel.variables["y"][0])
+    )
+    t, n = x.shape
+    scores = x * (y - x * (x * y).sum() / (x * x).sum())
+    lag = int(4 * (t / 100) ** (2 / 9))
+    near = [(a, b, 1 - abs(a - b) / (lag + 1)) for a in range(t) for b in range(t) if abs(a - b) <= lag]
+    meat = sum(weight * scores[a, i] * scores[b, i] for a, b, weight in near for i in range(n))
+    return float(np.sqrt(meat * t * n / (t * n - t - n)) / (x * x).sum())
