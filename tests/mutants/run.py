@@ -123,22 +123,36 @@ def run_pytest(copy: Path, arguments: Sequence[str], *, module: str = "", compil
 
 
 def child(module: str, arguments: Sequence[str]) -> int:
-    """In the copy: import the module that was changed, which must be the copy's, then run pytest."""
-    here = str(Path.cwd())
-    sys.path[0] = here
-    try:
-        for name in filter(None, (module, *ROOMS)):
-            spec = importlib.util.find_spec(name)
-            if spec is None or not str(spec.origin).startswith(here):
-                raise ImportError(f"{name} is not that of the copy")
-        if module:
-            importlib.import_module(module)
-    except Exception as error:  # noqa: BLE001  (whatever an import raises, the fault is broken)
-        print(f"E   {module}: {type(error).__name__}: {error}")
-        return BROKEN
+    """In the copy: run pytest, which first imports the module that was changed."""
+    sys.path[0] = str(Path.cwd())
     import pytest
 
-    return int(pytest.main(list(arguments)))
+    return int(pytest.main(list(arguments), plugins=[_ImportFirst(module)]))
+
+
+@dataclass(frozen=True, slots=True)
+class _ImportFirst:
+    """A plugin of pytest that ends it as broken unless the module, and all rooms, are those of the copy.
+
+    pytest must be set up by then: modules that it has plugins of warn when they are imported earlier, and a warning
+    would pass for a test that sees the fault.
+    """
+
+    module: str
+
+    def pytest_sessionstart(self) -> None:
+        """Called by pytest before it collects tests."""
+        import pytest
+
+        try:
+            for name in filter(None, (self.module, *ROOMS)):
+                spec = importlib.util.find_spec(name)
+                if spec is None or not str(spec.origin).startswith(str(Path.cwd())):
+                    raise ImportError(f"{name} is not that of the copy")
+            if self.module:
+                importlib.import_module(self.module)
+        except Exception as error:  # noqa: BLE001  (whatever an import raises, the fault is broken)
+            pytest.exit(f"{self.module}: {type(error).__name__}: {error}", returncode=BROKEN)
 
 
 def judge(fault: Fault, copy: Path) -> Verdict:

@@ -15,6 +15,7 @@ from estimators.core.estimator import Status
 from experiments.running.runner import schema_of
 from experiments.running.tasks import runner_of
 from experiments.study.study import Study
+from results.diagnosis.fits import fits_of
 from results.store import Block, BlockState, MemoryStore, Origin, Store, ZarrStore
 from sim.designs.paper import Paper
 
@@ -74,6 +75,28 @@ def test_blocks_come_back_in_order_whatever_the_order_of_writing(store: Store, a
             np.testing.assert_array_equal(ours.estimates[name].estimate, theirs.estimates[name].estimate)
             np.testing.assert_array_equal(ours.estimates[name].se, theirs.estimates[name].se)
             np.testing.assert_array_equal(ours.estimates[name].status, theirs.estimates[name].status)
+
+
+@pytest.mark.parametrize("kind", ["memory", "zarr"])
+def test_cells_with_fewer_terms_keep_each_number_under_its_name(kind: str, tmp_path: Path) -> None:
+    study = replace(STUDY, estimators=(TwoWayDID(constant=True),), grid=(("controls", ("paper", "none")),))
+    schema = schema_of(study)
+    store = MemoryStore(schema) if kind == "memory" else ZarrStore.create(tmp_path / "x.zarr", schema)
+    written = runner_of(study, 1).run(0, 64)
+    store.write(1, 0, written)
+    (read,) = store.blocks(1)
+    terms, own = store.layouts["did"].terms, written.estimates["did"]
+    assert own.terms == ("did", "constant")
+    assert terms[-1] == "constant"
+    assert len(terms) > len(own.terms)
+    fits = fits_of(read, "did", store.layouts["did"], 0.05)
+    assert fits is not None
+    for place, term in enumerate(terms):
+        known = term in own.terms
+        expected = own.estimate[:, own.terms.index(term)] if known else np.full(64, np.nan)
+        np.testing.assert_array_equal(fits.estimate[:, place], expected)
+        expected = own.se[:, 0, own.terms.index(term)] if known else np.full(64, np.nan)
+        np.testing.assert_array_equal(fits.se[:, 0, place], expected)
 
 
 def test_poisoned_blocks_are_left_out_until_they_are_written(store: Store, again: Callable[[], Store]) -> None:

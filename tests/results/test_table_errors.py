@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from documents import FACTS, cells, full_document, only, record, records
 
-from results.tables.columns import UNBOUNDED
+from results.tables.columns import UNBOUNDED, FitColumn
 from results.tables.journal import journal_tables
-from results.tables.places import BASELINE, ROBUSTNESS, subsample
+from results.tables.places import BASELINE, ROBUSTNESS, SPATIAL, subsample
 from results.tables.records import Document, Fit
 from results.tables.setting import UNBOUNDED_NOTE
 
@@ -32,6 +32,17 @@ def test_a_test_without_a_bounded_interval_lends_no_other_errors(lower: float | 
     assert UNBOUNDED_NOTE in table.notes
     assert cells(only("2", "cluster:unit", document), "DID", 1) == ("(0.0040)",)
     assert UNBOUNDED_NOTE not in only("2", "cluster:unit", document).notes
+
+
+@pytest.mark.parametrize(
+    "kinds", [("hc1", "information", "hessian"), ("information", "qmle"), ("hessian", "information")]
+)
+def test_without_clusters_a_likelihood_shows_the_information_matrix(kinds: tuple[str, ...]) -> None:
+    fit = Fit(SPATIAL["sar"], "sar", "direct", weights="knn-6")
+    column = FitColumn(**fit.identity, records=[record(fit, "rho", 0.3, 0.1, kind) for kind in kinds])
+    assert column.shown_error(None) == "information"
+    assert column.shown_error(kinds[0]) == kinds[0]
+    assert column.shown_error("cluster:unit") == "information"
 
 
 def test_its_stars_are_by_its_own_p_value() -> None:
