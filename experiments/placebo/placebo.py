@@ -248,6 +248,10 @@ def answer(ask: Question, records: Records) -> Answer:
             float(real.estimate[0, own] / real.se[0, real.errors.index(error), own])
             for error in (real.errors[-1], fits.errors[-1])
         )
+    if not np.isfinite(placebos).any():
+        raise bad(f"none of {len(placebos)} placebos was fitted", where=f"--estimator {ask.estimator.name}",
+                  allowed="an estimator that fits panels with an assigned treatment",
+                  remedy="choose another estimator or scheme; store info lists the reasons")  # fmt: skip
     estimate = float(real.estimate[0, own])
     statistic, drawn = (estimate, placebos) if ask.statistic == "raw" else (real_t, t)
     p = float(p_values(np.array([statistic]), drawn[None])[0])

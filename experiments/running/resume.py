@@ -25,14 +25,14 @@ def check_origins(store: Store, here: Environment, again: Collection[tuple[int, 
 
     again: the blocks that will be computed, anew or for the first time; without any there is nothing to refuse.
     """
-    for line in staying(store, here, again):
+    for line in staying(store, here, again) if again else ():
         raise bad(line, where=where, allowed="blocks from one environment",
                   remedy="undo the change, choose another --store, or say --accept-code-change")  # fmt: skip
 
 
 def staying(store: Store, here: Environment, again: Collection[tuple[int, int]]) -> list[str]:
-    """What a run that computes some blocks says of those that stay from another environment, a line for each."""
-    kept = [place for place in store.done() if place not in again] if again else []
+    """What a run says of blocks that stay from another environment, a line for each."""
+    kept = [place for place in store.done() if place not in again]
     return [
         f"{_counted(count, 'block')} {'was' if count == 1 else 'were'} computed in another environment; what "
         f"differs now: {words}"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from pydantic import Field
 
@@ -327,13 +327,18 @@ def _check_tested(estimator: Estimator, where: str) -> None:
         estimator.inner  # noqa: B018  (it raises for what cannot be tested)
 
 
+def _takes_a_list(hint: Any) -> bool:
+    """Whether a setting of this type is itself a list: a tuple, or a choice that one may be."""
+    return get_origin(hint) is tuple or any(_takes_a_list(part) for part in get_args(hint))
+
+
 def expanded(cls: type, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One set of settings for each choice in a list, where the setting itself is not a list."""
-    hints = {item.name: str(item.type) for item in fields(cls)}
+    hints = get_type_hints(cls)
     lists = {
         key: value
         for key, value in options.items()
-        if isinstance(value, list) and "tuple" not in hints.get(key, "tuple")
+        if isinstance(value, list) and key in hints and not _takes_a_list(hints[key])
     }
     combinations = itertools.product(*lists.values())
     return [{**options, **dict(zip(lists, choice, strict=True))} for choice in combinations]

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from estimators.core.error_types import groups_of
 from estimators.core.estimator import Estimates, Estimator, Status
+from estimators.core.within import without_singletons
 from estimators.linear.covariances import cells_of, count_clusters
+from estimators.linear.did import TwoWayDID
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.tables.records import Figure, Fit, Record, clusters_of, records_of, statistic_of, statistics_of
@@ -52,7 +54,7 @@ class Ledger:
             if estimates.status[0] == Status.REFUSED:
                 self.note(f"No column {estimator.name}: {_refusal(estimator, panel)}.")
             elif self.succeeded(estimator.name, estimates):
-                self.keep(panel, fit, estimates)
+                self.keep(panel, fit, estimates, estimator=estimator)
                 self._say_singletons(panel, fit, estimates)
                 self.fitted.append(Fitted(panel, estimator, fit, estimates))
                 found[estimator] = estimates
@@ -74,14 +76,25 @@ class Ledger:
             self.failures.append(f"No column {name}: {_why(estimates, status)}.")
         return status is Status.OK
 
-    def keep(self, panel: Panel, fit: Fit, estimates: Estimates, nobs: int | None = None) -> None:
+    def _sizes(self, panel: Panel, estimator: Estimator | None) -> tuple[int, int]:
+        """Units and periods that a regression uses: those of the panel without singletons, where it drops them."""
+        if not isinstance(estimator, TwoWayDID) or estimator.singletons == "keep":
+            return len(panel.units), len(panel.periods)
+        used = without_singletons(panel, estimator.effects)
+        if used is panel or used.observed is None:
+            return len(panel.units), len(panel.periods)
+        return int(used.observed[0].any(axis=0).sum()), int(used.observed[0].any(axis=1).sum())
+
+    def keep(
+        self, panel: Panel, fit: Fit, estimates: Estimates, nobs: int | None = None, estimator: Estimator | None = None
+    ) -> None:
         """Keep estimates on one panel that were made elsewhere, and how many clusters there are but those of units.
 
-        nobs: the rows of the regression where they are not the panel's.
+        nobs: the rows of the regression where they are not the panel's. estimator: what was fitted, if it drops rows.
         """
         used = int(estimates.statistics.get("nobs", [panel.nobs])[0])
         rows = used if nobs is None else nobs
-        self.records += records_of(fit, estimates, rows, len(panel.units), len(panel.periods))
+        self.records += records_of(fit, estimates, rows, *self._sizes(panel, estimator))
         self.statistics += statistics_of(fit, estimates)
         for error in estimates.errors:
             names = groups_of(error, tuple(panel.attributes)) if error.startswith("cluster:") else ()
