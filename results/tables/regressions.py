@@ -23,7 +23,7 @@ def regressions(
                      setting.document)  # fmt: skip
     body: list[Row] = []
     for term in terms:
-        body += coefficient_rows(setting.label(term), [setting.shown(column, term) for column in columns])
+        body += coefficient_rows(setting.full_label(term), [setting.shown(column, term) for column in columns])
     everything = ["controls, units, periods" if column.records else "-" for column in columns]
     body += _effects(setting, everything if effects is None else effects)
     body += size_rows(columns, setting.units, setting.periods)

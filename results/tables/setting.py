@@ -75,6 +75,11 @@ class TableSetting:
         """A term as a row's label."""
         return term_label(term, self.treatment, self.controls)
 
+    def full_label(self, term: str) -> str:
+        """The same, where no heading says that it is an effect."""
+        effect, _, name = term.partition(":")
+        return f"{effect} effect of {self.label(name)}" if name and effect in EFFECTS else self.label(term)
+
     def shown(self, column: FitColumn, term: str) -> Record | None:
         """A term of a fit under the error type that is shown."""
         return column.record(term, column.shown_error(self.asked))

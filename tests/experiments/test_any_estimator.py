@@ -107,6 +107,19 @@ def test_further_columns_of_table_2_are_headed_by_their_names(
     assert text.count("no cohort has clean controls") == 1
 
 
+def test_slopes_and_effects_of_a_further_column_have_rows_of_their_own(
+    files: tuple[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert run_command(["estimate", files[0], "--spec", files[1], "--estimator", "sdm"]) == 0
+    text = capsys.readouterr().out
+    start = text.index("Table 2")
+    lines = text[start : text.index("Table ", start + 7)].splitlines()
+    of_effects = [f"{effect} effect of DID" for effect in ("direct", "indirect", "total")]
+    assert [sum(line.strip().startswith(label) for line in lines) for label in of_effects] == [1, 1, 1]
+    assert sum(line.startswith("DID  ") for line in lines) == 1
+
+
 def test_estimators_that_test_nothing_or_do_not_exist_are_one_line(
     files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
