@@ -180,7 +180,7 @@ class Answer:
             "placebo_se_type": self.error, "pvalue": _plain(self.pvalue), "permutation_pvalue": _plain(p),
             "share_as_large": _plain(self.share_as_large), "mcse": _plain(self.mcse),
             "lower": _plain(self.lower), "upper": _plain(self.upper), "level": 1 - LEVEL,
-            "placebo_mean": _plain(float(usable.mean()) if usable.size else np.nan), "placebo_sd": _plain(spread),
+            "placebo_mean": _plain(float(usable.mean())), "placebo_sd": _plain(spread),
             "placebo_quantiles": {f"{q:g}": _plain(value) for q, value in self.quantiles.items()},
             "rejected_share": _plain(float((self.own_pvalues[np.isfinite(self.placebos)] <= LEVEL).mean())),
             "notes": list(self.notes),
@@ -249,8 +249,7 @@ def answer(ask: Question, records: Records) -> Answer:
             for error in (real.errors[-1], fits.errors[-1])
         )
     if not np.isfinite(placebos).any():
-        raise bad(f"none of {len(placebos)} placebos was fitted", where=f"--estimator {ask.estimator.name}",
-                  allowed="an estimator that fits panels with an assigned treatment",
+        raise bad(f"none of {len(placebos)} placebos was fitted", where="--estimator", allowed="one that fits any draw",
                   remedy="choose another estimator or scheme; store info lists the reasons")  # fmt: skip
     estimate = float(real.estimate[0, own])
     statistic, drawn = (estimate, placebos) if ask.statistic == "raw" else (real_t, t)

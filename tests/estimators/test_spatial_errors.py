@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import chi2
+from scipy.stats import f as f_law
 
 from estimators import Estimates, SpatialPanel, Status, Tile, TwoWayDID
 from estimators.linear.covariances import bartlett_lag
@@ -437,7 +438,10 @@ def test_information_is_right_when_time_effects_spill_over(model: str) -> None:
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_wald_tests_take_the_covariance_of_every_error_type(transform: str) -> None:
-    """Clustered by unit and by province, from scores written out; the SEM's restriction by numerical derivatives."""
+    """Clustered by unit and by province, from scores written out; the SEM's restriction by numerical derivatives.
+
+    p by chi-square, under m clusters by Hotelling's T squared.
+    """
     panel = small_panel(40, 6, seed=4)
     errors = ("information", "cluster:unit", "cluster:province")
     got = SpatialPanel("sdm", transform, full_fit=True, errors=errors)(panel)
@@ -464,7 +468,9 @@ def test_wald_tests_take_the_covariance_of_every_error_type(transform: str) -> N
         error = common_factor(at) @ np.linalg.solve(jacobian @ covariance @ jacobian.T, common_factor(at))
         for name, wanted in (("wald_sar", lag), ("wald_sem", error)):
             assert got.statistics[f"{name}{ending}"][0] == pytest.approx(wanted, rel=1e-6)
-            assert got.statistics[f"{name}{ending}_p"][0] == pytest.approx(chi2.sf(wanted, k), rel=1e-5)
+            m = {"": None, ":cluster:unit": 40, ":cluster:province": len(provinces)}[ending]
+            p = chi2.sf(wanted, k) if m is None else f_law.sf(wanted * (m - k) / (k * (m - 1)), k, m - k)
+            assert got.statistics[f"{name}{ending}_p"][0] == pytest.approx(p, rel=1e-5)
 
 
 def test_errors_of_large_panels_interpolate_the_multiplier() -> None:
