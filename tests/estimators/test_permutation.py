@@ -231,6 +231,31 @@ def test_the_kernel_of_the_durbin_model_agrees_for_rho(statistic: Any) -> None:
         assert test.test(panel.variables["y"]).pvalue[row, 1] == p_values(values[:1], values[None, 1:])[0]
 
 
+@pytest.mark.parametrize("statistic", ["raw", "studentised"])
+def test_draws_whose_search_did_not_converge_count_as_extreme(statistic: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their numbers are finite: the status alone tells."""
+    panel = small_panel(20, 5, seed=2, sigma=2.0)
+    kernel = SpatialPanel("sdm", "direct", errors=("hessian",)).treatment_kernel(panel, ("did",), errors=True)
+    assert kernel is not None
+    draws = Draws.of(panel, "space", 99, 0)
+    test = KernelTest.of(kernel, draws, panel.variables["did"], ("did",), statistic, interval=False)
+    y, fit = panel.variables["y"], type(test.assigned).fit
+    fits = test.assigned.fit(y)
+    values = fits.estimate[0, :, 0] / (fits.se[0, :, 0] if statistic == "studentised" else 1.0)
+    lost = 1 + np.flatnonzero(np.abs(values[1:]) < np.abs(values[0]))[:7]
+    assert len(lost) == 7
+
+    def unsettled(self: Any, outcomes: Floats) -> Any:
+        found = fit(self, outcomes)
+        status = found.status.copy()
+        status[:, lost] = Status.NOT_CONVERGED
+        return dataclasses.replace(found, status=status)
+
+    before = test.test(y).pvalue[0, 0]
+    monkeypatch.setattr(type(test.assigned), "fit", unsettled)
+    assert test.test(y).pvalue[0, 0] == pytest.approx(before + 7 / 100)
+
+
 UNTESTED = {
     "control under space": ("space", "did", "inv"),
     "rho under space": ("space", "sdm", "rho"),
