@@ -56,8 +56,6 @@ class ShiftedFits:
 class AssignedTreatments(ABC):
     """B treatments of a panel, ready for any outcome; outcomes y (R, T, N) are raw."""
 
-    linear = False  # whether estimates are linear in the outcome
-
     @abstractmethod
     def estimates(self, y: Floats) -> Floats:
         """Estimates alone, (R, B, K), NaN where a fit fails."""
@@ -66,9 +64,13 @@ class AssignedTreatments(ABC):
     def fit(self, y: Floats) -> TreatmentFits:
         """Estimates and standard errors."""
 
+
+class LinearlyAssigned(AssignedTreatments):
+    """The same of an estimator with one term that is linear in the outcome: its tests have intervals by inversion."""
+
+    @abstractmethod
     def shifted(self, y: Floats, real: Floats) -> ShiftedFits:
-        """The fits of y - c D, D = real (1, T, N), as functions of c; of linear estimates with one term."""
-        raise NotImplementedError(f"{type(self).__name__} is not linear in the outcome")
+        """The fits of y - c D, D = real (1, T, N), as functions of c."""
 
 
 class TreatmentKernel(ABC):

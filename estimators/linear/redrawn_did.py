@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Status
 from estimators.core.treatment_kernels import (
-    AssignedTreatments,
+    LinearlyAssigned,
     ShiftedFits,
     TreatmentFits,
     TreatmentKernel,
@@ -66,14 +66,13 @@ class DIDKernel(TreatmentKernel):
 
 
 @dataclass(frozen=True, eq=False)
-class AssignedDID(AssignedTreatments):
+class AssignedDID(LinearlyAssigned):
     """B treatments: products c (B, K) with the controls' basis; squares (B,) = D~'D~, NaN where D is used up."""
 
     kernel: DIDKernel
     drawn: Treatments
     c: Floats
     squares: Floats
-    linear = True
 
     @cached_property
     def scores(self) -> _Scores:

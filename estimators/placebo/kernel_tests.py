@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Status
 from estimators.core.inversion import linear_interval, p_values, searched_interval
-from estimators.core.treatment_kernels import AssignedTreatments, TreatmentKernel
+from estimators.core.treatment_kernels import AssignedTreatments, LinearlyAssigned, ShiftedFits, TreatmentKernel
 from estimators.placebo.assignments import Draws
 
 Floats = NDArray[np.float64]
@@ -52,13 +52,13 @@ class KernelTest:
     ) -> KernelTest:  # fmt: skip
         """Prepare the draws."""
         assigned, columns = kernel.assign(draws.treatments()), tuple(kernel.terms.index(term) for term in terms)
-        return cls(draws, assigned, real, columns, statistic, interval and assigned.linear)
+        return cls(draws, assigned, real, columns, statistic, interval and isinstance(assigned, LinearlyAssigned))
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN and counts as extreme
     def test(self, y: Floats) -> NullTests:
         """Outcomes (R, T, N) under all assignments."""
-        if self.statistic == "studentised" and self.interval:
-            return self._searched(y)
+        if self.statistic == "studentised" and self.interval and isinstance(self.assigned, LinearlyAssigned):
+            return _searched(self.assigned.shifted(y, self.real))
         drawn = self._statistics(y)
         p = np.stack([p_values(drawn[:, 0, k], drawn[:, 1:, k]) for k in range(len(self.columns))], axis=1)
         if not self.interval:
@@ -75,14 +75,14 @@ class KernelTest:
         fits = self.assigned.fit(y)
         return np.where((fits.status == Status.OK)[:, :, None], fits.estimate / fits.se, np.nan)[:, :, self.columns]
 
-    def _searched(self, y: Floats) -> NullTests:
-        """The studentised test of one linear estimate, inverted by bisection."""
-        fits = self.assigned.shifted(y, self.real)
 
-        def pvalue(c: Floats) -> Floats:
-            t = fits.t(c)
-            return p_values(t[:, 0], t[:, 1:])
+def _searched(fits: ShiftedFits) -> NullTests:
+    """The studentised test of one linear estimate, inverted by bisection."""
 
-        real = fits.b[:, 0]
-        lower, upper = searched_interval(real, np.sqrt(fits.v0[:, 0]), pvalue)
-        return NullTests(pvalue(np.zeros_like(real))[:, None], lower[:, None], upper[:, None])
+    def pvalue(c: Floats) -> Floats:
+        t = fits.t(c)
+        return p_values(t[:, 0], t[:, 1:])
+
+    real = fits.b[:, 0]
+    lower, upper = searched_interval(real, np.sqrt(fits.v0[:, 0]), pvalue)
+    return NullTests(pvalue(np.zeros_like(real))[:, None], lower[:, None], upper[:, None])
