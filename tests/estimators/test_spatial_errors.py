@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,9 @@ from scipy.stats import f as f_law
 
 from estimators import Estimates, SpatialPanel, Status, Tile, TwoWayDID
 from estimators.linear.covariances import bartlett_lag
-from estimators.spatial import hessian, multipliers
-from estimators.spatial import spectrum as spectrum_module
+from estimators.spatial import hessian
 from estimators.spatial.errors import Kernel
 from estimators.spatial.form import FORMS
-from estimators.spatial.multipliers import SPARSE_FROM
 from estimators.spatial.scores import SpatialScores
 from estimators.spatial.spectrum import spectrum_of
 from references import brute_force
@@ -364,78 +361,6 @@ def test_a_hessian_of_no_maximum_spoils_its_own_errors_alone(monkeypatch: pytest
     assert SpatialPanel(errors=("hessian", "information"))(panel).status.tolist() == [Status.SINGULAR]
 
 
-N, T, REPLICATIONS = 60, 8, 400
-KINDS = ("information", "hessian", "qmle", "cluster:unit")
-
-
-@cache
-def simulated(model: str, serial: float, tails: str) -> tuple[float, dict[str, float], dict[str, float]]:
-    """sd of the spatial parameter over replications; mean errors by type; coverage of 95% intervals."""
-    rng = np.random.default_rng(2026)
-    w = small_weights(N)
-    x = rng.standard_normal((1, T, N))
-    e = rng.standard_normal((REPLICATIONS, T, N)) if tails == "normal" else rng.standard_t(5, (REPLICATIONS, T, N))
-    for t in range(1, T):
-        e[:, t] = serial * e[:, t - 1] + np.sqrt(1 - serial**2) * e[:, t]
-    s = np.linalg.inv(np.eye(N) - 0.4 * w.dense)
-    signal = x + (0.3 * w.lag(x) if model == "sdm" else 0.0)
-    y = signal + e @ s.T if model == "sem" else (signal + e) @ s.T
-    panel = Panel(w.units, tuple(range(T)), {"y": y, "x": x}, Roles("y", None, ("x",)), weights={"knn": w})
-    got = SpatialPanel(model, "lee-yu", errors=KINDS)(panel)  # type: ignore[arg-type]
-    assert (got.status == Status.OK).all()
-    k = got.terms.index("lambda" if model == "sem" else "rho")
-    errors = got.estimate[:, k] - 0.4
-    se = got.se[:, :, k]
-    covered = (np.abs(errors)[:, None] <= 1.96 * se).mean(axis=0)
-    means = dict(zip(KINDS, se.mean(axis=0), strict=True))
-    return float(errors.std(ddof=1)), means, dict(zip(KINDS, covered, strict=True))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
-def test_every_error_type_is_right_for_independent_errors(model: str) -> None:
-    """Naive unit clusters would give three quarters of the sd (docs: .0316 of .0426)."""
-    sd, means, covered = simulated(model, 0.0, "normal")
-    for error in KINDS:
-        assert means[error] == pytest.approx(sd, rel=4 / np.sqrt(2 * REPLICATIONS)), error
-        assert abs(covered[error] - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / REPLICATIONS), error
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", ["sar", "sem", "sdm"])
-def test_clustered_errors_alone_survive_serial_correlation(model: str) -> None:
-    sd, means, _ = simulated(model, 0.7, "normal")
-    assert means["cluster:unit"] == pytest.approx(sd, rel=4 / np.sqrt(2 * REPLICATIONS))
-    assert means["information"] < 0.9 * sd
-
-
-@pytest.mark.slow
-def test_qmle_errors_of_sigma2_survive_heavy_tails() -> None:
-    sd, means, covered = simulated("sdm", 0.0, "t5")
-    assert means["qmle"] == pytest.approx(sd, rel=4 / np.sqrt(2 * REPLICATIONS))
-    assert abs(covered["qmle"] - 0.95) <= 4 * np.sqrt(0.95 * 0.05 / REPLICATIONS)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", ["sem", "sdem"])
-def test_information_is_right_when_time_effects_spill_over(model: str) -> None:
-    """A W that is not row-stochastic and large time effects: lambda's errors would be half as large again without."""
-    rng = np.random.default_rng(7)
-    n, t, rows = 40, 12, 400
-    w = small_weights(n, "uneven")
-    x = rng.standard_normal((1, t, n))
-    errors = 1.5 * rng.standard_normal((t, 1)) + rng.standard_normal((rows, t, n))
-    signal = x + (0.3 * w.lag(x) if model == "sdem" else 0.0)
-    y = signal + errors @ np.linalg.inv(np.eye(n) - 0.3 * w.dense).T
-    panel = Panel(w.units, tuple(range(t)), {"y": y, "x": x}, Roles("y", None, ("x",)), weights={"w": w})
-    got = SpatialPanel(model, errors=("information", "hessian"))(panel)
-    sound = got.status == Status.OK
-    assert sound.mean() > 0.98
-    k = got.terms.index("lambda")
-    sd, se = got.estimate[sound, k].std(ddof=1), got.se[sound][:, :, k].mean(axis=0)
-    np.testing.assert_allclose(se, sd * np.sqrt((n - 1) * (t - 1) / (n * t)), rtol=4 / np.sqrt(2 * rows))
-
-
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_wald_tests_take_the_covariance_of_every_error_type(transform: str) -> None:
     """Clustered by unit and by province, from scores written out; the SEM's restriction by numerical derivatives.
@@ -471,53 +396,3 @@ def test_wald_tests_take_the_covariance_of_every_error_type(transform: str) -> N
             m = {"": None, ":cluster:unit": 40, ":cluster:province": len(provinces)}[ending]
             p = chi2.sf(wanted, k) if m is None else f_law.sf(wanted * (m - k) / (k * (m - 1)), k, m - k)
             assert got.statistics[f"{name}{ending}_p"][0] == pytest.approx(p, rel=1e-5)
-
-
-def test_errors_of_large_panels_interpolate_the_multiplier() -> None:
-    """G(rho) between nodes, exact to rounding over the whole interval, for dense and for sparse factors."""
-    for n in (30, SPARSE_FROM):
-        w = spectrum_of(small_weights(n))
-        dense = w.weights.dense
-        for rho in (-0.97, -0.3, 0.0, 0.42, 0.9, 0.999):
-            wanted = np.linalg.solve(np.eye(n) - rho * dense, dense)
-            scale = np.abs(wanted).max()
-            for got in (w.multiplier(rho), w.near_multiplier(rho)):
-                np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-11 * scale)
-            x = np.random.default_rng(1).standard_normal((2, 3, n))
-            np.testing.assert_allclose(w.multiplier.apply(rho, x), x @ wanted.T, rtol=0, atol=1e-10 * scale)
-            sums = [np.vdot(wanted, wanted), *(np.square(wanted.sum(axis=0)).sum() / n,), wanted.sum() / n,
-                    (wanted @ wanted).sum() / n]  # fmt: skip
-            np.testing.assert_allclose(w.multiplier.norms(rho), sums, rtol=1e-10)
-    assert w.multiplier._sparse
-
-
-def test_a_batch_of_sandwiches_inverts_nothing_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replications share the multipliers at the nodes of a few segments, which the first fit leaves behind."""
-    panel, real = small_panel(41, 6, seed=11, rho=0.4, replications=64), np.linalg.inv
-    estimator = SpatialPanel("sar", errors=("qmle", "cluster:unit", "driscoll-kraay"))
-    reduction = estimator.reduction(panel.schema)
-    plan = reduction.prepare(panel)
-    moments = reduction.reduce(plan, Tile(panel))
-    wanted = estimator.solve(plan, moments, panel.schema, None)
-    solved = []
-    monkeypatch.setattr(np.linalg, "solve", lambda *args: solved.append(args))
-    monkeypatch.setattr(np.linalg, "inv", lambda a: solved.append(a) if a.shape[-1] > 30 else real(a))
-    again = estimator.solve(plan, moments, panel.schema, None)
-    np.testing.assert_array_equal(again.se, wanted.se)
-    assert not solved
-
-
-@pytest.mark.parametrize("model", ["sar", "sac"])
-def test_a_large_panel_computes_without_nodes_what_a_small_one_interpolates(
-    model: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel = small_panel(40, 6, seed=4)
-    estimator = SpatialPanel(model, errors=("information", "cluster:unit"))
-    wanted = estimator(panel)
-    spectrum_module._KEPT.clear()
-    monkeypatch.setattr(multipliers, "INTERPOLATED_UP_TO", 30)
-    monkeypatch.setattr(multipliers, "SPARSE_FROM", 30)
-    monkeypatch.setattr(multipliers, "MOST_FILL", 1.0)
-    got = estimator(panel)
-    spectrum_module._KEPT.clear()
-    np.testing.assert_allclose(got.se, wanted.se, rtol=1e-9)
