@@ -30,7 +30,6 @@ __all__ = [
     "missing_columns",
     "number_problems",
     "numbers",
-    "panel_from_frame",
     "read_long",
     "shown",
     "treatment_problems",
@@ -50,22 +49,6 @@ class Reading:
     dropped: Mapping[str, int]
     absent: int
     order: tuple[str, ...]
-
-
-def panel_from_frame(
-    frame: pd.DataFrame,
-    *,
-    unit: str,
-    period: str,
-    roles: Roles,
-    attributes: Sequence[str] | Mapping[str, str] = (),
-    missing: Missing = "error",
-    variables: Sequence[str] | None = None,
-) -> Panel:
-    """A real panel (R = 1) from a long table; see `read_long` for what is taken and what is refused."""
-    return read_long(
-        frame, unit=unit, period=period, roles=roles, attributes=attributes, missing=missing, variables=variables
-    ).panel
 
 
 def read_long(

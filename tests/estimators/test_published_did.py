@@ -8,12 +8,12 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+from long_tables import panel_from_frame
 
 from estimators import TwoWayDID
 from experiments.application.references import linearmodels as linearmodels_reference
 from references import pyfixest_reference
 from sim import Panel, Roles
-from sim.panel.frames import panel_from_frame
 
 PUBLISHED = {  # coefficient and standard error clustered by city, all dummies counted
     "did": (0.017066, 0.028785),

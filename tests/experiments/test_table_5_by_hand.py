@@ -12,6 +12,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+from long_tables import panel_from_frame
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
@@ -20,7 +21,6 @@ from experiments.application.tables.ledger import Ledger
 from references import pyfixest_reference
 from results.tables.records import Record
 from sim import Roles
-from sim.panel.frames import panel_from_frame
 
 Floats = NDArray[np.float64]
 KEYS = 'mediators = ["patents"]\ncluster = "province"\nmissing = "drop"\n[inference]\ndraws = 99\n'

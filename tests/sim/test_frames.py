@@ -10,11 +10,12 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+from long_tables import panel_from_frame
 
 from sim.errors import BadInput
 from sim.panel import Panel, Roles
 from sim.panel.files import read_frame
-from sim.panel.frames import panel_from_frame, read_long
+from sim.panel.frames import read_long
 
 CITIES = ("北京市", "上海市", "广州市")
 YEARS = (2006, 2007, 2008)
