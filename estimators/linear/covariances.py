@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -145,7 +146,7 @@ def floor_eigenvalues(matrix: Floats, scale: Floats) -> tuple[Floats, NDArray[np
     return np.where(floored[:, None, None], sound, matrix), floored
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class ScoreSum:
     """What one error type adds up on a panel, prepared once.
 
@@ -194,12 +195,20 @@ class ScoreSum:
         """Whether its matrix may have negative eigenvalues."""
         return self.kind == "conley" or len(self.cells) > 1
 
-    @property
+    @cached_property
     def unit_codes(self) -> Codes | None:
         """Clusters of units, (N,), when that is what it adds up; None otherwise."""
         if len(self.cells) != 1 or (self.cells[0] != self.cells[0][:1]).any():
             return None
         return self.cells[0][0]
+
+    @cached_property
+    def membership(self) -> Floats | None:
+        """1 where a unit is in a cluster of units, (G, N); None where each unit is its own."""
+        codes = self.unit_codes
+        if codes is None or (codes == np.arange(len(codes))).all():
+            return None
+        return (np.arange(int(codes.max()) + 1)[:, None] == codes).astype(np.float64)
 
     def matrix(self, psi: Floats, e: Floats) -> tuple[Floats, NDArray[np.bool_]]:
         """The sum before its factor, (R, K, K), NaN where it is rounding, and whether it was floored, (R,).

@@ -70,8 +70,7 @@ class Influence:
 
     def _sums(self, total: ScoreSum, e: Floats) -> Floats:
         """Scores summed within each cluster or period, (G, K, R)."""
-        codes = total.unit_codes
-        if codes is None:
+        if total.unit_codes is None:
             if self.by_period is None:
                 return np.einsum("rktn,rtn->tkr", self.psi, e)
             return np.matmul(self.by_period, np.ascontiguousarray(e.transpose(1, 2, 0)))
@@ -79,11 +78,7 @@ class Influence:
             sums = np.einsum("rktn,rtn->nkr", self.psi, e)
         else:  # one small product a unit: (K, T) by (T, R)
             sums = np.matmul(self.by_unit, np.ascontiguousarray(e.transpose(2, 1, 0)))
-        if (codes == np.arange(len(codes))).all():
-            return np.asarray(sums)
-        membership = np.zeros((int(codes.max()) + 1, codes.size))
-        membership[codes, np.arange(codes.size)] = 1.0
-        return np.tensordot(membership, sums, axes=1)
+        return np.asarray(sums) if total.membership is None else np.tensordot(total.membership, sums, axes=1)
 
 
 def _bartlett(sums: Floats, lag: int) -> Floats:
