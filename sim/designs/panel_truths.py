@@ -16,16 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sim.designs.panel_drawn import Drawn
 from sim.designs.parts.ground import Floats
 from sim.designs.policy_truths import POLICY_MEANS
 from sim.estimands import Estimand
-
-if TYPE_CHECKING:
-    from sim.designs.panel_world import Drawn
 
 NONE = np.array([np.nan])
 IMPACTS = frozenset({"direct", "indirect", "total"})

@@ -62,10 +62,11 @@ class Outline:
 class Part(ABC):
     """A building block of a world. Subclasses are frozen dataclasses with a `kind`.
 
-    ranges: the numbers that a dial may take, by name.
+    ranges: the numbers that a dial may take, by name. default: the kind that a slot's table without one is of.
     """
 
     kind: ClassVar[str]
+    default: ClassVar[str]
     ranges: ClassVar[Mapping[str, Range]] = {}
 
     def problems(self, outline: Outline) -> Iterator[Problem]:
@@ -102,19 +103,31 @@ def unknown_covariate(dial: str, name: str, outline: Outline) -> Problem:
     return fault(f"{dial} names no covariate: {name!r}", one_of(outline.covariates), "add it to [[design.covariates]]")
 
 
-def find_part(base: type[Any], kind: str, where: str) -> type[Any]:
-    """The part of a slot called `kind` or named "module:Object"; base: the slot's base class. Raises BadInput."""
-    return find(package_of(base), base, kind, where)
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place for parts in a design: their base class, and whether it takes a list of them."""
+
+    base: type[Part]
+    many: bool
+
+    @property
+    def kinds(self) -> dict[str, type[Part]]:
+        """Every part that the slot's package holds, by kind."""
+        return discover(self.base.__module__, self.base)
+
+    def find(self, kind: str, where: str) -> type[Part]:
+        """The part called `kind` or named "module:Object"; raises BadInput."""
+        return find(self.base.__module__, self.base, kind, where)
 
 
-def parts_of(base: type[Any]) -> dict[str, type[Any]]:
-    """Every part of a slot, by kind."""
-    return discover(package_of(base), base)
-
-
-def package_of(base: type[Any]) -> str:
-    """The package that holds a slot's parts: the one of its base class."""
-    return base.__module__
+def slots_of(cls: type) -> dict[str, Slot]:
+    """The slots of a design by the name of their field; none for a design that is not made of parts."""
+    found = {}
+    for name, hint in get_type_hints(cls).items():
+        inner = get_args(hint)[0] if get_origin(hint) is tuple and get_args(hint) else hint
+        if isinstance(inner, type) and issubclass(inner, Part):
+            found[name] = Slot(inner, inner is not hint)
+    return found
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

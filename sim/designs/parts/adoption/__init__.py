@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from sim.errors import Problem
 
 class Adoption(Part):
     """The assignment of the treatment."""
+
+    default: ClassVar[str] = "random"
 
     @property
     def absorbing(self) -> bool:

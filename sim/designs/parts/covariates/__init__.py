@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from sim.designs.parts.ground import Floats, Ground
 from sim.designs.parts.part import FINITE, Outline, Part, fault
@@ -24,6 +24,8 @@ class SettledCovariate(Protocol):
 @dataclass(frozen=True, slots=True)
 class Covariate(Part):
     """A covariate and what it does to the outcome."""
+
+    default: ClassVar[str] = "normal"
 
     name: str = "x"
     effect: float = 0.0

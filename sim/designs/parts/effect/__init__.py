@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from sim.designs.parts.ground import Floats, Ground
 from sim.designs.parts.part import Part
@@ -11,6 +12,8 @@ from sim.streams import Streams
 
 class EffectPart(Part):
     """The treatment's own effect on a unit, before spillovers and mediators."""
+
+    default: ClassVar[str] = "effect"
 
     @property
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from sim.designs.parts.ground import Floats, Ground
 from sim.designs.parts.part import Part
@@ -24,6 +24,8 @@ class ErrorProcess(Protocol):
 
 class Errors(Part):
     """The law of the outcome's errors."""
+
+    default: ClassVar[str] = "process"
 
     @property
     @abstractmethod

@@ -27,8 +27,8 @@ class Process(Errors):
     sd: standard deviation before errors spread over space. serial: autocorrelation over periods: the AR(1) coefficient,
     or a list of AR coefficients. moving: list of MA coefficients. spatial: spatial coefficient over W. spatial_kind:
     ar, (I - spatial W)^-1 e | ma, (I + spatial W) e. distribution: of the shocks: normal | t5 (t with 5 degrees of
-    freedom) | lognormal, all with mean 0. group_share: share of the variance that units of a group have in common in a period.
-    factors: number of common factors with a loading of each unit. factor_share: their share of the variance.
+    freedom) | lognormal, all with mean 0. group_share: share of the variance that units of a group have in common in a
+    period. factors: number of common factors with a loading of each unit. factor_share: their share of the variance.
     unit_heteroskedastic: standard deviation of the logarithm of units' own scales, whose mean square is 1.
     by_covariate: a covariate that scales the errors: by exp(covariate_slope z) with z its standardised mean of a unit.
     covariate_slope: see by_covariate. scale: factor of all errors; 0 leaves none.

@@ -13,6 +13,8 @@ from sim.streams import Streams
 class Levels(Part):
     """Unit and period effects; holds_mean: whether their mean is that of the outcome, fixed covariates included."""
 
+    default: ClassVar[str] = "effects"
+
     holds_mean: ClassVar[bool] = False
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sim.designs.parts.part import Part
 
@@ -14,6 +15,8 @@ class MediatorPart(Part):
     within: whether the treatment's effect and the errors of the outcome are given as totals that include what goes
     through the mediator; a mediator is then drawn only when an estimator reads it.
     """
+
+    default: ClassVar[str] = "linear"
 
     name: str = "m"
     a: float = 0.0

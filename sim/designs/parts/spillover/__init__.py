@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from sim.designs.parts.ground import Floats, Ground
 from sim.designs.parts.part import Part
@@ -10,6 +11,8 @@ from sim.designs.parts.part import Part
 
 class SpilloverPart(Part):
     """How the treatment reaches others: through their neighbours' dose, and through neighbours' outcomes (rho)."""
+
+    default: ClassVar[str] = "neighbours"
 
     rho: float
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from sim.designs.parts.ground import Places
 from sim.designs.parts.part import Part
@@ -11,6 +12,8 @@ from sim.weights import Weights
 
 class WeightsPart(Part):
     """A spatial weights matrix of the world's places."""
+
+    default: ClassVar[str] = "knn"
 
     name: str
 
