@@ -19,6 +19,7 @@ from estimators.placebo.permutation import PermutationTest
 from experiments.settings import build, kind_of, to_settings
 from experiments.study.border import layout_of, schema_of_design
 from experiments.study.dials import default_of, dial_names, is_written, value_of, with_dials
+from experiments.study.functions import FromFunctions, tried
 from experiments.toml_files import Flag, Table, Whole, read_toml, validated
 from sim.design import Design, Wanted, designs, find_design
 from sim.designs.observed import Observed
@@ -68,7 +69,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(FromFunctions):
     """What to run. `grid` maps dials of the design to the values they take; cells are all combinations.
 
     replications: draws a cell. block: replications stored together, a multiple of 64. common_random_numbers: cells
@@ -93,6 +94,7 @@ class Study:
         if problems:
             raise BadInput(*problems)
         self._normalise()
+        object.__setattr__(self, "estimators", tried(self.estimators, self.design))
         if any(len({cell_text({dial: value}) for value in values}) < len(values) for dial, values in self.grid):
             raise bad("values of a dial repeat", where=f"study {self.name} [grid]",
                       allowed="one or more distinct values", remedy="correct the list")  # fmt: skip
