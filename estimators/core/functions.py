@@ -117,15 +117,12 @@ class FunctionEstimator(Estimator):
         everything = any(self._takes_all(name) for name in self.parameters.given if name not in named)
         return frozenset(schema.variables) if everything else named
 
-    def tried_on(self, design: Design) -> Self:
-        """The same with the terms and error types that a fit of one panel of this design gives.
+    def tried_on(self, panel: Panel, schema: Schema) -> Self:
+        """The same with the terms and error types that a fit of one panel gives.
 
-        Raises BadInput when that fit raises, gives nothing, or the design's panels lack what it takes.
+        Raises BadInput when that fit raises or gives nothing, or the panel lacks what it takes.
         """
-        if self.terms:
-            return self
-        self.variables(design.schema)
-        panel = design.draw(Streams(0, "trial")).panel.replication(0)
+        self.variables(schema)
         try:
             (found,) = self._fits(panel, Streams(0, "trial"))
         except Exception as error:
@@ -143,7 +140,8 @@ class FunctionEstimator(Estimator):
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels, one a call of the function unless it is batched; raises what the function raises."""
         layout, rows = self.layout(panel.schema), panel.replications
-        fits = self._fits(panel, streams or Streams(0, stop=rows))
+        streams = streams or Streams(0)
+        fits = self._fits(panel, streams.tile(streams.start, streams.start + rows))
         parts = [self._estimates(found, layout, rows if self.recipe.batched else 1) for found in fits]
         return Estimates.join(parts)
 

@@ -8,12 +8,14 @@ from typing import Any, Self, cast
 from estimators.core import functions as fitting
 from estimators.core.estimator import Estimator
 from estimators.core.functions import FunctionEstimator
+from experiments.study.border import asking
 from sim.design import Design
 from sim.errors import bad
 from sim.functions import design as drawing
 from sim.functions.design import MAIN, Truth
 from sim.functions.panels import Naming
 from sim.functions.parameters import place_of
+from sim.streams import Streams
 
 Draw = Callable[..., Any] | Design
 Fit = Callable[..., Any] | Estimator
@@ -40,9 +42,9 @@ class FromFunctions:
     ) -> Self:
         """A study of plain functions: draw(rng, DIAL=default, ...) makes one panel a call, fit(panel) estimates on it.
 
-        What they take and return, and what truth, outcome, treatment, controls, unit and period are: as of `@design` and
-        `@estimator`, whose classes may be given instead, as may any design and estimator. fit: one, several, or a dict by
-        name. dials: values of dials that the grid leaves alone. settings: those of a study, such as
+        What they take and return, and what truth, outcome, treatment, controls, unit and period are: as of `@design`
+        and `@estimator`, whose classes may be given instead, as may any design and estimator. fit: one, several, or a
+        dict by name. dials: values of dials that the grid leaves alone. settings: those of a study, such as
         grid = {"effect": [0, 1]}. Raises BadInput.
         """
         naming = Naming(outcome, treatment, tuple(controls), unit, period)
@@ -57,7 +59,16 @@ class FromFunctions:
 
 def tried(estimators: Iterable[Estimator], design: Design) -> tuple[Estimator, ...]:
     """Estimators that are functions say what they return, by one fit of a panel of the design; others as they are."""
-    return tuple(item.tried_on(design) if isinstance(item, FunctionEstimator) else item for item in estimators)
+
+    def tried_on(item: Estimator) -> Estimator:
+        if not isinstance(item, FunctionEstimator) or item.terms:
+            return item
+        with asking(design, "draw"):
+            schema = design.schema
+            panel = design.draw(Streams(0, "trial")).panel.replication(0)
+        return item.tried_on(panel, schema)
+
+    return tuple(map(tried_on, estimators))
 
 
 def design_of(draw: Draw, truth: Truth, naming: Naming, dials: Mapping[str, Any]) -> Design:
