@@ -45,6 +45,8 @@ class StudyTables(Table):
 
     name: str = "study"
     question: str = ""
+    expected: str = ""
+    cost: str = ""
     design: dict[str, Any] = Field(default_factory=dict, description="a table [design]")
     grid: dict[str, list[Any]] = Field(default_factory=dict, description="a table [grid] of lists")
     estimators: list[Any] = Field(default_factory=list, description="tables [[estimators]]")
@@ -73,8 +75,9 @@ class Study(FromFunctions):
     """What to run. `grid` maps dials of the design to the values they take; cells are all combinations.
 
     replications: draws a cell. block: replications stored together, a multiple of 64. common_random_numbers: cells
-    share their random variates. Raises BadInput for dials that the design lacks, names of estimators that repeat, and
-    numbers out of range.
+    share their random variates. question, expected, cost: what it asks, the answer that theory or others' results let
+    expect, with the source, and how long it takes, in words. Raises BadInput for dials that the design lacks, names of
+    estimators that repeat, and numbers out of range.
     """
 
     name: str
@@ -86,6 +89,8 @@ class Study(FromFunctions):
     seed: int = 1
     common_random_numbers: bool = False
     question: str = ""
+    expected: str = ""
+    cost: str = ""
 
     def __post_init__(self) -> None:
         pairs = self.grid.items() if isinstance(self.grid, Mapping) else self.grid
@@ -192,6 +197,8 @@ class Study(FromFunctions):
         return {
             "name": self.name,
             "question": self.question,
+            "expected": self.expected,
+            "cost": self.cost,
             "design": {"kind": kind_of(self.design, "sim"), **to_settings(self.design)},
             "grid": {dial: to_settings(list(values)) for dial, values in self.grid},
             "estimators": [{"kind": kind_of(item, "estimators"), **to_settings(item)} for item in self.estimators],
@@ -204,7 +211,7 @@ class Study(FromFunctions):
     @property
     def identity(self) -> dict[str, Any]:
         """All that changes results: the settings without names, words and the number of replications."""
-        free = {"name", "question", "replications", "grid"}
+        free = {"name", "question", "expected", "cost", "replications", "grid"}
         kept = {key: value for key, value in self.settings.items() if key not in free}
         grid = [[dial, to_settings(list(values))] for dial, values in self.grid]  # its order is the cells'
         return kept | {"grid": grid, "design_identity": self.design.identity, "schema": SCHEMA_VERSION}
