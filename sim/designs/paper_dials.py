@@ -112,6 +112,17 @@ class PaperDials(Design):
         return self.sigma > abs(to_outcome) * sd and not self.coefficients.lam
 
     @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """What a world draws once: city levels, and calendar and controls or what is behind redrawn ones."""
+        calendar = ("calendar",)
+        if "calendar" in self.redraw:
+            calendar = ("cities' chances of treatment",) if self.assignment == "rich" else ()
+        controls = ("controls",) if self.controls == "paper" else ()
+        if controls and "controls" in self.redraw:
+            controls = ("city means of controls",)
+        return (*calendar, *controls, "city levels")
+
+    @property
     def noiseless(self) -> bool:
         """Whether neither errors nor effects vary, so that estimates differ by rounding alone."""
         return self.sigma < LEAST_NOISE and abs(self.effect) * self.heterogeneity < LEAST_NOISE

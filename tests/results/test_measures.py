@@ -191,7 +191,8 @@ def studies(x: Arrays, critical: float) -> dict[str, Measured]:
     ok = np.full(400, Status.OK, dtype=np.uint8)
     passed = ok == Status.OK
     fits = Fits(
-        estimate, theta, se, lower, upper, statistic, statistic >= critical, decided, np.empty((400, 0)), passed, ok
+        estimate, theta, se, lower, upper, statistic, statistic >= critical, decided, np.empty((400, 0)), passed, ok,
+        np.zeros(400, dtype=np.intp),
     )
     first = FirstPass(estimate.shape[1], 1, 0, 0.05)
     first.add(fits, fits.ok)
