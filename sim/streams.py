@@ -57,8 +57,8 @@ class Streams:
     def each(self, purpose: str) -> Iterator[np.random.Generator]:
         """One generator a replication, in order; each is valid only until the next is asked for."""
         key = self._key(purpose)
-        runs = [np.random.Philox(key=key, counter=[first, 0, 0, 0]).random_raw(4 * count) for first, count in self._runs]
-        blocks = np.concatenate(runs).reshape(-1, 4)
+        runs = ((np.random.Philox(key=key, counter=[first, 0, 0, 0]), count) for first, count in self._runs)
+        blocks = np.concatenate([philox.random_raw(4 * count) for philox, count in runs]).reshape(-1, 4)
         blocks[:, 3] = 1  # the last word is SFC64's counter
         engine = np.random.SFC64(0)
         generator = np.random.Generator(engine)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Indices = NDArray[np.intp]
 
 TILE = 32  # replications drawn and reduced together: enough to spread calls and fixed arrays over, few for memory
-WORLDS = 32  # of a design that draws what its cells hold fixed: with fewer, errors clustered by world are themselves loose
+WORLDS = 32  # of a design that draws what its cells hold fixed: errors clustered by so many are good to an eighth
 
 
 def world_of(replication: Indices | int, worlds: int) -> Indices:

@@ -205,7 +205,7 @@ class _Gathered:
 
 @dataclass(eq=False, slots=True)
 class _Lane:
-    """The estimators of one reduction on their way through a world's tiles: moments wait until enough rows are there."""
+    """The estimators of one reduction on their way through a world: moments wait here until enough rows are there."""
 
     runner: CellRunner
     plans: Mapping[Reduction, Any]

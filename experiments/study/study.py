@@ -71,8 +71,8 @@ class Study:
 
     replications: draws a cell. block: replications stored together, a multiple of 64. worlds: in how many worlds what a
     cell holds fixed is drawn, its replications spread over them; None = the design's default, which is then what the
-    study says. common_random_numbers: cells share their random variates. Raises BadInput for dials that the design lacks, names of estimators that repeat, and
-    numbers out of range.
+    study says. common_random_numbers: cells share their random variates. Raises BadInput for dials that the design
+    lacks, names of estimators that repeat, and numbers out of range.
     """
 
     name: str

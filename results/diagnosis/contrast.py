@@ -24,7 +24,7 @@ Target = tuple[str, str, str]  # estimator, term, error type
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One of the two: errors e (R, 1), 1 or 0 for covered, NaN without an interval (R, 1), attempted, ok, world (R,)."""
+    """One of the two: errors e (R, 1), 1 or 0 for covered, NaN without an interval (R, 1); the rest (R,)."""
 
     error: Floats
     covered: Floats

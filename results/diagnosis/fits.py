@@ -23,8 +23,7 @@ class Fits:
     estimate, truth (R, K); se, lower, upper (R, E, K); statistic |t| (R, E, K), NaN where there is no se; rejected,
     decided (R, E, K): whether the test rejects and whether there is one; beside (R, S): p values of tests that are no
     terms; passed (R,): whether the estimator's screen lets the fit through; status (R,); world (R,) in which each lies.
-    tests: whether the terms are
-    test statistics, whose truth is what their null hypothesis sets to 0.
+    tests: whether the terms are test statistics, whose truth is what their null hypothesis sets to 0.
     """
 
     estimate: Floats
@@ -60,8 +59,8 @@ class Fits:
 def fits_of(block: Block, name: str, layout: Layout, alpha: float, worlds: int = 1) -> Fits | None:
     """The fits of an estimator in a block, None where the block has none of it.
 
-    worlds: in how many worlds the replications of a cell lie. Intervals and p values are the stored ones; where there are none they follow from estimate, se and dof at level
-    alpha.
+    worlds: in how many worlds the replications of a cell lie. Intervals and p values are the stored ones; where there
+    are none they follow from estimate, se and dof at level alpha.
     """
     record = block.estimates.get(name)
     if record is None:

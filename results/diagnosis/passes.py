@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ from results.diagnosis.worlds import Between, Grouping, WorldSums, between_world
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-Influences = dict[str, tuple[Floats, Flags]]  # (R, *shape) by measure, and which fits have one
+Influences = dict[str, tuple[Any, Flags]]  # (R, *shape) by measure, and which fits have one
 
 
 class FirstPass:
@@ -176,8 +178,8 @@ class ByWorld:
         """The share of the variance of e (of estimates where the truth is unknown) between worlds, (K,)."""
         if not self.sums:
             return None
-        known, unknown = (between_worlds(self.sums[name], moments)
-                          for name, moments in (("bias", self.first.error), ("mean_estimate", self.first.estimate)))  # fmt: skip
+        known = between_worlds(self.sums["bias"], self.first.error)
+        unknown = between_worlds(self.sums["mean_estimate"], self.first.estimate)
         has = self.first.error.n > 0
 
         def either(a: Floats, b: Floats) -> Floats:

@@ -103,7 +103,6 @@ class UpperTail:
         together = np.concatenate(self._parts) if self._parts else np.empty((0, *self.n.shape))
         return np.sort(together, axis=0)[len(together) - min(self.kept, len(together)) :]
 
-
     def critical(self, alpha: float) -> Floats:
         """The critical values, (E, K); infinite where there are too few |t|."""
         values, rank = self.values, np.floor(alpha * (self.n + 1)).astype(np.intp)

@@ -26,7 +26,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Grouping:
-    """The rows of a block by world: `order` puts those of a world together, which begin at `starts`; `ids` of worlds."""
+    """The rows of a block by world: `order` puts those of a world together, `starts` says where they begin."""
 
     order: NDArray[np.intp]
     starts: NDArray[np.intp]
@@ -39,7 +39,7 @@ class Grouping:
         ids, starts = np.unique(world[order], return_index=True)
         return cls(order, starts, ids)
 
-    def sums(self, values: Floats) -> Floats:
+    def sums(self, values: Floats | Flags) -> Floats:
         """Sums over the rows of each world, (len(ids), *shape)."""
         return np.asarray(np.add.reduceat(values[self.order], self.starts, axis=0, dtype=np.float64))
 

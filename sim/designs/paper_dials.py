@@ -114,10 +114,10 @@ class PaperDials(Design):
     @property
     def held_fixed(self) -> tuple[str, ...]:
         """What a world draws once: city levels, and calendar and controls or what is behind redrawn ones."""
-        calendar = ("calendar",)
+        calendar: tuple[str, ...] = ("calendar",)
         if "calendar" in self.redraw:
             calendar = ("cities' chances of treatment",) if self.assignment == "rich" else ()
-        controls = ("controls",) if self.controls == "paper" else ()
+        controls: tuple[str, ...] = ("controls",) if self.controls == "paper" else ()
         if controls and "controls" in self.redraw:
             controls = ("city means of controls",)
         return (*calendar, *controls, "city levels")
