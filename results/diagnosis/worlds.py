@@ -26,22 +26,29 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Grouping:
-    """The rows of a block by world: `order` puts those of a world together, `starts` says where they begin."""
+    """The rows of a block by world: they lie in runs of one world each.
 
-    order: NDArray[np.intp]
+    starts: where runs begin. order: runs by world, which begin at `firsts` there. ids, counts: worlds and their rows.
+    """
+
     starts: NDArray[np.intp]
+    order: NDArray[np.intp]
+    firsts: NDArray[np.intp]
     ids: NDArray[np.intp]
+    counts: Floats
 
     @classmethod
     def of(cls, world: NDArray[np.intp]) -> Grouping:
         """From the world of each row, (R,)."""
-        order = np.argsort(world, kind="stable")
-        ids, starts = np.unique(world[order], return_index=True)
-        return cls(order, starts, ids)
+        starts = np.flatnonzero(np.diff(world, prepend=-1))
+        order = np.argsort(world[starts], kind="stable")
+        ids, firsts = np.unique(world[starts][order], return_index=True)
+        return cls(starts, order, firsts, ids, np.bincount(world)[ids].astype(np.float64))
 
     def sums(self, values: Floats | Flags) -> Floats:
         """Sums over the rows of each world, (len(ids), *shape)."""
-        return np.asarray(np.add.reduceat(values[self.order], self.starts, axis=0, dtype=np.float64))
+        runs = np.add.reduceat(values, self.starts, axis=0, dtype=np.float64)
+        return np.asarray(np.add.reduceat(runs[self.order], self.firsts, axis=0))
 
 
 class WorldSums:
@@ -57,8 +64,12 @@ class WorldSums:
         """Take in values (R, *shape) where usable (R, *shape)."""
         if not len(rows.ids):
             return
-        self.n[rows.ids] += rows.sums(usable)
-        self.total[rows.ids] += rows.sums(np.where(usable, values, 0.0))
+        if usable.all():  # as a rule; sums of flags cost as much as those of values
+            self.n[rows.ids] += rows.counts.reshape(-1, *(1 for _ in usable.shape[1:]))
+        else:
+            self.n[rows.ids] += rows.sums(usable)
+            values = np.where(usable, values, 0.0)
+        self.total[rows.ids] += rows.sums(values)
 
     @property
     def groups(self) -> Floats:
