@@ -81,7 +81,8 @@ def describe(study: Study, store: Path, where: str, plan: Resume, console: Conso
     console.print(Text(study.name, style="bold"), f": {study.question}" if study.question else "", sep="", markup=False)
     sizes = {"cell": len(study.cells), "replication": replications, "estimator": len(study.estimators)}
     size = " x ".join(f"{count:,} {word}{'s' * (count != 1)}" for word, count in sizes.items())
-    console.print(f"{size}, seed {study.seed}, on {where}, into {store}", markup=False)
+    worlds = f" in {study.world_count} worlds" if study.world_count > 1 else ""
+    console.print(f"{size}{worlds}, seed {study.seed}, on {where}, into {store}", markup=False)
     for line in unreached(study, replications):
         console.print(Text(line, style="yellow"))
     if held is not None and replications > study.replications:
