@@ -8,12 +8,18 @@ import pytest
 from sim import Design, Streams, Wanted
 from sim.design import designs
 from sim.designs.observed import Observed
+from sim.designs.panel import PanelDesign
 from sim.designs.paper import Paper
+from sim.designs.parts.adoption.never import Never
+from sim.designs.parts.covariates.normal import Normal
+from sim.designs.parts.errors.process import Process
+from sim.designs.parts.geography.cities import Cities
 from sim.worlds import TILE, WORLDS, replications_from, world_of, worlds_reached
 
 VARIANTS = {
     "paper redrawn": Paper(redraw=("calendar", "controls")),
     "paper redrawn at random": Paper(redraw=("calendar",), controls="none", assignment="random"),
+    "panel redrawn": PanelDesign(covariates=(Normal("x", 0.5),), redraw=("adoption", "covariates")),
 }
 
 
@@ -88,6 +94,25 @@ def test_an_observed_panel_is_a_fact() -> None:
 )
 def test_the_paper_design_names_what_a_world_holds(dials: dict[str, object], held: tuple[str, ...]) -> None:
     assert Paper(**dials).held_fixed == held  # type: ignore[arg-type]
+
+
+LEVELS, PLACES = "levels of units and periods", "places and W"
+
+
+@pytest.mark.parametrize(
+    ("design", "held"),
+    [
+        (PanelDesign(), ("adoption", LEVELS, PLACES)),
+        (PanelDesign(geography=Cities()), ("adoption", LEVELS)),
+        (PanelDesign(adoption=Never(), covariates=(Normal("x"), Normal("z"))), ("covariates", LEVELS, PLACES)),
+        (PanelDesign(covariates=(Normal("x"),), redraw=("adoption", "covariates")),
+         ("unit parts of covariates", LEVELS, PLACES)),
+        (PanelDesign(errors=Process(unit_heteroskedastic=0.3)),
+         ("adoption", LEVELS, "units' sizes and loadings of errors", PLACES)),
+    ],
+)  # fmt: skip
+def test_a_design_of_parts_names_what_its_parts_hold(design: PanelDesign, held: tuple[str, ...]) -> None:
+    assert design.held_fixed == held
 
 
 def test_worlds_of_the_paper_differ_in_what_they_hold_and_share_their_errors() -> None:
