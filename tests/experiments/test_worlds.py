@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from estimators import Estimates, SpatialPanel, TwoWayDID
 from estimators.core.estimator import Estimator
-from experiments.running import blocks
+from experiments.running import blocks, tasks
 from experiments.running.blocks import CellRunner
 from experiments.running.launch import unreached
 from experiments.running.replay import compare, replay
@@ -72,6 +73,19 @@ def test_bits_do_not_depend_on_which_worlds_are_remembered(monkeypatch: pytest.M
         for name, estimates in whole.estimates.items():
             np.testing.assert_array_equal(block.estimates[name].estimate, estimates.estimate)
             np.testing.assert_array_equal(block.estimates[name].se, estimates.se)
+
+
+def test_a_worker_remembers_few_worlds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cells of three worlds each are more than five: the first cell is forgotten, the one in use never."""
+    asked = replace(study(), grid=(("effect", (0.0, 0.0157)),), estimators=(TwoWayDID(),))
+    monkeypatch.setattr(tasks, "_runners", OrderedDict())
+    monkeypatch.setattr(tasks, "KEPT_WORLDS", 5)
+    tasks.runner_of(asked, 0).run(0, 96)
+    tasks.runner_of(asked, 1).run(0, 96)
+    assert len(tasks._runners) == 2
+    last = tasks.runner_of(asked, 1)
+    assert list(tasks._runners.values()) == [last]
+    assert len(last.settled) == 3
 
 
 def test_replications_lie_in_the_world_of_their_tile_in_the_order_of_replications() -> None:
