@@ -75,6 +75,11 @@ class FunctionDesign(Design):
         """That of one trial draw."""
         return trial_panel(self).schema
 
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """With `fixed_rng`, what it draws."""
+        return (f"what {FIXED} draws",) if FIXED in self.parameters.given else ()
+
     def settle(self, streams: Streams) -> FunctionWorld:
         """A world that calls the function; what it draws from `fixed_rng` is the same in every call."""
         return FunctionWorld(self, streams)
@@ -240,7 +245,7 @@ def design(
     batched = True it is given streams instead of a generator and returns arrays (R, T, N). truth: of one number the
     true `att`, or a dict by estimand; a text is the name of a dial, a function gets dials, `panel` and `data` by name.
     A draw may return (panel, truth) instead. outcome, treatment, controls: names of variables, y and did by default.
-    A parameter `fixed_rng` is a generator that gives the same numbers in every replication of a cell.
+    A parameter `fixed_rng` is a generator that gives the same numbers in every replication of a world.
     """
     naming = Naming(outcome, treatment, tuple(controls), unit, period)
 
