@@ -128,11 +128,12 @@ class PanelDials(Design):
             periods=self.periods,
             variables=(self.outcome, self.treatment, *covariates, *mediators),
             attributes=self.geography.attributes,
-            weights=tuple(item.label for item in (self.weights, *self.other_weights)),
+            weights=tuple(item.label for item in (self.weights, *self.other_weights) if item.exists),
             roles=Roles(self.outcome, self.treatment, covariates, mediators),
         )
 
     @property
     def noiseless(self) -> bool:
         """Whether neither errors nor effects vary, so that estimates differ by rounding alone."""
-        return self.errors.size < LEAST_NOISE and not (self.effect.varies and self.effect.size_of_units)
+        assigned = "adoption" in self.redraw and self.levels.interacts  # other units are compared in each replication
+        return self.errors.size < LEAST_NOISE and not assigned and not (self.effect.varies and self.effect.size_of_units)

@@ -65,8 +65,9 @@ class Settled:
 def settled(design: PanelDials, streams: Streams) -> Settled:
     """Draw what a world holds fixed: places, levels, covariates, who is treated when."""
     places = design.geography.places(streams, design.size)
-    weights = {item.label: item.build(places) for item in (design.weights, *design.other_weights)}
-    ground = Ground(places, design.labels, weights[design.weights.label])
+    built = {item.label: item.build(places) for item in (design.weights, *design.other_weights)}
+    ground = Ground(places, design.labels, built[design.weights.label])
+    weights = {name: w for name, w in built.items() if w is not None}
     levels = design.levels.settle(ground, streams)
     covariates = {item.name: item.settle(ground, streams) for item in design.covariates}
     ground = replace(ground, levels=levels, covariates={name: x.values(None)[0] for name, x in covariates.items()})

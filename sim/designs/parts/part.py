@@ -62,12 +62,14 @@ class Outline:
 class Part(ABC):
     """A building block of a world. Subclasses are frozen dataclasses with a `kind`.
 
-    ranges: the numbers that a dial may take, by name. default: the kind that a slot's table without one is of.
+    ranges: the numbers that a dial may take, by name. default: the kind that a slot's table without one is of. files:
+    dials that hold a panel as a text, for which a study file names a Parquet file beside it.
     """
 
     kind: ClassVar[str]
     default: ClassVar[str]
     ranges: ClassVar[Mapping[str, Range]] = {}
+    files: ClassVar[tuple[str, ...]] = ()
 
     def problems(self, outline: Outline) -> Iterator[Problem]:
         """What is wrong with its dials, alone and beside the other parts; `where` is left to the design."""

@@ -17,6 +17,11 @@ class Levels(Part):
 
     holds_mean: ClassVar[bool] = False
 
+    @property
+    def interacts(self) -> bool:
+        """Whether units differ in how they move over periods."""
+        return False
+
     @abstractmethod
     def settle(self, ground: Ground, streams: Streams) -> LevelParts:
         """Draw them, from `streams.fixed(...)`."""
