@@ -22,12 +22,14 @@ class Drawn:
     def __init__(self, world: Settled, streams: Streams) -> None:
         self.world, self.streams = world, streams
         self.design, self.ground = world.design, world.ground
+        self.seen: Floats | None = world.observed  # (1 or R, T, N), 1 where observed; None where all is
 
     def fixed(self, *what: str) -> bool:
-        """Whether none of these differs between replications: adoption, covariates, effects, mediators."""
+        """Whether none of these differs between replications: adoption, covariates, effects, mediators, missing."""
         changes: set[str] = {*self.design.redraw}
         changes |= {"effects"} if self.design.effect.varies else set()
         changes |= {"mediators"} if any(not item.within for item in self.design.mediators) else set()
+        changes |= {"missing"} if self.design.missing.follows_outcome else set()
         return not changes & {*what}
 
     def _once[T](self, name: Hashable, compute: Callable[[], T], *what: str) -> T:
@@ -49,7 +51,11 @@ class Drawn:
     @cached_property
     def adoption(self) -> Adoption:
         """The treatment as truths of policies read it."""
-        return self._once("policy", lambda: Adoption((self.did != 0).astype(np.float64), self.ground.years), "adoption")
+
+        def compute() -> Adoption:
+            return Adoption((self.did != 0).astype(np.float64), self.ground.years, self.seen)
+
+        return self._once("policy", compute, "adoption", "missing")
 
     @cached_property
     def sizes(self) -> Floats:
