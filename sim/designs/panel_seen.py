@@ -59,8 +59,3 @@ def _error_of(tile: Drawn, purpose: str, *, anew: bool) -> Floats:
         return tile.streams.normals(purpose, *tile.ground.shape)
     settled = tile.world.streams
     return tile.world.once(purpose, lambda: settled.fixed(purpose).standard_normal((1, *tile.ground.shape)))
-
-
-def hidden(values: Mapping[str, Floats], seen: Floats) -> dict[str, Floats]:
-    """Variables that are NaN where unit-periods (1 or R, T, N) are not observed."""
-    return {name: np.where(seen > 0, x, np.nan) for name, x in values.items()}

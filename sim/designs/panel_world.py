@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 import numpy as np
 
 from sim.design import Draw, Wanted
 from sim.designs.panel_dials import PanelDials
 from sim.designs.panel_drawn import Drawn
-from sim.designs.panel_seen import hidden, indexed, measured_covariates, measured_outcome
+from sim.designs.panel_seen import indexed, measured_covariates, measured_outcome
 from sim.designs.panel_settled import Settled, settled
 from sim.designs.panel_truths import truths
 from sim.designs.parts.ground import Floats
@@ -56,17 +55,20 @@ def _panel(tile: Drawn, drawn: Mapping[str, Floats]) -> Panel:
 
     def regressors() -> dict[str, Floats]:
         treatment = {design.treatment: tile.did} if design.adoption.treats else {}
-        return {**treatment, **measured_covariates(tile)}
+        return _shown({**treatment, **measured_covariates(tile)}, tile.seen)
 
-    if not tile.fixed("missing"):
-        assert tile.seen is not None
-        return replace(world.frame, observed=tile.seen > 0, variables=hidden(regressors() | drawn, tile.seen))
-    shown = drawn if tile.seen is None else hidden(drawn, tile.seen)
+    if not tile.fixed("missing") and tile.seen is not None:
+        whole = regressors() | _shown(drawn, tile.seen)
+        return replace(world.frame, observed=tile.seen > 0, variables=whole)
     if tile.fixed("adoption", "covariates"):
-        made = regressors if tile.seen is None else lambda: hidden(regressors(), cast(Floats, tile.seen))
-        return world.once("panel", lambda: world.frame.with_variables(made())).with_variables(shown)
-    others = regressors()
-    return world.frame.with_variables((others if tile.seen is None else hidden(others, tile.seen)) | shown)
+        frame = world.once("panel", lambda: world.frame.with_variables(regressors()))
+        return frame.with_variables(_shown(drawn, tile.seen))
+    return world.frame.with_variables(regressors() | _shown(drawn, tile.seen))
+
+
+def _shown(values: Mapping[str, Floats], seen: Floats | None) -> dict[str, Floats]:
+    """Variables that are NaN where unit-periods (1 or R, T, N) are not observed."""
+    return dict(values) if seen is None else {name: np.where(seen > 0, x, np.nan) for name, x in values.items()}
 
 
 def settle(design: PanelDials, streams: Streams) -> PanelWorld:
