@@ -126,10 +126,18 @@ class PanelDials(Design):
         yield from self._name_problems()
         for name in sorted(set(self.redraw) - {"adoption", "covariates"}):
             yield Problem(f"redraw = {name!r}", "[design]", "adoption, covariates", "choose among them")
+        yield from self._order_problems()
         outline = replace(self.outline, units=MOST_UNITS) if "units" in wrong else self.outline
         for table, part in self.parts if "periods" not in wrong else ():
             for problem in part.problems(outline):
                 yield replace(problem, where=table)
+
+    def _order_problems(self) -> Iterator[Problem]:
+        """Parts that take what is drawn later than they are."""
+        for table, part in self.parts if "covariates" in self.redraw else ():
+            if part.follows:
+                what = f"follows the covariate {part.follows[0]!r}, which redraw changes in every replication"
+                yield Problem(what, table, 'redraw without "covariates"', "leave it out of redraw")
 
     def _name_problems(self) -> Iterator[Problem]:
         """Variables and weights that share a name."""

@@ -74,6 +74,7 @@ PARTS: dict[str, dict[str, Any]] = {
         "all staggered": {"kind": "staggered", "cohorts": [2002, 2004], "never": 0.0, "shares": [0.25, 0.75]},
         "clustered": {"kind": "clustered", "treated": 2, "date": 2004},
         "propensity": {"kind": "propensity", "share": 0.4, "independent": False, "last_periods": 2},
+        "selected": {"kind": "propensity", "share": 0.4, "most": 9, "on": "covariates", "covariates": ["x"]},
         "kept": {"kind": "kept", "variable": "d"},
         "switching": {"kind": "switching", "share": 0.8},
         "dose": {"kind": "dose", "share": 0.5, "serial": 0.3},
@@ -148,8 +149,12 @@ OF_PLACES = {("weights", name) for name in ("knn", "band", "inverse-distance", "
 def forbidden(row: Row) -> bool:
     """Whether two values of a row contradict each other by the words of their parts."""
     held = set(row.items())
+    anew = row.get("redraw") in ("covariates", "both")
     return bool(
-        (row.get("geography", "kept") != "kept" and held & OF_KEPT)
+        (anew and row.get("errors") == "by covariate")
+        or (anew and row.get("adoption") == "selected")
+        or (row.get("adoption") == "selected" and row.get("covariates") == "none")
+        or (row.get("geography", "kept") != "kept" and held & OF_KEPT)
         or (row.get("weights") == "none" and held & OF_W)
         or (row.get("geography") == "nowhere" and held & OF_PLACES)
         or (held & COMING_AND_GOING and held & OF_STAYING)

@@ -84,6 +84,11 @@ class Part(ABC):
                     yield fault(f"{name} = {value:g}", allowed.words, f"correct {name}")
         yield from self.faults(outline)
 
+    @property
+    def follows(self) -> tuple[str, ...]:
+        """Covariates whose values it takes as the world holds them fixed, so that they cannot be drawn anew."""
+        return ()
+
     def faults(self, outline: Outline) -> Iterator[Problem]:
         """What is wrong besides numbers out of range."""
         return iter(())

@@ -97,7 +97,9 @@ class PanelPieces:
                 if since < 0:
                     out[t, i] = 0.5 if -since <= dials.anticipation else 0.0
                 else:
-                    out[t, i] = {"constant": 1.0, "growing": min(1.0, (since + 1) / 5), "fading": 0.8**since}[dials.shape]
+                    out[t, i] = {"constant": 1.0, "growing": min(1.0, (since + 1) / 5), "fading": 0.8**since}[
+                        dials.shape
+                    ]
         return out
 
     @cached_property
@@ -232,7 +234,7 @@ class PanelPieces:
 
     def mediated(self, kind: str, inside: str) -> float:
         names = [part.name for part in self.design.mediators]
-        if not names:
+        if not names or (inside and inside not in names and not inside[0].isdigit()):
             return np.nan
         named = inside if inside in names else ""
         ask = f"att({inside})" if inside and not named else "att"
@@ -319,6 +321,8 @@ class PanelPieces:
         own, lagged = self.pair(name)
         by_unit = self.effects + own - self.design.effect.size_of_units if name == "did" else np.full(self.n, own)
         impact = self.multiplier @ (np.diag(by_unit) + lagged * self.w)
+        if kind == "direct" and not self.design.spillover.rho:
+            return float(by_unit.mean())  # a unit is none of its neighbours
         direct, total = float(np.trace(impact)) / self.n, float(impact.sum()) / self.n
         return {"direct": direct, "total": total, "indirect": total - direct}[kind]
 
