@@ -77,12 +77,14 @@ class Part(ABC):
     def problems(self, outline: Outline) -> Iterator[Problem]:
         """What is wrong with its dials, alone and beside the other parts; `where` is left to the design."""
         yield from self._choices()
+        wrong: list[str] = []
         for name, allowed in self.ranges.items():
             given = getattr(self, name)
             for value in given if isinstance(given, tuple) else (given,):
                 if value is not None and not (math.isfinite(value) and allowed.holds(value)):
+                    wrong.append(f"{name} = ")
                     yield fault(f"{name} = {value:g}", allowed.words, f"correct {name}")
-        yield from self.faults(outline)
+        yield from (problem for problem in self.faults(outline) if not problem.what.startswith(tuple(wrong)))
 
     @property
     def follows(self) -> tuple[str, ...]:
