@@ -22,6 +22,11 @@ class Never(Absorbing):
         """Nobody."""
         return False
 
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
     def first(self, ground: Ground, rng: np.random.Generator) -> Floats:
         """Never, for all."""
         return np.full(ground.units, np.inf)
