@@ -171,7 +171,8 @@ class PanelDials(Design):
         if covariates and "covariates" in self.redraw:
             covariates = ("unit parts of covariates",)
         adoption = () if "adoption" in self.redraw else self.adoption.held_fixed
-        return (*adoption, *covariates, *self.levels.held_fixed, *self.errors.held_fixed, *self.geography.held_fixed)
+        others = (self.levels, self.errors, self.missing, self.geography)
+        return (*adoption, *covariates, *(words for part in others for words in part.held_fixed))
 
     @property
     def noiseless(self) -> bool:

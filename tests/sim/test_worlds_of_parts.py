@@ -11,8 +11,8 @@ from typing import Any
 import made_worlds
 import numpy as np
 import pytest
-
 from covering import allowed_pairs, pairs_of
+
 from references.panel_oracle import PanelPieces
 from sim import Draw, Streams, Wanted
 from sim.designs.panel import PanelDesign

@@ -8,8 +8,8 @@ from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
-
 from covering import Row, covering_rows
+
 from experiments.settings import build
 from sim import Panel, Weights
 from sim.designs.panel import PanelDesign

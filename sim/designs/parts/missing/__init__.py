@@ -23,6 +23,11 @@ class MissingPart(Part):
         """Whether any is missing."""
 
     @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """The pattern, unless it follows the outcome."""
+        return ("unit-periods that are missing",) if self.some and not self.follows_outcome else ()
+
+    @property
     @abstractmethod
     def follows_outcome(self) -> bool:
         """Whether it depends on the outcome, so that it differs between replications."""
