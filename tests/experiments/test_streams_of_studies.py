@@ -145,6 +145,7 @@ class Recorder:
 
 
 CONTROLS = {f"covariate {name}" for name in ("inv", "road", "book", "tech")}
+NOWHERE = {"places", "levels", "errors", "adoption"}
 FIXED = {"cities", "levels", "errors", "adoption", *CONTROLS}
 PURPOSES: dict[str, tuple[Design, set[str], set[str]]] = {
     "paper": (Paper(), FIXED, {"errors", "mediator gpat"}),
@@ -152,8 +153,10 @@ PURPOSES: dict[str, tuple[Design, set[str], set[str]]] = {
         Paper(redraw=("calendar", "controls"), spillover="paper"),
         FIXED, {"errors", "mediator gpat", "adoption", *CONTROLS},
     ),
-    "bdm": (BertrandDufloMullainathan(), set(), {"law", "errors"}),
-    "clustered": (Clustered(), set(), {"x of groups", "x of units", "errors of groups", "errors of units"}),
+    "bdm": (BertrandDufloMullainathan(), NOWHERE, {"adoption", "errors"}),
+    "clustered": (
+        Clustered(), NOWHERE | {"covariate x"}, {"covariate x", "covariate x of groups", "errors", "errors of groups"},
+    ),
     "placebo": (Placebo(), set(), {"assignment"}),
 }  # fmt: skip
 

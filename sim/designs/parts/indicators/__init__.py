@@ -1,0 +1,31 @@
+"""Indicators of which the outcome is made."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sim.designs.parts.ground import Floats
+from sim.designs.parts.part import Part
+from sim.streams import Streams
+
+
+@dataclass(frozen=True, slots=True)
+class IndicatorsPart(Part):
+    """What an outcome that is an index is made of; without names the outcome is what the world draws."""
+
+    default: ClassVar[str] = "entropy"
+
+    names: tuple[str, ...] = ()
+
+    @abstractmethod
+    def values(self, outcome: Floats, untreated: Floats, streams: Streams) -> dict[str, Floats]:
+        """The indicators where the world's outcome is `outcome` (R, T, N), and would be `untreated` without treatment.
+
+        Their noise is the same whatever the outcomes are.
+        """
+
+    @abstractmethod
+    def index(self, indicators: dict[str, Floats], observed: Floats | None) -> Floats:
+        """The index of the indicators over the observed unit-periods (1, T, N), (R, T, N)."""
