@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,3 +126,79 @@ def test_two_mediators_are_found_one_at_a_time_unless_they_are_confounded() -> N
                     assert abs(value - wanted) < 4 * mcse
                 covered = found[first, second, f"through-{own}", "nie", "coverage", "monte-carlo"][0]
                 assert (covered > 0.92) == (confounding == 0)
+
+
+def with_grid(study: Study, estimators: tuple[str, ...] = (), **grid: tuple[object, ...]) -> Study:
+    """A study with fewer values of some dials (written with _ for the dot), and fewer estimators."""
+    dials = {name.replace("_", ".", 1): values for name, values in grid.items()}
+    chosen = tuple(item for item in study.estimators if not estimators or item.name in estimators)
+    return replace(study, estimators=chosen, grid=tuple((dial, dials.get(dial, own)) for dial, own in study.grid))
+
+
+def test_a_wrong_w_spoils_the_indirect_effect_and_hardly_the_direct_one() -> None:
+    names = ("assumed-knn-4", "assumed-knn-10", "assumed-queen")
+    study = with_grid(builtin("wrong-w"), names, weights_kind=("knn", "contiguity"), weights_k=(4, 10))
+    found = measured(study, 1024)
+    true = {"assumed-knn-4": ("knn", 4), "assumed-knn-10": ("knn", 10), "assumed-queen": ("contiguity", None)}
+    for name, (kind, k) in true.items():
+        for cell in {key[:2] for key in found}:
+            right = cell[0] == kind and (k is None or cell[1] == k)
+            direct, indirect = (found[*cell, name, f"{term}:did", "bias", ""] for term in ("direct", "indirect"))
+            assert abs(direct[0]) < 4 * direct[1] + 0.03 * (not right)
+            if right:
+                assert abs(indirect[0]) < 4 * indirect[1]
+    few_for_many = found["knn", 10, "assumed-knn-4", "indirect:did", "bias", ""]
+    assert few_for_many[0] < -0.5
+    many_for_few = found["knn", 4, "assumed-knn-10", "indirect:did", "bias", ""]
+    assert abs(many_for_few[0]) < 0.3
+    errors = [found["knn", 4, name, "indirect:did", "mean_se", "information"][0] for name in names[:2]]
+    assert errors[1] > 1.5 * errors[0]
+
+
+def test_did_finds_the_contrast_of_an_index_and_not_its_mean_change_on_the_treated() -> None:
+    found = measured(builtin("index"), 1024)
+    cells = {key[:3] for key in found}
+    for cell in cells:
+        contrast, att = (found[*cell, name, "did", "bias", ""] for name in ("did-contrast", "did"))
+        assert abs(contrast[0]) < 4 * contrast[1]
+        if cell[0] == 0.0:
+            assert abs(att[0]) < 4 * att[1]
+        else:
+            assert att[0] > 4 * att[1]
+            assert att[0] < found[*cell, "did", "did", "truth", ""][0]
+
+
+def test_gaps_bias_where_they_depend_on_the_outcome_alone() -> None:
+    found = measured(builtin("missing"), 1024)
+    biases = {key[:3]: pair for key, pair in found.items() if key[3:5] == ("did", "bias")}
+    assert len(biases) == 8
+    for (pattern, share, name), (value, mcse) in biases.items():
+        if pattern == "on_outcome":
+            assert value < -8 * mcse
+            assert value < biases[pattern, 0.1, name][0] or share == 0.1
+        else:
+            assert abs(value) < 4 * mcse
+    spread = {share: found["random", share, "did", "did", "empirical_se", ""][0] for share in (0.1, 0.3)}
+    assert spread[0.3] > spread[0.1]
+
+
+def test_selection_on_trends_biases_by_the_gap_of_trends_and_pre_trends_seldom_warn() -> None:
+    study = with_grid(builtin("selection"), errors_serial=(0.0,))
+    records = run(study.resized(replications=1024))
+    frame = diagnose(records).frame
+    bias = frame[(frame["estimator"] == "did") & (frame["measure"] == "bias")]
+    z, weights = np.polynomial.hermite_e.hermegauss(40)
+    weights = weights / weights.sum()
+    assert len(bias) == 9
+    for row in bias.to_dict("records"):
+        strength = row["adoption.strength"]
+        gap = 4 * (weights * z / (1 + np.exp(-strength * z))).sum()  # mean z of adopters less that of others
+        wanted = 0.05 * 6 * gap if row["adoption.on"] == "trends" else 0.0
+        assert abs(row["value"] - wanted) < 4 * row["mcse"]
+        if wanted:
+            assert f"{wanted:.2f}".lstrip("0") in study.expected
+    (steep,) = (cell for cell in study.cells if cell.parameters["adoption.on"] == "trends"
+                and cell.parameters["adoption.strength"] == 2.0)  # fmt: skip
+    p = np.concatenate([block.estimates["event-study"].statistics["pretrend_hotelling_p"]
+                        for block in records.blocks(steep.index)])  # fmt: skip
+    assert 0.05 < (p < 0.05).mean() < 0.5
