@@ -25,7 +25,8 @@ def measured(study: Study, replications: int) -> Found:
     """(dials..., estimator, term, measure, error type) -> value and Monte Carlo error."""
     frame = diagnose(run(study.resized(replications=replications))).frame
     keys = [*dict(study.grid), "estimator", "term", "measure", "error"]
-    columns = zip(*(frame[key] for key in keys), strict=True)
+    named = frame[keys].astype(object).where(frame[keys].notna(), None)
+    columns = zip(*(named[key] for key in keys), strict=True)
     return dict(zip(columns, zip(frame["value"], frame["mcse"], strict=True), strict=True))
 
 
