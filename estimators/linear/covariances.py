@@ -36,12 +36,10 @@ from numpy.typing import NDArray
 
 from estimators.core.error_types import PLACE, distance_of, groups_of, kind_of
 from estimators.core.within import nested_in, transform_of
+from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad
 from sim.panel import Panel
 from sim.weights.distances import great_circle_km, within_km
-
-Floats = NDArray[np.float64]
-Codes = NDArray[np.intp]
 
 ClusterK = Literal["slopes", "nonnested", "all"]
 
@@ -70,7 +68,7 @@ class Covariance:
 
     matrix: Floats
     dof: float
-    floored: NDArray[np.bool_]
+    floored: Flags
 
 
 def bartlett_lag(periods: int) -> int:
@@ -134,7 +132,7 @@ def conley_sum(u: Floats, kernel: Floats, lag: int) -> Floats:
     return near + bartlett_sum(u, lag) - outer(u)
 
 
-def floor_eigenvalues(matrix: Floats, scale: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def floor_eigenvalues(matrix: Floats, scale: Floats) -> tuple[Floats, Flags]:
     """Matrices (R, K, K) with negative eigenvalues set to zero in units of scale (R, K), and which had any, (R,)."""
     units = scale[:, :, None] * scale[:, None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -210,7 +208,7 @@ class ScoreSum:
             return None
         return (np.arange(int(codes.max()) + 1)[:, None] == codes).astype(np.float64)
 
-    def matrix(self, psi: Floats, e: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    def matrix(self, psi: Floats, e: Floats) -> tuple[Floats, Flags]:
         """The sum before its factor, (R, K, K), NaN where it is rounding, and whether it was floored, (R,).
 
         psi (1 or R, K, T, N), e (R, T, N): zero where unobserved.
@@ -286,7 +284,7 @@ def covariance(error: str, psi: Floats, e: Floats, sample: Sample) -> Covariance
     return Covariance(matrix * factor, dof, floored)
 
 
-def cancelled(variance: Floats, u: Floats) -> NDArray[np.bool_]:
+def cancelled(variance: Floats, u: Floats) -> Flags:
     """Whether variances (R, ...) of sums of contributions u (R, ..., T, N) are nothing but rounding."""
     flat = u.reshape(*u.shape[:-2], -1)
     return np.asarray(variance <= DEGENERATE * np.vecdot(flat, flat))

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.error_types import check_error_types, groups_of, kind_of, may_be_floored
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
@@ -21,13 +20,12 @@ from estimators.core.within import check_effects
 from estimators.linear.covariances import ClusterK, counted_parameters
 from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan, Singletons
 from estimators.linear.wild import wild_clusters
+from sim.arrays import Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,12 @@ from estimators.core.tile import Tile
 from estimators.core.within import transform_of
 from estimators.linear.covariances import ClusterK, Sample, counted_by_cluster, covariance
 from estimators.linear.grouped import GroupFits, UnitRows, group_sums
+from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
-Codes = NDArray[np.intp]
 
 DRAWS_AT_ONCE = 32  # assignments fitted together: rows that fit in the cache
 DEGENERATE = 1e-12  # share of the iid variance below which a clustered one counts as zero
@@ -257,7 +255,7 @@ class _Test:
         return np.where(none[:, None, None], np.nan, covariances)
 
     @np.errstate(divide="ignore", invalid="ignore")  # an assignment may leave a group without an estimate
-    def permutation(self, treated: NDArray[np.bool_], draws: int, rng: np.random.Generator) -> float:
+    def permutation(self, treated: Flags, draws: int, rng: np.random.Generator) -> float:
         """The p-value of labels shuffled within treated and other units, NaN without an observed statistic."""
         observed = float(self.wald(self.codes[None])[0])
         if not np.isfinite(observed):

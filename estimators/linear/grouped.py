@@ -10,12 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
-
-Floats = NDArray[np.float64]
-Codes = NDArray[np.intp]
+from sim.arrays import Codes, Floats
 
 
 @dataclass(frozen=True, eq=False, slots=True)

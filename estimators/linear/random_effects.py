@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, may_be_floored
@@ -21,12 +20,11 @@ from estimators.core.names import check_names, outcome_of
 from estimators.core.tile import spread
 from estimators.core.within import WithinTransform, observed_mask
 from estimators.linear.covariances import Sample, covariance
+from sim.arrays import Flags, Floats
 from sim.design import Design, Draw, Wanted, World
 from sim.errors import bad
 from sim.panel import Panel, Roles, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 STATISTICS = ("r2_overall", "r2_within", "r2_between", "sigma_u", "sigma_e", "theta")
 RANK = 1e-10  # share of the largest singular value below which one counts as zero
@@ -195,7 +193,7 @@ def _components(data: _Data, asked_by: str) -> tuple[Floats, Floats]:
     return sigma2_e, np.maximum(sigma2_u, 0.0)
 
 
-def _vary(panel: Panel, x: Floats) -> NDArray[np.bool_]:
+def _vary(panel: Panel, x: Floats) -> Flags:
     """Whether regressors x (1 or R, K, T, N) are linearly independent beside unit and period effects, (1 or R,)."""
     within = WithinTransform.of(panel)(x.reshape(-1, *x.shape[2:])).reshape(x.shape)
     left, total = np.square(within).sum(axis=(2, 3)), np.square(x).sum(axis=(2, 3))

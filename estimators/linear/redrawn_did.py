@@ -40,8 +40,7 @@ from estimators.core.treatments import (
     treatments,
 )
 from estimators.linear.covariances import DEGENERATE
-
-Floats = NDArray[np.float64]
+from sim.arrays import Codes, Floats
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,7 +53,7 @@ class DIDKernel(TreatmentKernel):
     terms: tuple[str, ...]
     projection: Projection
     controls: Fields
-    clusters: tuple[NDArray[np.intp], ...]
+    clusters: tuple[Codes, ...]
     factor: float = 1.0
 
     def assign(self, given: Given) -> AssignedDID:
@@ -209,7 +208,7 @@ def _whole(kernel: DIDKernel, drawn: Paths) -> _Whole:
     return _Whole(x, own)
 
 
-def _by_cluster(u: Floats, codes: NDArray[np.intp]) -> Floats:
+def _by_cluster(u: Floats, codes: Codes) -> Floats:
     """Units' scores (B, N) summed within clusters, (B, G)."""
     if codes[0] == 0 and (np.diff(codes) == 1).all():  # every unit is its own
         return u

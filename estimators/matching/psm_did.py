@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.error_types import check_error_types, groups_of, may_be_floored
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
@@ -16,14 +15,13 @@ from estimators.core.regression import check_fixed
 from estimators.linear.covariances import cells_of
 from estimators.matching import matching
 from estimators.matching.weighted_within import weighted_two_way
+from sim.arrays import Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel, Schema
 from sim.streams import Streams
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 Method = Literal["nearest", "radius", "kernel"]
 LEAST_CLUSTERS = 2  # of matched treated units, and of controls; one alone shows not how much it moves by itself
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.error_types import may_be_floored
 from estimators.core.estimator import Estimates, Status
 from estimators.core.tile import spread
 from estimators.linear.covariances import Covariance, Sample, counted_by_cluster, covariance
+from sim.arrays import Floats
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -32,13 +32,12 @@ from estimators.mediation.paths import (
     root_of,
     terms_of,
 )
+from sim.arrays import Codes, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 STATISTICS = ("rho_at_zero", "r2_product_at_zero", "r2_total_product_at_zero", "sd_ratio", "corr_ab")
 STORED = ("pvalue", "lower", "upper")
@@ -189,7 +188,7 @@ class Mediation(Estimator):
                 remedy="draw more",
             )
 
-    def _roots_of_factors(self, tile: Tile, regressors: int, clusters: NDArray[np.intp]) -> Floats:
+    def _roots_of_factors(self, tile: Tile, regressors: int, clusters: Codes) -> Floats:
         """Square roots of the small-sample factors of a, b, nde, total, (4,)."""
         panel, effects = tile.panel, tile.transform.effects
         units = len(panel.units) if panel.observed is None else int(panel.observed[0].any(axis=0).sum())
@@ -206,7 +205,7 @@ class MediationFit:
 
     system: System
     paths: MediationPaths
-    clusters: NDArray[np.intp]
+    clusters: Codes
     roots: Floats
     mask: Floats | None
 
@@ -261,7 +260,7 @@ class MediatedEffects:
         )
 
 
-def _percentile_interval(ordered: Floats, count: NDArray[np.intp]) -> tuple[Floats, Floats]:
+def _percentile_interval(ordered: Floats, count: Codes) -> tuple[Floats, Floats]:
     """Ends (R, K) of the interval from the first `count` (R, K) of ordered draws (R, B, K), NaN without draws.
 
     They are the floor(LEVEL / 2 (count + 1))-th draws from below and from above; too few draws exclude nothing.
@@ -273,7 +272,7 @@ def _percentile_interval(ordered: Floats, count: NDArray[np.intp]) -> tuple[Floa
     return np.where(tail > 0, lower, -endless), np.where(tail > 0, upper, endless)
 
 
-def _clusters(cluster: str, panel: Panel, asked_by: str) -> NDArray[np.intp]:
+def _clusters(cluster: str, panel: Panel, asked_by: str) -> Codes:
     """Cluster of each unit, (N,), numbered from 0; raises BadInput for fewer than two.
 
     Units that are never observed, which count for nothing, are put to the first that is.

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from estimators.core.treatments import PathCodes
+from sim.arrays import Codes
 from sim.panel import Panel
 from sim.schemes import scheme_of
-from sim.schemes.randomisation import Codes, Randomisation
+from sim.schemes.randomisation import Randomisation
 from sim.streams import Streams
 
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.estimator import Status
 from estimators.core.inversion import linear_interval, p_values, searched_interval
 from estimators.core.treatment_kernels import AssignedTreatments, LinearlyAssigned, ShiftedFits, TreatmentKernel
 from estimators.placebo.assignments import Draws
+from sim.arrays import Floats
 
-Floats = NDArray[np.float64]
 Statistic = Literal["raw", "studentised"]
 
 

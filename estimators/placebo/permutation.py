@@ -18,6 +18,7 @@ from estimators.core.names import outcome_of
 from estimators.core.tile import Tile
 from estimators.placebo.assignments import Draws
 from estimators.placebo.kernel_tests import KernelTest, NullTests, Statistic
+from sim.arrays import Floats
 from sim.design import Design
 from sim.discovery import discover
 from sim.errors import bad, closest, listed, naming, one_of
@@ -26,7 +27,6 @@ from sim.schemes import FORMS, Relabel, Time, scheme_of
 from sim.schemes.nulls import assigned_anew, redraws_treatment, terms_tested
 from sim.streams import Streams
 
-Floats = NDArray[np.float64]
 Value = bool | int | float | str | tuple[str, ...] | tuple[int, ...] | None
 
 LEAST_DRAWS = 99

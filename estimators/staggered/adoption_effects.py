@@ -32,12 +32,10 @@ from estimators.core.names import outcome_of
 from estimators.core.tile import Tile, spread
 from estimators.staggered.adoption_terms import Window, event_of
 from estimators.staggered.aggregation import check_terms, staggered_targets, staggered_terms
+from sim.arrays import Codes, Flags, Floats
 from sim.errors import BadInput, bad, one_of
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 PRETREND = ("pretrend", "pretrend_p", "pretrend_hotelling_p")
 UNIFORM_LEVEL = 0.95
@@ -55,12 +53,12 @@ class LinearFit(ABC):
     factor and normal inference. sound: whether regressors can be told apart.
     """
 
-    identified: Bools
-    certain: Bools
-    used: Bools
-    treated: Bools
-    compared: Bools
-    averaged: Bools
+    identified: Flags
+    certain: Flags
+    used: Flags
+    treated: Flags
+    compared: Flags
+    averaged: Flags
     sample: tuple[int, int] | None
     sound: bool
 
@@ -274,7 +272,7 @@ def moments_of(estimator: AdoptionEffects, fit: LinearFit, y: Floats, panel: Pan
     )
 
 
-def _cluster(contributions: Floats, error: str, used: Bools, panel: Panel, asked_by: str) -> tuple[Floats, int]:
+def _cluster(contributions: Floats, error: str, used: Flags, panel: Panel, asked_by: str) -> tuple[Floats, int]:
     """Sums of contributions by cluster, (R, K, G), and the number of clusters."""
     groups = _count(used, error, panel)
     if groups < 2:
@@ -287,12 +285,12 @@ def _cluster(contributions: Floats, error: str, used: Bools, panel: Panel, asked
     return contributions @ membership, groups
 
 
-def _count(units: Bools, error: str, panel: Panel) -> int:
+def _count(units: Flags, error: str, panel: Panel) -> int:
     """Clusters that hold any of these units."""
     return int(_clusters_of(units, error, panel))
 
 
-def has_error(averaged: Bools, compared: Bools, error: str, panel: Panel) -> Bools:
+def has_error(averaged: Flags, compared: Flags, error: str, panel: Panel) -> Flags:
     """Terms (K,) whose treated units (K, N), and units compared with (N,), lie in two clusters or more.
 
     With one alone on either side nothing shows how much its outcome moves by itself, and the formula's error, made of
@@ -301,7 +299,7 @@ def has_error(averaged: Bools, compared: Bools, error: str, panel: Panel) -> Boo
     return np.asarray((_clusters_of(averaged, error, panel) > 1) & (_clusters_of(compared, error, panel) > 1))
 
 
-def _clusters_of(units: Bools, error: str, panel: Panel) -> NDArray[np.intp]:
+def _clusters_of(units: Flags, error: str, panel: Panel) -> Codes:
     """How many clusters hold any of the marked units, (..., N) -> (...)."""
     attribute = error.removeprefix("cluster:")
     if attribute == "unit":

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.staggered.aggregation import Aggregation, CohortPeriods
 from estimators.staggered.cohorts import Cohorts
+from sim.arrays import Flags, Floats
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Window = tuple[int, int]
 
 
@@ -29,7 +27,7 @@ def on_cells(terms: tuple[str, ...], cohorts: Cohorts, cells: CohortPeriods) -> 
     return np.where(found.identified[:, None], found.weights, np.nan), found
 
 
-def on_units(terms: tuple[str, ...], cohorts: Cohorts, identified: Bools) -> Floats:
+def on_units(terms: tuple[str, ...], cohorts: Cohorts, identified: Flags) -> Floats:
     """Weights of terms on unit-periods (K, T, N), a cohort's units alike; identified (G, T); NaN as in `on_cells`."""
     cells = CohortPeriods(*np.nonzero(identified))
     weights = on_cells(terms, cohorts, cells)[0]

@@ -26,12 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.staggered.cohorts import Cohorts
+from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad
 from sim.estimands import Estimand
-
-Floats = NDArray[np.float64]
-Codes = NDArray[np.intp]
-Flags = NDArray[np.bool_]
 
 OVERALL = ("overall", "overall:event", "overall:cohort", "overall:calendar")
 _TARGETS = dict(zip(OVERALL, ("att", "att_event", "att_cohort", "att_calendar"), strict=True))
@@ -168,9 +165,7 @@ class _Asked:
                 found = [self._named(term, since, year, adopted)]
         return [q.astype(np.float64) for q in found if q.any()]
 
-    def _named(
-        self, term: str, since: NDArray[np.int_], year: NDArray[np.int_], adopted: NDArray[np.int_]
-    ) -> NDArray[np.bool_]:
+    def _named(self, term: str, since: NDArray[np.int_], year: NDArray[np.int_], adopted: NDArray[np.int_]) -> Flags:
         match _parsed(term):
             case "event", (k,):
                 return since == k

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.core.names import outcome_of
@@ -25,13 +24,12 @@ from estimators.staggered.bands import Multipliers, multipliers, simultaneous_cr
 from estimators.staggered.cohort_comparisons import Base, CohortEstimates, Comparisons, Controls, CovariateMap, MeansMap
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.two_groups import Adjustment
+from sim.arrays import Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import BadInput, bad, one_of
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 FAMILIES = ("event", "cohort", "calendar", "att")  # of terms; each has a band of its own
 ROWS_WITH_INFLUENCE = 64  # replications solved together when units' influences travel with them
@@ -208,8 +206,8 @@ class CallawaySantAnnaPlan:
     """
 
     map: MeansMap | CovariateMap
-    identified: NDArray[np.bool_]
-    certain: NDArray[np.bool_]
+    identified: Flags
+    certain: Flags
     cells: int
     left_out: int
     clusters: tuple[Floats | None, ...]  # (N, clusters) indicators of each error type, None for units

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import Codes, Flags
 from sim.errors import bad
 from sim.panel import Panel
 from sim.panel.periods import period_step
@@ -27,7 +27,7 @@ class Cohorts:
     """
 
     periods: tuple[int, ...]
-    first: NDArray[np.intp]
+    first: Codes
     firsts: tuple[int, ...]
 
     @classmethod
@@ -65,12 +65,12 @@ class Cohorts:
         return cls(panel.periods, first, firsts)
 
     @property
-    def never(self) -> NDArray[np.bool_]:
+    def never(self) -> Flags:
         """Units that are never treated, (N,)."""
         return np.asarray(self.first == len(self.periods))
 
     @property
-    def later(self) -> NDArray[np.bool_]:
+    def later(self) -> Flags:
         """Units that are untreated when the first adopt, (N,): never treated ones and later cohorts."""
         return np.asarray(self.first > self.firsts[0])
 

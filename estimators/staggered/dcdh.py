@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from estimators.core.names import check_names, outcome_of
 from estimators.core.within import WithinTransform, observed_mask
+from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 ROUNDING = 1e-12  # share of the largest weight below which a weight counts as zero, and a difference as none
 
@@ -38,13 +36,13 @@ class CoefficientWeights:
     """
 
     weights: Floats
-    treated: NDArray[np.bool_]
+    treated: Flags
     coefficient: Floats
     sensitivity: Floats
     reversal: Floats
 
     @property
-    def negative(self) -> NDArray[np.bool_]:
+    def negative(self) -> Flags:
         """Treated unit-periods with a negative weight, (T, N)."""
         return np.asarray(self.weights < -ROUNDING * np.abs(self.weights).max())
 
@@ -206,7 +204,7 @@ class DCDH(Estimator):
             statistics={"switchers": np.full(rows, float(contrasts[0].count))},
         )
 
-    def _clusters(self, panel: Panel) -> list[NDArray[np.intp]]:
+    def _clusters(self, panel: Panel) -> list[Codes]:
         """Codes (N,) of the clusters of each error type."""
         names = [error.removeprefix("cluster:") for error in self.errors]
         codes = [np.arange(len(panel.units)) if name == "unit" else panel.attributes[name] for name in names]
@@ -246,7 +244,7 @@ class Contrast:
         count = int(switching.sum())
         return cls(weights / max(count, 1), stayers, switching.sum(axis=0) / max(count, 1), count)
 
-    def __call__(self, change: Floats, clusters: list[NDArray[np.intp]]) -> tuple[Floats, Floats, Floats]:
+    def __call__(self, change: Floats, clusters: list[Codes]) -> tuple[Floats, Floats, Floats]:
         """Estimate (R,), standard errors (R, E) and degrees of freedom (E,); NaN without switchers."""
         rows = len(change)
         if not self.count:

@@ -23,13 +23,12 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import log_ndtr, ndtr, ndtri, ndtri_exp
 
+from sim.arrays import Flags, Floats
 from sim.errors import bad
 
-Floats = NDArray[np.float64]
 Restriction = Literal["smoothness", "relative magnitudes"]
 
 SINGULAR = 1e-12  # smallest over largest eigenvalue below which a covariance counts as singular
@@ -230,7 +229,7 @@ class Vertices:
         possible = (rest[:, 2:] >= 0.0).all(axis=1) & (start <= stop)
         return float(start[possible].min(initial=np.inf)), float(stop[possible].max(initial=-np.inf))
 
-    def accept(self, theta: Floats, alpha: float, critical: Floats) -> NDArray[np.bool_]:
+    def accept(self, theta: Floats, alpha: float, critical: Floats) -> Flags:
         """Whether the hybrid test of some candidate accepts theta, (G,); critical (C,) of the first stage.
 
         The second stage compares the largest vertex with its quantile given which one it is and what is independent of

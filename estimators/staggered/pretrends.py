@@ -13,13 +13,12 @@ from functools import cache
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import chdtri, chndtr, ndtr, ndtri
 
+from sim.arrays import Floats
 from sim.errors import bad, one_of
 
-Floats = NDArray[np.float64]
 PreTest = Literal["individual", "joint"]
 
 POINTS = 15  # log2 of the points of the integration: probabilities are good to about 1e-5, of one estimate exact

@@ -26,7 +26,6 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.error_types import PLACE, check_error_types, may_be_floored
@@ -36,13 +35,12 @@ from estimators.core.tile import Tile, spread
 from estimators.core.within import transform_of
 from estimators.linear.covariances import ClusterK, Sample, ScoreSum, counted_by_cluster, covariance
 from estimators.staggered.exposures import DistanceRings, Exposure, NeighbourShare, Reach
+from sim.arrays import Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 EFFECTS = ("unit", "period")
 SPILLS = {"treated": "spill:treated", "untreated": "spill:untreated"}

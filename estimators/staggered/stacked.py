@@ -16,21 +16,18 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.staggered.adoption_effects import AdoptionEffects, LinearFit
 from estimators.staggered.adoption_terms import event_averages, event_terms
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.untreated_fit import invert_partialled, sums_by_unit, units_first
+from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Codes = NDArray[np.intp]
 Weighting = Literal["variance", "corrective"]
 
 
@@ -179,8 +176,8 @@ class StackedSample:
 
     cohorts: tuple[int, ...]
     cut: tuple[int, ...]
-    units: Bools
-    periods: Bools
+    units: Flags
+    periods: Flags
     treated: int
     rows: int
 
@@ -277,7 +274,7 @@ def _joined(parts: list[Floats], weights: list[Floats]) -> Floats:
     return np.concatenate([part.reshape(len(part), -1) for part in weighted], axis=1)
 
 
-def _roles(stacks: list[Stack], events: list[int], units: int) -> tuple[Bools, Bools]:
+def _roles(stacks: list[Stack], events: list[int], units: int) -> tuple[Flags, Flags]:
     """Units that adopt, by the event times at which their stack holds them (P, N), and those they are compared with."""
     adopters, clean = np.zeros((len(events), units), dtype=bool), np.zeros(units, dtype=bool)
     for stack in stacks:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.staggered.adoption_effects import CohortEffects
 from estimators.staggered.adoption_terms import on_cells
@@ -17,8 +16,6 @@ from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

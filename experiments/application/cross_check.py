@@ -13,9 +13,10 @@ from estimators.linear.did import TwoWayDID
 from estimators.linear.random_effects import RandomEffects
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.application.references import esda, linearmodels, spreg
-from experiments.application.references.reference import Floats, Reference
+from experiments.application.references.reference import Reference
 from experiments.application.tables.ledger import Fitted
 from results.tables.records import Agreement, Record
+from sim.arrays import Floats
 from sim.panel import Panel
 
 ERRORS = ("iid", "hc1", "cluster:unit")

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from estimators.spatial.autocorrelation import QUADRANTS
 from results.figures.style import BLUE, FAINT, INK, MARKERS, ORANGE, RED, SIZE, SKY, SOFT, draw, frame, handle
 from results.tables.records import LEVEL, Figure
+from sim.arrays import Flags, Floats
 from sim.errors import listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-Floats = NDArray[np.float64]
 Outline = tuple[Floats, ...]  # the rings of a unit's polygons, (M, 2) each
 
 NAME = "figure-2"
@@ -60,16 +60,16 @@ class MoranPlot:
     surroundings: tuple[Outline, ...] = ()
 
     @property
-    def clear(self) -> NDArray[np.bool_]:
+    def clear(self) -> Flags:
         """Units that stand out at the false discovery rate, (N,)."""
         return self.adjusted <= LEVEL
 
     @property
-    def weak(self) -> NDArray[np.bool_]:
+    def weak(self) -> Flags:
         """Units that stand out only while nobody counts how many were looked at, (N,)."""
         return (self.pvalues <= LEVEL) & ~self.clear
 
-    def of_cluster(self, name: str) -> NDArray[np.bool_]:
+    def of_cluster(self, name: str) -> Flags:
         """The units of a quadrant, HH, LL, HL or LH, significant or not, (N,)."""
         return self.quadrant == next(code for code, own in QUADRANTS.items() if own == name)
 

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sim.arrays import Codes, Flags, Floats
 from sim.errors import BadInput, Problem, bad, closest, listed
 from sim.panel.periods import uneven_code
 from sim.panel.schema import Roles
 
-Floats = NDArray[np.float64]
 Missing = Literal["error", "drop"]
 TREATMENT = "did"  # the treatment's name in every panel, so that terms are the same whatever the column is called
 
@@ -83,7 +83,7 @@ class Rows:
         place = f"unit {self.labels[row]}, {self.years[row]} (row {self.first + row})"
         return f"{self.file}, column {column!r}, {place}"
 
-    def those(self, keep: NDArray[np.bool_]) -> Rows:
+    def those(self, keep: Flags) -> Rows:
         """Some of the rows, which keep no row numbers of their own."""
         return Rows(self.file, self.first, self.labels[keep], self.years[keep])
 
@@ -153,7 +153,7 @@ def unit_labels(column: pd.Series[Any]) -> NDArray[np.object_]:
     return np.array([_label(value) for value in column.tolist()], dtype=object)
 
 
-def numbers(column: pd.Series[Any]) -> tuple[Floats, NDArray[np.intp]]:
+def numbers(column: pd.Series[Any]) -> tuple[Floats, Codes]:
     """A column as floats with NaN where missing or blank, (rows,), and the rows that hold something else."""
     if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_complex_dtype(column):
         return np.full(len(column), np.nan), np.flatnonzero(column.notna().to_numpy())
@@ -177,7 +177,7 @@ def missing_columns(frame: pd.DataFrame, wanted: Mapping[str, str]) -> list[Prob
     ]
 
 
-def number_problems(values: Floats, wrong: NDArray[np.intp], column: pd.Series[Any], rows: Rows) -> list[Problem]:
+def number_problems(values: Floats, wrong: Codes, column: pd.Series[Any], rows: Rows) -> list[Problem]:
     """Problems for text and for infinities in a column of numbers."""
     name = str(column.name)
     problems = []
@@ -261,7 +261,7 @@ def _all_numbers(frame: pd.DataFrame, sources: list[tuple[str, str]], rows: Rows
 
 def _complete(
     values: Mapping[str, Floats], sources: list[tuple[str, str]], rows: Rows, missing: Missing
-) -> tuple[NDArray[np.bool_], dict[str, int]]:
+) -> tuple[Flags, dict[str, int]]:
     """Rows without a missing value, (rows,), and how many others there are by column; raises unless they may go."""
     kept = np.ones(len(rows.labels), dtype=bool)
     dropped, problems = {}, []
@@ -309,7 +309,7 @@ def _attribute_problems(frame: pd.DataFrame, named: Mapping[str, str], rows: Row
     return problems
 
 
-def _attribute(column: pd.Series[Any], codes: NDArray[np.intp], units: int) -> NDArray[Any]:
+def _attribute(column: pd.Series[Any], codes: Codes, units: int) -> NDArray[Any]:
     """One value a unit, (N,): numbers as they are, everything else as text."""
     firsts = column.groupby(codes).first().reindex(range(units))
     if pd.api.types.is_bool_dtype(firsts) or pd.api.types.is_numeric_dtype(firsts):

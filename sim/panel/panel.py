@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Flags, Floats
 from sim.errors import bad, listed
 from sim.panel.schema import Roles, Schema
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sim.weights import Weights
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +36,7 @@ class Panel:
     variables: Mapping[str, Floats]
     roles: Roles = field(default_factory=Roles)
     attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    observed: NDArray[np.bool_] | None = None
+    observed: Flags | None = None
     weights: Mapping[str, Weights] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -98,7 +96,7 @@ class Panel:
                 )
             array.flags.writeable = False
 
-    def _hidden(self) -> NDArray[np.bool_]:
+    def _hidden(self) -> Flags:
         return np.zeros(1, dtype=bool) if self.observed is None else ~self.observed
 
     def with_variables(self, variables: Mapping[str, Floats]) -> Self:

@@ -8,14 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad, closest, one_of
 from sim.panel import Panel
 from sim.weights import Weights
 
-Floats = NDArray[np.float64]
-Codes = NDArray[np.intp]
 Generator = np.random.Generator
 
 
@@ -34,8 +32,8 @@ class Randomisation:
     draw: Callable[[Generator], Codes]
     count: int | None = None
     every: Callable[[], Iterator[Codes]] | None = None
-    kept: NDArray[np.bool_] | None = None
-    still: NDArray[np.bool_] | None = None
+    kept: Flags | None = None
+    still: Flags | None = None
 
     def variables(self, codes: Codes) -> dict[str, Floats]:
         """The variables under B assignments, codes (B, N) -> (B, T, N) each."""
@@ -141,7 +139,7 @@ def treatment_paths(panel: Panel, asked_by: str) -> tuple[dict[str, Floats], Cod
     return {name: paths}, real.ravel().astype(np.intp)
 
 
-def treated_paths(panel: Panel, asked_by: str) -> tuple[dict[str, Floats], Codes, NDArray[np.bool_]]:
+def treated_paths(panel: Panel, asked_by: str) -> tuple[dict[str, Floats], Codes, Flags]:
     """Paths and codes of an absorbing treatment and who is treated, (N,); raises BadInput when nobody or everybody."""
     paths, real = treatment_paths(panel, asked_by)
     treated = adoption(panel, asked_by) < len(panel.periods)
@@ -174,7 +172,7 @@ def _fixed(panel: Panel, name: str, asked_by: str) -> Floats:
     return values[0]
 
 
-def _seen(panel: Panel) -> NDArray[np.bool_]:
+def _seen(panel: Panel) -> Flags:
     return np.ones((len(panel.periods), len(panel.units)), dtype=bool) if panel.observed is None else panel.observed[0]
 
 

@@ -38,13 +38,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import Codes, Flags
 from sim.errors import bad, closest, one_of
 from sim.panel import Panel
 from sim.schemes.connected import compact_blocks, connected_groups, grown_groups
 from sim.schemes.randomisation import (
-    Codes,
     Generator,
     Randomisation,
     adoption,
@@ -176,7 +175,7 @@ class Blocks(Scheme):
         links = np.asarray((weights.dense > 0) | (weights.dense.T > 0))
         return self._fixed(panel, links) if self.size else self._grown(panel, links)
 
-    def _fixed(self, panel: Panel, links: NDArray[np.bool_]) -> Randomisation:
+    def _fixed(self, panel: Panel, links: Flags) -> Randomisation:
         paths, real = treatment_paths(panel, self.text)
         order = np.argsort(panel.units)  # by name: the order of a file's rows decides nothing
         blocks = [order[block] for block in compact_blocks(links[np.ix_(order, order)], self.size)]
@@ -190,7 +189,7 @@ class Blocks(Scheme):
                      "choose another size or scheme")  # fmt: skip
         return found
 
-    def _grown(self, panel: Panel, links: NDArray[np.bool_]) -> Randomisation:
+    def _grown(self, panel: Panel, links: Flags) -> Randomisation:
         paths, real, treated = treated_paths(panel, self.text)
         never = int(real[~treated][0])
         groups = connected_groups(links, np.flatnonzero(treated))

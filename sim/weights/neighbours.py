@@ -14,14 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from sim.arrays import Codes, Floats
 from sim.errors import bad, closest, listed
 from sim.panel.files import UNREADABLE, check_file
 from sim.weights import Standardize, Weights
 from sim.weights.distances import great_circle_km, within_km
 
-Floats = NDArray[np.float64]
 Islands = Literal["error", "nearest"]
 Strength = Callable[[Floats], Floats]
 MAPS = (".geojson", ".json", ".shp", ".gpkg", ".zip", ".fgb", ".parquet")
@@ -44,7 +43,7 @@ class Coordinates:
                           remedy="give degrees; check that longitude and latitude are neither exchanged nor "
                                  "projected")  # fmt: skip
 
-    def _named(self, values: Floats, rows: NDArray[np.intp]) -> str:
+    def _named(self, values: Floats, rows: Codes) -> str:
         return listed((f"{self.units[i]} {values[i]:g}" for i in rows), 3)
 
     def distances(self) -> Floats:

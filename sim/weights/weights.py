@@ -12,11 +12,11 @@ import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.errors import bad, listed
 from sim.threads import one_thread
 from sim.weights.sparse import chunks
 
-Floats = NDArray[np.float64]
 Standardize = Literal["row", "spectral", "none"]
 ONE = 1e-10  # distance from one up to which a row sum counts as one: rounding is some 1e-16 a link
 SPARSE_BELOW = 0.15  # share of non-zero entries up to which a sparse product is the faster one
@@ -40,7 +40,7 @@ class Weights:
     def of(
         cls,
         units: tuple[str, ...],
-        raw: NDArray[np.float64] | sp.sparray,
+        raw: Floats | sp.sparray,
         standardize: Standardize = "row",
         name: str = "w",
     ) -> Weights:

@@ -12,13 +12,13 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sim.arrays import Codes, Floats
 from sim.errors import BadInput, bad, closest, listed
 from sim.panel.files import UNREADABLE, check_file, csv_text, read_csv_text, separator_of
 from sim.panel.frames import numbers, shown, unit_labels
 from sim.weights import Standardize, Weights
 from sim.weights.neighbours import Coordinates, Islands, connected
 
-Floats = NDArray[np.float64]
 Others = Literal["error", "drop"]
 FILES = (".csv", ".gal", ".gwt", ".npy", ".mtx")
 
@@ -193,7 +193,7 @@ def _check_whole(edges: Edges, units: tuple[str, ...], path: Path) -> None:
                   remedy='add them, leave those units out, or set islands = "nearest"')  # fmt: skip
 
 
-def _positions(labels: Iterable[str], position: dict[str, int]) -> NDArray[np.intp]:
+def _positions(labels: Iterable[str], position: dict[str, int]) -> Codes:
     return np.array([position[label] for label in labels], dtype=np.intp)
 
 

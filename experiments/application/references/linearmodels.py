@@ -17,7 +17,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from experiments.application.references.reference import Floats, Reference, Scaled, long_frame
+from experiments.application.references.reference import Reference, Scaled, long_frame
+from sim.arrays import Floats
 from sim.panel import Panel
 
 KINDS = {"iid": "unadjusted", "hc1": "robust"}

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, listed
 from sim.panel.frames import Rows, numbers, treatment_problems, unit_labels
 from sim.panel.periods import uneven_code
 
-Floats = NDArray[np.float64]
 MOST_CONTROLS = 4
 MOST_GROUPS = 10
 MOST_LEVELS = 5  # values of a column from 0 to 1 that may be meant as a treatment

@@ -10,7 +10,6 @@ from typing import get_args
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from experiments.application.spec.conflicts import conflicts
 from experiments.application.spec.index import (
@@ -32,6 +31,7 @@ from experiments.application.spec.transforms import (
 )
 from experiments.application.spec.weights import mean_of
 from experiments.toml_files import read_toml, validated
+from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, gathering, listed, one_of
 from sim.panel import Panel, Roles
 from sim.panel.files import read_frame
@@ -58,14 +58,14 @@ class RealPanel:
     order: tuple[str, ...]
     notes: tuple[str, ...]
     index: EntropyIndex | None = None
-    further: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    further: Mapping[str, Floats] = field(default_factory=dict)
     file: str = "table"
 
     def balanced(self, how: Balance | None = None) -> Panel:
         """The panel without gaps, W built anew for the units kept; `how` = None takes the spec's own."""
         return balanced(self.panel, how or self.spec.panel.balance, self.spec, self.order)
 
-    def subset(self, units: NDArray[np.bool_], *, weights: bool = True) -> Panel:
+    def subset(self, units: Flags, *, weights: bool = True) -> Panel:
         """The panel of some units, (N,), with W built anew for them, or without W."""
         kept = part(self.panel, units, np.ones(len(self.panel.periods), dtype=bool))
         return _with_weights(kept, self.spec, self.order) if weights else kept

@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, override
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from experiments.toml_files import Name, Positive, Reading, Table
+from sim.arrays import Floats
 from sim.errors import Problem
 from sim.panel import Panel
 from sim.weights import Standardize, Weights, neighbours
 from sim.weights.neighbours import Coordinates, Islands
 from sim.weights.weights_files import Others, from_file
-
-Floats = NDArray[np.float64]
 
 
 def _beside_the_spec(path: Path, info: ValidationInfo) -> Path:

@@ -21,10 +21,9 @@ from experiments.application.tables.ledger import Ledger, reasons
 from results.figures.bacon import bacon_figure
 from results.tables.places import BOUNDS, COMPARISONS
 from results.tables.records import Fit
+from sim.arrays import Codes, Floats
 from sim.errors import BadInput
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
 
 POWERS = (0.5, 0.8)  # of the pre-trend test
 MAGNITUDES = (0.5, 1.0, 1.5, 2.0)  # Mbar
@@ -151,7 +150,7 @@ def of_terms(estimates: Estimates, terms: tuple[str, ...]) -> Estimates:
     )
 
 
-def _clusters(panel: Panel, error: str) -> NDArray[np.intp]:
+def _clusters(panel: Panel, error: str) -> Codes:
     """Codes (N,) of the clusters of an error type."""
     name = error.removeprefix("cluster:")
     if name == "unit":

@@ -17,13 +17,13 @@ from results.figures.moran import MoranPlot, Outline, moran_figure
 from results.inference import p_values
 from results.tables.places import AUTOCORRELATION
 from results.tables.records import LEVEL, Fit, Record
+from sim.arrays import Codes, Floats
 from sim.errors import listed
 from sim.panel import Panel
 from sim.panel.frames import unit_labels
 from sim.streams import Streams
 from sim.weights import Weights
 
-Floats = NDArray[np.float64]
 INDICES: tuple[ac.Index, ...] = ("moran", "geary")
 NO_SPREAD = 1e-9  # sd of an index below which it is a constant and rounding
 LOCAL_DRAWS = 19_999  # at most, unless the spec asks for more: enough for one unit of 500 to stand out alone
@@ -102,7 +102,7 @@ def _explain(sections: CrossSections, tests: int) -> None:
         note(f"Table 6 uses the balanced part, {len(panel.units)} units x {len(panel.periods)} periods.")
 
 
-def _years(sections: CrossSections, varying: NDArray[np.intp], name: str, weights: Weights) -> None:
+def _years(sections: CrossSections, varying: Codes, name: str, weights: Weights) -> None:
     """Both indices of the years in which the outcome varies, under three null distributions."""
     y, sums = sections.y[varying], ac.LinkSums.of(weights)
     found, k = ac.both_indices(y, weights), ac.kurtosis(y)

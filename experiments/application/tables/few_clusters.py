@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.error_types import error_label, groups_of
 from estimators.core.within import without_singletons
 from estimators.linear.covariances import cells_of, count_clusters, equal_to
 from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.tables.columns import clustered_enough, error_types, main_cluster
+from sim.arrays import Flags
 from sim.panel import Panel
 from sim.panel.panel import seen_in
 
@@ -23,7 +23,7 @@ TWO_UNITS = ("With two units and period effects, coefficients have no errors clu
 TOO_SMALL = "clustered errors tend to be too small with so few"
 
 
-def treated_units(panel: Panel) -> NDArray[np.bool_]:
+def treated_units(panel: Panel) -> Flags:
     """Units that are treated in an observed period, (N,)."""
     did = panel.variables[panel.roles.treatment or "did"][0] > 0
     return np.asarray((did & seen_in(panel)).any(axis=0))
