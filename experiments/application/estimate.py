@@ -35,7 +35,7 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence
     for name in _asked_for(real):
         import_module(f"experiments.application.tables.{name}").add(real, ledger)
     if chosen:
-        import_module("experiments.application.tables.baseline").add_chosen(ledger, chosen)
+        import_module("experiments.application.tables.regressions").add_chosen(ledger, chosen)
     _say_counting(real, ledger)
     if not ledger.records:
         raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
@@ -62,8 +62,7 @@ def _asked_for(real: RealPanel) -> Iterator[str]:
     """Modules of the tables that the spec asks for, as the paper orders them, then a referee's: others stay unread."""
     roles, spec = real.panel.roles, real.spec
     asked = {
-        "descriptives": True, "baseline": True, "checks": spec.panel.capital or spec.panel.other_policy,
-        "subsamples": spec.panel.groups, "mediation": roles.mediators, "autocorrelation": real.panel.weights,
+        "descriptives": True, "regressions": True, "mediation": roles.mediators, "autocorrelation": real.panel.weights,
         "spatial_models": real.panel.weights, "staggered": spec.robustness.staggered,
         "robustness": spec.robustness.model_fields_set,
     }  # fmt: skip

@@ -111,9 +111,8 @@ def _why_not(estimator: PsmDID, found: Matched, panel: Panel) -> str | None:
     """Why there is no matched sample, or no regression on it, and what to do."""
     treated, controls = (int((found.candidates & group).sum()) for group in (found.treated, ~found.treated))
     if not treated or not controls:
-        return (f"matching needs treated and control units, and there are {treated} and {controls}; choose other "
-                "years or "
-                "covariates")  # fmt: skip
+        return (f"matching needs treated and control units, and there are {treated} and {controls}; choose other years "
+                "or covariates")  # fmt: skip
     if estimator.method == "nearest" and estimator.neighbours > controls:
         return f"neighbours = {estimator.neighbours}, but there are {controls} control units; ask for 1 to {controls}"
     if found.status is Status.SINGULAR:

@@ -161,8 +161,7 @@ def _warn(balanced: Panel, weights: str, found: Mapping[Fit, Estimates], ledger:
     if inflation > INFLATED:
         ledger.note(f"Weights {weights}: the lag of the treatment is collinear with the other regressors (variance "
                     f"inflation {inflation:.1f}), as when treatment clusters in space or W is dense. The data "
-                    "determine "
-                    f"w_{treatment} and indirect effects badly.")  # fmt: skip
+                    f"determine w_{treatment} and indirect effects badly.")  # fmt: skip
     near = (tile.raw(treatment) != 0) | (tile.lag(treatment, weights) != 0)
     if near.any(axis=1).all():
         ledger.note(f"Weights {weights}: every unit is treated or has a treated neighbour at some time. Without units "

@@ -152,9 +152,8 @@ def _say_sample(found: Staggered, cohorts: Cohorts) -> None:
                           f"{STAGGERED} keeps them; the other columns need periods before adoption and leave them out."
                           )  # fmt: skip
     if not found.never:
-        found.ledger.note(f"All units become treated: the columns of table {STAGGERED} compare with units not "
-                          "treated yet, "
-                          "and periods in which all units are treated identify no effect.")  # fmt: skip
+        found.ledger.note(f"All units become treated: the columns of table {STAGGERED} compare with units not treated "
+                          "yet, and periods in which all units are treated identify no effect.")  # fmt: skip
     if len(cohorts.firsts) == 1 and not always:
         found.ledger.note(f"All treated units adopt in {cohorts.labels[0]}: adoption is not staggered, and the two-way "
                           "coefficient contains no comparison with units already treated.")  # fmt: skip

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from estimators.core.error_types import error_label
 from results.tables.columns import FitColumn, bracket, coefficient, fit_columns, interval, shown_numbers, value_rows
 from results.tables.journal_table import Heading, JournalTable, Row
+from results.tables.layouts.regressions import regressions
 from results.tables.records import Record
-from results.tables.regressions import regressions
 from results.tables.setting import TableSetting
 from results.tables.typography import digits, split_stars
 
@@ -38,8 +38,7 @@ def mediation(setting: TableSetting) -> list[JournalTable]:
     rows = [Row("Effects through the mediator", kind="head"), *rows] if rows else []
     kinds = "".join(f"{error_label(kind)}; " for kind in dict.fromkeys(filter(None, own)))
     note = (f"Effects through the mediator: {kinds}each method's standard error in brackets and 95% interval; the "
-            "stars "
-            "are those of the first method. The effects are causal only without confounding of mediator and "
+            "stars are those of the first method. The effects are causal only without confounding of mediator and "
             "outcome.")  # fmt: skip
     title = f"Mediation: {setting.about}"
     return [*regressions(setting, "5", title, columns, heads, None, note if rows else "", rows=rows)]

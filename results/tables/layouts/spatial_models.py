@@ -98,10 +98,9 @@ def predictions(setting: TableSetting) -> list[JournalTable]:
     """How the spatial models predict without the fixed effects, a table for every W."""
     setting, columns = setting.balanced_part, fit_columns(setting.document, "7", LIKELIHOOD)
     note = ("Squared correlations of the outcome with its prediction by regressors and their lags, without fixed "
-            "effects. Reduced form: the prediction does not use the outcome. Naive: the prediction contains ρ "
-            "times the "
-            "observed lag of the outcome. Within: of deviations from unit means; between: of unit means; overall: of "
-            "all values.")  # fmt: skip
+            "effects. Reduced form: the prediction does not use the outcome. Naive: the prediction contains ρ times "
+            "the observed lag of the outcome. Within: of deviations from unit means; between: of unit means; overall: "
+            "of all values.")  # fmt: skip
     tables = []
     for weights in dict.fromkeys(column.weights for column in columns):
         found = sorted((column for column in columns if column.weights == weights),
