@@ -20,6 +20,7 @@ from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel, Schema
+from sim.panel.panel import seen_in
 from sim.streams import Streams
 
 Method = Literal["nearest", "radius", "kernel"]
@@ -148,7 +149,7 @@ class PsmDID(Estimator):
 
     def match(self, panel: Panel) -> Matched:
         """The matching in the first replication of a panel; raises BadInput when no year lies before all treatment."""
-        seen = _seen(panel)
+        seen = seen_in(panel)
         counted = seen & self.window(panel)[:, None]
         x = np.stack([_mean(panel.variables[name][0], counted) for name in self._covariates(panel.schema)], axis=1)
         treated = (_treated(panel) & seen).any(axis=0)
@@ -182,7 +183,7 @@ class PsmDID(Estimator):
                 raise bad(f"no period lies in years = {list(self.years)}", where=self.label,
                           allowed=f"within {periods[0]}-{periods[-1]}", remedy="correct the years")  # fmt: skip
             return np.asarray(chosen)
-        before = ~np.logical_or.accumulate((_treated(panel) & _seen(panel)).any(axis=1))
+        before = ~np.logical_or.accumulate((_treated(panel) & seen_in(panel)).any(axis=1))
         if not before.any():
             raise bad(f"some units are treated in {periods[0]}, the first period", where=self.label,
                       allowed="a period before the first adoption", remedy="name the years to match on")  # fmt: skip
@@ -226,13 +227,6 @@ class PsmDID(Estimator):
             se=np.where(lacking[:, None] & own, np.nan, estimates.se),
             statistics={**estimates.statistics, **further},
         )
-
-
-def _seen(panel: Panel) -> Flags:
-    """Which unit-periods are observed, (T, N)."""
-    if panel.observed is None:
-        return np.ones((len(panel.periods), len(panel.units)), dtype=bool)
-    return panel.observed[0]
 
 
 def _treated(panel: Panel) -> Flags:

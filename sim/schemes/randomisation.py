@@ -12,6 +12,7 @@ import numpy as np
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad, closest, one_of
 from sim.panel import Panel
+from sim.panel.panel import seen_in
 from sim.weights import Weights
 
 Generator = np.random.Generator
@@ -99,7 +100,7 @@ def whole_paths(panel: Panel, names: tuple[str, ...], asked_by: str) -> Randomis
 
 def adoption(panel: Panel, asked_by: str) -> Codes:
     """Index of each unit's first treated period, T = never, (N,); raises BadInput unless 0/1, absorbing and fixed."""
-    did, seen = _fixed(panel, treatment_of(panel, asked_by), asked_by), _seen(panel)
+    did, seen = _fixed(panel, treatment_of(panel, asked_by), asked_by), seen_in(panel)
     path = np.where(seen, did, 0.0)
     first = np.where(path.any(axis=0), path.argmax(axis=0), len(panel.periods)).astype(np.intp)
     absorbing = np.arange(len(panel.periods))[:, None] >= first
@@ -170,10 +171,6 @@ def _fixed(panel: Panel, name: str, asked_by: str) -> Floats:
         raise bad(f"{name!r} differs between replications", where=asked_by, allowed="one panel",
                   remedy="take the replications one by one")  # fmt: skip
     return values[0]
-
-
-def _seen(panel: Panel) -> Flags:
-    return np.ones((len(panel.periods), len(panel.units)), dtype=bool) if panel.observed is None else panel.observed[0]
 
 
 def weights_of(panel: Panel, name: str | None, asked_by: str) -> Weights:

@@ -29,6 +29,7 @@ from results.tables.places import BASELINE, EQUAL_EFFECTS, OTHER_POLICY, WITHOUT
 from results.tables.records import Fit
 from sim.errors import BadInput, listed
 from sim.panel import Panel
+from sim.panel.panel import seen_in
 
 EFFECTS: dict[str, tuple[str, ...]] = {  # of a column of `BASELINE`
     "alone": (),
@@ -130,7 +131,7 @@ def _beside_other_policy(real: RealPanel, ledger: Ledger, other: str) -> None:
     if not two_way(real, ledger, real.panel, fit, regressors):
         return
     tile = Tile(real.panel)
-    seen = np.ones(tile.raw(treatment).shape, dtype=bool) if real.panel.observed is None else real.panel.observed
+    seen = seen_in(real.panel)[None]
     for name, view in (("correlation", tile.raw), ("correlation_within", tile.within)):
         ledger.value(fit, name, float(np.corrcoef(view(treatment)[seen], view(other)[seen])[0, 1]), term=other)
 
