@@ -188,9 +188,9 @@ class Estimator(ABC):
     kind: ClassVar[str]
 
     @property
-    @abstractmethod
     def name(self) -> str:
-        """What tables and stores call it; distinct within a study."""
+        """What tables and stores call it, distinct within a study: its label, by default its kind."""
+        return getattr(self, "label", "") or self.kind
 
     @property
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What an estimator is asked to use: the outcome, the weights, and that names exist and stand once."""
+"""What an estimator is asked to use: the outcome, the treatment, the weights, and that names exist and stand once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ def outcome_of(outcome: str | None, schema: Schema, asked_by: str) -> str:
     if name is None:
         raise bad("no outcome is named", where=asked_by, allowed=one_of(schema.variables),
                   remedy='set outcome = "..."')  # fmt: skip
+    return name
+
+
+def treatment_of(treatment: str | None, schema: Schema, asked_by: str) -> str:
+    """The treatment asked for, or the panel's own; raises BadInput when neither is named."""
+    name = treatment or schema.roles.treatment
+    if name is None:
+        raise bad("the panel has no treatment", where=asked_by, allowed=one_of(schema.variables),
+                  remedy='set treatment = "..."')  # fmt: skip
     return name
 
 

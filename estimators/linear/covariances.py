@@ -85,6 +85,16 @@ def cells_of(name: str, panel: Panel) -> Codes:
     return np.tile(units, (t, 1))
 
 
+def unit_clusters(error: str, panel: Panel) -> Codes:
+    """Cluster of every unit under an error type cluster:A of one grouping of units, coded 0, 1, ..., (N,)."""
+    return np.asarray(cells_of(error.removeprefix("cluster:"), panel)[0])
+
+
+def membership(codes: Codes) -> Floats:
+    """1 where a unit is in a cluster, of codes (N,), (N, G)."""
+    return (codes[:, None] == np.arange(int(codes.max()) + 1)).astype(np.float64)
+
+
 def count_clusters(codes: Codes, panel: Panel) -> int:
     """G: clusters with an observed cell."""
     return len(np.unique(codes if panel.observed is None else codes[panel.observed[0]]))
@@ -206,7 +216,7 @@ class ScoreSum:
         codes = self.unit_codes
         if codes is None or (codes == np.arange(len(codes))).all():
             return None
-        return (np.arange(int(codes.max()) + 1)[:, None] == codes).astype(np.float64)
+        return np.ascontiguousarray(membership(codes).T)
 
     def matrix(self, psi: Floats, e: Floats) -> tuple[Floats, Flags]:
         """The sum before its factor, (R, K, K), NaN where it is rounding, and whether it was floored, (R,).

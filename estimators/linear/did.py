@@ -65,11 +65,6 @@ class TwoWayDID(Estimator):
                           remedy=f'set {name} = "{allowed[0]}"')  # fmt: skip
 
     @property
-    def name(self) -> str:
-        """Its label."""
-        return self.label
-
-    @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """The `paper` design without spillovers."""
         return Paper(), ("did", "inv", "road", "book", "tech")

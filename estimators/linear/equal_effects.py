@@ -66,11 +66,6 @@ class InteractionTest(Estimator):
     label: str = "interaction"
 
     @property
-    def name(self) -> str:
-        """Its label."""
-        return self.label
-
-    @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """The `paper` design without spillovers, where the effect is the same everywhere."""
         return Paper(), ("did",)

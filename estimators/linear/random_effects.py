@@ -55,11 +55,6 @@ class RandomEffects(Estimator):
     target: str = "att"
 
     @property
-    def name(self) -> str:
-        """Its label, or its kind."""
-        return self.label or self.kind
-
-    @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """Unit effects independent of the regressors."""
         return ErrorComponents(), ("did", "x")

@@ -103,11 +103,6 @@ class PsmDID(Estimator):
     label: str = "psm-did"
 
     @property
-    def name(self) -> str:
-        """Its label."""
-        return self.label
-
-    @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """The `paper` design without spillovers."""
         return Paper(), ("did",)

@@ -82,11 +82,6 @@ class Mediation(Estimator):
     label: str = "mediation"
 
     @property
-    def name(self) -> str:
-        """Its label."""
-        return self.label
-
-    @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """The `paper` design without spillovers and without confounding of the mediator."""
         return Paper(), ("b", "nde", "nie", "total")

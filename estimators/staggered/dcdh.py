@@ -16,10 +16,12 @@ from estimators.core import regression as ols
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from estimators.core.names import check_names, outcome_of
 from estimators.core.within import WithinTransform, observed_mask
+from estimators.linear.covariances import membership, unit_clusters
+from estimators.staggered.cohorts import check_balanced, check_clusters
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
-from sim.errors import bad, one_of
+from sim.errors import bad
 from sim.panel import Panel, Schema
 from sim.streams import Streams
 
@@ -150,11 +152,6 @@ class DCDH(Estimator):
     label: str = "dcdh"
 
     @property
-    def name(self) -> str:
-        """Its label."""
-        return self.label
-
-    @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """The `paper` design without spillovers."""
         return Paper(), ("event(0)",)
@@ -166,10 +163,7 @@ class DCDH(Estimator):
         """The instantaneous effect and its placebo."""
         outcome, treatment = self._names(schema)
         check_names(schema, outcome, (treatment,), self.label)
-        allowed = ("cluster:unit", *(f"cluster:{name}" for name in schema.attributes))
-        if not self.errors or len(set(self.errors)) < len(self.errors) or not set(self.errors) <= set(allowed):
-            raise bad(f"errors = {list(self.errors)}", where=self.label, allowed=one_of(allowed),
-                      remedy='set errors = ["cluster:unit"]')  # fmt: skip
+        check_clusters(self.errors, schema, self.label)
         return Layout(("event(0)", "placebo"), self.errors, ("switchers",), {"event(0)": "event(0)"})
 
     def variables(self, schema: Schema) -> frozenset[str]:
@@ -180,9 +174,7 @@ class DCDH(Estimator):
         """Fit R panels; raises BadInput for an unbalanced panel and a treatment that is not 0/1."""
         self.layout(panel.schema)
         outcome, treatment = self._names(panel.schema)
-        if not panel.balanced:
-            raise bad("the panel is unbalanced", where=self.label, allowed="every unit in every period",
-                      remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+        check_balanced(panel, self.label)
         did = panel.variables[treatment]
         if not np.isin(did, (0.0, 1.0)).all():
             raise bad(f"{treatment!r} is not 0/1", where=self.label, allowed="0 where untreated, 1 where treated",
@@ -191,7 +183,8 @@ class DCDH(Estimator):
             return Estimates.join([self(panel.replication(i)) for i in range(panel.replications)])
         change = np.diff(panel.variables[outcome], axis=1)
         contrasts = [Contrast.of(did[0], placebo=placebo) for placebo in (False, True)]
-        found = [contrast(change, self._clusters(panel)) for contrast in contrasts]
+        clusters = [unit_clusters(error, panel) for error in self.errors]
+        found = [contrast(change, clusters) for contrast in contrasts]
         estimate = np.stack([one for one, _, _ in found], axis=1)
         rows = panel.replications
         return Estimates(
@@ -203,12 +196,6 @@ class DCDH(Estimator):
             status=np.full(rows, Status.OK if contrasts[0].count else Status.SINGULAR, dtype=np.uint8),
             statistics={"switchers": np.full(rows, float(contrasts[0].count))},
         )
-
-    def _clusters(self, panel: Panel) -> list[Codes]:
-        """Codes (N,) of the clusters of each error type."""
-        names = [error.removeprefix("cluster:") for error in self.errors]
-        codes = [np.arange(len(panel.units)) if name == "unit" else panel.attributes[name] for name in names]
-        return [np.unique(code, return_inverse=True)[1] for code in codes]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -256,9 +243,8 @@ class Contrast:
         scores = scores - estimate[:, None] * self.switches
         variances, dofs = [], []
         for codes in clusters:
-            members = (codes[:, None] == np.arange(codes.max() + 1)).astype(np.float64)
             holding = len(np.unique(codes[self.switches > 0]))
             factor = holding / (holding - 1) if holding > 1 else np.nan
-            variances.append(factor * np.square(scores @ members).sum(axis=1))
+            variances.append(factor * np.square(scores @ membership(codes)).sum(axis=1))
             dofs.append(float(holding - 1) if holding > 1 else np.nan)
         return estimate, np.sqrt(np.stack(variances, axis=1)), np.array(dofs)

@@ -8,9 +8,10 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc, fdtrc
 
 from estimators.core.estimator import Estimates
+from estimators.linear.covariances import membership, unit_clusters
+from estimators.staggered.adoption_effects import pretrend_tests
 from estimators.staggered.adoption_terms import event_of
 from estimators.staggered.bacon import KINDS, decompose
 from estimators.staggered.callaway_santanna import CallawaySantAnna
@@ -21,7 +22,7 @@ from experiments.application.tables.ledger import Ledger, reasons
 from results.figures.bacon import bacon_figure
 from results.tables.places import BOUNDS, COMPARISONS
 from results.tables.records import Fit
-from sim.arrays import Codes, Floats
+from sim.arrays import Floats
 from sim.errors import BadInput
 from sim.panel import Panel
 
@@ -55,8 +56,8 @@ class EventTimes:
         answer, certain = estimator.influence(panel), np.isfinite(estimator(panel).se[0, 0])
         terms = estimator.layout(panel.schema).terms
         estimated = {event_of(term) for k, term in enumerate(terms) if np.isfinite(answer.estimate[0, k])}
-        codes = _clusters(panel, estimator.errors[0])
-        sums = answer.influence[0] @ (codes[:, None] == np.arange(codes.max() + 1))
+        codes = unit_clusters(estimator.errors[0], panel)
+        sums = answer.influence[0] @ membership(codes)
         known = {event: k for k, term in enumerate(terms) if (event := event_of(term)) is not None and certain[k]}
         early, late = -2, 0
         while early in known:
@@ -90,19 +91,10 @@ class EventTimes:
         )
 
     def pretrend(self) -> tuple[float, float, float]:
-        """Wald statistic of no effect before adoption, its chi-squared p value and that of Hotelling's T^2.
-
-        As in `staggered.adoption_effects`: F(q, m - q) of W (m - q) / (q (m - 1)) with m clusters that hold treated
-        units. NaN without such event times or when their covariance is singular.
-        """
-        q, m = self.pre, self.treated
-        own = self.covariance[:q, :q]
-        scale = np.sqrt(own.diagonal())
-        if not q or np.linalg.matrix_rank(own / np.outer(scale, scale), hermitian=True) < q:
-            return float("nan"), float("nan"), float("nan")
-        wald = float(self.estimate[:q] @ np.linalg.solve(own, self.estimate[:q]))
-        hotelling = float(fdtrc(q, m - q, wald * (m - q) / (q * (m - 1.0)))) if m > q else float("nan")
-        return wald, float(chdtrc(q, wald)), hotelling
+        """Wald statistic of no effect before adoption, its chi-squared p value and that of Hotelling's T^2."""
+        own = self.covariance[None, : self.pre, : self.pre]
+        wald, usual, hotelling = pretrend_tests(self.estimate[None, : self.pre], own, np.inf, self.treated)[0]
+        return float(wald), float(usual), float(hotelling)
 
 
 def add(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str, ...], *, honest: bool) -> None:
@@ -148,14 +140,6 @@ def of_terms(estimates: Estimates, terms: tuple[str, ...]) -> Estimates:
         se=estimates.se[:, :, places],
         dof=estimates.dof[:, :, places],
     )
-
-
-def _clusters(panel: Panel, error: str) -> Codes:
-    """Codes (N,) of the clusters of an error type."""
-    name = error.removeprefix("cluster:")
-    if name == "unit":
-        return np.arange(len(panel.units), dtype=np.intp)
-    return np.unique(panel.attributes[name], return_inverse=True)[1]
 
 
 def _reference(core: Panel, errors: tuple[str, ...]) -> CallawaySantAnna:
