@@ -15,7 +15,7 @@ from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from estimators.core.names import check_names, outcome_of
 from estimators.core.tile import Tile
 from estimators.core.within import transform_of
-from estimators.linear.covariances import ClusterK, Sample, counted_by_cluster, covariance
+from estimators.linear.covariances import ClusterK, Sample, counted_by_cluster, covariance, unit_clusters
 from estimators.linear.grouped import GroupFits, UnitRows, group_sums
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
@@ -114,9 +114,7 @@ class InteractionTest(Estimator):
         compared, codes = self._compared(panel)
         self._check_clusters(compared, codes)
         sample = self._sample(compared, len(self.values) * len(regressors))
-        clusters = None
-        if self.test != "cluster:unit":
-            clusters = np.unique(compared.attributes[self.test.removeprefix("cluster:")], return_inverse=True)[1]
+        clusters = None if self.test == "cluster:unit" else unit_clusters(self.test, compared)
         mask = None if compared.observed is None else compared.observed[0].astype(np.float64)
         tile, treatment = Tile(compared), _treatment(panel.schema)
         columns = [tile.within(name) for name in (*regressors, outcome)]

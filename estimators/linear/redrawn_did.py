@@ -39,7 +39,7 @@ from estimators.core.treatments import (
     tiles,
     treatments,
 )
-from estimators.linear.covariances import DEGENERATE
+from estimators.linear.covariances import DEGENERATE, membership
 from sim.arrays import Codes, Floats
 
 
@@ -212,7 +212,7 @@ def _by_cluster(u: Floats, codes: Codes) -> Floats:
     """Units' scores (B, N) summed within clusters, (B, G)."""
     if codes[0] == 0 and (np.diff(codes) == 1).all():  # every unit is its own
         return u
-    return product(u, (np.arange(codes.max() + 1) == codes[:, None]).astype(np.float64))
+    return product(u, membership(codes))
 
 
 def _add_treated(out: Floats, drawn: PathCodes, values: Floats) -> None:

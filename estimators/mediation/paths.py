@@ -8,6 +8,7 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.core.tile import Tile, spread
+from estimators.linear.covariances import membership
 from sim.arrays import Codes, Floats
 from sim.streams import Streams
 
@@ -133,9 +134,7 @@ class MediationPaths:
 
 def summed(shares: Floats, clusters: Codes) -> Floats:
     """Units' shares (R, K, N) summed over clusters (N,), (R, K, G)."""
-    membership = np.zeros((clusters.size, clusters.max() + 1))
-    membership[np.arange(clusters.size), clusters] = 1.0
-    return np.asarray(np.matmul(shares, membership))
+    return np.asarray(np.matmul(shares, membership(clusters)))
 
 
 def indirect_at(rho: Floats, a: Floats, rho_at_zero: Floats, sd_ratio: Floats) -> Floats:

@@ -24,12 +24,19 @@ TREATMENT = "did"  # the treatment's name in every panel, so that terms are the 
 class LongTable:
     """A long table spread over periods and units: the parts of a panel by name, and what was left out on the way.
 
-    dropped, order: see `frames.Reading`.
+    dropped: rows with a missing value, by the first column that misses one. order: all units of the table in its order,
+    also those without a row left.
     """
 
     parts: Mapping[str, Any]
     dropped: Mapping[str, int]
     order: tuple[str, ...]
+
+    @property
+    def absent(self) -> int:
+        """Unit-periods of the rectangle that are not observed, dropped rows included."""
+        seen = self.parts["observed"]
+        return 0 if seen is None else int((~seen).sum())
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -97,7 +104,15 @@ def read_table(
     missing: Missing = "error",
     variables: Sequence[str] | None = None,
 ) -> LongTable:
-    """The parts of the panel that a table holds; see `frames.read_long` for what is taken and what is refused."""
+    """A panel's parts from the columns that `roles` and `variables` name, units in the table's order, periods sorted.
+
+    The treatment becomes the variable `did`. `attributes` are columns that are constant within units, as a list or as
+    attribute -> column. `variables` are columns without a role; None = none, or every numeric column when `roles` is
+    empty. A row with a missing value is an error or, with missing = "drop", unobserved; a unit-period without a row is
+    unobserved, and units or periods with no row at all are left out. Raises BadInput for columns that lack or are used
+    twice, repeated unit-periods, text, infinities, gaps, fewer than two units or periods, attributes that vary, and a
+    treatment that is not 0/1, switches off, or does not vary; `frame.attrs["called"]` is what messages call columns.
+    """
     named = dict(attributes) if isinstance(attributes, Mapping) else {name: name for name in attributes}
     sources = _sources(frame, unit, period, roles, named, variables)
     _check_columns(frame, unit, period, sources, named)

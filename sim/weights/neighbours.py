@@ -253,7 +253,7 @@ def _polygons(path: Path, unit: str, units: tuple[str, ...]) -> Any:
     """The units' polygons in the order of the units, a GeoSeries with index 0 to N - 1."""
     import geopandas
 
-    from sim.panel.frames import unit_labels
+    from sim.panel.long_table import unit_labels
 
     check_file(path, MAPS)
     try:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sim.arrays import Codes, Floats
 from sim.errors import BadInput, bad, closest, listed
 from sim.panel.files import UNREADABLE, check_file, csv_text, read_csv_text, separator_of
-from sim.panel.frames import numbers, shown, unit_labels
+from sim.panel.long_table import numbers, shown, unit_labels
 from sim.weights import Standardize, Weights
 from sim.weights.neighbours import Coordinates, Islands, connected
 

@@ -1,4 +1,4 @@
-"""Panels from long tables in tests, without what a reading says besides."""
+"""Panels from long tables in tests, without what is said besides."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from sim import Panel
-from sim.panel.frames import read_long
+from sim.panel.long_table import read_table
 
 
 def panel_from_frame(frame: pd.DataFrame, **keys: Any) -> Panel:
-    """The panel that `read_long` reads."""
-    return read_long(frame, **keys).panel
+    """The panel that `read_table` reads."""
+    return Panel(**read_table(frame, **keys).parts)

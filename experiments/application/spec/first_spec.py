@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, listed
-from sim.panel.frames import Rows, numbers, treatment_problems, unit_labels
+from sim.panel.long_table import Rows, numbers, treatment_problems, unit_labels
 from sim.panel.periods import uneven_code
 
 MOST_CONTROLS = 4

@@ -13,8 +13,8 @@ from experiments.application.spec.sections import IndexSection, Spec
 from experiments.application.spec.transforms import number_columns
 from sim.errors import BadInput, Problem, bad, gathering
 from sim.panel import Panel
-from sim.panel.frames import Rows
 from sim.panel.index import EntropyIndex, hhi_diversification, no_shares, panel_index
+from sim.panel.long_table import Rows
 
 
 def columns_asked_for(spec: Spec) -> dict[str, str]:

@@ -15,7 +15,7 @@ from experiments.application.spec.transforms import periods_without
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, closest, listed
 from sim.panel import Panel
-from sim.panel.frames import Rows, number_problems, numbers
+from sim.panel.long_table import Rows, number_problems, numbers
 from sim.panel.panel import seen_in, seen_part
 from sim.panel.periods import period_step
 

@@ -35,8 +35,8 @@ from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, gathering, listed, one_of
 from sim.panel import Panel, Roles
 from sim.panel.files import read_frame
-from sim.panel.frames import Reading, Rows, missing_columns, read_long
 from sim.panel.index import EntropyIndex
+from sim.panel.long_table import LongTable, Rows, missing_columns, read_table
 from sim.panel.panel import part, seen_in
 from sim.panel.periods import period_step
 from sim.weights import Weights
@@ -123,20 +123,20 @@ def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
         frame[mean_of(name)] = unit_mean(frame, name, rows)
         attributes[mean_of(name)] = mean_of(name)
     without = _without_lags(spec, rows)
-    reading = read_long(
+    table = read_table(
         frame.loc[~np.isin(rows.years, without)],
-        unit=section.unit,
-        period=section.period,
+        section.unit,
+        section.period,
         roles=Roles(None if spec.index else section.outcome, treatment, section.controls, section.mediators),
         attributes=attributes,
         missing=section.missing,
         variables=(*([section.other_policy] if section.other_policy else []), *spec.indicators),
     )
-    panel, index = with_index(with_capital(reading.panel, rows.file, section.capital), spec, rows.file)
+    panel, index = with_index(with_capital(Panel(**table.parts), rows.file, section.capital), spec, rows.file)
     further = further_variables(frame, rows, spec, panel)
-    panel = _with_weights(panel, spec, reading.order)
-    notes = (*_notes(reading, rows, without, panel, spec.panel), *index_notes(spec.index, index))
-    return RealPanel(panel, spec, reading.order, notes, index, further, rows.file)
+    panel = _with_weights(panel, spec, table.order)
+    notes = (*_notes(table, rows, without, panel, spec.panel), *index_notes(spec.index, index))
+    return RealPanel(panel, spec, table.order, notes, index, further, rows.file)
 
 
 def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[str, ...] | None = None) -> Panel:
@@ -207,20 +207,20 @@ def _without_lags(spec: Spec, rows: Rows) -> list[int]:
     return sorted(without)
 
 
-def _notes(reading: Reading, rows: Rows, without: list[int], panel: Panel, section: PanelSection) -> Iterator[str]:
+def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, section: PanelSection) -> Iterator[str]:
     """What was left out of a panel, with its weights, and what a reader should know of it."""
     if absent := _absent_periods(rows):
         yield f"No rows for {listed(absent, 12)}: lags and differences are not computed across this gap."
     if without:
         yield f"{listed(without)} left out: lags and differences have no value there."
-    if reading.dropped:
-        columns = listed((f"{name} {count}" for name, count in reading.dropped.items()), 12)
-        yield f"{sum(reading.dropped.values())} rows with missing values left out (by column: {columns})."
-    if gone := [unit for unit in reading.order if unit not in panel.units]:
+    if table.dropped:
+        columns = listed((f"{name} {count}" for name, count in table.dropped.items()), 12)
+        yield f"{sum(table.dropped.values())} rows with missing values left out (by column: {columns})."
+    if gone := [unit for unit in table.order if unit not in panel.units]:
         yield f"{len(gone)} units without a complete row left out: {listed(gone, 12)}."
-    if reading.absent:
+    if table.absent:
         cells = len(panel.units) * len(panel.periods)
-        yield f"Unbalanced: {reading.absent} of {cells} unit-periods are not observed."
+        yield f"Unbalanced: {table.absent} of {cells} unit-periods are not observed."
     if always := _always_treated(panel):
         yield f"{len(always)} units are treated in every period: {listed(always, 12)}."
     if section.first_treated is None and (unseen := _adoption_unseen(panel)):

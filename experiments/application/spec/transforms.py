@@ -15,7 +15,7 @@ from experiments.toml_files import Reading, as_written
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of
 from sim.panel import Panel
-from sim.panel.frames import Rows, missing_columns, number_problems, numbers
+from sim.panel.long_table import Rows, missing_columns, number_problems, numbers
 from sim.panel.periods import period_step
 
 
