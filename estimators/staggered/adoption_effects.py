@@ -20,7 +20,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,13 +159,10 @@ class CohortEffects(AdoptionEffects):
     cohorts, years: labels for which att(G,T), cohort(G) and calendar(T) are terms; none by default.
     """
 
+    has_reference: ClassVar[bool] = False  # whether event(-1) is zero by construction
+
     cohorts: tuple[int, ...] = ()
     years: tuple[int, ...] = ()
-
-    @property
-    def has_reference(self) -> bool:
-        """Whether event(-1) is zero by construction."""
-        return False
 
     def terms(self) -> tuple[str, ...]:
         """The window's event times, the overall averages, and what cohorts and years add."""

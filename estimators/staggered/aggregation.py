@@ -116,16 +116,12 @@ class Aggregation:
         """The averages, (R, C) -> (R, K); NaN where not identified."""
         return np.asarray(np.where(self.identified, att @ self.weights.T, np.nan))
 
-    def influence(self, att: Floats, influence: Floats, cohort: Codes) -> Floats:
-        """Influence of every unit on every average, (R, K, N), zero where not identified.
-
-        att (R, C); influence (R, C, N) of the cells, scaled so that the variance of att_c is its sum of squares; cohort
-        (N,): position of the unit's cohort in `Cohorts.firsts`, -1 for a unit of none.
-        """
-        return self.weights @ influence + self.of_shares(att, cohort)
-
     def of_shares(self, att: Floats, cohort: Codes) -> Floats:
-        """The part of `influence` that comes from the estimated cohort shares, (R, K, N)."""
+        """The part of units' influence that comes from the estimated cohort shares, (R, K, N), zero where not
+        identified.
+
+        att (R, C); cohort (N,): position of the unit's cohort in `Cohorts.firsts`, -1 for a unit of none.
+        """
         by_cohort = np.tensordot(att, self.slopes, axes=(1, 2))  # (R, K, G)
         padded = np.concatenate([by_cohort, np.zeros((*by_cohort.shape[:2], 1))], axis=2)
         return np.asarray(padded[:, :, cohort])

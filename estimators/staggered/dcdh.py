@@ -58,16 +58,6 @@ class CoefficientWeights:
         """The sum of the negative weights."""
         return float(self.weights[self.negative].sum())
 
-    def by_cohort(self) -> dict[tuple[int, int], float]:
-        """Sums of the weights by (index of the first treated period, index of the period)."""
-        first = self.treated.argmax(axis=0)
-        cells = [(int(g), int(t)) for g in np.unique(first[self.treated.any(axis=0)]) for t in range(len(self.treated))]
-        return {
-            (g, t): float(self.weights[t, own].sum())
-            for g, t in cells
-            if (own := (first == g) & self.treated[t]).any()
-        }  # fmt: skip
-
 
 def coefficient_weights(
     panel: Panel, outcome: str | None = None, treatment: str | None = None, controls: tuple[str, ...] = ()

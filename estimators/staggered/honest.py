@@ -54,18 +54,14 @@ class Optimal:
 class Sensitivity:
     """Intervals for l'effect under growing departures from parallel trends.
 
-    original: the interval of estimate +- quantile x se, which takes trends as parallel. bounds (B,): values of M or
-    Mbar, with lower and upper (B,), NaN where no value is compatible with the restriction. breakdown: the smallest
-    bound whose interval covers `null`; 0 when already the first does, inf when none is found.
+    original: the interval of estimate +- quantile x se, which takes trends as parallel. lower, upper (B,): ends under
+    each bound, NaN where no value is compatible with the restriction. breakdown: the smallest bound whose interval
+    covers the null hypothesis; 0 when already the first does, inf when none is found.
     """
 
-    restriction: Restriction
-    level: float
     original: tuple[float, float]
-    bounds: Floats
     lower: Floats
     upper: Floats
-    null: float
     breakdown: float
 
 
@@ -291,16 +287,7 @@ def sensitivity(question: BoundsQuestion, restriction: Restriction, bounds: Floa
     """Intervals at each of the bounds (B,), and the breakdown value for the conclusion that l'effect is not `null`."""
     interval = INTERVALS[restriction]
     ends = np.array([interval(question, float(bound)) for bound in bounds]).reshape(-1, 2)
-    return Sensitivity(
-        restriction=restriction,
-        level=question.level,
-        original=question.original,
-        bounds=np.asarray(bounds, dtype=np.float64),
-        lower=ends[:, 0],
-        upper=ends[:, 1],
-        null=null,
-        breakdown=breakdown(question, restriction, null),
-    )
+    return Sensitivity(question.original, ends[:, 0], ends[:, 1], breakdown(question, restriction, null))
 
 
 def breakdown(question: BoundsQuestion, restriction: Restriction, null: float = 0.0) -> float:

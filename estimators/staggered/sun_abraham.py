@@ -40,13 +40,9 @@ class SunAbraham(CohortEffects):
     """
 
     kind: ClassVar[str] = "sun-abraham"
+    has_reference: ClassVar[bool] = True
 
     estimated_shares: bool = True
-
-    @property
-    def has_reference(self) -> bool:
-        """event(-1) is zero."""
-        return True
 
     @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
