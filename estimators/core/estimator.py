@@ -205,6 +205,10 @@ class Estimator(ABC):
     def variables(self, schema: Schema) -> frozenset[str]:
         """The variables that it reads."""
 
+    def used(self, panel: Panel) -> Panel:
+        """The part of a real panel that its estimates rest on, for the sizes that tables print."""
+        return panel
+
     def reduction(self, schema: Schema) -> Reduction | None:
         """The shared part of the work, or None when `__call__` does all of it."""
         return None

@@ -16,7 +16,7 @@ from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from estimators.core.names import check_names, outcome_of
 from estimators.core.tile import spread
 from estimators.core.treatment_kernels import TreatmentKernel
-from estimators.core.within import check_effects
+from estimators.core.within import check_effects, without_singletons
 from estimators.linear.covariances import ClusterK, counted_parameters
 from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan, Singletons
 from estimators.linear.wild import wild_clusters
@@ -107,6 +107,10 @@ class TwoWayDID(Estimator):
         """Outcome and regressors."""
         outcome, regressors = self._names(schema)
         return frozenset((outcome, *regressors))
+
+    def used(self, panel: Panel) -> Panel:
+        """Without singletons, where they are dropped."""
+        return without_singletons(panel, self.effects) if self.singletons == "drop" else panel
 
     def reduction(self, schema: Schema) -> LeastSquares:
         """Least squares and the variances of the error types asked for."""

@@ -20,7 +20,7 @@ from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel, Schema
-from sim.panel.panel import seen_in
+from sim.panel.panel import part, seen_in
 from sim.streams import Streams
 
 Method = Literal["nearest", "radius", "kernel"]
@@ -141,6 +141,10 @@ class PsmDID(Estimator):
         names = (*self._covariates(schema), *([schema.roles.treatment] if schema.roles.treatment else []))
         outcome, regressors = self._names(schema)
         return frozenset((outcome, *regressors, *names))
+
+    def used(self, panel: Panel) -> Panel:
+        """The matched units."""
+        return part(panel, self.match(panel).units, np.ones(len(panel.periods), dtype=bool))
 
     def match(self, panel: Panel) -> Matched:
         """The matching in the first replication of a panel; raises BadInput when no year lies before all treatment."""

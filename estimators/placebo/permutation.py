@@ -36,7 +36,7 @@ LINEAR = 1e-8  # relative deviation below which a coefficient counts as linear i
 
 @dataclass(frozen=True, slots=True)
 class PermutationTest(Estimator):
-    """An estimator whose p values and intervals come from assignments drawn anew.
+    """An estimator whose p values and intervals come from assignments drawn anew; --estimator does not take it.
 
     estimator, settings: kind and settings of the estimator, as pairs (in a study file as a table, {errors = ["hc1"]});
     `PermutationTest.of` takes them from an object. scheme: see `sim.schemes`, which says what must be exchangeable;

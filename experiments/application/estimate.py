@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.application.spec.estimable import check_estimable
+from experiments.application.estimable import check_estimable
 from experiments.application.spec.index import index_facts
 from experiments.application.tables.ledger import Ledger
 from results.tables.records import Agreement, Document

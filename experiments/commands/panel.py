@@ -20,7 +20,7 @@ def check(panel: Path, spec: Path) -> None:
     from rich.console import Console
 
     from experiments.application.describe import describe_panel
-    from experiments.application.spec.estimable import check_estimable
+    from experiments.application.estimable import check_estimable
     from experiments.application.spec.spec import read_real_panel, read_spec
 
     real, console = read_real_panel(panel, read_spec(spec)), Console(highlight=False)

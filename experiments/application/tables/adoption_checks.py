@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Estimates
 from estimators.linear.covariances import membership, unit_clusters
 from estimators.staggered.adoption_effects import pretrend_tests
 from estimators.staggered.adoption_terms import event_of
@@ -18,6 +17,7 @@ from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.dcdh import DCDH, coefficient_weights
 from estimators.staggered.honest import BoundsQuestion, Restriction, sensitivity
 from estimators.staggered.pretrends import pretrend_power
+from experiments.application.tables.columns import known_terms
 from experiments.application.tables.ledger import Ledger, reasons
 from results.figures.bacon import bacon_figure
 from results.tables.places import BOUNDS, COMPARISONS
@@ -123,25 +123,6 @@ def _attempt(ledger: Ledger, what: str, make: Callable[[], None]) -> None:
         ledger.note(f"Table {COMPARISONS if 'bounds' not in what else BOUNDS} has no {what}: {reasons(refusal)}.")
 
 
-def known_terms(estimates: Estimates) -> tuple[str, ...]:
-    """Terms of one panel that have an estimate, without reference periods, which are zero and have no error."""
-    estimate, se = estimates.estimate[0], estimates.se[0]
-    known = np.isfinite(estimate) & ~((estimate == 0) & ~np.isfinite(se).any(axis=0))
-    return tuple(term for term, here in zip(estimates.terms, known, strict=True) if here)
-
-
-def of_terms(estimates: Estimates, terms: tuple[str, ...]) -> Estimates:
-    """The same estimates of some terms, whose inference follows from estimate, error and degrees of freedom."""
-    places = [estimates.terms.index(term) for term in terms]
-    return replace(
-        estimates,
-        terms=terms,
-        estimate=estimates.estimate[:, places],
-        se=estimates.se[:, :, places],
-        dof=estimates.dof[:, :, places],
-    )
-
-
 def _reference(core: Panel, errors: tuple[str, ...]) -> CallawaySantAnna:
     """Against never treated units, or against those not treated yet where all are treated in the end."""
     never = bool((core.variables[str(core.roles.treatment)][0] == 0).all(axis=0).any())
@@ -180,7 +161,7 @@ def _switchers(panel: Panel, ledger: Ledger, errors: tuple[str, ...]) -> None:
     if not np.isfinite(estimates.estimate[0, 0]):
         ledger.note(f"Table {COMPARISONS} has no DID_M: no unit switches while others keep their treatment.")
         return
-    ledger.keep(panel, Fit((COMPARISONS, 4), "dcdh"), of_terms(estimates, known_terms(estimates)))
+    ledger.keep(panel, Fit((COMPARISONS, 4), "dcdh"), estimates.only(known_terms(estimates)))
 
 
 def _roth(path: EventTimes, ledger: Ledger) -> None:

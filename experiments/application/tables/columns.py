@@ -22,6 +22,7 @@ from sim.panel import Panel
 from sim.panel.panel import seen_in
 
 UNIT_AND_PERIOD = ("unit", "period")
+ALONE = "what they average or compare with rests on one cluster, or on cohorts of one unit each"
 ROUNDING = "it is zero up to rounding"
 FEW_TREATED = 10  # MacKinnon and Webb (2018)
 FEW_CLUSTERS = 30
@@ -93,6 +94,13 @@ def say_what_has_no_error(
         lacking = [name for name, value in zip(names, tested[0, row], strict=True) if np.isnan(value)]
         if lacking:
             ledger.note(f"{fit.where} has no {error} error of {listed(lacking)}: {why(error)}.")
+
+
+def known_terms(estimates: Estimates) -> tuple[str, ...]:
+    """Terms of one panel that have an estimate, without reference periods, which are zero and have no error."""
+    estimate, se = estimates.estimate[0], estimates.se[0]
+    known = np.isfinite(estimate) & ~((estimate == 0) & ~np.isfinite(se).any(axis=0))
+    return tuple(term for term, here in zip(estimates.terms, known, strict=True) if here)
 
 
 def unfit(panel: Panel, regressors: tuple[str, ...]) -> str | None:

@@ -13,13 +13,16 @@ from estimators.linear.equal_effects import InteractionTest, group_labels
 from estimators.linear.random_effects import RandomEffects
 from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.tables.columns import (
+    ALONE,
     TOO_SMALL,
     clustered_enough,
     error_types,
     few_clusters,
     few_treated,
+    known_terms,
     main_cluster,
     regression,
+    say_what_has_no_error,
     treated_units,
     two_way,
     unfit,
@@ -75,11 +78,19 @@ def add_baseline(real: RealPanel, ledger: Ledger) -> None:
 
 
 def add_chosen(ledger: Ledger, chosen: Mapping[Estimator, Panel]) -> None:
-    """Further columns of table 2: estimators that the user named, each on its panel; a note where one cannot serve."""
+    """Further columns of table 2: estimators that the user named, each on its panel; a note where one cannot serve, and
+    on what has no error."""
+    from estimators.staggered.adoption_effects import AdoptionEffects  # not needed otherwise, and slow to import
+    from estimators.staggered.callaway_santanna import CallawaySantAnna
+
     for position, (estimator, panel) in enumerate(chosen.items()):
         place = further_column(position)
         try:
-            ledger.fit(panel, {estimator: Fit(place, estimator.name)})
+            fit = Fit(place, estimator.name)
+            estimates = ledger.fit(panel, {estimator: fit}).get(estimator)
+            if estimates is not None and isinstance(estimator, AdoptionEffects | CallawaySantAnna):
+                known = estimates.only(known_terms(estimates))
+                say_what_has_no_error(ledger, fit, panel, known, lambda _: ALONE)
         except BadInput as error:
             ledger.note(f"Table {place[0]} has no column {place[1]} ({estimator.name}): {reasons(error)}.")
 

@@ -25,8 +25,7 @@ from estimators.staggered.sun_abraham import SunAbraham
 from estimators.staggered.two_stage import TwoStage
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables import adoption_checks
-from experiments.application.tables.adoption_checks import known_terms, of_terms
-from experiments.application.tables.columns import main_cluster
+from experiments.application.tables.columns import ALONE, known_terms, main_cluster, say_what_has_no_error
 from experiments.application.tables.ledger import Ledger, reasons
 from results.figures.event_study import EventPath, event_figure, event_path
 from results.tables.places import BOUNDS, COMPARISONS, SPILLOVERS, STAGGERED
@@ -186,6 +185,7 @@ def _keep(found: Staggered, fit: Fit, choice: Choice, estimates: Estimates) -> N
         treated, dates, rows = stacks.treated, len(stacks.cohorts), stacks.rows
         _say_without_stack(found, stacks)
     found.ledger.keep(panel, fit, estimates, rows)
+    say_what_has_no_error(found.ledger, fit, panel, estimates, lambda _: ALONE)
     found.ledger.value(fit, "treated_units", float(treated))
     found.ledger.value(fit, "cohorts", float(dates))
 
@@ -295,7 +295,7 @@ def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tu
 def _completed(found: Staggered, estimator: Estimator, panel: Panel, estimates: Estimates) -> Estimates:
     """Estimates as the table shows them: known terms, of Callaway and Sant'Anna with the statistics of the others."""
     if isinstance(estimator, TwoWayDID):
-        return of_terms(replace(estimates, statistics={}), (found.treatment,))
+        return replace(estimates, statistics={}).only((found.treatment,))
     if isinstance(estimator, CallawaySantAnna):
         path = adoption_checks.EventTimes.of(estimator, panel)
         statistics = {name: estimates.statistics[name] for name in ("cells", "left_out")}
@@ -305,7 +305,7 @@ def _completed(found: Staggered, estimator: Estimator, panel: Panel, estimates: 
         names = ("pretrend", "pretrend_p", "pretrend_hotelling_p")
         statistics |= {name: np.array([value]) for name, value in zip(names, path.pretrend(), strict=True)}
         estimates = replace(estimates, statistics=statistics)
-    return of_terms(estimates, known_terms(estimates))
+    return estimates.only(known_terms(estimates))
 
 
 def _draw(found: Staggered, estimates: dict[tuple[str, str | None], Estimates]) -> None:
@@ -338,4 +338,4 @@ def _spillovers(found: Staggered) -> None:
                               "exposed.")  # fmt: skip
             continue
         shown = tuple(term for term in estimates.terms if term not in found.controls)
-        found.ledger.keep(found.panel, fit, of_terms(estimates, shown))
+        found.ledger.keep(found.panel, fit, estimates.only(shown))

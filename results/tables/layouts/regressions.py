@@ -8,7 +8,7 @@ from results.tables.columns import FitColumn, coefficient_rows, fit_columns, fit
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.places import BASELINE, EQUAL_EFFECTS, ROBUSTNESS
 from results.tables.setting import TableSetting
-from results.tables.typography import decimals, digits, model_label, probability
+from results.tables.typography import decimals, digits, legend, model_label, probability
 
 _IN_TABLE_2 = ("pooled", "random", "did")
 _FIT = {
@@ -72,7 +72,8 @@ def baseline(setting: TableSetting) -> list[JournalTable]:
     given += ["-"] * len(further)
     fit = [text for model, text in _FIT.items() if any(column.model == model for column in columns)]
     title = f"Regressions of {setting.about}"
-    return [*regressions(setting, "2", title, [*columns, *further], heads, given, note if twice else "", *fit)]
+    said = (note if twice else "", *fit, legend(term for column in further for term in column.terms))
+    return [*regressions(setting, "2", title, [*columns, *further], heads, given, *said)]
 
 
 def checks(setting: TableSetting) -> list[JournalTable]:

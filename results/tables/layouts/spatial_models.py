@@ -21,12 +21,7 @@ from results.tables.columns import (
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.records import EFFECTS
 from results.tables.setting import TableSetting
-from results.tables.typography import (
-    PREDICTIONS,
-    decimals,
-    model_label,
-    probability,
-)
+from results.tables.typography import PREDICTIONS, decimals, model_label, p_value, probability
 
 TRANSFORMS = {None: "", "direct": "direct maximum likelihood", "lee-yu": "Lee and Yu's transformed likelihood"}
 _CONVENTIONS = {
@@ -187,13 +182,9 @@ def _chosen(columns: Sequence[FitColumn]) -> list[Row]:
     rows: list[Row] = []
     for name, label in _TESTS.items():
         for row in value_rows(columns, {name: label}, decimals):
-            rows += [row, *(Row("", (*(f"[p {_relation(p)}]" if p else "" for p in below.cells),), "error")
-                            for below in value_rows(columns, {f"{name}_p": ""}, probability))]  # fmt: skip
+            rows += [row, *(replace(below, kind="error")
+                            for below in value_rows(columns, {f"{name}_p": ""}, p_value))]  # fmt: skip
     return [Row("Tests of the restrictions", kind="head"), *rows] if rows else []
-
-
-def _relation(p: str) -> str:
-    return f"< {p[1:]}" if p.startswith("<") else f"= {p}"
 
 
 def _lagrange(setting: TableSetting) -> list[JournalTable]:

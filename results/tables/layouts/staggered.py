@@ -9,18 +9,12 @@ from results.tables.columns import FitColumn, coefficient_rows, fit_columns, siz
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.places import SPILLOVERS, STAGGERED
 from results.tables.setting import TableSetting
-from results.tables.typography import COUNTS, count, heading, probability, variant
+from results.tables.typography import AVERAGES, COUNTS, count, heading, probability, variant
 
 _COMPARED = {
     "did": "all", "event-study": "all", "imputation": "untreated", "two-stage": "untreated", "sun-abraham": "never",
     "stacked": "not yet",
 }  # fmt: skip
-_AVERAGES = {
-    "overall": "ATT, unit-periods alike",
-    "overall:event": "ATT, event times alike",
-    "overall:cohort": "ATT, cohorts by size",
-    "overall:calendar": "ATT, periods alike",
-}
 _REFERENCE = ("event-study", "callaway-santanna", "sun-abraham", "stacked")  # event(-1) is zero
 _PRETREND = {"pretrend_p": "Pre-trends, p", "pretrend_hotelling_p": "Pre-trends, p (Hotelling)"}
 _FACTOR_NOTE = (
@@ -70,7 +64,7 @@ def staggered(setting: TableSetting) -> list[JournalTable]:
                     f"({column.column})", "" if column.transform is None else heading(column.model, None))
              for column in columns]  # fmt: skip
     rows: list[Row] = []
-    for term, label in _AVERAGES.items():
+    for term, label in AVERAGES.items():
         found = [setting.shown(column, _own(setting, column, term)) for column in columns]
         if any(found):
             rows += coefficient_rows(label, found)
