@@ -176,12 +176,8 @@ class Mediation(Estimator):
             raise bad(f"cluster = {self.cluster!r}", where=self.label, allowed=one_of(("unit", *schema.attributes)),
                       remedy="choose one of them")  # fmt: skip
         if self.draws < 99:
-            raise bad(
-                f"draws = {self.draws}",
-                where=self.label,
-                allowed="99 or more (999 is a good choice)",
-                remedy="draw more",
-            )
+            raise bad(f"draws = {self.draws}", where=self.label, allowed="99 or more (999 is a good choice)",
+                      remedy="draw more")  # fmt: skip
 
     def _roots_of_factors(self, tile: Tile, regressors: int, clusters: Codes) -> Floats:
         """Square roots of the small-sample factors of a, b, nde, total, (4,)."""

@@ -45,12 +45,8 @@ class Panel:
         for axis, labels in (("units", self.units), ("periods", self.periods)):
             if len(set(labels)) != len(labels) or not labels:
                 twice = [label for label in dict.fromkeys(labels) if labels.count(label) > 1]
-                raise bad(
-                    f"{axis} are empty or repeat: {listed(twice)}",
-                    where=f"panel {axis}",
-                    allowed="distinct labels, at least one",
-                    remedy="remove the duplicates",
-                )
+                raise bad(f"{axis} are empty or repeat: {listed(twice)}", where=f"panel {axis}",
+                          allowed="distinct labels, at least one", remedy="remove the duplicates")  # fmt: skip
         if self.observed is not None:
             self._check_shape("observed", self.observed)
             self.observed.flags.writeable = False
@@ -58,29 +54,19 @@ class Panel:
         _check_replications(self.variables)
         for name, values in self.attributes.items():
             if values.shape != (len(self.units),):
-                raise bad(
-                    f"attribute {name!r} has shape {values.shape}",
-                    where="panel attributes",
-                    allowed=f"({len(self.units)},)",
-                    remedy="give one value per unit",
-                )
+                raise bad(f"attribute {name!r} has shape {values.shape}", where="panel attributes",
+                          allowed=f"({len(self.units)},)", remedy="give one value per unit")  # fmt: skip
         for name, weights in self.weights.items():
             if weights.units != self.units:
-                raise bad(
-                    f"weights {name!r} are for {len(weights.units)} other units or another order",
-                    where="panel weights",
-                    allowed="the panel's units in the panel's order",
-                    remedy="use weights.reordered(panel.units)",
-                )
+                raise bad(f"weights {name!r} are for {len(weights.units)} other units or another order",
+                          where="panel weights", allowed="the panel's units in the panel's order",
+                          remedy="use weights.reordered(panel.units)")  # fmt: skip
 
     def _check_shape(self, name: str, array: NDArray[Any]) -> None:
         if array.ndim != 3 or array.shape[1:] != (len(self.periods), len(self.units)):
-            raise bad(
-                f"{name!r} has shape {array.shape}",
-                where="panel variables",
-                allowed=f"(R, {len(self.periods)}, {len(self.units)}): replications, periods, units",
-                remedy="transpose or complete the array",
-            )
+            raise bad(f"{name!r} has shape {array.shape}", where="panel variables",
+                      allowed=f"(R, {len(self.periods)}, {len(self.units)}): replications, periods, units",
+                      remedy="transpose or complete the array")  # fmt: skip
 
     def _check(self, variables: Mapping[str, Floats]) -> None:
         for name, array in variables.items():
@@ -88,12 +74,9 @@ class Panel:
             finite = np.isfinite(array)
             if not finite.all() and not (finite | self._hidden()).all():
                 _, t, i = np.argwhere(~(finite | self._hidden()))[0]
-                raise bad(
-                    f"variable {name!r} is {array[~finite][0]}",
-                    where=f"unit {self.units[i]}, period {self.periods[t]}",
-                    allowed="finite numbers",
-                    remedy='fill or drop the cell (missing = "drop")',
-                )
+                raise bad(f"variable {name!r} is {array[~finite][0]}",
+                          where=f"unit {self.units[i]}, period {self.periods[t]}", allowed="finite numbers",
+                          remedy='fill or drop the cell (missing = "drop")')  # fmt: skip
             array.flags.writeable = False
 
     def _hidden(self) -> Flags:

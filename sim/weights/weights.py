@@ -54,12 +54,8 @@ class Weights:
         matrix.sort_indices()
         _check_entries(units, matrix, name)
         if standardize not in get_args(Standardize):
-            raise bad(
-                f"standardize = {standardize!r}",
-                where=f"weights {name}",
-                allowed=", ".join(get_args(Standardize)),
-                remedy="choose one of them",
-            )
+            raise bad(f"standardize = {standardize!r}", where=f"weights {name}",
+                      allowed=", ".join(get_args(Standardize)), remedy="choose one of them")  # fmt: skip
         if standardize == "row":
             matrix = sp.csr_array(sp.diags_array(1.0 / matrix.sum(axis=1)) @ matrix)
         elif standardize == "spectral":
