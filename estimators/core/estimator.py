@@ -108,6 +108,17 @@ class Estimates:
         return replace(self, terms=terms, **{name: x[..., at] for name, x in arrays.items() if x is not None})
 
     @staticmethod
+    def of(
+        layout: Layout, estimate: Floats, se: Floats, dof: Floats, statistics: Mapping[str, Floats], **further: Any
+    ) -> Estimates:
+        """What a fit found, of its statistics those of the layout; SINGULAR where an estimate is not finite, unless
+        `further` says its status (R,)."""
+        status = np.where(np.isfinite(estimate).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8)
+        kept = {name: statistics[name] for name in layout.statistics}
+        own: dict[str, Any] = {"status": status, "statistics": kept} | further
+        return Estimates(layout.terms, layout.errors, estimate, se, dof, **own)
+
+    @staticmethod
     def failed(layout: Layout, status: Status) -> Estimates:
         """One panel's record when there is no answer: NaN everywhere and a status that says why."""
         k, e = len(layout.terms), len(layout.errors)

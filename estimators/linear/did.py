@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from estimators.core.error_types import check_error_types, groups_of, kind_of, may_be_floored
-from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.estimator import Estimates, Estimator, Layout
 from estimators.core.names import check_names, outcome_of
 from estimators.core.tile import spread
 from estimators.core.treatment_kernels import TreatmentKernel
@@ -173,17 +173,8 @@ class TwoWayDID(Estimator):
                 factor, dof[:, row] = self._factor(error, plan, reduction)
                 variance[:, row] = moments.robust[:, reduction.summed.index(error)] * factor
         statistics = self._statistics(plan, moments, free, reduction)
-        whole = Estimates(
-            terms=terms,
-            errors=self.errors,
-            estimate=moments.beta,
-            se=np.sqrt(variance),
-            dof=dof,
-            status=np.where(np.isfinite(moments.beta).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8),
-            statistics={name: statistics[name] for name in layout.statistics},
-            **stored,
-        )
-        return whole.only(layout.terms)
+        whole = replace(layout, terms=terms)
+        return Estimates.of(whole, moments.beta, np.sqrt(variance), dof, statistics, **stored).only(layout.terms)
 
     def _statistics(
         self, plan: LinearPlan, moments: LinearMoments, free: int, reduction: LeastSquares

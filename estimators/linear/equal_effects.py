@@ -180,7 +180,6 @@ class InteractionTest(Estimator):
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def _estimates(self, layout: Layout, test: _Test, sample: Sample, permutation_p: float) -> Estimates:
-        """One panel's record."""
         fits = test.fit(test.codes[None])
         contrast, freedom = _contrast(test.groups), test.groups - 1
         effects = fits.slopes[:, :, test.treatment]

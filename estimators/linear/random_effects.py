@@ -15,7 +15,7 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, may_be_floored
-from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.estimator import Estimates, Estimator, Layout
 from estimators.core.names import check_names, outcome_of
 from estimators.core.tile import spread
 from estimators.core.within import WithinTransform, observed_mask
@@ -103,15 +103,8 @@ class RandomEffects(Estimator):
             **{f"floored:{error}": each.floored.astype(np.float64) for error, each in found.items()},
         }
         r = len(beta)
-        return Estimates(
-            terms=layout.terms,
-            errors=self.errors,
-            estimate=beta[:, reported],
-            se=np.sqrt(np.stack(variances, axis=1)),
-            dof=np.stack([np.full((r, len(reported)), float(each.dof)) for each in found.values()], axis=1),
-            status=np.where(np.isfinite(beta).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8),
-            statistics={name: statistics[name] for name in layout.statistics},
-        )
+        dof = np.stack([np.full((r, len(reported)), float(each.dof)) for each in found.values()], axis=1)
+        return Estimates.of(layout, beta[:, reported], np.sqrt(np.stack(variances, axis=1)), dof, statistics)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -179,7 +179,6 @@ _Scores = _Tabled | _Whole
 
 
 def _tabled(kernel: DIDKernel, drawn: PathCodes, c: Floats) -> _Tabled:
-    """Scores from tables."""
     basis = kernel.projection.basis
     k, periods, units = basis.shape
     rows, _, codes = drawn.treated
@@ -200,7 +199,6 @@ def _tabled(kernel: DIDKernel, drawn: PathCodes, c: Floats) -> _Tabled:
 
 
 def _whole(kernel: DIDKernel, drawn: Paths) -> _Whole:
-    """Scores from the projected treatments themselves."""
     own, x = np.empty((drawn.draws, drawn.values.shape[2])), np.empty_like(drawn.values)
     for rows in tiles(drawn.draws):
         x[rows] = part = kernel.projection(drawn.values[rows])

@@ -120,16 +120,12 @@ class Mediation(Estimator):
             else:
                 answers.append(MediatedEffects.analytic(paths, covariance, fit.dof, error == "sobel"))
         stored = {name: np.stack([getattr(item, name) for item in answers], axis=1) for name in layout.stored}
-        return Estimates(
-            terms=TERMS,
-            errors=self.errors,
-            estimate=paths.terms,
-            se=np.stack([item.se for item in answers], axis=1),
-            dof=np.stack([np.full((rows, len(TERMS)), item.dof) for item in answers], axis=1),
-            status=np.where(np.isfinite(paths.values).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8),
-            statistics=paths.sensitivity() | {"corr_ab": correlations(covariance)[0][:, 0, 1]},
-            **stored,
-        )
+        se = np.stack([item.se for item in answers], axis=1)
+        dof = np.stack([np.full((rows, len(TERMS)), item.dof) for item in answers], axis=1)
+        sound = np.isfinite(paths.values).all(axis=1)  # the proportion of a total of zero is infinite
+        status = np.where(sound, Status.OK, Status.SINGULAR).astype(np.uint8)
+        statistics = paths.sensitivity() | {"corr_ab": correlations(covariance)[0][:, 0, 1]}
+        return Estimates.of(layout, paths.terms, se, dof, statistics, status=status, **stored)
 
     @np.errstate(divide="ignore", invalid="ignore")
     def sensitivity(self, panel: Panel, rho: Floats) -> tuple[Floats, Floats]:

@@ -140,16 +140,9 @@ class AdoptionEffects(Estimator):
         """The moments as estimates."""
         assert isinstance(moments, EffectMoments)
         statistics = dict(zip(PRETREND, moments.pretrend.T, strict=True)) | {"uniform": moments.uniform}
+        se = np.sqrt(moments.variance)
         layout = self.layout(schema)
-        return Estimates(
-            terms=layout.terms,
-            errors=self.errors,
-            estimate=moments.estimate,
-            se=np.sqrt(moments.variance),
-            dof=moments.dof,
-            status=moments.status,
-            statistics={name: statistics[name] for name in layout.statistics},
-        )
+        return Estimates.of(layout, moments.estimate, se, moments.dof, statistics, status=moments.status)
 
 
 @dataclass(frozen=True, slots=True)

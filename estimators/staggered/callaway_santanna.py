@@ -142,22 +142,13 @@ class CallawaySantAnna(Estimator):
 
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """Standard errors, and critical values of bands if asked for."""
-        layout = self.layout(schema)
-        r, e, k = moments.variance.shape
+        layout, status = self.layout(schema), moments.status.astype(np.uint8)
         statistics = {"cells": moments.cells, "left_out": moments.left_out}
         if self.band:
             statistics |= self._critical_values(moments.influence, layout.terms, streams)
         with np.errstate(invalid="ignore"):
             se = np.sqrt(np.where(moments.variance > 0, moments.variance, np.nan))
-        return Estimates(
-            terms=layout.terms,
-            errors=self.errors,
-            estimate=moments.estimate,
-            se=se,
-            dof=np.full((r, e, k), np.inf),
-            status=moments.status.astype(np.uint8),
-            statistics=statistics,
-        )
+        return Estimates.of(layout, moments.estimate, se, np.full(se.shape, np.inf), statistics, status=status)
 
     def _critical_values(self, influence: Floats, terms: tuple[str, ...], streams: Streams) -> dict[str, Floats]:
         """Of each family of terms, with multipliers of each replication's own."""

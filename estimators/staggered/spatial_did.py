@@ -29,7 +29,7 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.core.error_types import PLACE, check_error_types, may_be_floored
-from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction
 from estimators.core.names import check_names, outcome_of, treatment_of, weights_of
 from estimators.core.tile import Tile, spread
 from estimators.core.within import transform_of
@@ -66,7 +66,6 @@ class _ExposureDID(Estimator):
         return ()
 
     def _names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
-        """Outcome, treatment, controls."""
         treatment = treatment_of(None, schema, self.name)
         controls = schema.roles.controls if self.controls is None else self.controls
         return outcome_of(self.outcome, schema, self.name), treatment, controls
@@ -118,15 +117,8 @@ class _ExposureDID(Estimator):
         }
         floored = {f"floored:{error}": moments.floored[:, row] for row, error in enumerate(self.errors)}
         layout = self.layout(schema)
-        return Estimates(
-            terms=layout.terms,
-            errors=self.errors,
-            estimate=moments.estimate,
-            se=np.sqrt(moments.variances),
-            dof=np.repeat(moments.dof[:, :, None], len(layout.terms), axis=2),
-            status=np.where(np.isfinite(moments.estimate).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8),
-            statistics={name: (statistics | floored)[name] for name in layout.statistics},
-        )
+        dof = np.repeat(moments.dof[:, :, None], len(layout.terms), axis=2)
+        return Estimates.of(layout, moments.estimate, np.sqrt(moments.variances), dof, statistics | floored)
 
 
 @dataclass(frozen=True, slots=True)

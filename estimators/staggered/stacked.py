@@ -126,7 +126,6 @@ class Stacked(AdoptionEffects):
         return min(self.window[0], -1), self.window[1]
 
     def _weights(self, stacks: list[Stack]) -> list[Floats]:
-        """Weights of each stack's units."""
         treated = sum(stack.treated for stack in stacks)
         clean = sum(stack.clean for stack in stacks)
         corrected = [(stack.treated / treated) / (stack.clean / clean) for stack in stacks]
@@ -212,7 +211,6 @@ def _fit(
     terms: tuple[str, ...], stacks: list[Stack], weights: list[Floats], events: list[int], controls: Floats,
     cohorts: Cohorts,
 ) -> StackedFit:  # fmt: skip
-    """The prepared regression."""
     t, n = len(cohorts.periods), len(cohorts.first)
     raw = [stack.regressors(events, controls) for stack in stacks]
     left = [_within(x, w) for x, w in zip(raw, weights, strict=True)]

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from long_tables import load_panel
 
 from estimators import SpatialPanel, TwoWayDID
-from experiments.application.spec.spec import load_panel, read_spec
+from experiments.application.spec.spec import read_spec
 from experiments.cli import run_command
 from experiments.running.runner import run
 from experiments.study.study import Study

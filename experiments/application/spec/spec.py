@@ -41,7 +41,7 @@ from sim.panel.panel import part, seen_in
 from sim.panel.periods import period_step
 from sim.weights import Weights
 
-__all__ = ["RealPanel", "Spec", "balanced", "load_panel", "read_real_panel", "read_spec"]
+__all__ = ["RealPanel", "Spec", "balanced", "read_real_panel", "read_spec"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -96,11 +96,6 @@ def _spec_of(tables: SpecTables, file: str) -> Spec:
     if index is not None:
         panel = panel.model_copy(update={"outcome": panel.outcome or index.name})
     return Spec.model_construct(**(dict(tables) | {"panel": panel, "index": index}), file=file)
-
-
-def load_panel(path: str | Path, spec: Spec) -> Panel:
-    """The panel of a file with roles, attributes and weights as the spec says; see `read_real_panel`."""
-    return read_real_panel(path, spec).panel
 
 
 def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:

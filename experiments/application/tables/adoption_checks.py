@@ -134,9 +134,8 @@ def _bacon(panel: Panel, ledger: Ledger) -> None:
     for kind in KINDS:
         count = sum(comparison.kind == kind for comparison in found.comparisons)
         if count:
-            ledger.value(fit, "weight", found.share(kind), kind)
-            ledger.value(fit, "mean", float(found.average(kind)[0]), kind)
-            ledger.value(fit, "comparisons", float(count), kind)
+            own = {"weight": found.share(kind), "mean": float(found.average(kind)[0]), "comparisons": float(count)}
+            ledger.values(fit, own, kind)
     ledger.value(fit, "twfe", float(found.twfe[0]))
     ledger.figures.append(bacon_figure(found, str(panel.roles.outcome)))
 
@@ -144,16 +143,14 @@ def _bacon(panel: Panel, ledger: Ledger) -> None:
 def _weights(panel: Panel, ledger: Ledger, column: int, controls: tuple[str, ...]) -> None:
     found = coefficient_weights(panel, controls=controls)
     fit = Fit((COMPARISONS, 1 + column), "dcdh-weights", "controls" if controls else None)
-    values = {
+    ledger.values(fit, {
         "coefficient": float(found.coefficient[0]),
         "cells": float(found.treated.sum()),
         "negative_share": found.negative_share,
         "negative_sum": found.negative_sum,
         "sensitivity": float(found.sensitivity[0]),
         "reversal": float(found.reversal[0]),
-    }
-    for name, value in values.items():
-        ledger.value(fit, name, value)
+    })  # fmt: skip
 
 
 def _switchers(panel: Panel, ledger: Ledger, errors: tuple[str, ...]) -> None:
@@ -166,21 +163,17 @@ def _switchers(panel: Panel, ledger: Ledger, errors: tuple[str, ...]) -> None:
 
 def _roth(path: EventTimes, ledger: Ledger) -> None:
     found, fit = pretrend_power(path.estimate, path.covariance, path.pre, POWERS), Fit((COMPARISONS, 5), "roth")
-    ledger.value(fit, "size", found.size)
-    ledger.value(fit, "before", float(path.pre))
-    ledger.value(fit, "after", float(len(path.events) - path.pre))
-    ledger.value(fit, "mean_effect", float(path.estimate[path.pre :].mean()))
+    ledger.values(fit, {"size": found.size, "before": float(path.pre), "after": float(len(path.events) - path.pre),
+                        "mean_effect": float(path.estimate[path.pre :].mean())})  # fmt: skip
     for power, slope, after, ratio in zip(POWERS, found.slopes, found.after, found.likelihood_ratio, strict=True):
         later = slice(path.pre, None)
-        values = {
+        ledger.values(fit, {
             "slope": slope,
             "bias_untested": after.trend[later].mean(),
             "bias_passed": after.expected[later].mean(),
             "bayes_factor": after.bayes_factor,
             "likelihood_ratio": ratio,
-        }
-        for name, value in values.items():
-            ledger.value(fit, name, float(value), f"{power:g}")
+        }, f"{power:g}")  # fmt: skip
 
 
 def _bounds(path: EventTimes, ledger: Ledger) -> None:
@@ -196,9 +189,7 @@ def _bounds(path: EventTimes, ledger: Ledger) -> None:
             scale = error if restriction == "smoothness" else 1.0
             found = sensitivity(question, restriction, np.array(bounds) * scale)
             fit = Fit((BOUNDS, column), "honest", restriction, label)
-            ends = {"original_lower": found.original[0], "original_upper": found.original[1]}
-            for name, value in (ends | {"breakdown": found.breakdown, "scale": scale}).items():
-                ledger.value(fit, name, value)
+            ledger.values(fit, {"original_lower": found.original[0], "original_upper": found.original[1],
+                                "breakdown": found.breakdown, "scale": scale})  # fmt: skip
             for bound, lower, upper in zip(bounds, found.lower, found.upper, strict=True):
-                for name, value in (("lower", lower), ("upper", upper)):
-                    ledger.value(fit, name, float(value), f"{bound:g}")
+                ledger.values(fit, {"lower": lower, "upper": upper}, f"{bound:g}")

@@ -193,13 +193,9 @@ def _local(sections: CrossSections, last: int, name: str, weights: Weights) -> N
     draws = max(sections.draws, min(alone, LOCAL_DRAWS))
     pvalues = ac.local_p_values(y, weights, draws, sections.random("conditional permutations"))
     adjusted = ac.false_discovery_rate(pvalues)
-    fit, columns = (
-        Fit(AUTOCORRELATION["local-moran"], "local-moran", weights=name, year=year),
-        ("local_i", "quadrant", "p", "fdr_p"),
-    )
+    fit = Fit(AUTOCORRELATION["local-moran"], "local-moran", weights=name, year=year)
     for unit, *values in zip(panel.units, ac.local_moran(y, weights), quadrant, pvalues, adjusted, strict=True):
-        for what, value in zip(columns, values, strict=True):
-            ledger.value(fit, what, float(value), unit)
+        ledger.values(fit, dict(zip(("local_i", "quadrant", "p", "fdr_p"), map(float, values), strict=True)), unit)
     if draws < alone:
         ledger.note(
             f"Local Moran: with {draws} draws no p-value is below {2 / (draws + 1):.2g}. A unit can pass a false "

@@ -17,8 +17,7 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     fit = Fit(DESCRIPTIVE, "descriptive")
     single = (roles.outcome, *roles.regressors, *roles.mediators, real.spec.panel.other_policy)
     for name in dict.fromkeys(name for name in single if name):
-        for statistic, value in describe(panel.variables[name][0], panel.observed).items():
-            ledger.value(fit, statistic, value, term=name)
+        ledger.values(fit, describe(panel.variables[name][0], panel.observed), term=name)
 
 
 def describe(x: Floats, observed: Flags | None = None) -> dict[str, float | None]:

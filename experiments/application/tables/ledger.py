@@ -94,6 +94,11 @@ class Ledger:
         """Keep one more statistic of a fit, of one of its terms or of all."""
         self.statistics.append(statistic_of(fit, name, value, term))
 
+    def values(self, fit: Fit, found: Mapping[str, float | None], term: str | None = None) -> None:
+        """Keep several statistics of a fit, or of one of its terms, by name."""
+        for name, value in found.items():
+            self.value(fit, name, value, term)
+
     def note(self, text: str) -> None:
         """Tell the reader something, once."""
         if text not in self.notes:

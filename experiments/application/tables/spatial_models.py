@@ -113,8 +113,7 @@ def _likelihood_ratios(found: Mapping[Fit, Estimates], sdm: Fit, ledger: Ledger)
             df = sum(term.startswith("direct:") for term in fitted["sdm"].terms)
             statistic, pvalue = likelihood_ratio(larger, less, df)
             tests |= {f"lr_{smaller}": statistic, f"lr_{smaller}_p": pvalue}
-    for name, value in tests.items():
-        ledger.value(sdm, name, value)
+    ledger.values(sdm, tests)
     return tests
 
 

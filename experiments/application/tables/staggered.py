@@ -186,8 +186,7 @@ def _keep(found: Staggered, fit: Fit, choice: Choice, estimates: Estimates) -> N
         _say_without_stack(found, stacks)
     found.ledger.keep(panel, fit, estimates, rows)
     say_what_has_no_error(found.ledger, fit, panel, estimates, lambda _: ALONE)
-    found.ledger.value(fit, "treated_units", float(treated))
-    found.ledger.value(fit, "cohorts", float(dates))
+    found.ledger.values(fit, {"treated_units": float(treated), "cohorts": float(dates)})
 
 
 def _say_without_stack(found: Staggered, stacks: StackedSample) -> None:
