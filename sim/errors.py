@@ -42,6 +42,12 @@ def bad(what: str, *, where: str, allowed: str, remedy: str) -> BadInput:
     return BadInput(Problem(what, where, allowed, remedy))
 
 
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raise BadInput with all problems, each once, where there are any."""
+    if found := tuple(dict.fromkeys(problems)):
+        raise BadInput(*found)
+
+
 @contextmanager
 def naming(place: str) -> Iterator[None]:
     """Every problem raised inside says that it is in that place, e.g. a study file, unless it does so already."""

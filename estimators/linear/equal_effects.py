@@ -11,8 +11,8 @@ from scipy.special import fdtrc
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, may_be_floored
-from estimators.core.estimator import Estimates, Estimator, Layout, Status
-from estimators.core.names import check_names, outcome_of
+from estimators.core.estimator import Estimates, Layout, Status
+from estimators.core.names import RegressionEstimator, check_names
 from estimators.core.tile import Tile
 from estimators.core.within import transform_of
 from estimators.linear.covariances import ClusterK, Sample, counted_by_cluster, covariance, unit_clusters
@@ -30,7 +30,7 @@ TIED = 1e-9  # relative distance of two statistics that counts as none
 
 
 @dataclass(frozen=True, slots=True)
-class InteractionTest(Estimator):
+class InteractionTest(RegressionEstimator):
     """Two-way DID with every slope and period effect free in every group of units, and tests of equal effects.
 
     Terms are the treatment's effect in the first group and, as "did x VALUE", the difference to it in each other
@@ -72,7 +72,7 @@ class InteractionTest(Estimator):
 
     def layout(self, schema: Schema) -> Layout:
         """The first group's effect, whose target is the ATT, and one difference for each other group."""
-        outcome, regressors = self._names(schema)
+        outcome, regressors = self.names(schema)
         check_names(schema, outcome, regressors, self.label)
         treatment = _treatment(schema)
         allowed = {
@@ -93,15 +93,6 @@ class InteractionTest(Estimator):
         floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         return Layout(terms, self.errors, ("wald", "wald_p", *permutation, *floored), {treatment: "att"})
 
-    def _names(self, schema: Schema) -> tuple[str, tuple[str, ...]]:
-        regressors = schema.roles.regressors if self.regressors is None else self.regressors
-        return outcome_of(self.outcome, schema, self.label), regressors
-
-    def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome and regressors."""
-        outcome, regressors = self._names(schema)
-        return frozenset((outcome, *regressors))
-
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels one after the other, for each has its own permutations.
 
@@ -109,7 +100,7 @@ class InteractionTest(Estimator):
         than two clusters.
         """
         layout = self.layout(panel.schema)
-        outcome, regressors = self._names(panel.schema)
+        outcome, regressors = self.names(panel.schema)
         ols.check_fixed(panel, regressors, self.label)
         compared, codes = self._compared(panel)
         self._check_clusters(compared, codes)

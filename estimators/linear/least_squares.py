@@ -21,7 +21,7 @@ from estimators.linear.covariances import ScoreSum, cells_of, nested_effects
 from estimators.linear.influence import Influence
 from estimators.linear.redrawn_did import DIDKernel, RedrawnRegression
 from sim.arrays import Codes, Flags, Floats
-from sim.errors import BadInput, bad
+from sim.errors import bad, refuse
 from sim.panel import Panel
 
 Singletons = Literal["drop", "keep"]
@@ -220,8 +220,7 @@ class LeastSquares(Reduction):
             if tile.raw(name).shape[0] == 1
         ]
         centred = self.constant or bool(self.effects)
-        if problems := ols.useless(columns, self.asked_by, two_way=set(self.effects) == TWO_WAY, centred=centred):
-            raise BadInput(*problems)
+        refuse(ols.useless(columns, self.asked_by, two_way=set(self.effects) == TWO_WAY, centred=centred))
         if plan.nobs - len(self.regressors) - plan.effects < 1:
             raise bad(f"{plan.nobs} observations for {len(self.regressors) + plan.effects} parameters",
                       where=self.asked_by, allowed="more observations than parameters",

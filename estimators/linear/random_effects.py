@@ -15,8 +15,8 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, may_be_floored
-from estimators.core.estimator import Estimates, Estimator, Layout
-from estimators.core.names import check_names, outcome_of
+from estimators.core.estimator import Estimates, Layout
+from estimators.core.names import RegressionEstimator, check_names, slope_targets
 from estimators.core.tile import spread
 from estimators.core.within import WithinTransform, observed_mask
 from estimators.linear.covariances import Sample, covariance
@@ -31,7 +31,7 @@ RANK = 1e-10  # share of the largest singular value below which one counts as ze
 
 
 @dataclass(frozen=True, slots=True)
-class RandomEffects(Estimator):
+class RandomEffects(RegressionEstimator):
     """Random effects of units; the constant is the last term.
 
     outcome, regressors: names of variables; None = the panel's own roles. Regressors must vary beside unit and period
@@ -59,31 +59,20 @@ class RandomEffects(Estimator):
         """Unit effects independent of the regressors."""
         return ErrorComponents(), ("did", "x")
 
-    def _names(self, schema: Schema) -> tuple[str, tuple[str, ...]]:
-        regressors = schema.roles.regressors if self.regressors is None else self.regressors
-        return outcome_of(self.outcome, schema, self.name), regressors
-
     def layout(self, schema: Schema) -> Layout:
         """One term a regressor, and the constant."""
-        outcome, regressors = self._names(schema)
+        outcome, regressors = self.names(schema)
         check_names(schema, outcome, regressors, self.name)
         check_error_types(self.errors, schema, self.name, "least-squares")
         floors = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
-        targets = {
-            name: self.target if name == (schema.roles.treatment or "did") else f"beta({name})" for name in regressors
-        }
+        targets = slope_targets(schema, regressors, self.target)
         return Layout((*regressors, "constant"), self.errors, (*STATISTICS, *floors), targets)
-
-    def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome and regressors."""
-        outcome, regressors = self._names(schema)
-        return frozenset((outcome, *regressors))
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels. Raises BadInput for a panel that cannot serve."""
         layout = self.layout(panel.schema)
-        outcome, regressors = self._names(panel.schema)
+        outcome, regressors = self.names(panel.schema)
         ols.check_fixed(panel, regressors, self.name)
         data = _Data.of(panel, outcome, regressors, periods=self.periods)
         sound = _vary(panel, data.x[:, : len(regressors)])

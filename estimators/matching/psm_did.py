@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from estimators.core.error_types import check_error_types, groups_of, may_be_floored
-from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.estimator import Estimates, Layout, Status
 from estimators.core.logit import Logit, logit
-from estimators.core.names import check_names, outcome_of
+from estimators.core.names import RegressionEstimator, check_names, slope_targets
 from estimators.core.regression import check_fixed
 from estimators.linear.covariances import cells_of
 from estimators.matching import matching
@@ -68,7 +68,7 @@ class Matched:
 
 
 @dataclass(frozen=True, slots=True)
-class PsmDID(Estimator):
+class PsmDID(RegressionEstimator):
     """Two-way DID on the sample matched on the propensity score, weighted by the matching.
 
     Units are matched once, on the covariates' means over `years` (first and last, both included) or, by default, over
@@ -107,10 +107,6 @@ class PsmDID(Estimator):
         """The `paper` design without spillovers."""
         return Paper(), ("did",)
 
-    def _names(self, schema: Schema) -> tuple[str, tuple[str, ...]]:
-        regressors = schema.roles.regressors if self.regressors is None else self.regressors
-        return outcome_of(self.outcome, schema, self.label), regressors
-
     def _covariates(self, schema: Schema) -> tuple[str, ...]:
         return schema.roles.controls if self.covariates is None else self.covariates
 
@@ -128,10 +124,10 @@ class PsmDID(Estimator):
         if self.neighbours < 1 or not self.caliper > 0 or not self.bandwidth > 0:
             raise bad(f"neighbours = {self.neighbours}, caliper = {self.caliper}, bandwidth = {self.bandwidth}",
                       where=self.label, allowed="positive numbers", remedy="correct them")  # fmt: skip
-        outcome, regressors = self._names(schema)
+        outcome, regressors = self.names(schema)
         check_names(schema, outcome, regressors, self.label)
         check_error_types(self.errors, schema, self.label, "least-squares")
-        targets = {name: self.target if name == schema.roles.treatment else f"beta({name})" for name in regressors}
+        targets = slope_targets(schema, regressors, self.target)
         floored = tuple(f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         statistics = ("r2", "r2_within", "r2_adjusted", "sigma2", *floored, "treated_matched", "controls_matched")
         return Layout((*regressors, "constant"), self.errors, statistics, targets)
@@ -139,7 +135,7 @@ class PsmDID(Estimator):
     def variables(self, schema: Schema) -> frozenset[str]:
         """Outcome, regressors, covariates and the treatment."""
         names = (*self._covariates(schema), *([schema.roles.treatment] if schema.roles.treatment else []))
-        outcome, regressors = self._names(schema)
+        outcome, regressors = self.names(schema)
         return frozenset((outcome, *regressors, *names))
 
     def used(self, panel: Panel) -> Panel:
@@ -212,7 +208,7 @@ class PsmDID(Estimator):
 
     def fit(self, panel: Panel, found: Matched) -> Estimates:
         """The regression of R panels on a matched sample; errors that there are not are NaN and change no status."""
-        outcome, regressors = self._names(panel.schema)
+        outcome, regressors = self.names(panel.schema)
         estimates = weighted_two_way(panel, outcome, regressors, self.errors, found.weights)
         clusters = [found.clusters(error, panel) for error in self.errors]
         lacking = np.array([count is not None and min(count) < LEAST_CLUSTERS for count in clusters])

@@ -16,8 +16,7 @@ from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Red
 from estimators.core.inversion import linear_interval, p_value_errors, p_values
 from estimators.core.names import outcome_of
 from estimators.core.tile import Tile
-from estimators.placebo.assignments import Draws
-from estimators.placebo.kernel_tests import KernelTest, NullTests, Statistic
+from estimators.placebo.kernel_tests import Draws, KernelTest, NullTests, Statistic
 from sim.arrays import Floats
 from sim.design import Design
 from sim.discovery import discover

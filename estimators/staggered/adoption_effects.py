@@ -31,8 +31,7 @@ from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Red
 from estimators.core.names import outcome_of, treatment_of
 from estimators.core.tile import Tile, spread
 from estimators.linear.covariances import membership, unit_clusters
-from estimators.staggered.adoption_terms import Window, event_of
-from estimators.staggered.aggregation import check_terms, staggered_targets, staggered_terms
+from estimators.staggered.aggregation import Window, check_terms, event_of, staggered_targets, staggered_terms
 from estimators.staggered.cohorts import check_clusters
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import BadInput, bad, one_of

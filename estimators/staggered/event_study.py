@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from estimators.staggered.adoption_effects import AdoptionEffects
-from estimators.staggered.adoption_terms import event_averages, event_terms
+from estimators.staggered.aggregation import event_averages, event_terms
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.dummy_regression import DummyRegression
 from sim.design import Design

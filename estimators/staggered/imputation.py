@@ -9,7 +9,7 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.staggered.adoption_effects import CohortEffects, LinearFit
-from estimators.staggered.adoption_terms import event_of, on_units
+from estimators.staggered.aggregation import event_of, on_units
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.untreated_fit import Averages, UntreatedFit, sums_by_unit, units_first
 from sim.arrays import Codes, Flags, Floats

@@ -19,7 +19,7 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.staggered.adoption_effects import AdoptionEffects, LinearFit
-from estimators.staggered.adoption_terms import event_averages, event_terms
+from estimators.staggered.aggregation import event_averages, event_terms
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.untreated_fit import invert_partialled, sums_by_unit, units_first
 from sim.arrays import Codes, Flags, Floats

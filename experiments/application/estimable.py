@@ -8,7 +8,7 @@ from dataclasses import replace
 from estimators.core.regression import check_fixed
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables.columns import clustered_enough, error_types
-from sim.errors import BadInput, Problem, gathering
+from sim.errors import BadInput, Problem, gathering, refuse
 from sim.panel import Panel
 
 
@@ -19,8 +19,7 @@ def check_estimable(real: RealPanel) -> None:
         if real.panel.weights:
             real.balanced()
     problems += [*_column_problems(real), *_cluster_problems(real)]
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
 
 
 def _without_models(real: RealPanel) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from experiments.application.estimable import check_estimable
 from experiments.application.spec.index import index_facts
 from experiments.application.tables.ledger import Ledger
 from results.tables.records import Agreement, Document
-from sim.errors import BadInput, Problem, bad
+from sim.errors import Problem, bad, refuse
 from sim.panel.panel import seen_in
 
 if TYPE_CHECKING:
@@ -88,8 +88,7 @@ def _check_sizes(panel: Panel) -> None:
             said = f"holds numbers up to {largest:.1e}" if largest > LARGEST else f"varies by only {2 * spread:.1e}"
             allowed = f"sizes from {SMALLEST:g} to {LARGEST:g}"
             problems.append(Problem(f"variable {name!r} {said}", "estimation", allowed, "measure it in another unit"))
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
 
 
 def _agreements(real: RealPanel, ledger: Ledger) -> tuple[Agreement, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates
-from estimators.staggered.adoption_terms import event_of
+from estimators.staggered.aggregation import event_of
 from results.figures.style import INK, SERIES, SOFT, draw, frame, handle, mark, number, span
 from results.inference import critical_values
 from results.tables.records import Figure

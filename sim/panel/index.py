@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import entr
 
 from sim.arrays import Flags, Floats
-from sim.errors import BadInput, Problem, bad
+from sim.errors import BadInput, Problem, bad, refuse
 from sim.panel import Panel
 
 NOTHING: Mapping[str, Floats] = MappingProxyType({})
@@ -206,5 +206,4 @@ def _check_values(indicators: Mapping[str, Floats], seen: Flags, cells: CellName
             of = f" of replication {constant[0]}" if len(low) > 1 else ""
             problems.append(Problem(f"the indicator {name!r} is {low[constant[0], 0, 0]:g} in every row{of}",
                                     cells.where, "indicators that vary", "leave it out of the index"))  # fmt: skip
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)

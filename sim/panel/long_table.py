@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sim.arrays import Codes, Flags, Floats
-from sim.errors import BadInput, Problem, bad, closest, listed
+from sim.errors import BadInput, Problem, bad, closest, listed, refuse
 from sim.panel.periods import uneven_code
 from sim.panel.schema import Roles
 
@@ -70,8 +70,7 @@ class Rows:
             problems.append(Problem(f"the periods {years.min()} to {years.max()} look like {code.looks}, which are not "
                                     "one step apart as numbers", f"{file}, column {period!r}",
                                     "whole numbers one step apart", code.remedy))  # fmt: skip
-        if problems:
-            raise BadInput(*problems)
+        refuse(problems)
         rows = cls(file, first, labels, years)
         rows._check_unique(unit, period)
         return rows
@@ -149,8 +148,7 @@ def _rectangle(
         column = frame.attrs.get("called", {}).get(roles.treatment, roles.treatment)
         where = f"{rows.file}, column {column!r}"
         problems += treatment_problems(arrays[TREATMENT][0], units, periods, where)
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
     return {
         "units": units,
         "periods": periods,
@@ -260,8 +258,7 @@ def _check_columns(
     if names.count(TREATMENT) > 1 and used.count(TREATMENT) <= 1:
         problems.append(Problem(f"the column {TREATMENT!r} is not the treatment", file,
                                 f"the name {TREATMENT!r} for the treatment alone", "rename that column"))  # fmt: skip
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
 
 
 def _all_numbers(frame: pd.DataFrame, sources: list[tuple[str, str]], rows: Rows) -> dict[str, Floats]:
@@ -269,8 +266,7 @@ def _all_numbers(frame: pd.DataFrame, sources: list[tuple[str, str]], rows: Rows
     for name, column in sources:
         values[name], wrong = numbers(frame[column])
         problems += number_problems(values[name], wrong, frame[column], rows)
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
     return values
 
 

@@ -38,11 +38,7 @@ class Weights:
 
     @classmethod
     def of(
-        cls,
-        units: tuple[str, ...],
-        raw: Floats | sp.sparray,
-        standardize: Standardize = "row",
-        name: str = "w",
+        cls, units: tuple[str, ...], raw: Floats | sp.sparray, standardize: Standardize = "row", name: str = "w"
     ) -> Weights:
         """Weights from raw non-negative entries, (N, N), standardised by row sums, spectral radius or not at all.
 

@@ -12,8 +12,7 @@ import pytest
 import estimators.staggered as estimators_package
 from estimators.core.estimator import estimators
 from experiments.cli import run_command
-from experiments.kinds.catalogue import GROUPS, catalogue
-from experiments.kinds.dials import REQUIRED, dials_of, summary_of
+from experiments.kinds.catalogue import GROUPS, REQUIRED, catalogue, dials_of, summary_of
 from results.diagnosis import diagnose
 from results.diagnosis.measures import MEANINGS
 from sim.design import designs

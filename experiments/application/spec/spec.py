@@ -32,7 +32,7 @@ from experiments.application.spec.transforms import (
 from experiments.application.spec.weights import mean_of
 from experiments.toml_files import read_toml, validated
 from sim.arrays import Flags, Floats
-from sim.errors import BadInput, Problem, bad, gathering, listed, one_of
+from sim.errors import BadInput, Problem, bad, gathering, listed, one_of, refuse
 from sim.panel import Panel, Roles
 from sim.panel.files import read_frame
 from sim.panel.index import EntropyIndex
@@ -175,8 +175,7 @@ def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
     wanted |= columns_asked_for(spec) | spec.robustness.columns_asked_for(spec.file, spec.panel.unit)
     problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made})
     problems += column_problems(frame, spec)
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
 
 
 def _with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
@@ -186,8 +185,7 @@ def _with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
     for section in spec.weights:
         with gathering(problems):
             built[section.label] = section.build(panel, order)
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
     return replace(panel, weights=built)
 
 

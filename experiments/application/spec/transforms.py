@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, ValidationInfo
 
 from experiments.toml_files import Reading, as_written
 from sim.arrays import Flags, Floats
-from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of
+from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
 from sim.panel import Panel
 from sim.panel.long_table import Rows, missing_columns, number_problems, numbers
 from sim.panel.periods import period_step
@@ -115,8 +115,7 @@ def number_columns(frame: pd.DataFrame, names: Sequence[str], rows: Rows) -> lis
         values, wrong = numbers(frame[name])
         problems += number_problems(values, wrong, frame[name], rows)
         columns.append(values)
-    if problems:
-        raise BadInput(*dict.fromkeys(problems))
+    refuse(problems)
     return columns
 
 
@@ -140,8 +139,7 @@ def _check(frame: pd.DataFrame, transform: Transform) -> None:
         file = str(frame.attrs.get("file", "table"))
         problems.append(Problem(f"the column {transform.name!r} exists already", f"{file}, {asked_by}", "a new name",
                                 "choose another name"))  # fmt: skip
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
 
 
 def _value(transform: Transform, columns: list[Floats], rows: Rows) -> Floats:
@@ -188,8 +186,7 @@ def from_first_year(column: pd.Series[Any], rows: Rows) -> Floats:
         unit = distinct.index[distinct > 1][0]
         problems.append(Problem(f"the unit {unit} has several first treated periods", f"{rows.file}, column "
                                 f"{column.name!r}", "one a unit", "keep the first"))  # fmt: skip
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
     return np.asarray(rows.years >= grouped.transform("min").fillna(np.inf).to_numpy(), dtype=np.float64)
 
 

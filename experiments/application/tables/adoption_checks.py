@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from estimators.linear.covariances import membership, unit_clusters
 from estimators.staggered.adoption_effects import pretrend_tests
-from estimators.staggered.adoption_terms import event_of
+from estimators.staggered.aggregation import event_of
 from estimators.staggered.bacon import KINDS, decompose
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.dcdh import DCDH, coefficient_weights

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from estimators.staggered.adoption_terms import event_of
+from estimators.staggered.aggregation import event_of
 from results.tables.columns import FitColumn, coefficient_rows, fit_columns, size_rows, value_rows
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.places import SPILLOVERS, STAGGERED
