@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from estimators.spatial.autocorrelation import QUADRANTS
 from results.figures.style import BLUE, FAINT, INK, MARKERS, ORANGE, RED, SIZE, SKY, SOFT, draw, frame, handle
 from results.tables.records import LEVEL, Figure
+from results.tables.typography import short_p
 from sim.arrays import Flags, Floats
 from sim.errors import listed
 
@@ -98,7 +99,7 @@ def _caption(plot: MoranPlot) -> str:
     scatter = (
         f"{plot.outcome} of {plot.year}, standardised, against {lag} (W {plot.weights}"
         f"{', row-standardised' if plot.row_stochastic else ''}); the slope is Moran's I = {plot.index:.3f} "
-        f"(p {_p(plot.pvalue)}, randomisation)."
+        f"(p {short_p(plot.pvalue)}, randomisation)."
     )
     counts = ", ".join(f"{plot.counts(name)[0]} + {plot.counts(name)[1]} {WORDS[name]}" for name in COLOURS)
     clusters = (
@@ -117,10 +118,6 @@ def _names(plot: MoranPlot) -> str:
             units = [unit for unit, inside in zip(plot.units, own, strict=True) if inside]
             found += [f"{WORDS[name].capitalize()}{tier}: {listed(units, 40)}."] if units else []
     return " ".join(found)
-
-
-def _p(pvalue: float) -> str:
-    return "< .001" if pvalue < 0.001 else f"= {pvalue:.3f}".replace("0.", ".", 1)
 
 
 def _paint(canvas: Canvas, plot: MoranPlot) -> dict[str, str]:

@@ -141,6 +141,11 @@ def probability(value: float | None) -> str:
     return "<0.0001" if value < 0.00005 else f"{value:.4f}"
 
 
+def short_p(value: float) -> str:
+    """A p value in running text, with its sign: "= .012", "< .001"."""
+    return "< .001" if value < 0.001 else f"= {value:.3f}".replace("0.", ".", 1)
+
+
 def p_value(value: float | None) -> str:
     """A p value in brackets, "" for none."""
     said = probability(value)

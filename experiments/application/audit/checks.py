@@ -1,8 +1,9 @@
-"""What printed numbers imply for one another. Every check states the arithmetic; none needs the data."""
+"""What printed numbers imply for one another. Every check states the arithmetic; none needs the data; then all as a
+Markdown document."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, log, pi, sqrt
 
@@ -11,6 +12,11 @@ from scipy.special import chdtrc, ndtri
 from experiments.application.audit.printed import HALF, HALF_OF_TESTS, PrintedTables, Term
 
 LEVELS = (0.10, 0.05, 0.01)  # one, two and three stars
+OPENING = (
+    "Each check compares printed numbers with what other printed numbers of the same paper imply. No data are used, "
+    "and rounding is allowed for. A line that does not agree is a question to the authors, not a verdict on the "
+    "finding."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +347,26 @@ def errors_across_tables(tables: PrintedTables) -> Check:
     )
 
 
+def to_markdown(checks: Sequence[Check], source: str) -> str:
+    """Title, summary table, then one section a check."""
+    lines = ["# What the paper's printed numbers say about one another", "", OPENING, "",
+             f"Written by `panelproof audit {source}`.", "",
+             "| check | lines | do not agree |", "|---|---:|---:|"]  # fmt: skip
+    lines += [f"| {check.title} | {len(check.lines)} | {check.missed} |" for check in checks]
+    for check in checks:
+        lines += ["", f"## {check.title}", "", check.arithmetic, ""]
+        if check.lines:
+            lines += ["| where | printed | implied | |", "|---|---|---|---|"]
+            lines += [
+                f"| {_cell(line.where)} | {_cell(line.printed)} | {_cell(line.implied)} | "
+                f"{'agrees' if line.agrees else '**does not agree**'} |"
+                for line in check.lines
+            ]
+            lines.append("")
+        lines.append(check.conclusion)
+    return "\n".join(lines) + "\n"
+
+
 def _binary_sd(mean: float, n: int) -> float:
     return sqrt(mean * (1 - mean) * n / (n - 1))
 
@@ -362,3 +388,7 @@ def _possible_stars(term: Term) -> tuple[int, ...]:
 
 def _words(possible: tuple[int, ...]) -> str:
     return f"{' or '.join(map(str, possible))} stars"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

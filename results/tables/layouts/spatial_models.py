@@ -24,7 +24,7 @@ from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.places import BASELINE
 from results.tables.records import EFFECTS, Record
 from results.tables.setting import TableSetting
-from results.tables.typography import PREDICTIONS, decimals, digits, model_label, p_value, probability
+from results.tables.typography import PREDICTIONS, decimals, digits, model_label, p_value, probability, short_p
 
 TRANSFORMS = {None: "", "direct": "direct maximum likelihood", "lee-yu": "Lee and Yu's transformed likelihood"}
 _CONVENTIONS = {
@@ -163,7 +163,7 @@ def conclusion(
     verbs = {model: "do not reject" if model in choice.kept else "reject" for model in pvalues}
     said = " and ".join(
         f"{verb + ' ' if model == next(iter(verbs)) or len(set(verbs.values())) > 1 else ''}{model.upper()} "
-        f"({tests[names[model]]:.2f}, p {_short(pvalues[model])})"
+        f"({tests[names[model]]:.2f}, p {short_p(pvalues[model])})"
         for model, verb in verbs.items()
     )
     look = (f"the LM tests point to {choice.pointed.upper()}" if choice.pointed
@@ -175,10 +175,6 @@ def conclusion(
     if choice.chosen == "sdm":
         return f"{said_of} {said}, but {look}: they choose the SDM, which nests both."
     return f"{said_of} {said}, and {look}: they choose the {choice.chosen.upper()}."
-
-
-def _short(p: float) -> str:
-    return "< .001" if p < 0.001 else f"= {p:.3f}".replace("0.", ".")
 
 
 def _chosen(columns: Sequence[FitColumn]) -> list[Row]:
