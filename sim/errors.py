@@ -90,6 +90,11 @@ def listed(items: Iterable[object], most: int = 5) -> str:
     return ", ".join(texts[:most]) + rest
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, or else its type."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def reason(error: BaseException, file: str | None = None) -> str:
     """An exception in one line: its type, its message and the line that raised it, of `file` if it passed there."""
     text = " ".join(str(error).split())

@@ -92,7 +92,7 @@ class Mediation(Estimator):
         check_names(schema, variables.outcome, (*variables.regressors, variables.mediator), self.label)
         self._check_settings(schema)
         targets = {"b": f"beta({variables.mediator})", "nde": "nde", "nie": "nie", "total": "att"}
-        drawn = any(_is_drawn(error) for error in self.errors)
+        drawn = any(error == "monte-carlo" or error.startswith("bootstrap:") for error in self.errors)
         return Layout(TERMS, self.errors, STATISTICS, targets, STORED if drawn else ())
 
     def variables(self, schema: Schema) -> frozenset[str]:
@@ -273,7 +273,3 @@ def _clusters(cluster: str, panel: Panel, asked_by: str) -> Codes:
         raise bad(f"{cluster} has 1 cluster", where=asked_by, allowed="2 or more clusters",
                   remedy="choose a finer grouping")  # fmt: skip
     return np.asarray(codes)
-
-
-def _is_drawn(error: str) -> bool:
-    return error == "monte-carlo" or error.startswith("bootstrap:")

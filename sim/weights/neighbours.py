@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import scipy.sparse as sp
 
-from sim.arrays import Codes, Floats
+from sim.arrays import Floats
 from sim.errors import bad, closest, listed
 from sim.panel.files import UNREADABLE, check_file
 from sim.weights import Standardize, Weights
@@ -38,13 +38,11 @@ class Coordinates:
         for name, values, limit in (("longitude", self.longitude, 180), ("latitude", self.latitude, 90)):
             wrong = np.flatnonzero(~(np.abs(values) < limit))
             if wrong.size:
-                raise bad(f"{name} of {wrong.size} units is not on the globe: {self._named(values, wrong)}",
+                named = listed((f"{self.units[i]} {values[i]:g}" for i in wrong), 3)
+                raise bad(f"{name} of {wrong.size} units is not on the globe: {named}",
                           where="coordinates", allowed=f"degrees between -{limit} and {limit}",
                           remedy="give degrees; check that longitude and latitude are neither exchanged nor "
                                  "projected")  # fmt: skip
-
-    def _named(self, values: Floats, rows: Codes) -> str:
-        return listed((f"{self.units[i]} {values[i]:g}" for i in rows), 3)
 
     def distances(self) -> Floats:
         """Great-circle km between all pairs, (N, N)."""

@@ -68,7 +68,7 @@ def audit(tables: PrintedTables) -> tuple[Check, ...]:
 def treatment_moments(tables: PrintedTables) -> Check:
     """The dummy's sd against its mean."""
     row = tables.descriptive["eip"]
-    low, high = (_binary_sd(row.mean + side * HALF, row.n) for side in (-1, 1))
+    low, high = (sqrt(p * (1 - p) * row.n / (row.n - 1)) for p in (row.mean - HALF, row.mean + HALF))
     line = Line("table 1, eip", f"sd {row.sd:.4f}", f"{low:.4f} to {high:.4f}", low - HALF <= row.sd <= high + HALF)
     count = row.mean * row.n
     return Check(
@@ -109,7 +109,8 @@ def stars(tables: PrintedTables) -> Check:
                 if name != "sigma2" and term.stars not in possible:
                     t = abs(term.estimate / term.bracket)
                     lines.append(Line(f"{column.place}, {name}", f"{term.estimate:.4f} ({term.bracket:.4f}), "
-                                      f"{term.stars} stars", f"|t| = {t:.2f}: {_words(possible)}", False))  # fmt: skip
+                                      f"{term.stars} stars",
+                                      f"|t| = {t:.2f}: {' or '.join(map(str, possible))} stars", False))  # fmt: skip
     return Check(
         "Stars against estimate and error",
         "|t| > 1.645, 1.960, 2.576 give one, two and three stars; both figures may be off by half their last digit.",
@@ -367,10 +368,6 @@ def to_markdown(checks: Sequence[Check], source: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _binary_sd(mean: float, n: int) -> float:
-    return sqrt(mean * (1 - mean) * n / (n - 1))
-
-
 def _critical(level: float) -> float:
     return float(ndtri(1 - level / 2))
 
@@ -384,10 +381,6 @@ def _possible_stars(term: Term) -> tuple[int, ...]:
     most = (abs(term.estimate) + HALF) / max(term.bracket - HALF, 1e-12)
     least = max(abs(term.estimate) - HALF, 0.0) / (term.bracket + HALF)
     return tuple(range(_stars(least), _stars(most) + 1))
-
-
-def _words(possible: tuple[int, ...]) -> str:
-    return f"{' or '.join(map(str, possible))} stars"
 
 
 def _cell(text: str) -> str:

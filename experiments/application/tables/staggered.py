@@ -69,19 +69,9 @@ class Staggered:
         return str(self.panel.roles.treatment)
 
     @property
-    def controls(self) -> tuple[str, ...]:
-        """Names of the controls."""
-        return self.panel.roles.controls
-
-    @property
     def never(self) -> bool:
         """Whether a unit is never treated."""
         return bool(self.cohorts.never.any())
-
-    @property
-    def only_one_before(self) -> bool:
-        """Whether nobody is seen for more than one period before adoption."""
-        return self.cohorts.firsts[-1] == 1
 
 
 def add(real: RealPanel, ledger: Ledger) -> None:
@@ -156,7 +146,7 @@ def _say_sample(found: Staggered, cohorts: Cohorts) -> None:
     if len(cohorts.firsts) == 1 and not always:
         found.ledger.note(f"All treated units adopt in {cohorts.labels[0]}: adoption is not staggered, and the two-way "
                           "coefficient contains no comparison with units already treated.")  # fmt: skip
-    if found.only_one_before:
+    if found.cohorts.firsts[-1] == 1:
         found.ledger.note(
             "Only one period lies before adoption: there is no test of pre-trends, and there are no bounds."
         )
@@ -207,7 +197,7 @@ def _say_without_stack(found: Staggered, stacks: StackedSample) -> None:
 
 def _columns(found: Staggered) -> Iterator[tuple[str | None, Sequence[Choice]]]:
     """Variant, and what may fill the column: the first that the panel allows does."""
-    errors, controls = found.errors, found.controls
+    errors, controls = found.errors, found.panel.roles.controls
     two_way = TwoWayDID(None, (found.treatment, *controls), errors, found.cluster_k, label="two-way")
     yield None, [Choice(two_way, found.panel)]
     yield None, list(_choices(found, EventStudy(errors=errors)))
@@ -336,5 +326,5 @@ def _spillovers(found: Staggered) -> None:
             found.ledger.note(f"Table {SPILLOVERS} has no column {label}: the exposures are collinear, or no unit is "
                               "exposed.")  # fmt: skip
             continue
-        shown = tuple(term for term in estimates.terms if term not in found.controls)
+        shown = tuple(term for term in estimates.terms if term not in found.panel.roles.controls)
         found.ledger.keep(found.panel, fit, estimates.only(shown))

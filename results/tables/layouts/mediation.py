@@ -85,8 +85,9 @@ def confounded_mediation(setting: TableSetting) -> list[JournalTable]:
     for column in fit_columns(setting.document, "5", ("mediation",)):
         names = ("nie_at_rho", "nie_at_rho_lower", "nie_at_rho_upper")
         terms = list(dict.fromkeys(term for name, term in column.by_term if name == names[0]))
-        rows = tuple(Row(term.replace("rho", "ρ"), _alike([column.by_term.get((name, term)) for name in names]))
-                     for term in terms)  # fmt: skip
+        values = {term: [column.by_term.get((name, term)) for name in names] for term in terms}
+        rows = tuple(Row(term.replace("rho", "ρ"), tuple(digits(value, found) for value in found))
+                     for term, found in values.items())  # fmt: skip
         title = f"Indirect effect through {column.mediator} by the correlation ρ of the two equations' errors"
         heads = (Heading("Indirect effect"), Heading("95% from"), Heading("to"))
         note = (
@@ -95,10 +96,6 @@ def confounded_mediation(setting: TableSetting) -> list[JournalTable]:
         )
         tables.append(JournalTable("A", title, heads, rows, (note, setting.data), appendix=True))
     return [table for table in tables if table.rows]
-
-
-def _alike(values: Sequence[float | None]) -> tuple[str, ...]:
-    return tuple(digits(value, values) for value in values)
 
 
 TABLES = ("5",)
