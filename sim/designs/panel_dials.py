@@ -133,6 +133,15 @@ class PanelDials(Design):
         )
 
     @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """What its parts draw once in a world; of redrawn covariates the units' part."""
+        covariates = self.covariates[0].held_fixed if self.covariates else ()
+        if covariates and "covariates" in self.redraw:
+            covariates = ("unit parts of covariates",)
+        adoption = () if "adoption" in self.redraw else self.adoption.held_fixed
+        return (*adoption, *covariates, *self.levels.held_fixed, *self.errors.held_fixed, *self.geography.held_fixed)
+
+    @property
     def noiseless(self) -> bool:
         """Whether neither errors nor effects vary, so that estimates differ by rounding alone."""
         return self.errors.size < LEAST_NOISE and not (self.effect.varies and self.effect.size_of_units)

@@ -69,6 +69,11 @@ class Part(ABC):
     default: ClassVar[str]
     ranges: ClassVar[Mapping[str, Range]] = {}
 
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """In words, what it draws once in a world; () where it draws nothing or all anew in every replication."""
+        return ()
+
     def problems(self, outline: Outline) -> Iterator[Problem]:
         """What is wrong with its dials, alone and beside the other parts; `where` is left to the design."""
         yield from self._choices()

@@ -17,6 +17,11 @@ class Levels(Part):
 
     holds_mean: ClassVar[bool] = False
 
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """The levels."""
+        return ("levels of units and periods",)
+
     @abstractmethod
     def settle(self, ground: Ground, streams: Streams) -> LevelParts:
         """Draw them, from `streams.fixed(...)`."""
