@@ -10,13 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.regression import flat
 from estimators.linear.covariances import DEGENERATE, ScoreSum, bartlett_sum
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from sim.arrays import Flags, Floats
 
 SUMMED = ("cluster", "driscoll-kraay")  # kinds whose sums within units or periods are computed here; others by ScoreSum
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
@@ -19,12 +18,12 @@ from estimators.core.tile import Tile, spread
 from estimators.core.treatments import Fields, Projection
 from estimators.core.within import Transform, observed_mask, transform_of, without_singletons
 from estimators.linear.covariances import ScoreSum, cells_of, nested_effects
-from estimators.linear.influence import Flags, Influence
+from estimators.linear.influence import Influence
 from estimators.linear.redrawn_did import DIDKernel, RedrawnRegression
-from sim.errors import BadInput, bad
+from sim.arrays import Codes, Flags, Floats
+from sim.errors import bad, refuse
 from sim.panel import Panel
 
-Floats = NDArray[np.float64]
 Singletons = Literal["drop", "keep"]
 
 TWO_WAY = {"unit", "period"}
@@ -89,7 +88,7 @@ class LinearPlan:
     regressors: Regressors | None
     totals: dict[str, ScoreSum]
     nested: dict[str, int]
-    wild: dict[str, NDArray[np.intp]]
+    wild: dict[str, Codes]
     redrawn: RedrawnRegression | None = None
 
     @property
@@ -137,7 +136,7 @@ class LinearMoments(Moments):
     tss: Floats
     tss_within: Floats
     robust: Floats
-    floored: NDArray[np.bool_]
+    floored: Flags
     own: Floats | None
     e: Floats | None
     psi: Floats | None
@@ -221,8 +220,7 @@ class LeastSquares(Reduction):
             if tile.raw(name).shape[0] == 1
         ]
         centred = self.constant or bool(self.effects)
-        if problems := ols.useless(columns, self.asked_by, two_way=set(self.effects) == TWO_WAY, centred=centred):
-            raise BadInput(*problems)
+        refuse(ols.useless(columns, self.asked_by, two_way=set(self.effects) == TWO_WAY, centred=centred))
         if plan.nobs - len(self.regressors) - plan.effects < 1:
             raise bad(f"{plan.nobs} observations for {len(self.regressors) + plan.effects} parameters",
                       where=self.asked_by, allowed="more observations than parameters",
@@ -234,7 +232,7 @@ class LeastSquares(Reduction):
                           allowed="an outcome that the effects do not absorb",
                           remedy="name another outcome")  # fmt: skip
 
-    def _wild_cells(self, error: str, used: Panel) -> NDArray[np.intp]:
+    def _wild_cells(self, error: str, used: Panel) -> Codes:
         """Clusters of cells, coded 0, 1, ... over those that are observed; raises BadInput for one."""
         codes, seen = cells_of(error.removeprefix("wild:"), used), observed_mask(used) > 0
         codes = np.where(seen, codes, codes[seen][0])  # clusters never observed take no sign

@@ -20,13 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Status
-from estimators.core.treatment_kernels import (
-    LinearlyAssigned,
-    ShiftedFits,
-    TreatmentFits,
-    TreatmentKernel,
-    product,
-)
+from estimators.core.treatment_kernels import LinearlyAssigned, ShiftedFits, TreatmentFits, TreatmentKernel, product
 from estimators.core.treatments import (
     Fields,
     Given,
@@ -39,9 +33,8 @@ from estimators.core.treatments import (
     tiles,
     treatments,
 )
-from estimators.linear.covariances import DEGENERATE
-
-Floats = NDArray[np.float64]
+from estimators.linear.covariances import DEGENERATE, membership
+from sim.arrays import Codes, Floats
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,7 +47,7 @@ class DIDKernel(TreatmentKernel):
     terms: tuple[str, ...]
     projection: Projection
     controls: Fields
-    clusters: tuple[NDArray[np.intp], ...]
+    clusters: tuple[Codes, ...]
     factor: float = 1.0
 
     def assign(self, given: Given) -> AssignedDID:
@@ -180,7 +173,6 @@ _Scores = _Tabled | _Whole
 
 
 def _tabled(kernel: DIDKernel, drawn: PathCodes, c: Floats) -> _Tabled:
-    """Scores from tables."""
     basis = kernel.projection.basis
     k, periods, units = basis.shape
     rows, _, codes = drawn.treated
@@ -201,7 +193,6 @@ def _tabled(kernel: DIDKernel, drawn: PathCodes, c: Floats) -> _Tabled:
 
 
 def _whole(kernel: DIDKernel, drawn: Paths) -> _Whole:
-    """Scores from the projected treatments themselves."""
     own, x = np.empty((drawn.draws, drawn.values.shape[2])), np.empty_like(drawn.values)
     for rows in tiles(drawn.draws):
         x[rows] = part = kernel.projection(drawn.values[rows])
@@ -209,11 +200,11 @@ def _whole(kernel: DIDKernel, drawn: Paths) -> _Whole:
     return _Whole(x, own)
 
 
-def _by_cluster(u: Floats, codes: NDArray[np.intp]) -> Floats:
+def _by_cluster(u: Floats, codes: Codes) -> Floats:
     """Units' scores (B, N) summed within clusters, (B, G)."""
     if codes[0] == 0 and (np.diff(codes) == 1).all():  # every unit is its own
         return u
-    return product(u, (np.arange(codes.max() + 1) == codes[:, None]).astype(np.float64))
+    return product(u, membership(codes))
 
 
 def _add_treated(out: Floats, drawn: PathCodes, values: Floats) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sim.arrays import Codes
 from sim.design import Design, Draw, Wanted, World
 from sim.designs.paper import Paper
 from sim.errors import bad
@@ -27,7 +28,7 @@ from sim.estimands import Estimand
 from sim.panel import Panel, Roles, Schema
 from sim.schemes import Scheme, scheme_of
 from sim.schemes.nulls import OF_PERIODS, is_null
-from sim.schemes.randomisation import Codes, Randomisation
+from sim.schemes.randomisation import Randomisation
 from sim.streams import Streams
 from sim.weights import Weights
 
