@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from estimators.core import regression as ols
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
 from estimators.core.tile import Tile, spread
-from estimators.core.treatments import Fields, Projection
+from estimators.core.treatments import Fields, Projection, TreatmentMoments
 from estimators.core.within import Transform, observed_mask, transform_of, without_singletons
 from estimators.linear.covariances import ScoreSum, cells_of, nested_effects
 from estimators.linear.influence import Flags, Influence
@@ -144,6 +144,16 @@ class LinearMoments(Moments):
     z: Floats | None
 
 
+def moments_of_redrawn(found: RedrawnRegression, waiting: TreatmentMoments) -> LinearMoments:
+    """The moments of regressions in which the treatment alone differs."""
+    numbers = waiting.complete(found.fit)
+    b, ssr, own = numbers[:, 0], numbers[:, 1], numbers[:, 2]
+    floored = np.zeros((len(b), len(found.kernel.clusters)), dtype=bool)
+    tss, within = np.full_like(b, found.total), np.full_like(b, found.within)
+    robust = numbers[:, 3:, None]
+    return LinearMoments(b[:, None], ssr, tss, within, robust, floored, own[:, None], None, None, None)
+
+
 @dataclass(frozen=True, slots=True)
 class LeastSquares(Reduction):
     """The regression with the variances of some error types; settings as in `TwoWayDID`.
@@ -264,10 +274,10 @@ class LeastSquares(Reduction):
         level = Influence.of(last[:, None], ols.sum_of_squares(last)[:, None])
         return Regressors(x, means, bread, Influence.of(psi, own), level)
 
-    def reduce(self, plan: LinearPlan, tile: Tile) -> LinearMoments:
-        """One tile: projection, residuals, variances."""
+    def reduce(self, plan: LinearPlan, tile: Tile) -> LinearMoments | TreatmentMoments:
+        """One tile: projection, residuals, variances; of a treatment that alone is redrawn, its dates."""
         if plan.redrawn is not None:
-            return self._of_redrawn(plan.redrawn, tile)
+            return TreatmentMoments.of(tile, self.alone, plan.redrawn.size, plan.redrawn.fit)
         r = tile.panel.replications
         found = plan.regressors or self._regressors(plan, tile)
         y = spread(plan.within(tile, self.outcome), r)  # one outcome for all: a placebo
@@ -292,12 +302,6 @@ class LeastSquares(Reduction):
             psi=found.psi if plan.wild and redrawn else None,
             z=self._entering(plan, found) if plan.wild and redrawn else None,
         )
-
-    def _of_redrawn(self, found: RedrawnRegression, tile: Tile) -> LinearMoments:
-        b, ssr, own, robust = found.fit(tile.raw(self.alone))
-        floored = np.zeros((len(b), len(self.summed)), dtype=bool)
-        tss, within = np.full_like(b, found.total), np.full_like(b, found.within)
-        return LinearMoments(b[:, None], ssr, tss, within, robust[:, :, None], floored, own[:, None], None, None, None)
 
     def _with_constant(self, plan: LinearPlan, tile: Tile, slopes: Floats, found: Regressors) -> Floats:
         if not self.constant:
