@@ -156,7 +156,7 @@ def _forms(
     if plan.forms is not None:
         return plan.forms[p](rho, slopes, drift)
     assert m.z is not None
-    return RedrawnForms(np.ascontiguousarray(m.z[:, :p]), plan.spectrum)(rho, slopes, drift)
+    return RedrawnForms(m.z, plan.spectrum, plan.columns)(rho, slopes, drift)
 
 
 def _error_fit(
@@ -193,7 +193,7 @@ def _error_fit(
 
 
 def _regressors(plan: SpatialPlan, m: SpatialMoments) -> Floats:
-    """Z with all its lags, (1 or R, P, T, N)."""
+    """Z with all its lags, (1 or R, P, T, N), for a W that is not row-stochastic."""
     if plan.z is not None:
         return plan.z[None]
     assert m.z is not None

@@ -6,21 +6,19 @@ row-stochastic lets time effects through G: Zb then stands for Zb + m_t, m_t = m
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
+from estimators.core.treatment_kernels import ROWS, product
+from estimators.core.treatments import adjoint_lag
 from estimators.spatial.form import SpatialForm
 from estimators.spatial.interpolation import PiecewiseChebyshev
 from estimators.spatial.spectrum import Spectrum
 
 Floats = NDArray[np.float64]
-
-SERIES_UP_TO = 0.9  # |rho| radius from which the series is slower than a dense solve
-SERIES_ERROR = 1e-14
 
 
 class FixedForms:
@@ -53,39 +51,82 @@ class FixedForms:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class RedrawnForms:
-    """The forms for regressors of each replication, Z (R, P, T, N): by the series of G, dense near the edge."""
+class Columns:
+    """Which regressors a batch redraws: positions (V,) among K names; the fixed and their lags, (F, T, N), demeaned.
 
-    z: Floats
+    lagged: whether the arrays of a batch hold all regressors with their lags, as a W that is not row-stochastic asks
+    for, and not the redrawn variables alone.
+    """
+
+    names: int
+    anew: NDArray[np.intp]
+    fixed: Floats
+    lagged: bool
+
+    @property
+    def kept(self) -> NDArray[np.intp]:
+        """Positions of the fixed variables."""
+        return np.setdiff1d(np.arange(self.names), self.anew)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RedrawnForms:
+    """The forms where regressors differ between replications: x (R, V, T, N), demeaned, as `columns` says.
+
+    A row-stochastic W asks for no lags of x: Q_N W Q_N = Q_N W, so that QG(QWx) = QGWx, and (QWx)'g = x'W'Qg.
+    """
+
+    x: Floats
     spectrum: Spectrum
+    columns: Columns
 
     def __call__(self, rho: Floats, b: Floats, drift: Floats | None = None) -> tuple[Floats, Floats]:
         """Z'GZb (R, P) and |QGZb|^2 (R,) at rho (R,), b (R, P), drift (R, T) unless W is row-stochastic."""
-        r, p, t, n = self.z.shape
-        fitted = np.matmul(b[:, None, :], self.z.reshape(r, p, t * n)).reshape(r, t, n)
-        multiplied = self._apply(rho, fitted if drift is None else fitted + drift[:, :, None])
-        zgzb = ols.inner(self.z, multiplied)
-        return zgzb, ols.sum_of_squares(multiplied - multiplied.mean(axis=2, keepdims=True))
+        form = self._with_lags if self.columns.lagged else self._without_lags
+        zgzb, squares = np.empty_like(b), np.empty_like(rho)
+        for start in range(0, len(rho), ROWS):
+            rows = slice(start, start + ROWS)
+            zgzb[rows], squares[rows] = form(self.x[rows], rho[rows], b[rows], None if drift is None else drift[rows])
+        return zgzb, squares
 
-    def _apply(self, rho: Floats, x: Floats) -> Floats:
-        """G x = W x + rho W^2 x + ..., each row with as many terms as its own rho asks for."""
-        weights = self.spectrum.weights
-        strength = np.abs(rho) * weights.radius
-        near_edge = ~(strength < SERIES_UP_TO)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            terms = np.ceil(np.log(SERIES_ERROR) / np.log(np.where(near_edge, 0.0, strength)))
-        terms = np.where(near_edge, 0, np.maximum(terms, 1))
-        r, t, n = x.shape
-        operator = weights.operator
-        if isinstance(operator, np.ndarray):  # a product for each panel: one for all would have other bits in a batch
-            total = _series(lambda v: v @ operator.T, x, rho[:, None, None], terms[:, None, None])
-        else:
-            units_first = np.ascontiguousarray(x.transpose(2, 0, 1)).reshape(n, r * t)
-            series = _series(lambda v: operator @ v, units_first, np.repeat(rho, t), np.repeat(terms, t))
-            total = np.ascontiguousarray(series.reshape(n, r, t).transpose(1, 2, 0))
-        for row in np.flatnonzero(near_edge):
-            total[row] = self.spectrum.multiplier.apply(float(rho[row]), x[row])
-        return total
+    def _with_lags(self, x: Floats, rho: Floats, b: Floats, drift: Floats | None) -> tuple[Floats, Floats]:
+        z = x[:, : b.shape[1]]
+        fitted = _combined(b[:, None], z)[:, 0]
+        q = self._centred(rho, fitted if drift is None else fitted + drift[:, :, None])
+        return np.vecdot(ols.flat(z), ols.flat(q)[:, None]), ols.sum_of_squares(q)
+
+    def _without_lags(self, x: Floats, rho: Floats, b: Floats, _: Floats | None) -> tuple[Floats, Floats]:
+        """Of [X, WX], or of X alone when b has no more columns than there are names."""
+        at, weights, out = self.columns, self.spectrum.weights, np.empty_like(b)
+        durbin, anew, kept = b.shape[1] > at.names, at.anew, at.kept
+        own = np.stack([b[:, anew], b[:, at.names + anew]], axis=1) if durbin else b[:, None, anew]
+        parts = _combined(own, x)
+        fitted = parts[:, 0] + weights.lag(parts[:, 1]) if durbin else parts[:, 0]
+        fixed = np.concatenate([kept, at.names + kept]) if durbin else kept
+        z = ols.flat(at.fixed[: fixed.size])
+        if fixed.size:
+            fitted = fitted + product(b[:, fixed], z).reshape(fitted.shape)
+        q = self._centred(rho, fitted)
+        out[:, fixed] = ols.inner(at.fixed[None, : fixed.size], q)
+        flat = ols.flat(x)
+        out[:, anew] = np.vecdot(flat, ols.flat(q)[:, None])
+        if durbin:
+            out[:, at.names + anew] = np.vecdot(flat, ols.flat(adjoint_lag(q, weights))[:, None])
+        return out, ols.sum_of_squares(q)
+
+    def _centred(self, rho: Floats, fitted: Floats) -> Floats:
+        """QGf, (R, T, N)."""
+        out = self.spectrum.series.apply(rho, fitted)
+        out -= out.mean(axis=2, keepdims=True)
+        return out
+
+
+def _combined(b: Floats, x: Floats) -> Floats:
+    """Sums over V of x (R, V, T, N), M of them, b (R, M, V) -> (R, M, T, N)."""
+    r, v, t, n = x.shape
+    if v == 1:
+        return b[:, :, :, None] * x
+    return np.matmul(b, x.reshape(r, v, t * n)).reshape(r, -1, t, n)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -134,17 +175,6 @@ class TimeEffects:
         f = np.matmul(b[:, None, :], pulled)[:, 0] + (self.d * drift).sum(axis=1)[:, None]
         moved = np.stack([spectrum.multiplier.apply(float(at), row) for at, row in zip(rho, f, strict=True)])
         return np.asarray(np.vecdot(moved, self.profile(spectrum)))
-
-
-def _series(lag: Callable[[Floats], Floats], x: Floats, rho: Floats, terms: Floats) -> Floats:
-    """W x + rho W^2 x + ...: `terms` powers of W more than one, rho and terms shaped like x or to be spread over it."""
-    power = lag(x)
-    total = power.copy()
-    for step in range(1, int(terms.max(initial=0)) + 1):
-        power = lag(power)
-        power *= np.where(terms < step, 0.0, rho)
-        total += power
-    return total
 
 
 def _time_dummies(z: Floats) -> Floats:

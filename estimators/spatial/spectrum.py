@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from estimators.spatial.interpolation import PiecewiseChebyshev
 from estimators.spatial.multipliers import MatrixProducts, Multiplier, NodeMatrices
+from estimators.spatial.series import Series
 from sim.weights import Weights
 
 Floats = NDArray[np.float64]
@@ -45,13 +46,14 @@ class Spectrum:
     """Functions of rho that depend on W alone, interpolated; one a weights matrix and process.
 
     multiplier(rho): G itself, and multiplier.apply(rho, x) its products; near_multiplier(rho): G from matrices kept at
-    nodes, which pays where many rho's are near each other.
+    nodes, which pays where many rho's are near each other. series.apply(rho, x): products of rows at their own rho.
     """
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
         self._eigenvalues = weights.eigenvalues
         self.multiplier = Multiplier(weights)
+        self.series = Series(self.multiplier)
         self.near_multiplier = NodeMatrices(self.multiplier, weights.radius, len(weights.units))
         self._sums = PiecewiseChebyshev(self._eigenvalue_sums, weights.radius)
         self._norms = PiecewiseChebyshev(self.multiplier.norms, weights.radius)

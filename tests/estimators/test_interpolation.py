@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from estimators.spatial.information import FixedForms, RedrawnForms
+from estimators.spatial.information import Columns, FixedForms, RedrawnForms
 from estimators.spatial.interpolation import PiecewiseChebyshev
 from estimators.spatial.spectrum import Spectrum, spectrum_of
 from references.small_panels import small_weights
@@ -99,7 +99,8 @@ def test_fixed_and_redrawn_forms_equal_dense_algebra(kind: str) -> None:
     drift = None if weights.row_stochastic else rng.standard_normal((rho.size, t))
     spectrum = Spectrum(weights)
     fixed = FixedForms(z, spectrum)(rho, b, drift)
-    redrawn = RedrawnForms(np.broadcast_to(z, (rho.size, *z.shape)), spectrum)(rho, b, drift)
+    every = Columns(p, np.arange(p), z[:0], lagged=True)
+    redrawn = RedrawnForms(np.broadcast_to(z, (rho.size, *z.shape)), spectrum, every)(rho, b, drift)
     for i, value in enumerate(rho):
         g = np.linalg.solve(np.eye(30) - value * weights.dense, weights.dense)
         fitted = np.einsum("p,ptn->tn", b[i], z) + (0.0 if drift is None else drift[i][:, None])
