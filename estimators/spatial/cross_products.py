@@ -20,6 +20,7 @@ from sim.panel import Panel
 Floats = NDArray[np.float64]
 
 OTHER_MODEL = "choose other weights, or a model without spatial lags of regressors"
+CELLS = 2**18  # of redrawn columns whose products are made together
 LEAST_ROWS, ARRAYS = 32, 2**24  # replications solved together at least, and bytes of whole arrays in their moments
 
 
@@ -124,9 +125,12 @@ class SpatialCrossProducts(Reduction):
 
     def _regressors(self, tile: Tile, names: tuple[str, ...]) -> Floats:
         """[QX, QWX] of some variables, with two lags QW^2X too, (1 or R, P, T, N)."""
+        return ols.stack(self._columns(tile, names))
+
+    def _columns(self, tile: Tile, names: tuple[str, ...]) -> list[Floats]:
         lagged = [tile.within_lag(name, self.weights) for name in names]
         further = [self._within_second_lag(tile, name) for name in names] if self.lags == 2 else []
-        return ols.stack([tile.within(name) for name in names] + lagged + further)
+        return [tile.within(name) for name in names] + lagged + further
 
     def _within_second_lag(self, tile: Tile, name: str) -> Floats:
         """Q (W W x), (1 or R, T, N)."""
@@ -181,16 +185,18 @@ class SpatialCrossProducts(Reduction):
     def _of_redrawn(self, plan: SpatialPlan, tile: Tile) -> SpatialMoments:
         """The same where regressors differ: one product of all redrawn columns a replication, one with the fixed."""
         at, rows, blocks = plan.columns, tile.panel.replications, 1 + self.lags
-        v, moved = at.anew.size, tuple(self.names[k] for k in at.anew)
-        own = self._regressors(tile, moved)
-        outcomes = self._regressors(tile, (self.outcome,))
-        all_of_them = np.concatenate([own, spread(outcomes, rows)], axis=1)
-        products = ols.gram(all_of_them)
-        across = np.matmul(ols.flat(all_of_them), ols.flat(at.fixed).T)
+        own = self._columns(tile, tuple(self.names[k] for k in at.anew))
+        moved = [spread(values, rows) for values in own + self._columns(tile, (self.outcome,))]
+        n, fixed = len(own), ols.flat(at.fixed).T
+        together = max(1, CELLS // (len(moved) * plan.periods * plan.units))
+        products, across = np.empty((rows, len(moved), len(moved))), np.empty((rows, len(moved), fixed.shape[1]))
+        for start in range(0, rows, together):
+            some = slice(start, start + together)
+            stacked = np.stack([values[some] for values in moved], axis=1)
+            products[some], across[some] = ols.gram(stacked), np.matmul(ols.flat(stacked), fixed)
         block = np.arange(blocks)[:, None] * at.names
         new, old = (block + at.anew).ravel(), (block + at.kept).ravel()
         gram, cross = np.empty((rows, *2 * (blocks * at.names,))), np.empty((rows, blocks, blocks * at.names))
-        n = new.size
         gram[:, new[:, None], new], gram[:, old[:, None], old] = products[:, :n, :n], plan.gram
         gram[:, new[:, None], old] = across[:, :n]
         gram[:, old[:, None], new] = across[:, :n].swapaxes(1, 2)
@@ -203,7 +209,7 @@ class SpatialCrossProducts(Reduction):
             ywy=np.ascontiguousarray(o[:, 0, 1]),
             wyy=np.ascontiguousarray(o[:, 1, 1]),
             gram=self._without_absorbed(tile, gram),
-            z=spread(self._regressors(tile, self.names), rows) if at.lagged else np.ascontiguousarray(own[:, :v]),
+            z=spread(self._regressors(tile, self.names), rows) if at.lagged else ols.stack(own[: at.anew.size]),
             zwwy=np.ascontiguousarray(cross[:, 2]) if blocks == 3 else None,
             wwy=np.ascontiguousarray(o[:, :, 2]) if blocks == 3 else None,
             **self._further(plan, tile),
