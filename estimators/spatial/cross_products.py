@@ -106,7 +106,7 @@ class SpatialCrossProducts(Reduction):
         p = 2 * len(self.names)
         kept = tuple(name for name in self.names if panel.variables[name].shape[0] == 1)
         fixed = self._regressors(tile, kept)[0] if kept else np.empty((0, len(panel.periods), len(panel.units)))
-        columns_of = Columns(len(self.names), anew, fixed, not spectrum.weights.row_stochastic)
+        columns_of = Columns(len(self.names), anew, fixed)
         z, gram, forms = None, ols.gram(fixed[None]), None
         if not anew.size:
             z, forms = fixed, {size: FixedForms(fixed[:size], spectrum) for size in (p // 2, p)}
@@ -116,9 +116,7 @@ class SpatialCrossProducts(Reduction):
 
     def rows(self, plan: SpatialPlan) -> int:
         """Fewer when the moments hold arrays of T x N."""
-        k = len(plan.names)
-        held = plan.columns.anew.size if not plan.columns.lagged else (1 + self.lags) * k * bool(plan.columns.anew.size)
-        arrays = held + (1 + 2 * k) * plan.keeps_arrays
+        arrays = (1 + self.lags) * plan.columns.anew.size + (1 + 2 * len(plan.names)) * plan.keeps_arrays
         if not arrays:
             return ROWS_AT_ONCE
         return int(np.clip(ARRAYS // (8 * arrays * plan.periods * plan.units), LEAST_ROWS, ROWS_AT_ONCE))
@@ -190,12 +188,13 @@ class SpatialCrossProducts(Reduction):
         n, fixed = len(own), ols.flat(at.fixed).T
         together = max(1, CELLS // (len(moved) * plan.periods * plan.units))
         products, across = np.empty((rows, len(moved), len(moved))), np.empty((rows, len(moved), fixed.shape[1]))
+        z = np.empty((rows, n, plan.periods, plan.units))
         for start in range(0, rows, together):
             some = slice(start, start + together)
             stacked = np.stack([values[some] for values in moved], axis=1)
             products[some], across[some] = ols.gram(stacked), np.matmul(ols.flat(stacked), fixed)
-        block = np.arange(blocks)[:, None] * at.names
-        new, old = (block + at.anew).ravel(), (block + at.kept).ravel()
+            z[some] = stacked[:, :n]
+        new, old = at.among(blocks * at.names)
         gram, cross = np.empty((rows, *2 * (blocks * at.names,))), np.empty((rows, blocks, blocks * at.names))
         gram[:, new[:, None], new], gram[:, old[:, None], old] = products[:, :n, :n], plan.gram
         gram[:, new[:, None], old] = across[:, :n]
@@ -209,7 +208,7 @@ class SpatialCrossProducts(Reduction):
             ywy=np.ascontiguousarray(o[:, 0, 1]),
             wyy=np.ascontiguousarray(o[:, 1, 1]),
             gram=self._without_absorbed(tile, gram),
-            z=spread(self._regressors(tile, self.names), rows) if at.lagged else ols.stack(own[: at.anew.size]),
+            z=z,
             zwwy=np.ascontiguousarray(cross[:, 2]) if blocks == 3 else None,
             wwy=np.ascontiguousarray(o[:, :, 2]) if blocks == 3 else None,
             **self._further(plan, tile),
@@ -230,13 +229,8 @@ class SpatialCrossProducts(Reduction):
 
 
 def regressors(plan: SpatialPlan, m: SpatialMoments) -> Floats:
-    """Demeaned regressors without their lags, (1 or R, K, T, N)."""
-    at = plan.columns
-    if m.z is None or at.lagged:
-        return at.fixed[None, : at.names] if m.z is None else m.z[:, : at.names]
-    out = np.empty((len(m.z), at.names, *m.z.shape[2:]))
-    out[:, at.anew], out[:, at.kept] = m.z, at.fixed[: at.kept.size]
-    return out
+    """Z with all its lags, (1 or R, P, T, N)."""
+    return plan.columns.fixed[None] if m.z is None else plan.columns.whole(m.z)
 
 
 def lagged_gram(plan: SpatialPlan, m: SpatialMoments) -> Floats:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.treatment_kernels import ROWS, product
-from estimators.core.treatments import adjoint_lag
 from estimators.spatial.form import SpatialForm
 from estimators.spatial.interpolation import PiecewiseChebyshev
 from estimators.spatial.spectrum import Spectrum
 
 Floats = NDArray[np.float64]
+
+FEW = 3  # regressors whose multiples are added one by one
 
 
 class FixedForms:
@@ -52,81 +53,66 @@ class FixedForms:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Columns:
-    """Which regressors a batch redraws: positions (V,) among K names; the fixed and their lags, (F, T, N), demeaned.
-
-    lagged: whether the arrays of a batch hold all regressors with their lags, as a W that is not row-stochastic asks
-    for, and not the redrawn variables alone.
-    """
+    """Which of K regressors a batch redraws: positions (V,); the others and their lags, demeaned: fixed (F, T, N)."""
 
     names: int
     anew: NDArray[np.intp]
     fixed: Floats
-    lagged: bool
 
     @property
     def kept(self) -> NDArray[np.intp]:
-        """Positions of the fixed variables."""
+        """Positions of the fixed ones."""
         return np.setdiff1d(np.arange(self.names), self.anew)
+
+    def among(self, p: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where redrawn and fixed columns stand among the first P of [X, WX, ...], lag by lag."""
+        block = np.arange(-(-p // max(self.names, 1)))[:, None] * self.names
+        return (block + self.anew).ravel(), (block + self.kept).ravel()
+
+    def whole(self, z: Floats) -> Floats:
+        """Redrawn columns (R, V (1 + lags), T, N) with the fixed ones in their places, (R, P, T, N)."""
+        p = z.shape[1] + len(self.fixed)
+        out, (new, old) = np.empty((len(z), p, *z.shape[2:])), self.among(p)
+        out[:, new], out[:, old] = z, self.fixed
+        return out
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RedrawnForms:
-    """The forms where regressors differ between replications: x (R, V, T, N), demeaned, as `columns` says.
+    """The forms where regressors differ between replications: z (R, V (1 + lags), T, N), those that are redrawn."""
 
-    A row-stochastic W asks for no lags of x: Q_N W Q_N = Q_N W, so that QG(QWx) = QGWx, and (QWx)'g = x'W'Qg.
-    """
-
-    x: Floats
+    z: Floats
     spectrum: Spectrum
     columns: Columns
 
     def __call__(self, rho: Floats, b: Floats, drift: Floats | None = None) -> tuple[Floats, Floats]:
         """Z'GZb (R, P) and |QGZb|^2 (R,) at rho (R,), b (R, P), drift (R, T) unless W is row-stochastic."""
-        form = self._with_lags if self.columns.lagged else self._without_lags
-        zgzb, squares = np.empty_like(b), np.empty_like(rho)
+        zgzb, squares, (new, old) = np.empty_like(b), np.empty_like(rho), self.columns.among(b.shape[1])
+        fixed = self.columns.fixed[: old.size]
         for start in range(0, len(rho), ROWS):
             rows = slice(start, start + ROWS)
-            zgzb[rows], squares[rows] = form(self.x[rows], rho[rows], b[rows], None if drift is None else drift[rows])
+            z = self.z[rows, : new.size]
+            fitted = _combined(b[rows, new], z)
+            if old.size:
+                fitted += product(b[rows, old], ols.flat(fixed)).reshape(fitted.shape)
+            if drift is not None:
+                fitted += drift[rows, :, None]
+            q = self.spectrum.series.apply(rho[rows], fitted)
+            q -= q.mean(axis=2, keepdims=True)
+            zgzb[rows, new] = np.vecdot(ols.flat(z), ols.flat(q)[:, None])
+            zgzb[rows, old] = ols.inner(fixed[None], q)
+            squares[rows] = ols.sum_of_squares(q)
         return zgzb, squares
 
-    def _with_lags(self, x: Floats, rho: Floats, b: Floats, drift: Floats | None) -> tuple[Floats, Floats]:
-        z = x[:, : b.shape[1]]
-        fitted = _combined(b[:, None], z)[:, 0]
-        q = self._centred(rho, fitted if drift is None else fitted + drift[:, :, None])
-        return np.vecdot(ols.flat(z), ols.flat(q)[:, None]), ols.sum_of_squares(q)
 
-    def _without_lags(self, x: Floats, rho: Floats, b: Floats, _: Floats | None) -> tuple[Floats, Floats]:
-        """Of [X, WX], or of X alone when b has no more columns than there are names."""
-        at, weights, out = self.columns, self.spectrum.weights, np.empty_like(b)
-        durbin, anew, kept = b.shape[1] > at.names, at.anew, at.kept
-        own = np.stack([b[:, anew], b[:, at.names + anew]], axis=1) if durbin else b[:, None, anew]
-        parts = _combined(own, x)
-        fitted = parts[:, 0] + weights.lag(parts[:, 1]) if durbin else parts[:, 0]
-        fixed = np.concatenate([kept, at.names + kept]) if durbin else kept
-        z = ols.flat(at.fixed[: fixed.size])
-        if fixed.size:
-            fitted = fitted + product(b[:, fixed], z).reshape(fitted.shape)
-        q = self._centred(rho, fitted)
-        out[:, fixed] = ols.inner(at.fixed[None, : fixed.size], q)
-        flat = ols.flat(x)
-        out[:, anew] = np.vecdot(flat, ols.flat(q)[:, None])
-        if durbin:
-            out[:, at.names + anew] = np.vecdot(flat, ols.flat(adjoint_lag(q, weights))[:, None])
-        return out, ols.sum_of_squares(q)
-
-    def _centred(self, rho: Floats, fitted: Floats) -> Floats:
-        """QGf, (R, T, N)."""
-        out = self.spectrum.series.apply(rho, fitted)
-        out -= out.mean(axis=2, keepdims=True)
-        return out
-
-
-def _combined(b: Floats, x: Floats) -> Floats:
-    """Sums over V of x (R, V, T, N), M of them, b (R, M, V) -> (R, M, T, N)."""
-    r, v, t, n = x.shape
-    if v == 1:
-        return b[:, :, :, None] * x
-    return np.matmul(b, x.reshape(r, v, t * n)).reshape(r, -1, t, n)
+def _combined(b: Floats, z: Floats) -> Floats:
+    """Zb, z (R, V, T, N), b (R, V) -> (R, T, N)."""
+    if z.shape[1] > FEW:
+        return np.matmul(b[:, None, :], ols.flat(z)).reshape(len(z), *z.shape[2:])
+    out = b[:, 0, None, None] * z[:, 0]
+    for k in range(1, z.shape[1]):
+        out += b[:, k, None, None] * z[:, k]
+    return out
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -222,7 +222,7 @@ def from_cross_products(plan: SpatialPlan, m: SpatialMoments, lags_first: bool =
     signal = (b * fitted_lag).sum(axis=1)
     if not lags_first:
         columns = plan.spectrum.weights.dense.sum(axis=0) - 1.0
-        means = np.matmul(b[:, None, :], regressors(plan, m) @ columns / plan.units)[:, 0]
+        means = np.matmul(b[:, None, :], regressors(plan, m)[:, :k] @ columns / plan.units)[:, 0]
         signal = signal + plan.units * np.square(means).sum(axis=1)
     return ScoreMoments(
         ssr=m.yy - (b * m.zy[:, :k]).sum(axis=1),

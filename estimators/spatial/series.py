@@ -29,7 +29,7 @@ SINGLE = 1e-5  # share of the argument from which on terms are made in single pr
 MOST = 96  # terms, from which on a solution of its own is as fast
 STEP = 3  # between numbers of terms, so that rows share them
 PROBES = 8
-CELLS = 42_000  # of an array: four of them fit the cache
+CELLS = 84_000  # of an array: four of them fit the cache
 
 
 @dataclass(frozen=True, slots=True)
