@@ -19,7 +19,7 @@ from estimators.core.tile import Tile, spread
 from estimators.core.treatments import Fields, Projection, TreatmentMoments
 from estimators.core.within import Transform, observed_mask, transform_of, without_singletons
 from estimators.linear.covariances import ScoreSum, cells_of, nested_effects
-from estimators.linear.influence import Flags, Influence
+from estimators.linear.influence import Flags, Influence, RedrawnInfluence
 from estimators.linear.redrawn_did import DIDKernel, RedrawnRegression
 from sim.errors import BadInput, bad
 from sim.panel import Panel
@@ -40,7 +40,7 @@ class Regressors:
     x: Floats
     means: Floats
     bread: Floats
-    slopes: Influence
+    slopes: Influence | RedrawnInfluence
     level: Influence | None
 
     @property
@@ -265,14 +265,13 @@ class LeastSquares(Reduction):
             left = np.diagonal(gram, axis1=1, axis2=2)
             gram[ols.absorbed(left, spreads, totals).any(axis=1)] = np.nan
         bread = ols.invert(gram)[0]
-        psi = np.reshape(np.matmul(bread, ols.flat(x)), x.shape)
-        own = np.diagonal(bread, axis1=1, axis2=2)
+        slopes = RedrawnInfluence(x, bread) if len(x) > 1 else Influence.of_fixed(x, bread)
         if not self.constant:
-            return Regressors(x, np.zeros((1, 0)), bread, Influence.of(psi, own), None)
+            return Regressors(x, np.zeros((1, 0)), bread, slopes, None)
         means = plan.means(tile, self.regressors)
-        last = plan.mask / plan.nobs - np.einsum("rk,rktn->rtn", spread(means, len(x)), psi)
+        last = plan.mask / plan.nobs - np.einsum("rk,rktn->rtn", spread(means, len(x)), slopes.psi)
         level = Influence.of(last[:, None], ols.sum_of_squares(last)[:, None])
-        return Regressors(x, means, bread, Influence.of(psi, own), level)
+        return Regressors(x, means, bread, slopes, level)
 
     def reduce(self, plan: LinearPlan, tile: Tile) -> LinearMoments | TreatmentMoments:
         """One tile: projection, residuals, variances; of a treatment that alone is redrawn, its dates."""

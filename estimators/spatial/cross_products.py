@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 OTHER_MODEL = "choose other weights, or a model without spatial lags of regressors"
 CELLS = 2**18  # of redrawn columns whose products are made together
-LEAST_ROWS, ARRAYS = 32, 2**24  # replications solved together at least, and bytes of whole arrays in their moments
+LEAST_ROWS, ARRAYS = 32, 2**25  # replications solved together at least, and bytes of whole arrays in their moments
 
 
 @dataclass(frozen=True, eq=False, slots=True)
