@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, get_args
@@ -15,19 +15,17 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    TypeAdapter,
     ValidationError,
     ValidationInfo,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from sim.errors import BadInput, Problem, bad, closest, one_of
+from sim.errors import Problem, bad, closest, one_of
 from sim.panel.files import ENCODINGS
 
 PLAIN = "a text, a number, true or false"
 BOUNDS = {"ge": "{:g} or more", "gt": "above {:g}", "le": "up to {:,g}", "lt": "below {:g}"}
-PAIRS = "tuple[tuple[str,"  # how the type of a setting begins that a table can give: pairs of name and value
 
 
 def _plain(value: object) -> object:
@@ -120,47 +118,6 @@ def validated[T: Table](
             cut.add(path)
 
 
-def build[T](cls: type[T], settings: Mapping[str, Any], where: str) -> T:
-    """An instance of a settings dataclass; raises BadInput with every unknown key and wrong value.
-
-    A table stands for the pairs of a setting that holds pairs: {errors = ["hc1"]} is [["errors", ["hc1"]]].
-    """
-    names = [item.name for item in fields(cls) if item.init]  # type: ignore[arg-type]
-    problems = [_unknown(key, names, where) for key in settings if key not in names]
-    tables = {item.name for item in fields(cls) if str(item.type).startswith(PAIRS)}  # type: ignore[arg-type]
-    known = {key: _pairs(value) if key in tables else value for key, value in settings.items() if key in names}
-    config = None if is_dataclass(cls) else ConfigDict(extra="forbid")
-    try:
-        made: T = TypeAdapter(cls, config=config).validate_python(known)
-    except ValidationError as error:
-        for item in error.errors():
-            inner = item.get("ctx", {}).get("error")
-            if isinstance(inner, BadInput):  # that the settings raised themselves
-                problems += [
-                    Problem(problem.what, where, problem.allowed, problem.remedy) for problem in inner.problems
-                ]
-            elif item["loc"][0] in tables:
-                problems.append(_no_pairs(str(item["loc"][0]), settings[str(item["loc"][0])], where))
-            else:
-                problems.append(_wrong_value(item, _key(item["loc"]), where))
-    except BadInput as error:
-        problems += [Problem(problem.what, where, problem.allowed, problem.remedy) for problem in error.problems]
-    if problems:
-        raise BadInput(*dict.fromkeys(problems))
-    return made
-
-
-def to_settings(value: Any) -> Any:
-    """Plain data (dict, list, str, number, bool, None) of settings."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: to_settings(getattr(value, item.name)) for item in fields(value) if item.init and item.repr}
-    if isinstance(value, Mapping):
-        return {str(key): to_settings(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_settings(item) for item in value]
-    return value
-
-
 @dataclass(frozen=True, slots=True)
 class _Place:
     """Where a fault lies: the innermost table, what messages call it, the key within it, and what to leave out."""
@@ -197,12 +154,12 @@ class _Place:
             return Problem(f"is {as_written(item['input'])}", self.where, f"a table with the keys {one_of(names)}",
                            "write it as a table")  # fmt: skip
         if item["type"] == "extra_forbidden":
-            return _unknown(str(self.key[0]), names, self.where)
+            return unknown_key(str(self.key[0]), names, self.where)
         if item["type"] == "missing" and len(self.key) == 1:
             return Problem(
                 f"the key {self.key[0]!r} is missing", self.where, f"{self.key[0]} = ...", f"add {self.key[0]}"
             )
-        return _wrong_value(item, _key(self.key), self.where, table.model_fields[str(self.key[0])].description)
+        return wrong_value(item, written_key(self.key), self.where, table.model_fields[str(self.key[0])].description)
 
 
 def as_written(value: object) -> str:
@@ -212,16 +169,17 @@ def as_written(value: object) -> str:
     return repr(list(value) if isinstance(value, tuple) else value)
 
 
-def _unknown(key: str, names: Sequence[str], where: str) -> Problem:
+def unknown_key(key: str, names: Sequence[str], where: str) -> Problem:
+    """A key that is none of the names, with the nearest one."""
     return Problem(f"unknown key {key!r}", where, one_of(names), closest(key, names))
 
 
-def _key(loc: Sequence[int | str]) -> str:
+def written_key(loc: Sequence[int | str]) -> str:
     """A key with its path as TOML users write it: exclude.region[0]."""
     return str(loc[0]) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc[1:])
 
 
-def _wrong_value(item: Any, key: str, where: str, description: str | None = None) -> Problem:
+def wrong_value(item: Any, key: str, where: str, description: str | None = None) -> Problem:
     """A value of the wrong kind, size or length. description: what the key takes, for lists and tables of some form."""
     if item["type"] == "missing":  # of a list with so many items
         key = key.rpartition("[")[0]
@@ -285,11 +243,7 @@ def _without(data: Any, path: tuple[int | str, ...]) -> Any:
     return items if isinstance(data, Mapping) else [items[index] for index in sorted(items)]
 
 
-def _pairs(value: Any) -> Any:
-    return list(value.items()) if isinstance(value, Mapping) else value
-
-
-def _no_pairs(name: str, value: Any, where: str) -> Problem:
+def no_pairs(name: str, value: Any, where: str) -> Problem:
     """One line for a setting that should be a table, however many of its parts are wrong, with the table to write."""
     parts: list[Any] = list(value) if isinstance(value, list | tuple) and value else [None]
     right = "NAME = VALUE"

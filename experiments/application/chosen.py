@@ -9,7 +9,7 @@ from estimators.spatial.form import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables.columns import regression
-from experiments.toml_files import build
+from experiments.settings import build
 from sim.errors import bad, closest, one_of
 from sim.panel import Panel
 

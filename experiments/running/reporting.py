@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import tomli_w
 from rich.console import Console
 
 from results.diagnosis.diagnose import Diagnosis, diagnose
@@ -113,16 +114,14 @@ def to_toml(study: Mapping[str, Any]) -> str:
     if study["design"]["kind"] == Placebo.kind and study["design"]["panel"]:
         held = f"sha256 {panel_of(study['design']['panel']).digest}, in the store"
         study = {**study, "design": {**study["design"], "panel": held}}
-    tables = ("design", "grid", "estimators")
-    lines = _pairs({key: value for key, value in study.items() if key not in tables})
-    for name in ("design", "grid"):
-        if study.get(name):
-            lines += ["", f"[{name}]", *_pairs(study[name])]
-    for estimator in study["estimators"]:
-        lines += ["", "[[estimators]]", *_pairs(estimator)]
-    return "\n".join(lines) + "\n"
+    kept: dict[str, Any] = _without_none(study)
+    if not kept.get("grid"):
+        kept.pop("grid", None)
+    return tomli_w.dumps(kept)
 
 
-def _pairs(table: Mapping[str, Any]) -> list[str]:
-    """`key = value` lines; JSON's scalars and lists are TOML's, and None is left out."""
-    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items() if value is not None]
+def _without_none(value: Any) -> Any:
+    """Plain data without what is None, which TOML cannot say: a dial that is left out is None."""
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list | tuple) else value

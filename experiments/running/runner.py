@@ -11,9 +11,9 @@ from pathlib import Path
 from cluster import Environment, Executor, Outcome, Serial, executor_of, prepare_process
 from experiments.running.resume import Resume, origin_of
 from experiments.running.tasks import EnvironmentMismatch, Job, Result, environment_of, run_job, runner_of
+from experiments.settings import to_settings
 from experiments.study.border import PluginRaised
 from experiments.study.study import Study
-from experiments.toml_files import to_settings
 from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
 from results.store.block import union_of_layouts
 from sim.errors import BadInput, bad

@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
@@ -16,10 +16,13 @@ from pydantic import Field
 
 from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
 from estimators.placebo.permutation import PermutationTest
+from experiments.settings import build, kind_of, to_settings
 from experiments.study.border import layout_of, schema_of_design
-from experiments.toml_files import Flag, Table, Whole, build, read_toml, to_settings, validated
+from experiments.study.dials import default_of, dial_names, is_written, value_of, with_dials
+from experiments.toml_files import Flag, Table, Whole, read_toml, validated
 from sim.design import Design, Wanted, designs, find_design
 from sim.designs.observed import Observed
+from sim.designs.parts.part import slots_of
 from sim.discovery import join_search
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, naming, one_of
 from sim.estimands import Estimand
@@ -90,7 +93,7 @@ class Study:
         if problems:
             raise BadInput(*problems)
         self._normalise()
-        if len({cell_text(cell.parameters) for cell in self.cells}) < len(self.cells):
+        if any(len({cell_text({dial: value}) for value in values}) < len(values) for dial, values in self.grid):
             raise bad("values of a dial repeat", where=f"study {self.name} [grid]",
                       allowed="one or more distinct values", remedy="correct the list")  # fmt: skip
         for cell in self.cells:
@@ -103,12 +106,19 @@ class Study:
             return
         where, settings = f"study {self.name}", to_settings(self.design)
         object.__setattr__(self, "design", build(type(self.design), settings, f"{where} [design]"))
-        grid = tuple(
-            (dial, tuple(getattr(build(type(self.design), settings | {dial: value}, f"{where} [grid]"), dial)
-                         for value in values))
+        made = {
+            dial: [value_of(self._with({dial: value}, f"{where} [grid]"), dial) for value in values]
             for dial, values in self.grid
-        )  # fmt: skip
+        }
+        grid = tuple(
+            (dial, tuple(given if value is None else value for given, value in zip(values, made[dial], strict=True)))
+            for dial, values in self.grid
+        )
         object.__setattr__(self, "grid", grid)
+
+    def _with(self, dials: Mapping[str, Any], where: str) -> Design:
+        """The design with other values of some dials."""
+        return build(type(self.design), with_dials(self.design, to_settings(self.design), dials), where)
 
     def _problems(self) -> Iterator[Problem]:
         where = f"study {self.name}"
@@ -126,7 +136,7 @@ class Study:
         if not STUDY_NAME.fullmatch(self.name):
             yield Problem(f"name = {self.name!r}", where, "letters, digits, spaces, . _ and -", "rename the study")
         yield from self._name_problems(where)
-        dials = [item.name for item in fields(self.design)]  # type: ignore[arg-type]
+        dials = dial_names(self.design, dict(self.grid))
         for dial, values in self.grid:
             if dial not in dials:
                 yield Problem(f"design {self.design.kind!r} has no dial {dial!r}", f"{where} [grid]", one_of(dials),
@@ -148,17 +158,20 @@ class Study:
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """Every combination of the grid's values, the last dial fastest."""
+        """Every combination of the grid's values, the last dial fastest.
+
+        Combinations that differ only in a dial which the kind of their part lacks are one cell.
+        """
         names = [dial for dial, _ in self.grid]
-        cells = []
-        for index, values in enumerate(itertools.product(*(values for _, values in self.grid))):
-            dials = to_settings(self.design) | dict(zip(names, values, strict=True))
-            design = build(type(self.design), dials, f"study {self.name} [grid]") if names else self.design
-            parameters = {name: getattr(design, name) for name in names}
+        cells: dict[str, Cell] = {}
+        for values in itertools.product(*(values for _, values in self.grid)):
+            dials = dict(zip(names, values, strict=True))
+            design = self._with(dials, f"study {self.name} [grid]") if names else self.design
+            parameters = {name: value_of(design, name) for name in names}
             text = cell_text(parameters)
             key = "" if self.common_random_numbers else hashlib.sha256(text.encode()).hexdigest()[:16]
-            cells.append(Cell(index, parameters, design, key))
-        return tuple(cells)
+            cells.setdefault(text, Cell(len(cells), parameters, design, key))
+        return tuple(cells.values())
 
     def layouts(self, schema: Schema) -> dict[str, Layout]:
         """What each estimator returns on panels of this schema, by name."""
@@ -233,11 +246,10 @@ class Study:
 
 def _check_overridden(study: Study, table: Mapping[str, Any], where: str) -> None:
     """Raise BadInput for dials of [design] that [grid] would override; a default stands in every exported study."""
-    defaults = {item.name: item.default for item in fields(study.design)}  # type: ignore[arg-type]
     problems = [
         Problem(f"{dial} is set in [design] and in [grid]", where, "one of the two", f"leave {dial} out of [design]")
         for dial, _ in study.grid
-        if dial in table and defaults[dial] not in (MISSING, getattr(study.design, dial))
+        if is_written(table, dial) and value_of(study.design, dial) != default_of(study.design, dial)
     ]
     if problems:
         raise BadInput(*problems)
@@ -249,10 +261,11 @@ def _check_noise(study: Study, where: str) -> None:
     Such a design is of use in Python, where identities are held against it.
     """
     if any(cell.design.noiseless for cell in study.cells):
-        dial = "[grid]" if "sigma" in dict(study.grid) else "[design]"
-        raise bad("sigma is 0 or nearly 0, so panels have no noise: bias and coverage would only measure rounding",
-                  where=f"{where} {dial}", allowed="errors (sigma), or effects that differ (heterogeneity)",
-                  remedy="set sigma = 0.001, or leave it out")  # fmt: skip
+        sd, differ = ("errors.sd", "effect.unit_sd") if slots_of(type(study.design)) else ("sigma", "heterogeneity")
+        place = "[grid]" if any(dial in (sd, "errors.scale") for dial, _ in study.grid) else "[design]"
+        raise bad(f"{sd} is 0 or nearly 0, so panels have no noise: bias and coverage would only measure rounding",
+                  where=f"{where} {place}", allowed=f"errors ({sd}), or effects that differ ({differ})",
+                  remedy=f"set {sd} = 0.001, or leave it out")  # fmt: skip
 
 
 def cell_text(parameters: Mapping[str, Any]) -> str:
@@ -272,13 +285,6 @@ def _check_targets(layout: Layout, where: str) -> None:
 def canonical_json(value: object) -> str:
     """JSON with sorted keys and no spaces, the same text for the same data."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def kind_of(item: object, room: str) -> str:
-    """The name by which `find` will find this object's class again: its kind, if `room` has the class."""
-    cls = type(item)
-    kind: str = cls.kind  # type: ignore[attr-defined]
-    return kind if cls.__module__.startswith(f"{room}.") else f"{cls.__module__}:{cls.__qualname__}"
 
 
 def _design(settings: Mapping[str, Any], where: str) -> Design | None:

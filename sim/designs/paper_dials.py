@@ -8,7 +8,6 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from sim.design import Design
 from sim.designs.paper_facts import (
     CITIES,
-    CONTROLS,
     FIRST_YEAR,
     LAST_YEAR,
     MEDIATION,
@@ -18,10 +17,8 @@ from sim.designs.paper_facts import (
     Coefficients,
 )
 from sim.errors import bad
-from sim.panel import Roles, Schema
 
 LARGEST = 1e6  # of a dial: the outcome lies between 0 and 1
-LEAST_NOISE = 1e-9  # a standard deviation below which noise drowns in the rounding of fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +107,3 @@ class PaperDials(Design):
         """Whether this world has one: its own errors b u must fit into sigma, and errors must not spill over."""
         _, to_outcome, _, sd, _ = MEDIATION[self.mediator]
         return self.sigma > abs(to_outcome) * sd and not self.coefficients.lam
-
-    @property
-    def noiseless(self) -> bool:
-        """Whether neither errors nor effects vary, so that estimates differ by rounding alone."""
-        return self.sigma < LEAST_NOISE and abs(self.effect) * self.heterogeneity < LEAST_NOISE
-
-    @property
-    def schema(self) -> Schema:
-        """285 cities x 18 years: icr, did, the controls and mediators."""
-        controls = CONTROLS if self.controls == "paper" else ()
-        mediators = (self.mediator,) if self.has_mediator else ()
-        return Schema(
-            units=CITIES,
-            periods=LAST_YEAR - FIRST_YEAR + 1,
-            variables=("icr", "did", *controls, *mediators),
-            attributes=("province", "region", "capital", "longitude", "latitude"),
-            weights=("knn-6",),
-            roles=Roles("icr", "did", controls, mediators),
-        )

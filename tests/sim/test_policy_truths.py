@@ -10,9 +10,8 @@ import pytest
 
 from estimators import TwoWayDID
 from sim import BadInput, Draw, Streams, Wanted
-from sim.designs.paper import Paper
+from sim.designs.paper import Paper, cohort_sizes
 from sim.designs.paper_facts import COHORTS
-from sim.designs.paper_world import cohort_sizes
 from sim.designs.policy_truths import Adoption
 from sim.estimands import Estimand
 

@@ -163,7 +163,7 @@ def test_the_mediator_responds_to_the_policy_and_shares_errors_as_its_dials_say(
     if read[0].channel is None:
         assert design.mediator not in draw.panel.variables
         return
-    own = Streams(number, "oracle").tile(FIRST, FIRST + ROWS).normals("mediator", 18, 285)
+    own = Streams(number, "oracle").tile(FIRST, FIRST + ROWS).normals(f"mediator {design.mediator}", 18, 285)
     sd = CHANNELS[design.mediator][2]
     for row, oracle in enumerate(read):
         assert oracle.channel is not None

@@ -1,0 +1,138 @@
+"""The dials of the `panel` design: sizes, names and slots for parts, with what they must agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+from sim.design import Design
+from sim.designs.parts.adoption import Adoption
+from sim.designs.parts.adoption.random import Random
+from sim.designs.parts.covariates import Covariate
+from sim.designs.parts.effect import EffectPart
+from sim.designs.parts.effect.effect import Effect
+from sim.designs.parts.errors import Errors
+from sim.designs.parts.errors.process import Process
+from sim.designs.parts.geography import Geography
+from sim.designs.parts.geography.uniform import Uniform
+from sim.designs.parts.levels import Levels
+from sim.designs.parts.levels.effects import Effects
+from sim.designs.parts.mediators import MediatorPart
+from sim.designs.parts.part import Outline, Part
+from sim.designs.parts.spillover import SpilloverPart
+from sim.designs.parts.spillover.neighbours import Neighbours
+from sim.designs.parts.weights import WeightsPart
+from sim.designs.parts.weights.knn import Knn
+from sim.errors import BadInput, Problem
+from sim.panel import Roles, Schema
+
+LEAST_NOISE = 1e-9  # a standard deviation below which noise drowns in the rounding of fits
+MOST_UNITS, MOST_PERIODS = 20_000, 1_000
+UNITS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PanelDials(Design):
+    """The dials of a world made of parts: sizes, names, and a slot for each part."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"arbitrary_types_allowed": True}  # parts are built on their own
+
+    units: int | None = None
+    periods: int = 12
+    first_period: int = 2001
+    outcome: str = "y"
+    treatment: str = "did"
+    geography: Geography = field(default_factory=Uniform)
+    weights: WeightsPart = field(default_factory=Knn)
+    other_weights: tuple[WeightsPart, ...] = ()
+    levels: Levels = field(default_factory=Effects)
+    covariates: tuple[Covariate, ...] = ()
+    errors: Errors = field(default_factory=Process)
+    adoption: Adoption = field(default_factory=Random)
+    effect: EffectPart = field(default_factory=Effect)
+    spillover: SpilloverPart = field(default_factory=Neighbours)
+    mediators: tuple[MediatorPart, ...] = ()
+    redraw: tuple[Literal["adoption", "covariates"], ...] = ()
+
+    def __post_init__(self) -> None:
+        if problems := [*self._problems()]:
+            raise BadInput(*problems)
+
+    @property
+    def size(self) -> int:
+        """N."""
+        return self.units or self.geography.fixed_units or UNITS
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The periods."""
+        return tuple(range(self.first_period, self.first_period + self.periods))
+
+    @property
+    def outline(self) -> Outline:
+        """What parts must agree on."""
+        return Outline(
+            units=self.size,
+            periods=self.labels,
+            groups=self.geography.group_count,
+            covariates=tuple(item.name for item in self.covariates),
+            moved=tuple(item.name for item in self.covariates if item.shift),
+            mediators=tuple(item.name for item in self.mediators),
+            absorbing=self.adoption.absorbing,
+        )
+
+    @property
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        """Every part with the table that it is written in."""
+        for slot in ("geography", "weights", "levels", "errors", "adoption", "effect", "spillover"):
+            yield f"[design.{slot}]", getattr(self, slot)
+        for slot in ("other_weights", "covariates", "mediators"):
+            for number, part in enumerate(getattr(self, slot), 1):
+                yield f"[[design.{slot}]] {number}", part
+
+    def _problems(self) -> Iterator[Problem]:
+        """What is wrong with sizes and names, then what each part says."""
+        sizes = {"units": (self.size, 2, MOST_UNITS), "periods": (self.periods, 1, MOST_PERIODS)}
+        wrong = {name: (value, low, high) for name, (value, low, high) in sizes.items() if not low <= value <= high}
+        for name, (value, low, high) in wrong.items():
+            yield Problem(f"{name} = {value}", "[design]", f"a whole number, {low} to {high:,}", f"correct {name}")
+        fixed = self.geography.fixed_units
+        if self.units is not None and fixed not in (None, self.units):
+            what = f"units = {self.units}, but the geography {self.geography.kind!r} has {fixed}"
+            yield Problem(what, "[design]", f"{fixed}, or another geography", "leave units out")
+        yield from self._name_problems()
+        for name in sorted(set(self.redraw) - {"adoption", "covariates"}):
+            yield Problem(f"redraw = {name!r}", "[design]", "adoption, covariates", "choose among them")
+        outline = replace(self.outline, units=MOST_UNITS) if "units" in wrong else self.outline
+        for table, part in self.parts if "periods" not in wrong else ():
+            for problem in part.problems(outline):
+                yield replace(problem, where=table)
+
+    def _name_problems(self) -> Iterator[Problem]:
+        """Variables and weights that share a name."""
+        names = [self.outcome, self.treatment, *self.outline.covariates, *self.outline.mediators]
+        labels = [item.label for item in (self.weights, *self.other_weights)]
+        for what, given in (("variables", names), ("weights", labels)):
+            if twice := sorted({name for name in given if given.count(name) > 1}):
+                yield Problem(
+                    f"{what} share the name {twice[0]!r}", "[design]", "a name for each", "rename one of them"
+                )
+
+    @property
+    def schema(self) -> Schema:
+        """Sizes, names and roles."""
+        covariates, mediators = self.outline.covariates, self.outline.mediators
+        return Schema(
+            units=self.size,
+            periods=self.periods,
+            variables=(self.outcome, self.treatment, *covariates, *mediators),
+            attributes=self.geography.attributes,
+            weights=tuple(item.label for item in (self.weights, *self.other_weights)),
+            roles=Roles(self.outcome, self.treatment, covariates, mediators),
+        )
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether neither errors nor effects vary, so that estimates differ by rounding alone."""
+        return self.errors.size < LEAST_NOISE and not (self.effect.varies and self.effect.size_of_units)

@@ -1,0 +1,22 @@
+"""No unit adopts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from sim.designs.parts.adoption import Absorbing
+from sim.designs.parts.ground import Floats, Ground
+
+
+@dataclass(frozen=True, slots=True)
+class Never(Absorbing):
+    """A panel without a treatment, as for models of covariates alone."""
+
+    kind: ClassVar[str] = "never"
+
+    def first(self, ground: Ground, rng: np.random.Generator) -> Floats:
+        """Never, for all."""
+        return np.full(ground.units, np.inf)

@@ -1,0 +1,51 @@
+"""The outcome's errors."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Protocol
+
+from sim.designs.parts.ground import Floats, Ground
+from sim.designs.parts.part import Part
+from sim.streams import Streams
+
+
+class ErrorProcess(Protocol):
+    """The errors of one world."""
+
+    def draw(self, streams: Streams) -> Floats:
+        """Errors before they spread over space, (R, T, N); the caller may overwrite them."""
+        ...
+
+    def spread(self, errors: Floats) -> Floats:
+        """Errors spread over neighbours; the argument itself where they do not spread."""
+        ...
+
+
+class Errors(Part):
+    """The law of the outcome's errors."""
+
+    default: ClassVar[str] = "process"
+
+    @property
+    @abstractmethod
+    def lam(self) -> float:
+        """The spatial autoregressive coefficient of the errors, NaN where they follow another spatial process."""
+
+    @property
+    @abstractmethod
+    def sigma2(self) -> float:
+        """Their variance where they are independent and alike, NaN where estimators with unit effects find another."""
+
+    @property
+    @abstractmethod
+    def size(self) -> float:
+        """Their standard deviation before they spread over space; 0 where there are none."""
+
+    @abstractmethod
+    def settle(self, ground: Ground, streams: Streams) -> ErrorProcess:
+        """Draw what the world holds fixed of them."""
+
+    def like(self, shocks: Floats) -> Floats:
+        """Standard normal shocks (R, T, N) made as persistent over periods as the errors, in place where possible."""
+        return shocks

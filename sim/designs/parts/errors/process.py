@@ -1,0 +1,161 @@
+"""Errors that last over periods, spread over neighbours, and share shocks of groups and common factors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from sim.designs.parts.errors import Errors
+from sim.designs.parts.ground import Floats, Ground, standard
+from sim.designs.parts.part import FINITE, INSIDE, NOT_NEGATIVE, SHARE, Outline, fault, unknown_covariate, whole_from
+from sim.designs.parts.scores import is_stationary, persistent
+from sim.errors import Problem
+from sim.streams import Streams
+from sim.weights import Weights
+from sim.weights.filters import SpatialFilter
+
+Distribution = Literal["normal", "t5", "lognormal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Process(Errors):
+    """Errors with a stationary law over periods, of a common standard deviation unless dials say otherwise.
+
+    sd: standard deviation before errors spread over space. serial: autocorrelation over periods: the AR(1) coefficient,
+    or a list of AR coefficients. moving: list of MA coefficients. spatial: spatial coefficient over W. spatial_kind:
+    ar, (I - spatial W)^-1 e | ma, (I + spatial W) e. distribution: of the shocks: normal | t5 (t with 5 degrees of
+    freedom) | lognormal, all with mean 0. group_share: share of the variance that units of a group have in common in a
+    period. factors: number of common factors with a loading of each unit. factor_share: their share of the variance.
+    unit_heteroskedastic: standard deviation of the logarithm of units' own scales, whose mean square is 1.
+    by_covariate: a covariate that scales the errors: by exp(covariate_slope z) with z its standardised mean of a unit.
+    covariate_slope: see by_covariate. scale: factor of all errors; 0 leaves none.
+    """
+
+    kind: ClassVar[str] = "process"
+    ranges: ClassVar = {
+        "sd": NOT_NEGATIVE, "spatial": INSIDE, "group_share": SHARE, "factors": whole_from(0), "factor_share": SHARE,
+        "unit_heteroskedastic": NOT_NEGATIVE, "scale": NOT_NEGATIVE, "moving": FINITE, "covariate_slope": FINITE,
+    }  # fmt: skip
+
+    sd: float = 1.0
+    serial: float | tuple[float, ...] = 0.0
+    moving: tuple[float, ...] = ()
+    spatial: float = 0.0
+    spatial_kind: Literal["ar", "ma"] = "ar"
+    distribution: Distribution = "normal"
+    group_share: float = 0.0
+    factors: int = 0
+    factor_share: float = 0.0
+    unit_heteroskedastic: float = 0.0
+    by_covariate: str = ""
+    covariate_slope: float = 0.5
+    scale: float = 1.0
+
+    @property
+    def ar(self) -> tuple[float, ...]:
+        """The AR coefficients."""
+        return self.serial if isinstance(self.serial, tuple) else (self.serial,) if self.serial else ()
+
+    @property
+    def lam(self) -> float:
+        """The AR form's coefficient."""
+        return self.spatial if self.spatial_kind == "ar" or not self.spatial else float("nan")
+
+    @property
+    def sigma2(self) -> float:
+        """The variance, NaN where errors last, are shared or differ in size: unit and period effects take up a part."""
+        alike = not (self.ar or self.moving or self.group_share or self.factor_share or self.by_covariate)
+        return self.size**2 if alike and not self.unit_heteroskedastic else float("nan")
+
+    @property
+    def size(self) -> float:
+        """sd times scale."""
+        return self.sd * self.scale
+
+    def faults(self, outline: Outline) -> Iterator[Problem]:
+        """Numbers out of range, explosive processes, shares above one, factors and covariates that are not there."""
+        if not is_stationary(self.ar):
+            allowed = "more than -1, less than 1" if len(self.ar) == 1 else "coefficients of a stationary process"
+            yield fault(f"serial = {self.serial}", allowed, "correct serial")
+        if self.group_share + self.factor_share > 1:
+            yield fault("group_share and factor_share sum to more than 1", "a sum up to 1", "correct one of them")
+        most = min(outline.units, len(outline.periods))
+        if self.factors > most:
+            what = f"factors = {self.factors} of {outline.units} units and {len(outline.periods)} periods"
+            yield fault(what, f"0 to {most}", "choose fewer factors")
+        if self.factor_share and not self.factors:
+            yield fault(f"factor_share = {self.factor_share:g} without factors", "factors of 1 or more", "set factors")
+        if self.by_covariate and self.by_covariate not in outline.covariates:
+            yield unknown_covariate("by_covariate", self.by_covariate, outline)
+
+    def settle(self, ground: Ground, streams: Streams) -> SettledProcess:
+        """Loadings and scales of units."""
+        rng = streams.fixed("errors")
+        loadings = rng.standard_normal((self.factors, ground.units))
+        logs = self.unit_heteroskedastic * rng.standard_normal(ground.units)
+        if self.by_covariate:
+            logs = logs + self.covariate_slope * standard(ground.covariates[self.by_covariate].mean(axis=0))
+        scales = np.exp(logs) / np.sqrt(np.square(np.exp(logs)).mean())
+        spatial = ground.spatial(self.spatial) if self.spatial_kind == "ar" else None
+        moving = ground.main_weights if self.spatial_kind == "ma" and self.spatial else None
+        return SettledProcess(self, ground, loadings, self.size * scales, bool(np.ptp(logs)), spatial, moving)
+
+    def like(self, shocks: Floats) -> Floats:
+        """The same ARMA process."""
+        return persistent(shocks, self.serial, self.moving)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SettledProcess:
+    """The errors of one world: loadings (r, N), sizes (N,)."""
+
+    part: Process
+    ground: Ground
+    loadings: Floats
+    sizes: Floats
+    unequal: bool
+    spatial: SpatialFilter | None
+    moving: Weights | None
+
+    def draw(self, streams: Streams) -> Floats:
+        """Shocks of units, groups and factors in their shares, made persistent, times the units' sizes."""
+        part = self.part
+        errors = self._shocks(streams)
+        if part.group_share or part.factor_share:
+            errors *= np.sqrt(max(1.0 - part.group_share - part.factor_share, 0.0))
+            errors += self._shared(streams)
+        errors = persistent(errors, part.serial, part.moving)
+        errors *= self.sizes if self.unequal else part.size
+        return errors
+
+    def spread(self, errors: Floats) -> Floats:
+        """S e or (I + spatial W) e."""
+        if self.moving is not None:
+            return errors + self.part.spatial * self.moving.lag(errors)
+        return errors if self.spatial is None else self.spatial.apply(errors)
+
+    def _shocks(self, streams: Streams) -> Floats:
+        """Standardised shocks of unit-periods, (R, T, N)."""
+        shape = self.ground.shape
+        if self.part.distribution == "t5":
+            draws = (rng.standard_t(5, size=shape) for rng in streams.each("errors"))
+            return np.array(list(draws)).reshape(-1, *shape) * np.sqrt(3 / 5)
+        normals = streams.normals("errors", *shape)
+        if self.part.distribution == "lognormal":
+            return np.asarray((np.exp(normals) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e))
+        return normals
+
+    def _shared(self, streams: Streams) -> Floats:
+        """Shocks of groups and of factors, (R, T, N)."""
+        part, ground = self.part, self.ground
+        out = np.zeros((1, *ground.shape))
+        if part.group_share:
+            shocks = streams.normals("errors of groups", len(ground.periods), int(ground.places.group.max()) + 1)
+            out = out + np.sqrt(part.group_share) * shocks[:, :, ground.places.group]
+        if part.factor_share:
+            paths = streams.normals("errors of factors", len(ground.periods), part.factors)
+            out = out + np.sqrt(part.factor_share / part.factors) * (paths @ self.loadings)
+        return out

@@ -1,0 +1,46 @@
+"""Places on a square lattice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from sim.designs.parts.geography import Geography
+from sim.designs.parts.geography.uniform import CENTRE, placed
+from sim.designs.parts.ground import Places
+from sim.designs.parts.part import POSITIVE, whole_from
+from sim.streams import Streams
+
+
+@dataclass(frozen=True, slots=True)
+class Grid(Geography):
+    """Units on a square lattice, row by row, the last row perhaps not full.
+
+    groups: how many compact groups. step: degrees between neighbours.
+    """
+
+    kind: ClassVar[str] = "grid"
+    ranges: ClassVar = {"groups": whole_from(1), "step": POSITIVE}
+
+    groups: int = 8
+    step: float = 0.5
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The group and where the unit is."""
+        return ("group", "longitude", "latitude")
+
+    @property
+    def group_count(self) -> int:
+        """As dialled."""
+        return self.groups
+
+    def places(self, streams: Streams, units: int) -> Places:
+        """Rows of ceil(sqrt(N)) units around the centre."""
+        side = int(np.ceil(np.sqrt(units)))
+        row, column = np.divmod(np.arange(units), side)
+        middle = (side - 1) / 2
+        longitude, latitude = CENTRE[0] + self.step * (column - middle), CENTRE[1] + self.step * (row - middle)
+        return placed(longitude, latitude, self.groups, streams.fixed("places"))

@@ -1,0 +1,22 @@
+"""What units and periods bring along: effects, trends, common factors."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+from sim.designs.parts.ground import Ground, LevelParts
+from sim.designs.parts.part import Part
+from sim.streams import Streams
+
+
+class Levels(Part):
+    """Unit and period effects; holds_mean: whether their mean is that of the outcome, fixed covariates included."""
+
+    default: ClassVar[str] = "effects"
+
+    holds_mean: ClassVar[bool] = False
+
+    @abstractmethod
+    def settle(self, ground: Ground, streams: Streams) -> LevelParts:
+        """Draw them, from `streams.fixed(...)`."""

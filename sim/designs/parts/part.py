@@ -1,0 +1,137 @@
+"""What every part of a `panel` design is: a frozen dataclass with a `kind`, found by existing.
+
+A slot of the design (geography, weights, levels, ...) is a package here; its base class says what its parts do.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+from sim.discovery import discover, find
+from sim.errors import Problem, closest, one_of
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The numbers that a dial may take; `words` is the range as messages say it."""
+
+    low: float
+    high: float
+    words: str
+    open: bool = False  # whether both ends are left out
+
+    def holds(self, value: float) -> bool:
+        """Whether a number is allowed."""
+        return self.low < value < self.high if self.open else self.low <= value <= self.high
+
+
+LARGEST = 1e9
+FINITE = Range(-LARGEST, LARGEST, "a finite number")
+NOT_NEGATIVE = Range(0.0, LARGEST, "0 or more")
+POSITIVE = Range(0.0, LARGEST, "more than 0", open=True)
+SHARE = Range(0.0, 1.0, "0 to 1")
+INSIDE = Range(-1.0, 1.0, "more than -1, less than 1", open=True)
+
+
+def whole_from(low: int) -> Range:
+    """Whole numbers from `low`."""
+    return Range(low, LARGEST, f"a whole number from {low}")
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What the parts of one design must agree on, known before anything is drawn.
+
+    covariates, moved: names of all covariates, and of those that the treatment moves. groups: how many the geography
+    has. absorbing: whether units stay treated.
+    """
+
+    units: int
+    periods: tuple[int, ...]
+    groups: int
+    covariates: tuple[str, ...]
+    moved: tuple[str, ...]
+    mediators: tuple[str, ...]
+    absorbing: bool
+
+
+class Part(ABC):
+    """A building block of a world. Subclasses are frozen dataclasses with a `kind`.
+
+    ranges: the numbers that a dial may take, by name. default: the kind that a slot's table without one is of.
+    """
+
+    kind: ClassVar[str]
+    default: ClassVar[str]
+    ranges: ClassVar[Mapping[str, Range]] = {}
+
+    def problems(self, outline: Outline) -> Iterator[Problem]:
+        """What is wrong with its dials, alone and beside the other parts; `where` is left to the design."""
+        yield from self._choices()
+        for name, allowed in self.ranges.items():
+            given = getattr(self, name)
+            for value in given if isinstance(given, tuple) else (given,):
+                if value is not None and not (math.isfinite(value) and allowed.holds(value)):
+                    yield fault(f"{name} = {value:g}", allowed.words, f"correct {name}")
+        yield from self.faults(outline)
+
+    def faults(self, outline: Outline) -> Iterator[Problem]:
+        """What is wrong besides numbers out of range."""
+        return iter(())
+
+    def _choices(self) -> Iterator[Problem]:
+        """Dials of listed values that hold another one, as from Python."""
+        hints = get_type_hints(type(self))
+        for item in fields(self):  # type: ignore[arg-type]
+            options, value = _options(hints[item.name]), getattr(self, item.name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if options and one not in options:
+                    yield fault(f"{item.name} = {one!r}", one_of(map(str, options)), closest(str(one), options))
+
+
+def fault(what: str, allowed: str, remedy: str) -> Problem:
+    """A problem of a part; the design says where."""
+    return Problem(what, "", allowed, remedy)
+
+
+def unknown_covariate(dial: str, name: str, outline: Outline) -> Problem:
+    """A dial that names a covariate which the design lacks."""
+    return fault(f"{dial} names no covariate: {name!r}", one_of(outline.covariates), "add it to [[design.covariates]]")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place for parts in a design: their base class, and whether it takes a list of them."""
+
+    base: type[Part]
+    many: bool
+
+    @property
+    def kinds(self) -> dict[str, type[Part]]:
+        """Every part that the slot's package holds, by kind."""
+        return discover(self.base.__module__, self.base)
+
+    def find(self, kind: str, where: str) -> type[Part]:
+        """The part called `kind` or named "module:Object"; raises BadInput."""
+        return find(self.base.__module__, self.base, kind, where)
+
+
+def slots_of(cls: type) -> dict[str, Slot]:
+    """The slots of a design by the name of their field; none for a design that is not made of parts."""
+    found = {}
+    for name, hint in get_type_hints(cls).items():
+        inner = get_args(hint)[0] if get_origin(hint) is tuple and get_args(hint) else hint
+        if isinstance(inner, type) and issubclass(inner, Part):
+            found[name] = Slot(inner, inner is not hint)
+    return found
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    """The values that a type lists, alone or in a tuple; () where it lists none."""
+    if get_origin(hint) is tuple:
+        return _options(get_args(hint)[0]) if get_args(hint) else ()
+    return get_args(hint) if get_origin(hint) is Literal else ()
