@@ -18,7 +18,7 @@ from estimators.core.tile import spread
 from estimators.core.treatment_kernels import TreatmentKernel
 from estimators.core.within import check_effects, without_singletons
 from estimators.linear.covariances import ClusterK, counted_parameters
-from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan, Singletons
+from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan, Singletons, moments_of_redrawn
 from estimators.linear.wild import wild_clusters
 from sim.arrays import Floats
 from sim.design import Design
@@ -142,6 +142,8 @@ class TwoWayDID(RegressionEstimator):
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """Coefficients, and errors of every type."""
         assert isinstance(plan, LinearPlan)
+        if plan.redrawn is not None:
+            moments = moments_of_redrawn(plan.redrawn, moments)
         assert isinstance(moments, LinearMoments)
         layout, reduction = self.layout(schema), self.reduction(schema)
         r, free = len(moments.beta), plan.nobs - len(reduction.regressors) - plan.effects

@@ -37,7 +37,7 @@ from estimators.linear.covariances import DEGENERATE, membership
 from sim.arrays import Codes, Floats
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class DIDKernel(TreatmentKernel):
     """The regression of `TwoWayDID` with the treatment left open: effects, fixed controls, clusters of units.
 
@@ -56,6 +56,15 @@ class DIDKernel(TreatmentKernel):
         within, c = drawn.square(), drawn.meet(self.controls)
         squares = within - np.vecdot(c, c)
         return AssignedDID(self, drawn, c, np.where(sound(squares, within, drawn), squares, np.nan))
+
+    @cached_property
+    def columns(self) -> Floats:
+        """What v's polynomial in (m, c) has for coefficients: P, its products, 1, (K T + K (K + 1) / 2 + 1, N)."""
+        basis = self.projection.basis
+        k, periods, units = basis.shape
+        first, second = np.triu_indices(k)
+        pairs = np.einsum("ptn,ptn->pn", basis[first], basis[second])
+        return np.concatenate([basis.reshape(k * periods, units), pairs, np.ones((1, units))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,13 +138,18 @@ class RedrawnRegression:
     within: float
     total: float
 
-    def fit(self, given: NDArray[Any]) -> tuple[Floats, Floats, Floats, Floats]:
-        """b, e'e and 1/D~'D~ (B,), and variances before their factors, (B, M), NaN where they are rounding."""
+    @property
+    def size(self) -> int:
+        """Columns of `fit`."""
+        return 3 + len(self.kernel.clusters)
+
+    def fit(self, given: NDArray[Any]) -> Floats:
+        """b, e'e, 1/D~'D~, and variances before their factors, NaN where they are rounding, (B, 3 + M)."""
         drawn = self.kernel.assign(given)
         b, variance = drawn.variances(self.y)
         ssr, own = self.squares - b**2 * drawn.squares, 1 / drawn.squares
         scale = (own * ssr / self.y.size)[:, None]
-        return b, ssr, own, np.where(variance > DEGENERATE * scale, variance, np.nan)
+        return np.column_stack([b, ssr, own, np.where(variance > DEGENERATE * scale, variance, np.nan)])
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -183,8 +197,7 @@ def _tabled(kernel: DIDKernel, drawn: PathCodes, c: Floats) -> _Tabled:
         [2 * (c[:, :, None] * m[:, None, :]).reshape(drawn.draws, k * periods), doubled * c[:, first] * c[:, second],
          np.vecdot(m, m)[:, None]], axis=1,
     )  # fmt: skip
-    pairs = np.einsum("ptn,ptn->pn", basis[first], basis[second])
-    own = product(quadratic, np.concatenate([basis.reshape(k * periods, units), pairs, np.ones((1, units))]))
+    own = product(quadratic, kernel.columns)
     linear = product(m, drawn.paths.T)[rows, codes]
     for column, field in zip(c.T, kernel.controls.by_path(drawn.paths), strict=True):
         linear += column[rows] * field.take(drawn.entries)
