@@ -23,7 +23,8 @@ FIRST, ROWS = 3, 2  # replications 3 and 4: not the first tile's first
 POLICY = (
     "att", "att_event", "att_cohort", "att_calendar", "contrast", "att_own", "spill(treated)", "spill(untreated)",
     "spill(never)", "nde", "nie", "nie(m)", "nde(n)", "nie(n)", "nde(m)", "att(2004,2005)", "att(2003,2003)",
-    "att(2004,2003)", "event(0)", "event(2)", "event(-1)", "cohort(2004)", "cohort(2002)", "calendar(2004)", "calendar(2002)",
+    "att(2004,2003)", "event(0)", "event(2)", "event(-1)", "cohort(2004)", "cohort(2002)", "calendar(2004)",
+    "calendar(2002)",
 )  # fmt: skip
 OF_VARIABLES = tuple(
     f"{kind}({name})"
