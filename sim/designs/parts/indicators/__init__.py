@@ -25,7 +25,7 @@ class IndicatorsPart(Part):
 
     @abstractmethod
     def values(self, outcome: Floats, untreated: Floats, errors: dict[str, Floats]) -> dict[str, Floats]:
-        """The indicators where the world's outcome is `outcome` (R, T, N) and would be `untreated` without treatment."""
+        """The indicators where the outcome is `outcome` (R, T, N) and would be `untreated` without treatment."""
 
     @abstractmethod
     def index(self, indicators: dict[str, Floats], observed: Floats | None) -> Floats:
