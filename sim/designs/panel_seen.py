@@ -24,9 +24,10 @@ def indexed(tile: Drawn, outcome: Floats) -> Indexed:
     """The index of indicators of an outcome, and H(Y(d)) - H(Y(0)): each index is scaled and weighted on its own."""
     part, observed = tile.design.indicators, tile.world.observed
     untreated = outcome - tile.gain
-    indicators = part.values(outcome, untreated, tile.streams)
+    errors = part.errors(tile.ground.shape, tile.streams)
+    indicators = part.values(outcome, untreated, errors)
     score = part.index(indicators, observed)
-    without = part.index(part.values(untreated, untreated, tile.streams), observed)
+    without = part.index(part.values(untreated, untreated, errors), observed)
     return Indexed(indicators, np.nan_to_num(score), np.nan_to_num(score - without))  # no score where not observed
 
 

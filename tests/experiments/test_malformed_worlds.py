@@ -52,7 +52,7 @@ WORLDS: dict[str, tuple[str, tuple[str, ...]]] = {  # name: what stands in the f
         '[design.geography]\ngroups = 1\n[design.adoption]\nkind = "clustered"', ("the geography has 1",)
     ),
     "more groups than there are": (
-        '[design.geography]\ngroups = 4\n[design.adoption]\nkind = "clustered"\ntreated = 4', ("treated = 4 of 4 groups",)
+        '[design.geography]\ngroups = 4\n[design.adoption]\nkind = "clustered"\ntreated = 4', ("treated = 4 of 4",)
     ),
     "doses below zero": ('[design.adoption]\nkind = "dose"\nsd = 2.0', ("sd = 2", )),
     "a growing dose": (

@@ -143,3 +143,22 @@ def test_gaps_that_follow_the_outcome_are_fitted_one_by_one(tmp_path: Path) -> N
     assert np.isfinite(block.truth["att"]).all()
     assert np.ptp(block.estimates["did"].statistics["nobs"]) == 0
     assert block.estimates["did"].statistics["nobs"][0] == 144
+
+
+@pytest.mark.parametrize("estimator", [{"kind": "spatial-did"}, {"kind": "rings", "ends": [300.0]}])
+def test_spillovers_of_estimators_are_those_of_the_world(estimator: dict[str, object]) -> None:
+    """Local spillovers: by W for spatial DID, within 300 km for rings; all terms with a truth are without bias."""
+    spillover = {"w_effect": 0.5} | ({"radius": 300.0} if estimator["kind"] == "rings" else {})
+    settings = {
+        "name": "local",
+        "design": {"kind": "panel", "units": 60, "periods": 6, "effect": {"size": 1.0}, "spillover": spillover,
+                   "adoption": {"share": 0.3}, "redraw": ["adoption"], "errors": {"sd": 0.5}},
+        "estimators": [estimator],
+        "replications": 320,
+        "seed": 11,
+    }  # fmt: skip
+    frame = diagnose(run(Study.from_settings(settings))).frame
+    rows = frame[frame["measure"] == "bias"].set_index("term")
+    assert {"att", "spill:treated", "spill:untreated"} <= set(rows.index)
+    for term in ("att", "spill:treated", "spill:untreated"):
+        assert abs(rows.loc[term, "value"]) <= 4 * rows.loc[term, "mcse"], rows.loc[term]

@@ -318,3 +318,32 @@ def test_what_a_file_says_is_what_the_world_has() -> None:
     raw = made_worlds.ring(20)
     np.testing.assert_allclose(world.settled.ground.main_weights.dense, raw / raw.sum(axis=1, keepdims=True))
     assert Drawn(world.settled, Streams(SEED)).did.shape == (1, 6, 20)
+
+
+def test_weights_of_distances_are_their_formulas() -> None:
+    kinds = {
+        "band-250": {"kind": "band", "km": 250.0},
+        "power": {"kind": "inverse-distance", "name": "power", "power": 2.0, "cutoff_km": 900.0},
+        "spectral": {"kind": "inverse-distance", "name": "spectral", "standardize": "spectral"},
+    }
+    panel = panel_of(1, other_weights=[*kinds.values()])
+    lon, lat = (np.radians(panel.attributes[name]) for name in ("longitude", "latitude"))
+    half = np.sin((lat[:, None] - lat) / 2) ** 2
+    half = half + np.cos(lat[:, None]) * np.cos(lat) * np.sin((lon[:, None] - lon) / 2) ** 2
+    km = 2 * 6371.0 * np.arcsin(np.sqrt(half)) + np.diag(np.full(40, np.inf))
+    near = np.where(km <= 250, 1.0, 0.0)
+    alone = near.sum(axis=1) == 0
+    near[alone, km[alone].argmin(axis=1)] = 1.0
+    assert alone.any()
+    raw = {"band-250": near, "power": np.where(km <= 900, km**-2.0, 0.0), "spectral": 1 / km}
+    for name, values in raw.items():
+        expected = values / np.abs(np.linalg.eigvals(values)).max() if name == "spectral" else values
+        expected = expected if name == "spectral" else values / values.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(panel.weights[name].dense, expected, rtol=1e-3, atol=1e-12)  # radius of the earth
+
+
+def test_a_file_of_weights_is_standardised_as_told() -> None:
+    path = str(made_worlds.files() / "w20.npy")
+    for how, expected in (("none", made_worlds.ring(20)), ("row", made_worlds.ring(20) / 1.5)):
+        panel = panel_of(1, units=20, weights={"kind": "file", "path": path, "standardize": how})
+        np.testing.assert_allclose(panel.weights["w20"].dense, expected)

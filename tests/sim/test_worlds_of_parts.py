@@ -22,8 +22,9 @@ from sim.designs.parts.part import slots_of
 FIRST, ROWS = 3, 2  # replications 3 and 4: not the first tile's first
 POLICY = (
     "att", "att_event", "att_cohort", "att_calendar", "contrast", "att_own", "spill(treated)", "spill(untreated)",
-    "spill(never)", "nde", "nie", "nie(m)", "nde(n)", "nie(n)", "nde(m)", "att(2004,2005)", "att(2003,2003)", "att(2004,2003)",
-    "event(0)", "event(2)", "event(-1)", "cohort(2004)", "cohort(2002)", "calendar(2004)", "calendar(2002)",
+    "spill(never)", "nde", "nie", "nie(m)", "nde(n)", "nie(n)", "nde(m)", "att(2004,2005)", "att(2003,2003)",
+    "att(2004,2003)", "event(0)", "event(2)", "event(-1)", "cohort(2004)", "cohort(2002)", "calendar(2004)",
+    "calendar(2002)",
 )  # fmt: skip
 OF_VARIABLES = tuple(
     f"{kind}({name})"
@@ -120,7 +121,7 @@ def test_the_drawn_outcome_is_the_potential_outcome_of_the_drawn_treatment(numbe
 
 @every_row
 def test_every_truth_is_taken_from_potential_outcomes(number: int) -> None:
-    design, draw, read = drawn(number)
+    _, draw, read = drawn(number)
     for name in NAMES:
         expected = [oracle.truth(name) for oracle in read]
         assert draw.truth[name].shape == (ROWS,)

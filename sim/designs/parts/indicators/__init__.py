@@ -20,11 +20,12 @@ class IndicatorsPart(Part):
     names: tuple[str, ...] = ()
 
     @abstractmethod
-    def values(self, outcome: Floats, untreated: Floats, streams: Streams) -> dict[str, Floats]:
-        """The indicators where the world's outcome is `outcome` (R, T, N), and would be `untreated` without treatment.
+    def errors(self, shape: tuple[int, int], streams: Streams) -> dict[str, Floats]:
+        """What each indicator has of its own, (R, T, N), of a panel's shape (T, N)."""
 
-        Their noise is the same whatever the outcomes are.
-        """
+    @abstractmethod
+    def values(self, outcome: Floats, untreated: Floats, errors: dict[str, Floats]) -> dict[str, Floats]:
+        """The indicators where the outcome is `outcome` (R, T, N) and would be `untreated` without treatment."""
 
     @abstractmethod
     def index(self, indicators: dict[str, Floats], observed: Floats | None) -> Floats:

@@ -48,14 +48,17 @@ class Entropy(IndicatorsPart):
         if self.names and outline.units * len(outline.periods) < 2:
             yield fault("an index of one unit-period", "2 unit-periods or more", "add units or periods")
 
-    def values(self, outcome: Floats, untreated: Floats, streams: Streams) -> dict[str, Floats]:
+    def errors(self, shape: tuple[int, int], streams: Streams) -> dict[str, Floats]:
+        """noise e."""
+        return {name: self.noise * streams.normals(f"indicator {name}", *shape) for name in self.names if self.noise}
+
+    def values(self, outcome: Floats, untreated: Floats, errors: dict[str, Floats]) -> dict[str, Floats]:
         """loading y + noise e, with the sign that makes more of y a better value."""
         found = {}
         for name, loading in zip(self.names, self.loadings or (1.0,) * len(self.names), strict=True):
             moved = not self.treated or name in self.treated
             sign = -1.0 if name in self.negative else 1.0
-            noise = self.noise * streams.normals(f"indicator {name}", *outcome.shape[1:]) if self.noise else 0.0
-            found[name] = sign * loading * (outcome if moved else untreated) + noise
+            found[name] = sign * loading * (outcome if moved else untreated) + errors.get(name, 0.0)
         return found
 
     def index(self, indicators: dict[str, Floats], observed: Floats | None) -> Floats:
