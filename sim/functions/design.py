@@ -100,17 +100,24 @@ class FunctionWorld:
     def draw(self, streams: Streams, wanted: Wanted) -> Draw:
         """R panels with the truths that are asked for; raises BadInput for what is no panel and no truth."""
         first = trial_panel(self.design)
-        panel, truths = self._batch(streams) if self.design.recipe.batched else self._singly(streams)
+        gaps = first.observed is not None
+        panel, truths = self._batch(streams) if self.design.recipe.batched else self._singly(streams, gaps=gaps)
         check_alike(first, panel, self.design.recipe.where)
         missing = np.full(streams.replications, np.nan)
         return Draw(panel, {name: truths.get(name, missing) for name in wanted.estimands})
 
-    def _singly(self, streams: Streams) -> tuple[Panel, dict[str, Floats]]:
+    def trial(self, streams: Streams) -> tuple[Panel, dict[str, Floats]]:
+        """One draw with its truths, as the function gives it."""
+        (generator,) = streams.each("draw")
+        panel, truth = self._call(generator)
+        return panel, {name: np.asarray([value], dtype=np.float64) for name, value in truth.items()}
+
+    def _singly(self, streams: Streams, *, gaps: bool) -> tuple[Panel, dict[str, Floats]]:
         """One call a replication."""
         drawn = [self._call(generator) for generator in streams.each("draw")]
         names = list(dict.fromkeys(name for _, truth in drawn for name in truth))
         truths = {name: np.array([truth.get(name, np.nan) for _, truth in drawn], dtype=np.float64) for name in names}
-        return joined([panel for panel, _ in drawn], self.design.recipe.where), truths
+        return joined([panel for panel, _ in drawn], self.design.recipe.where, gaps=gaps), truths
 
     def _batch(self, streams: Streams) -> tuple[Panel, dict[str, Floats]]:
         """One call for all replications."""
@@ -166,7 +173,7 @@ def trial_panel(design: FunctionDesign) -> Panel:
     """One draw, from which names and sizes are known; of a batched design two replications."""
     streams = Streams(0, "trial", 0, 2 if design.recipe.batched else 1)
     world = FunctionWorld(design, streams)
-    panel, truths = world._batch(streams) if design.recipe.batched else world._singly(streams)
+    panel, truths = world._batch(streams) if design.recipe.batched else world.trial(streams)
     problems = [Problem(f"{name!r} is no name of an estimand", design.recipe.where,
                         "small letters, digits and _, or one such as beta(did)", "rename it in truth")
                 for name in truths if not _is_estimand(name)]  # fmt: skip

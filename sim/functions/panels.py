@@ -64,14 +64,29 @@ def panel_of_data(data: Any, naming: Naming, where: str, rows: int | None = None
     return replace(panel, roles=naming.roles(tuple(panel.variables), where))
 
 
-def joined(panels: Sequence[Panel], where: str) -> Panel:
-    """R panels of one replication as one panel; raises BadInput where more than their variables differ."""
+def joined(panels: Sequence[Panel], where: str, *, gaps: bool) -> Panel:
+    """R panels of one replication as one panel; raises BadInput where more than variables and gaps differ.
+
+    gaps: whether the world has any; each replication then keeps its own, and is fitted on its own.
+    """
     first = panels[0]
     for panel in panels[1:]:
         check_alike(first, panel, where)
         _check_fixed(first, panel, where)
     arrays = {name: np.concatenate([panel.variables[name] for panel in panels]) for name in first.variables}
-    return replace(first, variables=arrays)
+    if not gaps:
+        _check_complete(panels, where)
+        return replace(first, variables=arrays)
+    whole = np.ones((1, len(first.periods), len(first.units)), dtype=bool)
+    seen = np.concatenate([whole if panel.observed is None else panel.observed for panel in panels])
+    return replace(first, variables=arrays, observed=seen)
+
+
+def _check_complete(panels: Sequence[Panel], where: str) -> None:
+    """Raise BadInput for gaps in a world whose trial draw had none: its estimators are prepared for whole panels."""
+    if any(panel.observed is not None for panel in panels):
+        raise bad("a draw has gaps, and the trial draw had none", where=where, allowed="gaps in none, or in every draw",
+                  remedy="return arrays with observed = ..., all true where nothing is missing")  # fmt: skip
 
 
 def check_alike(first: Panel, other: Panel, where: str) -> None:
@@ -92,17 +107,12 @@ def check_alike(first: Panel, other: Panel, where: str) -> None:
 
 
 def _check_fixed(first: Panel, other: Panel, where: str) -> None:
-    """Raise BadInput when two draws have other attributes, weights or gaps."""
-    varying = [name for name, values in first.attributes.items() if not _same(values, other.attributes[name])]
+    """Raise BadInput when two draws have other attributes or weights."""
+    varying = [name for name, values in first.attributes.items() if not np.array_equal(values, other.attributes[name])]
     varying += [name for name, w in first.weights.items() if w.digest != other.weights[name].digest]
-    if varying or not _same(first.observed, other.observed):
-        what = f"{listed(varying)} of units" if varying else "the gaps"
-        raise bad(f"{what} differ between draws", where=where, allowed="the same in each replication",
-                  remedy="draw it from fixed_rng, or make it a variable")  # fmt: skip
-
-
-def _same(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
-    return one is other if one is None or other is None else np.array_equal(one, other)
+    if varying:
+        raise bad(f"{listed(varying)} of units differ between draws", where=where,
+                  allowed="the same in each replication", remedy="draw it from fixed_rng, or make it a variable")  # fmt: skip
 
 
 def _of_arrays(data: Mapping[str, Any], where: str, *, batched: bool) -> Panel:

@@ -13,7 +13,7 @@ from estimators import Status, TwoWayDID
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
-from sim import Panel, Streams, Wanted
+from sim import BadInput, Panel, Streams, Wanted
 from sim.functions.design import trial_panel
 from sim.weights.neighbours import knn
 
@@ -293,3 +293,60 @@ def test_controls_and_weights_serve_other_estimators() -> None:
     records = run(study.resized(replications=64))
     assert study.design.schema.weights == ("knn-3",)
     assert all((item.status == Status.OK).all() for item in next(iter(records.blocks(0))).estimates.values())
+
+
+def with_gaps(rng, effect=0.5, share=0.2):
+    arrays = draw(rng, effect)
+    seen = rng.uniform(size=DID.shape) > share
+    seen[[0, -1]] = True
+    return {"y": np.where(seen, arrays["y"], np.nan), "did": DID, "observed": seen}
+
+
+def rows_of_gaps(rng, effect=0.5, share=0.2):
+    arrays = with_gaps(rng, effect, share)
+    keys = {"unit": np.tile(np.arange(UNITS), PERIODS), "period": np.repeat(range(PERIODS), UNITS)}
+    frame = pd.DataFrame(keys | {name: arrays[name].ravel() for name in ("y", "did")})
+    return frame[arrays["observed"].ravel()]
+
+
+def rows_seen(df):
+    return {"rows": len(df), "did": df["y"].mean()}
+
+
+def test_gaps_of_each_draw_are_its_own() -> None:
+    for way in (with_gaps, rows_of_gaps):
+        study = small(draw=way, fit=[rows_seen, TwoWayDID(errors=("iid",))], replications=512)
+        records = run(study)
+        blocks = [block.estimates for block in records.blocks(0)]
+        counts = np.concatenate([block["rows-seen"].estimate[:, 0] for block in blocks])
+        nobs = np.concatenate([block["did"].statistics["nobs"] for block in blocks])
+        np.testing.assert_array_equal(counts, nobs)
+        assert counts.std() > 1
+        errors = estimates(records, "did")[:, 0] - 0.5
+        assert abs(errors.mean()) < 4 * errors.std() / np.sqrt(errors.size)
+        tile = study.design.draw(Streams(4, stop=3)).panel
+        fitted = TwoWayDID(errors=("iid",))(tile.replication(2))
+        (generator,) = Streams(4).tile(2, 3).each("draw")
+        alone = trial_of(way(generator))
+        np.testing.assert_allclose(fitted.estimate, alone, rtol=1e-10)
+
+
+def trial_of(drawn: Any) -> float:
+    """Two-way DID by dummies on the rows that were drawn."""
+    if isinstance(drawn, dict):
+        t, i = np.nonzero(drawn["observed"])
+        y, d = drawn["y"][t, i], drawn["did"][t, i]
+    else:
+        t, i, y, d = (drawn[name].to_numpy() for name in ("period", "unit", "y", "did"))
+    x = np.column_stack([d, np.eye(UNITS)[i], np.eye(PERIODS)[t][:, 1:]])
+    return float(np.linalg.lstsq(x, y, rcond=None)[0][0])
+
+
+def seldom(rng, effect=0.5):
+    drawn = draw(rng, effect)
+    return drawn | ({"observed": np.arange(UNITS) + 0 * DID > 0} if rng.uniform() > 0.9 else {})
+
+
+def test_a_world_whose_trial_draw_is_whole_has_no_gaps_later() -> None:
+    with pytest.raises(BadInput, match=r"a draw has gaps, and the trial draw had none; .*observed"):
+        run(small(draw=seldom))
