@@ -112,7 +112,8 @@ def _check_fixed(first: Panel, other: Panel, where: str) -> None:
     varying += [name for name, w in first.weights.items() if w.digest != other.weights[name].digest]
     if varying:
         raise bad(f"{listed(varying)} of units differ between draws", where=where,
-                  allowed="the same in each replication", remedy="draw it from fixed_rng, or make it a variable")  # fmt: skip
+                  allowed="the same in each replication",
+                  remedy="draw it from fixed_rng, or make it a variable")  # fmt: skip
 
 
 def _of_arrays(data: Mapping[str, Any], where: str, *, batched: bool) -> Panel:
