@@ -137,9 +137,11 @@ PARTS: dict[str, dict[str, Any]] = {
 }
 OF_KEPT = {("weights", "kept"), ("levels", "fitted"), ("covariates", "kept"), ("errors", "residuals"),
            ("adoption", "kept")}  # fmt: skip
-OF_W = {("levels", "spatial"), ("covariates", "lag"), ("covariates", "moved lag"), ("errors", "spatial"),
-        ("errors", "spatial ma"), ("spillover", "rho"), ("spillover", "lag"), ("spillover", "durbin"),
-        ("spillover", "treated"), ("spillover", "controls"), ("spillover", "all of it"), ("mediators", "spatial")}  # fmt: skip
+OF_W = {
+    ("levels", "spatial"), ("covariates", "lag"), ("covariates", "moved lag"), ("errors", "spatial"),
+    ("errors", "spatial ma"), ("mediators", "spatial"),
+    *(("spillover", name) for name in ("rho", "lag", "durbin", "treated", "controls", "all of it")),
+}  # fmt: skip
 OF_STAYING = {("effect", "growing"), ("effect", "fading"), ("effect", "early")}
 COMING_AND_GOING = {("adoption", "switching"), ("adoption", "dose"), ("adoption", "lognormal dose")}
 OF_X = {("effect", "by covariate"), ("errors", "by covariate")}
