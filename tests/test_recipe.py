@@ -70,6 +70,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy2(TEMPLATE, folder / "estimators" / "linear")
     (design,) = blocks_of("design.md", "python")
     (folder / "sim" / "designs" / "two_groups.py").write_text(design, encoding="utf-8")
+    (part,) = blocks_of("part.md", "python")
+    (folder / "sim" / "designs" / "parts" / "adoption" / "westward.py").write_text(part, encoding="utf-8")
     return folder
 
 
@@ -196,6 +198,41 @@ def test_a_study_runs_what_is_new(copy: Path, tmp_path: Path, design: str, estim
     (bias,) = [row for row in rows if (row["term"], row["measure"]) == ("did", "bias")]
     assert (mean["estimator"], mean["n"]) == (estimator, 64)
     assert abs(bias["value"]) <= 4 * bias["mcse"]
+
+
+WORLD = """
+replications = 64
+seed = 1
+
+[design]
+kind = "panel"
+units = 40
+[design.adoption]
+kind = "westward"
+pace = 4.0
+[design.effect]
+size = 0.5
+
+[[estimators]]
+kind = "did"
+"""
+
+
+def test_a_new_part_is_listed_checked_and_used(copy: Path, tmp_path: Path) -> None:
+    (found,) = json.loads(in_copy(copy, "experiments", "kinds", "adoption.westward", "--json"))["parts"]
+    assert [(dial["name"], bool(dial["meaning"])) for dial in found["dials"]] == [("treated", True), ("pace", True)]
+    (tmp_path / "study.toml").write_text(WORLD, encoding="utf-8")
+    store = tmp_path / "x.zarr"
+    in_copy(copy, "experiments", "run", str(tmp_path / "study.toml"), "--cluster", "serial", "--store", str(store))
+    rows = json.loads(in_copy(copy, "experiments", "report", str(store), "--json"))["measures"]
+    (bias,) = [row for row in rows if (row["term"], row["measure"]) == ("did", "bias")]
+    assert abs(bias["value"]) <= 4 * bias["mcse"]
+    (tmp_path / "wrong.toml").write_text(WORLD.replace("pace = 4.0", "pace = -1.0\ntreated = 40"), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "experiments", "run", str(tmp_path / "wrong.toml")], cwd=copy,
+                          capture_output=True, text=True, check=False, timeout=240,
+                          env=os.environ | {"PYTHONPATH": str(copy)})  # fmt: skip
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 2
 
 
 def test_both_commands_on_a_real_panel_take_what_is_new(copy: Path, tmp_path: Path, template: ModuleType) -> None:

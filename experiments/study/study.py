@@ -17,6 +17,7 @@ from pydantic import Field
 from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
 from estimators.placebo.permutation import PermutationTest
 from experiments.settings import build, kind_of, to_settings
+from experiments.study.beside import with_files
 from experiments.study.border import layout_of, schema_of_design
 from experiments.study.dials import default_of, dial_names, is_written, value_of, with_dials
 from experiments.toml_files import Flag, Table, Whole, read_toml, validated
@@ -257,7 +258,7 @@ class Study:
         """A study from a file; its name is the file's unless it states one. Raises BadInput."""
         path = Path(path)
         join_search(path.parent)
-        settings = read_toml(path, "a study file")
+        settings = with_files(read_toml(path, "a study file"), path.parent, str(path))
         with naming(str(path)):
             study = cls.from_settings({"name": path.stem, **settings}, str(path))
         _check_overridden(study, settings["design"], str(path))

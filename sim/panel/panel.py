@@ -94,9 +94,12 @@ class Panel:
 
     def replication(self, index: int) -> Self:
         """One replication as a panel of its own (R = 1)."""
-        return self.with_variables(
-            {name: array if array.shape[0] == 1 else array[index : index + 1] for name, array in self.variables.items()}
-        )
+
+        def one[A: (Floats, Flags)](array: A) -> A:
+            return array if array.shape[0] == 1 else array[index : index + 1]
+
+        alone = self if self.observed is None else replace(self, variables={}, observed=one(self.observed))
+        return alone.with_variables({name: one(array) for name, array in self.variables.items()})
 
     def with_weights(self, name: str, weights: Weights) -> Self:
         """The same panel with one more weights matrix; the first is the main one."""

@@ -11,7 +11,7 @@ import numpy as np
 from sim.designs.parts.errors import Errors
 from sim.designs.parts.ground import Floats, Ground, standard
 from sim.designs.parts.part import FINITE, INSIDE, NOT_NEGATIVE, SHARE, Outline, fault, unknown_covariate, whole_from
-from sim.designs.parts.scores import is_stationary, persistent
+from sim.designs.parts.scores import arma_correlations, is_stationary, persistent
 from sim.errors import Problem
 from sim.streams import Streams
 from sim.weights import Weights
@@ -31,7 +31,9 @@ class Process(Errors):
     period. factors: number of common factors with a loading of each unit. factor_share: their share of the variance.
     unit_heteroskedastic: standard deviation of the logarithm of units' own scales, whose mean square is 1.
     by_covariate: a covariate that scales the errors: by exp(covariate_slope z) with z its standardised mean of a unit.
-    covariate_slope: see by_covariate. scale: factor of all errors; 0 leaves none.
+    covariate_slope: see by_covariate. scale: factor of all errors; 0 leaves none. keeps: what sd fixes whatever serial
+    and moving are: variance (that of a period) | norm (sd^2 is the Frobenius norm of a unit's covariance matrix over
+    the square root of T, which is the variance of independent errors).
     """
 
     kind: ClassVar[str] = "process"
@@ -53,6 +55,7 @@ class Process(Errors):
     by_covariate: str = ""
     covariate_slope: float = 0.5
     scale: float = 1.0
+    keeps: Literal["variance", "norm"] = "variance"
 
     @property
     def held_fixed(self) -> tuple[str, ...]:
@@ -63,6 +66,11 @@ class Process(Errors):
     def ar(self) -> tuple[float, ...]:
         """The AR coefficients."""
         return self.serial if isinstance(self.serial, tuple) else (self.serial,) if self.serial else ()
+
+    @property
+    def follows(self) -> tuple[str, ...]:
+        """by_covariate."""
+        return (self.by_covariate,) if self.by_covariate else ()
 
     @property
     def lam(self) -> float:
@@ -106,7 +114,16 @@ class Process(Errors):
         scales = np.exp(logs) / np.sqrt(np.square(np.exp(logs)).mean())
         spatial = ground.spatial(self.spatial) if self.spatial_kind == "ar" else None
         moving = ground.main_weights if self.spatial_kind == "ma" and self.spatial else None
-        return SettledProcess(self, ground, loadings, self.size * scales, bool(np.ptp(logs)), spatial, moving)
+        sizes = self.size * self._shrinkage(len(ground.periods)) * scales
+        return SettledProcess(self, ground, loadings, sizes, bool(np.ptp(logs)), spatial, moving)
+
+    def _shrinkage(self, periods: int) -> float:
+        """Standard deviation of a period over sd: below 1 where errors last and their norm is kept."""
+        if self.keeps == "variance" or not (self.ar or self.moving):
+            return 1.0
+        at = np.arange(periods)
+        correlations = arma_correlations(self.ar, self.moving, periods)[np.abs(at[:, None] - at)]
+        return float(np.sqrt(np.sqrt(periods) / np.linalg.norm(correlations)))
 
     def like(self, shocks: Floats) -> Floats:
         """The same ARMA process."""
@@ -133,7 +150,7 @@ class SettledProcess:
             errors *= np.sqrt(max(1.0 - part.group_share - part.factor_share, 0.0))
             errors += self._shared(streams)
         errors = persistent(errors, part.serial, part.moving)
-        errors *= self.sizes if self.unequal else part.size
+        errors *= self.sizes if self.unequal else self.sizes[0]
         return errors
 
     def spread(self, errors: Floats) -> Floats:
