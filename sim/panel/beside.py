@@ -20,6 +20,7 @@ from sim.weights import Weights
 if TYPE_CHECKING:
     import pandas as pd
 
+ENDING = ".parquet"
 FACT, LINKS = "unit:", "weights:"
 
 
@@ -40,9 +41,8 @@ def read_beside(path: Path, where: str) -> Panel:
     """The panel of such a file; raises BadInput, naming `where` it is asked for."""
     from sim.panel.files import read_frame  # pandas is slow to import
 
-    if path.suffix.lower() != ".parquet" or not path.is_file():
-        what = f"there is no file {path}" if path.suffix.lower() == ".parquet" else f"{path.name!r} is no Parquet file"
-        raise bad(what, where=where, allowed="a .parquet file, its path relative to the study file",
+    if not path.is_file():
+        raise bad(f"there is no file {path}", where=where, allowed="a Parquet file, its path relative to the study file",
                   remedy="correct the path, or copy the file")  # fmt: skip
     frame = read_frame(path)
     if problem := _unsound(frame, path, where):

@@ -1,0 +1,169 @@
+"""A real panel as a twin is fitted to it: its outcome, what is kept, and the effect that is taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.application.spec.estimable import check_estimable
+from experiments.application.spec.spec import RealPanel, Spec
+from experiments.application.spec.twin import TwinSection
+from experiments.twins.statistics import Split, split
+from sim.errors import BadInput, Problem, bad
+from sim.panel import Panel
+from sim.weights import Weights
+
+Floats = NDArray[np.float64]
+TREATMENT = "did"  # what a twin calls a treatment that the panel does not have
+
+
+@dataclass(frozen=True, eq=False)
+class Real:
+    """A balanced panel and what its spec asks of a twin.
+
+    y (1, T, N): the outcome, standardised where the spec says so.
+    """
+
+    panel: Panel
+    spec: Spec
+    y: Floats
+    indicator: Floats | None
+
+    @classmethod
+    def of(cls, real: RealPanel) -> Real:
+        """The balanced part of a panel; raises BadInput where no twin can be made of it."""
+        _check(real)
+        panel = real.panel if real.panel.balanced else real.balanced()
+        y = panel.variables[panel.roles.outcome or ""]
+        if real.spec.twin.standardize:
+            y = (y - y.mean()) / y.std()
+        return cls(panel, real.spec, y, _indicator(real, panel))
+
+    @property
+    def section(self) -> TwinSection:
+        """What the spec asks of twins."""
+        return self.spec.twin
+
+    @property
+    def outcome(self) -> str:
+        """The outcome's name."""
+        return self.panel.roles.outcome or ""
+
+    @property
+    def treatment(self) -> str:
+        """The treatment's name, that of a twin where the panel has none."""
+        return self.panel.roles.treatment or TREATMENT
+
+    @cached_property
+    def policy(self) -> Floats | None:
+        """The treatment (1, T, N), None where the panel has none."""
+        name = self.panel.roles.treatment
+        return None if name is None else self.panel.variables[name]
+
+    @property
+    def covariates(self) -> Mapping[str, Floats]:
+        """Controls by name, (1, T, N) each."""
+        return {name: self.panel.variables[name] for name in self.panel.roles.controls}
+
+    @property
+    def weights(self) -> Weights | None:
+        """The main W."""
+        return next(iter(self.panel.weights.values()), None)
+
+    @cached_property
+    def grouping(self) -> str:
+        """The attribute whose units may share shocks: the first group column of the spec that groups units; "" = none."""
+        named = (*self.spec.panel.groups, self.spec.panel.cluster)
+        for name in (name for name in named if name in self.panel.attributes):
+            if 1 < len(np.unique(self.panel.attributes[name])) < len(self.panel.units):
+                return str(name)
+        return ""
+
+    @cached_property
+    def group(self) -> NDArray[np.intp]:
+        """Codes of the groups, (N,)."""
+        if not self.grouping:
+            return np.zeros(len(self.panel.units), dtype=np.intp)
+        return np.unique(self.panel.attributes[self.grouping], return_inverse=True)[1].astype(np.intp)
+
+    @cached_property
+    def regressors(self) -> tuple[Floats, ...]:
+        """The treatment and the controls, (1, T, N) each: what residuals are free of."""
+        policy = () if self.policy is None else (self.policy,)
+        return (*policy, *self.covariates.values())
+
+    @cached_property
+    def effect(self) -> float:
+        """The effect in the twin: as the spec has it, else the two-way estimate."""
+        if self.section.effect is not None:
+            return self.section.effect
+        return 0.0 if self.policy is None else float(split(self.y, self.regressors).slopes[0, 0])
+
+    @cached_property
+    def slopes(self) -> Mapping[str, float]:
+        """Coefficients of the controls, given the effect."""
+        untreated = self.y if self.policy is None else self.y - self.effect * self.policy
+        found = split(untreated, tuple(self.covariates.values())).slopes[0]
+        return dict(zip(self.covariates, found.tolist(), strict=True))
+
+    @cached_property
+    def rest(self) -> Floats:
+        """The outcome without the effect and the controls' part, (T, N)."""
+        out = self.y if self.policy is None else self.y - self.effect * self.policy
+        for name, values in self.covariates.items():
+            out = out - self.slopes[name] * values
+        return np.asarray(out[0])
+
+    @cached_property
+    def parts(self) -> Split:
+        """Two-way effects and residuals of the outcome on treatment and controls."""
+        return split(self.y, self.regressors)
+
+
+def _check(real: RealPanel) -> None:
+    """Raise BadInput, all at once, for panels that no twin can be fitted to."""
+    spec, panel, where = real.spec, real.panel, f"{real.spec.file}, [twin]"
+    problems = []
+    if panel.roles.treatment is None and not spec.twin.adoption:
+        problems.append(Problem("the panel has no treatment", f"{spec.file}, [panel]",
+                                "treatment or first_treated, or a table [twin.adoption]", "name the treatment"))  # fmt: skip
+    if not panel.balanced and spec.panel.balance == "error":
+        count = len(panel.units) * len(panel.periods) - panel.nobs
+        problems.append(Problem(f"{count} unit-periods are missing", where, "a balanced panel",
+                                'set balance = "drop-units" or "drop-periods" in [panel]'))  # fmt: skip
+    if taken := sorted({"unit", "period"} & {*panel.variables}):
+        problems.append(Problem(f"a variable is called {taken[0]!r}", where, "another name", "rename the column"))
+    order = spec.twin.ar or 1
+    if len(panel.periods) < order + 3:
+        problems.append(Problem(f"ar = {order} of {len(panel.periods)} periods", where,
+                                f"a panel of {order + 3} or more periods", "choose a lower order, or a longer panel"))  # fmt: skip
+    most = min(len(panel.units), len(panel.periods)) - 1
+    if spec.twin.rank is not None and spec.twin.rank > most:
+        problems.append(Problem(f"rank = {spec.twin.rank} of {len(panel.units)} units and {len(panel.periods)} periods",
+                                where, f"1 to {most}", "choose a lower rank"))  # fmt: skip
+    if problems:
+        raise BadInput(*problems)
+    if panel.roles.regressors:
+        check_estimable(real)
+
+
+def _indicator(real: RealPanel, panel: Panel) -> Floats | None:
+    """The last period's value of the indicator, else whether a unit is ever treated, (N,); None where neither is."""
+    name = real.spec.twin.indicator
+    if name is None:
+        policy = panel.roles.treatment
+        return None if policy is None else (panel.variables[policy][0] > 0).any(axis=0).astype(np.float64)
+    held = panel.variables.get(name, real.further.get(name))
+    assert held is not None
+    kept = [real.panel.units.index(unit) for unit in panel.units]
+    at = real.panel.periods.index(panel.periods[-1])
+    values = held[0, -1] if name in panel.variables else held[0, at, kept]
+    if not np.isin(values, (0.0, 1.0)).all() or values.min() == values.max():
+        raise bad(f"indicator = {name!r} is not 0 and 1 in {panel.periods[-1]}",
+                  where=f"{real.spec.file}, [twin.adoption]", allowed="a column of 0 and 1, both of them",
+                  remedy="name another column")  # fmt: skip
+    return np.asarray(values, dtype=np.float64)
