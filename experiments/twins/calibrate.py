@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+State = tuple[Floats, Floats, Floats]  # parameters, statistics, their Monte Carlo errors
 Moments = Callable[[Floats], tuple[Floats, Floats]]
 
 MOST_STEPS, HALVINGS = 30, 6
@@ -31,28 +33,29 @@ class Calibration:
     values: Floats
     statistics: Floats
     mcse: Floats
-    edge: NDArray[np.bool_]
+    edge: Flags
     matched: bool
     steps: int
 
 
 def calibrated(moments: Moments, target: Floats, start: Floats, low: Floats, high: Floats) -> Calibration:
-    """Damped Newton steps from `start` within [low, high] until mismatches (S,) are below their Monte Carlo errors.
+    """Damped Newton steps from `start` within [low, high] until mismatches are below their Monte Carlo errors.
 
-    moments: parameters -> mean statistics and their Monte Carlo errors, on common random numbers, so that differences
-    between parameters are those of the parameters. A step is halved while it does not bring the statistics nearer.
+    moments: parameters -> mean statistics (as many as parameters, each with the one that moves it most) and their Monte
+    Carlo errors, on common random numbers, so that differences between parameters are those of the parameters. A step
+    is halved while it does not bring the statistics nearer. A parameter that would leave its range stays at its end,
+    and its own statistic is left as it is.
     """
     at = np.clip(start, low, high)
     now, mcse = moments(at)
     free = np.ones(len(at), dtype=bool)
     for step in range(MOST_STEPS):
-        gap = target - now
-        weight = 1.0 / np.maximum(mcse, LEAST)
-        if (np.abs(gap) * weight <= 1.0).all():
+        gap = (target - now) / np.maximum(mcse, LEAST)
+        if (np.abs(gap[free]) <= 1.0).all():
             return Calibration(at, now, mcse, ~free, matched=True, steps=step)
-        slopes = _slopes(moments, at, now, low, high)
-        move, free = _newton(slopes * weight[:, None], gap * weight, at, low, high)
-        following = _damped(moments, target, at, move, np.linalg.norm(gap * weight), weight, (low, high))
+        slopes = _slopes(moments, at, now, low, high) / np.maximum(mcse, LEAST)[:, None]
+        move, free = _newton(slopes, gap, at, low, high)
+        following = _damped(moments, target, (at, now, mcse), move, free, (low, high))
         if following is None:
             return Calibration(at, now, mcse, ~free, matched=False, steps=step)
         at, now, mcse = following
@@ -71,13 +74,13 @@ def _slopes(moments: Moments, at: Floats, now: Floats, low: Floats, high: Floats
     return np.stack(columns, axis=1)
 
 
-def _newton(slopes: Floats, gap: Floats, at: Floats, low: Floats, high: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def _newton(slopes: Floats, gap: Floats, at: Floats, low: Floats, high: Floats) -> tuple[Floats, Flags]:
     """The step, and which parameters take part in it: one that would leave its range from an end of it does not."""
     free = np.ones(len(at), dtype=bool)
     move = np.zeros(len(at))
     for _ in range(len(at)):
         move = np.zeros(len(at))
-        move[free] = np.linalg.lstsq(slopes[:, free], gap, rcond=1e-8)[0]
+        move[free] = np.linalg.lstsq(slopes[np.ix_(free, free)], gap[free], rcond=1e-8)[0]
         outwards = ((at <= low) & (move < 0)) | ((at >= high) & (move > 0))
         if not (outwards & free).any():
             break
@@ -86,13 +89,19 @@ def _newton(slopes: Floats, gap: Floats, at: Floats, low: Floats, high: Floats) 
 
 
 def _damped(
-    moments: Moments, target: Floats, at: Floats, move: Floats, distance: float, weight: Floats,
-    ends: tuple[Floats, Floats],
-) -> tuple[Floats, Floats, Floats] | None:  # fmt: skip
+    moments: Moments, target: Floats, state: State, move: Floats, free: Flags, ends: tuple[Floats, Floats]
+) -> State | None:
     """The first of the step, its half, its quarter, ... that brings the statistics nearer; None where none does."""
+    at, now, mcse = state
+    distance = _distance(target - now, mcse, free)
     for half in range(HALVINGS):
         there = np.clip(at + move / 2**half, *ends)
         found, mcse = moments(there)
-        if np.isfinite(found).all() and np.linalg.norm((target - found) * weight) < distance * (1 - 1e-4):
+        if np.isfinite(found).all() and _distance(target - found, mcse, free) < distance:
             return there, found, mcse
     return None
+
+
+def _distance(gap: Floats, mcse: Floats, free: Flags) -> float:
+    """Root of the sum of squares of mismatches in Monte Carlo errors."""
+    return float(np.linalg.norm(gap[free] / np.maximum(mcse[free], LEAST)))

@@ -116,7 +116,7 @@ class ErrorsLaw:
             table["spatial"] = next(rest)
         if self.grouped:
             table["group_share"] = next(rest)
-        table["unit_heteroskedastic"] = float(np.sqrt(max(next(rest), 0.0)))
+        table |= {"unit_heteroskedastic": float(np.sqrt(max(next(rest), 0.0))), "scale": 1.0}
         return table | ({} if self.distribution == "normal" else {"distribution": self.distribution})
 
     def errors(self, part: Process) -> Floats:

@@ -58,6 +58,11 @@ def method_called(kind: str) -> Method:
     return found()
 
 
+def kept_levels(method: str) -> dict[str, Any]:
+    """The table [design.levels] of fitted levels, with its dials at 1 to be set to 0."""
+    return {"kind": "fitted", "method": method, "additive": 1.0, "interactive": 1.0}
+
+
 def additive_part(values: Floats) -> Floats:
     """Row means plus column means less the grand mean, (T, N)."""
     out = values.mean(axis=0) + values.mean(axis=1)[:, None] - values.mean()

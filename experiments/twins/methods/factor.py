@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.twins.methods import Fit, Method, Parameter, additive_part
+from experiments.twins.methods import Fit, Method, Parameter, additive_part, kept_levels
 from experiments.twins.real import Real
 from experiments.twins.statistics import autoregression
 from sim.designs.parts.scores import is_stationary
@@ -63,8 +63,8 @@ class Factor(Method):
         serial = [float(value) for value in coefficients]
         additive = additive_part(parts.signal)
         return Fit(
-            levels={"kind": "fitted", "method": self.kind},
-            errors={"kind": "process", "sd": sd, "serial": serial, "keeps": "norm"},
+            levels=kept_levels(self.kind),
+            errors={"kind": "process", "sd": sd, "serial": serial, "keeps": "norm", "scale": 1.0},
             parameters=(
                 Parameter("errors.sd", sd, "root mean square of the rest", float(np.sqrt(np.square(parts.rest).mean()))),
                 *(

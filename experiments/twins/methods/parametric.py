@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from experiments.twins.calibrate import Calibration
 from experiments.twins.errors_law import ErrorsLaw
 from experiments.twins.levels_law import LevelsLaw
-from experiments.twins.methods import Fit, Method, additive_part
+from experiments.twins.methods import Fit, Method, additive_part, kept_levels
 from experiments.twins.real import Real
 
 Floats = NDArray[np.float64]
@@ -44,8 +44,7 @@ class Parametric(Method):
     def _kept(self, real: Real, law: ErrorsLaw, found: Calibration, notes: list[str]) -> Fit:
         additive = additive_part(real.rest)
         variables = {f"{self.kind}.additive": additive, f"{self.kind}.interactive": np.zeros_like(additive)}
-        levels: dict[str, Any] = {"kind": "fitted", "method": self.kind}
-        return Fit(levels, law.table(found.values), law.parameters(found), variables, notes=tuple(notes))
+        return Fit(kept_levels(self.kind), law.table(found.values), law.parameters(found), variables, notes=tuple(notes))
 
 
 def _edges(law: ErrorsLaw, found: Calibration, ar: tuple[float, ...]) -> list[str]:
@@ -62,7 +61,7 @@ def _edges(law: ErrorsLaw, found: Calibration, ar: tuple[float, ...]) -> list[st
 def _unmatched(what: str, names: tuple[str, ...], target: Floats, found: Calibration) -> list[str]:
     if found.matched:
         return []
-    off = np.abs(target - found.statistics) > found.mcse
+    off = (np.abs(target - found.statistics) > found.mcse) & ~found.edge
     said = [
         f"{name} {there:.4g} in the twin, {real:.4g} in the panel"
         for name, there, real, far in zip(names, found.statistics, target, off, strict=True)

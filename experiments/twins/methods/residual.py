@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.twins.methods import Fit, Method, Parameter, additive_part
+from experiments.twins.methods import Fit, Method, Parameter, additive_part, kept_levels
 from experiments.twins.real import Real
 from experiments.twins.statistics import root_mean_square
 
@@ -34,8 +34,8 @@ class Residual(Method):
         block = real.section.block or (min(BLOCK, units // 2) if real.weights is not None else 1)
         additive = additive_part(real.rest)
         return Fit(
-            levels={"kind": "fitted", "method": self.kind},
-            errors={"kind": "residuals", "variable": f"{self.kind}.residual", "block": block, "sd": sd},
+            levels=kept_levels(self.kind),
+            errors={"kind": "residuals", "variable": f"{self.kind}.residual", "block": block, "sd": sd, "scale": 1.0},
             parameters=(Parameter("errors.sd", sd, "root mean square of the residuals", raw),),
             variables={
                 f"{self.kind}.additive": additive,
