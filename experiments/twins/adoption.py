@@ -21,7 +21,7 @@ from sim.streams import Streams
 Floats = NDArray[np.float64]
 
 GIVEN = ("coefficients", "intercept", "strength")  # dials that a spec may set instead of having them fitted
-DATED = ("date", "last_periods", "dates")
+DATED = ("date", "last_periods", "date_weights")
 
 
 def adoption_table(real: Real, fit: Fit, held: Panel, labels: tuple[int, ...]) -> dict[str, Any]:
@@ -54,7 +54,9 @@ def _propensity(real: Real, fit: Fit, held: Panel, labels: tuple[int, ...]) -> d
     if not any(name in table for name in GIVEN):
         table |= _fitted(real, fit, held, part)
     if not any(name in table for name in DATED) and (dates := dates_of(real, labels)):
-        table |= {"date": dates[0][0]} if len(dates) == 1 else {"dates": [[year, count] for year, count in dates]}
+        table |= (
+            {"date": dates[0][0]} if len(dates) == 1 else {"date_weights": [[year, count] for year, count in dates]}
+        )
     return table | {"independent": part.independent}
 
 

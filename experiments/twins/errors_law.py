@@ -1,4 +1,4 @@
-"""The law of the errors of a parametric twin: its parameters, and the statistics of residuals that they are fitted to."""
+"""The law of a parametric twin's errors: its parameters, and the statistics of residuals that they are fitted to."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from experiments.twins.statistics import (
     group_correlation,
     kurtosis,
     moran_by_period,
+    moran_curve,
     root_mean_square,
     split,
     unequal_variances,
@@ -79,7 +80,7 @@ class ErrorsLaw:
         return (
             "root mean square of the residuals",
             *(f"within-unit AR coefficient {k}" for k in range(1, self.order + 1)),
-            *(["mean Moran's I of the residuals"] if self.spatial else []),
+            *(["spatial coefficient of residuals, from their mean Moran's I"] if self.spatial else []),
             *(["correlation of residuals within groups"] if self.grouped else []),
             "variance of units' log mean squares",
         )
@@ -88,10 +89,21 @@ class ErrorsLaw:
         """The statistics of residuals (R, T, N), (R, S)."""
         columns = [root_mean_square(e), *autoregression(e, self.order).T]
         if self.ground.weights is not None:
-            columns.append(moran_by_period(e, self.ground.weights).mean(axis=1))
+            columns.append(self.as_coefficient(moran_by_period(e, self.ground.weights).mean(axis=1)))
         if self.grouped:
             columns.append(group_correlation(e, self.ground.places.group))
         return np.stack([*columns, unequal_variances(e)], axis=1)
+
+    @cached_property
+    def curve(self) -> tuple[Floats, Floats]:
+        """Spatial coefficients and the Moran's I that each brings."""
+        assert self.ground.weights is not None
+        return moran_curve(self.ground.weights)
+
+    def as_coefficient(self, moran: Floats) -> Floats:
+        """Moran's I as the spatial coefficient that brings it: on this scale averages of panels are linear in it."""
+        coefficients, means = self.curve
+        return np.interp(moran, means, coefficients)
 
     @cached_property
     def target(self) -> Floats:
@@ -125,7 +137,7 @@ class ErrorsLaw:
 
     def regressed(self, errors: Floats) -> Split:
         """Two-way regressions of errors on what the panel's outcome is regressed on."""
-        return split(errors, self.real.regressors)
+        return split(errors, self.real.regressors, self.real.removed)
 
     def moments(self, values: Floats) -> tuple[Floats, Floats]:
         """Mean statistics of simulated panels, with their Monte Carlo errors."""
@@ -157,14 +169,14 @@ class ErrorsLaw:
         start = [self.target[0] * np.sqrt(1 - partial[0] ** 2), *partial]
         at = 1 + self.order
         if self.spatial:
-            start.append(float(np.clip(1.5 * self.target[at], -0.5, 0.8)))
+            start.append(float(np.clip(self.target[at], -0.5, 0.8)))
             at += 1
         if self.grouped:
             start.append(float(np.clip(self.target[at], 0.02, 0.6)))
         return np.array([*start, 0.05])
 
     def with_distribution(self) -> tuple[ErrorsLaw, Calibration]:
-        """Normal errors, or t errors with 5 degrees of freedom where the kurtosis is nearer to theirs and not normal."""
+        """Normal errors, or t errors with 5 degrees of freedom where the kurtosis is nearer to theirs."""
         found = self.fitted()
         real = float(kurtosis(self.real.parts.residuals)[0])
         normal = self._kurtosis(found)

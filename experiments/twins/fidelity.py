@@ -22,6 +22,7 @@ from experiments.twins.statistics import (
 )
 from sim.design import Wanted
 from sim.designs.panel import PanelDesign
+from sim.errors import listed
 from sim.panel import Panel
 from sim.streams import Streams
 
@@ -31,6 +32,7 @@ WORLDS = 50  # among which the twins are spread where levels or covariates are d
 NUMBERS = 1_000_000  # of unit-periods that are drawn at once
 LEADS = 3
 BAND = (0.025, 0.975)
+MORAN = "Moran's I of residuals"
 ROUNDING = 1e-9  # by which a feature that is the same in all twins may differ from the panel's
 
 # What it means that the panel's feature lies below, or above, those of the twins.
@@ -43,7 +45,7 @@ MEANINGS = {
     "Moran's I": ("neighbours' residuals are less alike", "neighbours' residuals are more alike"),
     "kurtosis": ("extreme residuals are rarer", "extreme residuals are more frequent"),
     "pre-trend F": ("treated units keep closer to the others before adoption",
-                    "treated units move apart from the others before adoption"),
+                    "treated units move further apart from the others before adoption"),
     "correlation of unit effects with": ("the correlation is lower", "the correlation is higher"),
 }  # fmt: skip
 
@@ -65,14 +67,28 @@ class Row:
         return asdict(self)
 
     @property
-    def sentence(self) -> str:
-        """In plain words, what the twin misses; "" where it misses nothing."""
+    def says(self) -> str:
+        """How the panel differs from its twins, in words; "" where it does not."""
         if self.inside:
             return ""
         below, above = next(words for name, words in MEANINGS.items() if self.feature.startswith(name))
-        said = below if self.real < self.lower else above
-        return (f"{self.feature}: in the panel {said} than in the twin ({self.real:.3g}; 95% of twins lie between "
-                f"{self.lower:.3g} and {self.upper:.3g}).")  # fmt: skip
+        return below if self.real < self.lower else above
+
+
+def misses(rows: tuple[Row, ...]) -> tuple[str, ...]:
+    """In plain words, what twins miss; Moran's I of single periods in one sentence a direction."""
+    named = [row for row in rows if not row.inside and not row.feature.startswith(f"{MORAN} ")]
+    out = [
+        f"{row.feature}: {row.says} in the panel than in its twins ({row.real:.3g}; 95% of twins lie between "
+        f"{row.lower:.3g} and {row.upper:.3g})."
+        for row in named
+    ]
+    by_period = [row for row in rows if row.feature.startswith(f"{MORAN} ")]
+    for words in dict.fromkeys(row.says for row in by_period if row.says):
+        periods = [row.feature.removeprefix(f"{MORAN} ") for row in by_period if row.says == words]
+        out.append(f"{MORAN} in {listed(periods, 4)}: {words} in the panel than in its twins ({len(periods)} of "
+                   f"{len(by_period)} periods).")  # fmt: skip
+    return tuple(out)
 
 
 def fidelity(real: Real, method: str, design: PanelDesign) -> tuple[Row, ...]:
@@ -105,14 +121,15 @@ def features(real: Real, panel: Panel, y: Floats) -> dict[str, Floats]:
     """Each feature of R panels, (R,), by name; y (R, T, N): their outcome."""
     policy = None if real.policy is None else panel.variables[real.treatment]
     controls = [panel.variables[name] for name in real.covariates]
-    parts = split(y, [*([] if policy is None else [policy]), *controls])
+    parts = split(y, [*([] if policy is None else [policy]), *controls], real.removed)
     shares = variance_shares(y)
     out = {f"variance share of {what}": shares[:, k] for k, what in enumerate(("units", "periods", "the rest"))}
     out["AR(1) of residuals"] = autoregression(parts.residuals, 1)[:, 0]
     out["AR(2) of residuals"] = autoregression(parts.residuals, 2)[:, 1]
     if real.weights is not None:
         by_period = moran_by_period(parts.residuals, panel.weights[next(iter(real.panel.weights))])
-        out |= {f"Moran's I of residuals {year}": by_period[:, t] for t, year in enumerate(real.panel.periods)}
+        out[MORAN] = by_period.mean(axis=1)
+        out |= {f"{MORAN} {year}": by_period[:, t] for t, year in enumerate(real.panel.periods)}
     out["kurtosis of residuals"] = kurtosis(parts.residuals)
     if policy is not None:
         leads = max(sum(x.any() for x in lead_dummies(real.panel.variables[real.treatment], LEADS)), 1)

@@ -23,7 +23,7 @@ CLOSEST = 0.95  # largest correlation of unit effects with who is treated, befor
 
 @dataclass(frozen=True, eq=False)
 class LevelsLaw:
-    """Parameters: unit_sd, period_sd, with a W unit_spatial, with a treatment on_prosperity (who is treated how long)."""
+    """Parameters: unit_sd, period_sd, with a W unit_spatial, with a treatment on_prosperity (of the time treated)."""
 
     real: Real
     errors: ErrorsLaw
@@ -41,7 +41,7 @@ class LevelsLaw:
         words = {
             "unit_sd": "standard deviation of fitted unit effects",
             "period_sd": "standard deviation of fitted period effects",
-            "unit_spatial": "Moran's I of fitted unit effects",
+            "unit_spatial": "spatial coefficient of fitted unit effects, from their Moran's I",
             "on_prosperity": "correlation of fitted unit effects with treatment",
         }
         return tuple(words[dial] for dial in self.dials)
@@ -55,7 +55,8 @@ class LevelsLaw:
         """The statistics of two-way regressions, (R, S)."""
         columns = [parts.units.std(axis=1), parts.periods.std(axis=1)]
         if self.errors.ground.weights is not None:
-            columns.append(moran_by_period(parts.units[:, None], self.errors.ground.weights)[:, 0])
+            moran = moran_by_period(parts.units[:, None], self.errors.ground.weights)[:, 0]
+            columns.append(self.errors.as_coefficient(moran))
         if self.treated is not None:
             columns.append(correlation(parts.units, self.treated[None]))
         return np.nan_to_num(np.stack(columns, axis=1))

@@ -14,14 +14,17 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.placebo.output import check_folder
+from experiments.twins.fidelity import misses
 from experiments.twins.twin import Twin
 from experiments.twins.worlds import FILE
 from results.report.fidelity import fidelity_page
 from sim.panel.beside import write_beside
 
-CAUTION = ("A twin shows how estimators do in the world that was fitted: its adoption is as good as the fitted one, and "
-           "trends are parallel in it unless a trend gap is dialled in. Rankings of estimators can mislead where the "
-           "fitted model is wrong, so compare methods and read what each twin misses.")  # fmt: skip
+CAUTION = (
+    "A twin shows how estimators do in the world that was fitted: its adoption is as good as the fitted one, and "
+    "trends are parallel in it unless a trend gap is dialled in. Rankings of estimators can mislead where the fitted "
+    "model is wrong, so compare methods and read what each twin misses."
+)
 
 
 def document(found: Twin) -> dict[str, Any]:
@@ -36,7 +39,7 @@ def document(found: Twin) -> dict[str, Any]:
                 ],
                 "effect": twin.tables["design"]["effect"]["size"],
                 "notes": list(twin.notes),
-                "misses": [row.sentence for row in twin.fidelity if not row.inside],
+                "misses": list(misses(twin.fidelity)),
             }
             for twin in found.all
         ],
@@ -55,9 +58,8 @@ def print_twin(found: Twin, console: Console) -> None:
         console.print(Text(f"effect in the twin: {twin.tables['design']['effect']['size']:.4g}"))
         inside = sum(row.inside for row in twin.fidelity)
         console.print(Text(f"{inside} of {len(twin.fidelity)} features of the panel lie within the band of its twins."))
-        for row in twin.fidelity:
-            if not row.inside:
-                console.print(Text(f"It misses: {row.sentence}", style="yellow"))
+        for sentence in misses(twin.fidelity):
+            console.print(Text(f"It misses: {sentence}", style="yellow"))
         for note in twin.notes:
             console.print(Text(note, style="yellow"))
         console.print()

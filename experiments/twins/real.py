@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -76,11 +76,11 @@ class Real:
 
     @cached_property
     def grouping(self) -> str:
-        """The attribute whose units may share shocks: the first group column of the spec that groups units; "" = none."""
-        named = (*self.spec.panel.groups, self.spec.panel.cluster)
+        """The attribute whose units may share shocks: the first of the spec's that groups them; "" = none."""
+        named = (name for name in (*self.spec.panel.groups, self.spec.panel.cluster) if name)
         for name in (name for name in named if name in self.panel.attributes):
             if 1 < len(np.unique(self.panel.attributes[name])) < len(self.panel.units):
-                return str(name)
+                return name
         return ""
 
     @cached_property
@@ -119,9 +119,25 @@ class Real:
         return np.asarray(out[0])
 
     @cached_property
+    def mean(self) -> float:
+        """Of the outcome without what unit and period effects are free of."""
+        slopes = self.parts.slopes[0, : self.removed]
+        out = (float(slope * x.mean()) for slope, x in zip(slopes, self.regressors[: self.removed], strict=True))
+        return float(self.y.mean()) - sum(out)
+
+    @property
+    def removed(self) -> int:
+        """How many of the regressors, the treatment first, unit and period effects are free of.
+
+        Controls that stay real have their means over units and periods in the effects, as a twin's have.
+        """
+        policies = 0 if self.policy is None else 1
+        return policies if "covariates" in self.section.keep else len(self.regressors)
+
+    @cached_property
     def parts(self) -> Split:
         """Two-way effects and residuals of the outcome on treatment and controls."""
-        return split(self.y, self.regressors)
+        return split(self.y, self.regressors, self.removed)
 
 
 def _check(real: RealPanel) -> None:
@@ -129,26 +145,30 @@ def _check(real: RealPanel) -> None:
     spec, panel, where = real.spec, real.panel, f"{real.spec.file}, [twin]"
     problems = []
     if panel.roles.treatment is None and not spec.twin.adoption:
-        problems.append(Problem("the panel has no treatment", f"{spec.file}, [panel]",
-                                "treatment or first_treated, or a table [twin.adoption]", "name the treatment"))  # fmt: skip
+        allowed = "treatment or first_treated, or a table [twin.adoption]"
+        problems.append(Problem("the panel has no treatment", f"{spec.file}, [panel]", allowed, "name the treatment"))
     if not panel.balanced and spec.panel.balance == "error":
         count = len(panel.units) * len(panel.periods) - panel.nobs
-        problems.append(Problem(f"{count} unit-periods are missing", where, "a balanced panel",
-                                'set balance = "drop-units" or "drop-periods" in [panel]'))  # fmt: skip
+        remedy = 'set balance = "drop-units" or "drop-periods" in [panel]'
+        problems.append(Problem(f"{count} unit-periods are missing", where, "a balanced panel", remedy))
     if taken := sorted({"unit", "period"} & {*panel.variables}):
         problems.append(Problem(f"a variable is called {taken[0]!r}", where, "another name", "rename the column"))
-    order = spec.twin.ar or 1
-    if len(panel.periods) < order + 3:
-        problems.append(Problem(f"ar = {order} of {len(panel.periods)} periods", where,
-                                f"a panel of {order + 3} or more periods", "choose a lower order, or a longer panel"))  # fmt: skip
-    most = min(len(panel.units), len(panel.periods)) - 1
-    if spec.twin.rank is not None and spec.twin.rank > most:
-        problems.append(Problem(f"rank = {spec.twin.rank} of {len(panel.units)} units and {len(panel.periods)} periods",
-                                where, f"1 to {most}", "choose a lower rank"))  # fmt: skip
+    problems += _order_problems(spec, len(panel.units), len(panel.periods), where)
     if problems:
         raise BadInput(*problems)
     if panel.roles.regressors:
         check_estimable(real)
+
+
+def _order_problems(spec: Spec, units: int, periods: int, where: str) -> Iterator[Problem]:
+    """Orders of the autoregression and of the signal that the panel is too small for."""
+    order, most = spec.twin.ar or 1, min(units, periods) - 1
+    if periods < order + 3:
+        yield Problem(f"ar = {order} of {periods} periods", where, f"a panel of {order + 3} or more periods",
+                      "choose a lower order, or a longer panel")  # fmt: skip
+    if spec.twin.rank is not None and spec.twin.rank > most:
+        yield Problem(f"rank = {spec.twin.rank} of {units} units and {periods} periods", where, f"1 to {most}",
+                      "choose a lower rank")  # fmt: skip
 
 
 def _indicator(real: RealPanel, panel: Panel) -> Floats | None:

@@ -15,6 +15,7 @@ from estimators.core.within import balanced_split
 from sim.weights import Weights
 
 Floats = NDArray[np.float64]
+FARTHEST, POINTS = 0.95, 39  # of the grid of spatial coefficients, in units of the inverse spectral radius
 TINY = 1e-12  # of a sum of squares, relative to another, below which nothing is left of a variable
 
 
@@ -33,16 +34,19 @@ def within(x: Floats) -> Floats:
     return balanced_split(x)[0]
 
 
-def split(y: Floats, regressors: Sequence[Floats] = ()) -> Split:
-    """y (R, T, N) on regressors, each (1 or R, T, N), with unit and period effects; a regressor of which nothing is
-    left within units and periods has the slope 0."""
-    inner = within(y)
+def split(y: Floats, regressors: Sequence[Floats] = (), removed: int | None = None) -> Split:
+    """y (R, T, N) on regressors, each (1 or R, T, N), with unit and period effects.
+
+    A regressor of which nothing is left within units and periods has the slope 0. removed: how many of the regressors,
+    the first ones, the effects are free of; None = all.
+    """
+    inner, left, slopes = within(y), y, np.zeros((len(y), 0))
     if regressors:
-        slopes = _slopes(inner, [within(x) for x in regressors])
-        left = y - _fitted(slopes, regressors)
-        inner = inner - _fitted(slopes, [within(x) for x in regressors])
-    else:
-        slopes, left = np.zeros((len(y), 0)), y
+        moved = [within(x) for x in regressors]
+        slopes = _slopes(inner, moved)
+        inner = inner - _fitted(slopes, moved)
+    if out := regressors[:removed]:
+        left = y - _fitted(slopes, out)
     units, periods = left.mean(axis=1), left.mean(axis=2)
     grand = units.mean(axis=1, keepdims=True)
     return Split(slopes, inner, units - grand, periods - grand)
@@ -85,6 +89,19 @@ def moran_by_period(e: Floats, weights: Weights) -> Floats:
     z = e - e.mean(axis=2, keepdims=True)
     scale = e.shape[2] / weights.matrix.sum()
     return ratio(scale * np.einsum("rtn,rtn->rt", z, weights.lag(z)), np.square(z).sum(axis=2))
+
+
+def moran_curve(weights: Weights) -> tuple[Floats, Floats]:
+    """Spatial coefficients rho over their range, and the mean of Moran's I over maps (I - rho W)^-1 e at each.
+
+    tr(S'WS) / tr(S'S) times N / S0; it grows with rho, so that it turns an I into the coefficient that it speaks of.
+    """
+    rho = np.linspace(-FARTHEST, FARTHEST, POINTS) / weights.radius
+    dense, n = weights.dense, len(weights.units)
+    scale = n / weights.matrix.sum()
+    maps = (np.linalg.inv(np.eye(n) - value * dense) for value in rho)
+    means = np.array([scale * np.vdot(s, dense @ s) / np.vdot(s, s) for s in maps])
+    return rho, np.maximum.accumulate(means)
 
 
 def group_correlation(e: Floats, group: NDArray[np.intp]) -> Floats:
@@ -130,7 +147,7 @@ def variance_shares(y: Floats) -> Floats:
 
 
 def pretrend_f(y: Floats, treatment: Floats, regressors: Sequence[Floats], leads: int) -> Floats:
-    """F of the leads of adoption: whether treated units move apart 2 to leads + 1 periods before their first treated one.
+    """F of the leads of adoption: whether treated units move apart 2 to leads + 1 periods before they are treated.
 
     treatment (1 or R, T, N): units that stay treated. NaN where nobody has such a period.
     """

@@ -71,7 +71,7 @@ def design_table(real: Real, fit: Fit, held: Panel, panel: str) -> dict[str, Any
         "weights": main,
         **({"other_weights": others} if others else {}),
         "levels": dict(fit.levels),
-        **({"covariates": covariate_tables(real)} if real.covariates else {}),
+        **({"covariates": covariate_tables(real, fit.levels["kind"] == "effects")} if real.covariates else {}),
         "errors": dict(fit.errors),
         "adoption": adoption,
         "effect": {"size": real.effect},
@@ -94,12 +94,16 @@ def weights_tables(real: Real) -> list[dict[str, Any]]:
     return tables
 
 
-def covariate_tables(real: Real) -> list[dict[str, Any]]:
-    """Controls as they are, or normal ones with the same mean, standard deviation, share of units and persistence."""
+def covariate_tables(real: Real, within_alone: bool) -> list[dict[str, Any]]:
+    """Controls as they are, or normal ones with the same mean, standard deviation, share of units and persistence.
+
+    within_alone: the levels hold what real controls do to the means of units and periods.
+    """
     kept = "covariates" in real.section.keep
     process = {} if kept else {name: normal_covariate(values) for name, values in real.covariates.items()}
     return [
         {"kind": "kept" if kept else "normal", "name": name, "effect": slope, **process.get(name, {})}
+        | ({"within": True} if kept and within_alone else {})
         for name, slope in real.slopes.items()
     ]
 

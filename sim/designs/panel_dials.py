@@ -136,4 +136,6 @@ class PanelDials(Design):
     def noiseless(self) -> bool:
         """Whether neither errors nor effects vary, so that estimates differ by rounding alone."""
         assigned = "adoption" in self.redraw and self.levels.interacts  # other units are compared in each replication
-        return self.errors.size < LEAST_NOISE and not assigned and not (self.effect.varies and self.effect.size_of_units)
+        return (
+            self.errors.size < LEAST_NOISE and not assigned and not (self.effect.varies and self.effect.size_of_units)
+        )

@@ -6,10 +6,9 @@ its panel, and is resumed, replayed and reported without the file that it came f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +135,7 @@ def other_assignments(randomisation: Randomisation, asked_by: str) -> Codes:
 
 @lru_cache(maxsize=8)
 def panel_of(text: str) -> Panel:
-    """The panel that a text of `panel_text` holds, one draw of `paper` where it is ""; raises BadInput for other texts."""
+    """The panel of a text of `panel_text`, a draw of `paper` where it is ""; raises BadInput for other texts."""
     if not text:
         return Paper(effect=0.0).draw(Streams(0, "placebo")).panel.replication(0)
     return panel_from(text, "design placebo", "use `panelproof placebo PANEL`")

@@ -42,7 +42,7 @@ def read_beside(path: Path, where: str) -> Panel:
     from sim.panel.files import read_frame  # pandas is slow to import
 
     if not path.is_file():
-        raise bad(f"there is no file {path}", where=where, allowed="a Parquet file, its path relative to the study file",
+        raise bad(f"there is no file {path}", where=where, allowed="a Parquet file, relative to the study file",
                   remedy="correct the path, or copy the file")  # fmt: skip
     frame = read_frame(path)
     if problem := _unsound(frame, path, where):

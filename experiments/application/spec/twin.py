@@ -14,7 +14,8 @@ from sim.designs.parts.part import Slot
 from sim.errors import BadInput, Problem
 
 Method = Literal["parametric", "factor", "residual"]
-KEPT = ("covariates", "weights", "calendar", "missing")
+Kept = Literal["covariates", "weights", "calendar", "missing", "levels"]
+KEPT: tuple[Kept, ...] = ("covariates", "weights", "calendar", "missing")
 Count = Annotated[int, Field(ge=1, strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
@@ -40,7 +41,7 @@ class TwinSection(Table):
     partial: ClassVar[bool] = True
 
     method: Annotated[tuple[Method, ...], BeforeValidator(_listed)] = ("parametric", "factor", "residual")
-    keep: tuple[Literal["covariates", "weights", "calendar", "missing", "levels"], ...] = KEPT
+    keep: tuple[Kept, ...] = KEPT
     rank: Count | None = None
     ar: Annotated[int, Field(ge=1, le=4, strict=True)] | None = None
     round: Annotated[int, Field(ge=0, le=12, strict=True)] | None = None

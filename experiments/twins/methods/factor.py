@@ -66,7 +66,9 @@ class Factor(Method):
             levels=kept_levels(self.kind),
             errors={"kind": "process", "sd": sd, "serial": serial, "keeps": "norm", "scale": 1.0},
             parameters=(
-                Parameter("errors.sd", sd, "root mean square of the rest", float(np.sqrt(np.square(parts.rest).mean()))),
+                Parameter(
+                    "errors.sd", sd, "root mean square of the rest", float(np.sqrt(np.square(parts.rest).mean()))
+                ),
                 *(
                     Parameter(f"errors.serial {k}", value, f"coefficient of lag {k}", float(own))
                     for k, (value, own) in enumerate(zip(serial, raw, strict=True), 1)

@@ -1,4 +1,4 @@
-"""Two-way effects, and errors that last over periods, spread over neighbours and differ in size, by indirect inference."""
+"""Two-way effects, and errors that last, spread over neighbours and differ in size, by indirect inference."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from experiments.twins.real import Real
 Floats = NDArray[np.float64]
 
 WALK = 0.99  # first-order autocorrelation from which errors are taken for a random walk
+WALKS = "The errors cannot be told from a random walk: the AR coefficients ({}) lie at the edge of stationarity."
 ENDED = "The fit of {} did not reach the panel's statistics within their Monte Carlo errors: {}."
 
 
@@ -37,22 +38,23 @@ class Parametric(Method):
         levels = LevelsLaw(real, law, part)
         effects = levels.fitted()
         notes += _unmatched("levels", levels.names, levels.target, effects)
-        table = {"kind": "effects", "mean": float(real.rest.mean()), **levels.table(effects.values)}
+        table = {"kind": "effects", "mean": real.mean, **levels.table(effects.values)}
         parameters = (*law.parameters(found), *levels.parameters(effects))
         return Fit(table, law.table(found.values), parameters, notes=tuple(notes))
 
     def _kept(self, real: Real, law: ErrorsLaw, found: Calibration, notes: list[str]) -> Fit:
         additive = additive_part(real.rest)
         variables = {f"{self.kind}.additive": additive, f"{self.kind}.interactive": np.zeros_like(additive)}
-        return Fit(kept_levels(self.kind), law.table(found.values), law.parameters(found), variables, notes=tuple(notes))
+        return Fit(
+            kept_levels(self.kind), law.table(found.values), law.parameters(found), variables, notes=tuple(notes)
+        )
 
 
 def _edges(law: ErrorsLaw, found: Calibration, ar: tuple[float, ...]) -> list[str]:
     """What a reader should know of parameters at an end of their range."""
     notes = []
     if law.is_walk(found, WALK):
-        notes.append(f"The errors cannot be told from a random walk: the AR coefficients {_numbers(ar)} lie at the "
-                     "edge of stationarity. Read sizes of tests from a twin with more lasting errors with care.")  # fmt: skip
+        notes.append(WALKS.format(_numbers(ar)))
     elif not found.matched:
         notes += _unmatched("errors", law.names, law.target, found)
     return notes
@@ -72,5 +74,3 @@ def _unmatched(what: str, names: tuple[str, ...], target: Floats, found: Calibra
 
 def _numbers(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.3f}" for value in values)
-
-

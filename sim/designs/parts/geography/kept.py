@@ -85,9 +85,7 @@ class Kept(Geography):
         group = np.zeros(units, dtype=np.intp)
         if self.groups:
             group = np.unique(held.attributes[self.groups], return_inverse=True)[1].astype(np.intp)
-        return Places(
-            held.units, longitude, latitude, group, self._prosperity(held), dict(held.attributes), kept=held
-        )
+        return Places(held.units, longitude, latitude, group, self._prosperity(held), dict(held.attributes), kept=held)
 
     def _prosperity(self, held: Panel) -> Floats:
         if self.prosperity in held.variables:
