@@ -1,8 +1,8 @@
 """One name to import: `import panelproof as pp`.
 
 `pp.Study`, `pp.run`, `pp.diagnose`, `pp.open_store` serve studies; `pp.read_panel`, `pp.estimate`, `pp.placebo`,
-`pp.twin`, `pp.show`, `pp.write_files` serve a real panel. Every design and every estimator is here under the name of its class,
-such as `pp.Paper` and `pp.TwoWayDID`. Nothing is loaded before its first use.
+`pp.twin`, `pp.show`, `pp.write_files`, `pp.write_twin` serve a real panel. Every design and every estimator is here
+under the name of its class, such as `pp.Paper` and `pp.TwoWayDID`. Nothing is loaded before its first use.
 """
 
 from __future__ import annotations

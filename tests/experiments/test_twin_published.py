@@ -91,9 +91,7 @@ def row_of(folder: Path, row: str, replications: int) -> tuple[float, float, flo
 
 @pytest.fixture(scope="module")
 def wages(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    text = SPEC.format(
-        unit="state", period="year", outcome="log_wage", indicator="min_wage", rank=4, most=10, last=10
-    )
+    text = SPEC.format(unit="state", period="year", outcome="log_wage", indicator="min_wage", rank=4, most=10, last=10)
     return fitted(shared_data / "cps_wages.csv", tmp_path_factory.mktemp("wages"), text)
 
 

@@ -15,7 +15,7 @@ from experiments.twins.methods import Parameter, method_called
 from experiments.twins.real import Real
 from sim.designs.parts.scores import is_stationary
 
-PANELS = 24
+PANELS = 20
 TRUTH = {
     "errors.sd": 1.0,
     "errors.serial": 0.7,
@@ -28,7 +28,7 @@ TRUTH = {
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[Parameter]]:
-    """Every parameter of twins of 24 panels of one design, by dial."""
+    """Every parameter of twins of 20 panels of one design, by dial."""
     folder = tmp_path_factory.mktemp("recovery")
     fits = [
         method_called("parametric").fit(Real.of(made_twins.drawn_panel(folder, number))) for number in range(PANELS)
@@ -51,7 +51,7 @@ def test_parameters_are_found_again(found: Mapping[str, list[Parameter]], dial: 
 def test_the_raw_autoregression_is_biased_as_nickell_says(found: Mapping[str, list[Parameter]]) -> None:
     raw = np.array([item.raw for item in found["errors.serial"]])
     bias = -(1 + 0.7) / 12
-    assert 1.2 * bias > raw.mean() - 0.7 > 2.5 * bias  # year effects and shared shocks add to it
+    assert 0.9 * bias > raw.mean() - 0.7 > 1.5 * bias  # year effects and shared shocks add to it
 
 
 def test_newton_finds_a_root_and_stops_within_the_monte_carlo_error() -> None:

@@ -69,7 +69,7 @@ def low_rank_table(seed: int = 11, units: int = 30, periods: int = 16) -> pd.Dat
 
 @dataclass(frozen=True, eq=False)
 class FiveSteps:
-    """The five steps of docs/twins.md (factor) in plain numpy: F, M (T, N), Sigma = s R, root of its Cholesky (T, T)."""
+    """The five steps of the method factor in plain numpy: F, M (T, N), Sigma = s R (T, T), chances (N,)."""
 
     additive: Floats
     interactive: Floats
