@@ -61,12 +61,14 @@ def _fitted(slopes: Floats, regressors: Sequence[Floats]) -> Floats:
 
 def _slopes(y: Floats, regressors: Sequence[Floats]) -> Floats:
     """Least squares of demeaned variables, (R, K); what is absorbed gets 0."""
-    gram = np.stack([np.stack([_inner(a, b) for b in regressors], -1) for a in regressors], -2)
+    rows = max(len(x) for x in regressors)
+    products = [[np.broadcast_to(_inner(a, b), (rows,)) for b in regressors] for a in regressors]
+    gram = np.stack([np.stack(row, -1) for row in products], -2)
     moments = np.stack([_inner(x, y) for x in regressors], -1)
     scale = np.sqrt(np.maximum(np.einsum("rkk->rk", gram), 0.0))
     scale[scale == 0] = 1.0
     inverse = np.linalg.pinv(gram / (scale[:, :, None] * scale[:, None, :]), rcond=1e-10, hermitian=True)
-    return np.asarray(np.einsum("rkl,rl->rk", inverse, moments / scale) / scale)
+    return np.asarray((inverse @ (moments / scale)[..., None])[..., 0] / scale)
 
 
 def _inner(a: Floats, b: Floats) -> Floats:

@@ -101,7 +101,8 @@ def _weights(units: tuple[str, ...], texts: pd.Series[Any], name: str) -> Weight
     rows = [json.loads(text) for text in texts]
     position = {unit: i for i, unit in enumerate(units)}
     triples = [(i, position[unit], value) for i, row in enumerate(rows) for unit, value in row["links"].items()]
-    at, to, values = (np.array(part) for part in zip(*triples, strict=True))
-    matrix: sp.csr_array[Any, tuple[int, int]] = sp.csr_array((values, (at, to)), shape=(len(units),) * 2)
+    at, to, values = zip(*triples, strict=True)
+    links = np.array(at, dtype=np.int32), np.array(to, dtype=np.int32)  # as W has them that were built in memory
+    matrix: sp.csr_array[Any, tuple[int, int]] = sp.csr_array((np.array(values), links), shape=(len(units),) * 2)
     matrix.sort_indices()
     return Weights(units, matrix, rows[0]["standardize"], name)
