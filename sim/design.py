@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sim.discovery import discover, find
 from sim.panel import Panel, Schema
 from sim.streams import Streams
+from sim.worlds import WORLDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,13 @@ class Wanted:
 
 
 class World(Protocol):
-    """A design with everything settled that its cell holds fixed (usually W, calendar, controls)."""
+    """A design with everything settled that its replications share (usually W, calendar, controls).
+
+    A cell has one world or several, and each of its replications lies in one of them (`sim.worlds`).
+    """
 
     def draw(self, streams: Streams, wanted: Wanted) -> Draw:
-        """R = streams.replications panels with their truths."""
+        """R = streams.replications panels with their truths; the streams are the cell's, the same in every world."""
         ...
 
 
@@ -51,12 +55,28 @@ class Design(ABC):
 
     @abstractmethod
     def settle(self, streams: Streams) -> World:
-        """Draw what is fixed within the cell, from `streams.fixed(...)`, and return the world that draws the rest."""
+        """Draw what a world holds fixed, from `streams.fixed(...)`, and return the world that draws the rest.
+
+        A study calls it once a world, with streams of that world's own.
+        """
 
     def draw(self, streams: Streams, wanted: Wanted | None = None) -> Draw:
         """Settle and draw in one step; a whole schema and no truths unless `wanted` says otherwise."""
         everything = Wanted(frozenset(self.schema.variables), ())
         return self.settle(streams).draw(streams, wanted or everything)
+
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """In words, what `settle` draws and a world holds fixed, such as "calendar"; () where it draws nothing.
+
+        Facts that are never drawn, such as real cities or a real panel, are not in it.
+        """
+        return ()
+
+    @property
+    def default_worlds(self) -> int:
+        """In how many worlds a study draws what is held fixed unless it says otherwise; 1 where nothing is."""
+        return WORLDS if self.held_fixed else 1
 
     @property
     def noiseless(self) -> bool:

@@ -14,17 +14,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.worlds import replications_from
+
 _FIXED = [0, 0, 1, 0]  # counter of what does not change between replications, far from theirs: [r, 0, 0, 0]
 
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """The generators of replications `start` to `stop - 1` within one scope (usually a cell's key)."""
+    """The generators of replications `start` to `stop - 1` within one scope (usually a cell's key).
+
+    worlds: where it is more than one, the replications are instead the first `stop - start` ones from `start` on that
+    lie in the world of `start`, which are solved together.
+    """
 
     seed: int
     scope: str = ""
     start: int = 0
     stop: int = 1
+    worlds: int = 1
 
     @property
     def replications(self) -> int:
@@ -32,8 +39,12 @@ class Streams:
         return self.stop - self.start
 
     def tile(self, start: int, stop: int) -> Streams:
-        """The same streams for replications `start` to `stop - 1` (absolute indices)."""
+        """The same streams for replications `start` to `stop - 1` (absolute indices), or as many of one world."""
         return replace(self, start=start, stop=stop)
+
+    def in_worlds(self, worlds: int) -> Streams:
+        """The same streams, whose tiles hold replications of one of so many worlds."""
+        return replace(self, worlds=worlds)
 
     def within(self, name: str) -> Streams:
         """Streams of a narrower scope, independent of this one's."""
@@ -45,8 +56,9 @@ class Streams:
 
     def each(self, purpose: str) -> Iterator[np.random.Generator]:
         """One generator a replication, in order; each is valid only until the next is asked for."""
-        philox = np.random.Philox(key=self._key(purpose), counter=[self.start, 0, 0, 0])
-        blocks = philox.random_raw(4 * self.replications).reshape(-1, 4)
+        key = self._key(purpose)
+        runs = ((np.random.Philox(key=key, counter=[first, 0, 0, 0]), count) for first, count in self._runs)
+        blocks = np.concatenate([philox.random_raw(4 * count) for philox, count in runs]).reshape(-1, 4)
         blocks[:, 3] = 1  # the last word is SFC64's counter
         engine = np.random.SFC64(0)
         generator = np.random.Generator(engine)
@@ -62,6 +74,16 @@ class Streams:
         for generator, row in zip(self.each(purpose), out, strict=True):
             generator.standard_normal(out=row)
         return out
+
+    @property
+    def _runs(self) -> list[tuple[int, int]]:
+        """First replication and length of each run of consecutive ones."""
+        if self.worlds == 1:
+            return [(self.start, self.replications)]
+        at = replications_from(self.start, self.replications, self.worlds)
+        begins = [0, *(np.flatnonzero(np.diff(at) > 1) + 1).tolist()]
+        ends = [*begins[1:], len(at)]
+        return [(int(at[begin]), end - begin) for begin, end in zip(begins, ends, strict=True)]
 
     def _key(self, purpose: str) -> NDArray[np.uint64]:
         text = f"{self.seed}\x1f{self.scope}\x1f{purpose}".encode()

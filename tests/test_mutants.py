@@ -73,5 +73,7 @@ def test_the_lists_name_files_tests_and_faults_once(runner: Any) -> None:
     for fault in faults:
         assert fault.why
         assert fault.tests
+        text = (RUNNER.parents[2] / fault.file).read_text(encoding="utf-8")
+        assert text.count(fault.old) == 1, f"{fault.file}: {fault.why}"
         for test in fault.tests:
             assert (RUNNER.parents[2] / test.partition("::")[0]).is_file(), test

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 @click.argument("kind", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(kind: str | None, as_json: bool) -> None:
-    """List designs, estimators, error types, schemes and measures; with KIND, list every dial of that kind."""
+    """List designs, their parts, estimators, error types, schemes and measures; with KIND, every dial of that kind.
+
+    KIND may also be a slot for parts (adoption), or one part of it (adoption.random).
+    """
     from rich.console import Console
 
     from experiments.kinds.catalogue import catalogue, document, entries_called

@@ -31,5 +31,8 @@ def command(name: str | None) -> None:
     for dial, values in study.grid:
         console.print(f"  {dial}: {', '.join(map(str, values))}", markup=False)
     console.print(f"  estimators: {', '.join(item.name for item in study.estimators)}", markup=False)
+    if study.held_fixed:
+        worlds = f"{study.world_count} worlds" if study.world_count > 1 else "one world"
+        console.print(f"  drawn in {worlds}: {', '.join(study.held_fixed)}", markup=False)
     size = f"{len(study.cells)} cells x {study.replications:,} replications"
     console.print(f"  {size}, seed {study.seed}, fingerprint {study.fingerprint[:12]}", markup=False)

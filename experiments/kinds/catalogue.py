@@ -1,9 +1,9 @@
-"""All that has a kind, in groups: designs, estimators, error types, schemes and measures."""
+"""All that has a kind, in groups: designs, parts of designs, estimators, error types, schemes and measures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from experiments.kinds.dials import Dial, dials_of, summary_of
@@ -27,13 +27,17 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
 
 
 def entries_called(name: str) -> dict[str, tuple[Entry, ...]]:
-    """The entries of that kind by group ("cluster" finds cluster:A too); raises BadInput when there are none."""
+    """The entries of that name by group; raises BadInput when there are none.
+
+    "cluster" finds cluster:A too. A part is found by its slot, its kind or both: adoption, random, adoption.random.
+    """
     whole = catalogue()
-    called = {group: tuple(entry for entry in entries if name in {entry.kind, entry.kind.partition(":")[0]})
+    called = {group: tuple(entry for entry in entries if name in _names(group, entry))
               for group, entries in whole.items()}  # fmt: skip
     found = {group: entries for group, entries in called.items() if entries}
     if not found:
-        classes = {entry.kind: entry.source.partition(":")[2] for entries in whole.values() for entry in entries}
+        classes = {known: entry.source.partition(":")[2] for group, entries in whole.items() for entry in entries
+                   for known in ([entry.kind.replace(": ", ".")] if group == "parts" else [entry.kind])}  # fmt: skip
         raise bad(f"unknown kind {name!r}", where="KIND", allowed=one_of(classes), remedy=suggestion(name, classes))
     return found
 
@@ -46,10 +50,38 @@ def document(groups: dict[str, tuple[Entry, ...]]) -> dict[str, Any]:
     return entries | {"problems": [str(problem) for problem in problems()]}
 
 
+def _names(group: str, entry: Entry) -> set[str]:
+    """All by which an entry is found."""
+    head, _, tail = entry.kind.partition(":")
+    return {entry.kind, head} | ({tail.strip(), f"{head}.{tail.strip()}"} if group == "parts" else set())
+
+
 def _designs() -> tuple[Entry, ...]:
     from sim.design import designs
 
     return _classes(sorted(designs().items()))
+
+
+def _parts() -> tuple[Entry, ...]:
+    """The parts of the `panel` design as "slot: kind", slot by slot; ranges of numbers count as allowed values."""
+    from sim.designs.panel import PanelDesign
+    from sim.designs.parts.part import slots_of
+
+    entries: list[Entry] = []
+    seen = set[type]()
+    for name, slot in slots_of(PanelDesign).items():
+        if slot.base not in seen:  # other_weights takes the parts of weights
+            seen.add(slot.base)
+            kinds = sorted(slot.kinds.items())
+            found = _classes((f"{name}: {kind}", cls) for kind, cls in kinds)
+            entries += [_with_ranges(entry, cls) for entry, (_, cls) in zip(found, kinds, strict=True)]
+    return tuple(entries)
+
+
+def _with_ranges(entry: Entry, cls: Any) -> Entry:
+    dials = (dial if dial.allowed or dial.name not in cls.ranges else replace(dial, allowed=(
+        cls.ranges[dial.name].words,)) for dial in entry.dials)  # fmt: skip
+    return replace(entry, dials=tuple(dials))
 
 
 def _estimators() -> tuple[Entry, ...]:
@@ -91,6 +123,7 @@ def _classes(found: Iterable[tuple[str, type]]) -> tuple[Entry, ...]:
 
 GROUPS: dict[str, Callable[[], tuple[Entry, ...]]] = {
     "designs": _designs,
+    "parts": _parts,
     "estimators": _estimators,
     "error_types": _error_types,
     "schemes": _schemes,

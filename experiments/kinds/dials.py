@@ -8,6 +8,8 @@ import types
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, TypeAliasType, Union, get_args, get_origin, get_type_hints
 
+from sim.designs.parts.part import Part, Slot
+
 REQUIRED = "(required)"
 PLAIN = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "none"}
 
@@ -58,6 +60,8 @@ def type_text(hint: Any) -> str:
     if isinstance(hint, TypeAliasType):
         return type_text(hint.__value__)
     origin, arguments = get_origin(hint), get_args(hint)
+    if _is_part(hint):
+        return "part"
     if origin is Literal:
         return " or ".join(dict.fromkeys(PLAIN.get(type(value), type(value).__name__) for value in arguments))
     if origin in (Union, types.UnionType):
@@ -70,9 +74,11 @@ def type_text(hint: Any) -> str:
 
 
 def allowed(hint: Any) -> tuple[str, ...]:
-    """The values that a type lists, wherever in it they stand."""
+    """The values that a type lists, wherever in it they stand; of a slot for parts their kinds."""
     if isinstance(hint, TypeAliasType):
         return allowed(hint.__value__)
+    if _is_part(hint):
+        return tuple(sorted(Slot(hint, many=False).kinds))
     if get_origin(hint) is Literal:
         return tuple(map(str, get_args(hint)))
     return tuple(dict.fromkeys(value for part in get_args(hint) for value in allowed(part)))
@@ -87,9 +93,15 @@ def _default(item: Any) -> str:
         return REQUIRED
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Part):
+        return value.kind
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
     return {None: "none", "": '""'}.get(value, str(value))
+
+
+def _is_part(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Part)
 
 
 def _paragraphs(text: str) -> list[str]:

@@ -1,12 +1,14 @@
 """One block of one cell: draw in tiles, reduce once for all estimators that share it, solve many replications together.
 
 Tiles are aligned to the absolute replication index and always drawn whole, so that the numbers do not depend on where a
-block begins or ends.
+block begins or ends. Each lies in one of the cell's worlds (`sim.worlds`); a block goes through them one after the
+other, because plans and what is solved together belong to one world.
 """
 
 from __future__ import annotations
 
 import traceback
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,88 +34,131 @@ from sim.designs.observed import Observed
 from sim.errors import BadInput
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-TILE = 32  # replications drawn and reduced together: enough to spread calls and fixed arrays over, few for memory
-
+from sim.worlds import TILE, world_of
 
 MOST_TRACEBACKS = 5  # of an estimator in a block
+KEPT_WORLDS = 64  # of a cell, while other blocks may ask for them
+PLANNED_ON = 2  # replications of the panel that plans are made of: enough to tell what differs, few for memory
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SettledWorld:
+    """One world of a cell, and what its fixed variables give each reduction; plans are made when first needed."""
+
+    world: World
+    plans: dict[Reduction, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CellRunner:
-    """A settled cell with the plans of its estimators; runs any range of replications."""
+    """A cell with its worlds and the plans of its estimators; runs any range of replications.
+
+    worlds: how many there are. settled: those that were settled and are remembered, by index.
+    """
 
     cell: Cell
     estimators: tuple[Estimator, ...]
     schema: Schema
     layouts: Mapping[str, Layout]
     wanted: Wanted
-    world: World
     streams: Streams
-    plans: Mapping[Reduction, Any]
+    worlds: int
+    settled: OrderedDict[int, SettledWorld] = field(default_factory=OrderedDict)
 
     @classmethod
     def prepare(cls, study: Study, cell: Cell) -> CellRunner:
-        """Settle the design and prepare every reduction on its first tile; raises BadInput if a panel cannot serve."""
-        streams, wanted = cell.streams(study.seed), study.wanted(cell)
+        """Settle the first world and prepare every reduction on its first tile; raises BadInput if a panel cannot
+        serve."""
+        streams, wanted, schema = cell.streams(study.seed), study.wanted(cell), cell.design.schema
+        runner = cls(cell, study.estimators, schema, study.layouts(schema), wanted, streams, study.world_count)
         with asking(cell.design, "settle"):
-            world = cell.design.settle(streams)
-        schema = cell.design.schema
-        runner = cls(cell, study.estimators, schema, study.layouts(schema), wanted, world, streams, {})
+            runner.world(0)
         with asking(cell.design, "draw"):
             first = runner.draw(0)
         check_truths(cell.design, first.truth, TILE)
-        return replace(runner, plans=_plans(study.estimators, schema, first.panel))
+        runner.plan(0, first.panel)
+        return runner
+
+    def world(self, index: int) -> SettledWorld:
+        """A world, settled now unless it is remembered; the random numbers of one do not depend on how many there
+        are."""
+        if index not in self.settled:
+            self.settled[index] = SettledWorld(self.cell.design.settle(self._streams_of_world(index)))
+            while len(self.settled) > KEPT_WORLDS:
+                self.settled.popitem(last=False)
+        self.settled.move_to_end(index)
+        return self.settled[index]
+
+    def _streams_of_world(self, index: int) -> Streams:
+        return self.streams.within(f"world {index}")
+
+    def plan(self, index: int, panel: Panel) -> Mapping[Reduction, Any]:
+        """Every reduction's work on what does not change in a world, each once; the panel is any tile of it."""
+        plans = self.world(index).plans
+        if not plans:
+            plans |= _plans(self.estimators, self.schema, _first_rows(panel))
+        return plans
 
     def draw(self, start: int) -> Draw:
         """The tile that begins at replication `start`, a multiple of TILE; raises BadInput for a wrong one."""
-        draw = self.world.draw(self.streams.tile(start, start + TILE), self.wanted)
+        world = self.world(int(world_of(start, self.worlds))).world
+        draw = world.draw(self.streams.tile(start, start + TILE), self.wanted)
         check_draw(self.cell.design, self.schema, draw, self.wanted, TILE)
         return draw
 
     def check_repeatable(self) -> None:
-        """Raise BadInput when the first tile differs between this world, which has drawn before, and a fresh one."""
-        fresh = self.cell.design.settle(self.streams).draw(self.streams.tile(0, TILE), self.wanted)
+        """Raise BadInput when the first tile differs between its world, which has drawn before, and a fresh one."""
+        fresh = self.cell.design.settle(self._streams_of_world(0)).draw(self.streams.tile(0, TILE), self.wanted)
         check_repeated(self.cell.design, fresh, self.draw(0))
 
     def run(self, start: int, stop: int, tracebacks: int = MOST_TRACEBACKS) -> Block:
         """Replications `start` to `stop - 1`; `start` is a multiple of TILE. Keeps so many tracebacks an estimator."""
-        truths: dict[str, list[NDArray[np.float64]]] = {name: [] for name in self.wanted.estimands}
-        lanes = self._lanes(tracebacks)
+        gathered = _Gathered(tracebacks)
+        by_world: dict[int, list[int]] = {}
         for first in range(start, stop, TILE):
+            by_world.setdefault(int(world_of(first, self.worlds)), []).append(first)
+        for index, tiles in by_world.items():
+            self._run_in(index, tiles, gathered)
+        order = np.argsort(np.concatenate(gathered.tiles), kind="stable")[: stop - start]
+        truth = {name: np.concatenate([part[name] for part in gathered.truths])[order]
+                 for name in self.wanted.estimands}  # fmt: skip
+        check_truths(self.cell.design, truth, TILE)
+        return Block(
+            truth=truth,
+            estimates={item.name: gathered.estimates_of(item.name, stop - start) for item in self.estimators},
+            tracebacks={key: text for key, text in gathered.tracebacks.items() if key[0] < stop},
+            start=start,
+        )
+
+    def _run_in(self, index: int, tiles: list[int], gathered: _Gathered) -> None:
+        """The tiles of one world."""
+        lanes: list[_Lane] = []
+        for first in tiles:
             draw = self.draw(first)
-            for name, values in truths.items():
-                values.append(draw.truth[name])
+            lanes = lanes or self._lanes(self.plan(index, draw.panel), gathered)
+            gathered.tiles.append(np.arange(first, first + draw.panel.replications))
+            gathered.truths.append(draw.truth)
             tile = Tile(draw.panel)
             for lane in lanes:
                 lane.add(tile, first)
         for lane in lanes:
             lane.flush()
-        rows = slice(0, stop - start)
-        truth = {name: np.concatenate(parts) for name, parts in truths.items()}
-        check_truths(self.cell.design, truth, TILE)
-        collected = {name: parts for lane in lanes for name, parts in lane.parts.items()}
-        return Block(
-            truth={name: values[rows] for name, values in truth.items()},
-            estimates={item.name: Estimates.join(collected[item.name]).take(rows) for item in self.estimators},
-            tracebacks={key: text for lane in lanes for key, text in lane.tracebacks.items() if key[0] < stop},
-        )
 
-    def _lanes(self, tracebacks: int) -> list[_Lane]:
-        """The estimators by their reductions."""
+    def _lanes(self, plans: Mapping[Reduction, Any], gathered: _Gathered) -> list[_Lane]:
+        """The estimators by their reductions, with the plans of a world."""
         found: dict[Reduction | None, list[Estimator]] = {}
         for estimator in self.estimators:
             found.setdefault(estimator.reduction(self.schema), []).append(estimator)
-        return [_Lane(self, reduction, members, tracebacks) for reduction, members in found.items()]
+        return [_Lane(self, plans, reduction, members, gathered) for reduction, members in found.items()]
 
     def checked(self, estimator: Estimator, result: Estimates, rows: int) -> Estimates:
         """What an estimator returned; raises BadInput when it is not what its layout says."""
         check_estimates(estimator, self.layouts[estimator.name], result, rows)
         return result
 
-    def streams_of(self, estimator: Estimator, start: int, stop: int) -> Streams:
-        """An estimator's own random numbers for these replications."""
-        return self.streams.within(repr(estimator)).tile(start, stop)
+    def streams_of(self, estimator: Estimator, start: int, count: int) -> Streams:
+        """An estimator's own random numbers for so many replications from `start` on, all of one world."""
+        return self.streams.within(repr(estimator)).in_worlds(self.worlds).tile(start, start + count)
 
 
 def _plans(estimators: tuple[Estimator, ...], schema: Schema, panel: Panel) -> dict[Reduction, Any]:
@@ -127,25 +172,55 @@ def _plans(estimators: tuple[Estimator, ...], schema: Schema, panel: Panel) -> d
     return plans
 
 
+def _first_rows(panel: Panel) -> Panel:
+    """The first replications of a tile: a plan that keeps its panel then keeps little."""
+    few = {name: values if len(values) == 1 else values[:PLANNED_ON].copy() for name, values in panel.variables.items()}
+    return panel.with_variables(few)
+
+
+@dataclass(eq=False, slots=True)
+class _Gathered:
+    """What a block has so far, in the order in which it was computed.
+
+    tiles: replications of each tile. truths: of each tile. parts: estimates of an estimator with their replications.
+    """
+
+    most_tracebacks: int
+    tiles: list[NDArray[np.intp]] = field(default_factory=list)
+    truths: list[Mapping[str, NDArray[np.float64]]] = field(default_factory=list)
+    parts: dict[str, list[tuple[NDArray[np.intp], Estimates]]] = field(default_factory=dict)
+    tracebacks: dict[tuple[int, str], str] = field(default_factory=dict)
+
+    def estimates_of(self, name: str, rows: int) -> Estimates:
+        """An estimator's first rows in the order of replications."""
+        replications, parts = zip(*self.parts[name], strict=True)
+        order = np.argsort(np.concatenate(replications), kind="stable")[:rows]
+        return Estimates.join(parts).take(order)
+
+    def note(self, replication: int, name: str, text: str) -> None:
+        """Keep a traceback, unless there are enough of this estimator."""
+        if sum(of == name for _, of in self.tracebacks) < self.most_tracebacks:
+            self.tracebacks[replication, name] = text
+
+
 @dataclass(eq=False, slots=True)
 class _Lane:
-    """The estimators of one reduction on their way through a block: moments wait here until enough rows are there."""
+    """The estimators of one reduction on their way through a world: moments wait here until enough rows are there."""
 
     runner: CellRunner
+    plans: Mapping[Reduction, Any]
     reduction: Reduction | None
     estimators: list[Estimator]
-    most_tracebacks: int
+    gathered: _Gathered
     waiting: list[Moments] = field(default_factory=list)
-    begin: int = -1
-    parts: dict[str, list[Estimates]] = field(default_factory=dict)
-    tracebacks: dict[tuple[int, str], str] = field(default_factory=dict)
+    replications: list[NDArray[np.intp]] = field(default_factory=list)  # of what waits
 
     def add(self, tile: Tile, first: int) -> None:
         """Reduce a tile; solve when the moments that wait are as many as the plan allows."""
         if self.reduction is None:
             self._whole(tile.panel, first)
             return
-        plan = self.runner.plans[self.reduction]
+        plan = self.plans[self.reduction]
         try:
             moments = self.reduction.reduce(plan, tile)
         except Exception:  # noqa: BLE001  (a failing fit is data: its replication is found and its traceback kept)
@@ -153,9 +228,8 @@ class _Lane:
             self._singly(tile.panel, first, self.estimators)
             return
         check_moments(self.estimators[0], moments, tile.panel.replications)
-        if not self.waiting:
-            self.begin = first
         self.waiting.append(moments)
+        self.replications.append(np.arange(first, first + tile.panel.replications))
         if len(self.waiting) * TILE >= self.reduction.rows(plan):
             self.flush()
 
@@ -164,36 +238,38 @@ class _Lane:
         if not self.waiting:
             return
         moments = type(self.waiting[0]).join(self.waiting)
+        replications = np.concatenate(self.replications)
         self.waiting.clear()
+        self.replications.clear()
         for estimator in self.estimators:
-            for first, estimates in self._solved(estimator, moments, self.begin):
-                self._accept(estimator, first, estimates)
+            self._solve(estimator, moments, replications)
 
-    def _solved(self, estimator: Estimator, moments: Moments, first: int) -> list[tuple[int, Estimates]]:
-        """Estimates with their first replication; a batch that raises is halved until the culprit stands alone."""
-        rows = moments.rows
-        streams = self.runner.streams_of(estimator, first, first + rows)
+    def _solve(self, estimator: Estimator, moments: Moments, replications: NDArray[np.intp]) -> None:
+        """Solve what waited; a batch that raises is halved until the culprit stands alone."""
+        rows = len(replications)
+        streams = self.runner.streams_of(estimator, int(replications[0]), rows)
         assert self.reduction is not None
         try:
-            result = estimator.solve(self.runner.plans[self.reduction], moments, self.runner.schema, streams)
+            result = estimator.solve(self.plans[self.reduction], moments, self.runner.schema, streams)
         except Exception as error:  # noqa: BLE001
             if rows == 1:
-                return [(first, self._failure(estimator, first, error))]
-            half = rows // 2
-            return self._solved(estimator, moments.take(slice(0, half)), first) + self._solved(
-                estimator, moments.take(slice(half, rows)), first + half
-            )
-        return [(first, self.runner.checked(estimator, result, rows))]
+                self._accept(estimator, replications, self._failure(estimator, int(replications[0]), error))
+                return
+            for half in (slice(0, rows // 2), slice(rows // 2, rows)):
+                self._solve(estimator, moments.take(half), replications[half])
+            return
+        self._accept(estimator, replications, self.runner.checked(estimator, result, rows))
 
     def _whole(self, panel: Panel, first: int) -> None:
         """Estimators without a reduction take the tile as it is."""
         for estimator in self.estimators:
             try:
-                result = estimator(panel, self.runner.streams_of(estimator, first, first + panel.replications))
+                result = estimator(panel, self.runner.streams_of(estimator, first, panel.replications))
             except Exception:  # noqa: BLE001
                 self._singly(panel, first, [estimator])
             else:
-                self._accept(estimator, first, self.runner.checked(estimator, result, panel.replications))
+                replications = np.arange(first, first + panel.replications)
+                self._accept(estimator, replications, self.runner.checked(estimator, result, panel.replications))
 
     def _singly(self, panel: Panel, first: int, estimators: list[Estimator]) -> None:
         """Each replication of a tile on its own, after the tile as a whole raised."""
@@ -201,29 +277,26 @@ class _Lane:
             for row in range(panel.replications):
                 at = first + row
                 try:
-                    result = estimator(panel.replication(row), self.runner.streams_of(estimator, at, at + 1))
+                    result = estimator(panel.replication(row), self.runner.streams_of(estimator, at, 1))
                 except Exception as error:  # noqa: BLE001
                     result = self._failure(estimator, at, error)
-                self._accept(estimator, at, self.runner.checked(estimator, result, 1))
+                self._accept(estimator, np.array([at]), self.runner.checked(estimator, result, 1))
 
-    def _accept(self, estimator: Estimator, first: int, estimates: Estimates) -> None:
+    def _accept(self, estimator: Estimator, replications: NDArray[np.intp], estimates: Estimates) -> None:
         """Keep estimates; a fit without the numbers that its status promises has failed."""
         runner = self.runner
         observed = isinstance(runner.cell.design, Observed)
         found = lacking(estimates, runner.layouts[estimator.name], with_errors=not observed)
         for row, what in found.items():
-            self._note(first + row, estimator.name, f"{estimator.name}: {what}, although the fit says OK")
+            what = f"{estimator.name}: {what}, although the fit says OK"
+            self.gathered.note(int(replications[row]), estimator.name, what)
         if found:
             estimates = replace(estimates, status=estimates.status.copy())
             estimates.status[list(found)] = Status.ERROR
-        self.parts.setdefault(estimator.name, []).append(estimates)
-
-    def _note(self, replication: int, name: str, text: str) -> None:
-        if sum(of == name for _, of in self.tracebacks) < self.most_tracebacks:
-            self.tracebacks[replication, name] = text
+        self.gathered.parts.setdefault(estimator.name, []).append((replications, estimates))
 
     def _failure(self, estimator: Estimator, replication: int, error: Exception) -> Estimates:
         refused = isinstance(error, BadInput)
-        self._note(replication, estimator.name, "".join(traceback.format_exception(error)))
+        self.gathered.note(replication, estimator.name, "".join(traceback.format_exception(error)))
         layout = self.runner.layouts[estimator.name]
         return Estimates.failed(layout, Status.REFUSED if refused else Status.ERROR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from experiments.running.runner import preflight, run, schema_of
 from experiments.running.tasks import environment_of
 from experiments.study.study import Study
 from sim.errors import bad, naming
+from sim.worlds import TILE, worlds_reached
 
 if TYPE_CHECKING:
     from results.store import Store, ZarrStore
@@ -79,11 +81,22 @@ def describe(study: Study, store: Path, where: str, plan: Resume, console: Conso
     console.print(Text(study.name, style="bold"), f": {study.question}" if study.question else "", sep="", markup=False)
     sizes = {"cell": len(study.cells), "replication": replications, "estimator": len(study.estimators)}
     size = " x ".join(f"{count:,} {word}{'s' * (count != 1)}" for word, count in sizes.items())
-    console.print(f"{size}, seed {study.seed}, on {where}, into {store}", markup=False)
+    worlds = f" in {study.world_count} worlds" if study.world_count > 1 else ""
+    console.print(f"{size}{worlds}, seed {study.seed}, on {where}, into {store}", markup=False)
+    for line in unreached(study, replications):
+        console.print(Text(line, style="yellow"))
     if held is not None and replications > study.replications:
         console.print(Text(_more_than_asked(held, study.replications), style="yellow"))
     for line in _resumed(held, study, plan) if held is not None else ():
         console.print(Text(line, style="yellow"))
+
+
+def unreached(study: Study, replications: int) -> Iterator[str]:
+    """That replications are too few for the study's worlds, in one line."""
+    reached = worlds_reached(replications, study.world_count)
+    if reached < study.world_count:
+        yield (f"{replications:,} replications reach {reached} of {study.world_count} worlds, because each {TILE} in "
+               f"turn lie in the next world; {study.world_count * TILE:,} reach all")  # fmt: skip
 
 
 def _resumed(held: ZarrStore, study: Study, plan: Resume) -> list[str]:

@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from estimators.core.estimator import Status
-from experiments.running.blocks import TILE
 from experiments.running.tasks import runner_of
 from experiments.study.study import Study
 from results.store import BlockState, ZarrStore
 from results.store.block import Block
 from sim.errors import bad
 from sim.panel import Panel
+from sim.worlds import TILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ def replay(store: ZarrStore, cell: int, replication: int) -> Replay:
         truth={name: values[row] for name, values in whole.truth.items()},
         estimates={name: estimates.take(row) for name, estimates in whole.estimates.items()},
         tracebacks={key: text for key, text in whole.tracebacks.items() if key[0] == replication},
+        start=replication,
     )
     panel = runner.draw(first).panel
     return Replay(cell, replication, panel.replication(replication - first), block)

@@ -67,6 +67,7 @@ def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
     study = {"name": store.facts["study"]["name"], "fingerprint": store.fingerprint, "alpha": diagnosis.alpha}
     done, blocks = blocks_of(store)
     study |= {"blocks": blocks, "blocks_done": done, "complete": done == blocks}
+    study |= {"worlds": diagnosis.worlds, "held_fixed": list(diagnosis.held_fixed)}
     click.echo(json.dumps({"study": study, "cells": list(diagnosis.cells), "measures": rows}, ensure_ascii=False))
 
 

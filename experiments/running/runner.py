@@ -49,6 +49,8 @@ def schema_of(study: Study) -> StoreSchema:
         estimands=tuple(dict.fromkeys(name for cell in study.cells for name in study.wanted(cell).estimands)),
         replications=study.replications,
         block=study.block,
+        worlds=study.world_count,
+        held_fixed=study.held_fixed,
     )
 
 

@@ -13,7 +13,8 @@ from experiments.running.blocks import CellRunner
 from experiments.study.study import Study
 from results.store.block import Block
 
-KEPT_CELLS = 8  # settled cells a worker remembers
+KEPT_CELLS = 8  # cells a worker remembers
+KEPT_WORLDS = 160  # settled worlds of them, some MB each
 PACKAGES = ("numpy", "scipy", "panelproof")  # whose versions decide the bits
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")  # whose code does
 BY_VALUE = "__main__"  # the module that a script is: its classes travel to workers with each job
@@ -70,10 +71,15 @@ def runner_of(study: Study, cell: int) -> CellRunner:
     with _one_at_a_time:
         if key not in _runners:
             _runners[key] = CellRunner.prepare(study, study.cells[cell])
-            while len(_runners) > KEPT_CELLS:
-                _runners.popitem(last=False)
         _runners.move_to_end(key)
+        while len(_runners) > 1 and (len(_runners) > KEPT_CELLS or _worlds() > KEPT_WORLDS):
+            _runners.popitem(last=False)
         return _runners[key]
+
+
+def _worlds() -> int:
+    """Settled worlds that this process remembers."""
+    return sum(len(runner.settled) for runner in _runners.values())
 
 
 def _check_environment(client: Environment) -> None:

@@ -51,6 +51,7 @@ class StudyTables(Table):
     replications: Whole = 2000
     block: Whole = 2048
     seed: Whole = 1
+    worlds: Whole | None = None
     common_random_numbers: Flag = False
 
 
@@ -72,9 +73,10 @@ class Cell:
 class Study:
     """What to run. `grid` maps dials of the design to the values they take; cells are all combinations.
 
-    replications: draws a cell. block: replications stored together, a multiple of 64. common_random_numbers: cells
-    share their random variates. Raises BadInput for dials that the design lacks, names of estimators that repeat, and
-    numbers out of range.
+    replications: draws a cell. block: replications stored together, a multiple of 64. worlds: in how many worlds what a
+    cell holds fixed is drawn, its replications spread over them; None = the design's default, which is then what the
+    study says. common_random_numbers: cells share their random variates. Raises BadInput for dials that the design
+    lacks, names of estimators that repeat, and numbers out of range.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Study:
     seed: int = 1
     common_random_numbers: bool = False
     question: str = ""
+    worlds: int | None = None
 
     def __post_init__(self) -> None:
         pairs = self.grid.items() if isinstance(self.grid, Mapping) else self.grid
@@ -94,6 +97,8 @@ class Study:
         if problems:
             raise BadInput(*problems)
         self._normalise()
+        if self.worlds is None:
+            object.__setattr__(self, "worlds", max(cell.design.default_worlds for cell in self.cells))
         if any(len({cell_text({dial: value}) for value in values}) < len(values) for dial, values in self.grid):
             raise bad("values of a dial repeat", where=f"study {self.name} [grid]",
                       allowed="one or more distinct values", remedy="correct the list")  # fmt: skip
@@ -124,6 +129,7 @@ class Study:
     def _problems(self) -> Iterator[Problem]:
         where = f"study {self.name}"
         whole = {"replications": (self.replications, 1), "block": (self.block, BLOCK_UNIT), "seed": (self.seed, 0)}
+        whole |= {} if self.worlds is None else {"worlds": (self.worlds, 1)}
         for key, (value, least) in whole.items():
             if value < least or (key == "block" and value % BLOCK_UNIT):
                 allowed = f"a multiple of {BLOCK_UNIT}" if key == "block" else f"a whole number from {least}"
@@ -131,6 +137,9 @@ class Study:
         if isinstance(self.design, Observed) and self.replications > 1:
             yield Problem(f"replications = {self.replications} of an observed panel", where, "1",
                           "an observed panel is one draw")  # fmt: skip
+        if isinstance(self.design, Observed) and self.worlds not in {None, 1}:
+            yield Problem(f"worlds = {self.worlds} of an observed panel", where, "1",
+                          "leave worlds out: nothing of an observed panel is drawn")  # fmt: skip
         if self.replications > MOST_REPLICATIONS:
             yield Problem(f"replications = {self.replications}", where, f"up to {MOST_REPLICATIONS:,} a cell",
                           "ask for fewer")  # fmt: skip
@@ -174,6 +183,17 @@ class Study:
             cells.setdefault(text, Cell(len(cells), parameters, design, key))
         return tuple(cells.values())
 
+    @property
+    def world_count(self) -> int:
+        """In how many worlds what a cell holds fixed is drawn."""
+        assert self.worlds is not None  # __post_init__ has filled it in
+        return self.worlds
+
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """In words, what a world of some cell draws and holds fixed."""
+        return tuple(dict.fromkeys(itertools.chain(*(cell.design.held_fixed for cell in self.cells))))
+
     def layouts(self, schema: Schema) -> dict[str, Layout]:
         """What each estimator returns on panels of this schema, by name."""
         return {estimator.name: layout_of(estimator, schema) for estimator in self.estimators}
@@ -197,6 +217,7 @@ class Study:
             "replications": self.replications,
             "block": self.block,
             "seed": self.seed,
+            "worlds": self.worlds,
             "common_random_numbers": self.common_random_numbers,
         }
 

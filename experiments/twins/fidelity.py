@@ -28,7 +28,7 @@ from sim.streams import Streams
 
 Floats = NDArray[np.float64]
 
-WORLDS = 50  # among which the twins are spread where levels or covariates are drawn
+WORLDS = 50  # among which the twins are spread where a world draws what it holds fixed
 NUMBERS = 1_000_000  # of unit-periods that are drawn at once
 LEADS = 3
 BAND = (0.025, 0.975)
@@ -103,10 +103,9 @@ def fidelity(real: Real, method: str, design: PanelDesign) -> tuple[Row, ...]:
 
 
 def drawn(real: Real, design: PanelDesign) -> Iterator[Panel]:
-    """`draws` twins in tiles: of one world where all that is fixed is kept, else of fifty."""
+    """`draws` twins in tiles: of fifty worlds, of one where all that a world holds fixed is kept real."""
     draws, schema = real.section.draws, design.schema
-    fixed = design.levels.kind == "fitted" and all(item.kind == "kept" for item in design.covariates)
-    worlds = 1 if fixed else WORLDS
+    worlds = WORLDS if design.held_fixed else 1
     wanted = Wanted(frozenset(schema.variables), ())
     tile = max(NUMBERS // (schema.units * schema.periods), 1)
     for number, part in enumerate(np.array_split(np.arange(draws), worlds)):

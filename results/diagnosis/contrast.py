@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Status
-from results.diagnosis import measures
+from results.diagnosis import influence, measures
 from results.diagnosis.fits import fits_of
+from results.diagnosis.measures import Measured
 from results.diagnosis.moments import RunningMoments
+from results.diagnosis.worlds import Grouping, WorldSums, clustered, widened
 from results.store.block import Records
 from sim.errors import bad, one_of
 
@@ -22,12 +24,13 @@ Target = tuple[str, str, str]  # estimator, term, error type
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One of the two: errors e (R, 1), 1 or 0 for covered, NaN without an interval (R, 1), attempted and ok (R,)."""
+    """One of the two: errors e (R, 1), 1 or 0 for covered, NaN without an interval (R, 1); the rest (R,)."""
 
     error: Floats
     covered: Floats
     ok: NDArray[np.bool_]
     attempted: NDArray[np.bool_]
+    world: NDArray[np.intp]
 
 
 def contrast(records: Records, a: Target, b: Target, cell: int, alpha: float = 0.05) -> pd.DataFrame:
@@ -50,16 +53,35 @@ def contrast(records: Records, a: Target, b: Target, cell: int, alpha: float = 0
         moments["a"].add(one.error, both)
         moments["b"].add(other.error, both)
     without = RunningMoments((1,))
+    by_world = {name: WorldSums(records.worlds, (1,)) for name in (*names[:3], "precision")}
     for one, other, both in _pairs(records, a, b, cell, places, alpha):
         rest = (measures.variance_without(side.error, moments[key]) for side, key in ((one, "a"), (other, "b")))
         gain = measures.relative_precision(*rest)
         without.add(gain, both & np.isfinite(gain))
+        rows = Grouping.of(one.world)
+        by_world["bias"].add(one.error - other.error, both, rows)
+        by_world["mse"].add(one.error**2 - other.error**2, both, rows)
+        covered = one.covered - other.covered
+        by_world["coverage"].add(covered, both & np.isfinite(covered), rows)
+        by_world["precision"].add(
+            influence.of_precision(one.error, other.error, moments["a"], moments["b"]), both, rows
+        )
     gain = measures.relative_precision(moments["a"].variance, moments["b"].variance)
-    measured = {f"{name}_difference": measures.mean(moments[name]) for name in names[:3]}
-    measured["relative_precision"] = measures.jackknifed(gain, without)
+    measured = {f"{name}_difference": (measures.mean(moments[name]), by_world[name].around(moments[name].mean),
+                                       by_world[name]) for name in names[:3]}  # fmt: skip
+    precision = by_world["precision"]
+    measured["relative_precision"] = measures.jackknifed(gain, without), precision.total, precision
+    return _table(measured, records.worlds, attempted)
+
+
+def _table(measured: Mapping[str, tuple[Measured, Floats, WorldSums]], worlds: int, attempted: int) -> pd.DataFrame:
+    """One row a measure, from it, its sums of influences and counts by world."""
     rows = []
-    for name, values in measured.items():
-        low, high = measures.interval(values, False)
+    for name, (values, total, sums) in measured.items():
+        groups = sums.groups if worlds > 1 else None
+        if groups is not None:
+            values = widened(values, clustered(total, sums.n))
+        low, high = measures.interval(values, False, groups)
         rows.append({"measure": name, "value": values.value[0], "mcse": values.mcse[0], "lower": low[0],
                      "upper": high[0], "n": int(values.n[0]), "attempted": attempted})  # fmt: skip
     return pd.DataFrame(rows)
@@ -85,11 +107,12 @@ def _pairs(records: Records, a: Target, b: Target, cell: int, places: tuple[tupl
     for block in records.blocks(cell):
         sides = []
         for (name, _, _), (error, term) in zip((a, b), places, strict=True):
-            fits = fits_of(block, name, records.layouts[name], alpha)
+            fits = fits_of(block, name, records.layouts[name], alpha, records.worlds)
             if fits is not None:
                 truth, lower, upper = fits.truth[:, term], fits.lower[:, error, term], fits.upper[:, error, term]
                 covered = np.where(np.isnan(lower) | np.isnan(upper), np.nan, (lower <= truth) & (truth <= upper))
-                sides.append(_Side(fits.error[:, [term]], covered[:, None], fits.ok, fits.status != Status.NOT_RUN))
+                sides.append(_Side(fits.error[:, [term]], covered[:, None], fits.ok, fits.status != Status.NOT_RUN,
+                                   fits.world))  # fmt: skip
         if len(sides) == 2:
             one, other = sides
             finite = np.isfinite(one.error[:, 0]) & np.isfinite(other.error[:, 0])

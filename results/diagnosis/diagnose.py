@@ -12,22 +12,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
 from results.diagnosis.fits import Fits, Flags, fits_of
 from results.diagnosis.measures import Measured
-from results.diagnosis.passes import FirstPass, SecondPass, measures_by_error, measures_by_term
+from results.diagnosis.passes import ByWorld, FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import null_cell, size_adjusted_power
 from results.store.block import Records
 
 PROPORTIONS = frozenset(
     {"coverage", "bias_eliminated_coverage", "rejection", "size_adjusted_power", "type_s", "convergence"}
 )
-WITHOUT_TRUTH = frozenset({"mean_estimate", "empirical_se", "mean_se", "model_se", "rejection"})
+WITHOUT_TRUTH = frozenset({"mean_estimate", "empirical_se", "between_worlds", "mean_se", "model_se", "rejection"})
 NO_ESTIMATE = "no_estimate"  # fits of which the status says fitted although no estimate is finite
+Floats = NDArray[np.float64]
 COLUMNS = ("estimator", "term", "estimand", "error", "sample", "measure", "value", "mcse", "lower", "upper", "n",
-           "attempted")  # fmt: skip
+           "attempted", "worlds")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +43,7 @@ class Diagnosis:
     Carlo interval), n (fits behind the value), attempted. Convergence, counts by status and how often a test beside the
     terms rejects (rejection:STATISTIC) have term "". cells: their parameters. parameters: names of the parameters'
     columns. layouts: by estimator. nulls: the null cell that gave the size-adjusted power of a (cell, estimator, term).
+    worlds: in how many what a cell holds fixed was to be drawn. held_fixed: what that is, in words.
     """
 
     frame: pd.DataFrame
@@ -49,6 +52,8 @@ class Diagnosis:
     parameters: tuple[str, ...]
     layouts: Mapping[str, Layout]
     nulls: Mapping[tuple[int, str, str], int]
+    worlds: int = 1
+    held_fixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def diagnose(records: Records, alpha: float = 0.05) -> Diagnosis:
            if sample == "own"}  # fmt: skip
     nulls = _null_cells(records, own)
     counts = {key: item.first.se.n for key, item in own.items()}
-    powers = size_adjusted_power(nulls, counts, reader.usable_blocks, alpha)
+    powers = size_adjusted_power(nulls, counts, reader.usable_blocks, alpha, records.worlds)
     parameters = _parameter_columns(records)
     rows: list[dict[str, Any]] = []
     for cell, by_name in judged.items():
@@ -76,12 +81,13 @@ def diagnose(records: Records, alpha: float = 0.05) -> Diagnosis:
             power = powers.get((cell, name)) if sample == "own" else None
             head |= {"estimator": name, "sample": sample}
             if sample == "own":
-                rows += [head | row for row in _outcome_rows(item.first, records.layouts[name])]
+                rows += [head | row for row in _outcome_rows(item, records.layouts[name])]
             rows += [head | row for row in _rows(item, records.layouts[name], power)]
     frame = pd.DataFrame(rows, columns=["cell", *parameters.values(), *COLUMNS])
     terms = {name: layout.terms for name, layout in records.layouts.items()}
     named = {(cell, name, terms[name][term]): null for (cell, name, term), null in nulls.items()}
-    return Diagnosis(frame, alpha, tuple(records.cells), tuple(parameters.values()), records.layouts, named)
+    return Diagnosis(frame, alpha, tuple(records.cells), tuple(parameters.values()), records.layouts, named,
+                     records.worlds, records.held_fixed)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,8 @@ class _Reader:
     def blocks(self, cell: int) -> Iterator[dict[str, Fits]]:
         """Fits by estimator, block by block."""
         for block in self.records.blocks(cell):
-            found = {name: fits_of(block, name, layout, self.alpha) for name, layout in self.records.layouts.items()}
+            found = {name: fits_of(block, name, layout, self.alpha, self.records.worlds)
+                     for name, layout in self.records.layouts.items()}  # fmt: skip
             yield {name: fits for name, fits in found.items() if fits is not None}
 
     def usable_blocks(self, cell: int) -> Iterator[dict[str, Fits]]:
@@ -122,7 +129,7 @@ class _Reader:
             for name, fits in block.items():
                 new = FirstPass(fits.se.shape[2], fits.se.shape[1], fits.beside.shape[1], self.alpha)
                 firsts.setdefault(name, new).add(fits, counts(block, name))
-        seconds = {name: SecondPass(first) for name, first in firsts.items()}
+        seconds = {name: SecondPass(first, self.records.worlds) for name, first in firsts.items()}
         for block in self.blocks(cell):
             for name, fits in block.items():
                 seconds[name].add(fits, counts(block, name))
@@ -168,14 +175,35 @@ def _null_cells(records: Records, own: Mapping[tuple[int, str], _Judged]) -> dic
     return out
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A measure as its rows show it, each array of one shape; worlds: that its fits lie in."""
+
+    measured: Measured
+    lower: Floats
+    upper: Floats
+    worlds: Floats
+
+    @classmethod
+    def of(cls, name: str, measured: Measured, by_world: ByWorld, slope: Floats | None = None) -> _Shown:
+        """With the Monte Carlo error and interval that the worlds give."""
+        groups = by_world.groups(name)
+        wide = by_world.widened(name, measured, slope)
+        share = name in PROPORTIONS or name == "beside"
+        worlds = np.ones(measured.value.shape) if groups is None else groups
+        return cls(wide, *measures.interval(wide, share, groups), worlds)
+
+    def row(self, at: tuple[int, ...]) -> dict[str, Any]:
+        """The numbers of one place."""
+        value, mcse, n = (float(part[at]) for part in self.measured)
+        return {"value": value, "mcse": mcse, "lower": self.lower[at], "upper": self.upper[at], "n": int(n),
+                "worlds": int(self.worlds[at])}  # fmt: skip
+
+
 def _rows(item: _Judged, layout: Layout, power: Measured | None) -> Iterator[dict[str, Any]]:
     """One estimator's rows, without the cell."""
     first = item.first
-    by_term = measures_by_term(first, item.second)
-    by_error = measures_by_error(first, item.second)
-    if power is not None:
-        by_error["size_adjusted_power"] = power
-    limits = {name: measures.interval(values, name in PROPORTIONS) for name, values in (by_term | by_error).items()}
+    by_term, by_error = _shown_by_term(item), _shown_by_error(item, power)
     for k, term in enumerate(layout.terms):
         if first.usable and not first.estimate.n[k]:
             continue  # a term of other cells
@@ -184,33 +212,56 @@ def _rows(item: _Judged, layout: Layout, power: Measured | None) -> Iterator[dic
         head = {"term": term, "estimand": layout.targets.get(term, ""), "attempted": first.attempted}
         places = [("", (k,), by_term)] + [(error, (e, k), by_error) for e, error in enumerate(layout.errors)]
         for error, at, group in places:
-            for name, values in group.items():
-                if (name in shown or knows_truth) and not _pointless(name, values, at):
-                    low, high = limits[name]
-                    yield head | {"error": error, "measure": name, "value": values.value[at], "mcse": values.mcse[at],
-                                  "lower": low[at], "upper": high[at], "n": int(values.n[at])}  # fmt: skip
+            for name, found in group.items():
+                if (name in shown or knows_truth) and not _pointless(name, found.measured, at):
+                    yield head | {"error": error, "measure": name} | found.row(at)
+
+
+def _shown_by_term(item: _Judged) -> dict[str, _Shown]:
+    """Measures that need no error type, with the share of the variance between worlds where there are several."""
+    by_world = item.second.by_world
+    found = {name: _Shown.of(name, measured, by_world)
+             for name, measured in measures_by_term(item.first, item.second).items()}  # fmt: skip
+    if (between := by_world.between) is not None:
+        groups = found["mean_estimate"].worlds
+        found["between_worlds"] = _Shown(between.measured, between.lower, between.upper, groups)
+    return found
+
+
+def _shown_by_error(item: _Judged, power: Measured | None) -> dict[str, _Shown]:
+    """Measures of each error type; the MCSE of a size-adjusted power has the worlds of both cells in it already."""
+    by_world, slope = item.second.by_world, item.second.coverage_slope
+    found = {name: _Shown.of(name, measured, by_world, slope)
+             for name, measured in measures_by_error(item.first, item.second).items()}  # fmt: skip
+    if power is not None:
+        groups = by_world.groups("rejection")
+        worlds = np.ones(power.value.shape) if groups is None else groups
+        found["size_adjusted_power"] = _Shown(power, *measures.interval(power, True, groups), worlds)
+    return found
 
 
 def _pointless(name: str, values: Measured, at: tuple[int, ...]) -> bool:
-    """Measures that only some terms have: the ratio form where the truth varies, power where there is a null cell."""
-    return name in {"relative_bias_ratio", "size_adjusted_power"} and bool(np.isnan(values.value[at]))
+    """Measures that only some have: the ratio form where the truth varies, power where there is a null cell, the share
+    between worlds where there are two."""
+    return name in {"relative_bias_ratio", "size_adjusted_power", "between_worlds"} and bool(np.isnan(values.value[at]))
 
 
-def _outcome_rows(first: FirstPass, layout: Layout) -> Iterator[dict[str, Any]]:
+def _outcome_rows(item: _Judged, layout: Layout) -> Iterator[dict[str, Any]]:
     """How often the estimator succeeded, how many fits ended in each way, and how often tests beside terms reject."""
+    first, by_world = item.first, item.second.by_world
     head = {"term": "", "estimand": "", "error": "", "attempted": first.attempted}
-    names = ["convergence", *(f"rejection:{name}" for name in layout.pvalues)]
-    hits = np.append(float(first.usable), first.rejected_beside.hits)
-    share = measures.proportion(hits, np.append(float(first.attempted), first.rejected_beside.n))
-    behind = np.append(hits[0], share.n[1:])
-    for name, *numbers in zip(names, share.value, share.mcse, *measures.interval(share, True), behind, strict=True):
-        yield head | {"measure": name} | dict(zip(("value", "mcse", "lower", "upper", "n"), numbers, strict=True))
+    usable = measures.proportion(np.array([float(first.usable)]), np.array([float(first.attempted)]))
+    yield head | {"measure": "convergence"} | _Shown.of("convergence", usable, by_world).row((0,)) | {"n": first.usable}
+    rejected = first.rejected_beside
+    beside = _Shown.of("beside", measures.proportion(rejected.hits, rejected.n), by_world)
+    for position, name in enumerate(layout.pvalues):
+        yield head | {"measure": f"rejection:{name}"} | beside.row((position,))
     counts = {status.name.lower(): int(first.statuses[status]) for status in Status if status is not Status.NOT_RUN}
     counts |= {"ok": first.usable, NO_ESTIMATE: counts["ok"] - first.usable}
     for name, count in counts.items():
         if name == "ok" or count:
             yield head | {"measure": f"status:{name}", "value": float(count), "mcse": np.nan,
-                          "lower": np.nan, "upper": np.nan, "n": count}  # fmt: skip
+                          "lower": np.nan, "upper": np.nan, "n": count, "worlds": 1}  # fmt: skip
 
 
 def _parameter_columns(records: Records) -> dict[str, str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Layout, Status
 from results.inference import critical_values
 from results.store.block import Block
+from sim.worlds import world_of
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -21,8 +22,8 @@ class Fits:
 
     estimate, truth (R, K); se, lower, upper (R, E, K); statistic |t| (R, E, K), NaN where there is no se; rejected,
     decided (R, E, K): whether the test rejects and whether there is one; beside (R, S): p values of tests that are no
-    terms; passed (R,): whether the estimator's screen lets the fit through; status (R,). tests: whether the terms are
-    test statistics, whose truth is what their null hypothesis sets to 0.
+    terms; passed (R,): whether the estimator's screen lets the fit through; status (R,); world (R,) in which each lies.
+    tests: whether the terms are test statistics, whose truth is what their null hypothesis sets to 0.
     """
 
     estimate: Floats
@@ -36,6 +37,7 @@ class Fits:
     beside: Floats
     passed: Flags
     status: NDArray[np.uint8]
+    world: NDArray[np.intp]
     tests: bool = False
 
     @property
@@ -54,11 +56,11 @@ class Fits:
         return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
 
 
-def fits_of(block: Block, name: str, layout: Layout, alpha: float) -> Fits | None:
+def fits_of(block: Block, name: str, layout: Layout, alpha: float, worlds: int = 1) -> Fits | None:
     """The fits of an estimator in a block, None where the block has none of it.
 
-    Intervals and p values are the stored ones; where there are none they follow from estimate, se and dof at level
-    alpha.
+    worlds: in how many worlds the replications of a cell lie. Intervals and p values are the stored ones; where there
+    are none they follow from estimate, se and dof at level alpha.
     """
     record = block.estimates.get(name)
     if record is None:
@@ -82,9 +84,9 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float) -> Fits | Non
         rejected, decided = np.where(known, pvalue <= alpha, rejected), known | decided
     beside = np.array([record.statistics[key] for key in layout.pvalues]).reshape(-1, len(estimate)).T
     passed = record.statistics[layout.screen] > alpha if layout.screen else np.ones(len(estimate), dtype=bool)
-    return Fits(
-        estimate, truth, se, lower, upper, statistic, rejected, decided, beside, passed, record.status, layout.tests
-    )
+    world = world_of(block.start + np.arange(len(estimate)), worlds)
+    return Fits(estimate, truth, se, lower, upper, statistic, rejected, decided, beside, passed, record.status, world,
+                layout.tests)  # fmt: skip
 
 
 def _placed(values: Floats, place: list[int] | None, layout: Layout) -> Floats:

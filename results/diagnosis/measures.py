@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from results.diagnosis.moments import RunningMoments, Tally
 
@@ -25,6 +26,7 @@ MEANINGS = {  # of every measure that a diagnosis holds
     "relative_bias": "mean of (estimate less truth) / truth",
     "relative_bias_ratio": "bias / mean truth, where the truth varies",
     "empirical_se": "standard deviation of estimate less truth",
+    "between_worlds": "share of the variance of estimate less truth that lies between worlds",
     "mse": "mean of (estimate less truth) squared",
     "rmse": "square root of the mse",
     "mean_se": "mean standard error",
@@ -143,17 +145,23 @@ def wilson(value: Floats, n: Floats) -> tuple[Floats, Floats]:
     return np.where(value == 0, 0.0, centre - half), np.where(value == 1, 1.0, centre + half)
 
 
-def interval(measured: Measured, is_proportion: bool) -> tuple[Floats, Floats]:
+def interval(measured: Measured, is_proportion: bool, groups: Floats | None = None) -> tuple[Floats, Floats]:
     """95% Monte Carlo interval: value +- 1.96 MCSE, Wilson's for proportions outside .1 to .9 or with few cases.
 
-    Wilson's n is the one that gives the MCSE, value (1 - value) / mcse^2, except at 0 and 1.
+    groups: worlds whose spread gives the MCSE, where there are several; 1.96 is then the point of t with one degree of
+    freedom less. Wilson's n is the one that gives the MCSE, value (1 - value) / mcse^2, times (1.96 / that point)^2
+    (Korn and Graubard 1998), except at 0 and 1.
     """
     value, mcse, n = measured
-    low, high = value - Z95 * mcse, value + Z95 * mcse
+    point = np.full(value.shape, Z95)
+    if groups is not None:
+        point = np.where(groups > 1, stdtrit(np.maximum(groups - 1, 1.0), 0.975), Z95)
+    low, high = value - point * mcse, value + point * mcse
     if not is_proportion:
         return low, high
     rare = np.minimum(value, 1 - value)
-    n = np.where((rare > 0) & (mcse > 0), value * (1 - value) / np.where(mcse > 0, mcse, 1.0) ** 2, n)
+    wide = mcse * point / Z95
+    n = np.where((rare > 0) & (mcse > 0), value * (1 - value) / np.where(mcse > 0, wide, 1.0) ** 2, n)
     edge = (rare < 0.1) | (n * rare < 10)
     wilson_low, wilson_high = wilson(value, n)
     return np.where(edge, wilson_low, low), np.where(edge, wilson_high, high)

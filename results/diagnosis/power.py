@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from results.diagnosis.fits import Fits
 from results.diagnosis.measures import Measured
+from results.diagnosis.worlds import Grouping, WorldSums, variance_inflation
 
 Floats = NDArray[np.float64]
 DRAWS = 2000  # of the bootstrap; its own noise is then 2% of the MCSE
@@ -29,43 +30,62 @@ def null_cell(cell: int, cells: Sequence[Mapping[str, object]], is_null: Callabl
 
 
 def size_adjusted_power(nulls: Mapping[Key, int], counts: Mapping[tuple[int, str], Floats], fits: FitsOfCell,
-                        alpha: float) -> dict[tuple[int, str], Measured]:  # fmt: skip
+                        alpha: float, worlds: int = 1) -> dict[tuple[int, str], Measured]:  # fmt: skip
     """Power by (cell, estimator), (E, K), NaN for terms without a null cell.
 
     nulls: the null cell of each (cell, estimator, term). counts: how many |t| each (cell, estimator) has, (E, K).
     fits: the blocks of a cell, usable fits only. The critical value is the k-th largest |t| of the null cell,
-    k = floor(alpha (n + 1)). Memory: the upper tail of one null cell.
+    k = floor(alpha (n + 1)). worlds: in which the replications of a cell lie. Memory: the upper tail of one null cell.
     """
     powers: dict[tuple[int, str], Measured] = {}
     for null in sorted(set(nulls.values())):
         users = {key: home for key, home in nulls.items() if home == null}
         names = {name for _, name, _ in users}
-        tails = {name: UpperTail(counts[null, name], alpha) for name in names}
+        tails = {name: UpperTail(counts[null, name], alpha, worlds > 1) for name in names}
         for block in fits(null):
             for name in names & block.keys():
                 tails[name].add(block[name].statistic)
+        critical = {name: tail.critical(alpha) for name, tail in tails.items()}
+        of_null = _inflations(fits(null), critical, worlds)
         for cell in sorted({cell for cell, _, _ in users}):
             here = {name for at, name, _ in users if at == cell}
             above = {name: Exceedances(tails[name].values) for name in here}
             for block in fits(cell):
                 for name in here & block.keys():
                     above[name].add(block[name].statistic)
+            of_cell = _inflations(fits(cell), {name: critical[name] for name in here}, worlds)
             for name in here:
                 terms = [term for at, who, term in users if (at, who) == (cell, name)]
-                power = adjusted(tails[name], above[name], alpha)
+                power = adjusted(tails[name], above[name], alpha, of_null.get(name), of_cell.get(name))
                 earlier = powers.get((cell, name))
                 powers[cell, name] = _only(power, terms, earlier)
     return powers
 
 
-class UpperTail:
-    """The largest |t| of a null cell: as many as the critical value and its bootstrap can reach."""
+def _inflations(blocks: Iterator[Mapping[str, Fits]], critical: Mapping[str, Floats],
+                worlds: int) -> dict[str, Floats]:  # fmt: skip
+    """By how much worlds widen the variance of the share of |t| that reach critical values (E, K), by estimator."""
+    if worlds == 1:
+        return {}
+    reached = {name: WorldSums(worlds, values.shape) for name, values in critical.items()}
+    for block in blocks:
+        for name in critical.keys() & block.keys():
+            statistic = block[name].statistic
+            reached[name].add(statistic >= critical[name], ~np.isnan(statistic), Grouping.of(block[name].world))
+    return {name: variance_inflation(hits) for name, hits in reached.items()}
 
-    def __init__(self, fits: Floats, alpha: float) -> None:
+
+class UpperTail:
+    """The largest |t| of a null cell: as many as the critical value and its bootstrap can reach.
+
+    clustered: where worlds may make the bootstrap's spread up to three times as wide.
+    """
+
+    def __init__(self, fits: Floats, alpha: float, clustered: bool = False) -> None:
         most = fits.max(initial=0.0)
         rank = alpha * (most + 1)
         self.n = np.zeros(fits.shape)
-        self.kept = int(min(most, math.ceil(rank + 8 * math.sqrt(rank) + 20)))
+        self.kept = int(min(most, math.ceil(rank + (24 if clustered else 8) * math.sqrt(rank) + 20)))
         self._parts: list[Floats] = []
         self._rows = 0
 
@@ -82,6 +102,15 @@ class UpperTail:
         """The largest |t|, ascending, (kept, E, K)."""
         together = np.concatenate(self._parts) if self._parts else np.empty((0, *self.n.shape))
         return np.sort(together, axis=0)[len(together) - min(self.kept, len(together)) :]
+
+    def critical(self, alpha: float) -> Floats:
+        """The critical values, (E, K); infinite where there are too few |t|."""
+        values, rank = self.values, np.floor(alpha * (self.n + 1)).astype(np.intp)
+        at = np.clip(len(values) - rank, 0, max(len(values) - 1, 0))
+        if not len(values):
+            return np.full(self.n.shape, np.inf)
+        found = np.take_along_axis(values, at[None], axis=0)[0]
+        return np.where(rank >= 1, found, np.inf)
 
 
 class Exceedances:
@@ -107,12 +136,15 @@ class Exceedances:
         return np.cumsum(self._passed[::-1], axis=0)[:-1]
 
 
-def adjusted(tail: UpperTail, above: Exceedances, alpha: float) -> Measured:
+def adjusted(tail: UpperTail, above: Exceedances, alpha: float, of_null: Floats | None = None,
+             of_cell: Floats | None = None) -> Measured:  # fmt: skip
     """Power (E, K) with its MCSE by the bootstrap over both cells.
 
     Resampling the null cell moves the critical value to the ceil(n U)-th largest |t| with U ~ Beta(k, n - k + 1),
-    exactly; resampling the other cell adds the binomial variance. Both are applied without drawing a sample.
+    exactly; resampling the other cell adds the binomial variance. Both are applied without drawing a sample. of_null,
+    of_cell (E, K): by how much worlds widen either variance, None = not; a cell of n fits then counts as n over that.
     """
+    of_null, of_cell = (np.ones(tail.n.shape) if part is None else part for part in (of_null, of_cell))
     generator = np.random.default_rng(20240229)  # fixed: a diagnosis is a function of the store
     value, mcse = np.full(tail.n.shape, np.nan), np.full(tail.n.shape, np.nan)
     counts = above.counts
@@ -123,9 +155,10 @@ def adjusted(tail: UpperTail, above: Exceedances, alpha: float) -> Measured:
             continue
         share = counts[(slice(None), *at)] / others
         value[at] = share[rank - 1]
-        reached = np.ceil(n * generator.beta(rank, n - rank + 1, DRAWS)).astype(np.intp).clip(1, len(share))
+        drawn_share = generator.beta(rank / of_null[at], (n - rank + 1) / of_null[at], DRAWS)
+        reached = np.ceil(n * drawn_share).astype(np.intp).clip(1, len(share))
         drawn = share[reached - 1]
-        mcse[at] = math.sqrt(drawn.var() + (drawn * (1 - drawn)).mean() / others)
+        mcse[at] = math.sqrt(drawn.var() + (drawn * (1 - drawn)).mean() * of_cell[at] / others)
     return Measured(value, mcse, above.n)
 
 

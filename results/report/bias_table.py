@@ -11,7 +11,7 @@ from estimators.core.estimator import Layout, Status
 from results.diagnosis.diagnose import NO_ESTIMATE, PROPORTIONS, Diagnosis
 from sim.estimands import Estimand
 
-BY_TERM = ("truth", "mean_estimate", "bias", "relative_bias", "empirical_se", "rmse")
+BY_TERM = ("truth", "mean_estimate", "bias", "relative_bias", "empirical_se", "between_worlds", "rmse")
 BY_ERROR = ("mean_se", "se_error", "coverage", "bias_eliminated_coverage", "rejection", "size_adjusted_power", "type_s",
             "type_m")  # fmt: skip
 INFERENCE = frozenset({"mean_se", "coverage", "rejection"})  # what a fit has of an error type, at least one of them
@@ -26,13 +26,14 @@ def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "
     A measure has the columns NAME and NAME_mcse, a proportion also NAME_lower and NAME_upper, its 95% interval. Other
     columns: cell, the cell's parameters, setting (those that differ between cells, as text), estimator, term, estimand,
     tests (whether the term is a test statistic), error, n, attempted, n_error (fits with a standard error, an interval
-    or a test of this error type). Controls only with `all_terms`. An estimator none
+    or a test of this error type), worlds (behind the estimates). Controls only with `all_terms`. An estimator none
     of whose fits succeeded has rows of NaN; sample "common" has rows only where it differs from "own".
     """
     frame = diagnosis.frame[(diagnosis.frame["sample"] == sample) & (diagnosis.frame["term"] != "")]
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    columns = ("cell", "estimator", "term", "error", "measure", "value", "mcse", "lower", "upper", "n", "attempted")
-    for cell, one, term, error, name, value, mcse, lower, upper, n, attempted in zip(
+    columns = ("cell", "estimator", "term", "error", "measure", "value", "mcse", "lower", "upper", "n", "attempted",
+               "worlds")  # fmt: skip
+    for cell, one, term, error, name, value, mcse, lower, upper, n, attempted, worlds in zip(
         *(frame[key] for key in columns), strict=True
     ):
         row = found.setdefault((cell, one, term, error), {})
@@ -40,7 +41,7 @@ def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "
         if name in PROPORTIONS:
             row |= {f"{name}_lower": lower, f"{name}_upper": upper}
         if name == "mean_estimate":
-            row |= {"n": n, "attempted": attempted}
+            row |= {"n": n, "attempted": attempted, "worlds": worlds}
         if name in INFERENCE:
             row["n_error"] = max(n, row.get("n_error", 0))
     rows = []
@@ -56,7 +57,7 @@ def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "
     names = [f"{name}{part}" for name in (*BY_TERM, *BY_ERROR)
              for part in ("", "_mcse", *(("_lower", "_upper") if name in PROPORTIONS else ()))]  # fmt: skip
     labels = ("setting", "estimator", "term", "estimand", "tests", "error")
-    ordered = ["cell", *diagnosis.parameters, *labels, *names, "n", "attempted", "n_error"]
+    ordered = ["cell", *diagnosis.parameters, *labels, *names, "n", "attempted", "n_error", "worlds"]
     return pd.DataFrame(rows, columns=ordered)
 
 

@@ -39,6 +39,7 @@ from results.report.numbers import (
 )
 from results.report.svg import KIND, Axis, Group, Point, dot_chart
 from results.report.verdicts import headline, verdicts
+from results.report.worlds import fixed_sentence, said, worlds_reached
 from sim.estimands import null_hypothesis
 
 __all__ = ["ReportFacts", "html_report"]
@@ -75,7 +76,10 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts) -> str:
     return page("results.report").get_template("report.html").render(
         about=about,
         alpha=diagnosis.alpha,
-        departures=departures(diagnosis.alpha),
+        departures=departures(diagnosis.alpha, worlds_reached(diagnosis)),
+        fixed=fixed_sentence(diagnosis),
+        worlds=worlds_reached(diagnosis),
+        held_fixed=said(diagnosis.held_fixed),
         too_few=TOO_FEW,
         least_fits=LEAST_FITS,
         cells=len(diagnosis.cells),
@@ -150,7 +154,7 @@ def _coverage_chart(rows: Rows, term: str, alpha: float) -> Chart | None:
     caption = (f"Coverage of {100 * nominal:g}% intervals for {term}, with 1.96 Monte Carlo standard errors on "
                "either side; the line is the nominal level. An arrow marks a value beyond the axis.")  # fmt: skip
     return _share_chart(rows, "coverage", axis, f"Coverage for {term}", caption,
-                        lambda row: is_off(row["coverage"], row["n"], nominal))  # fmt: skip
+                        lambda row: is_off(row, "coverage", nominal))  # fmt: skip
 
 
 def _size_chart(rows: Rows, term: str, alpha: float) -> Chart | None:
@@ -241,6 +245,7 @@ def _texts(row: dict[Any, Any], alpha: float) -> dict[str, Any]:
         "bias": bracketed(row["bias"], row["bias_mcse"], form),
         "relative_bias": percent(row, "relative_bias"),
         "empirical_se": bracketed(row["empirical_se"], row["empirical_se_mcse"], form),
+        "between_worlds": bracketed(100 * row["between_worlds"], 100 * row["between_worlds_mcse"], ".1f"),
         "rmse": bracketed(row["rmse"], row["rmse_mcse"], form),
         "mean_se": number(row["mean_se"], level),
         "se_error": bracketed(row["se_error"], row["se_error_mcse"], ".1f"),

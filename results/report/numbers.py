@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 
 from results.diagnosis.measures import Z95
 
@@ -36,20 +37,42 @@ def is_judged(row: Row) -> bool:
 
 def is_biased(row: Row) -> bool:
     """Whether the bias is clear of its Monte Carlo error."""
-    return is_judged(row) and bool(abs(row["bias"]) > CLEAR * row["bias_mcse"])
+    return is_judged(row) and bool(abs(row["bias"]) > clear(worlds_of(row)) * row["bias_mcse"])
 
 
-def is_off(share: float, n: float, nominal: float) -> bool:
-    """Whether a proportion is clear of its nominal value, by the MCSE that the nominal value implies."""
-    return n >= LEAST_FITS and abs(share - nominal) > CLEAR * float(np.sqrt(nominal * (1 - nominal) / n))
+def worlds_of(row: Row) -> int:
+    """The worlds behind a row, by which its Monte Carlo errors are clustered where there are several."""
+    worlds = row["worlds"]
+    return int(worlds) if worlds == worlds else 1  # NaN where nothing succeeded
 
 
-def departures(alpha: float) -> str:
-    """What is marked besides bias, for a legend: the rule of `is_off`."""
-    coverage, size = f"{100 * (1 - alpha):g}%", f"{100 * alpha:g}%"
-    return (f"coverage more than 4 MCSE from {coverage}, or rejection of a true null hypothesis more than 4 MCSE from "
-            f"{size}. For coverage and rejection, this MCSE is that of the nominal level, not the one in "
-            "brackets.")  # fmt: skip
+def clear(worlds: int) -> float:
+    """MCSEs from which a departure is called one: 4, or the point of t with as small a chance where worlds are few."""
+    return float(stdtrit(worlds - 1, ndtr(CLEAR))) if worlds > 1 else CLEAR
+
+
+def is_off(row: Row, name: str, nominal: float) -> bool:
+    """Whether a proportion is clear of its nominal value, by the MCSE that the nominal value implies.
+
+    Where replications share worlds this MCSE is as much wider than that of independent fits as the proportion's own.
+    """
+    share, n = row[name], row["n"]
+    if not n >= LEAST_FITS or not np.isfinite(share):
+        return False
+    wide, worlds = 1.0, worlds_of(row)
+    if worlds > 1 and not is_extreme(share):
+        wide = max(1.0, row[f"{name}_mcse"] / float(np.sqrt(share * (1 - share) / n)))
+    return abs(share - nominal) > clear(worlds) * wide * float(np.sqrt(nominal * (1 - nominal) / n))
+
+
+def departures(alpha: float, worlds: int = 1) -> str:
+    """What is marked, for a legend: the rules of `is_biased` and `is_off`; worlds: that replications share."""
+    coverage, size, far = f"{100 * (1 - alpha):g}%", f"{100 * alpha:g}%", f"{clear(worlds):.1f}".removesuffix(".0")
+    few = (f" With {worlds} worlds, {far} MCSE are as seldom by chance as 4 of independent fits; this MCSE is widened "
+           "by the factor by which worlds widen the one in brackets.") if worlds > 1 else ""  # fmt: skip
+    return (f"a bias more than {far} MCSE from 0, coverage more than {far} MCSE from {coverage}, or rejection of a "
+            f"true null hypothesis more than {far} MCSE from {size}. For coverage and rejection, this MCSE is that of "
+            f"the nominal level, not the one in brackets.{few}")  # fmt: skip
 
 
 def fixed(values: Sequence[float], mcse: float) -> str:
@@ -70,14 +93,14 @@ def is_null(row: Row) -> bool:
 
 def is_wrong_size(row: Row, alpha: float) -> bool:
     """Whether a true null is rejected clearly more or less often than alpha."""
-    return has_test(row["term"]) and is_null(row) and is_off(row["rejection"], row["n"], alpha)
+    return has_test(row["term"]) and is_null(row) and is_off(row, "rejection", alpha)
 
 
 def marked(row: Row, alpha: float) -> list[str]:
     """The measures of a row that are marked: bias, coverage, rejection."""
     off = {
         "bias": is_biased(row),
-        "coverage": is_off(row["coverage"], row["n"], 1 - alpha),
+        "coverage": is_off(row, "coverage", 1 - alpha),
         "rejection": is_wrong_size(row, alpha),
     }
     return [name for name, departs in off.items() if departs]

@@ -34,13 +34,15 @@ from results.report.numbers import (
     truth_text,
 )
 from results.report.verdicts import headline, verdicts
+from results.report.worlds import fixed_sentence, worlds_reached
 from sim.estimands import null_hypothesis
 
 PLAIN_WIDTH = 120  # of output that is not a terminal
 # Column heads, in order; `SPARED` go first where the terminal is narrow (truth + bias gives the mean).
-HEADS = ("estimator", "term", "truth", "mean", "bias (MCSE)", "emp. SE", "errors", "mean SE", "cover % (MCSE)",
-         "reject % (MCSE)", "fits")  # fmt: skip
-SPARED = ("mean", "emp. SE", "truth", "mean SE")
+HEADS = ("estimator", "term", "truth", "mean", "bias (MCSE)", "emp. SE", "worlds %", "errors", "mean SE",
+         "cover % (MCSE)", "reject % (MCSE)", "fits")  # fmt: skip
+SPARED = ("mean", "emp. SE", "truth", "mean SE", "worlds %")
+BETWEEN = "Worlds %: the share of the variance of estimate minus truth that lies between worlds."
 SHORT = {"cover % (MCSE)": "cover %", "reject % (MCSE)": "reject %"}
 
 
@@ -132,9 +134,10 @@ def _print_head(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, fac
 
 
 def _print_verdict(diagnosis: Diagnosis, table: pd.DataFrame, console: Console) -> None:
-    """What failed and who departs from the promise in one line, then what is missing."""
-    failed = failure_notice(diagnosis)
-    lines = {headline(verdicts(diagnosis, table), failed): "yellow" if failed else ""}
+    """What was held fixed, what failed and who departs from the promise in one line, then what is missing."""
+    failed, fixed_by = failure_notice(diagnosis), fixed_sentence(diagnosis)
+    lines = {fixed_by: ""} if fixed_by else {}
+    lines |= {headline(verdicts(diagnosis, table), failed): "yellow" if failed else ""}
     for line, style in (lines | dict.fromkeys(notices(table), "yellow")).items():
         _print(console, Text(fill(line, console.width, subsequent_indent="  "), style=style))
 
@@ -152,7 +155,10 @@ def _legend(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[str]:
     )
     if any(table[name].isin([0.0, 1.0]).any() for name in ("coverage", "rejection")):
         yield EXTREMES
-    yield f"! marks a bias more than 4 MCSE from 0, and {departures(diagnosis.alpha)}"
+    worlds = worlds_reached(diagnosis)
+    if worlds > 1:
+        yield BETWEEN
+    yield f"! marks {departures(diagnosis.alpha, worlds)}"
     if side_tests(diagnosis):
         yield NOT_JUDGED
     if (table["n"] < LEAST_FITS).any():
@@ -174,6 +180,8 @@ def _legend(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[str]:
 def _heads(lines: list[list[dict[str, Text]]], whole: bool, console: Console) -> list[str]:
     """The most columns with which the width holds the tables of all cells; `whole` where every fit is usable."""
     left_out = {"fits"} if whole else set()
+    if all(line["worlds %"].plain == DASH for cell in lines for line in cell if "worlds %" in line):
+        left_out.add("worlds %")
     wide = console.options.update(width=1000)
     heads = list(HEADS)
     for spared in ("", *SPARED):
@@ -220,6 +228,7 @@ def _by_term(row: Mapping[Hashable, Any]) -> dict[str, Text]:
         "mean": Text(number(row["mean_estimate"], level)),
         "bias (MCSE)": _flagged(bias, is_biased(row)),
         "emp. SE": Text(number(row["empirical_se"], level)),
+        "worlds %": Text(number(100 * row["between_worlds"], ".1f")),
         "fits": Text(fits, style="" if row["n"] == row["attempted"] else "yellow"),
     }
 
@@ -230,7 +239,7 @@ def _by_error(row: Mapping[Hashable, Any], alpha: float) -> dict[str, Text]:
     return {
         "errors": Text(row["error"]),
         "mean SE": Text(number(row["mean_se"], ".2e" if form == ".1e" else form)),
-        "cover % (MCSE)": _flagged(percent(row, "coverage"), is_off(row["coverage"], row["n"], 1 - alpha)),
+        "cover % (MCSE)": _flagged(percent(row, "coverage"), is_off(row, "coverage", 1 - alpha)),
         "reject % (MCSE)": _flagged(rejected, is_wrong_size(row, alpha)),
     }
 

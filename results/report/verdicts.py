@@ -189,7 +189,7 @@ def _no_bias(rows: list[dict[Any, Any]]) -> str:
 
 
 def _coverage(rows: list[dict[Any, Any]], alpha: float) -> tuple[str, bool]:
-    phrases, departs = _by_error(rows, "coverage", 1 - alpha, lambda row: is_off(row["coverage"], row["n"], 1 - alpha))
+    phrases, departs = _by_error(rows, "coverage", 1 - alpha, lambda row: is_off(row, "coverage", 1 - alpha))
     return (f"{100 * (1 - alpha):g}% intervals cover {'; '.join(phrases)}." if phrases else ""), departs
 
 

@@ -18,11 +18,13 @@ class Block:
     """R consecutive replications of one cell: truths (R,) by estimand and estimates by estimator.
 
     tracebacks: the text of fits that raised, by replication (absolute) and estimator; of some of them where many did.
+    start: its first replication, which says in which worlds its fits lie.
     """
 
     truth: Mapping[str, NDArray[np.float64]]
     estimates: Mapping[str, Estimates]
     tracebacks: Mapping[tuple[int, str], str]
+    start: int
 
     @property
     def replications(self) -> int:
@@ -44,6 +46,16 @@ class Records(Protocol):
     @property
     def layouts(self) -> Mapping[str, Layout]:
         """The layout of each estimator, by name."""
+        ...
+
+    @property
+    def worlds(self) -> int:
+        """In how many worlds what a cell holds fixed was drawn; replications go round them (`sim.worlds`)."""
+        ...
+
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """In words, what a world holds fixed; () where nothing that is drawn is."""
         ...
 
     def blocks(self, cell: int) -> Iterator[Block]:

@@ -30,6 +30,8 @@ class StoreSchema:
     estimands: tuple[str, ...]
     replications: int
     block: int
+    worlds: int = 1  # in how many what a cell holds fixed was drawn
+    held_fixed: tuple[str, ...] = ()  # what that is, in words
 
 
 def write_skeleton(path: Path, schema: StoreSchema) -> None:
@@ -115,6 +117,8 @@ def _attributes(schema: StoreSchema) -> dict[str, Any]:
         "estimands": list(schema.estimands),
         "replications": schema.replications,
         "block": schema.block,
+        "worlds": schema.worlds,
+        "held_fixed": list(schema.held_fixed),
     }
 
 
@@ -141,6 +145,8 @@ def schema_from(attributes: Mapping[str, Any]) -> StoreSchema:
         estimands=tuple(attributes["estimands"]),
         replications=int(attributes["replications"]),
         block=int(attributes["block"]),
+        worlds=int(attributes.get("worlds", 1)),  # a store of earlier code does not say: it drew one
+        held_fixed=tuple(attributes.get("held_fixed", ())),
     )
 
 

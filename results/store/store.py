@@ -83,6 +83,16 @@ class Store(ABC):
         return self.schema.layouts
 
     @property
+    def worlds(self) -> int:
+        """In how many worlds what a cell holds fixed was drawn."""
+        return self.schema.worlds
+
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """In words, what a world holds fixed."""
+        return self.schema.held_fixed
+
+    @property
     def estimands(self) -> tuple[str, ...]:
         """Names of the true values."""
         return self.schema.estimands

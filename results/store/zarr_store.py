@@ -170,6 +170,7 @@ class ZarrStore(Store):
             truth={name: found["truth"][:, i] for i, name in enumerate(self.estimands)},
             estimates={name: _estimates_of(name, layout, found) for name, layout in self.layouts.items()},
             tracebacks={},
+            start=self.block_rows(index).start,
         )
 
     def _read_arrays(self, cell: int, index: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -133,6 +133,15 @@ class PanelDials(Design):
         )
 
     @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """What its parts draw once in a world; of redrawn covariates the units' part."""
+        covariates = next((item.held_fixed for item in self.covariates if item.held_fixed), ())
+        if covariates and "covariates" in self.redraw:
+            covariates = ("unit parts of covariates",)
+        adoption = () if "adoption" in self.redraw else self.adoption.held_fixed
+        return (*adoption, *covariates, *self.levels.held_fixed, *self.errors.held_fixed, *self.geography.held_fixed)
+
+    @property
     def noiseless(self) -> bool:
         """Whether neither errors nor effects vary, so that estimates differ by rounding alone."""
         assigned = "adoption" in self.redraw and self.levels.interacts  # other units are compared in each replication

@@ -107,3 +107,14 @@ class PaperDials(Design):
         """Whether this world has one: its own errors b u must fit into sigma, and errors must not spill over."""
         _, to_outcome, _, sd, _ = MEDIATION[self.mediator]
         return self.sigma > abs(to_outcome) * sd and not self.coefficients.lam
+
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """What a world draws once: city levels, and calendar and controls or what is behind redrawn ones."""
+        calendar: tuple[str, ...] = ("calendar",)
+        if "calendar" in self.redraw:
+            calendar = ("cities' chances of treatment",) if self.assignment == "rich" else ()
+        controls: tuple[str, ...] = ("controls",) if self.controls == "paper" else ()
+        if controls and "controls" in self.redraw:
+            controls = ("city means of controls",)
+        return (*calendar, *controls, "city levels")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,6 +16,7 @@ from sim.weights.sparse import add_product, chunks
 
 Floats = NDArray[np.float64]
 EDGE = 1e-12  # distance of |rho| from the inverse radius, relative to it, below which rounding would decide
+KEPT = 8  # filters that are remembered
 ROUNDS = 8  # of elimination; after them about a quarter of the units are left, and their system is dense
 
 
@@ -33,7 +34,7 @@ class SpatialFilter:
             raise bad(f"spatial coefficient {rho}", where=f"weights {weights.name}",
                       allowed=f"between {-1 / weights.radius:g} and {1 / weights.radius:g}",
                       remedy="choose a smaller absolute value")  # fmt: skip
-        return cls(weights, rho)
+        return _filter(weights, rho)
 
     @cached_property
     @one_thread
@@ -61,6 +62,12 @@ class SpatialFilter:
             out = flat if overwrite else np.empty_like(flat)
             return self._elimination.solve(flat, out).reshape(array.shape)
         return np.reshape(flat @ self._transposed, array.shape)
+
+
+@lru_cache(maxsize=KEPT)
+def _filter(weights: Weights, rho: float) -> SpatialFilter:
+    """One object for one W and rho, whose multiplier and elimination all worlds of a cell then share."""
+    return SpatialFilter(weights, rho)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

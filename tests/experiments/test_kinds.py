@@ -17,11 +17,15 @@ from experiments.kinds.dials import REQUIRED, dials_of, summary_of
 from results.diagnosis import diagnose
 from results.diagnosis.measures import MEANINGS
 from sim.design import designs
+from sim.designs.panel import PanelDesign
+from sim.designs.parts.part import slots_of
 from sim.discovery import forget
 from sim.schemes.schemes import SCHEMES
 from studies import small_study
 
-KINDS = [*designs().items(), *estimators().items(), *((cls.kind, cls) for cls in SCHEMES)]
+SLOTS = {name: slot for name, slot in slots_of(PanelDesign).items() if name != "other_weights"}
+PARTS = [(f"{name}: {kind}", cls) for name, slot in SLOTS.items() for kind, cls in sorted(slot.kinds.items())]
+KINDS = [*designs().items(), *PARTS, *estimators().items(), *((cls.kind, cls) for cls in SCHEMES)]
 CLASSES = {f"{cls.__module__}:{kind}": cls for kind, cls in KINDS}
 
 
@@ -110,6 +114,43 @@ def test_one_kind_shows_every_dial(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert all(name in printed for name in dials)
     assert dials_of(designs()["observed"])[0].default == REQUIRED
+
+
+def kinds_of(name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, object]]]:
+    """The entries that `kinds NAME` finds, by group."""
+    assert run_command(["kinds", name, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document.pop("problems") == []
+    return dict(document)
+
+
+def test_parts_are_found_by_slot_by_kind_and_by_both(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, slot in SLOTS.items():
+        assert [entry["kind"] for entry in kinds_of(name, capsys)["parts"]] == [
+            f"{name}: {k}" for k in sorted(slot.kinds)
+        ]
+    assert [entry["kind"] for entry in kinds_of("bounded", capsys)["parts"]] == [
+        "levels: bounded",
+        "covariates: bounded",
+    ]
+    (entry,) = kinds_of("levels.bounded", capsys)["parts"]
+    assert entry["source"] == "sim.designs.parts.levels.bounded:Bounded"
+    assert run_command(["kinds", "adoption.randm"]) == 2
+    assert "did you mean 'adoption.random'?" in capsys.readouterr().err
+
+
+def test_ranges_of_numbers_and_kinds_of_parts_are_allowed_values(capsys: pytest.CaptureFixture[str]) -> None:
+    (entry,) = kinds_of("errors.process", capsys)["parts"]
+    dials = {dial["name"]: dial for dial in entry["dials"]}  # type: ignore[attr-defined]
+    assert dials["group_share"]["allowed"] == ["0 to 1"]
+    assert dials["spatial_kind"]["allowed"] == ["ar", "ma"]
+    assert dials["serial"]["type"] == "number or list of number"
+    (panel,) = kinds_of("panel", capsys)["designs"]
+    slots = {dial["name"]: dial for dial in panel["dials"]}  # type: ignore[attr-defined]
+    assert [slots["adoption"][key] for key in ("type", "default")] == ["part", "random"]
+    assert {"random", "calendar", "never"} <= set(slots["adoption"]["allowed"])
+    assert [slots["covariates"][key] for key in ("type", "default")] == ["list of part", "[]"]
+    assert slots["other_weights"]["allowed"] == slots["weights"]["allowed"]
 
 
 def test_json_is_one_document_with_all_groups(capsys: pytest.CaptureFixture[str]) -> None:

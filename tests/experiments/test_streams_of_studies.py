@@ -144,12 +144,13 @@ class Recorder:
         monkeypatch.setattr(Streams, "each", each)
 
 
-CONTROLS = {f"control {name}" for name in ("inv", "road", "book", "tech")}
+CONTROLS = {f"covariate {name}" for name in ("inv", "road", "book", "tech")}
+FIXED = {"cities", "levels", "errors", "adoption", *CONTROLS}
 PURPOSES: dict[str, tuple[Design, set[str], set[str]]] = {
-    "paper": (Paper(), {"cities", "calendar", *CONTROLS}, {"errors", "mediator"}),
+    "paper": (Paper(), FIXED, {"errors", "mediator gpat"}),
     "paper redrawn": (
         Paper(redraw=("calendar", "controls"), spillover="paper"),
-        {"cities", "calendar", *CONTROLS}, {"errors", "mediator", "calendar", *CONTROLS},
+        FIXED, {"errors", "mediator gpat", "adoption", *CONTROLS},
     ),
     "bdm": (BertrandDufloMullainathan(), set(), {"law", "errors"}),
     "clustered": (Clustered(), set(), {"x of groups", "x of units", "errors of groups", "errors of units"}),

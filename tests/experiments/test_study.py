@@ -14,6 +14,7 @@ from estimators import SpatialPanel, TwoWayDID
 from estimators.core.estimator import Estimates, Status
 from experiments.running.reporting import to_toml
 from experiments.running.runner import run
+from experiments.running.tasks import runner_of
 from experiments.study.study import Study
 from results.store import BlockState, ZarrStore
 from results.store.memory_store import MemoryStore
@@ -100,9 +101,8 @@ def test_fits_that_raise_are_counted_and_the_others_stay_as_they_are() -> None:
 
 
 def run_outcomes() -> np.ndarray[Any, np.dtype[np.float64]]:
-    study = did_study(replications=100)
-    draw = study.design.draw(study.cells[0].streams(study.seed).tile(0, 100))
-    return draw.panel.variables["icr"][:, 0, 0]
+    runner = runner_of(did_study(replications=100), 0)
+    return np.concatenate([runner.draw(start).panel.variables["icr"][:, 0, 0] for start in (0, 32, 64, 96)])[:100]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ def test_every_fault_of_a_study_file_is_said_at_once(tmp_path: Path) -> None:
         "; grid.serial = 0.5; allowed: a list in brackets, such as [0.5]; write grid.serial = [0.5]",
         "; replications = 'x'; allowed: a whole number; correct replications",
         "; unknown key 'sed'; allowed: name, question, design, grid, estimators, replications, block, seed, "
-        "common_random_numbers; did you mean 'seed'?",
+        "worlds, common_random_numbers; did you mean 'seed'?",
         " [design]; unknown kind 'papr'; allowed: ",
         ' [[estimators]] 1; errors = \'iid\'; allowed: a list in brackets, such as ["iid"]; write errors = ["iid"]',
         " [[estimators]] 2; kind is missing; allowed: ",

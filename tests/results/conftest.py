@@ -25,6 +25,8 @@ class MadeUpRecords:
     layouts: Mapping[str, Layout]
     draws: Sequence[Block]
     block: int
+    worlds: int = 1
+    held_fixed: tuple[str, ...] = ()
 
     def blocks(self, cell: int) -> Iterator[Block]:
         whole = self.draws[cell]
@@ -34,6 +36,7 @@ class MadeUpRecords:
                 truth={name: values[rows] for name, values in whole.truth.items()},
                 estimates={name: estimates.take(rows) for name, estimates in whole.estimates.items()},
                 tracebacks={},
+                start=start,
             )
 
 
@@ -49,7 +52,12 @@ class Sample:
     stored: Mapping[str, np.ndarray] | None = None
 
 
-def made_up(cells: Sequence[tuple[Mapping[str, object], Mapping[str, Sample]]], block: int = 64) -> MadeUpRecords:
+def made_up(
+    cells: Sequence[tuple[Mapping[str, object], Mapping[str, Sample]]],
+    block: int = 64,
+    worlds: int = 1,
+    held_fixed: tuple[str, ...] = (),
+) -> MadeUpRecords:
     """Records of (parameters, samples by estimator); estimator a has terms t0, t1, ... and targets beta(a0), ..."""
     layouts: dict[str, Layout] = {}
     draws = []
@@ -68,8 +76,8 @@ def made_up(cells: Sequence[tuple[Mapping[str, object], Mapping[str, Sample]]], 
             estimates[name] = Estimates(
                 terms, errors, sample.estimate, sample.se, dof, status.astype(np.uint8), **extra
             )
-        draws.append(Block(truth, estimates, {}))
-    return MadeUpRecords([parameters for parameters, _ in cells], layouts, draws, block)
+        draws.append(Block(truth, estimates, {}, 0))
+    return MadeUpRecords([parameters for parameters, _ in cells], layouts, draws, block, worlds, held_fixed)
 
 
 def fit_paper(replications: int, block: int = 64) -> MadeUpRecords:
@@ -83,7 +91,7 @@ def fit_paper(replications: int, block: int = 64) -> MadeUpRecords:
         estimands = tuple(dict.fromkeys(name for layout in layouts.values() for name in layout.targets.values()))
         variables = frozenset().union(*(fitter.variables(design.schema) for fitter in fitters))
         draw = design.draw(Streams(11, "cell", 0, replications), Wanted(variables, estimands))
-        draws.append(Block(draw.truth, {fitter.name: fitter(draw.panel) for fitter in fitters}, {}))
+        draws.append(Block(draw.truth, {fitter.name: fitter(draw.panel) for fitter in fitters}, {}, 0))
     return MadeUpRecords(cells, layouts, draws, block)
 
 

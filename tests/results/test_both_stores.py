@@ -32,7 +32,7 @@ def block_of(cell: int, index: int, raised: tuple[int, ...] = ()) -> Block:
     status = short.status.copy()
     status[list(raised)] = Status.ERROR
     texts = {(start + row, "short"): f"Traceback:\nValueError: row {row} of {cell} {index}\n" for row in raised}
-    return Block(block.truth, {**block.estimates, "short": replace(short, status=status)}, texts)
+    return Block(block.truth, {**block.estimates, "short": replace(short, status=status)}, texts, start)
 
 
 @pytest.fixture(params=["memory", "zarr"])

@@ -71,6 +71,11 @@ class Part(ABC):
     ranges: ClassVar[Mapping[str, Range]] = {}
     files: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """In words, what it draws once in a world; () where it draws nothing or all anew in every replication."""
+        return ()
+
     def problems(self, outline: Outline) -> Iterator[Problem]:
         """What is wrong with its dials, alone and beside the other parts; `where` is left to the design."""
         yield from self._choices()

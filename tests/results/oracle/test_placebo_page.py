@@ -82,7 +82,7 @@ def asked(real: RealPanel, statistic: str) -> tuple[Answer, Known]:
     status[list(FAILED)] = Status.NOT_CONVERGED
     errors = ("iid", found.errors[-1])
     made = replace(found, errors=errors, estimate=estimates, se=ses, dof=dof, status=status)
-    changed = Block(block.truth, {**block.estimates, ask.estimator.name: made}, {})
+    changed = Block(block.truth, {**block.estimates, ask.estimator.name: made}, {}, 0)
     known = Known(estimate, se, placebos, ses[:, -1, found.terms.index(ask.term)], status == Status.OK)
     return answer(ask, MadeUp(records.cells, records.layouts, changed)), known
 

@@ -20,6 +20,11 @@ class Adoption(Part):
     default: ClassVar[str] = "random"
 
     @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """Who is treated when, unless the design draws that anew."""
+        return ("adoption",)
+
+    @property
     def absorbing(self) -> bool:
         """Whether it is a dummy that stays 1 once it is 1."""
         return False

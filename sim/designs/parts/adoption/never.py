@@ -17,6 +17,11 @@ class Never(Absorbing):
 
     kind: ClassVar[str] = "never"
 
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
     def first(self, ground: Ground, rng: np.random.Generator) -> Floats:
         """Never, for all."""
         return np.full(ground.units, np.inf)

@@ -42,6 +42,11 @@ class Covariate(Part):
             yield fault("name is empty", "a name", "name the covariate")
 
     @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """Its values, unless the design draws them anew."""
+        return ("covariates",)
+
+    @property
     def shift(self) -> float:
         """What the treatment adds to the covariate."""
         return self.moved if self.bad_control else 0.0

@@ -26,6 +26,11 @@ class Kept(Covariate):
 
     within: bool = False
 
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """Nothing is drawn."""
+        return ()
+
     def faults(self, outline: Outline) -> Iterator[Problem]:
         """What every covariate may have wrong, and a treatment that moves the levels too."""
         yield from Covariate.faults(self, outline)

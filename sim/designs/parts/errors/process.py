@@ -58,6 +58,11 @@ class Process(Errors):
     keeps: Literal["variance", "norm"] = "variance"
 
     @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """Sizes of units' errors and their loadings on factors, where there are such."""
+        return ("units' sizes and loadings of errors",) if self.unit_heteroskedastic or self.factor_share else ()
+
+    @property
     def ar(self) -> tuple[float, ...]:
         """The AR coefficients."""
         return self.serial if isinstance(self.serial, tuple) else (self.serial,) if self.serial else ()

@@ -35,6 +35,11 @@ class Geography(Part):
         """Whether places are drawn, so that they differ between worlds."""
         return True
 
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """Places with the W that follows from them, where they are drawn."""
+        return ("places and W",) if self.draws else ()
+
     @abstractmethod
     def places(self, streams: Streams, units: int) -> Places:
         """Places of N units."""

@@ -22,6 +22,11 @@ class Levels(Part):
         """Whether units differ in how they move over periods."""
         return False
 
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """The levels."""
+        return ("levels of units and periods",)
+
     @abstractmethod
     def settle(self, ground: Ground, streams: Streams) -> LevelParts:
         """Draw them, from `streams.fixed(...)`."""

@@ -1,0 +1,32 @@
+"""What a study held fixed, and what its numbers therefore are about: the first lines of every verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from results.diagnosis.diagnose import Diagnosis
+
+
+def fixed_sentence(diagnosis: Diagnosis) -> str:
+    """One sentence on what was held fixed and in how many worlds; "" where everything drawn is drawn anew."""
+    worlds, reached, held = diagnosis.worlds, worlds_reached(diagnosis), diagnosis.held_fixed
+    if not held:
+        spread = f"Replications are spread over {reached} worlds, by which Monte Carlo errors are clustered."
+        return spread if reached > 1 else ""
+    what, was = said(held), "were" if len(held) > 1 or held[0].endswith("s") else "was"
+    if reached <= 1:
+        so_far = f" The study has {worlds} worlds, and its replications reach only one of them." if worlds > 1 else ""
+        return f"All numbers are conditional on one drawn world: {what} {was} drawn once.{so_far}"
+    of = f" of {worlds}" if reached < worlds else ""
+    return (f"{what[0].upper()}{what[1:]} {was} drawn in {reached}{of} worlds: numbers are averages over such worlds, "
+            "and Monte Carlo errors include them.")  # fmt: skip
+
+
+def worlds_reached(diagnosis: Diagnosis) -> int:
+    """The most worlds that lie behind a number."""
+    return max((int(count) for count in diagnosis.frame["worlds"]), default=1)
+
+
+def said(items: Sequence[str]) -> str:
+    """Items in words: "a", "a and b", "a, b and c"."""
+    return " and ".join(part for part in (", ".join(items[:-1]), *items[-1:]) if part)
