@@ -39,14 +39,14 @@ class Real:
         _check(real)
         panel = real.panel if real.panel.balanced else real.balanced()
         y = panel.variables[panel.roles.outcome or ""]
-        if real.spec.twin.standardize:
+        if section_of(real.spec).standardize:
             y = (y - y.mean()) / y.std()
         return cls(panel, real.spec, y, _indicator(real, panel))
 
     @property
     def section(self) -> TwinSection:
         """What the spec asks of twins."""
-        return self.spec.twin
+        return section_of(self.spec)
 
     @property
     def outcome(self) -> str:
@@ -140,11 +140,16 @@ class Real:
         return split(self.y, self.regressors, self.removed)
 
 
+def section_of(spec: Spec) -> TwinSection:
+    """The table [twin] of a spec, its defaults where there is none."""
+    return spec.twin or TwinSection()
+
+
 def _check(real: RealPanel) -> None:
     """Raise BadInput, all at once, for panels that no twin can be fitted to."""
     spec, panel, where = real.spec, real.panel, f"{real.spec.file}, [twin]"
     problems = []
-    if panel.roles.treatment is None and not spec.twin.adoption:
+    if panel.roles.treatment is None and not section_of(spec).adoption:
         allowed = "treatment or first_treated, or a table [twin.adoption]"
         problems.append(Problem("the panel has no treatment", f"{spec.file}, [panel]", allowed, "name the treatment"))
     if not panel.balanced and spec.panel.balance == "error":
@@ -162,18 +167,19 @@ def _check(real: RealPanel) -> None:
 
 def _order_problems(spec: Spec, units: int, periods: int, where: str) -> Iterator[Problem]:
     """Orders of the autoregression and of the signal that the panel is too small for."""
-    order, most = spec.twin.ar or 1, min(units, periods) - 1
+    section = section_of(spec)
+    order, most = section.ar or 1, min(units, periods) - 1
     if periods < order + 3:
         yield Problem(f"ar = {order} of {periods} periods", where, f"a panel of {order + 3} or more periods",
                       "choose a lower order, or a longer panel")  # fmt: skip
-    if spec.twin.rank is not None and spec.twin.rank > most:
-        yield Problem(f"rank = {spec.twin.rank} of {units} units and {periods} periods", where, f"1 to {most}",
+    if section.rank is not None and section.rank > most:
+        yield Problem(f"rank = {section.rank} of {units} units and {periods} periods", where, f"1 to {most}",
                       "choose a lower rank")  # fmt: skip
 
 
 def _indicator(real: RealPanel, panel: Panel) -> Floats | None:
     """The last period's value of the indicator, else whether a unit is ever treated, (N,); None where neither is."""
-    name = real.spec.twin.indicator
+    name = section_of(real.spec).indicator
     if name is None:
         policy = panel.roles.treatment
         return None if policy is None else (panel.variables[policy][0] > 0).any(axis=0).astype(np.float64)

@@ -13,7 +13,7 @@ from experiments.study.study import Study
 from experiments.toml_files import validated
 from experiments.twins.fidelity import Row, fidelity
 from experiments.twins.methods import Fit, Parameter, method_called
-from experiments.twins.real import Real
+from experiments.twins.real import Real, section_of
 from experiments.twins.worlds import consecutive, held_panel, study_table
 from sim.designs.panel import PanelDesign
 from sim.errors import BadInput
@@ -87,7 +87,7 @@ def _twin(real: Real, method: str, fit: Fit, held: Panel) -> Twin:
 def _with_methods(real: RealPanel, method: str | Sequence[str]) -> RealPanel:
     """The panel with other methods in its spec; raises BadInput for those that do not exist."""
     named = [method] if isinstance(method, str) else list(method)
-    written = real.spec.twin.model_dump(exclude_unset=True) | {"method": named}
+    written = section_of(real.spec).model_dump(exclude_unset=True) | {"method": named}
     section, problems = validated(TwinSection, written, "twin")
     if section is None or problems:
         raise BadInput(*problems)

@@ -267,7 +267,7 @@ class SpecTables(Table):
     inference: InferenceSection = InferenceSection()
     robustness: RobustnessSection = RobustnessSection()
     weights: tuple[AnyWeights, ...] = ()
-    twin: TwinSection = TwinSection()
+    twin: TwinSection | None = None
 
 
 class Spec(SpecTables):
@@ -311,7 +311,8 @@ class Spec(SpecTables):
     def further(self) -> dict[str, str]:
         """Columns that become variables for a check or a twin alone, and the key that asks for each."""
         asked = {name: f"[robustness] {key}" for name, key in self.robustness.further.items()}
-        return ({self.twin.indicator: "[twin.adoption] indicator"} if self.twin.indicator else {}) | asked
+        indicator = None if self.twin is None else self.twin.indicator
+        return ({indicator: "[twin.adoption] indicator"} if indicator else {}) | asked
 
     @property
     def made(self) -> frozenset[str]:
