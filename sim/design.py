@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sim.discovery import discover, find
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-from sim.worlds import WORLDS
+
+WORLDS = 32  # of a design that draws what its cells hold fixed: errors clustered by so many are good to an eighth
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Wanted:
 class World(Protocol):
     """A design with everything settled that its replications share (usually W, calendar, controls).
 
-    A cell has one world or several, and each of its replications lies in one of them (`sim.worlds`).
+    A cell has one world or several, and each of its replications lies in one of them (`sim.streams.world_of`).
     """
 
     def draw(self, streams: Streams, wanted: Wanted) -> Draw:

@@ -3,6 +3,10 @@
 Philox4x64 is counter-based (Salmon et al. 2011): its key is a hash of (seed, scope, purpose), and its block at counter
 r is the state from which an SFC64 draws replication r. So any replication's numbers are reached directly, in any
 order, on any worker, and normals come cheaper than from Philox itself.
+
+What a cell holds fixed is drawn in K worlds, and whole tiles of replications go round them: `world_of` says which world
+a replication lies in. Nothing there depends on how many replications a run asks for, so that a study can be resumed and
+extended.
 """
 
 from __future__ import annotations
@@ -14,8 +18,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.worlds import replications_from
+Indices = NDArray[np.intp]
 
+TILE = 32  # replications drawn and reduced together: enough to spread calls and fixed arrays over, few for memory
 _FIXED = [0, 0, 1, 0]  # counter of what does not change between replications, far from theirs: [r, 0, 0, 0]
 
 
@@ -88,3 +93,19 @@ class Streams:
     def _key(self, purpose: str) -> NDArray[np.uint64]:
         text = f"{self.seed}\x1f{self.scope}\x1f{purpose}".encode()
         return np.frombuffer(hashlib.blake2b(text, digest_size=16).digest(), dtype="<u8")
+
+
+def world_of(replication: Indices | int, worlds: int) -> Indices:
+    """The world (0 to `worlds` - 1) of absolute replications: a whole tile a world, one tile after the other."""
+    return np.asarray(replication) // TILE % worlds
+
+
+def replications_from(start: int, count: int, worlds: int) -> Indices:
+    """The first `count` replications from `start` on, `start` included, that lie in its world, (count,)."""
+    within = start % TILE + np.arange(count)
+    return start - start % TILE + within // TILE * (TILE * worlds) + within % TILE
+
+
+def worlds_reached(replications: int, worlds: int) -> int:
+    """How many of the worlds so many replications a cell reach."""
+    return min(worlds, -(-replications // TILE))

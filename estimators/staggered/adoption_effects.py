@@ -12,7 +12,8 @@ W (m - q) / (q (m - 1)) with m the clusters that hold treated units, for the cov
 and no more: with 48 treated units of 285 and four or five event times the usual test rejects 8 to 10% of true nulls
 at 5%, this one 5%; `uniform`, the critical value with which the intervals of all event(K) of the window hold together
 with probability .95 (sup-t of simulated normal vectors with their correlation, the same draws in every replication;
-Montiel Olea and Plagborg-Moller 2019).
+Montiel Olea and Plagborg-Moller 2019). It is as optimistic as the errors: intervals cover 95% where 142 cities adopt at
+one date, and 92% with the published cohorts of 1 to 12 cities.
 """
 
 from __future__ import annotations

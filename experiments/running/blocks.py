@@ -1,7 +1,7 @@
 """One block of one cell: draw in tiles, reduce once for all estimators that share it, solve many replications together.
 
 Tiles are aligned to the absolute replication index and always drawn whole, so that the numbers do not depend on where a
-block begins or ends. Each lies in one of the cell's worlds (`sim.worlds`); a block goes through them one after the
+block begins or ends. Each lies in one of the cell's worlds (`sim.streams`); a block goes through them one after the
 other, because plans and what is solved together belong to one world.
 """
 
@@ -33,8 +33,7 @@ from sim.design import Draw, Wanted, World
 from sim.designs.observed import Observed
 from sim.errors import BadInput
 from sim.panel import Panel, Schema
-from sim.streams import Streams
-from sim.worlds import TILE, world_of
+from sim.streams import TILE, Streams, world_of
 
 MOST_TRACEBACKS = 5  # of an estimator in a block
 KEPT_WORLDS = 64  # of a cell, while other blocks may ask for them

@@ -19,7 +19,7 @@ from experiments.running.runner import preflight, run, schema_of
 from experiments.running.tasks import environment_of
 from experiments.study.study import Study
 from sim.errors import bad, naming
-from sim.worlds import TILE, worlds_reached
+from sim.streams import TILE, worlds_reached
 
 if TYPE_CHECKING:
     from results.store import Store, ZarrStore

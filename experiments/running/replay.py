@@ -17,7 +17,7 @@ from results.store import BlockState, ZarrStore
 from results.store.block import Block
 from sim.errors import bad
 from sim.panel import Panel
-from sim.worlds import TILE
+from sim.streams import TILE
 
 
 @dataclass(frozen=True, slots=True)

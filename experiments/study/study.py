@@ -146,7 +146,7 @@ class Study:
         if not STUDY_NAME.fullmatch(self.name):
             yield Problem(f"name = {self.name!r}", where, "letters, digits, spaces, . _ and -", "rename the study")
         yield from self._name_problems(where)
-        dials = dial_names(self.design, dict(self.grid))
+        dials = dial_names(self.design, dict(self.grid)) if self.grid else ()
         for dial, values in self.grid:
             if dial not in dials:
                 yield Problem(f"design {self.design.kind!r} has no dial {dial!r}", f"{where} [grid]", one_of(dials),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Layout, Status
 from results.inference import critical_values
 from results.store.block import Block
-from sim.worlds import world_of
+from sim.streams import world_of
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

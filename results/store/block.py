@@ -50,7 +50,7 @@ class Records(Protocol):
 
     @property
     def worlds(self) -> int:
-        """In how many worlds what a cell holds fixed was drawn; replications go round them (`sim.worlds`)."""
+        """In how many worlds what a cell holds fixed was drawn; replications go round them (`sim.streams`)."""
         ...
 
     @property

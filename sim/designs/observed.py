@@ -34,6 +34,16 @@ class Observed(Design):
         """The panel's digest."""
         return {"panel": self.panel.digest}
 
+    @property
+    def default_worlds(self) -> int:
+        """One: nothing of an observed panel is drawn."""
+        return 1
+
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """Nothing: the panel is a fact."""
+        return ()
+
     def settle(self, streams: Streams) -> World:
         """There is nothing to settle."""
         return self

@@ -27,7 +27,7 @@ from sim import BadInput, Streams, Wanted
 from sim.designs.bdm import BertrandDufloMullainathan
 from sim.designs.observed import Observed
 from sim.designs.paper import Paper
-from sim.worlds import TILE
+from sim.streams import TILE
 
 WILD = TwoWayDID(errors=("cluster:unit", "wild:region"), draws=39)
 ESTIMATORS: tuple[Estimator, ...] = (WILD, SpatialPanel("sdm", "lee-yu"))

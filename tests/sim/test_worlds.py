@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sim import Design, Streams, Wanted
-from sim.design import designs
+from sim.design import WORLDS, designs
 from sim.designs.observed import Observed
 from sim.designs.panel import PanelDesign
 from sim.designs.paper import Paper
@@ -14,7 +14,7 @@ from sim.designs.parts.adoption.never import Never
 from sim.designs.parts.covariates.normal import Normal
 from sim.designs.parts.errors.process import Process
 from sim.designs.parts.geography.cities import Cities
-from sim.worlds import TILE, WORLDS, replications_from, world_of, worlds_reached
+from sim.streams import TILE, replications_from, world_of, worlds_reached
 
 VARIANTS = {
     "paper redrawn": Paper(redraw=("calendar", "controls")),
