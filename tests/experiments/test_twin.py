@@ -22,6 +22,7 @@ from experiments.running.runner import run
 from experiments.study.study import Study
 from experiments.twins.fidelity import Row, misses
 from experiments.twins.real import Real
+from experiments.twins.statistics import split
 from experiments.twins.twin import Twin, twin
 from results.diagnosis import diagnose
 from results.store.zarr_store import ZarrStore
@@ -157,6 +158,17 @@ def test_without_the_errors_kept_levels_are_the_real_ones(folder: Path) -> None:
             y0 = Real.of(real).rest
             singular = np.linalg.svd(y0, compute_uv=False)
             assert np.square(left).sum() == pytest.approx(np.square(singular[2:]).sum(), rel=1e-8)
+
+
+def test_residuals_have_the_size_of_errors(folder: Path) -> None:
+    """Drawn again and regressed again, residuals are on average as large as the real ones: effects take their part."""
+    (folder / "alone.toml").write_text(SPEC.replace("rank = 2", "block = 1"), encoding="utf-8")
+    one = twin(pp.read_panel(folder / "panel.csv", folder / "alone.toml"), "residual")
+    drawn = one.design.draw(Streams(1).tile(0, 400)).panel
+    parts = split(drawn.variables["y"], [drawn.variables[name] for name in ("did", "road", "book")])
+    squares = np.square(parts.residuals).mean(axis=(1, 2))
+    real = np.square(one.held.variables["residual.residual"]).mean()
+    assert abs(squares.mean() - real) < 4 * squares.std() / np.sqrt(400)
 
 
 def _without_errors(design: PanelDesign) -> PanelDesign:

@@ -20,7 +20,7 @@ BLOCK = 8  # neighbours that are drawn together where there is a W
 @dataclass(frozen=True, slots=True)
 class Residual(Method):
     """Levels are the fitted two-way effects; errors are the two-way residuals, whole paths of units or of blocks of
-    neighbours, at the size that they have before effects and controls take up a part."""
+    neighbours, at the size at which residuals of twins are as large as those of the panel."""
 
     kind: ClassVar[str] = "residual"
 
@@ -29,7 +29,7 @@ class Residual(Method):
         residuals = real.parts.residuals
         raw = float(root_mean_square(residuals)[0])
         _, periods, units = residuals.shape
-        free = (periods - 1) * (units - 1) - len(real.regressors)
+        free = periods * (units - 1) - len(real.regressors)  # unit means of paths are 0, and take nothing again
         sd = raw * float(np.sqrt(periods * units / max(free, 1)))
         block = real.section.block or (min(BLOCK, units // 2) if real.weights is not None else 1)
         additive = additive_part(real.rest)
