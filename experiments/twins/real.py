@@ -98,10 +98,15 @@ class Real:
 
     @cached_property
     def effect(self) -> float:
-        """The effect in the twin: as the spec has it, else the two-way estimate."""
+        """The effect in the twin: as the spec has it, else the two-way estimate.
+
+        It is 0 where an indicator takes the place of the treatment, so that the outcome is fitted as it is.
+        """
         if self.section.effect is not None:
             return self.section.effect
-        return 0.0 if self.policy is None else float(split(self.y, self.regressors).slopes[0, 0])
+        return (
+            0.0 if self.policy is None or self.section.indicator else float(split(self.y, self.regressors).slopes[0, 0])
+        )
 
     @cached_property
     def slopes(self) -> Mapping[str, float]:

@@ -136,6 +136,19 @@ def test_the_rows_are_not_all_alike(plain: made_twins.FiveSteps) -> None:
         assert abs(whole.mean() - other.mean()) > 8 * error, row
 
 
+def test_an_indicator_may_be_the_treatment_of_the_spec(made: Path, tmp_path: Path) -> None:
+    """The law of the last period as a treatment too: the design is the same, and its effect is 0."""
+    table = made_twins.low_rank_table()
+    table["law"] = table["law"] * (table["period"] >= 2012)
+    table.to_csv(tmp_path / "panel.csv", index=False)
+    text = SPEC.format(unit="unit", period="period", outcome="y", indicator="law", rank=3, most=6, last=5)
+    own = fitted(tmp_path / "panel.csv", tmp_path, text.replace("[twin]", 'treatment = "law"\n\n[twin]', 1))
+    one, two = (read_toml(folder / "design.toml", "a study")["design"] for folder in (made, own))
+    assert two["effect"]["size"] == 0.0
+    for part in ("levels", "errors", "adoption"):
+        assert one[part] == two[part]
+
+
 def test_chances_are_those_of_the_plain_logit(made: Path, plain: made_twins.FiveSteps) -> None:
     """Whatever the signs of singular vectors: only fitted probabilities are the same."""
     design = Study.from_toml(made / "design.toml").design
