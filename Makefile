@@ -30,6 +30,7 @@ check: $(STAMP)
 
 bench: $(STAMP)
 >$(BIN)/python tests/benchmarks/bench.py
+>$(BIN)/python tests/benchmarks/costs_bench.py
 >$(BIN)/python tests/benchmarks/placebo_bench.py
 >$(BIN)/python tests/benchmarks/staggered_bench.py
 

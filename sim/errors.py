@@ -42,6 +42,12 @@ def bad(what: str, *, where: str, allowed: str, remedy: str) -> BadInput:
     return BadInput(Problem(what, where, allowed, remedy))
 
 
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raise BadInput with all problems, each once, where there are any."""
+    if found := tuple(dict.fromkeys(problems)):
+        raise BadInput(*found)
+
+
 @contextmanager
 def naming(place: str) -> Iterator[None]:
     """Every problem raised inside says that it is in that place, e.g. a study file, unless it does so already."""
@@ -82,6 +88,11 @@ def listed(items: Iterable[object], most: int = 5) -> str:
     texts = [str(item) for item in items]
     rest = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + rest
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, or else its type."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def reason(error: BaseException, file: str | None = None) -> str:

@@ -108,6 +108,17 @@ class Estimates:
         return replace(self, terms=terms, **{name: x[..., at] for name, x in arrays.items() if x is not None})
 
     @staticmethod
+    def of(
+        layout: Layout, estimate: Floats, se: Floats, dof: Floats, statistics: Mapping[str, Floats], **further: Any
+    ) -> Estimates:
+        """What a fit found, of its statistics those of the layout; SINGULAR where an estimate is not finite, unless
+        `further` says its status (R,)."""
+        status = np.where(np.isfinite(estimate).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8)
+        kept = {name: statistics[name] for name in layout.statistics}
+        own: dict[str, Any] = {"status": status, "statistics": kept} | further
+        return Estimates(layout.terms, layout.errors, estimate, se, dof, **own)
+
+    @staticmethod
     def failed(layout: Layout, status: Status) -> Estimates:
         """One panel's record when there is no answer: NaN everywhere and a status that says why."""
         k, e = len(layout.terms), len(layout.errors)
@@ -188,9 +199,9 @@ class Estimator(ABC):
     kind: ClassVar[str]
 
     @property
-    @abstractmethod
     def name(self) -> str:
-        """What tables and stores call it; distinct within a study."""
+        """What tables and stores call it, distinct within a study: its label, by default its kind."""
+        return getattr(self, "label", "") or self.kind
 
     @property
     @abstractmethod
@@ -204,6 +215,10 @@ class Estimator(ABC):
     @abstractmethod
     def variables(self, schema: Schema) -> frozenset[str]:
         """The variables that it reads."""
+
+    def used(self, panel: Panel) -> Panel:
+        """The part of a real panel that its estimates rest on, for the sizes that tables print."""
+        return panel
 
     def reduction(self, schema: Schema) -> Reduction | None:
         """The shared part of the work, or None when `__call__` does all of it."""

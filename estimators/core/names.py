@@ -1,7 +1,8 @@
-"""What an estimator is asked to use: the outcome, the weights, and that names exist and stand once."""
+"""What an estimator is asked to use: the outcome, the treatment, the weights, and that names exist and stand once."""
 
 from __future__ import annotations
 
+from estimators.core.estimator import Estimator
 from sim.errors import bad, closest, one_of
 from sim.panel import Schema
 
@@ -13,6 +14,38 @@ def outcome_of(outcome: str | None, schema: Schema, asked_by: str) -> str:
         raise bad("no outcome is named", where=asked_by, allowed=one_of(schema.variables),
                   remedy='set outcome = "..."')  # fmt: skip
     return name
+
+
+def treatment_of(treatment: str | None, schema: Schema, asked_by: str) -> str:
+    """The treatment asked for, or the panel's own; raises BadInput when neither is named."""
+    name = treatment or schema.roles.treatment
+    if name is None:
+        raise bad("the panel has no treatment", where=asked_by, allowed=one_of(schema.variables),
+                  remedy='set treatment = "..."')  # fmt: skip
+    return name
+
+
+class RegressionEstimator(Estimator):
+    """An estimator with settings `outcome` and `regressors`, names of variables; None = the panel's own roles."""
+
+    outcome: str | None
+    regressors: tuple[str, ...] | None
+
+    def names(self, schema: Schema) -> tuple[str, tuple[str, ...]]:
+        """Outcome and regressors; raises BadInput when no outcome is named."""
+        regressors = schema.roles.regressors if self.regressors is None else self.regressors
+        return outcome_of(self.outcome, schema, self.name), regressors
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """Outcome and regressors."""
+        outcome, regressors = self.names(schema)
+        return frozenset((outcome, *regressors))
+
+
+def slope_targets(schema: Schema, regressors: tuple[str, ...], of_treatment: str) -> dict[str, str]:
+    """The estimands of slopes: a control's is its coefficient, the treatment's the given one."""
+    treatment = schema.roles.treatment or "did"
+    return {name: of_treatment if name == treatment else f"beta({name})" for name in regressors}
 
 
 def check_names(schema: Schema, outcome: str, regressors: tuple[str, ...], asked_by: str) -> None:

@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 
 ABSORBED = 1e-10  # share of a regressor's variation that survives demeaning, below which it counts as absorbed
 ROUNDING = 1e-24  # share of its sum of squares below which what is left of a regressor is rounding
+FEW = 6  # columns whose products one by one are faster than BLAS makes them together
 TOGETHER = 8  # replications of one product with fixed regressors
 COLLINEAR = 1e-9  # 1 / sum of variance inflation factors, below which regressors count as collinear
 
@@ -41,15 +42,9 @@ def inner(x: Floats, y: Floats) -> Floats:
     rows, outcomes = flat(x), flat(y)
     if x.shape[1] == 0:
         return np.zeros((y.shape[0], 0))
-    if x.shape[1] == 1:
-        return np.asarray(np.vecdot(rows[:, 0], outcomes))[:, None]
-    if x.shape[0] == 1:
+    if x.shape[0] == 1 and x.shape[1] > 1:
         return _products(rows[0], outcomes)
-    out, alone = np.empty(x.shape[:2]), np.zeros((TOGETHER, rows.shape[2]))
-    for own, row, cells in zip(rows, np.broadcast_to(outcomes, (len(x), rows.shape[2])), out, strict=True):
-        alone[0] = row
-        cells[:] = (own @ alone.T)[:, 0]
-    return out
+    return np.asarray(np.vecdot(rows, outcomes[:, None]))
 
 
 def _products(x: Floats, y: Floats) -> Floats:
@@ -69,7 +64,12 @@ def _products(x: Floats, y: Floats) -> Floats:
 def gram(x: Floats) -> Floats:
     """X'X, (1 or R, K, K)."""
     rows = flat(x)
-    return np.asarray(rows @ rows.transpose(0, 2, 1))
+    if x.shape[1] > FEW:
+        return np.asarray(rows @ rows.transpose(0, 2, 1))
+    out = np.empty((*x.shape[:2], x.shape[1]))
+    for k in range(x.shape[1]):
+        out[:, k, k:] = out[:, k:, k] = np.vecdot(rows[:, k:], rows[:, k, None])
+    return out
 
 
 def sum_of_squares(x: Floats) -> Floats:

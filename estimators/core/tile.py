@@ -19,6 +19,7 @@ class Tile:
     def __init__(self, panel: Panel) -> None:
         self.panel = panel
         self._memo: dict[tuple[str, ...], Floats] = {}
+        self._adoptions: dict[str, NDArray[np.int16] | None] = {}
 
     @cached_property
     def transform(self) -> WithinTransform:
@@ -40,6 +41,13 @@ class Tile:
     def within_lag(self, name: str, weights: str) -> Floats:
         """Q (W x): lagged first, then demeaned (equal to time dummies)."""
         return self._remember(("within lag", name, weights))
+
+    def first_treated(self, name: str) -> NDArray[np.int16] | None:
+        """As `first_treated`, of a variable of a balanced panel; None where cells are missing."""
+        if name not in self._adoptions:
+            balanced = self.transform.mask is None
+            self._adoptions[name] = first_treated(self.raw(name)) if balanced else None
+        return self._adoptions[name]
 
     def raw_sum_of_squares(self, name: str) -> Floats:
         """Sum of squares over observed cells, (1 or R,)."""
@@ -91,6 +99,13 @@ class Tile:
         if not w.row_stochastic or self.transform.mask is not None:
             return self.transform(self.lag(name, weights))
         return w.lag(self.within(name), centred=True)
+
+
+def first_treated(d: Floats) -> NDArray[np.int16] | None:
+    """First treated periods (B, N), T = never, of treatments d (B, T, N); None unless all are 0/1 and absorbing."""
+    if ((d != 0) & (d != 1)).any() or (d[:, 1:] < d[:, :-1]).any():
+        return None
+    return np.asarray((d.shape[1] - d.sum(axis=1)).astype(np.int16))
 
 
 def spread(array: Floats, rows: int) -> Floats:

@@ -36,12 +36,10 @@ from numpy.typing import NDArray
 
 from estimators.core.error_types import PLACE, distance_of, groups_of, kind_of
 from estimators.core.within import nested_in, transform_of
+from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad
 from sim.panel import Panel
 from sim.weights.distances import great_circle_km, within_km
-
-Floats = NDArray[np.float64]
-Codes = NDArray[np.intp]
 
 ClusterK = Literal["slopes", "nonnested", "all"]
 
@@ -70,7 +68,7 @@ class Covariance:
 
     matrix: Floats
     dof: float
-    floored: NDArray[np.bool_]
+    floored: Flags
 
 
 def bartlett_lag(periods: int) -> int:
@@ -85,6 +83,16 @@ def cells_of(name: str, panel: Panel) -> Codes:
         return np.repeat(np.arange(t)[:, None], n, axis=1)
     units = np.arange(n) if name == "unit" else np.unique(panel.attributes[name], return_inverse=True)[1]
     return np.tile(units, (t, 1))
+
+
+def unit_clusters(error: str, panel: Panel) -> Codes:
+    """Cluster of every unit under an error type cluster:A of one grouping of units, coded 0, 1, ..., (N,)."""
+    return np.asarray(cells_of(error.removeprefix("cluster:"), panel)[0])
+
+
+def membership(codes: Codes) -> Floats:
+    """1 where a unit is in a cluster, of codes (N,), (N, G)."""
+    return (codes[:, None] == np.arange(int(codes.max()) + 1)).astype(np.float64)
 
 
 def count_clusters(codes: Codes, panel: Panel) -> int:
@@ -134,7 +142,7 @@ def conley_sum(u: Floats, kernel: Floats, lag: int) -> Floats:
     return near + bartlett_sum(u, lag) - outer(u)
 
 
-def floor_eigenvalues(matrix: Floats, scale: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+def floor_eigenvalues(matrix: Floats, scale: Floats) -> tuple[Floats, Flags]:
     """Matrices (R, K, K) with negative eigenvalues set to zero in units of scale (R, K), and which had any, (R,)."""
     units = scale[:, :, None] * scale[:, None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -208,9 +216,9 @@ class ScoreSum:
         codes = self.unit_codes
         if codes is None or (codes == np.arange(len(codes))).all():
             return None
-        return (np.arange(int(codes.max()) + 1)[:, None] == codes).astype(np.float64)
+        return np.ascontiguousarray(membership(codes).T)
 
-    def matrix(self, psi: Floats, e: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    def matrix(self, psi: Floats, e: Floats) -> tuple[Floats, Flags]:
         """The sum before its factor, (R, K, K), NaN where it is rounding, and whether it was floored, (R,).
 
         psi (1 or R, K, T, N), e (R, T, N): zero where unobserved.
@@ -286,7 +294,7 @@ def covariance(error: str, psi: Floats, e: Floats, sample: Sample) -> Covariance
     return Covariance(matrix * factor, dof, floored)
 
 
-def cancelled(variance: Floats, u: Floats) -> NDArray[np.bool_]:
+def cancelled(variance: Floats, u: Floats) -> Flags:
     """Whether variances (R, ...) of sums of contributions u (R, ..., T, N) are nothing but rounding."""
     flat = u.reshape(*u.shape[:-2], -1)
     return np.asarray(variance <= DEGENERATE * np.vecdot(flat, flat))

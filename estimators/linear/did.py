@@ -10,28 +10,26 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.error_types import check_error_types, groups_of, kind_of, may_be_floored
-from estimators.core.estimator import Estimates, Estimator, Layout, Status
-from estimators.core.names import check_names, outcome_of
+from estimators.core.estimator import Estimates, Estimator, Layout
+from estimators.core.names import RegressionEstimator, check_names, slope_targets
 from estimators.core.tile import spread
 from estimators.core.treatment_kernels import TreatmentKernel
-from estimators.core.within import check_effects
+from estimators.core.within import check_effects, without_singletons
 from estimators.linear.covariances import ClusterK, counted_parameters
-from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan, Singletons
+from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan, Singletons, moments_of_redrawn
 from estimators.linear.wild import wild_clusters
+from sim.arrays import Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
 from sim.streams import Streams
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True)
-class TwoWayDID(Estimator):
+class TwoWayDID(RegressionEstimator):
     """Outcome on treatment and controls with unit and time effects, by the within transformation.
 
     outcome, regressors: names of variables; None = the panel's own roles. errors: see `core.error_types`: iid, hc1,
@@ -67,33 +65,22 @@ class TwoWayDID(Estimator):
                           remedy=f'set {name} = "{allowed[0]}"')  # fmt: skip
 
     @property
-    def name(self) -> str:
-        """Its label."""
-        return self.label
-
-    @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """The `paper` design without spillovers."""
         return Paper(), ("did", "inv", "road", "book", "tech")
-
-    def _names(self, schema: Schema) -> tuple[str, tuple[str, ...]]:
-        regressors = schema.roles.regressors if self.regressors is None else self.regressors
-        return outcome_of(self.outcome, schema, self.label), regressors
 
     def layout(self, schema: Schema) -> Layout:
         """One term a regressor, then the constant; the treatment's target is the ATT, a control's its coefficient.
 
         floored:ERROR is 1 where negative eigenvalues of a covariance were set to zero.
         """
-        outcome, regressors = self._names(schema)
+        outcome, regressors = self.names(schema)
         check_names(schema, outcome, regressors, self.label)
         check_effects(self.effects, schema, self.label)
         check_error_types(self.errors, schema, self.label, "regression")
         if self.draws < 1:
             raise bad(f"draws = {self.draws}", where=self.label, allowed="1 or more", remedy="set draws = 999")
-        targets = {
-            name: self.target if name == (schema.roles.treatment or "did") else f"beta({name})" for name in regressors
-        }
+        targets = slope_targets(schema, regressors, self.target)
         within = ("r2_within",) if self.effects else ()
         floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         wild = any(error.startswith("wild:") for error in self.errors)
@@ -107,34 +94,33 @@ class TwoWayDID(Estimator):
         return whole.only(self.terms, self.label)
 
     def _all_terms(self, schema: Schema) -> tuple[str, ...]:
-        regressors = self._names(schema)[1]
+        regressors = self.names(schema)[1]
         return (*regressors, "constant") if self.constant else regressors
 
-    def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome and regressors."""
-        outcome, regressors = self._names(schema)
-        return frozenset((outcome, *regressors))
+    def used(self, panel: Panel) -> Panel:
+        """Without singletons, where they are dropped."""
+        return without_singletons(panel, self.effects) if self.singletons == "drop" else panel
 
     def reduction(self, schema: Schema) -> LeastSquares:
         """Least squares and the variances of the error types asked for."""
         treatment = schema.roles.treatment or ""
         alone = treatment if self.terms == (treatment,) else ""
         return LeastSquares(
-            *self._names(schema), self.errors, self.effects, self.constant, self.singletons, alone, self.label
+            *self.names(schema), self.errors, self.effects, self.constant, self.singletons, alone, self.label
         )
 
     def for_redrawn_treatments(self, schema: Schema) -> Estimator:
         """The treatment's term with the last error type, where it is clustered by units."""
         treatment, error = schema.roles.treatment, self.errors[-1]
         served = error == "iid" or (kind_of(error) == "cluster" and "period" not in groups_of(error, schema.attributes))
-        if treatment not in self._names(schema)[1] or not served:
+        if treatment not in self.names(schema)[1] or not served:
             return self
         return replace(self, terms=(str(treatment),), errors=(error,))
 
     def treatment_kernel(self, panel: Panel, terms: tuple[str, ...], *, errors: bool) -> TreatmentKernel | None:
         """The treatment's term, studentised by errors clustered by units."""
         treatment, error = panel.roles.treatment, self.errors[-1]
-        if terms != (treatment,) or treatment not in self._names(panel.schema)[1]:
+        if terms != (treatment,) or treatment not in self.names(panel.schema)[1]:
             return None
         alone = replace(self, terms=terms, errors=(error,) if errors else ("iid",))
         alone.layout(panel.schema)
@@ -156,6 +142,8 @@ class TwoWayDID(Estimator):
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """Coefficients, and errors of every type."""
         assert isinstance(plan, LinearPlan)
+        if plan.redrawn is not None:
+            moments = moments_of_redrawn(plan.redrawn, moments)
         assert isinstance(moments, LinearMoments)
         layout, reduction = self.layout(schema), self.reduction(schema)
         r, free = len(moments.beta), plan.nobs - len(reduction.regressors) - plan.effects
@@ -176,17 +164,8 @@ class TwoWayDID(Estimator):
                 factor, dof[:, row] = self._factor(error, plan, reduction)
                 variance[:, row] = moments.robust[:, reduction.summed.index(error)] * factor
         statistics = self._statistics(plan, moments, free, reduction)
-        whole = Estimates(
-            terms=terms,
-            errors=self.errors,
-            estimate=moments.beta,
-            se=np.sqrt(variance),
-            dof=dof,
-            status=np.where(np.isfinite(moments.beta).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8),
-            statistics={name: statistics[name] for name in layout.statistics},
-            **stored,
-        )
-        return whole.only(layout.terms)
+        whole = replace(layout, terms=terms)
+        return Estimates.of(whole, moments.beta, np.sqrt(variance), dof, statistics, **stored).only(layout.terms)
 
     def _statistics(
         self, plan: LinearPlan, moments: LinearMoments, free: int, reduction: LeastSquares

@@ -11,20 +11,18 @@ from scipy.special import fdtrc
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, may_be_floored
-from estimators.core.estimator import Estimates, Estimator, Layout, Status
-from estimators.core.names import check_names, outcome_of
+from estimators.core.estimator import Estimates, Layout, Status
+from estimators.core.names import RegressionEstimator, check_names
 from estimators.core.tile import Tile
 from estimators.core.within import transform_of
-from estimators.linear.covariances import ClusterK, Sample, counted_by_cluster, covariance
+from estimators.linear.covariances import ClusterK, Sample, counted_by_cluster, covariance, unit_clusters
 from estimators.linear.grouped import GroupFits, UnitRows, group_sums
+from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
-Codes = NDArray[np.intp]
 
 DRAWS_AT_ONCE = 32  # assignments fitted together: rows that fit in the cache
 DEGENERATE = 1e-12  # share of the iid variance below which a clustered one counts as zero
@@ -32,7 +30,7 @@ TIED = 1e-9  # relative distance of two statistics that counts as none
 
 
 @dataclass(frozen=True, slots=True)
-class InteractionTest(Estimator):
+class InteractionTest(RegressionEstimator):
     """Two-way DID with every slope and period effect free in every group of units, and tests of equal effects.
 
     Terms are the treatment's effect in the first group and, as "did x VALUE", the difference to it in each other
@@ -68,18 +66,13 @@ class InteractionTest(Estimator):
     label: str = "interaction"
 
     @property
-    def name(self) -> str:
-        """Its label."""
-        return self.label
-
-    @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """The `paper` design without spillovers, where the effect is the same everywhere."""
         return Paper(), ("did",)
 
     def layout(self, schema: Schema) -> Layout:
         """The first group's effect, whose target is the ATT, and one difference for each other group."""
-        outcome, regressors = self._names(schema)
+        outcome, regressors = self.names(schema)
         check_names(schema, outcome, regressors, self.label)
         treatment = _treatment(schema)
         allowed = {
@@ -100,15 +93,6 @@ class InteractionTest(Estimator):
         floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         return Layout(terms, self.errors, ("wald", "wald_p", *permutation, *floored), {treatment: "att"})
 
-    def _names(self, schema: Schema) -> tuple[str, tuple[str, ...]]:
-        regressors = schema.roles.regressors if self.regressors is None else self.regressors
-        return outcome_of(self.outcome, schema, self.label), regressors
-
-    def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome and regressors."""
-        outcome, regressors = self._names(schema)
-        return frozenset((outcome, *regressors))
-
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels one after the other, for each has its own permutations.
 
@@ -116,14 +100,12 @@ class InteractionTest(Estimator):
         than two clusters.
         """
         layout = self.layout(panel.schema)
-        outcome, regressors = self._names(panel.schema)
+        outcome, regressors = self.names(panel.schema)
         ols.check_fixed(panel, regressors, self.label)
         compared, codes = self._compared(panel)
         self._check_clusters(compared, codes)
         sample = self._sample(compared, len(self.values) * len(regressors))
-        clusters = None
-        if self.test != "cluster:unit":
-            clusters = np.unique(compared.attributes[self.test.removeprefix("cluster:")], return_inverse=True)[1]
+        clusters = None if self.test == "cluster:unit" else unit_clusters(self.test, compared)
         mask = None if compared.observed is None else compared.observed[0].astype(np.float64)
         tile, treatment = Tile(compared), _treatment(panel.schema)
         columns = [tile.within(name) for name in (*regressors, outcome)]
@@ -189,7 +171,6 @@ class InteractionTest(Estimator):
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def _estimates(self, layout: Layout, test: _Test, sample: Sample, permutation_p: float) -> Estimates:
-        """One panel's record."""
         fits = test.fit(test.codes[None])
         contrast, freedom = _contrast(test.groups), test.groups - 1
         effects = fits.slopes[:, :, test.treatment]
@@ -257,7 +238,7 @@ class _Test:
         return np.where(none[:, None, None], np.nan, covariances)
 
     @np.errstate(divide="ignore", invalid="ignore")  # an assignment may leave a group without an estimate
-    def permutation(self, treated: NDArray[np.bool_], draws: int, rng: np.random.Generator) -> float:
+    def permutation(self, treated: Flags, draws: int, rng: np.random.Generator) -> float:
         """The p-value of labels shuffled within treated and other units, NaN without an observed statistic."""
         observed = float(self.wald(self.codes[None])[0])
         if not np.isfinite(observed):

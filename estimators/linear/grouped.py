@@ -10,12 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
-
-Floats = NDArray[np.float64]
-Codes = NDArray[np.intp]
+from estimators.linear.covariances import membership
+from sim.arrays import Codes, Floats
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -116,7 +114,7 @@ def group_sums(scores: Floats, codes: Codes, groups: int, clusters: Codes | None
     by_group = scores[:, :, None] * (codes[:, :, None] == np.arange(groups))
     if clusters is None:
         return by_group
-    return (np.arange(clusters.max() + 1)[:, None] == clusters).astype(np.float64) @ by_group
+    return membership(clusters).T @ by_group
 
 
 def _without_absorbed(cross: Floats, own: Floats) -> Floats:

@@ -8,16 +8,15 @@ be computed once is kept; sums within units or periods are then small matrix pro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from estimators.core.regression import flat
+from estimators.core.regression import flat, gram
 from estimators.linear.covariances import DEGENERATE, ScoreSum, bartlett_sum
+from sim.arrays import Flags, Floats
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-
+CELLS = 2**16  # of a regressor times residuals, whose sums are made together
 SUMMED = ("cluster", "driscoll-kraay")  # kinds whose sums within units or periods are computed here; others by ScoreSum
 
 
@@ -43,6 +42,12 @@ class Influence:
         first = psi[0]
         return cls(psi, own, np.square(flat(first)), np.ascontiguousarray(first.transpose(2, 0, 1)),
                    np.ascontiguousarray(first.transpose(1, 0, 2)))  # fmt: skip
+
+    @classmethod
+    def of_fixed(cls, x: Floats, bread: Floats) -> Influence:
+        """Of slopes, from demeaned regressors (1, K, T, N) and (X'X)^-1."""
+        psi = np.reshape(np.matmul(bread, flat(x)), x.shape)
+        return cls.of(psi, np.diagonal(bread, axis1=1, axis2=2))
 
     def variances(self, total: ScoreSum, e: Floats, ssr: Floats) -> tuple[Floats, Flags]:
         """Variances before the factor (R, K), NaN where they are rounding, and whether they were floored, (R,).
@@ -79,6 +84,53 @@ class Influence:
         else:  # one small product a unit: (K, T) by (T, R)
             sums = np.matmul(self.by_unit, np.ascontiguousarray(e.transpose(2, 1, 0)))
         return np.asarray(sums) if total.membership is None else np.tensordot(total.membership, sums, axes=1)
+
+
+@dataclass(frozen=True, eq=False)
+class RedrawnInfluence:
+    """That of slopes whose regressors x (R, K, T, N) differ between replications, bread (R, K, K) = (X'X)^-1.
+
+    psi = bread x is made for error types that need it alone: for the others a sum of scores x e has K x K products, and
+    V = bread M bread.
+    """
+
+    x: Floats
+    bread: Floats
+
+    @property
+    def own(self) -> Floats:
+        """Sums of squares of psi, (R, K)."""
+        return np.diagonal(self.bread, axis1=1, axis2=2)
+
+    @cached_property
+    def psi(self) -> Floats:
+        """What each residual moves each slope by, (R, K, T, N)."""
+        return np.reshape(np.matmul(self.bread, flat(self.x)), self.x.shape)
+
+    def variances(self, total: ScoreSum, e: Floats, ssr: Floats) -> tuple[Floats, Flags]:
+        """As `Influence.variances`."""
+        if total.floors or (total.kind != "hc1" and total.kind not in SUMMED):
+            return Influence(self.psi, self.own).variances(total, e, ssr)
+        meat, step = np.empty_like(self.bread), max(1, CELLS // e[0].size)
+        for start in range(0, len(e), step):
+            rows = slice(start, start + step)
+            meat[rows] = self._meat(total, self.x[rows] * e[rows, None])
+        variance, none = np.vecdot(np.matmul(self.bread, meat), self.bread), np.zeros(len(e), dtype=bool)
+        if total.kind == "hc1":
+            return variance, none
+        scale = self.own * ssr[:, None] / e[0].size
+        return np.where(variance > DEGENERATE * scale, variance, np.nan), none
+
+    def _meat(self, total: ScoreSum, scores: Floats) -> Floats:
+        """Sums of products of scores (R, K, T, N), (R, K, K)."""
+        if total.kind == "hc1":
+            return gram(scores)
+        if total.unit_codes is None:
+            return bartlett_sum(scores.sum(axis=3), total.lag)
+        sums = np.matmul(np.ones(scores.shape[2]), scores)
+        if total.membership is not None:
+            sums = np.matmul(sums, total.membership.T)
+        return bartlett_sum(sums, 0)
 
 
 def _bartlett(sums: Floats, lag: int) -> Floats:

@@ -11,20 +11,19 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
 from estimators.core.tile import Tile, spread
-from estimators.core.treatments import Fields, Projection
+from estimators.core.treatments import Fields, Projection, TreatmentMoments
 from estimators.core.within import Transform, observed_mask, transform_of, without_singletons
 from estimators.linear.covariances import ScoreSum, cells_of, nested_effects
-from estimators.linear.influence import Flags, Influence
+from estimators.linear.influence import Influence, RedrawnInfluence
 from estimators.linear.redrawn_did import DIDKernel, RedrawnRegression
-from sim.errors import BadInput, bad
+from sim.arrays import Codes, Flags, Floats
+from sim.errors import bad, refuse
 from sim.panel import Panel
 
-Floats = NDArray[np.float64]
 Singletons = Literal["drop", "keep"]
 
 TWO_WAY = {"unit", "period"}
@@ -40,7 +39,7 @@ class Regressors:
     x: Floats
     means: Floats
     bread: Floats
-    slopes: Influence
+    slopes: Influence | RedrawnInfluence
     level: Influence | None
 
     @property
@@ -89,7 +88,7 @@ class LinearPlan:
     regressors: Regressors | None
     totals: dict[str, ScoreSum]
     nested: dict[str, int]
-    wild: dict[str, NDArray[np.intp]]
+    wild: dict[str, Codes]
     redrawn: RedrawnRegression | None = None
 
     @property
@@ -137,11 +136,21 @@ class LinearMoments(Moments):
     tss: Floats
     tss_within: Floats
     robust: Floats
-    floored: NDArray[np.bool_]
+    floored: Flags
     own: Floats | None
     e: Floats | None
     psi: Floats | None
     z: Floats | None
+
+
+def moments_of_redrawn(found: RedrawnRegression, waiting: TreatmentMoments) -> LinearMoments:
+    """The moments of regressions in which the treatment alone differs."""
+    numbers = waiting.complete(found.fit)
+    b, ssr, own = numbers[:, 0], numbers[:, 1], numbers[:, 2]
+    floored = np.zeros((len(b), len(found.kernel.clusters)), dtype=bool)
+    tss, within = np.full_like(b, found.total), np.full_like(b, found.within)
+    robust = numbers[:, 3:, None]
+    return LinearMoments(b[:, None], ssr, tss, within, robust, floored, own[:, None], None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +230,7 @@ class LeastSquares(Reduction):
             if tile.raw(name).shape[0] == 1
         ]
         centred = self.constant or bool(self.effects)
-        if problems := ols.useless(columns, self.asked_by, two_way=set(self.effects) == TWO_WAY, centred=centred):
-            raise BadInput(*problems)
+        refuse(ols.useless(columns, self.asked_by, two_way=set(self.effects) == TWO_WAY, centred=centred))
         if plan.nobs - len(self.regressors) - plan.effects < 1:
             raise bad(f"{plan.nobs} observations for {len(self.regressors) + plan.effects} parameters",
                       where=self.asked_by, allowed="more observations than parameters",
@@ -234,7 +242,7 @@ class LeastSquares(Reduction):
                           allowed="an outcome that the effects do not absorb",
                           remedy="name another outcome")  # fmt: skip
 
-    def _wild_cells(self, error: str, used: Panel) -> NDArray[np.intp]:
+    def _wild_cells(self, error: str, used: Panel) -> Codes:
         """Clusters of cells, coded 0, 1, ... over those that are observed; raises BadInput for one."""
         codes, seen = cells_of(error.removeprefix("wild:"), used), observed_mask(used) > 0
         codes = np.where(seen, codes, codes[seen][0])  # clusters never observed take no sign
@@ -255,19 +263,18 @@ class LeastSquares(Reduction):
             left = np.diagonal(gram, axis1=1, axis2=2)
             gram[ols.absorbed(left, spreads, totals).any(axis=1)] = np.nan
         bread = ols.invert(gram)[0]
-        psi = np.reshape(np.matmul(bread, ols.flat(x)), x.shape)
-        own = np.diagonal(bread, axis1=1, axis2=2)
+        slopes = RedrawnInfluence(x, bread) if len(x) > 1 else Influence.of_fixed(x, bread)
         if not self.constant:
-            return Regressors(x, np.zeros((1, 0)), bread, Influence.of(psi, own), None)
+            return Regressors(x, np.zeros((1, 0)), bread, slopes, None)
         means = plan.means(tile, self.regressors)
-        last = plan.mask / plan.nobs - np.einsum("rk,rktn->rtn", spread(means, len(x)), psi)
+        last = plan.mask / plan.nobs - np.einsum("rk,rktn->rtn", spread(means, len(x)), slopes.psi)
         level = Influence.of(last[:, None], ols.sum_of_squares(last)[:, None])
-        return Regressors(x, means, bread, Influence.of(psi, own), level)
+        return Regressors(x, means, bread, slopes, level)
 
-    def reduce(self, plan: LinearPlan, tile: Tile) -> LinearMoments:
-        """One tile: projection, residuals, variances."""
+    def reduce(self, plan: LinearPlan, tile: Tile) -> LinearMoments | TreatmentMoments:
+        """One tile: projection, residuals, variances; of a treatment that alone is redrawn, its dates."""
         if plan.redrawn is not None:
-            return self._of_redrawn(plan.redrawn, tile)
+            return TreatmentMoments.of(tile, self.alone, plan.redrawn.size, plan.redrawn.fit)
         r = tile.panel.replications
         found = plan.regressors or self._regressors(plan, tile)
         y = spread(plan.within(tile, self.outcome), r)  # one outcome for all: a placebo
@@ -292,12 +299,6 @@ class LeastSquares(Reduction):
             psi=found.psi if plan.wild and redrawn else None,
             z=self._entering(plan, found) if plan.wild and redrawn else None,
         )
-
-    def _of_redrawn(self, found: RedrawnRegression, tile: Tile) -> LinearMoments:
-        b, ssr, own, robust = found.fit(tile.raw(self.alone))
-        floored = np.zeros((len(b), len(self.summed)), dtype=bool)
-        tss, within = np.full_like(b, found.total), np.full_like(b, found.within)
-        return LinearMoments(b[:, None], ssr, tss, within, robust[:, :, None], floored, own[:, None], None, None, None)
 
     def _with_constant(self, plan: LinearPlan, tile: Tile, slopes: Floats, found: Regressors) -> Floats:
         if not self.constant:

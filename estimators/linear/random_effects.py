@@ -12,28 +12,26 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, may_be_floored
-from estimators.core.estimator import Estimates, Estimator, Layout, Status
-from estimators.core.names import check_names, outcome_of
+from estimators.core.estimator import Estimates, Layout
+from estimators.core.names import RegressionEstimator, check_names, slope_targets
 from estimators.core.tile import spread
 from estimators.core.within import WithinTransform, observed_mask
 from estimators.linear.covariances import Sample, covariance
+from sim.arrays import Flags, Floats
 from sim.design import Design, Draw, Wanted, World
 from sim.errors import bad
 from sim.panel import Panel, Roles, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 STATISTICS = ("r2_overall", "r2_within", "r2_between", "sigma_u", "sigma_e", "theta")
 RANK = 1e-10  # share of the largest singular value below which one counts as zero
 
 
 @dataclass(frozen=True, slots=True)
-class RandomEffects(Estimator):
+class RandomEffects(RegressionEstimator):
     """Random effects of units; the constant is the last term.
 
     outcome, regressors: names of variables; None = the panel's own roles. Regressors must vary beside unit and period
@@ -57,40 +55,24 @@ class RandomEffects(Estimator):
     target: str = "att"
 
     @property
-    def name(self) -> str:
-        """Its label, or its kind."""
-        return self.label or self.kind
-
-    @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """Unit effects independent of the regressors."""
         return ErrorComponents(), ("did", "x")
 
-    def _names(self, schema: Schema) -> tuple[str, tuple[str, ...]]:
-        regressors = schema.roles.regressors if self.regressors is None else self.regressors
-        return outcome_of(self.outcome, schema, self.name), regressors
-
     def layout(self, schema: Schema) -> Layout:
         """One term a regressor, and the constant."""
-        outcome, regressors = self._names(schema)
+        outcome, regressors = self.names(schema)
         check_names(schema, outcome, regressors, self.name)
         check_error_types(self.errors, schema, self.name, "least-squares")
         floors = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
-        targets = {
-            name: self.target if name == (schema.roles.treatment or "did") else f"beta({name})" for name in regressors
-        }
+        targets = slope_targets(schema, regressors, self.target)
         return Layout((*regressors, "constant"), self.errors, (*STATISTICS, *floors), targets)
-
-    def variables(self, schema: Schema) -> frozenset[str]:
-        """Outcome and regressors."""
-        outcome, regressors = self._names(schema)
-        return frozenset((outcome, *regressors))
 
     @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
         """Fit R panels. Raises BadInput for a panel that cannot serve."""
         layout = self.layout(panel.schema)
-        outcome, regressors = self._names(panel.schema)
+        outcome, regressors = self.names(panel.schema)
         ols.check_fixed(panel, regressors, self.name)
         data = _Data.of(panel, outcome, regressors, periods=self.periods)
         sound = _vary(panel, data.x[:, : len(regressors)])
@@ -110,15 +92,8 @@ class RandomEffects(Estimator):
             **{f"floored:{error}": each.floored.astype(np.float64) for error, each in found.items()},
         }
         r = len(beta)
-        return Estimates(
-            terms=layout.terms,
-            errors=self.errors,
-            estimate=beta[:, reported],
-            se=np.sqrt(np.stack(variances, axis=1)),
-            dof=np.stack([np.full((r, len(reported)), float(each.dof)) for each in found.values()], axis=1),
-            status=np.where(np.isfinite(beta).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8),
-            statistics={name: statistics[name] for name in layout.statistics},
-        )
+        dof = np.stack([np.full((r, len(reported)), float(each.dof)) for each in found.values()], axis=1)
+        return Estimates.of(layout, beta[:, reported], np.sqrt(np.stack(variances, axis=1)), dof, statistics)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -195,7 +170,7 @@ def _components(data: _Data, asked_by: str) -> tuple[Floats, Floats]:
     return sigma2_e, np.maximum(sigma2_u, 0.0)
 
 
-def _vary(panel: Panel, x: Floats) -> NDArray[np.bool_]:
+def _vary(panel: Panel, x: Floats) -> Flags:
     """Whether regressors x (1 or R, K, T, N) are linearly independent beside unit and period effects, (1 or R,)."""
     within = WithinTransform.of(panel)(x.reshape(-1, *x.shape[2:])).reshape(x.shape)
     left, total = np.square(within).sum(axis=(2, 3)), np.square(x).sum(axis=(2, 3))

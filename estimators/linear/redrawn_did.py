@@ -20,13 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Status
-from estimators.core.treatment_kernels import (
-    LinearlyAssigned,
-    ShiftedFits,
-    TreatmentFits,
-    TreatmentKernel,
-    product,
-)
+from estimators.core.treatment_kernels import LinearlyAssigned, ShiftedFits, TreatmentFits, TreatmentKernel, product
 from estimators.core.treatments import (
     Fields,
     Given,
@@ -39,12 +33,11 @@ from estimators.core.treatments import (
     tiles,
     treatments,
 )
-from estimators.linear.covariances import DEGENERATE
+from estimators.linear.covariances import DEGENERATE, membership
+from sim.arrays import Codes, Floats
 
-Floats = NDArray[np.float64]
 
-
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class DIDKernel(TreatmentKernel):
     """The regression of `TwoWayDID` with the treatment left open: effects, fixed controls, clusters of units.
 
@@ -54,7 +47,7 @@ class DIDKernel(TreatmentKernel):
     terms: tuple[str, ...]
     projection: Projection
     controls: Fields
-    clusters: tuple[NDArray[np.intp], ...]
+    clusters: tuple[Codes, ...]
     factor: float = 1.0
 
     def assign(self, given: Given) -> AssignedDID:
@@ -63,6 +56,15 @@ class DIDKernel(TreatmentKernel):
         within, c = drawn.square(), drawn.meet(self.controls)
         squares = within - np.vecdot(c, c)
         return AssignedDID(self, drawn, c, np.where(sound(squares, within, drawn), squares, np.nan))
+
+    @cached_property
+    def columns(self) -> Floats:
+        """What v's polynomial in (m, c) has for coefficients: P, its products, 1, (K T + K (K + 1) / 2 + 1, N)."""
+        basis = self.projection.basis
+        k, periods, units = basis.shape
+        first, second = np.triu_indices(k)
+        pairs = np.einsum("ptn,ptn->pn", basis[first], basis[second])
+        return np.concatenate([basis.reshape(k * periods, units), pairs, np.ones((1, units))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,13 +138,18 @@ class RedrawnRegression:
     within: float
     total: float
 
-    def fit(self, given: NDArray[Any]) -> tuple[Floats, Floats, Floats, Floats]:
-        """b, e'e and 1/D~'D~ (B,), and variances before their factors, (B, M), NaN where they are rounding."""
+    @property
+    def size(self) -> int:
+        """Columns of `fit`."""
+        return 3 + len(self.kernel.clusters)
+
+    def fit(self, given: NDArray[Any]) -> Floats:
+        """b, e'e, 1/D~'D~, and variances before their factors, NaN where they are rounding, (B, 3 + M)."""
         drawn = self.kernel.assign(given)
         b, variance = drawn.variances(self.y)
         ssr, own = self.squares - b**2 * drawn.squares, 1 / drawn.squares
         scale = (own * ssr / self.y.size)[:, None]
-        return b, ssr, own, np.where(variance > DEGENERATE * scale, variance, np.nan)
+        return np.column_stack([b, ssr, own, np.where(variance > DEGENERATE * scale, variance, np.nan)])
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -180,7 +187,6 @@ _Scores = _Tabled | _Whole
 
 
 def _tabled(kernel: DIDKernel, drawn: PathCodes, c: Floats) -> _Tabled:
-    """Scores from tables."""
     basis = kernel.projection.basis
     k, periods, units = basis.shape
     rows, _, codes = drawn.treated
@@ -191,8 +197,7 @@ def _tabled(kernel: DIDKernel, drawn: PathCodes, c: Floats) -> _Tabled:
         [2 * (c[:, :, None] * m[:, None, :]).reshape(drawn.draws, k * periods), doubled * c[:, first] * c[:, second],
          np.vecdot(m, m)[:, None]], axis=1,
     )  # fmt: skip
-    pairs = np.einsum("ptn,ptn->pn", basis[first], basis[second])
-    own = product(quadratic, np.concatenate([basis.reshape(k * periods, units), pairs, np.ones((1, units))]))
+    own = product(quadratic, kernel.columns)
     linear = product(m, drawn.paths.T)[rows, codes]
     for column, field in zip(c.T, kernel.controls.by_path(drawn.paths), strict=True):
         linear += column[rows] * field.take(drawn.entries)
@@ -201,7 +206,6 @@ def _tabled(kernel: DIDKernel, drawn: PathCodes, c: Floats) -> _Tabled:
 
 
 def _whole(kernel: DIDKernel, drawn: Paths) -> _Whole:
-    """Scores from the projected treatments themselves."""
     own, x = np.empty((drawn.draws, drawn.values.shape[2])), np.empty_like(drawn.values)
     for rows in tiles(drawn.draws):
         x[rows] = part = kernel.projection(drawn.values[rows])
@@ -209,11 +213,11 @@ def _whole(kernel: DIDKernel, drawn: Paths) -> _Whole:
     return _Whole(x, own)
 
 
-def _by_cluster(u: Floats, codes: NDArray[np.intp]) -> Floats:
+def _by_cluster(u: Floats, codes: Codes) -> Floats:
     """Units' scores (B, N) summed within clusters, (B, G)."""
     if codes[0] == 0 and (np.diff(codes) == 1).all():  # every unit is its own
         return u
-    return product(u, (np.arange(codes.max() + 1) == codes[:, None]).astype(np.float64))
+    return product(u, membership(codes))
 
 
 def _add_treated(out: Floats, drawn: PathCodes, values: Floats) -> None:

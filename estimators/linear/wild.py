@@ -32,13 +32,11 @@ from itertools import islice
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.inversion import searched_interval
 from estimators.linear.covariances import cancelled, cluster_sums
+from sim.arrays import Codes, Floats
 
-Floats = NDArray[np.float64]
-Codes = NDArray[np.intp]
 Project = Callable[[Floats], Floats]
 Points = Literal["rademacher", "webb"]
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtr
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from sim.arrays import Flags, Floats
 
 
 def on_support(score: Floats, treated: Flags) -> Flags:

@@ -6,24 +6,23 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.error_types import check_error_types, groups_of, may_be_floored
-from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.estimator import Estimates, Layout, Status
 from estimators.core.logit import Logit, logit
-from estimators.core.names import check_names, outcome_of
+from estimators.core.names import RegressionEstimator, check_names, slope_targets
 from estimators.core.regression import check_fixed
 from estimators.linear.covariances import cells_of
 from estimators.matching import matching
 from estimators.matching.weighted_within import weighted_two_way
+from sim.arrays import Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel, Schema
+from sim.panel.panel import part, seen_in
 from sim.streams import Streams
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 Method = Literal["nearest", "radius", "kernel"]
 LEAST_CLUSTERS = 2  # of matched treated units, and of controls; one alone shows not how much it moves by itself
 
@@ -69,7 +68,7 @@ class Matched:
 
 
 @dataclass(frozen=True, slots=True)
-class PsmDID(Estimator):
+class PsmDID(RegressionEstimator):
     """Two-way DID on the sample matched on the propensity score, weighted by the matching.
 
     Units are matched once, on the covariates' means over `years` (first and last, both included) or, by default, over
@@ -104,18 +103,9 @@ class PsmDID(Estimator):
     label: str = "psm-did"
 
     @property
-    def name(self) -> str:
-        """Its label."""
-        return self.label
-
-    @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """The `paper` design without spillovers."""
         return Paper(), ("did",)
-
-    def _names(self, schema: Schema) -> tuple[str, tuple[str, ...]]:
-        regressors = schema.roles.regressors if self.regressors is None else self.regressors
-        return outcome_of(self.outcome, schema, self.label), regressors
 
     def _covariates(self, schema: Schema) -> tuple[str, ...]:
         return schema.roles.controls if self.covariates is None else self.covariates
@@ -134,10 +124,10 @@ class PsmDID(Estimator):
         if self.neighbours < 1 or not self.caliper > 0 or not self.bandwidth > 0:
             raise bad(f"neighbours = {self.neighbours}, caliper = {self.caliper}, bandwidth = {self.bandwidth}",
                       where=self.label, allowed="positive numbers", remedy="correct them")  # fmt: skip
-        outcome, regressors = self._names(schema)
+        outcome, regressors = self.names(schema)
         check_names(schema, outcome, regressors, self.label)
         check_error_types(self.errors, schema, self.label, "least-squares")
-        targets = {name: self.target if name == schema.roles.treatment else f"beta({name})" for name in regressors}
+        targets = slope_targets(schema, regressors, self.target)
         floored = tuple(f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         statistics = ("r2", "r2_within", "r2_adjusted", "sigma2", *floored, "treated_matched", "controls_matched")
         return Layout((*regressors, "constant"), self.errors, statistics, targets)
@@ -145,12 +135,16 @@ class PsmDID(Estimator):
     def variables(self, schema: Schema) -> frozenset[str]:
         """Outcome, regressors, covariates and the treatment."""
         names = (*self._covariates(schema), *([schema.roles.treatment] if schema.roles.treatment else []))
-        outcome, regressors = self._names(schema)
+        outcome, regressors = self.names(schema)
         return frozenset((outcome, *regressors, *names))
+
+    def used(self, panel: Panel) -> Panel:
+        """The matched units."""
+        return part(panel, self.match(panel).units, np.ones(len(panel.periods), dtype=bool))
 
     def match(self, panel: Panel) -> Matched:
         """The matching in the first replication of a panel; raises BadInput when no year lies before all treatment."""
-        seen = _seen(panel)
+        seen = seen_in(panel)
         counted = seen & self.window(panel)[:, None]
         x = np.stack([_mean(panel.variables[name][0], counted) for name in self._covariates(panel.schema)], axis=1)
         treated = (_treated(panel) & seen).any(axis=0)
@@ -184,7 +178,7 @@ class PsmDID(Estimator):
                 raise bad(f"no period lies in years = {list(self.years)}", where=self.label,
                           allowed=f"within {periods[0]}-{periods[-1]}", remedy="correct the years")  # fmt: skip
             return np.asarray(chosen)
-        before = ~np.logical_or.accumulate((_treated(panel) & _seen(panel)).any(axis=1))
+        before = ~np.logical_or.accumulate((_treated(panel) & seen_in(panel)).any(axis=1))
         if not before.any():
             raise bad(f"some units are treated in {periods[0]}, the first period", where=self.label,
                       allowed="a period before the first adoption", remedy="name the years to match on")  # fmt: skip
@@ -214,7 +208,7 @@ class PsmDID(Estimator):
 
     def fit(self, panel: Panel, found: Matched) -> Estimates:
         """The regression of R panels on a matched sample; errors that there are not are NaN and change no status."""
-        outcome, regressors = self._names(panel.schema)
+        outcome, regressors = self.names(panel.schema)
         estimates = weighted_two_way(panel, outcome, regressors, self.errors, found.weights)
         clusters = [found.clusters(error, panel) for error in self.errors]
         lacking = np.array([count is not None and min(count) < LEAST_CLUSTERS for count in clusters])
@@ -228,13 +222,6 @@ class PsmDID(Estimator):
             se=np.where(lacking[:, None] & own, np.nan, estimates.se),
             statistics={**estimates.statistics, **further},
         )
-
-
-def _seen(panel: Panel) -> Flags:
-    """Which unit-periods are observed, (T, N)."""
-    if panel.observed is None:
-        return np.ones((len(panel.periods), len(panel.units)), dtype=bool)
-    return panel.observed[0]
 
 
 def _treated(panel: Panel) -> Flags:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.error_types import may_be_floored
 from estimators.core.estimator import Estimates, Status
 from estimators.core.tile import spread
 from estimators.linear.covariances import Covariance, Sample, counted_by_cluster, covariance
+from sim.arrays import Floats
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -164,18 +162,13 @@ def _fit_statistics(data: _Weighted, ssr: Floats, sample: Sample) -> dict[str, F
 def _variances(
     errors: tuple[str, ...], psi: Floats, e: Floats, sample: Sample, slopes: list[Covariance], rounding: Floats
 ) -> list[Floats]:
-    """Variances of all terms (R, K + 1) by error type: the slopes' from their own matrix, the constant's from all."""
+    """Variances of all terms (R, K + 1) by error type, NaN where they are no more than the least that is told from
+    rounding: the slopes' from their own matrix, the constant's from all."""
     last = [covariance(error, psi, e, sample).matrix[:, -1, -1] for error in errors]
     least = np.square(psi).sum(axis=(2, 3)) * rounding[:, None]
-    return [
-        _above(least, np.column_stack([np.diagonal(own.matrix, axis1=1, axis2=2), constant]))
-        for own, constant in zip(slopes, last, strict=True)
-    ]
-
-
-def _above(least: Floats, variance: Floats) -> Floats:
-    """Variances, (1 or R, K), NaN where they are no more than the least that is told from rounding, (R, K)."""
-    return np.asarray(np.where(variance > least, variance, np.nan))
+    both = zip(slopes, last, strict=True)
+    found = [np.column_stack([np.diagonal(own.matrix, axis1=1, axis2=2), constant]) for own, constant in both]
+    return [np.where(variance > least, variance, np.nan) for variance in found]
 
 
 def _visible(x: Floats, cells: Floats) -> Floats:

@@ -32,13 +32,12 @@ from estimators.mediation.paths import (
     root_of,
     terms_of,
 )
+from sim.arrays import Codes, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 STATISTICS = ("rho_at_zero", "r2_product_at_zero", "r2_total_product_at_zero", "sd_ratio", "corr_ab")
 STORED = ("pvalue", "lower", "upper")
@@ -83,11 +82,6 @@ class Mediation(Estimator):
     label: str = "mediation"
 
     @property
-    def name(self) -> str:
-        """Its label."""
-        return self.label
-
-    @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """The `paper` design without spillovers and without confounding of the mediator."""
         return Paper(), ("b", "nde", "nie", "total")
@@ -98,7 +92,7 @@ class Mediation(Estimator):
         check_names(schema, variables.outcome, (*variables.regressors, variables.mediator), self.label)
         self._check_settings(schema)
         targets = {"b": f"beta({variables.mediator})", "nde": "nde", "nie": "nie", "total": "att"}
-        drawn = any(_is_drawn(error) for error in self.errors)
+        drawn = any(error == "monte-carlo" or error.startswith("bootstrap:") for error in self.errors)
         return Layout(TERMS, self.errors, STATISTICS, targets, STORED if drawn else ())
 
     def variables(self, schema: Schema) -> frozenset[str]:
@@ -126,16 +120,12 @@ class Mediation(Estimator):
             else:
                 answers.append(MediatedEffects.analytic(paths, covariance, fit.dof, error == "sobel"))
         stored = {name: np.stack([getattr(item, name) for item in answers], axis=1) for name in layout.stored}
-        return Estimates(
-            terms=TERMS,
-            errors=self.errors,
-            estimate=paths.terms,
-            se=np.stack([item.se for item in answers], axis=1),
-            dof=np.stack([np.full((rows, len(TERMS)), item.dof) for item in answers], axis=1),
-            status=np.where(np.isfinite(paths.values).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8),
-            statistics=paths.sensitivity() | {"corr_ab": correlations(covariance)[0][:, 0, 1]},
-            **stored,
-        )
+        se = np.stack([item.se for item in answers], axis=1)
+        dof = np.stack([np.full((rows, len(TERMS)), item.dof) for item in answers], axis=1)
+        sound = np.isfinite(paths.values).all(axis=1)  # the proportion of a total of zero is infinite
+        status = np.where(sound, Status.OK, Status.SINGULAR).astype(np.uint8)
+        statistics = paths.sensitivity() | {"corr_ab": correlations(covariance)[0][:, 0, 1]}
+        return Estimates.of(layout, paths.terms, se, dof, statistics, status=status, **stored)
 
     @np.errstate(divide="ignore", invalid="ignore")
     def sensitivity(self, panel: Panel, rho: Floats) -> tuple[Floats, Floats]:
@@ -182,14 +172,10 @@ class Mediation(Estimator):
             raise bad(f"cluster = {self.cluster!r}", where=self.label, allowed=one_of(("unit", *schema.attributes)),
                       remedy="choose one of them")  # fmt: skip
         if self.draws < 99:
-            raise bad(
-                f"draws = {self.draws}",
-                where=self.label,
-                allowed="99 or more (999 is a good choice)",
-                remedy="draw more",
-            )
+            raise bad(f"draws = {self.draws}", where=self.label, allowed="99 or more (999 is a good choice)",
+                      remedy="draw more")  # fmt: skip
 
-    def _roots_of_factors(self, tile: Tile, regressors: int, clusters: NDArray[np.intp]) -> Floats:
+    def _roots_of_factors(self, tile: Tile, regressors: int, clusters: Codes) -> Floats:
         """Square roots of the small-sample factors of a, b, nde, total, (4,)."""
         panel, effects = tile.panel, tile.transform.effects
         units = len(panel.units) if panel.observed is None else int(panel.observed[0].any(axis=0).sum())
@@ -206,7 +192,7 @@ class MediationFit:
 
     system: System
     paths: MediationPaths
-    clusters: NDArray[np.intp]
+    clusters: Codes
     roots: Floats
     mask: Floats | None
 
@@ -261,7 +247,7 @@ class MediatedEffects:
         )
 
 
-def _percentile_interval(ordered: Floats, count: NDArray[np.intp]) -> tuple[Floats, Floats]:
+def _percentile_interval(ordered: Floats, count: Codes) -> tuple[Floats, Floats]:
     """Ends (R, K) of the interval from the first `count` (R, K) of ordered draws (R, B, K), NaN without draws.
 
     They are the floor(LEVEL / 2 (count + 1))-th draws from below and from above; too few draws exclude nothing.
@@ -273,7 +259,7 @@ def _percentile_interval(ordered: Floats, count: NDArray[np.intp]) -> tuple[Floa
     return np.where(tail > 0, lower, -endless), np.where(tail > 0, upper, endless)
 
 
-def _clusters(cluster: str, panel: Panel, asked_by: str) -> NDArray[np.intp]:
+def _clusters(cluster: str, panel: Panel, asked_by: str) -> Codes:
     """Cluster of each unit, (N,), numbered from 0; raises BadInput for fewer than two.
 
     Units that are never observed, which count for nothing, are put to the first that is.
@@ -287,7 +273,3 @@ def _clusters(cluster: str, panel: Panel, asked_by: str) -> NDArray[np.intp]:
         raise bad(f"{cluster} has 1 cluster", where=asked_by, allowed="2 or more clusters",
                   remedy="choose a finer grouping")  # fmt: skip
     return np.asarray(codes)
-
-
-def _is_drawn(error: str) -> bool:
-    return error == "monte-carlo" or error.startswith("bootstrap:")

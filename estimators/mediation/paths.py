@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.tile import Tile, spread
+from estimators.linear.covariances import membership
+from sim.arrays import Codes, Floats
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 TERMS = ("a", "b", "nde", "nie", "total", "proportion")
 
@@ -100,12 +99,12 @@ class MediationPaths:
         out[:, 5, 0], out[:, 5, 1], out[:, 5, 3] = b / total, a / total, -a * b / total**2
         return out
 
-    def covariance(self, clusters: NDArray[np.intp], roots: Floats) -> Floats:
+    def covariance(self, clusters: Codes, roots: Floats) -> Floats:
         """Clustered covariance of a, b, nde, total, (R, 4, 4); clusters (N,), roots of the equations' factors (4,)."""
         shares = summed(self.influence, clusters) * roots[:, None]
         return np.asarray(np.matmul(shares, shares.transpose(0, 2, 1)))
 
-    def indirect(self, rho: Floats, clusters: NDArray[np.intp], roots: Floats) -> tuple[Floats, Floats]:
+    def indirect(self, rho: Floats, clusters: Codes, roots: Floats) -> tuple[Floats, Floats]:
         """`indirect_at` each of rho (J,) and its clustered error by the delta method, (R, J) each.
 
         nie = a g with g = (u'v - rho q) / u'u and q^2 = (u'u v'v - (u'v)^2) / (1 - rho^2); g does not change with the
@@ -133,11 +132,9 @@ class MediationPaths:
         }
 
 
-def summed(shares: Floats, clusters: NDArray[np.intp]) -> Floats:
+def summed(shares: Floats, clusters: Codes) -> Floats:
     """Units' shares (R, K, N) summed over clusters (N,), (R, K, G)."""
-    membership = np.zeros((clusters.size, clusters.max() + 1))
-    membership[np.arange(clusters.size), clusters] = 1.0
-    return np.asarray(np.matmul(shares, membership))
+    return np.asarray(np.matmul(shares, membership(clusters)))
 
 
 def indirect_at(rho: Floats, a: Floats, rho_at_zero: Floats, sd_ratio: Floats) -> Floats:
@@ -154,7 +151,7 @@ def indirect_at(rho: Floats, a: Floats, rho_at_zero: Floats, sd_ratio: Floats) -
     return np.asarray(a * sd_ratio * (rho_at_zero - rho * np.sqrt((1 - rho_at_zero**2) / (1 - rho**2))))
 
 
-def bootstrap(system: System, clusters: NDArray[np.intp], mask: Floats | None, draws: int, streams: Streams) -> Floats:
+def bootstrap(system: System, clusters: Codes, mask: Floats | None, draws: int, streams: Streams) -> Floats:
     """(a, b, nde) in samples of whole clusters with replacement, (R, draws, 3); NaN where not identified."""
     groups = int(clusters.max()) + 1
     out = np.empty((streams.replications, draws, 3))

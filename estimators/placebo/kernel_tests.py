@@ -1,20 +1,59 @@
-"""Permutation tests by an estimator's own kernel for redrawn treatments: no fit of each draw, many outcomes at once."""
+"""The assignments that permutation tests compare with the real one, and tests by an estimator's own kernel for redrawn
+treatments: no fit of each draw, many outcomes at once."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.estimator import Status
 from estimators.core.inversion import linear_interval, p_values, searched_interval
 from estimators.core.treatment_kernels import AssignedTreatments, LinearlyAssigned, ShiftedFits, TreatmentKernel
-from estimators.placebo.assignments import Draws
+from estimators.core.treatments import PathCodes
+from sim.arrays import Codes, Floats
+from sim.panel import Panel
+from sim.schemes import scheme_of
+from sim.schemes.randomisation import Randomisation
+from sim.streams import Streams
 
-Floats = NDArray[np.float64]
 Statistic = Literal["raw", "studentised"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Draws:
+    """B assignments of a panel, codes (B, N), without the real one; exact: all that there are."""
+
+    randomisation: Randomisation
+    codes: Codes
+    exact: bool
+
+    @classmethod
+    def of(cls, panel: Panel, scheme: str, draws: int, seed: int, rng: np.random.Generator | None = None) -> Draws:
+        """All assignments when they are no more than `draws`, else that many from `rng`, or from the seed.
+
+        Raises BadInput when the panel leaves nothing to draw.
+        """
+        randomisation = scheme_of(scheme).on(panel)
+        if randomisation.count is not None and randomisation.every and randomisation.count <= draws:
+            every = np.array(list(randomisation.every()))
+            return cls(randomisation, every[(every != randomisation.real).any(axis=1)], True)
+        own = Streams(seed, "permutation").tile(0, draws)
+        generators: Iterator[np.random.Generator] = itertools.repeat(rng, draws) if rng else own.each(scheme)
+        return cls(randomisation, np.array([randomisation.draw(generator) for generator in generators]), False)
+
+    @property
+    def with_real(self) -> Codes:
+        """The real assignment, then the others, (1 + B, N)."""
+        return np.concatenate([self.randomisation.real[None], self.codes])
+
+    def treatments(self) -> PathCodes:
+        """Those of the one variable that is assigned, the real one first."""
+        (paths,) = self.randomisation.paths.values()
+        return PathCodes(np.concatenate([paths, np.zeros((1, paths.shape[1]))]), self.with_real)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -16,8 +16,8 @@ from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Red
 from estimators.core.inversion import linear_interval, p_value_errors, p_values
 from estimators.core.names import outcome_of
 from estimators.core.tile import Tile
-from estimators.placebo.assignments import Draws
-from estimators.placebo.kernel_tests import KernelTest, NullTests, Statistic
+from estimators.placebo.kernel_tests import Draws, KernelTest, NullTests, Statistic
+from sim.arrays import Floats
 from sim.design import Design
 from sim.discovery import discover
 from sim.errors import bad, closest, listed, naming, one_of
@@ -26,7 +26,6 @@ from sim.schemes import FORMS, Relabel, Time, scheme_of
 from sim.schemes.nulls import assigned_anew, redraws_treatment, terms_tested
 from sim.streams import Streams
 
-Floats = NDArray[np.float64]
 Value = bool | int | float | str | tuple[str, ...] | tuple[int, ...] | None
 
 LEAST_DRAWS = 99
@@ -36,7 +35,7 @@ LINEAR = 1e-8  # relative deviation below which a coefficient counts as linear i
 
 @dataclass(frozen=True, slots=True)
 class PermutationTest(Estimator):
-    """An estimator whose p values and intervals come from assignments drawn anew.
+    """An estimator whose p values and intervals come from assignments drawn anew; --estimator does not take it.
 
     estimator, settings: kind and settings of the estimator, as pairs (in a study file as a table, {errors = ["hc1"]});
     `PermutationTest.of` takes them from an object. scheme: see `sim.schemes`, which says what must be exchangeable;

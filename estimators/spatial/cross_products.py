@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from estimators.core import regression as ols
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
 from estimators.core.tile import Tile, spread
-from estimators.spatial.information import FixedForms
+from estimators.spatial.information import Columns, FixedForms
 from estimators.spatial.spectrum import Spectrum, spectrum_of
 from sim.errors import BadInput, Problem, bad
 from sim.panel import Panel
@@ -20,15 +20,17 @@ from sim.panel import Panel
 Floats = NDArray[np.float64]
 
 OTHER_MODEL = "choose other weights, or a model without spatial lags of regressors"
-ROWS_WITH_ARRAYS = 64  # replications solved together when their moments hold whole arrays
+CELLS = 2**18  # of redrawn columns whose products are made together
+LEAST_ROWS, ARRAYS = 32, 2**25  # replications solved together at least, and bytes of whole arrays in their moments
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SpatialPlan:
     """What a cell's fixed variables give: Z = [QX, QWX] (P, T, N), Z'Z (1, P, P), forms by P; None where redrawn.
 
-    With two lags Z has QW^2X as well. labels of the units and attributes (N,) serve clustered errors. useless_lags:
-    what is wrong with fixed WX, which is for models that have them as regressors to raise.
+    With two lags Z has QW^2X as well. columns: which regressors are redrawn, and Z of the others. labels of the units
+    and attributes (N,) serve clustered errors. useless_lags: what is wrong with fixed WX, which is for models that have
+    them as regressors to raise.
     """
 
     names: tuple[str, ...]
@@ -38,6 +40,7 @@ class SpatialPlan:
     z: Floats | None
     gram: Floats
     forms: dict[int, FixedForms] | None
+    columns: Columns
     keeps_arrays: bool
     labels: tuple[str, ...]
     attributes: Mapping[str, NDArray[Any]]
@@ -46,7 +49,8 @@ class SpatialPlan:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SpatialMoments(Moments):
-    """Z'Qy, Z'QWy (R, P); (Qy)'(Qy), (Qy)'(QWy), (QWy)'(QWy), raw total sum of squares (R,); Z'Z and Z where redrawn.
+    """Z'Qy, Z'QWy (R, P); (Qy)'(Qy), (Qy)'(QWy), (QWy)'(QWy), raw total sum of squares (R,); Z'Z and, as
+    `Columns` says, redrawn regressors (R, V, T, N) where there are any.
 
     drift (R, 2 + P, T), cross-section means of y, Wy, X and WX around their own mean over time, only when W is not
     row-stochastic. y (R, T, N) and x (R, P, T, N), raw, only when a full fit is asked for. With two lags also Z'QWWy
@@ -98,27 +102,33 @@ class SpatialCrossProducts(Reduction):
             for column in columns
         ]  # fmt: skip
         spectrum = spectrum_of(panel.weights[self.weights])
-        fixed = all(panel.variables[name].shape[0] == 1 for name in self.names)
+        anew = np.array([k for k, name in enumerate(self.names) if panel.variables[name].shape[0] > 1], dtype=np.intp)
         p = 2 * len(self.names)
-        z, gram, forms = None, np.empty((1, p, p)), None
-        if fixed:
-            z = self._regressors(tile)[0]
-            gram, forms = ols.gram(z[None]), {size: FixedForms(z[:size], spectrum) for size in (p // 2, p)}
-        return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, z, gram, forms,
-                           self.keep_arrays or not fixed, panel.units, dict(panel.attributes),
+        kept = tuple(name for name in self.names if panel.variables[name].shape[0] == 1)
+        fixed = self._regressors(tile, kept)[0] if kept else np.empty((0, len(panel.periods), len(panel.units)))
+        columns_of = Columns(len(self.names), anew, fixed)
+        z, gram, forms = None, ols.gram(fixed[None]), None
+        if not anew.size:
+            z, forms = fixed, {size: FixedForms(fixed[:size], spectrum) for size in (p // 2, p)}
+        return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, z, gram, forms, columns_of,
+                           self.keep_arrays, panel.units, dict(panel.attributes),
                            tuple(ols.useless([*columns, *lagged], asked_by)))  # fmt: skip
 
     def rows(self, plan: SpatialPlan) -> int:
-        """Few when the moments hold arrays of T x N."""
-        return ROWS_WITH_ARRAYS if plan.keeps_arrays else ROWS_AT_ONCE
+        """Fewer when the moments hold arrays of T x N."""
+        arrays = (1 + self.lags) * plan.columns.anew.size + (1 + 2 * len(plan.names)) * plan.keeps_arrays
+        if not arrays:
+            return ROWS_AT_ONCE
+        return int(np.clip(ARRAYS // (8 * arrays * plan.periods * plan.units), LEAST_ROWS, ROWS_AT_ONCE))
 
-    def _regressors(self, tile: Tile) -> Floats:
-        further = [self._within_second_lag(tile, name) for name in self.names] if self.lags == 2 else []
-        return ols.stack(
-            [tile.within(name) for name in self.names]
-            + [tile.within_lag(name, self.weights) for name in self.names]
-            + further
-        )
+    def _regressors(self, tile: Tile, names: tuple[str, ...]) -> Floats:
+        """[QX, QWX] of some variables, with two lags QW^2X too, (1 or R, P, T, N)."""
+        return ols.stack(self._columns(tile, names))
+
+    def _columns(self, tile: Tile, names: tuple[str, ...]) -> list[Floats]:
+        lagged = [tile.within_lag(name, self.weights) for name in names]
+        further = [self._within_second_lag(tile, name) for name in names] if self.lags == 2 else []
+        return [tile.within(name) for name in names] + lagged + further
 
     def _within_second_lag(self, tile: Tile, name: str) -> Floats:
         """Q (W W x), (1 or R, T, N)."""
@@ -136,10 +146,9 @@ class SpatialCrossProducts(Reduction):
         means = [*own, *(mean for order in zip(*others, strict=True) for mean in order)]
         return np.stack([spread(mean - mean.mean(axis=1, keepdims=True), rows) for mean in means], axis=1)
 
-    def _gram(self, tile: Tile, z: Floats) -> Floats:
+    def _without_absorbed(self, tile: Tile, gram: Floats) -> Floats:
         """Z'Z of redrawn regressors, exactly zero for those that the effects absorb: rounding is no variation."""
-        gram, k = ols.gram(z), len(self.names)
-        left = np.diagonal(gram, axis1=1, axis2=2)
+        k, left = len(self.names), np.diagonal(gram, axis1=1, axis2=2)
         absorbed = ols.absorbed_in(tile, self.names * (left.shape[1] // k), left).reshape(len(gram), -1, k)
         if absorbed.any():
             absorbed = np.reshape(absorbed | absorbed[:, :1], gram.shape[:2])
@@ -148,14 +157,11 @@ class SpatialCrossProducts(Reduction):
 
     def reduce(self, plan: SpatialPlan, tile: Tile) -> SpatialMoments:
         """One tile's cross products."""
+        if plan.z is None:
+            return self._of_redrawn(plan, tile)
         y, wy = tile.within(self.outcome), tile.within_lag(self.outcome, self.weights)
-        z = self._regressors(tile) if plan.z is None else plan.z[None]
-        rows = tile.panel.replications
+        z, rows = plan.z[None], tile.panel.replications
         y, wy = (spread(v, rows) for v in (y, wy))  # one outcome for all: a placebo
-        raw = None
-        if self.keep_arrays:
-            parts = [tile.raw(name) for name in self.names] + [tile.lag(name, self.weights) for name in self.names]
-            raw = spread(ols.stack(parts), rows)
         zwwy, products = None, None
         if self.lags == 2:
             wwy = spread(self._within_second_lag(tile, self.outcome), rows)
@@ -167,15 +173,64 @@ class SpatialCrossProducts(Reduction):
             yy=spread(tile.within_sum_of_squares(self.outcome), rows),
             ywy=ols.dot(y, wy),
             wyy=ols.sum_of_squares(wy),
-            tss=spread(tile.total_sum_of_squares(self.outcome), rows),
-            gram=self._gram(tile, z) if plan.z is None else None,
-            z=z if plan.z is None else None,
-            drift=None if plan.spectrum.weights.row_stochastic else self._drift(tile, rows),
-            y=spread(tile.raw(self.outcome), rows) if self.keep_arrays else None,
-            x=raw,
+            gram=None,
+            z=None,
             zwwy=zwwy,
             wwy=products,
+            **self._further(plan, tile),
         )
+
+    def _of_redrawn(self, plan: SpatialPlan, tile: Tile) -> SpatialMoments:
+        """The same where regressors differ: one product of all redrawn columns a replication, one with the fixed."""
+        at, rows, blocks = plan.columns, tile.panel.replications, 1 + self.lags
+        own = self._columns(tile, tuple(self.names[k] for k in at.anew))
+        moved = [spread(values, rows) for values in own + self._columns(tile, (self.outcome,))]
+        n, fixed = len(own), ols.flat(at.fixed).T
+        together = max(1, CELLS // (len(moved) * plan.periods * plan.units))
+        products, across = np.empty((rows, len(moved), len(moved))), np.empty((rows, len(moved), fixed.shape[1]))
+        z = np.empty((rows, n, plan.periods, plan.units))
+        for start in range(0, rows, together):
+            some = slice(start, start + together)
+            stacked = np.stack([values[some] for values in moved], axis=1)
+            products[some], across[some] = ols.gram(stacked), np.matmul(ols.flat(stacked), fixed)
+            z[some] = stacked[:, :n]
+        new, old = at.among(blocks * at.names)
+        gram, cross = np.empty((rows, *2 * (blocks * at.names,))), np.empty((rows, blocks, blocks * at.names))
+        gram[:, new[:, None], new], gram[:, old[:, None], old] = products[:, :n, :n], plan.gram
+        gram[:, new[:, None], old] = across[:, :n]
+        gram[:, old[:, None], new] = across[:, :n].swapaxes(1, 2)
+        cross[:, :, new], cross[:, :, old] = products[:, n:, :n], across[:, n:]
+        o = products[:, n:, n:]
+        return SpatialMoments(
+            zy=np.ascontiguousarray(cross[:, 0]),
+            zwy=np.ascontiguousarray(cross[:, 1]),
+            yy=np.ascontiguousarray(o[:, 0, 0]),
+            ywy=np.ascontiguousarray(o[:, 0, 1]),
+            wyy=np.ascontiguousarray(o[:, 1, 1]),
+            gram=self._without_absorbed(tile, gram),
+            z=z,
+            zwwy=np.ascontiguousarray(cross[:, 2]) if blocks == 3 else None,
+            wwy=np.ascontiguousarray(o[:, :, 2]) if blocks == 3 else None,
+            **self._further(plan, tile),
+        )
+
+    def _further(self, plan: SpatialPlan, tile: Tile) -> dict[str, Any]:
+        """Total sum of squares, and what some models and errors ask for besides."""
+        rows, raw = tile.panel.replications, None
+        if self.keep_arrays:
+            parts = [tile.raw(name) for name in self.names] + [tile.lag(name, self.weights) for name in self.names]
+            raw = spread(ols.stack(parts), rows)
+        return {
+            "tss": spread(tile.total_sum_of_squares(self.outcome), rows),
+            "drift": None if plan.spectrum.weights.row_stochastic else self._drift(tile, rows),
+            "y": spread(tile.raw(self.outcome), rows) if self.keep_arrays else None,
+            "x": raw,
+        }
+
+
+def regressors(plan: SpatialPlan, m: SpatialMoments) -> Floats:
+    """Z with all its lags, (1 or R, P, T, N)."""
+    return plan.columns.fixed[None] if m.z is None else plan.columns.whole(m.z)
 
 
 def lagged_gram(plan: SpatialPlan, m: SpatialMoments) -> Floats:

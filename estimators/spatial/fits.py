@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.spatial.combined import CombinedModel
-from estimators.spatial.cross_products import SpatialMoments, SpatialPlan, lagged_gram
+from estimators.spatial.cross_products import SpatialMoments, SpatialPlan, lagged_gram, regressors
 from estimators.spatial.effects import Slopes, effects_of, impacts, jacobian
 from estimators.spatial.form import SpatialForm
 from estimators.spatial.information import RedrawnForms, TimeEffects
@@ -156,7 +156,7 @@ def _forms(
     if plan.forms is not None:
         return plan.forms[p](rho, slopes, drift)
     assert m.z is not None
-    return RedrawnForms(np.ascontiguousarray(m.z[:, :p]), plan.spectrum)(rho, slopes, drift)
+    return RedrawnForms(m.z, plan.spectrum, plan.columns)(rho, slopes, drift)
 
 
 def _error_fit(
@@ -186,18 +186,10 @@ def _error_fit(
         covariance = SlopeCovariance(bread, np.zeros_like(slopes), np.zeros_like(ssr))
     else:
         through = TimeEffects.of(m.drift, form, np.zeros_like(lam), lam, slopes)
-        cross = through.across(_regressors(plan, m), k, p, plan.spectrum)
+        cross = through.across(regressors(plan, m), k, p, plan.spectrum)
         tilt = np.matvec(bread, cross)
         covariance = SlopeCovariance(bread, tilt, through.squared_norm(plan.spectrum) - (cross * tilt).sum(axis=1))
     return slopes, ssr, lam, best.converged & sound, covariance
-
-
-def _regressors(plan: SpatialPlan, m: SpatialMoments) -> Floats:
-    """Z with all its lags, (1 or R, P, T, N)."""
-    if plan.z is not None:
-        return plan.z[None]
-    assert m.z is not None
-    return m.z
 
 
 def _least_squares(
@@ -282,7 +274,7 @@ def _combined_covariance(
     out[:, at_s2, at_s2] = sizes.nobs / (2 * sigma2**2)
     if drift is not None and m.drift is not None:
         through = TimeEffects.of(m.drift, form, rho, lam, slopes)
-        z, w = _regressors(plan, m), plan.spectrum
+        z, w = regressors(plan, m), plan.spectrum
         out[:, :k, at_lam] = out[:, at_lam, :k] = through.across(z, k, k, w) / s2
         out[:, at_lam, at_lam] += through.squared_norm(w) / sigma2
         out[:, at_rho, at_lam] += through.along(z, filtered, drift, rho, w) / sigma2

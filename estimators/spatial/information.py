@@ -6,21 +6,20 @@ row-stochastic lets time effects through G: Zb then stands for Zb + m_t, m_t = m
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
+from estimators.core.treatment_kernels import ROWS, product
 from estimators.spatial.form import SpatialForm
 from estimators.spatial.interpolation import PiecewiseChebyshev
 from estimators.spatial.spectrum import Spectrum
 
 Floats = NDArray[np.float64]
 
-SERIES_UP_TO = 0.9  # |rho| radius from which the series is slower than a dense solve
-SERIES_ERROR = 1e-14
+FEW = 3  # regressors whose multiples are added one by one
 
 
 class FixedForms:
@@ -53,39 +52,67 @@ class FixedForms:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Columns:
+    """Which of K regressors a batch redraws: positions (V,); the others and their lags, demeaned: fixed (F, T, N)."""
+
+    names: int
+    anew: NDArray[np.intp]
+    fixed: Floats
+
+    @property
+    def kept(self) -> NDArray[np.intp]:
+        """Positions of the fixed ones."""
+        return np.setdiff1d(np.arange(self.names), self.anew)
+
+    def among(self, p: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where redrawn and fixed columns stand among the first P of [X, WX, ...], lag by lag."""
+        block = np.arange(-(-p // max(self.names, 1)))[:, None] * self.names
+        return (block + self.anew).ravel(), (block + self.kept).ravel()
+
+    def whole(self, z: Floats) -> Floats:
+        """Redrawn columns (R, V (1 + lags), T, N) with the fixed ones in their places, (R, P, T, N)."""
+        p = z.shape[1] + len(self.fixed)
+        out, (new, old) = np.empty((len(z), p, *z.shape[2:])), self.among(p)
+        out[:, new], out[:, old] = z, self.fixed
+        return out
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class RedrawnForms:
-    """The forms for regressors of each replication, Z (R, P, T, N): by the series of G, dense near the edge."""
+    """The forms where regressors differ between replications: z (R, V (1 + lags), T, N), those that are redrawn."""
 
     z: Floats
     spectrum: Spectrum
+    columns: Columns
 
     def __call__(self, rho: Floats, b: Floats, drift: Floats | None = None) -> tuple[Floats, Floats]:
         """Z'GZb (R, P) and |QGZb|^2 (R,) at rho (R,), b (R, P), drift (R, T) unless W is row-stochastic."""
-        r, p, t, n = self.z.shape
-        fitted = np.matmul(b[:, None, :], self.z.reshape(r, p, t * n)).reshape(r, t, n)
-        multiplied = self._apply(rho, fitted if drift is None else fitted + drift[:, :, None])
-        zgzb = ols.inner(self.z, multiplied)
-        return zgzb, ols.sum_of_squares(multiplied - multiplied.mean(axis=2, keepdims=True))
+        zgzb, squares, (new, old) = np.empty_like(b), np.empty_like(rho), self.columns.among(b.shape[1])
+        fixed = self.columns.fixed[: old.size]
+        for start in range(0, len(rho), ROWS):
+            rows = slice(start, start + ROWS)
+            z = self.z[rows, : new.size]
+            fitted = _combined(b[rows, new], z)
+            if old.size:
+                fitted += product(b[rows, old], ols.flat(fixed)).reshape(fitted.shape)
+            if drift is not None:
+                fitted += drift[rows, :, None]
+            q = self.spectrum.series.apply(rho[rows], fitted)
+            q -= q.mean(axis=2, keepdims=True)
+            zgzb[rows, new] = np.vecdot(ols.flat(z), ols.flat(q)[:, None])
+            zgzb[rows, old] = ols.inner(fixed[None], q)
+            squares[rows] = ols.sum_of_squares(q)
+        return zgzb, squares
 
-    def _apply(self, rho: Floats, x: Floats) -> Floats:
-        """G x = W x + rho W^2 x + ..., each row with as many terms as its own rho asks for."""
-        weights = self.spectrum.weights
-        strength = np.abs(rho) * weights.radius
-        near_edge = ~(strength < SERIES_UP_TO)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            terms = np.ceil(np.log(SERIES_ERROR) / np.log(np.where(near_edge, 0.0, strength)))
-        terms = np.where(near_edge, 0, np.maximum(terms, 1))
-        r, t, n = x.shape
-        operator = weights.operator
-        if isinstance(operator, np.ndarray):  # a product for each panel: one for all would have other bits in a batch
-            total = _series(lambda v: v @ operator.T, x, rho[:, None, None], terms[:, None, None])
-        else:
-            units_first = np.ascontiguousarray(x.transpose(2, 0, 1)).reshape(n, r * t)
-            series = _series(lambda v: operator @ v, units_first, np.repeat(rho, t), np.repeat(terms, t))
-            total = np.ascontiguousarray(series.reshape(n, r, t).transpose(1, 2, 0))
-        for row in np.flatnonzero(near_edge):
-            total[row] = self.spectrum.multiplier.apply(float(rho[row]), x[row])
-        return total
+
+def _combined(b: Floats, z: Floats) -> Floats:
+    """Zb, z (R, V, T, N), b (R, V) -> (R, T, N)."""
+    if z.shape[1] > FEW:
+        return np.matmul(b[:, None, :], ols.flat(z)).reshape(len(z), *z.shape[2:])
+    out = b[:, 0, None, None] * z[:, 0]
+    for k in range(1, z.shape[1]):
+        out += b[:, k, None, None] * z[:, k]
+    return out
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -134,17 +161,6 @@ class TimeEffects:
         f = np.matmul(b[:, None, :], pulled)[:, 0] + (self.d * drift).sum(axis=1)[:, None]
         moved = np.stack([spectrum.multiplier.apply(float(at), row) for at, row in zip(rho, f, strict=True)])
         return np.asarray(np.vecdot(moved, self.profile(spectrum)))
-
-
-def _series(lag: Callable[[Floats], Floats], x: Floats, rho: Floats, terms: Floats) -> Floats:
-    """W x + rho W^2 x + ...: `terms` powers of W more than one, rho and terms shaped like x or to be spread over it."""
-    power = lag(x)
-    total = power.copy()
-    for step in range(1, int(terms.max(initial=0)) + 1):
-        power = lag(power)
-        power *= np.where(terms < step, 0.0, rho)
-        total += power
-    return total
 
 
 def _time_dummies(z: Floats) -> Floats:

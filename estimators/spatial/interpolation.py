@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import reduce
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from sim.threads import one_thread
@@ -23,6 +24,7 @@ _ANGLES = (np.arange(NODES) + 0.5) * np.pi / NODES
 _POINTS = np.cos(_ANGLES)  # Chebyshev points of the first kind on [-1, 1]
 _BARYCENTRIC = (np.where(np.arange(NODES) % 2, -1.0, 1.0) * np.sin(_ANGLES))[:, None]
 FEW = 8  # values up to which rows are the inner loop
+BEYOND, FITTED = 1.5, 18  # of a fit whose derivatives are asked for: its length in segments, its points
 
 
 class PiecewiseChebyshev:
@@ -100,6 +102,26 @@ class PiecewiseChebyshev:
     def _build(self, segment: int) -> tuple[Floats, Floats]:
         nodes = self.nodes(segment)
         return nodes, np.stack([self._function(float(node)) for node in nodes])
+
+
+class WithSlopes(PiecewiseChebyshev):
+    """An interpolant of f, -f' and -f'' of a scalar function f, which alone is computed.
+
+    f is fitted on an interval half as long again as the segment, away from whose ends derivatives lose few digits: from
+    log-determinants of 285 and 1,000 units the first has relative errors up to 1e-12, the second up to 2e-10.
+    """
+
+    @one_thread
+    def _build(self, segment: int) -> tuple[Floats, Floats]:
+        low, high = self._edge(segment), self._edge(segment + 1)
+        centre, half = (low + high) / 2, BEYOND * (high - low) / 2
+        points = chebyshev.chebpts1(FITTED)
+        values = np.array([float(self._function(float(centre + half * point))[0]) for point in points])
+        fit = chebyshev.chebfit(points, values, FITTED - 1)
+        nodes = self.nodes(segment)
+        at = (nodes - centre) / half
+        slopes = [-chebyshev.chebval(at, chebyshev.chebder(fit, order)) / half**order for order in (1, 2)]
+        return nodes, np.stack([chebyshev.chebval(at, fit), *slopes], axis=1)
 
 
 def shares(at: Floats, nodes: Floats) -> Floats:

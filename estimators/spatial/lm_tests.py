@@ -26,7 +26,7 @@ from estimators.core import regression as ols
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.core.names import check_names, outcome_of, weights_of
 from estimators.core.tile import Tile, spread
-from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
+from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan, regressors
 from estimators.spatial.spectrum import FLAT, own_information
 from sim.design import Design
 from sim.designs.paper import Paper
@@ -221,10 +221,8 @@ def from_cross_products(plan: SpatialPlan, m: SpatialMoments, lags_first: bool =
     lag = m.ywy - (b * m.zwy[:, :k]).sum(axis=1)
     signal = (b * fitted_lag).sum(axis=1)
     if not lags_first:
-        z = m.z if plan.z is None else plan.z[None]
-        assert z is not None
         columns = plan.spectrum.weights.dense.sum(axis=0) - 1.0
-        means = np.matmul(b[:, None, :], z[:, :k] @ columns / plan.units)[:, 0]
+        means = np.matmul(b[:, None, :], regressors(plan, m)[:, :k] @ columns / plan.units)[:, 0]
         signal = signal + plan.units * np.square(means).sum(axis=1)
     return ScoreMoments(
         ssr=m.yy - (b * m.zy[:, :k]).sum(axis=1),

@@ -35,11 +35,17 @@ class Multiplier:
         self.weights = weights
 
     @cached_property
-    def _sparse(self) -> bool:
+    def sparse(self) -> bool:
+        """Whether it works by sparse factors."""
         units, links = len(self.weights.units), self.weights.matrix.nnz
         if units < SPARSE_FROM or links > MOST_FILL * units**2:
             return False
         return bool(self._factors(0.5 / self.weights.radius).nnz <= MOST_FILL * units**2)
+
+    def log_determinant(self, rho: float) -> float:
+        """ln|I - rho W| from the factors."""
+        factors = self._factors(rho)
+        return float(np.log(np.abs(factors.U.diagonal())).sum() + np.log(np.abs(factors.L.diagonal())).sum())
 
     def _factors(self, rho: float) -> SuperLU:
         system = sp.eye_array(len(self.weights.units)) - rho * self.weights.matrix
@@ -50,7 +56,7 @@ class Multiplier:
 
     def __call__(self, rho: float) -> Floats:
         """G, (N, N)."""
-        if self._sparse:
+        if self.sparse:
             return np.ascontiguousarray(np.concatenate(list(self._columns(rho)), axis=1))
         return np.asarray(np.linalg.solve(self._system(rho), self.weights.dense))
 
@@ -59,17 +65,17 @@ class Multiplier:
         if not np.isfinite(rho):
             return np.full_like(x, np.nan)
         n = x.shape[-1]
-        if not self._sparse and x.size > n**2:
+        if not self.sparse and x.size > n**2:
             return np.asarray(x @ self(rho).T)
         lagged = np.ascontiguousarray(self.weights.lag(x).reshape(-1, n).T)
-        solved = self._factors(rho).solve(lagged) if self._sparse else np.linalg.solve(self._system(rho), lagged)
+        solved = self._factors(rho).solve(lagged) if self.sparse else np.linalg.solve(self._system(rho), lagged)
         return np.ascontiguousarray(solved.T).reshape(x.shape)
 
     def norms(self, rho: float) -> Floats:
         """tr G'G, |G'1|^2 / N, 1'G1 / N and 1'G^2 1 / N."""
         n = len(self.weights.units)
         squares, rows, columns = 0.0, np.zeros(n), []
-        for part in self._columns(rho) if self._sparse else [self(rho)]:
+        for part in self._columns(rho) if self.sparse else [self(rho)]:
             squares += float(np.vdot(part, part))
             rows += part.sum(axis=1)
             columns.append(part.sum(axis=0))

@@ -22,6 +22,7 @@ from estimators.core.treatments import (
     Fields,
     Given,
     Projection,
+    TreatmentMoments,
     Treatments,
     WeightForms,
     adjoint_lag,
@@ -38,6 +39,8 @@ from sim.errors import BadInput, Problem
 from sim.panel import Panel
 
 Floats = NDArray[np.float64]
+
+DURBIN_NUMBERS = 8  # of a draw: two products with y~, two with w~, the inverse of Z'Z
 
 
 def terms_of(treatment: str) -> tuple[str, ...]:
@@ -209,11 +212,11 @@ class RedrawnDurbin(Reduction):
         within, total = tile.within_sum_of_squares(outcome), tile.total_sum_of_squares(outcome)
         return RedrawnDurbinPlan(kernel, kernel.fields_of(tile.raw(outcome)), float(within[0]), float(total[0]))
 
-    def reduce(self, plan: Any, tile: Tile) -> DurbinMoments | SpatialMoments:
-        """Sufficient statistics of either."""
+    def reduce(self, plan: Any, tile: Tile) -> TreatmentMoments | SpatialMoments:
+        """Sufficient statistics of either; of the kernel, an absorbing treatment's dates."""
         if not isinstance(plan, RedrawnDurbinPlan):
             return self.products.reduce(plan, tile)
-        return plan.kernel.assign(tile.raw(self.treatment)).moments(plan.outcome)
+        return TreatmentMoments.of(tile, self.treatment, DURBIN_NUMBERS, plan.numbers)
 
     def rows(self, plan: Any) -> int:
         """As many as either allows."""
@@ -239,8 +242,14 @@ class RedrawnDurbinPlan:
         """None: the kernel refuses them."""
         return ()
 
-    def solve(self, moments: DurbinMoments) -> tuple[DurbinFits, dict[str, Floats]]:
+    def numbers(self, given: NDArray[Any]) -> Floats:
+        """Z'y~, Z'w~ and the inverse of Z'Z of B treatments, (B, 8)."""
+        found = self.kernel.assign(given).moments(self.outcome)
+        return np.concatenate([found.zy, found.zwy, found.bread.reshape(-1, 4)], axis=1)
+
+    def solve(self, waiting: TreatmentMoments) -> tuple[DurbinFits, dict[str, Floats]]:
         """The maximum of the likelihood, and the statistics of the fits."""
-        fits = self.kernel.solve(moments, self.outcome.products)
+        zy, zwy, bread = (np.ascontiguousarray(x) for x in np.split(waiting.complete(self.numbers), [2, 4], axis=1))
+        fits = self.kernel.solve(DurbinMoments(zy, zwy, bread.reshape(-1, 2, 2)), self.outcome.products)
         loglik = log_likelihood(fits.ssr, fits.log_det, self.kernel.sizes)
         return fits, {"loglik": loglik, "r2": 1 - fits.ssr / self.total, "r2_within": 1 - fits.ssr / self.within}

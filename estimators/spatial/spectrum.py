@@ -1,6 +1,8 @@
 """Log-determinant and traces of a spatial weights matrix as functions of the spatial coefficient.
 
-Ord (1975) for the eigenvalue form; Lee and Yu (2010, JoE 154:165) for the transformed traces, with H = Q_N G.
+Ord (1975) for the eigenvalue form. Where W is large and sparse, eigenvalues would take N^3 operations: the
+log-determinant of sparse factors and its derivatives, tr G and tr G^2, take their place. Lee and Yu (2010, JoE 154:165)
+for the transformed traces, with H = Q_N G.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.spatial.interpolation import PiecewiseChebyshev
+from estimators.spatial.interpolation import PiecewiseChebyshev, WithSlopes
 from estimators.spatial.multipliers import MatrixProducts, Multiplier, NodeMatrices
+from estimators.spatial.series import Series
 from sim.weights import Weights
 
 Floats = NDArray[np.float64]
@@ -45,18 +48,24 @@ class Spectrum:
     """Functions of rho that depend on W alone, interpolated; one a weights matrix and process.
 
     multiplier(rho): G itself, and multiplier.apply(rho, x) its products; near_multiplier(rho): G from matrices kept at
-    nodes, which pays where many rho's are near each other.
+    nodes, which pays where many rho's are near each other. series.apply(rho, x): products of rows at their own rho.
     """
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
-        self._eigenvalues = weights.eigenvalues
         self.multiplier = Multiplier(weights)
+        self.series = Series(self.multiplier)
         self.near_multiplier = NodeMatrices(self.multiplier, weights.radius, len(weights.units))
-        self._sums = PiecewiseChebyshev(self._eigenvalue_sums, weights.radius)
+        self._sums = self._sums_of(weights)
         self._norms = PiecewiseChebyshev(self.multiplier.norms, weights.radius)
         self._row_sums = PiecewiseChebyshev(self.multiplier.row_sums, weights.radius)
         self._products = MatrixProducts(self.near_multiplier)
+
+    def _sums_of(self, weights: Weights) -> PiecewiseChebyshev:
+        """ln|I - rho W|, tr G and tr G^2."""
+        if self.multiplier.sparse:
+            return WithSlopes(lambda rho: np.array([self.multiplier.log_determinant(rho)]), weights.radius)
+        return PiecewiseChebyshev(self._eigenvalue_sums, weights.radius)
 
     @cached_property
     def own_information(self) -> float:
@@ -86,8 +95,9 @@ class Spectrum:
 
     def joint(self, rho: Floats, lam: Floats, transform: Transform) -> tuple[Floats, Floats]:
         """tr GH and tr G'H of the transform, (R,) each: G at rho, H at lambda."""
-        at_rho, at_lam = (1.0 - value[:, None] * self._eigenvalues for value in (rho, lam))
-        gh = (self._eigenvalues / at_rho * (self._eigenvalues / at_lam)).real.sum(axis=1)
+        eigenvalues = self.weights.eigenvalues
+        at_rho, at_lam = (1.0 - value[:, None] * eigenvalues for value in (rho, lam))
+        gh = (eigenvalues / at_rho * (eigenvalues / at_lam)).real.sum(axis=1)
         gth, columns = self._products(rho, lam).T
         if transform == "direct":
             return gh, gth
@@ -98,8 +108,9 @@ class Spectrum:
         return self._row_sums(rho)
 
     def _eigenvalue_sums(self, rho: float) -> Floats:
-        left = 1.0 - rho * self._eigenvalues
-        ratio = self._eigenvalues / left
+        eigenvalues = self.weights.eigenvalues
+        left = 1.0 - rho * eigenvalues
+        ratio = eigenvalues / left
         return np.array([np.log(np.abs(left)).sum(), ratio.real.sum(), (ratio**2).real.sum()])
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +29,15 @@ from scipy.special import chdtrc, fdtrc
 
 from estimators.core import regression as ols
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
-from estimators.core.names import outcome_of
+from estimators.core.names import outcome_of, treatment_of
 from estimators.core.tile import Tile, spread
-from estimators.staggered.adoption_terms import Window, event_of
-from estimators.staggered.aggregation import check_terms, staggered_targets, staggered_terms
+from estimators.linear.covariances import membership, unit_clusters
+from estimators.staggered.aggregation import Window, check_terms, event_of, staggered_targets, staggered_terms
+from estimators.staggered.cohorts import check_clusters
+from sim.arrays import Codes, Flags, Floats
 from sim.errors import BadInput, bad, one_of
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 PRETREND = ("pretrend", "pretrend_p", "pretrend_hotelling_p")
 UNIFORM_LEVEL = 0.95
@@ -56,12 +55,12 @@ class LinearFit(ABC):
     factor and normal inference. sound: whether regressors can be told apart.
     """
 
-    identified: Bools
-    certain: Bools
-    used: Bools
-    treated: Bools
-    compared: Bools
-    averaged: Bools
+    identified: Flags
+    certain: Flags
+    used: Flags
+    treated: Flags
+    compared: Flags
+    averaged: Flags
     sample: tuple[int, int] | None
     sound: bool
 
@@ -85,11 +84,6 @@ class AdoptionEffects(Estimator):
     errors: tuple[str, ...] = ("cluster:unit",)
     uniform_draws: int = 999
     label: str = ""
-
-    @property
-    def name(self) -> str:
-        """Its label, or its kind."""
-        return self.label or self.kind
 
     @abstractmethod
     def terms(self) -> tuple[str, ...]:
@@ -116,10 +110,7 @@ class AdoptionEffects(Estimator):
 
     def names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
         """Outcome, treatment and controls; raises BadInput when one is missing."""
-        treatment = schema.roles.treatment
-        if treatment is None:
-            raise bad("no treatment is named", where=self.name, allowed=one_of(schema.variables),
-                      remedy='set treatment = "..."')  # fmt: skip
+        treatment = treatment_of(None, schema, self.name)
         controls = schema.roles.controls if self.controls is None else self.controls
         return outcome_of(self.outcome, schema, self.name), treatment, controls
 
@@ -132,11 +123,7 @@ class AdoptionEffects(Estimator):
             raise bad(f"a variable is used twice among {one_of((*named[:2], *named[2]))}", where=self.name,
                       allowed="each variable once", remedy="remove the repeated name")  # fmt: skip
         self.check()
-        allowed = ("cluster:unit", *(f"cluster:{name}" for name in schema.attributes))
-        if not self.errors or len(set(self.errors)) < len(self.errors) or not set(self.errors) <= set(allowed):
-            raise bad(f"errors = {list(self.errors)}", where=self.name, allowed=f"distinct names among "
-                                                                                f"{one_of(allowed)}",
-                      remedy='set errors = ["cluster:unit"]')  # fmt: skip
+        check_clusters(self.errors, schema, self.name)
         statistics = (*PRETREND, *(("uniform",) if self.uniform_draws else ()))
         return Layout(self.terms(), self.errors, statistics, self.targets(), screen=PRETREND[-1])
 
@@ -153,16 +140,9 @@ class AdoptionEffects(Estimator):
         """The moments as estimates."""
         assert isinstance(moments, EffectMoments)
         statistics = dict(zip(PRETREND, moments.pretrend.T, strict=True)) | {"uniform": moments.uniform}
+        se = np.sqrt(moments.variance)
         layout = self.layout(schema)
-        return Estimates(
-            terms=layout.terms,
-            errors=self.errors,
-            estimate=moments.estimate,
-            se=np.sqrt(moments.variance),
-            dof=moments.dof,
-            status=moments.status,
-            statistics={name: statistics[name] for name in layout.statistics},
-        )
+        return Estimates.of(layout, moments.estimate, se, moments.dof, statistics, status=moments.status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +152,10 @@ class CohortEffects(AdoptionEffects):
     cohorts, years: labels for which att(G,T), cohort(G) and calendar(T) are terms; none by default.
     """
 
+    has_reference: ClassVar[bool] = False  # whether event(-1) is zero by construction
+
     cohorts: tuple[int, ...] = ()
     years: tuple[int, ...] = ()
-
-    @property
-    def has_reference(self) -> bool:
-        """Whether event(-1) is zero by construction."""
-        return False
 
     def terms(self) -> tuple[str, ...]:
         """The window's event times, the overall averages, and what cohorts and years add."""
@@ -238,7 +215,7 @@ class EffectsReduction(Reduction):
         try:
             fit = self.estimator.fit(panel)
         except BadInput:
-            return _failed(self.estimator, Status.REFUSED)
+            return _refused(self.estimator)
         return moments_of(self.estimator, fit, panel.variables[outcome], panel)
 
 
@@ -262,8 +239,8 @@ def moments_of(estimator: AdoptionEffects, fit: LinearFit, y: Floats, panel: Pan
             events = [i for i, term in enumerate(terms) if event_of(term) is not None and known[i]]
             early = [i for i in events if (event_of(terms[i]) or 0) < 0]
             before = sums[:, early]
-            treated = _count(fit.treated, error, panel)
-            pretrend = _pretrend(estimate[:, early], before @ before.transpose(0, 2, 1) * factor, dof, treated)
+            treated = int(_clusters_of(fit.treated, error, panel))
+            pretrend = pretrend_tests(estimate[:, early], before @ before.transpose(0, 2, 1) * factor, dof, treated)
             uniform = _uniform(sums[:, events], estimator.uniform_draws)
     return EffectMoments(
         estimate=estimate,
@@ -275,25 +252,18 @@ def moments_of(estimator: AdoptionEffects, fit: LinearFit, y: Floats, panel: Pan
     )
 
 
-def _cluster(contributions: Floats, error: str, used: Bools, panel: Panel, asked_by: str) -> tuple[Floats, int]:
+def _cluster(contributions: Floats, error: str, used: Flags, panel: Panel, asked_by: str) -> tuple[Floats, int]:
     """Sums of contributions by cluster, (R, K, G), and the number of clusters."""
-    groups = _count(used, error, panel)
+    groups = int(_clusters_of(used, error, panel))
     if groups < 2:
         raise bad(f"{error} has {groups} cluster", where=asked_by, allowed="2 or more clusters",
                   remedy="choose a finer grouping")  # fmt: skip
     if error == "cluster:unit":
         return contributions, groups
-    codes = np.unique(panel.attributes[error.removeprefix("cluster:")], return_inverse=True)[1]
-    membership = (codes[:, None] == np.arange(codes.max() + 1)).astype(np.float64)
-    return contributions @ membership, groups
+    return contributions @ membership(unit_clusters(error, panel)), groups
 
 
-def _count(units: Bools, error: str, panel: Panel) -> int:
-    """Clusters that hold any of these units."""
-    return int(_clusters_of(units, error, panel))
-
-
-def has_error(averaged: Bools, compared: Bools, error: str, panel: Panel) -> Bools:
+def has_error(averaged: Flags, compared: Flags, error: str, panel: Panel) -> Flags:
     """Terms (K,) whose treated units (K, N), and units compared with (N,), lie in two clusters or more.
 
     With one alone on either side nothing shows how much its outcome moves by itself, and the formula's error, made of
@@ -302,17 +272,17 @@ def has_error(averaged: Bools, compared: Bools, error: str, panel: Panel) -> Boo
     return np.asarray((_clusters_of(averaged, error, panel) > 1) & (_clusters_of(compared, error, panel) > 1))
 
 
-def _clusters_of(units: Bools, error: str, panel: Panel) -> NDArray[np.intp]:
+def _clusters_of(units: Flags, error: str, panel: Panel) -> Codes:
     """How many clusters hold any of the marked units, (..., N) -> (...)."""
-    attribute = error.removeprefix("cluster:")
-    if attribute == "unit":
+    if error == "cluster:unit":
         return np.asarray(units.sum(axis=-1))
-    codes = np.unique(panel.attributes[attribute], return_inverse=True)[1]
-    return np.asarray(((units @ (codes[:, None] == np.arange(codes.max() + 1))) > 0).sum(axis=-1))
+    return np.asarray(((units @ membership(unit_clusters(error, panel))) > 0).sum(axis=-1))
 
 
-def _pretrend(estimate: Floats, covariance: Floats, dof: float, treated: int) -> Floats:
-    """Wald statistic of all terms being zero and its two p values, (R, 3); NaN without terms."""
+@np.errstate(divide="ignore", invalid="ignore")
+def pretrend_tests(estimate: Floats, covariance: Floats, dof: float, treated: int) -> Floats:
+    """Wald statistic of terms (R, K) with covariances (R, K, K) being zero and its two p values, (R, 3); NaN without
+    terms. treated: clusters that hold treated units."""
     rows, terms = estimate.shape
     if not terms or not np.isfinite(covariance).all():
         return np.full((rows, len(PRETREND)), np.nan)
@@ -348,8 +318,8 @@ def _normals(draws: int, terms: int) -> Floats:
     return np.random.Generator(np.random.Philox(key=0)).standard_normal((draws, terms))
 
 
-def _failed(estimator: AdoptionEffects, status: Status) -> EffectMoments:
-    """One panel's moments when there is no answer."""
+def _refused(estimator: AdoptionEffects) -> EffectMoments:
+    """One panel's moments when it cannot serve."""
     k, e = len(estimator.terms()), len(estimator.errors)
     return EffectMoments(
         estimate=np.full((1, k), np.nan),
@@ -357,5 +327,5 @@ def _failed(estimator: AdoptionEffects, status: Status) -> EffectMoments:
         dof=np.full((1, e, k), np.nan),
         pretrend=np.full((1, len(PRETREND)), np.nan),
         uniform=np.full(1, np.nan),
-        status=np.array([status], dtype=np.uint8),
+        status=np.array([Status.REFUSED], dtype=np.uint8),
     )

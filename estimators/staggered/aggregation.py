@@ -26,18 +26,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.staggered.cohorts import Cohorts
+from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad
 from sim.estimands import Estimand
 
-Floats = NDArray[np.float64]
-Codes = NDArray[np.intp]
-Flags = NDArray[np.bool_]
-
+Window = tuple[int, int]
 OVERALL = ("overall", "overall:event", "overall:cohort", "overall:calendar")
 _TARGETS = dict(zip(OVERALL, ("att", "att_event", "att_cohort", "att_calendar"), strict=True))
 
 
-def staggered_terms(window: tuple[int, int], cohorts: tuple[int, ...], years: tuple[int, ...]) -> tuple[str, ...]:
+def event_terms(window: Window) -> tuple[str, ...]:
+    """event(K) of a window without event(-1), which is zero where that is the reference period."""
+    return tuple(f"event({k})" for k in range(window[0], window[1] + 1) if k != -1)
+
+
+def event_of(term: str) -> int | None:
+    """K of event(K), None for any other term."""
+    return int(term[6:-1]) if term.startswith("event(") else None
+
+
+def staggered_terms(window: Window, cohorts: tuple[int, ...], years: tuple[int, ...]) -> tuple[str, ...]:
     """Names of the terms: events of the window, the overall averages, cohort(G), calendar(T), att(G,T)."""
     return (
         *(f"event({k})" for k in range(window[0], window[1] + 1)),
@@ -62,7 +70,7 @@ def staggered_targets(terms: Iterable[str]) -> dict[str, str]:
     return targets
 
 
-def check_terms(window: tuple[int, int], cohorts: tuple[int, ...], years: tuple[int, ...], asked_by: str) -> None:
+def check_terms(window: Window, cohorts: tuple[int, ...], years: tuple[int, ...], asked_by: str) -> None:
     """Raise BadInput for a window that is empty, or cohorts or years that repeat."""
     if len(window) != 2 or window[0] > window[1]:
         raise bad(f"window = {list(window)}", where=asked_by, allowed="first and last period relative to adoption",
@@ -115,20 +123,21 @@ class Aggregation:
             identified[k] = bool(parts)
         return cls(terms, weights, slopes, identified)
 
+    @property
+    def known(self) -> Floats:
+        """The weights (K, C), NaN for terms without a cell."""
+        return np.where(self.identified[:, None], self.weights, np.nan)
+
     def estimate(self, att: Floats) -> Floats:
         """The averages, (R, C) -> (R, K); NaN where not identified."""
         return np.asarray(np.where(self.identified, att @ self.weights.T, np.nan))
 
-    def influence(self, att: Floats, influence: Floats, cohort: Codes) -> Floats:
-        """Influence of every unit on every average, (R, K, N), zero where not identified.
-
-        att (R, C); influence (R, C, N) of the cells, scaled so that the variance of att_c is its sum of squares; cohort
-        (N,): position of the unit's cohort in `Cohorts.firsts`, -1 for a unit of none.
-        """
-        return self.weights @ influence + self.of_shares(att, cohort)
-
     def of_shares(self, att: Floats, cohort: Codes) -> Floats:
-        """The part of `influence` that comes from the estimated cohort shares, (R, K, N)."""
+        """The part of units' influence that comes from the estimated cohort shares, (R, K, N), zero where not
+        identified.
+
+        att (R, C); cohort (N,): position of the unit's cohort in `Cohorts.firsts`, -1 for a unit of none.
+        """
         by_cohort = np.tensordot(att, self.slopes, axes=(1, 2))  # (R, K, G)
         padded = np.concatenate([by_cohort, np.zeros((*by_cohort.shape[:2], 1))], axis=2)
         return np.asarray(padded[:, :, cohort])
@@ -168,9 +177,7 @@ class _Asked:
                 found = [self._named(term, since, year, adopted)]
         return [q.astype(np.float64) for q in found if q.any()]
 
-    def _named(
-        self, term: str, since: NDArray[np.int_], year: NDArray[np.int_], adopted: NDArray[np.int_]
-    ) -> NDArray[np.bool_]:
+    def _named(self, term: str, since: NDArray[np.int_], year: NDArray[np.int_], adopted: NDArray[np.int_]) -> Flags:
         match _parsed(term):
             case "event", (k,):
                 return since == k
@@ -182,6 +189,27 @@ class _Asked:
                 return (adopted == g) & (year == t)
             case _:
                 raise ValueError(f"not a term of a staggered estimator: {term!r}")
+
+
+def on_units(terms: tuple[str, ...], cohorts: Cohorts, identified: Flags) -> Floats:
+    """Weights of terms on unit-periods (K, T, N), a cohort's units alike; identified (G, T); NaN as `known`."""
+    cells = CohortPeriods(*np.nonzero(identified))
+    weights = Aggregation.of(terms, cells, cohorts).known
+    out = np.zeros((len(terms), len(cohorts.periods), len(cohorts.first)))
+    for weight, g, t in zip(weights.T, cells.cohort, cells.period, strict=True):
+        members = cohorts.first == cohorts.firsts[g]
+        out[:, t, members] = weight[:, None] / members.sum()
+    out[np.isnan(weights).any(axis=1)] = np.nan
+    return out
+
+
+def event_averages(terms: tuple[str, ...], events: list[int], treated: Floats) -> Floats:
+    """Weights of terms on slopes of event dummies, (K, P): overall by treated cells (P,), overall:event equal ones."""
+    late = np.array(events) >= 0
+    rows = {"overall": treated * late / (treated * late).sum(), "overall:event": late / late.sum()}
+    rows |= {f"event({k})": 1.0 * (np.array(events) == k) for k in events}
+    missing = np.full(len(events), np.nan)
+    return np.stack([rows.get(term, missing) for term in terms])
 
 
 def _parsed(term: str) -> tuple[str, tuple[int, ...]]:

@@ -11,15 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.names import check_names, outcome_of
 from estimators.core.within import WithinTransform
 from estimators.staggered.cohorts import Cohorts
+from sim.arrays import Flags, Floats
 from sim.errors import bad, one_of
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
 
 NEVER, EARLIER, LATER, ALWAYS = "treated v never", "earlier v later", "later v earlier", "treated v always"
 KINDS = (NEVER, EARLIER, LATER, ALWAYS)
@@ -65,7 +63,7 @@ class Decomposition:
             return np.full(len(self.twfe), np.nan)
         return np.asarray(self.estimates[:, own] @ self.weights[own] / self.weights[own].sum())
 
-    def _of(self, kind: str) -> NDArray[np.bool_]:
+    def _of(self, kind: str) -> Flags:
         if kind not in KINDS:
             raise bad(f"no comparisons of kind {kind!r}", where="decomposition", allowed=one_of(KINDS),
                       remedy="choose one of them")  # fmt: skip

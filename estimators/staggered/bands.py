@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from sim.arrays import Floats
+
 Multipliers = Literal["rademacher", "mammen"]
 
 MAMMEN_HIGH = (1 + np.sqrt(5)) / 2

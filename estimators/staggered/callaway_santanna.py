@@ -14,24 +14,23 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
-from estimators.core.names import outcome_of
+from estimators.core.names import outcome_of, treatment_of
 from estimators.core.tile import Tile, spread
+from estimators.linear.covariances import membership, unit_clusters
 from estimators.staggered.adoption_effects import has_error
 from estimators.staggered.aggregation import Aggregation, check_terms, staggered_targets, staggered_terms
 from estimators.staggered.bands import Multipliers, multipliers, simultaneous_critical_values
 from estimators.staggered.cohort_comparisons import Base, CohortEstimates, Comparisons, Controls, CovariateMap, MeansMap
-from estimators.staggered.cohorts import Cohorts
+from estimators.staggered.cohorts import Cohorts, check_clusters
 from estimators.staggered.two_groups import Adjustment
+from sim.arrays import Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import BadInput, bad, one_of
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 FAMILIES = ("event", "cohort", "calendar", "att")  # of terms; each has a band of its own
 ROWS_WITH_INFLUENCE = 64  # replications solved together when units' influences travel with them
@@ -76,11 +75,6 @@ class CallawaySantAnna(Estimator):
     label: str = ""
 
     @property
-    def name(self) -> str:
-        """Its label, or its kind."""
-        return self.label or self.kind
-
-    @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """One cohort of 48 cities, and controls that are redrawn: fixed ones would be a difference in trends."""
         terms = ("event(0)", "event(5)", "overall", "overall:event", "overall:cohort", "overall:calendar")
@@ -103,11 +97,7 @@ class CallawaySantAnna(Estimator):
         return frozenset((outcome_of(self.outcome, schema, self.name), self._treatment(schema), *self.covariates))
 
     def _treatment(self, schema: Schema) -> str:
-        name = self.treatment or schema.roles.treatment
-        if name is None:
-            raise bad("the panel has no treatment", where=self.name, allowed=one_of(schema.variables),
-                      remedy='set treatment = "..."')  # fmt: skip
-        return name
+        return treatment_of(self.treatment, schema, self.name)
 
     def _check(self, schema: Schema) -> None:
         for name in self.variables(schema):
@@ -119,11 +109,7 @@ class CallawaySantAnna(Estimator):
         if len(set(self.covariates)) < len(self.covariates):
             raise bad(f"covariates = {list(self.covariates)} repeat", where=self.name, allowed="each variable once",
                       remedy="remove the repeated name")  # fmt: skip
-        allowed = ("cluster:unit", *(f"cluster:{name}" for name in schema.attributes))
-        if not self.errors or len(set(self.errors)) < len(self.errors) or not set(self.errors) <= set(allowed):
-            raise bad(f"errors = {list(self.errors)}", where=self.name, allowed=f"distinct names among "
-                                                                                f"{one_of(allowed)}",
-                      remedy='set errors = ["cluster:unit"]')  # fmt: skip
+        check_clusters(self.errors, schema, self.name)
         if not 0 <= self.anticipation < schema.periods:
             raise bad(f"anticipation = {self.anticipation}", where=self.name, allowed="0 or more, below T",
                       remedy="correct the number of periods")  # fmt: skip
@@ -156,22 +142,13 @@ class CallawaySantAnna(Estimator):
 
     def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
         """Standard errors, and critical values of bands if asked for."""
-        layout = self.layout(schema)
-        r, e, k = moments.variance.shape
+        layout, status = self.layout(schema), moments.status.astype(np.uint8)
         statistics = {"cells": moments.cells, "left_out": moments.left_out}
         if self.band:
             statistics |= self._critical_values(moments.influence, layout.terms, streams)
         with np.errstate(invalid="ignore"):
             se = np.sqrt(np.where(moments.variance > 0, moments.variance, np.nan))
-        return Estimates(
-            terms=layout.terms,
-            errors=self.errors,
-            estimate=moments.estimate,
-            se=se,
-            dof=np.full((r, e, k), np.inf),
-            status=moments.status.astype(np.uint8),
-            statistics=statistics,
-        )
+        return Estimates.of(layout, moments.estimate, se, np.full(se.shape, np.inf), statistics, status=status)
 
     def _critical_values(self, influence: Floats, terms: tuple[str, ...], streams: Streams) -> dict[str, Floats]:
         """Of each family of terms, with multipliers of each replication's own."""
@@ -208,8 +185,8 @@ class CallawaySantAnnaPlan:
     """
 
     map: MeansMap | CovariateMap
-    identified: NDArray[np.bool_]
-    certain: NDArray[np.bool_]
+    identified: Flags
+    certain: Flags
     cells: int
     left_out: int
     clusters: tuple[Floats | None, ...]  # (N, clusters) indicators of each error type, None for units
@@ -269,7 +246,8 @@ class CallawaySantAnnaReduction(Reduction):
         averaged = (aggregation.weights != 0) @ (cohorts.first == np.array(cohorts.firsts)[found.cells.cohort, None])
         compared = cohorts.never if self.controls == "never" else cohorts.later
         certain = np.stack([has_error(averaged, compared, error, panel) for error in self.errors])
-        clusters = tuple(_clusters(error, panel) for error in self.errors)
+        codes = [None if error == "cluster:unit" else unit_clusters(error, panel) for error in self.errors]
+        clusters = tuple(None if own is None else membership(own) for own in codes)
         return CallawaySantAnnaPlan(linear, aggregation.identified, certain, used, treated - used, clusters)
 
     def _check_possible(self, possible: Comparisons) -> None:
@@ -298,7 +276,7 @@ class CallawaySantAnnaReduction(Reduction):
         try:
             plan = self.plan(panel)
         except BadInput:
-            k, e, clusters = len(self.terms), len(self.errors), _cluster_count(self.errors[0], panel)
+            k, e, clusters = len(self.terms), len(self.errors), int(unit_clusters(self.errors[0], panel).max()) + 1
             kept = np.full((1, k, clusters), np.nan) if self.keep_influence else None
             status = np.full(1, float(Status.REFUSED))
             missing = np.full((1, e, k), np.nan)
@@ -323,17 +301,3 @@ class CallawaySantAnnaReduction(Reduction):
         """Estimates and influences, (1 or R, K) and (1 or R, K, N), of a panel with the plan's calendar."""
         found = plan.map(panel.variables[self.outcome])
         return CohortEstimates(np.where(plan.identified, found.estimate, np.nan), found.influence)
-
-
-def _clusters(error: str, panel: Panel) -> Floats | None:
-    """Indicators of the clusters, (N, clusters), None when every unit is its own."""
-    attribute = error.removeprefix("cluster:")
-    if attribute == "unit":
-        return None
-    labels, codes = np.unique(panel.attributes[attribute], return_inverse=True)
-    return (codes[:, None] == np.arange(len(labels))).astype(np.float64)
-
-
-def _cluster_count(error: str, panel: Panel) -> int:
-    clusters = _clusters(error, panel)
-    return len(panel.units) if clusters is None else int(clusters.shape[1])

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.staggered.aggregation import Aggregation, CohortPeriods
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.two_groups import Adjustment, LinearContrast, contrast
+from sim.arrays import Codes, Flags, Floats
 
-Floats = NDArray[np.float64]
-Codes = NDArray[np.intp]
-Flags = NDArray[np.bool_]
 Controls = Literal["never", "not-yet"]
 Base = Literal["varying", "universal"]
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sim.errors import bad
-from sim.panel import Panel
+from sim.arrays import Codes, Flags
+from sim.errors import bad, one_of
+from sim.panel import Panel, Schema
 from sim.panel.periods import period_step
 
 
@@ -27,7 +27,7 @@ class Cohorts:
     """
 
     periods: tuple[int, ...]
-    first: NDArray[np.intp]
+    first: Codes
     firsts: tuple[int, ...]
 
     @classmethod
@@ -36,9 +36,7 @@ class Cohorts:
 
         even: also for periods that are not all one step apart, where K periods since adoption would mean several times.
         """
-        if not panel.balanced:
-            raise bad("the panel is unbalanced", where=asked_by, allowed="every unit in every period",
-                      remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+        check_balanced(panel, asked_by)
         step = period_step(panel.periods)
         if even and (jumps := [before for before, after in pairwise(panel.periods) if after - before != step]):
             gap = f"periods are not evenly spaced: {jumps[0]} is not followed by {jumps[0] + step}"
@@ -56,21 +54,18 @@ class Cohorts:
         occurring = np.unique(first)
         firsts = tuple(int(g) for g in occurring if 0 < g < len(panel.periods))
         if not firsts:
-            raise bad(
-                "no unit becomes treated within the panel",
-                where=asked_by,
-                allowed="units that are first untreated and later treated",
-                remedy="add earlier periods",
-            )
+            raise bad("no unit becomes treated within the panel", where=asked_by,
+                      allowed="units that are first untreated and later treated",
+                      remedy="add earlier periods")  # fmt: skip
         return cls(panel.periods, first, firsts)
 
     @property
-    def never(self) -> NDArray[np.bool_]:
+    def never(self) -> Flags:
         """Units that are never treated, (N,)."""
         return np.asarray(self.first == len(self.periods))
 
     @property
-    def later(self) -> NDArray[np.bool_]:
+    def later(self) -> Flags:
         """Units that are untreated when the first adopt, (N,): never treated ones and later cohorts."""
         return np.asarray(self.first > self.firsts[0])
 
@@ -82,3 +77,18 @@ class Cohorts:
     def size(self, first: int) -> int:
         """Units that adopt at this index."""
         return int((self.first == first).sum())
+
+
+def check_balanced(panel: Panel, asked_by: str) -> None:
+    """Raise BadInput for a panel with gaps."""
+    if not panel.balanced:
+        raise bad("the panel is unbalanced", where=asked_by, allowed="every unit in every period",
+                  remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+
+
+def check_clusters(errors: tuple[str, ...], schema: Schema, asked_by: str) -> None:
+    """Raise BadInput unless errors are one or more distinct clusterings of units."""
+    allowed = ("cluster:unit", *(f"cluster:{name}" for name in schema.attributes))
+    if not errors or len(set(errors)) < len(errors) or not set(errors) <= set(allowed):
+        raise bad(f"errors = {list(errors)}", where=asked_by, allowed=f"distinct names among {one_of(allowed)}",
+                  remedy='set errors = ["cluster:unit"]')  # fmt: skip

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from estimators.core.names import check_names, outcome_of
 from estimators.core.within import WithinTransform, observed_mask
+from estimators.linear.covariances import membership, unit_clusters
+from estimators.staggered.cohorts import check_balanced, check_clusters
+from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
-from sim.errors import bad, one_of
+from sim.errors import bad
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 ROUNDING = 1e-12  # share of the largest weight below which a weight counts as zero, and a difference as none
 
@@ -38,13 +38,13 @@ class CoefficientWeights:
     """
 
     weights: Floats
-    treated: NDArray[np.bool_]
+    treated: Flags
     coefficient: Floats
     sensitivity: Floats
     reversal: Floats
 
     @property
-    def negative(self) -> NDArray[np.bool_]:
+    def negative(self) -> Flags:
         """Treated unit-periods with a negative weight, (T, N)."""
         return np.asarray(self.weights < -ROUNDING * np.abs(self.weights).max())
 
@@ -57,16 +57,6 @@ class CoefficientWeights:
     def negative_sum(self) -> float:
         """The sum of the negative weights."""
         return float(self.weights[self.negative].sum())
-
-    def by_cohort(self) -> dict[tuple[int, int], float]:
-        """Sums of the weights by (index of the first treated period, index of the period)."""
-        first = self.treated.argmax(axis=0)
-        cells = [(int(g), int(t)) for g in np.unique(first[self.treated.any(axis=0)]) for t in range(len(self.treated))]
-        return {
-            (g, t): float(self.weights[t, own].sum())
-            for g, t in cells
-            if (own := (first == g) & self.treated[t]).any()
-        }  # fmt: skip
 
 
 def coefficient_weights(
@@ -152,11 +142,6 @@ class DCDH(Estimator):
     label: str = "dcdh"
 
     @property
-    def name(self) -> str:
-        """Its label."""
-        return self.label
-
-    @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """The `paper` design without spillovers."""
         return Paper(), ("event(0)",)
@@ -168,10 +153,7 @@ class DCDH(Estimator):
         """The instantaneous effect and its placebo."""
         outcome, treatment = self._names(schema)
         check_names(schema, outcome, (treatment,), self.label)
-        allowed = ("cluster:unit", *(f"cluster:{name}" for name in schema.attributes))
-        if not self.errors or len(set(self.errors)) < len(self.errors) or not set(self.errors) <= set(allowed):
-            raise bad(f"errors = {list(self.errors)}", where=self.label, allowed=one_of(allowed),
-                      remedy='set errors = ["cluster:unit"]')  # fmt: skip
+        check_clusters(self.errors, schema, self.label)
         return Layout(("event(0)", "placebo"), self.errors, ("switchers",), {"event(0)": "event(0)"})
 
     def variables(self, schema: Schema) -> frozenset[str]:
@@ -182,9 +164,7 @@ class DCDH(Estimator):
         """Fit R panels; raises BadInput for an unbalanced panel and a treatment that is not 0/1."""
         self.layout(panel.schema)
         outcome, treatment = self._names(panel.schema)
-        if not panel.balanced:
-            raise bad("the panel is unbalanced", where=self.label, allowed="every unit in every period",
-                      remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+        check_balanced(panel, self.label)
         did = panel.variables[treatment]
         if not np.isin(did, (0.0, 1.0)).all():
             raise bad(f"{treatment!r} is not 0/1", where=self.label, allowed="0 where untreated, 1 where treated",
@@ -193,7 +173,8 @@ class DCDH(Estimator):
             return Estimates.join([self(panel.replication(i)) for i in range(panel.replications)])
         change = np.diff(panel.variables[outcome], axis=1)
         contrasts = [Contrast.of(did[0], placebo=placebo) for placebo in (False, True)]
-        found = [contrast(change, self._clusters(panel)) for contrast in contrasts]
+        clusters = [unit_clusters(error, panel) for error in self.errors]
+        found = [contrast(change, clusters) for contrast in contrasts]
         estimate = np.stack([one for one, _, _ in found], axis=1)
         rows = panel.replications
         return Estimates(
@@ -205,12 +186,6 @@ class DCDH(Estimator):
             status=np.full(rows, Status.OK if contrasts[0].count else Status.SINGULAR, dtype=np.uint8),
             statistics={"switchers": np.full(rows, float(contrasts[0].count))},
         )
-
-    def _clusters(self, panel: Panel) -> list[NDArray[np.intp]]:
-        """Codes (N,) of the clusters of each error type."""
-        names = [error.removeprefix("cluster:") for error in self.errors]
-        codes = [np.arange(len(panel.units)) if name == "unit" else panel.attributes[name] for name in names]
-        return [np.unique(code, return_inverse=True)[1] for code in codes]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -246,7 +221,7 @@ class Contrast:
         count = int(switching.sum())
         return cls(weights / max(count, 1), stayers, switching.sum(axis=0) / max(count, 1), count)
 
-    def __call__(self, change: Floats, clusters: list[NDArray[np.intp]]) -> tuple[Floats, Floats, Floats]:
+    def __call__(self, change: Floats, clusters: list[Codes]) -> tuple[Floats, Floats, Floats]:
         """Estimate (R,), standard errors (R, E) and degrees of freedom (E,); NaN without switchers."""
         rows = len(change)
         if not self.count:
@@ -258,9 +233,8 @@ class Contrast:
         scores = scores - estimate[:, None] * self.switches
         variances, dofs = [], []
         for codes in clusters:
-            members = (codes[:, None] == np.arange(codes.max() + 1)).astype(np.float64)
             holding = len(np.unique(codes[self.switches > 0]))
             factor = holding / (holding - 1) if holding > 1 else np.nan
-            variances.append(factor * np.square(scores @ members).sum(axis=1))
+            variances.append(factor * np.square(scores @ membership(codes)).sum(axis=1))
             dofs.append(float(holding - 1) if holding > 1 else np.nan)
         return estimate, np.sqrt(np.stack(variances, axis=1)), np.array(dofs)

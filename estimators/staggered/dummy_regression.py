@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from estimators.core import regression as ols
 from estimators.core.within import WithinTransform
 from estimators.staggered.adoption_effects import LinearFit
 from estimators.staggered.untreated_fit import invert_partialled, sums_by_unit, units_first
+from sim.arrays import Codes, Flags, Floats
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -24,7 +21,7 @@ class Shares:
     the number of units in a cohort, by the dummies' slopes, the last for units of none; cohort (N,): place of each."""
 
     derivatives: Floats
-    cohort: NDArray[np.intp]
+    cohort: Codes
 
     def __call__(self, slopes: Floats) -> Floats:
         """Slopes (R, P) -> contributions (R, K, N)."""
@@ -50,8 +47,8 @@ class DummyRegression(LinearFit):
 
     @classmethod
     def of(
-        cls, panel: Panel, cells: Bools, dummies: Floats, controls: tuple[str, ...], combine: Floats, compared: Bools,
-        certain: Bools | None = None, shares: Shares | None = None,
+        cls, panel: Panel, cells: Flags, dummies: Floats, controls: tuple[str, ...], combine: Floats, compared: Flags,
+        certain: Flags | None = None, shares: Shares | None = None,
     ) -> DummyRegression:  # fmt: skip
         """The regression on some cells (T, N) of dummies (P, T, N); combine (K, P), NaN for what is not identified.
 

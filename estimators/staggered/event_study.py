@@ -6,18 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.staggered.adoption_effects import AdoptionEffects
-from estimators.staggered.adoption_terms import event_averages, event_terms
+from estimators.staggered.aggregation import event_averages, event_terms
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.dummy_regression import DummyRegression
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

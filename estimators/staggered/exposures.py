@@ -8,14 +8,12 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.error_types import PLACE
+from sim.arrays import Floats
 from sim.errors import bad
 from sim.panel import Panel
 from sim.weights.distances import great_circle_km, within_km
-
-Floats = NDArray[np.float64]
 
 Reach = Literal["both", "untreated"]
 

@@ -23,13 +23,12 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import log_ndtr, ndtr, ndtri, ndtri_exp
 
+from sim.arrays import Flags, Floats
 from sim.errors import bad
 
-Floats = NDArray[np.float64]
 Restriction = Literal["smoothness", "relative magnitudes"]
 
 SINGULAR = 1e-12  # smallest over largest eigenvalue below which a covariance counts as singular
@@ -55,18 +54,14 @@ class Optimal:
 class Sensitivity:
     """Intervals for l'effect under growing departures from parallel trends.
 
-    original: the interval of estimate +- quantile x se, which takes trends as parallel. bounds (B,): values of M or
-    Mbar, with lower and upper (B,), NaN where no value is compatible with the restriction. breakdown: the smallest
-    bound whose interval covers `null`; 0 when already the first does, inf when none is found.
+    original: the interval of estimate +- quantile x se, which takes trends as parallel. lower, upper (B,): ends under
+    each bound, NaN where no value is compatible with the restriction. breakdown: the smallest bound whose interval
+    covers the null hypothesis; 0 when already the first does, inf when none is found.
     """
 
-    restriction: Restriction
-    level: float
     original: tuple[float, float]
-    bounds: Floats
     lower: Floats
     upper: Floats
-    null: float
     breakdown: float
 
 
@@ -230,7 +225,7 @@ class Vertices:
         possible = (rest[:, 2:] >= 0.0).all(axis=1) & (start <= stop)
         return float(start[possible].min(initial=np.inf)), float(stop[possible].max(initial=-np.inf))
 
-    def accept(self, theta: Floats, alpha: float, critical: Floats) -> NDArray[np.bool_]:
+    def accept(self, theta: Floats, alpha: float, critical: Floats) -> Flags:
         """Whether the hybrid test of some candidate accepts theta, (G,); critical (C,) of the first stage.
 
         The second stage compares the largest vertex with its quantile given which one it is and what is independent of
@@ -292,16 +287,7 @@ def sensitivity(question: BoundsQuestion, restriction: Restriction, bounds: Floa
     """Intervals at each of the bounds (B,), and the breakdown value for the conclusion that l'effect is not `null`."""
     interval = INTERVALS[restriction]
     ends = np.array([interval(question, float(bound)) for bound in bounds]).reshape(-1, 2)
-    return Sensitivity(
-        restriction=restriction,
-        level=question.level,
-        original=question.original,
-        bounds=np.asarray(bounds, dtype=np.float64),
-        lower=ends[:, 0],
-        upper=ends[:, 1],
-        null=null,
-        breakdown=breakdown(question, restriction, null),
-    )
+    return Sensitivity(question.original, ends[:, 0], ends[:, 1], breakdown(question, restriction, null))
 
 
 def breakdown(question: BoundsQuestion, restriction: Restriction, null: float = 0.0) -> float:

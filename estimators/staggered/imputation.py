@@ -6,19 +6,18 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.staggered.adoption_effects import CohortEffects, LinearFit
-from estimators.staggered.adoption_terms import event_of, on_units
+from estimators.staggered.aggregation import event_of, on_units
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.untreated_fit import Averages, UntreatedFit, sums_by_unit, units_first
+from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel
 
-Floats = NDArray[np.float64]
 Averaging = Literal["treated", "event", "cohort-period"]
 
 
@@ -93,7 +92,7 @@ class Imputation(CohortEffects):
             pre=pre,
         )
 
-    def _groups(self, cohorts: Cohorts) -> NDArray[np.intp]:
+    def _groups(self, cohorts: Cohorts) -> Codes:
         """Group of every treated cell, -1 elsewhere, (T, N)."""
         t = len(cohorts.periods)
         since = np.arange(t)[:, None] - cohorts.first
@@ -114,7 +113,7 @@ class PretrendRegression:
     x: Floats
     psi: Floats
     psi_by_unit: Floats
-    places: NDArray[np.intp]
+    places: Codes
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -124,7 +123,7 @@ class ImputationFit(LinearFit):
 
     first_stage: UntreatedFit
     averages: Averages
-    early: NDArray[np.bool_]
+    early: Flags
     after: Floats
     weights: Floats
     pre: PretrendRegression
@@ -147,7 +146,7 @@ class ImputationFit(LinearFit):
 
 def _pretrend_regression(
     events: list[int], cohorts: Cohorts, first_stage: UntreatedFit
-) -> tuple[NDArray[np.bool_], PretrendRegression]:
+) -> tuple[Flags, PretrendRegression]:
     """Which event times before adoption are identified, (P',), and their regression."""
     since = np.arange(len(cohorts.periods))[:, None] - cohorts.first
     ever = ~cohorts.never & (cohorts.first > 0)

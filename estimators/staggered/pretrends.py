@@ -13,13 +13,12 @@ from functools import cache
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import chdtri, chndtr, ndtr, ndtri
 
+from sim.arrays import Floats
 from sim.errors import bad, one_of
 
-Floats = NDArray[np.float64]
 PreTest = Literal["individual", "joint"]
 
 POINTS = 15  # log2 of the points of the integration: probabilities are good to about 1e-5, of one estimate exact
@@ -45,15 +44,12 @@ class AfterPassing:
 class PreTrendPower:
     """A study's pre-trend test: its size, and for each power the linear trend that it finds so often.
 
-    size: probability of rejecting parallel trends; powers, slopes (P,): a period's change of the difference in trends
-    (a falling one is found as often); after: what those trends do. likelihood_ratio (P,): of the estimates before the
+    size: probability of rejecting parallel trends; slopes (P,): a period's change of the difference in trends (a
+    falling one is found as often); after: what those trends do. likelihood_ratio (P,): of the estimates before the
     reference period, under the trend (of the sign that suits them better) against parallel trends.
     """
 
-    test: PreTest
-    level: float
     size: float
-    powers: tuple[float, ...]
     slopes: Floats
     after: tuple[AfterPassing, ...]
     likelihood_ratio: Floats
@@ -123,7 +119,7 @@ def pretrend_power(
     size = power(sigma, pre, 0.0 * unit, test, level)
     ratio = np.exp(np.abs(slopes * (unit[:pre] @ precision[:, 0])) - slopes**2 * (unit[:pre] @ precision[:, 1]) / 2)
     after = tuple(after_passing(sigma, pre, slope * unit, test, level) for slope in slopes)
-    return PreTrendPower(test, level, size, powers, slopes, after, ratio)
+    return PreTrendPower(size, slopes, after, ratio)
 
 
 def _check(sigma: Floats, pre: int, values: Floats, test: str, level: float) -> None:

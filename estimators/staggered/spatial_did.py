@@ -26,23 +26,22 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.error_types import PLACE, check_error_types, may_be_floored
-from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
-from estimators.core.names import check_names, outcome_of, weights_of
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction
+from estimators.core.names import check_names, outcome_of, treatment_of, weights_of
 from estimators.core.tile import Tile, spread
 from estimators.core.within import transform_of
 from estimators.linear.covariances import ClusterK, Sample, ScoreSum, counted_by_cluster, covariance
+from estimators.staggered.cohorts import check_balanced
 from estimators.staggered.exposures import DistanceRings, Exposure, NeighbourShare, Reach
+from sim.arrays import Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 EFFECTS = ("unit", "period")
 SPILLS = {"treated": "spill:treated", "untreated": "spill:untreated"}
@@ -58,11 +57,6 @@ class _ExposureDID(Estimator):
     cluster_k: ClusterK = "nonnested"
     label: str = ""
 
-    @property
-    def name(self) -> str:
-        """Its label, or its kind."""
-        return self.label or self.kind
-
     @abstractmethod
     def exposure(self, schema: Schema) -> Exposure:
         """How others' treatment reaches a unit of such a panel; raises BadInput when the panel cannot tell."""
@@ -72,11 +66,7 @@ class _ExposureDID(Estimator):
         return ()
 
     def _names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
-        """Outcome, treatment, controls."""
-        treatment = schema.roles.treatment
-        if treatment is None:
-            raise bad("the panel has no treatment", where=self.name, allowed="a panel with a 0/1 treatment",
-                      remedy="name its column")  # fmt: skip
+        treatment = treatment_of(None, schema, self.name)
         controls = schema.roles.controls if self.controls is None else self.controls
         return outcome_of(self.outcome, schema, self.name), treatment, controls
 
@@ -127,15 +117,8 @@ class _ExposureDID(Estimator):
         }
         floored = {f"floored:{error}": moments.floored[:, row] for row, error in enumerate(self.errors)}
         layout = self.layout(schema)
-        return Estimates(
-            terms=layout.terms,
-            errors=self.errors,
-            estimate=moments.estimate,
-            se=np.sqrt(moments.variances),
-            dof=np.repeat(moments.dof[:, :, None], len(layout.terms), axis=2),
-            status=np.where(np.isfinite(moments.estimate).all(axis=1), Status.OK, Status.SINGULAR).astype(np.uint8),
-            statistics={name: (statistics | floored)[name] for name in layout.statistics},
-        )
+        dof = np.repeat(moments.dof[:, :, None], len(layout.terms), axis=2)
+        return Estimates.of(layout, moments.estimate, np.sqrt(moments.variances), dof, statistics | floored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +239,7 @@ class ExposedLeastSquares(Reduction):
     def prepare(self, panel: Panel) -> ExposurePlan:
         """Demeaned regressors and what follows; raises BadInput for an unbalanced panel, a treatment other than 0/1,
         rings without units, absorbed or collinear regressors and fewer than two clusters."""
-        if not panel.balanced:
-            raise bad("the panel is unbalanced", where=self.asked_by, allowed="every unit in every period: others' "
-                      "treatment must be known", remedy='set balance = "drop-units" or "drop-periods"')  # fmt: skip
+        check_balanced(panel, self.asked_by)  # others' treatment must be known
         did = panel.variables[self.treatment]
         if not np.isin(did, (0.0, 1.0)).all():
             raise bad(f"{self.treatment!r} is not 0/1", where=self.asked_by, allowed="0 untreated, 1 treated",

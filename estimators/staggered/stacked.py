@@ -16,21 +16,18 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.staggered.adoption_effects import AdoptionEffects, LinearFit
-from estimators.staggered.adoption_terms import event_averages, event_terms
+from estimators.staggered.aggregation import event_averages, event_terms
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.untreated_fit import invert_partialled, sums_by_unit, units_first
+from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Codes = NDArray[np.intp]
 Weighting = Literal["variance", "corrective"]
 
 
@@ -129,7 +126,6 @@ class Stacked(AdoptionEffects):
         return min(self.window[0], -1), self.window[1]
 
     def _weights(self, stacks: list[Stack]) -> list[Floats]:
-        """Weights of each stack's units."""
         treated = sum(stack.treated for stack in stacks)
         clean = sum(stack.clean for stack in stacks)
         corrected = [(stack.treated / treated) / (stack.clean / clean) for stack in stacks]
@@ -179,8 +175,8 @@ class StackedSample:
 
     cohorts: tuple[int, ...]
     cut: tuple[int, ...]
-    units: Bools
-    periods: Bools
+    units: Flags
+    periods: Flags
     treated: int
     rows: int
 
@@ -215,7 +211,6 @@ def _fit(
     terms: tuple[str, ...], stacks: list[Stack], weights: list[Floats], events: list[int], controls: Floats,
     cohorts: Cohorts,
 ) -> StackedFit:  # fmt: skip
-    """The prepared regression."""
     t, n = len(cohorts.periods), len(cohorts.first)
     raw = [stack.regressors(events, controls) for stack in stacks]
     left = [_within(x, w) for x, w in zip(raw, weights, strict=True)]
@@ -277,7 +272,7 @@ def _joined(parts: list[Floats], weights: list[Floats]) -> Floats:
     return np.concatenate([part.reshape(len(part), -1) for part in weighted], axis=1)
 
 
-def _roles(stacks: list[Stack], events: list[int], units: int) -> tuple[Bools, Bools]:
+def _roles(stacks: list[Stack], events: list[int], units: int) -> tuple[Flags, Flags]:
     """Units that adopt, by the event times at which their stack holds them (P, N), and those they are compared with."""
     adopters, clean = np.zeros((len(events), units), dtype=bool), np.zeros(units, dtype=bool)
     for stack in stacks:

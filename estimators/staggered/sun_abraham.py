@@ -6,19 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.staggered.adoption_effects import CohortEffects
-from estimators.staggered.adoption_terms import on_cells
-from estimators.staggered.aggregation import CohortPeriods
+from estimators.staggered.aggregation import Aggregation, CohortPeriods
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.dummy_regression import DummyRegression, Shares
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +39,9 @@ class SunAbraham(CohortEffects):
     """
 
     kind: ClassVar[str] = "sun-abraham"
+    has_reference: ClassVar[bool] = True
 
     estimated_shares: bool = True
-
-    @property
-    def has_reference(self) -> bool:
-        """event(-1) is zero."""
-        return True
 
     @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
@@ -68,7 +60,8 @@ class SunAbraham(CohortEffects):
             raise bad("all units adopt at once", where=self.name, allowed="never treated units, or a later cohort",
                       remedy="add untreated units")  # fmt: skip
         cells = CohortPeriods(*np.nonzero(shown & (np.array(cohorts.firsts)[:, None] < last)))
-        weights, aggregation = on_cells(self.terms(), cohorts, cells)
+        aggregation = Aggregation.of(self.terms(), cells, cohorts)
+        weights = aggregation.known
         several = np.array([cohorts.size(first) > 1 for first in cohorts.firsts])[cells.cohort]
         moves = cells.period != np.array(cohorts.firsts)[cells.cohort] - 1  # the others are references
         dummies = np.zeros((int(moves.sum()), t, len(cohorts.first)))

@@ -18,13 +18,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.logit import logit
 from estimators.core.regression import invert
+from sim.arrays import Codes, Flags, Floats
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 Adjustment = Literal["regression", "ipw", "dr"]
 
 
@@ -44,7 +42,7 @@ class LinearContrast:
         """(..., n) -> (..., n)."""
         return change * self.a + (change @ self.left) @ self.right
 
-    def embedded(self, units: NDArray[np.intp], count: int) -> LinearContrast:
+    def embedded(self, units: Codes, count: int) -> LinearContrast:
         """The same among `count` units, of which `units` (n,) take part."""
         a, left, right = np.zeros(count), np.zeros((count, self.left.shape[1])), np.zeros((self.right.shape[0], count))
         a[units], left[units], right[:, units] = self.a, self.left, self.right

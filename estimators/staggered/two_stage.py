@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.staggered.adoption_effects import CohortEffects, LinearFit
-from estimators.staggered.adoption_terms import on_units
+from estimators.staggered.aggregation import on_units
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.untreated_fit import Averages, UntreatedFit, sums_by_unit, units_first
+from sim.arrays import Codes, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
-Codes = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)

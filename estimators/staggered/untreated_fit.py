@@ -11,15 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.within import WithinTransform
 from estimators.staggered.cohorts import Cohorts
+from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad, listed
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -111,17 +109,17 @@ class Averages:
     cells (n,): flat places in (T, N); codes (n,): group of each, 0, 1, ...; every group has a cell.
     """
 
-    cells: NDArray[np.intp]
-    codes: NDArray[np.intp]
+    cells: Codes
+    codes: Codes
 
     @classmethod
-    def of(cls, groups: NDArray[np.intp]) -> Averages:
+    def of(cls, groups: Codes) -> Averages:
         """The averages over groups (T, N); a negative group is left alone."""
         cells = np.flatnonzero(groups.ravel() >= 0)
         return cls(cells, np.unique(groups.ravel()[cells], return_inverse=True)[1])
 
     @property
-    def sizes(self) -> NDArray[np.intp]:
+    def sizes(self) -> Codes:
         """Cells in each group."""
         return np.bincount(self.codes)
 
@@ -134,7 +132,7 @@ class Averages:
         flat[:, self.cells] = among - (among @ share)[:, self.codes]
         return out
 
-    def alone(self, w: Floats) -> NDArray[np.bool_]:
+    def alone(self, w: Floats) -> Flags:
         """Terms whose weights (K, T, N) fall on groups of one cell only, (K,)."""
         weights = w.reshape(len(w), -1)[:, self.cells] != 0
         return np.asarray(weights.any(axis=1) & ~weights[:, self.sizes[self.codes] > 1].any(axis=1))

@@ -45,6 +45,8 @@ def _discovered(kind: str) -> Estimator:
     found = find_estimator(kind, "--estimator") if ":" in kind else estimators().get(kind)
     if found is None or issubclass(found, PermutationTest):
         known = [*FORMS, *(name for name in estimators() if name != PermutationTest.kind)]
+        meant = closest(kind, [*known, PermutationTest.kind])
+        remedy = "for permutation tests: panelproof placebo" if repr(PermutationTest.kind) in meant else meant
         raise bad(f"estimator {kind!r}", where="--estimator", allowed=f"{one_of(known)}, or module:Object",
-                  remedy=closest(kind, known))  # fmt: skip
+                  remedy=remedy)  # fmt: skip
     return build(found, {}, f"--estimator {kind}")

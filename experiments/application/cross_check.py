@@ -13,9 +13,11 @@ from estimators.linear.did import TwoWayDID
 from estimators.linear.random_effects import RandomEffects
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.application.references import esda, linearmodels, spreg
-from experiments.application.references.reference import Floats, Reference
+from experiments.application.references.reference import Reference
 from experiments.application.tables.ledger import Fitted
 from results.tables.records import Agreement, Record
+from sim.arrays import Floats
+from sim.errors import first_line
 from sim.panel import Panel
 
 ERRORS = ("iid", "hc1", "cluster:unit")
@@ -55,7 +57,7 @@ def _differences(question: _Question) -> Iterator[tuple[str, list[float]]]:
     try:
         reference = question.ask()
     except Exception as error:  # noqa: BLE001  (what other programs raise is theirs, spreg and linearmodels Exception)
-        why = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0].rstrip(".")
+        why = first_line(error).partition(". ")[0].rstrip(".")
         yield f"{question.which} could not be recomputed: {why}", []
         return
     for what, values in question.compare(reference):

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sim.panel import Panel
+from sim.panel.panel import seen_in
 
 
 def describe_panel(panel: Panel, console: Console) -> None:
@@ -17,7 +18,6 @@ def describe_panel(panel: Panel, console: Console) -> None:
     console.print(
         f"{len(panel.units)} units x {len(panel.periods)} periods ({span}), {panel.nobs:,} observations, {balance}"
     )
-    seen = panel.observed[0] if panel.observed is not None else np.ones((len(panel.periods), len(panel.units)), bool)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("variable", "role", "mean", "sd", "min", "max"):
         table.add_column(heading, justify="left" if heading in {"variable", "role"} else "right")
@@ -25,7 +25,7 @@ def describe_panel(panel: Panel, console: Console) -> None:
     roles |= dict.fromkeys(panel.roles.controls, "control")
     roles |= dict.fromkeys(panel.roles.mediators, "mediator")
     for name, array in panel.variables.items():
-        values = array[0][seen]
+        values = array[0][seen_in(panel)]
         numbers = (values.mean(), values.std(ddof=1), values.min(), values.max())
         table.add_row(name, roles.get(name, ""), *(f"{number:.4g}" for number in numbers))
     console.print(table)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.application.spec.estimable import check_estimable
+from experiments.application.estimable import check_estimable
 from experiments.application.spec.index import index_facts
 from experiments.application.tables.ledger import Ledger
 from results.tables.records import Agreement, Document
-from sim.errors import BadInput, Problem, bad
+from sim.errors import Problem, bad, refuse
 from sim.panel.panel import seen_in
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence
     for name in _asked_for(real):
         import_module(f"experiments.application.tables.{name}").add(real, ledger)
     if chosen:
-        import_module("experiments.application.tables.baseline").add_chosen(ledger, chosen)
+        import_module("experiments.application.tables.regressions").add_chosen(ledger, chosen)
     _say_counting(real, ledger)
     if not ledger.records:
         raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
@@ -62,8 +62,7 @@ def _asked_for(real: RealPanel) -> Iterator[str]:
     """Modules of the tables that the spec asks for, as the paper orders them, then a referee's: others stay unread."""
     roles, spec = real.panel.roles, real.spec
     asked = {
-        "descriptives": True, "baseline": True, "checks": spec.panel.capital or spec.panel.other_policy,
-        "subsamples": spec.panel.groups, "mediation": roles.mediators, "autocorrelation": real.panel.weights,
+        "descriptives": True, "regressions": True, "mediation": roles.mediators, "autocorrelation": real.panel.weights,
         "spatial_models": real.panel.weights, "staggered": spec.robustness.staggered,
         "robustness": spec.robustness.model_fields_set,
     }  # fmt: skip
@@ -89,8 +88,7 @@ def _check_sizes(panel: Panel) -> None:
             said = f"holds numbers up to {largest:.1e}" if largest > LARGEST else f"varies by only {2 * spread:.1e}"
             allowed = f"sizes from {SMALLEST:g} to {LARGEST:g}"
             problems.append(Problem(f"variable {name!r} {said}", "estimation", allowed, "measure it in another unit"))
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
 
 
 def _agreements(real: RealPanel, ledger: Ledger) -> tuple[Agreement, ...]:

@@ -12,8 +12,7 @@ import click
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A Markdown file; default: the terminal.")
 def command(tables: Path, out: Path | None) -> None:
     """Compare the printed numbers of TABLES (JSON) with what they imply for one another."""
-    from experiments.application.audit.checks import audit
-    from experiments.application.audit.markdown import to_markdown
+    from experiments.application.audit.checks import audit, to_markdown
     from experiments.application.audit.printed import read_printed
 
     checks = audit(read_printed(tables))

@@ -22,9 +22,8 @@ import click
 @click.option(
     "--errors",
     metavar="TYPE",
-    help="Error type of the printed standard errors, where a model has it, e.g. hc1, cluster:unit, qmle. Default: "
-    "the main "
-    "cluster. The files hold all error types.",
+    help="Error type of the printed standard errors, where a model has it, e.g. hc1, cluster:unit, qmle. Default: the "
+    "main cluster. The files hold all error types.",
 )
 @click.option(
     "--estimator", "estimators", multiple=True, metavar="KIND",

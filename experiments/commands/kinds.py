@@ -44,21 +44,25 @@ def command(kind: str | None, as_json: bool) -> None:
 
 
 def _print_entry(console: Console, group: str, entry: Entry) -> None:
-    """A kind with its dials: type, default, allowed values and meaning."""
+    """A kind with its dials: type, allowed values and default, and the meaning below."""
+    from rich.padding import Padding
+    from rich.text import Text
+
     console.print(f"\n{entry.kind} ({group}{f', {entry.source}' if entry.source else ''})", style="bold", markup=False)
     console.print(entry.summary, markup=False)
-    if entry.dials:
-        rows = [(dial.name, dial.type, dial.default, " | ".join(dial.allowed), dial.meaning) for dial in entry.dials]
-        _print_rows(console, rows, ("dial", "type", "default", "allowed", "meaning"))
+    for dial in entry.dials:
+        allowed = f": {' | '.join(dial.allowed)}" if dial.allowed else ""
+        console.print(Text(f"{dial.name}  ({dial.type}{allowed}; default {dial.default})"))
+        console.print(Padding(Text(dial.meaning), (0, 0, 0, 4)))
 
 
-def _print_rows(console: Console, rows: Sequence[tuple[str, ...]], headings: tuple[str, ...] = ()) -> None:
+def _print_rows(console: Console, rows: Sequence[tuple[str, str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, show_header=bool(headings), header_style="bold", padding=(0, 2, 0, 0))
-    for heading in headings or rows[0]:
-        table.add_column(heading if headings else "", overflow="fold")
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for _ in rows[0]:
+        table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)

@@ -20,7 +20,7 @@ def check(panel: Path, spec: Path) -> None:
     from rich.console import Console
 
     from experiments.application.describe import describe_panel
-    from experiments.application.spec.estimable import check_estimable
+    from experiments.application.estimable import check_estimable
     from experiments.application.spec.spec import read_real_panel, read_spec
 
     real, console = read_real_panel(panel, read_spec(spec)), Console(highlight=False)
@@ -39,12 +39,8 @@ def example(folder: Path) -> None:
 
     for name in ("panel.csv", "spec.toml"):
         if (folder / name).exists():
-            raise bad(
-                f"{name} exists already",
-                where=str(folder),
-                allowed="a folder without it",
-                remedy="choose another folder",
-            )
+            raise bad(f"{name} exists already", where=str(folder), allowed="a folder without it",
+                      remedy="choose another folder")  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     example_frame().to_csv(folder / "panel.csv", index=False)
     (folder / "spec.toml").write_text(EXAMPLE_SPEC, encoding="utf-8")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
@@ -22,6 +21,7 @@ from experiments.study.study import Study
 from results.figures.placebo import PlaceboPlot
 from results.inference import p_values as t_tests
 from results.store.block import Records
+from sim.arrays import Floats
 from sim.designs.observed import Observed
 from sim.designs.placebo import Placebo, other_assignments
 from sim.errors import BadInput, bad, closest, one_of
@@ -33,7 +33,6 @@ from sim.schemes.randomisation import Randomisation
 if TYPE_CHECKING:
     from experiments.application.spec.spec import RealPanel
 
-Floats = NDArray[np.float64]
 Statistic = Literal["raw", "studentised"]
 
 SHIFT = "shift"  # the estimator whose outcome is the real treatment: how a constant effect moves each placebo

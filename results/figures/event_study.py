@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates
-from estimators.staggered.adoption_terms import event_of
+from estimators.staggered.aggregation import event_of
 from results.figures.style import INK, SERIES, SOFT, draw, frame, handle, mark, number, span
 from results.inference import critical_values
 from results.tables.records import Figure
+from sim.arrays import Floats
 from sim.errors import bad
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-Floats = NDArray[np.float64]
 
 NAME = "event-study"
 WIDTH, HEIGHT, LEGEND_LINE = 518.4, 260.0, 13.0  # points

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from estimators.spatial.autocorrelation import QUADRANTS
 from results.figures.style import BLUE, FAINT, INK, MARKERS, ORANGE, RED, SIZE, SKY, SOFT, draw, frame, handle
 from results.tables.records import LEVEL, Figure
+from results.tables.typography import short_p
+from sim.arrays import Flags, Floats
 from sim.errors import listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-Floats = NDArray[np.float64]
 Outline = tuple[Floats, ...]  # the rings of a unit's polygons, (M, 2) each
 
 NAME = "figure-2"
@@ -60,16 +61,16 @@ class MoranPlot:
     surroundings: tuple[Outline, ...] = ()
 
     @property
-    def clear(self) -> NDArray[np.bool_]:
+    def clear(self) -> Flags:
         """Units that stand out at the false discovery rate, (N,)."""
         return self.adjusted <= LEVEL
 
     @property
-    def weak(self) -> NDArray[np.bool_]:
+    def weak(self) -> Flags:
         """Units that stand out only while nobody counts how many were looked at, (N,)."""
         return (self.pvalues <= LEVEL) & ~self.clear
 
-    def of_cluster(self, name: str) -> NDArray[np.bool_]:
+    def of_cluster(self, name: str) -> Flags:
         """The units of a quadrant, HH, LL, HL or LH, significant or not, (N,)."""
         return self.quadrant == next(code for code, own in QUADRANTS.items() if own == name)
 
@@ -98,7 +99,7 @@ def _caption(plot: MoranPlot) -> str:
     scatter = (
         f"{plot.outcome} of {plot.year}, standardised, against {lag} (W {plot.weights}"
         f"{', row-standardised' if plot.row_stochastic else ''}); the slope is Moran's I = {plot.index:.3f} "
-        f"(p {_p(plot.pvalue)}, randomisation)."
+        f"(p {short_p(plot.pvalue)}, randomisation)."
     )
     counts = ", ".join(f"{plot.counts(name)[0]} + {plot.counts(name)[1]} {WORDS[name]}" for name in COLOURS)
     clusters = (
@@ -117,10 +118,6 @@ def _names(plot: MoranPlot) -> str:
             units = [unit for unit, inside in zip(plot.units, own, strict=True) if inside]
             found += [f"{WORDS[name].capitalize()}{tier}: {listed(units, 40)}."] if units else []
     return " ".join(found)
-
-
-def _p(pvalue: float) -> str:
-    return "< .001" if pvalue < 0.001 else f"= {pvalue:.3f}".replace("0.", ".", 1)
 
 
 def _paint(canvas: Canvas, plot: MoranPlot) -> dict[str, str]:

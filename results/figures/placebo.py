@@ -7,16 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from results.figures.style import BLUE, INK, RED, SOFT, draw, frame, number, span
 from results.tables.records import LEVEL
+from sim.arrays import Codes, Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-Floats = NDArray[np.float64]
 
 NAME = "placebo"
 SIZE = 518.4, 302.4  # points
@@ -123,6 +122,6 @@ def _description(plot: PlaceboPlot) -> str:
     )
 
 
-def _spread(count: int) -> NDArray[np.intp]:
+def _spread(count: int) -> Codes:
     """Indices of the points to draw: all, or evenly spaced ones of many."""
     return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).astype(np.intp)) if count else np.arange(0)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from estimators.spatial.lm_tests import CHI_SQUARE
 from results.tables.journal_table import Row
 from results.tables.records import Document, Fit, Record
-from results.tables.typography import COUNTS, STATISTICS, count, decimals, digits, stars
+from results.tables.typography import COUNTS, STATISTICS, count, decimals, digits, p_value, stars
 
 LIKELIHOOD = ("sem", "sar", "sdm", "slx", "sdem", "sac")
 SPECIAL = {"constant": 3, "rho": 5, "lambda": 6, "sigma2": 7}
@@ -98,9 +99,12 @@ def coefficient(record: Record | None, row: Sequence[float | None] = ()) -> str:
 
 
 def bracket(record: Record | None, row: Sequence[float | None] = ()) -> str:
-    """The standard error in brackets; the interval where there is none, and a dash where a test has no bounded one."""
+    """The standard error in brackets; the interval where there is none, and a dash where a test has no bounded one; of
+    a test statistic its p value."""
     if record is None:
         return ""
+    if record.se_type == CHI_SQUARE:
+        return p_value(record.pvalue)
     if record.se is None:
         return interval(record, row) or UNBOUNDED * unbounded(record)
     return f"({digits(record.se, shown_numbers([record]), row)})"
@@ -108,7 +112,8 @@ def bracket(record: Record | None, row: Sequence[float | None] = ()) -> str:
 
 def unbounded(record: Record) -> bool:
     """Whether a test has a p value alone: the interval that inverts it has no ends."""
-    return record.se is None and record.pvalue is not None and not interval(record)
+    tested = record.se is None and record.pvalue is not None and record.se_type != CHI_SQUARE
+    return tested and not interval(record)
 
 
 def interval(record: Record | None, row: Sequence[float | None] = ()) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from markupsafe import Markup
 
@@ -22,24 +22,6 @@ FACTS = {
     "digest": "digest of the panel",
 }
 _SCRIPT = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class HtmlCell:
-    """A cell's text without its stars, and the stars."""
-
-    text: str
-    stars: str
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure with its SVG ready to stand in a page."""
-
-    name: str
-    title: str
-    caption: str
-    svg: Markup
 
 
 def html_tables(document: Document, tables: Sequence[JournalTable]) -> str:
@@ -63,16 +45,18 @@ def html_tables(document: Document, tables: Sequence[JournalTable]) -> str:
     )  # fmt: skip
 
 
-def _cell(text: str) -> HtmlCell:
+def _cell(text: str) -> tuple[str, str]:
+    """A cell's text without its stars, and the stars."""
     body, stars = split_stars(text)
-    return HtmlCell(with_minus(body), stars)
+    return with_minus(body), stars
 
 
-def _picture(figure: Figure) -> Picture:
-    """Without XML declaration and metadata; ids carry the figure's name, so that two figures do not share one."""
+def _picture(figure: Figure) -> Figure:
+    """With its SVG ready to stand in a page: without XML declaration and metadata; ids carry the figure's name, in
+    letters that an id may have, so that two figures do not share one."""
     prefix = "".join(letter if letter.isalnum() else "-" for letter in figure.name)
     foreign = re.compile(rf'\b(id="|url\(#|href="#)(?!{prefix}-)')
     svg = foreign.sub(lambda found: f"{found[0]}{prefix}-", _SCRIPT.sub("", figure.svg)).strip()
     if 'role="img"' not in svg.partition(">")[0]:
         svg = svg.replace("<svg ", f'<svg role="img" aria-labelledby="{prefix}-says" ', 1)
-    return Picture(prefix, figure.title, figure.caption, Markup(svg))
+    return replace(figure, name=prefix, svg=Markup(svg))

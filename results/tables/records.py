@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates
 from results.inference import critical_values, p_values
 from results.tables.places import Place
+from sim.arrays import Floats
 
-Floats = NDArray[np.float64]
 LEVEL = 0.05  # of the intervals
 AGREE = 1e-5  # relative difference up to which two programs give the same number
 EFFECTS = ("direct", "indirect", "total")

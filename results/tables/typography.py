@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import isfinite
 
 from estimators.core.error_types import KINDS, error_label, factor_text, kind_of
+from estimators.spatial.lm_tests import CHI_SQUARE
 from results.tables.records import EFFECTS
 
 STARS = ((0.01, "***"), (0.05, "**"), (0.10, "*"))
@@ -57,6 +58,25 @@ _MOMENTS = {
     "projection": "under projected normal errors",
     "simulation": "by simulation of projected normal errors",
 }
+AVERAGES = {
+    "overall": "ATT, unit-periods alike",
+    "overall:event": "ATT, event times alike",
+    "overall:cohort": "ATT, cohorts by size",
+    "overall:calendar": "ATT, periods alike",
+}
+_TERMS = {
+    "a": "the effect of the treatment on the mediator",
+    "b": "the effect of the mediator on the outcome",
+    "nde": "the direct effect",
+    "nie": "the indirect effect, a × b",
+    "total": "the total effect",
+    "proportion": "the indirect over the total effect",
+    "lm_lag": "the LM test for a spatial lag",
+    "lm_err": "the LM test for spatial errors",
+    "rlm_lag": "the same for a lag, robust to spatial errors",
+    "rlm_err": "the same for errors, robust to a spatial lag",
+    **AVERAGES,
+}  # of estimators that a user names
 _COUNTED = {
     "slopes": "effects not counted in k",
     "nonnested": "effects nested in clusters not counted in k",
@@ -121,6 +141,17 @@ def probability(value: float | None) -> str:
     return "<0.0001" if value < 0.00005 else f"{value:.4f}"
 
 
+def short_p(value: float) -> str:
+    """A p value in running text, with its sign: "= .012", "< .001"."""
+    return "< .001" if value < 0.001 else f"= {value:.3f}".replace("0.", ".", 1)
+
+
+def p_value(value: float | None) -> str:
+    """A p value in brackets, "" for none."""
+    said = probability(value)
+    return f"[p < {said[1:]}]" if said.startswith("<") else f"[p = {said}]" if said else ""
+
+
 def stars(pvalue: float | None) -> str:
     """*** below .01, ** below .05, * below .1."""
     return next((mark for level, mark in STARS if pvalue is not None and pvalue < level), "")
@@ -159,6 +190,12 @@ def term_label(term: str, treatment: str | None, variables: Collection[str] = ()
     return GREEK.get(term, term)
 
 
+def legend(terms: Iterable[str]) -> str:
+    """What terms without a label of their own are, in a sentence; "" where there is none."""
+    said = "; ".join(f"{term}: {_TERMS[term]}" for term in dict.fromkeys(terms) if term in _TERMS)
+    return f"{said}." if said else ""
+
+
 def model_label(model: str) -> str:
     """A model as a column's heading."""
     return _MODELS.get(model, model.upper())
@@ -187,6 +224,8 @@ def error_note(kind: str, *, likelihood: bool, factor: str = "", cluster_k: str 
     cluster_k: which parameters the factor of clustered errors counts.
     """
     entry = KINDS.get(kind_of(kind))
+    if kind == CHI_SQUARE:
+        return "Test statistics, χ² with one degree of freedom; brackets hold their p values."
     if kind_of(kind) == "wild":
         return f"Brackets hold 95% intervals, not standard errors: restricted {error_label(kind)}, its test inverted."
     said = f"Standard errors in brackets, {error_label(kind)}"

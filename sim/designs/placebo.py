@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Codes
 from sim.design import Design, Draw, Wanted, World
 from sim.designs.paper import Paper
 from sim.errors import bad
@@ -21,7 +22,7 @@ from sim.panel import Panel, Schema
 from sim.panel.text import panel_from, panel_text
 from sim.schemes import Scheme, scheme_of
 from sim.schemes.nulls import OF_PERIODS, is_null
-from sim.schemes.randomisation import Codes, Randomisation
+from sim.schemes.randomisation import Randomisation
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]

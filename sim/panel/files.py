@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 
 import pandas as pd
 
-from sim.errors import BadInput, bad, listed
+from sim.errors import BadInput, bad, first_line, listed
 
 TABLES = (".csv", ".parquet", ".dta", ".xlsx")
 ENCODINGS = ("utf-8-sig", "gb18030")  # the second is what a Chinese spreadsheet program writes by default
@@ -44,13 +44,9 @@ def read_frame(path: str | Path) -> pd.DataFrame:
     except BadInput:
         raise
     except UNREADABLE as error:
-        reason = str(error).strip().splitlines()
-        raise bad(
-            f"cannot be read as {extension[1:]} ({reason[0] if reason else type(error).__name__})",
-            where=path.name,
-            allowed="a table with one header row and one row per unit and period",
-            remedy="open it in the program that wrote it and save it again",
-        ) from error
+        raise bad(f"cannot be read as {extension[1:]} ({first_line(error)})",
+                  where=path.name, allowed="a table with one header row and one row per unit and period",
+                  remedy="open it in the program that wrote it and save it again") from error  # fmt: skip
     frame = frame.rename(columns={name: str(name).strip() for name in frame.columns})
     _check_table(frame, path)
     frame.attrs = {"file": path.name, "first_row": 2 if extension in (".csv", ".xlsx") else 1}

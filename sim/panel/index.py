@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
 
-from sim.errors import BadInput, Problem, bad
+from sim.arrays import Flags, Floats
+from sim.errors import BadInput, Problem, bad, refuse
 from sim.panel import Panel
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 NOTHING: Mapping[str, Floats] = MappingProxyType({})
 ROUNDING = 8 * np.finfo(np.float64).eps  # a range below this share of the largest value is a constant's rounding
 
@@ -68,7 +67,7 @@ def entropy_index(
     positive: Mapping[str, Floats],
     negative: Mapping[str, Floats] = NOTHING,
     *,
-    observed: Mask | None = None,
+    observed: Flags | None = None,
     cells: CellNames | None = None,
 ) -> EntropyIndex:
     """The entropy-weight index of positive and negative indicators, name -> (R|1, T, N), over the observed cells.
@@ -111,14 +110,14 @@ def panel_index(
     )
 
 
-def min_max(values: Floats, observed: Mask, *, negative: bool = False) -> Floats:
+def min_max(values: Floats, observed: Flags, *, negative: bool = False) -> Floats:
     """An indicator scaled to [0, 1] over the observed cells, (R|1, T, N), 0 where not observed; equations 1 and 2."""
     low, high = _range(values, observed)
     distance = high - values if negative else values - low
     return np.where(observed, distance / (high - low), 0.0)
 
 
-def entropy(scaled: Floats, observed: Mask) -> Floats:
+def entropy(scaled: Floats, observed: Flags) -> Floats:
     """e = -(1/ln n) sum p ln p with p = a / sum a and 0 ln 0 = 0, (R|1,), of a (R|1, T, N); equations 3 and 4."""
     pooled = np.ascontiguousarray(scaled).reshape(len(scaled), -1)
     p = pooled / pooled.sum(axis=1, keepdims=True)
@@ -152,13 +151,13 @@ def hhi_diversification(shares: Floats | Sequence[Floats]) -> Floats:
     return np.asarray(relative.sum(axis=0) ** 2 / (relative**2).sum(axis=0))
 
 
-def no_shares(shares: Floats) -> Mask:
+def no_shares(shares: Floats) -> Flags:
     """Where S numbers cannot be shares of a whole, (S, ...) -> (...): a negative or infinite one, or all zero."""
     complete = ~np.isnan(shares).any(axis=0)
     return np.asarray((shares < 0).any(axis=0) | np.isinf(shares).any(axis=0) | (complete & (shares == 0).all(axis=0)))
 
 
-def _range(values: Floats, observed: Mask) -> tuple[Floats, Floats]:
+def _range(values: Floats, observed: Flags) -> tuple[Floats, Floats]:
     """Smallest and largest observed value, (R|1, 1, 1) each."""
     low = np.where(observed, values, np.inf).min(axis=(1, 2), keepdims=True)
     high = np.where(observed, values, -np.inf).max(axis=(1, 2), keepdims=True)
@@ -174,7 +173,7 @@ def _check_names(positive: Mapping[str, Floats], negative: Mapping[str, Floats],
                                  "remove it from one side") for name in both))  # fmt: skip
 
 
-def _observed(indicators: Mapping[str, Floats], observed: Mask | None, cells: CellNames) -> Mask:
+def _observed(indicators: Mapping[str, Floats], observed: Flags | None, cells: CellNames) -> Flags:
     """The mask, (R|1, T, N), of all cells when there is none; raises BadInput for shapes that do not go together."""
     first = next(iter(indicators.values()))
     seen = np.ones((1, *first.shape[1:]), dtype=bool) if observed is None else observed
@@ -189,7 +188,7 @@ def _observed(indicators: Mapping[str, Floats], observed: Mask | None, cells: Ce
     return seen
 
 
-def _check_values(indicators: Mapping[str, Floats], seen: Mask, cells: CellNames) -> None:
+def _check_values(indicators: Mapping[str, Floats], seen: Flags, cells: CellNames) -> None:
     """Raise BadInput for every indicator that misses an observed value, or is constant."""
     problems = []
     for name, values in indicators.items():
@@ -207,5 +206,4 @@ def _check_values(indicators: Mapping[str, Floats], seen: Mask, cells: CellNames
             of = f" of replication {constant[0]}" if len(low) > 1 else ""
             problems.append(Problem(f"the indicator {name!r} is {low[constant[0], 0, 0]:g} in every row{of}",
                                     cells.where, "indicators that vary", "leave it out of the index"))  # fmt: skip
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)

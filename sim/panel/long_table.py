@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sim.errors import BadInput, Problem, bad, closest, listed
+from sim.arrays import Codes, Flags, Floats
+from sim.errors import BadInput, Problem, bad, closest, listed, refuse
 from sim.panel.periods import uneven_code
 from sim.panel.schema import Roles
 
-Floats = NDArray[np.float64]
 Missing = Literal["error", "drop"]
 TREATMENT = "did"  # the treatment's name in every panel, so that terms are the same whatever the column is called
 
@@ -24,12 +24,19 @@ TREATMENT = "did"  # the treatment's name in every panel, so that terms are the 
 class LongTable:
     """A long table spread over periods and units: the parts of a panel by name, and what was left out on the way.
 
-    dropped, order: see `frames.Reading`.
+    dropped: rows with a missing value, by the first column that misses one. order: all units of the table in its order,
+    also those without a row left.
     """
 
     parts: Mapping[str, Any]
     dropped: Mapping[str, int]
     order: tuple[str, ...]
+
+    @property
+    def absent(self) -> int:
+        """Unit-periods of the rectangle that are not observed, dropped rows included."""
+        seen = self.parts["observed"]
+        return 0 if seen is None else int((~seen).sum())
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,8 +70,7 @@ class Rows:
             problems.append(Problem(f"the periods {years.min()} to {years.max()} look like {code.looks}, which are not "
                                     "one step apart as numbers", f"{file}, column {period!r}",
                                     "whole numbers one step apart", code.remedy))  # fmt: skip
-        if problems:
-            raise BadInput(*problems)
+        refuse(problems)
         rows = cls(file, first, labels, years)
         rows._check_unique(unit, period)
         return rows
@@ -83,7 +89,7 @@ class Rows:
         place = f"unit {self.labels[row]}, {self.years[row]} (row {self.first + row})"
         return f"{self.file}, column {column!r}, {place}"
 
-    def those(self, keep: NDArray[np.bool_]) -> Rows:
+    def those(self, keep: Flags) -> Rows:
         """Some of the rows, which keep no row numbers of their own."""
         return Rows(self.file, self.first, self.labels[keep], self.years[keep])
 
@@ -97,7 +103,15 @@ def read_table(
     missing: Missing = "error",
     variables: Sequence[str] | None = None,
 ) -> LongTable:
-    """The parts of the panel that a table holds; see `frames.read_long` for what is taken and what is refused."""
+    """A panel's parts from the columns that `roles` and `variables` name, units in the table's order, periods sorted.
+
+    The treatment becomes the variable `did`. `attributes` are columns that are constant within units, as a list or as
+    attribute -> column. `variables` are columns without a role; None = none, or every numeric column when `roles` is
+    empty. A row with a missing value is an error or, with missing = "drop", unobserved; a unit-period without a row is
+    unobserved, and units or periods with no row at all are left out. Raises BadInput for columns that lack or are used
+    twice, repeated unit-periods, text, infinities, gaps, fewer than two units or periods, attributes that vary, and a
+    treatment that is not 0/1, switches off, or does not vary; `frame.attrs["called"]` is what messages call columns.
+    """
     named = dict(attributes) if isinstance(attributes, Mapping) else {name: name for name in attributes}
     sources = _sources(frame, unit, period, roles, named, variables)
     _check_columns(frame, unit, period, sources, named)
@@ -134,8 +148,7 @@ def _rectangle(
         column = frame.attrs.get("called", {}).get(roles.treatment, roles.treatment)
         where = f"{rows.file}, column {column!r}"
         problems += treatment_problems(arrays[TREATMENT][0], units, periods, where)
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
     return {
         "units": units,
         "periods": periods,
@@ -153,7 +166,7 @@ def unit_labels(column: pd.Series[Any]) -> NDArray[np.object_]:
     return np.array([_label(value) for value in column.tolist()], dtype=object)
 
 
-def numbers(column: pd.Series[Any]) -> tuple[Floats, NDArray[np.intp]]:
+def numbers(column: pd.Series[Any]) -> tuple[Floats, Codes]:
     """A column as floats with NaN where missing or blank, (rows,), and the rows that hold something else."""
     if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_complex_dtype(column):
         return np.full(len(column), np.nan), np.flatnonzero(column.notna().to_numpy())
@@ -177,7 +190,7 @@ def missing_columns(frame: pd.DataFrame, wanted: Mapping[str, str]) -> list[Prob
     ]
 
 
-def number_problems(values: Floats, wrong: NDArray[np.intp], column: pd.Series[Any], rows: Rows) -> list[Problem]:
+def number_problems(values: Floats, wrong: Codes, column: pd.Series[Any], rows: Rows) -> list[Problem]:
     """Problems for text and for infinities in a column of numbers."""
     name = str(column.name)
     problems = []
@@ -245,8 +258,7 @@ def _check_columns(
     if names.count(TREATMENT) > 1 and used.count(TREATMENT) <= 1:
         problems.append(Problem(f"the column {TREATMENT!r} is not the treatment", file,
                                 f"the name {TREATMENT!r} for the treatment alone", "rename that column"))  # fmt: skip
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
 
 
 def _all_numbers(frame: pd.DataFrame, sources: list[tuple[str, str]], rows: Rows) -> dict[str, Floats]:
@@ -254,14 +266,13 @@ def _all_numbers(frame: pd.DataFrame, sources: list[tuple[str, str]], rows: Rows
     for name, column in sources:
         values[name], wrong = numbers(frame[column])
         problems += number_problems(values[name], wrong, frame[column], rows)
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
     return values
 
 
 def _complete(
     values: Mapping[str, Floats], sources: list[tuple[str, str]], rows: Rows, missing: Missing
-) -> tuple[NDArray[np.bool_], dict[str, int]]:
+) -> tuple[Flags, dict[str, int]]:
     """Rows without a missing value, (rows,), and how many others there are by column; raises unless they may go."""
     kept = np.ones(len(rows.labels), dtype=bool)
     dropped, problems = {}, []
@@ -309,7 +320,7 @@ def _attribute_problems(frame: pd.DataFrame, named: Mapping[str, str], rows: Row
     return problems
 
 
-def _attribute(column: pd.Series[Any], codes: NDArray[np.intp], units: int) -> NDArray[Any]:
+def _attribute(column: pd.Series[Any], codes: Codes, units: int) -> NDArray[Any]:
     """One value a unit, (N,): numbers as they are, everything else as text."""
     firsts = column.groupby(codes).first().reindex(range(units))
     if pd.api.types.is_bool_dtype(firsts) or pd.api.types.is_numeric_dtype(firsts):

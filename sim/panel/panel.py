@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Flags, Floats
 from sim.errors import bad, listed
 from sim.panel.schema import Roles, Schema
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sim.weights import Weights
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +36,7 @@ class Panel:
     variables: Mapping[str, Floats]
     roles: Roles = field(default_factory=Roles)
     attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    observed: NDArray[np.bool_] | None = None
+    observed: Flags | None = None
     weights: Mapping[str, Weights] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -47,12 +45,8 @@ class Panel:
         for axis, labels in (("units", self.units), ("periods", self.periods)):
             if len(set(labels)) != len(labels) or not labels:
                 twice = [label for label in dict.fromkeys(labels) if labels.count(label) > 1]
-                raise bad(
-                    f"{axis} are empty or repeat: {listed(twice)}",
-                    where=f"panel {axis}",
-                    allowed="distinct labels, at least one",
-                    remedy="remove the duplicates",
-                )
+                raise bad(f"{axis} are empty or repeat: {listed(twice)}", where=f"panel {axis}",
+                          allowed="distinct labels, at least one", remedy="remove the duplicates")  # fmt: skip
         if self.observed is not None:
             self._check_shape("observed", self.observed)
             self.observed.flags.writeable = False
@@ -60,29 +54,19 @@ class Panel:
         _check_replications(self.variables)
         for name, values in self.attributes.items():
             if values.shape != (len(self.units),):
-                raise bad(
-                    f"attribute {name!r} has shape {values.shape}",
-                    where="panel attributes",
-                    allowed=f"({len(self.units)},)",
-                    remedy="give one value per unit",
-                )
+                raise bad(f"attribute {name!r} has shape {values.shape}", where="panel attributes",
+                          allowed=f"({len(self.units)},)", remedy="give one value per unit")  # fmt: skip
         for name, weights in self.weights.items():
             if weights.units != self.units:
-                raise bad(
-                    f"weights {name!r} are for {len(weights.units)} other units or another order",
-                    where="panel weights",
-                    allowed="the panel's units in the panel's order",
-                    remedy="use weights.reordered(panel.units)",
-                )
+                raise bad(f"weights {name!r} are for {len(weights.units)} other units or another order",
+                          where="panel weights", allowed="the panel's units in the panel's order",
+                          remedy="use weights.reordered(panel.units)")  # fmt: skip
 
     def _check_shape(self, name: str, array: NDArray[Any]) -> None:
         if array.ndim != 3 or array.shape[1:] != (len(self.periods), len(self.units)):
-            raise bad(
-                f"{name!r} has shape {array.shape}",
-                where="panel variables",
-                allowed=f"(R, {len(self.periods)}, {len(self.units)}): replications, periods, units",
-                remedy="transpose or complete the array",
-            )
+            raise bad(f"{name!r} has shape {array.shape}", where="panel variables",
+                      allowed=f"(R, {len(self.periods)}, {len(self.units)}): replications, periods, units",
+                      remedy="transpose or complete the array")  # fmt: skip
 
     def _check(self, variables: Mapping[str, Floats]) -> None:
         for name, array in variables.items():
@@ -90,15 +74,12 @@ class Panel:
             finite = np.isfinite(array)
             if not finite.all() and not (finite | self._hidden()).all():
                 _, t, i = np.argwhere(~(finite | self._hidden()))[0]
-                raise bad(
-                    f"variable {name!r} is {array[~finite][0]}",
-                    where=f"unit {self.units[i]}, period {self.periods[t]}",
-                    allowed="finite numbers",
-                    remedy='fill or drop the cell (missing = "drop")',
-                )
+                raise bad(f"variable {name!r} is {array[~finite][0]}",
+                          where=f"unit {self.units[i]}, period {self.periods[t]}", allowed="finite numbers",
+                          remedy='fill or drop the cell (missing = "drop")')  # fmt: skip
             array.flags.writeable = False
 
-    def _hidden(self) -> NDArray[np.bool_]:
+    def _hidden(self) -> Flags:
         return np.zeros(1, dtype=bool) if self.observed is None else ~self.observed
 
     def with_variables(self, variables: Mapping[str, Floats]) -> Self:
@@ -178,7 +159,7 @@ class Panel:
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, unit: str, period: str, roles: Roles | None = None) -> Panel:
-        """A real panel (R = 1) from a long table of one row a unit and period; see `frames.read_long`."""
+        """A real panel (R = 1) from a long table of one row a unit and period; see `long_table.read_table`."""
         from sim.panel.long_table import read_table  # pandas is loaded where a table is there already
 
         return cls(**read_table(frame, unit, period, roles or Roles()).parts)

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from sim.arrays import Codes, Flags
 from sim.errors import bad
 
-Links = NDArray[np.bool_]  # (N, N), symmetric
-Codes = NDArray[np.intp]
+Links = Flags  # (N, N), symmetric
 
 ATTEMPTS = 200  # to place all groups before giving up
 
@@ -64,7 +63,7 @@ def compact_blocks(links: Links, size: int) -> list[Codes]:
     return blocks
 
 
-def _grown(links: Links, free: NDArray[np.bool_], size: int, rng: np.random.Generator) -> Codes | None:
+def _grown(links: Links, free: Flags, size: int, rng: np.random.Generator) -> Codes | None:
     """One group within the free units; None when the part of the map around the seed is too small."""
     seeds = np.flatnonzero(free)
     if len(seeds) < size:
@@ -83,7 +82,7 @@ def _grown(links: Links, free: NDArray[np.bool_], size: int, rng: np.random.Gene
     return np.array(group, dtype=np.intp)
 
 
-def _first(among: NDArray[np.bool_], least: Codes) -> int:
+def _first(among: Flags, least: Codes) -> int:
     """The first unit with the least value among some."""
     places = np.flatnonzero(among)
     return int(places[np.argmin(least[places])])

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad, closest, one_of
 from sim.panel import Panel
+from sim.panel.panel import seen_in
 from sim.weights import Weights
 
-Floats = NDArray[np.float64]
-Codes = NDArray[np.intp]
 Generator = np.random.Generator
 
 
@@ -34,8 +33,8 @@ class Randomisation:
     draw: Callable[[Generator], Codes]
     count: int | None = None
     every: Callable[[], Iterator[Codes]] | None = None
-    kept: NDArray[np.bool_] | None = None
-    still: NDArray[np.bool_] | None = None
+    kept: Flags | None = None
+    still: Flags | None = None
 
     def variables(self, codes: Codes) -> dict[str, Floats]:
         """The variables under B assignments, codes (B, N) -> (B, T, N) each."""
@@ -101,7 +100,7 @@ def whole_paths(panel: Panel, names: tuple[str, ...], asked_by: str) -> Randomis
 
 def adoption(panel: Panel, asked_by: str) -> Codes:
     """Index of each unit's first treated period, T = never, (N,); raises BadInput unless 0/1, absorbing and fixed."""
-    did, seen = _fixed(panel, treatment_of(panel, asked_by), asked_by), _seen(panel)
+    did, seen = _fixed(panel, treatment_of(panel, asked_by), asked_by), seen_in(panel)
     path = np.where(seen, did, 0.0)
     first = np.where(path.any(axis=0), path.argmax(axis=0), len(panel.periods)).astype(np.intp)
     absorbing = np.arange(len(panel.periods))[:, None] >= first
@@ -141,7 +140,7 @@ def treatment_paths(panel: Panel, asked_by: str) -> tuple[dict[str, Floats], Cod
     return {name: paths}, real.ravel().astype(np.intp)
 
 
-def treated_paths(panel: Panel, asked_by: str) -> tuple[dict[str, Floats], Codes, NDArray[np.bool_]]:
+def treated_paths(panel: Panel, asked_by: str) -> tuple[dict[str, Floats], Codes, Flags]:
     """Paths and codes of an absorbing treatment and who is treated, (N,); raises BadInput when nobody or everybody."""
     paths, real = treatment_paths(panel, asked_by)
     treated = adoption(panel, asked_by) < len(panel.periods)
@@ -172,10 +171,6 @@ def _fixed(panel: Panel, name: str, asked_by: str) -> Floats:
         raise bad(f"{name!r} differs between replications", where=asked_by, allowed="one panel",
                   remedy="take the replications one by one")  # fmt: skip
     return values[0]
-
-
-def _seen(panel: Panel) -> NDArray[np.bool_]:
-    return np.ones((len(panel.periods), len(panel.units)), dtype=bool) if panel.observed is None else panel.observed[0]
 
 
 def weights_of(panel: Panel, name: str | None, asked_by: str) -> Weights:

@@ -34,17 +34,16 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import Codes, Flags
 from sim.errors import bad, closest, one_of
 from sim.panel import Panel
 from sim.schemes.connected import compact_blocks, connected_groups, grown_groups
 from sim.schemes.randomisation import (
-    Codes,
     Generator,
     Randomisation,
     adoption,
@@ -67,13 +66,16 @@ class Scheme(ABC):
 
     @property
     def text(self) -> str:
-        """The name by which `scheme_of` finds it again."""
-        return self.kind
+        """The name by which `scheme_of` finds it again: its kind and the settings that it has."""
+        settings = (getattr(self, item.name) for item in fields(cast(Any, self)))
+        return ":".join([self.kind, *(str(value) for value in settings if value)])
 
     @classmethod
-    @abstractmethod
     def parse(cls, arguments: tuple[str, ...]) -> Self:
         """A scheme from what stands behind its kind; raises ValueError for what it does not understand."""
+        if len(arguments) > len(fields(cast(Any, cls))):
+            raise ValueError(arguments)
+        return cls(*arguments)
 
     @abstractmethod
     def on(self, panel: Panel) -> Randomisation:
@@ -101,12 +103,6 @@ class Space(Scheme):
 
     kind: ClassVar[str] = "space"
 
-    @classmethod
-    def parse(cls, arguments: tuple[str, ...]) -> Space:
-        """No arguments."""
-        _no_more(arguments)
-        return cls()
-
     def on(self, panel: Panel) -> Randomisation:
         """All units are one stratum."""
         return within_strata(panel, np.zeros(len(panel.units), dtype=np.intp), self.text)
@@ -122,17 +118,6 @@ class Strata(Scheme):
     kind: ClassVar[str] = "strata"
 
     attribute: str
-
-    @property
-    def text(self) -> str:
-        """With its attribute."""
-        return f"{self.kind}:{self.attribute}"
-
-    @classmethod
-    def parse(cls, arguments: tuple[str, ...]) -> Strata:
-        """The attribute."""
-        (attribute,) = arguments
-        return cls(attribute)
 
     def on(self, panel: Panel) -> Randomisation:
         """Each value is a stratum."""
@@ -156,11 +141,6 @@ class Blocks(Scheme):
     weights: str | None = None
     size: int = 0
 
-    @property
-    def text(self) -> str:
-        """With weights and size where they are given."""
-        return ":".join([self.kind, *([self.weights] if self.weights else []), *([str(self.size)] * bool(self.size))])
-
     @classmethod
     def parse(cls, arguments: tuple[str, ...]) -> Blocks:
         """Weights, size, both or none."""
@@ -176,7 +156,7 @@ class Blocks(Scheme):
         links = np.asarray((weights.dense > 0) | (weights.dense.T > 0))
         return self._fixed(panel, links) if self.size else self._grown(panel, links)
 
-    def _fixed(self, panel: Panel, links: NDArray[np.bool_]) -> Randomisation:
+    def _fixed(self, panel: Panel, links: Flags) -> Randomisation:
         paths, real = treatment_paths(panel, self.text)
         order = np.argsort(panel.units)  # by name: the order of a file's rows decides nothing
         blocks = [order[block] for block in compact_blocks(links[np.ix_(order, order)], self.size)]
@@ -190,7 +170,7 @@ class Blocks(Scheme):
                      "choose another size or scheme")  # fmt: skip
         return found
 
-    def _grown(self, panel: Panel, links: NDArray[np.bool_]) -> Randomisation:
+    def _grown(self, panel: Panel, links: Flags) -> Randomisation:
         paths, real, treated = treated_paths(panel, self.text)
         never = int(real[~treated][0])
         groups = connected_groups(links, np.flatnonzero(treated))
@@ -258,12 +238,6 @@ class Time(Scheme):
 
     kind: ClassVar[str] = "time"
 
-    @classmethod
-    def parse(cls, arguments: tuple[str, ...]) -> Time:
-        """No arguments."""
-        _no_more(arguments)
-        return cls()
-
     def on(self, panel: Panel) -> Randomisation:
         """Units without two periods before adoption have no date to move to and count as untreated."""
         first, t = adoption(panel, self.text), len(panel.periods)
@@ -301,16 +275,6 @@ class Relabel(Scheme):
 
     weights: str | None = None
 
-    @property
-    def text(self) -> str:
-        """With weights where they are given."""
-        return f"{self.kind}:{self.weights}" if self.weights else self.kind
-
-    @classmethod
-    def parse(cls, arguments: tuple[str, ...]) -> Relabel:
-        """Weights or nothing."""
-        return cls(*_at_most_one(arguments))
-
     def on(self, panel: Panel) -> Randomisation:
         """All variables are permuted together; every W of the panel stays."""
         weights_of(panel, self.weights, self.text)
@@ -328,16 +292,6 @@ class Mediator(Scheme):
 
     name: str | None = None
 
-    @property
-    def text(self) -> str:
-        """With the mediator's name where it is given."""
-        return f"{self.kind}:{self.name}" if self.name else self.kind
-
-    @classmethod
-    def parse(cls, arguments: tuple[str, ...]) -> Mediator:
-        """A mediator's name or nothing."""
-        return cls(*_at_most_one(arguments))
-
     def on(self, panel: Panel) -> Randomisation:
         """Any variable of the panel may be named; without a name its mediators are meant."""
         names = panel.roles.mediators if self.name is None else (self.name,)
@@ -352,14 +306,3 @@ class Mediator(Scheme):
 SCHEMES: tuple[type[Scheme], ...] = (Space, Strata, Blocks, Mixed, Time, Relabel, Mediator)
 FORMS = ("space", "strata:ATTRIBUTE", "blocks", "blocks:WEIGHTS", "blocks:WEIGHTS:SIZE", "mixed", "mixed:restricted",
          "time", "relabel", "relabel:WEIGHTS", "mediator", "mediator:NAME")  # fmt: skip
-
-
-def _no_more(arguments: tuple[str, ...]) -> None:
-    if arguments:
-        raise ValueError(arguments)
-
-
-def _at_most_one(arguments: tuple[str, ...]) -> tuple[str, ...]:
-    if len(arguments) > 1:
-        raise ValueError(arguments)
-    return arguments

@@ -7,14 +7,13 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from sim.arrays import Codes, Floats
 from sim.errors import bad
 from sim.threads import one_thread
 from sim.weights import SPARSE_BELOW, Weights
 from sim.weights.sparse import add_product, chunks
 
-Floats = NDArray[np.float64]
 EDGE = 1e-12  # distance of |rho| from the inverse radius, relative to it, below which rounding would decide
 KEPT = 8  # filters that are remembered
 ROUNDS = 8  # of elimination; after them about a quarter of the units are left, and their system is dense
@@ -81,7 +80,7 @@ class Elimination:
     down: tuple[sp.csr_array, ...]
     scale: Floats
     core: Floats
-    left: NDArray[np.intp]
+    left: Codes
     up: tuple[sp.csr_array, ...]
 
     @classmethod
@@ -119,13 +118,13 @@ class Elimination:
         return out
 
 
-def _independent_rounds(matrix: sp.csr_array) -> list[NDArray[np.intp]]:
+def _independent_rounds(matrix: sp.csr_array) -> list[Codes]:
     """Sets of units without links among them, each from what the rounds before left (few links first)."""
     links = matrix.toarray() != 0
     links |= links.T
     np.fill_diagonal(links, False)
     left = np.arange(len(links))
-    rounds: list[NDArray[np.intp]] = []
+    rounds: list[Codes] = []
     for _ in range(ROUNDS):
         degree = links[np.ix_(left, left)].sum(axis=1)
         blocked = np.zeros(len(links), dtype=bool)

@@ -14,14 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.errors import bad, closest, listed
 from sim.panel.files import UNREADABLE, check_file
 from sim.weights import Standardize, Weights
 from sim.weights.distances import great_circle_km, within_km
 
-Floats = NDArray[np.float64]
 Islands = Literal["error", "nearest"]
 Strength = Callable[[Floats], Floats]
 MAPS = (".geojson", ".json", ".shp", ".gpkg", ".zip", ".fgb", ".parquet")
@@ -39,13 +38,11 @@ class Coordinates:
         for name, values, limit in (("longitude", self.longitude, 180), ("latitude", self.latitude, 90)):
             wrong = np.flatnonzero(~(np.abs(values) < limit))
             if wrong.size:
-                raise bad(f"{name} of {wrong.size} units is not on the globe: {self._named(values, wrong)}",
+                named = listed((f"{self.units[i]} {values[i]:g}" for i in wrong), 3)
+                raise bad(f"{name} of {wrong.size} units is not on the globe: {named}",
                           where="coordinates", allowed=f"degrees between -{limit} and {limit}",
                           remedy="give degrees; check that longitude and latitude are neither exchanged nor "
                                  "projected")  # fmt: skip
-
-    def _named(self, values: Floats, rows: NDArray[np.intp]) -> str:
-        return listed((f"{self.units[i]} {values[i]:g}" for i in rows), 3)
 
     def distances(self) -> Floats:
         """Great-circle km between all pairs, (N, N)."""
@@ -254,7 +251,7 @@ def _polygons(path: Path, unit: str, units: tuple[str, ...]) -> Any:
     """The units' polygons in the order of the units, a GeoSeries with index 0 to N - 1."""
     import geopandas
 
-    from sim.panel.frames import unit_labels
+    from sim.panel.long_table import unit_labels
 
     check_file(path, MAPS)
     try:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
+
+from sim.arrays import Floats
 
 try:  # the kernel behind scipy's own products, which always start from a new array of zeros
     from scipy.sparse._sparsetools import csr_matvecs
 except ImportError:  # pragma: no cover  (a scipy that keeps it elsewhere: the same sums, through one array more)
     csr_matvecs = None
 
-Floats = NDArray[np.float64]
 ROWS = (
     296  # at a time: few enough for the cache, and 37 of its lines, an odd number, so that units do not evict another
 )

@@ -12,11 +12,11 @@ import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.errors import bad, listed
 from sim.threads import one_thread
 from sim.weights.sparse import chunks
 
-Floats = NDArray[np.float64]
 Standardize = Literal["row", "spectral", "none"]
 ONE = 1e-10  # distance from one up to which a row sum counts as one: rounding is some 1e-16 a link
 SPARSE_BELOW = 0.15  # share of non-zero entries up to which a sparse product is the faster one
@@ -38,11 +38,7 @@ class Weights:
 
     @classmethod
     def of(
-        cls,
-        units: tuple[str, ...],
-        raw: NDArray[np.float64] | sp.sparray,
-        standardize: Standardize = "row",
-        name: str = "w",
+        cls, units: tuple[str, ...], raw: Floats | sp.sparray, standardize: Standardize = "row", name: str = "w"
     ) -> Weights:
         """Weights from raw non-negative entries, (N, N), standardised by row sums, spectral radius or not at all.
 
@@ -54,12 +50,8 @@ class Weights:
         matrix.sort_indices()
         _check_entries(units, matrix, name)
         if standardize not in get_args(Standardize):
-            raise bad(
-                f"standardize = {standardize!r}",
-                where=f"weights {name}",
-                allowed=", ".join(get_args(Standardize)),
-                remedy="choose one of them",
-            )
+            raise bad(f"standardize = {standardize!r}", where=f"weights {name}",
+                      allowed=", ".join(get_args(Standardize)), remedy="choose one of them")  # fmt: skip
         if standardize == "row":
             matrix = sp.csr_array(sp.diags_array(1.0 / matrix.sum(axis=1)) @ matrix)
         elif standardize == "spectral":

@@ -12,13 +12,13 @@ import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from sim.errors import BadInput, bad, closest, listed
+from sim.arrays import Codes, Floats
+from sim.errors import BadInput, bad, closest, first_line, listed
 from sim.panel.files import UNREADABLE, check_file, csv_text, read_csv_text, separator_of
-from sim.panel.frames import numbers, shown, unit_labels
+from sim.panel.long_table import numbers, shown, unit_labels
 from sim.weights import Standardize, Weights
 from sim.weights.neighbours import Coordinates, Islands, connected
 
-Floats = NDArray[np.float64]
 Others = Literal["error", "drop"]
 FILES = (".csv", ".gal", ".gwt", ".npy", ".mtx")
 
@@ -83,7 +83,7 @@ def _read(path: Path) -> Edges | sp.csr_array | Floats:
     except BadInput:
         raise
     except (*UNREADABLE, UnicodeError) as error:
-        raise bad(f"cannot be read as {path.suffix[1:]} ({_first_line(error)})", where=path.name,
+        raise bad(f"cannot be read as {path.suffix[1:]} ({first_line(error)})", where=path.name,
                   allowed="an edge list or an N x N matrix of numbers", remedy="save it again") from error  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def _check_whole(edges: Edges, units: tuple[str, ...], path: Path) -> None:
                   remedy='add them, leave those units out, or set islands = "nearest"')  # fmt: skip
 
 
-def _positions(labels: Iterable[str], position: dict[str, int]) -> NDArray[np.intp]:
+def _positions(labels: Iterable[str], position: dict[str, int]) -> Codes:
     return np.array([position[label] for label in labels], dtype=np.intp)
 
 
@@ -205,7 +205,3 @@ def _square(matrix: sp.csr_array | Floats, units: tuple[str, ...], path: Path) -
                   allowed=f"{n} x {n} numbers, one row per unit in the panel's order",
                   remedy="give W for exactly the panel's units")  # fmt: skip
     return sp.csr_array(matrix, dtype=np.float64)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -82,7 +82,7 @@ def test_terms_without_cells_are_missing_and_move_with_nobody() -> None:
     assert missing == ["cohort(2009)", "calendar(2009)", "att(2001,2009)", "att(2003,2009)", "att(2009,2002)",
                        "att(2009,2009)"]  # fmt: skip
     assert np.isnan(found.estimate(ATT)[:, ~found.identified]).all()
-    influence = found.influence(ATT, np.ones((5, 12, 9)), GROUPS)
+    influence = found.weights @ np.ones((5, 12, 9)) + found.of_shares(ATT, GROUPS)
     np.testing.assert_array_equal(influence[:, ~found.identified], 0.0)
 
 

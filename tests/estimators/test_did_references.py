@@ -36,7 +36,7 @@ def panel(request: pytest.FixtureRequest) -> Panel:
 @pytest.mark.parametrize("cluster_k", ["slopes", "all"])
 def test_did_equals_linearmodels(panel: Panel, cluster_k: str) -> None:
     ours = TwoWayDID(errors=ERRORS, cluster_k=cluster_k)(panel)
-    theirs = linearmodels_reference.twoway_did(panel, errors=ERRORS, cluster_k=cluster_k)
+    theirs = linearmodels_reference.least_squares(panel, errors=ERRORS, cluster_k=cluster_k)
     np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-10, atol=1e-12)
     for error in ERRORS:
         np.testing.assert_allclose(theirs.our_se(ours, error), theirs.se[error], rtol=1e-8, err_msg=error)

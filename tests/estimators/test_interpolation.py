@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
-from estimators.spatial.information import FixedForms, RedrawnForms
-from estimators.spatial.interpolation import PiecewiseChebyshev
+from estimators.spatial.information import Columns, FixedForms, RedrawnForms
+from estimators.spatial.interpolation import PiecewiseChebyshev, WithSlopes
+from estimators.spatial.multipliers import Multiplier
+from estimators.spatial.series import Series
 from estimators.spatial.spectrum import Spectrum, spectrum_of
 from references.small_panels import small_weights
 from sim.designs.geography import city_weights
+from sim.weights import Weights
 
 GRID = np.unique(np.concatenate([np.linspace(-0.999, 0.999, 81), [-0.99, 0.99]]))
 KINDS = ("knn", "inverse-distance", "contiguity", "spectral", "uneven")
+
+
+def near_weights(units: int) -> Weights:
+    """Six nearest neighbours of random places."""
+    places = np.random.default_rng(1).random((units, 2))
+    distance = np.linalg.norm(places[:, None] - places, axis=2)
+    nearest = np.argsort(distance, axis=1)[:, 1:7]
+    links = sp.csr_array((np.ones(6 * units), (np.repeat(np.arange(units), 6), nearest.ravel())), (units, units))
+    return Weights.of(tuple(f"u{i}" for i in range(units)), links)
+
+
+def ring(units: int) -> Weights:
+    """Each unit's one neighbour is the next: eigenvalues all around the unit circle."""
+    return Weights.of(tuple(f"u{i}" for i in range(units)), np.roll(np.eye(units), 1, axis=1))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -99,7 +117,8 @@ def test_fixed_and_redrawn_forms_equal_dense_algebra(kind: str) -> None:
     drift = None if weights.row_stochastic else rng.standard_normal((rho.size, t))
     spectrum = Spectrum(weights)
     fixed = FixedForms(z, spectrum)(rho, b, drift)
-    redrawn = RedrawnForms(np.broadcast_to(z, (rho.size, *z.shape)), spectrum)(rho, b, drift)
+    every = Columns(p, np.arange(p), z[:0])
+    redrawn = RedrawnForms(np.broadcast_to(z, (rho.size, *z.shape)), spectrum, every)(rho, b, drift)
     for i, value in enumerate(rho):
         g = np.linalg.solve(np.eye(30) - value * weights.dense, weights.dense)
         fitted = np.einsum("p,ptn->tn", b[i], z) + (0.0 if drift is None else drift[i][:, None])
@@ -109,3 +128,36 @@ def test_fixed_and_redrawn_forms_equal_dense_algebra(kind: str) -> None:
         for forms in (fixed, redrawn):
             np.testing.assert_allclose(forms[0][i], cross, rtol=1e-10, atol=1e-10 * np.abs(cross).max())
             np.testing.assert_allclose(forms[1][i], np.sum(centred**2), rtol=1e-10)
+
+
+@pytest.mark.parametrize("units", [285, 1000])
+def test_sums_from_sparse_factors_equal_those_of_eigenvalues(units: int) -> None:
+    """ln|I - rho W| to 1e-13, tr G to 1e-11 and tr G^2 to 1e-9 of their values, at 285 and 1,000 units."""
+    weights = city_weights() if units == 285 else near_weights(units)
+    spectrum, rho = Spectrum(weights), np.linspace(-0.95, 0.95, 201)
+    factored = WithSlopes(lambda at: np.array([spectrum.multiplier.log_determinant(at)]), weights.radius)(rho)
+    ratio = weights.eigenvalues / (1 - rho[:, None] * weights.eigenvalues)
+    exact = np.stack([np.log(np.abs(1 - rho[:, None] * weights.eigenvalues)).sum(axis=1), ratio.real.sum(axis=1),
+                      (ratio**2).real.sum(axis=1)], axis=1)  # fmt: skip
+    assert (np.abs(factored - exact) <= np.array([1e-13, 1e-11, 1e-9]) * (1 + np.abs(exact))).all()
+    assert spectrum.multiplier.sparse == (units == 1000)
+    if spectrum.multiplier.sparse:
+        np.testing.assert_array_equal(np.stack(spectrum.slopes(rho, "direct"), axis=1), factored)
+
+
+@pytest.mark.parametrize("weights", [*(small_weights(30, kind) for kind in KINDS), city_weights(), ring(40)],
+                         ids=[*KINDS, "cities", "ring"])  # fmt: skip
+def test_series_equal_solutions(weights: Weights) -> None:
+    """Rows of any rho, in batches or alone: the same bits, and G x to 1e-11 of x."""
+    rng, n = np.random.default_rng(2), len(weights.units)
+    rho = np.array([0.0, 0.3, -0.97, 0.31, 0.62, np.nan, 0.85, -0.4, 0.95, 0.995, 0.3]) / weights.radius
+    x = rng.standard_normal((rho.size, 7, n))
+    multiplier = Multiplier(weights)
+    got = Series(multiplier).apply(rho, x)
+    for row, value in enumerate(rho):
+        np.testing.assert_array_equal(Series(multiplier).apply(rho[row : row + 1], x[row : row + 1])[0], got[row])
+        if np.isnan(value):
+            assert np.isnan(got[row]).all()
+            continue
+        exact = np.linalg.solve(np.eye(n) - value * weights.dense, weights.dense @ x[row].T).T
+        assert np.abs(got[row] - exact).max() <= 1e-11 * max(np.abs(exact).max(), np.abs(x[row]).max())

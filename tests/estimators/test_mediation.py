@@ -112,8 +112,8 @@ def test_both_equations_are_those_of_linearmodels_panel_ols() -> None:
 
     panel = panel_of(missing=25)
     got = Mediation(cluster_k="all")(panel)
-    first = reference.twoway_did(panel, outcome="m", regressors=panel.roles.regressors, errors=("cluster:unit",))
-    second = reference.twoway_did(panel, regressors=(*panel.roles.regressors, "m"), errors=("cluster:unit",))
+    first = reference.least_squares(panel, outcome="m", regressors=panel.roles.regressors, errors=("cluster:unit",))
+    second = reference.least_squares(panel, regressors=(*panel.roles.regressors, "m"), errors=("cluster:unit",))
     for name, one, column in (("a", first, 0), ("b", second, -1), ("nde", second, 0)):
         np.testing.assert_allclose(term(got, name)[0], one.estimate[column], rtol=1e-8)
         np.testing.assert_allclose(term(got, name, "delta")[0], one.se["cluster:unit"][column], rtol=1e-8)

@@ -98,7 +98,7 @@ def test_did_equals_a_fit_of_every_draw(treatment: str, missing: int, error: str
         expected = TwoWayDID(errors=(error,))(with_treatments(panel.replication(row), given))
         assert_equal(fits, row, expected, 1e-11)
         only = did_kernel(panel, error=error).assign(given).estimates(panel.variables["y"])
-        np.testing.assert_allclose(only, fits.estimate, rtol=1e-12)
+        assert (np.abs(only - fits.estimate) <= 1e-12 * fits.se).all()  # a share of the error: b may be near zero
 
 
 @pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])

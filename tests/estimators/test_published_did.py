@@ -46,7 +46,7 @@ def test_city_panel_equals_linearmodels(shared_data: Path) -> None:
     frame["ln_gdp"] = np.log(frame["gdp_100m"])
     roles = Roles("ln_co2", "lowcarbon_did", ("ln_gdp", "fiscal_exp_gdp", "deposit_gdp", "sec_ter_ratio"))
     panel = Panel.from_frame(frame, unit="city_code", period="year", roles=roles)
-    ours, theirs = TwoWayDID(cluster_k="all")(panel), linearmodels_reference.twoway_did(panel)
+    ours, theirs = TwoWayDID(cluster_k="all")(panel), linearmodels_reference.least_squares(panel)
     np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-10, atol=1e-12)
     for error, se in theirs.se.items():
         np.testing.assert_allclose(theirs.our_se(ours, error), se, rtol=1e-8, err_msg=error)
@@ -58,7 +58,7 @@ def test_the_committed_panel_equals_linearmodels_and_pyfixest(gaps: bool) -> Non
     panel = panel_from_frame(table, unit="city", period="year", roles=Roles("y", "d", made_cities.CONTROLS))
     assert (panel.nobs, panel.balanced) == ((297, False) if gaps else (324, True))
     ours = TwoWayDID(cluster_k="all")(panel)
-    for theirs in (linearmodels_reference.twoway_did(panel), pyfixest_reference.twoway_did(panel, cluster_k="all")):
+    for theirs in (linearmodels_reference.least_squares(panel), pyfixest_reference.twoway_did(panel, cluster_k="all")):
         np.testing.assert_allclose(theirs.ours(ours), theirs.estimate, rtol=1e-8)
         for error, se in theirs.se.items():
             np.testing.assert_allclose(theirs.our_se(ours, error), se, rtol=1e-8, err_msg=error)

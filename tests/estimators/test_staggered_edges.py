@@ -18,7 +18,7 @@ from estimators import (
     SunAbraham,
     TwoStage,
 )
-from estimators.staggered.adoption_terms import event_of
+from estimators.staggered.aggregation import event_of
 from estimators.staggered.cohorts import Cohorts
 from sim import BadInput, Panel, Roles, Streams
 from sim.designs.policy_truths import Adoption

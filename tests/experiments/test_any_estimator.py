@@ -8,12 +8,15 @@ from pathlib import Path
 
 import made_cities
 import numpy as np
+import pandas as pd
 import pytest
 from first_difference import FirstDifference, one_fit
 from placebo_files import command, write
 
 from estimators import Estimator, PermutationTest, SpatialPanel, TwoWayDID, estimators
+from estimators.matching.psm_did import PsmDID
 from experiments.application.chosen import estimator_called
+from experiments.application.estimate import estimate
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.application.tables.columns import regression
 from experiments.cli import run_command
@@ -107,6 +110,73 @@ def test_further_columns_of_table_2_are_headed_by_their_names(
     assert text.count("no cohort has clean controls") == 1
 
 
+def further_column(files: tuple[str, str], capsys: pytest.CaptureFixture[str], kind: str) -> str:
+    """Table 2 as it is printed with one more estimator."""
+    assert run_command(["estimate", files[0], "--spec", files[1], "--estimator", kind]) == 0
+    text = capsys.readouterr().out
+    start = text.index("Table 2")
+    return text[start : text.index("Table ", start + 7)]
+
+
+def test_below_a_test_statistic_stands_its_p_value(
+    files: tuple[str, str], real: RealPanel, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    table = further_column(files, capsys, "lm")
+    lines = table.splitlines()
+    found = estimator_called("lm", real)(real.panel)
+    assert found.pvalue is not None
+    for term, p in zip(found.terms, found.pvalue[0, 0], strict=True):
+        (at,) = (place for place, line in enumerate(lines) if line.startswith(f"{term} "))
+        assert lines[at + 1].strip() == f"[p = {p:.4f}]"
+    assert "[–]" not in table
+    assert "test statistics, χ² with one degree of freedom; brackets hold their p values." in table
+    assert "lm_lag: the LM test for a spatial lag" in table
+
+
+def test_terms_without_a_label_are_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    table = made_cities.frame()
+    table.to_csv(tmp_path / "panel.csv", index=False)
+    (tmp_path / "spec.toml").write_text(
+        '[panel]\nunit = "city"\nperiod = "year"\noutcome = "y"\ntreatment = "d"\nmediators = ["patents"]\n'
+        "[inference]\ndraws = 99\n",
+        encoding="utf-8",
+    )
+    shown = further_column((str(tmp_path / "panel.csv"), str(tmp_path / "spec.toml")), capsys, "mediation")
+    assert "nde: the direct effect; nie: the indirect effect, a × b" in shown
+    assert "a: the effect of the treatment on the mediator; b: the effect of the mediator on the outcome" in shown
+
+
+def test_a_matched_column_has_the_sizes_of_its_own_sample(real: RealPanel) -> None:
+    document = estimate(real, estimators=("psm-did",))
+    (record,) = (r for r in document.records if (r.model, r.term, r.se_type) == ("psm-did", "did", "iid"))
+    matched = PsmDID().match(real.panel).units
+    assert 0 < matched.sum() < len(real.panel.units)
+    assert (record.units, record.periods) == (matched.sum(), len(real.panel.periods))
+    assert record.nobs == matched.sum() * len(real.panel.periods)
+
+
+def test_what_has_no_error_is_said_of_a_further_column(tmp_path: Path) -> None:
+    """The only cohort that is seen four periods after adoption has one unit, which leaves no residual."""
+    code, year = np.repeat(np.arange(25), 12), np.tile(np.arange(2001, 2013), 25)
+    start = np.select([code < 1, code < 10], [2007, 2010], 9999)
+    table = pd.DataFrame({"city": code, "year": year, "law": (year >= start).astype(int)})
+    table["y"] = np.random.default_rng(3).normal(size=len(table))
+    table.to_csv(tmp_path / "panel.csv", index=False)
+    keys = ('unit = "city"', 'period = "year"', 'outcome = "y"', 'treatment = "law"')
+    (tmp_path / "spec.toml").write_text("[panel]\n" + "\n".join(keys), encoding="utf-8")
+    real = read_real_panel(tmp_path / "panel.csv", read_spec(tmp_path / "spec.toml"))
+    document = estimate(real, estimators=("sun-abraham",))
+    absent = {r.term for r in document.records if r.model == "sun-abraham" and r.estimate is not None and r.se is None}
+    assert "event(4)" in absent
+    (note,) = (note for note in document.notes if "Table 2, column 6 (all) has no cluster:unit error of" in note)
+    assert all(term in note for term in absent)
+    assert note.endswith("rests on one cluster, or on cohorts of one unit each.")
+
+
 def test_slopes_and_effects_of_a_further_column_have_rows_of_their_own(
     files: tuple[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +193,9 @@ def test_slopes_and_effects_of_a_further_column_have_rows_of_their_own(
 def test_estimators_that_test_nothing_or_do_not_exist_are_one_line(
     files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cases = {"lm": "no term is tested by scheme space", "rigns": "did you mean 'rings'", "permutation": "allowed: sar",
+    cases = {"lm": "no term is tested by scheme space", "rigns": "did you mean 'rings'",
+             "permutation": "for permutation tests: panelproof placebo",
+             "permutatoin": "for permutation tests: panelproof placebo",
              "nowhere:Nothing": "cannot load 'nowhere:Nothing'", "mediation": "no mediator is named"}  # fmt: skip
     for kind, message in cases.items():
         assert run_command(command(files, "--estimator", kind, "--store", str(tmp_path / "x.zarr"))) == 2

@@ -17,9 +17,10 @@ import docx
 import numpy as np
 import pandas as pd
 import pytest
+from long_tables import load_panel
 
 from estimators import SpatialPanel, TwoWayDID
-from experiments.application.spec.spec import load_panel, read_spec
+from experiments.application.spec.spec import read_spec
 from experiments.cli import KEPT, Terminated, run_command
 from results.store import ZarrStore, locked
 

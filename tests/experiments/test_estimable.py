@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from long_tables import load_panel
 
 from estimators import SpatialPanel, TwoWayDID
-from experiments.application.spec.spec import load_panel, read_spec
+from experiments.application.spec.spec import read_spec
 from experiments.cli import run_command
 from experiments.running.runner import run
 from experiments.study.study import Study
@@ -81,6 +82,12 @@ REFUSED: dict[str, tuple[str, Edit, list[str]]] = {
                                  ["column 'y'; is collinear with law and the effects", "name another outcome"]),
     "constant control": (SPEC, lambda f: f.assign(z=1.0), ["column 'z'; is constant", "remove it from the controls"]),
     "gaps and weights": (SPEC, lambda f: f.drop(index=7), ["1 unit-periods are missing: c1 in 2001", "drop-units"]),
+    "one cluster": (SPEC.replace("[inference]", 'cluster = "land"\n[inference]'),
+                    lambda f: f.assign(land="a"),
+                    ["spec.toml, [panel] cluster; cluster:land has 1 cluster; allowed: 2 or more clusters"]),
+    "one cluster of an error type": (SPEC.replace("draws = 99", 'draws = 99\nerrors = ["wild:land"]'),
+                                     lambda f: f.assign(land="a"),
+                                     ["spec.toml, [inference] errors; wild:land has 1 cluster"]),
     "nothing to estimate": (SPEC.replace('treatment = "law"\n', "").replace('"x", "z"', "").partition("[[")[0],
                             lambda f: f, ["spec.toml, [panel]; there is neither a treatment nor a control"]),
 }  # fmt: skip

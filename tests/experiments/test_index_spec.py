@@ -9,9 +9,10 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+from long_tables import load_panel
 
 from experiments.application.estimate import estimate
-from experiments.application.spec.spec import RealPanel, Spec, load_panel, read_real_panel, read_spec
+from experiments.application.spec.spec import RealPanel, Spec, read_real_panel, read_spec
 from sim.errors import BadInput
 from sim.panel.index import entropy_index
 

@@ -116,6 +116,24 @@ def test_one_kind_shows_every_dial(capsys: pytest.CaptureFixture[str]) -> None:
     assert dials_of(designs()["observed"])[0].default == REQUIRED
 
 
+def test_no_word_is_broken_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for kind, cls in {**estimators(), **designs()}.items():
+        assert run_command(["kinds", kind]) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        for dial in dials_of(cls):
+            assert " ".join(dial.meaning.split()) in printed, (kind, dial.name)
+            assert dial.name in printed
+
+
+def test_the_list_says_what_no_option_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["kinds"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "assignments drawn anew; --estimator does not take it." in printed
+
+
 def kinds_of(name: str, capsys: pytest.CaptureFixture[str]) -> dict[str, list[dict[str, object]]]:
     """The entries that `kinds NAME` finds, by group."""
     assert run_command(["kinds", name, "--json"]) == 0

@@ -9,12 +9,13 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+from long_tables import load_panel
 from six_cities import PANEL, W, frame, panel_file, spec_of
 
 from estimators.linear.did import TwoWayDID
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.application.example_panel import EXAMPLE_SPEC, example_frame
-from experiments.application.spec.spec import balanced, load_panel, read_real_panel, read_spec
+from experiments.application.spec.spec import balanced, read_real_panel, read_spec
 from sim.errors import BadInput
 from sim.streams import Streams
 

@@ -146,7 +146,7 @@ def test_cities_equal_linearmodels(cities: RealPanel, of_cities: Ledger, positio
     mediator = cities.panel.roles.mediators[position]
     regressors = cities.panel.roles.regressors
     for model, outcome, names in (("mediator", mediator, regressors), ("outcome", None, (*regressors, mediator))):
-        theirs = linearmodels.twoway_did(cities.panel, outcome=outcome, regressors=names, errors=("iid", "hc1"))
+        theirs = linearmodels.least_squares(cities.panel, outcome=outcome, regressors=names, errors=("iid", "hc1"))
         for error in ("iid", "hc1"):
             ours = [one(of_cities, model=model, mediator=mediator, term=name, se_type=error) for name in names]
             np.testing.assert_allclose([record.estimate for record in ours], theirs.estimate, rtol=1e-8)

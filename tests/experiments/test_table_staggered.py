@@ -349,6 +349,9 @@ def test_an_effect_seen_in_one_unit_has_no_error(tmp_path: Path) -> None:
         assert column["event(3)"].se
     later = said(ledger, "roth")
     assert later["after"] == 4
+    assert found(ledger, "sun-abraham")["event(4)"].se is None
+    (note,) = (note for note in ledger.notes if note.startswith("Table S, column 7 (all) has no cluster:unit error of"))
+    assert "event(4)" in note
 
 
 def test_effects_without_errors_have_no_band_and_the_reason_is_said(tmp_path: Path) -> None:

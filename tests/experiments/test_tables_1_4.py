@@ -13,7 +13,7 @@ import pytest
 from linearmodels.panel import PanelOLS, PooledOLS, RandomEffects
 
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
-from experiments.application.tables import baseline, checks, descriptives, subsamples
+from experiments.application.tables import descriptives, regressions
 from experiments.application.tables.ledger import Ledger
 from sim.panel import Roles
 
@@ -64,7 +64,7 @@ def real_panel(folder: Path, table: pd.DataFrame, keys: str = WHOLE, inference: 
 
 def tables_of(real: RealPanel) -> Ledger:
     ledger = Ledger(seed=1)
-    for table in (descriptives, baseline, checks, subsamples):
+    for table in (descriptives, regressions):
         table.add(real, ledger)
     return ledger
 

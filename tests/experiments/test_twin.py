@@ -195,6 +195,20 @@ def test_a_study_is_safe_from_its_files(folder: Path, tmp_path: Path) -> None:
         run(other.resized(replications=128), store=tmp_path / "s.zarr")
 
 
+def test_a_report_names_the_panel_in_a_few_words(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "s.zarr"
+    command = ["run", str(folder / "out" / "design.toml"), "--cluster", "serial", "--store", str(store)]
+    assert run_command([*command, "--html", str(tmp_path / "r.html")]) == 0
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    design = Study.from_toml(folder / "out" / "design.toml").design
+    assert isinstance(design, PanelDesign)
+    text = design.geography.panel  # type: ignore[attr-defined]
+    assert "in the store" in page
+    assert text[:40] not in page
+    assert text not in repr(design)
+    assert len(repr(design)) < 4000
+
+
 def test_workers_draw_the_same_bits(folder: Path, tmp_path: Path) -> None:
     command = ["run", str(folder / "out" / "design.toml"), "--replications", "128", "--block", "64", "--store"]
     assert run_command([*command, str(tmp_path / "a.zarr"), "--cluster", "serial"]) == 0

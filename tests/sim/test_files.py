@@ -11,7 +11,7 @@ import pytest
 
 from sim.errors import BadInput
 from sim.panel.files import read_frame
-from sim.panel.frames import Rows
+from sim.panel.long_table import Rows
 
 TABLE = pd.DataFrame({"城市": ["北京市", "上海市", "北京市"], "year": [2006, 2006, 2007], "y": [1.5, np.nan, 2.0]})
 

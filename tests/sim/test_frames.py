@@ -15,7 +15,7 @@ from long_tables import panel_from_frame
 from sim.errors import BadInput
 from sim.panel import Panel, Roles
 from sim.panel.files import read_frame
-from sim.panel.frames import read_long
+from sim.panel.long_table import read_table
 
 CITIES = ("北京市", "上海市", "广州市")
 YEARS = (2006, 2007, 2008)
@@ -72,21 +72,22 @@ def test_rows_with_missing_values_can_be_left_out_with_a_count() -> None:
     frame = table()
     frame.loc[0, "x"] = np.nan
     frame.loc[[0, 5], "y"] = np.nan
-    reading = read_long(frame, unit="city", period="year", roles=ROLES, missing="drop")
-    assert dict(reading.dropped) == {"y": 2}
-    assert reading.absent == 2
-    assert reading.panel.nobs == 7
+    found = read_table(frame, unit="city", period="year", roles=ROLES, missing="drop")
+    assert dict(found.dropped) == {"y": 2}
+    assert found.absent == 2
+    assert Panel(**found.parts).nobs == 7
 
 
 def test_units_and_periods_without_a_complete_row_go() -> None:
     frame = table()
     frame.loc[frame["city"] == "北京市", "x"] = np.nan
     frame.loc[frame["year"] == 2006, "y"] = np.nan
-    reading = read_long(frame, unit="city", period="year", roles=ROLES, missing="drop")
-    assert reading.panel.units == CITIES[1:]
-    assert reading.panel.periods == (2007, 2008)
-    assert reading.panel.balanced
-    assert reading.order == CITIES
+    found = read_table(frame, unit="city", period="year", roles=ROLES, missing="drop")
+    panel = Panel(**found.parts)
+    assert panel.units == CITIES[1:]
+    assert panel.periods == (2007, 2008)
+    assert panel.balanced
+    assert found.order == CITIES
 
 
 def test_without_roles_every_numeric_column_is_a_variable() -> None:

@@ -1,8 +1,9 @@
-"""What printed numbers imply for one another. Every check states the arithmetic; none needs the data."""
+"""What printed numbers imply for one another. Every check states the arithmetic; none needs the data; then all as a
+Markdown document."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, log, pi, sqrt
 
@@ -11,6 +12,11 @@ from scipy.special import chdtrc, ndtri
 from experiments.application.audit.printed import HALF, HALF_OF_TESTS, PrintedTables, Term
 
 LEVELS = (0.10, 0.05, 0.01)  # one, two and three stars
+OPENING = (
+    "Each check compares printed numbers with what other printed numbers of the same paper imply. No data are used, "
+    "and rounding is allowed for. A line that does not agree is a question to the authors, not a verdict on the "
+    "finding."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ def audit(tables: PrintedTables) -> tuple[Check, ...]:
 def treatment_moments(tables: PrintedTables) -> Check:
     """The dummy's sd against its mean."""
     row = tables.descriptive["eip"]
-    low, high = (_binary_sd(row.mean + side * HALF, row.n) for side in (-1, 1))
+    low, high = (sqrt(p * (1 - p) * row.n / (row.n - 1)) for p in (row.mean - HALF, row.mean + HALF))
     line = Line("table 1, eip", f"sd {row.sd:.4f}", f"{low:.4f} to {high:.4f}", low - HALF <= row.sd <= high + HALF)
     count = row.mean * row.n
     return Check(
@@ -103,7 +109,8 @@ def stars(tables: PrintedTables) -> Check:
                 if name != "sigma2" and term.stars not in possible:
                     t = abs(term.estimate / term.bracket)
                     lines.append(Line(f"{column.place}, {name}", f"{term.estimate:.4f} ({term.bracket:.4f}), "
-                                      f"{term.stars} stars", f"|t| = {t:.2f}: {_words(possible)}", False))  # fmt: skip
+                                      f"{term.stars} stars",
+                                      f"|t| = {t:.2f}: {' or '.join(map(str, possible))} stars", False))  # fmt: skip
     return Check(
         "Stars against estimate and error",
         "|t| > 1.645, 1.960, 2.576 give one, two and three stars; both figures may be off by half their last digit.",
@@ -341,8 +348,24 @@ def errors_across_tables(tables: PrintedTables) -> Check:
     )
 
 
-def _binary_sd(mean: float, n: int) -> float:
-    return sqrt(mean * (1 - mean) * n / (n - 1))
+def to_markdown(checks: Sequence[Check], source: str) -> str:
+    """Title, summary table, then one section a check."""
+    lines = ["# What the paper's printed numbers say about one another", "", OPENING, "",
+             f"Written by `panelproof audit {source}`.", "",
+             "| check | lines | do not agree |", "|---|---:|---:|"]  # fmt: skip
+    lines += [f"| {check.title} | {len(check.lines)} | {check.missed} |" for check in checks]
+    for check in checks:
+        lines += ["", f"## {check.title}", "", check.arithmetic, ""]
+        if check.lines:
+            lines += ["| where | printed | implied | |", "|---|---|---|---|"]
+            lines += [
+                f"| {_cell(line.where)} | {_cell(line.printed)} | {_cell(line.implied)} | "
+                f"{'agrees' if line.agrees else '**does not agree**'} |"
+                for line in check.lines
+            ]
+            lines.append("")
+        lines.append(check.conclusion)
+    return "\n".join(lines) + "\n"
 
 
 def _critical(level: float) -> float:
@@ -360,5 +383,5 @@ def _possible_stars(term: Term) -> tuple[int, ...]:
     return tuple(range(_stars(least), _stars(most) + 1))
 
 
-def _words(possible: tuple[int, ...]) -> str:
-    return f"{' or '.join(map(str, possible))} stars"
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

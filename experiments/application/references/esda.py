@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from experiments.application.references.reference import Floats, Reference
+from experiments.application.references.reference import Reference
 from experiments.application.references.spreg import as_libpysal
+from sim.arrays import Floats
 from sim.weights import Weights
 
 

@@ -17,22 +17,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from experiments.application.references.reference import Floats, Reference, Scaled, long_frame
+from experiments.application.references.reference import Reference, Scaled, long_frame
+from sim.arrays import Floats
 from sim.panel import Panel
 
 KINDS = {"iid": "unadjusted", "hc1": "robust"}
-
-
-def twoway_did(
-    panel: Panel,
-    *,
-    outcome: str | None = None,
-    regressors: tuple[str, ...] | None = None,
-    errors: tuple[str, ...] = ("iid", "hc1", "cluster:unit"),
-    cluster_k: Literal["slopes", "all"] = "all",
-) -> Reference:
-    """The two-way within regression of one real panel, balanced or not; errors as TwoWayDID names them."""
-    return least_squares(panel, outcome=outcome, regressors=regressors, errors=errors, cluster_k=cluster_k)
 
 
 def least_squares(
@@ -45,7 +34,8 @@ def least_squares(
     errors: tuple[str, ...] = ("iid", "hc1", "cluster:unit"),
     cluster_k: Literal["slopes", "all"] = "all",
 ) -> Reference:
-    """Least squares of one real panel with unit effects, period effects, both or none."""
+    """Least squares of one real panel, balanced or not, with unit effects, period effects, both or none; errors as
+    TwoWayDID names them."""
     from linearmodels.panel import PanelOLS
 
     data = _Regression.of(panel, outcome, regressors, constant=constant, centred=constant or bool(effects))

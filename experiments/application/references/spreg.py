@@ -14,12 +14,10 @@ import warnings
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.application.references.reference import Reference, Scaled
 from sim import Panel, Weights
 
-Floats = NDArray[np.float64]
 EPSILON = 1e-10
 
 

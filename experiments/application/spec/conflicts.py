@@ -15,7 +15,7 @@ from experiments.application.spec.sections import (
     Spec,
 )
 from sim.errors import Problem, one_of
-from sim.panel.frames import TREATMENT
+from sim.panel.long_table import TREATMENT
 
 TERMS = ("constant", TREATMENT, "rho", "lambda", "sigma2")
 EFFECTS = ("direct:", "indirect:", "total:")

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, listed
-from sim.panel.frames import Rows, numbers, treatment_problems, unit_labels
+from sim.panel.long_table import Rows, numbers, treatment_problems, unit_labels
 from sim.panel.periods import uneven_code
 
-Floats = NDArray[np.float64]
 MOST_CONTROLS = 4
 MOST_GROUPS = 10
 MOST_LEVELS = 5  # values of a column from 0 to 1 that may be meant as a treatment
@@ -123,7 +123,7 @@ def look_at(frame: pd.DataFrame, filename: str) -> Look:
         parts=parts,
         coordinates=_coordinates(fixed),
         capital=_likeliest([name for name, x in fixed.items() if set(np.unique(x)) == {0.0, 1.0}], CAPITAL_WORDS),
-        groups=tuple(name for name in constant if name not in others and _few(frame[name])),
+        groups=tuple(name for name in constant if name not in others and 2 <= frame[name].nunique() <= MOST_GROUPS),
         incomplete=not complete.all(),
         unbalanced=int(complete.sum()) < units * len(np.unique(rows.years)),
         units=units,
@@ -228,10 +228,6 @@ def _numeric(frame: pd.DataFrame) -> dict[str, Floats]:
 def _constant(column: pd.Series[Any], rows: Rows) -> bool:
     grouped = column.groupby(rows.labels).nunique()
     return bool((grouped == 1).all())
-
-
-def _few(column: pd.Series[Any]) -> bool:
-    return 2 <= column.nunique() <= MOST_GROUPS
 
 
 def _absorbing(x: Floats, rows: Rows) -> bool:

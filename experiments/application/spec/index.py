@@ -11,10 +11,10 @@ import pandas as pd
 
 from experiments.application.spec.sections import IndexSection, Spec
 from experiments.application.spec.transforms import number_columns
-from sim.errors import BadInput, Problem, bad, gathering
+from sim.errors import Problem, bad, gathering, refuse
 from sim.panel import Panel
-from sim.panel.frames import Rows
 from sim.panel.index import EntropyIndex, hhi_diversification, no_shares, panel_index
+from sim.panel.long_table import Rows
 
 
 def columns_asked_for(spec: Spec) -> dict[str, str]:
@@ -62,8 +62,7 @@ def add_diversification(frame: pd.DataFrame, index: IndexSection | None, rows: R
                           allowed="0 or more, and not all zero",
                           remedy="correct those cells or leave them empty")  # fmt: skip
             made[name] = hhi_diversification(columns)
-    if problems:
-        raise BadInput(*dict.fromkeys(problems))
+    refuse(problems)
     return frame.assign(**made)
 
 

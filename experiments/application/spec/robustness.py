@@ -7,20 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from estimators.core.regression import fixed_columns, useless
 from estimators.core.tile import Tile
 from experiments.application.spec.sections import PsmSection, RobustnessSection, Spec, value_label
 from experiments.application.spec.transforms import periods_without
-from sim.errors import BadInput, Problem, closest, listed
+from sim.arrays import Flags, Floats
+from sim.errors import Problem, closest, listed, refuse
 from sim.panel import Panel
-from sim.panel.frames import Rows, number_problems, numbers
+from sim.panel.long_table import Rows, number_problems, numbers
 from sim.panel.panel import seen_in, seen_part
 from sim.panel.periods import period_step
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 
 def further_variables(frame: pd.DataFrame, rows: Rows, spec: Spec, panel: Panel) -> dict[str, Floats]:
@@ -50,8 +47,7 @@ def further_variables(frame: pd.DataFrame, rows: Rows, spec: Spec, panel: Panel)
         found[name] = np.full((1, len(panel.periods), len(panel.units)), np.nan)
         found[name][0, t[inside], i[inside]] = values[inside]
     problems = problems or list(_outcome_problems(spec, panel, found, rows.file))
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
     return found
 
 

@@ -10,7 +10,6 @@ from typing import get_args
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from experiments.application.spec.conflicts import conflicts
 from experiments.application.spec.index import (
@@ -32,16 +31,17 @@ from experiments.application.spec.transforms import (
 )
 from experiments.application.spec.weights import mean_of
 from experiments.toml_files import read_toml, validated
-from sim.errors import BadInput, Problem, bad, gathering, listed, one_of
+from sim.arrays import Flags, Floats
+from sim.errors import BadInput, Problem, bad, gathering, listed, one_of, refuse
 from sim.panel import Panel, Roles
 from sim.panel.files import read_frame
-from sim.panel.frames import Reading, Rows, missing_columns, read_long
 from sim.panel.index import EntropyIndex
+from sim.panel.long_table import LongTable, Rows, missing_columns, read_table
 from sim.panel.panel import part, seen_in
 from sim.panel.periods import period_step
 from sim.weights import Weights
 
-__all__ = ["RealPanel", "Spec", "balanced", "load_panel", "read_real_panel", "read_spec"]
+__all__ = ["RealPanel", "Spec", "balanced", "read_real_panel", "read_spec"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -58,14 +58,14 @@ class RealPanel:
     order: tuple[str, ...]
     notes: tuple[str, ...]
     index: EntropyIndex | None = None
-    further: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    further: Mapping[str, Floats] = field(default_factory=dict)
     file: str = "table"
 
     def balanced(self, how: Balance | None = None) -> Panel:
         """The panel without gaps, W built anew for the units kept; `how` = None takes the spec's own."""
         return balanced(self.panel, how or self.spec.panel.balance, self.spec, self.order)
 
-    def subset(self, units: NDArray[np.bool_], *, weights: bool = True) -> Panel:
+    def subset(self, units: Flags, *, weights: bool = True) -> Panel:
         """The panel of some units, (N,), with W built anew for them, or without W."""
         kept = part(self.panel, units, np.ones(len(self.panel.periods), dtype=bool))
         return _with_weights(kept, self.spec, self.order) if weights else kept
@@ -98,11 +98,6 @@ def _spec_of(tables: SpecTables, file: str) -> Spec:
     return Spec.model_construct(**(dict(tables) | {"panel": panel, "index": index}), file=file)
 
 
-def load_panel(path: str | Path, spec: Spec) -> Panel:
-    """The panel of a file with roles, attributes and weights as the spec says; see `read_real_panel`."""
-    return read_real_panel(path, spec).panel
-
-
 def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
     """Read, transform and check a panel file, and build its weights; raises BadInput.
 
@@ -123,20 +118,20 @@ def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
         frame[mean_of(name)] = unit_mean(frame, name, rows)
         attributes[mean_of(name)] = mean_of(name)
     without = _without_lags(spec, rows)
-    reading = read_long(
+    table = read_table(
         frame.loc[~np.isin(rows.years, without)],
-        unit=section.unit,
-        period=section.period,
+        section.unit,
+        section.period,
         roles=Roles(None if spec.index else section.outcome, treatment, section.controls, section.mediators),
         attributes=attributes,
         missing=section.missing,
         variables=(*([section.other_policy] if section.other_policy else []), *spec.indicators),
     )
-    panel, index = with_index(with_capital(reading.panel, rows.file, section.capital), spec, rows.file)
+    panel, index = with_index(with_capital(Panel(**table.parts), rows.file, section.capital), spec, rows.file)
     further = further_variables(frame, rows, spec, panel)
-    panel = _with_weights(panel, spec, reading.order)
-    notes = (*_notes(reading, rows, without, panel, spec.panel), *index_notes(spec.index, index))
-    return RealPanel(panel, spec, reading.order, notes, index, further, rows.file)
+    panel = _with_weights(panel, spec, table.order)
+    notes = (*_notes(table, rows, without, panel, spec.panel), *index_notes(spec.index, index))
+    return RealPanel(panel, spec, table.order, notes, index, further, rows.file)
 
 
 def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[str, ...] | None = None) -> Panel:
@@ -181,8 +176,7 @@ def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
     wanted |= columns_asked_for(spec) | spec.robustness.columns_asked_for(spec.file, spec.panel.unit)
     problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made})
     problems += column_problems(frame, spec)
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
 
 
 def _with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
@@ -192,8 +186,7 @@ def _with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
     for section in spec.weights:
         with gathering(problems):
             built[section.label] = section.build(panel, order)
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
     return replace(panel, weights=built)
 
 
@@ -208,20 +201,20 @@ def _without_lags(spec: Spec, rows: Rows) -> list[int]:
     return sorted(without)
 
 
-def _notes(reading: Reading, rows: Rows, without: list[int], panel: Panel, section: PanelSection) -> Iterator[str]:
+def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, section: PanelSection) -> Iterator[str]:
     """What was left out of a panel, with its weights, and what a reader should know of it."""
     if absent := _absent_periods(rows):
         yield f"No rows for {listed(absent, 12)}: lags and differences are not computed across this gap."
     if without:
         yield f"{listed(without)} left out: lags and differences have no value there."
-    if reading.dropped:
-        columns = listed((f"{name} {count}" for name, count in reading.dropped.items()), 12)
-        yield f"{sum(reading.dropped.values())} rows with missing values left out (by column: {columns})."
-    if gone := [unit for unit in reading.order if unit not in panel.units]:
+    if table.dropped:
+        columns = listed((f"{name} {count}" for name, count in table.dropped.items()), 12)
+        yield f"{sum(table.dropped.values())} rows with missing values left out (by column: {columns})."
+    if gone := [unit for unit in table.order if unit not in panel.units]:
         yield f"{len(gone)} units without a complete row left out: {listed(gone, 12)}."
-    if reading.absent:
+    if table.absent:
         cells = len(panel.units) * len(panel.periods)
-        yield f"Unbalanced: {reading.absent} of {cells} unit-periods are not observed."
+        yield f"Unbalanced: {table.absent} of {cells} unit-periods are not observed."
     if always := _always_treated(panel):
         yield f"{len(always)} units are treated in every period: {listed(always, 12)}."
     if section.first_treated is None and (unseen := _adoption_unseen(panel)):

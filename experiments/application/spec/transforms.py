@@ -9,16 +9,14 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, ValidationInfo
 
 from experiments.toml_files import Reading, as_written
-from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of
+from sim.arrays import Flags, Floats
+from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
 from sim.panel import Panel
-from sim.panel.frames import Rows, missing_columns, number_problems, numbers
+from sim.panel.long_table import Rows, missing_columns, number_problems, numbers
 from sim.panel.periods import period_step
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +24,12 @@ class Function:
     """A named function: what it takes (as text), the values it is defined for, and the calculation."""
 
     takes: str
-    defined: Callable[..., NDArray[np.bool_]]
+    defined: Callable[..., Flags]
     domain: str
     apply: Callable[..., Floats]
 
 
-def _anywhere(*columns: Floats) -> NDArray[np.bool_]:
+def _anywhere(*columns: Floats) -> Flags:
     return np.ones(len(columns[0]), dtype=bool)
 
 
@@ -117,8 +115,7 @@ def number_columns(frame: pd.DataFrame, names: Sequence[str], rows: Rows) -> lis
         values, wrong = numbers(frame[name])
         problems += number_problems(values, wrong, frame[name], rows)
         columns.append(values)
-    if problems:
-        raise BadInput(*dict.fromkeys(problems))
+    refuse(problems)
     return columns
 
 
@@ -142,8 +139,7 @@ def _check(frame: pd.DataFrame, transform: Transform) -> None:
         file = str(frame.attrs.get("file", "table"))
         problems.append(Problem(f"the column {transform.name!r} exists already", f"{file}, {asked_by}", "a new name",
                                 "choose another name"))  # fmt: skip
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
 
 
 def _value(transform: Transform, columns: list[Floats], rows: Rows) -> Floats:
@@ -170,7 +166,7 @@ def _previous(values: Floats, rows: Rows) -> Floats:
     return np.where(before >= 0, values[before], np.nan)
 
 
-def from_first_year(column: pd.Series[Any], rows: Rows) -> NDArray[np.float64]:
+def from_first_year(column: pd.Series[Any], rows: Rows) -> Floats:
     """1 from a unit's first treated period on, else 0, (rows,); empty, infinite, or 0 before the first = never.
 
     Raises BadInput for text, fractions, several values within a unit, and values below 0 where no period is.
@@ -190,12 +186,11 @@ def from_first_year(column: pd.Series[Any], rows: Rows) -> NDArray[np.float64]:
         unit = distinct.index[distinct > 1][0]
         problems.append(Problem(f"the unit {unit} has several first treated periods", f"{rows.file}, column "
                                 f"{column.name!r}", "one a unit", "keep the first"))  # fmt: skip
-    if problems:
-        raise BadInput(*problems)
+    refuse(problems)
     return np.asarray(rows.years >= grouped.transform("min").fillna(np.inf).to_numpy(), dtype=np.float64)
 
 
-def unit_mean(frame: pd.DataFrame, name: str, rows: Rows) -> NDArray[np.float64]:
+def unit_mean(frame: pd.DataFrame, name: str, rows: Rows) -> Floats:
     """Each row's mean of its unit in a column, (rows,); raises BadInput for text."""
     (values,) = number_columns(frame, (name,), rows)
     return np.asarray(pd.Series(values).groupby(rows.labels).transform("mean"), dtype=np.float64)

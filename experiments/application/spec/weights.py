@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, override
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from experiments.toml_files import Name, Positive, Reading, Table
+from sim.arrays import Floats
 from sim.errors import Problem
 from sim.panel import Panel
 from sim.weights import Standardize, Weights, neighbours
 from sim.weights.neighbours import Coordinates, Islands
 from sim.weights.weights_files import Others, from_file
-
-Floats = NDArray[np.float64]
 
 
 def _beside_the_spec(path: Path, info: ValidationInfo) -> Path:
@@ -60,7 +59,17 @@ class WeightsSection(Table, ABC):
         """W on the panel's units; `order` holds all units of the panel's file, in its order."""
 
 
-class Knn(WeightsSection):
+class ByDistance(WeightsSection):
+    """W from coordinates alone, by the function of `sim.weights.neighbours` that its kind names."""
+
+    @override
+    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
+        settings = {key: value for key, value in self if key not in ("kind", "name")}
+        make: Callable[..., Weights] = getattr(neighbours, str(dict(self)["kind"]).replace("-", "_"))
+        return make(panel.units, *_degrees(panel), name=self.label, **settings)
+
+
+class Knn(ByDistance):
     """The k nearest units."""
 
     called: ClassVar[str] = "knn-{k}"
@@ -68,12 +77,8 @@ class Knn(WeightsSection):
     kind: Literal["knn"]
     k: Annotated[int, Field(ge=1, strict=True)] = 6
 
-    @override
-    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
-        return neighbours.knn(panel.units, *_degrees(panel), k=self.k, standardize=self.standardize, name=self.label)
 
-
-class InverseDistance(WeightsSection):
+class InverseDistance(ByDistance):
     """1/km^power, up to a cutoff."""
 
     called: ClassVar[str] = "inverse-distance"
@@ -83,15 +88,8 @@ class InverseDistance(WeightsSection):
     cutoff_km: Positive | None = None
     islands: Islands = "error"
 
-    @override
-    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
-        return neighbours.inverse_distance(
-            panel.units, *_degrees(panel), power=self.power, cutoff_km=self.cutoff_km,
-            standardize=self.standardize, islands=self.islands, name=self.label,
-        )  # fmt: skip
 
-
-class Band(WeightsSection):
+class Band(ByDistance):
     """All units within a distance."""
 
     called: ClassVar[str] = "band-{km:g}"
@@ -99,13 +97,6 @@ class Band(WeightsSection):
     kind: Literal["band"]
     km: Positive
     islands: Islands = "error"
-
-    @override
-    def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
-        return neighbours.band(
-            panel.units, *_degrees(panel), km=self.km,
-            standardize=self.standardize, islands=self.islands, name=self.label,
-        )  # fmt: skip
 
 
 class Contiguity(WeightsSection):

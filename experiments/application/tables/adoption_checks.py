@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc, fdtrc
 
-from estimators.core.estimator import Estimates
-from estimators.staggered.adoption_terms import event_of
+from estimators.linear.covariances import membership, unit_clusters
+from estimators.staggered.adoption_effects import pretrend_tests
+from estimators.staggered.aggregation import event_of
 from estimators.staggered.bacon import KINDS, decompose
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.dcdh import DCDH, coefficient_weights
 from estimators.staggered.honest import BoundsQuestion, Restriction, sensitivity
 from estimators.staggered.pretrends import pretrend_power
+from experiments.application.tables.columns import known_terms
 from experiments.application.tables.ledger import Ledger, reasons
 from results.figures.bacon import bacon_figure
 from results.tables.places import BOUNDS, COMPARISONS
 from results.tables.records import Fit
+from sim.arrays import Floats
 from sim.errors import BadInput
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
 
 POWERS = (0.5, 0.8)  # of the pre-trend test
 MAGNITUDES = (0.5, 1.0, 1.5, 2.0)  # Mbar
@@ -56,8 +56,8 @@ class EventTimes:
         answer, certain = estimator.influence(panel), np.isfinite(estimator(panel).se[0, 0])
         terms = estimator.layout(panel.schema).terms
         estimated = {event_of(term) for k, term in enumerate(terms) if np.isfinite(answer.estimate[0, k])}
-        codes = _clusters(panel, estimator.errors[0])
-        sums = answer.influence[0] @ (codes[:, None] == np.arange(codes.max() + 1))
+        codes = unit_clusters(estimator.errors[0], panel)
+        sums = answer.influence[0] @ membership(codes)
         known = {event: k for k, term in enumerate(terms) if (event := event_of(term)) is not None and certain[k]}
         early, late = -2, 0
         while early in known:
@@ -91,19 +91,10 @@ class EventTimes:
         )
 
     def pretrend(self) -> tuple[float, float, float]:
-        """Wald statistic of no effect before adoption, its chi-squared p value and that of Hotelling's T^2.
-
-        As in `staggered.adoption_effects`: F(q, m - q) of W (m - q) / (q (m - 1)) with m clusters that hold treated
-        units. NaN without such event times or when their covariance is singular.
-        """
-        q, m = self.pre, self.treated
-        own = self.covariance[:q, :q]
-        scale = np.sqrt(own.diagonal())
-        if not q or np.linalg.matrix_rank(own / np.outer(scale, scale), hermitian=True) < q:
-            return float("nan"), float("nan"), float("nan")
-        wald = float(self.estimate[:q] @ np.linalg.solve(own, self.estimate[:q]))
-        hotelling = float(fdtrc(q, m - q, wald * (m - q) / (q * (m - 1.0)))) if m > q else float("nan")
-        return wald, float(chdtrc(q, wald)), hotelling
+        """Wald statistic of no effect before adoption, its chi-squared p value and that of Hotelling's T^2."""
+        own = self.covariance[None, : self.pre, : self.pre]
+        wald, usual, hotelling = pretrend_tests(self.estimate[None, : self.pre], own, np.inf, self.treated)[0]
+        return float(wald), float(usual), float(hotelling)
 
 
 def add(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str, ...], *, honest: bool) -> None:
@@ -132,33 +123,6 @@ def _attempt(ledger: Ledger, what: str, make: Callable[[], None]) -> None:
         ledger.note(f"Table {COMPARISONS if 'bounds' not in what else BOUNDS} has no {what}: {reasons(refusal)}.")
 
 
-def known_terms(estimates: Estimates) -> tuple[str, ...]:
-    """Terms of one panel that have an estimate, without reference periods, which are zero and have no error."""
-    estimate, se = estimates.estimate[0], estimates.se[0]
-    known = np.isfinite(estimate) & ~((estimate == 0) & ~np.isfinite(se).any(axis=0))
-    return tuple(term for term, here in zip(estimates.terms, known, strict=True) if here)
-
-
-def of_terms(estimates: Estimates, terms: tuple[str, ...]) -> Estimates:
-    """The same estimates of some terms, whose inference follows from estimate, error and degrees of freedom."""
-    places = [estimates.terms.index(term) for term in terms]
-    return replace(
-        estimates,
-        terms=terms,
-        estimate=estimates.estimate[:, places],
-        se=estimates.se[:, :, places],
-        dof=estimates.dof[:, :, places],
-    )
-
-
-def _clusters(panel: Panel, error: str) -> NDArray[np.intp]:
-    """Codes (N,) of the clusters of an error type."""
-    name = error.removeprefix("cluster:")
-    if name == "unit":
-        return np.arange(len(panel.units), dtype=np.intp)
-    return np.unique(panel.attributes[name], return_inverse=True)[1]
-
-
 def _reference(core: Panel, errors: tuple[str, ...]) -> CallawaySantAnna:
     """Against never treated units, or against those not treated yet where all are treated in the end."""
     never = bool((core.variables[str(core.roles.treatment)][0] == 0).all(axis=0).any())
@@ -170,9 +134,8 @@ def _bacon(panel: Panel, ledger: Ledger) -> None:
     for kind in KINDS:
         count = sum(comparison.kind == kind for comparison in found.comparisons)
         if count:
-            ledger.value(fit, "weight", found.share(kind), kind)
-            ledger.value(fit, "mean", float(found.average(kind)[0]), kind)
-            ledger.value(fit, "comparisons", float(count), kind)
+            own = {"weight": found.share(kind), "mean": float(found.average(kind)[0]), "comparisons": float(count)}
+            ledger.values(fit, own, kind)
     ledger.value(fit, "twfe", float(found.twfe[0]))
     ledger.figures.append(bacon_figure(found, str(panel.roles.outcome)))
 
@@ -180,16 +143,14 @@ def _bacon(panel: Panel, ledger: Ledger) -> None:
 def _weights(panel: Panel, ledger: Ledger, column: int, controls: tuple[str, ...]) -> None:
     found = coefficient_weights(panel, controls=controls)
     fit = Fit((COMPARISONS, 1 + column), "dcdh-weights", "controls" if controls else None)
-    values = {
+    ledger.values(fit, {
         "coefficient": float(found.coefficient[0]),
         "cells": float(found.treated.sum()),
         "negative_share": found.negative_share,
         "negative_sum": found.negative_sum,
         "sensitivity": float(found.sensitivity[0]),
         "reversal": float(found.reversal[0]),
-    }
-    for name, value in values.items():
-        ledger.value(fit, name, value)
+    })  # fmt: skip
 
 
 def _switchers(panel: Panel, ledger: Ledger, errors: tuple[str, ...]) -> None:
@@ -197,26 +158,22 @@ def _switchers(panel: Panel, ledger: Ledger, errors: tuple[str, ...]) -> None:
     if not np.isfinite(estimates.estimate[0, 0]):
         ledger.note(f"Table {COMPARISONS} has no DID_M: no unit switches while others keep their treatment.")
         return
-    ledger.keep(panel, Fit((COMPARISONS, 4), "dcdh"), of_terms(estimates, known_terms(estimates)))
+    ledger.keep(panel, Fit((COMPARISONS, 4), "dcdh"), estimates.only(known_terms(estimates)))
 
 
 def _roth(path: EventTimes, ledger: Ledger) -> None:
     found, fit = pretrend_power(path.estimate, path.covariance, path.pre, POWERS), Fit((COMPARISONS, 5), "roth")
-    ledger.value(fit, "size", found.size)
-    ledger.value(fit, "before", float(path.pre))
-    ledger.value(fit, "after", float(len(path.events) - path.pre))
-    ledger.value(fit, "mean_effect", float(path.estimate[path.pre :].mean()))
+    ledger.values(fit, {"size": found.size, "before": float(path.pre), "after": float(len(path.events) - path.pre),
+                        "mean_effect": float(path.estimate[path.pre :].mean())})  # fmt: skip
     for power, slope, after, ratio in zip(POWERS, found.slopes, found.after, found.likelihood_ratio, strict=True):
         later = slice(path.pre, None)
-        values = {
+        ledger.values(fit, {
             "slope": slope,
             "bias_untested": after.trend[later].mean(),
             "bias_passed": after.expected[later].mean(),
             "bayes_factor": after.bayes_factor,
             "likelihood_ratio": ratio,
-        }
-        for name, value in values.items():
-            ledger.value(fit, name, float(value), f"{power:g}")
+        }, f"{power:g}")  # fmt: skip
 
 
 def _bounds(path: EventTimes, ledger: Ledger) -> None:
@@ -232,9 +189,7 @@ def _bounds(path: EventTimes, ledger: Ledger) -> None:
             scale = error if restriction == "smoothness" else 1.0
             found = sensitivity(question, restriction, np.array(bounds) * scale)
             fit = Fit((BOUNDS, column), "honest", restriction, label)
-            ends = {"original_lower": found.original[0], "original_upper": found.original[1]}
-            for name, value in (ends | {"breakdown": found.breakdown, "scale": scale}).items():
-                ledger.value(fit, name, value)
+            ledger.values(fit, {"original_lower": found.original[0], "original_upper": found.original[1],
+                                "breakdown": found.breakdown, "scale": scale})  # fmt: skip
             for bound, lower, upper in zip(bounds, found.lower, found.upper, strict=True):
-                for name, value in (("lower", lower), ("upper", upper)):
-                    ledger.value(fit, name, float(value), f"{bound:g}")
+                ledger.values(fit, {"lower": lower, "upper": upper}, f"{bound:g}")

@@ -17,13 +17,13 @@ from results.figures.moran import MoranPlot, Outline, moran_figure
 from results.inference import p_values
 from results.tables.places import AUTOCORRELATION
 from results.tables.records import LEVEL, Fit, Record
+from sim.arrays import Codes, Floats
 from sim.errors import listed
 from sim.panel import Panel
-from sim.panel.frames import unit_labels
+from sim.panel.long_table import unit_labels
 from sim.streams import Streams
 from sim.weights import Weights
 
-Floats = NDArray[np.float64]
 INDICES: tuple[ac.Index, ...] = ("moran", "geary")
 NO_SPREAD = 1e-9  # sd of an index below which it is a constant and rounding
 LOCAL_DRAWS = 19_999  # at most, unless the spec asks for more: enough for one unit of 500 to stand out alone
@@ -102,7 +102,7 @@ def _explain(sections: CrossSections, tests: int) -> None:
         note(f"Table 6 uses the balanced part, {len(panel.units)} units x {len(panel.periods)} periods.")
 
 
-def _years(sections: CrossSections, varying: NDArray[np.intp], name: str, weights: Weights) -> None:
+def _years(sections: CrossSections, varying: Codes, name: str, weights: Weights) -> None:
     """Both indices of the years in which the outcome varies, under three null distributions."""
     y, sums = sections.y[varying], ac.LinkSums.of(weights)
     found, k = ac.both_indices(y, weights), ac.kurtosis(y)
@@ -193,18 +193,13 @@ def _local(sections: CrossSections, last: int, name: str, weights: Weights) -> N
     draws = max(sections.draws, min(alone, LOCAL_DRAWS))
     pvalues = ac.local_p_values(y, weights, draws, sections.random("conditional permutations"))
     adjusted = ac.false_discovery_rate(pvalues)
-    fit, columns = (
-        Fit(AUTOCORRELATION["local-moran"], "local-moran", weights=name, year=year),
-        ("local_i", "quadrant", "p", "fdr_p"),
-    )
+    fit = Fit(AUTOCORRELATION["local-moran"], "local-moran", weights=name, year=year)
     for unit, *values in zip(panel.units, ac.local_moran(y, weights), quadrant, pvalues, adjusted, strict=True):
-        for what, value in zip(columns, values, strict=True):
-            ledger.value(fit, what, float(value), unit)
+        ledger.values(fit, dict(zip(("local_i", "quadrant", "p", "fdr_p"), map(float, values), strict=True)), unit)
     if draws < alone:
         ledger.note(
             f"Local Moran: with {draws} draws no p-value is below {2 / (draws + 1):.2g}. A unit can pass a false "
-            f"discovery rate of {LEVEL:.0%} only together with others; with draws = {alone}, a unit can pass "
-            "alone."
+            f"discovery rate of {LEVEL:.0%} only together with others; with draws = {alone}, a unit can pass alone."
         )
     ledger.figures.append(moran_figure(_plot(sections, last, name, quadrant, pvalues, draws)))
 

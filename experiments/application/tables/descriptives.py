@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables.ledger import Ledger
 from results.tables.places import DESCRIPTIVE
 from results.tables.records import Fit
-
-Floats = NDArray[np.float64]
+from sim.arrays import Flags, Floats
 
 
 def add(real: RealPanel, ledger: Ledger) -> None:
@@ -19,11 +17,10 @@ def add(real: RealPanel, ledger: Ledger) -> None:
     fit = Fit(DESCRIPTIVE, "descriptive")
     single = (roles.outcome, *roles.regressors, *roles.mediators, real.spec.panel.other_policy)
     for name in dict.fromkeys(name for name in single if name):
-        for statistic, value in describe(panel.variables[name][0], panel.observed).items():
-            ledger.value(fit, statistic, value, term=name)
+        ledger.values(fit, describe(panel.variables[name][0], panel.observed), term=name)
 
 
-def describe(x: Floats, observed: NDArray[np.bool_] | None = None) -> dict[str, float | None]:
+def describe(x: Floats, observed: Flags | None = None) -> dict[str, float | None]:
     """Descriptive statistics of a variable (T, N), observed (1, T, N) or everywhere (None).
 
     Between: of the unit means xbar_i, each unit once. Within: of x_it - xbar_i + xbar, xbar the mean of all x_it, so

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 
 from estimators.core.error_types import groups_of
 from estimators.core.estimator import Estimates, Estimator, Status
-from estimators.core.within import without_singletons
 from estimators.linear.covariances import cells_of, count_clusters
-from estimators.linear.did import TwoWayDID
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.tables.records import Figure, Fit, Record, clusters_of, records_of, statistic_of, statistics_of
 from sim.designs.observed import Observed
 from sim.errors import BadInput, listed
 from sim.panel import Panel
+from sim.panel.panel import seen_in
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,7 +53,7 @@ class Ledger:
             if estimates.status[0] == Status.REFUSED:
                 self.note(f"No column {estimator.name}: {_refusal(estimator, panel)}.")
             elif self.succeeded(estimator.name, estimates):
-                self.keep(panel, fit, estimates, estimator=estimator)
+                self.keep(estimator.used(panel), fit, estimates)
                 self._say_singletons(panel, fit, estimates)
                 self.fitted.append(Fitted(panel, estimator, fit, estimates))
                 found[estimator] = estimates
@@ -76,25 +75,14 @@ class Ledger:
             self.failures.append(f"No column {name}: {_why(estimates, status)}.")
         return status is Status.OK
 
-    def _sizes(self, panel: Panel, estimator: Estimator | None) -> tuple[int, int]:
-        """Units and periods that a regression uses: those of the panel without singletons, where it drops them."""
-        if not isinstance(estimator, TwoWayDID) or estimator.singletons == "keep":
-            return len(panel.units), len(panel.periods)
-        used = without_singletons(panel, estimator.effects)
-        if used is panel or used.observed is None:
-            return len(panel.units), len(panel.periods)
-        return int(used.observed[0].any(axis=0).sum()), int(used.observed[0].any(axis=1).sum())
+    def keep(self, panel: Panel, fit: Fit, estimates: Estimates, nobs: int | None = None) -> None:
+        """Keep estimates and how many clusters there are but those of units.
 
-    def keep(
-        self, panel: Panel, fit: Fit, estimates: Estimates, nobs: int | None = None, estimator: Estimator | None = None
-    ) -> None:
-        """Keep estimates on one panel that were made elsewhere, and how many clusters there are but those of units.
-
-        nobs: the rows of the regression where they are not the panel's. estimator: what was fitted, if it drops rows.
+        panel: the part that the estimates rest on. nobs: the rows of the regression where they are not that panel's.
         """
-        used = int(estimates.statistics.get("nobs", [panel.nobs])[0])
-        rows = used if nobs is None else nobs
-        self.records += records_of(fit, estimates, rows, *self._sizes(panel, estimator))
+        seen = seen_in(panel)
+        units, periods = int(seen.any(axis=0).sum()), int(seen.any(axis=1).sum())
+        self.records += records_of(fit, estimates, panel.nobs if nobs is None else nobs, units, periods)
         self.statistics += statistics_of(fit, estimates)
         for error in estimates.errors:
             names = groups_of(error, tuple(panel.attributes)) if error.startswith("cluster:") else ()
@@ -105,6 +93,11 @@ class Ledger:
     def value(self, fit: Fit, name: str, value: float | None, term: str | None = None) -> None:
         """Keep one more statistic of a fit, of one of its terms or of all."""
         self.statistics.append(statistic_of(fit, name, value, term))
+
+    def values(self, fit: Fit, found: Mapping[str, float | None], term: str | None = None) -> None:
+        """Keep several statistics of a fit, or of one of its terms, by name."""
+        for name, value in found.items():
+            self.value(fit, name, value, term)
 
     def note(self, text: str) -> None:
         """Tell the reader something, once."""

@@ -72,8 +72,8 @@ def _add_sensitivity(real: RealPanel, ledger: Ledger, paths: Mediation, fit: Fit
     dof = found.dof[:1, found.errors.index("delta"), found.terms.index("nie")]
     margin = critical_values(dof, LEVEL) * error
     for at, nie, half in zip(CORRELATIONS, effect, margin, strict=True):
-        for name, value in (("nie_at_rho", nie), ("nie_at_rho_lower", nie - half), ("nie_at_rho_upper", nie + half)):
-            ledger.value(fit, name, float(value), term=f"rho = {at:g}")
+        ends = {"nie_at_rho": nie, "nie_at_rho_lower": nie - half, "nie_at_rho_upper": nie + half}
+        ledger.values(fit, ends, term=f"rho = {at:g}")
 
 
 def _add_note(ledger: Ledger, mediator: str, estimates: Estimates) -> None:

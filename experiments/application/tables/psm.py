@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -111,9 +110,8 @@ def _why_not(estimator: PsmDID, found: Matched, panel: Panel) -> str | None:
     """Why there is no matched sample, or no regression on it, and what to do."""
     treated, controls = (int((found.candidates & group).sum()) for group in (found.treated, ~found.treated))
     if not treated or not controls:
-        return (f"matching needs treated and control units, and there are {treated} and {controls}; choose other "
-                "years or "
-                "covariates")  # fmt: skip
+        return (f"matching needs treated and control units, and there are {treated} and {controls}; choose other years "
+                "or covariates")  # fmt: skip
     if estimator.method == "nearest" and estimator.neighbours > controls:
         return f"neighbours = {estimator.neighbours}, but there are {controls} control units; ask for 1 to {controls}"
     if found.status is Status.SINGULAR:
@@ -128,7 +126,6 @@ def _why_not(estimator: PsmDID, found: Matched, panel: Panel) -> str | None:
 
 
 def _sample(found: Matched, panel: Panel) -> Panel:
-    """The matched units."""
     return part(panel, found.units, np.ones(len(panel.periods), dtype=bool))
 
 
@@ -184,7 +181,7 @@ def _keep_balance(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, fou
     """Statistics of a matching: sizes, the score's logit, and for every covariate the groups before and after."""
     names = panel.roles.controls if estimator.covariates is None else estimator.covariates
     alike = balance(found.x, found.treated, found.weights, before=found.candidates)
-    sizes: Mapping[str, float] = {
+    ledger.values(fit, {
         "treated": float((found.treated & found.candidates).sum()),
         "controls": float((~found.treated & found.candidates).sum()),
         "treated_on_support": float(found.supported.sum()),
@@ -193,12 +190,9 @@ def _keep_balance(ledger: Ledger, fit: Fit, panel: Panel, estimator: PsmDID, fou
         "pseudo_r2": found.logit.pseudo_r2,
         "mean_bias_before": float(np.abs(alike["bias_before"]).mean()),
         "mean_bias_after": float(np.abs(alike["bias_after"]).mean()),
-    }
-    for name, value in sizes.items():
-        ledger.value(fit, name, value)
+    })  # fmt: skip
     for k, term in enumerate(("constant", *names)):
-        ledger.value(fit, "logit_coefficient", float(found.logit.coefficient[k]), term)
-        ledger.value(fit, "logit_se", float(found.logit.se[k]), term)
-    for name, values in alike.items():
-        for term, value in zip(names, values, strict=True):
-            ledger.value(fit, name, float(value), term)
+        of_term = {"logit_coefficient": found.logit.coefficient[k], "logit_se": found.logit.se[k]}
+        ledger.values(fit, of_term, term)
+    for k, term in enumerate(names):
+        ledger.values(fit, {name: values[k] for name, values in alike.items()}, term)

@@ -113,8 +113,7 @@ def _likelihood_ratios(found: Mapping[Fit, Estimates], sdm: Fit, ledger: Ledger)
             df = sum(term.startswith("direct:") for term in fitted["sdm"].terms)
             statistic, pvalue = likelihood_ratio(larger, less, df)
             tests |= {f"lr_{smaller}": statistic, f"lr_{smaller}_p": pvalue}
-    for name, value in tests.items():
-        ledger.value(sdm, name, value)
+    ledger.values(sdm, tests)
     return tests
 
 
@@ -161,8 +160,7 @@ def _warn(balanced: Panel, weights: str, found: Mapping[Fit, Estimates], ledger:
     if inflation > INFLATED:
         ledger.note(f"Weights {weights}: the lag of the treatment is collinear with the other regressors (variance "
                     f"inflation {inflation:.1f}), as when treatment clusters in space or W is dense. The data "
-                    "determine "
-                    f"w_{treatment} and indirect effects badly.")  # fmt: skip
+                    f"determine w_{treatment} and indirect effects badly.")  # fmt: skip
     near = (tile.raw(treatment) != 0) | (tile.lag(treatment, weights) != 0)
     if near.any(axis=1).all():
         ledger.note(f"Weights {weights}: every unit is treated or has a treated neighbour at some time. Without units "

@@ -25,8 +25,7 @@ from estimators.staggered.sun_abraham import SunAbraham
 from estimators.staggered.two_stage import TwoStage
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables import adoption_checks
-from experiments.application.tables.adoption_checks import known_terms, of_terms
-from experiments.application.tables.columns import main_cluster
+from experiments.application.tables.columns import ALONE, known_terms, main_cluster, say_what_has_no_error
 from experiments.application.tables.ledger import Ledger, reasons
 from results.figures.event_study import EventPath, event_figure, event_path
 from results.tables.places import BOUNDS, COMPARISONS, SPILLOVERS, STAGGERED
@@ -70,19 +69,9 @@ class Staggered:
         return str(self.panel.roles.treatment)
 
     @property
-    def controls(self) -> tuple[str, ...]:
-        """Names of the controls."""
-        return self.panel.roles.controls
-
-    @property
     def never(self) -> bool:
         """Whether a unit is never treated."""
         return bool(self.cohorts.never.any())
-
-    @property
-    def only_one_before(self) -> bool:
-        """Whether nobody is seen for more than one period before adoption."""
-        return self.cohorts.firsts[-1] == 1
 
 
 def add(real: RealPanel, ledger: Ledger) -> None:
@@ -152,13 +141,12 @@ def _say_sample(found: Staggered, cohorts: Cohorts) -> None:
                           f"{STAGGERED} keeps them; the other columns need periods before adoption and leave them out."
                           )  # fmt: skip
     if not found.never:
-        found.ledger.note(f"All units become treated: the columns of table {STAGGERED} compare with units not "
-                          "treated yet, "
-                          "and periods in which all units are treated identify no effect.")  # fmt: skip
+        found.ledger.note(f"All units become treated: the columns of table {STAGGERED} compare with units not treated "
+                          "yet, and periods in which all units are treated identify no effect.")  # fmt: skip
     if len(cohorts.firsts) == 1 and not always:
         found.ledger.note(f"All treated units adopt in {cohorts.labels[0]}: adoption is not staggered, and the two-way "
                           "coefficient contains no comparison with units already treated.")  # fmt: skip
-    if found.only_one_before:
+    if found.cohorts.firsts[-1] == 1:
         found.ledger.note(
             "Only one period lies before adoption: there is no test of pre-trends, and there are no bounds."
         )
@@ -187,8 +175,8 @@ def _keep(found: Staggered, fit: Fit, choice: Choice, estimates: Estimates) -> N
         treated, dates, rows = stacks.treated, len(stacks.cohorts), stacks.rows
         _say_without_stack(found, stacks)
     found.ledger.keep(panel, fit, estimates, rows)
-    found.ledger.value(fit, "treated_units", float(treated))
-    found.ledger.value(fit, "cohorts", float(dates))
+    say_what_has_no_error(found.ledger, fit, panel, estimates, lambda _: ALONE)
+    found.ledger.values(fit, {"treated_units": float(treated), "cohorts": float(dates)})
 
 
 def _say_without_stack(found: Staggered, stacks: StackedSample) -> None:
@@ -209,7 +197,7 @@ def _say_without_stack(found: Staggered, stacks: StackedSample) -> None:
 
 def _columns(found: Staggered) -> Iterator[tuple[str | None, Sequence[Choice]]]:
     """Variant, and what may fill the column: the first that the panel allows does."""
-    errors, controls = found.errors, found.controls
+    errors, controls = found.errors, found.panel.roles.controls
     two_way = TwoWayDID(None, (found.treatment, *controls), errors, found.cluster_k, label="two-way")
     yield None, [Choice(two_way, found.panel)]
     yield None, list(_choices(found, EventStudy(errors=errors)))
@@ -296,7 +284,7 @@ def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tu
 def _completed(found: Staggered, estimator: Estimator, panel: Panel, estimates: Estimates) -> Estimates:
     """Estimates as the table shows them: known terms, of Callaway and Sant'Anna with the statistics of the others."""
     if isinstance(estimator, TwoWayDID):
-        return of_terms(replace(estimates, statistics={}), (found.treatment,))
+        return replace(estimates, statistics={}).only((found.treatment,))
     if isinstance(estimator, CallawaySantAnna):
         path = adoption_checks.EventTimes.of(estimator, panel)
         statistics = {name: estimates.statistics[name] for name in ("cells", "left_out")}
@@ -306,7 +294,7 @@ def _completed(found: Staggered, estimator: Estimator, panel: Panel, estimates: 
         names = ("pretrend", "pretrend_p", "pretrend_hotelling_p")
         statistics |= {name: np.array([value]) for name, value in zip(names, path.pretrend(), strict=True)}
         estimates = replace(estimates, statistics=statistics)
-    return of_terms(estimates, known_terms(estimates))
+    return estimates.only(known_terms(estimates))
 
 
 def _draw(found: Staggered, estimates: dict[tuple[str, str | None], Estimates]) -> None:
@@ -338,5 +326,5 @@ def _spillovers(found: Staggered) -> None:
             found.ledger.note(f"Table {SPILLOVERS} has no column {label}: the exposures are collinear, or no unit is "
                               "exposed.")  # fmt: skip
             continue
-        shown = tuple(term for term in estimates.terms if term not in found.controls)
-        found.ledger.keep(found.panel, fit, of_terms(estimates, shown))
+        shown = tuple(term for term in estimates.terms if term not in found.panel.roles.controls)
+        found.ledger.keep(found.panel, fit, estimates.only(shown))

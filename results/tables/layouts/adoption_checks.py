@@ -56,8 +56,7 @@ def _bacon(setting: TableSetting) -> Iterable[JournalTable]:
             "of cohorts, weighted by size and by the variance of treatment. An earlier cohort is compared with a later "
             "cohort until the later one is treated. A later cohort is compared with an earlier cohort that is already "
             "treated. This last comparison takes changes of the earlier cohort's effect for a trend: it is biased "
-            "where "
-            "effects grow or fade.",
+            "where effects grow or fade.",
             setting.data,
         )
         heads = (Heading("Weight"), Heading("Mean estimate"), Heading("Comparisons"))
@@ -126,16 +125,13 @@ def _power(setting: TableSetting) -> Iterable[JournalTable]:
         notes = (
             f"Roth (2022): the slope of the linear difference in trends that the test of {before} event times before "
             "adoption finds with this probability. The test is passed when none is significant at 5%; parallel trends "
-            f"fail the test with probability {digits(column.statistics.get('size'))}. Mean bias, of either sign: "
-            "over the "
-            f"{after} event times "
-            f"from adoption on, whose mean estimate is {digits(column.statistics.get('mean_effect'))}. If the "
-            "Bayes factor "
-            "is near 1, passing the test says little. The likelihood ratio compares this trend with parallel trends, "
-            "given the estimates before adoption.",
-            "Callaway-Sant'Anna estimates without controls, compared with never treated units where there are any, "
-            "and their "
-            "clustered covariance.",
+            f"fail the test with probability {digits(column.statistics.get('size'))}. Mean bias, of either sign: over "
+            f"the {after} event times from adoption on, whose mean estimate is "
+            f"{digits(column.statistics.get('mean_effect'))}. If the Bayes factor is near 1, passing the test says "
+            "little. The likelihood ratio compares this trend with parallel trends, given the estimates before "
+            "adoption.",
+            "Callaway-Sant'Anna estimates without controls, compared with never treated units where there are any, and "
+            "their clustered covariance.",
             setting.data,
         )
         yield JournalTable(COMPARISONS, f"What the test of pre-trends can find: {setting.about}", heads, rows, notes)

@@ -6,7 +6,6 @@ from itertools import groupby
 
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.places import CROSS_CHECK
-from results.tables.records import Agreement
 from results.tables.setting import TableSetting
 
 
@@ -15,7 +14,9 @@ def agreement(setting: TableSetting) -> list[JournalTable]:
     heads = tuple(Heading(label) for label in ("numbers", "largest difference"))
     asked = setting.document.cross_check
     rows = [row for table, found in groupby((item for item in asked if item.compared), lambda item: item.table)
-            for row in (Row(f"Table {table}", kind="head"), *(_agreement(item) for item in found))]  # fmt: skip
+            for row in (Row(f"Table {table}", kind="head"),
+                        *(Row(f"{item.program}: {item.what}", (f"{item.compared:,}", f"{item.largest:.1e}"))
+                          for item in found))]  # fmt: skip
     silent = tuple(f"Table {item.table}, {item.program}: {item.what}." for item in asked if not item.compared)
     notes = (
         "Largest relative difference between this program's numbers and the other's, on this panel.",
@@ -25,10 +26,6 @@ def agreement(setting: TableSetting) -> list[JournalTable]:
         *silent,
     )
     return [JournalTable("", "Agreement with other programs", heads, tuple(rows), notes)] if asked else []
-
-
-def _agreement(item: Agreement) -> Row:
-    return Row(f"{item.program}: {item.what}", (f"{item.compared:,}", f"{item.largest:.1e}"))
 
 
 TABLES = (CROSS_CHECK,)

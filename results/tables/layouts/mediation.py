@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from estimators.core.error_types import error_label
 from results.tables.columns import FitColumn, bracket, coefficient, fit_columns, interval, shown_numbers, value_rows
 from results.tables.journal_table import Heading, JournalTable, Row
+from results.tables.layouts.regressions import regressions
 from results.tables.records import Record
-from results.tables.regressions import regressions
 from results.tables.setting import TableSetting
 from results.tables.typography import digits, split_stars
 
@@ -38,8 +38,7 @@ def mediation(setting: TableSetting) -> list[JournalTable]:
     rows = [Row("Effects through the mediator", kind="head"), *rows] if rows else []
     kinds = "".join(f"{error_label(kind)}; " for kind in dict.fromkeys(filter(None, own)))
     note = (f"Effects through the mediator: {kinds}each method's standard error in brackets and 95% interval; the "
-            "stars "
-            "are those of the first method. The effects are causal only without confounding of mediator and "
+            "stars are those of the first method. The effects are causal only without confounding of mediator and "
             "outcome.")  # fmt: skip
     title = f"Mediation: {setting.about}"
     return [*regressions(setting, "5", title, columns, heads, None, note if rows else "", rows=rows)]
@@ -86,8 +85,9 @@ def confounded_mediation(setting: TableSetting) -> list[JournalTable]:
     for column in fit_columns(setting.document, "5", ("mediation",)):
         names = ("nie_at_rho", "nie_at_rho_lower", "nie_at_rho_upper")
         terms = list(dict.fromkeys(term for name, term in column.by_term if name == names[0]))
-        rows = tuple(Row(term.replace("rho", "ρ"), _alike([column.by_term.get((name, term)) for name in names]))
-                     for term in terms)  # fmt: skip
+        values = {term: [column.by_term.get((name, term)) for name in names] for term in terms}
+        rows = tuple(Row(term.replace("rho", "ρ"), tuple(digits(value, found) for value in found))
+                     for term, found in values.items())  # fmt: skip
         title = f"Indirect effect through {column.mediator} by the correlation ρ of the two equations' errors"
         heads = (Heading("Indirect effect"), Heading("95% from"), Heading("to"))
         note = (
@@ -96,10 +96,6 @@ def confounded_mediation(setting: TableSetting) -> list[JournalTable]:
         )
         tables.append(JournalTable("A", title, heads, rows, (note, setting.data), appendix=True))
     return [table for table in tables if table.rows]
-
-
-def _alike(values: Sequence[float | None]) -> tuple[str, ...]:
-    return tuple(digits(value, values) for value in values)
 
 
 TABLES = ("5",)

@@ -1,4 +1,5 @@
-"""Table 7: spatial models by maximum likelihood and their tests; in the appendix, how they predict."""
+"""Table 7: spatial models by maximum likelihood and their tests; in the appendix, how they predict, and the treatment's
+coefficient under all error types, of table 2 too."""
 
 from __future__ import annotations
 
@@ -15,18 +16,15 @@ from results.tables.columns import (
     fit_columns,
     fit_rows,
     in_order,
+    shown_numbers,
     size_rows,
     value_rows,
 )
 from results.tables.journal_table import Heading, JournalTable, Row
-from results.tables.records import EFFECTS
+from results.tables.places import BASELINE
+from results.tables.records import EFFECTS, Record
 from results.tables.setting import TableSetting
-from results.tables.typography import (
-    PREDICTIONS,
-    decimals,
-    model_label,
-    probability,
-)
+from results.tables.typography import PREDICTIONS, decimals, digits, model_label, p_value, probability, short_p
 
 TRANSFORMS = {None: "", "direct": "direct maximum likelihood", "lee-yu": "Lee and Yu's transformed likelihood"}
 _CONVENTIONS = {
@@ -50,6 +48,7 @@ _TESTS = {
     "wald_sem": "Wald against SEM, χ²",
 }
 LIKELIHOOD_RATIOS = {"sar": "lr_sar", "sem": "lr_sem"}
+_HEADS = tuple(Heading(label) for label in ("SE", "t or z", "p", "95% from", "to"))
 _LM = {"lm_lag": "LM lag", "lm_err": "LM error", "rlm_lag": "Robust LM lag", "rlm_err": "Robust LM error"}
 
 
@@ -98,10 +97,9 @@ def predictions(setting: TableSetting) -> list[JournalTable]:
     """How the spatial models predict without the fixed effects, a table for every W."""
     setting, columns = setting.balanced_part, fit_columns(setting.document, "7", LIKELIHOOD)
     note = ("Squared correlations of the outcome with its prediction by regressors and their lags, without fixed "
-            "effects. Reduced form: the prediction does not use the outcome. Naive: the prediction contains ρ "
-            "times the "
-            "observed lag of the outcome. Within: of deviations from unit means; between: of unit means; overall: of "
-            "all values.")  # fmt: skip
+            "effects. Reduced form: the prediction does not use the outcome. Naive: the prediction contains ρ times "
+            "the observed lag of the outcome. Within: of deviations from unit means; between: of unit means; overall: "
+            "of all values.")  # fmt: skip
     tables = []
     for weights in dict.fromkeys(column.weights for column in columns):
         found = sorted((column for column in columns if column.weights == weights),
@@ -165,7 +163,7 @@ def conclusion(
     verbs = {model: "do not reject" if model in choice.kept else "reject" for model in pvalues}
     said = " and ".join(
         f"{verb + ' ' if model == next(iter(verbs)) or len(set(verbs.values())) > 1 else ''}{model.upper()} "
-        f"({tests[names[model]]:.2f}, p {_short(pvalues[model])})"
+        f"({tests[names[model]]:.2f}, p {short_p(pvalues[model])})"
         for model, verb in verbs.items()
     )
     look = (f"the LM tests point to {choice.pointed.upper()}" if choice.pointed
@@ -179,22 +177,14 @@ def conclusion(
     return f"{said_of} {said}, and {look}: they choose the {choice.chosen.upper()}."
 
 
-def _short(p: float) -> str:
-    return "< .001" if p < 0.001 else f"= {p:.3f}".replace("0.", ".")
-
-
 def _chosen(columns: Sequence[FitColumn]) -> list[Row]:
     """The tests that choose between models, in the column of the model that nests the others."""
     rows: list[Row] = []
     for name, label in _TESTS.items():
         for row in value_rows(columns, {name: label}, decimals):
-            rows += [row, *(Row("", (*(f"[p {_relation(p)}]" if p else "" for p in below.cells),), "error")
-                            for below in value_rows(columns, {f"{name}_p": ""}, probability))]  # fmt: skip
+            rows += [row, *(replace(below, kind="error")
+                            for below in value_rows(columns, {f"{name}_p": ""}, p_value))]  # fmt: skip
     return [Row("Tests of the restrictions", kind="head"), *rows] if rows else []
-
-
-def _relation(p: str) -> str:
-    return f"< {p[1:]}" if p.startswith("<") else f"= {p}"
 
 
 def _lagrange(setting: TableSetting) -> list[JournalTable]:
@@ -222,5 +212,59 @@ def _p_value(column: FitColumn, name: str, ending: str) -> float | None:
     return column.statistics.get(f"{name}{ending}_p", column.statistics.get(f"{name}_p{ending}"))
 
 
-TABLES = ("7",)
-LAYOUTS = {7: spatial_models, 102: predictions}
+def every_error(setting: TableSetting) -> list[JournalTable]:
+    """The treatment's coefficient (the first control's without one) under all error types: table 2, then table 7."""
+    main = setting.treatment or next(iter(setting.controls), None)
+    if main is None:
+        return []
+    place = BASELINE["controls, units, periods"]
+    baseline = [column for column in fit_columns(setting.document, place[0], ("did",)) if column.column == place[1]]
+    tables = [_errors(setting, "two-way fixed effects", [(column, main) for column in baseline])]
+    spatial = fit_columns(setting.document, "7", LIKELIHOOD)
+    for weights, transform in dict.fromkeys((column.weights, column.transform) for column in spatial):
+        fits = [column for column in spatial if (column.weights, column.transform) == (weights, transform)]
+        shown = [(column, term) for column in fits for term in _terms(column, main)]
+        method = TRANSFORMS.get(transform) or "least squares"
+        tables.append(_errors(setting.balanced_part, f"spatial models, W {weights}, {method}", shown))
+    return [table for table in tables if table.rows]
+
+
+def _terms(column: FitColumn, main: str) -> list[str]:
+    """The coefficient, its lag, and its effects as far as they are not those two again."""
+    effects = ("direct", "indirect", "total") if "rho" in column.terms else ("total",)
+    lagged = "rho" in column.terms or f"w_{main}" in column.terms
+    wanted = (main, f"w_{main}", *(f"{effect}:{main}" for effect in effects if lagged))
+    return [term for term in wanted if term in column.terms]
+
+
+def _errors(setting: TableSetting, where: str, shown: Sequence[tuple[FitColumn, str]]) -> JournalTable:
+    rows: list[Row] = []
+    for column, term in shown:
+        records = [record for record in column.records if record.term == term]
+        if not records:
+            continue
+        kind, _, name = term.partition(":")
+        label = f"{kind} effect of {setting.label(name)}" if name else setting.label(term)
+        every = shown_numbers(records)
+        estimate = digits(records[0].estimate, shown_numbers(records[:1]), every)
+        rows.append(Row(f"{model_label(column.model)}: {label} {estimate}", kind="head"))
+        rows += [Row(_method(record), _inference(record, every)) for record in records]
+    title = f"The same coefficient under every standard error: {where}"
+    return JournalTable("A", title, _HEADS, tuple(rows), (setting.data,), appendix=True)
+
+
+def _method(record: Record) -> str:
+    simulated = record.effects_method == "simulation" and record.se_type != "simulation"
+    return f"{error_label(record.se_type)}{', effects by simulation' if simulated else ''}"
+
+
+def _inference(record: Record, every: Sequence[float | None]) -> tuple[str, ...]:
+    """Error, test and interval; every: all numbers under the same heading."""
+    tested = decimals(record.statistic), probability(record.pvalue)
+    beside, ends = shown_numbers([record]), (record.lower, record.upper)
+    interval = (digits(end, (*beside, *ends), every) for end in ends)
+    return (digits(record.se, beside, every), *tested, *interval)
+
+
+TABLES = ("2", "7")
+LAYOUTS = {7: spatial_models, 101: every_error, 102: predictions}

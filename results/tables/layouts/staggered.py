@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from estimators.staggered.adoption_terms import event_of
+from estimators.staggered.aggregation import event_of
 from results.tables.columns import FitColumn, coefficient_rows, fit_columns, size_rows, value_rows
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.places import SPILLOVERS, STAGGERED
 from results.tables.setting import TableSetting
-from results.tables.typography import COUNTS, count, heading, probability, variant
+from results.tables.typography import AVERAGES, COUNTS, count, heading, probability, variant
 
 _COMPARED = {
     "did": "all", "event-study": "all", "imputation": "untreated", "two-stage": "untreated", "sun-abraham": "never",
     "stacked": "not yet",
 }  # fmt: skip
-_AVERAGES = {
-    "overall": "ATT, unit-periods alike",
-    "overall:event": "ATT, event times alike",
-    "overall:cohort": "ATT, cohorts by size",
-    "overall:calendar": "ATT, periods alike",
-}
 _REFERENCE = ("event-study", "callaway-santanna", "sun-abraham", "stacked")  # event(-1) is zero
 _PRETREND = {"pretrend_p": "Pre-trends, p", "pretrend_hotelling_p": "Pre-trends, p (Hotelling)"}
 _FACTOR_NOTE = (
@@ -39,8 +33,7 @@ _COMPARED_NOTE = (
     "Compared with: never: units that are never treated; not yet: units that are not treated yet; untreated: untreated "
     "observations of all units, to which effects and controls are fitted; all: all units, also those already treated. "
     "Stacks compare with units that are untreated to the end of the window, as far as the panel covers the window; "
-    "they "
-    "contain the cohorts that have such units, and their N counts a unit-period once in every stack. Sun-Abraham "
+    "they contain the cohorts that have such units, and their N counts a unit-period once in every stack. Sun-Abraham "
     "compares with the last cohort where all units become treated."
 )
 _EVENT_NOTE = (
@@ -50,10 +43,9 @@ _EVENT_NOTE = (
 )
 _CONTROLS_NOTE = (
     "Doubly robust columns condition on the controls of the period before adoption; other columns with controls hold "
-    "their current values fixed, which is right only if the treatment does not affect them. Cohort-periods are "
-    "left out "
-    "where the controls separate treated from untreated units perfectly, or where there are too many controls for the "
-    "units."
+    "their current values fixed, which is right only if the treatment does not affect them. Cohort-periods are left "
+    "out where the controls separate treated from untreated units perfectly, or where there are too many controls for "
+    "the units."
 )
 _PRETREND_NOTE = (
     "Pre-trends: joint test of no effect before adoption, within the window; Hotelling's p value allows for a small "
@@ -72,7 +64,7 @@ def staggered(setting: TableSetting) -> list[JournalTable]:
                     f"({column.column})", "" if column.transform is None else heading(column.model, None))
              for column in columns]  # fmt: skip
     rows: list[Row] = []
-    for term, label in _AVERAGES.items():
+    for term, label in AVERAGES.items():
         found = [setting.shown(column, _own(setting, column, term)) for column in columns]
         if any(found):
             rows += coefficient_rows(label, found)

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from estimators.core.regression import check_fixed
 from experiments.application.spec.spec import RealPanel
-from sim.errors import BadInput, Problem, gathering
+from experiments.application.tables.columns import clustered_enough, error_types
+from sim.errors import BadInput, Problem, gathering, refuse
 from sim.panel import Panel
 
 
@@ -17,9 +18,8 @@ def check_estimable(real: RealPanel) -> None:
     with gathering(problems):
         if real.panel.weights:
             real.balanced()
-    problems += _column_problems(real)
-    if problems:
-        raise BadInput(*problems)
+    problems += [*_column_problems(real), *_cluster_problems(real)]
+    refuse(problems)
 
 
 def _without_models(real: RealPanel) -> Iterator[Problem]:
@@ -27,6 +27,16 @@ def _without_models(real: RealPanel) -> Iterator[Problem]:
         yield Problem("there is neither a treatment nor a control, and no weights", f"{real.spec.file}, [panel]",
                       "treatment, first_treated or controls (or [[weights]], only for spatial autocorrelation)",
                       'name what explains the outcome, e.g. controls = ["x"]')  # fmt: skip
+
+
+def _cluster_problems(real: RealPanel) -> Iterator[Problem]:
+    """Error types of the regressions whose clusters, of one grouping at least, are fewer than two."""
+    asked = error_types(real.spec) if real.panel.roles.regressors else ()
+    sound = clustered_enough(real.panel, asked)
+    for error in (error for error in asked if error not in sound):
+        key = "[inference] errors" if error in real.spec.inference.errors else "[panel] cluster"
+        yield Problem(f"{error} has 1 cluster", f"{real.spec.file}, {key}", "2 or more clusters",
+                      "choose a finer grouping")  # fmt: skip
 
 
 def _column_problems(real: RealPanel) -> Iterator[Problem]:

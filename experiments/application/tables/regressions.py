@@ -1,0 +1,221 @@
+"""Tables 2 to 4: the outcome on the treatment with more and more beside it, in other samples, in groups of units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core.estimator import Estimator
+from estimators.core.tile import Tile
+from estimators.linear.equal_effects import InteractionTest, group_labels
+from estimators.linear.random_effects import RandomEffects
+from experiments.application.spec.spec import RealPanel, Spec
+from experiments.application.tables.columns import (
+    ALONE,
+    TOO_SMALL,
+    clustered_enough,
+    error_types,
+    few_clusters,
+    few_treated,
+    known_terms,
+    main_cluster,
+    regression,
+    say_what_has_no_error,
+    treated_units,
+    two_way,
+    unfit,
+)
+from experiments.application.tables.ledger import Ledger, reasons
+from results.tables.places import BASELINE, EQUAL_EFFECTS, OTHER_POLICY, WITHOUT_CAPITALS, further_column, subsample
+from results.tables.records import Fit
+from sim.errors import BadInput, listed
+from sim.panel import Panel
+from sim.panel.panel import seen_in
+
+EFFECTS: dict[str, tuple[str, ...]] = {  # of a column of `BASELINE`
+    "alone": (),
+    "controls": (),
+    "controls, periods": ("period",),
+    "controls, units": ("unit",),
+    "controls, units, periods": ("unit", "period"),
+}
+MOST_COLUMNS = 8  # of one group of units
+LEAST_UNITS = 3  # the scores of two cancel, and leave no clustered variance
+
+
+def add(real: RealPanel, ledger: Ledger) -> None:
+    """Table 2, and tables 3 and 4 as far as the spec names capitals, another policy, groups of units."""
+    add_baseline(real, ledger)
+    if real.panel.roles.regressors and real.spec.panel.capital:
+        _without_capitals(real, ledger)
+    if real.panel.roles.regressors and real.spec.panel.other_policy:
+        _beside_other_policy(real, ledger, real.spec.panel.other_policy)
+    add_subsamples(real, ledger)
+
+
+def add_baseline(real: RealPanel, ledger: Ledger) -> None:
+    """Table 2; columns without unit effects by pooled OLS and by random effects, for the paper does not say which."""
+    roles = real.panel.roles
+    if not roles.regressors:
+        ledger.note("No table 2: the spec names neither a treatment nor controls.")
+        return
+    if roles.treatment is None:
+        ledger.note("The spec names no treatment: the coefficients are those of the controls.")
+    if roles.treatment is not None and not roles.controls:
+        ledger.note("Table 2 has no column 2: this column adds controls, and the spec names none.")
+    if any(error.startswith("wild:") for error in real.spec.inference.errors):
+        ledger.note("Random effects have no wild bootstrap; their columns show the other error types.")
+    _say_what_is_few(real, ledger)
+    fits: dict[Estimator, Fit] = {}
+    for title in EFFECTS:
+        regressors = (roles.treatment,) if title == "alone" else roles.regressors
+        if None in regressors or (title == "controls" and not roles.controls):
+            continue
+        fits |= _column(title, tuple(name for name in regressors if name), real.spec)
+    ledger.fit(real.panel, fits)
+
+
+def add_chosen(ledger: Ledger, chosen: Mapping[Estimator, Panel]) -> None:
+    """Further columns of table 2: estimators that the user named, each on its panel; a note where one cannot serve, and
+    on what has no error."""
+    from estimators.staggered.adoption_effects import AdoptionEffects  # not needed otherwise, and slow to import
+    from estimators.staggered.callaway_santanna import CallawaySantAnna
+
+    for position, (estimator, panel) in enumerate(chosen.items()):
+        place = further_column(position)
+        try:
+            fit = Fit(place, estimator.name)
+            estimates = ledger.fit(panel, {estimator: fit}).get(estimator)
+            if estimates is not None and isinstance(estimator, AdoptionEffects | CallawaySantAnna):
+                known = estimates.only(known_terms(estimates))
+                say_what_has_no_error(ledger, fit, panel, known, lambda _: ALONE)
+        except BadInput as error:
+            ledger.note(f"Table {place[0]} has no column {place[1]} ({estimator.name}): {reasons(error)}.")
+
+
+def _say_what_is_few(real: RealPanel, ledger: Ledger) -> None:
+    """Warnings on clustered errors of the whole panel, once for all tables."""
+    if real.panel.roles.treatment is not None and (few := few_treated(real.panel, real.spec)):
+        ledger.note(f"The panel has {few}: {TOO_SMALL} (tables 2, 3 and R; table S, column 1). The wild cluster "
+                    "bootstrap then rejects too rarely. A permutation test of the treatment keeps its level: see "
+                    "panelproof placebo.")  # fmt: skip
+    for sentence in few_clusters(real):
+        ledger.note(sentence)
+
+
+def _column(title: str, regressors: tuple[str, ...], spec: Spec) -> dict[Estimator, Fit]:
+    """The estimators of one column of table 2."""
+    place, effects = BASELINE[title], EFFECTS[title]
+    model = "did" if "unit" in effects else "pooled"
+    label = f"table-{place[0]}-column-{place[1]}"
+    fits: dict[Estimator, Fit] = {regression(spec, f"{label}-{model}", regressors, effects=effects): Fit(place, model)}
+    if model == "pooled":
+        errors = tuple(error for error in error_types(spec) if not error.startswith("wild:"))
+        random = RandomEffects(
+            regressors=regressors, periods="period" in effects, errors=errors, label=f"{label}-random"
+        )
+        fits[random] = Fit(place, "random")
+    return fits
+
+
+def _without_capitals(real: RealPanel, ledger: Ledger) -> None:
+    capital = real.panel.attributes["capital"].astype(bool)
+    if not capital.any() or capital.all():
+        which = "every" if capital.all() else "no"
+        ledger.note(f"Table 3 has no column 1: {which} unit is a capital ({real.spec.panel.capital}).")
+        return
+    fit = Fit(WITHOUT_CAPITALS, "did", sample="without capitals")
+    if two_way(real, ledger, real.subset(~capital, weights=False), fit):
+        ledger.value(fit, "units_left_out", float(capital.sum()))
+
+
+def _beside_other_policy(real: RealPanel, ledger: Ledger, other: str) -> None:
+    """With the correlation of the two dummies over unit-periods, as they are and without unit and period effects."""
+    treatment = real.panel.roles.treatment
+    if treatment is None:
+        ledger.note(f"Table 3 has no column 2: {other} is added to a treatment, and the spec names no treatment.")
+        return
+    fit = Fit(OTHER_POLICY, "did")
+    regressors = (treatment, other, *real.panel.roles.controls)
+    if not two_way(real, ledger, real.panel, fit, regressors):
+        return
+    tile = Tile(real.panel)
+    seen = seen_in(real.panel)[None]
+    for name, view in (("correlation", tile.raw), ("correlation_within", tile.within)):
+        ledger.value(fit, name, float(np.corrcoef(view(treatment)[seen], view(other)[seen])[0, 1]), term=other)
+
+
+def add_subsamples(real: RealPanel, ledger: Ledger) -> None:
+    """Table 4: a column a value of each of the spec's groups, then the group's test of equal effects."""
+    treatment, groups = real.panel.roles.treatment, real.spec.panel.groups
+    if groups and treatment is None:
+        ledger.note(
+            "There is no table 4: it compares the treatment's effect between groups, and the spec names no treatment."
+        )
+        return
+    position = 0
+    for group in groups:
+        labels, values = _values(real, group)
+        if len(values) <= MOST_COLUMNS:
+            for value in values:
+                fit = Fit(subsample(position), "did", sample=f"{group} = {value}")
+                part = real.subset(labels == value, weights=False)
+                if two_way(real, ledger, part, fit):
+                    _count_treated(part, real.spec, ledger, fit)
+                position += 1
+        _equal_effects(real, ledger, group, labels, values)
+
+
+def _values(real: RealPanel, group: str) -> tuple[NDArray[np.str_], list[str]]:
+    """The value of each unit as text, and the distinct values in their own order (numbers by size)."""
+    attribute = real.panel.attributes[group]
+    labels = group_labels(attribute)
+    order = np.argsort(attribute, kind="stable")
+    return labels, list(dict.fromkeys(labels[order].tolist()))
+
+
+def _count_treated(part: Panel, spec: Spec, ledger: Ledger, fit: Fit) -> None:
+    """How many units are treated in an observed period, and a warning where they are few (MacKinnon and Webb 2018)."""
+    ledger.value(fit, "treated_units", float(treated_units(part).sum()))
+    if few := few_treated(part, spec):
+        ledger.note(f"{fit.sample} has {few}: {TOO_SMALL}.")
+
+
+def _equal_effects(real: RealPanel, ledger: Ledger, group: str, labels: NDArray[np.str_], values: list[str]) -> None:
+    """The test between the values with an estimate and a clustered variance, under errors that all of them can have."""
+    kept: list[str] = []
+    errors = tuple(error for error in error_types(real.spec) if not error.startswith("wild:"))
+    for value in values:
+        part = real.subset(labels == value, weights=False)
+        if len(part.units) >= LEAST_UNITS and unfit(part, real.panel.roles.regressors) is None:
+            kept.append(value)
+            errors = clustered_enough(part, errors)
+    if len(values) > MOST_COLUMNS:
+        ledger.note(f"Table 4 has no columns by {group}, which has {len(values)} values; {_tested(values, kept)}.")
+    elif len(kept) < 2:
+        ledger.note(f"No test of equal effects by {group}: it needs two values with an estimate.")
+    if len(kept) < 2:
+        return
+    main = main_cluster(real.spec)
+    if main not in errors:
+        ledger.note(f"The test of equal effects by {group} clusters by unit: {main} has one cluster for some value.")
+    estimator = InteractionTest(
+        group, tuple(kept), errors=errors, test=main if main in errors else "cluster:unit",
+        cluster_k=real.spec.inference.cluster_k, draws=real.spec.inference.draws,
+        label=f"table-4-test-{real.spec.panel.groups.index(group) + 1}",
+    )  # fmt: skip
+    ledger.fit(real.subset(np.isin(labels, kept), weights=False),
+               {estimator: Fit(EQUAL_EFFECTS, "interaction", sample=group)})  # fmt: skip
+
+
+def _tested(values: list[str], kept: list[str]) -> str:
+    """In words, which of many values the test of equal effects is between."""
+    left = [value for value in values if value not in kept]
+    if len(kept) < 2:
+        count = "one of them has" if kept else "none of them has"
+        return f"there is no test of equal effects: {count} an estimate with a clustered error, and the test needs two"
+    if not left:
+        return "the test of equal effects compares all of them"
+    return f"the test of equal effects leaves out those without an estimate or a clustered error: {listed(left, 12)}"
