@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.application.spec.estimable import check_estimable
+from experiments.application.estimable import check_estimable
 from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.spec.twin import TwinSection
 from experiments.twins.statistics import Split, split
