@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 NUMBERS, FEWEST, MOST = 500_000, 64, 400  # of simulated unit-periods; least and most simulated panels
 LAST = 0.995  # largest partial autocorrelation
 FARTHEST = 0.95  # largest spatial coefficient
-LEVEL = 0.05  # of the test by which a kurtosis counts as another than that of normal errors
+LEVEL = 0.05  # of the tests for another kurtosis than that of normal errors, and for less than a random walk
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,10 +190,13 @@ class ErrorsLaw:
     def _kurtosis(self, found: Calibration) -> Floats:
         return kurtosis(self.regressed(self.errors(self.part(found.values))).residuals)
 
-    def is_walk(self, found: Calibration, most: float) -> bool:
-        """Whether the autoregression lies at the edge of stationarity."""
-        roots = np.abs(np.roots([1.0, *(-a for a in self.part(found.values).ar)]))
-        return bool(roots.size and roots.max() >= most)
+    def is_walk(self, found: Calibration) -> bool:
+        """Whether errors at the edge of stationarity bring autoregressions as low as the panel's in 5% of panels."""
+        values = found.values.copy()
+        values[1] = LAST
+        edge = self.statistics(self.regressed(self.errors(self.part(values))).residuals)
+        own = slice(1, 1 + self.order)
+        return bool(self.target[own].sum() >= np.quantile(edge[:, own].sum(axis=1), LEVEL))
 
     def parameters(self, found: Calibration) -> tuple[Parameter, ...]:
         """Each dial with its value, beside the panel's own statistic."""

@@ -16,8 +16,10 @@ from experiments.twins.real import Real
 
 Floats = NDArray[np.float64]
 
-WALK = 0.99  # first-order autocorrelation from which errors are taken for a random walk
-WALKS = "The errors cannot be told from a random walk: the AR coefficients ({}) lie at the edge of stationarity."
+WALKS = (
+    "The errors cannot be told from a random walk (level 5%): the fit has the AR coefficients {}, and coefficients at "
+    "the edge of stationarity bring such residuals too."
+)
 ENDED = "The fit of {} did not reach the panel's statistics within their Monte Carlo errors: {}."
 
 
@@ -53,9 +55,9 @@ class Parametric(Method):
 def _edges(law: ErrorsLaw, found: Calibration, ar: tuple[float, ...]) -> list[str]:
     """What a reader should know of parameters at an end of their range."""
     notes = []
-    if law.is_walk(found, WALK):
+    if law.is_walk(found):
         notes.append(WALKS.format(_numbers(ar)))
-    elif not found.matched:
+    if not found.matched:
         notes += _unmatched("errors", law.names, law.target, found)
     return notes
 
