@@ -9,8 +9,7 @@ from typing import Any
 from sim.design import find_design
 from sim.designs.parts.part import Slot, slots_of
 from sim.errors import BadInput
-from sim.panel.beside import read_beside
-from sim.panel.file_text import is_text
+from sim.panel.beside import ENDING, read_beside
 from sim.panel.text import panel_text
 
 
@@ -30,10 +29,10 @@ def with_files(settings: Mapping[str, Any], folder: Path, where: str) -> dict[st
     held = dict(design)
     for name, slot in slots.items():
         if isinstance(table := design.get(name), Mapping):
-            held[name] = _with_files(table, slot, folder, f"{where} [design.{name}]")
+            held[name] = slot.with_paths(_with_files(table, slot, folder, f"{where} [design.{name}]"), folder)
         elif isinstance(table, list):
             held[name] = [
-                _with_files(item, slot, folder, f"{where} [[design.{name}]] {number}")
+                slot.with_paths(_with_files(item, slot, folder, f"{where} [[design.{name}]] {number}"), folder)
                 if isinstance(item, Mapping) else item
                 for number, item in enumerate(table, 1)
             ]  # fmt: skip
@@ -42,8 +41,7 @@ def with_files(settings: Mapping[str, Any], folder: Path, where: str) -> dict[st
 
 def _with_files(table: Mapping[str, Any], slot: Slot, folder: Path, where: str) -> dict[str, Any]:
     cls = slot.kinds.get(str(table.get("kind", slot.base.default)))
-    named = {} if cls is None else {dial: table[dial] for dial in cls.files if isinstance(table.get(dial), str)}
-    found = {dial: read_beside(folder / file, f"{where} {dial}") for dial, file in named.items() if file}
-    given = {} if cls is None else {dial: table[dial] for dial in cls.paths if isinstance(table.get(dial), str)}
-    beside = {dial: str(folder / file) for dial, file in given.items() if file and not is_text(file)}
-    return dict(table) | {dial: panel_text(panel) for dial, panel in found.items()} | beside
+    named = {} if cls is None else {dial: str(table.get(dial, "")) for dial in cls.files}
+    files = {dial: folder / name for dial, name in named.items() if name.lower().endswith(ENDING)}
+    found = {dial: read_beside(file, f"{where} {dial}") for dial, file in files.items()}
+    return dict(table) | {dial: panel_text(panel) for dial, panel in found.items()}

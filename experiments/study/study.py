@@ -276,11 +276,16 @@ class Study(FromFunctions):
 
 
 def _check_overridden(study: Study, table: Mapping[str, Any], where: str) -> None:
-    """Raise BadInput for dials of [design] that [grid] would override; a default stands in every exported study."""
+    """Raise BadInput for dials of [design] that [grid] would override; a default stands in every exported study.
+
+    The kind of a part may stand in both: in [design] it says whose dials are there.
+    """
     problems = [
         Problem(f"{dial} is set in [design] and in [grid]", where, "one of the two", f"leave {dial} out of [design]")
         for dial, _ in study.grid
-        if is_written(table, dial) and value_of(study.design, dial) != default_of(study.design, dial)
+        if not dial.endswith(".kind")
+        and is_written(table, dial)
+        and value_of(study.design, dial) != default_of(study.design, dial)
     ]
     if problems:
         raise BadInput(*problems)

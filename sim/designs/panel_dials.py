@@ -167,7 +167,7 @@ class PanelDials(Design):
     @property
     def held_fixed(self) -> tuple[str, ...]:
         """What its parts draw once in a world; of redrawn covariates the units' part."""
-        covariates = self.covariates[0].held_fixed if self.covariates else ()
+        covariates = next((item.held_fixed for item in self.covariates if item.held_fixed), ())
         if covariates and "covariates" in self.redraw:
             covariates = ("unit parts of covariates",)
         adoption = () if "adoption" in self.redraw else self.adoption.held_fixed

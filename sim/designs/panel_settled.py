@@ -58,7 +58,7 @@ class Settled:
         """X b + W X c, (1 or R, T, N)."""
         signal = np.zeros((1, *self.ground.shape))
         for part in self.design.covariates:
-            values = covariates[part.name]
+            values = part.acting(covariates[part.name])
             if part.effect:
                 signal = signal + part.effect * values
             if part.lag_effect:

@@ -136,7 +136,7 @@ def other_assignments(randomisation: Randomisation, asked_by: str) -> Codes:
 
 @lru_cache(maxsize=8)
 def panel_of(text: str) -> Panel:
-    """The panel that a text of `panel_text` holds, one draw of `paper` where it is ""; raises BadInput for others."""
+    """The panel of a text of `panel_text`, a draw of `paper` where it is ""; raises BadInput for other texts."""
     if not text:
         return Paper(effect=0.0).draw(Streams(0, "placebo")).panel.replication(0)
     return panel_from(text, "design placebo", "use `panelproof placebo PANEL`")

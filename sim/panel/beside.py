@@ -20,6 +20,7 @@ from sim.weights import Weights
 if TYPE_CHECKING:
     import pandas as pd
 
+ENDING = ".parquet"
 FACT, LINKS = "unit:", "weights:"
 
 
@@ -40,9 +41,8 @@ def read_beside(path: Path, where: str) -> Panel:
     """The panel of such a file; raises BadInput, naming `where` it is asked for."""
     from sim.panel.files import read_frame  # pandas is slow to import
 
-    if path.suffix.lower() != ".parquet" or not path.is_file():
-        what = f"there is no file {path}" if path.suffix.lower() == ".parquet" else f"{path.name!r} is no Parquet file"
-        raise bad(what, where=where, allowed="a .parquet file, its path relative to the study file",
+    if not path.is_file():
+        raise bad(f"there is no file {path}", where=where, allowed="a Parquet file, relative to the study file",
                   remedy="correct the path, or copy the file")  # fmt: skip
     frame = read_frame(path)
     if problem := _unsound(frame, path, where):
@@ -101,7 +101,8 @@ def _weights(units: tuple[str, ...], texts: pd.Series[Any], name: str) -> Weight
     rows = [json.loads(text) for text in texts]
     position = {unit: i for i, unit in enumerate(units)}
     triples = [(i, position[unit], value) for i, row in enumerate(rows) for unit, value in row["links"].items()]
-    at, to, values = (np.array(part) for part in zip(*triples, strict=True))
-    matrix: sp.csr_array[Any, tuple[int, int]] = sp.csr_array((values, (at, to)), shape=(len(units),) * 2)
+    at, to, values = zip(*triples, strict=True)
+    links = np.array(at, dtype=np.int32), np.array(to, dtype=np.int32)  # as W has them that were built in memory
+    matrix: sp.csr_array[Any, tuple[int, int]] = sp.csr_array((np.array(values), links), shape=(len(units),) * 2)
     matrix.sort_indices()
     return Weights(units, matrix, rows[0]["standardize"], name)

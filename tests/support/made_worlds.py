@@ -97,8 +97,8 @@ PARTS: dict[str, dict[str, Any]] = {
         "lag": {"w_effect": 0.5},
         "durbin": {"rho": -0.3, "w_effect": 0.5},
         "radius": {"w_effect": 0.5, "radius": 500.0},
-        "controls": {"w_effect": 0.5, "radius": 500.0, "on": "controls"},
-        "treated": {"w_effect": 0.5, "on": "treated"},
+        "controls": {"rho": 0.3, "w_effect": 0.5, "radius": 500.0, "on": "controls"},
+        "treated": {"rho": 0.2, "w_effect": 0.5, "on": "treated"},
         "all of it": {"rho": 0.3, "w_effect": 0.5, "radius": 500.0},
     },
     "mediators": {
@@ -137,9 +137,11 @@ PARTS: dict[str, dict[str, Any]] = {
 }
 OF_KEPT = {("weights", "kept"), ("levels", "fitted"), ("covariates", "kept"), ("errors", "residuals"),
            ("adoption", "kept")}  # fmt: skip
-OF_W = {("levels", "spatial"), ("covariates", "lag"), ("covariates", "moved lag"), ("errors", "spatial"),
-        ("errors", "spatial ma"), ("spillover", "rho"), ("spillover", "lag"), ("spillover", "durbin"),
-        ("spillover", "treated"), ("spillover", "all of it"), ("mediators", "spatial")}  # fmt: skip
+OF_W = {
+    ("levels", "spatial"), ("covariates", "lag"), ("covariates", "moved lag"), ("errors", "spatial"),
+    ("errors", "spatial ma"), ("mediators", "spatial"),
+    *(("spillover", name) for name in ("rho", "lag", "durbin", "treated", "controls", "all of it")),
+}  # fmt: skip
 OF_STAYING = {("effect", "growing"), ("effect", "fading"), ("effect", "early")}
 COMING_AND_GOING = {("adoption", "switching"), ("adoption", "dose"), ("adoption", "lognormal dose")}
 OF_X = {("effect", "by covariate"), ("errors", "by covariate")}

@@ -9,10 +9,12 @@ import math
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from sim.discovery import discover, find
 from sim.errors import Problem, closest, one_of
+from sim.panel.file_text import is_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,12 @@ class Slot:
     def find(self, kind: str, where: str) -> type[Part]:
         """The part called `kind` or named "module:Object"; raises BadInput."""
         return find(self.base.__module__, self.base, kind, where)
+
+    def with_paths(self, table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Settings of a part of a file in this folder, whose dials of `paths` are relative to it."""
+        cls = self.kinds.get(str(table.get("kind", self.base.default)))
+        given = {} if cls is None else {dial: table[dial] for dial in cls.paths if isinstance(table.get(dial), str)}
+        return dict(table) | {dial: str(folder / path) for dial, path in given.items() if path and not is_text(path)}
 
 
 def slots_of(cls: type) -> dict[str, Slot]:

@@ -22,6 +22,11 @@ class Kept(Absorbing):
 
     variable: str = "did"
 
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """Nothing is drawn."""
+        return ()
+
     def first(self, ground: Ground, rng: np.random.Generator) -> Floats:
         """The first treated period of each unit."""
         treated = ground.places.variable(self.variable, "[design.adoption] variable") > 0

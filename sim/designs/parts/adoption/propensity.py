@@ -31,8 +31,8 @@ class Propensity(Absorbing):
     where intercept is not set. independent: whether each unit adopts on its own; else the number is share times N, and
     likelier units come first (Gumbel top-k). most: with independent, the largest number that adopt; others, chosen at
     random, are left out, and where nobody adopts so many units do. date: the first treated period; by default the one
-    after the middle. last_periods: number of treated periods, in place of date. dates: pairs of a period and a weight,
-    from which each adopter's date is drawn, in place of date.
+    after the middle. last_periods: number of treated periods, in place of date. date_weights: pairs of a period and a
+    weight, from which each adopter's date is drawn, in place of date.
     """
 
     kind: ClassVar[str] = "propensity"
@@ -48,7 +48,7 @@ class Propensity(Absorbing):
     most: int | None = None
     date: int | None = None
     last_periods: int | None = None
-    dates: tuple[tuple[int, float], ...] = ()
+    date_weights: tuple[tuple[int, float], ...] = ()
 
     def faults(self, outline: Outline) -> Iterator[Problem]:
         """Names, numbers of units and dates that the panel does not have."""
@@ -63,13 +63,13 @@ class Propensity(Absorbing):
                             "name another, or set its bad_control = false")  # fmt: skip
         if self.most is not None and not 1 <= self.most < outline.units:
             yield fault(f"most = {self.most} of {outline.units} units", f"1 to {outline.units - 1}", "correct most")
-        for period, weight in self.dates:
+        for period, weight in self.date_weights:
             if period not in outline.periods[1:] or not 0 < weight < np.inf:
                 first, last = outline.periods[0], outline.periods[-1]
                 allowed = f"periods after the first, {first} to {last}, each with a weight above 0"
-                yield fault(f"dates: [{period}, {weight:g}]", allowed, "correct dates")
-        if self.dates and (self.date is not None or self.last_periods is not None):
-            yield fault("dates beside date or last_periods", "one of the three", "leave the others out")
+                yield fault(f"date_weights: [{period}, {weight:g}]", allowed, "correct date_weights")
+        if self.date_weights and (self.date is not None or self.last_periods is not None):
+            yield fault("date_weights beside date or last_periods", "one of the three", "leave the others out")
         if not 0 < self.share < 1 and (self.intercept is None or not self.independent):
             yield fault(f"share = {self.share:g}", "more than 0, less than 1", "correct share")
 
@@ -88,9 +88,9 @@ class Propensity(Absorbing):
                 odds = np.log(chances) - np.log1p(-chances)
             count = max(round(self.share * ground.units), 1)
             chosen = np.argsort(-(odds + rng.gumbel(size=ground.units)))[:count]
-        if not self.dates:
+        if not self.date_weights:
             return adopting(ground.units, chosen, one_date(self.date, self.last_periods, ground))
-        periods, weights = np.array(self.dates, dtype=np.float64).T
+        periods, weights = np.array(self.date_weights, dtype=np.float64).T
         return adopting(ground.units, chosen, rng.choice(periods, size=len(chosen), p=weights / weights.sum()))
 
     def chances(self, ground: Ground) -> Floats:

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from sim.designs.parts.errors import Errors
 from sim.designs.parts.ground import Floats, Ground
 from sim.designs.parts.part import NOT_NEGATIVE, Outline, fault, whole_from
 from sim.errors import Problem
+from sim.schemes.connected import compact_blocks
 from sim.streams import Streams
 
 
@@ -22,9 +22,9 @@ class Residuals(Errors):
     """Whole residual paths of a real panel, drawn again with replacement or with another sign.
 
     variable: the residuals in the panel of the geography "kept". draw: resampled (each unit, or block of neighbours,
-    gets the path of one that is drawn) | flipped (each keeps its own path, with a random sign). block: units of a
-    block, neighbours in W that are drawn together; 1 draws units alone. sd: the standard deviation that residuals are
-    brought to. scale: factor of all errors; 0 leaves none.
+    gets the path of one that is drawn) | flipped (each keeps its own path, with a random sign). block: most units of
+    a block of neighbours in W that are drawn together; 1 draws units alone. sd: the standard deviation that residuals
+    are brought to. scale: factor of all errors; 0 leaves none.
     """
 
     kind: ClassVar[str] = "residuals"
@@ -65,7 +65,7 @@ class Residuals(Errors):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SettledResiduals:
-    """The errors of one world: paths (T, N); members (B, size) of the blocks, -1 where the last one is not full."""
+    """The errors of one world: paths (T, N); members (B, size) of the blocks, the largest first, -1 where not full."""
 
     part: Residuals
     paths: Floats
@@ -81,27 +81,28 @@ class SettledResiduals:
         return errors
 
     def _one(self, rng: np.random.Generator) -> Floats:
-        count, full = len(self.members), self.members[:, -1] >= 0
         inside = self.members >= 0
         if self.part.draw == "flipped":
-            signs = np.repeat(rng.choice([-1.0, 1.0], count)[:, None], self.members.shape[1], axis=1)
+            signs = np.broadcast_to(rng.choice([-1.0, 1.0], len(inside))[:, None], inside.shape)
             flips = np.empty(self.paths.shape[1])
             flips[self.members[inside]] = signs[inside]
             return self.paths * flips
-        donors = self.members[np.flatnonzero(full)[rng.integers(full.sum(), size=count)]]
+        sizes = inside.sum(axis=1)
+        large_enough = np.searchsorted(-sizes, -sizes, side="right")  # blocks that have as many units, or more
+        donors = self.members[rng.integers(large_enough)]
         out = np.empty_like(self.paths)
         out[:, self.members[inside]] = self.paths[:, donors[inside]]
         return out
 
 
 def blocks(ground: Ground, size: int) -> NDArray[np.intp]:
-    """Blocks of `size` units that are near each other in W, (B, size): runs of the reverse Cuthill-McKee order.
+    """Compact blocks of up to `size` units that are neighbours in W, (B, size), the largest first, filled with -1.
 
-    The last block is filled with -1. Blocks of one unit need no W.
+    Units of a block stand in the order in which it grew, so that those in the same place of two blocks are alike in how
+    they lie to the others. Blocks of one unit need no W.
     """
     if size == 1:
         return np.arange(ground.units, dtype=np.intp)[:, None]
-    links = ground.main_weights.matrix
-    order = reverse_cuthill_mckee((links + links.T).tocsr(), symmetric_mode=True).astype(np.intp)
-    missing = -len(order) % size
-    return np.r_[order, np.full(missing, -1)].reshape(-1, size)
+    linked = ground.main_weights.dense > 0
+    found = sorted(compact_blocks(linked | linked.T, size), key=len, reverse=True)
+    return np.array([np.r_[block, np.full(size - len(block), -1)] for block in found], dtype=np.intp)

@@ -17,7 +17,7 @@ from sim.panel.text import panel_from
 from sim.streams import Streams
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Kept(Geography):
     """The units of a real panel; parts of the kinds kept, fitted and residuals take their numbers from it too.
 
@@ -48,6 +48,10 @@ class Kept(Geography):
         known = [*held.variables, *(name for name, x in held.attributes.items() if x.dtype.kind in "fiub")]
         if self.prosperity and self.prosperity not in known:
             yield fault(f"prosperity = {self.prosperity!r}", one_of(known), "name a variable of the panel")
+
+    def __repr__(self) -> str:
+        held = self.held if self.panel else None
+        return f"Kept(panel={held!r}, groups={self.groups!r}, prosperity={self.prosperity!r})"
 
     @property
     def held(self) -> Panel:

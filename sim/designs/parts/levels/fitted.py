@@ -32,9 +32,9 @@ class Fitted(Levels):
     interactive: float = 1.0
 
     @property
-    def draws(self) -> bool:
+    def held_fixed(self) -> tuple[str, ...]:
         """Nothing is drawn."""
-        return False
+        return ()
 
     @property
     def interacts(self) -> bool:
