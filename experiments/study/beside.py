@@ -29,10 +29,10 @@ def with_files(settings: Mapping[str, Any], folder: Path, where: str) -> dict[st
     held = dict(design)
     for name, slot in slots.items():
         if isinstance(table := design.get(name), Mapping):
-            held[name] = _with_files(table, slot, folder, f"{where} [design.{name}]")
+            held[name] = slot.with_paths(_with_files(table, slot, folder, f"{where} [design.{name}]"), folder)
         elif isinstance(table, list):
             held[name] = [
-                _with_files(item, slot, folder, f"{where} [[design.{name}]] {number}")
+                slot.with_paths(_with_files(item, slot, folder, f"{where} [[design.{name}]] {number}"), folder)
                 if isinstance(item, Mapping) else item
                 for number, item in enumerate(table, 1)
             ]  # fmt: skip

@@ -26,6 +26,7 @@ class Places:
     longitude, latitude: degrees, (N,). attributes: facts of units by name, (N,). group: the codes 0, 1, ... of the
     groups that share shocks or adopt together, (N,). prosperity: a standardised score of how developed units are, (N,);
     levels, covariates and adoption may follow it. kept: the real panel that other parts keep things of.
+    lattice: row and column of each unit on a square lattice, (N, 2), None elsewhere.
     """
 
     names: tuple[str, ...]
@@ -35,6 +36,7 @@ class Places:
     prosperity: Floats
     attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     kept: Panel | None = None
+    lattice: NDArray[np.intp] | None = None
 
     def held(self, where: str) -> Panel:
         """The panel that is kept; raises BadInput, for what stands at `where`, in a world without one."""

@@ -58,6 +58,9 @@ class Propensity(Absorbing):
         for name in self.covariates:
             if name not in outline.covariates:
                 yield unknown_covariate("covariates", name, outline)
+            if name in outline.moved:
+                yield fault(f"covariates names {name!r}, which the treatment moves", "a covariate that comes before it",
+                            "name another, or set its bad_control = false")  # fmt: skip
         if self.most is not None and not 1 <= self.most < outline.units:
             yield fault(f"most = {self.most} of {outline.units} units", f"1 to {outline.units - 1}", "correct most")
         for period, weight in self.date_weights:
@@ -69,6 +72,11 @@ class Propensity(Absorbing):
             yield fault("date_weights beside date or last_periods", "one of the three", "leave the others out")
         if not 0 < self.share < 1 and (self.intercept is None or not self.independent):
             yield fault(f"share = {self.share:g}", "more than 0, less than 1", "correct share")
+
+    @property
+    def follows(self) -> tuple[str, ...]:
+        """The covariates that are scores."""
+        return self.covariates if self.on == "covariates" else ()
 
     def first(self, ground: Ground, rng: np.random.Generator) -> Floats:
         """One draw of who adopts and when."""

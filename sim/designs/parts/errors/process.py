@@ -68,6 +68,11 @@ class Process(Errors):
         return self.serial if isinstance(self.serial, tuple) else (self.serial,) if self.serial else ()
 
     @property
+    def follows(self) -> tuple[str, ...]:
+        """by_covariate."""
+        return (self.by_covariate,) if self.by_covariate else ()
+
+    @property
     def lam(self) -> float:
         """The AR form's coefficient."""
         return self.spatial if self.spatial_kind == "ar" or not self.spatial else float("nan")
