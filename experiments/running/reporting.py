@@ -38,6 +38,7 @@ def facts_of(store: ZarrStore) -> ReportFacts:
         done=done,
         blocks=blocks,
         environments=environments,
+        stopped="" if store.stopped is None else store.stopped.sentence,
     )
 
 
@@ -50,8 +51,9 @@ def environments_of(store: ZarrStore) -> tuple[str, ...]:
 
 
 def blocks_of(store: ZarrStore) -> tuple[int, int]:
-    """Blocks that are there, by their marks, and blocks in all."""
-    return len(store.done()), len(store.places())
+    """Blocks that are there, by their marks, and blocks in all; of a cell that stopped at a target those up to it."""
+    wanted = store.wanted()
+    return len({*store.done()}.intersection(wanted)), len(wanted)
 
 
 def print_report(store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False) -> Diagnosis:
@@ -67,6 +69,9 @@ def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
     study = {"name": store.facts["study"]["name"], "fingerprint": store.fingerprint, "alpha": diagnosis.alpha}
     done, blocks = blocks_of(store)
     study |= {"blocks": blocks, "blocks_done": done, "complete": done == blocks}
+    if store.stopped is not None:
+        stopped = store.stopped
+        study["until"] = {"rule": stopped.rule, "replications": list(stopped.replications), "met": list(stopped.met)}
     study |= {"worlds": diagnosis.worlds, "held_fixed": list(diagnosis.held_fixed)}
     click.echo(json.dumps({"study": study, "cells": list(diagnosis.cells), "measures": rows}, ensure_ascii=False))
 

@@ -129,6 +129,8 @@ def _print_head(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, fac
     kind = "Synthetic data" if facts.synthetic else "Re-randomised real data"
     seed = "" if facts.seed is None else f", seed {facts.seed}"
     _print(console, Text(f"{kind}, {size}{seed}", style="dim"))
+    if facts.stopped:
+        _print(console, Text(facts.stopped[:1].upper() + facts.stopped[1:], style="dim"))
     for line in facts.warnings:
         _print(console, Text(line, style="yellow"))
 
