@@ -14,7 +14,9 @@ import click
 )
 @click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one per core).")
 @click.option(
-    "--replications", type=click.IntRange(1), help="Replications per cell; a larger number extends the store."
+    "--replications",
+    type=click.IntRange(1),
+    help="Replications per cell (with --until, at most); a larger number extends the store.",
 )
 @click.option(
     "--until", metavar="TARGETS", help='Stop each cell at Monte Carlo errors such as "coverage:0.005,bias:did:1e-4".'
@@ -46,10 +48,7 @@ def command(
     accept_code_change: bool,
     insecure: bool,
 ) -> int:
-    """Run a built-in study or one of your own. After a kill or an interruption, the same command resumes the study.
-
-    With --until, --replications is the most that a cell gets.
-    """
+    """Run a built-in study or one of your own. After a kill or an interruption, the same command resumes the study."""
     from rich.console import Console
 
     from experiments.running.launch import check_cluster, check_run, describe, foretell, launch, show, what_failed
@@ -64,8 +63,7 @@ def command(
     check_run(chosen, study, target, html, plan, until)
     describe(chosen, target, cluster, plan, console)
     if dry_run:
-        foretell(chosen, target, console)
-        return 0
+        return foretell(chosen, target, console)
     records, poisoned = launch(chosen, target, cluster, workers, console, plan, until)
     show(records, console, html)
     wrong = what_failed(records, poisoned)

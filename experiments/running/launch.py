@@ -118,8 +118,8 @@ def _held(store: Path) -> ZarrStore | None:
     return ZarrStore.open(store) if store.exists() else None
 
 
-def foretell(study: Study, store: Path, console: Console) -> None:
-    """Run a pilot and say what all replications of the store will take and give."""
+def foretell(study: Study, store: Path, console: Console) -> int:
+    """Run a pilot and say what all replications of the store will take and give; returns the exit code."""
     from experiments.running.pilot import pilot
 
     held = _held(store)
@@ -134,6 +134,7 @@ def foretell(study: Study, store: Path, console: Console) -> None:
         cells = f", cell {worst['cell']}" if len(study.cells) > 1 else ""
         console.print(f"Monte Carlo error of {measure} after {replications:,} replications: at most "
                       f"{worst['mcse']:.2g} ({who}{cells})", markup=False, soft_wrap=True)  # fmt: skip
+    return 0
 
 
 def _duration(seconds: float) -> str:
