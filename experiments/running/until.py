@@ -65,7 +65,7 @@ class Until:
 
     def met(self, store: Store, cell: int, blocks: int) -> bool:
         """Whether the first `blocks` blocks of a cell meet every target, for every estimator's key terms."""
-        frame = diagnose(Prefix(store, cell, blocks)).frame
+        frame = diagnose(Selection(store, cell, range(blocks))).frame
         frame = frame[(frame["sample"] == "own") & (frame["n"] > 0)]
         key = {(name, term) for name, layout in store.layouts.items() for term in key_terms(layout)}
         for target in self.targets:
@@ -103,12 +103,12 @@ def _problems(text: str, layouts: Mapping[str, Layout], names: tuple[str, ...], 
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
-    """The first blocks of one cell as the records of a study with that cell alone."""
+class Selection:
+    """Some blocks of one cell as the records of a study with that cell alone."""
 
     store: Store
     cell: int
-    count: int
+    indices: Sequence[int]
 
     @property
     def cells(self) -> Sequence[Mapping[str, object]]:
@@ -132,7 +132,7 @@ class Prefix:
 
     def blocks(self, cell: int) -> Iterator[Block]:
         """The blocks in order; `cell` is 0."""
-        return (self.store.sound(self.cell, index) for index in range(self.count))
+        return (self.store.sound(self.cell, index) for index in self.indices)
 
 
 def checkpoints(blocks: int, block: int, worlds: int) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from cluster import open_executor
 from experiments.cli import run_command
 from experiments.running.pilot import pilot, projected
 from experiments.running.runner import Progress, run, schema_of
-from experiments.running.until import Prefix, Until, checkpoints
+from experiments.running.until import Selection, Until, checkpoints
 from results.diagnosis.diagnose import diagnose
 from results.store import BlockState, Store
 from results.store.zarr_store import ZarrStore
@@ -41,7 +41,7 @@ def done(store: Store) -> list[int]:
 
 
 def largest(store: ZarrStore, cell: int, blocks: int, measure: str, error: str = "") -> float:
-    frame = diagnose(Prefix(store, cell, blocks)).frame
+    frame = diagnose(Selection(store, cell, range(blocks))).frame
     rows = frame[(frame["measure"] == measure) & (frame["term"] == "did") & frame["error"].str.startswith(error)]
     return float(rows["mcse"].max())
 
