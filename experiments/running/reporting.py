@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import click
 import tomli_w
 from rich.console import Console
 
+from experiments.study.measure_files import load_measures, resolved
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.facts import ReportFacts
 from results.report.html import html_report
@@ -56,9 +57,19 @@ def blocks_of(store: ZarrStore) -> tuple[int, int]:
     return len({*store.done()}.intersection(wanted)), len(wanted)
 
 
-def print_report(store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False) -> Diagnosis:
-    """Diagnose a store and print its bias table."""
-    diagnosis = diagnose(store, alpha)
+def measures_of(store: ZarrStore, further: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
+    """The measures of their own that the study and the command line name; those of files that are gone are left out."""
+    own = [text for text in store.noted("measures", []) if not text.rpartition(":")[0].endswith(".py")
+           or Path(text.rpartition(":")[0]).is_file()]  # fmt: skip
+    here = [resolved(text, Path()) for text in further]
+    return load_measures(dict.fromkeys((*own, *here)), "--measure" if further else "measures of the study")
+
+
+def print_report(
+    store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False, measures: Sequence[str] = ()
+) -> Diagnosis:
+    """Diagnose a store and print its bias table. measures: further ones, as "FILE.py:FUNCTION"."""
+    diagnosis = diagnose(store, alpha, measures_of(store, measures))
     print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms)
     return diagnosis
 

@@ -144,6 +144,8 @@ class _Filling:
         if todo and self.here is not None:
             self.store.computed_in(origin_of(self.store, self.here))
         self.store.stop(None)
+        if list(self.study.measures) != self.store.noted("measures", []):
+            self.store.note("measures", list(self.study.measures))
         if self.until is None:
             self._compute(todo, shuffle, tally)
             return

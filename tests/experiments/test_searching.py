@@ -133,9 +133,8 @@ def test_worlds_that_are_too_few_for_a_monte_carlo_error() -> None:
     spread = Spread(math.sqrt(alone * (1 + 31 * 0.5)), alone, 0.02)
     floor = math.sqrt(0.5 / 8)
     assert math.isinf(needed(spread, 256, 8, 0.99 * floor))
-    assert needed(spread, 256, 8, 1.005 * floor) == pytest.approx(
-        256 * 0.5 / 256 / (floor**2 * (1.005**2 - 1)), rel=0.01
-    )
+    exact = 0.5 / (floor**2 * (1.005**2 - 1))  # .5 / n is what lies within worlds
+    assert needed(spread, 256, 8, 1.005 * floor) == pytest.approx(exact, rel=1e-6)
     assert needed(replace(spread, mcse=math.sqrt(alone)), 256, 1, 0.01) == pytest.approx(10_000, rel=1e-6)
 
 
