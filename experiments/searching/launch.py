@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +138,7 @@ def _print(answers: list[Answer], console: Console) -> None:
         console.print(item.sentence, markup=False, soft_wrap=True)
 
 
-def options_of(low: float | None, high: float | None, precision: float, budget: int) -> Search:
+def options_of(low: float | None, high: float | None, precision: float, budget: int,
+               second: float | None = None) -> Search:  # fmt: skip
     """What the command line says of how to search."""
-    return replace(Search(), low=low, high=high, precision=precision, budget=budget)
+    return Search(low, high, precision, budget, second)

@@ -31,13 +31,14 @@ class Search:
     """How answers are looked for.
 
     low, high: between which values of the dial, None for the dial's own value and for as far as it takes. precision:
-    half the interval over the answer. budget: replications of one answer.
+    half the interval over the answer. budget: replications of one answer. second: the last value of a second dial.
     """
 
     low: float | None = None
     high: float | None = None
     precision: float = 0.02
     budget: int = 200_000
+    second: float | None = None
 
 
 def bench_of(study: Study, measure: str, folder: Path | None, *, estimator: str | None = None, term: str | None = None,
@@ -74,23 +75,32 @@ def breakdown(bench: Bench, dial: str, options: Search) -> list[Answer]:
 
 
 def frontier(bench: Bench, dial: str, second: str, options: Search) -> list[Answer]:
-    """The breakdown along `dial` for values of a second dial, from its own value up to its own breakdown.
+    """The breakdown along `dial` for values of a second dial, from its own value up to `options.second`.
 
-    The last answer is the breakdown along the second dial alone. Raises BadInput where the grid has further dials.
+    Without that, up to the breakdown along the second dial alone, which is then the last answer. Raises BadInput where
+    there is none, and where the grid has further dials.
     """
     rest = settings_of_rest(bench.study, [dial, second])
     if len(rest) > 1:
         raise bad(f"the grid has other dials: {', '.join(rest[0])}", where="--dial2", allowed="a grid of the two dials",
                   remedy="leave the others out of [grid]")  # fmt: skip
-    words, sign = bench.question.words, SIGNS[bench.question.measure]
-    alone = _answer(bench, second, rest[0], replace(options, low=None, high=None), words, sign)
-    begin = _own_value(bench.study, second)
-    end = alone.value  # its breakdown, or as far as the search went
-    steps = [begin + (end - begin) * i / FRONTIER for i in range(FRONTIER if alone.state != "passed" else 0)]
-    steps = sorted({float(round(x)) for x in steps}) if _counts(bench.study, second) else steps
-    found = [_answer(bench, dial, {**rest[0], second: _typed(bench.study, second, x)}, options, words, sign)
-             for x in steps]  # fmt: skip
-    return [*found, alone]
+    words, sign, end, alone = bench.question.words, SIGNS[bench.question.measure], options.second, list[Answer]()
+    if end is None:
+        alone = [_answer(bench, second, rest[0], replace(options, low=None, high=None), words, sign)]
+        if alone[0].state == "passed":
+            return alone
+        if alone[0].state != "found":
+            raise bad(f"there is no breakdown along {second} up to {alone[0].value:g}", where="--dial2",
+                      allowed="a dial that breaks the result, or its last value", remedy="say --to2")  # fmt: skip
+    steps = _between(bench.study, second, alone[0].value if end is None else end, last=end is not None)
+    return [*(_answer(bench, dial, {**rest[0], second: x}, options, words, sign) for x in steps), *alone]
+
+
+def _between(study: Study, dial: str, end: float, *, last: bool) -> list[float | int]:
+    """Values from a dial's own up to `end`, that one included where `last`."""
+    begin = _own_value(study, dial)
+    steps = [begin + (end - begin) * i / FRONTIER for i in range(FRONTIER + last)]
+    return list(dict.fromkeys(round(x) if _counts(study, dial) else float(f"{x:.6g}") for x in steps))
 
 
 def _level(question: Question) -> str:
@@ -175,10 +185,6 @@ def _counts(study: Study, dial: str) -> bool:
     """Whether a dial holds whole numbers alone."""
     value = value_of(study.design, dial)
     return dial in LEAST or (isinstance(value, int) and not isinstance(value, bool))
-
-
-def _typed(study: Study, dial: str, x: float) -> float | int:
-    return round(x) if _counts(study, dial) else float(f"{x:.6g}")
 
 
 def dials_of(study: Study, names: Sequence[str], where: str) -> list[str]:

@@ -114,6 +114,16 @@ def test_a_frontier_is_the_line_that_two_biases_make() -> None:
         assert abs(item.value - truth) < 2.1 * wide, item.sentence  # 4 standard errors
 
 
+def test_a_second_dial_ends_where_it_is_told_to(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = Study.from_toml(file)
+    bench = bench_of(study, "bias:50%", None)
+    answers = frontier(bench, "effect.trend_gap", "effect.jump", Search(precision=0.3, second=0.1))
+    assert [item.setting["effect.jump"] for item in answers] == [0.0, 0.02, 0.04, 0.06, 0.08, 0.1]
+    assert {item.dial for item in answers} == {"effect.trend_gap"}
+    with pytest.raises(BadInput, match=r"there is no breakdown along errors\.serial"):
+        frontier(bench, "effect.trend_gap", "errors.serial", Search(precision=0.3))
+
+
 @pytest.mark.parametrize("measure", ["coverage", "bias"])
 def test_replications_of_a_monte_carlo_error(measure: str) -> None:
     target = {"coverage": 0.004, "bias": 0.002}[measure]

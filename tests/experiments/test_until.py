@@ -168,6 +168,16 @@ def test_bad_targets(rule: str, said: str, tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "x.zarr").exists()
 
 
+def test_a_target_of_all_errors_is_met_by_all(serial: ZarrStore) -> None:
+    """The coverage of three error types: a target between their Monte Carlo errors is not met."""
+    frame = diagnose(Selection(serial, 0, range(8))).frame
+    errors = sorted(frame[(frame["measure"] == "coverage") & (frame["term"] == "did")]["mcse"])
+    assert errors[0] < errors[-1]
+    layouts = schema_of(quick_study()).layouts
+    assert not Until.read(f"coverage:{(errors[0] + errors[-1]) / 2:.6g}", layouts).met(serial, 0, 8)
+    assert Until.read(f"coverage:{1.001 * errors[-1]:.6g}", layouts).met(serial, 0, 8)
+
+
 def test_all_faults_of_targets_are_said_at_once() -> None:
     with pytest.raises(BadInput) as caught:
         Until.read("covrage:x, bias:1", schema_of(quick_study()).layouts)
