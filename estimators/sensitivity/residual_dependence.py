@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import brentq
 
+from estimators.core.within import balanced_split
 from sim.arrays import Codes, Flags, Floats
 
 NEARLY_ONE = 1.0 - 1e-6
@@ -66,8 +67,8 @@ def standardised(e: Floats) -> Floats:
 def pesaran_cd(e: Floats) -> float:
     """Pesaran's (2004) CD of residuals without gaps: sqrt(2 T / (N (N - 1))) times the sum of pairwise correlations.
 
-    Standard normal for independent errors without period effects. With period effects residuals sum to zero in each
-    period, and CD is about `expected_cd` instead, whatever the errors (Juodis and Reese 2022).
+    Standard normal for independent errors without period effects. Period effects take the mean over units out of each
+    period, which correlates what is left (Juodis and Reese 2022), and serial correlation widens it: `simulated_cd`.
     """
     t, n = e.shape
     z = standardised(e)
@@ -75,9 +76,30 @@ def pesaran_cd(e: Floats) -> float:
     return float(np.sqrt(2.0 * t / (n * (n - 1.0))) * pairs)
 
 
-def expected_cd(periods: int, units: int) -> float:
-    """CD where residuals of units with equal variances sum to zero in every period: correlations average -1/(N - 1)."""
-    return -float(np.sqrt(periods * units / (2.0 * (units - 1.0))))
+def error_deviations(e: Floats) -> Floats:
+    """Standard deviations of the units' errors, (N,), up to a common factor, from two-way residuals (T, N).
+
+    Of independent errors with variances s_i, N residual variances v_i = (1 - 2 / N) s_i + mean(s) / N, and
+    sum(v) = (N - 1) mean(s); negative solutions are zero.
+    """
+    n = e.shape[1]
+    variances = np.square(e).mean(axis=0)
+    return np.asarray(np.sqrt(np.maximum(variances - variances.sum() / (n * (n - 1.0)), 0.0) / (1.0 - 2.0 / n)))
+
+
+def simulated_cd(deviations: Floats, a: float, periods: int, draws: int, rng: np.random.Generator) -> Floats:
+    """CD of two-way residuals of independent normal AR(1) errors with these deviations (N,), (draws,).
+
+    a: their coefficient, within (-1, 1). Regressors are left out of the simulated residuals.
+    """
+    found = np.empty(draws)
+    for draw in range(draws):
+        errors = rng.standard_normal((periods, len(deviations)))
+        errors[1:] *= np.sqrt(1.0 - a * a)  # variance one in every period
+        for period in range(1, periods):
+            errors[period] += a * errors[period - 1]
+        found[draw] = pesaran_cd(balanced_split((errors * deviations)[None])[0][0])
+    return found
 
 
 def group_correlation(e: Floats, codes: Codes) -> float:
