@@ -101,13 +101,10 @@ def _treated(case: Case) -> Iterator[PanelWarning]:
     numbers: dict[str, float | None] = {"treated_units": float(count)}
     severity = OVERTURNS if count == 1 else SILENT
     yield PanelWarning.of("one-treated-unit", severity, said, f"{count} units are treated.", numbers)
-    untreated_before = (seen_in(case.panel) & (case.panel.variables[str(case.panel.roles.treatment)][0] == 0)).any(
-        axis=0
-    )
-    late = [case.panel.units[i] for i in np.flatnonzero(treated & ~untreated_before)]
-    severity = INFORMS if late else SILENT
-    if late and len(late) > count / 2:
-        severity = OVERTURNS if len(late) == count else WEAKENS
+    did = case.panel.variables[str(case.panel.roles.treatment)][0]
+    before = (seen_in(case.panel) & (did == 0)).any(axis=0)
+    late = [case.panel.units[i] for i in np.flatnonzero(treated & ~before)]
+    severity = WEAKENS if len(late) > count / 2 else INFORMS if late else SILENT
     said = (
         f"{len(late)} of {count} treated units are never seen untreated ({some(late)}): the panel starts after their "
         "adoption, and they serve only as comparisons."

@@ -29,14 +29,13 @@ def _links(weights: Weights) -> PanelWarning:
     A W whose rows differ in their weights, or that links all units to equally many others, is no contiguity.
     """
     linked = np.asarray(weights.matrix.toarray() != 0)
-    attached = {unit for unit, _ in weights.attached}
-    own = np.array([unit not in attached for unit in weights.units])
-    linked = linked[np.ix_(own, own)]
+    place = {unit: i for i, unit in enumerate(weights.units)}
+    for unit, nearest in weights.attached:
+        linked[place[unit], place[nearest]] = False
     count, both = int(linked.sum()), int((linked & linked.T).sum())
-    numbers = {
-        "links": float(count), "both_ways": float(both), "neighbours": count / len(weights.units),
-        "neighbours_both_ways": float((linked | linked.T).sum()) / len(weights.units),
-    }  # fmt: skip
+    named = float((linked | linked.T).any(axis=1).sum())
+    numbers = {"links": float(count), "both_ways": float(both), "neighbours": count / max(named, 1.0),
+               "neighbours_both_ways": float((linked | linked.T).sum()) / max(named, 1.0)}  # fmt: skip
     name, few, many = weights.name, numbers["neighbours"], numbers["neighbours_both_ways"]
     if count and not both:
         said = (
