@@ -19,6 +19,7 @@ class LeftOut:
     clusters: Floats
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # slopes of what is left out may not exist: they are NaN
 def leave_one_out(
     columns: Floats, left_out: Codes, clusters: Codes, mask: Floats | None = None, *, counted: int = 0
 ) -> LeftOut:
@@ -38,9 +39,8 @@ def leave_one_out(
     rows = kept @ seen.sum(axis=0)
     periods = (kept @ seen.T > 0).sum(axis=1)
     count = ((kept[:, :, None] & (seen.sum(axis=0) > 0)[:, None]) * _members(clusters)).any(axis=1).sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factor = count / (count - 1.0) * (rows - 1.0) / (rows - counted - periods)
-        se = np.sqrt(factor * np.square(by_cluster).sum(axis=1))
+    factor = count / (count - 1.0) * (rows - 1.0) / (rows - counted - periods)
+    se = np.sqrt(factor * np.square(by_cluster).sum(axis=1))
     return LeftOut(fits.slopes[:, 0, 0], se, count)
 
 

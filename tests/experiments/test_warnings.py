@@ -144,8 +144,8 @@ def test_counts_are_those_of_the_specifications(committed: Document) -> None:
     counts = [len(ways), len(same), sum(o.pvalue < 0.05 for o in same), sum(o.pvalue < 0.1 for o in same)]
     found = of(committed, "specification-curve")
     assert [found.numbers[name] for name in COUNTED] == counts
-    assert found.sentence.startswith("Of {} specifications, {} have the sign of the effect, {} are significant at 5% and "
-                                     "{} at 10%".format(*counts))  # fmt: skip
+    words = "Of {} specifications, {} have the sign of the effect, {} are significant at 5% and {} at 10%, from "
+    assert found.sentence.startswith(words.format(*counts))
     direct = {
         (r.model, r.transform): r.estimate for r in committed.records if r.table == "7" and r.term == "direct:did"
     }
