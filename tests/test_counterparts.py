@@ -73,6 +73,8 @@ COUNTERPARTS = {
     "experiments/test_table_staggered.py::test_published_numbers_of_the_minimum_wage_panel":
         "::test_the_committed_panel",
     "experiments/test_tables_1_4.py::test_the_real_city_panel": "::test_the_committed_panel",
+    "experiments/test_warnings.py::test_the_real_city_panel":
+        "::test_specifications_of_the_committed_panel",
     "results/test_audit.py::test_a_dummy_whose_moments_agree": ITSELF,
     "results/test_audit.py::test_a_year_that_departs_is_named": "::test_a_year_of_made_tables_that_departs_is_named",
     "results/test_audit.py::test_likelihood_ratios_by_hand": "::test_likelihood_ratios_of_made_tables_by_hand",

@@ -417,6 +417,23 @@ def test_json_holds_every_check_and_every_specification(committed: Document) -> 
     assert all(set(one) == {"code", "severity", "sentence", "numbers"} for one in plain["warnings"])
 
 
+def test_the_feet_of_tables_2_5_and_7_hold_the_same_numbers(committed: Document) -> None:
+    kept = {(s.table, s.column, s.model, s.transform, s.name): s.value for s in committed.statistics}
+    numbers = of(committed, "residual-ar1").numbers
+    assert kept["2", 5, "did", None, "ar1_raw"] == numbers["ar1_raw"]
+    assert kept["2", 5, "did", None, "ar1"] == numbers["ar1"]
+    assert kept["2", 5, "did", None, "pesaran_cd"] == of(committed, "pesaran-cd").numbers["cd"]
+    assert kept["2", 5, "did", None, "residual_moran"] == of(committed, "residual-moran:w").numbers["moran"]
+    assert kept["7", 3, "sdm", "direct", "residual_moran"] == of(committed, "residual-moran:sdm:w").numbers["moran"]
+    assert kept["5", 1, "mediator", None, "ar1"] == numbers["ar1:table 5, patents, mediator"]
+    assert kept["5", 2, "outcome", None, "ar1"] == numbers["ar1:table 5, patents, outcome"]
+    assert kept["7", 2, "sar", "direct", "ar1_raw"] == numbers["ar1_raw:table 7, sar, w"]
+    assert {key[:4] for key in kept if key[4] == "pesaran_cd"} == {
+        ("2", 5, "did", None), ("5", 1, "mediator", None), ("5", 2, "outcome", None), ("7", 2, "sar", "direct"),
+        ("7", 3, "sdm", "direct"),
+    }  # fmt: skip
+
+
 def test_direct_sar_and_sdm_are_looked_at_and_no_other_model(committed: Document) -> None:
     labels = {
         name.partition(":")[2] for name in of(committed, "residual-ar1").numbers if name.startswith("ar1:table 7")
