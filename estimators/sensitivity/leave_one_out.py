@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from estimators.linear.covariances import membership
 from estimators.linear.grouped import GroupFits, UnitRows, group_sums
-from sim.arrays import Codes, Floats
+from sim.arrays import Codes, Flags, Floats
+
+CELLS = 2**20  # of the panels that are made together
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -29,20 +32,27 @@ def leave_one_out(
     (T, N) of observed cells, None = balanced. left_out (N,): group of every unit; clusters (N,) of the errors, whose
     factor is G/(G - 1) (n - 1)/(n - k), k = `counted` and the free period effects.
     """
-    groups = int(left_out.max()) + 1
-    codes = (left_out == np.arange(groups)[:, None]).astype(left_out.dtype)  # 0 what is kept, 1 what is left out
-    fits = GroupFits.of(UnitRows.of(columns, mask), codes, 2)
+    units, groups = UnitRows.of(columns, mask), int(left_out.max()) + 1
+    step = max(1, CELLS // columns[0].size)
+    parts = [
+        _without(units, left_out == np.arange(start, min(start + step, groups))[:, None], clusters, counted)
+        for start in range(0, groups, step)
+    ]
+    return LeftOut(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _without(units: UnitRows, gone: Flags, clusters: Codes, counted: int) -> tuple[Floats, Floats, Floats]:
+    """Estimates, errors and clusters (D,) each without some sets of units, gone (D, N)."""
+    codes = gone.astype(np.intp)  # 0 what is kept, 1 what is left out
+    fits = GroupFits.of(units, codes, 2)
     kept = codes == 0
     scores = np.where(kept, (fits.residuals() * fits.partialled(0)).sum(axis=2), 0.0)
     by_cluster = group_sums(scores, codes, 2, clusters)[:, :, 0]
-    seen = np.ones(columns.shape[1:]) if mask is None else mask
-    rows = kept @ seen.sum(axis=0)
-    periods = (kept @ seen.T > 0).sum(axis=1)
-    count = ((kept[:, :, None] & (seen.sum(axis=0) > 0)[:, None]) * _members(clusters)).any(axis=1).sum(axis=1)
+    seen = np.ones(units.rows.shape[:2]) if units.mask is None else units.mask  # (N, T)
+    rows = kept @ seen.sum(axis=1)
+    periods = (kept @ seen > 0).sum(axis=1)
+    observed = (kept & (seen.sum(axis=1) > 0)).astype(np.float64)
+    count = (observed @ membership(clusters) > 0).sum(axis=1).astype(np.float64)
     factor = count / (count - 1.0) * (rows - 1.0) / (rows - counted - periods)
     se = np.sqrt(factor * np.square(by_cluster).sum(axis=1))
-    return LeftOut(fits.slopes[:, 0, 0], se, count)
-
-
-def _members(codes: Codes) -> Floats:
-    return np.asarray(codes[:, None] == np.arange(int(codes.max()) + 1))
+    return fits.slopes[:, 0, 0], se, count

@@ -12,6 +12,7 @@ from scipy import stats
 
 from estimators.core.within import WithinTransform
 from estimators.linear.did import TwoWayDID
+from estimators.sensitivity import leave_one_out as leaving
 from estimators.sensitivity.cinelli_hazlett import adjusted, benchmark, partial_r2, robustness_value
 from estimators.sensitivity.leave_one_out import LeftOut, leave_one_out
 from estimators.sensitivity.oster import Selection
@@ -197,3 +198,13 @@ def test_the_selection_of_a_panel_is_within_effects() -> None:
         fit = TwoWayDID(regressors=regressors, errors=("iid",))(panel)
         assert coefficient == pytest.approx(fit.estimate[0, 0], rel=1e-9)
         assert r2 == pytest.approx(fit.statistics["r2_within"][0], rel=1e-9)
+
+
+def test_groups_left_out_a_few_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns, _ = without_means(made_cities.panel(), ("did", "road", "y"))
+    units = np.arange(36)
+    together = leave_one_out(columns, units, units, counted=2)
+    monkeypatch.setattr(leaving, "CELLS", 5 * columns[0].size)
+    apart = leave_one_out(columns, units, units, counted=2)
+    np.testing.assert_allclose(apart.estimate, together.estimate, rtol=1e-12)
+    np.testing.assert_allclose(apart.se, together.se, rtol=1e-12)

@@ -52,7 +52,9 @@ class Case:
     def claimed(self) -> Record | None:
         """The effect, if it is significant at 10%."""
         effect = self.effect
-        return effect if effect is not None and (effect.pvalue or 1.0) <= SIGNIFICANT else None
+        if effect is None or effect.pvalue is None:
+            return None
+        return effect if effect.pvalue <= SIGNIFICANT else None
 
     @property
     def unit(self) -> str:

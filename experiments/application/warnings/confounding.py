@@ -20,7 +20,8 @@ def check(case: Case) -> Iterator[PanelWarning]:
     """Cinelli and Hazlett's robustness value of the effect, then Oster's delta where there are controls."""
     if case.effect is None:
         return
-    yield _robustness(case)
+    if _free(case) >= 2:
+        yield _robustness(case)
     if case.panel.roles.controls:
         yield _selection(case)
 
@@ -38,7 +39,7 @@ def t_value(y: Floats, x: Floats, others: Floats, dof: float) -> tuple[float, fl
 def _robustness(case: Case) -> PanelWarning:
     """RV for all of the effect and for its significance, and what a confounder like the strongest control would do."""
     names, d, y, x = case.panel.roles.controls, case.treatment, case.outcome, case.controls
-    dof = case.panel.nobs - _effects(case) - 1 - len(names)
+    dof = _free(case)
     slope, error, t = t_value(y, d, x, dof)
     rv, significant = robustness_value(t, dof), robustness_value(t, dof, alpha=0.05)
     numbers: dict[str, float | None] = {"rv": rv, "rv_5": significant, "partial_r2": partial_r2(t, dof), "t": t}
@@ -63,10 +64,10 @@ def _robustness(case: Case) -> PanelWarning:
     return PanelWarning("robustness-value", severity, said, numbers)
 
 
-def _effects(case: Case) -> int:
-    """Free unit and period effects."""
+def _free(case: Case) -> int:
+    """Degrees of freedom that regressors, unit and period effects leave."""
     units, periods = int(case.mask.any(axis=0).sum()), int(case.mask.any(axis=1).sum())
-    return units + periods - 1
+    return case.panel.nobs - (units + periods - 1) - len(case.panel.roles.regressors)
 
 
 def _selection(case: Case) -> PanelWarning:

@@ -11,7 +11,7 @@ from experiments.application.tables.columns import UNIT_AND_PERIOD, regression
 from experiments.application.warnings import influence
 from experiments.application.warnings.case import SIGNIFICANT, Case
 from experiments.application.warnings.wording import number, starred
-from results.figures.specification_curve import curve_figure
+from results.figures.specification_curve import counts, curve_figure
 from results.tables.places import EQUAL_EFFECTS, ROBUSTNESS, SPATIAL, STAGGERED
 from results.tables.records import Record, records_of
 from results.tables.typography import heading, short_p
@@ -164,21 +164,18 @@ def _counts(case: Case, every: Sequence[Specification]) -> PanelWarning:
     """How many specifications have the sign of the effect, and how many are significant with that sign."""
     assert case.effect is not None
     assert case.effect.estimate is not None
-    sign = 1.0 if case.effect.estimate >= 0 else -1.0
-    same = [one for one in every if one.estimate * sign > 0]
-    at5, at10 = (sum(one.pvalue < level for one in same) for level in (0.05, SIGNIFICANT))
+    same, at5, at10 = counts(every, case.effect.estimate)
     n, values = len(every), sorted(one.estimate for one in every)
-    other = [one for one in every if one.estimate * sign <= 0]
-    named = sorted(other, key=lambda one: one.pvalue)[:NAMED]
-    against = f" Others: {'; '.join(f'{one.label} {number(one.estimate)}' for one in named)}." if named else ""
+    other = sorted((one for one in every if one.estimate * case.effect.estimate <= 0), key=lambda one: one.pvalue)
+    against = "; ".join(f"{one.label} {number(one.estimate)}" for one in other[:NAMED])
     said = (
-        f"Of {n} specifications, {len(same)} have the sign of the effect, {at5} are significant at 5% and {at10} at "
-        f"10%, from {number(values[0])} to {number(values[-1])}.{against}"
+        f"Of {n} specifications, {same} have the sign of the effect, {at5} are significant at 5% and {at10} at "
+        f"10%, from {number(values[0])} to {number(values[-1])}.{f' Others: {against}.' if against else ''}"
     )
-    if case.claimed is not None and len(same) < SIGNS * n:
+    if case.claimed is not None and same < SIGNS * n:
         severity = OVERTURNS
     else:
-        severity = WEAKENS if case.claimed is not None and at10 < FEW * n else INFORMS if len(same) < n else SILENT
-    numbers = {"specifications": n, "same_sign": len(same), "significant_5": at5, "significant_10": at10,
+        severity = WEAKENS if case.claimed is not None and at10 < FEW * n else INFORMS if same < n else SILENT
+    numbers = {"specifications": n, "same_sign": same, "significant_5": at5, "significant_10": at10,
                "lowest": values[0], "highest": values[-1]}  # fmt: skip
     return PanelWarning("specification-curve", severity, said, {name: float(value) for name, value in numbers.items()})
