@@ -13,9 +13,10 @@ from sim.errors import listed
 
 Grade = Literal["holds", "fragile", "fails"]
 ORDER: tuple[Grade, ...] = ("holds", "fragile", "fails")
+LARGE_BIAS = 0.25  # of the estimate
 WEAK, LARGE, SMALL, POWER = 0.10, 0.07, 0.03, 0.50
-PARALLEL = ("This verdict assumes parallel trends: they hold in the twins by construction, and no simulation of this "
-            "kind can test them.")  # fmt: skip
+PARALLEL = ("This verdict assumes parallel trends: they hold by construction in twins by the methods parametric and "
+            "residual, and no simulation of this kind can test them.")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,9 @@ RULES: tuple[Rule, ...] = (
          lambda t: " ".join(f"Treatments assigned anew by {one.scheme} give an estimate as large with p = "
                             f"{one.pvalue:.3f}; their mean is {one.mean:.4g}." for one in t.placebos
                             if one.pvalue > WEAK)),
+    Rule("fragile", lambda t: bool(biased(t)),
+         lambda t: " ".join(f"On twins by the method {name} the estimator is biased by {bias:.4g}, towards the claim."
+                            for name, bias in biased(t))),
     Rule("fragile", lambda t: bool(disagreeing(t)),
          lambda t: f"The methods disagree: the calibrated p value by {listed(disagreeing(t))} lies on the other "
                    "side of 5%."),
@@ -104,6 +108,17 @@ def disagreeing(found: Trust) -> tuple[str, ...]:
     """Methods whose calibrated p value lies on the other side of 5% than the first one's."""
     first = found.calibrated().pvalue <= LEVEL
     return tuple(one.method for one in found.simulated[1:] if (found.calibrated(one).pvalue <= LEVEL) != first)
+
+
+def biased(found: Trust) -> tuple[tuple[str, float], ...]:
+    """Methods on whose twins without an effect estimates are biased the claim's way, by a quarter of it and more."""
+    sign = 1.0 if found.claim.estimate > 0 else -1.0
+    out = []
+    for one in found.simulated:
+        bias = one.measure("bias")
+        if sign * bias.value > max(LARGE_BIAS * abs(found.claim.estimate), 4 * bias.mcse):
+            out.append((one.method, bias.value))
+    return tuple(out)
 
 
 def _p(found: Trust) -> float:

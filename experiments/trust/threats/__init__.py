@@ -79,7 +79,7 @@ class Case:
         return found
 
     def towards_zero(self, estimate: float) -> float:
-        """By how much another estimate lies nearer to zero than the claim, and beyond; negative: it lies further away."""
+        """By how much another estimate lies nearer to zero than the claim; negative: it lies further away."""
         return (self.claim.estimate - estimate) * (1.0 if self.claim.estimate > 0 else -1.0)
 
     def survives(self, estimate: float, se: float) -> bool:

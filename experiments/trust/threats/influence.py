@@ -28,7 +28,7 @@ class Without:
 
 
 def threat(case: Case) -> Threat | None:
-    """Needed: the change that takes the significance away; found: the largest change towards zero by leaving out a group."""
+    """Needed: the change that takes the significance away; found: the largest one towards zero without a group."""
     found = list(without_each(case))
     if not found:
         return None
@@ -57,7 +57,7 @@ def _fit(case: Case, units: Flags) -> Record:
     claim = case.claim
     panel = claim.panel
     if panel.weights:
-        whole = {unit: keep for unit, keep in zip(panel.units, units, strict=True)}
+        whole = dict(zip(panel.units, units, strict=True))
         kept = np.array([whole.get(unit, False) for unit in claim.real.panel.units])
         panel = claim.real.subset(kept)
     else:

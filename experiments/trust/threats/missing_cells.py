@@ -17,6 +17,6 @@ def threat(case: Case) -> Threat | None:
         return None
     share = 1.0 - panel.nobs / (len(panel.units) * len(panel.periods))
     survives = case.survives(record.estimate, record.se)
-    said = (f"{share:.1%} of unit-periods are missing. On the balanced part, which the twins are fitted to, the estimate "
-            f"is {record.estimate:.4g} (s.e. {record.se:.2g}).")  # fmt: skip
+    said = (f"{share:.1%} of unit-periods are missing. On the balanced part, which the twins are fitted to, the "
+            f"estimate is {record.estimate:.4g} (s.e. {record.se:.2g}).")  # fmt: skip
     return Threat(NAME, case.margin(), case.towards_zero(record.estimate), TOWARDS_ZERO, not survives, said)

@@ -32,8 +32,8 @@ def threat(case: Case) -> Threat | None:
     margin = case.margin()
     towards = found.value * (1.0 if claim.estimate > 0 else -1.0)
     over = 0 < margin < towards
-    said = (f"The SDM fits rho = {rho:.3g} and {lagged:.4g} for the neighbours' treatment. With such spillovers the DID "
-            f"is biased by {found.value:.4g} (Monte Carlo error {found.mcse:.2g}): "
+    said = (f"The SDM fits rho = {rho:.3g} and {lagged:.4g} for the neighbours' treatment. With such spillovers the "
+            f"DID is biased by {found.value:.4g} (Monte Carlo error {found.mcse:.2g}): "
             f"{_says(towards, over)}.")  # fmt: skip
     return Threat(NAME, margin, towards, TOWARDS_ZERO, over, said)
 

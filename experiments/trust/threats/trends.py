@@ -31,7 +31,7 @@ def threat(case: Case) -> Threat | None:
     elif not np.isfinite(needed):
         said = "No change of trends that was tried takes the effect away."
     else:
-        said = (f"The effect vanishes when trends change after adoption by {needed:.2f} times the largest change before "
-                "it.")  # fmt: skip
+        said = (f"The effect vanishes when trends change after adoption by {needed:.2f} times the largest change "
+                "before it.")  # fmt: skip
     return Threat(NAME, float(needed) if np.isfinite(needed) else None, LARGEST,
                   "times the largest change of trends before adoption", needed < LARGEST, said)  # fmt: skip
