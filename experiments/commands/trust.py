@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -33,9 +34,8 @@ import click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print trust.json on stdout and nothing else.")
 def command(
-    panel: Path, spec: Path, out: Path, claim: str, errors: str | None, budget: str, cluster: str,
-    workers: int | None, accept_code_change: bool, as_json: bool,
-) -> int:  # fmt: skip
+    panel: Path, spec: Path, out: Path, budget: str, cluster: str, workers: int | None, as_json: bool, **choices: Any
+) -> int:
     """Say whether a result on PANEL is safe: its estimator on twins of the panel, placebos, and threats.
 
     Twins are fitted as [twin] of the spec says. Their studies are ordinary stores in DIR/stores; after an interruption
@@ -43,12 +43,12 @@ def command(
     """
     from rich.console import Console
 
-    from cluster import open_executor
     from experiments.application.spec.spec import read_real_panel, read_spec
     from experiments.placebo.output import check_folder
     from experiments.running.launch import check_cluster
     from experiments.trust.budget import seconds_of
     from experiments.trust.document import document
+    from experiments.trust.means import opened
     from experiments.trust.output import print_trust, write_trust
     from experiments.trust.trust import trust
 
@@ -57,20 +57,14 @@ def command(
     check_folder(out)
     console = Console(highlight=False, stderr=as_json)
     real = read_real_panel(panel, read_spec(spec))
-    executor = open_executor(cluster, workers)
-    try:
-        found = trust(
-            real, claim, errors=errors, budget=seconds, folder=out, executor=executor, workers=workers or 1,
-            accept=accept_code_change, say=lambda line: console.print(line, style="dim", markup=False),
-        )  # fmt: skip
-    finally:
-        executor.close()
+    with opened(out, cluster, workers, accept=choices.pop("accept_code_change")) as means:
+        found = trust(real, budget=seconds, means=means, say=lambda line: console.print(line, style="dim"), **choices)
     held = document(found)
     written = write_trust(held, out)
     if as_json:
         click.echo(json.dumps(held, ensure_ascii=False))
-        return 0
+        return 3 if found.in_part else 0
     print_trust(held, console)
     for path in written:
         console.print(f"wrote {path}", markup=False)
-    return 0
+    return 3 if found.in_part else 0

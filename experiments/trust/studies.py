@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cluster import Executor
 from estimators.core.estimator import Status
-from experiments.running.runner import run
 from experiments.study.study import Study
 from experiments.trust.claim import Claim
 from experiments.twins.twin import Twin
 from results.diagnosis.diagnose import diagnose
 from results.store import Store
-from results.store.zarr_store import ZarrStore
 from sim.arrays import Floats
 
 BLOCK = 256  # replications stored together: what an interruption can cost
@@ -26,7 +22,6 @@ SHARES = (0.5, 1.0, 2.0)  # of the estimate at which power is simulated
 AROUND = (0.6, 0.8, 1.0, 1.2, 1.5)  # of the expected minimum detectable effect
 NEAR = 0.02  # relative distance of two effects of which one is enough
 DETECTED = 2.8  # standard deviations that a 5% test finds with a power of about 80%
-GROWN = 1.5  # by how much more than a store holds must fit into the budget before it grows
 LEVEL = 0.05
 
 
@@ -137,29 +132,6 @@ def effects_of(claim: Claim, sd: float) -> tuple[float, ...]:
 def short_effects_of(claim: Claim) -> tuple[float, ...]:
     """Zero and the estimate: for the methods that the first is compared with."""
     return 0.0, claim.estimate
-
-
-def store_of(folder: Path | None, name: str) -> Path | None:
-    """Where a study's store is; None = in memory."""
-    return None if folder is None else folder / "stores" / f"{name}.zarr"
-
-
-def resized(study: Study, store: Path | None) -> Study:
-    """The study with the replications of its store where it has one that the budget does not much exceed."""
-    if store is None or not store.exists():
-        return study
-    held = ZarrStore.open(store).replications
-    return study.resized(replications=held) if study.replications < GROWN * held else study
-
-
-def simulated(
-    method: str, study: Study, term: str, store: Path | None, executor: Executor | None, accept: bool = False
-) -> Simulated:
-    """Run what is missing of a study."""
-    from experiments.running.resume import Resume
-
-    records = run(study, store=store, executor=executor, plan=Resume(accept_code_change=accept))
-    return Simulated(method, study, records, term)
 
 
 def rejections(found: Simulated, error: str) -> Mapping[str, Floats]:

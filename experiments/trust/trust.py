@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 
-from cluster import Executor
 from experiments.application.spec.spec import RealPanel
-from experiments.running.launch import check_store
-from experiments.running.resume import Resume
 from experiments.running.runner import run
 from experiments.study.study import Study
 from experiments.trust.budget import Cost, shared_out, timed
 from experiments.trust.calibrated import Calibrated, calibrated
 from experiments.trust.claim import HEADLINE, Claim, claim_of
+from experiments.trust.means import Means
 from experiments.trust.placebos import PlaceboTest, placebos_of
 from experiments.trust.power import Curve, Detectable, detectable, fitted_curve
 from experiments.trust.recommend import recommended
@@ -26,22 +23,28 @@ from experiments.trust.studies import (
     effects_of,
     pilot_of,
     rejections,
-    resized,
     short_effects_of,
-    simulated,
     spread_of,
-    store_of,
     study_of,
 )
 from experiments.trust.threats import Case, Threat, threats_of
 from experiments.twins.twin import Twin, twin
 from results.store import Store
+from results.store.store import BlockState
 from results.tables.records import Record
 from sim.errors import bad
 
 TIMED = 128  # replications of a timed pilot
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How much is simulated: seconds, or replications a cell."""
+
+    budget: float
+    replications: int | None
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,11 @@ class Trust:
     def recommended(self) -> str:
         """The error type to print."""
         return recommended_of(self.main, self.printed)
+
+    @property
+    def in_part(self) -> bool:
+        """Whether blocks of some study could not be computed."""
+        return bool([*_lost(self.simulated)])
 
     @property
     def record(self) -> Record:
@@ -115,35 +123,31 @@ def trust(
     errors: str | None = None,
     budget: float = 60.0,
     replications: int | None = None,
-    folder: Path | None = None,
-    executor: Executor | None = None,
-    workers: int = 1,
-    accept: bool = False,
-    placebos: bool = True,
-    threats: bool = True,
+    means: Means | None = None,
+    alone: bool = False,
     say: Say = lambda line: None,
 ) -> Trust:
-    """All of it. budget: seconds of the simulations; replications: a cell, in place of the budget. folder: of stores.
+    """All of it; raises BadInput before anything is written.
 
-    Raises BadInput before anything is written.
+    errors: the error type that the user prints. budget: seconds of the simulations; replications: a cell, in place of a
+    budget. alone: without placebos and threats.
     """
-    begin = time.perf_counter()
+    begin, means = time.perf_counter(), means or Means()
     asked = claim_of(real, claim, errors)
     fitted = twin(real)
     shown = asked.on(asked.panel)
-    studies = _planned(asked, fitted, budget, replications, folder, workers, say)
-    for study, store in studies.values():
-        if store is not None:
-            check_store(study, store, Resume(accept_code_change=accept))
+    studies = _planned(asked, fitted, _Plan(budget, replications), means, say)
+    for method, study in studies.items():
+        means.check(method, study)
     found = []
-    for method, (study, store) in studies.items():
+    for method, study in studies.items():
         say(f"{method}: {len(study.cells)} cells of {study.replications:,} replications")
-        found.append(simulated(method, study, asked.term, store, executor, accept))
-    tests, without = placebos_of(asked) if placebos else ((), ())
+        found.append(Simulated(method, study, means.run(method, study), asked.term))
+    tests, without = ((), ()) if alone else placebos_of(asked)
     best = recommended_of(found[0], asked.printed)
-    case = Case(asked, shown[best], asked.printed, best, fitted, found[0], _simulate(folder, executor, accept))
-    dangers, unjudged = threats_of(case) if threats else ((), ())
-    notes = (*fitted.notes, *without, *unjudged)
+    case = Case(asked, shown[best], asked.printed, best, fitted, found[0], means.run)
+    dangers, unjudged = ((), ()) if alone else threats_of(case)
+    notes = (*fitted.notes, *_lost(found), *without, *unjudged)
     return Trust(asked, fitted, shown, tuple(found), tests, dangers, notes, time.perf_counter() - begin)
 
 
@@ -152,27 +156,24 @@ def recommended_of(main: Simulated, printed: str) -> str:
     return recommended({error: main.size(error) for error in main.errors}, printed)
 
 
-def _planned(
-    claim: Claim, twins: Twin, budget: float, replications: int | None, folder: Path | None, workers: int, say: Say
-) -> dict[str, tuple[Study, Path | None]]:
-    """The study of each method and its store, after a timed pilot of each."""
+def _planned(claim: Claim, twins: Twin, plan: _Plan, means: Means, say: Say) -> dict[str, Study]:
+    """The study of each method, after a timed pilot of each."""
     pilots = {one.method: pilot_of(claim, one) for one in twins.all}
     sd = spread_of(claim, _pilot(pilots[twins.method]))
     effects = {one.method: effects_of(claim, sd) if one is twins.all[0] else short_effects_of(claim)
                for one in twins.all}  # fmt: skip
-    if replications is None:
+    if plan.replications is None:
         costs = {name: Cost(len(effects[name]), timed(partial(_in_memory, pilot), TIMED))
                  for name, pilot in pilots.items()}  # fmt: skip
-        counts = shared_out(costs, budget, workers)
-        say(f"budget {budget:g} s: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        counts = shared_out(costs, plan.budget, means.executor.workers)
+        say(f"budget {plan.budget:g} s: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
             + " replications a cell")  # fmt: skip
     else:
-        counts = dict.fromkeys(pilots, replications)
-    planned = {}
-    for one in twins.all:
-        store = store_of(folder, one.method)
-        planned[one.method] = resized(study_of(claim, one, effects[one.method], counts[one.method]), store), store
-    return planned
+        counts = dict.fromkeys(pilots, plan.replications)
+    return {
+        one.method: means.fitting(one.method, study_of(claim, one, effects[one.method], counts[one.method]))
+        for one in twins.all
+    }
 
 
 def _in_memory(study: Study, replications: int) -> Store:
@@ -189,11 +190,10 @@ def _pilot(study: Study) -> Store:
     return store
 
 
-def _simulate(folder: Path | None, executor: Executor | None, accept: bool) -> Callable[[str, Study], Store]:
-    """How threats run a study of their own."""
-
-    def simulate(name: str, study: Study) -> Store:
-        store = store_of(folder, name)
-        return run(study, store=store, executor=executor, plan=Resume(accept_code_change=accept))
-
-    return simulate
+def _lost(found: Sequence[Simulated]) -> Iterator[str]:
+    """A sentence for each method with blocks that could not be computed."""
+    for one in found:
+        lost = sum(one.store.state(*place) is BlockState.POISONED for place in one.store.places())
+        if lost:
+            yield (f"{lost} blocks of the study by the method {one.method} could not be computed; the same command "
+                   "tries again.")  # fmt: skip

@@ -7,8 +7,8 @@ out with its reason.
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 
 from experiments.study.study import Study
@@ -29,7 +29,8 @@ TOWARDS_ZERO = "of the outcome, towards zero"
 class Threat:
     """A threat: how large it must be to overturn the claim, how large it is in the data, in a unit.
 
-    needed, found: None where there is no such number (no size overturns, or none is found). sentence: in plain words.
+    needed, found: None where there is no such number (no size overturns, or none is found). sentence: in plain words;
+    numbers: those of it that stand nowhere else, by name.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Threat:
     unit: str
     overturns: bool
     sentence: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -28,7 +28,8 @@ def threat(case: Case) -> Threat | None:
     survives = case.survives(estimate, se)
     said = (f"With {group}-by-period effects the estimate is {estimate:.4g} (s.e. {se:.2g}): "
             f"{'it stays significant' if survives else 'it is no longer significant'}.")  # fmt: skip
-    return Threat(NAME, case.margin(), case.towards_zero(estimate), TOWARDS_ZERO, not survives, said)
+    return Threat(NAME, case.margin(), case.towards_zero(estimate), TOWARDS_ZERO, not survives, said,
+                  {"estimate": estimate, "se": se})  # fmt: skip
 
 
 def grouping(case: Case) -> str:

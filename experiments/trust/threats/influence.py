@@ -39,7 +39,9 @@ def threat(case: Case) -> Threat | None:
             f"it is nearest to zero without {largest.what}. ")  # fmt: skip
     said += (f"Without {lost[0].what} it is not significant ({lost[0].estimate:.4g}, s.e. {lost[0].se:.2g})."
              if lost else "It stays significant each time.")  # fmt: skip
-    return Threat(NAME, case.margin(), case.towards_zero(largest.estimate), TOWARDS_ZERO, bool(lost), said)
+    numbers = {"lowest": ends[0], "highest": ends[1]}
+    numbers |= {"lost_estimate": lost[0].estimate, "lost_se": lost[0].se} if lost else {}
+    return Threat(NAME, case.margin(), case.towards_zero(largest.estimate), TOWARDS_ZERO, bool(lost), said, numbers)
 
 
 def without_each(case: Case) -> Iterator[Without]:

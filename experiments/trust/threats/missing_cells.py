@@ -19,4 +19,5 @@ def threat(case: Case) -> Threat | None:
     survives = case.survives(record.estimate, record.se)
     said = (f"{share:.1%} of unit-periods are missing. On the balanced part, which the twins are fitted to, the "
             f"estimate is {record.estimate:.4g} (s.e. {record.se:.2g}).")  # fmt: skip
-    return Threat(NAME, case.margin(), case.towards_zero(record.estimate), TOWARDS_ZERO, not survives, said)
+    return Threat(NAME, case.margin(), case.towards_zero(record.estimate), TOWARDS_ZERO, not survives, said,
+                  {"share": share, "estimate": record.estimate, "se": record.se})  # fmt: skip

@@ -35,7 +35,8 @@ def threat(case: Case) -> Threat | None:
     said = (f"The SDM fits rho = {rho:.3g} and {lagged:.4g} for the neighbours' treatment. With such spillovers the "
             f"DID is biased by {found.value:.4g} (Monte Carlo error {found.mcse:.2g}): "
             f"{_says(towards, over)}.")  # fmt: skip
-    return Threat(NAME, margin, towards, TOWARDS_ZERO, over, said)
+    return Threat(NAME, margin, towards, TOWARDS_ZERO, over, said,
+                  {"rho": rho, "lagged": lagged, "bias": found.value, "mcse": found.mcse})  # fmt: skip
 
 
 def _says(towards: float, over: bool) -> str:

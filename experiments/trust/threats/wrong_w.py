@@ -34,4 +34,5 @@ def threat(case: Case) -> Threat | None:
     far = max(found, key=lambda name: case.towards_zero(found[name][0]))
     said = (f"With W {far} the estimate is {found[far][0]:.4g} (s.e. {found[far][1]:.2g}); "
             f"{'it is not significant with ' + ', '.join(lost) if lost else 'it stays significant'}.")  # fmt: skip
-    return Threat(NAME, case.margin(), case.towards_zero(found[far][0]), TOWARDS_ZERO, bool(lost), said)
+    return Threat(NAME, case.margin(), case.towards_zero(found[far][0]), TOWARDS_ZERO, bool(lost), said,
+                  {"estimate": found[far][0], "se": found[far][1]})  # fmt: skip
