@@ -65,7 +65,9 @@ def test_the_interval_of_the_detectable_effect_covers_it() -> None:
     truth = 0.6 * (1.96 + stats.norm.ppf(0.8))
     hits = 0
     for _ in range(400):
-        found = detectable(fitted_curve(effects, rng.binomial(300, power(effects, 0.6, 1.96)).astype(float), counts, 0.5))
+        found = detectable(
+            fitted_curve(effects, rng.binomial(300, power(effects, 0.6, 1.96)).astype(float), counts, 0.5)
+        )
         hits += found.lower <= truth <= found.upper
     assert abs(hits / 400 - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 400)
 
@@ -217,9 +219,8 @@ def test_no_effect_fails_and_the_verdict_rests_on_parallel_trends(tmp_path: Path
     none = trust(made_twins.drawn_panel(tmp_path, 1, SERIAL | {"effect": {"size": 0.0}}, ALONE), replications=128,
                  alone=True)  # fmt: skip
     assert verdict(none).grade == "fails"
-    gap = SERIAL | {"effect": {"size": 0.0, "trend_gap": 0.4}, "adoption": {"kind": "random", "share": 0.5, "dates": [5]}}
-    found = trust(made_twins.drawn_panel(tmp_path, 1, gap | {"errors": {"sd": 0.3, "serial": 0.2}}, ALONE),
-                  replications=128, alone=True)  # fmt: skip
+    gap = SERIAL | {"effect": {"size": 0.0, "trend_gap": 0.4}, "errors": {"sd": 0.3, "serial": 0.2}}
+    found = trust(made_twins.drawn_panel(tmp_path, 1, gap, ALONE), replications=128, alone=True)
     seen = trends.threat(case_of(found))
     assert seen is not None
     assert seen.needed is not None
