@@ -1,9 +1,9 @@
 """One name to import: `import panelproof as pp`.
 
-`pp.Study`, `pp.run`, `pp.diagnose`, `pp.open_store` serve studies; `pp.read_panel`, `pp.estimate`, `pp.placebo`,
-`pp.twin`, `pp.trust`, `pp.show`, `pp.write_files`, `pp.write_twin`, `pp.write_trust` serve a real panel. Every design
-and every estimator is here under the name of its class, such as `pp.Paper` and `pp.TwoWayDID`. Nothing is loaded
-before its first use.
+`pp.Study`, `pp.run`, `pp.diagnose`, `pp.open_store` serve studies; `pp.design` and `pp.estimator` make designs and
+estimators of plain functions; `pp.read_panel`, `pp.estimate`, `pp.placebo`, `pp.twin`, `pp.trust`, `pp.show`,
+`pp.write_files`, `pp.write_twin`, `pp.write_trust` serve a real panel. Every design and every estimator is here under
+the name of its class, such as `pp.Paper` and `pp.TwoWayDID`. Nothing is loaded before its first use.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         TwoStage,
         TwoWayDID,
     )
+    from estimators.core.functions import estimator
     from experiments.application.spec.spec import RealPanel, Spec, read_spec
     from experiments.application.table_files import write_files
     from experiments.placebo.placebo import Answer
@@ -48,13 +49,16 @@ if TYPE_CHECKING:
     from results.tables.records import Document
     from sim.designs.paper import Paper
     from sim.errors import BadInput
+    from sim.functions.design import design
 
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")  # the packages that stand beside this module
 PLACES = {
     "BadInput": "sim.errors",
     "Study": "experiments.study.study",
     "Twin": "experiments.twins.twin",
+    "design": "sim.functions.design",
     "diagnose": "results.diagnosis.diagnose",
+    "estimator": "estimators.core.functions",
     "read_spec": "experiments.application.spec.spec",
     "run": "experiments.running.runner",
     "write_files": "experiments.application.table_files",
@@ -82,8 +86,10 @@ __all__ = [
     "Twin",
     "TwoStage",
     "TwoWayDID",
+    "design",
     "diagnose",
     "estimate",
+    "estimator",
     "open_store",
     "placebo",
     "read_panel",

@@ -286,3 +286,27 @@ def newey_west(panel: Panel) -> float:
     near = [(a, b, 1 - abs(a - b) / (lag + 1)) for a in range(t) for b in range(t) if abs(a - b) <= lag]
     meat = sum(weight * scores[a, i] * scores[b, i] for a, b, weight in near for i in range(n))
     return float(np.sqrt(meat * t * n / (t * n - t - n)) / (x * x).sum())
+
+
+def test_plain_functions_are_a_study_and_plug_ins(tmp_path: Path) -> None:
+    whole, module = blocks_of("functions.md", "python")
+    (study,) = blocks_of("functions.md", "toml")
+    (tmp_path / "script.py").write_text(whole.replace("replications=1000", "replications=128"), encoding="utf-8")
+    (tmp_path / "mine.py").write_text(module, encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(study, encoding="utf-8")
+    surroundings = os.environ | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
+
+    def python(*arguments: str) -> str:
+        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False,
+                              env=surroundings, timeout=240)  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert "rejection" in python("script.py")
+    assert "how many." in python("-m", "experiments", "kinds", "mine:two_groups")
+    python("-m", "experiments", "run", "mine.toml", "--cluster", "serial", "--store", "mine.zarr")
+    rows = json.loads(python("-m", "experiments", "report", "mine.zarr", "--json"))["measures"]
+    means = {row["effect"]: row for row in rows if row["measure"] == "bias"}
+    assert set(means) == {0.0, 1.0}
+    assert all(abs(row["value"]) <= 4 * row["mcse"] for row in means.values())
+    assert "coverage" not in {row["measure"] for row in rows}

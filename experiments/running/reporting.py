@@ -32,6 +32,7 @@ def facts_of(store: ZarrStore) -> ReportFacts:
     return ReportFacts(
         study=study["name"],
         question=study["question"],
+        expected=study.get("expected", ""),
         seed=study["seed"],
         fingerprint=store.fingerprint,
         synthetic=not _of_real_panel(study["design"]),

@@ -75,12 +75,17 @@ def _slopes(moments: Moments, at: Floats, now: Floats, low: Floats, high: Floats
 
 
 def _newton(slopes: Floats, gap: Floats, at: Floats, low: Floats, high: Floats) -> tuple[Floats, Flags]:
-    """The step, and which parameters take part in it: one that would leave its range from an end of it does not."""
+    """The step, and which parameters take part in it: one that would leave its range from an end of it does not.
+
+    Steps are solved in units of the ranges, so that a parameter's unit of measurement does not matter.
+    """
+    spans = high - low
+    slopes = slopes * spans
     free = np.ones(len(at), dtype=bool)
     move = np.zeros(len(at))
     for _ in range(len(at)):
         move = np.zeros(len(at))
-        move[free] = np.linalg.lstsq(slopes[np.ix_(free, free)], gap[free], rcond=1e-8)[0]
+        move[free] = np.linalg.lstsq(slopes[np.ix_(free, free)], gap[free], rcond=1e-8)[0] * spans[free]
         outwards = ((at <= low) & (move < 0)) | ((at >= high) & (move > 0))
         if not (outwards & free).any():
             break

@@ -175,6 +175,18 @@ def _check_replications(variables: Mapping[str, Floats]) -> None:
                   allowed="1 or R in every variable", remedy="draw all for the same replications")  # fmt: skip
 
 
+def long_table(panel: Panel, unit: str = "unit", period: str = "period") -> pd.DataFrame:
+    """One row a unit and period that is observed, by unit and period, of a panel with R = 1."""
+    import pandas as pd  # loaded where a table is asked for
+
+    n, t = len(panel.units), len(panel.periods)
+    columns: dict[str, Any] = {unit: np.tile(np.array(panel.units), t), period: np.repeat(panel.periods, n)}
+    columns |= {name: np.tile(values, t) for name, values in panel.attributes.items()}
+    columns |= {name: array[0].ravel() for name, array in panel.variables.items()}
+    order = np.arange(n * t).reshape(t, n).T[seen_in(panel).T]
+    return pd.DataFrame({name: values[order] for name, values in columns.items()})
+
+
 def part(panel: Panel, units: Flags, periods: Flags) -> Panel:
     """Some units (N,) and periods (T,) of a panel, without weights."""
     seen = None if panel.observed is None else panel.observed[:, periods][:, :, units]

@@ -64,6 +64,19 @@ def test_newton_finds_a_root_and_stops_within_the_monte_carlo_error() -> None:
     assert (np.abs(end.statistics - [1.2, np.e]) <= 1e-4).all()
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_the_unit_of_a_parameter_does_not_matter(unit: float) -> None:
+    """y in another unit: standard deviations in millions, autocorrelations as they are."""
+
+    def moments(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([at[0] * (1 + at[1] / 3), at[1] + 0.1 * at[0] / unit]), np.array([1e-5 * unit, 1e-5])
+
+    target = np.array([1.2 * unit, 0.5])
+    end = calibrated(moments, target, np.array([unit, 0.0]), np.array([0.0, -1.0]), np.array([10 * unit, 1.0]))
+    assert end.matched
+    np.testing.assert_allclose(moments(end.values)[0] / target, 1.0, atol=1e-4)
+
+
 def test_a_parameter_stays_at_its_end_and_the_others_match() -> None:
     def moments(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.array([at[0] + 0.5 * at[1], at[1]]), np.full(2, 1e-6)

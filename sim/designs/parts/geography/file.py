@@ -103,7 +103,7 @@ class File(Geography):
 
     @property
     def _names(self) -> tuple[str, ...]:
-        from sim.panel.frames import unit_labels  # pandas is slow to import
+        from sim.panel.long_table import unit_labels  # pandas is slow to import
 
         return tuple(unit_labels(table_of(self.path)[self.unit]).tolist())
 
