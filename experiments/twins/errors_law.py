@@ -34,7 +34,8 @@ Floats = NDArray[np.float64]
 NUMBERS, FEWEST, MOST = 500_000, 64, 400  # of simulated unit-periods; least and most simulated panels
 LAST = 0.995  # largest partial autocorrelation
 FARTHEST = 0.95  # largest spatial coefficient
-LEVEL = 0.05  # of the tests for another kurtosis than that of normal errors, and for less than a random walk
+LEVEL = 0.05  # of the tests for another kurtosis than that of normal errors, for order 2, for less than a random walk
+LEAST_PERIODS = 8  # of a panel whose second-order autoregression is looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,7 @@ class ErrorsLaw:
     ground: Ground
     order: int
     distribution: Literal["normal", "t5"] = "normal"
+    unit_means: float = 1.0
 
     @classmethod
     def of(cls, real: Real) -> ErrorsLaw:
@@ -129,7 +131,8 @@ class ErrorsLaw:
         if self.grouped:
             table["group_share"] = next(rest)
         table |= {"unit_heteroskedastic": float(np.sqrt(max(next(rest), 0.0))), "scale": 1.0}
-        return table | ({} if self.distribution == "normal" else {"distribution": self.distribution})
+        table |= {} if self.distribution == "normal" else {"distribution": self.distribution}
+        return table | ({} if self.unit_means == 1 else {"unit_means": self.unit_means})
 
     def errors(self, part: Process) -> Floats:
         """Simulated errors, (R, T, N)."""
@@ -174,6 +177,15 @@ class ErrorsLaw:
         if self.grouped:
             start.append(float(np.clip(self.target[at], 0.02, 0.6)))
         return np.array([*start, 0.05])
+
+    def with_order(self) -> ErrorsLaw:
+        """Of order 2 where the spec names no order and a first-order law does not bring the second coefficient."""
+        if self.real.section.ar is not None or self.ground.shape[0] < LEAST_PERIODS:
+            return self
+        real = float(autoregression(self.real.parts.residuals, 2)[0, 1])
+        drawn = autoregression(self.regressed(self.errors(self.part(self.fitted().values))).residuals, 2)[:, 1]
+        low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2])
+        return self if low <= real <= high else replace(self, order=2)
 
     def with_distribution(self) -> tuple[ErrorsLaw, Calibration]:
         """Normal errors, or t errors with 5 degrees of freedom where the kurtosis is nearer to theirs."""

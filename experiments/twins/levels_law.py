@@ -101,6 +101,10 @@ class LevelsLaw:
         begin = np.array([np.clip(start[dial], 0.9 * ends[dial][0], 0.9 * ends[dial][1]) for dial in self.dials])
         return calibrated(self.moments, self.target, begin, low, high)
 
+    def units_are_apart(self, found: Calibration) -> bool:
+        """Whether the errors alone set the means of units further apart than those of the panel are."""
+        return bool(found.values[0] <= 0.0 and found.statistics[0] > self.target[0] + found.mcse[0])
+
     def table(self, values: Floats) -> dict[str, float]:
         """Dials of [design.levels]."""
         return dict(zip(self.dials, values.tolist(), strict=True))

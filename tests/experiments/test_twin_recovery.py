@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import made_twins
 import numpy as np
 import pytest
 
 from experiments.twins.calibrate import calibrated
-from experiments.twins.errors_law import coefficients
+from experiments.twins.errors_law import ErrorsLaw, coefficients
 from experiments.twins.methods import Parameter, method_called
 from experiments.twins.real import Real
 from sim.designs.parts.scores import is_stationary
@@ -101,3 +102,22 @@ def test_a_random_walk_is_named(tmp_path: Path) -> None:
     assert any("cannot be told from a random walk" in note for note in fit.notes)
     calm = method_called("parametric").fit(Real.of(made_twins.drawn_panel(tmp_path, 0)))
     assert not any("random walk" in note for note in calm.notes)
+
+
+def test_units_stay_as_near_as_they_are_when_errors_nearly_add_up(tmp_path: Path) -> None:
+    """A stationary law so near a random walk would spread units; the twin keeps errors around units' means instead."""
+    dials = made_twins.KNOWN | {"errors": {"sd": 1.0, "serial": 0.995, "unit_means": 0.0}, "units": 200}
+    real = Real.of(made_twins.drawn_panel(tmp_path, 0, dials | {"levels": {"unit_sd": 0.3}}))
+    fit = method_called("parametric").fit(real)
+    assert fit.errors["unit_means"] == 0.0
+    assert any("deviations from units' means" in note for note in fit.notes)
+    assert fit.levels["unit_sd"] == pytest.approx(0.3, rel=0.15)
+    assert "unit_means" not in method_called("parametric").fit(Real.of(made_twins.drawn_panel(tmp_path, 0))).errors
+
+
+@pytest.mark.parametrize(("serial", "order"), [([1.1, -0.4], 2), (0.6, 1)])
+def test_the_order_is_that_which_residuals_need(tmp_path: Path, serial: Any, order: int) -> None:
+    """Where the spec names none."""
+    dials = made_twins.KNOWN | {"errors": {"sd": 1.0, "serial": serial}}
+    law = ErrorsLaw.of(Real.of(made_twins.drawn_panel(tmp_path, 1, dials))).with_order()
+    assert law.order == order

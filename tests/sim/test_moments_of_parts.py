@@ -112,6 +112,13 @@ def test_units_differ_in_the_size_of_their_errors_and_not_on_average() -> None:
     assert slope == pytest.approx(0.5, abs=0.05)
 
 
+def test_units_keep_the_share_of_their_mean_error() -> None:
+    whole, half, none = (errors(serial=0.9, unit_means=share) for share in (1.0, 0.5, 0.0))
+    np.testing.assert_allclose(half.mean(axis=1), whole.mean(axis=1) / 2, atol=1e-12)
+    np.testing.assert_allclose(none.mean(axis=1), 0.0, atol=1e-12)
+    np.testing.assert_allclose(none, whole - whole.mean(axis=1, keepdims=True), atol=1e-12)
+
+
 def test_levels_have_their_spread() -> None:
     """Unit effects, period effects and trends of 400 worlds."""
     units, periods, trends, factors = [], [], [], []

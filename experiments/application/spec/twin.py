@@ -29,8 +29,9 @@ class TwinSection(Table):
 
     method: one or more of parametric, factor, residual. keep: what stays real: covariates, weights, calendar, missing
     (cells), levels (unit and period effects); the rest is drawn from fitted processes. rank: of the factor method's
-    signal. ar: order of the errors' autoregression. round: digits of the factor method's AR coefficients. standardize:
-    whether the outcome is brought to mean 0 and standard deviation 1. effect: of the treatment in the twin; without it
+    signal. ar: order of the errors' autoregression; without it 2 by the factor method, 1 or 2 as the residuals need
+    in a parametric twin. round: digits of the factor method's AR coefficients. standardize: whether the outcome is
+    brought to mean 0 and standard deviation 1. effect: of the treatment in the twin; without it
     the estimate, or 0 with an indicator. block: neighbours whose residuals are drawn together; without it 8 where there
     is a W, else 1. replications: of the study that is written. draws: twins that the bands of the fidelity report are
     made of. adoption: another assignment than the real one, a table as [design.adoption] of a study with, for the kind

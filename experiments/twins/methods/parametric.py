@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -20,6 +20,10 @@ WALKS = (
     "The errors cannot be told from a random walk (level 5%): the fit has the AR coefficients {}, and coefficients at "
     "the edge of stationarity bring such residuals too."
 )
+APART = (
+    "Stationary errors that last so long would set units further apart than they are, so the errors of the twin are "
+    "deviations from units' means. Estimates with unit effects do not depend on this."
+)
 ENDED = "The fit of {} did not reach the panel's statistics within their Monte Carlo errors: {}."
 
 
@@ -31,7 +35,7 @@ class Parametric(Method):
 
     def fit(self, real: Real) -> Fit:
         """Errors first, by the two-way residuals, on which levels have no influence; then levels, by their means."""
-        law = ErrorsLaw.of(real)
+        law = ErrorsLaw.of(real).with_order()
         law, found = law.with_distribution()
         part = law.part(found.values)
         notes = [*_edges(law, found, part.ar)]
@@ -39,6 +43,11 @@ class Parametric(Method):
             return self._kept(real, law, found, notes)
         levels = LevelsLaw(real, law, part)
         effects = levels.fitted()
+        if levels.units_are_apart(effects):
+            notes.append(APART)
+            law = replace(law, unit_means=0.0)
+            levels = LevelsLaw(real, law, law.part(found.values))
+            effects = levels.fitted()
         notes += _unmatched("levels", levels.names, levels.target, effects)
         table = {"kind": "effects", "mean": real.mean, **levels.table(effects.values)}
         parameters = (*law.parameters(found), *levels.parameters(effects))

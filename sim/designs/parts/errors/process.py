@@ -31,15 +31,17 @@ class Process(Errors):
     period. factors: number of common factors with a loading of each unit. factor_share: their share of the variance.
     unit_heteroskedastic: standard deviation of the logarithm of units' own scales, whose mean square is 1.
     by_covariate: a covariate that scales the errors: by exp(covariate_slope z) with z its standardised mean of a unit.
-    covariate_slope: see by_covariate. scale: factor of all errors; 0 leaves none. keeps: what sd fixes whatever serial
-    and moving are: variance (that of a period) | norm (sd^2 is the Frobenius norm of a unit's covariance matrix over
-    the square root of T, which is the variance of independent errors).
+    covariate_slope: see by_covariate. unit_means: factor of each unit's mean error over the panel; 0 leaves deviations
+    from it, as for errors near a random walk. scale: factor of all errors; 0 leaves none. keeps: what sd fixes whatever
+    serial and moving are: variance (that of a period) | norm (sd^2 is the Frobenius norm of a unit's covariance matrix
+    over the square root of T, which is the variance of independent errors).
     """
 
     kind: ClassVar[str] = "process"
     ranges: ClassVar = {
         "sd": NOT_NEGATIVE, "spatial": INSIDE, "group_share": SHARE, "factors": whole_from(0), "factor_share": SHARE,
         "unit_heteroskedastic": NOT_NEGATIVE, "scale": NOT_NEGATIVE, "moving": FINITE, "covariate_slope": FINITE,
+        "unit_means": SHARE,
     }  # fmt: skip
 
     sd: float = 1.0
@@ -56,6 +58,7 @@ class Process(Errors):
     covariate_slope: float = 0.5
     scale: float = 1.0
     keeps: Literal["variance", "norm"] = "variance"
+    unit_means: float = 1.0
 
     @property
     def held_fixed(self) -> tuple[str, ...]:
@@ -81,7 +84,7 @@ class Process(Errors):
     def sigma2(self) -> float:
         """The variance, NaN where errors last, are shared or differ in size: unit and period effects take up a part."""
         alike = not (self.ar or self.moving or self.group_share or self.factor_share or self.by_covariate)
-        return self.size**2 if alike and not self.unit_heteroskedastic else float("nan")
+        return self.size**2 if alike and not self.unit_heteroskedastic and self.unit_means == 1 else float("nan")
 
     @property
     def size(self) -> float:
@@ -151,6 +154,8 @@ class SettledProcess:
             errors += self._shared(streams)
         errors = persistent(errors, part.serial, part.moving)
         errors *= self.sizes if self.unequal else self.sizes[0]
+        if part.unit_means != 1.0:
+            errors -= (1.0 - part.unit_means) * errors.mean(axis=1, keepdims=True)
         return errors
 
     def spread(self, errors: Floats) -> Floats:
