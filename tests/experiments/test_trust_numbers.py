@@ -209,7 +209,8 @@ def test_a_large_effect_without_threats_is_not_failed(spatial: Trust) -> None:
     judged = verdict(spatial)
     assert judged.grade in {"holds", "fragile"}
     assert "significant at 1%" in judged.sentences[0]
-    reasons = [rule for rule in RULES if rule.applies(spatial)]
+    reasons = [reason for rule in RULES for reason in rule.reasons(spatial)]
+    assert set(reasons) <= set(judged.sentences)
     assert (judged.grade == "holds") == (not reasons)
     assert "parallel trends" in judged.sentences[-1]
 

@@ -84,10 +84,17 @@ class Case:
         """By how much another estimate lies nearer to zero than the claim; negative: it lies further away."""
         return (self.claim.estimate - estimate) * (1.0 if self.claim.estimate > 0 else -1.0)
 
-    def survives(self, estimate: float, se: float) -> bool:
-        """Whether another estimate keeps the claim's sign and is significant at the claim's own level."""
-        level = self.level or LEVELS[-1]
-        return estimate * self.claim.estimate > 0 and abs(estimate) > self.critical(level) * se
+    def overturned(self, estimate: float, se: float) -> bool:
+        """Whether another estimate has the other sign or is not significant at the level at which the claim is."""
+        if self.level is None:
+            return False
+        return estimate * self.claim.estimate <= 0 or abs(estimate) <= self.critical(self.level) * se
+
+    def words(self, over: bool) -> str:
+        """What `overturned` found, in words."""
+        if self.level is None:
+            return "the claim is not significant to begin with"
+        return "it is no longer significant with the claim's sign" if over else "it stays significant"
 
 
 def threats_of(case: Case) -> tuple[tuple[Threat, ...], tuple[str, ...]]:

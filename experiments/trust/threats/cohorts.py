@@ -25,10 +25,10 @@ def threat(case: Case) -> Threat | None:
     estimate, se = float(found.estimate[0, at]), float(found.se[0, 0, at])
     two_way = float(shares.twfe[0])
     share = shares.share(LATER)
-    survives = case.survives(estimate, se)
+    over = case.overturned(estimate, se)
     said = (f"{share:.1%} of the weight of the two-way estimate compares units with units that were treated before. "
             f"Without controls it is {two_way:.4g}, and cohort by cohort {estimate:.4g} (s.e. {se:.2g}): "
-            f"{'the effect stays significant' if survives else 'the effect is no longer significant'}.")  # fmt: skip
+            f"{case.words(over)}.")  # fmt: skip
     towards = (two_way - estimate) * (1.0 if two_way > 0 else -1.0)
     numbers = {"share": share, "two_way": two_way, "cohort_wise": estimate, "se": se}
-    return Threat(NAME, case.margin(), towards, TOWARDS_ZERO, not survives, said, numbers)
+    return Threat(NAME, case.margin(), towards, TOWARDS_ZERO, over, said, numbers)

@@ -25,10 +25,10 @@ def threat(case: Case) -> Threat | None:
                         constant=False, terms=(case.claim.term,))  # fmt: skip
     found = estimator(case.claim.panel, Streams(case.main.study.seed))
     estimate, se = float(found.estimate[0, 0]), float(found.se[0, 0, 0])
-    survives = case.survives(estimate, se)
+    over = case.overturned(estimate, se)
     said = (f"With {group}-by-period effects the estimate is {estimate:.4g} (s.e. {se:.2g}): "
-            f"{'it stays significant' if survives else 'it is no longer significant'}.")  # fmt: skip
-    return Threat(NAME, case.margin(), case.towards_zero(estimate), TOWARDS_ZERO, not survives, said,
+            f"{case.words(over)}.")  # fmt: skip
+    return Threat(NAME, case.margin(), case.towards_zero(estimate), TOWARDS_ZERO, over, said,
                   {"estimate": estimate, "se": se})  # fmt: skip
 
 

@@ -33,12 +33,12 @@ def threat(case: Case) -> Threat | None:
     if not found:
         return None
     largest = max(found, key=lambda one: case.towards_zero(one.estimate))
-    lost = [one for one in found if not case.survives(one.estimate, one.se)]
+    lost = [one for one in found if case.overturned(one.estimate, one.se)]
     ends = min(one.estimate for one in found), max(one.estimate for one in found)
     said = (f"Leaving out one group or cohort at a time, the estimate lies between {ends[0]:.4g} and {ends[1]:.4g}; "
             f"it is nearest to zero without {largest.what}. ")  # fmt: skip
     said += (f"Without {lost[0].what} it is not significant ({lost[0].estimate:.4g}, s.e. {lost[0].se:.2g})."
-             if lost else "It stays significant each time.")  # fmt: skip
+             if lost else f"Each time, {case.words(over=False)}.")  # fmt: skip
     numbers = {"lowest": ends[0], "highest": ends[1]}
     numbers |= {"lost_estimate": lost[0].estimate, "lost_se": lost[0].se} if lost else {}
     return Threat(NAME, case.margin(), case.towards_zero(largest.estimate), TOWARDS_ZERO, bool(lost), said, numbers)

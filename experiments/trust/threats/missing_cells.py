@@ -16,8 +16,8 @@ def threat(case: Case) -> Threat | None:
     if record.estimate is None or record.se is None:
         return None
     share = 1.0 - panel.nobs / (len(panel.units) * len(panel.periods))
-    survives = case.survives(record.estimate, record.se)
+    over = case.overturned(record.estimate, record.se)
     said = (f"{share:.1%} of unit-periods are missing. On the balanced part, which the twins are fitted to, the "
-            f"estimate is {record.estimate:.4g} (s.e. {record.se:.2g}).")  # fmt: skip
-    return Threat(NAME, case.margin(), case.towards_zero(record.estimate), TOWARDS_ZERO, not survives, said,
+            f"estimate is {record.estimate:.4g} (s.e. {record.se:.2g}): {case.words(over)}.")  # fmt: skip
+    return Threat(NAME, case.margin(), case.towards_zero(record.estimate), TOWARDS_ZERO, over, said,
                   {"share": share, "estimate": record.estimate, "se": record.se})  # fmt: skip

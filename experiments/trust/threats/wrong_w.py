@@ -30,9 +30,9 @@ def threat(case: Case) -> Threat | None:
     for name, fit in zip(others, fits, strict=True):
         answer = block.estimates[fit.name]
         found[name] = float(answer.estimate[0, 0]), float(answer.se[0, 0, 0])
-    lost = [name for name, (estimate, se) in found.items() if not case.survives(estimate, se)]
+    lost = [name for name, (estimate, se) in found.items() if case.overturned(estimate, se)]
     far = max(found, key=lambda name: case.towards_zero(found[name][0]))
-    said = (f"With W {far} the estimate is {found[far][0]:.4g} (s.e. {found[far][1]:.2g}); "
-            f"{'it is not significant with ' + ', '.join(lost) if lost else 'it stays significant'}.")  # fmt: skip
+    said = (f"With W {far} the estimate is {found[far][0]:.4g} (s.e. {found[far][1]:.2g}): "
+            f"{case.words(case.overturned(*found[far]))}.")  # fmt: skip
     return Threat(NAME, case.margin(), case.towards_zero(found[far][0]), TOWARDS_ZERO, bool(lost), said,
                   {"estimate": found[far][0], "se": found[far][1]})  # fmt: skip
