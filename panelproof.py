@@ -1,8 +1,9 @@
 """One name to import: `import panelproof as pp`.
 
-`pp.Study`, `pp.run`, `pp.diagnose`, `pp.open_store` serve studies; `pp.read_panel`, `pp.estimate`, `pp.placebo`,
-`pp.show`, `pp.write_files` serve a real panel. Every design and every estimator is here under the name of its class,
-such as `pp.Paper` and `pp.TwoWayDID`. Nothing is loaded before its first use.
+`pp.Study`, `pp.run`, `pp.diagnose`, `pp.open_store` serve studies; `pp.design` and `pp.estimator` make designs and
+estimators of plain functions; `pp.read_panel`, `pp.estimate`, `pp.placebo`, `pp.twin`, `pp.show`, `pp.write_files`,
+`pp.write_twin` serve a real panel. Every design and every estimator is here under the name of its class, such as
+`pp.Paper` and `pp.TwoWayDID`. Nothing is loaded before its first use.
 """
 
 from __future__ import annotations
@@ -34,25 +35,33 @@ if TYPE_CHECKING:
         TwoStage,
         TwoWayDID,
     )
+    from estimators.core.functions import estimator
     from experiments.application.spec.spec import RealPanel, Spec, read_spec
     from experiments.application.table_files import write_files
     from experiments.placebo.placebo import Answer
     from experiments.running.runner import run
     from experiments.study.study import Study
+    from experiments.twins.output import write_twin
+    from experiments.twins.twin import Twin
     from results.diagnosis.diagnose import diagnose
     from results.store.zarr_store import ZarrStore
     from results.tables.records import Document
     from sim.designs.paper import Paper
     from sim.errors import BadInput
+    from sim.functions.design import design
 
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")  # the packages that stand beside this module
 PLACES = {
     "BadInput": "sim.errors",
     "Study": "experiments.study.study",
+    "Twin": "experiments.twins.twin",
+    "design": "sim.functions.design",
     "diagnose": "results.diagnosis.diagnose",
+    "estimator": "estimators.core.functions",
     "read_spec": "experiments.application.spec.spec",
     "run": "experiments.running.runner",
     "write_files": "experiments.application.table_files",
+    "write_twin": "experiments.twins.output",
 }
 __all__ = [
     "DCDH",
@@ -72,17 +81,22 @@ __all__ = [
     "Stacked",
     "Study",
     "SunAbraham",
+    "Twin",
     "TwoStage",
     "TwoWayDID",
+    "design",
     "diagnose",
     "estimate",
+    "estimator",
     "open_store",
     "placebo",
     "read_panel",
     "read_spec",
     "run",
     "show",
+    "twin",
     "write_files",
+    "write_twin",
 ]
 
 
@@ -132,6 +146,19 @@ def placebo(
     return test.answer(ask, run(ask.study, store=target, client=client))
 
 
+def twin(
+    panel: str | Path | RealPanel, spec: str | Path | Spec | None = None, *, method: str | Sequence[str] | None = None
+) -> Twin:
+    """The twin of `panelproof twin`: fitted `.parameters`, the `.design` and its `.study`, and the rows of `.fidelity`.
+
+    method: parametric, factor, residual or several, in place of those of the spec; the first is the twin, `.others` are
+    the rest.
+    """
+    from experiments.twins import twin as twins
+
+    return twins.twin(_read(panel, spec), method)
+
+
 def open_store(path: str | Path) -> ZarrStore:
     """The store that a run has made; raises BadInput when there is none."""
     from results.store.zarr_store import ZarrStore
@@ -139,17 +166,21 @@ def open_store(path: str | Path) -> ZarrStore:
     return ZarrStore.open(Path(path))
 
 
-def show(answer: Document | Answer, errors: str | None = None) -> None:
-    """Print what `estimate` (with the error type `errors`, where a model has it) or `placebo` returned."""
+def show(answer: Document | Answer | Twin, errors: str | None = None) -> None:
+    """Print what `estimate` (with the error type `errors`, where a model has it), `placebo` or `twin` returned."""
     from rich.console import Console
 
     from experiments.placebo.output import print_placebo
+    from experiments.twins.output import print_twin
+    from experiments.twins.twin import Twin
     from results.tables.records import Document
     from results.tables.terminal import print_estimates
 
     console = Console(highlight=False)
     if isinstance(answer, Document):
         print_estimates(answer, console, errors)
+    elif isinstance(answer, Twin):
+        print_twin(answer, console)
     else:
         print_placebo(answer, console)
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "report": "bias report of a store",
     "estimate": "the paper's tables on a real panel",
     "placebo": "permutation and placebo tests on a real panel",
+    "twin": "a panel design fitted to a real panel, and how like it is",
     "audit": "arithmetic on the printed numbers of a paper",
     "replay": "draw and fit one replication again",
     "init": "read a panel file and write a SPEC.toml to edit",

@@ -42,6 +42,8 @@ def to_settings(value: Any) -> Any:
 def kind_of(item: object, room: str) -> str:
     """The name by which `find` will find this object's class again: its kind, if `room` has the class."""
     cls = type(item)
+    if found_as := str(getattr(cls, "found_as", "")):
+        return found_as
     kind: str = cls.kind  # type: ignore[attr-defined]
     return kind if cls.__module__.startswith(f"{room}.") else f"{cls.__module__}:{cls.__qualname__}"
 

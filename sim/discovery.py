@@ -20,6 +20,8 @@ from typing import Any
 from sim.aliases import suggestion
 from sim.errors import BadInput, Problem, bad, one_of, reason
 
+INLINE = "inline:"  # how the kind of a class begins that was made in a script, and that no module can be asked for
+_inline: dict[str, type] = {}  # such classes of this process
 _folders: list[Path] = []  # of study files, the latest last; "module:Object" is also looked for there
 _made: list[Discovery] = []  # in this process
 
@@ -69,6 +71,8 @@ def forget() -> None:
 
 def find(package: str, base: type, kind: str, where: str) -> type:
     """The class called `kind`, or the one that "module:Object" names; raises BadInput when there is none."""
+    if kind.startswith(INLINE):
+        return _of_this_process(kind, base, where)
     if ":" in kind:
         return _named(kind, base, where)
     found = discovery(package, base)
@@ -79,6 +83,16 @@ def find(package: str, base: type, kind: str, where: str) -> type:
         unknown = Problem(f"unknown kind {kind!r}", where, one_of(classes), suggestion(kind, classes))
         raise BadInput(unknown, *found.problems)
     return found.kinds[kind]
+
+
+def enrol(kind: str, made: type) -> None:
+    """Let a kind "inline:NAME@DIGEST" mean a class for as long as this process lives."""
+    _inline[kind] = made
+
+
+def enrolled(kind: str) -> Any:
+    """The class that was enrolled under a kind; None when there is none."""
+    return _inline.get(kind)
 
 
 def join_search(folder: Path) -> None:
@@ -92,6 +106,18 @@ def join_search(folder: Path) -> None:
     _folders.append(folder)
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
+
+
+def _of_this_process(kind: str, base: type, where: str) -> type:
+    """The class that a function of this script or session made."""
+    found = _inline.get(kind)
+    if found is None or not issubclass(found, base):
+        name = kind.removeprefix(INLINE).partition("@")[0]
+        raise bad(f"the function {name!r} is not here, or its code is another one ({kind})", where=where,
+                  allowed="a function of the script or session that runs",
+                  remedy="do this from the script that made the study, or move the function to a module of its own "
+                         "with @design or @estimator, which a study file names")  # fmt: skip
+    return found
 
 
 def _named(kind: str, base: type, where: str) -> type:

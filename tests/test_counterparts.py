@@ -73,6 +73,9 @@ COUNTERPARTS = {
     "experiments/test_table_staggered.py::test_published_numbers_of_the_minimum_wage_panel":
         "::test_the_committed_panel",
     "experiments/test_tables_1_4.py::test_the_real_city_panel": "::test_the_committed_panel",
+    "experiments/test_twin.py::test_real_city_panel": "::test_what_was_fitted_lies_inside",
+    "experiments/test_twin_published.py::test_published_simulations_of_womens_wages":
+        "::test_the_five_steps_as_a_plain_program",
     "experiments/test_warnings.py::test_the_real_city_panel":
         "::test_specifications_of_the_committed_panel",
     "results/test_audit.py::test_a_dummy_whose_moments_agree": ITSELF,

@@ -8,11 +8,14 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import grammar
 import pytest
 import zarr
 
 from estimators import Layout
 from experiments.kinds.catalogue import catalogue
+from experiments.running.runner import run
+from experiments.study.study import Study
 from results.store import StoreSchema, ZarrStore
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -121,6 +124,22 @@ def rows_of(page: str, heading: str) -> list[list[str]]:
     heads = {line for line, below in itertools.pairwise(lines) if below.startswith("|---")}
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in tables
             if line not in heads and not line.startswith("|---")]  # fmt: skip
+
+
+def test_the_page_of_worlds_has_every_part_with_every_dial() -> None:
+    """Written anew by `python tests/support/grammar.py`."""
+    _, mark, rest = grammar.PAGE.read_text(encoding="utf-8").partition(grammar.MARK)
+    assert mark + rest == grammar.grammar()
+
+
+def test_the_study_on_the_page_of_worlds_runs(tmp_path: Path) -> None:
+    text = grammar.PAGE.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    (tmp_path / "study.toml").write_text(text.replace("replications = 2000", "replications = 64"), encoding="utf-8")
+    study = Study.from_toml(tmp_path / "study.toml")
+    assert len(study.cells) == 4
+    for block in run(study).blocks(0):
+        assert set(block.estimates) == {"did", "callaway-santanna"}
+        assert all((found.status == 1).all() for found in block.estimates.values())
 
 
 def test_the_architecture_has_every_package() -> None:

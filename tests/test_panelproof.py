@@ -87,6 +87,14 @@ def test_the_study_of_the_readme_runs():
     assert set(pp.diagnose(records).frame["estimator"]) == {"did", "sdm-lee-yu"}  # type: ignore[arg-type]
 
 
+def test_the_functions_of_the_readme_are_a_study():
+    names = run_blocks_of_readme("from_functions(", {"[0.0, 1.0]}": "[0.0, 1.0]}, replications=128, block=64"})
+    frame = pp.diagnose(pp.run(names["own"])).frame  # type: ignore[arg-type]
+    bias = frame[frame["measure"] == "bias"]
+    assert set(bias["estimator"]) == {"fit", "did"}
+    assert (bias["value"].abs() < 4 * bias["mcse"]).all()
+
+
 def test_the_panel_of_the_readme_is_estimated_and_tested(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     pd.read_csv(made_cities.DATA / "cities.csv").to_stata(tmp_path / "mypanel.dta", write_index=False)

@@ -70,6 +70,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy2(TEMPLATE, folder / "estimators" / "linear")
     (design,) = blocks_of("design.md", "python")
     (folder / "sim" / "designs" / "two_groups.py").write_text(design, encoding="utf-8")
+    (part,) = blocks_of("part.md", "python")
+    (folder / "sim" / "designs" / "parts" / "adoption" / "westward.py").write_text(part, encoding="utf-8")
     return folder
 
 
@@ -198,6 +200,41 @@ def test_a_study_runs_what_is_new(copy: Path, tmp_path: Path, design: str, estim
     assert abs(bias["value"]) <= 4 * bias["mcse"]
 
 
+WORLD = """
+replications = 64
+seed = 1
+
+[design]
+kind = "panel"
+units = 40
+[design.adoption]
+kind = "westward"
+pace = 4.0
+[design.effect]
+size = 0.5
+
+[[estimators]]
+kind = "did"
+"""
+
+
+def test_a_new_part_is_listed_checked_and_used(copy: Path, tmp_path: Path) -> None:
+    (found,) = json.loads(in_copy(copy, "experiments", "kinds", "adoption.westward", "--json"))["parts"]
+    assert [(dial["name"], bool(dial["meaning"])) for dial in found["dials"]] == [("treated", True), ("pace", True)]
+    (tmp_path / "study.toml").write_text(WORLD, encoding="utf-8")
+    store = tmp_path / "x.zarr"
+    in_copy(copy, "experiments", "run", str(tmp_path / "study.toml"), "--cluster", "serial", "--store", str(store))
+    rows = json.loads(in_copy(copy, "experiments", "report", str(store), "--json"))["measures"]
+    (bias,) = [row for row in rows if (row["term"], row["measure"]) == ("did", "bias")]
+    assert abs(bias["value"]) <= 4 * bias["mcse"]
+    (tmp_path / "wrong.toml").write_text(WORLD.replace("pace = 4.0", "pace = -1.0\ntreated = 40"), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "experiments", "run", str(tmp_path / "wrong.toml")], cwd=copy,
+                          capture_output=True, text=True, check=False, timeout=240,
+                          env=os.environ | {"PYTHONPATH": str(copy)})  # fmt: skip
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 2
+
+
 def test_both_commands_on_a_real_panel_take_what_is_new(copy: Path, tmp_path: Path, template: ModuleType) -> None:
     real = made_cities.real_panel(tmp_path, made_cities.PANEL)
     wanted = by_dummies(real.panel)
@@ -249,3 +286,27 @@ def newey_west(panel: Panel) -> float:
     near = [(a, b, 1 - abs(a - b) / (lag + 1)) for a in range(t) for b in range(t) if abs(a - b) <= lag]
     meat = sum(weight * scores[a, i] * scores[b, i] for a, b, weight in near for i in range(n))
     return float(np.sqrt(meat * t * n / (t * n - t - n)) / (x * x).sum())
+
+
+def test_plain_functions_are_a_study_and_plug_ins(tmp_path: Path) -> None:
+    whole, module = blocks_of("functions.md", "python")
+    (study,) = blocks_of("functions.md", "toml")
+    (tmp_path / "script.py").write_text(whole.replace("replications=1000", "replications=128"), encoding="utf-8")
+    (tmp_path / "mine.py").write_text(module, encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(study, encoding="utf-8")
+    surroundings = os.environ | {"PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
+
+    def python(*arguments: str) -> str:
+        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False,
+                              env=surroundings, timeout=240)  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert "rejection" in python("script.py")
+    assert "how many." in python("-m", "experiments", "kinds", "mine:two_groups")
+    python("-m", "experiments", "run", "mine.toml", "--cluster", "serial", "--store", "mine.zarr")
+    rows = json.loads(python("-m", "experiments", "report", "mine.zarr", "--json"))["measures"]
+    means = {row["effect"]: row for row in rows if row["measure"] == "bias"}
+    assert set(means) == {0.0, 1.0}
+    assert all(abs(row["value"]) <= 4 * row["mcse"] for row in means.values())
+    assert "coverage" not in {row["measure"] for row in rows}

@@ -36,11 +36,12 @@ class TwoWayDID(RegressionEstimator):
     cluster:unit, cluster:ATTRIBUTE, cluster:A+B, driscoll-kraay, conley:KM, and wild:unit, wild:ATTRIBUTE (p value and
     interval, no standard error). cluster_k: which parameters count in the cluster factor G/(G-1) (n-1)/(n-k): slopes
     alone, also the effects that are not nested in the clusters, or all; a pooled constant always counts. target: the
-    estimand that the treatment's coefficient is held to. label: its name in tables. effects: any of unit, period,
-    unit-trend (linear, beside unit) and ATTRIBUTE-by-period; none = pooled. constant: whether it is a term, the last.
-    draws: of the wild bootstrap. singletons: drop or keep observations that are the only one of a level of an effect
-    (they have no residual; Correia 2015); the statistic nobs counts what is used. terms: those that are reported, None
-    = all; the treatment's alone, with iid or clustered errors, is quick where the treatment alone is redrawn.
+    estimand that the treatment's coefficient is held to; of a continuous treatment att is its coefficient. label: its
+    name in tables. effects: any of unit, period, unit-trend (linear, beside unit) and ATTRIBUTE-by-period; none =
+    pooled. constant: whether it is a term, the last. draws: of the wild bootstrap. singletons: drop or keep
+    observations that are the only one of a level of an effect (they have no residual; Correia 2015); the statistic nobs
+    counts what is used. terms: those that are reported, None = all; the treatment's alone, with iid or clustered
+    errors, is quick where the treatment alone is redrawn.
     """
 
     kind: ClassVar[str] = "did"
@@ -80,7 +81,8 @@ class TwoWayDID(RegressionEstimator):
         check_error_types(self.errors, schema, self.label, "regression")
         if self.draws < 1:
             raise bad(f"draws = {self.draws}", where=self.label, allowed="1 or more", remedy="set draws = 999")
-        targets = slope_targets(schema, regressors, self.target)
+        own = self.target if self.target != "att" or not schema.roles.continuous else f"beta({schema.roles.treatment})"
+        targets = slope_targets(schema, regressors, own)
         within = ("r2_within",) if self.effects else ()
         floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         wild = any(error.startswith("wild:") for error in self.errors)

@@ -87,11 +87,15 @@ class Mediation(Estimator):
         return Paper(), ("b", "nde", "nie", "total")
 
     def layout(self, schema: Schema) -> Layout:
-        """Six terms; b is held to the mediator's coefficient, the effects to their natural namesakes and the ATT."""
+        """Six terms; b is held to the mediator's coefficient, the effects to their natural namesakes and the ATT.
+
+        Where the panel has further mediators, the indirect effect is that through this one, and the rest is direct.
+        """
         variables = self._variables(schema)
         check_names(schema, variables.outcome, (*variables.regressors, variables.mediator), self.label)
         self._check_settings(schema)
-        targets = {"b": f"beta({variables.mediator})", "nde": "nde", "nie": "nie", "total": "att"}
+        of = f"({variables.mediator})" if len(schema.roles.mediators) > 1 else ""
+        targets = {"b": f"beta({variables.mediator})", "nde": f"nde{of}", "nie": f"nie{of}", "total": "att"}
         drawn = any(error == "monte-carlo" or error.startswith("bootstrap:") for error in self.errors)
         return Layout(TERMS, self.errors, STATISTICS, targets, STORED if drawn else ())
 

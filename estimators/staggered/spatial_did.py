@@ -85,6 +85,7 @@ class _ExposureDID(Estimator):
             raise bad(f"a control has the name of a term: {twice[0]!r}", where=self.name,
                       allowed="names other than att, w_..., spill:..., did_bias", remedy="rename it")  # fmt: skip
         targets = self._policy_targets(treatment) | {"att": "att"}
+        targets |= {SPILLS[who]: f"spill({who})" for who in exposure.spills}
         targets |= {name: f"beta({name})" for name in (*controls, *(f"w_{name}" for name in self._lags(schema)))}
         floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
         return Layout(terms, self.errors, ("r2", "r2_within", "sigma2", "vif:did", "unexposed", *floored), targets)

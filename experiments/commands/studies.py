@@ -17,17 +17,19 @@ def command(name: str | None) -> None:
     console = Console(highlight=False)
     if name is None:
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("study", "asks", "cells", "panels"):
-            table.add_column(heading, justify="right" if heading in {"cells", "panels"} else "left", overflow="fold")
+        for heading in ("study", "asks", "cells", "panels", "time"):
+            table.add_column(heading, justify="left" if heading in {"study", "asks"} else "right", overflow="fold")
         for item in names():
             study = builtin(item)
             panels = len(study.cells) * study.replications
-            table.add_row(item, study.question, str(len(study.cells)), f"{panels:,}")
+            table.add_row(item, study.question, str(len(study.cells)), f"{panels:,}", study.cost)
         console.print(table)
-        console.print("\nRun one with: panelproof run NAME", markup=False)
+        console.print("\nTimes are those of two cores. Run one with: panelproof run NAME", markup=False)
         return
     study = builtin(name)
     console.print(f"{study.name}: {study.question}\n", markup=False, style="bold")
+    if study.expected:
+        console.print(f"Expected: {study.expected}\n", markup=False)
     for dial, values in study.grid:
         console.print(f"  {dial}: {', '.join(map(str, values))}", markup=False)
     console.print(f"  estimators: {', '.join(item.name for item in study.estimators)}", markup=False)
@@ -35,4 +37,5 @@ def command(name: str | None) -> None:
         worlds = f"{study.world_count} worlds" if study.world_count > 1 else "one world"
         console.print(f"  drawn in {worlds}: {', '.join(study.held_fixed)}", markup=False)
     size = f"{len(study.cells)} cells x {study.replications:,} replications"
+    size += f", {study.cost} on two cores" if study.cost else ""
     console.print(f"  {size}, seed {study.seed}, fingerprint {study.fingerprint[:12]}", markup=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from experiments.kinds.dials import Dial, dials_of, summary_of
 from sim.aliases import suggestion
-from sim.errors import bad, one_of
+from sim.errors import BadInput, bad, one_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ def catalogue() -> dict[str, tuple[Entry, ...]]:
 
 
 def entries_called(name: str) -> dict[str, tuple[Entry, ...]]:
-    """The entries of that name by group; raises BadInput when there are none.
+    """The entries of that name by group, or a plug-in "module:Object"; raises BadInput when there are none.
 
     "cluster" finds cluster:A too. A part is found by its slot, its kind or both: adoption, random, adoption.random.
     """
@@ -35,11 +36,26 @@ def entries_called(name: str) -> dict[str, tuple[Entry, ...]]:
     called = {group: tuple(entry for entry in entries if name in _names(group, entry))
               for group, entries in whole.items()}  # fmt: skip
     found = {group: entries for group, entries in called.items() if entries}
+    if not found and ":" in name:
+        return _plug_in(name)
     if not found:
         classes = {known: entry.source.partition(":")[2] for group, entries in whole.items() for entry in entries
                    for known in ([entry.kind.replace(": ", ".")] if group == "parts" else [entry.kind])}  # fmt: skip
         raise bad(f"unknown kind {name!r}", where="KIND", allowed=one_of(classes), remedy=suggestion(name, classes))
     return found
+
+
+def _plug_in(name: str) -> dict[str, tuple[Entry, ...]]:
+    """The design or estimator that "module:Object" names, also of a module in the folder where the command runs."""
+    from estimators.core.estimator import find_estimator
+    from sim.design import find_design
+    from sim.discovery import join_search
+
+    join_search(Path.cwd())
+    try:
+        return {"designs": _classes([(name, find_design(name, "KIND"))])}
+    except BadInput:
+        return {"estimators": _classes([(name, find_estimator(name, "KIND"))])}
 
 
 def document(groups: dict[str, tuple[Entry, ...]]) -> dict[str, Any]:

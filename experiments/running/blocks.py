@@ -147,7 +147,8 @@ class CellRunner:
         """The estimators by their reductions, with the plans of a world."""
         found: dict[Reduction | None, list[Estimator]] = {}
         for estimator in self.estimators:
-            found.setdefault(estimator.reduction(self.schema), []).append(estimator)
+            reduction = estimator.reduction(self.schema)
+            found.setdefault(reduction if reduction in plans else None, []).append(estimator)
         return [_Lane(self, plans, reduction, members, gathered) for reduction, members in found.items()]
 
     def checked(self, estimator: Estimator, result: Estimates, rows: int) -> Estimates:
@@ -161,19 +162,26 @@ class CellRunner:
 
 
 def _plans(estimators: tuple[Estimator, ...], schema: Schema, panel: Panel) -> dict[Reduction, Any]:
-    """Every reduction's work on what does not change between replications, each once."""
+    """Every reduction's work on what does not change between replications, each once.
+
+    Where replications have gaps of their own they are fitted one by one: there is no plan, but a first one is tried.
+    """
     plans: dict[Reduction, Any] = {}
+    alone = panel.observed is not None and len(panel.observed) > 1
     for estimator in estimators:
         with asking(estimator, "prepare"):
             reduction = estimator.reduction(schema)
             if reduction is not None and reduction not in plans:
-                plans[reduction] = reduction.prepare(panel)
-    return plans
+                plans[reduction] = reduction.prepare(panel.replication(0) if alone else panel)
+    return {} if alone else plans
 
 
 def _first_rows(panel: Panel) -> Panel:
     """The first replications of a tile: a plan that keeps its panel then keeps little."""
     few = {name: values if len(values) == 1 else values[:PLANNED_ON].copy() for name, values in panel.variables.items()}
+    seen = panel.observed
+    if seen is not None and len(seen) > 1:
+        return replace(panel, variables=few, observed=seen[:PLANNED_ON].copy())
     return panel.with_variables(few)
 
 

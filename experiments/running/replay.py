@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
@@ -17,6 +16,7 @@ from results.store import BlockState, ZarrStore
 from results.store.block import Block
 from sim.errors import bad
 from sim.panel import Panel
+from sim.panel.panel import long_table
 from sim.streams import TILE
 
 
@@ -102,12 +102,3 @@ def save_panel(panel: Panel, path: Path) -> None:
         frame.to_csv(path, index=False)
     else:
         frame.to_parquet(path, index=False)
-
-
-def long_table(panel: Panel) -> pd.DataFrame:
-    """One row a unit and period, of a panel with R = 1."""
-    n, t = len(panel.units), len(panel.periods)
-    columns: dict[str, object] = {"unit": np.tile(np.array(panel.units), t), "period": np.repeat(panel.periods, n)}
-    columns |= {name: np.tile(values, t) for name, values in panel.attributes.items()}
-    columns |= {name: array[0].ravel() for name, array in panel.variables.items()}
-    return pd.DataFrame(columns).sort_values(["unit", "period"], kind="stable", ignore_index=True)

@@ -18,8 +18,10 @@ from results.report.facts import ReportFacts
 from results.report.html import html_report
 from results.report.terminal import print_bias_table
 from results.store import ZarrStore
+from sim.designs.parts.geography.kept import Kept
 from sim.designs.placebo import Placebo, panel_of
 from sim.errors import bad
+from sim.panel import Panel
 
 
 def facts_of(store: ZarrStore) -> ReportFacts:
@@ -30,6 +32,7 @@ def facts_of(store: ZarrStore) -> ReportFacts:
     return ReportFacts(
         study=study["name"],
         question=study["question"],
+        expected=study.get("expected", ""),
         seed=study["seed"],
         fingerprint=store.fingerprint,
         synthetic=not _of_real_panel(study["design"]),
@@ -110,11 +113,20 @@ def _of_real_panel(design: Mapping[str, Any]) -> bool:
     return design["kind"] == "observed" or (design["kind"] == Placebo.kind and bool(design["panel"]))
 
 
+def _held(panel: Panel) -> str:
+    """A panel that a store holds, in a few words."""
+    return f"sha256 {panel.digest}, in the store"
+
+
 def to_toml(study: Mapping[str, Any]) -> str:
-    """A study's settings as the TOML that makes it again; a placebo's panel, which its store holds, by its digest."""
-    if study["design"]["kind"] == Placebo.kind and study["design"]["panel"]:
-        held = f"sha256 {panel_of(study['design']['panel']).digest}, in the store"
-        study = {**study, "design": {**study["design"], "panel": held}}
+    """A study's settings as the TOML that makes it again; a real panel, which its store holds, by its digest."""
+    design = study["design"]
+    if design["kind"] == Placebo.kind and design["panel"]:
+        study = {**study, "design": {**design, "panel": _held(panel_of(design["panel"]))}}
+    geography = design.get("geography")
+    if isinstance(geography, Mapping) and geography.get("kind") == Kept.kind and geography["panel"]:
+        named = {**geography, "panel": _held(Kept(geography["panel"]).held)}
+        study = {**study, "design": {**design, "geography": named}}
     kept: dict[str, Any] = _without_none(study)
     if not kept.get("grid"):
         kept.pop("grid", None)

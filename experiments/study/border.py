@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Status
+from estimators.core.functions import FunctionEstimator
 from sim.design import Design, Draw, Wanted
 from sim.designs.observed import Observed
 from sim.designs.policy_truths import POLICY_MEANS
 from sim.errors import BadInput, Problem, bad, listed, reason
 from sim.estimands import Estimand
+from sim.functions.design import FunctionDesign
 from sim.panel import Panel, Schema
 
 Plugin = Design | Estimator
@@ -37,10 +39,20 @@ def asking(plugin: Plugin, doing: str) -> Iterator[None]:
     except BadInput:
         raise
     except Exception as error:
-        file = inspect.getsourcefile(type(plugin))
+        file = _file_of(plugin)
         raised = Problem(f"{doing} raised {reason(error, file)}", whose(plugin), "a result, or BadInput",
                          f"correct {doing}")  # fmt: skip
         raise PluginRaised(raised) from error
+
+
+def _file_of(plugin: Plugin) -> str | None:
+    """The file of a plugin's code; None where it has none, as in a session."""
+    if isinstance(plugin, FunctionDesign | FunctionEstimator):
+        return str(plugin.recipe.function.__code__.co_filename)
+    try:
+        return inspect.getsourcefile(type(plugin))
+    except (OSError, TypeError):
+        return None
 
 
 def whose(plugin: Plugin) -> str:

@@ -17,8 +17,10 @@ from pydantic import Field
 from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
 from estimators.placebo.permutation import PermutationTest
 from experiments.settings import build, kind_of, to_settings
+from experiments.study.beside import with_files
 from experiments.study.border import layout_of, schema_of_design
 from experiments.study.dials import default_of, dial_names, is_written, value_of, with_dials
+from experiments.study.functions import FromFunctions, tried
 from experiments.toml_files import Flag, Table, Whole, read_toml, validated
 from sim.design import Design, Wanted, designs, find_design
 from sim.designs.observed import Observed
@@ -44,6 +46,8 @@ class StudyTables(Table):
 
     name: str = "study"
     question: str = ""
+    expected: str = ""
+    cost: str = ""
     design: dict[str, Any] = Field(default_factory=dict, description="a table [design]")
     grid: dict[str, list[Any]] = Field(default_factory=dict, description="a table [grid] of lists")
     estimators: list[Any] = Field(default_factory=list, description="tables [[estimators]]")
@@ -69,13 +73,14 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(FromFunctions):
     """What to run. `grid` maps dials of the design to the values they take; cells are all combinations.
 
     replications: draws a cell. block: replications stored together, a multiple of 64. worlds: in how many worlds what a
     cell holds fixed is drawn, its replications spread over them; None = the design's default, which is then what the
-    study says. common_random_numbers: cells share their random variates. Raises BadInput for dials that the design
-    lacks, names of estimators that repeat, and numbers out of range.
+    study says. common_random_numbers: cells share their random variates. question, expected, cost: what it asks, the
+    answer that theory or others' results let expect, with the source, and how long it takes, in words. Raises BadInput
+    for dials that the design lacks, names of estimators that repeat, and numbers out of range.
     """
 
     name: str
@@ -87,6 +92,8 @@ class Study:
     seed: int = 1
     common_random_numbers: bool = False
     question: str = ""
+    expected: str = ""
+    cost: str = ""
     worlds: int | None = None
 
     def __post_init__(self) -> None:
@@ -96,6 +103,7 @@ class Study:
         if problems:
             raise BadInput(*problems)
         self._normalise()
+        object.__setattr__(self, "estimators", tried(self.estimators, self.design))
         if self.worlds is None:
             object.__setattr__(self, "worlds", max(cell.design.default_worlds for cell in self.cells))
         if any(len({cell_text({dial: value}) for value in values}) < len(values) for dial, values in self.grid):
@@ -210,6 +218,8 @@ class Study:
         return {
             "name": self.name,
             "question": self.question,
+            "expected": self.expected,
+            "cost": self.cost,
             "design": {"kind": kind_of(self.design, "sim"), **to_settings(self.design)},
             "grid": {dial: to_settings(list(values)) for dial, values in self.grid},
             "estimators": [{"kind": kind_of(item, "estimators"), **to_settings(item)} for item in self.estimators],
@@ -223,7 +233,7 @@ class Study:
     @property
     def identity(self) -> dict[str, Any]:
         """All that changes results: the settings without names, words and the number of replications."""
-        free = {"name", "question", "replications", "grid"}
+        free = {"name", "question", "expected", "cost", "replications", "grid"}
         kept = {key: value for key, value in self.settings.items() if key not in free}
         grid = [[dial, to_settings(list(values))] for dial, values in self.grid]  # its order is the cells'
         return kept | {"grid": grid, "design_identity": self.design.identity, "schema": SCHEMA_VERSION}
@@ -257,7 +267,7 @@ class Study:
         """A study from a file; its name is the file's unless it states one. Raises BadInput."""
         path = Path(path)
         join_search(path.parent)
-        settings = read_toml(path, "a study file")
+        settings = with_files(read_toml(path, "a study file"), path.parent, str(path))
         with naming(str(path)):
             study = cls.from_settings({"name": path.stem, **settings}, str(path))
         _check_overridden(study, settings["design"], str(path))
@@ -266,11 +276,16 @@ class Study:
 
 
 def _check_overridden(study: Study, table: Mapping[str, Any], where: str) -> None:
-    """Raise BadInput for dials of [design] that [grid] would override; a default stands in every exported study."""
+    """Raise BadInput for dials of [design] that [grid] would override; a default stands in every exported study.
+
+    The kind of a part may stand in both: in [design] it says whose dials are there.
+    """
     problems = [
         Problem(f"{dial} is set in [design] and in [grid]", where, "one of the two", f"leave {dial} out of [design]")
         for dial, _ in study.grid
-        if is_written(table, dial) and value_of(study.design, dial) != default_of(study.design, dial)
+        if not dial.endswith(".kind")
+        and is_written(table, dial)
+        and value_of(study.design, dial) != default_of(study.design, dial)
     ]
     if problems:
         raise BadInput(*problems)

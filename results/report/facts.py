@@ -12,7 +12,8 @@ from results.page import SYNTHETIC
 class ReportFacts:
     """The study behind a diagnosis.
 
-    study: its name. question: what it asks. description: anything else, plain text. seed, fingerprint: its identity.
+    study: its name. question: what it asks. expected: the answer that is expected, and why.
+    description: anything else, plain text. seed, fingerprint: its identity.
     synthetic: whether its data were drawn from a design (and not re-randomised from a real panel). provenance: facts of
     the run by name (versions, machine, dates). toml: the study as TOML. done, blocks: how many of its blocks are there,
     and how many it has. environments: every code and machine that computed some of its blocks.
@@ -29,6 +30,7 @@ class ReportFacts:
     done: int = 0
     blocks: int = 0
     environments: tuple[str, ...] = ()
+    expected: str = ""
 
     @property
     def incomplete(self) -> str:

@@ -126,6 +126,8 @@ def _print_head(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, fac
     if facts.question:
         head.append(f": {facts.question}", style="not bold")
     _print(console, head)
+    if facts.expected:
+        _print(console, Text(f"Expected: {facts.expected}"))
     kind = "Synthetic data" if facts.synthetic else "Re-randomised real data"
     seed = "" if facts.seed is None else f", seed {facts.seed}"
     _print(console, Text(f"{kind}, {size}{seed}", style="dim"))

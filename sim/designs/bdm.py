@@ -3,27 +3,27 @@
     y_it = e_it,   e_it = serial e_it-1 + u_it,   e stationary with variance 1
 
 50 units over 1979-1999. Half of them, drawn anew in every replication, get a law of no effect, all in one year that is
-uniform over 1985-1995. `PUBLISHED` is how often two-way DID with plain standard errors rejects at |t| > 1.96 in the
-paper's simulated panels (panel B, about 400 replications each).
+uniform over 1985-1995. It is a preset of the `panel` design. `PUBLISHED` is how often two-way DID with plain standard
+errors rejects at |t| > 1.96 in the paper's simulated panels (panel B, about 400 replications each).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sim.design import Design, Draw, Wanted, World
-from sim.designs.policy_truths import POLICY_MEANS, Adoption
+from sim.design import Design, World
+from sim.designs.panel import PanelDesign
+from sim.designs.panel_world import settle
+from sim.designs.parts.adoption.random import Random
+from sim.designs.parts.errors.process import Process
+from sim.designs.parts.geography.nowhere import Nowhere
+from sim.designs.parts.levels.effects import Effects
+from sim.designs.parts.weights.none import NoWeights
 from sim.errors import bad
-from sim.estimands import Estimand
-from sim.panel import Panel, Roles, Schema
+from sim.panel import Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 UNITS = 50
 YEARS = tuple(range(1979, 2000))
@@ -49,42 +49,30 @@ class BertrandDufloMullainathan(Design):
                       remedy="correct the dial")  # fmt: skip
 
     @property
+    def parts(self) -> PanelDesign:
+        """The same world as a design of parts."""
+        return _parts(self.serial)
+
+    @property
     def schema(self) -> Schema:
         """50 units x 21 years: y and did."""
-        return Schema(UNITS, len(YEARS), ("y", "did"), (), (), Roles("y", "did"))
+        return self.parts.schema
 
     def settle(self, streams: Streams) -> World:
-        """A world that holds nothing fixed."""
-        return PlaceboLaws(self.serial)
+        """A world that holds nothing fixed; sigma2 is the variance of its errors whatever their autocorrelation."""
+        return replace(settle(self.parts, streams), known={"sigma2": 1.0})
 
 
-@dataclass(frozen=True, eq=False)
-class PlaceboLaws:
-    """The settled design: laws and errors are drawn in every replication."""
-
-    serial: float
-
-    @cached_property
-    def _frame(self) -> Panel:
-        return Panel(tuple(f"state {i + 1:02d}" for i in range(UNITS)), YEARS, {}, Roles("y", "did"))
-
-    def draw(self, streams: Streams, wanted: Wanted) -> Draw:
-        """R panels; every effect is zero."""
-        did = np.zeros((streams.replications, len(YEARS), UNITS))
-        for row, generator in zip(did, streams.each("law"), strict=True):
-            first = int(generator.integers(LAWS[0], LAWS[1] + 1)) - YEARS[0]
-            row[first:, generator.permutation(UNITS)[: UNITS // 2]] = 1.0
-        errors = streams.normals("errors", len(YEARS), UNITS)
-        for t in range(1, len(YEARS)):
-            errors[:, t] *= np.sqrt(1 - self.serial**2)
-            errors[:, t] += self.serial * errors[:, t - 1]
-        truth = {name: _truth(Estimand.parse(name), did) for name in wanted.estimands}
-        return Draw(self._frame.with_variables({"y": errors, "did": did}), truth)
-
-
-def _truth(ask: Estimand, did: Floats) -> Floats:
-    """Zero, for each replication, where there is something to estimate."""
-    if ask.kind in POLICY_MEANS:
-        return Adoption(did, np.array(YEARS, dtype=np.float64)).mean_effect(np.zeros_like(did), ask)
-    known = {Estimand("beta", ("did",)): 0.0, Estimand("sigma2", ()): 1.0}
-    return np.full(len(did), known.get(ask, np.nan))
+@lru_cache(maxsize=64)
+def _parts(serial: float) -> PanelDesign:
+    return PanelDesign(
+        units=UNITS,
+        periods=len(YEARS),
+        first_period=YEARS[0],
+        geography=Nowhere(),
+        weights=NoWeights(),
+        levels=Effects(unit_sd=0.0, period_sd=0.0),
+        errors=Process(serial=serial),
+        adoption=Random(share=0.5, dates=LAWS),
+        redraw=("adoption",),
+    )

@@ -4,23 +4,32 @@
 
 with all shocks independent standard normal, 30 units a group and one period; groups are the attribute "group". Half of
 the variance of x and of the errors is common to a group, so that plain errors are far too small, and with few groups
-clustered ones are too.
+clustered ones are too. It is a preset of the `panel` design.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
-from sim.design import Design, Draw, Wanted, World
+from sim.design import Design, World
+from sim.designs.panel import PanelDesign
+from sim.designs.panel_world import settle
+from sim.designs.parts.adoption.never import Never
+from sim.designs.parts.covariates.normal import Normal
+from sim.designs.parts.errors.process import Process
+from sim.designs.parts.geography.nowhere import Nowhere
+from sim.designs.parts.levels.effects import Effects
+from sim.designs.parts.weights.none import NoWeights
 from sim.errors import bad
-from sim.panel import Panel, Roles, Schema
+from sim.panel import Schema
 from sim.streams import Streams
 
 PERIOD = 1
+VARIANCE = 2.0  # of x and of the errors: a shock of the group and one of the unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +55,32 @@ class Clustered(Design):
                       remedy="correct the dial")  # fmt: skip
 
     @property
+    def parts(self) -> PanelDesign:
+        """The same world as a design of parts."""
+        return _parts(self)
+
+    @property
     def schema(self) -> Schema:
         """groups x size units in one period: y and x."""
-        return Schema(self.groups * self.size, 1, ("y", "x"), ("group",), (), Roles("y", None, ("x",)))
+        return self.parts.schema
 
     def settle(self, streams: Streams) -> World:
-        """A world that holds nothing fixed."""
-        return Groups(self)
+        """A world that holds nothing fixed; sigma2 is the variance of both shocks."""
+        return replace(settle(self.parts, streams), known={"sigma2": VARIANCE})
 
 
-@dataclass(frozen=True, eq=False)
-class Groups:
-    """The settled design: regressor and errors are drawn in every replication."""
-
-    design: Clustered
-
-    @cached_property
-    def _frame(self) -> Panel:
-        group = np.repeat(np.arange(self.design.groups), self.design.size)
-        units = tuple(f"{g + 1}-{i + 1}" for g in range(self.design.groups) for i in range(self.design.size))
-        return Panel(units, (PERIOD,), {}, self.design.schema.roles, {"group": group})
-
-    def draw(self, streams: Streams, wanted: Wanted) -> Draw:
-        """R panels; beta(x) is the effect, sigma2 = 2 the errors' variance."""
-        group = self._frame.attributes["group"]
-        parts = {
-            name: streams.normals(f"{name} of groups", 1, self.design.groups)[:, :, group]
-            + streams.normals(f"{name} of units", 1, len(group))
-            for name in ("x", "errors")
-        }
-        panel = self._frame.with_variables({"x": parts["x"], "y": self.design.effect * parts["x"] + parts["errors"]})
-        known = {"beta(x)": self.design.effect, "sigma2": 2.0}
-        truth = {name: np.full(streams.replications, known.get(name, np.nan)) for name in wanted.estimands}
-        return Draw(panel, truth)
+@lru_cache(maxsize=64)
+def _parts(dials: Clustered) -> PanelDesign:
+    sd = float(np.sqrt(VARIANCE))
+    return PanelDesign(
+        units=dials.groups * dials.size,
+        periods=1,
+        first_period=PERIOD,
+        geography=Nowhere(groups=dials.groups),
+        weights=NoWeights(),
+        levels=Effects(unit_sd=0.0, period_sd=0.0),
+        covariates=(Normal("x", dials.effect, sd=sd, between=0.0, group_share=0.5),),
+        errors=Process(sd=sd, group_share=0.5),
+        adoption=Never(),
+        redraw=("covariates",),
+    )

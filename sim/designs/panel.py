@@ -26,8 +26,9 @@ class PanelDesign(PanelDials):
     treatment: names of these variables. geography: where units are and how they group. weights: the true W.
     other_weights: further W that estimators may assume by name. levels: unit and period effects. covariates: what else
     moves the outcome. errors: the law of its errors. adoption: who is treated, when. effect: what the treatment does to
-    its own unit. spillover: what it does to others. mediators: channels of the effect. redraw: what changes between
-    replications besides the errors: "adoption", "covariates".
+    its own unit. spillover: what it does to others. mediators: channels of the effect. indicators: what the outcome is
+    made of, if it is an index. missing: unit-periods that are not observed. measurement: errors of what is seen.
+    redraw: what changes between replications besides the errors: "adoption", "covariates".
     """
 
     kind: ClassVar[str] = "panel"

@@ -16,9 +16,15 @@ from sim.designs.parts.errors import Errors
 from sim.designs.parts.errors.process import Process
 from sim.designs.parts.geography import Geography
 from sim.designs.parts.geography.uniform import Uniform
+from sim.designs.parts.indicators import IndicatorsPart
+from sim.designs.parts.indicators.entropy import Entropy
 from sim.designs.parts.levels import Levels
 from sim.designs.parts.levels.effects import Effects
+from sim.designs.parts.measurement import MeasurementPart
+from sim.designs.parts.measurement.classical import Classical
 from sim.designs.parts.mediators import MediatorPart
+from sim.designs.parts.missing import MissingPart
+from sim.designs.parts.missing.pattern import Pattern
 from sim.designs.parts.part import Outline, Part
 from sim.designs.parts.spillover import SpilloverPart
 from sim.designs.parts.spillover.neighbours import Neighbours
@@ -30,6 +36,18 @@ from sim.panel import Roles, Schema
 LEAST_NOISE = 1e-9  # a standard deviation below which noise drowns in the rounding of fits
 MOST_UNITS, MOST_PERIODS = 20_000, 1_000
 UNITS = 100
+SINGLE = (
+    "geography",
+    "weights",
+    "levels",
+    "errors",
+    "adoption",
+    "effect",
+    "spillover",
+    "indicators",
+    "missing",
+    "measurement",
+)  # slots of one part
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +71,9 @@ class PanelDials(Design):
     effect: EffectPart = field(default_factory=Effect)
     spillover: SpilloverPart = field(default_factory=Neighbours)
     mediators: tuple[MediatorPart, ...] = ()
+    indicators: IndicatorsPart = field(default_factory=Entropy)
+    missing: MissingPart = field(default_factory=Pattern)
+    measurement: MeasurementPart = field(default_factory=Classical)
     redraw: tuple[Literal["adoption", "covariates"], ...] = ()
 
     def __post_init__(self) -> None:
@@ -80,12 +101,13 @@ class PanelDials(Design):
             moved=tuple(item.name for item in self.covariates if item.shift),
             mediators=tuple(item.name for item in self.mediators),
             absorbing=self.adoption.absorbing,
+            indicators=self.indicators.names,
         )
 
     @property
     def parts(self) -> Iterator[tuple[str, Part]]:
         """Every part with the table that it is written in."""
-        for slot in ("geography", "weights", "levels", "errors", "adoption", "effect", "spillover"):
+        for slot in SINGLE:
             yield f"[design.{slot}]", getattr(self, slot)
         for slot in ("other_weights", "covariates", "mediators"):
             for number, part in enumerate(getattr(self, slot), 1):
@@ -104,14 +126,23 @@ class PanelDials(Design):
         yield from self._name_problems()
         for name in sorted(set(self.redraw) - {"adoption", "covariates"}):
             yield Problem(f"redraw = {name!r}", "[design]", "adoption, covariates", "choose among them")
+        yield from self._order_problems()
         outline = replace(self.outline, units=MOST_UNITS) if "units" in wrong else self.outline
         for table, part in self.parts if "periods" not in wrong else ():
             for problem in part.problems(outline):
                 yield replace(problem, where=table)
 
+    def _order_problems(self) -> Iterator[Problem]:
+        """Parts that take what is drawn later than they are."""
+        for table, part in self.parts if "covariates" in self.redraw else ():
+            if part.follows:
+                what = f"follows the covariate {part.follows[0]!r}, which redraw changes in every replication"
+                yield Problem(what, table, 'redraw without "covariates"', "leave it out of redraw")
+
     def _name_problems(self) -> Iterator[Problem]:
         """Variables and weights that share a name."""
-        names = [self.outcome, self.treatment, *self.outline.covariates, *self.outline.mediators]
+        outline = self.outline
+        names = [self.outcome, self.treatment, *outline.covariates, *outline.mediators, *outline.indicators]
         labels = [item.label for item in (self.weights, *self.other_weights)]
         for what, given in (("variables", names), ("weights", labels)):
             if twice := sorted({name for name in given if given.count(name) > 1}):
@@ -123,25 +154,30 @@ class PanelDials(Design):
     def schema(self) -> Schema:
         """Sizes, names and roles."""
         covariates, mediators = self.outline.covariates, self.outline.mediators
+        treatment = self.treatment if self.adoption.treats else None
         return Schema(
             units=self.size,
             periods=self.periods,
-            variables=(self.outcome, self.treatment, *covariates, *mediators),
+            variables=(self.outcome, *filter(None, (treatment,)), *covariates, *mediators, *self.indicators.names),
             attributes=self.geography.attributes,
-            weights=tuple(item.label for item in (self.weights, *self.other_weights)),
-            roles=Roles(self.outcome, self.treatment, covariates, mediators),
+            weights=tuple(item.label for item in (self.weights, *self.other_weights) if item.exists),
+            roles=Roles(self.outcome, treatment, covariates, mediators, self.adoption.continuous),
         )
 
     @property
     def held_fixed(self) -> tuple[str, ...]:
         """What its parts draw once in a world; of redrawn covariates the units' part."""
-        covariates = self.covariates[0].held_fixed if self.covariates else ()
+        covariates = next((item.held_fixed for item in self.covariates if item.held_fixed), ())
         if covariates and "covariates" in self.redraw:
             covariates = ("unit parts of covariates",)
         adoption = () if "adoption" in self.redraw else self.adoption.held_fixed
-        return (*adoption, *covariates, *self.levels.held_fixed, *self.errors.held_fixed, *self.geography.held_fixed)
+        others = (self.levels, self.errors, self.missing, self.geography)
+        return (*adoption, *covariates, *(words for part in others for words in part.held_fixed))
 
     @property
     def noiseless(self) -> bool:
         """Whether neither errors nor effects vary, so that estimates differ by rounding alone."""
-        return self.errors.size < LEAST_NOISE and not (self.effect.varies and self.effect.size_of_units)
+        assigned = "adoption" in self.redraw and self.levels.interacts  # other units are compared in each replication
+        return (
+            self.errors.size < LEAST_NOISE and not assigned and not (self.effect.varies and self.effect.size_of_units)
+        )

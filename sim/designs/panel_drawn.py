@@ -22,12 +22,15 @@ class Drawn:
     def __init__(self, world: Settled, streams: Streams) -> None:
         self.world, self.streams = world, streams
         self.design, self.ground = world.design, world.ground
+        self.seen: Floats | None = world.observed  # (1 or R, T, N), 1 where observed; None where all is
 
     def fixed(self, *what: str) -> bool:
-        """Whether none of these differs between replications: adoption, covariates, effects, mediators."""
+        """Whether none of these differs between replications: adoption, covariates, effects, mediators, missing."""
         changes: set[str] = {*self.design.redraw}
-        changes |= {"effects"} if self.design.effect.varies else set()
+        follows = "covariates" in changes and bool(self.design.effect.covariate)
+        changes |= {"effects"} if self.design.effect.varies or follows else set()
         changes |= {"mediators"} if any(not item.within for item in self.design.mediators) else set()
+        changes |= {"missing"} if self.design.missing.follows_outcome else set()
         return not changes & {*what}
 
     def _once[T](self, name: Hashable, compute: Callable[[], T], *what: str) -> T:
@@ -49,13 +52,22 @@ class Drawn:
     @cached_property
     def adoption(self) -> Adoption:
         """The treatment as truths of policies read it."""
-        return self._once("policy", lambda: Adoption((self.did != 0).astype(np.float64), self.ground.years), "adoption")
+
+        def compute() -> Adoption:
+            return Adoption((self.did != 0).astype(np.float64), self.ground.years, self.seen)
+
+        return self._once("policy", compute, "adoption", "missing")
 
     @cached_property
     def sizes(self) -> Floats:
         """Units' effects of a dose of one, (1 or R, 1, N or 1)."""
-        sizes = self.design.effect.sizes
-        return self._once("sizes", lambda: sizes(self.ground, self.did, self.streams), "adoption", "effects")
+
+        def compute() -> Floats:
+            followed = self.covariates[effect.covariate] if effect.covariate else None
+            return effect.sizes(self.ground, self.did, followed, self.streams)
+
+        effect = self.design.effect
+        return self._once("sizes", compute, "adoption", "effects")
 
     @cached_property
     def path(self) -> Floats:
@@ -131,6 +143,7 @@ class Drawn:
             for item in self.design.covariates:
                 if item.shift:
                     added = added + item.effect * item.shift * self.did
+                if item.shift and item.lag_effect:
                     added = added + item.lag_effect * item.shift * self.world.lag(self.did)
             for part in self.design.mediators:
                 if not part.within:

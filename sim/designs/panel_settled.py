@@ -23,6 +23,8 @@ class Settled:
 
     levels: all that units and periods bring along, (T, N). treatment: the fixed one, (1, T, N). frame: units, periods,
     attributes and weights without variables. multiplier: S, None where outcomes do not depend on those of neighbours.
+    observed: 1 where unit-periods are seen, (1, T, N), None where all are or where that differs between replications.
+    streams: those that the world was drawn from.
     """
 
     design: PanelDials
@@ -34,6 +36,8 @@ class Settled:
     multiplier: SpatialFilter | None
     mediator_filters: Mapping[str, SpatialFilter | None]
     treatment: Floats
+    observed: Floats | None
+    streams: Streams
     _kept: dict[Hashable, Any] = field(default_factory=dict)
 
     def once[T](self, name: Hashable, compute: Callable[[], T]) -> T:
@@ -54,7 +58,7 @@ class Settled:
         """X b + W X c, (1 or R, T, N)."""
         signal = np.zeros((1, *self.ground.shape))
         for part in self.design.covariates:
-            values = covariates[part.name]
+            values = part.acting(covariates[part.name])
             if part.effect:
                 signal = signal + part.effect * values
             if part.lag_effect:
@@ -65,13 +69,17 @@ class Settled:
 def settled(design: PanelDials, streams: Streams) -> Settled:
     """Draw what a world holds fixed: places, levels, covariates, who is treated when."""
     places = design.geography.places(streams, design.size)
-    weights = {item.label: item.build(places) for item in (design.weights, *design.other_weights)}
-    ground = Ground(places, design.labels, weights[design.weights.label])
+    built = {item.label: item.build(places) for item in (design.weights, *design.other_weights)}
+    ground = Ground(places, design.labels, built[design.weights.label])
+    weights = {name: w for name, w in built.items() if w is not None}
     levels = design.levels.settle(ground, streams)
     covariates = {item.name: item.settle(ground, streams) for item in design.covariates}
     ground = replace(ground, levels=levels, covariates={name: x.values(None)[0] for name, x in covariates.items()})
+    gaps = design.missing.some and not design.missing.follows_outcome
+    observed = design.missing.fixed(ground, streams.fixed("missing"))[None] if gaps else None
     frame = Panel(places.names, design.labels, {}, design.schema.roles,
-                  {name: places.attributes[name] for name in design.schema.attributes}, weights=weights)  # fmt: skip
+                  {name: places.attributes[name] for name in design.schema.attributes},
+                  None if observed is None else observed > 0, weights)  # fmt: skip
     world = Settled(
         design=design,
         ground=ground,
@@ -82,6 +90,8 @@ def settled(design: PanelDials, streams: Streams) -> Settled:
         multiplier=ground.spatial(design.spillover.rho),
         mediator_filters={item.name: ground.spatial(item.spatial) for item in design.mediators},
         treatment=design.adoption.path(ground, streams.fixed("adoption"))[None],
+        observed=observed,
+        streams=streams,
     )
     if not design.levels.holds_mean:
         return world

@@ -10,6 +10,10 @@ Besides the means of `policy_truths`, whose effects include what neighbours' tre
     nde, nde(M)           att less that
     direct, indirect, total(X)   average impacts of S (b I + c W) (LeSage and Pace 2009)
     contrast              what two-way DID estimates with one date
+
+With unit-periods that are not observed, means are over those that are, and there is no contrast. Where the outcome is
+an index of indicators, effects are those of the index, and what is no total effect (att_own, spill(treated), nde, nie,
+coefficients, parameters of the errors) does not exist.
 """
 
 from __future__ import annotations
@@ -28,17 +32,20 @@ NONE = np.array([np.nan])
 IMPACTS = frozenset({"direct", "indirect", "total"})
 
 
-def truths(tile: Drawn, names: tuple[str, ...]) -> Mapping[str, Floats]:
-    """The true values in each replication, (R,) each; NaN throughout for what the world lacks."""
+def truths(tile: Drawn, names: tuple[str, ...], index: Floats | None) -> Mapping[str, Floats]:
+    """The true values in each replication, (R,) each; NaN throughout for what the world lacks.
+
+    index: what the treatment adds to an outcome that is an index, (R, T, N).
+    """
     rows = tile.streams.replications
 
     def compute() -> dict[str, Floats]:
-        truth = Truth(tile)
+        truth = Truth(tile, index)
         values = {name: truth.of(Estimand.parse(name)) for name in names}
         return {name: np.repeat(value, rows) if value.size == 1 else value for name, value in values.items()}
 
     interacts = any(item.interaction for item in tile.design.mediators)
-    if tile.fixed("adoption", "effects", *(["mediators"] if interacts else [])):
+    if index is None and tile.fixed("adoption", "effects", "missing", *(["mediators"] if interacts else [])):
         return tile.world.once(("truths", names, rows), compute)
     return compute()
 
@@ -46,26 +53,35 @@ def truths(tile: Drawn, names: tuple[str, ...]) -> Mapping[str, Floats]:
 class Truth:
     """The truths of one tile."""
 
-    def __init__(self, tile: Drawn) -> None:
-        self.tile, self.world, self.design = tile, tile.world, tile.design
+    def __init__(self, tile: Drawn, index: Floats | None) -> None:
+        self.tile, self.world, self.design, self.index = tile, tile.world, tile.design, index
 
     def of(self, ask: Estimand) -> Floats:
         """The true value of one estimand, (1 or R,)."""
         if ask.kind in POLICY_MEANS:
-            return self._mean(self.tile.gain, ask)
+            return self._mean(self._gain, ask)
         match ask.kind, ask.arguments:
             case "contrast", ():
                 return self._contrast()
+            case "spill", (("untreated" | "never") as who,):
+                return self._spill(who)
+            case _ if self.index is not None:
+                return NONE
             case "att_own", ():
                 return self._mean(self._own_gain, Estimand("att", ()))
-            case "spill", (who,):
-                return self._spill(who)
+            case "spill", ("treated",):
+                return self.of(Estimand("att", ())) - self.of(Estimand("att_own", ()))
             case (("nde" | "nie"), _):
                 return self._mediated(ask)
             case kind, (name,) if kind in IMPACTS:
                 return self._impact(kind, name)
             case _:
                 return np.array([self._parameter(ask)])
+
+    @property
+    def _gain(self) -> Floats:
+        """Y(d) - Y(0) of the outcome, be it an index or not."""
+        return self.tile.gain if self.index is None else self.index
 
     def _mean(self, gain: Floats, ask: Estimand) -> Floats:
         """A mean over treated unit-periods; that of cohorts and event times only where units stay treated."""
@@ -76,11 +92,12 @@ class Truth:
         return self.tile.adoption.mean_effect(gain, ask)
 
     def _contrast(self) -> Floats:
-        """Defined where all treated units adopt at one date."""
+        """Defined where all treated units adopt at one date and all is observed."""
         did = self.tile.did
         ever = did.any(axis=1, keepdims=True)
         one_date = self.design.adoption.absorbing and bool((did == ever * did.any(axis=2, keepdims=True)).all())
-        return self.tile.adoption.contrast(self.tile.gain) if one_date and ever.any() else NONE
+        compared = bool(ever.any() and not ever.all() and not did.any(axis=2).all()) and self.tile.seen is None
+        return self.tile.adoption.contrast(self._gain) if one_date and compared else NONE
 
     @cached_property
     def _own_gain(self) -> Floats:
@@ -93,11 +110,12 @@ class Truth:
             added = added + item.shift * item.effect * tile.did
         if self.world.multiplier is None:
             return added + self._interactions
-        lagged = np.diag(self.world.multiplier.multiplier @ self.world.ground.main_weights.dense)
-        own = np.diag(self.world.multiplier.multiplier) * (added + self._interactions)
-        if spillover.reaches:
-            own = own + spillover.lag * lagged * tile.dose  # NaN where spillovers are not W times the dose
+        multiplier = self.world.multiplier.multiplier
+        own = np.diag(multiplier) * (added + self._interactions)
+        if spillover.reaches:  # what a neighbour's neighbour gives back
+            own = own + np.einsum("ij,ji->i", multiplier, spillover.alone(self.world.ground)) * tile.dose
         lags = sum(item.shift * item.lag_effect for item in self.design.covariates)
+        lagged = np.einsum("ij,ji->i", multiplier, self.world.ground.main_weights.dense) if lags else 0.0
         return own + lags * lagged * tile.did
 
     @property
@@ -110,17 +128,13 @@ class Truth:
         return out
 
     def _spill(self, who: str) -> Floats:
-        """Mean spillovers on the treated, the untreated, or those never treated."""
+        """Mean effects on the untreated, or on those never treated, from the first adoption on."""
         treated = self.tile.did != 0
-        if who == "treated":
-            return self.of(Estimand("att", ())) - self.of(Estimand("att_own", ()))
         begun = np.logical_or.accumulate(treated.any(axis=2, keepdims=True), axis=1)
-        among = {"untreated": ~treated, "never": ~treated.any(axis=1, keepdims=True)}.get(who)
-        if among is None:
-            return NONE
-        weights = (among & begun).astype(np.float64)
+        among = ~treated if who == "untreated" else ~treated.any(axis=1, keepdims=True)
+        weights = (among & begun) * (1.0 if self.tile.seen is None else self.tile.seen)
         count = weights.sum(axis=(1, 2))
-        total = (self.tile.gain * weights).sum(axis=(1, 2))
+        total = (self._gain * weights).sum(axis=(1, 2))
         return np.divide(total, count, out=np.full(np.broadcast(total, count).shape, np.nan), where=count > 0)
 
     def _mediated(self, ask: Estimand) -> Floats:
@@ -135,6 +149,8 @@ class Truth:
 
     def _impact(self, kind: str, name: str) -> Floats:
         """Average direct, indirect and total impacts of S (b I + c W)."""
+        if not self.design.weights.exists:
+            return NONE
         own, lagged = self._pair(name)
         n = self.world.ground.units
         effects = np.full((1, n), own)
@@ -163,7 +179,7 @@ class Truth:
         for part in self.design.mediators:
             if part.name == name:
                 return (float("nan") if part.interaction else part.b), 0.0
-        if name != self.design.treatment or self.tile.dose is not self.tile.did:
+        if name != self.design.schema.roles.treatment or self.tile.dose is not self.tile.did:
             return float("nan"), float("nan")  # where the dose is not the treatment, no coefficient is the effect
         return self.design.effect.size_of_units + self._through_mediators, self.design.spillover.lag
 
@@ -179,8 +195,10 @@ class Truth:
             name = ask.arguments[0]
             known = {self.design.treatment, *self.design.outline.covariates, *self.design.outline.mediators}
             if name not in known and name.startswith("w_"):
-                return self._pair(name[2:])[1]
+                return self._pair(name[2:])[1] if self.design.weights.exists else float("nan")
             return self._pair(name)[0] if name != self.design.treatment or not self._takes_sizes else float("nan")
         rho, lam = self.design.spillover.rho, self.design.errors.lam
+        if not self.design.weights.exists:
+            rho, lam = float("nan"), float("nan")
         values = {"rho": rho, "lambda": lam, "sigma2": self.design.errors.sigma2, "dependence": max(abs(rho), abs(lam))}
         return float("nan") if ask.arguments else values.get(ask.kind, float("nan"))

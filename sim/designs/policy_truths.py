@@ -9,7 +9,8 @@ The weights are those of Callaway and Sant'Anna (2021, section 3) with the draw'
     att_event       mean of event(K) over K >= 0;             att_calendar   mean of calendar(T) over T
     att_cohort      mean of cohort(G) by cohort size
 
-Effects before adoption are no part of any of them: att(G,T) with T < G and event(K) with K < 0 are NaN.
+Effects before adoption are no part of any of them: att(G,T) with T < G and event(K) with K < 0 are NaN. Where some
+unit-periods are not observed, all of these are means over those that are.
 """
 
 from __future__ import annotations
@@ -29,10 +30,14 @@ POLICY_MEANS = frozenset({"att", "event", "cohort", "calendar", "att_event", "at
 
 @dataclass(frozen=True, eq=False)
 class Adoption:
-    """An absorbing policy: the dummy `did` (1 or R, T, N) and the periods' labels `years` (T,)."""
+    """An absorbing policy: the dummy `did` (1 or R, T, N) and the periods' labels `years` (T,).
+
+    seen: 1 where unit-periods are observed, (1 or R, T, N); None where all are.
+    """
 
     did: Floats
     years: Floats
+    seen: Floats | None = None
     _weights: dict[Estimand, Floats] = field(default_factory=dict)
     _cells: dict[Estimand, tuple[NDArray[np.intp], Floats]] = field(default_factory=dict)
 
@@ -41,11 +46,11 @@ class Adoption:
 
         Many draws of one calendar are summed over the few unit-periods that have a weight.
         """
-        if self.did.shape[0] > 1 or gain.shape[0] == 1:
-            weights = self._weights_of(ask)
+        weights = self._weights_of(ask)
+        if weights.shape[0] > 1 or gain.shape[0] == 1:
             return _ratio((gain * weights).sum(axis=(1, 2)), weights.sum(axis=(1, 2)))
         if ask not in self._cells:
-            flat = self._weights_of(ask).ravel()
+            flat = weights.ravel()
             self._cells[ask] = (cells := np.flatnonzero(flat)), flat[cells]
         cells, weight = self._cells[ask]
         effects = gain.reshape(gain.shape[0], -1).take(cells, axis=1)
@@ -73,23 +78,28 @@ class Adoption:
             return np.zeros_like(self.did)
         match ask.kind, numbers:
             case "att", ():
-                return self.did
+                return self._on
             case "att", (cohort, year):
-                return self.did * (self._first == cohort)[:, None, :] * (self.years == year)[:, None]
+                return self._on * (self._first == cohort)[:, None, :] * (self.years == year)[:, None]
             case "event", (since,):
-                return self.did * (self._since == since)
+                return self._on * (self._since == since)
             case "cohort", (cohort,):
-                return self.did * (self._first == cohort)[:, None, :]
+                return self._on * (self._first == cohort)[:, None, :]
             case "calendar", (year,):
-                return self.did * (self.years == year)[:, None]
+                return self._on * (self.years == year)[:, None]
             case "att_event", ():
                 return self._shared_by_event()
             case "att_cohort", ():
-                return _ratio(self.did, self.did.sum(axis=1, keepdims=True), 0.0)
+                return self._shared_by_cohort()
             case "att_calendar", ():
-                return _ratio(self.did, self.did.sum(axis=2, keepdims=True), 0.0)
+                return _ratio(self._on, self._on.sum(axis=2, keepdims=True), 0.0)
             case _:
                 return np.zeros_like(self.did)
+
+    @property
+    def _on(self) -> Floats:
+        """The dummy where it is observed."""
+        return self.did if self.seen is None else self.did * self.seen
 
     @property
     def _first(self) -> Floats:
@@ -101,11 +111,24 @@ class Adoption:
         """Periods since adoption, (1 or R, T, N), -inf = never."""
         return (self.years[:, None] - self._first[:, None, :]) / period_step(self.years.astype(np.int64))
 
+    def _shared_by_cohort(self) -> Floats:
+        """Weights of cohorts by their units that are observed under treatment, shared by their unit-periods."""
+        on = self._on
+        if self.seen is None:  # the lives of a cohort's units are of one length
+            return _ratio(on, on.sum(axis=1, keepdims=True), 0.0)
+        weights, lives = np.zeros_like(on), on.any(axis=1)
+        for cohort in np.unique(self._first[np.isfinite(self._first)]):
+            among = on * (self._first == cohort)[:, None, :]
+            size = (lives * (self._first == cohort)).sum(axis=1)[:, None, None]
+            weights += size * _ratio(among, among.sum(axis=(1, 2), keepdims=True), 0.0)
+        return weights
+
     def _shared_by_event(self) -> Floats:
         """Equal weight of every K >= 0, shared by the units that are observed at K."""
-        since, weights = self._since, np.zeros_like(self.did)
+        since, on = self._since, self._on
+        weights = np.zeros_like(on)
         for k in range(self.years.size):
-            among = (since == k).astype(np.float64)
+            among = (since == k) * on
             weights += _ratio(among, among.sum(axis=(1, 2), keepdims=True), 0.0)
         return weights
 

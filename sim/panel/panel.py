@@ -94,9 +94,12 @@ class Panel:
 
     def replication(self, index: int) -> Self:
         """One replication as a panel of its own (R = 1)."""
-        return self.with_variables(
-            {name: array if array.shape[0] == 1 else array[index : index + 1] for name, array in self.variables.items()}
-        )
+
+        def one[A: (Floats, Flags)](array: A) -> A:
+            return array if array.shape[0] == 1 else array[index : index + 1]
+
+        alone = self if self.observed is None else replace(self, variables={}, observed=one(self.observed))
+        return alone.with_variables({name: one(array) for name, array in self.variables.items()})
 
     def with_weights(self, name: str, weights: Weights) -> Self:
         """The same panel with one more weights matrix; the first is the main one."""
@@ -170,6 +173,18 @@ def _check_replications(variables: Mapping[str, Floats]) -> None:
         sizes = {name: array.shape[0] for name, array in variables.items()}
         raise bad(f"numbers of replications differ: {sizes}", where="panel variables",
                   allowed="1 or R in every variable", remedy="draw all for the same replications")  # fmt: skip
+
+
+def long_table(panel: Panel, unit: str = "unit", period: str = "period") -> pd.DataFrame:
+    """One row a unit and period that is observed, by unit and period, of a panel with R = 1."""
+    import pandas as pd  # loaded where a table is asked for
+
+    n, t = len(panel.units), len(panel.periods)
+    columns: dict[str, Any] = {unit: np.tile(np.array(panel.units), t), period: np.repeat(panel.periods, n)}
+    columns |= {name: np.tile(values, t) for name, values in panel.attributes.items()}
+    columns |= {name: array[0].ravel() for name, array in panel.variables.items()}
+    order = np.arange(n * t).reshape(t, n).T[seen_in(panel).T]
+    return pd.DataFrame({name: values[order] for name, values in columns.items()})
 
 
 def part(panel: Panel, units: Flags, periods: Flags) -> Panel:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sim.errors import bad, closest, one_of
 
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """What the variables of a panel are to the question: names of variables, in order."""
+    """What the variables of a panel are to the question: names of variables, in order.
+
+    continuous: whether the treatment has any strength, so that a regression finds its effect a unit.
+    """
 
     outcome: str | None = None
     treatment: str | None = None
     controls: tuple[str, ...] = ()
     mediators: tuple[str, ...] = ()
+    continuous: bool = field(default=False, repr=False)  # not shown, so that digests of panels stay what they were
 
     @property
     def regressors(self) -> tuple[str, ...]:

@@ -150,6 +150,31 @@ def contiguity(
     return connected(sp.csr_array(graph.sparse), units, islands, coordinates, standardize, name)
 
 
+def touching_cells(
+    units: tuple[str, ...],
+    longitude: Floats,
+    latitude: Floats,
+    *,
+    rule: Literal["queen", "rook"] = "queen",
+    standardize: Standardize = "row",
+    name: str | None = None,
+) -> Weights:
+    """Neighbours are units whose Voronoi cells touch within the rectangle around all units.
+
+    Cells are those of a plane in which a degree of longitude has the length it has at the mean latitude.
+    """
+    from libpysal.graph import Graph
+
+    name = name or rule
+    Coordinates(units, longitude, latitude).check_apart(f"weights {name}")
+    points = np.column_stack([longitude * np.cos(np.radians(latitude.mean())), latitude])
+    if np.linalg.matrix_rank(points - points.mean(axis=0), tol=1e-9) < 2:
+        raise bad("the units lie on one line, or are too few", where=f"weights {name}",
+                  allowed="units of which regions can be drawn", remedy='use kind = "knn"')  # fmt: skip
+    graph = Graph.build_triangulation(points, method="voronoi", clip="bounding_box", rook=rule == "rook")
+    return Weights.of(units, sp.csr_array(graph.sparse), standardize, name)
+
+
 def economic(
     units: tuple[str, ...], level: Floats, *, standardize: Standardize = "row", name: str | None = None
 ) -> Weights:

@@ -76,6 +76,12 @@ def from_file(
     return connected(raw, kept, islands, coordinates, standardize, name)
 
 
+def matrix_size(path: Path) -> tuple[int, ...] | None:
+    """The shape of the matrix that a file holds; None for links between units that it names. Raises BadInput."""
+    content = _read(path)
+    return None if isinstance(content, Edges) else content.shape
+
+
 def _read(path: Path) -> Edges | sp.csr_array | Floats:
     """What a file holds; raises BadInput for one that cannot be read."""
     try:

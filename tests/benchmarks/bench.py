@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "support"))
 
@@ -63,8 +64,15 @@ def main() -> None:
     print(f"  full job against the floor: {full * floor_seconds:.2f} of its rate")
     print("  " + " + ".join(f"{each.label} {each.seconds * 1e3:.0f} ms" for each in several)
           + f": panelproof, all that and Lee-Yu, {together * full:,.0f} x")  # fmt: skip
-    rate("the same, calendar and controls redrawn", Paper(spillover="paper", redraw=("calendar", "controls")), FULL,
-         min(chosen.panels, 1024))  # fmt: skip
+    rate("DID in 32 worlds", Paper(), DID, chosen.panels, worlds=32)
+    rate("DID + SAR + SEM + SDM in 32 worlds", Paper(spillover="paper"), FULL, chosen.panels, worlds=32)
+    redrawn: tuple[tuple[str, tuple[Any, ...]], ...] = (
+        ("calendar redrawn", ("calendar",)), ("calendar and controls redrawn", ("calendar", "controls")),
+    )  # fmt: skip
+    for words, redraw in redrawn:
+        few = min(chosen.panels, 2048)
+        rate(f"DID, {words}", Paper(redraw=redraw), DID, few)
+        rate(f"DID + SAR + SEM + SDM, {words}", Paper(spillover="paper", redraw=redraw), FULL, few)
     if chosen.million:
         million()
 
@@ -93,13 +101,14 @@ class Reference:
 
 
 def rate(
-    label: str, design: Paper, estimators: tuple[Estimator, ...], panels: int, references: Sequence[Reference] = ()
-) -> float:
+    label: str, design: Paper, estimators: tuple[Estimator, ...], panels: int, references: Sequence[Reference] = (),
+    worlds: int = 1,
+) -> float:  # fmt: skip
     """Panels a second of a whole serial run: settling, drawing, fitting, covariances, store.
 
     Each reference fits once after every block, so that both see the machine in the same states; their time is not ours.
     """
-    study = Study("bench", design, estimators, replications=panels, block=min(BLOCK, panels))
+    study = Study("bench", design, estimators, replications=panels, block=min(BLOCK, panels), worlds=worlds)
     run(study.resized(seed=99, replications=64, block=64))  # imports and first calls are not what is measured
     others = 0.0
 
@@ -156,13 +165,13 @@ def timed(call: Callable[[], object], times: int) -> float:
 
 def million() -> None:
     """A million panels of the full job on two workers, start of the cluster included."""
-    study = Study("million", Paper(spillover="paper"), FULL, replications=1_000_000, block=BLOCK)
+    study = Study("million", Paper(spillover="paper"), FULL, replications=1_000_000, block=BLOCK, worlds=1)
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         pool = open_executor("local", 2)
         run(study, store=Path(folder) / "million.zarr", executor=pool)
         pool.close()
-        print(f"a million panels of the full job on two workers: {time.perf_counter() - begin:.0f} s")
+        print(f"a million panels of the full job, one world, on two workers: {time.perf_counter() - begin:.0f} s")
 
 
 if __name__ == "__main__":

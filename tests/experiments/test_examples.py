@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -93,3 +94,15 @@ def test_the_papers_own_spec_is_sound():
     spec = read_spec(EXAMPLES / "paper" / "SPEC.toml")
     assert spec.panel.outcome == "icr"
     assert len(spec.indicators) == 9
+
+
+def test_an_own_world_prints_a_power_curve() -> None:
+    done = subprocess.run([sys.executable, EXAMPLES / "own_world.py"], check=True, capture_output=True, text=True,
+                          timeout=120, env=os.environ | {"PYTHONPATH": str(EXAMPLES.parent)})  # fmt: skip
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    found = {(float(effect), measure): (float(value), float(mcse)) for effect, measure, value, mcse in rows}
+    power = [found[effect, "rejection"][0] for effect in (0.0, 0.25, 0.5, 1.0)]
+    assert power == sorted(power)
+    assert abs(power[0] - 0.05) < 4 * found[0.0, "rejection"][1]
+    assert power[-1] > 0.9
+    assert len((EXAMPLES / "own_world.py").read_text().splitlines()) < 30

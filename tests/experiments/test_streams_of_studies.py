@@ -20,7 +20,15 @@ from sim import Draw, Panel, Streams, Wanted
 from sim.design import Design
 from sim.designs.bdm import BertrandDufloMullainathan
 from sim.designs.clustered import Clustered
+from sim.designs.panel import PanelDesign
 from sim.designs.paper import Paper
+from sim.designs.parts.covariates.normal import Normal
+from sim.designs.parts.effect.effect import Effect
+from sim.designs.parts.errors.process import Process
+from sim.designs.parts.indicators.entropy import Entropy
+from sim.designs.parts.measurement.classical import Classical
+from sim.designs.parts.mediators.linear import Linear
+from sim.designs.parts.missing.pattern import Pattern
 from sim.designs.placebo import Placebo
 
 ROWS, BLOCK = 150, 64  # two blocks and a part, whose last tile is cut
@@ -145,6 +153,16 @@ class Recorder:
 
 
 CONTROLS = {f"covariate {name}" for name in ("inv", "road", "book", "tech")}
+EVERYTHING = PanelDesign(
+    covariates=(Normal("x"),),
+    errors=Process(group_share=0.2, factors=1, factor_share=0.2),
+    effect=Effect(1.0, unit_sd=0.5),
+    mediators=(Linear("m"),),
+    indicators=Entropy(("one", "two")),
+    missing=Pattern(0.1),
+    measurement=Classical(0.1, 0.1),
+)
+NOWHERE = {"places", "levels", "errors", "adoption"}
 FIXED = {"cities", "levels", "errors", "adoption", *CONTROLS}
 PURPOSES: dict[str, tuple[Design, set[str], set[str]]] = {
     "paper": (Paper(), FIXED, {"errors", "mediator gpat"}),
@@ -152,8 +170,19 @@ PURPOSES: dict[str, tuple[Design, set[str], set[str]]] = {
         Paper(redraw=("calendar", "controls"), spillover="paper"),
         FIXED, {"errors", "mediator gpat", "adoption", *CONTROLS},
     ),
-    "bdm": (BertrandDufloMullainathan(), set(), {"law", "errors"}),
-    "clustered": (Clustered(), set(), {"x of groups", "x of units", "errors of groups", "errors of units"}),
+    "bdm": (BertrandDufloMullainathan(), NOWHERE, {"adoption", "errors"}),
+    "clustered": (
+        Clustered(), NOWHERE | {"covariate x"}, {"covariate x", "covariate x of groups", "errors", "errors of groups"},
+    ),
+    "parts": (
+        EVERYTHING, {"places", "levels", "errors", "adoption", "missing", "covariate x", "measurement of x"},
+        {"errors", "errors of groups", "errors of factors", "heterogeneity", "mediator m", "indicator one",
+         "indicator two", "measurement of the outcome"},
+    ),
+    "gaps": (
+        PanelDesign(missing=Pattern(0.1, "on_outcome")), {"places", "levels", "errors", "adoption"},
+        {"errors", "missing"},
+    ),
     "placebo": (Placebo(), set(), {"assignment"}),
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ import dataclasses
 import pickle
 from collections.abc import Callable
 
+import made_worlds
 import numpy as np
 import pytest
 
@@ -24,6 +25,18 @@ VARIANTS: dict[str, Design] = {
     "paper confounded": Paper(mediator="ent", confounding=0.5),
     "paper single date": Paper(calendar="single", controls="none", spillover="lag"),
 }
+PARTS = {  # settings of `panel` besides the covering array of `test_worlds_of_parts`
+    "panel redrawn": {"covariates": "lag", "adoption": "staggered", "effect": "growing", "spillover": "durbin",
+                      "mediators": "two", "redraw": "both"},
+    "panel with gaps": {"covariates": "one", "adoption": "staggered", "missing": "dropout", "measurement": "errors"},
+    "panel with gaps that follow the outcome": {"covariates": "one", "missing": "on_outcome", "redraw": "covariates"},
+    "panel of an index": {"covariates": "moved", "indicators": "index", "missing": "random", "effect": "unit_sd"},
+    "panel of doses": {"adoption": "lognormal dose", "spillover": "rho", "measurement": "rounded"},
+    "panel that switches": {"adoption": "switching", "errors": "groups", "redraw": "adoption"},
+    "panel of files": {"geography": "file", "weights": "file", "adoption": "clustered", "errors": "factors"},
+}  # fmt: skip
+FIRST_OF_ALL = {dial: next(iter(values)) for dial, values in made_worlds.PARTS.items()}
+VARIANTS |= {name: made_worlds.world_of(FIRST_OF_ALL | row) for name, row in PARTS.items()}
 STREAMS = Streams(3, "conformance")
 
 

@@ -12,7 +12,8 @@ from scipy.stats import chi2
 
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
-from sim.designs.placebo import Placebo, panel_of, panel_text
+from sim.designs.placebo import Placebo, panel_of
+from sim.panel.text import panel_text
 from sim.schemes import scheme_of
 from sim.schemes.connected import compact_blocks, connected_groups, grown_groups
 from sim.schemes.randomisation import Randomisation, adoption, arrangements, permutations

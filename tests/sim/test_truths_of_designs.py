@@ -41,7 +41,8 @@ def test_a_placebo_law_changes_nothing(serial: float) -> None:
         for name in (*MEANS, *cells):
             expected = policy_mean(np.zeros_like(did), adoption, draw.panel.periods, name)
             np.testing.assert_array_equal(draw.truth[name][row], expected, err_msg=name)
-    assert {name for name, values in draw.truth.items() if np.isnan(values).all()} >= set(UNKNOWN)
+    assert {name for name, values in draw.truth.items() if np.isnan(values).all()} >= set(UNKNOWN) - {"contrast"}
+    np.testing.assert_array_equal(draw.truth["contrast"], 0.0)  # all laws of a draw are of one year
     np.testing.assert_array_equal(draw.truth["beta(did)"], 0.0)
     if serial == 0:
         np.testing.assert_array_equal(draw.truth["sigma2"], 1.0)
@@ -50,8 +51,8 @@ def test_a_placebo_law_changes_nothing(serial: float) -> None:
 @pytest.mark.parametrize("effect", [1.0, -0.3])
 def test_clustered_outcomes_are_the_effect_and_two_shocks(effect: float) -> None:
     draw = drawn(Clustered(groups=5, size=4, effect=effect), ("beta(x)", "sigma2", "att", *UNKNOWN))
-    shared, own = TILE.normals("errors of groups", 1, 5), TILE.normals("errors of units", 1, 20)
-    x_shared, x_own = TILE.normals("x of groups", 1, 5), TILE.normals("x of units", 1, 20)
+    shared, own = TILE.normals("errors of groups", 1, 5), TILE.normals("errors", 1, 20)
+    x_shared, x_own = TILE.normals("covariate x of groups", 1, 5), TILE.normals("covariate x", 1, 20)
     for row in range(4):
         for unit in range(20):
             x = x_shared[row, 0, unit // 4] + x_own[row, 0, unit]

@@ -33,7 +33,7 @@ def further_variables(frame: pd.DataFrame, rows: Rows, spec: Spec, panel: Panel)
     if panel.observed is not None:
         inside[inside] = panel.observed[0, t[inside], i[inside]]
     found, problems = {}, [*_panel_problems(spec, panel)]
-    for name, key in spec.robustness.further.items():
+    for name, key in spec.further.items():
         if name in panel.variables:
             continue
         values, wrong = numbers(frame[name])
@@ -41,9 +41,9 @@ def further_variables(frame: pd.DataFrame, rows: Rows, spec: Spec, panel: Panel)
         without = sorted(periods_without(spec.transform, frozenset((name,)), rows))
         gaps = np.flatnonzero(np.isnan(values) & inside & ~np.isin(rows.years, without))
         if gaps.size and spec.panel.missing == "error" and not wrong.size:
-            problems.append(Problem(f"is missing in {gaps.size} rows", f"{rows.at(int(gaps[0]), name)}, "
-                                    f"[robustness] {key}", "a number in every row", "fill them, or let the check "
-                                    'leave these rows out with missing = "drop"'))  # fmt: skip
+            problems.append(Problem(f"is missing in {gaps.size} rows", f"{rows.at(int(gaps[0]), name)}, {key}",
+                                    "a number in every row", "fill them, or let the check leave these rows out with "
+                                    'missing = "drop"'))  # fmt: skip
         found[name] = np.full((1, len(panel.periods), len(panel.units)), np.nan)
         found[name][0, t[inside], i[inside]] = values[inside]
     problems = problems or list(_outcome_problems(spec, panel, found, rows.file))

@@ -10,6 +10,7 @@ from pydantic import Field
 from estimators.core.error_types import groups_of
 from estimators.linear.covariances import ClusterK
 from experiments.application.spec.transforms import Transforms
+from experiments.application.spec.twin import TwinSection
 from experiments.application.spec.weights import AnyWeights, Economic, Nested
 from experiments.toml_files import Flag, Name, Names, NamesByName, Positive, Table, Value, Whole
 from sim.errors import Problem, closest, one_of
@@ -266,12 +267,13 @@ class SpecTables(Table):
     inference: InferenceSection = InferenceSection()
     robustness: RobustnessSection = RobustnessSection()
     weights: tuple[AnyWeights, ...] = ()
+    twin: TwinSection | None = None
 
 
 class Spec(SpecTables):
     """A whole SPEC.toml: what the columns of a panel file are, new columns, an index, weights (the first: the main).
 
-    inference and robustness: what is asked of the estimates beside the paper's own.
+    inference and robustness: what is asked of the estimates beside the paper's own. twin: how a twin is fitted.
     """
 
     file: str = "spec.toml"
@@ -304,6 +306,13 @@ class Spec(SpecTables):
         outcome = own.outcome if self.index is None else None
         single = [name for name in (outcome, own.treatment, own.other_policy) if name]
         return tuple(dict.fromkeys((*single, *own.controls, *own.mediators, *self.indicators)))
+
+    @property
+    def further(self) -> dict[str, str]:
+        """Columns that become variables for a check or a twin alone, and the key that asks for each."""
+        asked = {name: f"[robustness] {key}" for name, key in self.robustness.further.items()}
+        indicator = None if self.twin is None else self.twin.indicator
+        return ({indicator: "[twin.adoption] indicator"} if indicator else {}) | asked
 
     @property
     def made(self) -> frozenset[str]:

@@ -172,6 +172,7 @@ def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
         if key not in ("missing", "balance", "synthetic", *(["outcome"] if spec.index else [])):
             names = value if isinstance(value, tuple) else (value,) if value else ()
             wanted |= dict.fromkeys(names, f"{spec.file} [panel] {key}")
+    wanted |= {name: f"{spec.file} {key}" for name, key in spec.further.items() if "[twin" in key}
     wanted |= columns_asked_for(spec) | spec.robustness.columns_asked_for(spec.file, spec.panel.unit)
     problems = missing_columns(frame, {name: asked for name, asked in wanted.items() if name not in spec.made})
     problems += column_problems(frame, spec)

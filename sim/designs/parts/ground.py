@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.errors import bad
+from sim.errors import bad, closest, one_of
+from sim.panel import Panel
 from sim.weights import Weights
 from sim.weights.distances import great_circle_km
 from sim.weights.filters import SpatialFilter
@@ -24,7 +25,8 @@ class Places:
 
     longitude, latitude: degrees, (N,). attributes: facts of units by name, (N,). group: the codes 0, 1, ... of the
     groups that share shocks or adopt together, (N,). prosperity: a standardised score of how developed units are, (N,);
-    levels, covariates and adoption may follow it.
+    levels, covariates and adoption may follow it. kept: the real panel that other parts keep things of.
+    lattice: row and column of each unit on a square lattice, (N, 2), None elsewhere.
     """
 
     names: tuple[str, ...]
@@ -33,6 +35,23 @@ class Places:
     group: NDArray[np.intp]
     prosperity: Floats
     attributes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    kept: Panel | None = None
+    lattice: NDArray[np.intp] | None = None
+
+    def held(self, where: str) -> Panel:
+        """The panel that is kept; raises BadInput, for what stands at `where`, in a world without one."""
+        if self.kept is None:
+            raise bad("no panel is kept", where=where, allowed='[design.geography] kind = "kept" with a panel',
+                      remedy="name a panel there")  # fmt: skip
+        return self.kept
+
+    def variable(self, name: str, where: str) -> Floats:
+        """A variable of the panel that is kept, (T, N); raises BadInput where it has none of this name."""
+        held = self.held(where).variables
+        if name not in held:
+            raise bad(f"the panel that is kept has no variable {name!r}", where=where, allowed=one_of(held),
+                      remedy=closest(name, held))  # fmt: skip
+        return held[name][0]
 
 
 @dataclass(frozen=True, eq=False, slots=True)

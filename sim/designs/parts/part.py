@@ -9,10 +9,12 @@ import math
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from sim.discovery import discover, find
 from sim.errors import Problem, closest, one_of
+from sim.panel.file_text import is_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Outline:
     """What the parts of one design must agree on, known before anything is drawn.
 
     covariates, moved: names of all covariates, and of those that the treatment moves. groups: how many the geography
-    has. absorbing: whether units stay treated.
+    has. absorbing: whether units stay treated. indicators: names of what the outcome is made of, if it is an index.
     """
 
     units: int
@@ -57,17 +59,22 @@ class Outline:
     moved: tuple[str, ...]
     mediators: tuple[str, ...]
     absorbing: bool
+    indicators: tuple[str, ...] = ()
 
 
 class Part(ABC):
     """A building block of a world. Subclasses are frozen dataclasses with a `kind`.
 
-    ranges: the numbers that a dial may take, by name. default: the kind that a slot's table without one is of.
+    ranges: the numbers that a dial may take, by name. default: the kind that a slot's table without one is of. files:
+    dials that hold a panel as a text, for which a study file names a Parquet file beside it. paths: dials that name any
+    other file, relative to the study file.
     """
 
     kind: ClassVar[str]
     default: ClassVar[str]
     ranges: ClassVar[Mapping[str, Range]] = {}
+    files: ClassVar[tuple[str, ...]] = ()
+    paths: ClassVar[tuple[str, ...]] = ()
 
     @property
     def held_fixed(self) -> tuple[str, ...]:
@@ -77,12 +84,19 @@ class Part(ABC):
     def problems(self, outline: Outline) -> Iterator[Problem]:
         """What is wrong with its dials, alone and beside the other parts; `where` is left to the design."""
         yield from self._choices()
+        wrong: list[str] = []
         for name, allowed in self.ranges.items():
             given = getattr(self, name)
             for value in given if isinstance(given, tuple) else (given,):
                 if value is not None and not (math.isfinite(value) and allowed.holds(value)):
+                    wrong.append(f"{name} = ")
                     yield fault(f"{name} = {value:g}", allowed.words, f"correct {name}")
-        yield from self.faults(outline)
+        yield from (problem for problem in self.faults(outline) if not problem.what.startswith(tuple(wrong)))
+
+    @property
+    def follows(self) -> tuple[str, ...]:
+        """Covariates whose values it takes as the world holds them fixed, so that they cannot be drawn anew."""
+        return ()
 
     def faults(self, outline: Outline) -> Iterator[Problem]:
         """What is wrong besides numbers out of range."""
@@ -123,6 +137,12 @@ class Slot:
     def find(self, kind: str, where: str) -> type[Part]:
         """The part called `kind` or named "module:Object"; raises BadInput."""
         return find(self.base.__module__, self.base, kind, where)
+
+    def with_paths(self, table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """Settings of a part of a file in this folder, whose dials of `paths` are relative to it."""
+        cls = self.kinds.get(str(table.get("kind", self.base.default)))
+        given = {} if cls is None else {dial: table[dial] for dial in cls.paths if isinstance(table.get(dial), str)}
+        return dict(table) | {dial: str(folder / path) for dial, path in given.items() if path and not is_text(path)}
 
 
 def slots_of(cls: type) -> dict[str, Slot]:

@@ -11,14 +11,32 @@ from scipy.special import betaincinv, ndtr
 Floats = NDArray[np.float64]
 
 FARTHEST, STEP = 6.0, 0.01  # of the grid of normal scores
+IN_CACHE = 2  # replications of a panel of 285 units and 18 periods
 
 
-def beta_variates(scores: Floats, mean: float, sd: float, low: float, high: float) -> Floats:
-    """The beta variates on [low, high] with this mean and sd at normal scores, by linear interpolation of quantiles."""
+def beta_variates(
+    shocks: Floats, mean: float, sd: float, low: float, high: float, *, base: Floats | float = 0.0, scale: float = 1.0
+) -> Floats:
+    """The beta variates on [low, high] with this mean and sd at normal scores base + scale shocks, (..., T, N).
+
+    Quantiles are interpolated linearly between scores; a score is taken to 1e-6. A few replications at a time stay in
+    the processor's cache, which makes the whole several times faster.
+    """
     quantiles, slopes = _quantiles(mean, sd, low, high)
-    position = np.clip((scores + FARTHEST) / STEP, 0.0, len(slopes) - 1e-9)
-    below = position.astype(np.intp)
-    return np.asarray(quantiles[below] + (position - below) * slopes[below])
+    offset = ((np.asarray(base) + FARTHEST) / STEP).astype(np.float32)
+    out = np.empty(np.broadcast_shapes(shocks.shape, offset.shape))
+    rows = out.reshape(-1, *out.shape[-2:]) if out.ndim > 2 else out[None]
+    given = np.broadcast_to(shocks, out.shape).reshape(rows.shape)
+    for first in range(0, len(rows), IN_CACHE):
+        chunk = slice(first, first + IN_CACHE)
+        position = np.multiply(given[chunk], scale / STEP, dtype=np.float32, casting="same_kind")
+        position += offset
+        np.clip(position, 0.0, len(slopes) - 0.01, out=position)
+        below = position.astype(np.int32)
+        position -= below
+        rows[chunk] = quantiles.take(below)
+        rows[chunk] += position * slopes.take(below)
+    return out
 
 
 @cache

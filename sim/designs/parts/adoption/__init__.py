@@ -29,6 +29,16 @@ class Adoption(Part):
         """Whether it is a dummy that stays 1 once it is 1."""
         return False
 
+    @property
+    def continuous(self) -> bool:
+        """Whether it has any strength, so that estimators find its effect a unit."""
+        return False
+
+    @property
+    def treats(self) -> bool:
+        """Whether there is a treatment at all."""
+        return True
+
     @abstractmethod
     def path(self, ground: Ground, rng: np.random.Generator) -> Floats:
         """One draw of the treatment, (T, N)."""

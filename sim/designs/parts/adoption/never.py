@@ -13,9 +13,14 @@ from sim.designs.parts.ground import Floats, Ground
 
 @dataclass(frozen=True, slots=True)
 class Never(Absorbing):
-    """A panel without a treatment, as for models of covariates alone."""
+    """A panel without a treatment variable, as for models of covariates alone."""
 
     kind: ClassVar[str] = "never"
+
+    @property
+    def treats(self) -> bool:
+        """Nobody."""
+        return False
 
     @property
     def held_fixed(self) -> tuple[str, ...]:

@@ -51,6 +51,10 @@ class Covariate(Part):
         """What the treatment adds to the covariate."""
         return self.moved if self.bad_control else 0.0
 
+    def acting(self, values: Floats) -> Floats:
+        """What the coefficients multiply, of values (1 or R, T, N)."""
+        return values
+
     @abstractmethod
     def settle(self, ground: Ground, streams: Streams) -> SettledCovariate:
         """Draw what the world holds fixed of it."""

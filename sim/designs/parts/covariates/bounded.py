@@ -80,5 +80,5 @@ class BoundedValues:
         part = self.part
         trend = standard(np.arange(len(self.ground.periods), dtype=np.float64))[:, None]
         own = np.sqrt(1.0 - part.between - part.trend_share)
-        score = np.sqrt(part.between) * self.unit + np.sqrt(part.trend_share) * trend + own * noise
-        return beta_variates(score, part.mean, part.sd, part.low, part.high)
+        base = np.sqrt(part.between) * self.unit + np.sqrt(part.trend_share) * trend
+        return beta_variates(noise, part.mean, part.sd, part.low, part.high, base=base, scale=own)

@@ -34,9 +34,14 @@ class EffectPart(Part):
     def dose(self, ground: Ground, treatment: Floats) -> Floats:
         """How strongly each unit-period is treated, (R, T, N), of a treatment (R, T, N)."""
 
+    @property
     @abstractmethod
-    def sizes(self, ground: Ground, treatment: Floats, streams: Streams) -> Floats:
-        """Units' effects of a dose of one, (1 or R, 1, N or 1)."""
+    def covariate(self) -> str:
+        """The covariate that effects follow, "" where they follow none."""
+
+    @abstractmethod
+    def sizes(self, ground: Ground, treatment: Floats, covariate: Floats | None, streams: Streams) -> Floats:
+        """Units' effects of a dose of one, (1 or R, 1, N or 1); the covariate they follow is (1 or R, T, N)."""
 
     @abstractmethod
     def confounding(self, ground: Ground, treatment: Floats) -> Floats | None:

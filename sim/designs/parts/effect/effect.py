@@ -95,7 +95,12 @@ class Effect(EffectPart):
         early = (since >= -self.anticipation) & ~treated
         return np.where(treated, shaped, EARLY * early)
 
-    def sizes(self, ground: Ground, treatment: Floats, streams: Streams) -> Floats:
+    @property
+    def covariate(self) -> str:
+        """by_covariate."""
+        return self.by_covariate
+
+    def sizes(self, ground: Ground, treatment: Floats, covariate: Floats | None, streams: Streams) -> Floats:
         """size times what makes units differ."""
         out = np.full((1, 1, 1), self.size)
         if self.unit_sd:
@@ -104,9 +109,9 @@ class Effect(EffectPart):
             first = first_periods(ground, treatment)
             steps = np.where(np.isfinite(first), first - ground.years[0], 0.0) / period_step(ground.periods)
             out = out * (1.0 + self.by_cohort * steps[:, None, :])
-        if self.by_covariate:
-            z = standard(ground.covariates[self.by_covariate].mean(axis=0))
-            out = out * (1.0 + self.covariate_slope * z)
+        if covariate is not None:
+            z = np.array([standard(values.mean(axis=0)) for values in covariate])
+            out = out * (1.0 + self.covariate_slope * z[:, None, :])
         return out
 
     def confounding(self, ground: Ground, treatment: Floats) -> Floats | None:

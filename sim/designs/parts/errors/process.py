@@ -11,7 +11,7 @@ import numpy as np
 from sim.designs.parts.errors import Errors
 from sim.designs.parts.ground import Floats, Ground, standard
 from sim.designs.parts.part import FINITE, INSIDE, NOT_NEGATIVE, SHARE, Outline, fault, unknown_covariate, whole_from
-from sim.designs.parts.scores import is_stationary, persistent
+from sim.designs.parts.scores import arma_correlations, is_stationary, persistent
 from sim.errors import Problem
 from sim.streams import Streams
 from sim.weights import Weights
@@ -31,13 +31,17 @@ class Process(Errors):
     period. factors: number of common factors with a loading of each unit. factor_share: their share of the variance.
     unit_heteroskedastic: standard deviation of the logarithm of units' own scales, whose mean square is 1.
     by_covariate: a covariate that scales the errors: by exp(covariate_slope z) with z its standardised mean of a unit.
-    covariate_slope: see by_covariate. scale: factor of all errors; 0 leaves none.
+    covariate_slope: see by_covariate. unit_means: factor of each unit's mean error over the panel; 0 leaves deviations
+    from it, as for errors near a random walk. scale: factor of all errors; 0 leaves none. keeps: what sd fixes whatever
+    serial and moving are: variance (that of a period) | norm (sd^2 is the Frobenius norm of a unit's covariance matrix
+    over the square root of T, which is the variance of independent errors).
     """
 
     kind: ClassVar[str] = "process"
     ranges: ClassVar = {
         "sd": NOT_NEGATIVE, "spatial": INSIDE, "group_share": SHARE, "factors": whole_from(0), "factor_share": SHARE,
         "unit_heteroskedastic": NOT_NEGATIVE, "scale": NOT_NEGATIVE, "moving": FINITE, "covariate_slope": FINITE,
+        "unit_means": SHARE,
     }  # fmt: skip
 
     sd: float = 1.0
@@ -53,6 +57,8 @@ class Process(Errors):
     by_covariate: str = ""
     covariate_slope: float = 0.5
     scale: float = 1.0
+    keeps: Literal["variance", "norm"] = "variance"
+    unit_means: float = 1.0
 
     @property
     def held_fixed(self) -> tuple[str, ...]:
@@ -65,6 +71,11 @@ class Process(Errors):
         return self.serial if isinstance(self.serial, tuple) else (self.serial,) if self.serial else ()
 
     @property
+    def follows(self) -> tuple[str, ...]:
+        """by_covariate."""
+        return (self.by_covariate,) if self.by_covariate else ()
+
+    @property
     def lam(self) -> float:
         """The AR form's coefficient."""
         return self.spatial if self.spatial_kind == "ar" or not self.spatial else float("nan")
@@ -73,7 +84,7 @@ class Process(Errors):
     def sigma2(self) -> float:
         """The variance, NaN where errors last, are shared or differ in size: unit and period effects take up a part."""
         alike = not (self.ar or self.moving or self.group_share or self.factor_share or self.by_covariate)
-        return self.size**2 if alike and not self.unit_heteroskedastic else float("nan")
+        return self.size**2 if alike and not self.unit_heteroskedastic and self.unit_means == 1 else float("nan")
 
     @property
     def size(self) -> float:
@@ -106,7 +117,16 @@ class Process(Errors):
         scales = np.exp(logs) / np.sqrt(np.square(np.exp(logs)).mean())
         spatial = ground.spatial(self.spatial) if self.spatial_kind == "ar" else None
         moving = ground.main_weights if self.spatial_kind == "ma" and self.spatial else None
-        return SettledProcess(self, ground, loadings, self.size * scales, bool(np.ptp(logs)), spatial, moving)
+        sizes = self.size * self._shrinkage(len(ground.periods)) * scales
+        return SettledProcess(self, ground, loadings, sizes, bool(np.ptp(logs)), spatial, moving)
+
+    def _shrinkage(self, periods: int) -> float:
+        """Standard deviation of a period over sd: below 1 where errors last and their norm is kept."""
+        if self.keeps == "variance" or not (self.ar or self.moving):
+            return 1.0
+        at = np.arange(periods)
+        correlations = arma_correlations(self.ar, self.moving, periods)[np.abs(at[:, None] - at)]
+        return float(np.sqrt(np.sqrt(periods) / np.linalg.norm(correlations)))
 
     def like(self, shocks: Floats) -> Floats:
         """The same ARMA process."""
@@ -133,7 +153,9 @@ class SettledProcess:
             errors *= np.sqrt(max(1.0 - part.group_share - part.factor_share, 0.0))
             errors += self._shared(streams)
         errors = persistent(errors, part.serial, part.moving)
-        errors *= self.sizes if self.unequal else part.size
+        errors *= self.sizes if self.unequal else self.sizes[0]
+        if part.unit_means != 1.0:
+            errors -= (1.0 - part.unit_means) * errors.mean(axis=1, keepdims=True)
         return errors
 
     def spread(self, errors: Floats) -> Floats:

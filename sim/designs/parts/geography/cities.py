@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar
 
 import numpy as np
 
+from sim.arrays import Codes
 from sim.designs.geography import cities
 from sim.designs.parts.geography import Geography
 from sim.designs.parts.ground import Places, standard
@@ -30,7 +32,7 @@ class Cities(Geography):
     @property
     def group_count(self) -> int:
         """Provinces."""
-        return len(np.unique(cities().province))
+        return int(_province_codes().max()) + 1
 
     @property
     def fixed_units(self) -> int:
@@ -47,6 +49,12 @@ class Cities(Geography):
         table = cities()
         noise = streams.fixed("cities").standard_normal(units)
         riches = np.vectorize(RICHES.get)(table.region) + 1.0 * table.capital + 0.5 * noise
-        group = np.unique(table.province, return_inverse=True)[1].astype(np.intp)
+        group = _province_codes()
         facts = {name: getattr(table, name) for name in FACTS}
         return Places(table.names, table.longitude, table.latitude, group, standard(riches), facts)
+
+
+@cache
+def _province_codes() -> Codes:
+    """The codes 0, 1, ... of the cities' provinces, (N,)."""
+    return np.unique(cities().province, return_inverse=True)[1].astype(np.intp)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -43,4 +43,5 @@ class Grid(Geography):
         row, column = np.divmod(np.arange(units), side)
         middle = (side - 1) / 2
         longitude, latitude = CENTRE[0] + self.step * (column - middle), CENTRE[1] + self.step * (row - middle)
-        return placed(longitude, latitude, self.groups, streams.fixed("places"))
+        places = placed(longitude, latitude, self.groups, streams.fixed("places"))
+        return replace(places, lattice=np.stack([row, column], axis=1))

@@ -18,6 +18,11 @@ class Levels(Part):
     holds_mean: ClassVar[bool] = False
 
     @property
+    def interacts(self) -> bool:
+        """Whether units differ in how they move over periods."""
+        return False
+
+    @property
     def held_fixed(self) -> tuple[str, ...]:
         """The levels."""
         return ("levels of units and periods",)

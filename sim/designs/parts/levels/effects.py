@@ -41,6 +41,11 @@ class Effects(Levels):
     factors: int = 0
     factor_share: float = 0.5
 
+    @property
+    def interacts(self) -> bool:
+        """With trends or factors."""
+        return self.trends_sd > 0 or (self.factors > 0 and self.factor_share * self.unit_sd > 0)
+
     def faults(self, outline: Outline) -> Iterator[Problem]:
         """More factors than units or periods."""
         most = min(outline.units, len(outline.periods))

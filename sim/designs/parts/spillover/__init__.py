@@ -29,3 +29,7 @@ class SpilloverPart(Part):
     @abstractmethod
     def added(self, ground: Ground, dose: Floats) -> Floats:
         """What neighbours' doses (R, T, N) add, (R, T, N)."""
+
+    @abstractmethod
+    def alone(self, ground: Ground) -> Floats:
+        """What a dose of one of unit j adds to unit i where no other unit has a dose, (N, N)."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.designs.parts.ground import Floats, Ground
 from sim.designs.parts.part import FINITE, INSIDE, POSITIVE, Outline, fault
@@ -53,10 +54,22 @@ class Neighbours(SpilloverPart):
             exposure = exposure * ((dose != 0) == (self.on == "treated"))
         return self.w_effect * exposure
 
-    def _within(self, ground: Ground, dose: Floats) -> Floats:
-        """The largest dose among other units within the radius; 0 where there is none."""
+    def alone(self, ground: Ground) -> Floats:
+        """w_effect over W or within the radius, for all but those who need a dose of their own."""
+        if self.on == "treated":
+            return np.zeros((ground.units, ground.units))
+        reach = ground.main_weights.dense if self.radius is None else self._near(ground).astype(np.float64)
+        return self.w_effect * reach
+
+    def _near(self, ground: Ground) -> NDArray[np.bool_]:
+        """Whether units are within the radius of each other, (N, N)."""
         near = ground.distances <= (self.radius or 0.0)
         np.fill_diagonal(near, val=False)
+        return near
+
+    def _within(self, ground: Ground, dose: Floats) -> Floats:
+        """The largest dose among other units within the radius; 0 where there is none."""
+        near = self._near(ground)
         out = np.zeros_like(dose)
         for i in np.flatnonzero(near.any(axis=1)):
             out[:, :, i] = dose[:, :, near[i]].max(axis=2)

@@ -11,9 +11,10 @@ from sim.weights import Weights
 
 
 class WeightsPart(Part):
-    """A spatial weights matrix of the world's places."""
+    """A spatial weights matrix of the world's places; exists: whether there is one."""
 
     default: ClassVar[str] = "knn"
+    exists: ClassVar[bool] = True
 
     name: str
 
@@ -23,5 +24,5 @@ class WeightsPart(Part):
         """What the panel calls W."""
 
     @abstractmethod
-    def build(self, places: Places) -> Weights:
-        """W, by the name `label`; raises BadInput when the places do not allow it."""
+    def build(self, places: Places) -> Weights | None:
+        """W, by the name `label`, None where there is none; raises BadInput when the places do not allow it."""

@@ -1,0 +1,339 @@
+"""An estimator made of a function that fits one panel a call: `@estimator`, and the class behind it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self, cast, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from sim.design import Design
+from sim.designs.paper import Paper
+from sim.discovery import INLINE, enrol, enrolled
+from sim.errors import bad, listed, reason
+from sim.estimands import Estimand
+from sim.functions.code import code_digest
+from sim.functions.design import MAIN, is_importable
+from sim.functions.parameters import (
+    Function,
+    Parameters,
+    annotation_of,
+    dashed,
+    made_class,
+    name_of,
+    parameters_of,
+    place_of,
+)
+from sim.panel import Panel, Schema
+from sim.panel.panel import long_table
+from sim.streams import Streams
+
+Floats = NDArray[np.float64]
+PANEL = "panel"  # the parameter that gets a Panel
+TABLES = ("df", "data", "frame", "table")  # parameters that get a long table
+RANDOM = "rng"  # the parameter that gets the replication's own generator
+OWN = "own"  # the error type of a standard error without a name
+RESERVED = {"kind", "name", "home", "layout", "variables", "reduction", "solve", "recipe", "settings", "targets",
+            "terms", "errors", "label", "found_as", *TABLES, PANEL, RANDOM}  # fmt: skip
+ALLOWED = "an estimate, (estimate, se), (estimate, se, dof), a dict of them by term, or None where there is no answer"
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """A function that fits, and what was said of it. found_as: how studies name its class, "" = by its module."""
+
+    function: Function
+    terms: tuple[str, ...] = ()
+    targets: Mapping[str, str] = field(default_factory=dict)
+    errors: tuple[str, ...] = (OWN,)
+    target: str = MAIN
+    label: str = ""
+    unit: str = "unit"
+    period: str = "period"
+    batched: bool = False
+    home: tuple[Design, tuple[str, ...]] | None = None
+    found_as: str = ""
+
+    @property
+    def where(self) -> str:
+        """The function, as messages call it."""
+        return place_of(self.function)
+
+
+class FunctionEstimator(Estimator):
+    """A function of the user's that fits one panel a call; its settings are the function's parameters with defaults.
+
+    terms: what it estimates; none = found by one trial fit, with the error types. errors: names of the error types of
+    its standard errors; none where it has no standard errors. targets: terms and the estimands that they are held to;
+    by default the treatment is held to att, another variable to its beta, and any other term to the estimand of its
+    name. label: its name in tables and stores.
+    """
+
+    recipe: ClassVar[Recipe]
+    parameters: ClassVar[Parameters]
+    found_as: ClassVar[str]
+    terms: tuple[str, ...]
+    errors: tuple[str, ...]
+    targets: tuple[tuple[str, str], ...]
+    label: str
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What the function's parameters with defaults get, by name."""
+
+    @property
+    def name(self) -> str:
+        """Its label."""
+        return self.label
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """What its author named; else the `paper` design, where no term need be right."""
+        return self.recipe.home or (Paper(), ())
+
+    def layout(self, schema: Schema) -> Layout:
+        """Its terms, declared or found by a trial fit; raises BadInput where neither was done."""
+        if not self.terms:
+            raise bad("the terms are not known before a fit", where=self.recipe.where,
+                      allowed="terms that are declared", remedy='declare them: @estimator(terms=["did"])')  # fmt: skip
+        self.variables(schema)
+        chosen = {term: self._target(term, schema) for term in self.terms} | dict(self.targets)
+        return Layout(self.terms, self.errors, (), {term: target for term, target in chosen.items() if target})
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """The variables that its parameters name; all, when it takes a panel or a table."""
+        named = frozenset(name for name in self.parameters.given if name in schema.variables)
+        unknown = [name for name in self.parameters.given
+                   if name not in named and name != RANDOM and not self._takes_all(name)]  # fmt: skip
+        if unknown:
+            raise bad(f"parameter {listed(map(repr, unknown))} is nothing of the panel", where=self.recipe.where,
+                      allowed=listed((PANEL, *TABLES, RANDOM, *schema.variables), 20),
+                      remedy="rename the parameter, or give it a default")  # fmt: skip
+        everything = any(self._takes_all(name) for name in self.parameters.given if name not in named)
+        return frozenset(schema.variables) if everything else named
+
+    def tried_on(self, panel: Panel, schema: Schema) -> Self:
+        """The same with the terms and error types that a fit of one panel gives.
+
+        Raises BadInput when that fit raises or gives nothing, or the panel lacks what it takes.
+        """
+        self.variables(schema)
+        try:
+            (found,) = self._fits(panel, Streams(0, "trial"))
+        except Exception as error:
+            raise bad(f"a trial fit raised {reason(error, self.recipe.function.__code__.co_filename)}",
+                      where=self.recipe.where, allowed=ALLOWED,
+                      remedy='correct it, or declare its terms: @estimator(terms=["did"])') from error  # fmt: skip
+        if found is None:
+            raise bad("a trial fit gave no answer", where=self.recipe.where, allowed=ALLOWED,
+                      remedy='declare its terms: @estimator(terms=["did"])')  # fmt: skip
+        answers = [_Answer.of(value, self.recipe.where) for value in found.values()]
+        return replace(
+            cast(Any, self), terms=tuple(found), errors=_error_types(answers, self.errors, self.recipe.where)
+        )
+
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        """Fit R panels, one a call of the function unless it is batched; raises what the function raises."""
+        layout, rows = self.layout(panel.schema), panel.replications
+        streams = streams or Streams(0)
+        fits = self._fits(panel, streams.tile(streams.start, streams.start + rows))
+        parts = [self._estimates(found, layout, rows if self.recipe.batched else 1) for found in fits]
+        return Estimates.join(parts)
+
+    def _fits(self, panel: Panel, streams: Streams) -> Iterator[dict[str, Any] | None]:
+        """What the function returns, by term: for each replication, or once when it is batched."""
+        if self.recipe.batched:
+            yield self._by_term(self._call(panel, streams))
+            return
+        for row, generator in zip(range(panel.replications), streams.each("fit"), strict=True):
+            yield self._by_term(self._call(panel.replication(row), generator))
+
+    def _call(self, panel: Panel, source: object) -> Any:
+        """The function on a panel: each parameter gets what its name or annotation asks for."""
+        given = {}
+        for name in self.parameters.given:
+            if name in panel.variables:
+                given[name] = panel.variables[name] if self.recipe.batched else panel.variables[name][0]
+            elif name == RANDOM:
+                given[name] = source
+            elif self._takes_panel(name):
+                given[name] = panel
+            else:
+                given[name] = long_table(panel, self.recipe.unit, self.recipe.period)
+        return self.recipe.function(**given, **self.settings)
+
+    def _by_term(self, found: Any) -> dict[str, Any] | None:
+        if found is None or isinstance(found, Mapping):
+            return None if found is None else {str(term): value for term, value in found.items()}
+        return {(self.terms or (self.recipe.target,))[0]: found}
+
+    def _estimates(self, found: dict[str, Any] | None, layout: Layout, rows: int) -> Estimates:
+        """What a call returned as a record; raises BadInput for other terms than those of the layout."""
+        if found is None:
+            return Estimates.join([Estimates.failed(layout, Status.NOT_CONVERGED)] * rows)
+        if set(found) != set(layout.terms):
+            raise bad(f"returned the terms {listed(found)}", where=self.recipe.where, allowed=listed(layout.terms, 20),
+                      remedy="return the same terms for every panel")  # fmt: skip
+        shape = (rows, len(layout.errors), len(layout.terms))
+        estimate, se, dof = np.empty((rows, len(layout.terms))), np.empty(shape), np.empty(shape)
+        for k, term in enumerate(layout.terms):
+            answer = _Answer.of(found[term], self.recipe.where)
+            estimate[:, k] = answer.estimate
+            se[:, :, k] = _by_error(answer.se, layout.errors, np.nan, self.recipe.where)
+            dof[:, :, k] = _by_error(answer.dof, layout.errors, np.inf, self.recipe.where)
+        status = np.full(rows, Status.OK, dtype=np.uint8)
+        return Estimates(layout.terms, layout.errors, estimate, se, dof, status)
+
+    def _takes_panel(self, name: str) -> bool:
+        return name == PANEL or annotation_of(self.recipe.function, name) is Panel
+
+    def _takes_all(self, name: str) -> bool:
+        hint = annotation_of(self.recipe.function, name)
+        return name in TABLES or self._takes_panel(name) or getattr(hint, "__name__", "") == "DataFrame"
+
+    def _target(self, term: str, schema: Schema) -> str:
+        """The estimand of a term that nobody named one for; "" where there is none."""
+        if term == schema.roles.treatment:
+            return self.recipe.target
+        if term in schema.variables:
+            return f"beta({term})"
+        try:
+            Estimand.parse(term)
+        except ValueError:
+            return ""
+        return term
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        if not self.found_as:  # its class is found again by its module
+            return super().__reduce__()
+        own = {name: getattr(self, name) for name in ("terms", "errors", "targets", "label")}
+        return (_again, (self.recipe, self.settings | own))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a function returned for one term; se and dof may be one a error type, by name or in order."""
+
+    estimate: Any
+    se: Any = None
+    dof: Any = None
+
+    @classmethod
+    def of(cls, value: Any, where: str) -> _Answer:
+        if isinstance(value, tuple) and 1 <= len(value) <= 3:
+            return cls(*value)
+        try:
+            return cls(np.asarray(value, dtype=np.float64))
+        except (TypeError, ValueError) as error:
+            raise bad(f"returned {type(value).__name__}", where=where, allowed=ALLOWED,
+                      remedy="return one of them") from error  # fmt: skip
+
+
+def _error_types(answers: Sequence[_Answer], declared: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """Names of the error types of a trial fit."""
+    first = answers[0].se
+    if all(answer.se is None for answer in answers):
+        return ()
+    if isinstance(first, Mapping):
+        return tuple(map(str, first))
+    count = len(first) if isinstance(first, list | tuple) else 1
+    if count != len(declared):
+        raise bad(f"returned {count} standard errors of a term", where=where, allowed=f"{len(declared)}",
+                  remedy='name them: @estimator(errors=["hc1", "cluster"]), or return a dict by name')  # fmt: skip
+    return declared
+
+
+def _by_error(given: Any, errors: tuple[str, ...], otherwise: float, where: str) -> Any:
+    """Standard errors or degrees of freedom, (E,) or (R, E); `otherwise` where there are none."""
+    if given is None:
+        return np.full(len(errors), otherwise)
+    if isinstance(given, Mapping):
+        given = [given.get(name, otherwise) for name in errors]
+    columns = given if isinstance(given, list | tuple) else [given] * len(errors)
+    if len(columns) != len(errors):
+        raise bad(f"returned {len(columns)} standard errors of a term", where=where, allowed=f"{len(errors)}",
+                  remedy="return one for each error type")  # fmt: skip
+    return np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=-1) if columns else np.empty(0)
+
+
+def class_of(recipe: Recipe, name: str = "") -> type[FunctionEstimator]:
+    """The class of estimators that a function makes; raises BadInput for parameters that it cannot be called with."""
+    function = recipe.function
+    parameters = parameters_of(function, RESERVED)
+    if not parameters.given:
+        raise bad("no parameter without a default", where=recipe.where,
+                  allowed=f"{PANEL}, {', '.join(TABLES)}, or variables of the panel",
+                  remedy="take the panel")  # fmt: skip
+    name = name or name_of(function, "fit")
+    settings = parameters.dials
+    strings, pairs = tuple[str, ...], tuple[tuple[str, str], ...]
+    own = (("terms", strings, recipe.terms), ("errors", strings, recipe.errors),
+           ("targets", pairs, tuple(recipe.targets.items())), ("label", str, recipe.label or dashed(name)))  # fmt: skip
+    members = {
+        "kind": dashed(name),
+        "recipe": recipe,
+        "parameters": parameters,
+        "found_as": recipe.found_as,
+        "settings": property(lambda self: {setting: getattr(self, setting) for setting in settings}),
+    }
+    made: type[FunctionEstimator] = made_class(name, FunctionEstimator, (*parameters.settings, *own), members, function)
+    if recipe.found_as:
+        enrol(recipe.found_as, made)
+    return made
+
+
+def inline_class(recipe: Recipe) -> type[FunctionEstimator]:
+    """The same, for a function that no module can be asked for: studies name it by a digest of its code."""
+    said = (recipe.terms, recipe.targets, recipe.errors, recipe.target, recipe.unit, recipe.period, recipe.batched)
+    name = recipe.label if recipe.label.isidentifier() else name_of(recipe.function, "fit")
+    digest = code_digest(recipe.function, said)
+    return class_of(replace(recipe, found_as=f"{INLINE}{name}@{digest}"))
+
+
+@overload
+def estimator(function: Function, /) -> type[FunctionEstimator]: ...
+@overload
+def estimator(
+    function: None = None,
+    /,
+    *,
+    terms: Sequence[str] = (),
+    targets: Mapping[str, str] | None = None,
+    errors: Sequence[str] = (OWN,),
+    target: str = MAIN,
+    label: str = "",
+    unit: str = "unit",
+    period: str = "period",
+    batched: bool = False,
+    home: tuple[Design, tuple[str, ...]] | None = None,
+) -> Callable[[Function], type[FunctionEstimator]]: ...
+def estimator(function: Function | None = None, /, **options: Any) -> Any:
+    """Make a class of estimators from a function that fits one panel a call.
+
+    Its parameters without a default say what it is given: `panel` a Panel of one replication, `df`, `data`, `frame` or
+    `table` a long table with the columns `unit` and `period`, the name of a variable its array (T, N), `rng` a
+    generator. It returns an estimate, (estimate, se), (estimate, se, dof), a dict of them by term, or None where there
+    is no answer. terms: declared, else found by a trial fit. targets: term -> estimand; target: that of the treatment
+    and of an estimate without a term. errors: names of the error types. batched: it is given arrays (R, T, N) or a
+    panel of R replications, streams as `rng`, and returns arrays (R,).
+    """
+    options = {key: tuple(value) if key in ("terms", "errors") else value for key, value in options.items()}
+    options["targets"] = dict(options.get("targets") or {})
+
+    def made(function: Function) -> type[FunctionEstimator]:
+        recipe = Recipe(function, **options)
+        return class_of(recipe) if is_importable(function) else inline_class(recipe)
+
+    return made if function is None else made(function)
+
+
+def _again(recipe: Recipe, settings: Mapping[str, Any]) -> FunctionEstimator:
+    """An estimator in another process: its class is made there once."""
+    cls = enrolled(recipe.found_as) or class_of(recipe)
+    made: FunctionEstimator = cls(**settings)
+    return made

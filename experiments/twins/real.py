@@ -1,0 +1,200 @@
+"""A real panel as a twin is fitted to it: its outcome, what is kept, and the effect that is taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.application.estimable import check_estimable
+from experiments.application.spec.spec import RealPanel, Spec
+from experiments.application.spec.twin import TwinSection
+from experiments.twins.statistics import Split, split
+from sim.errors import BadInput, Problem, bad
+from sim.panel import Panel
+from sim.weights import Weights
+
+Floats = NDArray[np.float64]
+TREATMENT = "did"  # what a twin calls a treatment that the panel does not have
+
+
+@dataclass(frozen=True, eq=False)
+class Real:
+    """A balanced panel and what its spec asks of a twin.
+
+    y (1, T, N): the outcome, standardised where the spec says so.
+    """
+
+    panel: Panel
+    spec: Spec
+    y: Floats
+    indicator: Floats | None
+
+    @classmethod
+    def of(cls, real: RealPanel) -> Real:
+        """The balanced part of a panel; raises BadInput where no twin can be made of it."""
+        _check(real)
+        panel = real.panel if real.panel.balanced else real.balanced()
+        y = panel.variables[panel.roles.outcome or ""]
+        if section_of(real.spec).standardize:
+            y = (y - y.mean()) / y.std()
+        return cls(panel, real.spec, y, _indicator(real, panel))
+
+    @property
+    def section(self) -> TwinSection:
+        """What the spec asks of twins."""
+        return section_of(self.spec)
+
+    @property
+    def outcome(self) -> str:
+        """The outcome's name."""
+        return self.panel.roles.outcome or ""
+
+    @property
+    def treatment(self) -> str:
+        """The treatment's name, that of a twin where the panel has none."""
+        return self.panel.roles.treatment or TREATMENT
+
+    @cached_property
+    def policy(self) -> Floats | None:
+        """The treatment (1, T, N), None where the panel has none."""
+        name = self.panel.roles.treatment
+        return None if name is None else self.panel.variables[name]
+
+    @property
+    def covariates(self) -> Mapping[str, Floats]:
+        """Controls by name, (1, T, N) each."""
+        return {name: self.panel.variables[name] for name in self.panel.roles.controls}
+
+    @property
+    def weights(self) -> Weights | None:
+        """The main W."""
+        return next(iter(self.panel.weights.values()), None)
+
+    @cached_property
+    def grouping(self) -> str:
+        """The attribute whose units may share shocks: the first of the spec's that groups them; "" = none."""
+        named = (name for name in (*self.spec.panel.groups, self.spec.panel.cluster) if name)
+        for name in (name for name in named if name in self.panel.attributes):
+            if 1 < len(np.unique(self.panel.attributes[name])) < len(self.panel.units):
+                return name
+        return ""
+
+    @cached_property
+    def group(self) -> NDArray[np.intp]:
+        """Codes of the groups, (N,)."""
+        if not self.grouping:
+            return np.zeros(len(self.panel.units), dtype=np.intp)
+        return np.unique(self.panel.attributes[self.grouping], return_inverse=True)[1].astype(np.intp)
+
+    @cached_property
+    def regressors(self) -> tuple[Floats, ...]:
+        """The treatment and the controls, (1, T, N) each: what residuals are free of."""
+        policy = () if self.policy is None else (self.policy,)
+        return (*policy, *self.covariates.values())
+
+    @cached_property
+    def effect(self) -> float:
+        """The effect in the twin: as the spec has it, else the two-way estimate.
+
+        It is 0 where an indicator takes the place of the treatment, so that the outcome is fitted as it is.
+        """
+        if self.section.effect is not None:
+            return self.section.effect
+        return (
+            0.0 if self.policy is None or self.section.indicator else float(split(self.y, self.regressors).slopes[0, 0])
+        )
+
+    @cached_property
+    def slopes(self) -> Mapping[str, float]:
+        """Coefficients of the controls, given the effect."""
+        untreated = self.y if self.policy is None else self.y - self.effect * self.policy
+        found = split(untreated, tuple(self.covariates.values())).slopes[0]
+        return dict(zip(self.covariates, found.tolist(), strict=True))
+
+    @cached_property
+    def rest(self) -> Floats:
+        """The outcome without the effect and the controls' part, (T, N)."""
+        out = self.y if self.policy is None else self.y - self.effect * self.policy
+        for name, values in self.covariates.items():
+            out = out - self.slopes[name] * values
+        return np.asarray(out[0])
+
+    @cached_property
+    def mean(self) -> float:
+        """Of the outcome without what unit and period effects are free of."""
+        slopes = self.parts.slopes[0, : self.removed]
+        out = (float(slope * x.mean()) for slope, x in zip(slopes, self.regressors[: self.removed], strict=True))
+        return float(self.y.mean()) - sum(out)
+
+    @property
+    def removed(self) -> int:
+        """How many of the regressors, the treatment first, unit and period effects are free of.
+
+        Controls that stay real have their means over units and periods in the effects, as a twin's have.
+        """
+        policies = 0 if self.policy is None else 1
+        return policies if "covariates" in self.section.keep else len(self.regressors)
+
+    @cached_property
+    def parts(self) -> Split:
+        """Two-way effects and residuals of the outcome on treatment and controls."""
+        return split(self.y, self.regressors, self.removed)
+
+
+def section_of(spec: Spec) -> TwinSection:
+    """The table [twin] of a spec, its defaults where there is none."""
+    return spec.twin or TwinSection()
+
+
+def _check(real: RealPanel) -> None:
+    """Raise BadInput, all at once, for panels that no twin can be fitted to."""
+    spec, panel, where = real.spec, real.panel, f"{real.spec.file}, [twin]"
+    problems = []
+    if panel.roles.treatment is None and not section_of(spec).adoption:
+        allowed = "treatment or first_treated, or a table [twin.adoption]"
+        problems.append(Problem("the panel has no treatment", f"{spec.file}, [panel]", allowed, "name the treatment"))
+    if not panel.balanced and spec.panel.balance == "error":
+        count = len(panel.units) * len(panel.periods) - panel.nobs
+        remedy = 'set balance = "drop-units" or "drop-periods" in [panel]'
+        problems.append(Problem(f"{count} unit-periods are missing", where, "a balanced panel", remedy))
+    if taken := sorted({"unit", "period"} & {*panel.variables}):
+        problems.append(Problem(f"a variable is called {taken[0]!r}", where, "another name", "rename the column"))
+    problems += _order_problems(spec, len(panel.units), len(panel.periods), where)
+    if problems:
+        raise BadInput(*problems)
+    if panel.roles.regressors:
+        check_estimable(real)
+
+
+def _order_problems(spec: Spec, units: int, periods: int, where: str) -> Iterator[Problem]:
+    """Orders of the autoregression and of the signal that the panel is too small for."""
+    section = section_of(spec)
+    order, most = section.ar or 1, min(units, periods) - 1
+    if periods < order + 3:
+        yield Problem(f"ar = {order} of {periods} periods", where, f"a panel of {order + 3} or more periods",
+                      "choose a lower order, or a longer panel")  # fmt: skip
+    if section.rank is not None and section.rank > most:
+        yield Problem(f"rank = {section.rank} of {units} units and {periods} periods", where, f"1 to {most}",
+                      "choose a lower rank")  # fmt: skip
+
+
+def _indicator(real: RealPanel, panel: Panel) -> Floats | None:
+    """The last period's value of the indicator, else whether a unit is ever treated, (N,); None where neither is."""
+    name = section_of(real.spec).indicator
+    if name is None:
+        policy = panel.roles.treatment
+        return None if policy is None else (panel.variables[policy][0] > 0).any(axis=0).astype(np.float64)
+    held = panel.variables.get(name, real.further.get(name))
+    assert held is not None
+    kept = [real.panel.units.index(unit) for unit in panel.units]
+    at = real.panel.periods.index(panel.periods[-1])
+    values = held[0, -1] if name in panel.variables else held[0, at, kept]
+    if not np.isin(values, (0.0, 1.0)).all() or values.min() == values.max():
+        raise bad(f"indicator = {name!r} is not 0 and 1 in {panel.periods[-1]}",
+                  where=f"{real.spec.file}, [twin.adoption]", allowed="a column of 0 and 1, both of them",
+                  remedy="name another column")  # fmt: skip
+    return np.asarray(values, dtype=np.float64)

@@ -1,0 +1,41 @@
+"""Errors of many small worlds on common random numbers, by the part of the design that draws them in studies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.designs.parts.errors.process import Process, SettledProcess
+from sim.designs.parts.ground import Ground
+from sim.streams import Streams
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class CommonStreams(Streams):
+    """Streams that remember their normals, so that they are drawn once for all parameters."""
+
+    drawn: dict[Any, Floats] = field(default_factory=dict, compare=False, repr=False)
+
+    def normals(self, purpose: str, *shape: int) -> Floats:
+        """A copy of the same numbers whenever they are asked for, (R, *shape)."""
+        key = (purpose, shape)
+        if key not in self.drawn:
+            self.drawn[key] = Streams.normals(self, purpose, *shape)
+        return self.drawn[key].copy()
+
+
+def simulated_errors(part: Process, ground: Ground, streams: CommonStreams) -> Floats:
+    """Errors (R, T, N) of R worlds, each with scales of its own for the units."""
+    scales = np.ones((streams.replications, 1, 1))
+    if part.unit_heteroskedastic:
+        logs = part.unit_heteroskedastic * streams.normals("scales of units", ground.units)
+        scales = (np.exp(logs) / np.sqrt(np.square(np.exp(logs)).mean(axis=1, keepdims=True)))[:, None, :]
+    spatial = ground.spatial(part.spatial)
+    loadings = np.zeros((0, ground.units))
+    process = SettledProcess(part, ground, loadings, part.size * scales, True, spatial, None)
+    return process.spread(process.draw(streams))

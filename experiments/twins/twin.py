@@ -1,0 +1,94 @@
+"""A twin of a real panel: a `panel` design whose parts are fitted to it, with a report of how like it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from experiments.application.spec.spec import RealPanel
+from experiments.application.spec.twin import TwinSection
+from experiments.study.study import Study
+from experiments.toml_files import validated
+from experiments.twins.fidelity import Row, fidelity
+from experiments.twins.methods import Fit, Parameter, method_called
+from experiments.twins.real import Real, section_of
+from experiments.twins.worlds import consecutive, held_panel, study_table
+from sim.designs.panel import PanelDesign
+from sim.errors import BadInput
+from sim.panel import Panel
+from sim.panel.text import panel_text
+
+STEPS = "The periods of the panel are not consecutive; those of the twin are numbered from {} in steps of one."
+
+
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """A twin by one method.
+
+    parameters: what was fitted, each beside the panel's own statistic. tables: the study as design.toml has it. held:
+    what is kept real. fidelity: features of the panel beside the twins'. notes: what a reader should know. others: the
+    twins by further methods, of the same panel.
+    """
+
+    method: str
+    parameters: tuple[Parameter, ...]
+    tables: dict[str, Any]
+    held: Panel
+    fidelity: tuple[Row, ...]
+    notes: tuple[str, ...]
+    others: tuple[Twin, ...] = ()
+
+    @cached_property
+    def study(self) -> Study:
+        """The study of design.toml with the panel in it."""
+        return study_with(self.tables, self.held)
+
+    @property
+    def design(self) -> PanelDesign:
+        """The fitted design."""
+        assert isinstance(self.study.design, PanelDesign)
+        return self.study.design
+
+    @property
+    def all(self) -> tuple[Twin, ...]:
+        """This twin and the others."""
+        return (self, *self.others)
+
+
+def twin(real: RealPanel, method: str | Sequence[str] | None = None) -> Twin:
+    """The twin of a panel as its spec says, by the first of its methods, with those by the others.
+
+    method: one or more, in place of the spec's. Raises BadInput.
+    """
+    panel = Real.of(real if method is None else _with_methods(real, method))
+    fits: dict[str, Fit] = {name: method_called(name).fit(panel) for name in panel.section.method}
+    held = held_panel(panel, fits)
+    first, *others = (_twin(panel, name, fit, held) for name, fit in fits.items())
+    return replace(first, others=tuple(others))
+
+
+def study_with(tables: dict[str, Any], held: Panel) -> Study:
+    """The study of tables that name the file of the panel, with the panel itself."""
+    design = tables["design"]
+    geography = design["geography"] | {"panel": panel_text(held)}
+    return Study.from_settings(tables | {"design": design | {"geography": geography}}, "twin")
+
+
+def _twin(real: Real, method: str, fit: Fit, held: Panel) -> Twin:
+    tables = study_table(real, method, fit, held)
+    design = study_with(tables, held).design
+    assert isinstance(design, PanelDesign)
+    notes = fit.notes if consecutive(real) else (*fit.notes, STEPS.format(real.panel.periods[0]))
+    return Twin(method, fit.parameters, tables, held, fidelity(real, method, design), notes)
+
+
+def _with_methods(real: RealPanel, method: str | Sequence[str]) -> RealPanel:
+    """The panel with other methods in its spec; raises BadInput for those that do not exist."""
+    named = [method] if isinstance(method, str) else list(method)
+    written = section_of(real.spec).model_dump(exclude_unset=True) | {"method": named}
+    section, problems = validated(TwinSection, written, "twin")
+    if section is None or problems:
+        raise BadInput(*problems)
+    return replace(real, spec=real.spec.model_copy(update={"twin": section}))

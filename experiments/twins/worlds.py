@@ -1,0 +1,140 @@
+"""The tables of a twin's study: a `panel` design, what of it is kept real, and the estimators of the claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.application.tables.columns import clustered_enough, error_types, main_cluster
+from experiments.twins.adoption import adoption_table
+from experiments.twins.methods import Fit
+from experiments.twins.real import Real
+from experiments.twins.statistics import autoregression, within
+from sim.errors import bad
+from sim.panel import Panel, Roles
+from sim.panel.periods import period_step
+
+Floats = NDArray[np.float64]
+
+FILE = "panel.parquet"
+FIXED = {"kept", "never"}  # kinds of adoption that are the same in every replication
+QUESTION = "How do the estimators of the claim do on twins of the real panel?"
+NOISE = 1e-9  # variance share of a covariate's changes below which it counts as constant
+
+
+def held_panel(real: Real, fits: Mapping[str, Fit]) -> Panel:
+    """What is kept: treatment, controls, facts of the units and W, with what the methods fitted."""
+    names = [*([real.panel.roles.treatment] if real.panel.roles.treatment else []), *real.panel.roles.controls]
+    variables = {name: real.panel.variables[name] for name in names}
+    attributes = {name: x.astype(str) if x.dtype.kind == "O" else x for name, x in real.panel.attributes.items()}
+    for fit in fits.values():
+        variables |= {name: np.ascontiguousarray(values[None]) for name, values in fit.variables.items()}
+        attributes |= dict(fit.attributes)
+    if not variables:
+        variables = {real.outcome: real.y}
+    return replace(real.panel, variables=variables, attributes=attributes, roles=Roles())
+
+
+def study_table(real: Real, method: str, fit: Fit, held: Panel, panel: str = FILE) -> dict[str, Any]:
+    """The study as a file has it; panel: the name of the file that holds what is kept, or its text."""
+    return {
+        "name": f"twin-{method}",
+        "question": QUESTION,
+        "replications": real.section.replications,
+        "seed": real.spec.inference.seed,
+        "design": design_table(real, fit, held, panel),
+        "estimators": estimator_tables(real),
+    }
+
+
+def design_table(real: Real, fit: Fit, held: Panel, panel: str) -> dict[str, Any]:
+    """The table [design]."""
+    periods = real.panel.periods
+    labels = tuple(range(periods[0], periods[0] + len(periods)))
+    adoption = adoption_table(real, fit, held, labels)
+    geography = {"kind": "kept", "panel": panel}
+    geography |= {"groups": real.grouping} if real.grouping else {}
+    geography |= {"prosperity": real.treatment} if "on_prosperity" in fit.levels else {}
+    main, *others = weights_tables(real)
+    return {
+        "kind": "panel",
+        "periods": len(periods),
+        "first_period": periods[0],
+        "outcome": real.outcome,
+        "treatment": real.treatment,
+        **({} if adoption["kind"] in FIXED else {"redraw": ["adoption"]}),
+        "geography": geography,
+        "weights": main,
+        **({"other_weights": others} if others else {}),
+        "levels": dict(fit.levels),
+        **({"covariates": covariate_tables(real, fit.levels["kind"] == "effects")} if real.covariates else {}),
+        "errors": dict(fit.errors),
+        "adoption": adoption,
+        "effect": {"size": real.effect},
+    }
+
+
+def weights_tables(real: Real) -> list[dict[str, Any]]:
+    """The main W and the others: as they are, or the nearest units, as many as W has neighbours on average."""
+    if not real.panel.weights:
+        return [{"kind": "none"}]
+    if "weights" in real.section.keep:
+        return [{"kind": "kept", "name": name} for name in real.panel.weights]
+    if not {"longitude", "latitude"} <= set(real.panel.attributes):
+        raise bad("keep leaves out weights, but the panel has no coordinates", where=f"{real.spec.file}, [twin] keep",
+                  allowed="longitude and latitude in [panel]", remedy="name the columns, or keep weights")  # fmt: skip
+    most = len(real.panel.units) - 1
+    tables = []
+    for name, weights in real.panel.weights.items():
+        tables.append({"kind": "knn", "k": int(np.clip(round(weights.matrix.nnz / (most + 1)), 1, most)), "name": name})
+    return tables
+
+
+def covariate_tables(real: Real, within_alone: bool) -> list[dict[str, Any]]:
+    """Controls as they are, or normal ones with the same mean, standard deviation, share of units and persistence.
+
+    within_alone: the levels hold what real controls do to the means of units and periods.
+    """
+    kept = "covariates" in real.section.keep
+    process = {} if kept else {name: normal_covariate(values) for name, values in real.covariates.items()}
+    return [
+        {"kind": "kept" if kept else "normal", "name": name, "effect": slope, **process.get(name, {})}
+        | ({"within": True} if kept and within_alone else {})
+        for name, slope in real.slopes.items()
+    ]
+
+
+def normal_covariate(x: Floats) -> dict[str, float]:
+    """Moments of a covariate (1, T, N); its autocorrelation is corrected by (1 + a) / T for the short panel."""
+    periods = x.shape[1]
+    sd = float(x.std())
+    between = float(x.mean(axis=1).var() / x.var())
+    moved = within(x)
+    if np.square(moved).mean() <= NOISE * x.var():
+        return {"mean": float(x.mean()), "sd": sd, "between": min(between, 1.0)}
+    raw = float(autoregression(moved, 1)[0, 0])
+    serial = float(np.clip(raw + (1 + raw) / periods, -0.99, 0.99))
+    return {"mean": float(x.mean()), "sd": sd, "between": min(between, 1.0), "serial": serial}
+
+
+def estimator_tables(real: Real) -> list[dict[str, Any]]:
+    """DID with the error types of the spec, and with a W the SDM, by Lee and Yu where W allows it."""
+    errors = [error for error in error_types(real.spec) if not error.startswith("wild:")]
+    did: dict[str, Any] = {"kind": "did", "errors": [*clustered_enough(real.panel, tuple(errors))]}
+    if real.spec.inference.cluster_k != "nonnested":
+        did["cluster_k"] = real.spec.inference.cluster_k
+    if real.weights is None:
+        return [did]
+    transform = "lee-yu" if real.weights.row_stochastic else "direct"
+    clustered = [*clustered_enough(real.panel, (main_cluster(real.spec),))]
+    return [did, {"kind": "spatial", "model": "sdm", "transform": transform, "errors": ["information", *clustered]}]
+
+
+def consecutive(real: Real) -> bool:
+    """Whether the panel's periods follow one another in steps of one, as those of a design do."""
+    periods = real.panel.periods
+    return period_step(np.array(periods)) == 1 and periods[-1] - periods[0] == len(periods) - 1

@@ -1,0 +1,381 @@
+"""`panelproof twin`: what it writes, what a study of a twin holds, and how like its twins a panel is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import made_cities
+import made_twins
+import numpy as np
+import pandas as pd
+import pytest
+
+import panelproof as pp
+from estimators.linear.did import TwoWayDID
+from experiments.cli import run_command
+from experiments.running.replay import replay
+from experiments.running.runner import run
+from experiments.study.study import Study
+from experiments.twins.fidelity import Row, misses
+from experiments.twins.real import Real
+from experiments.twins.statistics import split
+from experiments.twins.twin import Twin, twin
+from results.diagnosis import diagnose
+from results.store.zarr_store import ZarrStore
+from sim import BadInput, Panel, Streams
+from sim.designs.panel import PanelDesign
+
+SPEC = f"""{made_cities.PANEL}
+groups = ["province"]
+{made_cities.PLACES}
+[[weights]]
+kind = "knn"
+k = 4
+[twin]
+rank = 2
+draws = 100
+replications = 64
+"""
+FILES = {"design.toml", "design-factor.toml", "design-residual.toml", "panel.parquet", "fidelity.json",
+         "fidelity.html"}  # fmt: skip
+
+FITTED = {"variance share of units", "variance share of periods", "variance share of the rest",
+          "AR(1) of residuals", "Moran's I of residuals", "correlation of unit effects with treatment"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("twin")
+    made_cities.real_panel(folder, SPEC)
+    command = ["twin", str(folder / "panel.csv"), "--spec", str(folder / "spec.toml"), "--out", str(folder / "out")]
+    assert run_command(command) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> Twin:
+    return pp.twin(folder / "panel.csv", folder / "spec.toml")
+
+
+def test_the_folder_holds_a_study_and_what_is_kept(folder: Path, whole: Twin) -> None:
+    assert {path.name for path in (folder / "out").iterdir()} == FILES
+    study = Study.from_toml(folder / "out" / "design.toml")
+    assert study.name == "twin-parametric"
+    assert [estimator.name for estimator in study.estimators] == ["did", "sdm-lee-yu"]
+    assert study.estimators[0].errors == ("iid", "hc1", "cluster:unit")  # type: ignore[attr-defined]
+    assert study.fingerprint == whole.study.fingerprint
+    assert isinstance(study.design, PanelDesign)
+    assert study.replications == 64
+    text = (folder / "out" / "design.toml").read_text(encoding="utf-8")
+    assert "#" not in text
+    assert tomllib.loads(text)["design"]["effect"]["size"] == pytest.approx(whole.design.effect.size_of_units)
+
+
+def test_fidelity_json_has_the_fields_of_the_contract(folder: Path, whole: Twin) -> None:
+    rows = json.loads((folder / "out" / "fidelity.json").read_text(encoding="utf-8"))
+    assert {tuple(row) for row in rows} == {("method", "feature", "real", "lower", "upper", "inside")}
+    assert rows == [row.record for one in whole.all for row in one.fidelity]
+    assert {row["method"] for row in rows} == {"parametric", "factor", "residual"}
+    named = {row["feature"] for row in rows if row["method"] == "parametric"}
+    assert named >= FITTED | {"AR(2) of residuals", "kurtosis of residuals", "pre-trend F",
+                              "correlation of unit effects with road", "Moran's I of residuals 2010"}  # fmt: skip
+    assert all(row["inside"] == (row["lower"] <= row["real"] <= row["upper"]) for row in rows)
+
+
+def test_what_was_fitted_lies_inside(whole: Twin) -> None:
+    outside = {row.feature for row in whole.fidelity if not row.inside}
+    assert not FITTED & outside
+
+
+def test_the_page_names_what_twins_miss(folder: Path, whole: Twin) -> None:
+    page = (folder / "out" / "fidelity.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "http" not in page
+    for one in whole.all:
+        for sentence in misses(one.fidelity):
+            assert sentence.split(" (")[0].replace("'", "&#39;") in page
+
+
+def test_the_command_prints_the_same_numbers(folder: Path, whole: Twin, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["twin", str(folder / "panel.csv"), "--spec", str(folder / "spec.toml"), "--json"]) == 0
+    held = json.loads(capsys.readouterr().out)
+    assert held["fidelity"] == [row.record for one in whole.all for row in one.fidelity]
+    own = held["twins"][0]["parameters"]
+    assert [item["dial"] for item in own] == [item.dial for item in whole.parameters]
+    pp.show(whole)
+    printed = capsys.readouterr().out
+    assert all(item.dial in printed for item in whole.parameters)
+    assert "Rankings of estimators can mislead" in printed
+
+
+def test_what_is_kept_real_is_in_every_draw(folder: Path, whole: Twin) -> None:
+    real = pp.read_panel(folder / "panel.csv", folder / "spec.toml").panel
+    for one in whole.all:
+        drawn = one.design.draw(Streams(1).tile(0, 2)).panel
+        for name in ("did", "road", "book"):
+            np.testing.assert_array_equal(drawn.variables[name], real.variables[name])
+        assert drawn.weights["knn-4"].digest == real.weights["knn-4"].digest
+        assert drawn.variables["y"].shape == (2, 9, 36)
+
+
+def test_the_effect_is_the_estimate_of_the_very_estimator(folder: Path, whole: Twin) -> None:
+    real = pp.read_panel(folder / "panel.csv", folder / "spec.toml").panel
+    estimates = TwoWayDID()(real, Streams(1))
+    own = dict(zip(estimates.terms, estimates.estimate[0], strict=True))
+    assert whole.design.effect.size_of_units == pytest.approx(own["did"], rel=1e-10)
+    effects = {item.name: item.effect for item in whole.design.covariates}
+    assert effects == pytest.approx({name: own[name] for name in ("road", "book")}, rel=1e-10)
+
+
+@pytest.mark.parametrize("method", ["parametric", "factor", "residual"])
+def test_did_is_unbiased_on_a_twin_with_the_real_calendar(whole: Twin, method: str) -> None:
+    """Levels are additive or unrelated to the calendar only by chance: the factor method is left out."""
+    one = next(item for item in whole.all if item.method == method)
+    found = diagnose(run(one.study.resized(replications=1024))).frame
+    row = found[(found["estimator"] == "did") & (found["term"] == "did") & (found["measure"] == "bias")].iloc[0]
+    if method == "factor":
+        assert row["value"] != 0
+    else:
+        assert abs(row["value"]) < 4 * row["mcse"]
+
+
+def test_without_the_errors_kept_levels_are_the_real_ones(folder: Path) -> None:
+    """Y = F + M + tau D + X b + E: what a twin keeps and what it draws are the whole panel."""
+    real = pp.read_panel(folder / "panel.csv", folder / "spec.toml")
+    for method, rest in (("factor", None), ("residual", "residual.residual")):
+        one = twin(real, method)
+        silent = Study.from_settings({**one.study.settings, "design": one.study.settings["design"]}).design
+        assert isinstance(silent, PanelDesign)
+        signal = _without_errors(silent).draw(Streams(1)).panel.variables["y"][0]
+        left = real.panel.variables["y"][0] - signal
+        if rest:
+            np.testing.assert_allclose(left, one.held.variables[rest][0], atol=1e-8)
+        else:
+            y0 = Real.of(real).rest
+            singular = np.linalg.svd(y0, compute_uv=False)
+            assert np.square(left).sum() == pytest.approx(np.square(singular[2:]).sum(), rel=1e-8)
+
+
+def test_residuals_have_the_size_of_errors(folder: Path) -> None:
+    """Drawn again and regressed again, residuals are on average as large as the real ones: effects take their part."""
+    (folder / "alone.toml").write_text(SPEC.replace("rank = 2", "block = 1"), encoding="utf-8")
+    one = twin(pp.read_panel(folder / "panel.csv", folder / "alone.toml"), "residual")
+    drawn = one.design.draw(Streams(1).tile(0, 400)).panel
+    parts = split(drawn.variables["y"], [drawn.variables[name] for name in ("did", "road", "book")])
+    squares = np.square(parts.residuals).mean(axis=(1, 2))
+    real = np.square(one.held.variables["residual.residual"]).mean()
+    assert abs(squares.mean() - real) < 4 * squares.std() / np.sqrt(400)
+
+
+def _without_errors(design: PanelDesign) -> PanelDesign:
+    return replace(design, errors=replace(design.errors, scale=0.0))  # type: ignore[call-arg]
+
+
+def test_a_study_is_safe_from_its_files(folder: Path, tmp_path: Path) -> None:
+    """A store goes on, is replayed and is the same on workers after the panel's file is gone or another one."""
+    shutil.copytree(folder / "out", tmp_path / "here")
+    study = Study.from_toml(tmp_path / "here" / "design.toml")
+    run(study, store=tmp_path / "s.zarr")
+    (tmp_path / "here" / "panel.parquet").unlink()
+    with pytest.raises(BadInput, match=r"there is no file .*panel\.parquet"):
+        Study.from_toml(tmp_path / "here" / "design.toml")
+    held = ZarrStore.open(tmp_path / "s.zarr")
+    again = replay(held, 0, 5)
+    assert isinstance(again.panel, Panel)
+    frame = pd.read_parquet(folder / "out" / "panel.parquet")
+    frame.loc[3, "road"] += 1e-9
+    frame.to_parquet(tmp_path / "here" / "panel.parquet", index=False)
+    other = Study.from_toml(tmp_path / "here" / "design.toml")
+    assert other.fingerprint != study.fingerprint
+    with pytest.raises(BadInput):
+        run(other.resized(replications=128), store=tmp_path / "s.zarr")
+
+
+def test_a_report_names_the_panel_in_a_few_words(folder: Path, tmp_path: Path) -> None:
+    store = tmp_path / "s.zarr"
+    command = ["run", str(folder / "out" / "design.toml"), "--cluster", "serial", "--store", str(store)]
+    assert run_command([*command, "--html", str(tmp_path / "r.html")]) == 0
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    design = Study.from_toml(folder / "out" / "design.toml").design
+    assert isinstance(design, PanelDesign)
+    text = design.geography.panel  # type: ignore[attr-defined]
+    assert "in the store" in page
+    assert text[:40] not in page
+    assert text not in repr(design)
+    assert len(repr(design)) < 4000
+
+
+def test_workers_draw_the_same_bits(folder: Path, tmp_path: Path) -> None:
+    command = ["run", str(folder / "out" / "design.toml"), "--replications", "128", "--block", "64", "--store"]
+    assert run_command([*command, str(tmp_path / "a.zarr"), "--cluster", "serial"]) == 0
+    assert run_command([*command, str(tmp_path / "b.zarr"), "--cluster", "local", "--workers", "2"]) == 0
+    one, two = (ZarrStore.open(tmp_path / name) for name in ("a.zarr", "b.zarr"))
+    assert one.fingerprint == two.fingerprint
+    assert [one.digest(0, block) for block in range(2)] == [two.digest(0, block) for block in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("keep", "kinds"),
+    [
+        ('["weights", "calendar", "levels"]', ("kept", "fitted", "normal", "kept")),
+        ('["covariates", "levels"]', ("knn", "fitted", "kept", "calendar")),
+        ("[]", ("knn", "effects", "normal", "calendar")),
+    ],
+)
+def test_each_kept_thing_may_be_a_fitted_process(folder: Path, keep: str, kinds: tuple[str, ...]) -> None:
+    spec = folder / "other.toml"
+    spec.write_text(SPEC.replace("rank = 2", f'keep = {keep}\nmethod = "parametric"'), encoding="utf-8")
+    design = pp.twin(folder / "panel.csv", spec).design
+    parts = (design.weights, design.levels, design.covariates[0], design.adoption)
+    assert tuple(part.kind for part in parts) == kinds
+    panel = design.draw(Streams(2).tile(0, 3)).panel
+    assert panel.replications == 3
+    share = panel.variables["did"].mean(axis=(1, 2))
+    real = pp.read_panel(folder / "panel.csv", folder / "spec.toml").panel.variables["did"].mean()
+    np.testing.assert_allclose(share, real, atol=1e-12)
+
+
+def test_real_city_panel(shared_data: Path, tmp_path: Path) -> None:
+    """All that was fitted lies inside its band; the autocorrelation is corrected upwards, as theory says."""
+    places = pd.read_csv(shared_data / "prefectures.csv")[["adcode", "lon_centroid", "lat_centroid"]]
+    table = pd.read_csv(shared_data / "city_panel.csv").merge(places, left_on="city_code", right_on="adcode")
+    table.dropna(subset=["lon_centroid"]).to_csv(tmp_path / "panel.csv", index=False)
+    shutil.copy(shared_data / "prefectures.geojson", tmp_path / "map.geojson")
+    (tmp_path / "spec.toml").write_text(CITIES, encoding="utf-8")
+    found = pp.twin(tmp_path / "panel.csv", tmp_path / "spec.toml")
+    by_dial = {item.dial: item for item in found.parameters}
+    serial = by_dial["errors.serial"]
+    assert 0.03 < serial.value - serial.raw < 0.25
+    assert 0 < by_dial["errors.spatial"].value < 0.9
+    assert {row.feature for row in found.fidelity if row.inside} >= FITTED
+
+
+CITIES = """
+[panel]
+unit = "city_code"
+period = "year"
+outcome = "fiscal_self_suff"
+first_treated = "lowcarbon_year"
+controls = ["ln_gdp", "deposit_gdp"]
+groups = ["province"]
+longitude = "lon_centroid"
+latitude = "lat_centroid"
+[transform]
+ln_gdp = { log = "gdp_100m" }
+[[weights]]
+kind = "contiguity"
+path = "map.geojson"
+unit = "adcode"
+islands = "nearest"
+[twin]
+method = "parametric"
+draws = 200
+"""
+
+
+def test_sentences_are_in_words() -> None:
+    rows = (
+        Row("factor", "AR(1) of residuals", 0.6, 0.3, 0.5, inside=False),
+        Row("factor", "Moran's I of residuals 2010", 0.1, 0.3, 0.5, inside=False),
+        Row("factor", "Moran's I of residuals 2011", 0.2, 0.3, 0.5, inside=False),
+        Row("factor", "kurtosis of residuals", 3.0, 2.5, 3.5, inside=True),
+    )
+    assert misses(rows) == (
+        "AR(1) of residuals: residuals last longer in the panel than in its twins (0.6; 95% of twins lie between 0.3 "
+        "and 0.5).",
+        "Moran's I of residuals in 2010, 2011: neighbours' residuals are less alike in the panel than in its twins "
+        "(2 of 2 periods).",
+    )
+
+
+WRONG: dict[str, tuple[dict[str, str], str]] = {
+    "no such method": ({"[twin]": '[twin]\nmethod = "best"'}, "method"),
+    "unknown key": ({"rank = 2": "rang = 2"}, "unknown key 'rang'"),
+    "rank too high": ({"rank = 2": "rank = 9"}, "rank = 9 of 36 units and 9 periods"),
+    "too short for the order": ({"rank = 2": "ar = 4\n"}, ""),
+    "unknown kept thing": ({"rank = 2": 'keep = ["w"]'}, "keep[0] = 'w'"),
+    "no treatment": ({'treatment = "d"': ""}, "the panel has no treatment"),
+    "no such indicator": (
+        {"rank = 2": '[twin.adoption]\nkind = "propensity"\nindicator = "law"'}, "no column 'law'"),
+    "an indicator that is not 0 and 1": (
+        {"rank = 2": '[twin.adoption]\nkind = "propensity"\nindicator = "gdp"'}, "is not 0 and 1 in 2018"),
+    "an indicator of another kind": (
+        {"rank = 2": '[twin.adoption]\nkind = "random"\nindicator = "pilot"'}, "indicator = 'pilot'"),
+    "unknown key of the adoption": (
+        {"rank = 2": '[twin.adoption]\nkind = "propensity"\nof = "levels"'}, "unknown key 'of'"),
+    "factors that the method lacks": (
+        {"rank = 2": 'method = "residual"\n[twin.adoption]\nkind = "propensity"\non = "factors"'}, "needs loadings"),
+    "too few draws": ({"draws = 100": "draws = 10"}, "draws = 10"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_bad_input_is_one_line_and_nothing_is_written(
+    folder: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes, words = WRONG[name]
+    text = SPEC
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    if "[twin.adoption]" in text:  # a table of its own, behind all keys of [twin]
+        head, _, tail = text.partition("[twin.adoption]")
+        adoption, rest = tail.partition("\ndraws")[0], "draws" + tail.partition("\ndraws")[2]
+        text = f"{head}{rest}\n[twin.adoption]{adoption}\n"
+    (tmp_path / "spec.toml").write_text(text, encoding="utf-8")
+    made_cities.edges().to_csv(tmp_path / "w.csv", index=False)
+    command = ["twin", str(folder / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--out", str(tmp_path / "o")]
+    if not words:
+        frame = pd.read_csv(folder / "panel.csv")
+        frame[frame["year"] < 2016].to_csv(tmp_path / "short.csv", index=False)
+        command[1], words = str(tmp_path / "short.csv"), "ar = 4 of 6 periods"
+    assert run_command(command) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.strip().splitlines()) == 1
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_panel_with_gaps_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made_cities.frame_with_gaps().dropna().to_csv(tmp_path / "panel.csv", index=False)
+    spec = made_cities.PANEL + '[twin]\nmethod = "residual"\ndraws = 100\n'
+    (tmp_path / "spec.toml").write_text(spec, encoding="utf-8")
+    command = ["twin", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml"), "--out", str(tmp_path / "o")]
+    assert run_command(command) == 2
+    said = capsys.readouterr().err
+    assert 'balance = "drop-units"' in said
+    assert not (tmp_path / "o").exists()
+    dropped = spec.replace("[twin]", 'balance = "drop-units"\n[twin]')
+    (tmp_path / "spec.toml").write_text(dropped, encoding="utf-8")
+    assert run_command(command) == 0
+    assert Study.from_toml(tmp_path / "o" / "design.toml").design.schema.units < 36
+
+
+@pytest.mark.parametrize("on", ["levels", "trends", "neighbours"])
+def test_a_propensity_is_fitted_to_who_is_treated(tmp_path: Path, on: str) -> None:
+    """The expected number of adopters is the real one (the score equation of a logit); dates are the real ones."""
+    adoption = f'[twin.adoption]\nkind = "propensity"\non = "{on}"\n'
+    real = made_cities.real_panel(tmp_path, SPEC.replace("rank = 2", 'method = "residual"') + adoption)
+    design = twin(real).design
+    world = design.settle(Streams(1))
+    chances = design.adoption.chances(world.settled.ground)  # type: ignore[attr-defined]
+    treated = real.panel.variables["did"][0].any(axis=0)
+    assert chances.sum() == pytest.approx(treated.sum(), rel=1e-8)
+    assert design.adoption.date_weights == ((2012, 6.0), (2014, 5.0), (2016, 4.0))  # type: ignore[attr-defined]
+    drawn = design.draw(Streams(3).tile(0, 20)).panel.variables["did"]
+    assert len({tuple(row.any(axis=0)) for row in drawn}) > 10
+
+
+def test_methods_may_be_named_in_python(tmp_path: Path) -> None:
+    real = made_twins.drawn_panel(tmp_path, 3, made_twins.KNOWN | {"units": 40, "geography": {"groups": 5}})
+    found = pp.twin(real, method=["residual", "factor"])
+    assert [one.method for one in found.all] == ["residual", "factor"]
+    with pytest.raises(BadInput, match="method"):
+        twin(real, "best")
+    files = pp.write_twin(found, tmp_path / "out")
+    assert {path.name for path in files} == {"design.toml", "design-factor.toml", "panel.parquet", "fidelity.json",
+                                             "fidelity.html"}  # fmt: skip

@@ -1,0 +1,356 @@
+"""Each dial of a part moves what it names, and by as much as it says: moments of many draws, within 4 of their errors.
+
+Also the truth against what a huge world without noise shows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import made_worlds
+import numpy as np
+import pytest
+
+from estimators import TwoWayDID
+from experiments.settings import build
+from sim import Panel, Streams, Wanted
+from sim.designs.panel import PanelDesign
+from sim.designs.panel_drawn import Drawn
+
+SEED = 2026
+SILENT = {"levels": {"unit_sd": 0.0, "period_sd": 0.0}, "adoption": {"kind": "never"}}
+
+
+def design_of(**settings: Any) -> PanelDesign:
+    return build(PanelDesign, {"units": 40, "periods": 8, **settings}, "[design]")
+
+
+def panel_of(replications: int = 400, *, scope: str = "", **settings: Any) -> Panel:
+    design, streams = design_of(**settings), Streams(SEED, scope)
+    wanted = Wanted(frozenset(design.schema.variables), ())
+    return design.settle(streams).draw(streams.tile(0, replications), wanted).panel
+
+
+def errors(**dials: Any) -> np.ndarray:
+    """Errors alone, (R, T, N)."""
+    return panel_of(errors=dials, **SILENT).variables["y"]
+
+
+def close(statistic: np.ndarray, expected: float) -> None:
+    """A mean over replications within 4 Monte Carlo errors."""
+    mcse = statistic.std(ddof=1) / np.sqrt(len(statistic))
+    print(f"{statistic.mean():.5f} of {expected:.5f}, {(statistic.mean() - expected) / mcse:+.2f} errors")
+    assert abs(statistic.mean() - expected) <= 4 * mcse
+
+
+def lagged(e: np.ndarray, lag: int) -> np.ndarray:
+    """Autocovariance of each replication, (R,)."""
+    return np.asarray((e[:, lag:] * e[:, : e.shape[1] - lag]).mean(axis=(1, 2)))
+
+
+@pytest.mark.parametrize("distribution", ["normal", "t5", "lognormal"])
+def test_the_standard_deviation_of_errors_is_sd_times_scale(distribution: str) -> None:
+    e = errors(sd=1.5, scale=0.5, distribution=distribution)
+    close(np.square(e).mean(axis=(1, 2)), 0.75**2)
+    close(e.mean(axis=(1, 2)), 0.0)
+    close(lagged(e, 1), 0.0)
+    skew = (e**3).mean(axis=(1, 2)) / 0.75**3
+    assert (skew.mean() > 1) == (distribution == "lognormal")
+
+
+def test_serial_correlations_are_those_of_the_process() -> None:
+    for ar, expected in ((0.7, [0.7, 0.49]), ([0.5, 0.3], [5 / 7, 0.5 * 5 / 7 + 0.3])):
+        e = errors(serial=ar)
+        close(np.square(e).mean(axis=(1, 2)), 1.0)
+        for lag, value in enumerate(expected, 1):
+            close(lagged(e, lag), value)
+    e = errors(moving=[0.6])
+    close(np.square(e).mean(axis=(1, 2)), 1.0)
+    close(lagged(e, 1), 0.6 / (1 + 0.36))
+    close(lagged(e, 2), 0.0)
+
+
+@pytest.mark.parametrize("kind", ["ar", "ma"])
+def test_spatial_covariances_are_those_of_the_filter(kind: str) -> None:
+    settings = {"errors": {"spatial": 0.5, "spatial_kind": kind}, **SILENT}
+    panel = panel_of(**settings)
+    w = panel.weights["knn-6"].dense
+    a = np.linalg.inv(np.eye(40) - 0.5 * w) if kind == "ar" else np.eye(40) + 0.5 * w
+    covariance, e = a @ a.T, panel.variables["y"]
+    close(np.square(e).mean(axis=(1, 2)), float(np.trace(covariance)) / 40)
+    moran = (e * (e @ w.T)).mean(axis=(1, 2))
+    close(moran, float((covariance * w).sum()) / 40)
+    plain = errors()
+    close((plain * (plain @ w.T)).mean(axis=(1, 2)), 0.0)
+
+
+def test_groups_and_factors_take_their_shares_of_the_variance() -> None:
+    settings = {"geography": {"groups": 5}, "errors": {"group_share": 0.4}, **SILENT}
+    panel = panel_of(**settings)
+    group, e = np.unique(panel.attributes["group"], return_inverse=True)[1], panel.variables["y"]
+    same = (group[:, None] == group) & ~np.eye(40, dtype=bool)
+    products = np.einsum("rti,rtj->rij", e, e) / 8
+    close(products[:, same].mean(axis=1), 0.4)
+    close(products[:, group[:, None] != group].mean(axis=1), 0.0)
+    close(np.square(e).mean(axis=(1, 2)), 1.0)
+    loadings = Streams(SEED).fixed("errors").standard_normal((2, 40))
+    shared = 0.5 / 2 * loadings.T @ loadings
+    f = errors(factors=2, factor_share=0.5)
+    apart = ~np.eye(40, dtype=bool)
+    close((np.einsum("rti,rtj->rij", f, f) / 8 * shared)[:, apart].mean(axis=1), float((shared**2)[apart].mean()))
+
+
+def test_units_differ_in_the_size_of_their_errors_and_not_on_average() -> None:
+    e = errors(unit_heteroskedastic=0.8)
+    close(np.square(e).mean(axis=(1, 2)), 1.0)
+    logs = np.log(np.square(e).mean(axis=(0, 1))) / 2
+    assert 0.5 < logs.std() < 1.1
+    x = [{"name": "x", "between": 1.0}]
+    by = panel_of(covariates=x, errors={"by_covariate": "x", "covariate_slope": 0.5}, **SILENT)
+    logs = np.log(np.square(by.variables["y"]).mean(axis=(0, 1))) / 2
+    slope = np.polyfit(by.variables["x"][0].mean(axis=0), logs, 1)[0] * by.variables["x"][0].mean(axis=0).std()
+    assert slope == pytest.approx(0.5, abs=0.05)
+
+
+def test_units_keep_the_share_of_their_mean_error() -> None:
+    whole, half, none = (errors(serial=0.9, unit_means=share) for share in (1.0, 0.5, 0.0))
+    np.testing.assert_allclose(half.mean(axis=1), whole.mean(axis=1) / 2, atol=1e-12)
+    np.testing.assert_allclose(none.mean(axis=1), 0.0, atol=1e-12)
+    np.testing.assert_allclose(none, whole - whole.mean(axis=1, keepdims=True), atol=1e-12)
+
+
+def test_levels_have_their_spread() -> None:
+    """Unit effects, period effects and trends of 400 worlds."""
+    units, periods, trends, factors = [], [], [], []
+    for number in range(400):
+        design = design_of(levels={"unit_sd": 2.0, "period_sd": 0.5, "trends_sd": 0.3})
+        levels = design.levels.settle(_ground(design, number), Streams(SEED, f"world {number}"))
+        units.append(np.square(levels.unit).mean())
+        periods.append(np.square(levels.period).mean())
+        trends.append(np.square(levels.trend).mean())
+        shared = design_of(levels={"unit_sd": 2.0, "period_sd": 0.0, "factors": 2, "factor_share": 0.5})
+        own = shared.levels.settle(_ground(shared, number), Streams(SEED, f"world {number}"))
+        factors.append(np.square(own.total - own.unit).mean())
+    for values, expected in ((units, 4.0), (periods, 0.25), (trends, 0.09), (factors, 2.0)):
+        close(np.array(values), expected)
+
+
+def _ground(design: PanelDesign, number: int) -> Any:
+    from sim.designs.parts.ground import Ground
+
+    places = design.geography.places(Streams(SEED, f"world {number}"), design.size)
+    return Ground(places, design.labels, design.weights.build(places))
+
+
+def test_covariates_have_their_moments() -> None:
+    x = {"name": "x", "mean": 2.0, "sd": 3.0, "between": 0.4, "serial": 0.5}
+    within, ends = [], []
+    for number in range(60):
+        values = panel_of(20, covariates=[x], redraw=["covariates"], scope=f"w{number}").variables["x"]
+        unit = np.array(values - values.mean(axis=0))  # the part of units is fixed in a world
+        within.append(np.square(unit).mean() * 20 / 19)
+        ends.append((unit[:, 1:] * unit[:, :-1]).mean() * 20 / 19)
+    close(np.array(within), 9 * 0.6)
+    close(np.array(ends), 9 * 0.6 * 0.5)
+    binary = panel_of(1, covariates=[{"name": "b", "distribution": "binary"}]).variables["b"]
+    assert set(np.unique(binary)) == {0.0, 1.0}
+
+
+COUNTS: dict[str, tuple[dict[str, Any], float]] = {  # adoption: units that are ever treated, of 40
+    "random": ({"share": 0.3}, 12), "treated": ({"treated": 7}, 7),
+    "independent": ({"independent": True, "share": 0.3}, 12),
+    "staggered": ({"kind": "staggered", "never": 0.25}, 30), "dose": ({"kind": "dose", "share": 0.2}, 8),
+    "clustered": ({"kind": "clustered", "treated": 2}, 10),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_so_many_units_are_treated(name: str) -> None:
+    dials, expected = COUNTS[name]
+    did = panel_of(adoption=dials, redraw=["adoption"]).variables["did"]
+    ever = did.any(axis=1)
+    if name == "independent":
+        close(ever.sum(axis=1).astype(float), expected)
+    else:
+        assert (ever.sum(axis=1) == expected).all()
+    assert not did[:, 0].any()
+    share = ever.mean(axis=0)
+    assert np.abs(share - expected / 40).max() < 5 * np.sqrt(0.25 / 400)  # 40 units, any as likely as another
+    if name == "staggered":
+        first = did.argmax(axis=1)[ever].reshape(400, -1)
+        assert all(np.unique(row, return_counts=True)[1].tolist() == [10, 10, 10] for row in first)
+        assert np.unique(first).tolist() == [2, 4, 6]
+
+
+def test_whole_groups_adopt() -> None:
+    panel = panel_of(50, adoption={"kind": "clustered", "share": 0.5}, redraw=["adoption"])
+    group = panel.attributes["group"]
+    ever = panel.variables["did"].any(axis=1)
+    for name in np.unique(group):
+        assert (ever[:, group == name].all(axis=1) == ever[:, group == name].any(axis=1)).all()
+
+
+def test_a_treatment_switches_at_its_rates() -> None:
+    did = panel_of(adoption={"kind": "switching", "on": 0.3, "off": 0.2}, redraw=["adoption"]).variables["did"] > 0
+    before, after = did[:, :-1], did[:, 1:]
+    close((after & ~before).sum(axis=(1, 2)) - 0.3 * (~before).sum(axis=(1, 2)), 0.0)
+    close((~after & before).sum(axis=(1, 2)) - 0.2 * before.sum(axis=(1, 2)), 0.0)
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "lognormal"])
+def test_doses_have_their_mean_and_spread(distribution: str) -> None:
+    dials = {"kind": "dose", "mean": 2.0, "sd": 0.8, "between": 0.3, "distribution": distribution}
+    did = panel_of(adoption=dials, redraw=["adoption"]).variables["did"]
+    given = did[did > 0].reshape(400, -1)
+    assert given.shape[1] == 20 * 4
+    close(given.mean(axis=1), 2.0)
+    close(np.square(given - 2.0).mean(axis=1), 0.64)
+
+
+@pytest.mark.parametrize("pattern", ["random", "entry", "dropout", "on_outcome"])
+def test_the_share_that_is_missing(pattern: str) -> None:
+    shares, low = [], []
+    for number in range(100):
+        panel = panel_of(1, missing={"share": 0.25, "pattern": pattern, "slope": 2.0}, scope=f"w{number}")
+        whole = panel_of(1, scope=f"w{number}").variables["y"][0]
+        assert panel.observed is not None
+        seen = panel.observed[0]
+        shares.append(1 - seen.mean())
+        low.append(whole[seen].mean() - whole[~seen].mean())
+        assert seen.any(axis=0).all()
+        steps = np.diff(seen.astype(int), axis=0)
+        assert pattern != "entry" or (steps >= 0).all()
+        assert pattern != "dropout" or (steps <= 0).all()
+        np.testing.assert_array_equal(panel.variables["y"][0][seen], whole[seen])
+    if pattern in ("random", "on_outcome"):
+        np.testing.assert_allclose(shares, 0.25)
+    else:
+        close(np.array(shares), 0.25)
+    assert (np.mean(low) < -0.5) == (pattern == "on_outcome")
+    if pattern != "on_outcome":
+        close(np.array(low), 0.0)
+
+
+def test_errors_of_measurement_are_added_to_what_is_seen_alone() -> None:
+    x = [{"name": "x", "effect": 1.0}]
+    plain = panel_of(covariates=x, redraw=["covariates"])
+    noisy = panel_of(covariates=x, redraw=["covariates"], measurement={"outcome_sd": 0.5, "covariate_sd": 0.3})
+    for name, sd in (("y", 0.5), ("x", 0.3)):
+        gap = noisy.variables[name] - plain.variables[name]
+        close(np.square(gap).mean(axis=(1, 2)), sd**2)
+        close(gap.mean(axis=(1, 2)), 0.0)
+        close((gap * plain.variables[name]).mean(axis=(1, 2)), 0.0)
+    rounded = panel_of(covariates=x, redraw=["covariates"], measurement={"rounding": 0.25})
+    np.testing.assert_array_equal(rounded.variables["y"], np.round(plain.variables["y"] / 0.25) * 0.25)
+
+
+def test_adding_a_part_changes_no_numbers_of_the_others() -> None:
+    plain = panel_of(5, covariates=[{"name": "x"}])
+    more = panel_of(
+        5, covariates=[{"name": "x"}, {"name": "z"}], mediators=[{"name": "m"}], indicators={"names": ["one"]},
+        other_weights=[{"kind": "band", "km": 500.0}], measurement={"covariate_sd": 0.0},
+    )  # fmt: skip
+    for name in ("x", "did"):
+        np.testing.assert_array_equal(plain.variables[name], more.variables[name])
+    with_z = panel_of(5, covariates=[{"name": "x"}, {"name": "z"}], mediators=[{"name": "m"}])
+    np.testing.assert_array_equal(plain.variables["y"], with_z.variables["y"])
+
+
+HUGE: dict[str, dict[str, Any]] = {
+    "units differ": {"effect": {"size": 0.5, "unit_sd": 1.0}},
+    "neighbours": {"effect": {"size": 0.5}, "spillover": {"w_effect": 0.4, "rho": 0.3}, "weights": {"kind": "knn"}},
+    "a channel": {"effect": {"size": 0.5}, "mediators": [{"name": "m", "a": 0.5, "b": 0.6}]},
+    "a radius": {"effect": {"size": 0.5}, "spillover": {"w_effect": 0.4, "radius": 90.0}},
+    "growing": {"effect": {"size": 0.5, "shape": "growing"}},
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_the_truth_is_what_a_huge_world_without_noise_shows(name: str) -> None:
+    """1,200 units without errors: outcomes of the world with the treatment less those of the one without it."""
+    silent = {"units": 1200, "periods": 4, "errors": {"scale": 0.0}}
+    shown, effects = [], []
+    for effect in (1.0, 0.0):
+        settings = {**silent, **HUGE[name]}
+        if not effect:
+            settings |= {"effect": {}, "spillover": {"rho": HUGE[name].get("spillover", {}).get("rho", 0.0)}}
+            settings["mediators"] = [{**item, "a": 0.0} for item in HUGE[name].get("mediators", [])]
+        design, streams = design_of(**settings), Streams(SEED)
+        draw = design.settle(streams).draw(streams.tile(0, 1), Wanted(frozenset({"y", "did"}), ("att", "spill(never)")))
+        shown.append(draw)
+    did = shown[0].panel.variables["did"][0] > 0
+    effects = (shown[0].panel.variables["y"] - shown[1].panel.variables["y"])[0]
+    assert shown[0].truth["att"][0] == pytest.approx(effects[did].mean(), abs=1e-10)
+    never = ~did.any(axis=0)
+    late = did.any(axis=1)
+    assert shown[0].truth["spill(never)"][0] == pytest.approx(effects[late][:, never].mean(), abs=1e-10)
+    assert shown[1].truth["att"][0] == 0.0
+
+
+@pytest.mark.slow
+def test_two_way_did_has_the_truth_of_a_dose_as_its_target() -> None:
+    design = design_of(adoption={"kind": "dose"}, effect={"size": 0.7}, redraw=["adoption"])
+    estimator = TwoWayDID(errors=("iid",))
+    target = estimator.layout(design.schema).targets["did"]
+    assert target == "beta(did)"
+    streams = Streams(SEED)
+    draw = design.settle(streams).draw(streams.tile(0, 400), Wanted(frozenset({"y", "did"}), (target, "att")))
+    close(estimator(draw.panel).estimate[:, 0] - draw.truth[target], 0.0)
+    np.testing.assert_array_equal(draw.truth[target], 0.7)
+    mean = np.array([x[x > 0].mean() for x in draw.panel.variables["did"]])
+    np.testing.assert_allclose(draw.truth["att"], 0.7 * mean)
+
+
+def test_contiguity_on_a_lattice_is_that_of_its_squares() -> None:
+    for rule, most, inner in (("rook", 4, 4), ("queen", 8, 8)):
+        panel = panel_of(1, units=36, geography={"kind": "grid"}, weights={"kind": "contiguity", "rule": rule})
+        count = (panel.weights[rule].dense > 0).sum(axis=1).reshape(6, 6)
+        assert count.max() == most
+        assert (count[1:-1, 1:-1] == inner).all()
+        assert count[0, 0] == (2 if rule == "rook" else 3)
+    cells = panel_of(1, weights={"kind": "contiguity", "rule": "rook"}).weights["rook"].dense > 0
+    assert (cells == cells.T).all()
+
+
+def test_what_a_file_says_is_what_the_world_has() -> None:
+    row = {dial: next(iter(values)) for dial, values in made_worlds.PARTS.items()}
+    design = made_worlds.world_of(row | {"geography": "file", "weights": "file"})
+    world: Any = design.settle(Streams(SEED))
+    places = world.settled.ground.places
+    assert places.names == made_worlds.NAMES
+    assert design.schema.attributes == ("province", "longitude", "latitude", "gdp")
+    assert places.attributes["province"].tolist() == ["abcd"[i % 4] for i in range(20)]
+    assert places.group.tolist() == [i % 4 for i in range(20)]
+    assert np.corrcoef(places.prosperity, places.attributes["gdp"])[0, 1] == pytest.approx(1.0)
+    raw = made_worlds.ring(20)
+    np.testing.assert_allclose(world.settled.ground.main_weights.dense, raw / raw.sum(axis=1, keepdims=True))
+    assert Drawn(world.settled, Streams(SEED)).did.shape == (1, 6, 20)
+
+
+def test_weights_of_distances_are_their_formulas() -> None:
+    kinds = {
+        "band-250": {"kind": "band", "km": 250.0},
+        "power": {"kind": "inverse-distance", "name": "power", "power": 2.0, "cutoff_km": 900.0},
+        "spectral": {"kind": "inverse-distance", "name": "spectral", "standardize": "spectral"},
+    }
+    panel = panel_of(1, other_weights=[*kinds.values()])
+    lon, lat = (np.radians(panel.attributes[name]) for name in ("longitude", "latitude"))
+    half = np.sin((lat[:, None] - lat) / 2) ** 2
+    half = half + np.cos(lat[:, None]) * np.cos(lat) * np.sin((lon[:, None] - lon) / 2) ** 2
+    km = 2 * 6371.0 * np.arcsin(np.sqrt(half)) + np.diag(np.full(40, np.inf))
+    near = np.where(km <= 250, 1.0, 0.0)
+    alone = near.sum(axis=1) == 0
+    near[alone, km[alone].argmin(axis=1)] = 1.0
+    assert alone.any()
+    raw = {"band-250": near, "power": np.where(km <= 900, km**-2.0, 0.0), "spectral": 1 / km}
+    for name, values in raw.items():
+        expected = values / np.abs(np.linalg.eigvals(values)).max() if name == "spectral" else values
+        expected = expected if name == "spectral" else values / values.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(panel.weights[name].dense, expected, rtol=1e-3, atol=1e-12)  # radius of the earth
+
+
+def test_a_file_of_weights_is_standardised_as_told() -> None:
+    path = str(made_worlds.files() / "w20.npy")
+    for how, expected in (("none", made_worlds.ring(20)), ("row", made_worlds.ring(20) / 1.5)):
+        panel = panel_of(1, units=20, weights={"kind": "file", "path": path, "standardize": how})
+        np.testing.assert_allclose(panel.weights["w20"].dense, expected)

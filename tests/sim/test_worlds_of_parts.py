@@ -1,0 +1,147 @@
+"""Every part combines with every other: outcomes and truths of drawn worlds against a slow plain program.
+
+Rows of `made_worlds` are a pairwise covering array over all parts, their kinds and their main dials.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import made_worlds
+import numpy as np
+import pytest
+from covering import allowed_pairs, pairs_of
+
+from references.panel_oracle import PanelPieces
+from sim import Draw, Streams, Wanted
+from sim.designs.panel import PanelDesign
+from sim.designs.panel_drawn import Drawn
+from sim.designs.parts.part import slots_of
+
+FIRST, ROWS = 3, 2  # replications 3 and 4: not the first tile's first
+POLICY = (
+    "att", "att_event", "att_cohort", "att_calendar", "contrast", "att_own", "spill(treated)", "spill(untreated)",
+    "spill(never)", "nde", "nie", "nie(m)", "nde(n)", "nie(n)", "nde(m)", "att(2004,2005)", "att(2003,2003)",
+    "att(2004,2003)", "event(0)", "event(2)", "event(-1)", "cohort(2004)", "cohort(2002)", "calendar(2004)",
+    "calendar(2002)",
+)  # fmt: skip
+OF_VARIABLES = tuple(
+    f"{kind}({name})"
+    for kind in ("beta", "direct", "indirect", "total")
+    for name in ("did", "x", "z", "m", "n", *(("w_did", "w_x", "w_z") if kind == "beta" else ()))
+)
+NAMES = (*POLICY, *OF_VARIABLES, "rho", "lambda", "dependence", "sigma2")
+NUMBERS = range(len(made_worlds.rows()))
+every_row = pytest.mark.parametrize("number", NUMBERS)
+
+
+@cache
+def drawn(number: int) -> tuple[PanelDesign, Draw, tuple[PanelPieces, ...]]:
+    """The design of a row, its draw, and the oracle's reading of each replication."""
+    design = made_worlds.world_of(made_worlds.rows()[number])
+    streams = Streams(number, "oracle")
+    world: Any = design.settle(streams)
+    tile = streams.tile(FIRST, FIRST + ROWS)
+    wanted = Wanted(frozenset(design.schema.variables), NAMES)
+    world.draw(streams.tile(0, ROWS), wanted)  # what it remembers of another tile is no harm
+    return design, world.draw(tile, wanted), tuple(pieces(design, world.settled, tile, row) for row in range(ROWS))
+
+
+def pieces(design: PanelDesign, settled: Any, tile: Streams, row: int) -> PanelPieces:
+    """What was drawn of one replication, before anything was made of it."""
+    made = Drawn(settled, tile)
+
+    def one(values: np.ndarray) -> np.ndarray:
+        return np.array(values[0] if len(values) == 1 else values[row])
+
+    redrawn = tile if "covariates" in design.redraw else None
+    fixed = {name: item.values(redrawn) for name, item in settled.covariates.items()}
+    others = made.untreated_mediators
+    mediators = {part.name: one(others[part.name]) for part in design.mediators if not part.within}
+    shape = settled.ground.shape
+    panel = settled.frame if not design.missing.follows_outcome else settled_panel(settled, tile)
+    seen = np.ones(shape) if panel.observed is None else one(panel.observed).astype(float)
+    places = settled.ground.places
+    return PanelPieces(
+        design=design,
+        weights=None if settled.ground.weights is None else settled.ground.weights.dense,
+        place=np.stack([places.longitude, places.latitude], axis=1),
+        levels=settled.levels,
+        covariates={name: one(values) for name, values in fixed.items()},
+        mediators=mediators,
+        drawn=one(made.did),
+        errors=one(settled.errors.draw(tile)),
+        deviations=tile.normals("heterogeneity", shape[1])[row],
+        noise={name: tile.normals(f"indicator {name}", *shape)[row] for name in design.indicators.names},
+        seen=seen,
+    )
+
+
+def settled_panel(settled: Any, tile: Streams) -> Any:
+    """The panel of a tile, for its gaps."""
+    from sim.designs.panel_world import PanelWorld
+
+    return PanelWorld(settled).draw(tile, Wanted(frozenset(), ())).panel
+
+
+def of(draw: Draw, name: str, row: int) -> np.ndarray:
+    values = draw.panel.variables[name]
+    return np.asarray(values[0] if values.shape[0] == 1 else values[row])
+
+
+def test_every_slot_is_in_the_array_and_every_pair_that_may_meet_does() -> None:
+    slots = slots_of(PanelDesign)
+    assert set(made_worlds.PARTS) == {*slots, "redraw"} - {"other_weights"}
+    for name, slot in slots.items():
+        if name != "other_weights":
+            given = [item if isinstance(item, list) else [item] for item in made_worlds.PARTS[name].values()]
+            kinds = {part.get("kind", slot.base.default) for parts in given for part in parts}
+            assert kinds == set(slot.kinds), name
+    dials = {dial: tuple(values) for dial, values in made_worlds.PARTS.items()}
+    met = set().union(*(pairs_of(row) for row in made_worlds.rows()))
+    assert met == allowed_pairs(dials, made_worlds.forbidden)
+    assert not any(map(made_worlds.forbidden, made_worlds.rows()))
+
+
+@every_row
+def test_the_drawn_outcome_is_the_potential_outcome_of_the_drawn_treatment(number: int) -> None:
+    design, draw, read = drawn(number)
+    rounding = design.measurement.rounding  # type: ignore[attr-defined]
+    tile = Streams(number, "oracle").tile(FIRST, FIRST + ROWS)
+    errors = tile.normals("measurement of the outcome", *read[0].drawn.shape)
+    for row, oracle in enumerate(read):
+        expected = oracle.true_outcome + design.measurement.outcome_sd * errors[row]
+        got, seen = of(draw, "y", row), oracle.seen > 0
+        assert np.isnan(got[~seen]).all()
+        np.testing.assert_allclose(got[seen], expected[seen], rtol=0, atol=max(0.5 * rounding, 0) + 1e-9)
+        if rounding:
+            np.testing.assert_allclose(got[seen] / rounding, np.round(got[seen] / rounding), rtol=0, atol=1e-6)
+
+
+@every_row
+def test_every_truth_is_taken_from_potential_outcomes(number: int) -> None:
+    _, draw, read = drawn(number)
+    for name in NAMES:
+        expected = [oracle.truth(name) for oracle in read]
+        assert draw.truth[name].shape == (ROWS,)
+        np.testing.assert_allclose(draw.truth[name], expected, rtol=1e-8, atol=1e-11, err_msg=name)
+
+
+@every_row
+def test_what_is_seen_of_treatment_covariates_and_indicators(number: int) -> None:
+    design, draw, read = drawn(number)
+    for row, oracle in enumerate(read):
+        seen = oracle.seen > 0
+        if design.adoption.treats:
+            np.testing.assert_array_equal(of(draw, "did", row)[seen], oracle.drawn[seen])
+        for part in design.covariates:
+            moved = oracle.covariates[part.name] + part.shift * oracle.drawn
+            gap = of(draw, part.name, row)[seen] - moved[seen]
+            if not design.measurement.covariate_sd:
+                assert np.abs(gap).max() <= 0.5 * design.measurement.rounding + 1e-12  # type: ignore[attr-defined]
+            else:
+                assert 0.6 < gap.std() / design.measurement.covariate_sd < 1.4
+        y, without = oracle.outcome(oracle.drawn), oracle.outcome(oracle.untreated)
+        for name, values in oracle.indicators(y, without).items():
+            np.testing.assert_allclose(of(draw, name, row)[seen], values[seen], rtol=0, atol=1e-9)
