@@ -1,9 +1,9 @@
 """One name to import: `import panelproof as pp`.
 
 `pp.Study`, `pp.run`, `pp.diagnose`, `pp.open_store` serve studies; `pp.design` and `pp.estimator` make designs and
-estimators of plain functions; `pp.read_panel`, `pp.estimate`, `pp.placebo`, `pp.twin`, `pp.show`, `pp.write_files`,
-`pp.write_twin` serve a real panel. Every design and every estimator is here under the name of its class, such as
-`pp.Paper` and `pp.TwoWayDID`. Nothing is loaded before its first use.
+estimators of plain functions; `pp.read_panel`, `pp.estimate`, `pp.placebo`, `pp.twin`, `pp.trust`, `pp.show`,
+`pp.write_files`, `pp.write_twin`, `pp.write_trust` serve a real panel. Every design and every estimator is here under
+the name of its class, such as `pp.Paper` and `pp.TwoWayDID`. Nothing is loaded before its first use.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from experiments.placebo.placebo import Answer
     from experiments.running.runner import run
     from experiments.study.study import Study
+    from experiments.trust.output import write_trust
     from experiments.twins.output import write_twin
     from experiments.twins.twin import Twin
     from results.diagnosis.diagnose import diagnose
@@ -61,6 +62,7 @@ PLACES = {
     "read_spec": "experiments.application.spec.spec",
     "run": "experiments.running.runner",
     "write_files": "experiments.application.table_files",
+    "write_trust": "experiments.trust.output",
     "write_twin": "experiments.twins.output",
 }
 __all__ = [
@@ -94,8 +96,10 @@ __all__ = [
     "read_spec",
     "run",
     "show",
+    "trust",
     "twin",
     "write_files",
+    "write_trust",
     "write_twin",
 ]
 
@@ -157,6 +161,28 @@ def twin(
     from experiments.twins import twin as twins
 
     return twins.twin(_read(panel, spec), method)
+
+
+def trust(
+    panel: str | Path | RealPanel,
+    spec: str | Path | Spec | None = None,
+    *,
+    claim: str = "did",
+    out: str | Path | None = None,
+    budget: float = 60.0,
+    **choices: Any,
+) -> dict[str, Any]:
+    """What `panelproof trust` writes to trust.json, as plain data; `write_trust(found, folder)` writes the page.
+
+    out: a folder where the stores are kept and resumed; without it they stay in memory. budget: seconds of the
+    simulations. choices: errors (the type that you print), replications (a cell, in place of a budget).
+    """
+    from experiments.trust.document import document
+    from experiments.trust.means import Means
+    from experiments.trust.trust import trust as judged
+
+    means = Means(None if out is None else Path(out))
+    return document(judged(_read(panel, spec), claim, budget=budget, means=means, **choices))
 
 
 def open_store(path: str | Path) -> ZarrStore:

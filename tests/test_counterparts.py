@@ -73,6 +73,7 @@ COUNTERPARTS = {
     "experiments/test_table_staggered.py::test_published_numbers_of_the_minimum_wage_panel":
         "::test_the_committed_panel",
     "experiments/test_tables_1_4.py::test_the_real_city_panel": "::test_the_committed_panel",
+    "experiments/test_trust.py::test_the_real_city_panel": "::test_the_folder_holds_the_page_and_ordinary_stores",
     "experiments/test_twin.py::test_real_city_panel": "::test_what_was_fitted_lies_inside",
     "experiments/test_twin_published.py::test_published_simulations_of_womens_wages":
         "::test_the_five_steps_as_a_plain_program",

@@ -104,7 +104,7 @@ def add(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str, ...], *, h
         _attempt(ledger, "weights of the two-way coefficient", partial(_weights, panel, ledger, column, controls))
     _attempt(ledger, "DID_M", partial(_switchers, panel, ledger, errors))
     try:
-        path = EventTimes.of(reference(core, errors), core)
+        path = EventTimes.of(reference_estimator(core, errors), core)
     except BadInput as refusal:
         ledger.note(f"No power of the pre-trend test and no bounds: {reasons(refusal)}.")
         return
@@ -123,7 +123,7 @@ def _attempt(ledger: Ledger, what: str, make: Callable[[], None]) -> None:
         ledger.note(f"Table {COMPARISONS if 'bounds' not in what else BOUNDS} has no {what}: {reasons(refusal)}.")
 
 
-def reference(core: Panel, errors: tuple[str, ...]) -> CallawaySantAnna:
+def reference_estimator(core: Panel, errors: tuple[str, ...]) -> CallawaySantAnna:
     """Against never treated units, or against those not treated yet where all are treated in the end."""
     never = bool((core.variables[str(core.roles.treatment)][0] == 0).all(axis=0).any())
     return CallawaySantAnna(controls="never" if never else "not-yet", base="universal", errors=errors[:1])

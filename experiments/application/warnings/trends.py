@@ -11,7 +11,7 @@ from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.dcdh import coefficient_weights
 from estimators.staggered.honest import BoundsQuestion, breakdown
 from estimators.staggered.pretrends import pretrend_power
-from experiments.application.tables.adoption_checks import EventTimes, reference
+from experiments.application.tables.adoption_checks import EventTimes, reference_estimator
 from experiments.application.warnings.case import Case
 from experiments.application.warnings.wording import number
 from results.tables.typography import short_p
@@ -54,7 +54,7 @@ def _adoption(case: Case) -> Adoption:
     treatment = str(panel.roles.treatment)
     cohorts = Cohorts.of(panel, treatment, "warnings")
     core = part(panel, cohorts.first > 0, np.ones(len(panel.periods), dtype=bool))
-    return Adoption(core, EventTimes.of(reference(core, (case.main_error,)), core))
+    return Adoption(core, EventTimes.of(reference_estimator(core, (case.main_error,)), core))
 
 
 def _weights(case: Case) -> PanelWarning:

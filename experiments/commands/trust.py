@@ -1,0 +1,70 @@
+"""`panelproof trust`: is a result on a real panel safe?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("trust")
+@click.argument("panel", type=click.Path(path_type=Path))
+@click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for trust.html, trust.json, trust.docx and the stores of the studies.",
+)  # fmt: skip
+@click.option(
+    "--claim", default="did", show_default=True, metavar="CLAIM",
+    help="did (table 2's two-way DID), indirect:did, sdm:did, or TABLE:COLUMN:TERM such as 7:3:w_did.",
+)  # fmt: skip
+@click.option("--errors", metavar="TYPE", help="The error type that you print (default: that of the tables).")
+@click.option(
+    "--budget", default="60s", show_default=True, metavar="TIME",
+    help="Time for the simulations, such as 60s, 2m or 1h; a pilot turns it into replications.",
+)  # fmt: skip
+@click.option(
+    "--cluster", default="serial", show_default=True, metavar="WHERE", help="serial, local or tcp://HOST:PORT."
+)
+@click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one per core).")
+@click.option(
+    "--accept-code-change", is_flag=True, help="Add to stores whose blocks come from other code or other versions."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print trust.json on stdout and nothing else.")
+def command(
+    panel: Path, spec: Path, out: Path, budget: str, cluster: str, workers: int | None, as_json: bool, **choices: Any
+) -> int:
+    """Say whether a result on PANEL is safe: its estimator on twins of the panel, placebos, and threats.
+
+    Twins are fitted as [twin] of the spec says. Their studies are ordinary stores in DIR/stores; after an interruption
+    the same command goes on. The page names the error type to print, the power, and what would overturn the claim.
+    """
+    from rich.console import Console
+
+    from experiments.application.spec.spec import read_real_panel, read_spec
+    from experiments.placebo.output import check_folder
+    from experiments.running.launch import check_cluster
+    from experiments.trust.budget import seconds_of
+    from experiments.trust.document import document
+    from experiments.trust.means import opened
+    from experiments.trust.output import print_trust, write_trust
+    from experiments.trust.trust import trust
+
+    seconds = seconds_of(budget)
+    check_cluster(cluster, workers, insecure=False)
+    check_folder(out)
+    console = Console(highlight=False, stderr=as_json)
+    real = read_real_panel(panel, read_spec(spec))
+    with opened(out, cluster, workers, accept=choices.pop("accept_code_change")) as means:
+        found = trust(real, budget=seconds, means=means, say=lambda line: console.print(line, style="dim"), **choices)
+    held = document(found)
+    written = write_trust(held, out)
+    if as_json:
+        click.echo(json.dumps(held, ensure_ascii=False))
+        return 3 if found.in_part else 0
+    print_trust(held, console)
+    for path in written:
+        console.print(f"wrote {path}", markup=False)
+    return 3 if found.in_part else 0

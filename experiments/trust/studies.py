@@ -1,0 +1,142 @@
+"""Studies of a claim's estimator on twins: ordinary studies with a grid over the claim's dial, in ordinary stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from estimators.core.estimator import Status
+from experiments.study.study import Study
+from experiments.trust.claim import Claim
+from experiments.twins.twin import Twin
+from results.diagnosis.diagnose import diagnose
+from results.store import Store
+from sim.arrays import Floats
+
+BLOCK = 256  # replications stored together: what an interruption can cost
+SHARES = (0.5, 1.0, 2.0)  # of the estimate at which power is simulated
+AROUND = (0.6, 0.8, 1.0, 1.2, 1.5)  # of the expected minimum detectable effect
+NEAR = 0.02  # relative distance of two effects of which one is enough
+DETECTED = 2.8  # standard deviations that a 5% test finds with a power of about 80%
+LEVEL = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measure and its Monte Carlo error."""
+
+    value: float
+    mcse: float
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """What the study of one method found. effects (D,): of its cells, the first 0."""
+
+    method: str
+    study: Study
+    store: Store
+    term: str
+
+    @property
+    def estimator(self) -> str:
+        """Its name in the store."""
+        return self.study.estimators[0].name
+
+    @property
+    def effects(self) -> tuple[float, ...]:
+        """The values of the dial, 0 first."""
+        return tuple(float(value) for value in self.study.grid[0][1])
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Error types."""
+        return self.store.layouts[self.estimator].errors
+
+    @property
+    def replications(self) -> int:
+        """A cell."""
+        return self.store.replications
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The diagnosis of the term."""
+        found = diagnose(self.store, LEVEL).frame
+        return found[(found["term"] == self.term) & (found["sample"] == "own")]
+
+    def measure(self, name: str, error: str = "", cell: int = 0) -> Measure:
+        """A measure of a cell under an error type; NaN where there is none."""
+        rows = self.frame
+        here = rows[(rows["measure"] == name) & (rows["error"] == error) & (rows["cell"] == cell)]
+        if here.empty:
+            return Measure(float("nan"), float("nan"))
+        return Measure(float(here["value"].iloc[0]), float(here["mcse"].iloc[0]))
+
+    def size(self, error: str) -> Measure:
+        """How often a 5% test rejects where the effect is zero."""
+        return self.measure("rejection", error)
+
+    def count(self, error: str, cell: int) -> int:
+        """Fits behind the rejection of a cell."""
+        rows = self.frame
+        here = rows[(rows["measure"] == "rejection") & (rows["error"] == error) & (rows["cell"] == cell)]
+        return 0 if here.empty else int(here["n"].iloc[0])
+
+    def null_statistics(self, error: str) -> Floats:
+        """t statistics of the panels without an effect, (B,), NaN where a fit failed."""
+        parts = []
+        for block in self.store.blocks(0):
+            fits = block.estimates[self.estimator]
+            k, e = fits.terms.index(self.term), fits.errors.index(error)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                parts.append(np.where(fits.status == Status.OK, fits.estimate[:, k] / fits.se[:, e, k], np.nan))
+        return np.concatenate(parts)
+
+
+def study_of(claim: Claim, twin: Twin, effects: Sequence[float], replications: int) -> Study:
+    """The claim's estimator on a twin, a cell an effect."""
+    return Study(
+        f"trust-{twin.method}", twin.design, (claim.estimator,), grid=((claim.dial, tuple(effects)),),
+        replications=replications, block=BLOCK, seed=claim.real.spec.inference.seed,
+        question=f"How does the estimator of the claim {claim.text} do on twins by the method {twin.method}?",
+    )  # fmt: skip
+
+
+def pilot_of(claim: Claim, twin: Twin) -> Study:
+    """The cell without an effect alone: what a pilot runs."""
+    return study_of(claim, twin, (0.0,), BLOCK)
+
+
+def spread_of(claim: Claim, store: Store) -> float:
+    """Standard deviation of the estimates of a pilot, to two digits, so that a grid does not hang on rounding."""
+    fits = next(iter(store.blocks(0))).estimates[claim.estimator.name]
+    values = fits.estimate[fits.status == Status.OK, fits.terms.index(claim.term)]
+    return float(f"{np.std(values, ddof=1):.1e}")
+
+
+def effects_of(claim: Claim, sd: float) -> tuple[float, ...]:
+    """Zero, half the estimate, the estimate, twice the estimate, and effects around the expected detectable one."""
+    sign = -1.0 if claim.estimate < 0 else 1.0
+    wanted = [share * abs(claim.estimate) for share in SHARES]
+    for share in AROUND:
+        effect = share * DETECTED * sd
+        if all(abs(effect - other) > NEAR * effect for other in wanted):
+            wanted.append(effect)
+    return (0.0, *(sign * effect for effect in sorted(wanted)))
+
+
+def short_effects_of(claim: Claim) -> tuple[float, ...]:
+    """Zero and the estimate: for the methods that the first is compared with."""
+    return 0.0, claim.estimate
+
+
+def rejections(found: Simulated, error: str) -> Mapping[str, Floats]:
+    """Effects, rejections and fits of every cell, (D,) each."""
+    cells = range(len(found.effects))
+    counts = np.array([float(found.count(error, cell)) for cell in cells])
+    shares = np.array([found.measure("rejection", error, cell).value for cell in cells])
+    return {"effects": np.array(found.effects), "rejected": shares * counts, "counts": counts}

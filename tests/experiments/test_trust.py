@@ -1,0 +1,265 @@
+"""`panelproof trust`: what it writes, that its numbers are those of ordinary studies, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import made_cities
+import numpy as np
+import page_numbers
+import pandas as pd
+import pytest
+
+import panelproof as pp
+from experiments.cli import run_command
+from experiments.running.runner import run
+from experiments.study.study import Study
+from results.diagnosis.diagnose import diagnose
+from results.store.zarr_store import ZarrStore
+
+SPEC = f"""{made_cities.PANEL}
+groups = ["province"]
+{made_cities.PLACES}
+[[weights]]
+kind = "knn"
+k = 4
+[twin]
+rank = 2
+draws = 100
+"""
+KEYS = {"claim", "verdict", "errors", "calibrated", "power", "mde", "diagnostics", "placebos", "threats", "fidelity",
+        "held_fixed"}  # fmt: skip
+FIXED = {
+    "1",
+    "5%",
+    "95%",
+    "10%",
+    "80%",
+    "2019",
+    "0.001",
+}  # levels, citations and counts that sentences state themselves
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trust")
+    made_cities.real_panel(folder, SPEC)
+    assert run_command(arguments(folder)) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def held(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "out" / "trust.json").read_text(encoding="utf-8"))
+    return found
+
+
+def arguments(folder: Path, *further: str, out: str = "out") -> list[str]:
+    command = ["trust", str(folder / "panel.csv"), "--spec", str(folder / "spec.toml"), "--out", str(folder / out)]
+    return [*command, "--budget", "2s", *further]
+
+
+def test_the_folder_holds_the_page_and_ordinary_stores(folder: Path, held: dict[str, Any]) -> None:
+    names = {path.name for path in (folder / "out").iterdir()}
+    assert names >= {"trust.json", "trust.html", "stores"}
+    for row in held["studies"]:
+        store = ZarrStore.open(folder / "out" / "stores" / f"{row['method']}.zarr")
+        assert store.replications == row["replications"]
+        assert len(store.cells) == row["cells"]
+    assert [row["method"] for row in held["studies"]] == ["parametric", "factor", "residual"]
+
+
+def test_trust_json_has_the_fields_of_the_contract(held: dict[str, Any]) -> None:
+    assert set(held) >= KEYS
+    assert held["verdict"]["grade"] in {"holds", "fragile", "fails"}
+    assert {"se_type", "size", "mcse", "estimate", "se", "pvalue", "lower", "upper", "recommended"} <= set(
+        held["errors"][0]
+    )
+    assert sum(row["recommended"] for row in held["errors"]) == 1
+    assert {row["se_type"] for row in held["errors"]} >= {"iid", "hc1", "cluster:unit", "cluster:province"}
+    assert set(held["power"][0]) == {"effect", "power", "mcse", "type_s", "type_m"}
+    assert set(held["mde"]) == {"power", "value", "lower", "upper"}
+    assert set(held["diagnostics"]) == {"ar1_raw", "ar1", "moran", "pesaran_cd"}
+    assert {row["scheme"] for row in held["placebos"]} == {"space", "strata:province"}
+    assert all({"name", "needed", "found", "unit", "overturns"} <= set(row) for row in held["threats"])
+    assert {row["method"] for row in held["fidelity"]} == {"parametric", "factor", "residual"}
+
+
+def test_the_claim_is_the_record_of_estimate(folder: Path, held: dict[str, Any]) -> None:
+    frame = pp.estimate(folder / "panel.csv", folder / "spec.toml").frame
+    table = frame[(frame["table"] == "2") & (frame["column"] == 5) & (frame["term"] == "did")]
+    for row in held["errors"]:
+        own = table[table["se_type"] == row["se_type"]]
+        for name in ("estimate", "se", "pvalue", "lower", "upper") if len(own) else ():
+            assert row[name] == pytest.approx(float(own[name].iloc[0]), rel=1e-10)
+    assert held["claim"]["se_type"] == "cluster:unit"
+    assert held["claim"]["table"] == "2"
+
+
+def test_every_number_of_the_page_is_in_the_json(folder: Path, held: dict[str, Any]) -> None:
+    text = page_numbers.text_of((folder / "out" / "trust.html").read_text(encoding="utf-8"))
+    values = list(page_numbers.values_in(held))
+    written = set(page_numbers.numbers_in(text)) - FIXED - {str(year) for year in range(2010, 2019)}
+    assert len(written) > 40
+    assert [one for one in sorted(written) if not page_numbers.is_shown(one, values)] == []
+
+
+def test_the_table_of_error_types_shows_the_row_of_each(folder: Path, held: dict[str, Any]) -> None:
+    page = (folder / "out" / "trust.html").read_text(encoding="utf-8")
+    body = page.split("<caption>Size on the twin")[1].split("</table>")[0]
+    rows = [page_numbers.text_of(row) for row in body.split("<tr>")[2:]]
+    assert len(rows) == len(held["errors"])
+    for text, row in zip(rows, held["errors"], strict=True):
+        p = f"{row['pvalue']:.3f}" if row["pvalue"] >= 0.001 else "<0.001"
+        assert f" {row['size']:.1%} {row['mcse']:.1%} {row['se']:.3g} {p} " in text
+        assert ("(recommended)" in text) == row["recommended"]
+
+
+def test_the_page_needs_nothing_else_and_scrolls_inside_its_tables(folder: Path) -> None:
+    page = (folder / "out" / "trust.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert page.count("<table>") == page.count('class="wide dense"')
+    assert "prefers-color-scheme: dark" in page
+    assert "Advani, Kitagawa and Sloczynski 2019" in page
+
+
+def test_the_terminal_page_is_short_and_a_second_run_adds_nothing(
+    folder: Path, held: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = folder / "out" / "stores" / "parametric.zarr"
+    before = [ZarrStore.open(store).digest(cell, 0) for cell in range(len(ZarrStore.open(store).cells))]
+    assert run_command(arguments(folder)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    grade = next(k for k, line in enumerate(lines) if line.startswith("The claim "))
+    written = next(k for k, line in enumerate(lines) if line.startswith("wrote "))
+    assert written - grade <= 45
+    after = json.loads((folder / "out" / "trust.json").read_text(encoding="utf-8"))
+    assert after == held
+    assert [ZarrStore.open(store).digest(cell, 0) for cell in range(len(before))] == before
+
+
+def test_sizes_are_those_of_a_plain_study_file_of_the_twin(folder: Path) -> None:
+    """`indirect:did` with information errors, by another seed: within 4 Monte Carlo errors."""
+    found = pp.trust(folder / "panel.csv", folder / "spec.toml", claim="indirect:did", errors="information",
+                     replications=512)  # fmt: skip
+    pp.write_twin(pp.twin(folder / "panel.csv", folder / "spec.toml"), folder / "twin")
+    study = Study.from_toml(folder / "twin" / "design.toml").resized(replications=1024, seed=77)
+    frame = diagnose(run(study)).frame
+    plain = frame[(frame["term"] == "indirect:did") & (frame["error"] == "information")
+                  & (frame["measure"] == "rejection")].iloc[0]  # fmt: skip
+    own = next(row for row in found["errors"] if row["se_type"] == "information")
+    assert own["printed"]
+    assert abs(own["size"] - plain["value"]) < 4 * np.hypot(own["mcse"], plain["mcse"])
+    assert found["claim"]["term"] == "indirect:did"
+    assert found["claim"]["transform"] == "lee-yu"
+
+
+@pytest.mark.parametrize("claim", ["sdm:did", "7:3:w_did", "7:2:total:did", "2:3:did", "2:5:road"])
+def test_other_claims_are_judged_too(folder: Path, claim: str) -> None:
+    found = pp.trust(folder / "panel.csv", folder / "spec.toml", claim=claim, replications=128)
+    table, _, rest = claim.partition(":") if claim[0].isdecimal() else ("7", "", "3:did")
+    column, _, term = rest.partition(":")
+    assert (found["claim"]["table"], found["claim"]["column"], found["claim"]["term"]) == (table, int(column), term)
+    at_zero, twice = found["power"][0], max(found["power"], key=lambda row: abs(row["effect"]))
+    assert at_zero["effect"] == 0
+    assert twice["power"] > at_zero["power"]
+
+
+WRONG: dict[str, tuple[dict[str, str], list[str], str]] = {
+    "no such claim": ({}, ["--claim", "best"], "claim 'best'"),
+    "no such column": ({}, ["--claim", "2:9:did"], "table 2 of this spec has no column 9"),
+    "no such term": ({}, ["--claim", "7:3:w_dog"], "no term 'w_dog'"),
+    "a claim that needs W": (
+        {'[[weights]]\nkind = "knn"\nk = 4\n': ""}, ["--claim", "indirect:did"], "needs spatial weights"),
+    "a term without a dial": ({}, ["--claim", "7:3:rho"], "twins have no dial for the term 'rho'"),
+    "a budget of zero": ({}, ["--budget", "0s"], "budget '0s'"),
+    "a budget that is none": ({}, ["--budget", "soon"], "budget 'soon'"),
+    "no such error type": ({}, ["--errors", "robust"], "error type 'robust'"),
+    "a twin that cannot be fitted": ({"rank = 2": "rank = 9"}, [], "rank = 9 of 36 units and 9 periods"),
+    "an outcome in another unit": ({"rank = 2": "standardize = true"}, [], "standardize = true"),
+    "no treatment": ({'treatment = "d"': ""}, [], "the panel has no treatment"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_bad_input_is_one_line_and_leaves_the_folder_alone(
+    folder: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes, further, words = WRONG[name]
+    text = SPEC
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    shutil.copy(folder / "panel.csv", tmp_path / "panel.csv")
+    (tmp_path / "spec.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "trust.json").write_text("kept", encoding="utf-8")
+    assert run_command(arguments(tmp_path, *further)) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.strip().splitlines()) == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["trust.json"]
+    assert (tmp_path / "out" / "trust.json").read_text(encoding="utf-8") == "kept"
+
+
+def test_a_panel_without_periods_before_adoption_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = pd.read_csv(folder / "panel.csv")
+    frame[frame["year"] >= 2016].to_csv(tmp_path / "panel.csv", index=False)
+    (tmp_path / "spec.toml").write_text(SPEC, encoding="utf-8")
+    assert run_command(arguments(tmp_path)) == 2
+    said = capsys.readouterr().err
+    assert "treated units are treated in the first period, 2016" in said
+    assert len(said.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_panel_in_the_same_folder_is_refused_and_nothing_is_lost(
+    folder: Path, held: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = (folder / "out" / "trust.json").read_bytes()
+    assert run_command(arguments(folder, "--claim", "sdm:did")) == 2
+    assert "parametric.zarr" in capsys.readouterr().err
+    assert (folder / "out" / "trust.json").read_bytes() == kept
+
+
+def test_the_real_city_panel(shared_data: Path, tmp_path: Path) -> None:
+    """DID and SDM with queen W: the page is written, and no error type without clusters has the right size."""
+    table = pd.read_csv(shared_data / "city_panel.csv")
+    edges = pd.read_csv(shared_data / "queen_edges.csv")
+    both = pd.concat([edges.set_axis(["focal", "neighbor"], axis=1), edges.set_axis(["neighbor", "focal"], axis=1)])
+    known = both[both["focal"].isin(table["city_code"]) & both["neighbor"].isin(table["city_code"])]
+    table[table["city_code"].isin(known["focal"])].to_csv(tmp_path / "panel.csv", index=False)
+    known.assign(weight=1.0).to_csv(tmp_path / "queen.csv", index=False)
+    (tmp_path / "spec.toml").write_text(CITIES, encoding="utf-8")
+    for claim in ("did", "indirect:did"):
+        command = arguments(tmp_path, "--claim", claim, out=claim.partition(":")[0])
+        assert run_command(command) == 0
+        held = json.loads((Path(command[5]) / "trust.json").read_text(encoding="utf-8"))
+        sizes = {row["se_type"]: row for row in held["errors"]}
+        naive = sizes["iid" if claim == "did" else "information"]
+        assert naive["size"] - 4 * naive["mcse"] > 0.05
+        assert len(held["threats"]) >= 2
+
+
+CITIES = """
+[panel]
+unit = "city_code"
+period = "year"
+outcome = "ln_gdp"
+first_treated = "lowcarbon_year"
+controls = ["deposit_gdp", "fiscal_self_suff"]
+groups = ["province"]
+[transform]
+ln_gdp = { log = "gdp_100m" }
+[[weights]]
+kind = "file"
+path = "queen.csv"
+[twin]
+draws = 100
+"""

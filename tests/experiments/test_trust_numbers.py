@@ -1,0 +1,262 @@
+"""The numbers behind `panelproof trust`: power curves, budgets, error types, calibrated p values, threats, verdicts."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import made_twins
+import numpy as np
+import page_numbers
+import pytest
+from scipy import stats
+
+from estimators.linear.did import TwoWayDID
+from experiments.running.runner import run
+from experiments.study.study import Study
+from experiments.trust.budget import LEAST, MOST, Cost, seconds_of, shared_out, timed
+from experiments.trust.calibrated import calibrated
+from experiments.trust.diagnostics import pesaran_cd
+from experiments.trust.document import document
+from experiments.trust.power import detectable, fitted_curve, power
+from experiments.trust.recommend import recommended
+from experiments.trust.studies import Measure, effects_of
+from experiments.trust.threats import Case, trends
+from experiments.trust.threats.influence import without_each
+from experiments.trust.threats.spillovers import durbin
+from experiments.trust.threats.spillovers import threat as spillovers
+from experiments.trust.trust import Trust, trust
+from experiments.trust.verdict import RULES, verdict
+from sim.errors import BadInput
+
+CLUSTERED = made_twins.SPEC.replace('method = "parametric"', 'method = "parametric"\ndraws = 100')
+ALONE = """
+[panel]
+unit = "unit"
+period = "period"
+outcome = "y"
+treatment = "did"
+[twin]
+method = "parametric"
+draws = 100
+"""
+SERIAL = {"units": 60, "periods": 12, "levels": {"unit_sd": 1.0, "period_sd": 0.5},
+          "errors": {"sd": 1.0, "serial": 0.8}, "weights": {"kind": "none"},
+          "adoption": {"kind": "random", "share": 0.5}}  # fmt: skip
+
+
+# Power
+
+
+def test_a_curve_through_exact_powers_is_found_again() -> None:
+    effects = np.array([0.0, 0.5, 1.0, 1.5, 2.0])
+    counts = np.full(5, 1000.0)
+    curve = fitted_curve(effects, counts * power(effects, 0.6, 2.1), counts, 0.5)
+    assert (curve.sd, curve.critical) == pytest.approx((0.6, 2.1), rel=1e-5)
+    found = detectable(curve)
+    assert found.value == pytest.approx(0.6 * (2.1 + stats.norm.ppf(0.8)), rel=1e-4)
+    assert power(np.array([found.value]), 0.6, 2.1)[0] == pytest.approx(0.8, abs=1e-4)
+    assert power(np.array([0.0]), 0.6, 2.1)[0] == pytest.approx(2 * stats.norm.sf(2.1))
+
+
+def test_the_interval_of_the_detectable_effect_covers_it() -> None:
+    """95% of 400 fits to binomial draws, within 4 standard errors."""
+    rng, effects, counts = np.random.default_rng(20250301), np.linspace(0, 2, 7), np.full(7, 300.0)
+    truth = 0.6 * (1.96 + stats.norm.ppf(0.8))
+    hits = 0
+    for _ in range(400):
+        found = detectable(
+            fitted_curve(effects, rng.binomial(300, power(effects, 0.6, 1.96)).astype(float), counts, 0.5)
+        )
+        hits += found.lower <= truth <= found.upper
+    assert abs(hits / 400 - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 400)
+
+
+# Budget
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("60s", 60), ("2m", 120), ("1h", 3600), ("7", 7), ("1.5 min", 90)])
+def test_budgets_are_times(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "0s", "-3s", "soon", "", "5d"])
+def test_other_budgets_are_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="budget"):
+        seconds_of(text)
+
+
+def test_a_budget_is_shared_out_within_its_bounds() -> None:
+    costs = {"a": Cost(9, 1e-3), "b": Cost(2, 1e-3), "c": Cost(2, 1.0)}
+    counts = shared_out(costs, 60.0)
+    assert counts == {"a": 3968, "b": 5952, "c": LEAST}
+    assert all(count % 64 == 0 for count in shared_out(costs, 1e6).values())
+    assert shared_out(costs, 1e6)["b"] <= MOST
+    assert shared_out(costs, 60.0, workers=2)["a"] > counts["a"]
+
+
+def test_the_pilot_is_timed_after_a_first_round() -> None:
+    asked: list[int] = []
+    assert timed(asked.append, 128) >= 0
+    assert asked == [64, 128]
+
+
+# Error types
+
+
+def test_the_printed_error_type_stays_where_its_size_is_right() -> None:
+    sizes = {"iid": Measure(0.30, 0.01), "hc1": Measure(0.05, 0.004), "cluster:unit": Measure(0.058, 0.005)}
+    assert recommended(sizes, "cluster:unit") == "cluster:unit"
+    assert recommended(sizes, "iid") == "hc1"
+
+
+def test_too_many_false_findings_count_double() -> None:
+    sizes = {"a": Measure(0.20, 0.001), "b": Measure(0.062, 0.001), "c": Measure(0.035, 0.001)}
+    assert recommended(sizes, "a") == "c"
+    assert recommended(sizes | {"nan": Measure(float("nan"), float("nan"))}, "a") == "c"
+
+
+def test_a_calibrated_p_value_counts_statistics_as_large() -> None:
+    null = np.array([-3.0, -1.0, 0.5, 2.0, np.nan])
+    found = calibrated(-2.0, null)
+    assert found.pvalue == (1 + 3) / 6  # 3, 2 and the fit that failed
+    assert found.mcse == pytest.approx(np.sqrt(found.pvalue * (1 - found.pvalue) / 5))
+
+
+def test_pesaran_cd_is_the_sum_over_pairs() -> None:
+    x = np.random.default_rng(5).standard_normal((9, 6))
+    pairs = sum(np.corrcoef(x[:, i], x[:, j])[0, 1] for i, j in itertools.combinations(range(6), 2))
+    assert pesaran_cd(x) == pytest.approx(np.sqrt(2 * 9 / (6 * 5)) * pairs, rel=1e-10)
+
+
+# A whole page on panels of known worlds
+
+
+@pytest.fixture(scope="module")
+def spatial(tmp_path_factory: pytest.TempPathFactory) -> Trust:
+    """60 units with W, 6 groups, an effect of 1 and spillovers on neighbours."""
+    dials = made_twins.KNOWN | {"units": 60, "geography": {"groups": 6}, "effect": {"size": 1.0},
+                                "spillover": {"w_effect": 0.8}}  # fmt: skip
+    real = made_twins.drawn_panel(tmp_path_factory.mktemp("spatial"), 2, dials, CLUSTERED)
+    return trust(real, replications=256)
+
+
+def test_effects_of_the_grid(spatial: Trust) -> None:
+    effects = effects_of(spatial.claim, 0.1)
+    assert effects[0] == 0
+    assert list(effects) == sorted(effects)
+    assert {0.5 * spatial.claim.estimate, spatial.claim.estimate, 2 * spatial.claim.estimate} <= set(effects)
+
+
+def test_the_bias_by_spillovers_is_that_of_butts(spatial: Trust) -> None:
+    """The DID of what neighbours add, by hand: rho = 0 makes it w_effect times the DID of W D."""
+    case = case_of(spatial)
+    rho, lagged = durbin(case)
+    found = spillovers(case)
+    assert found is not None
+    panel = spatial.claim.panel
+    dose = panel.variables["did"][0]
+    w = next(iter(panel.weights.values())).matrix.toarray()
+    added = np.linalg.solve(np.eye(len(w)) - rho * w, (spatial.claim.estimate * dose + lagged * dose @ w.T).T).T
+    by_hand = did(added, dose) - added_truth(added, dose, w, rho)
+    assert abs(found.numbers["bias"] - by_hand) < 4 * found.numbers["mcse"]
+
+
+def did(y: np.ndarray, dose: np.ndarray) -> float:
+    inner = [x - x.mean(axis=0) - x.mean(axis=1, keepdims=True) + x.mean() for x in (y, dose)]
+    return float((inner[0] * inner[1]).sum() / np.square(inner[1]).sum())
+
+
+def added_truth(added: np.ndarray, dose: np.ndarray, w: np.ndarray, rho: float) -> float:
+    """The mean over treated unit-periods of outcomes with the treatment less those without: all of `added`."""
+    return float(added[dose > 0].mean())
+
+
+def test_estimates_without_a_group_are_those_of_the_estimator_on_the_rest(spatial: Trust) -> None:
+    case = case_of(spatial)
+    found = {one.what: one for one in without_each(case)}
+    groups = spatial.claim.panel.attributes["group"].astype(str)
+    assert {f"group {name}" for name in np.unique(groups)} <= set(found)
+    name = str(np.unique(groups)[0])
+    kept = np.flatnonzero(groups != name)
+    y, dose = (spatial.claim.panel.variables[one][0][:, kept] for one in ("y", "did"))
+    assert found[f"group {name}"].estimate == pytest.approx(did(y, dose), rel=1e-9)
+
+
+def test_threats_are_found_by_existing(spatial: Trust) -> None:
+    names = {one.name for one in spatial.threats}
+    assert {"serial and spatial correlation", "spillovers", "one influential group or cohort", "unequal trends",
+            "shocks shared within groups"} <= names  # fmt: skip
+    for one in spatial.threats:
+        values = [*one.numbers.values(), *(x for x in (one.needed, one.found) if x is not None)]
+        written = [x for x in page_numbers.numbers_in(one.sentence) if x != "5%"]
+        labels = {part for name in without_names(spatial) for part in page_numbers.numbers_in(name)}
+        assert [x for x in written if x not in labels and not page_numbers.is_shown(x, values)] == []
+
+
+def without_names(found: Trust) -> list[str]:
+    return [one.what for one in without_each(case_of(found))]
+
+
+def case_of(found: Trust) -> Case:
+    def simulate(name: str, study: Study):  # type: ignore[no-untyped-def]
+        return run(study)
+
+    return Case(found.claim, found.advised, found.printed, found.recommended, found.twin, found.main, simulate)
+
+
+def test_a_large_effect_without_threats_is_not_failed(spatial: Trust) -> None:
+    judged = verdict(spatial)
+    assert judged.grade in {"holds", "fragile"}
+    assert "significant at 1%" in judged.sentences[0]
+    reasons = [reason for rule in RULES for reason in rule.reasons(spatial)]
+    assert set(reasons) <= set(judged.sentences)
+    assert (judged.grade == "holds") == (not reasons)
+    assert "parallel trends" in judged.sentences[-1]
+
+
+def test_no_effect_fails_and_the_verdict_rests_on_parallel_trends(tmp_path: Path) -> None:
+    """With unequal trends, which a twin cannot represent, the page names the assumption and the threat sees them."""
+    none = trust(made_twins.drawn_panel(tmp_path, 1, SERIAL | {"effect": {"size": 0.0}}, ALONE), replications=128,
+                 alone=True)  # fmt: skip
+    assert verdict(none).grade == "fails"
+    gap = SERIAL | {"effect": {"size": 0.0, "trend_gap": 0.4}, "errors": {"sd": 0.3, "serial": 0.2}}
+    found = trust(made_twins.drawn_panel(tmp_path, 1, gap, ALONE), replications=128, alone=True)
+    seen = trends.threat(case_of(found))
+    assert seen is not None
+    assert seen.needed is not None
+    assert seen.overturns
+    assert "parallel trends" in verdict(found).sentences[-1]
+
+
+def test_the_detectable_effect_is_that_of_arithmetic(tmp_path: Path) -> None:
+    """(t(.8) + t(.975)) times the estimate's clustered error, on average over four panels of AR(.8): within 10%."""
+    ratios = []
+    for number in range(4):
+        real = made_twins.drawn_panel(tmp_path, number, SERIAL | {"effect": {"size": 0.6}}, ALONE)
+        found = trust(real, errors="cluster:unit", replications=256, alone=True)
+        dof = 59
+        quantiles = stats.t.ppf(0.8, dof) + stats.t.ppf(0.975, dof)
+        ratios.append(found.mde.value / (quantiles * float(found.shown["cluster:unit"].se or 0)))
+    assert np.mean(ratios) == pytest.approx(1.0, abs=0.1)
+
+
+def test_calibrated_p_values_are_uniform_and_the_recommended_test_has_its_size(tmp_path: Path) -> None:
+    """Twelve panels of AR(.8) without an effect; the mean of p within 4 standard errors of .5, sizes near 5%."""
+    p, sizes = [], []
+    for number in range(12):
+        real = made_twins.drawn_panel(tmp_path, 100 + number, SERIAL | {"effect": {"size": 0.0}}, ALONE)
+        found = trust(real, replications=128, alone=True)
+        p.append(found.calibrated().pvalue)
+        sizes.append(found.main.size(found.recommended).value)
+        assert found.main.size("iid").value > 0.15
+    assert abs(np.mean(p) - 0.5) < 4 * np.sqrt(1 / 12 / 12)
+    assert 0.03 <= np.mean(sizes) <= 0.07
+
+
+def test_the_very_estimator_is_studied(spatial: Trust) -> None:
+    own, studied = spatial.claim.fitted.estimator, spatial.main.study.estimators[0]
+    assert isinstance(own, TwoWayDID)
+    assert isinstance(studied, TwoWayDID)
+    assert (own.regressors, own.effects, own.cluster_k) == (studied.regressors, studied.effects, studied.cluster_k)
+    assert document(spatial)["claim"]["estimate"] == spatial.claim.estimate
