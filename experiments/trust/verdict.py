@@ -22,7 +22,7 @@ PARALLEL = ("This verdict assumes parallel trends: they hold by construction in 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A grade that a claim cannot be better than where there are reasons; reasons: sentences, none = it does not apply."""
+    """A grade that a claim cannot be better than where there are reasons: sentences, none = it does not apply."""
 
     grade: Grade
     reasons: Callable[[Trust], Sequence[str]]
@@ -72,8 +72,8 @@ def _overturned(found: Trust) -> list[str]:
 
 def _placebos(found: Trust) -> list[str]:
     """Placebo tests that the estimate does not pass."""
-    return [f"Treatments assigned anew by {one.scheme} give an estimate as large with p = {one.pvalue:.3f}; the mean of "
-            f"their estimates is {one.mean:.4g}." for one in found.placebos if one.pvalue > WEAK]  # fmt: skip
+    return [f"Treatments assigned anew by {one.scheme} give an estimate as large with p = {one.pvalue:.3f}; the mean "
+            f"of their estimates is {one.mean:.4g}." for one in found.placebos if one.pvalue > WEAK]  # fmt: skip
 
 
 def _biased(found: Trust) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import made_cities
 import made_twins
 import numpy as np
 import page_numbers
@@ -21,7 +22,7 @@ from experiments.trust.document import document
 from experiments.trust.power import detectable, fitted_curve, power
 from experiments.trust.recommend import recommended
 from experiments.trust.studies import Measure, effects_of
-from experiments.trust.threats import Case, trends
+from experiments.trust.threats import Case, index_weights, trends
 from experiments.trust.threats.influence import without_each
 from experiments.trust.threats.spillovers import durbin
 from experiments.trust.threats.spillovers import threat as spillovers
@@ -260,3 +261,23 @@ def test_the_very_estimator_is_studied(spatial: Trust) -> None:
     assert isinstance(studied, TwoWayDID)
     assert (own.regressors, own.effects, own.cluster_k) == (studied.regressors, studied.effects, studied.cluster_k)
     assert document(spatial)["claim"]["estimate"] == spatial.claim.estimate
+
+
+def test_an_index_is_held_against_other_indices(tmp_path: Path) -> None:
+    """With equal weights, and without each of three indicators; by hand for equal weights."""
+    text = made_cities.PANEL.replace('outcome = "y"\n', "") + (
+        '[index]\nname = "h"\npositive = ["y", "gdp"]\nnegative = ["patents"]\n'
+        '[twin]\nmethod = "parametric"\ndraws = 100\n'
+    )
+    real = made_cities.real_panel(tmp_path, text)
+    found = trust(real, replications=128, alone=True)
+    assert found.claim.panel.roles.outcome == "h"
+    scores = dict(index_weights.others(found.claim.panel, ("y", "gdp"), ("patents",)))
+    assert list(scores) == ["with equal weights", "without y", "without gdp", "without patents"]
+    parts = [found.claim.panel.variables[name][0] for name in ("y", "gdp", "patents")]
+    scaled = [(x - x.min()) / (x.max() - x.min()) for x in parts]
+    np.testing.assert_allclose(scores["with equal weights"][0], (scaled[0] + scaled[1] + 1 - scaled[2]) / 3)
+    seen = index_weights.threat(case_of(found))
+    assert seen is not None
+    assert seen.numbers["indices"] == 4
+    assert np.abs(scores["without gdp"] - found.claim.panel.variables["h"]).max() > 0.01
