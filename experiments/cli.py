@@ -21,6 +21,8 @@ COMMANDS = {
     "kinds": "designs, estimators, error types, schemes, measures, and every dial of one",
     "run": "run or resume a study",
     "report": "bias report of a store",
+    "solve": "the effect, units or replications at which a measure reaches a level",
+    "breakdown": "the departure at which a measure passes a level, or a frontier of two",
     "estimate": "the paper's tables on a real panel",
     "placebo": "permutation and placebo tests on a real panel",
     "twin": "a panel design fitted to a real panel, and how like it is",
@@ -32,7 +34,7 @@ COMMANDS = {
     "store": "verify, hash or describe a store",
 }
 
-RESUMED = ("run", "trust")  # commands that keep what they had finished
+RESUMED = ("run", "solve", "breakdown", "trust")  # commands that keep what they had finished
 KEPT = "what a run had finished is kept, and the same command resumes it"
 IN_PART, LOCKED, INTERRUPTED, TERMINATED = 3, 75, 130, 143
 

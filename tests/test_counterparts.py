@@ -77,6 +77,8 @@ COUNTERPARTS = {
     "experiments/test_twin.py::test_real_city_panel": "::test_what_was_fitted_lies_inside",
     "experiments/test_twin_published.py::test_published_simulations_of_womens_wages":
         "::test_the_five_steps_as_a_plain_program",
+    "experiments/test_warnings.py::test_the_real_city_panel":
+        "::test_specifications_of_the_committed_panel",
     "results/test_audit.py::test_a_dummy_whose_moments_agree": ITSELF,
     "results/test_audit.py::test_a_year_that_departs_is_named": "::test_a_year_of_made_tables_that_departs_is_named",
     "results/test_audit.py::test_likelihood_ratios_by_hand": "::test_likelihood_ratios_of_made_tables_by_hand",

@@ -11,6 +11,7 @@ import numpy as np
 from experiments.application.estimable import check_estimable
 from experiments.application.spec.index import index_facts
 from experiments.application.tables.ledger import Ledger
+from experiments.application.warnings import warnings_of
 from results.tables.records import Agreement, Document
 from sim.errors import Problem, bad, refuse
 from sim.panel.panel import seen_in
@@ -40,6 +41,7 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence
     if not ledger.records:
         raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
                   remedy="; ".join(ledger.failures))  # fmt: skip
+    warnings = warnings_of(real, ledger)
     return Document(
         _facts(real),
         tuple(ledger.records),
@@ -48,6 +50,8 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence
         len(ledger.failures),
         tuple(ledger.figures),
         _agreements(real, ledger) if cross_check else (),
+        warnings,
+        tuple(ledger.specifications),
     )
 
 

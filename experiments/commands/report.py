@@ -14,13 +14,17 @@ import click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every measure as one JSON document and nothing else.")
 @click.option("--all-terms", is_flag=True, help="Show the controls too.")
+@click.option("--measure", "measures", multiple=True, metavar="FILE.py:NAME",
+              help="Also show this function of estimate, se, pvalue, lower, upper, truth; repeatable.")  # fmt: skip
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
               help="Level of tests and intervals.")  # fmt: skip
-def command(store: Path, html: Path | None, as_json: bool, all_terms: bool, alpha: float) -> None:
+def command(
+    store: Path, html: Path | None, as_json: bool, all_terms: bool, alpha: float, measures: tuple[str, ...]
+) -> None:
     """Print bias, size, power and coverage with their Monte Carlo errors, from a store that `run` made."""
     from rich.console import Console
 
-    from experiments.running.reporting import check_html, print_json, print_report, write_html
+    from experiments.running.reporting import check_html, measures_of, print_json, print_report, write_html
     from results.diagnosis.diagnose import diagnose
     from results.store.zarr_store import ZarrStore
     from sim.errors import bad
@@ -31,11 +35,11 @@ def command(store: Path, html: Path | None, as_json: bool, all_terms: bool, alph
         check_html(html)
     records = ZarrStore.open(store)
     if as_json:
-        diagnosis = diagnose(records, alpha)
+        diagnosis = diagnose(records, alpha, measures_of(records, measures))
         print_json(records, diagnosis)
     else:
         console = Console(highlight=False)
-        diagnosis = print_report(records, console, alpha=alpha, all_terms=all_terms)
+        diagnosis = print_report(records, console, alpha=alpha, all_terms=all_terms, measures=measures)
         if html is not None:
             console.print(f"report  {html}", markup=False)
     if html is not None:

@@ -14,13 +14,20 @@ import click
 )
 @click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one per core).")
 @click.option(
-    "--replications", type=click.IntRange(1), help="Replications per cell; a larger number extends the store."
+    "--replications",
+    type=click.IntRange(1),
+    help="Replications per cell (with --until, at most); a larger number extends the store.",
+)
+@click.option(
+    "--until", metavar="TARGETS", help='Stop each cell at Monte Carlo errors such as "coverage:0.005,bias:did:1e-4".'
 )
 @click.option("--block", type=click.IntRange(64), help="Replications stored together (a block), a multiple of 64.")
 @click.option("--seed", type=click.IntRange(0), help="The seed (default: the study's).")
 @click.option("--store", type=click.Path(path_type=Path), help="Where the results go (default: runs/NAME.zarr).")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the HTML report here.")
-@click.option("--dry-run", is_flag=True, help="Check everything, print what would run, and stop.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check everything, run a pilot, print what the run would take and give, and stop."
+)
 @click.option("--retry", type=click.Choice(["failed"]), help="Compute blocks with failed fits again.")
 @click.option(
     "--accept-code-change", is_flag=True, help="Add to a store whose blocks come from other code or other versions."
@@ -31,6 +38,7 @@ def command(
     cluster: str,
     workers: int | None,
     replications: int | None,
+    until: str | None,
     block: int | None,
     seed: int | None,
     store: Path | None,
@@ -43,7 +51,7 @@ def command(
     """Run a built-in study or one of your own. After a kill or an interruption, the same command resumes the study."""
     from rich.console import Console
 
-    from experiments.running.launch import check_cluster, check_run, describe, launch, never_fitted, show
+    from experiments.running.launch import check_cluster, check_run, describe, foretell, launch, show, what_failed
     from experiments.running.resume import Resume
     from experiments.study.builtin import study_of
 
@@ -52,17 +60,13 @@ def command(
     target = store or Path("runs") / f"{chosen.name}.zarr"
     check_cluster(cluster, workers, insecure)
     plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change)
-    check_run(chosen, study, target, html, plan)
+    check_run(chosen, study, target, html, plan, until)
     describe(chosen, target, cluster, plan, console)
     if dry_run:
-        return 0
-    records, poisoned = launch(chosen, target, cluster, workers, console, plan)
+        return foretell(chosen, target, console)
+    records, poisoned = launch(chosen, target, cluster, workers, console, plan, until)
     show(records, console, html)
-    wrong = never_fitted(records)
-    if poisoned:
-        wrong.append(
-            f"{poisoned} blocks killed their workers or could not be drawn; the same command computes them again"
-        )
+    wrong = what_failed(records, poisoned)
     for line in wrong:
         console.print(line, style="red", markup=False, soft_wrap=True)
     return 3 if wrong else 0

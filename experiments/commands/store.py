@@ -33,12 +33,13 @@ def verify(store: Path) -> int:
     from results.store import BlockState, ZarrStore
 
     records = ZarrStore.open(store)
-    bad = records.pending()
+    wanted = frozenset(records.wanted())
+    bad = [place for place in records.pending() if place in wanted]
     counts = Counter(records.state(cell, index) for cell, index in bad)
     for cell, index in bad:
         if records.state(cell, index) is BlockState.DONE:
             click.echo(f"cell {cell} block {index}: does not match its digest")
-    total = len(records.cells) * records.block_count
+    total = len(wanted)
     parts = ((BlockState.PENDING, "not run"), (BlockState.POISONED, "poisoned"), (BlockState.DONE, "damaged"))
     click.echo(
         ", ".join([f"{total - len(bad)} of {total} blocks sound", *(f"{counts[s]} {word}" for s, word in parts)])
@@ -57,6 +58,8 @@ def info(store: Path) -> None:
     click.echo(f"study         {study['name']}: {study['question']}")
     click.echo(f"cells         {len(records.cells)}")
     click.echo(f"replications  {records.replications} per cell, in blocks of {records.block}")
+    if records.stopped is not None:
+        click.echo(f"until         {records.stopped.sentence}")
     click.echo(f"estimators    {', '.join(records.layouts)}")
     click.echo(f"seed          {study['seed']}")
     click.echo(f"fingerprint   {records.fingerprint}")

@@ -16,6 +16,7 @@ from estimators.placebo.permutation import LEAST_DRAWS
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.application.chosen import estimator_called, panel_for
 from experiments.application.tables.columns import main_cluster
+from experiments.placebo.centre import centre_notes
 from experiments.running.runner import preflight, run
 from experiments.study.study import Study
 from results.figures.placebo import PlaceboPlot
@@ -151,7 +152,7 @@ class Answer:
         if units:
             found.append(f"{units:,} of {len(ask.panel.units):,} units, {treated:,} treated ones among them, keep what "
                          f"they have in every placebo: {ask.scheme} finds nothing to exchange it with.")  # fmt: skip
-        return tuple(found)
+        return (*found, *centre_notes(self.estimate, self.usable, ask.scheme))
 
     @property
     def plot(self) -> PlaceboPlot:

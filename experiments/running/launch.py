@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,6 +17,7 @@ from experiments.running.resume import Resume, retried, staying
 from experiments.running.runner import Progress as Step
 from experiments.running.runner import preflight, run, schema_of
 from experiments.running.tasks import environment_of
+from experiments.running.until import Until
 from experiments.study.study import Study
 from sim.errors import bad, naming
 from sim.streams import TILE, worlds_reached
@@ -45,11 +46,13 @@ def check_cluster(where: str, workers: int | None, insecure: bool) -> None:
                   remedy="use tls with certificates, or say --insecure on a network you trust")  # fmt: skip
 
 
-def check_run(study: Study, source: str, store: Path, html: Path | None, plan: Resume) -> None:
+def check_run(
+    study: Study, source: str, store: Path, html: Path | None, plan: Resume, until: str | None = None
+) -> None:
     """All that can be known before the first block, nothing written: whether files can be, whether panels serve.
 
-    source: the study as the user named it. plan: how a store that is there is resumed. Raises BadInput, and StoreLocked
-    when another run holds the store.
+    source: the study as the user named it. plan: how a store that is there is resumed. until: the target at which cells
+    stop. Raises BadInput, and StoreLocked when another run holds the store.
     """
     from experiments.running.reporting import check_html
 
@@ -57,6 +60,8 @@ def check_run(study: Study, source: str, store: Path, html: Path | None, plan: R
         check_html(html)
     with naming(source):
         preflight(study)
+    if until is not None:
+        Until.read(until, schema_of(study).layouts)
     check_store(study, store, plan)
 
 
@@ -113,6 +118,41 @@ def _held(store: Path) -> ZarrStore | None:
     return ZarrStore.open(store) if store.exists() else None
 
 
+def foretell(study: Study, store: Path, console: Console) -> int:
+    """Run a pilot and say what all replications of the store will take and give; returns the exit code."""
+    from experiments.running.pilot import pilot
+
+    held = _held(store)
+    replications = study.replications if held is None else max(held.replications, study.replications)
+    found = pilot(study, replications)
+    console.print(f"A pilot of {found.pilot:,} replications per cell says: about {_duration(found.seconds)} on one "
+                  f"worker, {_size(found.bytes)} in the store.", markup=False, soft_wrap=True)  # fmt: skip
+    errors: list[dict[str, Any]] = found.errors.to_dict("records")  # type: ignore[assignment]
+    for measure in dict.fromkeys(row["measure"] for row in errors):
+        worst = max((row for row in errors if row["measure"] == measure), key=lambda row: float(row["mcse"]))
+        who = " ".join(part for part in (worst["estimator"], worst["term"], worst["error"]) if part)
+        cells = f", cell {worst['cell']}" if len(study.cells) > 1 else ""
+        console.print(f"Monte Carlo error of {measure} after {replications:,} replications: at most "
+                      f"{worst['mcse']:.2g} ({who}{cells})", markup=False, soft_wrap=True)  # fmt: skip
+    return 0
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
+
+
+def _size(count: int) -> str:
+    """Bytes as a person says them."""
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count = count // 1000 if count >= 100_000 else count / 1000  # type: ignore[assignment]
+    return f"{count:.3g} GB"
+
+
 def _more_than_asked(held: ZarrStore, asked: int) -> str:
     from experiments.running.reporting import blocks_of
 
@@ -124,7 +164,13 @@ def _more_than_asked(held: ZarrStore, asked: int) -> str:
 
 
 def launch(
-    study: Study, store: Path, where: str, workers: int | None, console: Console, plan: Resume = RESUME
+    study: Study,
+    store: Path,
+    where: str,
+    workers: int | None,
+    console: Console,
+    plan: Resume = RESUME,
+    until: str | None = None,
 ) -> tuple[ZarrStore, int]:
     """Run or resume into a Zarr store with progress; returns it and the number of blocks that killed their workers."""
     from results.store.zarr_store import ZarrStore
@@ -133,7 +179,7 @@ def launch(
     executor = open_executor(where, workers)
     try:
         with watch:
-            records = run(study, store=store, executor=executor, listen=watch.step, plan=plan)
+            records = run(study, store=store, executor=executor, listen=watch.step, plan=plan, until=until)
     finally:
         executor.close()
     assert isinstance(records, ZarrStore)
@@ -148,6 +194,12 @@ def never_fitted(store: Store) -> list[str]:
             last = (store.traceback_of(name).strip().splitlines() or ["its traceback was not kept"])[-1]
             lines.append(f"{name}: every fit failed: {last}")
     return lines
+
+
+def what_failed(store: Store, poisoned: int) -> list[str]:
+    """A line for each estimator whose every fit raised, and one for blocks that could not be computed."""
+    again = "blocks killed their workers or could not be drawn; the same command computes them again"
+    return [*never_fitted(store), *([f"{poisoned} {again}"] if poisoned else [])]
 
 
 def show(store: ZarrStore, console: Console, html: Path | None) -> None:

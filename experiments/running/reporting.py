@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import click
 import tomli_w
 from rich.console import Console
 
+from experiments.study.measure_files import load_measures, resolved
 from results.diagnosis.diagnose import Diagnosis, diagnose
 from results.report.facts import ReportFacts
 from results.report.html import html_report
@@ -41,6 +42,7 @@ def facts_of(store: ZarrStore) -> ReportFacts:
         done=done,
         blocks=blocks,
         environments=environments,
+        stopped="" if store.stopped is None else store.stopped.sentence,
     )
 
 
@@ -53,13 +55,24 @@ def environments_of(store: ZarrStore) -> tuple[str, ...]:
 
 
 def blocks_of(store: ZarrStore) -> tuple[int, int]:
-    """Blocks that are there, by their marks, and blocks in all."""
-    return len(store.done()), len(store.places())
+    """Blocks that are there, by their marks, and blocks in all; of a cell that stopped at a target those up to it."""
+    wanted = store.wanted()
+    return len({*store.done()}.intersection(wanted)), len(wanted)
 
 
-def print_report(store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False) -> Diagnosis:
-    """Diagnose a store and print its bias table."""
-    diagnosis = diagnose(store, alpha)
+def measures_of(store: ZarrStore, further: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
+    """The measures of their own that the study and the command line name; those of files that are gone are left out."""
+    own = [text for text in store.noted("measures", []) if not text.rpartition(":")[0].endswith(".py")
+           or Path(text.rpartition(":")[0]).is_file()]  # fmt: skip
+    here = [resolved(text, Path()) for text in further]
+    return load_measures(dict.fromkeys((*own, *here)), "--measure" if further else "measures of the study")
+
+
+def print_report(
+    store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False, measures: Sequence[str] = ()
+) -> Diagnosis:
+    """Diagnose a store and print its bias table. measures: further ones, as "FILE.py:FUNCTION"."""
+    diagnosis = diagnose(store, alpha, measures_of(store, measures))
     print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms)
     return diagnosis
 
@@ -70,6 +83,9 @@ def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
     study = {"name": store.facts["study"]["name"], "fingerprint": store.fingerprint, "alpha": diagnosis.alpha}
     done, blocks = blocks_of(store)
     study |= {"blocks": blocks, "blocks_done": done, "complete": done == blocks}
+    if store.stopped is not None:
+        stopped = store.stopped
+        study["until"] = {"rule": stopped.rule, "replications": list(stopped.replications), "met": list(stopped.met)}
     study |= {"worlds": diagnosis.worlds, "held_fixed": list(diagnosis.held_fixed)}
     click.echo(json.dumps({"study": study, "cells": list(diagnosis.cells), "measures": rows}, ensure_ascii=False))
 

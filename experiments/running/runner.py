@@ -11,6 +11,7 @@ from pathlib import Path
 from cluster import Environment, Executor, Outcome, Serial, executor_of, prepare_process
 from experiments.running.resume import Resume, origin_of
 from experiments.running.tasks import EnvironmentMismatch, Job, Result, environment_of, run_job, runner_of
+from experiments.running.until import Stopping, Until
 from experiments.settings import to_settings
 from experiments.study.border import PluginRaised
 from experiments.study.study import Study
@@ -72,34 +73,37 @@ def run(
     listen: Listener | None = None,
     shuffle: int | None = None,
     plan: Resume | None = None,
+    until: str | None = None,
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
     `client` is a running Dask Client, which is used and left open. `shuffle` seeds another order of blocks; the results
     do not depend on it. A block that kills its workers or whose design raises is poisoned: left out, its traceback
-    kept, tried again by the next run. `plan` says how a store that is there is resumed. Raises BadInput (before
-    anything is written for what the first sixteen cells show), StoreLocked when another run holds the store,
-    EnvironmentMismatch when a worker differs from this process, ClusterLost when the cluster is gone (the store
-    resumes).
+    kept, tried again by the next run. `plan` says how a store that is there is resumed. `until`, as in
+    "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the study's replications are
+    then the most. Raises BadInput (before anything is written for what the first sixteen cells show), StoreLocked when
+    another run holds the store, EnvironmentMismatch when a worker differs from this process, ClusterLost when the
+    cluster is gone (the store resumes).
     """
     prepare_process()
     where = _executor(executor, client)
     plan = plan or Resume()
     schema = schema_of(study)
+    target = None if until is None else Until.read(until, schema.layouts)
     preflight(study)
     if store is None:
         memory = MemoryStore(schema)
         alone = type(where) is Serial  # one process and no earlier blocks: there is nothing to compare
-        _Filling(study, memory, None if alone else environment_of(study), where, listen).fill(plan, shuffle)
+        _Filling(study, memory, None if alone else environment_of(study), where, listen, target).fill(plan, shuffle)
         return memory
     here, store = environment_of(study), Path(store)
     with locked(store):
         if store.exists():
             plan.check(ZarrStore.open(store), schema, here)
-        target = ZarrStore.open_or_create(store, schema)
-        resized = study.resized(replications=target.replications)
-        _Filling(resized, target, here, where, listen).fill(plan, shuffle)
-        return target
+        kept = ZarrStore.open_or_create(store, schema)
+        resized = study.resized(replications=kept.replications)
+        _Filling(resized, kept, here, where, listen, target).fill(plan, shuffle)
+        return kept
 
 
 def _executor(executor: Executor | None, client: object) -> Executor:
@@ -120,24 +124,43 @@ def _executor(executor: Executor | None, client: object) -> Executor:
 
 @dataclass(frozen=True, slots=True)
 class _Filling:
-    """A study on its way into a store. here: this process, for comparison; None where there is nothing to compare."""
+    """A study on its way into a store.
+
+    here: this process, for comparison; None where there is nothing to compare. until: the target at which cells stop.
+    """
 
     study: Study
     store: Store
     here: Environment | None
     executor: Executor
     listen: Listener | None
+    until: Until | None
 
     def fill(self, plan: Resume, shuffle: int | None) -> None:
         """Compute and write what is missing."""
         where = str(getattr(self.store, "path", "memory"))
         todo = self.store.pending() if self.here is None else plan.todo(self.store, self.here, where)
-        if shuffle is not None:
-            random.Random(shuffle).shuffle(todo)
         tally = _Tally(self.study, len(todo), self.listen)
         if todo and self.here is not None:
             self.store.computed_in(origin_of(self.store, self.here))
-        for outcome in self.executor.run(run_job, self._jobs(todo)):
+        self.store.stop(None)
+        if list(self.study.measures) != self.store.noted("measures", []):
+            self.store.note("measures", list(self.study.measures))
+        if self.until is None:
+            self._compute(todo, shuffle, tally)
+            return
+        stopping = Stopping(self.store, self.until, set(todo))
+        while places := stopping.next_round():
+            self._compute(places, shuffle, tally)
+            stopping.missing.difference_update(places)
+        self.store.stop(stopping.stopped)
+        tally.end(len(self.store.wanted()), sum(stopping.stopped.replications))
+
+    def _compute(self, places: list[tuple[int, int]], shuffle: int | None, tally: _Tally) -> None:
+        """Compute and write some blocks."""
+        if shuffle is not None:
+            random.Random(shuffle).shuffle(places)
+        for outcome in self.executor.run(run_job, self._jobs(places)):
             self._keep(outcome)
             tally.count(outcome.job, outcome.error is not None)
 
@@ -179,6 +202,13 @@ class _Tally:
         self._replications = min(self._replications + job.stop - job.start, self._of_replications)
         if self._listen:
             self._listen(self._now(job.cell, job.index))
+
+    def end(self, blocks: int, replications: int) -> None:
+        """All that is wanted is there: so many blocks and replications."""
+        self._blocks = self._of_blocks = blocks
+        self._replications = self._of_replications = replications
+        if self._listen:
+            self._listen(self._now(-1, -1))
 
     def _now(self, cell: int, block: int) -> Progress:
         return Progress(

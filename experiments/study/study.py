@@ -21,6 +21,7 @@ from experiments.study.beside import with_files
 from experiments.study.border import layout_of, schema_of_design
 from experiments.study.dials import default_of, dial_names, is_written, value_of, with_dials
 from experiments.study.functions import FromFunctions, tried
+from experiments.study.measure_files import load_measures, resolved
 from experiments.toml_files import Flag, Table, Whole, read_toml, validated
 from sim.design import Design, Wanted, designs, find_design
 from sim.designs.observed import Observed
@@ -56,6 +57,7 @@ class StudyTables(Table):
     seed: Whole = 1
     worlds: Whole | None = None
     common_random_numbers: Flag = False
+    measures: list[str] = Field(default_factory=list, description="a list of texts such as measures.py:worst_case")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,9 @@ class Study(FromFunctions):
     replications: draws a cell. block: replications stored together, a multiple of 64. worlds: in how many worlds what a
     cell holds fixed is drawn, its replications spread over them; None = the design's default, which is then what the
     study says. common_random_numbers: cells share their random variates. question, expected, cost: what it asks, the
-    answer that theory or others' results let expect, with the source, and how long it takes, in words. Raises BadInput
-    for dials that the design lacks, names of estimators that repeat, and numbers out of range.
+    answer that theory or others' results let expect, with the source, and how long it takes, in words. measures:
+    further ones that reports show, as "FILE.py:FUNCTION"; they change no result. Raises BadInput for dials that the
+    design lacks, names of estimators that repeat, and numbers out of range.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Study(FromFunctions):
     expected: str = ""
     cost: str = ""
     worlds: int | None = None
+    measures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         pairs = self.grid.items() if isinstance(self.grid, Mapping) else self.grid
@@ -228,12 +232,13 @@ class Study(FromFunctions):
             "seed": self.seed,
             "worlds": self.worlds,
             "common_random_numbers": self.common_random_numbers,
+            "measures": list(self.measures),
         }
 
     @property
     def identity(self) -> dict[str, Any]:
         """All that changes results: the settings without names, words and the number of replications."""
-        free = {"name", "question", "expected", "cost", "replications", "grid"}
+        free = {"name", "question", "expected", "cost", "replications", "grid", "measures"}
         kept = {key: value for key, value in self.settings.items() if key not in free}
         grid = [[dial, to_settings(list(values))] for dial, values in self.grid]  # its order is the cells'
         return kept | {"grid": grid, "design_identity": self.design.identity, "schema": SCHEMA_VERSION}
@@ -259,7 +264,7 @@ class Study(FromFunctions):
             found = _estimators(settings, where)
         if problems or design is None or tables is None:
             raise BadInput(*problems)
-        own = dict(tables) | {"design": design, "estimators": tuple(found)}
+        own = dict(tables) | {"measures": tuple(tables.measures), "design": design, "estimators": tuple(found)}
         return cls(**(own | {"grid": tuple((dial, tuple(values)) for dial, values in tables.grid.items())}))
 
     @classmethod
@@ -270,6 +275,8 @@ class Study(FromFunctions):
         settings = with_files(read_toml(path, "a study file"), path.parent, str(path))
         with naming(str(path)):
             study = cls.from_settings({"name": path.stem, **settings}, str(path))
+        study = replace(study, measures=tuple(resolved(text, path.parent) for text in study.measures))
+        load_measures(study.measures, f"{path} measures")
         _check_overridden(study, settings["design"], str(path))
         _check_noise(study, str(path))
         return study

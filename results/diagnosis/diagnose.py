@@ -18,6 +18,7 @@ from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
 from results.diagnosis.fits import Fits, Flags, fits_of
 from results.diagnosis.measures import Measured
+from results.diagnosis.own_measures import own_measures, own_rows
 from results.diagnosis.passes import ByWorld, FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import null_cell, size_adjusted_power
 from results.store.block import Records
@@ -43,7 +44,8 @@ class Diagnosis:
     Carlo interval), n (fits behind the value), attempted. Convergence, counts by status and how often a test beside the
     terms rejects (rejection:STATISTIC) have term "". cells: their parameters. parameters: names of the parameters'
     columns. layouts: by estimator. nulls: the null cell that gave the size-adjusted power of a (cell, estimator, term).
-    worlds: in how many what a cell holds fixed was to be drawn. held_fixed: what that is, in words.
+    worlds: in how many what a cell holds fixed was to be drawn. held_fixed: what that is, in words. own: names of the
+    user's own measures.
     """
 
     frame: pd.DataFrame
@@ -54,6 +56,7 @@ class Diagnosis:
     nulls: Mapping[tuple[int, str, str], int]
     worlds: int = 1
     held_fixed: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,15 @@ class _Judged:
     second: SecondPass
 
 
-def diagnose(records: Records, alpha: float = 0.05) -> Diagnosis:
-    """Every measure of docs/measures.md; alpha is the level of tests and of intervals that are not stored."""
+def diagnose(
+    records: Records, alpha: float = 0.05, measures: Mapping[str, Callable[..., Any]] | None = None
+) -> Diagnosis:
+    """Every measure of docs/measures.md; alpha is the level of tests and of intervals that are not stored.
+
+    measures: functions of your own by name, as `results/diagnosis/own_measures.py` says. Raises BadInput for their
+    faults.
+    """
+    own_ones = own_measures(measures)
     reader = _Reader(records, alpha)
     judged = {cell: reader.judge(cell) for cell in range(len(records.cells))}
     own = {(cell, one): item for cell, by_name in judged.items() for (one, sample), item in by_name.items()
@@ -83,11 +93,12 @@ def diagnose(records: Records, alpha: float = 0.05) -> Diagnosis:
             if sample == "own":
                 rows += [head | row for row in _outcome_rows(item, records.layouts[name])]
             rows += [head | row for row in _rows(item, records.layouts[name], power)]
+        rows += [head | row for row in own_rows(records, cell, own_ones, alpha)]
     frame = pd.DataFrame(rows, columns=["cell", *parameters.values(), *COLUMNS])
     terms = {name: layout.terms for name, layout in records.layouts.items()}
     named = {(cell, name, terms[name][term]): null for (cell, name, term), null in nulls.items()}
     return Diagnosis(frame, alpha, tuple(records.cells), tuple(parameters.values()), records.layouts, named,
-                     records.worlds, records.held_fixed)  # fmt: skip
+                     records.worlds, records.held_fixed, tuple(one.name for one in own_ones))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float, worlds: int =
     if record is None:
         return None
     place = None if record.terms == layout.terms else [layout.terms.index(term) for term in record.terms]
-    estimate, se, dof = (_placed(values, place, layout) for values in (record.estimate, record.se, record.dof))
+    estimate, se, dof = (placed(values, place, layout) for values in (record.estimate, record.se, record.dof))
     absent = np.full(len(estimate), np.nan)
     truth = np.stack([block.truth.get(layout.targets.get(term, ""), absent) for term in layout.terms], axis=1)
     critical = _critical(dof, alpha)
@@ -75,11 +75,11 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float, worlds: int =
     lower, upper = estimate[:, None, :] - critical * se, estimate[:, None, :] + critical * se
     rejected, decided = statistic >= critical, np.isfinite(statistic) | np.isposinf(statistic)
     if record.lower is not None and record.upper is not None:
-        stored = _placed(record.lower, place, layout), _placed(record.upper, place, layout)
+        stored = placed(record.lower, place, layout), placed(record.upper, place, layout)
         known = ~np.isnan(stored[0]) & ~np.isnan(stored[1])
         lower, upper = np.where(known, stored[0], lower), np.where(known, stored[1], upper)
     if record.pvalue is not None:
-        pvalue = _placed(record.pvalue, place, layout)
+        pvalue = placed(record.pvalue, place, layout)
         known = ~np.isnan(pvalue)
         rejected, decided = np.where(known, pvalue <= alpha, rejected), known | decided
     beside = np.array([record.statistics[key] for key in layout.pvalues]).reshape(-1, len(estimate)).T
@@ -89,7 +89,7 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float, worlds: int =
                 layout.tests)  # fmt: skip
 
 
-def _placed(values: Floats, place: list[int] | None, layout: Layout) -> Floats:
+def placed(values: Floats, place: list[int] | None, layout: Layout) -> Floats:
     """Values (..., own terms) on the layout's terms, NaN where a cell has no such term."""
     if place is None:
         return values

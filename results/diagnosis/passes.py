@@ -17,6 +17,8 @@ from results.diagnosis.worlds import Between, Grouping, WorldSums, between_world
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Influences = dict[str, tuple[Any, Flags]]  # (R, *shape) by measure, and which fits have one
+OF_A_TERM = ("truth", "mean_estimate", "bias", "relative_bias", "relative_bias_ratio", "empirical_se", "between_worlds",
+             "mse", "rmse")  # measures that need no error type  # fmt: skip
 
 
 class FirstPass:

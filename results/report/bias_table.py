@@ -54,7 +54,7 @@ def bias_table(diagnosis: Diagnosis, *, all_terms: bool = False, sample: str = "
                 layout = diagnosis.layouts[one]
                 about = {"estimand": layout.targets.get(term, ""), "tests": layout.tests}
                 rows.append(head | {"estimator": one, "term": term, "error": error} | about | both)
-    names = [f"{name}{part}" for name in (*BY_TERM, *BY_ERROR)
+    names = [f"{name}{part}" for name in (*BY_TERM, *BY_ERROR, *diagnosis.own)
              for part in ("", "_mcse", *(("_lower", "_upper") if name in PROPORTIONS else ()))]  # fmt: skip
     labels = ("setting", "estimator", "term", "estimand", "tests", "error")
     ordered = ["cell", *diagnosis.parameters, *labels, *names, "n", "attempted", "n_error", "worlds"]

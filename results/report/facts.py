@@ -16,7 +16,8 @@ class ReportFacts:
     description: anything else, plain text. seed, fingerprint: its identity.
     synthetic: whether its data were drawn from a design (and not re-randomised from a real panel). provenance: facts of
     the run by name (versions, machine, dates). toml: the study as TOML. done, blocks: how many of its blocks are there,
-    and how many it has. environments: every code and machine that computed some of its blocks.
+    and how many it has. environments: every code and machine that computed some of its blocks. stopped: at which target
+    its cells stopped, in one line; "" where there was none.
     """
 
     study: str
@@ -31,6 +32,7 @@ class ReportFacts:
     blocks: int = 0
     environments: tuple[str, ...] = ()
     expected: str = ""
+    stopped: str = ""
 
     @property
     def incomplete(self) -> str:

@@ -33,6 +33,7 @@ from results.report.numbers import (
     is_wrong_size,
     marked,
     number,
+    own_text,
     percent,
     share_ends,
     truth_text,
@@ -83,6 +84,7 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts) -> str:
         too_few=TOO_FEW,
         least_fits=LEAST_FITS,
         cells=len(diagnosis.cells),
+        own=diagnosis.own,
         replications="" if attempted.empty else f"{int(attempted.max()):,}",
         headline=headline(found, failure_notice(diagnosis)),
         notices=notices(table),
@@ -214,20 +216,21 @@ def _percent_tick(value: float) -> str:
 def _cell_tables(diagnosis: Diagnosis, table: pd.DataFrame) -> list[CellTable]:
     """The table of each cell."""
     cells = zip(settings(diagnosis), by_cell(table, len(diagnosis.cells)), strict=True)
-    return [(name or "All draws", _cell_rows(rows, diagnosis.alpha)) for name, rows in cells]
+    return [(name or "All draws", _cell_rows(rows, diagnosis.alpha, diagnosis.own)) for name, rows in cells]
 
 
 def _shown(tables: list[CellTable]) -> list[CellTable]:
     return [(caption, rows) for caption, rows in tables if rows]
 
 
-def _cell_rows(table: pd.DataFrame, alpha: float) -> list[dict[str, Any]]:
+def _cell_rows(table: pd.DataFrame, alpha: float, own: tuple[str, ...]) -> list[dict[str, Any]]:
     """Rows as text; `flags` names the measures that clearly depart, `new` is a new estimator, `again` the same term."""
     rows = []
     above: tuple[str, str] = ("", "")
     for row in table.to_dict("records"):
         here = row["estimator"], row["term"]
-        rows.append(_texts(row, alpha) | {"new": here[0] != above[0], "again": here == above})
+        own_ones = {name: own_text(row, name) for name in own}
+        rows.append(_texts(row, alpha) | own_ones | {"new": here[0] != above[0], "again": here == above})
         above = here
     return rows
 

@@ -127,6 +127,12 @@ def bracketed(value: float, mcse: float, form: str) -> str:
     return text if not np.isfinite(mcse) else f"{text} ({mcse:{form}})"
 
 
+def own_text(row: Row, name: str) -> str:
+    """A measure of the user's own with its MCSE, as many decimals as that shows; "-" where there is none."""
+    value, mcse = row[name], row[f"{name}_mcse"]
+    return bracketed(value, mcse, fixed((value,), mcse) if np.isfinite(value) else ".4f")
+
+
 def percent(row: Row, name: str) -> str:
     """A measure and its MCSE in percent; of a proportion of 0 or 1 the other end of Wilson's interval, as in (<11)."""
     if f"{name}_lower" in row:

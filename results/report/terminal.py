@@ -30,6 +30,7 @@ from results.report.numbers import (
     is_off,
     is_wrong_size,
     number,
+    own_text,
     percent,
     truth_text,
 )
@@ -64,8 +65,8 @@ def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, fact
     _print_head(diagnosis, table, console, facts)
     _print_verdict(diagnosis, table, console)
     cells = by_cell(table, len(diagnosis.cells))
-    whole, lines = [_whole(rows) for rows in cells], [_lines(rows, diagnosis.alpha) for rows in cells]
-    heads = _heads([cell for cell in lines if cell], all(whole), console)
+    whole, lines = [_whole(rows) for rows in cells], [_lines(rows, diagnosis.alpha, diagnosis.own) for rows in cells]
+    heads = _heads([cell for cell in lines if cell], all(whole), console, diagnosis.own)
     remarks = _remarks(diagnosis)
     for cell, (name, rows) in enumerate(zip(settings(diagnosis), cells, strict=True)):
         title = Text(name, style="bold")
@@ -131,6 +132,8 @@ def _print_head(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, fac
     kind = "Synthetic data" if facts.synthetic else "Re-randomised real data"
     seed = "" if facts.seed is None else f", seed {facts.seed}"
     _print(console, Text(f"{kind}, {size}{seed}", style="dim"))
+    if facts.stopped:
+        _print(console, Text(facts.stopped[:1].upper() + facts.stopped[1:], style="dim"))
     for line in facts.warnings:
         _print(console, Text(line, style="yellow"))
 
@@ -179,16 +182,20 @@ def _legend(diagnosis: Diagnosis, table: pd.DataFrame) -> Iterator[str]:
         yield "Some fits failed; measures on the draws where all estimators succeeded are in the HTML and JSON reports."
 
 
-def _heads(lines: list[list[dict[str, Text]]], whole: bool, console: Console) -> list[str]:
-    """The most columns with which the width holds the tables of all cells; `whole` where every fit is usable."""
+def _heads(lines: list[list[dict[str, Text]]], whole: bool, console: Console, own: tuple[str, ...]) -> list[str]:
+    """The most columns with which the width holds the tables of all cells; `whole` where every fit is usable.
+
+    own: measures of the user's own, whose columns stand before the number of fits.
+    """
+    every = [*HEADS[:-1], *(f"{name} (MCSE)" for name in own), HEADS[-1]]
     left_out = {"fits"} if whole else set()
     if all(line["worlds %"].plain == DASH for cell in lines for line in cell if "worlds %" in line):
         left_out.add("worlds %")
     wide = console.options.update(width=1000)
-    heads = list(HEADS)
+    heads = every
     for spared in ("", *SPARED):
         left_out.add(spared)
-        heads = [head for head in HEADS if head not in left_out]
+        heads = [head for head in every if head not in left_out]
         if all(console.measure(_table(cell, heads), options=wide).maximum <= console.width for cell in lines):
             break
     return heads
@@ -204,12 +211,12 @@ def _table(lines: list[dict[str, Text]], heads: list[str]) -> Table:
     return table
 
 
-def _lines(rows: pd.DataFrame, alpha: float) -> list[dict[str, Text]]:
+def _lines(rows: pd.DataFrame, alpha: float, own: tuple[str, ...]) -> list[dict[str, Text]]:
     """Cells of the table by head; what repeats from the line above is left blank."""
     lines = []
     above: tuple[str, str] = ("", "")
     for row in rows.to_dict("records"):
-        line = _by_error(row, alpha)
+        line = _by_error(row, alpha) | {f"{name} (MCSE)": Text(own_text(row, name)) for name in own}
         if (row["estimator"], row["term"]) != above:
             line |= _by_term(row)
             if row["estimator"] != above[0]:

@@ -4,7 +4,7 @@ from results.store.block import Block, Records
 from results.store.lock import StoreLocked, locked
 from results.store.memory_store import MemoryStore
 from results.store.skeleton import StoreSchema
-from results.store.store import BlockState, Origin, Store
+from results.store.store import BlockState, Origin, Stopped, Store
 from results.store.zarr_store import ZarrStore
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "MemoryStore",
     "Origin",
     "Records",
+    "Stopped",
     "Store",
     "StoreLocked",
     "StoreSchema",

@@ -43,6 +43,29 @@ class Origin:
     blocks: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Where the cells of a store stopped because their Monte Carlo errors were small enough.
+
+    rule: the targets. replications: of each cell. met: whether each cell reached the targets.
+    """
+
+    rule: str
+    replications: tuple[int, ...]
+    met: tuple[bool, ...]
+
+    @property
+    def sentence(self) -> str:
+        """What a reader of the store must know, in one line."""
+        ends = sorted(count for count, met in zip(self.replications, self.met, strict=True) if met)
+        cells, rule = len(self.met), f"Monte Carlo errors of at most {self.rule.replace(',', ', ')}"
+        if not ends:
+            return f"{rule} were not reached in {'the cell' if cells == 1 else f'any of {cells} cells'}"
+        span = f"{ends[0]:,}" if ends[0] == ends[-1] else f"{ends[0]:,} to {ends[-1]:,}"
+        where = "" if cells == 1 else f" in {len(ends)} of {cells} cells"
+        return f"stopped at {rule}{where}, after {span} replications"
+
+
 class Store(ABC):
     """A study's records, for those who run and those who read; satisfies `Records`.
 
@@ -109,6 +132,28 @@ class Store(ABC):
     def places(self) -> list[tuple[int, int]]:
         """(cell, block) of every block, the cells of one block together."""
         return [(cell, index) for index in range(self.block_count) for cell in range(len(self.cells))]
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Where cells stopped at a target; None for a store that wants every replication."""
+        kept = self.noted("until")
+        if not kept or kept["room"] != self.replications:
+            return None  # it has grown since
+        return Stopped(kept["rule"], tuple(kept["replications"]), tuple(kept["met"]))
+
+    def stop(self, stopped: Stopped | None) -> None:
+        """State where cells stopped; None: every replication is wanted."""
+        if stopped is not None:
+            self.note("until", {"rule": stopped.rule, "replications": list(stopped.replications),
+                                "met": list(stopped.met), "room": self.replications})  # fmt: skip
+        elif self.noted("until"):
+            self.note("until", None)
+
+    def wanted(self) -> list[tuple[int, int]]:
+        """(cell, block) of every block that the study wants: all, or those up to where a cell stopped."""
+        stopped = self.stopped
+        ends = [self.replications] * len(self.cells) if stopped is None else stopped.replications
+        return [(cell, index) for cell, index in self.places() if index * self.block < ends[cell]]
 
     def state(self, cell: int, index: int) -> BlockState:
         """What became of a block, by its mark alone."""

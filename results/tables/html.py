@@ -12,6 +12,7 @@ from results.page import SYNTHETIC, page
 from results.tables.journal_table import JournalTable
 from results.tables.records import Document, Figure
 from results.tables.typography import split_stars, with_minus
+from results.tables.warning import INFORMS, OVERTURNS, WEAKENS, heading, spoken
 
 FACTS = {
     "outcome": "outcome",
@@ -21,6 +22,7 @@ FACTS = {
     "nobs": "rows",
     "digest": "digest of the panel",
 }
+SIGNS = {OVERTURNS: "against", WEAKENS: "weakens", INFORMS: "note"}  # words before a warning, and its class
 _SCRIPT = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", re.DOTALL)
 
 
@@ -40,6 +42,9 @@ def html_tables(document: Document, tables: Sequence[JournalTable]) -> str:
         span=f"{facts.get('first_period')} to {facts.get('last_period')}",
         controls=facts.get("controls", ()),
         weights=facts.get("weights", {}),
+        before=heading(document.warnings) if document.warnings else "",
+        warnings=[(SIGNS[one.severity], one.sentence) for one in spoken(document.warnings)],
+        silent=[one.sentence for one in document.warnings if not one.severity],
         notes=document.notes,
         failed=document.failed,
     )  # fmt: skip

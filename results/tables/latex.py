@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from results.tables.journal_table import Heading, JournalTable, Row
 from results.tables.records import Document
 from results.tables.typography import split_stars, with_minus
+from results.tables.warning import heading, sentences
 
 UPRIGHT, TURNED = 118, 175  # widest table on an upright page and on one that lies on its side, in letters
 LENGTH = {False: 58, True: 34}  # rows on a page, by whether it is turned
@@ -45,12 +46,20 @@ def latex_tables(document: Document, tables: Sequence[JournalTable]) -> str:
     """
     parts = [part for table in tables for part in _parts(table)]
     body = "\n\n".join(_float(part) for part in parts)
+    if document.warnings:
+        body = f"{_list(heading(document.warnings), sentences(document.warnings))}\n\n{body}"
     if document.notes:
-        items = "\n".join(rf"\item {escape(note)}" for note in document.notes)
-        body += f"\n\n\\clearpage\n\\section*{{Notes}}\n\\begin{{itemize}}\n{items}\n\\end{{itemize}}"
+        body += f"\n\n\\clearpage\n{_list('Notes', document.notes)}"
     engine, fonts = _fonts(body)
     head = _PREAMBLE.format(engine=engine, fonts=fonts)
     return f"{head}{body}\n\\end{{document}}\n"
+
+
+def _list(title: str, sentences: Sequence[str]) -> str:
+    """A section of sentences, one a line of a list, none of a section without."""
+    items = "\n".join(rf"\item {escape(sentence)}" for sentence in sentences)
+    begun = f"\\begin{{itemize}}\n{items}\n\\end{{itemize}}" if items else ""
+    return f"\\section*{{{escape(title)}}}\n{begun}"
 
 
 def _fonts(body: str) -> tuple[str, str]:

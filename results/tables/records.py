@@ -19,6 +19,7 @@ import pandas as pd
 from estimators.core.estimator import Estimates
 from results.inference import critical_values, p_values
 from results.tables.places import Place
+from results.tables.warning import PanelWarning, Specification
 from sim.arrays import Floats
 
 LEVEL = 0.05  # of the intervals
@@ -119,7 +120,10 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """All estimates on one panel: facts of the panel, records, fit statistics, notes for the reader, figures."""
+    """All estimates on one panel: facts of the panel, records, fit statistics, notes for the reader, figures.
+
+    warnings: every check of the estimates, silent ones too; specifications: the ways in which the effect was estimated.
+    """
 
     panel: Mapping[str, Any]
     records: tuple[Record, ...]
@@ -128,6 +132,8 @@ class Document:
     failed: int = 0  # fits that gave no column; the notes say which and why
     figures: tuple[Figure, ...] = ()
     cross_check: tuple[Agreement, ...] = ()
+    warnings: tuple[PanelWarning, ...] = ()
+    specifications: tuple[Specification, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -145,6 +151,8 @@ class Document:
         """The document as JSON (NaN as null)."""
         plain: dict[str, Any] = {
             "panel": dict(self.panel),
+            "warnings": [warning.plain for warning in self.warnings],
+            "specifications": [one.plain for one in self.specifications],
             "records": [_estimate_in_json(record) for record in self.records],
             "statistics": [_statistic_in_json(record) for record in self.statistics],
             "notes": list(self.notes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from itertools import accumulate
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -13,6 +14,7 @@ from results.tables.journal import journal_tables
 from results.tables.journal_table import JournalTable, Row
 from results.tables.records import Document
 from results.tables.typography import ascii_only, split_stars
+from results.tables.warning import LEAST_SHOWN, MOST_LINES, heading, sentences
 
 GAP = "  "
 LABEL_WIDTH, HEAD_WIDTH = 30, 14  # of row labels, and of the lines into which a column's heading is broken
@@ -20,15 +22,27 @@ ROOM = 3  # behind the last digit, for stars or a bracket
 
 
 def print_estimates(document: Document, console: Console, errors: str | None = None) -> None:
-    """Every table but those of the appendix, then the notes of the document.
+    """What must be known before the tables, every table but those of the appendix, then the notes of the document.
 
     errors: the error type to show where a fit has it; raises BadInput when no fit has it.
     """
-    for table in journal_tables(document, errors):
+    tables = journal_tables(document, errors)
+    if document.warnings:
+        _print_warnings(document, console)
+    for table in tables:
         if not table.appendix:
             print_table(table, console)
     for note in document.notes:
         _say(console, note)
+
+
+def _print_warnings(document: Document, console: Console) -> None:
+    _say(console, heading(document.warnings), "bold")
+    lengths = [len(textwrap.wrap(f"- {sentence}", console.width)) for sentence in sentences(document.warnings)]
+    most = sum(total <= MOST_LINES for total in accumulate(lengths))
+    for sentence in sentences(document.warnings, max(most, LEAST_SHOWN)):
+        _say(console, f"- {sentence}", "yellow")
+    console.print()
 
 
 def print_table(table: JournalTable, console: Console) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from results.tables.journal_table import JournalTable, Row
 from results.tables.records import Document
 from results.tables.typography import split_stars, with_minus
+from results.tables.warning import heading, sentences
 from sim.errors import bad
 
 UPRIGHT, TURNED = 105, 160  # widest table on an upright page and on one that lies on its side, in letters
@@ -53,6 +54,10 @@ def word_tables(document: Document, tables: Sequence[JournalTable]) -> bytes:
 
     file = docx.Document()
     _set_up(file, str(document.panel.get("outcome") or ""))
+    if document.warnings:
+        file.add_paragraph(heading(document.warnings), style="Caption")
+    for sentence in sentences(document.warnings):
+        file.add_paragraph(with_minus(sentence), style="List Bullet")
     turned = False
     for part in (part for table in tables for part in table.blocks(lambda part: part.width <= TURNED)):
         turned = _turn(file, turned, part.width > UPRIGHT)

@@ -306,11 +306,11 @@ def test_averages_hit_and_cover_each_draws_truth_under_heterogeneous_growing_eff
     estimator = CallawaySantAnna(controls=controls, cohorts=(2020,), years=(2015,))
     layout = estimator.layout(design.schema)
     streams = Streams(4, "growing")
-    world = design.settle(streams)
     wanted = Wanted(estimator.variables(design.schema), tuple(layout.targets.values()))
     parts, truths = [], []
     chosen = [layout.terms.index(term) for term in layout.targets]
-    for start in range(0, 2048, 64):
+    for start in range(0, 2048, 64):  # each in a world of its own
+        world = design.settle(streams.within(f"world {start // 64}"))
         draw = world.draw(streams.tile(start, start + 64), wanted)
         parts.append(estimator(draw.panel))
         truths.append(np.stack([draw.truth[layout.targets[term]] for term in layout.targets], axis=1))
@@ -320,6 +320,8 @@ def test_averages_hit_and_cover_each_draws_truth_under_heterogeneous_growing_eff
     assert len(layout.targets) >= 12
     assert (np.abs(bias) < 4 * mcse).all(), dict(zip(layout.targets, bias / mcse, strict=True))
     covered = dict(zip(layout.targets, (np.abs(off) <= 1.96 * whole.se[:, 0, chosen]).mean(axis=0), strict=True))
+    margin = 4 * np.sqrt(0.95 * 0.05 / len(off))
     for term in (*(f"event({k})" for k in range(6)), "overall", "overall:cohort"):
-        assert abs(covered[term] - 0.95) < 4 * np.sqrt(0.95 * 0.05 / len(off)), (term, covered[term])
-    assert covered["overall:event"] < 0.9  # rests on cohorts of one city, whose own noise the errors miss
+        # Errors count how effects differ between units as chance, the truth of a draw does not: they are cautious.
+        assert 0.95 - margin < covered[term] < 0.985, (term, covered[term])
+    assert covered["overall:event"] < 0.95 - margin  # rests on cohorts of one city, whose own noise the errors miss

@@ -177,6 +177,29 @@ def test_units_that_keep_their_treatment_in_every_placebo_are_said(real: RealPan
     assert found.document["units_that_stay"] == stay.sum()
 
 
+def with_shocks_of_groups(folder: Path, size: float) -> RealPanel:
+    """The committed cities; provinces with more treated cities have an outcome that jumps by `size` when they adopt."""
+    frame = made_cities.frame()
+    share = frame.groupby(["province", "year"])["d"].transform("mean")
+    noise = np.random.default_rng(7).standard_normal(len(frame))
+    spec = made_cities.PANEL + 'groups = ["province"]\n'
+    return made_cities.real_panel(folder, spec, frame.assign(y=(size * share + 0.3 * noise).round(6)))
+
+
+def test_placebos_around_the_estimate_are_said(tmp_path: Path) -> None:
+    """An effect between provinces alone is kept by exchanges within them, and not by exchanges between all cities."""
+    found = {}
+    for size, scheme in ((4.0, "strata:province"), (4.0, "space"), (0.0, "strata:province")):
+        ask = question(with_shocks_of_groups(tmp_path, size), scheme=scheme, draws=199)
+        found[size, scheme] = answer(ask, run(ask.study))
+    (note,) = (note for note in found[4.0, "strata:province"].notes if note.startswith("The placebos have mean"))
+    mean = found[4.0, "strata:province"].usable.mean()
+    assert f"mean {mean:.4g}, and the estimate is {found[4.0, 'strata:province'].estimate:.4g}: the assignment by " \
+           "strata:province keeps" in note  # fmt: skip
+    for other in ((4.0, "space"), (0.0, "strata:province")):
+        assert not any(note.startswith("The placebos have mean") for note in found[other].notes)
+
+
 def test_a_look_at_the_time_before_gives_a_share_and_no_test(
     files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,3 +19,13 @@ def small_study(replications: int = 200, block: int = 64, **changes: object) -> 
         "seed": 7,
     }
     return Study(**(settings | changes))  # type: ignore[arg-type]
+
+
+UNTIL = "rejection:cluster:unit:0.009,bias:did:0.001"  # ends the cells of `quick_study` in different places
+
+
+def quick_study(replications: int = 1600, block: int = 64, **changes: object) -> Study:
+    """Two cells of one fast estimator: a true null hypothesis, and one that is always rejected."""
+    changed: dict[str, object] = {"name": "quick", "design": Paper(controls="none"), "grid": (("effect", (0.0, 0.02)),)}
+    changed |= {"estimators": (TwoWayDID(),), "seed": 11, "worlds": 1}
+    return small_study(replications, block, **(changed | changes))

@@ -11,6 +11,7 @@ from estimators.linear.covariances import cells_of, count_clusters
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.tables.records import Figure, Fit, Record, clusters_of, records_of, statistic_of, statistics_of
+from results.tables.warning import Specification
 from sim.designs.observed import Observed
 from sim.errors import BadInput, listed
 from sim.panel import Panel
@@ -38,6 +39,7 @@ class Ledger:
     failures: list[str] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     fitted: list[Fitted] = field(default_factory=list)
+    specifications: list[Specification] = field(default_factory=list)
 
     def fit(self, panel: Panel, fits: Mapping[Estimator, Fit]) -> dict[Estimator, Estimates]:
         """Fit estimators (of distinct names) on one panel through the runner and keep what they say.

@@ -73,6 +73,7 @@ class Book:
     said: list[Said] = field(default_factory=list)
     compared: list[Compared] = field(default_factory=list)
     _numbers: int = 0
+    _hundreds: int = 0
     _counts: int = 0
     _tests: int = 0
     _shares: int = 0
@@ -84,6 +85,11 @@ class Book:
         """A number with four decimals between .1 and 10."""
         self._numbers += 1
         return (1001 + self._numbers * 7919 % 98993) / 10_000
+
+    def hundred(self) -> float:
+        """A number with four decimals above 100, where no other is."""
+        self._hundreds += 1
+        return (1_000_003 + 7 * self._hundreds) / 10_000
 
     def count(self) -> int:
         """A whole number above 1,000."""

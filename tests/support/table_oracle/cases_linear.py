@@ -19,7 +19,9 @@ from table_oracle.wording import (
     kinds,
     of_term,
     pair,
+    residuals,
     said,
+    say_residuals,
     sizes,
     three,
     whole,
@@ -72,6 +74,7 @@ def baseline(book: Book) -> None:
     book.fit(WITHIN[1], ("did",), ("wild:unit",), se=None, statistic=None, p=0.0307,
              estimate=book.get(WITHIN[1], "did", "iid").estimate)  # type: ignore[union-attr]  # fmt: skip
     book.say(WITHIN[0], **{"floored:hc1": 1.0})
+    say_residuals(book, WITHIN[1])
 
 
 def print_baseline(book: Book, asked: Asked) -> list[Sheet]:
@@ -90,7 +93,7 @@ def print_baseline(book: Book, asked: Asked) -> list[Sheet]:
         ("r2_overall", "R² overall"), ("sigma_u", "σ(unit)"), ("sigma_e", "σ(error)"), ("theta", "θ (mean)"),
     ):  # fmt: skip
         lines += said(book, wheres, name, label)
-    lines += kinds(asked, wheres)
+    lines += residuals(book, wheres) + kinds(asked, wheres)
     usual = ERRORS[asked.shown(POOLED[0])]
     says: tuple[str, ...] = (TREATMENT, f"Standard errors in brackets, {usual}: ")
     if asked.error == "wild:unit":
@@ -196,6 +199,7 @@ def mediation(book: Book) -> None:
         book.fit(through, tuple(THROUGH), tuple(METHODS))
         for where in (first, second):
             book.say(where, r2=book.number())
+            say_residuals(book, where)
         book.say(through, rho_at_zero=book.number(), r2_product_at_zero=book.number())
         for rho in RHOS:
             book.say(through, rho, **{f"nie_at_rho{end}": book.number() for end in ("", "_lower", "_upper")})
@@ -206,7 +210,7 @@ def print_mediation(book: Book, asked: Asked) -> list[Sheet]:
     heads: tuple[Head, ...] = (("Mediator fdi", "(1)", "fdi"), ("Mediator fdi", "(2)", "growth"),
                                ("Mediator patents", "(3)", "patents"),
                                ("Mediator patents", "(4)", "growth"))  # fmt: skip
-    lines = _regression(book, asked, wheres, ("did", *MEDIATORS, *CONTROLS))
+    lines = _regression(book, asked, wheres, ("did", *MEDIATORS, *CONTROLS)) + residuals(book, wheres)
     lines.append(("Effects through the mediator", None))
     if asked.shown(wheres[0]) != "cluster:unit":
         lines.append(("Standard errors", ("", "cluster:unit", "", "cluster:unit")))

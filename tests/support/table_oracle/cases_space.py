@@ -17,7 +17,9 @@ from table_oracle.wording import (
     four,
     kinds,
     of_term,
+    residuals,
     said,
+    say_residuals,
     sizes,
     three,
 )
@@ -173,6 +175,8 @@ def spatial_models(book: Book) -> None:
                          r2_within=book.number(), r2_corr=book.number())  # fmt: skip
                 book.say(where, **{f"r2_{form}_{part}": book.number() for form in ("reduced", "naive")
                                    for part in ("within", "between", "overall")})  # fmt: skip
+                if (transform, model) in (("direct", "sar"), ("direct", "sdm")):
+                    say_residuals(book, where)
                 if model == "sdm":
                     book.say(where, **{name: book.test() for name in TESTS})
                     book.say(where, lr_sar_p=book.share(), lr_sem_p=0.00001, wald_sar_p=book.share(),
@@ -200,6 +204,7 @@ def _models(book: Book, asked: Asked, weights: str, transform: str | None) -> Sh
     lines += sizes(book, wheres)
     for name, label in (("r2", "R²"), ("r2_within", "R² within"), ("r2_corr", "R² squared correlation")):
         lines += said(book, wheres, name, label)
+    lines += residuals(book, wheres) if transform == "direct" else []
     for name, label in (("loglik", "Log-likelihood"), ("aic", "AIC"), ("bic", "BIC")):
         lines += said(book, wheres, name, label, three)
     lines += kinds(asked, wheres)

@@ -33,6 +33,10 @@ ERRORS = {
 }  # fmt: skip
 LINEAR = ("iid", "hc1", "cluster:unit")
 SPATIAL = ("information", "hessian", "cluster:unit")
+RESIDUALS = {
+    "ar1_raw": "Residuals: AR(1)", "ar1": "  corrected for T", "pesaran_cd": "  Pesaran's CD",
+    "residual_moran": "  Moran's I",
+}  # fmt: skip
 LIKELIHOODS = ("sem", "sar", "sdm", "slx", "sdem", "sac")
 
 
@@ -116,6 +120,16 @@ def sizes(book: Book, wheres: Iterable[Where | None]) -> list[Line]:
 def said(book: Book, wheres: Iterable[Where | None], name: str, label: str, form: Any = four) -> list[Line]:
     """One line of a statistic."""
     return [(label, tuple("" if where is None else form(book.value(where, name)) for where in wheres))]
+
+
+def say_residuals(book: Book, where: Where) -> None:
+    """Add what residuals still hold."""
+    book.say(where, **{name: book.hundred() for name in RESIDUALS})
+
+
+def residuals(book: Book, wheres: Sequence[Where | None]) -> list[Line]:
+    """The lines of what residuals still hold."""
+    return [line for name, label in RESIDUALS.items() for line in said(book, wheres, name, label)]
 
 
 def kinds(asked: Asked, wheres: Sequence[Where | None]) -> list[Line]:

@@ -1,0 +1,1 @@
+"""How much an estimate hangs on its assumptions: unobserved confounders, single units, several tests, residuals."""

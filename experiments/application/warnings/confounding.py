@@ -1,0 +1,87 @@
+"""How strong an omitted confounder must be to remove the effect, beside the observed controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from estimators.sensitivity.cinelli_hazlett import benchmark, partial_r2, robustness_value
+from estimators.sensitivity.oster import SHARE, Selection
+from experiments.application.warnings.case import Case, without
+from experiments.application.warnings.wording import number
+from results.tables.warning import INFORMS, SILENT, WEAKENS, PanelWarning
+from sim.arrays import Floats
+
+ORDER = 70
+
+
+def check(case: Case) -> Iterator[PanelWarning]:
+    """Cinelli and Hazlett's robustness value of the effect, then Oster's delta where there are controls."""
+    if case.effect is None:
+        return
+    if _free(case) >= 2:
+        yield _robustness(case)
+    if case.panel.roles.controls:
+        yield _selection(case)
+
+
+def t_value(y: Floats, x: Floats, others: Floats, dof: float) -> tuple[float, float, float]:
+    """Coefficient of a demeaned x (T, N) beside others (K, T, N), its classical error and t."""
+    left = without(x, others)
+    square = float(np.square(left).sum())
+    slope = float((left * y).sum()) / square
+    e = without(y, np.concatenate([x[None], others]))
+    error = float(np.sqrt(np.square(e).sum() / dof / square))
+    return slope, error, slope / error
+
+
+def _robustness(case: Case) -> PanelWarning:
+    """RV for all of the effect and for its significance, and what a confounder like the strongest control would do."""
+    names, d, y, x = case.panel.roles.controls, case.treatment, case.outcome, case.controls
+    dof = _free(case)
+    slope, error, t = t_value(y, d, x, dof)
+    rv, significant = robustness_value(t, dof), robustness_value(t, dof, alpha=0.05)
+    numbers: dict[str, float | None] = {"rv": rv, "rv_5": significant, "partial_r2": partial_r2(t, dof), "t": t}
+    strongest, least = "", abs(slope)
+    for k, name in enumerate(names):
+        others = np.delete(x, k, axis=0)
+        like = benchmark(slope, error, dof, t_value(d, x[k], others, dof + 1)[2],
+                         t_value(y, x[k], np.concatenate([d[None], others]), dof)[2])  # fmt: skip
+        if like is None:
+            continue
+        numbers |= {f"r2_treatment:{name}": like.r2_treatment, f"r2_outcome:{name}": like.r2_outcome,
+                    f"estimate:{name}": like.estimate}  # fmt: skip
+        if np.sign(slope) * like.estimate < least:
+            strongest, least = name, float(np.sign(slope) * like.estimate)
+    weak = bool(strongest) and least <= 0
+    beside = f" One as strong as {strongest} would leave {number(float(np.sign(slope)) * least)}." if strongest else ""
+    said = (
+        f"A confounder that explains {rv:.1%} of what is left of both treatment and outcome would remove the effect "
+        f"(robustness value).{beside}"
+    )
+    severity = WEAKENS if weak and case.claimed is not None else INFORMS if weak else SILENT
+    return PanelWarning("robustness-value", severity, said, numbers)
+
+
+def _free(case: Case) -> int:
+    """Degrees of freedom that regressors, unit and period effects leave."""
+    units, periods = int(case.mask.any(axis=0).sum()), int(case.mask.any(axis=1).sum())
+    return case.panel.nobs - (units + periods - 1) - len(case.panel.roles.regressors)
+
+
+def _selection(case: Case) -> PanelWarning:
+    """Oster's delta at r2_max = 1.3 R2, and the effect if unobservables were selected as strongly as controls."""
+    found = Selection.of(case.outcome, case.treatment, case.controls)
+    most = found.most()
+    delta, bound = found.delta(most), found.effect(most)
+    numbers = {"delta": delta, "effect_at_1": bound, "r2_max": most, "r2_short": found.r2_short,
+               "r2_long": found.r2_long, "short": found.short, "long": found.long}  # fmt: skip
+    fragile = 0 < delta < 1
+    said = (
+        f"Oster's delta is {delta:.2f}: selection on unobservables that is {delta:.2f} times as strong as that on the "
+        f"controls would remove the effect (R2 within up to {SHARE} times {found.r2_long:.3f})."
+    )
+    quiet = f"Oster's delta is {delta:.2f}, which is not between 0 and 1."
+    severity = (WEAKENS if case.claimed is not None else INFORMS) if fragile else SILENT
+    return PanelWarning.of("oster-delta", severity, said, quiet, numbers)

@@ -1,0 +1,195 @@
+"""What the residuals of tables 2, 5 and 7 still hold: correlation in time, in space, within groups of units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from estimators.core.within import balanced_split
+from estimators.linear.did import TwoWayDID
+from estimators.sensitivity import residual_dependence as left
+from estimators.spatial.residual_moran import permuted_pooled_moran, pooled_moran
+from experiments.application.tables.ledger import Fitted
+from experiments.application.warnings.case import Case, without
+from results.tables.places import BASELINE
+from results.tables.records import Fit
+from results.tables.typography import short_p
+from results.tables.warning import INFORMS, SILENT, WEAKENS, PanelWarning
+from sim.arrays import Floats
+from sim.panel import Panel
+
+ORDER = 45
+SERIAL = 0.2  # corrected AR(1) from which errors that take periods as independent are too small
+DRAWS = 199
+LEAST = 10  # clusters that errors can rest on, and units whose correlations can be averaged
+LEVEL = 0.05
+WALK = 0.99  # the AR(1) with which errors near a random walk are drawn
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Model:
+    """A fitted model: its name in words, its place, its panel and its residuals (T, N)."""
+
+    label: str
+    fit: Fit
+    panel: Panel
+    residuals: Floats
+
+
+def check(case: Case) -> Iterator[PanelWarning]:
+    """AR(1) of every model's residuals, then the correlation between units of those of table 2."""
+    if case.panel.roles.outcome is None or not case.panel.roles.regressors:
+        return
+    two_way = Model("table 2", Fit(BASELINE["controls, units, periods"], "did"), case.panel, _residuals(case))
+    others = list(_others(case))
+    for one in (two_way, *others):
+        _keep(case, one)
+    e = two_way.residuals
+    serial = _serial(case, e, others)
+    yield serial
+    if case.panel.balanced and len(case.panel.units) >= LEAST:
+        yield _cd(case, e, serial.numbers["ar1"] or 0.0)
+    for name in case.panel.weights if case.panel.balanced else ():
+        yield _moran(case, two_way, name)
+        for one in others:
+            if (one.fit.model, one.fit.weights) == ("sdm", name):
+                yield _moran(case, one, name)
+    for name in case.groups:
+        yield _groups(case, e, name)
+
+
+def _residuals(case: Case) -> Floats:
+    """Of the two-way column of table 2, (T, N)."""
+    own = [case.treatment] if case.panel.roles.treatment else []
+    return without(case.outcome, np.stack([*own, *case.controls]))
+
+
+def _serial(case: Case, e: Floats, others: Sequence[Model]) -> PanelWarning:
+    """AR(1) of table 2, and of the other models in its numbers."""
+    raw, corrected = _ar1(case, e)
+    numbers: dict[str, float | None] = {"ar1_raw": raw, "ar1": corrected}
+    for other in others:
+        own = _ar1(case, other.residuals)
+        numbers |= {f"ar1_raw:{other.label}": own[0], f"ar1:{other.label}": own[1]}
+    t = len(case.panel.periods)
+    walk = ", which cannot be told from a random walk" if corrected >= 1.0 else ""
+    said = (
+        f"Residuals of table 2 have AR(1) {raw:.2f} ({corrected:.2f} corrected for {t} periods{walk}): iid, HC1 and "
+        "information errors are too small."
+    )
+    quiet = f"Residuals of table 2 have AR(1) {raw:.2f} ({corrected:.2f} corrected)."
+    strong = corrected > SERIAL
+    exposed = strong and any(r.se_type == "information" for r in case.ledger.records)
+    severity = WEAKENS if exposed else INFORMS if strong else SILENT
+    return PanelWarning.of("residual-ar1", severity, said, quiet, numbers)
+
+
+def _ar1(case: Case, e: Floats) -> tuple[float, float]:
+    """Raw and corrected, of residuals on the panel or on its balanced part."""
+    mask = case.mask if e.shape == case.mask.shape else np.ones_like(e)
+    raw = left.serial_correlation(e, mask)
+    return raw, left.bias_corrected(raw, np.unique(mask.T > 0, axis=0))
+
+
+def _keep(case: Case, one: Model) -> None:
+    """What the foot of the model's column shows: AR(1), on a balanced panel CD and Moran's I under the model's W."""
+    raw, corrected = _ar1(case, one.residuals)
+    found: dict[str, float | None] = {"ar1_raw": raw, "ar1": corrected if np.isfinite(corrected) else None}
+    if one.panel.balanced:
+        found["pesaran_cd"] = left.pesaran_cd(one.residuals)
+        if weights := one.panel.weights.get(one.fit.weights or next(iter(one.panel.weights), "")):
+            found["residual_moran"] = float(pooled_moran(one.residuals, weights))
+    case.ledger.values(one.fit, found)
+
+
+def _others(case: Case) -> Iterator[Model]:
+    """The equations of table 5 and the direct SAR and SDM of table 7."""
+    for one in case.fitted("5"):
+        if isinstance(one.estimator, TwoWayDID):
+            outcome, names = one.estimator.names(one.panel.schema)
+            e = without(case.within(outcome), np.stack([case.within(name) for name in names]))
+            yield Model(f"table 5, {one.fit.mediator}, {one.fit.model}", one.fit, one.panel, e)
+    for one in case.fitted("7"):
+        if one.fit.transform == "direct" and one.fit.model in ("sar", "sdm"):
+            yield Model(f"table 7, {one.fit.model}, {one.fit.weights}", one.fit, one.panel, spatial_residuals(one))
+
+
+def spatial_residuals(one: Fitted) -> Floats:
+    """Q(y - rho W y) - Q X beta - Q W X theta of a direct SAR or SDM on its own panel, (T, N)."""
+    slopes = dict(zip(one.estimates.terms, one.estimates.estimate[0].tolist(), strict=True))
+    weights = one.panel.weights[str(one.fit.weights)]
+    variables = one.panel.variables
+
+    def lagged(name: str) -> Floats:
+        return np.asarray(weights.lag(variables[name][:1]))
+
+    outcome = str(one.panel.roles.outcome)
+    e = variables[outcome][:1] - slopes["rho"] * lagged(outcome)
+    for name in one.panel.roles.regressors:
+        e = e - slopes[name] * variables[name][:1]
+        if f"w_{name}" in slopes:
+            e = e - slopes[f"w_{name}"] * lagged(name)
+    return balanced_split(e)[0][0]
+
+
+def _cd(case: Case, e: Floats, a: float) -> PanelWarning:
+    """Pesaran's CD among those of independent errors with the units' own variances and the same AR(1)."""
+    cd, t = left.pesaran_cd(e), len(e)
+    within = float(np.clip(a, -WALK, WALK)) if np.isfinite(a) else 0.0
+    drawn = left.simulated_cd(left.error_deviations(e), within, t, DRAWS, case.random("pesaran"))
+    low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]).tolist()
+    pvalue = _folded(cd, drawn)
+    said = (
+        f"Pesaran's CD of the residuals of table 2 is {cd:.1f}; independent units would give {low:.1f} to {high:.1f}: "
+        "units share shocks that period effects do not remove."
+    )
+    quiet = f"Pesaran's CD of the residuals of table 2 is {cd:.1f}; independent units give {low:.1f} to {high:.1f}."
+    numbers = {"cd": cd, "pvalue": pvalue, "lower": low, "upper": high}
+    return PanelWarning.of("pesaran-cd", INFORMS if pvalue < LEVEL else SILENT, said, quiet, numbers)
+
+
+def _folded(value: float, drawn: Floats) -> float:
+    """Two-sided p value, the value one draw among equals."""
+    above, below = float((drawn >= value).sum()), float((drawn <= value).sum())
+    return min(1.0, 2.0 * (1.0 + min(above, below)) / (1.0 + len(drawn)))
+
+
+def _moran(case: Case, one: Model, name: str) -> PanelWarning:
+    """Moran's I of the residuals of table 2, or of the SDM of this W, which should leave none."""
+    weights, spatial = case.panel.weights[name], one.fit.model == "sdm"
+    index = float(pooled_moran(one.residuals, weights))
+    drawn = permuted_pooled_moran(one.residuals, weights, DRAWS, case.random(f"moran {one.label} {name}"))
+    pvalue = _folded(index, drawn)
+    remedy = "the model does not remove it" if spatial else f"errors clustered by {case.unit} ignore it"
+    label = "the SDM of table 7" if spatial else "table 2"
+    said = (
+        f"Residuals of {label} correlate between neighbours (Moran's I {index:.3f}, W {name}, p {short_p(pvalue)}): "
+        f"{remedy}."
+    )
+    quiet = f"Residuals of {label} do not correlate between neighbours (Moran's I {index:.3f}, W {name})."
+    ignored = spatial or case.main_error == "cluster:unit"
+    severity = SILENT if pvalue >= LEVEL else WEAKENS if ignored else INFORMS
+    code = f"residual-moran:sdm:{name}" if spatial else f"residual-moran:{name}"
+    return PanelWarning.of(code, severity, said, quiet, {"moran": index, "pvalue": pvalue})
+
+
+def _groups(case: Case, e: Floats, name: str) -> PanelWarning:
+    """Whether units of one group share shocks that the main errors do not allow for."""
+    codes = case.groups[name]
+    own = left.group_correlation(e, codes)
+    drawn = left.permuted_group_correlation(e, codes, DRAWS, case.random(f"groups {name}"))
+    pvalue = _folded(own, drawn)
+    alike = pvalue < LEVEL and own > 0
+    inside = case.main_error == f"cluster:{name}"
+    few = int(codes.max()) + 1
+    remedy = f'set cluster = "{name}" ({few} clusters)' if few >= LEAST else f"{few} groups are too few to cluster by"
+    said = (
+        f"Residuals of two units of one {name} correlate {own:.2f} on average (p {short_p(pvalue)}), which errors "
+        f"clustered by {case.unit} ignore: {remedy}."
+    )
+    severity = (WEAKENS if few >= LEAST else INFORMS) if alike and not inside else SILENT
+    quiet = f"Residuals of two units of one {name} correlate {own:.2f} on average."
+    numbers = {"correlation": own, "pvalue": pvalue, "mean_of_permutations": float(drawn.mean())}
+    return PanelWarning.of(f"residual-groups:{name}", severity, said, quiet, numbers)

@@ -1,0 +1,90 @@
+"""Tests of several outcomes and mechanisms at once: p values that hold together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from estimators.core.regression import check_fixed
+from estimators.core.within import WithinTransform, observed_mask
+from estimators.sensitivity.romano_wolf import signed_statistics, stepdown
+from experiments.application.tables.robustness import with_outcome
+from experiments.application.warnings.case import SIGNIFICANT, Case, without
+from results.inference import p_values
+from results.tables.typography import short_p
+from results.tables.warning import INFORMS, SILENT, WEAKENS, PanelWarning
+from sim.arrays import Codes, Floats
+from sim.errors import BadInput
+from sim.panel import Panel
+
+ORDER = 80
+DRAWS = 999
+
+
+def check(case: Case) -> Iterator[PanelWarning]:
+    """One record, where the treatment is tested on more than one outcome or mediator."""
+    roles = case.panel.roles
+    if case.effect is None or not (case.real.spec.robustness.outcomes or roles.mediators):
+        return
+    scores = dict(_scores(case))
+    if len(scores) < 2:
+        return
+    names = tuple(scores)
+    table = np.stack([scores[name][0] for name in names], axis=1)
+    clustered = np.sqrt(np.square(table).sum(axis=0))
+    statistics = np.array([scores[name][1] for name in names]) / clustered
+    drawn = signed_statistics(table, DRAWS, case.random("romano-wolf"))
+    together = stepdown(statistics, drawn)
+    alone = np.asarray(p_values(statistics, np.full(len(names), len(table) - 1.0)))
+    yield _record(case, names, alone, together)
+
+
+def _record(case: Case, names: tuple[str, ...], alone: Floats, together: Floats) -> PanelWarning:
+    numbers = {f"{what}:{name}": float(value) for what, values in (("alone", alone), ("together", together))
+               for name, value in zip(names, values, strict=True)}  # fmt: skip
+    lost = [name for name, one, all_of_them in zip(names, alone, together, strict=True)
+            if one <= SIGNIFICANT < all_of_them]  # fmt: skip
+    listed = ", ".join(
+        f"{name} {short_p(float(adjusted)).removeprefix('= ')} (alone {short_p(float(one)).removeprefix('= ')})"
+        for name, one, adjusted in zip(names, alone, together, strict=True)
+    )  # fmt: skip
+    outcome = str(case.panel.roles.outcome)
+    severity = SILENT if not lost else WEAKENS if outcome in lost else INFORMS
+    said = f"Tested together (Romano and Wolf), the effects on {len(names)} outcomes and mediators have p: {listed}."
+    return PanelWarning("romano-wolf", severity, said, numbers)
+
+
+def _scores(case: Case) -> Iterator[tuple[str, tuple[Floats, float]]]:
+    """By outcome or mediator: scores by cluster (G,) and the treatment's coefficient; a sample of its own each."""
+    roles = case.panel.roles
+    yield str(roles.outcome), _of(case.panel, str(roles.outcome), case.clusters)
+    for name in roles.mediators:
+        yield from _where_possible(case, case.panel, name)
+    for name in case.real.spec.robustness.outcomes:
+        yield from _where_possible(case, with_outcome(case.real, name).panel, name)
+
+
+def _where_possible(case: Case, panel: Panel, name: str) -> Iterator[tuple[str, tuple[Floats, float]]]:
+    """Nothing where the regression cannot be."""
+    place = dict(zip(case.panel.units, case.clusters.tolist(), strict=True))
+    try:
+        check_fixed(panel, (*panel.roles.regressors, name), "warnings")
+    except BadInput:
+        return
+    yield name, _of(panel, name, np.array([place[unit] for unit in panel.units]), int(case.clusters.max()) + 1)
+
+
+def _of(panel: Panel, name: str, clusters: Codes, count: int = 0) -> tuple[Floats, float]:
+    """Sums of influence by cluster, with the factor of their errors, and the coefficient, of a two-way regression."""
+    q, mask = WithinTransform.of(panel), observed_mask(panel)
+    y, d, *x = (np.asarray(q(panel.variables[one][:1])[0]) for one in (name, *panel.roles.regressors))
+    others = np.stack(x) if x else np.empty((0, *mask.shape))
+    left = without(d, others)
+    square = float(np.square(left).sum())
+    slope = float((left * y).sum()) / square
+    e = without(y, np.concatenate([d[None], others]))
+    sums = np.bincount(clusters, (left * e).sum(axis=0) / square, minlength=count)
+    groups, counted = len(np.unique(clusters)), 1 + len(others) + len(panel.periods)
+    factor = groups / (groups - 1.0) * (panel.nobs - 1.0) / (panel.nobs - counted)
+    return np.sqrt(factor) * sums, slope

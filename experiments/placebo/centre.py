@@ -1,0 +1,26 @@
+"""Where placebos lie: a scheme that keeps what an estimate comes from has placebos around the estimate, not zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sim.arrays import Floats
+
+MOST = 0.5  # share of the estimate that the placebos' mean may be, with its sign, without a word
+CLEAR = 4.0  # Monte Carlo errors of the mean from which it is no zero
+
+
+def centre_notes(estimate: float, placebos: Floats, scheme: str) -> Iterator[str]:
+    """A note when the mean of placebos (B,) is half of the estimate or more, and clearly not zero."""
+    if len(placebos) < 2:
+        return
+    mean = float(placebos.mean())
+    error = float(placebos.std(ddof=1)) / np.sqrt(len(placebos))
+    if abs(mean) > CLEAR * error and mean * np.sign(estimate) >= MOST * abs(estimate) > 0:
+        yield (
+            f"The placebos have mean {mean:.4g}, and the estimate is {estimate:.4g}: the assignment by {scheme} keeps "
+            "what most of the estimate comes from, such as how many units of each group are treated and when. The test "
+            "is of the rest alone."
+        )

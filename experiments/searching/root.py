@@ -1,0 +1,244 @@
+"""Where a function that is known with Monte Carlo error crosses zero, with an interval; numbers alone.
+
+A function y(x) is measured at chosen x with a standard error. A bracket is found first with few replications; then
+replications go where the root seems to be and a window either side of it, and y is fitted there by weighted least
+squares, quadratic in x (local polynomial regression; Fan and Gijbels 1996). The interval is the delta method's:
+
+    Var(root) = c' (X' V^-1 X)^-1 c / y'(root)^2,  c = (1, d, d^2)
+
+with V the squared standard errors of the points, times their chi-squared over its degrees of freedom where that is more
+than 1, so that a fit which does not hold widens the interval.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from sim.errors import BadInput
+
+Floats = NDArray[np.float64]
+
+WINDOW = 0.4  # change of y from the root to either end of the window
+REACH = 1.3  # windows within which points count in a fit
+CLEAR = 3.0  # standard errors from which the sign of y is believed
+STEPS = 12  # at most, of each stage
+GROWTH = 4.0  # at most, of replications from one stage to the next
+CENTRE = 2  # replications at the root for one at either end of the window
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """y at x with its standard error, from n replications; y is 0 where the level is met."""
+
+    x: float
+    y: float
+    se: float
+    n: int
+
+
+Measure = Callable[[float, int], Point]  # y at x from so many replications; raises BadInput where x is not allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How a search goes.
+
+    start: where it begins. step: the first step from there, negative to go down. factor: of each step over the one
+    before. least, most: where x must lie. whole: whether x is a whole number. first: replications of the bracket's
+    points. budget: replications in all. precision: half the interval over the distance of the root from `origin`.
+    freedom: degrees of freedom of the standard errors.
+    """
+
+    start: float
+    step: float
+    origin: float = 0.0
+    factor: float = 4.0
+    least: float = -math.inf
+    most: float = math.inf
+    whole: bool = False
+    first: int = 512
+    budget: int = 200_000
+    precision: float = 0.02
+    freedom: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found.
+
+    state: found; passed (y has crossed at the start already); not reached (no crossing up to `value`). value, lower,
+    upper: the root and its 95% interval. rising: whether y rises there. points: all that was measured, in order.
+    """
+
+    state: str
+    value: float
+    lower: float
+    upper: float
+    rising: bool
+    points: tuple[Point, ...]
+
+    @property
+    def replications(self) -> int:
+        """Replications of all points, each point's largest number once."""
+        return sum({point.x: point.n for point in sorted(self.points, key=lambda item: item.n)}.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A local fit: its root, the root's standard error and the slope there."""
+
+    root: float
+    se: float
+    slope: float
+
+
+def search(measure: Measure, limits: Limits, sign: int) -> Found:
+    """The x at which y crosses zero on the way from `start`, where y has the sign `sign`; 0: whatever it has."""
+    begin = measure(limits.start, limits.first)
+    points = [begin]
+    if sign and np.sign(begin.y) != sign and abs(begin.y) > CLEAR * begin.se:
+        return _nothing("passed", limits.start, points)
+    crossed = _bracket(measure, limits, points, sign or int(np.sign(begin.y)) or 1)
+    if crossed is None:
+        return _nothing("not reached", max(points, key=lambda item: abs(item.x - limits.start)).x, points)
+    narrow(measure, limits, points, *crossed)
+    return _zoom(measure, limits, points)
+
+
+def _nothing(state: str, at: float, points: Sequence[Point]) -> Found:
+    return Found(state, at, math.nan, math.nan, False, tuple(points))
+
+
+def _bracket(measure: Measure, limits: Limits, points: list[Point], sign: int) -> tuple[Point, Point] | None:
+    """Two points between which y crosses; None where it does not, as far as x may go."""
+    last = points[0]
+    for x in _steps(measure, limits, points):
+        new = next(point for point in reversed(points) if point.x == x)
+        if np.sign(new.y) == -sign and abs(new.y) > min(CLEAR * new.se, WINDOW):
+            return last, new
+        last = new
+    return None
+
+
+def _steps(measure: Measure, limits: Limits, points: list[Point]) -> Iterator[float]:
+    """Ever larger steps away from the start, measured; where x is not allowed, half of what is left, a few times."""
+    good, step, bad = limits.start, limits.step, math.nan
+    for _ in range(STEPS):
+        x = (good + bad) / 2 if math.isfinite(bad) else limits.start + step
+        x = min(max(x, limits.least), limits.most)
+        x = float(round(x)) if limits.whole else x
+        if x == good:
+            return
+        try:
+            points.append(measure(x, limits.first))
+        except BadInput:
+            bad = x
+            continue
+        good, step = x, step * limits.factor
+        yield x
+
+
+def narrow(measure: Measure, limits: Limits, points: list[Point], a: Point, b: Point) -> None:
+    """Shrink a bracket by secants and halves until both its ends are near the root, or the last point is."""
+    for turn in range(STEPS):
+        if max(abs(a.y), abs(b.y)) < 2 * WINDOW or abs(points[-1].y) < WINDOW:
+            return
+        share = a.y / (a.y - b.y) if turn % 2 == 0 and a.y != b.y else 0.5
+        x = a.x + (b.x - a.x) * min(max(share, 0.05), 0.95)
+        x = float(round(x)) if limits.whole else x
+        if x in {a.x, b.x}:
+            return
+        new = measure(x, limits.first)
+        points.append(new)
+        a, b = (new, b) if np.sign(new.y) == np.sign(a.y) else (a, new)
+
+
+def _zoom(measure: Measure, limits: Limits, points: list[Point]) -> Found:
+    """Replications where the root seems to be, until its interval is as short as wanted or the budget is spent."""
+    point = float(stats.t.ppf(0.975, limits.freedom))
+    each, spent = limits.first, sum(item.n for item in points)
+    guess = _secant(points)
+    fit = guess
+    for _ in range(STEPS):
+        for x, share in _places(guess, limits):
+            points.append(measure(x, share * each))
+            spent += share * each
+        fit = fitted(points, guess.root, WINDOW / abs(guess.slope)) or fit
+        half = point * fit.se
+        aim = limits.precision * abs(fit.root - limits.origin)
+        if half <= aim or spent >= limits.budget:
+            break
+        guess = fit if math.isfinite(fit.se) and fit.slope else guess
+        need = (half / aim) ** 2 if aim > 0 and math.isfinite(half) else GROWTH
+        room = max(limits.budget - spent, 0) // (2 + CENTRE)
+        each = max(limits.first, min(int(each * min(max(need, 1.5), GROWTH)), room))
+        each = -(-each // limits.first) * limits.first
+    return Found("found", fit.root, fit.root - half, fit.root + half, fit.slope > 0, tuple(points))
+
+
+def _secant(points: Sequence[Point]) -> Fit:
+    """The root of the line through the two points that bracket it most closely."""
+    best = {item.x: item for item in points}
+    ordered = sorted(best.values(), key=lambda item: item.x)
+    pairs = [(a, b) for a, b in itertools.pairwise(ordered) if np.sign(a.y) != np.sign(b.y)]
+    a, b = min(pairs, key=lambda pair: abs(pair[0].y) + abs(pair[1].y))
+    slope = (b.y - a.y) / (b.x - a.x)
+    return Fit(a.x - a.y / slope, math.inf, slope)
+
+
+def _places(guess: Fit, limits: Limits) -> list[tuple[float, int]]:
+    """The root and the ends of its window, inside of what is allowed, each with its share of replications."""
+    half = WINDOW / abs(guess.slope)
+    if limits.whole:
+        half = max(half, 1.0)
+    places: dict[float, int] = {}
+    for x, share in ((guess.root - half, 1), (guess.root, CENTRE), (guess.root + half, 1)):
+        inside = min(max(x, limits.least), limits.most)
+        inside = float(round(inside)) if limits.whole else float(f"{inside:.6g}")
+        places[inside] = max(places.get(inside, 0), share)
+    return list(places.items())
+
+
+def fitted(points: Sequence[Point], near: float, half: float) -> Fit | None:
+    """The local fit to the points within reach of `near`, each x once with its most replications; None where none."""
+    best = {item.x: item for item in sorted(points, key=lambda item: item.n)}
+    close = [item for item in best.values() if abs(item.x - near) <= REACH * half and item.se > 0]
+    if len(close) < 2:
+        return None
+    scale = max(abs(item.x - near) for item in close) or 1.0
+    fit = _polynomial(close, near, scale, min(2, len(close) - 1))
+    return _polynomial(close, near, scale, 1) if fit is None and len(close) > 2 else fit
+
+
+def _polynomial(close: Sequence[Point], near: float, scale: float, degree: int) -> Fit | None:
+    """The fit of one degree; None where its root lies outside of what was measured."""
+    d, y, se = (np.array(column) for column in zip(*(((p.x - near) / scale, p.y, p.se) for p in close), strict=True))
+    x = np.vander(d, degree + 1, increasing=True) / se[:, None]
+    covariance = np.linalg.pinv(x.T @ x)
+    beta = covariance @ (x.T @ (y / se))
+    free = len(close) - degree - 1
+    wide = max(1.0, float(np.square(y / se - x @ beta).sum()) / free) if free > 0 else 1.0
+    root = _root_of(beta)
+    powers = root ** np.arange(degree + 1)
+    slope = float(np.arange(1, degree + 1) * beta[1:] @ powers[:-1])
+    if not abs(root) <= REACH or slope == 0:
+        return None
+    se_root = math.sqrt(wide * float(powers @ covariance @ powers)) / abs(slope)
+    return Fit(near + scale * root, scale * se_root, slope / scale)
+
+
+def _root_of(beta: Floats) -> float:
+    """The real root nearest to zero of a line or parabola; NaN where there is none."""
+    c, b, a = (*beta, 0.0)[:3]
+    inner = b * b - 4 * a * c
+    if inner < 0:
+        return math.nan
+    under = b + math.copysign(math.sqrt(inner), b)  # the form that loses no digits where the parabola is nearly a line
+    return float(-2 * c / under) if under else math.nan

@@ -1,0 +1,210 @@
+"""Oster, Cinelli-Hazlett, Romano-Wolf and leave-one-out: worlds with known answers, other programs, slow programs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import made_cities
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from estimators.core.within import WithinTransform
+from estimators.linear.did import TwoWayDID
+from estimators.sensitivity import leave_one_out as leaving
+from estimators.sensitivity.cinelli_hazlett import adjusted, benchmark, partial_r2, robustness_value
+from estimators.sensitivity.leave_one_out import LeftOut, leave_one_out
+from estimators.sensitivity.oster import Selection
+from estimators.sensitivity.romano_wolf import signed_statistics, stepdown
+from sim import Panel
+from sim.errors import BadInput
+from sim.panel.panel import part, seen_in
+
+Floats = NDArray[np.float64]
+
+
+def orthonormal(columns: int, rows: int = 60) -> Floats:
+    """Columns of mean zero and length sqrt(rows), uncorrelated to rounding, (columns, rows)."""
+    draws = np.random.default_rng(3).standard_normal((rows, columns + 1))
+    draws[:, 0] = 1.0
+    return np.linalg.qr(draws)[0][:, 1:].T * np.sqrt(rows)
+
+
+def least_squares(y: Floats, *columns: Floats) -> tuple[Floats, float, float]:
+    """Slopes, classical error of the first, R2 of a regression of centred variables."""
+    x = np.column_stack(columns)
+    slopes = np.linalg.lstsq(x, y)[0]
+    e = y - x @ slopes
+    se = np.sqrt(e @ e / (len(y) - x.shape[1]) * np.linalg.inv(x.T @ x)[0, 0])
+    return slopes, float(se), float(1 - e @ e / (y @ y))
+
+
+@pytest.mark.parametrize("delta", [0.4, 1.0, 1.7, -0.5])
+@pytest.mark.parametrize("effect", [0.6, 0.0, -0.3])
+def test_selection_of_a_known_strength_is_found(delta: float, effect: float) -> None:
+    """Two observed controls make the index w1; true effect and true R2 give back delta, and delta the effect."""
+    c1, c2, w2, u, e = orthonormal(5)
+    w1 = 0.8 * c1 - 0.5 * c2
+    loading = 0.35
+    d = loading * w1 + delta * loading * 0.7 * w2 + u  # cov(w2, d) / var(w2) = delta cov(w1, d) / var(w1)
+    y = effect * d + w1 + 0.7 * w2 + 0.5 * e
+    found = Selection.of(y[None], d[None], np.stack([c1, c2])[:, None])
+    r2 = least_squares(y, d, w1, w2)[2]
+    assert found.short == pytest.approx(least_squares(y, d)[0][0])
+    assert found.long == pytest.approx(least_squares(y, d, c1, c2)[0][0])
+    assert found.r2_long == pytest.approx(least_squares(y, d, c1, c2)[2])
+    assert found.delta(r2, effect) == pytest.approx(delta, rel=1e-8)
+    assert found.effect(r2, delta) == pytest.approx(effect, rel=1e-8, abs=1e-10)
+
+
+def test_selection_without_controls_or_room() -> None:
+    y, d, c = orthonormal(3)
+    with pytest.raises(BadInput, match="collinear"):
+        Selection.of(y[None], d[None], np.empty((0, 1, 60)))
+    with pytest.raises(BadInput, match="collinear"):
+        Selection.of(y[None], d[None], np.stack([c, 2 * c])[:, None])
+    found = Selection.of((y + d + c)[None], (d + 0.2 * c)[None], c[None, None])
+    assert np.isnan(found.delta(found.r2_long))
+    assert found.most() == pytest.approx(1.3 * found.r2_long)
+    assert replace(found, r2_long=0.9).most() == 1.0
+
+
+def test_darfur() -> None:
+    """Cinelli and Hazlett (2020), table 1 and section 5: directly harmed, t = 4.18 with 783 degrees of freedom."""
+    t, dof = 0.09731582 / 0.02325654, 783
+    assert partial_r2(t, dof) == pytest.approx(0.022, abs=5e-4)
+    assert robustness_value(t, dof) == pytest.approx(0.139, abs=5e-4)
+    assert robustness_value(t, dof, alpha=0.05) == pytest.approx(0.076, abs=5e-4)
+    assert adjusted(0.09731582, 0.02325654, dof, 0.0092, 0.1246) == pytest.approx(0.075, abs=5e-4)
+
+
+def smallest_share(t: float, dof: float, alpha: float) -> float:
+    """By bisection: the share r of both residual variances, the outcome's up to r, that leaves no significance."""
+    quantile = stats.t.ppf(1 - alpha / 2, dof - 1) if alpha < 1 else 0.0
+
+    def enough(r: float) -> bool:
+        outcome = np.linspace(0.0, r, 4001)
+        left = abs(t) - np.sqrt(dof * outcome * r / (1 - r))
+        error = np.sqrt((1 - outcome) / (1 - r) * dof / (dof - 1))
+        return bool((left <= quantile * error).any())
+
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+@pytest.mark.parametrize(("t", "dof"), [(4.18, 783), (-2.2, 50), (1.0, 200), (30.0, 12), (6.0, 8)])
+@pytest.mark.parametrize("alpha", [1.0, 0.05, 0.1])
+def test_robustness_values_are_the_smallest_shares(t: float, dof: float, alpha: float) -> None:
+    assert robustness_value(t, dof, alpha=alpha) == pytest.approx(smallest_share(t, dof, alpha), abs=2e-4)
+    assert robustness_value(t, dof, q=0.5) == pytest.approx(robustness_value(t / 2, dof))
+
+
+def test_a_confounder_as_strong_as_a_control_is_what_it_would_be() -> None:
+    """x is observed and z is not; both are alike, so that the bound holds with equality."""
+    x, z, u, e = orthonormal(4)
+    d = 0.4 * x + 0.4 * z + u
+    y = 0.5 * d + 0.6 * x + 0.6 * z + e
+    dof = len(y) - 2
+    slopes, se, _ = least_squares(y, d, x)
+    own, own_se, _ = least_squares(d, x)
+    on_y, on_y_se, _ = least_squares(y, x, d)
+    found = benchmark(slopes[0], se, dof, own[0] / own_se, on_y[0] / on_y_se)
+    assert found is not None
+    with_z, with_z_se, _ = least_squares(d, z, x)
+    outcome, outcome_se, _ = least_squares(y, z, d, x)
+    assert found.r2_treatment == pytest.approx(partial_r2(with_z[0] / with_z_se, dof))
+    assert found.r2_outcome == pytest.approx(partial_r2(outcome[0] / outcome_se, dof - 1))
+    assert found.estimate == pytest.approx(0.5)
+    assert benchmark(1.0, 1.0, 10, 30.0, 1.0) is None
+
+
+def test_step_down_is_that_of_pyfixest() -> None:
+    multcomp = pytest.importorskip("pyfixest.estimation.post_estimation.multcomp")
+    rng = np.random.default_rng(8)
+    drawn = rng.standard_normal((499, 5)) + rng.standard_normal((499, 1))
+    for t in (np.array([3.1, -0.2, 2.4, -2.6, 1.1]), rng.standard_normal(5)):
+        np.testing.assert_allclose(stepdown(t, drawn), multcomp._get_rwolf_pval(t, drawn.copy()), rtol=1e-12)
+
+
+def test_step_down_by_hand() -> None:
+    drawn = np.array([[1.0, 0.0], [0.0, 3.0], [2.5, -0.5]])
+    np.testing.assert_allclose(stepdown(np.array([2.0, -1.0]), drawn), [3 / 4, 3 / 4])
+    np.testing.assert_allclose(stepdown(np.array([4.0, -1.0]), drawn), [1 / 4, 2 / 4])
+
+
+def test_some_true_hypothesis_is_rejected_as_often_as_the_level_says() -> None:
+    """Three true hypotheses that depend on one another beside a false one; 800 samples of 80 clusters, seed 41."""
+    rng, wrong, samples = np.random.default_rng(41), 0, 800
+    for _ in range(samples):
+        scores = rng.standard_normal((80, 4)) + rng.standard_normal((80, 1))
+        statistics = scores.sum(axis=0) / np.sqrt(np.square(scores).sum(axis=0)) + np.array([0, 0, 0, 6.0])
+        adjusted_p = stepdown(statistics, signed_statistics(scores, 199, rng))
+        wrong += bool((adjusted_p[:3] <= 0.05).any())
+    assert abs(wrong / samples - 0.05) < 4 * np.sqrt(0.05 * 0.95 / samples)
+
+
+def without_means(panel: Panel, names: tuple[str, ...]) -> tuple[Floats, Floats]:
+    """Columns (P, T, N) around unit means, and the mask."""
+    mask = seen_in(panel).astype(float)
+    raw = np.stack([np.where(mask > 0, panel.variables[name][0], 0.0) for name in names])
+    return (raw - raw.sum(axis=1, keepdims=True) / mask.sum(axis=0)) * mask, mask
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("by", ["province", "unit"])
+def test_each_group_left_out_is_a_refit(gaps: bool, by: str) -> None:
+    panel = made_cities.panel()
+    if gaps:
+        seen = np.ones((1, len(panel.periods), len(panel.units)), dtype=bool)
+        seen[0, [1, 4, 7, 8], [3, 3, 20, 11]] = False
+        panel = replace(panel, observed=seen, weights={})
+    names = (*panel.roles.regressors, "y")
+    columns, mask = without_means(panel, names)
+    units = np.arange(len(panel.units))
+    frame = made_cities.frame().drop_duplicates("city").set_index("city").loc[list(panel.units)]
+    province = np.unique(frame["province"].to_numpy(str), return_inverse=True)[1]
+    groups = province if by == "province" else units
+    for clusters, error in ((units, "cluster:unit"), (province, "cluster:province")):
+        found = leave_one_out(columns, groups, clusters, mask if gaps else None, counted=len(panel.roles.regressors))
+        assert isinstance(found, LeftOut)
+        with_province = replace(panel, attributes={"province": province}, weights={})
+        for group in range(groups.max() + 1):
+            kept = part(with_province, groups != group, np.ones(len(panel.periods), dtype=bool))
+            fit = TwoWayDID(errors=(error,))(kept)
+            assert found.estimate[group] == pytest.approx(fit.estimate[0, 0], rel=1e-9)
+            assert found.se[group] == pytest.approx(fit.se[0, 0, 0], rel=1e-9)
+            assert found.clusters[group] == len(np.unique(clusters[groups != group]))
+
+
+def test_a_group_that_holds_all_treated_units_leaves_nothing() -> None:
+    panel = made_cities.panel()
+    treated = panel.variables["did"][0].any(axis=0).astype(int)
+    columns, _ = without_means(panel, ("did", "road", "y"))
+    found = leave_one_out(columns, treated, np.arange(len(treated)))
+    assert np.isfinite(found.estimate[0]) == bool(len(np.unique(panel.variables["did"][0][:, treated == 1].sum(0))) > 1)
+    assert np.isnan(found.estimate[1])
+
+
+def test_the_selection_of_a_panel_is_within_effects() -> None:
+    panel = made_cities.panel()
+    q = WithinTransform.of(panel)
+    y, d, *x = (q(panel.variables[name])[0] for name in ("y", "did", "road", "book"))
+    found = Selection.of(y, d, np.stack(x))
+    for regressors, coefficient, r2 in ((("did",), found.short, found.r2_short), (None, found.long, found.r2_long)):
+        fit = TwoWayDID(regressors=regressors, errors=("iid",))(panel)
+        assert coefficient == pytest.approx(fit.estimate[0, 0], rel=1e-9)
+        assert r2 == pytest.approx(fit.statistics["r2_within"][0], rel=1e-9)
+
+
+def test_groups_left_out_a_few_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns, _ = without_means(made_cities.panel(), ("did", "road", "y"))
+    units = np.arange(36)
+    together = leave_one_out(columns, units, units, counted=2)
+    monkeypatch.setattr(leaving, "CELLS", 5 * columns[0].size)
+    apart = leave_one_out(columns, units, units, counted=2)
+    np.testing.assert_allclose(apart.estimate, together.estimate, rtol=1e-12)
+    np.testing.assert_allclose(apart.se, together.se, rtol=1e-12)

@@ -1,0 +1,244 @@
+"""Stopping at a target: where cells end, and that nothing but the target decides it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cluster import open_executor
+from experiments.cli import run_command
+from experiments.running.pilot import pilot, projected
+from experiments.running.runner import Progress, run, schema_of
+from experiments.running.until import Selection, Until, checkpoints
+from results.diagnosis.diagnose import diagnose
+from results.store import BlockState, Store
+from results.store.zarr_store import ZarrStore
+from sim.errors import BadInput
+from studies import UNTIL, quick_study
+
+SCRIPT = Path(__file__).resolve().parent.parent / "support" / "run_until.py"
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> ZarrStore:
+    path = tmp_path_factory.mktemp("until") / "serial.zarr"
+    run(quick_study(), store=path, until=UNTIL)
+    return ZarrStore.open(path)
+
+
+def done(store: Store) -> list[int]:
+    """Finished blocks of each cell, which lie before all others."""
+    counts = [sum(store.state(cell, i) is BlockState.DONE for i in range(store.block_count)) for cell in range(2)]
+    assert all(store.state(cell, i) is BlockState.DONE for cell in range(2) for i in range(counts[cell]))
+    return counts
+
+
+def largest(store: ZarrStore, cell: int, blocks: int, measure: str, error: str = "") -> float:
+    frame = diagnose(Selection(store, cell, range(blocks))).frame
+    rows = frame[(frame["measure"] == measure) & (frame["term"] == "did") & frame["error"].str.startswith(error)]
+    return float(rows["mcse"].max())
+
+
+def test_cells_end_at_the_first_checkpoint_that_meets_the_target(serial: ZarrStore) -> None:
+    counts, marks = done(serial), checkpoints(25, 64, 1)
+    assert marks == (8, 12, 18, 25)
+    assert counts == [12, 8]
+    for cell in range(2):
+        for blocks in (8, 12)[: counts[cell] // 4 - 1]:
+            size, bias = (
+                largest(serial, cell, blocks, "rejection", "cluster:unit"),
+                largest(serial, cell, blocks, "bias"),
+            )
+            assert (size <= 0.009 and bias <= 0.001) == (blocks == counts[cell])
+
+
+def test_order_and_workers_do_not_matter(serial: ZarrStore, tmp_path: Path) -> None:
+    for workers in (0, 1, 2):
+        pool = open_executor("local" if workers else "serial", workers or None)
+        try:
+            run(quick_study(), store=tmp_path / f"{workers}.zarr", executor=pool, shuffle=workers, until=UNTIL)
+        finally:
+            pool.close()
+        assert ZarrStore.open(tmp_path / f"{workers}.zarr").content_hash() == serial.content_hash()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [10])
+def test_a_kill_does_not_matter(serial: ZarrStore, tmp_path: Path, after: int) -> None:
+    path = tmp_path / "x.zarr"
+    process = subprocess.Popen([sys.executable, str(SCRIPT), str(path), "2"], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    deadline = time.monotonic() + 90
+    while len([x for x in path.glob("block_state/c/*/*") if x.is_file()]) < after and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process.poll() is None, "the run ended before it was killed"
+    process.kill()
+    process.wait()
+    killed = ZarrStore.open(path)
+    assert after - 1 <= len(killed.done()) < 20
+    assert killed.stopped is None
+    run(quick_study(), store=path, until=UNTIL)
+    assert ZarrStore.open(path).content_hash() == serial.content_hash()
+
+
+def test_a_resumed_run_computes_nothing_and_a_tighter_target_goes_on(serial: ZarrStore, tmp_path: Path) -> None:
+    path, seen = tmp_path / "x.zarr", list[Progress]()
+    loose, tight = "coverage:0.02", "coverage:0.006"
+    run(quick_study(), store=path, until=loose)
+    assert done(ZarrStore.open(path)) == [8, 8]
+    run(quick_study(), store=path, until=loose, listen=seen.append)
+    assert {step.cell for step in seen} == {-1}
+    assert (seen[-1].blocks, seen[-1].of_blocks, seen[-1].replications) == (16, 16, 1024)
+    run(quick_study(), store=path, until=tight)
+    straight = run(quick_study(), store=tmp_path / "y.zarr", until=tight)
+    assert ZarrStore.open(path).content_hash() == ZarrStore.open(tmp_path / "y.zarr").content_hash()
+    assert done(straight) == done(ZarrStore.open(path)) == [25, 25]
+    assert straight.stopped is not None
+    assert straight.stopped.replications == (1600, 1600)
+
+
+def test_a_run_without_a_target_fills_the_store(serial: ZarrStore, tmp_path: Path) -> None:
+    path = tmp_path / "x.zarr"
+    run(quick_study(), store=path, until=UNTIL)
+    run(quick_study(), store=path)
+    run(quick_study(), store=tmp_path / "y.zarr")
+    store = ZarrStore.open(path)
+    assert store.stopped is None
+    assert store.content_hash() == ZarrStore.open(tmp_path / "y.zarr").content_hash()
+    assert store.content_hash() != serial.content_hash()
+
+
+def test_a_target_out_of_reach_takes_the_most(tmp_path: Path) -> None:
+    store = run(quick_study(512), store=tmp_path / "x.zarr", until="coverage:1e-6")
+    assert store.stopped is not None
+    assert store.stopped.met == (False, False)
+    assert store.stopped.sentence == "Monte Carlo errors of at most coverage:1e-06 were not reached in any of 2 cells"
+    assert not store.pending()
+
+
+def test_a_store_that_grew_does_not_say_that_it_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "x.zarr"
+    run(quick_study(800), store=path, until="coverage:0.02")
+    assert ZarrStore.open(path).stopped is not None
+    ZarrStore.open_or_create(path, schema_of(quick_study(1600)))
+    assert ZarrStore.open(path).stopped is None
+
+
+def test_every_world_is_reached_before_a_cell_is_judged() -> None:
+    assert checkpoints(100, 64, 32)[0] == 16
+    assert checkpoints(100, 64, 64)[0] == 32
+    assert checkpoints(10, 64, 64) == (10,)
+    assert checkpoints(1, 2048, 1) == (1,)
+    marks = checkpoints(100_000, 64, 1)
+    assert all(later <= 1.5 * now + 1 for now, later in itertools.pairwise(marks))
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("covrage:0.01", "measure 'covrage'"),
+        ("size_adjusted_power:0.01", "measure 'size_adjusted_power'"),
+        ("coverage:small", "Monte Carlo error 'small'"),
+        ("coverage:0", "Monte Carlo error '0'"),
+        ("coverage:-1", "Monte Carlo error '-1'"),
+        ("coverage:nan", "Monte Carlo error 'nan'"),
+        ("coverage:inf", "Monte Carlo error 'inf'"),
+        ("coverage", "target 'coverage'"),
+        ("", "target ''"),
+        ("coverage:hc9:0.01", "'hc9' is no error type and no term"),
+        ("bias:iid:0.01", "bias has no error types"),
+    ],
+)
+def test_bad_targets(rule: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BadInput, match="--until") as caught:
+        Until.read(rule, schema_of(quick_study()).layouts)
+    (problem,) = caught.value.problems
+    assert said in str(problem)
+    (tmp_path / "study.toml").write_text('[design]\nkind = "paper"\ncontrols = "none"\n[[estimators]]\nkind = "did"\n')
+    command = ["run", str(tmp_path / "study.toml"), "--cluster", "serial", "--store", str(tmp_path / "x.zarr")]
+    assert run_command([*command, "--until", rule]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "x.zarr").exists()
+
+
+def test_a_target_of_all_errors_is_met_by_all(serial: ZarrStore) -> None:
+    """The coverage of three error types: a target between their Monte Carlo errors is not met."""
+    frame = diagnose(Selection(serial, 0, range(8))).frame
+    errors = sorted(frame[(frame["measure"] == "coverage") & (frame["term"] == "did")]["mcse"])
+    assert errors[0] < errors[-1]
+    layouts = schema_of(quick_study()).layouts
+    assert not Until.read(f"coverage:{(errors[0] + errors[-1]) / 2:.6g}", layouts).met(serial, 0, 8)
+    assert Until.read(f"coverage:{1.001 * errors[-1]:.6g}", layouts).met(serial, 0, 8)
+
+
+def test_all_faults_of_targets_are_said_at_once() -> None:
+    with pytest.raises(BadInput) as caught:
+        Until.read("covrage:x, bias:1", schema_of(quick_study()).layouts)
+    assert len(caught.value.problems) == 2
+
+
+def test_reports_say_where_cells_stopped(serial: ZarrStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = ("stopped at Monte Carlo errors of at most rejection:cluster:unit:0.009, bias:did:0.001 in 2 of 2 cells, "
+            "after 512 to 768 replications")  # fmt: skip
+    page = tmp_path / "x.html"
+    assert run_command(["store", "info", str(serial.path)]) == 0
+    assert said in capsys.readouterr().out
+    assert run_command(["report", str(serial.path), "--html", str(page)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert said[1:] in printed
+    assert "incomplete" not in printed
+    assert said[1:] in page.read_text(encoding="utf-8")
+    assert run_command(["report", str(serial.path), "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)["study"]
+    assert about["until"] == {"rule": UNTIL, "replications": [768, 512], "met": [True, True]}
+    assert (about["blocks"], about["complete"]) == (20, True)
+    assert run_command(["store", "verify", str(serial.path)]) == 0
+    assert "20 of 20 blocks sound" in capsys.readouterr().out
+
+
+def test_a_pilot_foretells_bytes_and_monte_carlo_errors(tmp_path: Path) -> None:
+    study = quick_study(1600)
+    found = pilot(study, 1600)
+    store = run(study, store=tmp_path / "x.zarr")
+    taken = sum(file.stat().st_size for file in (tmp_path / "x.zarr").rglob("*") if file.is_file())
+    assert abs(found.bytes / taken - 1) < 0.3
+    assert found.seconds > 0
+    frame = diagnose(store).frame
+    for row in found.errors.to_dict("records"):
+        chosen = frame[(frame["cell"] == row["cell"]) & (frame["measure"] == row["measure"]) & (frame["term"] == "did")]
+        given = chosen.set_index("error")["mcse"][row["error"]]
+        # the error of a share near 0 or 1, of which 256 draws hold none, is a guess
+        assert abs(row["mcse"] / given - 1) < (0.35 if row["measure"] == "bias" or row["cell"] == 0 else 3), row
+    assert set(found.errors["measure"]) == {"bias", "coverage", "rejection"}
+
+
+def test_projected_errors_fall_with_replications_and_with_worlds() -> None:
+    assert projected(0.1, math.nan, 100, 1, 4) == pytest.approx(0.05)
+    assert projected(0.1, 0.01, 256, 1, 4) == pytest.approx(0.05)
+    # 8 worlds of 32 fits with correlation .5 against 32 worlds of 32: the same design effect, four times the fits
+    alone, effect = 0.01, 1 + 31 * 0.5
+    assert projected(math.sqrt(alone * effect), alone, 256, 32, 4) == pytest.approx(math.sqrt(alone * effect / 4))
+    # no worlds beyond 8: of 128 fits a world hardly anything is gained
+    assert projected(math.sqrt(alone * effect), alone, 256, 8, 4) == pytest.approx(
+        math.sqrt(alone / 4 * (1 + 127 * 0.5))
+    )
+
+
+def test_a_dry_run_prints_its_pilot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "study.toml").write_text(
+        'replications = 4096\n[design]\nkind = "paper"\ncontrols = "none"\n[[estimators]]\nkind = "did"\n'
+    )
+    command = ["run", str(tmp_path / "study.toml"), "--cluster", "serial", "--store", str(tmp_path / "x.zarr")]
+    assert run_command([*command, "--dry-run"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "A pilot of 256 replications per cell says: about" in printed
+    for measure in ("bias", "coverage", "rejection"):
+        assert f"Monte Carlo error of {measure} after 4,096 replications: at most" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]

@@ -1,0 +1,441 @@
+"""Warnings before the tables: each is said when it is true and not otherwise, with numbers computed another way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import made_cities
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.application.estimate import estimate
+from experiments.application.spec.spec import read_real_panel, read_spec
+from experiments.application.warnings.wording import number
+from results.tables.records import Document, Record
+from results.tables.typography import short_p, stars
+from results.tables.warning import INFORMS, OVERTURNS, SILENT, WEAKENS, PanelWarning
+
+GROUPS = 'groups = ["province"]\n'
+SPEC = f"""{made_cities.PANEL}
+mediators = ["patents"]
+{GROUPS}{made_cities.PLACES}
+[inference]
+draws = 99
+[robustness]
+outcomes = ["second"]
+[[weights]]
+kind = "file"
+path = "w.csv"
+"""
+COUNTED = ("specifications", "same_sign", "significant_5", "significant_10")
+CITIES = """
+[panel]
+unit = "city_code"
+period = "year"
+outcome = "ln_co2"
+treatment = "lowcarbon_did"
+controls = ["road_pc_m2_interp", "fiscal_exp_gdp", "ln_gdp", "ln_deposits"]
+groups = ["province"]
+[transform]
+ln_gdp = { log = "real_gdp_2000_100m" }
+ln_deposits = { log = "deposit_balance_100m" }
+ln_co2 = { log = "co2_t_edgar" }
+"""
+
+
+def of(document: Document, code: str) -> PanelWarning:
+    """The one warning of a code."""
+    (found,) = (warning for warning in document.warnings if warning.code == code)
+    return found
+
+
+def made(folder: Path, spec: str, table: pd.DataFrame | None = None) -> Document:
+    return estimate(made_cities.real_panel(folder, spec, table))
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    return made(tmp_path_factory.mktemp("committed"), SPEC)
+
+
+def headline(document: Document, error: str = "cluster:unit") -> Record:
+    (found,) = (r for r in document.records if (r.place, r.term, r.se_type) == (("2", 5), "did", error))
+    return found
+
+
+def dummies(frame: pd.DataFrame, *effects: str, regressors: tuple[str, ...] = ("d", "road", "book")) -> float:
+    """Coefficient of the treatment by least squares with a dummy a level of every effect."""
+    blocks = [pd.get_dummies(frame[effect]).to_numpy(float) for effect in effects if effect != "trend"]
+    if "trend" in effects:
+        blocks.append(pd.get_dummies(frame["city"]).mul(frame["year"] - 2014, axis=0).to_numpy(float))
+    design = np.column_stack([frame[list(regressors)].to_numpy(float), *blocks])
+    return float(np.linalg.lstsq(design, frame["y"].to_numpy(float))[0][0])
+
+
+def said_of(document: Document, label: str) -> tuple[PanelWarning, float, float]:
+    """The warning of a specification with its numbers, and its sentence made from them."""
+    found, effect = of(document, f"specification:{label}"), headline(document)
+    estimate_, pvalue = found.numbers["estimate"], found.numbers["pvalue"]
+    assert estimate_ is not None
+    assert pvalue is not None
+    assert effect.estimate is not None
+    assert found.sentence == (
+        f"The effect of {number(effect.estimate)}{stars(effect.pvalue)} is {number(estimate_)}{stars(pvalue)} "
+        f"(p {short_p(pvalue)}) with {label}."
+    )
+    return found, estimate_, pvalue
+
+
+def test_the_real_city_panel(tmp_path: Path, shared_data: Path) -> None:
+    """It vanishes with province-by-year effects, its breakdown value is 0, residuals are almost a random walk."""
+    (tmp_path / "spec.toml").write_text(CITIES, encoding="utf-8")
+    document = estimate(read_real_panel(shared_data / "city_panel.csv", read_spec(tmp_path / "spec.toml")))
+    said = [warning.sentence for warning in document.warnings if warning.severity == OVERTURNS]
+    assert "The effect of 0.0477* is -0.0004 (p = .989) with province-by-year effects." in said
+    assert any(sentence.startswith("The honest breakdown value is 0: ") for sentence in said)
+    assert of(document, "honest-breakdown").numbers["breakdown"] == 0
+    serial = of(document, "residual-ar1")
+    assert serial.sentence.startswith("Residuals of table 2 have AR(1) 0.77 (0.92 corrected for 18 periods)")
+    assert serial.severity == INFORMS  # clustered errors allow for it, and there is no table 7
+    assert of(document, "pre-trend").severity == WEAKENS
+    assert of(document, "leave-out:province").severity == WEAKENS
+    groups = of(document, "residual-groups:province")
+    assert groups.severity == WEAKENS
+    assert 'set cluster = "province" (30 clusters)' in groups.sentence
+    frame = pd.read_csv(shared_data / "city_panel.csv")
+    for column, source in (("ln_gdp", "real_gdp_2000_100m"), ("ln_deposits", "deposit_balance_100m")):
+        frame[column] = np.log(frame[source])
+    frame["pair"] = frame["province"] + frame["year"].astype(str)
+    frame = frame.assign(y=np.log(frame["co2_t_edgar"]), city=frame["city_code"], d=frame["lowcarbon_did"])
+    names = ("d", "road_pc_m2_interp", "fiscal_exp_gdp", "ln_gdp", "ln_deposits")
+    expected = dummies(frame, "city", "pair", regressors=names)
+    assert of(document, "specification:province-by-year effects").numbers["estimate"] == pytest.approx(
+        expected, abs=1e-9
+    )
+
+
+def test_specifications_of_the_committed_panel(committed: Document) -> None:
+    frame = made_cities.frame()
+    frame["pair"] = frame["province"] + frame["year"].astype(str)
+    expected = {
+        "province-by-year effects": dummies(frame, "city", "pair"),
+        "city-specific linear trends": dummies(frame, "city", "year", "trend"),
+        "no controls": dummies(frame, "city", "year", regressors=("d",)),
+    }
+    effect = headline(committed).estimate
+    for label, value in expected.items():
+        found, estimate_, pvalue = said_of(committed, label)
+        assert estimate_ == pytest.approx(value, rel=1e-8)
+        overturned = estimate_ / effect < 0.5 and pvalue > 0.1
+        assert found.severity == (OVERTURNS if overturned else WEAKENS if pvalue > 0.1 else found.severity)
+        assert (found.severity == SILENT) == (pvalue <= 0.1 and 0.5 <= estimate_ / effect <= 2)
+
+
+def test_counts_are_those_of_the_specifications(committed: Document) -> None:
+    ways, effect = committed.specifications, headline(committed).estimate
+    assert effect is not None
+    kinds = {one.kind for one in ways}
+    assert kinds == {"errors", "effects", "controls", "W", "left out"}
+    assert sum(one.kind == "left out" for one in ways) == 9 + 3  # provinces and cohorts
+    assert sum(one.kind == "W" for one in ways) == 12
+    same = [one for one in ways if np.sign(one.estimate) == np.sign(effect)]
+    counts = [len(ways), len(same), sum(o.pvalue < 0.05 for o in same), sum(o.pvalue < 0.1 for o in same)]
+    found = of(committed, "specification-curve")
+    assert [found.numbers[name] for name in COUNTED] == counts
+    words = "Of {} specifications, {} have the sign of the effect, {} are significant at 5% and {} at 10%, from "
+    assert found.sentence.startswith(words.format(*counts))
+    direct = {
+        (r.model, r.transform): r.estimate for r in committed.records if r.table == "7" and r.term == "direct:did"
+    }
+    assert sorted(direct.values()) == sorted(one.estimate for one in ways if one.kind == "W")
+    (figure,) = (figure for figure in committed.figures if figure.name == "specification-curve")
+    assert figure.title == f"Effect on y in {len(ways)} specifications"
+    assert f"Of {counts[0]}, {counts[1]} have its sign, {counts[2]} of them are significant at 5%" in figure.caption
+    assert figure.svg.count('id="specification-curve-way-') == len(ways)
+
+
+def test_errors_that_disagree_are_named(committed: Document) -> None:
+    found = of(committed, "error-types")
+    pvalues = {r.se_type: r.pvalue for r in committed.records if (r.place, r.term) == (("2", 5), "did")}
+    assert found.numbers == pvalues
+    assert found.severity == SILENT
+    assert max(pvalues.values()) <= 0.1
+
+
+def test_residuals_of_tables_2_5_and_7(committed: Document, tmp_path: Path) -> None:
+    """Residuals by dense least squares, their AR(1) by a regression; those of the SDM by its printed coefficients."""
+    frame = made_cities.frame().sort_values(["year", "city"])
+    effects = np.column_stack([pd.get_dummies(frame[name]).to_numpy(float) for name in ("city", "year")])
+
+    def left(y: np.ndarray, *x: np.ndarray) -> np.ndarray:
+        design = np.column_stack([*x, effects])
+        return np.asarray(y - design @ np.linalg.lstsq(design, y)[0]).reshape(9, 36)
+
+    def ar1(e: np.ndarray) -> float:
+        return float((e[1:] * e[:-1]).sum() / np.square(e[:-1]).sum())
+
+    column = {name: frame[name].to_numpy(float) for name in ("y", "d", "road", "book", "patents")}
+    x = [column[name] for name in ("d", "road", "book")]
+    found = of(committed, "residual-ar1")
+    e = left(column["y"], *x)
+    assert found.numbers["ar1_raw"] == pytest.approx(ar1(e))
+    assert found.numbers["ar1_raw:table 5, patents, mediator"] == pytest.approx(ar1(left(column["patents"], *x)))
+    assert found.numbers["ar1_raw:table 5, patents, outcome"] == pytest.approx(
+        ar1(left(column["y"], *x, column["patents"]))
+    )
+    w = made_cities.neighbours().dense
+    slopes = {r.term: r.estimate for r in committed.records
+              if (r.table, r.model, r.transform, r.se_type) == ("7", "sdm", "direct", "information")}  # fmt: skip
+    lagged = {name: (values.reshape(9, 36) @ w.T).ravel() for name, values in column.items()}
+    y = column["y"] - slopes["rho"] * lagged["y"]
+    for name, term in (("d", "did"), ("road", "road"), ("book", "book")):
+        y = y - slopes[term] * column[name] - slopes[f"w_{term}"] * lagged[name]
+    assert found.numbers["ar1_raw:table 7, sdm, w"] == pytest.approx(ar1(left(y)))
+    moran = of(committed, "residual-moran:w").numbers["moran"]
+    assert moran == pytest.approx(36 / w.sum() * (e * (e @ w.T)).sum() / np.square(e).sum())
+    assert found.numbers["ar1"] > found.numbers["ar1_raw"]
+
+
+def test_a_model_whose_w_is_true_leaves_no_spatial_correlation(committed: Document) -> None:
+    assert of(committed, "residual-moran:sdm:w").severity == SILENT
+
+
+def walks(seed: int, shared: float) -> pd.DataFrame:
+    """The committed panel with an outcome of AR(1) .9 errors, of which provinces share a part."""
+    rng, frame = np.random.default_rng(seed), made_cities.frame().sort_values(["city", "year"])
+    own, common = rng.standard_normal((36, 9)), rng.standard_normal((9, 9))
+    provinces = np.unique(frame["province"].to_numpy(str).reshape(36, 9)[:, 0], return_inverse=True)[1]
+    shocks = own + shared * common[provinces]
+    for t in range(1, 9):
+        shocks[:, t] += 0.9 * shocks[:, t - 1]
+    return frame.assign(y=(frame["d"] + shocks.ravel()).round(6))
+
+
+def test_serial_and_group_correlation_are_seen(tmp_path: Path) -> None:
+    document = made(tmp_path, SPEC.replace('outcomes = ["second"]', ""), walks(3, 1.5))
+    assert of(document, "residual-ar1").severity == WEAKENS  # table 7 has information errors
+    assert of(document, "residual-ar1").numbers["ar1"] > 0.5
+    groups = of(document, "residual-groups:province")
+    assert groups.severity == INFORMS
+    assert "9 groups are too few to cluster by" in groups.sentence
+    spec = SPEC.replace('outcomes = ["second"]', "").replace(GROUPS, f'{GROUPS}cluster = "province"\n')
+    assert of(made(tmp_path, spec, walks(3, 1.5)), "residual-groups:province").severity == SILENT
+
+
+def test_independent_errors_are_silent(tmp_path: Path) -> None:
+    rng = np.random.default_rng(12)
+    frame = made_cities.frame()
+    frame["y"] = (2 * frame["d"] + rng.standard_normal(len(frame))).round(6)
+    document = made(tmp_path, SPEC, frame)
+    for code in ("residual-ar1", "residual-moran:w", "residual-moran:sdm:w", "residual-groups:province", "pesaran-cd"):
+        assert of(document, code).severity == SILENT, of(document, code)
+
+
+def with_control(values: pd.Series) -> tuple[str, pd.DataFrame]:
+    """The committed panel with one more control."""
+    return SPEC.replace('"book"]', '"book", "new"]'), made_cities.frame().assign(new=values)
+
+
+def test_a_control_made_of_the_treatment(tmp_path: Path) -> None:
+    frame = made_cities.frame()
+    document = made(tmp_path, *with_control(frame["d"] * np.log(frame["gdp"])))
+    found = of(document, "control-of-treatment:new")
+    assert found.severity == OVERTURNS
+    assert f"; without any control {number(dummies(frame, 'city', 'year', regressors=('d',)))})" in found.sentence
+    assert of(document, "control-of-treatment:road").severity == SILENT
+
+
+def test_a_control_that_the_treatment_moves(tmp_path: Path, committed: Document) -> None:
+    frame = made_cities.frame()
+    noise = np.random.default_rng(4).standard_normal(len(frame))
+    found = of(made(tmp_path, *with_control(2 * frame["d"] + noise)), "control-of-treatment:new")
+    assert found.severity == WEAKENS
+    assert found.numbers["t"] > 5
+    assert of(made(tmp_path, *with_control(pd.Series(noise))), "control-of-treatment:new").severity == SILENT
+
+
+@pytest.mark.parametrize(("power", "severity"), [(1.0, OVERTURNS), (0.02, SILENT)])
+def test_a_control_that_is_the_outcome_again(tmp_path: Path, power: float, severity: int) -> None:
+    frame = made_cities.frame()
+    noise = np.random.default_rng(4).standard_normal(len(frame))
+    found = of(made(tmp_path, *with_control(power * np.exp(frame["y"] / 20) * 20 + 0.05 * noise)), "outcome-again:new")
+    assert found.severity == severity
+    assert abs(found.numbers["correlation"] or 0) > 0.95 or severity == SILENT
+
+
+def test_one_treated_unit(tmp_path: Path, committed: Document) -> None:
+    frame = made_cities.frame()
+    only = frame.loc[frame["d"] == 1, "city"].iloc[0]
+    document = made(
+        tmp_path, SPEC.replace('outcomes = ["second"]', ""), frame.assign(d=frame["d"] * (frame["city"] == only))
+    )
+    found = of(document, "one-treated-unit")
+    assert found.severity == OVERTURNS
+    assert found.sentence.startswith(f"Only {only} is treated")
+    assert of(committed, "one-treated-unit").severity == SILENT
+
+
+@pytest.mark.parametrize(("start", "severity"), [(2012, INFORMS), (2014, WEAKENS)])
+def test_a_panel_that_starts_after_adoption(tmp_path: Path, start: int, severity: int, committed: Document) -> None:
+    frame = made_cities.frame()
+    found = of(made(tmp_path, made_cities.PANEL, frame[frame["year"] >= start]), "without-pre-periods")
+    first = frame.loc[frame["d"] == 1].groupby("city")["year"].min()
+    assert found.numbers == {"units": float((first <= start).sum()), "treated_units": float(len(first))}
+    assert found.severity == severity
+    assert found.sentence.startswith(f"{(first <= start).sum()} of {len(first)} treated units are never seen untreated")
+    assert of(committed, "without-pre-periods").severity == SILENT
+
+
+def links(folder: Path, table: pd.DataFrame) -> PanelWarning:
+    real = made_cities.real_panel(folder, SPEC)
+    table.to_csv(folder / "w.csv", index=False)
+    real = read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
+    (found,) = (w for w in estimate(real).warnings if w.code in ("links:w", "pairs-once:w"))
+    return found
+
+
+def test_pairs_that_are_named_once(tmp_path: Path, committed: Document) -> None:
+    edges = made_cities.edges()
+    (tmp_path / "spec").mkdir()
+    once = edges[edges["focal"] < edges["neighbor"]]
+    last = pd.DataFrame([("C36", "C01", 1.0)], columns=["focal", "neighbor", "weight"])  # else an island
+    found = links(tmp_path, pd.concat([once, last]))
+    assert found.code == "pairs-once:w"
+    assert found.severity == OVERTURNS
+    count = len(once) + 1
+    assert f"gives {count / 36:.1f} neighbours a unit instead of {2 * count / 36:.1f}" in found.sentence
+    assert of(committed, "links:w").severity == SILENT
+    some = links(tmp_path, edges.iloc[1:])
+    assert some.severity == WEAKENS
+    assert f"1 of {len(edges) - 1} links have no reverse link" in some.sentence
+
+
+def test_nearest_neighbours_are_no_contiguity(tmp_path: Path) -> None:
+    near = made_cities.nearest(4).dense
+    rows, columns = np.nonzero(near)
+    units = made_cities.nearest(4).units
+    table = pd.DataFrame({"focal": [units[i] for i in rows], "neighbor": [units[j] for j in columns], "weight": 1.0})
+    assert links(tmp_path, table).severity == SILENT
+
+
+def test_trends_are_those_of_tables_s(tmp_path: Path) -> None:
+    document = made(tmp_path, f"{made_cities.PANEL}\n[robustness]\nstaggered = true\nhonest = true\n")
+
+    def statistic(table: str, model: str, name: str, **more: object) -> float | None:
+        found = [s.value for s in document.statistics if (s.table, s.model, s.name) == (table, model, name)
+                 and all(getattr(s, key) == value for key, value in more.items())]  # fmt: skip
+        return found[-1]
+
+    pretrend = of(document, "pre-trend")
+    expected = statistic("S", "callaway-santanna", "pretrend_hotelling_p", transform="never")
+    assert pretrend.numbers["pvalue"] == pytest.approx(expected)
+    assert pretrend.numbers["unseen_bias"] == pytest.approx(
+        statistic("S2", "roth", "bias_passed", term="0.5"), rel=1e-6
+    )
+    breakdown = of(document, "honest-breakdown").numbers["breakdown"]
+    assert breakdown == pytest.approx(statistic("S3", "honest", "breakdown", transform="relative magnitudes"))
+    assert (of(document, "honest-breakdown").severity >= WEAKENS) == (breakdown < 1)
+    share = statistic("S2", "dcdh-weights", "negative_share", transform="controls")
+    assert of(document, "negative-weights").numbers["negative_share"] == pytest.approx(share)
+
+
+def test_trends_that_differ_before_adoption_overturn(tmp_path: Path) -> None:
+    frame = made_cities.frame()
+    treated = frame.groupby("city")["d"].transform("max")
+    document = made(tmp_path, SPEC, frame.assign(y=frame["y"] + 2.0 * treated * (frame["year"] - 2010)))
+    assert of(document, "pre-trend").severity == OVERTURNS
+    assert (of(document, "pre-trend").numbers["pvalue"] or 0) < 0.05
+
+
+def test_confounding_is_that_of_the_regression(committed: Document) -> None:
+    record = headline(committed, "iid")
+    rv = of(committed, "robustness-value")
+    assert rv.numbers["t"] == pytest.approx(record.statistic, rel=1e-8)
+    assert rv.numbers["partial_r2"] == pytest.approx(record.statistic**2 / (record.statistic**2 + 324 - 44 - 3))
+    oster, frame = of(committed, "oster-delta"), made_cities.frame()
+    assert oster.numbers["short"] == pytest.approx(dummies(frame, "city", "year", regressors=("d",)), rel=1e-8)
+    assert oster.numbers["long"] == pytest.approx(record.estimate, rel=1e-8)
+    assert oster.numbers["r2_max"] == pytest.approx(min(1.0, 1.3 * oster.numbers["r2_long"]))
+    assert (oster.severity != SILENT) == (0 < oster.numbers["delta"] < 1)
+
+
+def test_tests_of_several_outcomes(committed: Document) -> None:
+    found = of(committed, "romano-wolf").numbers
+    assert set(found) == {f"{what}:{name}" for what in ("alone", "together") for name in ("y", "patents", "second")}
+    assert found["alone:y"] == pytest.approx(headline(committed).pvalue, rel=1e-8)
+    mediator = next(r for r in committed.records if r.model == "mediator" and r.term == "did"
+                    and r.se_type == "cluster:unit")  # fmt: skip
+    assert found["alone:patents"] == pytest.approx(mediator.pvalue, rel=1e-8)
+    other = next(r for r in committed.records if r.sample == "outcome second" and r.term == "did"
+                 and r.se_type == "cluster:unit")  # fmt: skip
+    assert found["alone:second"] == pytest.approx(other.pvalue, rel=1e-8)
+    assert found["together:second"] >= found["alone:second"] - 4 * np.sqrt(0.25 / 999)
+
+
+def test_one_outcome_alone_is_not_adjusted(tmp_path: Path) -> None:
+    document = made(tmp_path, made_cities.PANEL)
+    assert not [warning for warning in document.warnings if warning.code == "romano-wolf"]
+
+
+def test_a_group_that_carries_the_effect(tmp_path: Path) -> None:
+    frame = made_cities.frame()
+    treated = frame.groupby("city")["d"].transform("max") == 1
+    carrier = frame.loc[treated, "province"].value_counts().index[0]
+    rng = np.random.default_rng(2)
+    y = 4.0 * frame["d"] * (frame["province"] == carrier) + 0.3 * rng.standard_normal(len(frame))
+    found = of(made(tmp_path, SPEC, frame.assign(y=y.round(6))), "leave-out:province")
+    assert found.severity >= WEAKENS
+    assert found.sentence.startswith(f"Without province {carrier} the effect is {number(found.numbers['worst'])} ")
+    rest = frame.assign(y=y.round(6))[frame["province"] != carrier]
+    assert found.numbers["worst"] == pytest.approx(dummies(rest, "city", "year"), rel=1e-8)
+
+
+def test_a_panel_with_gaps_keeps_what_it_can_have(tmp_path: Path) -> None:
+    spec = made_cities.PANEL.replace('controls = ["road", "book"]', 'controls = ["road", "book"]\nmissing = "drop"')
+    document = made(tmp_path, spec, made_cities.frame_with_gaps())
+    codes = {warning.code for warning in document.warnings}
+    assert {"residual-ar1", "robustness-value", "negative-weights", "leave-out:cohort", "not-checked:trends"} <= codes
+    assert "pesaran-cd" not in codes
+    assert of(document, "not-checked:trends").severity == SILENT
+
+
+def test_without_a_treatment_only_residuals_and_controls_are_checked(tmp_path: Path) -> None:
+    document = made(tmp_path, SPEC.replace('treatment = "d"\n', "").replace('mediators = ["patents"]\n', ""))
+    heads = {warning.code.partition(":")[0] for warning in document.warnings}
+    assert heads == {"residual-ar1", "pesaran-cd", "residual-moran", "residual-groups", "outcome-again", "links"}
+    assert document.specifications == ()
+
+
+def test_json_holds_every_check_and_every_specification(committed: Document) -> None:
+    plain = json.loads(committed.to_json())
+    assert [one["code"] for one in plain["warnings"]] == [warning.code for warning in committed.warnings]
+    assert len({warning.code for warning in committed.warnings}) == len(committed.warnings)
+    assert [one["sentence"] for one in plain["warnings"]] == [warning.sentence for warning in committed.warnings]
+    assert [one["label"] for one in plain["specifications"]] == [one.label for one in committed.specifications]
+    assert all(set(one) == {"code", "severity", "sentence", "numbers"} for one in plain["warnings"])
+
+
+def test_the_feet_of_tables_2_5_and_7_hold_the_same_numbers(committed: Document) -> None:
+    kept = {(s.table, s.column, s.model, s.transform, s.name): s.value for s in committed.statistics}
+    numbers = of(committed, "residual-ar1").numbers
+    assert kept["2", 5, "did", None, "ar1_raw"] == numbers["ar1_raw"]
+    assert kept["2", 5, "did", None, "ar1"] == numbers["ar1"]
+    assert kept["2", 5, "did", None, "pesaran_cd"] == of(committed, "pesaran-cd").numbers["cd"]
+    assert kept["2", 5, "did", None, "residual_moran"] == of(committed, "residual-moran:w").numbers["moran"]
+    assert kept["7", 3, "sdm", "direct", "residual_moran"] == of(committed, "residual-moran:sdm:w").numbers["moran"]
+    assert kept["5", 1, "mediator", None, "ar1"] == numbers["ar1:table 5, patents, mediator"]
+    assert kept["5", 2, "outcome", None, "ar1"] == numbers["ar1:table 5, patents, outcome"]
+    assert kept["7", 2, "sar", "direct", "ar1_raw"] == numbers["ar1_raw:table 7, sar, w"]
+    assert {key[:4] for key in kept if key[4] == "pesaran_cd"} == {
+        ("2", 5, "did", None), ("5", 1, "mediator", None), ("5", 2, "outcome", None), ("7", 2, "sar", "direct"),
+        ("7", 3, "sdm", "direct"),
+    }  # fmt: skip
+
+
+def test_direct_sar_and_sdm_are_looked_at_and_no_other_model(committed: Document) -> None:
+    labels = {
+        name.partition(":")[2] for name in of(committed, "residual-ar1").numbers if name.startswith("ar1:table 7")
+    }
+    assert labels == {"table 7, sar, w", "table 7, sdm, w"}
