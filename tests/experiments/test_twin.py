@@ -248,10 +248,11 @@ def test_real_city_panel(shared_data: Path, tmp_path: Path) -> None:
     (tmp_path / "spec.toml").write_text(CITIES, encoding="utf-8")
     found = pp.twin(tmp_path / "panel.csv", tmp_path / "spec.toml")
     by_dial = {item.dial: item for item in found.parameters}
-    serial = by_dial["errors.serial"]
-    assert 0.03 < serial.value - serial.raw < 0.25
+    serial = [by_dial["errors.serial 1"], by_dial["errors.serial 2"]]  # a first order does not bring the residuals'
+    assert 0.03 < sum(item.value - item.raw for item in serial) < 0.3
     assert 0 < by_dial["errors.spatial"].value < 0.9
-    assert {row.feature for row in found.fidelity if row.inside} >= FITTED
+    inside = {row.feature for row in found.fidelity if row.inside}
+    assert inside >= FITTED | {row.feature for row in found.fidelity if "AR(2)" in row.feature}
 
 
 CITIES = """
