@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from estimators.sensitivity.residual_dependence import pesaran_cd
 from experiments.trust.trust import Trust
 from experiments.twins.real import Real
 from experiments.twins.statistics import autoregression, moran_by_period
-from sim.arrays import Floats
 
 
 def diagnostics(found: Trust) -> dict[str, float | None]:
@@ -18,14 +16,3 @@ def diagnostics(found: Trust) -> dict[str, float | None]:
     moran = None if real.weights is None else float(moran_by_period(residuals, real.weights).mean())
     return {"ar1_raw": float(autoregression(residuals, 1)[0, 0]), "ar1": fitted, "moran": moran,
             "pesaran_cd": pesaran_cd(residuals[0])}  # fmt: skip
-
-
-def pesaran_cd(residuals: Floats) -> float:
-    """Pesaran's (2004) statistic of residuals (T, N): sqrt(2 T / (N (N - 1))) times the sum of pairs' correlations."""
-    periods = len(residuals)
-    centred = residuals - residuals.mean(axis=0)
-    norms = np.linalg.norm(centred, axis=0)
-    scaled = centred[:, norms > 0] / norms[norms > 0]
-    units = scaled.shape[1]
-    pairs = (np.square(scaled.sum(axis=1)).sum() - units) / 2
-    return float(np.sqrt(2 * periods / (units * (units - 1))) * pairs)

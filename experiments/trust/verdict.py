@@ -22,7 +22,7 @@ PARALLEL = ("This verdict assumes parallel trends: they hold by construction in 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A grade that a claim cannot be better than where there are reasons; no reason = it does not apply."""
+    """A grade that a claim cannot be better than where there are reasons: sentences, none = it does not apply."""
 
     grade: Grade
     reasons: Callable[[Trust], Sequence[str]]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
+import made_cities
 import made_twins
 import numpy as np
 import page_numbers
@@ -16,12 +16,11 @@ from experiments.running.runner import run
 from experiments.study.study import Study
 from experiments.trust.budget import LEAST, MOST, Cost, seconds_of, shared_out, timed
 from experiments.trust.calibrated import calibrated
-from experiments.trust.diagnostics import pesaran_cd
 from experiments.trust.document import document
 from experiments.trust.power import detectable, fitted_curve, power
 from experiments.trust.recommend import recommended
 from experiments.trust.studies import Measure, effects_of
-from experiments.trust.threats import Case, trends
+from experiments.trust.threats import Case, confounding, index_weights, trends
 from experiments.trust.threats.influence import without_each
 from experiments.trust.threats.spillovers import durbin
 from experiments.trust.threats.spillovers import threat as spillovers
@@ -121,12 +120,6 @@ def test_a_calibrated_p_value_counts_statistics_as_large() -> None:
     found = calibrated(-2.0, null)
     assert found.pvalue == (1 + 3) / 6  # 3, 2 and the fit that failed
     assert found.mcse == pytest.approx(np.sqrt(found.pvalue * (1 - found.pvalue) / 5))
-
-
-def test_pesaran_cd_is_the_sum_over_pairs() -> None:
-    x = np.random.default_rng(5).standard_normal((9, 6))
-    pairs = sum(np.corrcoef(x[:, i], x[:, j])[0, 1] for i, j in itertools.combinations(range(6), 2))
-    assert pesaran_cd(x) == pytest.approx(np.sqrt(2 * 9 / (6 * 5)) * pairs, rel=1e-10)
 
 
 # A whole page on panels of known worlds
@@ -260,3 +253,39 @@ def test_the_very_estimator_is_studied(spatial: Trust) -> None:
     assert isinstance(studied, TwoWayDID)
     assert (own.regressors, own.effects, own.cluster_k) == (studied.regressors, studied.effects, studied.cluster_k)
     assert document(spatial)["claim"]["estimate"] == spatial.claim.estimate
+
+
+def test_an_index_is_held_against_other_indices(tmp_path: Path) -> None:
+    """With equal weights, and without each of three indicators; by hand for equal weights."""
+    text = made_cities.PANEL.replace('outcome = "y"\n', "") + (
+        '[index]\nname = "h"\npositive = ["y", "gdp"]\nnegative = ["patents"]\n'
+        '[twin]\nmethod = "parametric"\ndraws = 100\n'
+    )
+    real = made_cities.real_panel(tmp_path, text)
+    found = trust(real, replications=128, alone=True)
+    assert found.claim.panel.roles.outcome == "h"
+    scores = dict(index_weights.others(found.claim.panel, ("y", "gdp"), ("patents",)))
+    assert list(scores) == ["with equal weights", "without y", "without gdp", "without patents"]
+    parts = [found.claim.panel.variables[name][0] for name in ("y", "gdp", "patents")]
+    scaled = [(x - x.min()) / (x.max() - x.min()) for x in parts]
+    np.testing.assert_allclose(scores["with equal weights"][0], (scaled[0] + scaled[1] + 1 - scaled[2]) / 3)
+    seen = index_weights.threat(case_of(found))
+    assert seen is not None
+    assert seen.numbers["indices"] == 4
+    assert np.abs(scores["without gdp"] - found.claim.panel.variables["h"]).max() > 0.01
+
+
+def test_a_confounder_is_measured_by_what_estimate_warns_of(tmp_path: Path) -> None:
+    """The robustness value by hand: of a t statistic with classical errors."""
+    real = made_cities.real_panel(tmp_path, made_cities.PANEL + '[twin]\nmethod = "parametric"\ndraws = 100\n')
+    found = trust(real, replications=128, alone=True)
+    seen = confounding.threat(case_of(found))
+    assert seen is not None
+    classical = found.shown["iid"]
+    panel = found.claim.panel
+    dof = panel.nobs - (len(panel.units) + len(panel.periods) - 1) - len(panel.roles.regressors)
+    f2 = (classical.statistic or 0.0) ** 2 / dof
+    assert seen.needed == pytest.approx(0.5 * (np.sqrt(f2**2 + 4 * f2) - f2), rel=1e-8)
+    assert seen.found is not None
+    assert 0 <= seen.found < 1
+    assert set(seen.numbers) == {"oster_delta"}
