@@ -22,7 +22,7 @@ from sim.panel import Panel
 
 ORDER = 45
 SERIAL = 0.2  # corrected AR(1) from which errors that take periods as independent are too small
-DRAWS = 199
+PERMUTATIONS, DRAWS = 999, 199  # of units for Moran's I and groups; of panels for CD
 LEAST = 10  # clusters that errors can rest on, and units whose correlations can be averaged
 LEVEL = 0.05
 FAR = 2.0  # from the mean of the draws, which take the variances of units as known and may hardly differ
@@ -162,7 +162,7 @@ def _moran(case: Case, one: Model, name: str) -> PanelWarning:
     """Moran's I of the residuals of table 2, or of the SDM of this W, which should leave none."""
     weights, spatial = case.panel.weights[name], one.fit.model == "sdm"
     index = float(pooled_moran(one.residuals, weights))
-    drawn = permuted_pooled_moran(one.residuals, weights, DRAWS, case.random(f"moran {one.label} {name}"))
+    drawn = permuted_pooled_moran(one.residuals, weights, PERMUTATIONS, case.random(f"moran {one.label} {name}"))
     pvalue = _folded(index, drawn)
     remedy = "the model does not remove it" if spatial else f"errors clustered by {case.unit} ignore it"
     label = "the SDM of table 7" if spatial else "table 2"
@@ -170,7 +170,7 @@ def _moran(case: Case, one: Model, name: str) -> PanelWarning:
         f"Residuals of {label} correlate between neighbours (Moran's I {index:.3f}, W {name}, p {short_p(pvalue)}): "
         f"{remedy}."
     )
-    quiet = f"Residuals of {label} do not correlate between neighbours (Moran's I {index:.3f}, W {name})."
+    quiet = f"Residuals of {label} show no correlation between neighbours (Moran's I {index:.3f}, W {name})."
     ignored = spatial or case.main_error == "cluster:unit"
     severity = SILENT if pvalue >= LEVEL else WEAKENS if ignored else INFORMS
     code = f"residual-moran:sdm:{name}" if spatial else f"residual-moran:{name}"
@@ -181,7 +181,7 @@ def _groups(case: Case, e: Floats, name: str) -> PanelWarning:
     """Whether units of one group share shocks that the main errors do not allow for."""
     codes = case.groups[name]
     own = left.group_correlation(e, codes)
-    drawn = left.permuted_group_correlation(e, codes, DRAWS, case.random(f"groups {name}"))
+    drawn = left.permuted_group_correlation(e, codes, PERMUTATIONS, case.random(f"groups {name}"))
     pvalue = _folded(own, drawn)
     alike = pvalue < LEVEL and own > 0
     inside = case.main_error == f"cluster:{name}"
