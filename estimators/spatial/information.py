@@ -87,6 +87,11 @@ class RedrawnForms:
 
     def __call__(self, rho: Floats, b: Floats, drift: Floats | None = None) -> tuple[Floats, Floats]:
         """Z'GZb (R, P) and |QGZb|^2 (R,) at rho (R,), b (R, P), drift (R, T) unless W is row-stochastic."""
+        if len(rho) == 1:  # a product of one row may round otherwise than the same row among others
+            twice = RedrawnForms(np.repeat(self.z, 2, axis=0), self.spectrum, self.columns)
+            both = None if drift is None else np.repeat(drift, 2, axis=0)
+            zgzb, squares = twice(np.repeat(rho, 2), np.repeat(b, 2, axis=0), both)
+            return zgzb[:1], squares[:1]
         zgzb, squares, (new, old) = np.empty_like(b), np.empty_like(rho), self.columns.among(b.shape[1])
         fixed = self.columns.fixed[: old.size]
         for start in range(0, len(rho), ROWS):

@@ -162,16 +162,18 @@ def narrow(measure: Measure, limits: Limits, points: list[Point], a: Point, b: P
 
 def _zoom(measure: Measure, limits: Limits, points: list[Point]) -> Found:
     """Replications where the root seems to be, until its interval is as short as wanted or the budget is spent."""
-    point = float(stats.t.ppf(0.975, limits.freedom))
-    each, spent = limits.first, sum(item.n for item in points)
-    guess = _secant(points)
-    fit = guess
+    times = float(stats.t.ppf(0.975, limits.freedom))
+    each, spent, half = limits.first, sum(item.n for item in points), math.inf
+    fit = guess = _secant(points)
     for _ in range(STEPS):
-        for x, share in _places(guess, limits):
-            points.append(measure(x, share * each))
-            spent += share * each
+        tried = [_allowed(measure, x, share * each) for x, share in _places(guess, limits)]
+        new = [item for item in tried if item is not None]
+        points += new
+        spent += sum(item.n for item in new)
+        if not new:
+            break
         fit = fitted(points, guess.root, WINDOW / abs(guess.slope)) or fit
-        half = point * fit.se
+        half = times * fit.se
         aim = limits.precision * abs(fit.root - limits.origin)
         if half <= aim or spent >= limits.budget:
             break
@@ -181,6 +183,14 @@ def _zoom(measure: Measure, limits: Limits, points: list[Point]) -> Found:
         each = max(limits.first, min(int(each * min(max(need, 1.5), GROWTH)), room))
         each = -(-each // limits.first) * limits.first
     return Found("found", fit.root, fit.root - half, fit.root + half, fit.slope > 0, tuple(points))
+
+
+def _allowed(measure: Measure, x: float, n: int) -> Point | None:
+    """y at x; None where x is not allowed, as at an end of a window."""
+    try:
+        return measure(x, n)
+    except BadInput:
+        return None
 
 
 def _secant(points: Sequence[Point]) -> Fit:

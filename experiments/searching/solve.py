@@ -138,11 +138,11 @@ def _limits(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, w
     start = options.low if options.low is not None else 0.0 if effect else own
     most = math.inf if options.high is None else options.high
     if options.high is not None:
-        return limits(start=start, origin=start, step=(options.high - start) / 8, factor=2.0, most=most)
+        return limits(start=start, origin=start, step=(options.high - start) / 8, factor=2.0, least=start, most=most)
     if effect:
         step = 3 * _spread(bench, {**rest, dial: start})
-        return limits(start=start, origin=start, step=step, factor=2.0)
-    return limits(start=start, origin=start, step=abs(start) / 4 or 0.01, factor=3.0)
+        return limits(start=start, origin=start, step=step, factor=2.0, least=start)
+    return limits(start=start, origin=start, step=abs(start) / 4 or 0.01, factor=3.0, least=start)
 
 
 def _counting(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, own: int,

@@ -28,7 +28,7 @@ def test_errors_of_large_panels_interpolate_the_multiplier() -> None:
             sums = [np.vdot(wanted, wanted), *(np.square(wanted.sum(axis=0)).sum() / n,), wanted.sum() / n,
                     (wanted @ wanted).sum() / n]  # fmt: skip
             np.testing.assert_allclose(w.multiplier.norms(rho), sums, rtol=1e-10)
-    assert w.multiplier._sparse
+    assert w.multiplier.sparse
 
 
 def test_a_batch_of_sandwiches_inverts_nothing_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ CASES = {
     "a line": (lambda x: 2.8 * x - 2.8, Limits(0.0, 0.1, factor=2.0), 1.0),
     "a small slope": (lambda x: 0.8 * x - 0.8, Limits(0.0, 0.05), 1.0),
     "a parabola": (lambda x: 1.5 * (x * x - 1), Limits(0.0, 0.1), 1.0),
-    "concave": (lambda x: 3 * (math.sqrt(x + 0.01) - math.sqrt(1.01)), Limits(0.0, 0.3), 1.0),
+    "concave": (lambda x: 3 * (math.sqrt(x + 0.01) - math.sqrt(1.01)), Limits(0.0, 0.3, least=0.0), 1.0),
     "falling": (lambda x: 1.3 - 1.3 * x, Limits(0.0, 0.02, factor=3.0), 1.0),
     "far away": (lambda x: x / 500 - 2, Limits(0.0, 0.5, factor=4.0), 1000.0),
     "downwards": (lambda x: 2 * math.log(x / 30), Limits(200.0, -100.0, factor=1.5, least=4.0, precision=0.05), 30.0),
@@ -74,6 +74,14 @@ def test_values_that_are_not_allowed_are_gone_around() -> None:
     assert found.state == "found"
     assert found.lower <= 0.9 <= found.upper
     assert max(point.x for point in found.points) < 1
+
+
+def test_a_window_that_reaches_beyond_what_is_allowed() -> None:
+    """The root lies at the edge: the far end of its window, 1 and more, is left out."""
+    found = [search(noisy(lambda x: 20 * (x - 0.98), seed, most=0.9999), Limits(0.0, 0.3, precision=0.05), 0)
+             for seed in range(100)]  # fmt: skip
+    assert {item.state for item in found} == {"found"}
+    assert np.mean([item.lower <= 0.98 <= item.upper for item in found]) > 0.95 - 4 * math.sqrt(0.95 * 0.05 / 100)
 
 
 def test_a_search_is_repeated_step_by_step() -> None:

@@ -358,7 +358,21 @@ def test_confounding_is_that_of_the_regression(committed: Document) -> None:
     assert oster.numbers["short"] == pytest.approx(dummies(frame, "city", "year", regressors=("d",)), rel=1e-8)
     assert oster.numbers["long"] == pytest.approx(record.estimate, rel=1e-8)
     assert oster.numbers["r2_max"] == pytest.approx(min(1.0, 1.3 * oster.numbers["r2_long"]))
-    assert (oster.severity != SILENT) == (0 < oster.numbers["delta"] < 1)
+    assert (oster.severity != SILENT) == (0 < oster.numbers["delta"] < 1)  # its controls explain much
+
+
+@pytest.mark.parametrize(("loading", "severity"), [(0.0, SILENT), (2.0, WEAKENS)])
+def test_selection_is_judged_where_controls_explain_something(tmp_path: Path, loading: float, severity: int) -> None:
+    """A control that goes with the treatment and takes most of its effect; one that explains nothing says nothing."""
+    rng, frame = np.random.default_rng(5), made_cities.frame()
+    confounder = frame["d"] + 0.5 * rng.standard_normal(len(frame))
+    frame["road"] = rng.standard_normal(len(frame)) if loading == 0 else confounder
+    frame["book"] = rng.standard_normal(len(frame))
+    frame["y"] = frame["d"] + loading * frame["road"] + rng.standard_normal(len(frame))
+    found = of(made(tmp_path, made_cities.PANEL, frame.round(6)), "oster-delta")
+    assert found.severity == severity
+    assert loading == 0 or 0 < found.numbers["delta"] < 1
+    assert ("next to nothing" in found.sentence) == (loading == 0)
 
 
 def test_tests_of_several_outcomes(committed: Document) -> None:
@@ -439,3 +453,16 @@ def test_direct_sar_and_sdm_are_looked_at_and_no_other_model(committed: Document
         name.partition(":")[2] for name in of(committed, "residual-ar1").numbers if name.startswith("ar1:table 7")
     }
     assert labels == {"table 7, sar, w", "table 7, sdm, w"}
+
+
+def test_without_a_significant_effect_none_is_taken_away(tmp_path: Path) -> None:
+    rng, frame = np.random.default_rng(30), made_cities.frame()
+    document = made(tmp_path, SPEC, frame.assign(y=rng.standard_normal(len(frame)).round(6)))
+    assert (headline(document).pvalue or 0) > 0.1
+    flipped = of(document, "leave-out:province")
+    assert flipped.severity == OVERTURNS
+    assert flipped.numbers["worst"] * (headline(document).estimate or 0) < 0
+    assert "takes its significance" not in flipped.sentence
+    for warning in document.warnings:
+        if warning.code.startswith("specification:"):
+            assert warning.severity <= INFORMS  # nothing is claimed that could be overturned

@@ -14,6 +14,7 @@ from results.tables.warning import INFORMS, SILENT, WEAKENS, PanelWarning
 from sim.arrays import Floats
 
 ORDER = 70
+LEAST_GAIN = 0.05  # share of the R2 within that controls must add for their selection to say anything
 
 
 def check(case: Case) -> Iterator[PanelWarning]:
@@ -77,11 +78,14 @@ def _selection(case: Case) -> PanelWarning:
     delta, bound = found.delta(most), found.effect(most)
     numbers = {"delta": delta, "effect_at_1": bound, "r2_max": most, "r2_short": found.r2_short,
                "r2_long": found.r2_long, "short": found.short, "long": found.long}  # fmt: skip
-    fragile = 0 < delta < 1
+    told = found.r2_long - found.r2_short >= LEAST_GAIN * found.r2_long
+    fragile = told and 0 < delta < 1
     said = (
         f"Oster's delta is {delta:.2f}: selection on unobservables that is {delta:.2f} times as strong as that on the "
         f"controls would remove the effect (R2 within up to {SHARE} times {found.r2_long:.3f})."
     )
     quiet = f"Oster's delta is {delta:.2f}, which is not between 0 and 1."
+    if not told:
+        quiet = f"The controls explain next to nothing beside the treatment: Oster's delta ({delta:.2f}) says little."
     severity = (WEAKENS if case.claimed is not None else INFORMS) if fragile else SILENT
     return PanelWarning.of("oster-delta", severity, said, quiet, numbers)

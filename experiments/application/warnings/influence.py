@@ -82,7 +82,7 @@ def _range(case: Case, what: str, found: LeftOut, labels: tuple[str, ...]) -> Pa
         severity = SILENT
     said = (
         f"Without {what} {labels[worst]} the effect is {number(float(found.estimate[worst]))} (p "
-        f"{short_p(float(pvalues[worst]))}). {_count(lost, sound, what)}"
+        f"{short_p(float(pvalues[worst]))}).{_count(lost, sound, what) if case.claimed is not None else ''}"
     )
     quiet = f"Without any one {what} the effect lies between {number(low)} and {number(high)}."
     return PanelWarning.of(code, severity, said, quiet, numbers)
@@ -95,4 +95,4 @@ def kept(labels: tuple[str, ...]) -> Flags:
 
 def _count(lost: Flags, sound: Flags, what: str) -> str:
     """How many single groups take the significance away."""
-    return f"Leaving out one {what} takes its significance at 10% in {int(lost.sum())} of {int(sound.sum())} cases."
+    return f" Leaving out one {what} takes its significance at 10% in {int(lost.sum())} of {int(sound.sum())} cases."

@@ -25,6 +25,7 @@ SERIAL = 0.2  # corrected AR(1) from which errors that take periods as independe
 DRAWS = 199
 LEAST = 10  # clusters that errors can rest on, and units whose correlations can be averaged
 LEVEL = 0.05
+FAR = 2.0  # from the mean of the draws, which take the variances of units as known and may hardly differ
 WALK = 0.99  # the AR(1) with which errors near a random walk are drawn
 
 
@@ -147,7 +148,8 @@ def _cd(case: Case, e: Floats, a: float) -> PanelWarning:
     )
     quiet = f"Pesaran's CD of the residuals of table 2 is {cd:.1f}; independent units give {low:.1f} to {high:.1f}."
     numbers = {"cd": cd, "pvalue": pvalue, "lower": low, "upper": high}
-    return PanelWarning.of("pesaran-cd", INFORMS if pvalue < LEVEL else SILENT, said, quiet, numbers)
+    far = pvalue < LEVEL and abs(cd - float(drawn.mean())) > FAR
+    return PanelWarning.of("pesaran-cd", INFORMS if far else SILENT, said, quiet, numbers)
 
 
 def _folded(value: float, drawn: Floats) -> float:
