@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from estimators.sensitivity.residual_dependence import pesaran_cd
+import numpy as np
+
+from estimators.sensitivity.residual_dependence import bias_corrected, pesaran_cd, serial_correlation
 from experiments.trust.trust import Trust
 from experiments.twins.real import Real
-from experiments.twins.statistics import autoregression, moran_by_period
+from experiments.twins.statistics import moran_by_period
 
 
 def diagnostics(found: Trust) -> dict[str, float | None]:
-    """AR(1) raw and as fitted to the twin, Moran's I (mean over periods, with the first W) and Pesaran's CD."""
+    """AR(1), raw and corrected for few periods, Moran's I (mean of periods, first W) and Pesaran's CD."""
     real = Real.of(found.claim.real)
     residuals = real.parts.residuals
-    fitted = next((item.value for item in found.twin.parameters if item.dial.startswith("errors.serial")), None)
+    raw = serial_correlation(residuals[0])
+    corrected = bias_corrected(raw, np.ones((1, len(residuals[0])), dtype=bool))
     moran = None if real.weights is None else float(moran_by_period(residuals, real.weights).mean())
-    return {"ar1_raw": float(autoregression(residuals, 1)[0, 0]), "ar1": fitted, "moran": moran,
-            "pesaran_cd": pesaran_cd(residuals[0])}  # fmt: skip
+    return {"ar1_raw": raw, "ar1": corrected, "moran": moran, "pesaran_cd": pesaran_cd(residuals[0])}

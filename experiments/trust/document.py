@@ -16,8 +16,8 @@ from results.tables.records import Record
 
 POINTS = 61  # of the fitted power curve
 LIMITS = (
-    "Trends are parallel in twins by the methods parametric and residual. Those by the method factor keep its factors, "
-    "and their bias shows what these do to the claim. No simulation of this kind can test parallel trends.",
+    "Trends are parallel in twins by the methods parametric and residual. Those by the method factor keep the panel's "
+    "factors; their bias shows what these do to the claim. No simulation of this kind can test parallel trends.",
     "Twins show how an estimator does in the world that was fitted. Where that world is wrong, sizes and rankings can "
     "mislead (Advani, Kitagawa and Sloczynski 2019). So several methods are compared, and what twins miss is listed.",
     "The treatment of the twins is that of the panel or as good as the fitted adoption. What moves both adoption and "
