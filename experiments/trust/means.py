@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from experiments.study.study import Study
 from results.store import Store
 from results.store.zarr_store import ZarrStore
 
-GROWN = 1.5  # by how much more than a store holds must fit into the budget before it grows
+BUDGET = "budget.json"  # beside the stores: the seconds of the largest budget so far, and what they were turned into
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -31,12 +32,34 @@ class Means:
         return None if self.folder is None else self.folder / "stores" / f"{name}.zarr"
 
     def fitting(self, name: str, study: Study) -> Study:
-        """The study with the replications of its store where it has one that the budget does not much exceed."""
+        """The study with the replications of its store where it has one that holds more."""
         store = self.store(name)
         if store is None or not store.exists():
             return study
-        held = ZarrStore.open(store).replications
-        return study.resized(replications=held) if study.replications < GROWN * held else study
+        return study.resized(replications=max(ZarrStore.open(store).replications, study.replications))
+
+    def remembered(self, seconds: float) -> dict[str, int] | None:
+        """Replications a cell by study, of an earlier run whose budget was as large; None where there was none.
+
+        A pilot is never timed alike twice, so without this the same command would add replications each time.
+        """
+        file = None if self.folder is None else self.folder / "stores" / BUDGET
+        if file is None or not file.is_file():
+            return None
+        try:
+            held = json.loads(file.read_text(encoding="utf-8"))
+            return dict(held["replications"]) if held["seconds"] >= seconds else None
+        except (ValueError, KeyError, TypeError):  # a damaged note costs no more than another pilot
+            return None
+
+    def remember(self, seconds: float, replications: Mapping[str, int]) -> None:
+        """Keep what a budget was turned into, unless an earlier one was as large."""
+        if self.folder is None or self.remembered(seconds) is not None:
+            return
+        file = self.folder / "stores" / BUDGET
+        file.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"seconds": seconds, "replications": dict(replications)})
+        file.write_text(text, encoding="utf-8")
 
     def check(self, name: str, study: Study) -> None:
         """Raise BadInput for a store of another study, or one that cannot be written; StoreLocked for one in use."""

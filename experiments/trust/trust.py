@@ -139,6 +139,8 @@ def trust(
     studies = _planned(asked, fitted, _Plan(budget, replications), means, say)
     for method, study in studies.items():
         means.check(method, study)
+    if replications is None:
+        means.remember(budget, {method: study.replications for method, study in studies.items()})
     found = []
     for method, study in studies.items():
         say(f"{method}: {len(study.cells)} cells of {study.replications:,} replications")
@@ -162,7 +164,10 @@ def _planned(claim: Claim, twins: Twin, plan: _Plan, means: Means, say: Say) -> 
     sd = spread_of(claim, _pilot(pilots[twins.method]))
     effects = {one.method: effects_of(claim, sd) if one is twins.all[0] else short_effects_of(claim)
                for one in twins.all}  # fmt: skip
-    if plan.replications is None:
+    counts = None if plan.replications else means.remembered(plan.budget)
+    if counts is not None and counts.keys() >= pilots.keys():
+        say(f"replications as in an earlier run with a budget of {plan.budget:g} s or more")
+    elif plan.replications is None:
         costs = {name: Cost(len(effects[name]), timed(partial(_in_memory, pilot), TIMED))
                  for name, pilot in pilots.items()}  # fmt: skip
         counts = shared_out(costs, plan.budget, means.executor.workers)

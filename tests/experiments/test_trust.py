@@ -17,6 +17,7 @@ import panelproof as pp
 from experiments.cli import run_command
 from experiments.running.runner import run
 from experiments.study.study import Study
+from experiments.trust.means import Means
 from results.diagnosis.diagnose import diagnose
 from results.store.zarr_store import ZarrStore
 
@@ -140,6 +141,21 @@ def test_the_terminal_page_is_short_and_a_second_run_adds_nothing(
     after = json.loads((folder / "out" / "trust.json").read_text(encoding="utf-8"))
     assert after == held
     assert [ZarrStore.open(store).digest(cell, 0) for cell in range(len(before))] == before
+
+
+def test_a_budget_is_turned_into_replications_once(tmp_path: Path) -> None:
+    """However fast the machine is the next time; a larger budget is turned anew, and a damaged note is none."""
+    means = Means(tmp_path)
+    assert means.remembered(20.0) is None
+    means.remember(20.0, {"parametric": 256})
+    means.remember(10.0, {"parametric": 64})
+    assert means.remembered(20.0) == means.remembered(10.0) == {"parametric": 256}
+    assert means.remembered(21.0) is None
+    means.remember(40.0, {"parametric": 512})
+    assert means.remembered(20.0) == {"parametric": 512}
+    (tmp_path / "stores" / "budget.json").write_text("{", encoding="utf-8")
+    assert means.remembered(20.0) is None
+    assert Means().remembered(20.0) is None
 
 
 def test_sizes_are_those_of_a_plain_study_file_of_the_twin(folder: Path) -> None:
