@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from long_tables import load_panel
 from six_cities import PANEL, W, frame, panel_file, spec_of
 
-from experiments.application.spec.spec import load_panel
 from sim.errors import BadInput
 
 WRONG_SPECS: dict[str, tuple[str, list[str]]] = {
