@@ -22,8 +22,8 @@ import click
 )  # fmt: skip
 @click.option("--errors", metavar="TYPE", help="The error type that you print (default: that of the tables).")
 @click.option(
-    "--budget", default="60s", show_default=True, metavar="TIME",
-    help="Time for the simulations, such as 60s, 2m or 1h; a pilot turns it into replications.",
+    "--budget", default="50s", show_default=True, metavar="TIME",
+    help="Time for the simulations, such as 50s, 2m or 1h; a pilot turns it into replications.",
 )  # fmt: skip
 @click.option(
     "--cluster", default="serial", show_default=True, metavar="WHERE", help="serial, local or tcp://HOST:PORT."
