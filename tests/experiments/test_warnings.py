@@ -9,6 +9,7 @@ import made_cities
 import numpy as np
 import pandas as pd
 import pytest
+from warned import GROUPS, SPEC, dummies, made, of
 
 from experiments.application.estimate import estimate
 from experiments.application.spec.spec import read_real_panel, read_spec
@@ -17,18 +18,6 @@ from results.tables.records import Document, Record
 from results.tables.typography import short_p, stars
 from results.tables.warning import INFORMS, OVERTURNS, SILENT, WEAKENS, PanelWarning
 
-GROUPS = 'groups = ["province"]\n'
-SPEC = f"""{made_cities.PANEL}
-mediators = ["patents"]
-{GROUPS}{made_cities.PLACES}
-[inference]
-draws = 99
-[robustness]
-outcomes = ["second"]
-[[weights]]
-kind = "file"
-path = "w.csv"
-"""
 COUNTED = ("specifications", "same_sign", "significant_5", "significant_10")
 CITIES = """
 [panel]
@@ -45,16 +34,6 @@ ln_co2 = { log = "co2_t_edgar" }
 """
 
 
-def of(document: Document, code: str) -> PanelWarning:
-    """The one warning of a code."""
-    (found,) = (warning for warning in document.warnings if warning.code == code)
-    return found
-
-
-def made(folder: Path, spec: str, table: pd.DataFrame | None = None) -> Document:
-    return estimate(made_cities.real_panel(folder, spec, table))
-
-
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Document:
     return made(tmp_path_factory.mktemp("committed"), SPEC)
@@ -63,15 +42,6 @@ def committed(tmp_path_factory: pytest.TempPathFactory) -> Document:
 def headline(document: Document, error: str = "cluster:unit") -> Record:
     (found,) = (r for r in document.records if (r.place, r.term, r.se_type) == (("2", 5), "did", error))
     return found
-
-
-def dummies(frame: pd.DataFrame, *effects: str, regressors: tuple[str, ...] = ("d", "road", "book")) -> float:
-    """Coefficient of the treatment by least squares with a dummy a level of every effect."""
-    blocks = [pd.get_dummies(frame[effect]).to_numpy(float) for effect in effects if effect != "trend"]
-    if "trend" in effects:
-        blocks.append(pd.get_dummies(frame["city"]).mul(frame["year"] - 2014, axis=0).to_numpy(float))
-    design = np.column_stack([frame[list(regressors)].to_numpy(float), *blocks])
-    return float(np.linalg.lstsq(design, frame["y"].to_numpy(float))[0][0])
 
 
 def said_of(document: Document, label: str) -> tuple[PanelWarning, float, float]:
@@ -231,93 +201,6 @@ def test_independent_errors_are_silent(tmp_path: Path) -> None:
     document = made(tmp_path, SPEC, frame)
     for code in ("residual-ar1", "residual-moran:w", "residual-moran:sdm:w", "residual-groups:province", "pesaran-cd"):
         assert of(document, code).severity == SILENT, of(document, code)
-
-
-def with_control(values: pd.Series) -> tuple[str, pd.DataFrame]:
-    """The committed panel with one more control."""
-    return SPEC.replace('"book"]', '"book", "new"]'), made_cities.frame().assign(new=values)
-
-
-def test_a_control_made_of_the_treatment(tmp_path: Path) -> None:
-    frame = made_cities.frame()
-    document = made(tmp_path, *with_control(frame["d"] * np.log(frame["gdp"])))
-    found = of(document, "control-of-treatment:new")
-    assert found.severity == OVERTURNS
-    assert f"; without any control {number(dummies(frame, 'city', 'year', regressors=('d',)))})" in found.sentence
-    assert of(document, "control-of-treatment:road").severity == SILENT
-
-
-def test_a_control_that_the_treatment_moves(tmp_path: Path, committed: Document) -> None:
-    frame = made_cities.frame()
-    noise = np.random.default_rng(4).standard_normal(len(frame))
-    found = of(made(tmp_path, *with_control(2 * frame["d"] + noise)), "control-of-treatment:new")
-    assert found.severity == WEAKENS
-    assert found.numbers["t"] > 5
-    assert of(made(tmp_path, *with_control(pd.Series(noise))), "control-of-treatment:new").severity == SILENT
-
-
-@pytest.mark.parametrize(("power", "severity"), [(1.0, OVERTURNS), (0.02, SILENT)])
-def test_a_control_that_is_the_outcome_again(tmp_path: Path, power: float, severity: int) -> None:
-    frame = made_cities.frame()
-    noise = np.random.default_rng(4).standard_normal(len(frame))
-    found = of(made(tmp_path, *with_control(power * np.exp(frame["y"] / 20) * 20 + 0.05 * noise)), "outcome-again:new")
-    assert found.severity == severity
-    assert abs(found.numbers["correlation"] or 0) > 0.95 or severity == SILENT
-
-
-def test_one_treated_unit(tmp_path: Path, committed: Document) -> None:
-    frame = made_cities.frame()
-    only = frame.loc[frame["d"] == 1, "city"].iloc[0]
-    document = made(
-        tmp_path, SPEC.replace('outcomes = ["second"]', ""), frame.assign(d=frame["d"] * (frame["city"] == only))
-    )
-    found = of(document, "one-treated-unit")
-    assert found.severity == OVERTURNS
-    assert found.sentence.startswith(f"Only {only} is treated")
-    assert of(committed, "one-treated-unit").severity == SILENT
-
-
-@pytest.mark.parametrize(("start", "severity"), [(2012, INFORMS), (2014, WEAKENS)])
-def test_a_panel_that_starts_after_adoption(tmp_path: Path, start: int, severity: int, committed: Document) -> None:
-    frame = made_cities.frame()
-    found = of(made(tmp_path, made_cities.PANEL, frame[frame["year"] >= start]), "without-pre-periods")
-    first = frame.loc[frame["d"] == 1].groupby("city")["year"].min()
-    assert found.numbers == {"units": float((first <= start).sum()), "treated_units": float(len(first))}
-    assert found.severity == severity
-    assert found.sentence.startswith(f"{(first <= start).sum()} of {len(first)} treated units are never seen untreated")
-    assert of(committed, "without-pre-periods").severity == SILENT
-
-
-def links(folder: Path, table: pd.DataFrame) -> PanelWarning:
-    real = made_cities.real_panel(folder, SPEC)
-    table.to_csv(folder / "w.csv", index=False)
-    real = read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
-    (found,) = (w for w in estimate(real).warnings if w.code in ("links:w", "pairs-once:w"))
-    return found
-
-
-def test_pairs_that_are_named_once(tmp_path: Path, committed: Document) -> None:
-    edges = made_cities.edges()
-    (tmp_path / "spec").mkdir()
-    once = edges[edges["focal"] < edges["neighbor"]]
-    last = pd.DataFrame([("C36", "C01", 1.0)], columns=["focal", "neighbor", "weight"])  # else an island
-    found = links(tmp_path, pd.concat([once, last]))
-    assert found.code == "pairs-once:w"
-    assert found.severity == OVERTURNS
-    count = len(once) + 1
-    assert f"gives {count / 36:.1f} neighbours a unit instead of {2 * count / 36:.1f}" in found.sentence
-    assert of(committed, "links:w").severity == SILENT
-    some = links(tmp_path, edges.iloc[1:])
-    assert some.severity == WEAKENS
-    assert f"1 of {len(edges) - 1} links have no reverse link" in some.sentence
-
-
-def test_nearest_neighbours_are_no_contiguity(tmp_path: Path) -> None:
-    near = made_cities.nearest(4).dense
-    rows, columns = np.nonzero(near)
-    units = made_cities.nearest(4).units
-    table = pd.DataFrame({"focal": [units[i] for i in rows], "neighbor": [units[j] for j in columns], "weight": 1.0})
-    assert links(tmp_path, table).severity == SILENT
 
 
 def test_trends_are_those_of_tables_s(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def errors(**dials: Any) -> np.ndarray:
     return panel_of(errors=dials, **SILENT).variables["y"]
 
 
-def close(statistic: np.ndarray, expected: float) -> None:
+def assert_close(statistic: np.ndarray, expected: float) -> None:
     """A mean over replications within 4 Monte Carlo errors."""
     mcse = statistic.std(ddof=1) / np.sqrt(len(statistic))
     print(f"{statistic.mean():.5f} of {expected:.5f}, {(statistic.mean() - expected) / mcse:+.2f} errors")
@@ -51,9 +51,9 @@ def lagged(e: np.ndarray, lag: int) -> np.ndarray:
 @pytest.mark.parametrize("distribution", ["normal", "t5", "lognormal"])
 def test_the_standard_deviation_of_errors_is_sd_times_scale(distribution: str) -> None:
     e = errors(sd=1.5, scale=0.5, distribution=distribution)
-    close(np.square(e).mean(axis=(1, 2)), 0.75**2)
-    close(e.mean(axis=(1, 2)), 0.0)
-    close(lagged(e, 1), 0.0)
+    assert_close(np.square(e).mean(axis=(1, 2)), 0.75**2)
+    assert_close(e.mean(axis=(1, 2)), 0.0)
+    assert_close(lagged(e, 1), 0.0)
     skew = (e**3).mean(axis=(1, 2)) / 0.75**3
     assert (skew.mean() > 1) == (distribution == "lognormal")
 
@@ -61,13 +61,13 @@ def test_the_standard_deviation_of_errors_is_sd_times_scale(distribution: str) -
 def test_serial_correlations_are_those_of_the_process() -> None:
     for ar, expected in ((0.7, [0.7, 0.49]), ([0.5, 0.3], [5 / 7, 0.5 * 5 / 7 + 0.3])):
         e = errors(serial=ar)
-        close(np.square(e).mean(axis=(1, 2)), 1.0)
+        assert_close(np.square(e).mean(axis=(1, 2)), 1.0)
         for lag, value in enumerate(expected, 1):
-            close(lagged(e, lag), value)
+            assert_close(lagged(e, lag), value)
     e = errors(moving=[0.6])
-    close(np.square(e).mean(axis=(1, 2)), 1.0)
-    close(lagged(e, 1), 0.6 / (1 + 0.36))
-    close(lagged(e, 2), 0.0)
+    assert_close(np.square(e).mean(axis=(1, 2)), 1.0)
+    assert_close(lagged(e, 1), 0.6 / (1 + 0.36))
+    assert_close(lagged(e, 2), 0.0)
 
 
 @pytest.mark.parametrize("kind", ["ar", "ma"])
@@ -77,11 +77,11 @@ def test_spatial_covariances_are_those_of_the_filter(kind: str) -> None:
     w = panel.weights["knn-6"].dense
     a = np.linalg.inv(np.eye(40) - 0.5 * w) if kind == "ar" else np.eye(40) + 0.5 * w
     covariance, e = a @ a.T, panel.variables["y"]
-    close(np.square(e).mean(axis=(1, 2)), float(np.trace(covariance)) / 40)
+    assert_close(np.square(e).mean(axis=(1, 2)), float(np.trace(covariance)) / 40)
     moran = (e * (e @ w.T)).mean(axis=(1, 2))
-    close(moran, float((covariance * w).sum()) / 40)
+    assert_close(moran, float((covariance * w).sum()) / 40)
     plain = errors()
-    close((plain * (plain @ w.T)).mean(axis=(1, 2)), 0.0)
+    assert_close((plain * (plain @ w.T)).mean(axis=(1, 2)), 0.0)
 
 
 def test_groups_and_factors_take_their_shares_of_the_variance() -> None:
@@ -90,19 +90,21 @@ def test_groups_and_factors_take_their_shares_of_the_variance() -> None:
     group, e = np.unique(panel.attributes["group"], return_inverse=True)[1], panel.variables["y"]
     same = (group[:, None] == group) & ~np.eye(40, dtype=bool)
     products = np.einsum("rti,rtj->rij", e, e) / 8
-    close(products[:, same].mean(axis=1), 0.4)
-    close(products[:, group[:, None] != group].mean(axis=1), 0.0)
-    close(np.square(e).mean(axis=(1, 2)), 1.0)
+    assert_close(products[:, same].mean(axis=1), 0.4)
+    assert_close(products[:, group[:, None] != group].mean(axis=1), 0.0)
+    assert_close(np.square(e).mean(axis=(1, 2)), 1.0)
     loadings = Streams(SEED).fixed("errors").standard_normal((2, 40))
     shared = 0.5 / 2 * loadings.T @ loadings
     f = errors(factors=2, factor_share=0.5)
     apart = ~np.eye(40, dtype=bool)
-    close((np.einsum("rti,rtj->rij", f, f) / 8 * shared)[:, apart].mean(axis=1), float((shared**2)[apart].mean()))
+    assert_close(
+        (np.einsum("rti,rtj->rij", f, f) / 8 * shared)[:, apart].mean(axis=1), float((shared**2)[apart].mean())
+    )
 
 
 def test_units_differ_in_the_size_of_their_errors_and_not_on_average() -> None:
     e = errors(unit_heteroskedastic=0.8)
-    close(np.square(e).mean(axis=(1, 2)), 1.0)
+    assert_close(np.square(e).mean(axis=(1, 2)), 1.0)
     logs = np.log(np.square(e).mean(axis=(0, 1))) / 2
     assert 0.5 < logs.std() < 1.1
     x = [{"name": "x", "between": 1.0}]
@@ -132,7 +134,7 @@ def test_levels_have_their_spread() -> None:
         own = shared.levels.settle(_ground(shared, number), Streams(SEED, f"world {number}"))
         factors.append(np.square(own.total - own.unit).mean())
     for values, expected in ((units, 4.0), (periods, 0.25), (trends, 0.09), (factors, 2.0)):
-        close(np.array(values), expected)
+        assert_close(np.array(values), expected)
 
 
 def _ground(design: PanelDesign, number: int) -> Any:
@@ -150,8 +152,8 @@ def test_covariates_have_their_moments() -> None:
         unit = np.array(values - values.mean(axis=0))  # the part of units is fixed in a world
         within.append(np.square(unit).mean() * 20 / 19)
         ends.append((unit[:, 1:] * unit[:, :-1]).mean() * 20 / 19)
-    close(np.array(within), 9 * 0.6)
-    close(np.array(ends), 9 * 0.6 * 0.5)
+    assert_close(np.array(within), 9 * 0.6)
+    assert_close(np.array(ends), 9 * 0.6 * 0.5)
     binary = panel_of(1, covariates=[{"name": "b", "distribution": "binary"}]).variables["b"]
     assert set(np.unique(binary)) == {0.0, 1.0}
 
@@ -170,7 +172,7 @@ def test_so_many_units_are_treated(name: str) -> None:
     did = panel_of(adoption=dials, redraw=["adoption"]).variables["did"]
     ever = did.any(axis=1)
     if name == "independent":
-        close(ever.sum(axis=1).astype(float), expected)
+        assert_close(ever.sum(axis=1).astype(float), expected)
     else:
         assert (ever.sum(axis=1) == expected).all()
     assert not did[:, 0].any()
@@ -193,8 +195,8 @@ def test_whole_groups_adopt() -> None:
 def test_a_treatment_switches_at_its_rates() -> None:
     did = panel_of(adoption={"kind": "switching", "on": 0.3, "off": 0.2}, redraw=["adoption"]).variables["did"] > 0
     before, after = did[:, :-1], did[:, 1:]
-    close((after & ~before).sum(axis=(1, 2)) - 0.3 * (~before).sum(axis=(1, 2)), 0.0)
-    close((~after & before).sum(axis=(1, 2)) - 0.2 * before.sum(axis=(1, 2)), 0.0)
+    assert_close((after & ~before).sum(axis=(1, 2)) - 0.3 * (~before).sum(axis=(1, 2)), 0.0)
+    assert_close((~after & before).sum(axis=(1, 2)) - 0.2 * before.sum(axis=(1, 2)), 0.0)
 
 
 @pytest.mark.parametrize("distribution", ["uniform", "lognormal"])
@@ -203,8 +205,8 @@ def test_doses_have_their_mean_and_spread(distribution: str) -> None:
     did = panel_of(adoption=dials, redraw=["adoption"]).variables["did"]
     given = did[did > 0].reshape(400, -1)
     assert given.shape[1] == 20 * 4
-    close(given.mean(axis=1), 2.0)
-    close(np.square(given - 2.0).mean(axis=1), 0.64)
+    assert_close(given.mean(axis=1), 2.0)
+    assert_close(np.square(given - 2.0).mean(axis=1), 0.64)
 
 
 @pytest.mark.parametrize("pattern", ["random", "entry", "dropout", "on_outcome"])
@@ -225,10 +227,10 @@ def test_the_share_that_is_missing(pattern: str) -> None:
     if pattern in ("random", "on_outcome"):
         np.testing.assert_allclose(shares, 0.25)
     else:
-        close(np.array(shares), 0.25)
+        assert_close(np.array(shares), 0.25)
     assert (np.mean(low) < -0.5) == (pattern == "on_outcome")
     if pattern != "on_outcome":
-        close(np.array(low), 0.0)
+        assert_close(np.array(low), 0.0)
 
 
 def test_errors_of_measurement_are_added_to_what_is_seen_alone() -> None:
@@ -237,9 +239,9 @@ def test_errors_of_measurement_are_added_to_what_is_seen_alone() -> None:
     noisy = panel_of(covariates=x, redraw=["covariates"], measurement={"outcome_sd": 0.5, "covariate_sd": 0.3})
     for name, sd in (("y", 0.5), ("x", 0.3)):
         gap = noisy.variables[name] - plain.variables[name]
-        close(np.square(gap).mean(axis=(1, 2)), sd**2)
-        close(gap.mean(axis=(1, 2)), 0.0)
-        close((gap * plain.variables[name]).mean(axis=(1, 2)), 0.0)
+        assert_close(np.square(gap).mean(axis=(1, 2)), sd**2)
+        assert_close(gap.mean(axis=(1, 2)), 0.0)
+        assert_close((gap * plain.variables[name]).mean(axis=(1, 2)), 0.0)
     rounded = panel_of(covariates=x, redraw=["covariates"], measurement={"rounding": 0.25})
     np.testing.assert_array_equal(rounded.variables["y"], np.round(plain.variables["y"] / 0.25) * 0.25)
 
@@ -295,7 +297,7 @@ def test_two_way_did_has_the_truth_of_a_dose_as_its_target() -> None:
     assert target == "beta(did)"
     streams = Streams(SEED)
     draw = design.settle(streams).draw(streams.tile(0, 400), Wanted(frozenset({"y", "did"}), (target, "att")))
-    close(estimator(draw.panel).estimate[:, 0] - draw.truth[target], 0.0)
+    assert_close(estimator(draw.panel).estimate[:, 0] - draw.truth[target], 0.0)
     np.testing.assert_array_equal(draw.truth[target], 0.7)
     mean = np.array([x[x > 0].mean() for x in draw.panel.variables["did"]])
     np.testing.assert_allclose(draw.truth["att"], 0.7 * mean)
