@@ -9,21 +9,19 @@ errors rejects at |t| > 1.96 in the paper's simulated panels (panel B, about 400
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from sim.design import Design, World
 from sim.designs.panel import PanelDesign
-from sim.designs.panel_world import settle
 from sim.designs.parts.adoption.random import Random
 from sim.designs.parts.errors.process import Process
 from sim.designs.parts.geography.nowhere import Nowhere
 from sim.designs.parts.levels.effects import Effects
 from sim.designs.parts.weights.none import NoWeights
+from sim.designs.preset import Preset
 from sim.errors import bad
-from sim.panel import Schema
-from sim.streams import Streams
 
 UNITS = 50
 YEARS = tuple(range(1979, 2000))
@@ -33,7 +31,7 @@ PUBLISHED_REPLICATIONS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class BertrandDufloMullainathan(Design):
+class BertrandDufloMullainathan(Preset):
     """The panel of Bertrand, Duflo and Mullainathan: serially correlated outcomes, a placebo law, no effect.
 
     serial: first-order autocorrelation of the errors, between -1 and 1; their variance stays 1.
@@ -54,13 +52,9 @@ class BertrandDufloMullainathan(Design):
         return _parts(self.serial)
 
     @property
-    def schema(self) -> Schema:
-        """50 units x 21 years: y and did."""
-        return self.parts.schema
-
-    def settle(self, streams: Streams) -> World:
-        """A world that holds nothing fixed; sigma2 is the variance of its errors whatever their autocorrelation."""
-        return replace(settle(self.parts, streams), known={"sigma2": 1.0})
+    def known(self) -> Mapping[str, float]:
+        """The variance of the errors, whatever their autocorrelation."""
+        return {"sigma2": 1.0}
 
 
 @lru_cache(maxsize=64)

@@ -9,31 +9,29 @@ clustered ones are too. It is a preset of the `panel` design.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
-from sim.design import Design, World
 from sim.designs.panel import PanelDesign
-from sim.designs.panel_world import settle
 from sim.designs.parts.adoption.never import Never
 from sim.designs.parts.covariates.normal import Normal
 from sim.designs.parts.errors.process import Process
 from sim.designs.parts.geography.nowhere import Nowhere
 from sim.designs.parts.levels.effects import Effects
 from sim.designs.parts.weights.none import NoWeights
+from sim.designs.preset import Preset
 from sim.errors import bad
-from sim.panel import Schema
-from sim.streams import Streams
 
 PERIOD = 1
 VARIANCE = 2.0  # of x and of the errors: a shock of the group and one of the unit
 
 
 @dataclass(frozen=True, slots=True)
-class Clustered(Design):
+class Clustered(Preset):
     """A cross-section in which regressor and error share shocks within few groups.
 
     groups: how many, 2 or more. size: units a group. effect: the coefficient of x.
@@ -60,13 +58,9 @@ class Clustered(Design):
         return _parts(self)
 
     @property
-    def schema(self) -> Schema:
-        """groups x size units in one period: y and x."""
-        return self.parts.schema
-
-    def settle(self, streams: Streams) -> World:
-        """A world that holds nothing fixed; sigma2 is the variance of both shocks."""
-        return replace(settle(self.parts, streams), known={"sigma2": VARIANCE})
+    def known(self) -> Mapping[str, float]:
+        """The variance of both shocks."""
+        return {"sigma2": VARIANCE}
 
 
 @lru_cache(maxsize=64)

@@ -169,7 +169,7 @@ class PanelDials(Design):
         """What its parts draw once in a world; of redrawn covariates the units' part."""
         covariates = next((item.held_fixed for item in self.covariates if item.held_fixed), ())
         if covariates and "covariates" in self.redraw:
-            covariates = ("unit parts of covariates",)
+            covariates = ("unit parts of covariates",) if any(x.has_unit_part for x in self.covariates) else ()
         adoption = () if "adoption" in self.redraw else self.adoption.held_fixed
         others = (self.levels, self.errors, self.missing, self.geography)
         return (*adoption, *covariates, *(words for part in others for words in part.held_fixed))

@@ -18,7 +18,6 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.design import World
 from sim.designs.panel import PanelDesign
 from sim.designs.paper_dials import PaperDials
 from sim.designs.paper_facts import (
@@ -40,8 +39,6 @@ from sim.designs.parts.geography.cities import Cities
 from sim.designs.parts.levels.bounded import Bounded as BoundedLevels
 from sim.designs.parts.mediators.linear import Linear
 from sim.designs.parts.spillover.neighbours import Neighbours
-from sim.panel import Schema
-from sim.streams import Streams
 
 # The outcome's mean and years' trend, and cities' levels around it (sd, low, high; cf. table 1: .2003 to .8402).
 LEVELS = BoundedLevels(mean=0.4402, unit_sd=0.098, low=-0.20, high=0.34, period_sd=0.030)
@@ -59,20 +56,6 @@ class Paper(PaperDials):
     def parts(self) -> PanelDesign:
         """The same world as a design of parts."""
         return _parts(self)
-
-    @property
-    def schema(self) -> Schema:
-        """285 cities x 18 years: icr, did, the controls and mediators."""
-        return self.parts.schema
-
-    @property
-    def noiseless(self) -> bool:
-        """Whether neither errors nor effects vary."""
-        return self.parts.noiseless
-
-    def settle(self, streams: Streams) -> World:
-        """Draw geography-bound city levels, calendar and controls."""
-        return self.parts.settle(streams)
 
 
 @lru_cache(maxsize=256)

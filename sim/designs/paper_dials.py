@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from sim.design import Design
 from sim.designs.paper_facts import (
     CITIES,
     FIRST_YEAR,
@@ -16,13 +15,14 @@ from sim.designs.paper_facts import (
     TREATED,
     Coefficients,
 )
+from sim.designs.preset import Preset
 from sim.errors import bad
 
 LARGEST = 1e6  # of a dial: the outcome lies between 0 and 1
 
 
 @dataclass(frozen=True, slots=True)
-class PaperDials(Design):
+class PaperDials(Preset):
     """Settings of the `paper` design; the defaults are the published claim without spillovers.
 
     effect: the policy's effect; scales did and w_did together (0 is the sharp null, rho stays).

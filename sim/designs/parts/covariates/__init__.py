@@ -47,6 +47,11 @@ class Covariate(Part):
         return ("covariates",)
 
     @property
+    def has_unit_part(self) -> bool:
+        """Whether units differ in what stays where the covariate is drawn anew in every replication."""
+        return True
+
+    @property
     def shift(self) -> float:
         """What the treatment adds to the covariate."""
         return self.moved if self.bad_control else 0.0

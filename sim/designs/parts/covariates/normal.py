@@ -46,6 +46,11 @@ class Normal(Covariate):
     on_prosperity: float = 0.0
     distribution: Distribution = "normal"
 
+    @property
+    def has_unit_part(self) -> bool:
+        """With a share between units."""
+        return self.between > 0
+
     def settle(self, ground: Ground, streams: Streams) -> NormalValues:
         """The units' part, and values that do not change between replications."""
         rng = streams.fixed(f"covariate {self.name}")

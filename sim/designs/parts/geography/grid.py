@@ -7,15 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from sim.designs.parts.geography import Geography
-from sim.designs.parts.geography.uniform import CENTRE, placed
+from sim.designs.parts.geography.uniform import CENTRE, InGroups, placed
 from sim.designs.parts.ground import Places
 from sim.designs.parts.part import POSITIVE, whole_from
 from sim.streams import Streams
 
 
 @dataclass(frozen=True, slots=True)
-class Grid(Geography):
+class Grid(InGroups):
     """Units on a square lattice, row by row, the last row perhaps not full.
 
     groups: how many compact groups. step: degrees between neighbours.
@@ -24,18 +23,7 @@ class Grid(Geography):
     kind: ClassVar[str] = "grid"
     ranges: ClassVar = {"groups": whole_from(1), "step": POSITIVE}
 
-    groups: int = 8
     step: float = 0.5
-
-    @property
-    def attributes(self) -> tuple[str, ...]:
-        """The group and where the unit is."""
-        return ("group", "longitude", "latitude")
-
-    @property
-    def group_count(self) -> int:
-        """As dialled."""
-        return self.groups
 
     def places(self, streams: Streams, units: int) -> Places:
         """Rows of ceil(sqrt(N)) units around the centre."""

@@ -17,17 +17,10 @@ CENTRE = (110.0, 32.0)  # longitude and latitude of the square's middle, degrees
 
 
 @dataclass(frozen=True, slots=True)
-class Uniform(Geography):
-    """Units at random places of a square; groups are compact: a grid of blocks over the square.
-
-    groups: how many groups, such as provinces. width: of the square in degrees.
-    """
-
-    kind: ClassVar[str] = "uniform"
-    ranges: ClassVar = {"groups": whole_from(1), "width": Range(0.0, 60.0, "more than 0, less than 60", open=True)}
+class InGroups(Geography):
+    """Places in compact groups, as many as dialled."""
 
     groups: int = 8
-    width: float = 20.0
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -38,6 +31,19 @@ class Uniform(Geography):
     def group_count(self) -> int:
         """As dialled."""
         return self.groups
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform(InGroups):
+    """Units at random places of a square; groups are compact: a grid of blocks over the square.
+
+    groups: how many groups, such as provinces. width: of the square in degrees.
+    """
+
+    kind: ClassVar[str] = "uniform"
+    ranges: ClassVar = {"groups": whole_from(1), "width": Range(0.0, 60.0, "more than 0, less than 60", open=True)}
+
+    width: float = 20.0
 
     def places(self, streams: Streams, units: int) -> Places:
         """Uniform coordinates around the centre."""

@@ -9,6 +9,8 @@ from sim.designs.parts.ground import Ground, LevelParts
 from sim.designs.parts.part import Part
 from sim.streams import Streams
 
+LEVELS = ("levels of units and periods",)  # what a world holds fixed of them, in words
+
 
 class Levels(Part):
     """Unit and period effects; holds_mean: whether their mean is that of the outcome, fixed covariates included."""
@@ -25,7 +27,7 @@ class Levels(Part):
     @property
     def held_fixed(self) -> tuple[str, ...]:
         """The levels."""
-        return ("levels of units and periods",)
+        return LEVELS
 
     @abstractmethod
     def settle(self, ground: Ground, streams: Streams) -> LevelParts:

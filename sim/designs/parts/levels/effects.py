@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from sim.designs.parts.ground import Ground, LevelParts, smooth, standard
-from sim.designs.parts.levels import Levels
+from sim.designs.parts.levels import LEVELS, Levels
 from sim.designs.parts.part import FINITE, INSIDE, NOT_NEGATIVE, Outline, fault, whole_from
 from sim.errors import Problem
 from sim.streams import Streams
@@ -52,6 +52,12 @@ class Effects(Levels):
         if self.factors > most:
             what = f"factors = {self.factors} of {outline.units} units and {len(outline.periods)} periods"
             yield fault(what, f"0 to {most}", "choose fewer factors")
+
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """The levels, where they differ at all."""
+        spreads = self.unit_sd, self.period_sd, self.trends_sd
+        return LEVELS if any(spreads) else ()
 
     def settle(self, ground: Ground, streams: Streams) -> LevelParts:
         """Unit effects have the standard deviation asked for in the draw itself; so have the others on average."""
