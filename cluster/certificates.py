@@ -58,7 +58,9 @@ class Certificates:
     def security(self) -> Security:
         """The same for Dask: every member of the cluster shows this certificate."""
         roles = ("client", "scheduler", "worker")
-        files = {f"tls_{role}_{part}": path for role in roles for part, path in (("cert", self.cert), ("key", self.key))}
+        files = {
+            f"tls_{role}_{part}": path for role in roles for part, path in (("cert", self.cert), ("key", self.key))
+        }
         return Security(require_encryption=True, tls_ca_file=self.ca, **files)
 
 

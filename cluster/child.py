@@ -22,6 +22,8 @@ import cloudpickle
 from cluster.executor import JobDied, Work
 
 POLL_SECONDS = 0.05  # between two looks at a child's memory
+START_SECONDS = 120.0  # in which a child must have loaded what its job needs
+BEGUN = b"begun"  # what a child says then
 GRACE_SECONDS = 2.0  # that a child has to end itself with a traceback after its time is up
 PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 SHOWN_LINES = 8  # of the traceback of what ran too long
@@ -52,9 +54,13 @@ class Child:
         assert self._pipe is not None
         try:
             self._pipe.send_bytes(cloudpickle.dumps((function, job, seconds)))
+            self._wait(START_SECONDS, None)
+            if (begun := self._pipe.recv_bytes()) != BEGUN:
+                raised, answer = cloudpickle.loads(begun)
+                raise answer
             self._wait(seconds, memory)
             raised, answer = cloudpickle.loads(self._pipe.recv_bytes())
-        except (EOFError, OSError):
+        except (EOFError, ConnectionError):
             raise JobDied(self._ended()) from None
         except BaseException:
             self.close()
@@ -112,7 +118,7 @@ class Child:
 
     def _start(self) -> None:
         ours, theirs = Pipe()
-        self._notes = tempfile.TemporaryFile()
+        self._notes = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the child)
         if self._fork:
             with warnings.catch_warnings():  # other threads of this process sleep, and the child only computes
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -163,13 +169,14 @@ def serve(pipe: Connection, notes: int) -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
             request = pipe.recv_bytes()
-            pipe.send_bytes(_answer(request, notes))
+            pipe.send_bytes(_answer(request, notes, lambda: pipe.send_bytes(BEGUN)))
 
 
-def _answer(request: bytes, notes: int) -> bytes:
+def _answer(request: bytes, notes: int, begun: Callable[[], None]) -> bytes:
     """(whether it raised, the result or the error) of one request."""
     try:
         function, job, seconds = cloudpickle.loads(request)
+        begun()
         with ending_after(seconds, notes):
             answer = function(job)
     except Exception as error:  # noqa: BLE001  (the parent decides what an error means)
@@ -195,9 +202,8 @@ def ending_after(seconds: float | None, notes: int | None = None) -> Any:
     if seconds is None:
         yield
         return
-    target = contextlib.nullcontext(notes) if notes is not None else open(os.devnull, "wb")
-    with target as file:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=file)
+    with open(os.devnull, "wb") as nowhere:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere if notes is None else notes)
         try:
             yield
         finally:

@@ -62,8 +62,8 @@ class _Work:
 class DaskPool:
     """An executor on a Dask client.
 
-    owned: the cluster that was started for it, which `close` stops. pace: what jobs take. memory: bytes that a job which
-    died before may take. say: is told which workers are left out, and why.
+    owned: the cluster that was started for it, which `close` stops. pace: what jobs take. memory: bytes that a job
+    which died before may take. say: is told which workers are left out, and why.
     """
 
     def __init__(

@@ -49,6 +49,29 @@ class Environment:
             *(f"other code of {name}" for name, digest in self.code if digests.get(name, digest) != digest),
         )
 
+    def remedy(self, client: Environment) -> str:
+        """What to do about the differences of this environment, a worker's, from the client's."""
+        remedies = []
+        if self.python != client.python:
+            remedies.append(f"use python {client.python} on the worker")
+        wanted = [f"{name}=={version}" for name, version in client.packages
+                  if dict(self.packages).get(name, version) != version]  # fmt: skip
+        if wanted:
+            remedies.append(f"install {', '.join(wanted)} on the worker")
+        if self.blas != client.blas and not wanted:
+            remedies.append(_blas_remedy(client.blas))
+        if self.machine != client.machine:
+            remedies.append("use machines of one kind")
+        others = dict(self.code)
+        if any(others.get(name, digest) != digest for name, digest in client.code):
+            remedies.append("say --ship-code to send this code to the workers, or install it there")
+        return "; ".join(remedies)
+
+    def differs_in_code_alone(self, other: Environment) -> bool:
+        """Whether versions, kernels and machine are those of another environment."""
+        return (self.python, self.machine, self.packages, self.blas) == (
+            other.python, other.machine, other.packages, other.blas)  # fmt: skip
+
     @property
     def plain(self) -> dict[str, Any]:
         """The same as plain data, which JSON can hold."""
@@ -78,6 +101,15 @@ def environment(packages: Iterable[str] = ("numpy", "scipy"), modules: Iterable[
     python, machine, blas = _interpreter()
     versions = tuple((name, _version(name)) for name in packages)
     return Environment(python, machine, versions, blas, tuple((name, source_digest(name)) for name in modules))
+
+
+def _blas_remedy(wanted: tuple[str, ...]) -> str:
+    """How to make a worker's BLAS compute as the client's does."""
+    cores = {
+        words.split()[2].rstrip(",") for words in wanted if words.startswith("openblas") and len(words.split()) > 2
+    }
+    core = f"OPENBLAS_CORETYPE={cores.pop()}" if len(cores) == 1 else "OPENBLAS_CORETYPE"
+    return f"set {core} and OPENBLAS_NUM_THREADS=1 in the environment of all machines, this one included"
 
 
 @cache

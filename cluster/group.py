@@ -85,6 +85,7 @@ class InChild:
     function: Any
 
     def __call__(self, job: Any, seconds: float | None, memory: int | None) -> Any:
+        """What the function returns, within limits."""
         child = Child(fork=False)
         try:
             return child.call(self.function, job, seconds, memory)

@@ -38,7 +38,7 @@ class Guarded:
             except Exception as error:  # noqa: BLE001  (the caller decides what an error means)
                 outcome = Outcome(job, error=error)
             if outcome.died and careful is not None:
-                outcome = outcome_of(partial(careful, seconds=seconds, memory=self.memory), job)
+                outcome = outcome_of(partial(_within, careful, seconds, self.memory), job)
             elif not outcome.died:
                 self.pace.saw(job, time.perf_counter() - begin)
             yield outcome
@@ -46,3 +46,7 @@ class Guarded:
     def close(self) -> None:
         """End the child."""
         self._child.close()
+
+
+def _within(careful: Careful, seconds: float | None, memory: int | None, job: Any) -> Any:
+    return careful(job, seconds, memory)

@@ -74,8 +74,8 @@ def _plain_type(hint: Any) -> type:
     parts = [part for part in getattr(hint, "__args__", ()) if part is not type(None)]
     origin = getattr(hint, "__origin__", None)
     if origin in (tuple, dict):
-        return origin  # type: ignore[no-any-return]
-    return _plain_type(parts[0]) if parts else hint  # type: ignore[no-any-return]
+        return origin
+    return _plain_type(parts[0]) if parts else hint
 
 
 def _converted(value: Any, wanted: type) -> Any:

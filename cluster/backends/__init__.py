@@ -17,12 +17,11 @@ __all__ = ["BackEnd", "Clocks", "back_end", "back_ends", "forms"]
 @cache
 def back_ends() -> dict[str, type[BackEnd]]:
     """Every back end by its name."""
-    found = {}
+    found = dict[str, type[BackEnd]]()
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
-        for item in vars(module).values():
-            if isinstance(item, type) and issubclass(item, BackEnd) and item.__module__ == module.__name__ and item.name:
-                found[item.name] = item
+        own = [item for item in vars(module).values() if getattr(item, "__module__", "") == module.__name__]
+        found |= {item.name: item for item in own if isinstance(item, type) and issubclass(item, BackEnd) and item.name}
     return found
 
 

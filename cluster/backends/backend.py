@@ -40,8 +40,8 @@ NO_LIMITS = Clocks()
 class BackEnd(ABC):
     """Settings of a place where jobs run; its fields are its options.
 
-    name: what `--cluster` calls it. form: the same as users write it. needs: a library that it needs, and the extra that
-    brings it.
+    name: what `--cluster` calls it. form: the same as users write it. needs: a library that it needs, and the extra
+    that brings it.
     """
 
     name: ClassVar[str] = ""

@@ -27,11 +27,11 @@ class Slurm(BackEnd):
     workers: how many; with `least` the most. least: as many stay when there is little to do; None = all stay.
     partition, account, walltime, memory: of each job, such as "short", "econ", "02:00:00", "2GB". walltime: a worker
     leaves five minutes before its end, and another is asked for. interface: the network that the nodes reach this
-    machine by, such as ib0; host: this machine's address there. directory: a folder that all nodes share, for temporary
-    certificates; None = this folder. log: a folder for the output of jobs; None = none is kept. lines: further lines for
-    the head of the job, such as "--constraint=haswell". before: shell commands before the worker, such as "module load
-    python". python: the interpreter on the nodes; None = this one. wait: seconds until the first worker must be there.
-    tls: files {ca, cert, key} in PEM; None = temporary certificates.
+    machine by, such as ib0; host: this machine's address there. directory: a folder that all nodes share, for
+    temporary certificates; None = this folder. log: a folder for the output of jobs; None = none is kept. lines:
+    further lines for the head of the job, such as "--constraint=haswell". before: shell commands before the worker,
+    such as "module load python". python: the interpreter on the nodes; None = this one. wait: seconds until the first
+    worker must be there. tls: files {ca, cert, key} in PEM; None = temporary certificates.
     """
 
     name: ClassVar[str] = "slurm"
@@ -79,7 +79,7 @@ class Slurm(BackEnd):
 
     def cluster(self) -> Any:
         """The cluster without workers; its `job_script()` is what Slurm will get."""
-        from dask_jobqueue import SLURMCluster
+        from dask_jobqueue.slurm import SLURMCluster
 
         from cluster.certificates import security_of
 
@@ -94,7 +94,7 @@ class Slurm(BackEnd):
             interface=self.interface,
             scheduler_options={"dashboard_address": "127.0.0.1:0", **host},
             worker_extra_args=self._leaving(),
-            job_extra_directives=list(self.lines),
+            job_extra_directives=[*self.lines, *([] if self.log else ["--output=/dev/null"])],
             job_script_prologue=[*(f"export {name}=1" for name in VARIABLES), *self.before],
             log_directory=self.log,
             python=shlex.quote(self.python or sys.executable),

@@ -21,10 +21,11 @@ SECRETS = {"ca.pem": "ca", "cert.pem": "cert", "key.pem": "key"}
 class Ssh(BackEnd):
     """Workers on machines that SSH reaches without a password; the scheduler runs on the first. They speak TLS.
 
-    hosts: names or addresses. workers: on each host; None = one. user, port, key: of the SSH connection; None = as your
-    SSH configuration says. known_hosts: the file of known hosts; None = yours. python: the interpreter there; None = the
-    path of this one. memory: what each worker may take, such as 4GB; None = its share of the host. tls: files {ca, cert,
-    key} in PEM, at the same place on all hosts; None = temporary certificates, in a folder that only you can read.
+    hosts: names or addresses. workers: on each host; None = one. user, port, key: of the SSH connection; None = as
+    your SSH configuration says. known_hosts: the file of known hosts; None = yours. python: the interpreter there;
+    None = the path of this one. memory: what each worker may take, such as 4GB; None = its share of the host. tls:
+    files {ca, cert, key} in PEM, at the same place on all hosts; None = temporary certificates, in a folder that only
+    you can read.
     """
 
     name: ClassVar[str] = "ssh"
@@ -83,7 +84,7 @@ class Ssh(BackEnd):
             raise
         except Exception as error:  # Dask raises a plain Exception
             raise ClusterLost(f"no worker started on {', '.join(self.hosts)}: {error}; is panelproof installed there "
-                              "at the same path? the option python says which interpreter to use") from error  # fmt: skip
+                              "at the same path? the option python names the interpreter") from error  # fmt: skip
         return DaskPool(client, cluster, clocks.pace, bytes_of(self.memory), say)
 
     @property

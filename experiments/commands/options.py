@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 Command = Callable[..., Any]
+CLUSTER_OPTIONS = ("cluster", "workers", "cluster_option", "block_timeout", "ship_code", "insecure")
 
 
 def search_options(command: Command) -> Command:
@@ -26,12 +27,33 @@ def search_options(command: Command) -> Command:
                      help="Half the interval over the answer, at which the search ends."),
         click.option("--budget", type=click.IntRange(1), default=200_000, show_default=True,
                      help="Replications of one answer, at most."),
-        click.option("--cluster", default="local", metavar="WHERE", show_default=True,
-                     help="serial, local or tcp://HOST:PORT (tls://)."),
-        click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster."),
-        click.option("--insecure", is_flag=True, help="Allow plain tcp to another machine."),
         click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON document, nothing else."),
     )  # fmt: skip
+    command = cluster_options("local")(command)
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def cluster_options(default: str | None) -> Callable[[Command], Command]:
+    """Those of where a study runs; default: the place when nothing says another, as help shows it."""
+    options = (
+        click.option("--cluster", metavar="WHERE", help="serial, local, slurm, ssh, tcp://HOST:PORT or tls://HOST:PORT "
+                     f"(default: [cluster] of the study file, else {default})."),
+        click.option("--workers", type=click.IntRange(1),
+                     help="Workers of a cluster that is started (local: default one a core; ssh: on each host)."),
+        click.option("--cluster-option", multiple=True, metavar="KEY=VALUE",
+                     help="Another option of the cluster, such as partition=short; see `panelproof cluster kinds`."),
+        click.option("--block-timeout", type=float, metavar="SECONDS",
+                     help="Time that a block may take (default: 20 times the slowest so far, at least a minute)."),
+        click.option("--ship-code", is_flag=True, help="Send this code to workers whose own is another."),
+        click.option("--insecure", is_flag=True,
+                     help="Allow plain tcp to another machine (anyone there can run code)."),
+    )  # fmt: skip
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from cluster import has_port, is_address, is_loopback, open_executor
 from estimators.core.estimator import Status
+from experiments.running.places import Place
 from experiments.running.resume import Resume, retried, staying
 from experiments.running.runner import Progress as Step
 from experiments.running.runner import preflight, run, schema_of
@@ -27,23 +27,6 @@ if TYPE_CHECKING:
 
 RESUME = Resume()
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
-
-
-def check_cluster(where: str, workers: int | None, insecure: bool) -> None:
-    """Raise BadInput for a cluster that does not exist or is not safe to use."""
-    if not (where in {"serial", "local"} or is_address(where)):
-        raise bad(f"cluster {where!r}", where="--cluster", allowed="serial, local, tcp://HOST:PORT, tls://HOST:PORT",
-                  remedy="choose one of them")  # fmt: skip
-    if workers is not None and where != "local":
-        raise bad(f"--workers {workers} with cluster {where!r}", where="--workers", allowed="--cluster local",
-                  remedy="leave --workers out")  # fmt: skip
-    if is_address(where) and not has_port(where):
-        raise bad(f"{where} names no port", where="--cluster", allowed="tcp://HOST:PORT, tls://HOST:PORT",
-                  remedy="add the scheduler's port")  # fmt: skip
-    if where.startswith("tcp://") and not is_loopback(where) and not insecure:
-        raise bad(f"{where} is another machine, by plain tcp", where="--cluster",
-                  allowed="tls://, or tcp:// on this machine",
-                  remedy="use tls with certificates, or say --insecure on a network you trust")  # fmt: skip
 
 
 def check_run(
@@ -166,8 +149,7 @@ def _more_than_asked(held: ZarrStore, asked: int) -> str:
 def launch(
     study: Study,
     store: Path,
-    where: str,
-    workers: int | None,
+    place: Place,
     console: Console,
     plan: Resume = RESUME,
     until: str | None = None,
@@ -176,7 +158,7 @@ def launch(
     from results.store.zarr_store import ZarrStore
 
     watch = _Bar(console) if console.is_terminal else _Lines(console)
-    executor = open_executor(where, workers)
+    executor = place.open(lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True))
     try:
         with watch:
             records = run(study, store=store, executor=executor, listen=watch.step, plan=plan, until=until)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import Environment, Executor, Outcome, Serial, executor_of, prepare_process
+from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
+from experiments.running.careful import run_carefully
 from experiments.running.resume import Resume, origin_of
-from experiments.running.tasks import EnvironmentMismatch, Job, Result, environment_of, run_job, runner_of
+from experiments.running.tasks import Job, Result, environment_of, run_job, runner_of
 from experiments.running.until import Stopping, Until
 from experiments.settings import to_settings
 from experiments.study.border import PluginRaised
@@ -82,7 +83,7 @@ def run(
     kept, tried again by the next run. `plan` says how a store that is there is resumed. `until`, as in
     "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the study's replications are
     then the most. Raises BadInput (before anything is written for what the first sixteen cells show), StoreLocked when
-    another run holds the store, EnvironmentMismatch when a worker differs from this process, ClusterLost when the
+    another run holds the store, WorkerRefused when no worker is like this process, ClusterLost when the
     cluster is gone (the store resumes).
     """
     prepare_process()
@@ -160,7 +161,7 @@ class _Filling:
         """Compute and write some blocks."""
         if shuffle is not None:
             random.Random(shuffle).shuffle(places)
-        for outcome in self.executor.run(run_job, self._jobs(places)):
+        for outcome in self.executor.run(run_job, self._jobs(places), run_carefully):
             self._keep(outcome)
             tally.count(outcome.job, outcome.error is not None)
 
@@ -173,7 +174,7 @@ class _Filling:
     def _keep(self, outcome: Outcome) -> None:
         """Write what became of a job; raises what concerns the whole run."""
         job: Job = outcome.job
-        if isinstance(outcome.error, BadInput | EnvironmentMismatch) and not isinstance(outcome.error, PluginRaised):
+        if isinstance(outcome.error, BadInput | WorkerRefused) and not isinstance(outcome.error, PluginRaised):
             raise outcome.error
         if outcome.error is None:
             result: Result = outcome.result
