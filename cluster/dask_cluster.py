@@ -37,15 +37,17 @@ def starting() -> Iterator[None]:
         yield
 
 
-def client_of(cluster: Any, workers: int, what: str, seconds: float = STARTUP_SECONDS) -> Client:
-    """A client of a cluster that was started, when its first workers are there; raises ClusterLost, all closed."""
+def client_of(owned: Any, workers: int, what: str, seconds: float = STARTUP_SECONDS, cluster: Any = None) -> Client:
+    """A client of a cluster that was started, when its first workers are there; raises ClusterLost, all closed.
+
+    owned: what is closed then. cluster: the cluster, where it is not the same.
+    """
     try:
-        client = Client(cluster, timeout=CONNECT_SECONDS)
+        client = Client(cluster or owned, timeout=CONNECT_SECONDS)
         client.wait_for_workers(workers, timeout=seconds)
-        client.run(_ignore_interrupts)
     except (OSError, TimeoutError) as error:
         with contextlib.suppress(Exception):
-            cluster.close(timeout=10)
+            owned.close(timeout=10)
         raise ClusterLost(f"{what}: no worker answered within {seconds:.0f} s") from error
     return client
 
@@ -66,7 +68,7 @@ def connected(address: str, security: Security | None) -> Client:
     return client
 
 
-def _ignore_interrupts() -> None:
+def ignore_interrupts() -> None:
     """A worker leaves Ctrl-C, which a terminal sends to all, to the client; runs on the main thread of the worker."""
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -38,7 +38,7 @@ class Local(BackEnd):
         from distributed import LocalCluster
 
         from cluster.certificates import security_of
-        from cluster.dask_cluster import client_of, starting
+        from cluster.dask_cluster import client_of, ignore_interrupts, starting
         from cluster.dask_pool import DaskPool
 
         count = self.workers or available_cores()
@@ -55,4 +55,5 @@ class Local(BackEnd):
                 memory_limit=self.memory or "auto",
             )
         client = client_of(cluster, count, "local cluster")
+        client.run(ignore_interrupts)
         return DaskPool(client, cluster, clocks.pace, bytes_of(self.memory), say)

@@ -93,7 +93,7 @@ class Slurm(BackEnd):
             walltime=self.walltime,
             interface=self.interface,
             scheduler_options={"dashboard_address": "127.0.0.1:0", **host},
-            worker_extra_args=self._leaving(),
+            worker_extra_args=["--no-dashboard", *self._leaving()],
             job_extra_directives=[*self.lines, *([] if self.log else ["--output=/dev/null"])],
             job_script_prologue=[*(f"export {name}=1" for name in VARIABLES), *self.before],
             log_directory=self.log,

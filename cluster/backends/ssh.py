@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from cluster.addresses import is_loopback
 from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
 from cluster.executor import ClusterLost, Executor
 from cluster.options import Fault, checked_numbers
 from cluster.process import VARIABLES
 
+KERNEL = "OPENBLAS_CORETYPE"  # which kernels OpenBLAS uses; it decides bits
 SECRETS = {"ca.pem": "ca", "cert.pem": "cert", "key.pem": "key"}
 
 
@@ -63,36 +66,58 @@ class Ssh(BackEnd):
         from cluster.dask_cluster import client_of, starting
         from cluster.dask_pool import DaskPool
 
-        count = (self.workers or 1) * len(self.hosts)
+        hosts = [host for host in self.hosts for _ in range(self.workers or 1)]
+        folder = _Folder(self)
         try:
-            with starting(), self._keys() as (security, files), dask.config.set(
-                {"distributed.comm.tls": _roles(files), "distributed.comm.require-encryption": True}
-            ):  # fmt: skip
+            security, files = folder.filled()
+            tls = {"distributed.comm.tls": _roles(files), "distributed.comm.require-encryption": True}
+            with starting(), dask.config.set(tls):
                 cluster = SSHCluster(
-                    [self.hosts[0], *self.hosts],
+                    [self.hosts[0], *hosts],
                     connect_options=self._connection,
-                    worker_options={"nthreads": 1, "n_workers": self.workers or 1,
-                                    "memory_limit": self.memory or "auto"},
-                    scheduler_options={"port": 0, "protocol": "tls", "dashboard_address": "127.0.0.1:0"},
+                    worker_options={
+                        "nthreads": 1,
+                        "memory_limit": self.memory or "auto",
+                        "dashboard": False,
+                        **self._listening,
+                    },
+                    scheduler_options={
+                        "port": 0,
+                        "protocol": "tls",
+                        "dashboard_address": "127.0.0.1:0",
+                        **self._listening,
+                    },
                     remote_python=self._remote_python,
                     security=security,
-                )  # fmt: skip
-                client = client_of(cluster, count, f"hosts {', '.join(self.hosts)}")
-        except (asyncssh.Error, OSError) as error:
-            raise ClusterLost(f"SSH to {', '.join(self.hosts)} failed: {str(error) or type(error).__name__}") from error
+                )
+                folder.cluster = cluster
+                client = client_of(folder, len(hosts), f"hosts {', '.join(self.hosts)}", cluster=cluster)
         except ClusterLost:
             raise
+        except (asyncssh.Error, OSError) as error:
+            folder.close()
+            raise ClusterLost(f"SSH to {', '.join(self.hosts)} failed: {str(error) or type(error).__name__}") from error
         except Exception as error:  # Dask raises a plain Exception
+            folder.close()
             raise ClusterLost(f"no worker started on {', '.join(self.hosts)}: {error}; is panelproof installed there "
                               "at the same path? the option python names the interpreter") from error  # fmt: skip
-        return DaskPool(client, cluster, clocks.pace, bytes_of(self.memory), say)
+        return DaskPool(client, folder, clocks.pace, bytes_of(self.memory), say)
+
+    @property
+    def _listening(self) -> dict[str, str]:
+        """Where members listen: on the loopback address when no other machine takes part."""
+        alone = all(is_loopback(f"ssh://{host}") for host in self.hosts)
+        return {"host": "127.0.0.1"} if alone else {}
 
     @property
     def _remote_python(self) -> str:
         """The interpreter there, which starts with one thread."""
         import sys
 
-        return f"env {' '.join(f'{name}=1' for name in VARIABLES)} {self.python or sys.executable}"
+        settings = dict.fromkeys(VARIABLES, "1")
+        if KERNEL in os.environ:  # SSH takes no environment along
+            settings[KERNEL] = os.environ[KERNEL]
+        return f"env {' '.join(f'{name}={value}' for name, value in settings.items())} {self.python or sys.executable}"
 
     @property
     def _connection(self) -> dict[str, Any]:
@@ -102,36 +127,47 @@ class Ssh(BackEnd):
         named = {name: str(Path(path).expanduser()) for name, path in files.items() if path is not None}
         return {name: value for name, value in given.items() if value is not None} | named
 
-    @contextlib.contextmanager
-    def _keys(self) -> Any:
-        """Security of this client, and the files of the certificates on the hosts; temporary ones are there meanwhile.
 
-        They are read when a scheduler or worker starts, and go then: keys never stand in a command line, which every
-        user of a host can read.
-        """
+@dataclass(eq=False)
+class _Folder:
+    """The certificates on the hosts, and the cluster that needs them for as long as it runs.
+
+    Keys never stand in a command line, which every user of a host can read; a worker that starts anew reads the files.
+    """
+
+    back: Ssh
+    cluster: Any = None
+    _path: str = ""
+
+    def filled(self) -> tuple[Any, Any]:
+        """Security of this client, and where the files are on the hosts."""
         from distributed import Security
 
         from cluster.certificates import Certificates
 
-        given = Certificates.given(self.tls, "[cluster] tls") if self.tls is not None else None
+        given = Certificates.given(self.back.tls, "[cluster] tls") if self.back.tls is not None else None
         if given is not None:
-            yield given.security, given
-            return
+            return given.security, given
         security = Security.temporary()
-        folder = f"/tmp/panelproof-{secrets.token_hex(8)}"
+        self._path = f"/tmp/panelproof-{secrets.token_hex(8)}"
         texts = {"ca": security.tls_ca_file, "cert": security.tls_client_cert, "key": security.tls_client_key}
-        self._on_hosts(_write, folder, {name: texts[part] for name, part in SECRETS.items()})
-        try:
-            yield security, Certificates(*(f"{folder}/{name}" for name in SECRETS))
-        finally:
+        self._on_hosts(_write, self._path, {name: texts[part] for name, part in SECRETS.items()})
+        return security, Certificates(*(f"{self._path}/{name}" for name in SECRETS))
+
+    def close(self, timeout: float | None = None) -> None:
+        """Stop the cluster and remove the files."""
+        if self.cluster is not None:
             with contextlib.suppress(Exception):
-                self._on_hosts(_remove, folder)
+                self.cluster.close(timeout=timeout)
+        if self._path:
+            with contextlib.suppress(Exception):
+                self._on_hosts(_remove, self._path)
 
     def _on_hosts(self, action: Any, *arguments: Any) -> None:
         """Do something on every host, by SFTP."""
         import asyncio
 
-        asyncio.run(_on_all(dict.fromkeys(self.hosts), self._connection, action, *arguments))
+        asyncio.run(_on_all(dict.fromkeys(self.back.hosts), self.back._connection, action, *arguments))
 
 
 async def _on_all(hosts: Iterable[str], options: dict[str, Any], action: Any, *arguments: Any) -> None:

@@ -102,8 +102,9 @@ def by_command_line(folder: Path, *, workers: int = 2, tls: bool = False, path: 
     try:
         wait_until(lambda: file.exists() and file.read_text(), 60, "the start of a scheduler")
         address = json.loads(file.read_text())["address"]
-        several = ("--nworkers", str(workers), "--nthreads", "1", "--nanny" if nanny else "--no-nanny")
-        processes["workers"] = start(folder, *dask, "worker", address, *several, *here, PYTHONPATH=path)
+        kind = ("--nthreads", "1", "--nanny" if nanny else "--no-nanny")
+        for number in range(workers):
+            processes[f"worker {number}"] = start(folder, *dask, "worker", address, *kind, *here, PYTHONPATH=path)
         yield Cluster(address, options, processes)
     finally:
         for process in reversed(processes.values()):
@@ -130,8 +131,8 @@ def slurm(folder: Path) -> Iterator[Cluster]:
         "SlurmdUser=root", f"StateSaveLocation={folder}/state", f"SlurmdSpoolDir={folder}/spool",
         f"SlurmctldPort={free_port()}", f"SlurmdPort={free_port()}", f"SlurmctldPidFile={folder}/slurmctld.pid",
         f"SlurmdPidFile={folder}/slurmd.pid", f"SlurmctldLogFile={folder}/slurmctld.log",
-        f"SlurmdLogFile={folder}/slurmd.log", "SchedulerParameters=sched_interval=1,batch_sched_delay=0", "ReturnToService=2",
-        "KillWait=5", "MailProg=/bin/true", "JobCompType=jobcomp/none",
+        f"SlurmdLogFile={folder}/slurmd.log", "SchedulerParameters=sched_interval=1,batch_sched_delay=0",
+        "ReturnToService=2", "KillWait=5", "MailProg=/bin/true", "SlurmdParameters=config_overrides",
         f"NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=4000 State=UNKNOWN",
         "PartitionName=short Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:4",
     ]  # fmt: skip
