@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,19 @@ class Certificates:
             f"tls_{role}_{part}": path for role in roles for part, path in (("cert", self.cert), ("key", self.key))
         }
         return Security(require_encryption=True, tls_ca_file=self.ca, **files)
+
+
+def texts_of(security: Security) -> dict[str, str]:
+    """The files that temporary certificates make, by name: what they hold."""
+    return {"ca.pem": security.tls_ca_file, "cert.pem": security.tls_client_cert, "key.pem": security.tls_client_key}
+
+
+def written(folder: Path) -> tuple[Certificates, Path]:
+    """Temporary certificates as files of a new folder, which is returned too and which nobody else can read."""
+    place = Path(tempfile.mkdtemp(prefix=".panelproof-", dir=folder))
+    for name, text in texts_of(Security.temporary()).items():
+        (place / name).write_text(text, encoding="utf-8")
+    return Certificates(*(str(place / f"{key}.pem") for key in KEYS)), place
 
 
 def security_of(tls: Mapping[str, Any] | None, where: str) -> Security:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from cluster.process import VARIABLES, pin_environment
 
 STARTUP_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
+RETRY_SECONDS = 0.2
 WORKER_TTL = "30s"  # after which a worker that says nothing is started again
 SETTINGS = {
     "distributed.nanny.pre-spawn-environ": dict.fromkeys(VARIABLES, 1),
@@ -42,14 +44,19 @@ def client_of(owned: Any, workers: int, what: str, seconds: float = STARTUP_SECO
 
     owned: what is closed then. cluster: the cluster, where it is not the same.
     """
-    try:
-        client = Client(cluster or owned, timeout=CONNECT_SECONDS)
-        client.wait_for_workers(workers, timeout=seconds)
-    except (OSError, TimeoutError) as error:
-        with contextlib.suppress(Exception):
-            owned.close(timeout=10)
-        raise ClusterLost(f"{what}: no worker answered within {seconds:.0f} s") from error
-    return client
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            client = Client(cluster or owned, timeout=CONNECT_SECONDS)
+            client.wait_for_workers(workers, timeout=max(1.0, deadline - time.monotonic()))
+        except (OSError, TimeoutError) as error:
+            if time.monotonic() < deadline:  # a connection broke while the cluster was still starting
+                time.sleep(RETRY_SECONDS)
+                continue
+            with contextlib.suppress(Exception):
+                owned.close(timeout=10)
+            raise ClusterLost(f"{what}: no worker answered within {seconds:.0f} s") from error
+        return client
 
 
 def connected(address: str, security: Security | None) -> Client:

@@ -78,7 +78,7 @@ class DaskPool:
         self.refused: dict[str, str] = {}  # workers that may not compute, and why
         self.say = say
         self._owned = owned
-        self._pace = pace or Pace()
+        self.pace = pace or Pace()
         self._memory = memory
         self._stamp = f"{time.time_ns():x}"
         self._numbers = itertools.count()
@@ -122,11 +122,11 @@ class DaskPool:
     def _fill(self, waiting: dict[Future, _Task], work: _Work) -> None:
         """Submit tasks while there is room."""
         while len(waiting) < WINDOW * self.workers:
-            task = work.next_task(self._pace.jobs, self.workers)
+            task = work.next_task(self.pace.jobs, self.workers)
             if task is None:
                 return
             function = work.careful if task.careful else work.function
-            request = Request(cloudpickle.dumps((function, task.jobs)), tuple(map(self._pace.seconds, task.jobs)),
+            request = Request(cloudpickle.dumps((function, task.jobs)), tuple(map(self.pace.seconds, task.jobs)),
                               self._memory, task.careful)  # fmt: skip
             task.workers = frozenset(self._fit()) if self.refused else None
             key = f"panelproof-{self._stamp}-{next(self._numbers)}"
@@ -156,7 +156,7 @@ class DaskPool:
             return
         for job, (result, error, died, seconds) in zip(task.jobs, answers.outcomes, strict=True):
             if not task.careful:
-                self._pace.saw(job, seconds)
+                self.pace.saw(job, seconds)
             yield Outcome(job, result, error, died)
 
     def _lost(self, task: _Task, work: _Work) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 
 from cluster.process import prepare_process
 
+CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 DIGITS = 16  # of a digest: enough to tell two versions apart
 
 
@@ -105,11 +107,14 @@ def environment(packages: Iterable[str] = ("numpy", "scipy"), modules: Iterable[
 
 def _blas_remedy(wanted: tuple[str, ...]) -> str:
     """How to make a worker's BLAS compute as the client's does."""
-    cores = {
-        words.split()[2].rstrip(",") for words in wanted if words.startswith("openblas") and len(words.split()) > 2
-    }
-    core = f"OPENBLAS_CORETYPE={cores.pop()}" if len(cores) == 1 else "OPENBLAS_CORETYPE"
-    return f"set {core} and OPENBLAS_NUM_THREADS=1 in the environment of all machines, this one included"
+    parts = [words.replace(",", "").split() for words in wanted if words.startswith("openblas")]
+    cores = {words[2] for words in parts if len(words) > 2}
+    sizes = {words[words.index("L2") + 1] for words in parts if "L2" in words}
+    settings = [f"{name}={values.pop()}" for name, values in (("OPENBLAS_CORETYPE", cores), ("OPENBLAS_L2_SIZE", sizes))
+                if len(values) == 1]  # fmt: skip
+    return (
+        f"set {', '.join([*settings, 'OPENBLAS_NUM_THREADS=1'])} in the environment of all machines, this one included"
+    )
 
 
 @cache
@@ -117,12 +122,22 @@ def _interpreter() -> tuple[str, str, tuple[str, ...]]:
     from threadpoolctl import threadpool_info
 
     prepare_process()
+    cache = f", L2 {size} KB" if (size := _cache_size()) else ""
     kernels = {
-        f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')}, threads {pool['num_threads']}"
+        f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')}{cache}, threads {pool['num_threads']}"
         for pool in threadpool_info()
         if pool["user_api"] == "blas"
     }
     return ".".join(map(str, sys.version_info[:3])), platform.machine(), tuple(sorted(kernels))
+
+
+def _cache_size() -> str:
+    """The second-level cache in KB as OpenBLAS takes it: it cuts products by it, and so the bits depend on it."""
+    try:
+        found = CACHE.read_text().strip().rstrip("K")
+    except OSError:
+        found = ""
+    return os.environ.get("OPENBLAS_L2_SIZE") or found
 
 
 @cache

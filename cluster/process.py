@@ -8,6 +8,10 @@ import sys
 from functools import cache
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+KERNELS = (
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+)  # which kernels OpenBLAS uses, and how it cuts products: they decide bits
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 KEPT_BYTES = 1 << 28
 

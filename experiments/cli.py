@@ -20,6 +20,7 @@ COMMANDS = {
     "studies": "the built-in studies: what each asks, its cells and cost",
     "kinds": "designs, estimators, error types, schemes, measures, and every dial of one",
     "run": "run or resume a study",
+    "cluster": "back ends and their options; check a cluster before a run",
     "report": "bias report of a store",
     "solve": "the effect, units or replications at which a measure reaches a level",
     "breakdown": "the departure at which a measure passes a level, or a frontier of two",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
 import sys
@@ -9,12 +10,15 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
 from cluster.executor import ClusterLost, Executor
 from cluster.options import LASTING, Fault, checked_form, checked_numbers
 from cluster.process import VARIABLES
+
+if TYPE_CHECKING:
+    from cluster.certificates import Certificates
 
 STAGGER = "4m"  # workers of one start do not leave together
 LEAVE_SECONDS = 300  # before the end of its time a worker finishes its task and leaves
@@ -68,20 +72,28 @@ class Slurm(BackEnd):
         from cluster.dask_cluster import client_of, starting
         from cluster.dask_pool import DaskPool
 
+        certificates, folder = self._certificates()
+        owned = _WithFolder(folder)
         with starting():
             try:
-                cluster = self.cluster()
+                owned.cluster = cluster = self.cluster(certificates)
                 self._scale(cluster)
             except (OSError, RuntimeError) as error:
+                owned.close()
                 raise ClusterLost(f"Slurm took no jobs: {error}") from error
-        client = client_of(cluster, 1, "Slurm", self.wait)
-        return DaskPool(client, cluster, clocks.pace, bytes_of(self.memory), say)
+        client = client_of(owned, 1, "Slurm", self.wait, cluster=cluster)
+        return DaskPool(client, owned, clocks.pace, bytes_of(self.memory), say)
 
-    def cluster(self) -> Any:
+    def _certificates(self) -> tuple[Certificates, Path | None]:
+        """Those that are given, or temporary ones and the folder that holds them, which all nodes see."""
+        from cluster.certificates import Certificates, written
+
+        given = Certificates.given(self.tls, "[cluster] tls") if self.tls is not None else None
+        return (given, None) if given is not None else written(Path(self.directory or ".").expanduser().resolve())
+
+    def cluster(self, certificates: Certificates) -> Any:
         """The cluster without workers; its `job_script()` is what Slurm will get."""
         from dask_jobqueue.slurm import SLURMCluster
-
-        from cluster.certificates import security_of
 
         host = {"host": self.host} if self.host else {}
         return SLURMCluster(
@@ -99,9 +111,8 @@ class Slurm(BackEnd):
             log_directory=self.log,
             python=shlex.quote(self.python or sys.executable),
             local_directory=tempfile.gettempdir(),
-            security=security_of(self.tls, "[cluster] tls"),
+            security=certificates.security,
             protocol="tls://",
-            shared_temp_directory=str(Path(self.directory or ".").expanduser().resolve()),
         )
 
     def _leaving(self) -> list[str]:
@@ -115,6 +126,22 @@ class Slurm(BackEnd):
         """Ask for workers; adaptively, so that those that leave or die are asked for again."""
         least = self.workers if self.least is None else min(self.least, self.workers)
         cluster.adapt(minimum_jobs=least, maximum_jobs=self.workers, wait_count=6)
+
+
+@dataclass(eq=False)
+class _WithFolder:
+    """A cluster, and the folder of its certificates, which goes with it."""
+
+    folder: Path | None
+    cluster: Any = None
+
+    def close(self, timeout: float | None = None) -> None:
+        """Stop the cluster and remove the folder."""
+        if self.cluster is not None:
+            with contextlib.suppress(Exception):
+                self.cluster.close(timeout=timeout)
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def seconds_of(walltime: str) -> int:

@@ -14,10 +14,7 @@ from cluster.addresses import is_loopback
 from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
 from cluster.executor import ClusterLost, Executor
 from cluster.options import Fault, checked_numbers
-from cluster.process import VARIABLES
-
-KERNEL = "OPENBLAS_CORETYPE"  # which kernels OpenBLAS uses; it decides bits
-SECRETS = {"ca.pem": "ca", "cert.pem": "cert", "key.pem": "key"}
+from cluster.process import KERNELS, VARIABLES
 
 
 @dataclass(frozen=True)
@@ -115,8 +112,7 @@ class Ssh(BackEnd):
         import sys
 
         settings = dict.fromkeys(VARIABLES, "1")
-        if KERNEL in os.environ:  # SSH takes no environment along
-            settings[KERNEL] = os.environ[KERNEL]
+        settings |= {name: os.environ[name] for name in KERNELS if name in os.environ}  # SSH takes no environment along
         return f"env {' '.join(f'{name}={value}' for name, value in settings.items())} {self.python or sys.executable}"
 
     @property
@@ -143,16 +139,16 @@ class _Folder:
         """Security of this client, and where the files are on the hosts."""
         from distributed import Security
 
-        from cluster.certificates import Certificates
+        from cluster.certificates import Certificates, texts_of
 
         given = Certificates.given(self.back.tls, "[cluster] tls") if self.back.tls is not None else None
         if given is not None:
             return given.security, given
         security = Security.temporary()
         self._path = f"/tmp/panelproof-{secrets.token_hex(8)}"
-        texts = {"ca": security.tls_ca_file, "cert": security.tls_client_cert, "key": security.tls_client_key}
-        self._on_hosts(_write, self._path, {name: texts[part] for name, part in SECRETS.items()})
-        return security, Certificates(*(f"{self._path}/{name}" for name in SECRETS))
+        texts = texts_of(security)
+        self._on_hosts(_write, self._path, texts)
+        return security, Certificates(*(f"{self._path}/{name}" for name in texts))
 
     def close(self, timeout: float | None = None) -> None:
         """Stop the cluster and remove the files."""

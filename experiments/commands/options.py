@@ -35,8 +35,8 @@ def search_options(command: Command) -> Command:
     return command
 
 
-def cluster_options(default: str | None) -> Callable[[Command], Command]:
-    """Those of where a study runs; default: the place when nothing says another, as help shows it."""
+def cluster_options(default: str, *, place: bool = True) -> Callable[[Command], Command]:
+    """Those of where a study runs; default: the place when nothing says another; place: the command has no WHERE."""
     options = (
         click.option("--cluster", metavar="WHERE", help="serial, local, slurm, ssh, tcp://HOST:PORT or tls://HOST:PORT "
                      f"(default: [cluster] of the study file, else {default})."),
@@ -52,7 +52,7 @@ def cluster_options(default: str | None) -> Callable[[Command], Command]:
     )  # fmt: skip
 
     def add(command: Command) -> Command:
-        for option in reversed(options):
+        for option in reversed(options if place else options[1:]):
             command = option(command)
         return command
 

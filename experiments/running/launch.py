@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from estimators.core.estimator import Status
+from experiments.running.admission import admit
 from experiments.running.places import Place
 from experiments.running.resume import Resume, retried, staying
 from experiments.running.runner import Progress as Step
@@ -160,6 +161,7 @@ def launch(
     watch = _Bar(console) if console.is_terminal else _Lines(console)
     executor = place.open(lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True))
     try:
+        admit(executor, study, ship=place.ship)
         with watch:
             records = run(study, store=store, executor=executor, listen=watch.step, plan=plan, until=until)
     finally:

@@ -11,12 +11,12 @@ import pytest
 from real_parts import PARTS, Cluster, NotHere
 from slow_jobs import DIES, EXITS, HANGS, RAISES, double
 
-from cluster import BackEnd, Clocks, Executor, Outcome, back_end, back_ends
+from cluster import BackEnd, Clocks, Outcome, back_end, back_ends
 from experiments.running.runner import run
 from results.store import ZarrStore
 from studies import small_study
 
-LIMIT = 4.0  # seconds of a job
+LIMIT = 3.0  # seconds of a job
 JOBS = (1, 2, DIES, RAISES, HANGS, EXITS, *range(100, 160))
 
 
@@ -26,7 +26,7 @@ class Opened:
 
     back: BackEnd
     cluster: Cluster
-    executor: Executor
+    executor: Any
 
 
 @pytest.fixture(scope="module", params=sorted(back_ends()))
@@ -79,6 +79,7 @@ def test_the_executor_says_how_many_work_and_where(opened: Opened, outcomes: Any
 
 
 def test_a_study_has_the_bits_of_one_process(opened: Opened, tmp_path: Any) -> None:
+    opened.executor.pace.limit = None  # of a busy machine
     run(small_study(), store=tmp_path / "alone.zarr")
     run(small_study(), store=tmp_path / "here.zarr", executor=opened.executor, shuffle=3)
     alone, here = (ZarrStore.open(tmp_path / name) for name in ("alone.zarr", "here.zarr"))
