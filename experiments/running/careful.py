@@ -7,6 +7,7 @@ ends it; all others keep their numbers.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -102,7 +103,7 @@ class _Search:
     job: Job
     seconds: float | None
     memory: int | None
-    child: Child = field(default_factory=lambda: Child(fork=False))
+    child: Child = field(default_factory=lambda: Child(fork=_alone()))
     slowest: float = 0.0
     dead_draws: int = 0
 
@@ -185,6 +186,11 @@ class _Search:
         truth = {name: values[at - first : at - first + 1] for name, values in runner.draw(first).truth.items()}
         failed = Estimates.failed(runner.layouts[item.name], Status.ERROR)
         return Block(truth, {item.name: failed}, {(at, item.name): f"{LOST}{error}"}, at)
+
+
+def _alone() -> bool:
+    """Whether this is the main thread, as in a run without workers: a copy of such a process holds no lock of others."""
+    return threading.current_thread() is threading.main_thread()
 
 
 def _one_after_other(blocks: list[Block]) -> Block:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from estimators.core.estimator import Status
 from experiments.running.admission import admit
+from experiments.running.careful import LOST, LOST_DRAW
 from experiments.running.places import Place
 from experiments.running.resume import Resume, retried, staying
 from experiments.running.runner import Progress as Step
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from results.store import Store, ZarrStore
 
 RESUME = Resume()
+PLACE = re.compile(r"cell (?P<cell>\d+) block \d+ replication (?P<at>\d+) (?P<name>.+)")  # of a traceback
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
@@ -181,9 +184,23 @@ def never_fitted(store: Store) -> list[str]:
 
 
 def what_failed(store: Store, poisoned: int) -> list[str]:
-    """A line for each estimator whose every fit raised, and one for blocks that could not be computed."""
+    """A line for each estimator whose every fit raised, fit that ended its process, and block that is missing."""
     again = "blocks killed their workers or could not be drawn; the same command computes them again"
-    return [*never_fitted(store), *([f"{poisoned} {again}"] if poisoned else [])]
+    return [*never_fitted(store), *lost_fits(store), *([f"{poisoned} {again}"] if poisoned else [])]
+
+
+def lost_fits(store: Store) -> list[str]:
+    """A line for each fit that ended its process, with the command that draws and fits it again."""
+    path = getattr(store, "path", None)
+    lines = []
+    for key, text in store.tracebacks.items():
+        found = PLACE.fullmatch(key)
+        if found and text.startswith((LOST, LOST_DRAW)):
+            again = f"; `panelproof replay {path} {found['cell']} {found['at']}` fits it again" if path else ""
+            lines.append(
+                f"cell {found['cell']} replication {found['at']} {found['name']}: {text.splitlines()[0]}{again}"
+            )
+    return lines
 
 
 def show(store: ZarrStore, console: Console, html: Path | None) -> None:

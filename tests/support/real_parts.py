@@ -148,7 +148,8 @@ def slurm(folder: Path) -> Iterator[Cluster]:
         processes["slurmctld"] = start(folder, "slurmctld", "-D")
         processes["slurmd"] = start(folder, "slurmd", "-D")
         wait_until(lambda: "idle" in _said("sinfo", "--noheader", "--format=%T"), 30, "an idle node of Slurm")
-        options = {"partition": "short", "host": "127.0.0.1", "directory": str(folder), "memory": "1GB", "wait": 60.0}
+        options = {"partition": "short", "host": "127.0.0.1", "directory": str(folder), "memory": "1GB", "wait": 60.0,
+                   "before": [f"export PYTHONPATH={PATH}"]}  # fmt: skip
         yield Cluster("slurm", options, processes)
     finally:
         with contextlib.suppress(subprocess.SubprocessError):
