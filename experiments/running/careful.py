@@ -189,7 +189,7 @@ class _Search:
 
 
 def _alone() -> bool:
-    """Whether this is the main thread, as in a run without workers: a copy of such a process holds no lock of others."""
+    """Whether this is the main thread, as in a run without workers: a copy of it holds no lock of other threads."""
     return threading.current_thread() is threading.main_thread()
 
 
