@@ -49,7 +49,7 @@ def _plugin(content: bytes, modules: tuple[str, ...]) -> Any:
     """A plug-in of workers whose class travels as it is, because a worker may lack our modules."""
     from distributed import WorkerPlugin
 
-    class Shipped(WorkerPlugin):
+    class Shipped(WorkerPlugin):  # type: ignore[misc]
         def setup(self, worker: Any) -> None:
             import importlib
             import io

@@ -38,7 +38,7 @@ def _judged(worker: Any, here: Environment) -> Asked:
             worker, f"it has no module {names}, which the study needs: install it there, or say --ship-code", True
         )
     differences = found.differences(here)
-    why = f"{', '.join(differences)}; {found.remedy(here)}" if differences else ""
+    why = f"a worker differs from the client: {', '.join(differences)}; {found.remedy(here)}" if differences else ""
     return Asked(worker, why, found.differs_in_code_alone(here))
 
 

@@ -90,10 +90,12 @@ def test_a_closed_terminal_leaves_no_child(how: signal.Signals, tmp_path: Path) 
         "--store",
         str(tmp_path / "x.zarr"),
     ]
-    process = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                               start_new_session=True, preexec_fn=lambda: signal.signal(how, signal.SIG_DFL))  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=lambda: signal.signal(how, signal.SIG_DFL),
+    )  # fmt: skip
     me = psutil.Process(process.pid)
-    wait_until(lambda: len(me.children(recursive=True)) >= 3 or process.poll() is not None, 60, "the start of workers")
+    wait_until(lambda: len(me.children(recursive=True)) >= 3, 60, "the start of workers")
     children = me.children(recursive=True)
     process.send_signal(how)
     _, said = process.communicate(timeout=60)
