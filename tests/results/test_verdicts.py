@@ -25,6 +25,7 @@ from results.report.wording import error_words, region
 from sim.errors import BadInput
 
 FITS = 4000
+SD = 2.0  # of estimates
 
 
 def cell(sample_of: Any, shift: float, fits: int = FITS, scale: float = 1.0, truth: float = 1.0, seed: int = 1) -> Any:
@@ -32,7 +33,7 @@ def cell(sample_of: Any, shift: float, fits: int = FITS, scale: float = 1.0, tru
     noise = np.random.default_rng(seed).standard_normal((fits, 1))
     noise = (noise - noise.mean()) / noise.std(ddof=1)
     theta = np.full((fits, 1), truth)
-    return sample_of(theta, theta + noise + shift, np.full((fits, 1, 1), scale), dof=1e6)
+    return sample_of(theta, theta + SD * (noise + shift), np.full((fits, 1, 1), SD * scale), dof=1e6)
 
 
 def judged(fabricate: Any, cells: list[Any], *claims: Claim) -> Diagnosis:
@@ -122,8 +123,16 @@ def test_the_worst_cell_is_named_with_the_dials_that_fail(fabricate: Any, sample
     cells = [({"effect": effect, "spillover": spill}, {"did": cell(sample_of, shift)})
              for (effect, spill), shift in shifts.items()]  # fmt: skip
     (sentence,) = answer(judged(fabricate, cells, Claim("bias"))).sentences
-    assert sentence == ("Bias of t0: did is too high by 0.60 (0.6 standard errors, 60% of the true 1.00) when "
+    assert sentence == ("Bias of t0: did is too high by 1.20 (0.6 standard errors, 120% of the true 1.00) when "
                         "effect = 1, spillover = paper (fails with spillover = paper).")  # fmt: skip
+
+
+@pytest.mark.parametrize(("shift", "side"), [(0.5, "high"), (-0.5, "low")])
+def test_the_side_of_a_bias_is_that_of_the_number_line(fabricate: Any, sample_of: Any, shift: float, side: str) -> None:
+    diagnosis = judged(fabricate, [({}, {"ols": cell(sample_of, shift, truth=-1.0)})], Claim("bias"))
+    assert answer(diagnosis).sentences == (
+        f"Bias of t0: ols is too {side} by 1.00 (0.5 standard errors, 100% of the true -1.00).",
+    )
 
 
 def test_regions() -> None:
@@ -139,7 +148,7 @@ def test_regions() -> None:
 def with_scales(sample_of: Any, scales: tuple[float, ...], truth: float = 0.0, fits: int = FITS) -> Any:
     """Unbiased fits with one error type for each scale of the standard error."""
     sample = cell(sample_of, 0.0, fits=fits, truth=truth)
-    se = np.concatenate([np.full((fits, 1, 1), scale) for scale in scales], axis=1)
+    se = np.concatenate([np.full((fits, 1, 1), SD * scale) for scale in scales], axis=1)
     return replace(sample, se=se)
 
 
@@ -228,7 +237,7 @@ def test_an_effect_beyond_the_simulated_ones_is_called_so(fabricate: Any, sample
 
 
 def test_a_test_of_the_wrong_size_has_no_power(fabricate: Any, sample_of: Any) -> None:
-    cells = [({"effect": effect}, {"did": with_scales(sample_of, (1.0, 0.5), effect)}) for effect in (0.0, 3.0)]
+    cells = [({"effect": effect}, {"did": with_scales(sample_of, (1.0, 0.5), effect)}) for effect in (0.0, 6.0)]
     found = answer(judged(fabricate, cells, Claim("size"), Claim("power")))
     assert "not stated for two errors, because a test of the wrong size has no power to speak of" in found.sentences[1]
 
