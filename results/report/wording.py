@@ -98,7 +98,7 @@ def errors_text(value: float) -> str:
 
 def rounded(value: float) -> str:
     """Two digits, all of a whole number."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.2g}"
 
 
 def region(cells: Sequence[int], every: Sequence[int], dials: Sequence[Mapping[str, object]]) -> str:
