@@ -107,7 +107,12 @@ def unreached(study: Study, replications: int) -> Iterator[str]:
 def _resumed(held: ZarrStore, study: Study, plan: Resume) -> list[str]:
     """What is computed again, and which blocks of other code stay beside new ones."""
     here = environment_of(study)
-    lines = staying(held, here, plan.expected(held, schema_of(study)))
+    schema = schema_of(study)
+    growth = held.check_study(schema)
+    if growth is not None and growth.computes:
+        return [growth.sentence, *(staying(held, here, ()) if growth.kept else ())]
+    lines = staying(held, here, plan.expected(held, schema))
+    lines = [growth.sentence, *lines] if growth is not None else lines
     return [retried(held, here, held.raised()), *lines] if plan.retry_failed else lines
 
 

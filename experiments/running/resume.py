@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from cluster import Environment
-from results.store import Origin, Store, StoreSchema, ZarrStore
+from results.store import BlockState, Origin, Store, StoreSchema, ZarrStore
 from sim.errors import bad
 
 UNKNOWN = "the store does not say which code computed them"
@@ -20,19 +20,27 @@ def origin_of(store: Store, here: Environment) -> Origin:
     return Origin(str(here), here.plain, here.differences(known[0]) if known else ())
 
 
-def check_origins(store: Store, here: Environment, again: Collection[tuple[int, int]], where: str) -> None:
+def check_origins(
+    store: Store, here: Environment, again: Collection[tuple[int, int]], where: str, *, growing: bool = False
+) -> None:
     """Raise BadInput when blocks that stay were computed by other code, versions or BLAS kernels.
 
-    again: the blocks that will be computed, anew or for the first time; without any there is nothing to refuse.
+    again: the blocks that will be computed, anew or for the first time; without any there is nothing to refuse, unless
+    the store grows by cells or estimators.
     """
-    for line in staying(store, here, again) if again else ():
+    for line in staying(store, here, again) if again or growing else ():
         raise bad(line, where=where, allowed="blocks from one environment",
                   remedy="undo the change, choose another --store, or say --accept-code-change")  # fmt: skip
 
 
 def staying(store: Store, here: Environment, again: Collection[tuple[int, int]]) -> list[str]:
     """What a run says of blocks that stay from another environment, a line for each."""
-    kept = [place for place in store.done() if place not in again]
+    kept = [
+        place
+        for place in store.places()
+        if (store.state(*place) is BlockState.DONE and place not in again)
+        or store.state(*place) is BlockState.PARTIAL  # estimators that are there stay
+    ]
     return [
         f"{_counted(count, 'block')} {'was' if count == 1 else 'were'} computed in another environment; what "
         f"differs now: {words}"
@@ -51,8 +59,8 @@ def retried(store: Store, here: Environment, again: Collection[tuple[int, int]])
 
 def _differing(store: Store, here: Environment, places: Iterable[tuple[int, int]]) -> dict[str, int]:
     """How this process differs from those that computed some blocks, in words, with the number of blocks."""
-    words = (_differences(store.origin(*place), here) for place in places)
-    return dict(Counter(found for found in words if found))
+    words = (dict.fromkeys(_differences(origin, here) for origin in store.origins_of(*place)) for place in places)
+    return dict(Counter(found for each in words for found in each if found))
 
 
 def _differences(origin: Origin | None, here: Environment) -> str:
@@ -79,8 +87,13 @@ class Resume:
 
     def check(self, store: ZarrStore, schema: StoreSchema, here: Environment) -> None:
         """Raise BadInput for another study's store, or one that holds blocks of other code; reads no block."""
-        store.check_study(schema)
-        if not (self.retry_failed or self.accept_code_change):
+        growth = store.check_study(schema)
+        if self.retry_failed or self.accept_code_change:
+            return
+        if growth is not None and growth.computes:
+            if growth.kept:
+                check_origins(store, here, (), str(store.path), growing=True)
+        else:
             check_origins(store, here, self.expected(store, schema), str(store.path))
 
     def expected(self, store: Store, schema: StoreSchema) -> set[tuple[int, int]]:

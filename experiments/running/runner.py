@@ -14,6 +14,7 @@ from experiments.running.tasks import EnvironmentMismatch, Job, Result, environm
 from experiments.running.until import Stopping, Until
 from experiments.settings import to_settings
 from experiments.study.border import PluginRaised
+from experiments.study.prints import cell_print, estimator_prints
 from experiments.study.study import Study
 from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
 from results.store.block import union_of_layouts
@@ -52,6 +53,8 @@ def schema_of(study: Study) -> StoreSchema:
         block=study.block,
         worlds=study.world_count,
         held_fixed=study.held_fixed,
+        cell_prints=tuple(cell_print(study, cell) for cell in study.cells),
+        estimator_prints=estimator_prints(study),
     )
 
 
@@ -168,7 +171,13 @@ class _Filling:
         size = self.study.block
         for cell, index in todo:
             start = index * size
-            yield Job(self.study, cell, index, start, min(start + size, self.study.replications), self.here)
+            stop = min(start + size, self.study.replications)
+            yield Job(self.study, cell, index, start, stop, self.here, self._only(cell, index))
+
+    def _only(self, cell: int, index: int) -> tuple[str, ...] | None:
+        """The estimators that a block lacks; None for all, and for fits that raised and are tried again."""
+        lacking = self.store.lacking(cell, index)
+        return lacking if 0 < len(lacking) < len(self.store.layouts) else None
 
     def _keep(self, outcome: Outcome) -> None:
         """Write what became of a job; raises what concerns the whole run."""

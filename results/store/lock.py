@@ -35,6 +35,8 @@ def locked(path: Path) -> Iterator[None]:
         raise bad(f"cannot be written: {error.strerror or error}", where=str(path),
                   allowed="a store in a writable folder", remedy="choose another --store") from error  # fmt: skip
     try:
+        if set_aside(real).exists():
+            _put_back(real)
         for leftover in real.parent.glob(f".{real.name}.*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
@@ -49,6 +51,19 @@ def check_free(path: Path) -> None:
     if _lock_file(path.resolve()).exists():
         with locked(path):
             return
+
+
+def set_aside(real: Path) -> Path:
+    """Where a store stands while another takes its place."""
+    return real.with_name(f".{real.name}.replaced")
+
+
+def _put_back(real: Path) -> None:
+    """After a kill between two renames: the store that was set aside returns, or goes if the new one is in place."""
+    if real.exists():
+        shutil.rmtree(set_aside(real), ignore_errors=True)
+    else:
+        os.rename(set_aside(real), real)
 
 
 def _lock_file(real: Path) -> Path:
