@@ -31,7 +31,7 @@ COMMANDS = {
     "replay": "draw and fit one replication again",
     "init": "read a panel file and write a SPEC.toml to edit",
     "panel": "check a panel file, or write an example",
-    "store": "verify, hash or describe a store",
+    "store": "verify, hash, describe or merge stores",
 }
 
 RESUMED = ("run", "solve", "breakdown", "trust")  # commands that keep what they had finished

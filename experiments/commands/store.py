@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.group("store")
 def command() -> None:
-    """Verify, hash or describe a store."""
+    """Verify, hash, describe or merge stores."""
 
 
 @command.command("hash")
@@ -65,6 +65,22 @@ def info(store: Path) -> None:
     click.echo(f"fingerprint   {records.fingerprint}")
     _say_environments(records)
     _say_failures(records)
+
+
+@command.command("merge")
+@click.argument("stores", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The new store; nothing may be there yet.")
+@click.option("--accept-code-change", is_flag=True, help="Join blocks that come from other code or other versions.")
+def merge_(stores: tuple[Path, ...], out: Path, accept_code_change: bool) -> int:
+    """Join STORES of one study, such as its shards, into one; exit 3 when blocks are missing in it."""
+    from results.store.merge import merge
+
+    merged = merge(stores, out, accept_code_change=accept_code_change)
+    click.echo(f"merged {len(stores)} stores: {merged.sentence}")
+    click.echo(f"store   {out}")
+    if missing := merged.total - merged.done:
+        click.echo(f"{missing:,} blocks are missing; run the study with --store {out} to compute them")
+    return 3 if missing else 0
 
 
 def _say_environments(records: Store) -> None:

@@ -143,10 +143,11 @@ class _Filling:
         """Compute and write what is missing."""
         where = str(getattr(self.store, "path", "memory"))
         todo = self.store.pending() if self.here is None else plan.todo(self.store, self.here, where)
-        tally = _Tally(self.study, len(todo), self.listen)
+        self.store.stop(None)
+        self.store.take_share(plan.shard)
+        tally = _Tally(self.study, len(self.store.wanted()), len(todo), self.listen)
         if todo and self.here is not None:
             self.store.computed_in(origin_of(self.store, self.here))
-        self.store.stop(None)
         if list(self.study.measures) != self.store.noted("measures", []):
             self.store.note("measures", list(self.study.measures))
         if self.until is None:
@@ -194,10 +195,10 @@ class _Filling:
 class _Tally:
     """Counts blocks for the listener, those that were there before included."""
 
-    def __init__(self, study: Study, missing: int, listen: Listener | None) -> None:
+    def __init__(self, study: Study, wanted: int, missing: int, listen: Listener | None) -> None:
         self._listen = listen
-        self._of_blocks = len(study.cells) * -(-study.replications // study.block)
-        self._of_replications = len(study.cells) * study.replications
+        self._of_blocks = wanted
+        self._of_replications = min(wanted * study.block, len(study.cells) * study.replications)
         self._blocks = self._of_blocks - missing
         self._replications = min(self._blocks * study.block, self._of_replications)
         self._poisoned = 0

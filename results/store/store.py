@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Layout, Status
 from results.store.block import Block
+from results.store.shard import Shard
 from results.store.skeleton import StoreSchema
 
 MOST_TRACEBACKS = 20  # kept of an estimator, and of blocks that could not be computed
@@ -151,10 +152,23 @@ class Store(ABC):
             self.note("until", None)
 
     def wanted(self) -> list[tuple[int, int]]:
-        """(cell, block) of every block that the study wants: all, or those up to where a cell stopped."""
+        """(cell, block) of every block that is wanted: all, those up to where a cell stopped, or those of a shard."""
         stopped = self.stopped
         ends = [self.replications] * len(self.cells) if stopped is None else stopped.replications
-        return [(cell, index) for cell, index in self.places() if index * self.block < ends[cell]]
+        mine, cells = self.shard, len(self.cells)
+        return [(cell, index) for cell, index in self.places()
+                if index * self.block < ends[cell] and (mine is None or mine.holds(cell, index, cells))]  # fmt: skip
+
+    @property
+    def shard(self) -> Shard | None:
+        """The share of the study's blocks that is computed into this store; None: all of them."""
+        kept = self.noted("shard")
+        return Shard(*kept) if kept else None
+
+    def take_share(self, shard: Shard | None) -> None:
+        """State the share of the study's blocks that is computed into this store."""
+        if shard != self.shard:
+            self.note("shard", None if shard is None else [shard.number, shard.of])
 
     def state(self, cell: int, index: int) -> BlockState:
         """What became of a block, by its mark alone."""
