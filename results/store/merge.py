@@ -93,8 +93,9 @@ def _check_one_environment(stores: Sequence[ZarrStore]) -> None:
     found = {json.dumps(origin.facts, sort_keys=True): origin for store in stores for origin in store.environments}
     if len(found) > 1:
         texts = " | ".join(origin.text for origin in found.values())
-        raise bad(f"blocks come from {len(found)} environments: {texts}", where="store merge",
-                  allowed="blocks from one environment", remedy="run some again, or say --accept-code-change")  # fmt: skip
+        what = f"blocks come from {len(found)} environments: {texts}"
+        raise bad(what, where="store merge", allowed="blocks from one environment",
+                  remedy="run some again, or say --accept-code-change")  # fmt: skip
 
 
 def _holders(stores: Sequence[ZarrStore]) -> Mapping[Place, list[int]]:
