@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,22 +28,13 @@ def hash_(store: Path) -> None:
 @command.command("verify")
 @click.argument("store", type=click.Path(path_type=Path))
 def verify(store: Path) -> int:
-    """Read every block and compare it with its digest; exit 1 when a block is missing or damaged."""
-    from results.store import BlockState, ZarrStore
+    """Compare everything in a store with its digests; exit 1 when anything is missing or damaged."""
+    from results.store.verify import verified
 
-    records = ZarrStore.open(store)
-    wanted = frozenset(records.wanted())
-    bad = [place for place in records.pending() if place in wanted]
-    counts = Counter(records.state(cell, index) for cell, index in bad)
-    for cell, index in bad:
-        if records.state(cell, index) is BlockState.DONE:
-            click.echo(f"cell {cell} block {index}: does not match its digest")
-    total = len(wanted)
-    parts = ((BlockState.PENDING, "not run"), (BlockState.POISONED, "poisoned"), (BlockState.DONE, "damaged"))
-    click.echo(
-        ", ".join([f"{total - len(bad)} of {total} blocks sound", *(f"{counts[s]} {word}" for s, word in parts)])
-    )
-    return 1 if bad else 0
+    found = verified(store)
+    for line in found.lines:
+        click.echo(line)
+    return 0 if found.sound else 1
 
 
 @command.command("info")

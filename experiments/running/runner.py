@@ -18,6 +18,7 @@ from experiments.study.prints import cell_print, estimator_prints
 from experiments.study.study import Study
 from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
 from results.store.block import union_of_layouts
+from results.store.repair import repair
 from sim.errors import BadInput, bad
 
 PREPARED_BEFORE = 16  # cells whose panels are tried before anything is written
@@ -102,6 +103,7 @@ def run(
     here, store = environment_of(study), Path(store)
     with locked(store):
         if store.exists():
+            repair(store, schema)
             plan.check(ZarrStore.open(store), schema, here)
         kept = ZarrStore.open_or_create(store, schema)
         resized = study.resized(replications=kept.replications)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from estimators.core.estimator import Layout
+from results.store.files import fixed_files, seal
 
 CODECS = (ZstdCodec(level=1), Crc32cCodec())
 DIGEST_BYTES = 32
@@ -43,9 +44,9 @@ class StoreSchema:
 
 
 def write_skeleton(path: Path, schema: StoreSchema) -> None:
-    """An empty store with all arrays, coordinates and attributes."""
+    """An empty store with all arrays, coordinates and attributes, and digests over them."""
     root = zarr.create_group(store=str(path), attributes=json.loads(json.dumps(_attributes(schema))))
-    provenance = root.create_group("provenance")
+    provenance = root.create_group("provenance", attributes={"digest": seal({})})
     builder = _Builder(len(schema.cells), schema.replications, schema.block)
     blocks = -(-schema.replications // schema.block)
     builder.labels(root, "estimand", schema.estimands)
@@ -65,7 +66,8 @@ def write_skeleton(path: Path, schema: StoreSchema) -> None:
                            dimension_names=("cell", "block", "part", "byte")[: 3 + len(sizes)],
                            compressors=CODECS)  # fmt: skip
     for name, layout in schema.layouts.items():
-        group = root.create_group(name)
+        said = {"fingerprint": schema.estimator_prints.get(name, ""), "study": schema.fingerprint}
+        group = root.create_group(name, attributes=said)
         builder.labels(group, "term", layout.terms)
         builder.labels(group, "error", layout.errors)
         builder.results(group, "estimate", ("term",), (len(layout.terms),))
@@ -74,6 +76,14 @@ def write_skeleton(path: Path, schema: StoreSchema) -> None:
         builder.results(group, "status", (), (), dtype="u1")
         for statistic in layout.statistics:
             builder.results(group, statistic, (), ())
+    seal_root(path)
+
+
+def seal_root(path: Path, **changes: Any) -> None:
+    """Change attributes of the root, and state digests over all of them and over every file that is no result."""
+    root = zarr.open_group(store=str(path), mode="r+", zarr_format=3)
+    held = {**dict(root.attrs), **json.loads(json.dumps(changes)), "files": fixed_files(path)}
+    root.update_attributes({**held, "digest": seal(held)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,13 +30,15 @@ from zarr.core.sync import sync
 from estimators.core.estimator import Estimates, Layout
 from results.store.block import Block, block_arrays, digest_of, part_digests
 from results.store.copying import fill_grown
+from results.store.files import check_format, check_local, root_damage, seal
 from results.store.growth import Growth, growth_of
 from results.store.lock import set_aside
-from results.store.skeleton import DIGEST_BYTES, StoreSchema, schema_from, write_skeleton
+from results.store.skeleton import DIGEST_BYTES, StoreSchema, schema_from, seal_root, write_skeleton
 from results.store.store import BlockState, Store
+from results.store.workshop import beside
 from sim.errors import bad
 
-DAMAGE = (ValueError, RuntimeError, OSError, KeyError)  # a checksum fails, a chunk was cut short or an array is gone
+DAMAGE = (ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
 PIECE = 1 << 16  # of a coordinate, read at once
 ORIGIN = "provenance/block_origin"
 
@@ -52,8 +52,13 @@ class ZarrStore(Store):
     def __init__(self, path: Path, mode: str) -> None:
         self.path = path
         zarr.config.set({"array.write_empty_chunks": True})  # a block of fill values is a result too
+        check_local(path)
+        check_format(path)
+        if (path / "zarr.json").exists() and (damage := root_damage(path)) is not None:
+            raise bad(str(damage), where=str(path), allowed="a store that is whole",
+                      remedy="run its study again, which rebuilds what is damaged")  # fmt: skip
         try:
-            self._root = zarr.open_group(store=str(path), mode="r+" if mode == "a" else "r")
+            self._root = zarr.open_group(store=str(path), mode="r+" if mode == "a" else "r", zarr_format=3)
             self._load()
         except Exception as error:
             raise bad(f"not a readable store ({type(error).__name__})", where=str(path),
@@ -65,18 +70,19 @@ class ZarrStore(Store):
         self._facts: dict[str, Any] = dict(self._root.attrs)
         self.schema = schema_from(self._facts)
         self.states = self._marks("block_state").astype(np.uint8)
-        self.whole_digests = self._array("block_digest").ndim == 3  # schema 1
+        self.whole_digests = "digest" not in self._facts  # schema 1
         origins = self._marks(ORIGIN, *(() if self.whole_digests else (len(self.schema.parts),)))
         origins = origins[..., None].repeat(len(self.schema.parts), axis=2) if self.whole_digests else origins
-        self.origins = origins.astype(np.uint16)
+        known = origins <= len(self.noted("origins", []))  # damaged provenance has lost what numbers mean
+        self.origins = np.where(known, origins, 0).astype(np.uint16)
 
     def _marks(self, name: str, *sizes: int) -> NDArray[Any]:
         """An array of a few numbers a block; zeros where it is not there or damaged."""
         marks = np.zeros((len(self.cells), self.block_count, *sizes), dtype=np.int64)
         try:
             array = self._array(name)
-        except KeyError:
-            return marks  # a store of an earlier release does not say where its blocks were computed
+        except DAMAGE:
+            return marks  # as of a store that does not say where its blocks were computed
         try:
             return np.asarray(array[:, : self.block_count])
         except DAMAGE:
@@ -93,9 +99,10 @@ class ZarrStore(Store):
 
         Raises BadInput when the path is taken.
         """
+        check_local(path)
         if path.exists():
             raise bad("already exists", where=str(path), allowed="a new path", remedy="remove it or choose another")
-        with _beside(path) as made:
+        with beside(path) as made:
             write_skeleton(made / "store", schema)
             if fill is not None:
                 fill(cls(made / "store", "a"))
@@ -108,7 +115,7 @@ class ZarrStore(Store):
         A kill leaves one of the two whole: `locked` puts this one back when the other is not yet in its place.
         """
         real = self.path.resolve()
-        with _beside(self.path) as made:
+        with beside(self.path) as made:
             write_skeleton(made / "store", schema)
             fill(ZarrStore(made / "store", "a"))
             os.rename(real, set_aside(real))
@@ -119,6 +126,7 @@ class ZarrStore(Store):
     @classmethod
     def open(cls, path: Path) -> ZarrStore:
         """An existing store, for reading, as it is now. Raises BadInput when there is none."""
+        check_local(path)
         if not path.exists():
             raise bad("no such store", where=str(path), allowed="a folder that `panelproof run` made",
                       remedy="check the path")  # fmt: skip
@@ -201,8 +209,19 @@ class ZarrStore(Store):
     def intact(self, cell: int, index: int) -> bool:
         """Whether a block is marked as done and what is read back has its digest."""
         try:
-            return self.state(cell, index) is BlockState.DONE and bool(self.sound(cell, index))
+            return (self.state(cell, index) is BlockState.DONE and self.has_origin(cell, index)
+                    and bool(self.sound(cell, index)))  # fmt: skip
         except Exception:  # noqa: BLE001  (whatever a damaged chunk raises, the block is not intact)
+            return False
+
+    def has_origin(self, cell: int, index: int) -> bool:
+        """Whether what is kept of a block's environments can be read, be it that they are not known."""
+        if self.whole_digests or self.origins[cell, index].any():
+            return True
+        try:
+            return bool((self.path / ORIGIN / "c" / f"{cell}" / f"{index}" / "0").is_file()
+                        and self._array(ORIGIN)[cell, index] is not None)  # fmt: skip
+        except DAMAGE:
             return False
 
     def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
@@ -319,13 +338,15 @@ class ZarrStore(Store):
 
     def note(self, key: str, value: Any) -> None:
         """Keep something that stands outside the promise of identical bytes, such as tracebacks or versions."""
-        self._root.require_group("provenance").attrs[key] = value
+        group = self._root.require_group("provenance")
+        held = {**dict(group.attrs), key: json.loads(json.dumps(value))}
+        group.update_attributes({**held, "digest": seal(held)})
 
     def noted(self, key: str, default: Any = None) -> Any:
         """What `note` kept."""
         try:
             return self._root["provenance"].attrs.get(key, default)
-        except KeyError:
+        except DAMAGE:
             return default
 
     def _grow(self, replications: int) -> None:
@@ -340,29 +361,13 @@ class ZarrStore(Store):
         for name in ("block_state", "block_digest", ORIGIN):
             array = self._array(name)
             array.resize((len(self.cells), -(-replications // self.block), *array.shape[2:]))
-        study = {**self._facts["study"], "replications": replications}
-        self._root.attrs.update({"replications": replications, "study": study})
+        seal_root(self.path, replications=replications, study={**self._facts["study"], "replications": replications})
+        self._root = zarr.open_group(store=str(self.path), mode="r+", zarr_format=3)
         self._load()
 
     def _all_arrays(self) -> list[str]:
         names = [name for name, _ in self._root.arrays()]
         return names + [f"{group}/{name}" for group in self.layouts for name, _ in self._root[group].arrays()]  # type: ignore[union-attr]
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A temporary folder beside a store, which `locked` sweeps after a kill; raises BadInput where none can be."""
-    real = path.resolve()  # where a symbolic link leads to
-    try:
-        real.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{real.name}.", suffix=".partial", dir=real.parent))
-    except OSError as error:
-        raise bad(f"cannot be written: {error.strerror}", where=str(path), allowed="a writable folder",
-                  remedy="choose another --store") from error  # fmt: skip
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 def _paths(name: str, layout: Layout) -> tuple[str, ...]:
