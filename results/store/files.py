@@ -47,23 +47,24 @@ def check_local(path: Path) -> None:
 
 
 def check_format(path: Path) -> None:
-    """Raise BadInput unless every group and array is of zarr format 3 with the codecs that we write.
+    """Raise BadInput unless every group and array is of zarr format 3 with the codecs that we write."""
+    for damage in strange(path):
+        raise bad(f"is not opened: {damage.file} {damage.what}", where=str(path),
+                  remedy="use a store that `panelproof run` made",
+                  allowed=f"zarr format 3 with the codecs {', '.join(sorted(CODECS))}")  # fmt: skip
+
+
+def strange(path: Path) -> Iterator[Damage]:
+    """Metadata that are not of zarr format 3 with the codecs that we write.
 
     It reads text alone: nothing that a crafted store names is looked up or run.
     """
     for name in (".zgroup", ".zarray", ".zmetadata"):
         if (path / name).exists():
-            raise _refused(path, name, "is of zarr format 2")
+            yield Damage(name, "is of zarr format 2")
     for file, held in _metadata(path):
-        if held is None:
-            continue  # it cannot be read, and `damages` says so
-        if reason := _reason(held):
-            raise _refused(path, file, reason)
-
-
-def _refused(path: Path, file: str, reason: str) -> Exception:
-    return bad(f"is not opened: {file} {reason}", where=str(path), remedy="use a store that `panelproof run` made",
-               allowed=f"zarr format 3 with the codecs {', '.join(sorted(CODECS))}")  # fmt: skip
+        if held is not None and (reason := _reason(held)):  # what cannot be read is named by `damages`
+            yield Damage(file, reason)
 
 
 def _reason(held: Any) -> str:

@@ -23,7 +23,6 @@ def check_repairable(path: Path, schema: StoreSchema) -> list[Damage]:
     The study must be the one that made the store: where the root's metadata are damaged, what is left of the others
     says so.
     """
-    check_format(path)
     found = damages(path)
     if not any(damage.file == META for damage in found):
         return found
@@ -60,6 +59,7 @@ def repair(path: Path, schema: StoreSchema) -> list[Damage]:
             names |= {file for file in expected.keys() | there.keys() if expected.get(file) != there.get(file)}
         for name in sorted(names):
             _restore(made / "store", path, name)
+    check_format(path)
     if names & {PROVENANCE, f"{ORIGIN}/{META}"}:
         _fill_origins(path)
     seal_root(path)

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from results.store.files import META, check_format, check_local, damages
+from results.store.files import META, check_local, damages, strange
 from results.store.store import BlockState
 from results.store.zarr_store import ZarrStore
 from sim.errors import bad
@@ -37,10 +37,11 @@ def verified(path: Path) -> Verified:
     if not (path / META).exists() and not any(path.glob(f"*/{META}")):
         raise bad("is no store", where=str(path), allowed="a folder that `panelproof run` made",
                   remedy="check the path")  # fmt: skip
-    check_format(path)
     found = damages(path)
+    named = {damage.file for damage in found}
+    found += [damage for damage in strange(path) if damage.file not in named]
     lines = [str(damage) for damage in found]
-    if any(damage.file.rpartition("/")[2] == META for damage in found):
+    if any("/c/" not in damage.file for damage in found):
         lines.append("blocks were not read: `run` with the study rebuilds metadata, then verify again")
         return Verified(tuple(lines), False)
     store = ZarrStore.open(path)
