@@ -220,7 +220,7 @@ def show(store: ZarrStore, console: Console, html: Path | None) -> None:
     """The bias table, the HTML report if wanted, and where the files are."""
     from experiments.running.reporting import print_report, write_html
 
-    diagnosis = print_report(store, console)
+    diagnosis = print_report(store, console, trust=True)
     if html is not None:
         write_html(store, diagnosis, html)
         console.print(f"report  {html}", markup=False)

@@ -22,6 +22,7 @@ META = "zarr.json"
 PROVENANCE = f"provenance/{META}"
 CODECS = {"bytes", "zstd", "crc32c", "vlen-utf8"}  # those that we write
 TYPES = {"float64", "uint8", "uint16", "int64", "string"}
+FORMAT_2 = (".zarray", ".zgroup", ".zmetadata")
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of another machine, as a path has it
 ROOT_KEYS = {"attributes", "zarr_format", "node_type", "consolidated_metadata"}
 
@@ -59,10 +60,10 @@ def strange(path: Path) -> Iterator[Damage]:
 
     It reads text alone: nothing that a crafted store names is looked up or run.
     """
-    for name in (".zgroup", ".zarray", ".zmetadata"):
-        if (path / name).exists():
-            yield Damage(name, "is of zarr format 2")
     for file, held in _metadata(path):
+        if file.rpartition("/")[2] in FORMAT_2:
+            yield Damage(file, "is of zarr format 2")
+            continue
         if held is not None and (reason := _reason(held)):  # what cannot be read is named by `damages`
             yield Damage(file, reason)
 
@@ -92,8 +93,8 @@ def _metadata(path: Path) -> Iterator[tuple[str, Any]]:
     """Every metadata file, by its path in the store, with what it holds; None where that cannot be read."""
     for folder, inner, files in os.walk(path):
         inner[:] = sorted(name for name in inner if name != "c")  # chunks have no metadata
-        if META in files:
-            at = Path(folder) / META
+        for name in sorted({META, *FORMAT_2}.intersection(files)):
+            at = Path(folder) / name
             yield at.relative_to(path).as_posix(), read_json(at)
 
 

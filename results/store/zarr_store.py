@@ -30,7 +30,7 @@ from zarr.core.sync import sync
 from estimators.core.estimator import Estimates, Layout
 from results.store.block import Block, block_arrays, digest_of, part_digests
 from results.store.copying import fill_grown
-from results.store.files import check_format, check_local, root_damage, seal
+from results.store.files import check_format, check_local, damages, root_damage, seal
 from results.store.growth import Growth, growth_of
 from results.store.lock import set_aside
 from results.store.skeleton import DIGEST_BYTES, StoreSchema, schema_from, seal_root, write_skeleton
@@ -82,6 +82,8 @@ class ZarrStore(Store):
         try:
             array = self._array(name)
         except DAMAGE:
+            if name != ORIGIN:
+                raise
             return marks  # as of a store that does not say where its blocks were computed
         try:
             return np.asarray(array[:, : self.block_count])
@@ -264,6 +266,10 @@ class ZarrStore(Store):
 
         One block and one piece of a coordinate at a time are in memory.
         """
+        for damage in damages(self.path):
+            if not damage.file.startswith("provenance/"):  # which stands outside
+                raise bad(str(damage), where=str(self.path), allowed="a store that is whole",
+                          remedy="run its study again, which rebuilds what is damaged")  # fmt: skip
         sha = hashlib.sha256(self.fingerprint.encode())
         coordinates = (self.replications, self.block, self.cells, self.estimands, self._facts["layouts"])
         sha.update(json.dumps(coordinates, sort_keys=True).encode())
