@@ -102,13 +102,18 @@ def run(
         return memory
     here, store = environment_of(study), Path(store)
     with locked(store):
-        if store.exists():
-            repair(store, schema)
-            plan.check(ZarrStore.open(store), schema, here)
-        kept = ZarrStore.open_or_create(store, schema)
+        kept = _opened(store, schema, plan, here)
         resized = study.resized(replications=kept.replications)
         _Filling(resized, kept, here, where, listen, target).fill(plan, shuffle)
         return kept
+
+
+def _opened(path: Path, schema: StoreSchema, plan: Resume, here: Environment) -> ZarrStore:
+    """The store of a study under its lock: created, or repaired, checked and grown."""
+    if path.exists():
+        repair(path, schema)
+        plan.check(ZarrStore.open(path), schema, here)
+    return ZarrStore.open_or_create(path, schema)
 
 
 def _executor(executor: Executor | None, client: object) -> Executor:

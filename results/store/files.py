@@ -150,10 +150,10 @@ def root_damage(path: Path) -> Damage | None:
 def damages(path: Path) -> list[Damage]:
     """All that is wrong with metadata, labels, dials, other coordinates and provenance; not with blocks."""
     found = list(filter(None, [root_damage(path)]))
-    attributes = (read_json(path / META) or {}).get("attributes") if not found else {}
-    if attributes and _earlier(attributes):
-        return []
     if not found:
+        attributes = read_json(path / META)["attributes"]
+        if _earlier(attributes):
+            return []
         found += _changed(path, attributes["files"])
     held = read_json(path / PROVENANCE)
     if not isinstance(held, dict) or not isinstance(held.get("attributes"), dict):
