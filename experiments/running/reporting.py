@@ -89,7 +89,7 @@ def print_report(
 ) -> Diagnosis:  # fmt: skip
     """Diagnose a store and print the answer on one screen, or with `full` every cell.
 
-    measures: further ones, as "FILE.py:FUNCTION"; trust: also load those that the store names.
+    measures: further ones, as "FILE.py:FUNCTION". trust: load those that the store names too.
     """
     diagnosis = diagnose(store, alpha, measures_of(store, measures, trust=trust))
     command = f"panelproof report {shlex.quote(str(store.path))} --full"

@@ -208,7 +208,7 @@ def _paired(
             continue
         _, at_x, at_y = np.intersect1d(x.replications, y.replications, return_indices=True)
         x, y = x.take(at_x), y.take(at_y)
-        for name in (name for name in x.truths if name in y.truths):  # in their order: the first one is named
+        for name in [name for name in x.truths if name in y.truths]:
             if not np.array_equal(x.truths[name], y.truths[name], equal_nan=True) and not _absent(x, y, name):
                 raise _OtherDraws(f"their draws differ ({name}), as those of other code may")
         for key in x.values:

@@ -63,8 +63,9 @@ def merge(paths: Sequence[Path], out: Path, *, accept_code_change: bool = False)
             first = held[0]
             _take(stores[first], place, target, numbers[first])
             taken[first] += target.state(*place) is BlockState.DONE
-        if measures := stores[0].noted("measures"):
-            target.note("measures", measures)
+        for name in ("measures", "claims"):
+            if stated := stores[0].noted(name):
+                target.note(name, stated)
 
     with locked(out):
         merged = ZarrStore.create(out, stores[0].schema, fill)

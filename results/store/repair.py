@@ -28,9 +28,8 @@ def check_repairable(path: Path, schema: StoreSchema) -> list[Damage]:
         return found
     said = {_attribute(path / name / META, "study") for name in schema.layouts} - {None}
     if said != {schema.fingerprint} or _replications(path, schema) is None:
-        other = "its metadata are damaged, and what is left of them is not of this study"
-        nothing = "not a readable store: its metadata are damaged or missing, and nothing says whose study it is"
-        what = other if said else nothing
+        nobody = "not a readable store: its metadata are damaged or missing, and nothing says whose study it is"
+        what = "its metadata are damaged, and what is left of them is not of this study" if said else nobody
         raise bad(what, where=str(path), allowed="the very study that made the store",
                   remedy="run that study, or choose another --store")  # fmt: skip
     return found

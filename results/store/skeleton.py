@@ -18,6 +18,7 @@ from results.store.files import fixed_files, seal
 
 CODECS = (ZstdCodec(level=1), Crc32cCodec())
 DIGEST_BYTES = 32
+PIECE = 1 << 16  # of a coordinate, in one chunk and read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ class _Builder:
             array[:] = np.array(labels, dtype=object)
 
     def numbers(self, group: Any, name: str, values: NDArray[Any]) -> None:
-        array = group.create_array(name, shape=values.shape, dtype="i8", dimension_names=(name,), compressors=CODECS)
+        array = group.create_array(name, shape=values.shape, chunks=(min(max(len(values), 1), PIECE),), dtype="i8",
+                                   dimension_names=(name,), compressors=CODECS)  # fmt: skip
         array[:] = values
 
     def parameter(self, group: Any, dial: str, values: list[Any]) -> None:

@@ -33,13 +33,12 @@ from results.store.copying import fill_grown
 from results.store.files import check_format, check_local, damages, root_damage, seal
 from results.store.growth import Growth, growth_of
 from results.store.lock import set_aside
-from results.store.skeleton import DIGEST_BYTES, StoreSchema, schema_from, seal_root, write_skeleton
+from results.store.skeleton import DIGEST_BYTES, PIECE, StoreSchema, schema_from, seal_root, write_skeleton
 from results.store.store import BlockState, Store
 from results.store.workshop import beside
 from sim.errors import bad
 
 DAMAGE = (ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
-PIECE = 1 << 16  # of a coordinate, read at once
 ORIGIN = "provenance/block_origin"
 
 
