@@ -20,10 +20,14 @@ from experiments.commands.options import cluster_options
 @click.option(
     "--until", metavar="TARGETS", help='Stop each cell at Monte Carlo errors such as "coverage:0.005,bias:did:1e-4".'
 )
+@click.option(
+    "--shard", metavar="I/N", help="Compute every N-th block alone; `panelproof store merge` joins the N stores."
+)
 @click.option("--block", type=click.IntRange(64), help="Replications stored together (a block), a multiple of 64.")
 @click.option("--seed", type=click.IntRange(0), help="The seed (default: the study's).")
 @click.option("--store", type=click.Path(path_type=Path), help="Where the results go (default: runs/NAME.zarr).")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the HTML report here.")
+@click.option("--full", is_flag=True, help="Print every measure of every cell instead of one screen.")
 @click.option(
     "--dry-run", is_flag=True, help="Check everything, run a pilot, print what the run would take and give, and stop."
 )
@@ -36,10 +40,12 @@ def command(
     study: str,
     replications: int | None,
     until: str | None,
+    shard: str | None,
     block: int | None,
     seed: int | None,
     store: Path | None,
     html: Path | None,
+    full: bool,
     dry_run: bool,
     retry: str | None,
     accept_code_change: bool,
@@ -50,20 +56,21 @@ def command(
 
     from experiments.running.launch import check_run, describe, foretell, launch, show, what_failed
     from experiments.running.places import named_place, table_of
-    from experiments.running.resume import Resume
+    from experiments.running.resume import Resume, share_of
     from experiments.study.builtin import study_of
 
     console = Console(highlight=False, stderr=False)
     chosen = study_of(study).resized(replications=replications, block=block, seed=seed)
-    target = store or Path("runs") / f"{chosen.name}.zarr"
+    share = share_of(shard, until)
+    target = store or Path("runs") / f"{chosen.name}{share.suffix if share else ''}.zarr"
     place = named_place(where, table_of(study))
-    plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change)
+    plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change, shard=share)
     check_run(chosen, study, target, html, plan, until)
     describe(chosen, target, place.where, plan, console)
     if dry_run:
         return foretell(chosen, target, console)
     records, poisoned = launch(chosen, target, place, console, plan, until)
-    show(records, console, html)
+    show(records, console, html, full=full)
     wrong = what_failed(records, poisoned)
     for line in wrong:
         console.print(line, style="red", markup=False, soft_wrap=True)

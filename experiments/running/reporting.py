@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,13 +16,14 @@ from rich.console import Console
 
 from experiments.study.measure_files import load_measures, resolved
 from results.diagnosis.diagnose import Diagnosis, diagnose
+from results.report.answer import answer, verdict_records
 from results.report.facts import ReportFacts
 from results.report.html import html_report
 from results.report.terminal import print_bias_table
 from results.store import ZarrStore
 from sim.designs.parts.geography.kept import Kept
 from sim.designs.placebo import Placebo, panel_of
-from sim.errors import bad
+from sim.errors import bad, listed
 from sim.panel import Panel
 
 
@@ -60,25 +62,43 @@ def blocks_of(store: ZarrStore) -> tuple[int, int]:
     return len({*store.done()}.intersection(wanted)), len(wanted)
 
 
-def measures_of(store: ZarrStore, further: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
-    """The measures of their own that the study and the command line name; those of files that are gone are left out."""
-    own = [text for text in store.noted("measures", []) if not text.rpartition(":")[0].endswith(".py")
+def measures_of(store: ZarrStore, further: Sequence[str] = (), *, trust: bool = False) -> dict[str, Callable[..., Any]]:
+    """The measures of their own that the command line and the study name; those of files that are gone are left out.
+
+    trust: whether those that the store names are loaded, which runs their code; without it a line says that they are
+    not.
+    """
+    held = store.noted("measures", [])
+    if held and not trust:
+        click.echo(f"panelproof: the store names measures of its own ({listed(map(_short, held))}); --trust loads them",
+                   err=True)  # fmt: skip
+    own = [text for text in (held if trust else []) if not text.rpartition(":")[0].endswith(".py")
            or Path(text.rpartition(":")[0]).is_file()]  # fmt: skip
     here = [resolved(text, Path()) for text in further]
     return load_measures(dict.fromkeys((*own, *here)), "--measure" if further else "measures of the study")
 
 
+def _short(text: str) -> str:
+    """A measure without the folder of its file."""
+    return text.rpartition("/")[2]
+
+
 def print_report(
-    store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False, measures: Sequence[str] = ()
-) -> Diagnosis:
-    """Diagnose a store and print its bias table. measures: further ones, as "FILE.py:FUNCTION"."""
-    diagnosis = diagnose(store, alpha, measures_of(store, measures))
-    print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms)
+    store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False, full: bool = False,
+    measures: Sequence[str] = (), trust: bool = False,
+) -> Diagnosis:  # fmt: skip
+    """Diagnose a store and print the answer on one screen, or with `full` every cell.
+
+    measures: further ones, as "FILE.py:FUNCTION". trust: load those that the store names too.
+    """
+    diagnosis = diagnose(store, alpha, measures_of(store, measures, trust=trust))
+    command = f"panelproof report {shlex.quote(str(store.path))} --full"
+    print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms, full=full, command=command)
     return diagnosis
 
 
 def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
-    """Print every measure as one JSON document (NaN as null)."""
+    """Print the verdict and every measure as one JSON document (NaN as null)."""
     rows = json.loads(diagnosis.frame.to_json(orient="records", double_precision=15))
     study = {"name": store.facts["study"]["name"], "fingerprint": store.fingerprint, "alpha": diagnosis.alpha}
     done, blocks = blocks_of(store)
@@ -87,7 +107,15 @@ def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
         stopped = store.stopped
         study["until"] = {"rule": stopped.rule, "replications": list(stopped.replications), "met": list(stopped.met)}
     study |= {"worlds": diagnosis.worlds, "held_fixed": list(diagnosis.held_fixed)}
-    click.echo(json.dumps({"study": study, "cells": list(diagnosis.cells), "measures": rows}, ensure_ascii=False))
+    document = {"study": study, "verdict": verdict_of(diagnosis), "cells": list(diagnosis.cells), "measures": rows}
+    click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def verdict_of(diagnosis: Diagnosis) -> dict[str, Any]:
+    """The answer as plain data: its worst class, its sentences, what was held fixed, and a record a verdict."""
+    found = answer(diagnosis)
+    return {"class": str(found.grade), "sentences": list(found.sentences), "notes": list(found.notes),
+            "verdicts": list(verdict_records(found))}  # fmt: skip
 
 
 def check_html(path: Path) -> None:
