@@ -72,18 +72,8 @@ class Ssh(BackEnd):
                 cluster = SSHCluster(
                     [self.hosts[0], *hosts],
                     connect_options=self._connection,
-                    worker_options={
-                        "nthreads": 1,
-                        "memory_limit": self.memory or "auto",
-                        "dashboard": False,
-                        **self._listening,
-                    },
-                    scheduler_options={
-                        "port": 0,
-                        "protocol": "tls",
-                        "dashboard_address": "127.0.0.1:0",
-                        **self._listening,
-                    },
+                    worker_options={"nthreads": 1, "memory_limit": self.memory or "auto", **self._listening},
+                    scheduler_options={"port": 0, "protocol": "tls", **self._listening},
                     remote_python=self._remote_python,
                     security=security,
                 )
@@ -102,9 +92,9 @@ class Ssh(BackEnd):
 
     @property
     def _listening(self) -> dict[str, str]:
-        """Where members listen: on the loopback address when no other machine takes part."""
+        """Where members listen: dashboards on the loopback address, and all when no other machine takes part."""
         alone = all(is_loopback(f"ssh://{host}") for host in self.hosts)
-        return {"host": "127.0.0.1"} if alone else {}
+        return {"dashboard_address": "127.0.0.1:0"} | ({"host": "127.0.0.1"} if alone else {})
 
     @property
     def _remote_python(self) -> str:

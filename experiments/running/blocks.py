@@ -137,7 +137,7 @@ class CellRunner:
 
     def run_singly(self, start: int, stop: int, *, reduced: bool) -> Block:
         """Replications of one tile, each fitted on its own; reduced: after the work that the whole tile shares."""
-        first, gathered = start - start % TILE, _Gathered(MOST_TRACEBACKS)
+        first, gathered = start - start % TILE, _Gathered(MOST_TRACEBACKS, self.estimators)
         draw, rows = self.draw(first), range(start - first, stop - first)
         for lane in self._lanes(self.plan(int(world_of(first, self.worlds)), draw.panel), gathered):
             lane.singly(draw.panel, first, rows, reduced=reduced)

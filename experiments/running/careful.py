@@ -73,9 +73,8 @@ def compute_piece(piece: Piece) -> Block | None:
     if job.environment is not None:
         check_environment(job.environment)
     runner = runner_of(job.study, job.cell)
-    if piece.estimator:
-        one = tuple(item for item in job.study.estimators if item.name == piece.estimator)
-        runner = replace(runner, estimators=one)
+    chosen = (piece.estimator,) if piece.estimator else tuple(item.name for item in _estimators(job))
+    runner = replace(runner, estimators=tuple(item for item in job.study.estimators if item.name in chosen))
     return WAYS[piece.way](runner, piece)
 
 
@@ -135,7 +134,7 @@ class _Search:
             self.call(start, stop, "draw")
         except JobDied as error:
             return self.without_draw(start, stop, error)
-        blocks = [self.of_estimator(item, start, stop) for item in self.job.study.estimators]
+        blocks = [self.of_estimator(item, start, stop) for item in _estimators(self.job)]
         estimates = {name: found for block in blocks for name, found in block.estimates.items()}
         texts = {key: text for block in blocks for key, text in block.tracebacks.items()}
         return Block(blocks[0].truth, estimates, texts, start)
@@ -146,7 +145,7 @@ class _Search:
         if self.dead_draws > MOST_DEAD_DRAWS:
             raise DrawDied(f"cell {self.job.cell}: drawing panels ended the process {self.dead_draws} times: {error}")
         runner = runner_of(self.job.study, self.job.cell)
-        names = [item.name for item in self.job.study.estimators]
+        names = [item.name for item in _estimators(self.job)]
         failed = {name: Estimates.failed(runner.layouts[name], Status.ERROR) for name in names}
         return Block(
             {name: np.full(stop - start, np.nan) for name in runner.wanted.estimands},
@@ -186,6 +185,11 @@ class _Search:
         truth = {name: values[at - first : at - first + 1] for name, values in runner.draw(first).truth.items()}
         failed = Estimates.failed(runner.layouts[item.name], Status.ERROR)
         return Block(truth, {item.name: failed}, {(at, item.name): f"{LOST}{error}"}, at)
+
+
+def _estimators(job: Job) -> list[Estimator]:
+    """Those that a job fits."""
+    return [item for item in job.study.estimators if job.only is None or item.name in job.only]
 
 
 def _alone() -> bool:
