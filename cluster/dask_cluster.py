@@ -14,6 +14,7 @@ from distributed import Client, Security
 
 from cluster.executor import ClusterLost
 from cluster.process import VARIABLES, pin_environment
+from cluster.steady_tls import PRELOAD
 
 STARTUP_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
@@ -27,6 +28,7 @@ SETTINGS = {
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.allowed-failures": 0,  # a job runs in a child after a first death
     "distributed.scheduler.worker-ttl": WORKER_TTL,
+    **PRELOAD,
 }
 
 

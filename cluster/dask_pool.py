@@ -186,7 +186,12 @@ class DaskPool:
             self.say(f"worker {worker} is left out: {why}")
 
     def _watch(self, waiting: dict[Future, _Task], work: _Work) -> None:
-        """Ask the scheduler for its workers now and then; raises ClusterLost when they or the scheduler are gone."""
+        """Ask the scheduler for its workers now and then; raises ClusterLost when they or the scheduler are gone.
+
+        A client that lost its connection tries for some seconds to get another before it closes.
+        """
+        if self.client.status == "connecting":
+            return
         if self.client.status != "running":
             raise ClusterLost(f"the scheduler at {self.address} is gone")
         if time.monotonic() - self._asked < ASK_SECONDS:

@@ -67,8 +67,7 @@ class Ssh(BackEnd):
         folder = _Folder(self)
         try:
             security, files = folder.filled()
-            tls = {"distributed.comm.tls": _roles(files), "distributed.comm.require-encryption": True}
-            with starting(), dask.config.set(tls):
+            with starting(), dask.config.set(_configuration(files)):
                 cluster = SSHCluster(
                     [self.hosts[0], *hosts],
                     connect_options=self._connection,
@@ -178,7 +177,11 @@ async def _remove(sftp: Any, folder: str) -> None:
     await sftp.rmtree(folder)
 
 
-def _roles(files: Any) -> dict[str, Any]:
+def _configuration(files: Any) -> dict[str, Any]:
     """Dask's configuration of certificates for every member."""
-    pair = {"cert": files.cert, "key": files.key}
-    return {"ca-file": files.ca, "client": pair, "scheduler": pair, "worker": pair}
+    pairs = {
+        f"distributed.comm.tls.{role}.{part}": path
+        for role in ("client", "scheduler", "worker")
+        for part, path in (("cert", files.cert), ("key", files.key))
+    }
+    return {"distributed.comm.require-encryption": True, "distributed.comm.tls.ca-file": files.ca, **pairs}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -156,27 +156,27 @@ class _Search:
 
     def of_estimator(self, item: Estimator, start: int, stop: int) -> Block:
         """One estimator on a tile; each replication on its own when the tile ends the process."""
-        try:
-            return self.call(start, stop, "whole", item.name)
-        except JobDied:
-            pass
+        if len(_estimators(self.job)) > 1:  # the tile as a whole has ended it already
+            try:
+                return self.call(start, stop, "whole", item.name)
+            except JobDied:
+                pass
         try:
             self.call(start, stop, "reduce", item.name)
         except JobDied:
-            return _one_after_other(list(self.singly(item, start, stop, "alone")))
-        return _one_after_other(list(self.singly(item, start, stop, "from moments")))
+            return self.singly(item, start, stop, "alone")
+        return self.singly(item, start, stop, "from moments")
 
-    def singly(self, item: Estimator, start: int, stop: int, way: str) -> Iterator[Block]:
-        """The replications of a tile, halved until the culprits stand alone."""
+    def singly(self, item: Estimator, start: int, stop: int, way: str) -> Block:
+        """The replications of a tile one by one: halving them would hang again at each step."""
+        return _one_after_other([self.one(item, at, way) for at in range(start, stop)])
+
+    def one(self, item: Estimator, at: int, way: str) -> Block:
+        """One replication, or that its fit ended the process."""
         try:
-            yield self.call(start, stop, way, item.name)
+            return self.call(at, at + 1, way, item.name)
         except JobDied as error:
-            if stop - start > 1:
-                middle = (start + stop) // 2
-                yield from self.singly(item, start, middle, way)
-                yield from self.singly(item, middle, stop, way)
-            else:
-                yield self.lost(item, start, error)
+            return self.lost(item, at, error)
 
     def lost(self, item: Estimator, at: int, error: JobDied) -> Block:
         """The replication whose fit ended its process."""
