@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from estimators import Estimates, TwoWayDID
-from sim import Panel, Streams
+from sim import Panel, Schema, Streams
 
 HOW = {"exits": 5, "dies": 40, "hangs": 70, "fills": 100}  # by what they do: the replication
 
 
 @dataclass(frozen=True, slots=True)
 class Harmful(TwoWayDID):
-    """Two-way DID that does harm in the replications of `HOW`.
+    """Two-way DID that does harm in the replications of `HOW` when it solves them.
 
     harms: what it does, of the names there.
     """
@@ -26,17 +26,37 @@ class Harmful(TwoWayDID):
 
     harms: tuple[str, ...] = ()
 
+    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
+        """The fits, unless it does harm."""
+        _harm(self.harms, streams)
+        return TwoWayDID.solve(self, plan, moments, schema, streams)
+
+
+@dataclass(frozen=True, slots=True)
+class HarmfulTiles(TwoWayDID):
+    """The same, but it takes tiles of panels as they are.
+
+    harms: what it does, of the names there.
+    """
+
+    kind: ClassVar[str] = "harmful tiles"
+
+    harms: tuple[str, ...] = ()
+
     def reduction(self, schema: Any) -> None:
         """None: it takes panels as they are."""
 
     def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
-        """The fit, unless it does harm."""
+        """The fits, unless it does harm."""
         assert streams is not None
-        rows = range(streams.start, streams.stop)
-        for harm in self.harms:
-            if HOW[harm] in rows:
-                _do(harm)
+        _harm(self.harms, streams)
         return TwoWayDID(self.outcome, self.regressors, self.errors)(panel)
+
+
+def _harm(harms: tuple[str, ...], streams: Streams) -> None:
+    for harm in harms:
+        if HOW[harm] in range(streams.start, streams.stop):
+            _do(harm)
 
 
 def _do(harm: str) -> None:
