@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from distributed import Client
 from real_parts import ROOT, SUPPORT, by_command_line, start
 
 from results.store import ZarrStore
@@ -54,28 +55,25 @@ def words(text: str) -> str:
 
 @pytest.mark.slow
 def test_one_odd_worker_of_two_is_left_out_and_named(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY.replace("made_up_plug_in:Mine", "did"))
     with by_command_line(tmp_path, workers=1) as cluster:
         here = ("--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard")
         worker = (sys.executable, "-m", "dask", "worker", cluster.where, *here)
         cluster.processes["odd"] = start(tmp_path, *worker, OPENBLAS_L2_SIZE="333")
-        checked = None
-        for _ in range(20):  # until both are there
-            checked = panelproof(tmp_path, "cluster", "check", cluster.where, "--json")
-            if len(json.loads(checked.stdout)["workers"]) == 2:
-                break
-        assert checked is not None
+        with Client(cluster.where) as client:
+            client.wait_for_workers(2, timeout=60)
+        checked = panelproof(tmp_path, "cluster", "check", cluster.where, "--study", "study.toml", "--json")
         assert checked.returncode == 1
         facts = json.loads(checked.stdout)
         assert sorted(item["fit"] for item in facts["workers"]) == [False, True]
         assert facts["pilot_seconds"] > 0
         assert facts["bytes_a_second"] > 0
-        options = ("--replications", "128", "--block", "64")
-        ran = panelproof(tmp_path, "run", "bias", "--cluster", cluster.where, *options, "--store", "x.zarr")
+        ran = panelproof(tmp_path, "run", "study.toml", "--cluster", cluster.where, "--store", "x.zarr")
         assert ran.returncode == 0, ran.stderr
         assert "differs from the client: BLAS" in words(ran.stdout)
         assert "L2 333 KB" in words(ran.stdout)
         assert "OPENBLAS_L2_SIZE=" in words(ran.stdout)
-    alone = panelproof(tmp_path, "run", "bias", "--cluster", "serial", *options, "--store", "alone.zarr")
+    alone = panelproof(tmp_path, "run", "study.toml", "--cluster", "serial", "--store", "alone.zarr")
     assert alone.returncode == 0, alone.stderr
     one, two = (ZarrStore.open(tmp_path / name).content_hash() for name in ("x.zarr", "alone.zarr"))
     assert one == two
