@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from estimators.core.estimator import Status
@@ -17,10 +15,10 @@ from experiments.running.admission import admit
 from experiments.running.careful import LOST, LOST_DRAW
 from experiments.running.places import Place
 from experiments.running.resume import Resume, retried, staying
-from experiments.running.runner import Progress as Step
 from experiments.running.runner import preflight, run, schema_of
 from experiments.running.tasks import environment_of
 from experiments.running.until import Until
+from experiments.running.watching import Bar, Lines, duration, size
 from experiments.study.study import Study
 from sim.errors import bad, naming
 from sim.streams import TILE, worlds_reached
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 RESUME = Resume()
 PLACE = re.compile(r"cell (?P<cell>\d+) block \d+ replication (?P<at>\d+) (?P<name>.+)")  # of a traceback
 MOST_DAMAGES = 5  # that are named before a run rebuilds them
-PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
 def check_run(
@@ -126,8 +123,8 @@ def foretell(study: Study, store: Path, console: Console) -> int:
     held = _held(store)
     replications = study.replications if held is None else max(held.replications, study.replications)
     found = pilot(study, replications)
-    console.print(f"A pilot of {found.pilot:,} replications per cell says: about {_duration(found.seconds)} on one "
-                  f"worker, {_size(found.bytes)} in the store.", markup=False, soft_wrap=True)  # fmt: skip
+    console.print(f"A pilot of {found.pilot:,} replications per cell says: about {duration(found.seconds)} on one "
+                  f"worker, {size(found.bytes)} in the store.", markup=False, soft_wrap=True)  # fmt: skip
     errors: list[dict[str, Any]] = found.errors.to_dict("records")  # type: ignore[assignment]
     for measure in dict.fromkeys(row["measure"] for row in errors):
         worst = max((row for row in errors if row["measure"] == measure), key=lambda row: float(row["mcse"]))
@@ -136,22 +133,6 @@ def foretell(study: Study, store: Path, console: Console) -> int:
         console.print(f"Monte Carlo error of {measure} after {replications:,} replications: at most "
                       f"{worst['mcse']:.2g} ({who}{cells})", markup=False, soft_wrap=True)  # fmt: skip
     return 0
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 100:
-        return f"{seconds:.2g} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
-
-
-def _size(count: int) -> str:
-    """Bytes as a person says them."""
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count = count // 1000 if count >= 100_000 else count / 1000  # type: ignore[assignment]
-    return f"{count:.3g} GB"
 
 
 def _more_than_asked(held: ZarrStore, asked: int) -> str:
@@ -175,7 +156,7 @@ def launch(
     """Run or resume into a Zarr store with progress; returns it and the number of blocks that killed their workers."""
     from results.store.zarr_store import ZarrStore
 
-    watch = _Bar(console) if console.is_terminal else _Lines(console)
+    watch = Bar(console) if console.is_terminal else Lines(console)
     executor = place.open(lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True))
     try:
         admit(executor, study, ship=place.ship)
@@ -226,62 +207,3 @@ def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = 
         write_html(store, diagnosis, html)
         console.print(f"report  {html}", markup=False)
     console.print(f"store   {store.path}", markup=False)
-
-
-class _Watch:
-    """What both ways of showing progress share."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.poisoned = 0
-        self._begin = time.monotonic()
-        self._had = -1
-
-    def step(self, step: Step) -> None:
-        """Take note of a step."""
-        self.poisoned = step.poisoned
-        if self._had < 0:
-            self._had, self._begin = step.replications, time.monotonic()
-        self.shown(step)
-
-    def rate(self, step: Step) -> float:
-        """Panels a second since the start."""
-        return (step.replications - self._had) / max(time.monotonic() - self._begin, 1e-9)
-
-    def shown(self, step: Step) -> None:
-        """Show it."""
-
-
-class _Bar(_Watch):
-    """A bar with rate and time left, for a terminal."""
-
-    def __enter__(self) -> None:
-        columns = (TextColumn("panels"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-                   TimeRemainingColumn())  # fmt: skip
-        self._progress = Progress(*columns, console=self.console)
-        self._task = self._progress.add_task("", rate="", total=None)
-        self._progress.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def shown(self, step: Step) -> None:
-        self._progress.update(self._task, total=step.of_replications, completed=step.replications,
-                              rate=f"{self.rate(step):,.0f}/s")  # fmt: skip
-
-
-class _Lines(_Watch):
-    """A plain line now and then, for logs."""
-
-    def __enter__(self) -> None:
-        self._last = 0.0
-
-    def __exit__(self, *_: object) -> None:
-        return
-
-    def shown(self, step: Step) -> None:
-        now = time.monotonic()
-        if now - self._last >= PLAIN_EVERY or step.blocks == step.of_blocks:
-            self._last = now
-            share = f"{step.replications:,} of {step.of_replications:,} panels"
-            self.console.print(f"{share}, {self.rate(step):,.0f}/s", markup=False)
