@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from experiments.running.runner import run
 from results.store import ZarrStore
 from studies import small_study
 
-LIMIT = 3.0  # seconds of a job
+LIMIT = 2.0  # seconds of a job
 JOBS = (1, 2, DIES, RAISES, HANGS, EXITS, *range(100, 160))
 
 
@@ -78,12 +79,18 @@ def test_the_executor_says_how_many_work_and_where(opened: Opened, outcomes: Any
     assert opened.executor.address
 
 
-def test_a_study_has_the_bits_of_one_process(opened: Opened, tmp_path: Any) -> None:
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The hash of the study in one process."""
+    path = tmp_path_factory.mktemp("alone") / "x.zarr"
+    run(small_study(), store=path)
+    return ZarrStore.open(path).content_hash()
+
+
+def test_a_study_has_the_bits_of_one_process(opened: Opened, alone: str, tmp_path: Path) -> None:
     opened.executor.pace.limit = None  # of a busy machine
-    run(small_study(), store=tmp_path / "alone.zarr")
     run(small_study(), store=tmp_path / "here.zarr", executor=opened.executor, shuffle=3)
-    alone, here = (ZarrStore.open(tmp_path / name) for name in ("alone.zarr", "here.zarr"))
-    assert here.content_hash() == alone.content_hash()
+    assert ZarrStore.open(tmp_path / "here.zarr").content_hash() == alone
 
 
 def test_every_option_has_a_meaning_in_the_help(opened: Opened) -> None:

@@ -98,7 +98,8 @@ def by_command_line(folder: Path, *, workers: int = 2, tls: bool = False, path: 
     protocol, file = "tls" if tls else "tcp", folder / "scheduler.json"
     here = ("--host", "127.0.0.1", "--no-dashboard", "--protocol", protocol, *files)
     dask = (sys.executable, "-m", "dask")
-    processes = {"scheduler": start(folder, *dask, "scheduler", *here, "--port", "0", "--scheduler-file", str(file))}
+    scheduler = (*dask, "scheduler", *here, "--port", "0", "--scheduler-file", str(file))
+    processes = {"scheduler": start(folder, *scheduler, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")}
     try:
         wait_until(lambda: file.exists() and file.read_text(), 60, "the start of a scheduler")
         address = json.loads(file.read_text())["address"]
