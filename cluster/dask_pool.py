@@ -150,6 +150,9 @@ class DaskPool:
         except (TimeoutError, CancelledError):  # its worker froze or left with it
             self._lost(task, work)
             return
+        except KilledWorker as error:  # its worker left with it, and the next one that ran it too
+            yield from self._failed(error, task, work)
+            return
         if answers.refused:
             work.again.append(task)
             self.refuse(answers.worker, answers.refused)

@@ -95,6 +95,8 @@ class Slurm(BackEnd):
         """The cluster without workers; its `job_script()` is what Slurm will get."""
         from dask_jobqueue.slurm import SLURMCluster
 
+        from cluster.steady_tls import MODULE
+
         host = {"host": self.host} if self.host else {}
         return SLURMCluster(
             cores=1,
@@ -105,7 +107,7 @@ class Slurm(BackEnd):
             walltime=self.walltime,
             interface=self.interface,
             scheduler_options={"dashboard_address": "127.0.0.1:0", **host},
-            worker_extra_args=["--no-dashboard", *self._leaving()],
+            worker_extra_args=["--no-dashboard", "--preload", MODULE, "--preload-nanny", MODULE, *self._leaving()],
             job_extra_directives=[*self.lines, *([] if self.log else ["--output=/dev/null"])],
             job_script_prologue=[*(f"export {name}=1" for name in VARIABLES), *self.before],
             log_directory=self.log,

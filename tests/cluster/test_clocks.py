@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from distributed import KilledWorker
 from real_parts import Cluster, by_command_line
 from slow_jobs import double_slowly
 
@@ -105,3 +106,22 @@ def test_the_time_of_a_job_follows_what_was_seen_of_its_kind() -> None:
     pace.saw(OfKind(1), 10.0)
     assert pace.seconds(OfKind(2)) == FACTOR * 50
     assert Pace(3.0).seconds(1) == 3
+
+
+class Ended:
+    """A future that was done, and whose worker and the next one are gone when its result is asked for."""
+
+    status = "finished"
+
+    def result(self, timeout: float) -> None:
+        raise KilledWorker("task", None, 0)
+
+
+def test_a_result_that_left_with_its_worker_and_killed_another_runs_carefully(machines: Cluster) -> None:
+    pool: Any = back_end(machines.where).open()
+    try:
+        work = dask_pool._Work(double_slowly, dask_pool.InChild(double_slowly), iter(()))
+        assert list(pool._ended(Ended(), dask_pool._Task([3, 4], careful=False, workers=None), work)) == []
+        assert [(task.jobs, task.careful) for task in work.again] == [([3], True), ([4], True)]
+    finally:
+        pool.close()

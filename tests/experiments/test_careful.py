@@ -53,7 +53,8 @@ def study_of(*estimators: TwoWayDID) -> Study:
 
 
 def harms(piece: Piece, *, at: int, name: str) -> bool:
-    return piece.way not in {"draw", "reduce"} and piece.estimator in {"", name} and at in range(piece.start, piece.stop)
+    fits = piece.way not in {"draw", "reduce"} and piece.estimator in {"", name}
+    return fits and at in range(piece.start, piece.stop)
 
 
 @pytest.mark.parametrize(("estimators", "at", "most"), [(BOTH[:1], 5, 2), (BOTH, 5, 3), (BOTH, 200, 6)])

@@ -95,6 +95,7 @@ def by_command_line(folder: Path, *, workers: int = 2, tls: bool = False, path: 
         options["tls"] = certificates(folder)
         files = [word for part, name in (("ca-file", "ca"), ("cert", "cert"), ("key", "key"))
                  for word in (f"--tls-{part}", options["tls"][name])]  # fmt: skip
+        files += ["--preload", "cluster.steady_tls"]
     protocol, file = "tls" if tls else "tcp", folder / "scheduler.json"
     here = ("--host", "127.0.0.1", "--no-dashboard", "--protocol", protocol, *files)
     dask = (sys.executable, "-m", "dask")
@@ -103,7 +104,9 @@ def by_command_line(folder: Path, *, workers: int = 2, tls: bool = False, path: 
     try:
         wait_until(lambda: file.exists() and file.read_text(), 60, "the start of a scheduler")
         address = json.loads(file.read_text())["address"]
-        kind = ("--nthreads", "1", "--nanny" if nanny else "--no-nanny")
+        kind: tuple[str, ...] = ("--nthreads", "1", "--nanny" if nanny else "--no-nanny")
+        if tls and nanny:
+            kind += ("--preload-nanny", "cluster.steady_tls")
         for number in range(workers):
             processes[f"worker {number}"] = start(folder, *dask, "worker", address, *kind, *here, PYTHONPATH=path)
         yield Cluster(address, options, processes)
