@@ -19,7 +19,7 @@ WANTED_POWER = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """What each dial does in a picture: the axis, the lines (None: estimators), one panel for each setting of the rest."""
+    """What each dial does in a picture: the axis, the lines (None: estimators), and which ones make panels."""
 
     axis: Dial | None
     lines: Dial | None
@@ -130,7 +130,7 @@ def _by_setting(values: Sequence[Value], panels: Sequence[Dial]) -> dict[tuple[i
 
 def _curves(values: Sequence[Value], roles: Roles, measure: Measure, alpha: float) -> tuple[tuple[Panel, ...], Axis]:
     dial, by = roles.axis, roles.lines
-    assert dial is not None  # noqa: S101  (the caller asks for curves where there is an axis)
+    assert dial is not None
     names = lines_of(values)
     panels = []
     for setting, here in _by_setting(values, roles.panels).items():
@@ -144,9 +144,7 @@ def _curves(values: Sequence[Value], roles: Roles, measure: Measure, alpha: floa
                 point(value, measure, alpha, dial.places[at], f"{dial.words} {dial.names[at]}")
             )
         order = sorted(drawn, key=lambda line: line[1])
-        series = (
-            Series(label, kind, tuple(sorted(drawn[label, kind], key=lambda one: one.at))) for label, kind in order
-        )
+        series = (Series(*line, tuple(sorted(drawn[line], key=lambda one: one.at))) for line in order)
         panels.append(Panel(_title(roles.panels, setting), tuple(series)))
     return tuple(panels), dial_axis(dial)
 
@@ -189,7 +187,7 @@ def _caption(measure: Measure, what: str, alpha: float) -> str:
     level = f"{100 * alpha:g}%"
     said: Mapping[str, str] = {
         "power": f"Power: the share of {level} tests of {what} that reject; where the truth is 0 this is the size.",
-        "size": f"Size: the share of {level} tests of {what} that reject although the truth is 0; it should be {level}.",
+        "size": f"Size: the share of {level} tests of {what} that reject although the truth is 0.",
         "coverage": f"Coverage: the share of {100 * (1 - alpha):g}% intervals for {what} that hold the truth.",
         "bias": f"Bias of {what}: the mean of estimate minus truth; it should be 0.",
     }

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
-from results.charts.measure import Measure
+from results.charts.measure import Measure, Where
 from results.diagnosis.diagnose import Diagnosis
 from results.report.bias_table import key_terms
 from results.report.numbers import LEAST_FITS, bracketed, clear, fixed, has_test, is_off, share_text
 
+OF_TESTS = frozenset({"rejection", "size_adjusted_power", "type_s", "type_m"})
 Place = tuple[int, str, str, str]  # cell, estimator, term, error type ("" where the measure has none)
 
 
@@ -32,7 +35,12 @@ class Value:
         """Whether it is clearly not what it should be (`results.report.numbers`)."""
         if measure.nominal is None or (measure.name != "size" and measure.column == "rejection"):
             return False
-        row = {measure.column: self.value, f"{measure.column}_mcse": self.mcse, "n": self.n, "worlds": self.worlds}
+        row: dict[Any, Any] = {
+            measure.column: self.value,
+            f"{measure.column}_mcse": self.mcse,
+            "n": self.n,
+            "worlds": self.worlds,
+        }
         if measure.share and measure.column != "relative_bias":
             return is_off(row, measure.column, measure.nominal(alpha))
         return is_clear(self, measure.nominal(alpha))
@@ -80,7 +88,7 @@ class Dial:
         if not self.is_number:
             return tuple(map(float, range(len(self.values))))
         numbers = [float(value) for value in self.values]  # type: ignore[arg-type]
-        gaps = [b - a for a, b in zip(numbers, numbers[1:], strict=False)]
+        gaps = [b - a for a, b in pairwise(numbers)]
         crowded = bool(gaps) and min(gaps) * 20 < max(gaps)
         return tuple(map(float, range(len(numbers)))) if crowded else tuple(numbers)
 
@@ -135,20 +143,22 @@ def values_of(diagnosis: Diagnosis, measure: Measure, terms: Mapping[str, str], 
     columns = ("cell", "estimator", "term", "error", "measure", "value", "mcse", "lower", "upper", "n", "attempted",
                "worlds")  # fmt: skip
     nulls: dict[tuple[int, str], bool] = {}
-    found = []
-    for cell, name, term, error, column, value, mcse, lower, upper, n, attempted, worlds in zip(
-        *(frame[key].tolist() for key in columns), strict=True
-    ):
+    found: list[tuple[Any, ...]] = []
+    for cell, name, term, error, column, *numbers in zip(*(frame[key].tolist() for key in columns), strict=True):
         if terms.get(name) != term:
             continue
         if column == "truth":
-            nulls[cell, name] = value == 0 and mcse == 0
-        if column == measure.column and math.isfinite(value):
-            found.append(((cell, name, term, error), value, mcse, lower, upper, n, attempted, worlds))
-    tested = measure.column not in {"rejection", "size_adjusted_power", "type_s", "type_m"}
-    wanted = {"all": {True, False, None}, "null": {True}, "known": {True, False}}[measure.where]
-    return [Value(place, *rest, null=nulls.get(place[:2]) is True) for place, *rest in found
-            if nulls.get(place[:2]) in wanted and (tested or has_test(place[2]))]  # fmt: skip
+            nulls[cell, name] = numbers[0] == 0 and numbers[1] == 0
+        if column == measure.column and math.isfinite(numbers[0]):
+            found.append(((cell, name, term, error), *numbers))
+    tested = measure.column not in OF_TESTS
+    return [Value(*one, nulls.get(one[0][:2]) is True) for one in found
+            if _is_wanted(measure.where, nulls.get(one[0][:2])) and (tested or has_test(one[0][2]))]  # fmt: skip
+
+
+def _is_wanted(where: Where, null: bool | None) -> bool:
+    """Whether a measure is defined where the truth is 0 (True), another (False) or unknown (None)."""
+    return where == "all" or (null is not None and (where == "known" or null))
 
 
 def lines_of(values: Sequence[Value]) -> dict[tuple[str, str], str]:
@@ -164,8 +174,6 @@ def lines_of(values: Sequence[Value]) -> dict[tuple[str, str], str]:
 def subject_of(values: Sequence[Value]) -> str:
     """The estimator and error type that all values have in common, in words; "" where they have neither."""
     names, errors = ({value.place[k] for value in values} for k in (1, 3))
-    parts = [
-        *(names if len(names) == 1 else ()),
-        *(f"{error} errors" for error in errors if len(errors) == 1 and error),
-    ]
+    parts = list(names) if len(names) == 1 else []
+    parts += [f"{error} errors" for error in errors if len(errors) == 1 and error]
     return " with ".join(parts)

@@ -1,4 +1,4 @@
-"""The measures that pictures and pivots show: their words, their unit, their nominal value and where they are defined."""
+"""The measures that pictures and pivots show: their words, unit, nominal value, and where they are defined."""
 
 from __future__ import annotations
 

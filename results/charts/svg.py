@@ -1,7 +1,7 @@
 """Pictures as elements of a page, styled by its CSS: they follow light, dark, phone and print.
 
-They are written by hand, unlike the files of `results.charts.paper`: drawn by matplotlib, their colours were fixed, and a
-chart of 25 cells took eight times as long and twice the bytes, with one artist a mark twenty times as long.
+They are written by hand, unlike the files of `results.charts.paper`: drawn by matplotlib, their colours were fixed, and
+a chart of 25 cells took eight times as long and twice the bytes, with one artist a mark twenty times as long.
 """
 
 from __future__ import annotations

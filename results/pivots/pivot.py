@@ -31,8 +31,8 @@ class PivotCell:
 class Pivot:
     """The table. down, across: names of what rows and columns are; rows, columns: their keys in order.
 
-    cells: one row a row key, one cell a column key, None where the measure is not defined. fixed: what all cells have in
-    common besides the measure, in words. note: how to read a cell.
+    cells: one row a row key, one cell a column key, None where the measure is not defined. fixed: what all cells have
+    in common besides the measure, in words. note: how to read a cell.
     """
 
     measure: Measure
@@ -60,8 +60,7 @@ class Pivot:
         """What stands above each column, the name of a dial with its first value only."""
         if not self.across:
             return (self.measure.short,)
-        return tuple(", ".join(f"{words_of(name)} {key}" if name not in OTHERS else key
-                               for name, key in zip(self.across, keys, strict=True)) for keys in self.columns)  # fmt: skip
+        return tuple(", ".join(map(_named, self.across, keys)) for keys in self.columns)
 
     @property
     def values(self) -> list[PivotCell]:
@@ -131,14 +130,14 @@ def resolved(diagnosis: Diagnosis, names: Sequence[str], where: str) -> tuple[st
                                     remedy="name it once"))  # fmt: skip
         found += fits[:1]
     if problems:
-        raise BadInput(problems)
+        raise BadInput(*problems)
     return tuple(found)
 
 
 def measure_named(measures: Mapping[str, Measure], name: str, where: str) -> Measure:
     """The measure of a name. Raises BadInput for none."""
     if name not in measures:
-        raise BadInput([unknown_measure(measures, name, where)])
+        raise BadInput(unknown_measure(measures, name, where))
     return measures[name]
 
 
@@ -146,6 +145,11 @@ def unknown_measure(measures: Mapping[str, Measure], name: str, where: str) -> P
     """That a name is no measure's, and which there are."""
     return Problem(f"{name!r} is no measure", where=where, allowed=one_of(measures or MEASURES),
                    remedy="choose one of them")  # fmt: skip
+
+
+def _named(name: str, key: str) -> str:
+    """A key with the name of its dial; what is no dial says by itself what it is."""
+    return key if name in OTHERS else f"{words_of(name)} {key}"
 
 
 def _keys(diagnosis: Diagnosis, values: Sequence[Value]) -> dict[str, Callable[[Value], str]]:
