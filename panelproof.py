@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         TwoWayDID,
     )
     from estimators.core.functions import estimator
+    from experiments.application.example_panel import example_panel
     from experiments.application.spec.spec import RealPanel, Spec, read_spec
     from experiments.application.table_files import write_files
     from experiments.placebo.placebo import Answer
@@ -57,6 +58,7 @@ PLACES = {
     "Study": "experiments.study.study",
     "Twin": "experiments.twins.twin",
     "design": "sim.functions.design",
+    "example_panel": "experiments.application.example_panel",
     "diagnose": "results.diagnosis.diagnose",
     "estimator": "estimators.core.functions",
     "read_spec": "experiments.application.spec.spec",
@@ -90,6 +92,7 @@ __all__ = [
     "diagnose",
     "estimate",
     "estimator",
+    "example_panel",
     "open_store",
     "placebo",
     "read_panel",

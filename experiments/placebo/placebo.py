@@ -20,7 +20,7 @@ from experiments.placebo.centre import centre_notes
 from experiments.running.runner import preflight, run
 from experiments.study.study import Study
 from results.figures.placebo import PlaceboPlot
-from results.inference import p_values as t_tests
+from estimators.core.inference import p_values as t_tests
 from results.store.block import Records
 from sim.arrays import Floats
 from sim.designs.observed import Observed

@@ -25,7 +25,7 @@ from results.diagnosis.fits import fits_of, placed
 from results.diagnosis.measures import MEANINGS, Measured
 from results.diagnosis.moments import RunningMoments
 from results.diagnosis.worlds import clustered
-from results.inference import p_values
+from estimators.core.inference import p_values
 from results.store.block import Block, Records
 from sim.errors import BadInput, Problem, bad, one_of, reason
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from estimators import Status
 from estimators.mediation.mediation import Mediation
 from estimators.mediation.paths import TERMS
-from results.inference import critical_values
+from estimators.core.inference import critical_values
 from sim import Draw, Streams, Wanted
 from sim.designs.paper import Paper
 

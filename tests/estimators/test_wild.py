@@ -13,7 +13,7 @@ from estimators.linear.wild import WEBB, signs
 from experiments.application.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from results.inference import critical_values
+from estimators.core.inference import critical_values
 from sim import Panel, Streams
 
 NAMES = ("did", "inv", "road")

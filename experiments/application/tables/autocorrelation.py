@@ -14,7 +14,7 @@ from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.weights import Contiguity
 from experiments.application.tables.ledger import Ledger
 from results.figures.moran import MoranPlot, Outline, moran_figure
-from results.inference import p_values
+from estimators.core.inference import p_values
 from results.tables.places import AUTOCORRELATION
 from results.tables.records import LEVEL, Fit, Record
 from sim.arrays import Codes, Floats

@@ -10,7 +10,7 @@ from experiments.application.spec.spec import RealPanel
 from experiments.application.tables.columns import clustered_enough, error_types, main_cluster, regression, unfit
 from experiments.application.tables.ledger import Ledger
 from experiments.study.study import NAME
-from results.inference import critical_values
+from estimators.core.inference import critical_values
 from results.tables.places import mediation
 from results.tables.records import LEVEL, Fit
 

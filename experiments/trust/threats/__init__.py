@@ -15,7 +15,7 @@ from experiments.study.study import Study
 from experiments.trust.claim import Claim
 from experiments.trust.studies import Simulated
 from experiments.twins.twin import Twin
-from results.inference import critical_values
+from estimators.core.inference import critical_values
 from results.store import Store
 from results.tables.records import Record
 from sim.arrays import Floats
