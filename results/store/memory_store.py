@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from results.store.block import Block
+from results.store.block import Block, block_arrays
 from results.store.skeleton import StoreSchema
 from results.store.store import BlockState, Store
 
@@ -29,6 +29,10 @@ class MemoryStore(Store):
     def sound(self, cell: int, index: int) -> Block:
         """A block that is there."""
         return self.kept[cell, index]
+
+    def array_of(self, cell: int, index: int, name: str) -> NDArray[Any]:
+        """One array of a block that is there, by its path in a store."""
+        return block_arrays(self.kept[cell, index], self.layouts, self.estimands)[name]
 
     def intact(self, cell: int, index: int) -> bool:
         """Whether a block is there."""

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Layout, Status
 from results.store.block import Block
 from results.store.skeleton import StoreSchema
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 MOST_TRACEBACKS = 20  # kept of an estimator, and of blocks that could not be computed
 RAISED = (Status.REFUSED, Status.ERROR)  # of a fit whose traceback is kept
@@ -176,6 +179,30 @@ class Store(ABC):
     @abstractmethod
     def sound(self, cell: int, index: int) -> Block:
         """A block that is there; raises BadInput when it is damaged."""
+
+    @abstractmethod
+    def array_of(self, cell: int, index: int, name: str) -> NDArray[Any]:
+        """One array of a block that is there, by its path in the store; raises BadInput when it is damaged."""
+
+    def to_xarray(self) -> xr.DataTree:
+        """Truths at the root and one group an estimator, with dials, replications, terms and error types as dimensions.
+
+        Numbers are read when they are asked for. `xarray.open_datatree(path)` gives the same.
+
+        >>> import panelproof as pp
+        >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0, 0.1]}, replications=64, block=64)
+        >>> tree = pp.run(study).to_xarray()
+        >>> dict(tree["did/estimate"].sizes)
+        {'effect': 2, 'replication': 64, 'term': 5}
+        """
+        from results.store.labelled import labelled  # xarray is loaded where it is asked for
+
+        return labelled(self)
+
+    def _repr_html_(self) -> str:
+        from results.notebook import store_card  # for notebooks alone
+
+        return store_card(self)
 
     @abstractmethod
     def intact(self, cell: int, index: int) -> bool:

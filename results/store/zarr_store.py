@@ -142,6 +142,13 @@ class ZarrStore(Store):
             pass
         raise self._damaged(cell, index)
 
+    def array_of(self, cell: int, index: int, name: str) -> NDArray[Any]:
+        """One array of a block that is there, by its path; raises BadInput when it is damaged."""
+        try:
+            return self._read_arrays(cell, index, [name])[name]
+        except DAMAGE as error:
+            raise self._damaged(cell, index) from error
+
     def intact(self, cell: int, index: int) -> bool:
         """Whether a block is marked as done and what is read back has its digest."""
         try:

@@ -1,0 +1,166 @@
+"""Stores as labelled arrays of xarray: dials, replications, terms and error types are dimensions, read when asked for.
+
+`Store.to_xarray` is for Python. `StoreEngine` is what xarray finds by itself (an entry point of pyproject.toml), so
+that `xarray.open_datatree(path)` and `xarray.open_dataset(path, group="did")` give the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from xarray.backends import BackendArray, BackendEntrypoint
+from xarray.core import indexing
+
+from estimators.core.estimator import Layout
+from results.store.grid import Axes, axes_of
+from results.store.store import BlockState, Store
+
+ROOT = ("truth",)
+DIMENSIONS = ("replication", "estimand", "term", "error")
+FACTS = ("fingerprint", "replications", "block", "worlds", "held_fixed")
+
+
+def labelled(store: Store) -> xr.DataTree:
+    """The truths at the root and one group an estimator, as xarray names and reads them; blocks that are not there are
+    NaN, their status 0."""
+    return xr.DataTree.from_dict(groups_of(store))
+
+
+def groups_of(store: Store) -> dict[str, xr.Dataset]:
+    """The datasets of the tree, by path."""
+    taken = {*DIMENSIONS, *ROOT, *(name for layout in store.layouts.values() for name in _arrays(layout))}
+    axes = axes_of(store.cells, taken)
+    found = {"/": _dataset(store, axes, "", ROOT, {"replication": np.arange(store.replications),
+                                                   "estimand": _text(store.estimands)})}  # fmt: skip
+    found["/"].attrs = _facts(store)
+    for name, layout in store.layouts.items():
+        labels = {"replication": np.arange(store.replications), "term": _text(layout.terms),
+                  "error": _text(layout.errors)}  # fmt: skip
+        found[f"/{name}"] = _dataset(store, axes, f"{name}/", _arrays(layout), labels)
+        found[f"/{name}"].attrs = {f"target:{term}": target for term, target in layout.targets.items()}
+    return found
+
+
+def _arrays(layout: Layout) -> tuple[str, ...]:
+    return ("estimate", "se", "dof", *layout.stored, "status", *layout.statistics)
+
+
+def _axes_of(name: str) -> tuple[str, ...]:
+    """The dimensions of an array behind cell and replication."""
+    known = {"truth": ("estimand",), "estimate": ("term",)}
+    known |= dict.fromkeys(("se", "dof", "pvalue", "lower", "upper"), ("error", "term"))
+    return known.get(name, ())
+
+
+def _dataset(store: Store, axes: Axes, group: str, names: Iterable[str], labels: Mapping[str, Any]) -> xr.Dataset:
+    """One group of the store, its arrays unread."""
+    variables = {}
+    for name in names:
+        sizes = tuple(len(labels[axis]) for axis in _axes_of(name))
+        kind = np.dtype("u1" if name == "status" else "f8")
+        array = _Spread(store, axes, group + name, (*axes.at.shape, store.replications, *sizes), kind)
+        chunks = dict.fromkeys(axes.names, 1) | {"replication": store.block}  # what is read together
+        variables[name] = xr.Variable((*axes.names, "replication", *_axes_of(name)),
+                                      indexing.LazilyIndexedArray(array), encoding={"preferred_chunks": chunks})  # fmt: skip
+    return xr.Dataset(variables, dict(zip(axes.names, axes.values, strict=True)) | dict(labels))
+
+
+def _text(names: Iterable[str]) -> NDArray[np.str_]:
+    return np.array(list(names), dtype=str)
+
+
+def _facts(store: Store) -> dict[str, Any]:
+    """What is known of the study, as attributes that any file format takes."""
+    study = store.schema.study
+    said = {key: study[key] for key in ("name", "question", "seed") if study.get(key) not in (None, "")}
+    plain = {key: getattr(store, key) for key in FACTS}
+    return said | plain | {"held_fixed": ", ".join(store.held_fixed)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Spread(BackendArray):
+    """An array of the store with the dials as its first axes; what is asked for is read."""
+
+    store: Store
+    axes: Axes
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        """The cross product of one key an axis: whole numbers, slices, arrays of places."""
+        dials, rest = key[: self.axes.at.ndim], key[self.axes.at.ndim :]
+        at = self.axes.at[np.ix_(*(np.atleast_1d(_places(k, n)) for k, n in zip(dials, self.axes.at.shape, strict=True)))]
+        rows = np.atleast_1d(_places(rest[0], self.store.replications))
+        missing = 0 if self.dtype.kind == "u" else np.nan
+        parts = [self._cell(cell, rows, missing) for cell in at.ravel().tolist()]
+        found = np.stack(parts) if parts else np.empty((0, rows.size, *self.shape[self.axes.at.ndim + 1 :]), self.dtype)
+        found = found.reshape(*at.shape, *found.shape[1:])
+        for axis, k in enumerate(rest[1:], start=at.ndim + 1):
+            found = np.take(found, np.atleast_1d(_places(k, found.shape[axis])), axis=axis)
+        return found[tuple(0 if isinstance(k, int | np.integer) else slice(None) for k in key)]
+
+    def _cell(self, cell: int, rows: NDArray[np.intp], missing: float) -> NDArray[Any]:
+        """Some replications of a cell; of -1, and in blocks that are not there, what is missing."""
+        out = np.full((rows.size, *self.shape[self.axes.at.ndim + 1 :]), missing, self.dtype)
+        if cell < 0 or not rows.size:
+            return out
+        there = self.store.states[cell, rows // self.store.block] == BlockState.DONE
+        for index in np.unique(rows[there] // self.store.block).tolist():
+            of_block = there & (rows // self.store.block == index)
+            held = self.store.array_of(cell, index, self.name)
+            out[of_block] = held[rows[of_block] - index * self.store.block]
+        return out
+
+
+def _places(key: Any, size: int) -> Any:
+    return np.arange(size)[key]
+
+
+class StoreEngine(BackendEntrypoint):
+    """How xarray opens a store: by its folder, with dials as dimensions."""
+
+    description = "Stores of panelproof, with the grid's dials as dimensions"
+    open_dataset_parameters = ("filename_or_obj", "drop_variables", "group")
+
+    def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None, group: str | None = None) -> xr.Dataset:  # type: ignore[override]
+        """One group: the truths, or those of an estimator."""
+        groups, path = groups_of(_opened(filename_or_obj)), f"/{(group or '').strip('/')}"
+        if path not in groups:
+            raise KeyError(f"no group {group!r}; there are {', '.join(name for name in groups)}")
+        return groups[path].drop_vars(drop_variables or [])
+
+    def open_datatree(self, filename_or_obj: Any, *, drop_variables: Any = None) -> xr.DataTree:  # type: ignore[override]
+        """All groups."""
+        return xr.DataTree.from_dict(self.open_groups_as_dict(filename_or_obj, drop_variables=drop_variables))
+
+    def open_groups_as_dict(self, filename_or_obj: Any, *, drop_variables: Any = None) -> dict[str, xr.Dataset]:  # type: ignore[override]
+        """All groups by path."""
+        found = groups_of(_opened(filename_or_obj))
+        return {path: each.drop_vars(drop_variables or [], errors="ignore") for path, each in found.items()}
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:
+        """Whether it is a folder that `panelproof run` made."""
+        if not isinstance(filename_or_obj, str | Path) or not (facts := Path(filename_or_obj) / "zarr.json").is_file():
+            return False
+        try:
+            attributes = json.loads(facts.read_text(encoding="utf-8")).get("attributes", {})
+        except (OSError, ValueError, AttributeError):
+            return False
+        return {"fingerprint", "layouts", "cells", "estimands"} <= attributes.keys()
+
+
+def _opened(path: Any) -> Store:
+    from results.store.zarr_store import ZarrStore
+
+    return ZarrStore.open(Path(path))
