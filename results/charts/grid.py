@@ -152,7 +152,7 @@ def values_of(diagnosis: Diagnosis, measure: Measure, terms: Mapping[str, str], 
         if column == measure.column and math.isfinite(numbers[0]):
             found.append(((cell, name, term, error), *numbers))
     tested = measure.column not in OF_TESTS
-    return [Value(*one, nulls.get(one[0][:2]) is True) for one in found
+    return [Value(*(*one, nulls.get(one[0][:2]) is True)) for one in found
             if _is_wanted(measure.where, nulls.get(one[0][:2])) and (tested or has_test(one[0][2]))]  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def lines_of(values: Sequence[Value]) -> dict[tuple[str, str], str]:
 
 def subject_of(values: Sequence[Value]) -> str:
     """The estimator and error type that all values have in common, in words; "" where they have neither."""
-    names, errors = ({value.place[k] for value in values} for k in (1, 3))
+    names, errors = {value.place[1] for value in values}, {value.place[3] for value in values}
     parts = list(names) if len(names) == 1 else []
     parts += [f"{error} errors" for error in errors if len(errors) == 1 and error]
     return " with ".join(parts)

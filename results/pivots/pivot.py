@@ -63,6 +63,11 @@ class Pivot:
         return tuple(", ".join(map(_named, self.across, keys)) for keys in self.columns)
 
     @property
+    def across_words(self) -> str:
+        """What its columns are, in words."""
+        return ", ".join(words_of(name) for name in self.across)
+
+    @property
     def values(self) -> list[PivotCell]:
         """All its cells that hold a value."""
         return [cell for row in self.cells for cell in row if cell is not None]
