@@ -14,9 +14,11 @@ def pivot_html(table: Pivot) -> Markup:
     caption = Markup("<caption>{}{}</caption>").format(
         table.title, Markup(" <small>{}</small>").format(table.fixed) if table.fixed else "")  # fmt: skip
     body = [_row(keys, cells) for keys, cells in zip(table.rows, table.cells, strict=True)]
-    return Markup('<div class="wide dense pivot" tabindex="0" role="region" aria-label="{}">\n<table id="{}" '
-                  'class="sortable">{}\n<thead>{}</thead>\n<tbody>\n{}\n</tbody></table></div>\n'
-                  '<p class="notes">{}</p>').format(table.title, table.key, caption, _head(table), Markup("\n").join(body), table.note)  # fmt: skip
+    start = Markup('<div class="wide dense pivot" tabindex="0" role="region" aria-label="{}">\n<table id="{}" '
+                   'class="sortable">').format(table.title, table.key)  # fmt: skip
+    inner = Markup("{}\n<thead>{}</thead>\n<tbody>\n{}\n</tbody></table></div>").format(
+        caption, _head(table), Markup("\n").join(body))  # fmt: skip
+    return start + inner + Markup('\n<p class="notes">{}</p>').format(table.note)
 
 
 def _head(table: Pivot) -> Markup:
