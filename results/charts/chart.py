@@ -103,15 +103,19 @@ class Chart:
 
     def alt_of(self, panel: Panel) -> str:
         """The same for one of its panels."""
-        return f"{self.values.label} by {self.places.label}. Values: {_listed(_values(panel))}."
+        return f"{self.values.label} by {self.places.label}. Values: {_listed(_values(panel, self.form))}."
 
     def _said(self) -> Iterator[str]:
         for panel in self.panels:
             head = f"{panel.title}: " if panel.title else ""
-            yield from (f"{head}{text}" for text in _values(panel))
+            yield from (f"{head}{text}" for text in _values(panel, self.form))
 
 
-def _values(panel: Panel) -> Iterator[str]:
+def _values(panel: Panel, form: Form) -> Iterator[str]:
+    if form in {"zip", "scatter"}:
+        clear = sum(point.clear for point in panel.points)
+        yield f"{panel.title}; {len(panel.points)} replications, {clear} marked"
+        return
     for series in panel.series:
         for point in series.points:
             yield f"{series.label} {point.said}".strip()

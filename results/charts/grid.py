@@ -107,11 +107,16 @@ def shown(value: object) -> str:
     return "none" if value is None else str(value)
 
 
+def grid_names(cells: Sequence[Mapping[str, object]]) -> list[str]:
+    """The names of all dials of the grid."""
+    return list(dict.fromkeys(name for cell in cells for name in cell))
+
+
 def dials(cells: Sequence[Mapping[str, object]], wanted: Iterable[int] | None = None) -> list[Dial]:
     """The dials that have several values over (some of) the cells, in the order of the grid."""
     chosen = range(len(cells)) if wanted is None else list(wanted)
     found = []
-    for name in dict.fromkeys(name for cell in cells for name in cell):
+    for name in grid_names(cells):
         texts = [repr(cell.get(name)) for cell in cells]
         values = {texts[cell]: cells[cell].get(name) for cell in chosen}
         if len(values) > 1:
@@ -152,7 +157,7 @@ def values_of(diagnosis: Diagnosis, measure: Measure, terms: Mapping[str, str], 
         if column == measure.column and math.isfinite(numbers[0]):
             found.append(((cell, name, term, error), *numbers))
     tested = measure.column not in OF_TESTS
-    return [Value(*one, nulls.get(one[0][:2]) is True) for one in found
+    return [Value(*(*one, nulls.get(one[0][:2]) is True)) for one in found
             if _is_wanted(measure.where, nulls.get(one[0][:2])) and (tested or has_test(one[0][2]))]  # fmt: skip
 
 
@@ -173,7 +178,7 @@ def lines_of(values: Sequence[Value]) -> dict[tuple[str, str], str]:
 
 def subject_of(values: Sequence[Value]) -> str:
     """The estimator and error type that all values have in common, in words; "" where they have neither."""
-    names, errors = ({value.place[k] for value in values} for k in (1, 3))
-    parts = list(names) if len(names) == 1 else []
+    names, errors = {value.place[1] for value in values}, {value.place[3] for value in values}
+    parts = [f"estimator {name}" for name in names if len(names) == 1]
     parts += [f"{error} errors" for error in errors if len(errors) == 1 and error]
     return " with ".join(parts)

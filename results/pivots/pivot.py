@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from results.charts.chart import key_of
-from results.charts.grid import Dial, Value, dials, lead_terms, subject_of, values_of, words_of
-from results.charts.measure import MEASURES, Measure
+from results.charts.grid import Dial, Value, dials, grid_names, lead_terms, subject_of, values_of, words_of
+from results.charts.measure import Measure
 from results.diagnosis.diagnose import Diagnosis
 from sim.errors import BadInput, Problem, one_of
 
@@ -61,6 +61,11 @@ class Pivot:
         if not self.across:
             return (self.measure.short,)
         return tuple(", ".join(map(_named, self.across, keys)) for keys in self.columns)
+
+    @property
+    def across_words(self) -> str:
+        """What its columns are, in words."""
+        return ", ".join(words_of(name) for name in self.across)
 
     @property
     def values(self) -> list[PivotCell]:
@@ -117,7 +122,12 @@ def resolved(diagnosis: Diagnosis, names: Sequence[str], where: str) -> tuple[st
 
     Raises BadInput with all faults at once.
     """
-    every = [*dict.fromkeys(name for cell in diagnosis.cells for name in cell), *OTHERS]
+    return resolved_names(grid_names(diagnosis.cells), names, where)
+
+
+def resolved_names(dials_of_grid: Sequence[str], names: Sequence[str], where: str) -> tuple[str, ...]:
+    """The same from the names of the grid's dials."""
+    every = [*dials_of_grid, *OTHERS]
     found, problems = [], []
     for name in names:
         fits = [name] if name in every else [one for one in every if name in (one.split(".")[0], one.split(".")[-1])]
@@ -141,9 +151,9 @@ def measure_named(measures: Mapping[str, Measure], name: str, where: str) -> Mea
     return measures[name]
 
 
-def unknown_measure(measures: Mapping[str, Measure], name: str, where: str) -> Problem:
+def unknown_measure(measures: Iterable[str], name: str, where: str) -> Problem:
     """That a name is no measure's, and which there are."""
-    return Problem(f"{name!r} is no measure", where=where, allowed=one_of(measures or MEASURES),
+    return Problem(f"{name!r} is no measure", where=where, allowed=one_of(measures),
                    remedy="choose one of them")  # fmt: skip
 
 
