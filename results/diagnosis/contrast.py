@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Status
+from estimators.core.frames import usual_error
 from results.diagnosis import influence, measures
 from results.diagnosis.fits import fits_of
 from results.diagnosis.measures import Measured
 from results.diagnosis.moments import RunningMoments
 from results.diagnosis.worlds import Grouping, WorldSums, clustered, widened
 from results.store.block import Records
-from sim.errors import bad, one_of
+from results.store.grid import label
+from sim.errors import bad, closest, one_of
+
+if TYPE_CHECKING:
+    from results.diagnosis.diagnose import Diagnosis
 
 Floats = NDArray[np.float64]
 Target = tuple[str, str, str]  # estimator, term, error type
@@ -74,6 +80,41 @@ def contrast(records: Records, a: Target, b: Target, cell: int, alpha: float = 0
     return _table(measured, records.worlds, attempted)
 
 
+def contrasts(diagnosis: Diagnosis, a: str | Target, b: str | Target, cell: int | None = None) -> pd.DataFrame:
+    """The same in every cell or in one, a row a cell and measure under the cell's dials.
+
+    a, b: (estimator, term, error type), or an estimator for its key term and usual errors. Raises BadInput.
+    """
+    records = diagnosis.records
+    one, other = (_target(records, each, name) for name, each in (("a", a), ("b", b)))
+    if cell is not None and cell not in range(len(records.cells)):
+        raise bad(f"no cell {cell}", where="contrast", allowed=f"0 to {len(records.cells) - 1}",
+                  remedy="choose one of them, or leave cell out")  # fmt: skip
+    frames = []
+    for number in range(len(records.cells)) if cell is None else [cell]:
+        found = contrast(records, one, other, number, diagnosis.alpha)
+        dials = {name: label(value) if isinstance(value, list | tuple | None) else value
+                 for name, value in records.cells[number].items()}  # fmt: skip
+        frames.append(found.assign(**dials).set_index([*dials, "measure"]))
+    return pd.concat(frames)
+
+
+def _target(records: Records, given: str | Target, argument: str) -> Target:
+    """A triple as it is; of an estimator its key term and its usual error type."""
+    if not isinstance(given, str):
+        if len(given) != 3:
+            raise bad(f"{given!r}", where=f"contrast {argument}", allowed="an estimator, or (estimator, term, error type)",
+                      remedy="give one of the two")  # fmt: skip
+        return given
+    if given not in records.layouts:
+        raise bad(f"no estimator {given!r}", where=f"contrast {argument}", allowed=one_of(records.layouts),
+                  remedy=closest(given, records.layouts))  # fmt: skip
+    from results.report.bias_table import key_terms  # it stands on diagnoses
+
+    layout = records.layouts[given]
+    return given, key_terms(layout)[0], usual_error(layout.errors)
+
+
 def _table(measured: Mapping[str, tuple[Measured, Floats, WorldSums]], worlds: int, attempted: int) -> pd.DataFrame:
     """One row a measure, from it, its sums of influences and counts by world."""
     rows = []
@@ -94,11 +135,12 @@ def _place(records: Records, target: Target, argument: str) -> tuple[int, int]:
     if name not in layouts:
         raise bad(f"no estimator {name!r}", where=f"contrast {argument}", allowed=one_of(layouts),
                   remedy="choose one of them")  # fmt: skip
-    for what, value, allowed in (("term", term, layouts[name].terms), ("error type", error, layouts[name].errors)):
+    errors = layouts[name].errors or ("",)  # without errors there are no intervals either
+    for what, value, allowed in (("term", term, layouts[name].terms), ("error type", error, errors)):
         if value not in allowed:
             raise bad(f"{name} has no {what} {value!r}", where=f"contrast {argument}", allowed=one_of(allowed),
                       remedy="choose one of them")  # fmt: skip
-    return layouts[name].errors.index(error), layouts[name].terms.index(term)
+    return errors.index(error), layouts[name].terms.index(term)
 
 
 def _pairs(records: Records, a: Target, b: Target, cell: int, places: tuple[tuple[int, int], tuple[int, int]],
@@ -109,7 +151,8 @@ def _pairs(records: Records, a: Target, b: Target, cell: int, places: tuple[tupl
         for (name, _, _), (error, term) in zip((a, b), places, strict=True):
             fits = fits_of(block, name, records.layouts[name], alpha, records.worlds)
             if fits is not None:
-                truth, lower, upper = fits.truth[:, term], fits.lower[:, error, term], fits.upper[:, error, term]
+                truth, ends = fits.truth[:, term], (fits.lower, fits.upper)
+                lower, upper = (end[:, error, term] if end.shape[1] else np.full(truth.shape, np.nan) for end in ends)
                 covered = np.where(np.isnan(lower) | np.isnan(upper), np.nan, (lower <= truth) & (truth <= upper))
                 sides.append(_Side(fits.error[:, [term]], covered[:, None], fits.ok, fits.status != Status.NOT_RUN,
                                    fits.world))  # fmt: skip

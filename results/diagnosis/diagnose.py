@@ -21,6 +21,7 @@ from results.diagnosis.measures import Measured
 from results.diagnosis.own_measures import own_measures, own_rows
 from results.diagnosis.passes import ByWorld, FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import null_cell, size_adjusted_power
+from results.diagnosis.shown import Shown
 from results.store.block import Records
 
 PROPORTIONS = frozenset(
@@ -34,7 +35,7 @@ COLUMNS = ("estimator", "term", "estimand", "error", "sample", "measure", "value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Diagnosis:
+class Diagnosis(Shown):
     """Every measure of a study.
 
     frame: one row a (cell, estimator, term, error, sample, measure), with columns cell, the cell's parameters,
@@ -44,7 +45,7 @@ class Diagnosis:
     Carlo interval), n (fits behind the value), attempted. Convergence, counts by status and how often a test beside the
     terms rejects (rejection:STATISTIC) have term "". cells: their parameters. parameters: names of the parameters'
     columns. layouts: by estimator. nulls: the null cell that gave the size-adjusted power of a (cell, estimator, term).
-    worlds: in how many what a cell holds fixed was to be drawn. held_fixed: what that is, in words. own: names of the
+    records: what it was made of. worlds: in how many what a cell holds fixed was to be drawn. held_fixed: what that is, in words. own: names of the
     user's own measures.
     """
 
@@ -54,6 +55,7 @@ class Diagnosis:
     parameters: tuple[str, ...]
     layouts: Mapping[str, Layout]
     nulls: Mapping[tuple[int, str, str], int]
+    records: Records
     worlds: int = 1
     held_fixed: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
@@ -98,7 +100,7 @@ def diagnose(
     terms = {name: layout.terms for name, layout in records.layouts.items()}
     named = {(cell, name, terms[name][term]): null for (cell, name, term), null in nulls.items()}
     return Diagnosis(frame, alpha, tuple(records.cells), tuple(parameters.values()), records.layouts, named,
-                     records.worlds, records.held_fixed, tuple(one.name for one in own_ones))  # fmt: skip
+                     records, records.worlds, records.held_fixed, tuple(one.name for one in own_ones))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

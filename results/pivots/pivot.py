@@ -9,7 +9,7 @@ from results.charts.chart import key_of
 from results.charts.grid import Dial, Value, dials, grid_names, lead_terms, subject_of, values_of, words_of
 from results.charts.measure import Measure
 from results.diagnosis.diagnose import Diagnosis
-from sim.errors import BadInput, Problem, one_of
+from sim.errors import BadInput, Problem, closest, one_of
 
 ESTIMATOR, TERM, ERROR = "estimator", "term", "error"
 OTHERS = (ESTIMATOR, TERM, ERROR)  # what rows and columns may be besides dials
@@ -134,7 +134,7 @@ def resolved_names(dials_of_grid: Sequence[str], names: Sequence[str], where: st
         if len(fits) != 1:
             what = "no dial of this study's grid" if not fits else f"may mean {one_of(fits)}"
             problems.append(Problem(f"{name!r} is {what}" if not fits else f"{name!r} {what}", where=where,
-                                    allowed=one_of(every), remedy="choose one of them"))  # fmt: skip
+                                    allowed=one_of(every), remedy=closest(name, every)))  # fmt: skip
         elif fits[0] in found:
             problems.append(Problem(f"{name!r} stands twice", where=where, allowed="each name once",
                                     remedy="name it once"))  # fmt: skip
