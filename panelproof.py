@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from experiments.application.spec.spec import RealPanel, Spec, read_spec
     from experiments.application.table_files import write_files
     from experiments.placebo.placebo import Answer
-    from experiments.running.runner import run
+    from experiments.running.watched import run
     from experiments.study.study import Study
     from experiments.trust.output import write_trust
     from experiments.twins.output import write_twin
@@ -62,7 +62,7 @@ PLACES = {
     "diagnose": "results.diagnosis.diagnose",
     "estimator": "estimators.core.functions",
     "read_spec": "experiments.application.spec.spec",
-    "run": "experiments.running.runner",
+    "run": "experiments.running.watched",
     "write_files": "experiments.application.table_files",
     "write_trust": "experiments.trust.output",
     "write_twin": "experiments.twins.output",
@@ -180,12 +180,13 @@ def trust(
     out: a folder where the stores are kept and resumed; without it they stay in memory. budget: seconds of the
     simulations. choices: errors (the type that you print), replications (a cell, in place of a budget).
     """
+    from experiments.notebook import TrustCard
     from experiments.trust.document import document
     from experiments.trust.means import Means
     from experiments.trust.trust import trust as judged
 
     means = Means(None if out is None else Path(out))
-    return document(judged(_read(panel, spec), claim, budget=budget, means=means, **choices))
+    return TrustCard(document(judged(_read(panel, spec), claim, budget=budget, means=means, **choices)))
 
 
 def open_store(path: str | Path) -> ZarrStore:

@@ -61,7 +61,9 @@ def _text(value: object) -> str:
 
 def _facts(facts: Iterable[tuple[str, object]]) -> str:
     found = [(name, value) for name, value in facts if value is not None and value != ""]
-    return "".join(f'<div><span style="opacity:.7">{escape(name)}:</span> {_text(value)}</div>' for name, value in found)
+    return "".join(
+        f'<div><span style="opacity:.7">{escape(name)}:</span> {_text(value)}</div>' for name, value in found
+    )
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -194,6 +194,11 @@ class Study(FromFunctions):
             cells.setdefault(text, Cell(len(cells), parameters, design, key))
         return tuple(cells.values())
 
+    def _repr_html_(self) -> str:
+        from experiments.notebook import study_card  # for notebooks alone
+
+        return study_card(self)
+
     @property
     def world_count(self) -> int:
         """In how many worlds what a cell holds fixed is drawn."""

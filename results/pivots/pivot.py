@@ -154,7 +154,7 @@ def measure_named(measures: Mapping[str, Measure], name: str, where: str) -> Mea
 def unknown_measure(measures: Iterable[str], name: str, where: str) -> Problem:
     """That a name is no measure's, and which there are."""
     return Problem(f"{name!r} is no measure", where=where, allowed=one_of(measures),
-                   remedy="choose one of them")  # fmt: skip
+                   remedy=closest(name, measures))  # fmt: skip
 
 
 def _named(name: str, key: str) -> str:

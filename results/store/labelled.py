@@ -100,7 +100,9 @@ class _Spread(BackendArray):
     def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
         """The cross product of one key an axis: whole numbers, slices, arrays of places."""
         dials, rest = key[: self.axes.at.ndim], key[self.axes.at.ndim :]
-        at = self.axes.at[np.ix_(*(np.atleast_1d(_places(k, n)) for k, n in zip(dials, self.axes.at.shape, strict=True)))]
+        at = self.axes.at[
+            np.ix_(*(np.atleast_1d(_places(k, n)) for k, n in zip(dials, self.axes.at.shape, strict=True)))
+        ]
         rows = np.atleast_1d(_places(rest[0], self.store.replications))
         missing = 0 if self.dtype.kind == "u" else np.nan
         parts = [self._cell(cell, rows, missing) for cell in at.ravel().tolist()]

@@ -1,0 +1,84 @@
+"""What studies, twins, placebo tests and trust pages show of themselves in a notebook."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sim.errors import listed
+from sim.notebook import card, shown
+
+if TYPE_CHECKING:
+    from experiments.placebo.placebo import Answer
+    from experiments.study.study import Study
+    from experiments.twins.twin import Twin
+
+
+def study_card(study: Study) -> str:
+    """The question, what is run, and the dials of the grid."""
+    facts = [
+        ("question", study.question),
+        ("expected", study.expected),
+        ("design", study.design.kind),
+        ("cells", len(study.cells)),
+        ("replications", f"{study.replications:,} a cell"),
+        ("estimators", listed((estimator.name for estimator in study.estimators), 8)),
+        ("worlds", study.world_count if study.world_count > 1 else None),
+        ("held fixed", ", ".join(study.held_fixed)),
+        ("seed", study.seed),
+    ]
+    rows = [(dial, listed(map(shown, values), 8)) for dial, values in study.grid]
+    return card(f"Study {study.name}", facts, ("dial", "values"), rows)
+
+
+def twin_card(twin: Twin) -> str:
+    """What was fitted, and how many features of the panel lie within those of the twins."""
+    inside = sum(row.inside for row in twin.fidelity)
+    facts = [
+        ("method", twin.method),
+        ("other methods", ", ".join(other.method for other in twin.others)),
+        ("fidelity", f"{inside} of {len(twin.fidelity)} features of the panel lie within those of its twins"),
+        ("outside", listed((row.feature for row in twin.fidelity if not row.inside), 8) if twin.fidelity else ""),
+    ]
+    rows = [(one.dial, float(one.value), one.what, float(one.raw)) for one in twin.parameters]
+    heads = ("parameter", "fitted", "statistic of the panel", "its value")
+    return card("Twin of a panel", facts, heads, rows, twin.notes)
+
+
+class PlaceboCard:
+    """A placebo test as a notebook shows it."""
+
+    __slots__ = ()
+
+    def _repr_html_(self: Answer) -> str:  # type: ignore[misc]
+        ask = self.question
+        p = f"{shown(self.permutation_p)} (Monte Carlo error {shown(self.mcse)})"
+        facts = [
+            ("estimate", self.estimate),
+            ("standard error", f"{shown(self.se)} ({self.own_error})"),
+            ("its own p value", self.pvalue),
+            ("p value of the permutation" if ask.is_test else "share of placebos as large",
+             p if ask.is_test else self.share_as_large),
+            ("95% interval", None if self.no_interval else f"{shown(self.lower)} to {shown(self.upper)}"),
+            ("scheme", ask.scheme),
+            ("placebos", len(self.placebos)),
+        ]  # fmt: skip
+        return card(f"Placebo test of {ask.term}", facts, notes=self.notes)
+
+
+class TrustCard(dict[str, Any]):
+    """What trust.json holds, as a dict that a notebook shows."""
+
+    def _repr_html_(self) -> str:
+        claim, mde = self["claim"], self["mde"]
+        facts = [
+            ("claim", claim["text"]),
+            ("power of 80% from an effect of", mde["value"]),
+            ("held fixed", ", ".join(self["held_fixed"])),
+        ]
+        heads = ("errors", "size", "MC error", "std. error", "p")
+        rows = [tuple(row[name] for name in ("se_type", "size", "mcse", "se", "pvalue")) for row in self["errors"]]
+        title = f"{claim['outcome']}: the claim {VERBS[self['verdict']['grade']]}"
+        return card(title, facts, heads, rows, self["verdict"]["sentences"])
+
+
+VERBS = {"holds": "holds", "fragile": "is fragile", "fails": "fails"}
