@@ -30,15 +30,17 @@ def main() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(PANELS):
             fit = method_called("parametric").fit(Real.of(made_twins.drawn_panel(Path(folder), number)))
-            for item in fit.parameters:
-                if item.dial in found:
-                    found[item.dial].append(item.value)
+            values = {item.dial: item.value for item in fit.parameters}
+            if "errors.serial 2" in values:  # one panel in twenty by chance: its first autocorrelation
+                values["errors.serial"] = values["errors.serial 1"] / (1 - values["errors.serial 2"])
+            for dial in TRUTH:
+                found[dial].append(values[dial])
     holds = True
     for dial, truth in TRUTH.items():
         values = np.array(found[dial])
         within = OF_SERIAL if dial == "errors.serial" else SHARE * truth
-        good = len(values) == PANELS and abs(values.mean() - truth) <= within
-        holds &= good
+        good = abs(values.mean() - truth) <= within
+        holds &= bool(good)
         print(f"  {dial}: mean {values.mean():.4f} (standard error {values.std(ddof=1) / np.sqrt(len(values)):.4f}), "
               f"truth {truth:g}, allowed {within:g}{'' if good else '  !'}")  # fmt: skip
     return holds
