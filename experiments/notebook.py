@@ -13,21 +13,25 @@ if TYPE_CHECKING:
     from experiments.twins.twin import Twin
 
 
-def study_card(study: Study) -> str:
-    """The question, what is run, and the dials of the grid."""
-    facts = [
-        ("question", study.question),
-        ("expected", study.expected),
-        ("design", study.design.kind),
-        ("cells", len(study.cells)),
-        ("replications", f"{study.replications:,} a cell"),
-        ("estimators", listed((estimator.name for estimator in study.estimators), 8)),
-        ("worlds", study.world_count if study.world_count > 1 else None),
-        ("held fixed", ", ".join(study.held_fixed)),
-        ("seed", study.seed),
-    ]
-    rows = [(dial, listed(map(shown, values), 8)) for dial, values in study.grid]
-    return card(f"Study {study.name}", facts, ("dial", "values"), rows)
+class StudyCard:
+    """A study as a notebook shows it: its question, what is run, and the dials of its grid."""
+
+    __slots__ = ()
+
+    def _repr_html_(self: Study) -> str:  # type: ignore[misc]
+        facts = [
+            ("question", self.question),
+            ("expected", self.expected),
+            ("design", self.design.kind),
+            ("cells", len(self.cells)),
+            ("replications", f"{self.replications:,} a cell"),
+            ("estimators", listed((estimator.name for estimator in self.estimators), 8)),
+            ("worlds", self.world_count if self.world_count > 1 else None),
+            ("held fixed", ", ".join(self.held_fixed)),
+            ("seed", self.seed),
+        ]
+        rows = [(dial, listed(map(shown, values), 8)) for dial, values in self.grid]
+        return card(f"Study {self.name}", facts, ("dial", "values"), rows)
 
 
 def twin_card(twin: Twin) -> str:

@@ -106,8 +106,8 @@ class Estimates:
 
         >>> import panelproof as pp
         >>> found = pp.TwoWayDID()(pp.example_panel().panel)
-        >>> found.params.round(3)["did"]
-        np.float64(0.03)
+        >>> print(found.params.round(3)["did"])
+        0.03
         """
         return frames.params(self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,7 @@ k = 6
 """
 
 
+@cache
 def example_panel(cities: int = 57) -> RealPanel:
     """Some of the example panel's 285 cities, spread over the country, as a panel that all commands take.
 

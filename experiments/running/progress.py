@@ -74,6 +74,7 @@ class Bar(Watch):
         self._progress.stop()
 
     def shown(self, step: Step) -> None:
+        """Move the bar."""
         self._progress.update(self._task, total=step.of_replications, completed=step.replications,
                               rate=f"{self.rate(step):,.0f}/s")  # fmt: skip
 
@@ -86,6 +87,7 @@ class Lines(Watch):
         self._console = console
 
     def shown(self, step: Step) -> None:
+        """Print a line when one is due."""
         if self.due(step, PLAIN_EVERY):
             self._console.print(self.said(step), markup=False)
 
@@ -96,13 +98,14 @@ class Notebook(Watch):
     _handle: Any = None
 
     def shown(self, step: Step) -> None:
+        """Draw the bar anew when it is due."""
         if not self.due(step, SHOWN_EVERY):
             return
         from IPython.display import display  # there is one where there is a notebook
 
         now = Drawn(step.replications, step.of_replications, self.said(step))
         if self._handle is None:
-            self._handle = display(now, display_id=True)
+            self._handle = display(now, display_id=True)  # type: ignore[no-untyped-call]
         else:
             self._handle.update(now)
 

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
 from estimators.placebo.permutation import PermutationTest
+from experiments.notebook import StudyCard
 from experiments.settings import build, kind_of, to_settings
 from experiments.study.beside import with_files
 from experiments.study.border import layout_of, schema_of_design
@@ -75,7 +76,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Study(FromFunctions):
+class Study(FromFunctions, StudyCard):
     """What to run. `grid` maps dials of the design to the values they take; cells are all combinations.
 
     replications: draws a cell. block: replications stored together, a multiple of 64. worlds: in how many worlds what a
@@ -84,6 +85,10 @@ class Study(FromFunctions):
     answer that theory or others' results let expect, with the source, and how long it takes, in words. measures:
     further ones that reports show, as "FILE.py:FUNCTION"; they change no result. Raises BadInput for dials that the
     design lacks, names of estimators that repeat, and numbers out of range.
+
+    >>> import panelproof as pp
+    >>> len(pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0, 0.01]}).cells)
+    2
     """
 
     name: str
@@ -193,11 +198,6 @@ class Study(FromFunctions):
             key = "" if self.common_random_numbers else hashlib.sha256(text.encode()).hexdigest()[:16]
             cells.setdefault(text, Cell(len(cells), parameters, design, key))
         return tuple(cells.values())
-
-    def _repr_html_(self) -> str:
-        from experiments.notebook import study_card  # for notebooks alone
-
-        return study_card(self)
 
     @property
     def world_count(self) -> int:

@@ -26,6 +26,11 @@ class Plots:
 
     term: of the estimators that have it, by default the key term of each. error: one error type of several. axis: the
     dial to draw against, by default the one with the most values. All raise BadInput for names that there are not.
+
+    >>> import panelproof as pp
+    >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0, 0.01]}, replications=64, block=64)
+    >>> plot = pp.diagnose(pp.run(study)).plot
+    >>> figures = plot.power(axis="effect"), plot.size(error="cluster:unit"), plot.zip(term="did"), plot("mean_se")
     """
 
     diagnosis: Diagnosis

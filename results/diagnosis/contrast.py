@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -93,18 +93,24 @@ def contrasts(diagnosis: Diagnosis, a: str | Target, b: str | Target, cell: int 
     frames = []
     for number in range(len(records.cells)) if cell is None else [cell]:
         found = contrast(records, one, other, number, diagnosis.alpha)
-        dials = {name: label(value) if isinstance(value, list | tuple | None) else value
-                 for name, value in records.cells[number].items()}  # fmt: skip
-        frames.append(found.assign(**dials).set_index([*dials, "measure"]))
+        labels = [_shown(value) for value in records.cells[number].values()]
+        levels: list[Any] = [pd.Index([value] * len(found), name=name)
+                             for name, value in zip(diagnosis.parameters, labels, strict=True)]  # fmt: skip
+        frames.append(found.set_index([*levels, "measure"]))
     return pd.concat(frames)
+
+
+def _shown(value: object) -> object:
+    """A dial's value as an index has it: numbers and texts as they are."""
+    return value if isinstance(value, int | float | str) else label(value)
 
 
 def _target(records: Records, given: str | Target, argument: str) -> Target:
     """A triple as it is; of an estimator its key term and its usual error type."""
     if not isinstance(given, str):
         if len(given) != 3:
-            raise bad(f"{given!r}", where=f"contrast {argument}", allowed="an estimator, or (estimator, term, error type)",
-                      remedy="give one of the two")  # fmt: skip
+            raise bad(f"{given!r}", where=f"contrast {argument}", remedy="give one of the two",
+                      allowed="an estimator, or (estimator, term, error type)")  # fmt: skip
         return given
     if given not in records.layouts:
         raise bad(f"no estimator {given!r}", where=f"contrast {argument}", allowed=one_of(records.layouts),

@@ -45,8 +45,8 @@ class Diagnosis(Shown):
     Carlo interval), n (fits behind the value), attempted. Convergence, counts by status and how often a test beside the
     terms rejects (rejection:STATISTIC) have term "". cells: their parameters. parameters: names of the parameters'
     columns. layouts: by estimator. nulls: the null cell that gave the size-adjusted power of a (cell, estimator, term).
-    records: what it was made of. worlds: in how many what a cell holds fixed was to be drawn. held_fixed: what that is, in words. own: names of the
-    user's own measures.
+    records: what it was made of. worlds: in how many what a cell holds fixed was to be drawn. held_fixed: what that is,
+    in words. own: names of the user's own measures.
     """
 
     frame: pd.DataFrame
@@ -76,6 +76,12 @@ def diagnose(
 
     measures: functions of your own by name, as `results/diagnosis/own_measures.py` says. Raises BadInput for their
     faults.
+
+    >>> import panelproof as pp
+    >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
+    >>> diagnosis = pp.diagnose(pp.run(study))
+    >>> diagnosis.frame.query("measure == 'coverage' and term == 'did'")["error"].tolist()
+    ['iid', 'hc1', 'cluster:unit']
     """
     own_ones = own_measures(measures)
     reader = _Reader(records, alpha)

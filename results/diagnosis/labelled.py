@@ -28,7 +28,7 @@ def labelled(diagnosis: Diagnosis, sample: str = "own") -> xr.DataTree:
         raise bad(f"no sample {sample!r}", where="to_xarray", allowed=one_of(diagnosis.frame["sample"].unique()),
                   remedy="choose one of them")  # fmt: skip
     axes = axes_of(diagnosis.cells, {*KEYS, *frame["measure"].unique()})
-    parts = {measure: rows for measure, rows in frame.groupby("measure", sort=False)}
+    parts = dict(iter(frame.groupby("measure", sort=False)))
     found = {name: xr.Dataset({str(measure): _array(rows, axes, name, len(diagnosis.cells))
                                for measure, rows in parts.items()}) for name in ("value", *NUMBERS)}  # fmt: skip
     found["value"].attrs = {"alpha": diagnosis.alpha, "worlds": diagnosis.worlds,

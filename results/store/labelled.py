@@ -54,7 +54,7 @@ def _arrays(layout: Layout) -> tuple[str, ...]:
 
 def _axes_of(name: str) -> tuple[str, ...]:
     """The dimensions of an array behind cell and replication."""
-    known = {"truth": ("estimand",), "estimate": ("term",)}
+    known: dict[str, tuple[str, ...]] = {"truth": ("estimand",), "estimate": ("term",)}
     known |= dict.fromkeys(("se", "dof", "pvalue", "lower", "upper"), ("error", "term"))
     return known.get(name, ())
 
@@ -67,8 +67,9 @@ def _dataset(store: Store, axes: Axes, group: str, names: Iterable[str], labels:
         kind = np.dtype("u1" if name == "status" else "f8")
         array = _Spread(store, axes, group + name, (*axes.at.shape, store.replications, *sizes), kind)
         chunks = dict.fromkeys(axes.names, 1) | {"replication": store.block}  # what is read together
-        variables[name] = xr.Variable((*axes.names, "replication", *_axes_of(name)),
-                                      indexing.LazilyIndexedArray(array), encoding={"preferred_chunks": chunks})  # fmt: skip
+        dimensions = (*axes.names, "replication", *_axes_of(name))
+        unread = indexing.LazilyIndexedArray(array)
+        variables[name] = xr.Variable(dimensions, unread, encoding={"preferred_chunks": chunks})
     return xr.Dataset(variables, dict(zip(axes.names, axes.values, strict=True)) | dict(labels))
 
 
@@ -135,18 +136,18 @@ class StoreEngine(BackendEntrypoint):
     description = "Stores of panelproof, with the grid's dials as dimensions"
     open_dataset_parameters = ("filename_or_obj", "drop_variables", "group")
 
-    def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None, group: str | None = None) -> xr.Dataset:  # type: ignore[override]
+    def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None, group: str | None = None) -> xr.Dataset:
         """One group: the truths, or those of an estimator."""
         groups, path = groups_of(_opened(filename_or_obj)), f"/{(group or '').strip('/')}"
         if path not in groups:
             raise KeyError(f"no group {group!r}; there are {', '.join(name for name in groups)}")
         return groups[path].drop_vars(drop_variables or [])
 
-    def open_datatree(self, filename_or_obj: Any, *, drop_variables: Any = None) -> xr.DataTree:  # type: ignore[override]
+    def open_datatree(self, filename_or_obj: Any, *, drop_variables: Any = None) -> xr.DataTree:
         """All groups."""
         return xr.DataTree.from_dict(self.open_groups_as_dict(filename_or_obj, drop_variables=drop_variables))
 
-    def open_groups_as_dict(self, filename_or_obj: Any, *, drop_variables: Any = None) -> dict[str, xr.Dataset]:  # type: ignore[override]
+    def open_groups_as_dict(self, filename_or_obj: Any, *, drop_variables: Any = None) -> dict[str, xr.Dataset]:
         """All groups by path."""
         found = groups_of(_opened(filename_or_obj))
         return {path: each.drop_vars(drop_variables or [], errors="ignore") for path, each in found.items()}

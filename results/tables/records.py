@@ -134,8 +134,14 @@ class Document:
 
     >>> import panelproof as pp
     >>> tables = pp.estimate(pp.example_panel())
-    >>> tables["2", 5].params.round(3)["did"]
-    np.float64(0.03)
+    >>> print(tables["2", 5].params.round(3)["did"])
+    0.03
+    >>> tables["2", 5].conf_int().loc["did"].round(3).tolist()
+    [0.022, 0.038]
+    >>> print(tables["2", 5].with_errors("iid").std_errors.round(4)["did"])
+    0.0032
+    >>> print(tables["2", 5].summary().splitlines()[0])
+    Table 2, column 5 (all): did, 57 units in 18 periods, 1,026 rows; errors: clustered by unit
     >>> tables["7", 3].params.index.names
     FrozenList(['transform', 'term'])
     """
@@ -177,31 +183,15 @@ class Document:
         return _frames().series(self, "pvalue", "pvalue")
 
     def conf_int(self) -> pd.DataFrame:
-        """The 95% intervals, in columns lower and upper, indexed as `params`.
-
-        >>> import panelproof as pp
-        >>> list(pp.estimate(pp.example_panel())["2", 5].conf_int().columns)
-        ['lower', 'upper']
-        """
+        """The 95% intervals, in columns lower and upper, indexed as `params`."""
         return _frames().intervals(self)
 
     def with_errors(self, kind: str) -> Document:
-        """The same that shows errors of a type, such as "hc1", where a fit has them. Raises BadInput for another.
-
-        >>> import panelproof as pp
-        >>> column = pp.estimate(pp.example_panel())["2", 5]
-        >>> bool(column.with_errors("iid").std_errors["did"] < column.std_errors["did"])
-        True
-        """
+        """The same that shows errors of a type, such as "hc1", where a fit has them. Raises BadInput for another."""
         return _frames().with_errors(self, kind)
 
     def summary(self) -> Text:
-        """One column as a table of coefficients; a whole table, or all of them, as `show` prints them.
-
-        >>> import panelproof as pp
-        >>> print(pp.estimate(pp.example_panel())["2", 5].summary().splitlines()[0])
-        Table 2, column 5 (all): did, 57 units in 18 periods, 1,026 rows; errors: clustered by unit
-        """
+        """One column as a table of coefficients; a whole table, or all of them, as `show` prints them."""
         return _frames().summary(self)
 
     def _repr_html_(self) -> str:

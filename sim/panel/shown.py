@@ -38,8 +38,9 @@ def _variables(panel: Panel) -> Iterator[tuple[Any, ...]]:
     """A row a variable of a panel with R = 1."""
     seen = np.ones((len(panel.periods), len(panel.units)), bool) if panel.observed is None else panel.observed[0]
     roles = panel.roles
-    of = {roles.outcome: "outcome", roles.treatment: "treatment"}
-    of |= dict.fromkeys(roles.controls, "control") | dict.fromkeys(roles.mediators, "mediator")
+    of: dict[str | None, str] = {roles.outcome: "outcome", roles.treatment: "treatment"}
+    for names, role in ((roles.controls, "control"), (roles.mediators, "mediator")):
+        of.update((name, role) for name in names)
     for name, array in panel.variables.items():
         values = array[0][seen]
         yield (name, of.get(name, ""), float(values.mean()), float(values.std(ddof=1)) if values.size > 1 else np.nan,

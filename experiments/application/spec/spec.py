@@ -77,7 +77,14 @@ class RealPanel:
 
 
 def read_spec(path: str | Path) -> Spec:
-    """The spec in a TOML file, paths in it relative to that file; raises one BadInput with all that is wrong."""
+    """The spec in a TOML file, paths in it relative to that file; raises one BadInput with all that is wrong.
+
+    >>> import panelproof as pp
+    >>> from pathlib import Path
+    >>> _ = Path("SPEC.toml").write_text('[panel]\\nunit = "city"\\nperiod = "year"\\noutcome = "y"')
+    >>> pp.read_spec("SPEC.toml").panel.outcome
+    'y'
+    """
     path = Path(path)
     return spec_of(read_toml(path, "a SPEC.toml", "write one with: panelproof init PANEL"), path.name, path.parent)
 
