@@ -47,23 +47,25 @@ def pictures_of(diagnosis: Diagnosis, measure: Measure, term: str | None = None)
     return [one for one in nested if one is not None]
 
 
-def lead_part(diagnosis: Diagnosis, measure: Measure, pivots: Sequence[Pivot] = ()) -> Part:
+def lead_part(diagnosis: Diagnosis, measure: Measure, term: str | None, pivots: Sequence[Pivot] = ()) -> Part:
     """What answers the question: its pictures, and the tables asked for or else one of the same measure."""
-    table = default_pivot(diagnosis, measure)
+    table = default_pivot(diagnosis, measure, term)
     tables = tuple(pivots) or ((table,) if table is not None else ())
-    return Part(measure.short, tuple(pictures_of(diagnosis, measure)), tables)
+    return Part(measure.short, tuple(pictures_of(diagnosis, measure, term)), tables)
 
 
-def folded_parts(diagnosis: Diagnosis, lead: Measure, further: Sequence[Chart] = ()) -> Iterator[Part]:
+def folded_parts(
+    diagnosis: Diagnosis, lead: Measure, term: str | None, further: Sequence[Chart] = ()
+) -> Iterator[Part]:
     """The other measures, every cell at once, single replications, the other terms."""
     for measure in [MEASURES[name] for name in FOLDED] + [measures_of(diagnosis)[name] for name in diagnosis.own]:
-        if measure is not lead:
+        if measure is not lead or term is not None:
             charts, table = pictures_of(diagnosis, measure), default_pivot(diagnosis, measure)
             if charts and table is not None:
                 yield Part(measure.short, tuple(charts), (table,), measure.words)
-    shown = {chart.key for chart in pictures_of(diagnosis, lead)}
+    shown = {chart.key for chart in pictures_of(diagnosis, lead, term)}
     if len(dials(diagnosis.cells)) >= MANY_DIALS:
-        nested = nested_chart(diagnosis, lead)
+        nested = nested_chart(diagnosis, lead, term=term)
         if nested is not None and nested.key not in shown:
             yield Part("Every cell at once", (nested,), (), f"nested loops of {lead.short.lower()}")
     if further:
