@@ -15,9 +15,9 @@ WORKERS = 4  # at most, and no more than cores: each holds a block and what is m
 class Reading:
     """The blocks of records for several passes: of cells that fit into the budget they are read and checked once."""
 
-    def __init__(self, records: Records, budget: int = BUDGET) -> None:
+    def __init__(self, records: Records, budget: int | None = None) -> None:
         self.records = records
-        self._left = budget
+        self._left = BUDGET if budget is None else budget
         self._kept: dict[int, list[Block]] = {}
 
     def blocks(self, cell: int) -> Iterator[Block]:
