@@ -82,5 +82,8 @@ def _overview(diagnosis: Diagnosis) -> list[dict[str, Any]]:
 
 
 def answer_sentences(diagnosis: Diagnosis) -> list[str]:
-    """What the study finds, in sentences."""
-    return []
+    """What the study finds: failed fits first, a sentence a claim, then what a reader must know beside it."""
+    from results.report.answer import answer
+
+    found = answer(diagnosis)
+    return [*found.sentences, *found.notes]

@@ -13,9 +13,10 @@ import click
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained HTML report here."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every measure as one JSON document and nothing else.")
-@click.option("--all-terms", is_flag=True, help="Show the controls too.")
+@click.option("--full", is_flag=True, help="Print every measure of every cell instead of one screen.")
+@click.option("--all-terms", is_flag=True, help="Print everything, the controls too.")
 @click.option("--by", default="", metavar="DIALS",
-              help="Print one measure as a table by these dials, comma-separated; the last one gives the columns.")  # fmt: skip
+              help="Print one measure by these dials, comma-separated; the last one gives the columns.")  # fmt: skip
 @click.option("--measure", "measures", multiple=True, metavar="NAME|FILE.py:NAME",
               help="The measure of the table (power, size, coverage, bias, rmse, ...), or a function of estimate, se, "
               "pvalue, lower, upper, truth to show as well; repeatable.")  # fmt: skip
@@ -27,10 +28,10 @@ import click
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
               help="Level of tests and intervals.")  # fmt: skip
 def command(
-    store: Path, html: Path | None, as_json: bool, all_terms: bool, by: str, measures: tuple[str, ...],
+    store: Path, html: Path | None, as_json: bool, full: bool, all_terms: bool, by: str, measures: tuple[str, ...],
     figures: Path | None, formats: str, out: Path | None, alpha: float,
 ) -> None:  # fmt: skip
-    """Print bias, size, power and coverage with their Monte Carlo errors, from a store that `run` made."""
+    """Print the answer to a study's question on one screen, from a store that `run` made; --full prints all of it."""
     from rich.console import Console
 
     from experiments.running.exports import pivots_of, print_pivots, wishes, write_exports
@@ -60,7 +61,7 @@ def command(
     elif wanted.any_pivot:
         print_pivots(pivots, console)
     else:
-        print_report(records, console, diagnosis, all_terms=all_terms)
+        print_report(records, console, diagnosis, all_terms=all_terms, full=full)
     written = write_exports(records, diagnosis, pivots, wanted)
     if html is not None:
         write_html(records, diagnosis, html, pivots if wanted.any_pivot else ())

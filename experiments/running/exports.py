@@ -1,8 +1,8 @@
-"""What `report` gives besides the page: pivots on a terminal and in files, and pictures, all checked before any work."""
+"""What `report` gives besides its answer and page: pivots on a terminal and in files, and pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from results.charts.paper import figure_bytes
 from results.diagnosis.diagnose import Diagnosis
 from results.pivots.formats import FORMATS, csv_file, latex_file, terminal_table, word_file, xlsx_file
 from results.pivots.pivot import Pivot, default_pivot, pivot_by, resolved_names, unknown_measure
-from results.report.lead import lead_measure
+from results.report.lead import lead_of
 from results.report.pictures import FOLDED, pictures_of
+from results.report.terminal import PLAIN_WIDTH
 from results.store import ZarrStore
 from results.tables.records import Document
 from results.tables.word import check_word
@@ -74,14 +75,16 @@ def pivots_of(diagnosis: Diagnosis, wanted: Wishes) -> list[Pivot]:
     Raises BadInput for a measure that the study defines nowhere.
     """
     known = measures_of(diagnosis)
-    measures: list[Measure] = [known[name] for name in wanted.measures] or [lead_measure(diagnosis)]
+    lead, lead_term = lead_of(diagnosis)
+    measures: list[Measure] = [known[name] for name in wanted.measures] or [lead]
     found: list[Pivot] = []
     problems: list[Problem] = []
     for measure in measures:
-        table = pivot_by(diagnosis, measure, wanted.by) if wanted.by else default_pivot(diagnosis, measure)
+        term = lead_term if measure is lead else None
+        table = pivot_by(diagnosis, measure, wanted.by, term) if wanted.by else default_pivot(diagnosis, measure, term)
         if table is None:
             problems.append(Problem(f"{measure.name} is not defined in any cell", where="--measure",
-                                    allowed="a measure that the study has", remedy="choose another measure"))  # fmt: skip
+                                    allowed="one that the study has", remedy="choose another"))  # fmt: skip
         else:
             found.append(table)
     refuse(problems)
@@ -90,6 +93,8 @@ def pivots_of(diagnosis: Diagnosis, wanted: Wishes) -> list[Pivot]:
 
 def print_pivots(pivots: Sequence[Pivot], console: Console) -> None:
     """Print the tables, each with how to read it."""
+    if not console.is_terminal:
+        console.width = max(console.width, PLAIN_WIDTH)
     for number, table in enumerate(pivots):
         if number:
             console.print()
@@ -98,10 +103,9 @@ def print_pivots(pivots: Sequence[Pivot], console: Console) -> None:
 
 
 def charts_of(store: ZarrStore, diagnosis: Diagnosis) -> list[Chart]:
-    """Every picture of the report's first term, those of single replications included."""
-    lead = lead_measure(diagnosis)
-    measures = [lead, *(MEASURES[name] for name in FOLDED if MEASURES[name] is not lead)]
-    found = [chart for measure in measures for chart in pictures_of(diagnosis, measure)]
+    """The picture that answers the question, then every measure of the first terms, then single replications."""
+    found = pictures_of(diagnosis, *lead_of(diagnosis))
+    found += [chart for name in FOLDED for chart in pictures_of(diagnosis, MEASURES[name])]
     return list({chart.key: chart for chart in (*found, *further_charts(store, diagnosis))}.values())
 
 
@@ -128,14 +132,17 @@ def _tables(
 ) -> list[tuple[str, bytes]]:
     """Files of tables by name; csv also has every measure of every cell, in measures.csv."""
     document = Document({"outcome": store.facts["study"]["name"]}, ())
-    made = {
-        "tex": lambda: [("tables.tex", latex_file(pivots, document).encode())],
-        "docx": lambda: [("tables.docx", word_file(pivots, document))],
-        "xlsx": lambda: [("tables.xlsx", xlsx_file(pivots))],
-        "csv": lambda: [("tables.csv", csv_file(pivots).encode()),
-                        ("measures.csv", diagnosis.frame.to_csv(index=False).encode())],
-    }  # fmt: skip
-    return [file for name in formats for file in made[name]()]
+    made: dict[str, Callable[[], dict[str, bytes]]] = {
+        "tex": lambda: {"tables.tex": latex_file(pivots, document).encode()},
+        "docx": lambda: {"tables.docx": word_file(pivots, document)},
+        "xlsx": lambda: {"tables.xlsx": xlsx_file(pivots)},
+        "csv": lambda: {"tables.csv": csv_file(pivots).encode(), "measures.csv": _measures(diagnosis)},
+    }
+    return [file for name in formats for file in made[name]().items()]
+
+
+def _measures(diagnosis: Diagnosis) -> bytes:
+    return str(diagnosis.frame.to_csv(index=False)).encode()
 
 
 def _list(text: str) -> list[str]:

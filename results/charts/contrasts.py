@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from estimators.core.estimator import Layout
 from results.charts.chart import Axis, Chart, Panel, Point, Reference, Series, key_of, plain, span, ticks
@@ -26,6 +27,7 @@ class _Kept:
     cells: Sequence[Mapping[str, object]]
     worlds: int
     held_fixed: tuple[str, ...]
+    claims: Sequence[Mapping[str, Any]]
     kept: Mapping[int, list[Block]]
 
     def blocks(self, cell: int) -> Iterator[Block]:
@@ -78,7 +80,8 @@ def _kept(records: Records, cell: int, most: int) -> _Kept:
         blocks.append(block)
         if sum(one.replications for one in blocks) >= most:
             break
-    return _Kept(records.layouts, records.cells, records.worlds, records.held_fixed, {cell: blocks})
+    return _Kept(records.layouts, records.cells, records.worlds, records.held_fixed, records.claims,
+                 {cell: blocks})  # fmt: skip
 
 
 def _chart(panels: Sequence[Panel], first: str, others: Sequence[str], what: str, measure: str, fits: int) -> Chart:

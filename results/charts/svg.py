@@ -16,7 +16,8 @@ from results.charts.chart import Axis, Chart, Panel, Point, Series
 from results.charts.nested_svg import HEIGHT, loops
 
 KINDS = 7  # colours and markers before they repeat
-LETTER = 6.0  # mean width of a letter of a label
+LETTER = 6.2  # mean width of a letter of a label
+LARGE = 1.22  # by how much letters of a lone panel grow on a phone (results/page/page.css)
 LINE = 13.0  # height of a line of labels
 TOLD = 600  # points of a picture that tell their value under the pointer
 LONGEST = 26  # letters of a label
@@ -78,19 +79,20 @@ def _panel(chart: Chart, panel: Panel, number: int, told: bool) -> Markup:
 
 def _plot(chart: Chart) -> Plot:
     """The box of the plot: room for labels of rows at the left, of lines at the right, of the axis below."""
+    letter = LETTER * (LARGE if len(chart.panels) == 1 else 1.0)
     width, top = float(width_of(chart)), 34.0 if any(panel.title for panel in chart.panels) else 20.0
     if chart.form in {"dots", "zip"}:
         labels = max((len(_short(text)) for _, text in chart.places.ticks), default=0)
         rows = chart.places.high - chart.places.low
         height = 260.0 if chart.form == "zip" else 19.0 * rows + 6
-        return Plot(width, top + height + 40, labels * LETTER + 10, width - 12, top, top + height)
+        return Plot(width, top + height + 40, labels * letter + 10, width - 12, top, top + height)
     lines = [_short(series.label) for panel in chart.panels for series in panel.series]
     single = max((len(panel.series) for panel in chart.panels), default=0) < 2 or chart.form == "scatter"
-    right = width - 14 if single else width - max(map(len, lines)) * LETTER - 20
+    right = width - 14 if single else width - max(map(len, lines)) * letter - 20
     most = max(len(panel.series) for panel in chart.panels)
     height = max(170.0, LINE * most + 12)
     below = HEIGHT * len(chart.loops) + 6 if chart.loops else 40.0
-    left = max((len(text) for _, text in chart.values.ticks), default=3) * LETTER + 10
+    left = max((len(text) for _, text in chart.values.ticks), default=3) * letter + 10
     return Plot(width, top + height + below, left, right, top, top + height)
 
 

@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
+from results.diagnosis.claims import Claim
 from results.diagnosis.fits import Fits, Flags, fits_of
 from results.diagnosis.measures import Measured
 from results.diagnosis.own_measures import own_measures, own_rows
 from results.diagnosis.passes import ByWorld, FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import null_cell, size_adjusted_power
+from results.diagnosis.reading import Reading, for_each
 from results.diagnosis.shown import Shown
 from results.store.block import Records
 
@@ -46,7 +48,7 @@ class Diagnosis(Shown):
     terms rejects (rejection:STATISTIC) have term "". cells: their parameters. parameters: names of the parameters'
     columns. layouts: by estimator. nulls: the null cell that gave the size-adjusted power of a (cell, estimator, term).
     records: what it was made of. worlds: in how many what a cell holds fixed was to be drawn. held_fixed: what that is,
-    in words. own: names of the user's own measures.
+    in words. own: names of the user's own measures. claims: what the study asks; () where it states nothing.
     """
 
     frame: pd.DataFrame
@@ -59,6 +61,7 @@ class Diagnosis(Shown):
     worlds: int = 1
     held_fixed: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +87,8 @@ def diagnose(
     ['iid', 'hc1', 'cluster:unit']
     """
     own_ones = own_measures(measures)
-    reader = _Reader(records, alpha)
-    judged = {cell: reader.judge(cell) for cell in range(len(records.cells))}
+    reader = _Reader(records, Reading(records), alpha)
+    judged = for_each(range(len(records.cells)), reader.judge)
     own = {(cell, one): item for cell, by_name in judged.items() for (one, sample), item in by_name.items()
            if sample == "own"}  # fmt: skip
     nulls = _null_cells(records, own)
@@ -106,7 +109,8 @@ def diagnose(
     terms = {name: layout.terms for name, layout in records.layouts.items()}
     named = {(cell, name, terms[name][term]): null for (cell, name, term), null in nulls.items()}
     return Diagnosis(frame, alpha, tuple(records.cells), tuple(parameters.values()), records.layouts, named,
-                     records, records.worlds, records.held_fixed, tuple(one.name for one in own_ones))  # fmt: skip
+                     records, records.worlds, records.held_fixed, tuple(one.name for one in own_ones),
+                     tuple(map(Claim.of, records.claims)))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +118,12 @@ class _Reader:
     """Passes over the blocks of a cell."""
 
     records: Records
+    reading: Reading
     alpha: float
 
     def blocks(self, cell: int) -> Iterator[dict[str, Fits]]:
         """Fits by estimator, block by block."""
-        for block in self.records.blocks(cell):
+        for block in self.reading.blocks(cell):
             found = {name: fits_of(block, name, layout, self.alpha, self.records.worlds)
                      for name, layout in self.records.layouts.items()}  # fmt: skip
             yield {name: fits for name, fits in found.items() if fits is not None}

@@ -24,12 +24,14 @@ FORMATS = ("tex", "docx", "xlsx", "csv")
 def terminal_table(table: Pivot) -> Table:
     """For a terminal: a number with its Monte Carlo error in brackets; row keys that repeat are left blank."""
     title = f"{table.title}, {table.fixed}" if table.fixed else table.title
+    title += f", by {table.across_words} (columns)" if len(table.across) == 1 else ""
     out = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False, header_style="bold", title=title,
                 title_justify="left", title_style="bold")  # fmt: skip
     for name in table.heads:
         out.add_column(name, justify="left", no_wrap=True)
-    for name in table.column_heads:
-        out.add_column(name, justify="right")
+    one = len(table.across) == 1
+    for name in [keys[0] for keys in table.columns] if one else table.column_heads:
+        out.add_column(name, justify="right", no_wrap=one)
     above: tuple[str, ...] = ()
     for keys, cells in zip(table.rows, table.cells, strict=True):
         same = next((k for k, (one, other) in enumerate(zip(keys, above, strict=False)) if one != other), len(above))

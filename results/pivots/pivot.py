@@ -198,5 +198,6 @@ def _note(measure: Measure) -> str:
     unit = "Percent. " if measure.share else ""
     unit += "Where the truth is 0, power is the size. " if measure.name == "power" else ""
     ends = " At 0 and 100% it is the other end of Wilson's 95% interval." if measure.share else ""
+    error = "In brackets the Monte Carlo standard error."
     marked = " ! marks a clear departure." if measure.nominal is not None else ""
-    return f"{unit}Beneath each number its Monte Carlo standard error.{ends}{marked}"
+    return f"{unit}{error}{ends}{marked}"

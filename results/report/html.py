@@ -13,16 +13,15 @@ from results.diagnosis.diagnose import Diagnosis
 from results.page import page
 from results.pivots.html import pivot_html
 from results.pivots.pivot import Pivot
+from results.report.answer import answer
 from results.report.beside import NOT_JUDGED, side_tests
 from results.report.bias_table import bias_table, failures, settings
 from results.report.cells import cell_table
 from results.report.facts import ReportFacts
-from results.report.lead import lead_measure
-from results.report.notices import failure_notice, notices
+from results.report.lead import lead_of
 from results.report.numbers import LEAST_FITS, TOO_FEW, departures
 from results.report.pictures import LONG, folded_parts, lead_part
-from results.report.verdicts import headline, verdicts
-from results.report.worlds import fixed_sentence, said, worlds_reached
+from results.report.worlds import said, worlds_reached
 
 __all__ = ["ReportFacts", "html_report"]
 
@@ -37,16 +36,14 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: Measure | Non
     pictures of single replications. One inline script makes tables sortable; without it everything is read as it is.
     """
     table = bias_table(diagnosis)
-    found = verdicts(diagnosis, table)
     attempted = table["attempted"].dropna()
     names = [name or "all draws" for name in settings(diagnosis)]
-    measure = lead or lead_measure(diagnosis)
+    measure, term = (lead, None) if lead is not None else lead_of(diagnosis)
     draw = page("results.report", figure=figure, pivot=pivot_html)
     return draw.get_template("report.html").render(
         about=about,
         alpha=diagnosis.alpha,
         departures=departures(diagnosis.alpha, worlds_reached(diagnosis)),
-        fixed=fixed_sentence(diagnosis),
         worlds=worlds_reached(diagnosis),
         held_fixed=said(diagnosis.held_fixed),
         too_few=TOO_FEW,
@@ -54,11 +51,9 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts, *, lead: Measure | Non
         cells=len(diagnosis.cells),
         own=diagnosis.own,
         replications="" if attempted.empty else f"{int(attempted.max()):,}",
-        headline=headline(found, failure_notice(diagnosis)),
-        notices=notices(table),
-        verdicts=found,
-        lead=lead_part(diagnosis, measure, pivots),
-        parts=list(folded_parts(diagnosis, measure, further)),
+        answer=answer(diagnosis, table),
+        lead=lead_part(diagnosis, measure, term, pivots),
+        parts=list(folded_parts(diagnosis, measure, term, further)),
         long=LONG,
         short_list=SHORT_LIST,
         table=cell_table(diagnosis, table),

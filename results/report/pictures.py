@@ -14,6 +14,7 @@ from results.diagnosis.diagnose import Diagnosis
 from results.pivots.pivot import Pivot, default_pivot
 from results.report.bias_table import in_order, key_terms
 from results.report.numbers import has_test
+from sim.estimands import null_hypothesis
 
 FOLDED = ("power", "size", "coverage", "bias", "rmse", "empirical_se", "se_error")
 OF_A_TERM = ("bias", "coverage", "size", "power")
@@ -47,23 +48,28 @@ def pictures_of(diagnosis: Diagnosis, measure: Measure, term: str | None = None)
     return [one for one in nested if one is not None]
 
 
-def lead_part(diagnosis: Diagnosis, measure: Measure, pivots: Sequence[Pivot] = ()) -> Part:
+def lead_part(diagnosis: Diagnosis, measure: Measure, term: str | None, pivots: Sequence[Pivot] = ()) -> Part:
     """What answers the question: its pictures, and the tables asked for or else one of the same measure."""
-    table = default_pivot(diagnosis, measure)
+    table = default_pivot(diagnosis, measure, term)
     tables = tuple(pivots) or ((table,) if table is not None else ())
-    return Part(measure.short, tuple(pictures_of(diagnosis, measure)), tables)
+    terms = dict.fromkeys(lead_terms(diagnosis, term).values())
+    purposes = ((one, _purpose(diagnosis, one)) for one in terms)
+    says = "; ".join(f"{one} {purpose}" for one, purpose in purposes if purpose)
+    return Part(measure.short, tuple(pictures_of(diagnosis, measure, term)), tables, says)
 
 
-def folded_parts(diagnosis: Diagnosis, lead: Measure, further: Sequence[Chart] = ()) -> Iterator[Part]:
+def folded_parts(
+    diagnosis: Diagnosis, lead: Measure, term: str | None, further: Sequence[Chart] = ()
+) -> Iterator[Part]:
     """The other measures, every cell at once, single replications, the other terms."""
     for measure in [MEASURES[name] for name in FOLDED] + [measures_of(diagnosis)[name] for name in diagnosis.own]:
-        if measure is not lead:
+        if measure is not lead or term is not None:
             charts, table = pictures_of(diagnosis, measure), default_pivot(diagnosis, measure)
             if charts and table is not None:
                 yield Part(measure.short, tuple(charts), (table,), measure.words)
-    shown = {chart.key for chart in pictures_of(diagnosis, lead)}
+    shown = {chart.key for chart in pictures_of(diagnosis, lead, term)}
     if len(dials(diagnosis.cells)) >= MANY_DIALS:
-        nested = nested_chart(diagnosis, lead)
+        nested = nested_chart(diagnosis, lead, term=term)
         if nested is not None and nested.key not in shown:
             yield Part("Every cell at once", (nested,), (), f"nested loops of {lead.short.lower()}")
     if further:
@@ -77,7 +83,14 @@ def _other_terms(diagnosis: Diagnosis) -> Iterator[Part]:
     others = [term for term in terms if term not in lead and has_test(term)]
     for term in others[:CHARTED]:
         charts = [chart for name in OF_A_TERM for chart in pictures_of(diagnosis, MEASURES[name], term)]
-        targets = dict.fromkeys(layout.targets.get(term, "") for layout in diagnosis.layouts.values())
-        says = ", ".join(target for target in targets if target)
         if charts:
-            yield Part(f"Term {term}", tuple(charts), (), f"estimates {says}" if says else "")
+            yield Part(f"Term {term}", tuple(charts), (), _purpose(diagnosis, term))
+
+
+def _purpose(diagnosis: Diagnosis, term: str) -> str:
+    """What the estimators that have a term estimate or test by it; "" where that has no name."""
+    layouts = [layout for layout in diagnosis.layouts.values() if layout.targets.get(term)]
+    estimated = dict.fromkeys(layout.targets[term] for layout in layouts if not layout.tests)
+    tested = dict.fromkeys(null_hypothesis(layout.targets[term]) for layout in layouts if layout.tests)
+    parts = (("estimates", estimated), ("tests", tested))
+    return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)

@@ -232,21 +232,22 @@ def check_row(heads: list[str], row: list[str], cell: int, common: bool = False)
 def test_every_cell_of_the_page(diagnosis: Any) -> None:
     page = _Tables()
     page.feed(html_report(diagnosis, ReportFacts("study", "Question?", seed=4)))
-    captions = [caption for caption, _ in page.tables]
-    assert captions == ["size = 0", "size = -0.8", "size = 0", "size = -0.8", "Failures", "size = -0.8"]
-    for position, cell, rows in ((0, 0, 8), (1, 1, 8), (2, 0, 8), (3, 1, 8), (5, 1, 4)):
-        heads, *found = page.tables[position][1]
-        assert len(found) == rows
-        for row in found:
-            check_row(heads, row, cell, common=position == 5)
-    assert {row[0] for row in page.tables[5][1][1:]} == {"beta"}  # the sample of alpha does not change
+    tables = dict(page.tables)
+    assert len(tables) == len(page.tables)
+    common = "Draws where every estimator succeeded"
+    for caption, rows in (("All cells", 16), ("All cells, more measures", 16), (common, 4)):
+        (dial, *heads), *found = tables[caption]
+        assert (dial, len(found)) == ("size", rows)
+        for size, *row in found:
+            check_row(heads, row, {"0": 0, "-0.8": 1}[size], common=caption == common)
+    assert {row[1] for row in tables[common][1:]} == {"beta"}  # the sample of alpha does not change
 
 
 def test_failed_fits_are_counted_by_reason(diagnosis: Any) -> None:
     page = _Tables()
     page.feed(html_report(diagnosis, ReportFacts("study")))
     why = "the search for the optimum did not converge (5); regressors are collinear, or they fit without error (3)"
-    assert page.tables[4][1][1:] == [["size = -0.8", "alpha", "8", "200", why]]
+    assert dict(page.tables)["Failures"][1:] == [["size = -0.8", "alpha", "8", "200", why]]
     text = printed(diagnosis)
     assert f"alpha: 8 of 200 fits failed: {why}" in text
     assert text.count("of 200 fits failed") == 1
@@ -256,7 +257,7 @@ def test_failed_fits_are_counted_by_reason(diagnosis: Any) -> None:
 
 def printed(diagnosis: Any) -> str:
     out = io.StringIO()
-    print_bias_table(diagnosis, Console(file=out, width=300, color_system=None, highlight=False))
+    print_bias_table(diagnosis, Console(file=out, width=300, color_system=None, highlight=False), full=True)
     return out.getvalue()
 
 
@@ -264,7 +265,7 @@ def test_every_cell_of_the_terminal(diagnosis: Any) -> None:
     by_term = ["truth", "mean", "bias (MCSE)", "emp. SE"]
     heads = ["estimator", "term", *by_term, "errors", "mean SE", "coverage", "rejected", "fits"]
     cell, seen, above = -1, 0, ["", ""]
-    for line in printed(diagnosis).splitlines():
+    for line in printed(diagnosis).partition("\n\n")[2].splitlines():
         cell += line.startswith("size = ")
         words = re.findall(r"[^\s()]+(?: \([<>]?[\d.]+\))?!?", line.strip())
         if not ({"one", "two"} & set(words)) or words[0] == "!":
@@ -283,19 +284,21 @@ def test_every_cell_of_the_terminal(diagnosis: Any) -> None:
 
 
 def test_what_the_verdicts_say(diagnosis: Any) -> None:
-    text = re.sub(r"<[^>]+>|\s+", " ", html_report(diagnosis, ReportFacts("study")))
-    text = " ".join(text.split())
-    bias = counted(1, "alpha", 0, 0)["bias"]
-    said = re.search(r"Biased: too (\w+) by ([\d.]+) \(MCSE ([\d.]+)\), ([\d.]+)% of the true (-[\d.]+),", text)
+    text = " ".join(re.sub(r"<[^>]+>|\s+", " ", html_report(diagnosis, ReportFacts("study"))).split())
+    bias = counted(1, "alpha", 1, 0)
+    amount = r"([\d.]+) \(([\d.]+) standard errors, ([\d.]+)% of the true ([\d.]+)\)"
+    said = re.search(rf"t1 of alpha is too (\w+) by {amount} \(t0 too\) when size = -0.8", text)
     assert said is not None
     assert said[1] == "low"
-    same(f"{said[2]} ({said[3]})", abs(bias[0]), bias[1])
-    same(said[4], 100 * abs(bias[0] / 0.8), None)
-    assert float(said[5]) == -0.8
-    size = {error: counted(0, "beta", 0, j)["rejected"] for j, error in enumerate(ERRORS)}
-    found = text.partition("beta for t0")[2]
-    sizes = re.search(r"a 5% test finds an effect in ([\d.]+)% \(MCSE ([\d.]+)\) with one errors; ([\d.]+)% \(MCSE "
-                      r"([\d.]+)\) with two errors", found)  # fmt: skip
+    near(said[2], -bias["bias"][0])
+    near(said[3], -bias["bias"][0] / bias["emp. SE"][0])
+    near(said[4], -100 * bias["bias"][0] / bias["truth"][0])
+    near(said[5], bias["truth"][0])
+    size = {name: counted(0, name, 0, j)["rejected"] for name, j in (("alpha", 0), ("beta", 1))}
+    sizes = re.search(r"alpha with one errors rejects ([\d.]+)% and beta with two errors rejects ([\d.]+)% when", text)
     assert sizes is not None
-    same(f"{sizes[1]} ({sizes[2]})", *size["one"])
-    same(f"{sizes[3]} ({sizes[4]})", *size["two"])
+    near(sizes[1], size["alpha"][0])
+    near(sizes[2], size["beta"][0])
+    covered = re.search(r"t1 of alpha with one errors covers ([\d.]+)%", text)
+    assert covered is not None
+    near(covered[1], min(counted(cell, "alpha", 1, 0)["coverage"][0] for cell in (0, 1)))
