@@ -92,7 +92,7 @@ def _axis(diagnosis: Diagnosis, axis: str | None, where: str) -> str | None:
     (name,) = resolved(diagnosis, [axis], f"{where}, axis")
     numbers = [dial.name for dial in dials(diagnosis.cells) if dial.is_number]
     if name not in numbers:
-        raise bad(f"{axis!r} has no several numbers", where=f"{where}, axis", allowed=one_of(numbers),
+        raise bad(f"{axis!r} is no dial with several numbers", where=f"{where}, axis", allowed=one_of(numbers),
                   remedy="choose a dial with several numbers, or leave axis out")  # fmt: skip
     return name
 
