@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from experiments.trust.output import write_trust
     from experiments.twins.output import write_twin
     from experiments.twins.twin import Twin
-    from results.diagnosis.diagnose import diagnose
+    from results.python.diagnosed import diagnose
+    from results.python.tables import Tables
     from results.store.zarr_store import ZarrStore
     from results.tables.records import Document
     from sim.designs.paper import Paper
@@ -65,7 +66,7 @@ PLACES = {
     "Twin": "experiments.twins.twin",
     "design": "sim.functions.design",
     "example_panel": "experiments.application.example_panel",
-    "diagnose": "results.diagnosis.diagnose",
+    "diagnose": "results.python.diagnosed",
     "estimator": "estimators.core.functions",
     "read_spec": "experiments.application.spec.spec",
     "run": "experiments.running.watched",
@@ -142,7 +143,7 @@ def estimate(
     *,
     cross_check: bool = False,
     estimators: Sequence[str] = (),
-) -> Document:
+) -> Tables:
     """The tables of `panelproof estimate`: every number is a row of `.frame`, and `show` prints the tables.
 
     panel: a file or a table, with its spec, or what `read_panel` returned. cross_check: compare with linearmodels,
@@ -158,8 +159,9 @@ def estimate(
     ['estimates.json', 'tables.tex']
     """
     from experiments.application import estimate as application
+    from results.python.tables import Tables
 
-    return application.estimate(_read(panel, spec), cross_check=cross_check, estimators=estimators)
+    return Tables.of(application.estimate(_read(panel, spec), cross_check=cross_check, estimators=estimators))
 
 
 def placebo(

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim.errors import listed
 from sim.notebook import card, shown
-
-if TYPE_CHECKING:
-    from experiments.placebo.placebo import Answer
-    from experiments.study.study import Study
-    from experiments.twins.twin import Twin
 
 
 class StudyCard:
@@ -18,7 +13,7 @@ class StudyCard:
 
     __slots__ = ()
 
-    def _repr_html_(self: Study) -> str:  # type: ignore[misc]
+    def _repr_html_(self: Any) -> str:
         facts = [
             ("question", self.question),
             ("expected", self.expected),
@@ -34,7 +29,7 @@ class StudyCard:
         return card(f"Study {self.name}", facts, ("dial", "values"), rows)
 
 
-def twin_card(twin: Twin) -> str:
+def twin_card(twin: Any) -> str:
     """What was fitted, and how many features of the panel lie within those of the twins."""
     inside = sum(row.inside for row in twin.fidelity)
     facts = [
@@ -53,7 +48,7 @@ class PlaceboCard:
 
     __slots__ = ()
 
-    def _repr_html_(self: Answer) -> str:  # type: ignore[misc]
+    def _repr_html_(self: Any) -> str:
         ask = self.question
         p = f"{shown(self.permutation_p)} (Monte Carlo error {shown(self.mcse)})"
         facts = [

@@ -1,43 +1,20 @@
-"""What stores and diagnoses show of themselves in a notebook."""
+"""What a diagnosis says of itself, as text and in a notebook."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from estimators.core.frames import usual_error
+from results.diagnosis.diagnose import Diagnosis
+from results.report.answer import answer
 from results.report.bias_table import key_terms
 from results.store.grid import label
-from results.store.store import BlockState
 from sim.errors import listed
 from sim.notebook import MOST_ROWS, Text, card
 
-if TYPE_CHECKING:
-    from results.diagnosis.diagnose import Diagnosis
-    from results.store.store import Store
-
 HEADS = {"truth": "truth", "bias": "bias", "empirical_se": "empirical s.e.", "mean_se": "mean s.e.",
          "coverage": "coverage", "rejection": "rejection"}  # fmt: skip
-
-
-def store_card(store: Store) -> str:
-    """A study's store: how much of it is there, and where."""
-    study = store.schema.study
-    done, wanted = int((store.states == BlockState.DONE).sum()), store.states.size
-    poisoned = int((store.states == BlockState.POISONED).sum())
-    facts = [
-        ("question", study.get("question")),
-        ("cells", len(store.cells)),
-        ("replications", f"{store.replications:,} a cell"),
-        ("estimators", listed(store.layouts, 8)),
-        ("estimands", listed(store.estimands, 8)),
-        ("blocks", f"{done:,} of {wanted:,} done"),
-        ("blocks that could not be computed", poisoned or None),
-        ("held fixed", ", ".join(store.held_fixed)),
-        ("stopped", store.stopped.sentence if store.stopped else None),
-        ("folder", str(getattr(store, "path", "")) or "in memory"),
-    ]
-    return card(f"Store of the study {study.get('name', '')}", facts)
 
 
 def diagnosis_card(diagnosis: Diagnosis) -> str:
@@ -83,7 +60,5 @@ def _overview(diagnosis: Diagnosis) -> list[dict[str, Any]]:
 
 def answer_sentences(diagnosis: Diagnosis) -> list[str]:
     """What the study finds: failed fits first, a sentence a claim, then what a reader must know beside it."""
-    from results.report.answer import answer
-
     found = answer(diagnosis)
     return [*found.sentences, *found.notes]

@@ -15,17 +15,17 @@ import pytest
 import panelproof as pp
 from estimators import Estimates
 from results.charts.plots import Plots
-from results.diagnosis.shown import Shown
+from results.python.diagnosed import Diagnosed
+from results.python.tables import Tables
 from results.store import Store
-from results.tables.records import Document
 
 BESIDE = {"Twin": "twin", "show": "estimate", "write_files": "estimate", "write_trust": "trust", "write_twin": "twin"}
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROOMS = ("sim", "estimators", "results", "experiments")
 METHODS = {
-    Shown: ("table", "plot", "contrast", "to_xarray", "summary"),
+    Diagnosed: ("table", "plot", "contrast", "to_xarray", "summary"),
     Estimates: ("params", "std_errors", "tstats", "pvalues", "conf_int", "with_errors", "summary"),
-    Document: ("params", "std_errors", "tstats", "pvalues", "conf_int", "with_errors", "summary", "__getitem__"),
+    Tables: ("params", "std_errors", "tstats", "pvalues", "conf_int", "with_errors", "summary", "__getitem__"),
     Plots: ("__call__", "power", "size", "coverage", "bias", "rmse", "zip", "scatter"),
     Store: ("to_xarray",),
 }
@@ -88,5 +88,5 @@ def test_methods_for_users_have_examples_of_their_own_or_in_their_class() -> Non
             for name in names
             if not (f".{name}" in shown or {"__call__": "plot(", "__getitem__": '["'}.get(name, "?") in shown)
         ]
-    assert missing == ["Estimates.tstats", "Document.std_errors", "Document.tstats", "Document.pvalues", "Plots.bias",
+    assert missing == ["Estimates.tstats", "Tables.std_errors", "Tables.tstats", "Tables.pvalues", "Plots.bias",
                        "Plots.rmse", "Plots.scatter"]  # fmt: skip

@@ -143,7 +143,7 @@ class Estimates:
 
     def with_errors(self, kind: str) -> Estimates:
         """The same with one of its error types, such as "hc1". Raises BadInput for one that it lacks."""
-        return frames.with_errors(self, kind)
+        return replace(self, **frames.of_error(self, kind))
 
     def summary(self) -> Text:
         """Estimates with standard errors, t, p values and intervals as text; of several panels means over them.
@@ -155,7 +155,11 @@ class Estimates:
         return frames.summary(self)
 
     def _repr_html_(self) -> str:
-        return frames.estimates_card(self)
+        values, counts = np.unique(self.status, return_counts=True)
+        ends = [Status(int(value)).meaning for value in values]
+        many = [f"{count:,} {end}" for count, end in zip(counts, ends, strict=True)]
+        status = ", ".join(many if len(self.status) > 1 else ends)
+        return frames.estimates_card(self.take(slice(0, 1)), len(self.status), status)
 
     def take(self, rows: slice | NDArray[np.intp]) -> Estimates:
         """The same record for some of the panels."""

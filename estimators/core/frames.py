@@ -7,23 +7,64 @@ information matrix, else the last; `Estimates.with_errors` chooses another.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from estimators.core.inference import critical_values, p_values
+from sim.arrays import Floats
 from sim.errors import bad, closest, one_of
 from sim.notebook import Text, card
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from estimators.core.estimator import Estimates
-    from sim.arrays import Floats
-
 LEVEL = 0.05
 HEADS = ("term", "estimate", "std. error", "t", "p", "lower", "upper")
+
+
+class Fitted(Protocol):
+    """What is read of `Estimates`."""
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the K terms."""
+        ...
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Names of the E error types."""
+        ...
+
+    @property
+    def estimate(self) -> Floats:
+        """The estimates, (R, K)."""
+        ...
+
+    @property
+    def se(self) -> Floats:
+        """Standard errors, (R, E, K)."""
+        ...
+
+    @property
+    def dof(self) -> Floats:
+        """Degrees of freedom, (R, E, K)."""
+        ...
+
+    @property
+    def pvalue(self) -> Floats | None:
+        """P values that do not follow from them, (R, E, K)."""
+        ...
+
+    @property
+    def lower(self) -> Floats | None:
+        """Ends of intervals that do not follow from them, (R, E, K)."""
+        ...
+
+    @property
+    def upper(self) -> Floats | None:
+        """The other ends, (R, E, K)."""
+        ...
 
 
 def usual_error(kinds: Sequence[str], asked: str | None = None) -> str:
@@ -34,29 +75,29 @@ def usual_error(kinds: Sequence[str], asked: str | None = None) -> str:
     return next(iter([*clustered, *(kind for kind in kinds if kind == "information"), *kinds[-1:]]), "")
 
 
-def params(found: Estimates) -> pd.Series:
+def params(found: Fitted) -> pd.Series:
     """The estimates by term; of several panels by (replication, term)."""
     return _series(found, found.estimate, "parameter")
 
 
-def std_errors(found: Estimates) -> pd.Series:
+def std_errors(found: Fitted) -> pd.Series:
     """Standard errors of the usual type, indexed as `params`."""
     return _series(found, _of_error(found, found.se), "std_error")
 
 
-def tstats(found: Estimates) -> pd.Series:
+def tstats(found: Fitted) -> pd.Series:
     """Estimates over their standard errors, indexed as `params`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return _series(found, found.estimate / _of_error(found, found.se), "tstat")
 
 
-def pvalues(found: Estimates) -> pd.Series:
+def pvalues(found: Fitted) -> pd.Series:
     """Two-sided p values against 0: the estimator's own where it gave some, else those of t, indexed as `params`."""
     computed = p_values(tstats(found).to_numpy().reshape(found.estimate.shape), _of_error(found, found.dof))
     return _series(found, _stored(found, found.pvalue, computed), "pvalue")
 
 
-def conf_int(found: Estimates, alpha: float = LEVEL) -> pd.DataFrame:
+def conf_int(found: Fitted, alpha: float = LEVEL) -> pd.DataFrame:
     """Ends of intervals at level 1 - alpha in columns lower and upper, indexed as `params`.
 
     Raises BadInput for another level than 95% where the estimator gave the ends itself.
@@ -75,17 +116,17 @@ def conf_int(found: Estimates, alpha: float = LEVEL) -> pd.DataFrame:
     return _series(found, lower, "lower").to_frame().assign(upper=_series(found, upper, "upper"))
 
 
-def with_errors(found: Estimates, kind: str) -> Estimates:
-    """The same with one of its error types. Raises BadInput for another."""
+def of_error(found: Fitted, kind: str) -> dict[str, Any]:
+    """The fields of the same with one of its error types. Raises BadInput for another."""
     if kind not in found.errors:
         raise bad(f"no error type {kind!r}", where="with_errors", allowed=one_of(found.errors),
                   remedy=closest(kind, found.errors))  # fmt: skip
     at = [found.errors.index(kind)]
     arrays = {name: getattr(found, name) for name in ("se", "dof", "pvalue", "lower", "upper")}
-    return replace(found, errors=(kind,), **{name: x[:, at] for name, x in arrays.items() if x is not None})
+    return {"errors": (kind,)} | {name: x[:, at] for name, x in arrays.items() if x is not None}
 
 
-def coefficients(found: Estimates) -> pd.DataFrame:
+def coefficients(found: Fitted) -> pd.DataFrame:
     """All of them side by side, indexed as `params`."""
     import pandas as pd
 
@@ -93,48 +134,36 @@ def coefficients(found: Estimates) -> pd.DataFrame:
     return pd.concat([*columns, conf_int(found)], axis=1).set_axis(list(HEADS[1:]), axis=1)
 
 
-def summary(found: Estimates) -> Text:
+def summary(found: Fitted) -> Text:
     """Estimates with standard errors, t, p values and 95% intervals as text; of several panels means over them."""
-    table, panels = coefficients(found), len(found.status)
+    table, panels = coefficients(found), len(found.estimate)
     if panels > 1:
         table = table.groupby(level="term", sort=False).mean()
     return Text(f"{_title(found)}\n{table.to_string(float_format='{:.4g}'.format)}")
 
 
-def estimates_card(found: Estimates) -> str:
-    """The table of the first panel, for a notebook."""
-    one = found.take(slice(0, 1))
+def estimates_card(found: Fitted, panels: int, status: str) -> str:
+    """The table of one panel, the first of several, for a notebook; status: how the fits ended, in words."""
     rows = [(term, *map(float, values)) for term, values in
-            zip(one.terms, coefficients(one).itertuples(index=False), strict=True)]  # fmt: skip
-    panels = len(found.status)
+            zip(found.terms, coefficients(found).itertuples(index=False), strict=True)]  # fmt: skip
     notes = [f"The first of {panels:,} panels."] if panels > 1 else []
-    return card(_title(found), [("status", _status(found))], HEADS, rows, notes)
+    return card(_title(found), [("status", status)], HEADS, rows, notes)
 
 
-def _title(found: Estimates) -> str:
-    kind, panels = usual_error(found.errors), len(found.status)
+def _title(found: Fitted) -> str:
+    kind, panels = usual_error(found.errors), len(found.estimate)
     many = f" (means over {panels:,} panels)" if panels > 1 else ""
     return f"Estimates with {kind} errors{many}" if kind else f"Estimates{many}"
 
 
-def _status(found: Estimates) -> str:
-    from estimators.core.estimator import Status
-
-    values, counts = np.unique(found.status, return_counts=True)
-    meanings = {int(value): Status(int(value)).meaning for value in values}
-    if len(found.status) == 1:
-        return meanings[int(values[0])]
-    return ", ".join(f"{count:,} {meanings[int(value)]}" for value, count in zip(values, counts, strict=True))
-
-
-def _of_error(found: Estimates, array: Floats) -> Floats:
+def _of_error(found: Fitted, array: Floats) -> Floats:
     """(R, K) of (R, E, K): the usual error type; NaN where there is none."""
     if not found.errors:
         return np.full(found.estimate.shape, np.nan)
     return array[:, found.errors.index(usual_error(found.errors))]
 
 
-def _stored(found: Estimates, kept: Floats | None, computed: Floats) -> Floats:
+def _stored(found: Fitted, kept: Floats | None, computed: Floats) -> Floats:
     """What the estimator gave itself, and what follows from se and dof where it gave none."""
     if kept is None or not found.errors:
         return computed
@@ -142,7 +171,7 @@ def _stored(found: Estimates, kept: Floats | None, computed: Floats) -> Floats:
     return np.where(np.isnan(own), computed, own)
 
 
-def _series(found: Estimates, values: Floats, name: str) -> pd.Series:
+def _series(found: Fitted, values: Floats, name: str) -> pd.Series:
     """(R, K) as a series by term, or by replication and term."""
     import pandas as pd  # loaded where a table is asked for
 

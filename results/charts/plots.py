@@ -14,6 +14,7 @@ from results.charts.replications import replication_charts
 from results.charts.terms import checked_error, checked_term
 from results.diagnosis.diagnose import Diagnosis
 from results.pivots.pivot import measure_named, resolved
+from results.store.block import Records
 from sim.errors import bad, one_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Plots:
     """
 
     diagnosis: Diagnosis
+    records: Records
 
     def __call__(self, measure: str, *, term: str | None = None, error: str | None = None,
                  axis: str | None = None) -> Picture:  # fmt: skip
@@ -62,11 +64,11 @@ class Plots:
 
     def zip(self, *, term: str | None = None) -> Picture:
         """Intervals of some hundred replications, those that miss the truth in another colour."""
-        return _drawn(_of_replications(self.diagnosis, term, "zip"))
+        return _drawn(_of_replications(self.diagnosis, self.records, term, "zip"))
 
     def scatter(self, *, term: str | None = None) -> Picture:
         """Estimates of some hundred replications against their standard errors."""
-        return _drawn(_of_replications(self.diagnosis, term, "scatter"))
+        return _drawn(_of_replications(self.diagnosis, self.records, term, "scatter"))
 
 
 def chart_of(diagnosis: Diagnosis, measure: str, *, term: str | None = None, error: str | None = None,
@@ -97,9 +99,9 @@ def _axis(diagnosis: Diagnosis, axis: str | None, where: str) -> str | None:
     return name
 
 
-def _of_replications(diagnosis: Diagnosis, term: str | None, form: str) -> Chart:
+def _of_replications(diagnosis: Diagnosis, records: Records, term: str | None, form: str) -> Chart:
     checked_term(diagnosis, term, f"plot.{form}")
-    for chart in replication_charts(diagnosis.records, diagnosis, term=term):
+    for chart in replication_charts(records, diagnosis, term=term):
         if chart.form == form:
             return chart
     raise bad("no interval is known", where=f"plot.{form}", allowed="estimators with standard errors or intervals",

@@ -23,7 +23,6 @@ from results.diagnosis.own_measures import own_measures, own_rows
 from results.diagnosis.passes import ByWorld, FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import null_cell, size_adjusted_power
 from results.diagnosis.reading import Reading, for_each
-from results.diagnosis.shown import Shown
 from results.store.block import Records
 
 PROPORTIONS = frozenset(
@@ -37,7 +36,7 @@ COLUMNS = ("estimator", "term", "estimand", "error", "sample", "measure", "value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Diagnosis(Shown):
+class Diagnosis:
     """Every measure of a study.
 
     frame: one row a (cell, estimator, term, error, sample, measure), with columns cell, the cell's parameters,
@@ -47,8 +46,8 @@ class Diagnosis(Shown):
     Carlo interval), n (fits behind the value), attempted. Convergence, counts by status and how often a test beside the
     terms rejects (rejection:STATISTIC) have term "". cells: their parameters. parameters: names of the parameters'
     columns. layouts: by estimator. nulls: the null cell that gave the size-adjusted power of a (cell, estimator, term).
-    records: what it was made of. worlds: in how many what a cell holds fixed was to be drawn. held_fixed: what that is,
-    in words. own: names of the user's own measures. claims: what the study asks; () where it states nothing.
+    worlds: in how many what a cell holds fixed was to be drawn. held_fixed: what that is, in words. own: names of the
+    user's own measures. claims: what the study asks; () where it states nothing.
     """
 
     frame: pd.DataFrame
@@ -57,7 +56,6 @@ class Diagnosis(Shown):
     parameters: tuple[str, ...]
     layouts: Mapping[str, Layout]
     nulls: Mapping[tuple[int, str, str], int]
-    records: Records
     worlds: int = 1
     held_fixed: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
@@ -79,12 +77,6 @@ def diagnose(
 
     measures: functions of your own by name, as `results/diagnosis/own_measures.py` says. Raises BadInput for their
     faults.
-
-    >>> import panelproof as pp
-    >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
-    >>> diagnosis = pp.diagnose(pp.run(study))
-    >>> diagnosis.frame.query("measure == 'coverage' and term == 'did'")["error"].tolist()
-    ['iid', 'hc1', 'cluster:unit']
     """
     own_ones = own_measures(measures)
     reader = _Reader(records, Reading(records), alpha)
@@ -109,7 +101,7 @@ def diagnose(
     terms = {name: layout.terms for name, layout in records.layouts.items()}
     named = {(cell, name, terms[name][term]): null for (cell, name, term), null in nulls.items()}
     return Diagnosis(frame, alpha, tuple(records.cells), tuple(parameters.values()), records.layouts, named,
-                     records, records.worlds, records.held_fixed, tuple(one.name for one in own_ones),
+                     records.worlds, records.held_fixed, tuple(one.name for one in own_ones),
                      tuple(map(Claim.of, records.claims)))  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import pandas as pd
 
@@ -10,11 +11,11 @@ from results.charts.grid import shown
 from results.charts.measure import measures_of
 from results.charts.terms import checked_term
 from results.diagnosis.diagnose import Diagnosis
-from results.diagnosis.shown import Number
 from results.pivots.pivot import ERROR, ESTIMATOR, TERM, Keys, Pivot, PivotCell, default_pivot, measure_named, pivot
-from results.report.lead import lead_measure
+from results.report.lead import lead_of
 from sim.errors import bad, one_of
 
+Number = Literal["value", "mcse", "lower", "upper", "n"]
 PLACES = {ESTIMATOR: 1, TERM: 2, ERROR: 3}  # of a value's place
 NUMBERS: tuple[Number, ...] = ("value", "mcse", "lower", "upper", "n")
 SAMPLES = ("own", "common", "passing")
@@ -26,8 +27,11 @@ def table(diagnosis: Diagnosis, rows: Sequence[str], columns: Sequence[str], mea
     for name, value, allowed in (("number", number, NUMBERS), ("sample", sample, SAMPLES)):
         if value not in allowed:
             raise bad(f"{name} = {value!r}", where="table", allowed=one_of(allowed), remedy="choose one of them")
-    asked = measure_named(measures_of(diagnosis), measure, "table, measure") if measure else lead_measure(diagnosis)
     checked_term(diagnosis, term, "table")
+    asked, lead_term = lead_of(diagnosis)
+    if measure:
+        asked, lead_term = measure_named(measures_of(diagnosis), measure, "table, measure"), None
+    term = term or lead_term
     if rows or columns or sample != "own":
         found = pivot(diagnosis, asked, rows, columns, term=term, sample=sample)
     else:

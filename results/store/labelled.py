@@ -1,39 +1,35 @@
 """Stores as labelled arrays of xarray: dials, replications, terms and error types are dimensions, read when asked for.
 
-`Store.to_xarray` is for Python. `StoreEngine` is what xarray finds by itself (an entry point of pyproject.toml), so
-that `xarray.open_datatree(path)` and `xarray.open_dataset(path, group="did")` give the same.
+`Store.to_xarray` is for Python; `results/store/engine.py` is how xarray opens a store by its path.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from xarray.backends import BackendArray, BackendEntrypoint
+from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from estimators.core.estimator import Layout
 from results.store.grid import Axes, axes_of
-from results.store.store import BlockState, Store
 
 ROOT = ("truth",)
 DIMENSIONS = ("replication", "estimand", "term", "error")
 FACTS = ("fingerprint", "replications", "block", "worlds", "held_fixed")
 
 
-def labelled(store: Store) -> xr.DataTree:
+def labelled(store: Any) -> xr.DataTree:
     """The truths at the root and one group an estimator, as xarray names and reads them; blocks that are not there are
     NaN, their status 0."""
     return xr.DataTree.from_dict(groups_of(store))
 
 
-def groups_of(store: Store) -> dict[str, xr.Dataset]:
+def groups_of(store: Any) -> dict[str, xr.Dataset]:
     """The datasets of the tree, by path."""
     taken = {*DIMENSIONS, *ROOT, *(name for layout in store.layouts.values() for name in _arrays(layout))}
     axes = axes_of(store.cells, taken)
@@ -59,7 +55,7 @@ def _axes_of(name: str) -> tuple[str, ...]:
     return known.get(name, ())
 
 
-def _dataset(store: Store, axes: Axes, group: str, names: Iterable[str], labels: Mapping[str, Any]) -> xr.Dataset:
+def _dataset(store: Any, axes: Axes, group: str, names: Iterable[str], labels: Mapping[str, Any]) -> xr.Dataset:
     """One group of the store, its arrays unread."""
     variables = {}
     for name in names:
@@ -77,7 +73,7 @@ def _text(names: Iterable[str]) -> NDArray[np.str_]:
     return np.array(list(names), dtype=str)
 
 
-def _facts(store: Store) -> dict[str, Any]:
+def _facts(store: Any) -> dict[str, Any]:
     """What is known of the study, as attributes that any file format takes."""
     study = store.schema.study
     said = {key: study[key] for key in ("name", "question", "seed") if study.get(key) not in (None, "")}
@@ -89,7 +85,7 @@ def _facts(store: Store) -> dict[str, Any]:
 class _Spread(BackendArray):
     """An array of the store with the dials as its first axes; what is asked for is read."""
 
-    store: Store
+    store: Any
     axes: Axes
     name: str
     shape: tuple[int, ...]
@@ -118,7 +114,7 @@ class _Spread(BackendArray):
         out = np.full((rows.size, *self.shape[self.axes.at.ndim + 1 :]), missing, self.dtype)
         if cell < 0 or not rows.size:
             return out
-        there = self.store.states[cell, rows // self.store.block] == BlockState.DONE
+        there = self.store.there[cell, rows // self.store.block]
         for index in np.unique(rows[there] // self.store.block).tolist():
             of_block = there & (rows // self.store.block == index)
             held = self.store.array_of(cell, index, self.name)
@@ -128,42 +124,3 @@ class _Spread(BackendArray):
 
 def _places(key: Any, size: int) -> Any:
     return np.arange(size)[key]
-
-
-class StoreEngine(BackendEntrypoint):
-    """How xarray opens a store: by its folder, with dials as dimensions."""
-
-    description = "Stores of panelproof, with the grid's dials as dimensions"
-    open_dataset_parameters = ("filename_or_obj", "drop_variables", "group")
-
-    def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None, group: str | None = None) -> xr.Dataset:
-        """One group: the truths, or those of an estimator."""
-        groups, path = groups_of(_opened(filename_or_obj)), f"/{(group or '').strip('/')}"
-        if path not in groups:
-            raise KeyError(f"no group {group!r}; there are {', '.join(name for name in groups)}")
-        return groups[path].drop_vars(drop_variables or [])
-
-    def open_datatree(self, filename_or_obj: Any, *, drop_variables: Any = None) -> xr.DataTree:
-        """All groups."""
-        return xr.DataTree.from_dict(self.open_groups_as_dict(filename_or_obj, drop_variables=drop_variables))
-
-    def open_groups_as_dict(self, filename_or_obj: Any, *, drop_variables: Any = None) -> dict[str, xr.Dataset]:
-        """All groups by path."""
-        found = groups_of(_opened(filename_or_obj))
-        return {path: each.drop_vars(drop_variables or [], errors="ignore") for path, each in found.items()}
-
-    def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Whether it is a folder that `panelproof run` made."""
-        if not isinstance(filename_or_obj, str | Path) or not (facts := Path(filename_or_obj) / "zarr.json").is_file():
-            return False
-        try:
-            attributes = json.loads(facts.read_text(encoding="utf-8")).get("attributes", {})
-        except (OSError, ValueError, AttributeError):
-            return False
-        return {"fingerprint", "layouts", "cells", "estimands"} <= attributes.keys()
-
-
-def _opened(path: Any) -> Store:
-    from results.store.zarr_store import ZarrStore
-
-    return ZarrStore.open(Path(path))

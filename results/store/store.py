@@ -190,6 +190,11 @@ class Store(ABC):
     def array_of(self, cell: int, index: int, name: str) -> NDArray[Any]:
         """One array of a block that is there, by its path in the store; raises BadInput when it is damaged."""
 
+    @property
+    def there(self) -> NDArray[np.bool_]:
+        """Which blocks are there, by their marks alone, (cells, blocks)."""
+        return np.asarray(self.states == BlockState.DONE)
+
     def to_xarray(self) -> xr.DataTree:
         """Truths at the root and one group an estimator, with dials, replications, terms and error types as dimensions.
 
@@ -206,7 +211,7 @@ class Store(ABC):
         return labelled(self)
 
     def _repr_html_(self) -> str:
-        from results.notebook import store_card  # for notebooks alone
+        from results.store.shown import store_card  # for notebooks alone
 
         return store_card(self)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -19,18 +19,29 @@ from results.tables.records import Document, Record
 from sim.errors import bad, closest, one_of
 from sim.notebook import Text, card
 
-if TYPE_CHECKING:
-    from results.tables.records import Selection
-
 PLACES = ("table", "column")
 TELLING = ("model", "transform", "sample", "weights", "year", "mediator")
 HEADS = {"estimate": "estimate", "se": "std. error", "statistic": "t", "pvalue": "p", "lower": "lower",
          "upper": "upper"}  # fmt: skip
-Shown = tuple[FitColumn, Record]
+Found = tuple[FitColumn, Record]
+
+type Selection = str | int | tuple[str | int, int]  # of a document: a table, or a table and its column
 
 
-def chosen(document: Document, key: Selection) -> Document:
-    """The part of a document that one table is, or one column of it: "2", ("2", 5). Raises BadInput for none."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A document, which of table and column it is one of, and the error type that is shown (None: the usual one)."""
+
+    document: Document
+    place: tuple[str, ...] = ()
+    errors: str | None = None
+
+
+def chosen(document: Document, key: Selection) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The fields of a document that is one table of another, or one column of it, and which of the two.
+
+    key: "2", ("2", 5). Raises BadInput where there is none.
+    """
     table, column = (str(key[0]), int(key[1])) if isinstance(key, tuple) else (str(key), None)
     where = "tables[...]"
     known = list(dict.fromkeys(item.table for item in (*document.records, *document.statistics)))
@@ -44,41 +55,42 @@ def chosen(document: Document, key: Selection) -> Document:
     def kept(items: Iterable[Record]) -> tuple[Record, ...]:
         return tuple(item for item in items if item.table == table and column in (None, item.column))
 
-    return replace(document, records=kept(document.records), statistics=kept(document.statistics), figures=(),
-                   cross_check=(), warnings=(), specifications=(), notes=(),
-                   chosen=PLACES[:1] if column is None else PLACES)  # fmt: skip
+    empty: tuple[()] = ()
+    fields = {"records": kept(document.records), "statistics": kept(document.statistics), "figures": empty,
+              "cross_check": empty, "warnings": empty, "specifications": empty, "notes": empty}  # fmt: skip
+    return fields, PLACES[:1] if column is None else PLACES
 
 
-def with_errors(document: Document, kind: str) -> Document:
-    """The same that shows errors of a type where a fit has them. Raises BadInput where none has."""
+def checked_errors(document: Document, kind: str) -> str:
+    """An error type that some fit has. Raises BadInput for another."""
     known = list(dict.fromkeys(record.se_type for record in document.records))
     if kind not in known:
         raise bad(f"no error type {kind!r}", where="with_errors", allowed=one_of(known), remedy=closest(kind, known))
-    return replace(document, errors=kind)
+    return kind
 
 
-def series(document: Document, name: str, called: str) -> pd.Series:
+def series(part: Shown, name: str, called: str) -> pd.Series:
     """One number of each estimate: estimate, se, statistic or pvalue; NaN where there is none."""
-    shown = list(_shown(document))
-    return pd.Series([_number(getattr(record, name)) for _, record in shown], _index(document, shown), float,
+    shown = list(_shown(part))
+    return pd.Series([_number(getattr(record, name)) for _, record in shown], _index(part, shown), float,
                      called)  # fmt: skip
 
 
-def intervals(document: Document) -> pd.DataFrame:
+def intervals(part: Shown) -> pd.DataFrame:
     """The 95% intervals, in columns lower and upper."""
-    return series(document, "lower", "lower").to_frame().assign(upper=series(document, "upper", "upper"))
+    return series(part, "lower", "lower").to_frame().assign(upper=series(part, "upper", "upper"))
 
 
-def coefficients(document: Document) -> pd.DataFrame:
+def coefficients(part: Shown) -> pd.DataFrame:
     """Estimates, standard errors, t, p values and intervals side by side."""
-    return pd.concat([series(document, name, head) for name, head in HEADS.items()], axis=1)
+    return pd.concat([series(part, name, head) for name, head in HEADS.items()], axis=1)
 
 
-def summary(document: Document) -> Text:
+def summary(part: Shown) -> Text:
     """One column as a table of coefficients; a whole table, or all of them, as `show` prints them."""
-    if document.chosen == PLACES:
-        table = coefficients(document)
-        return Text(f"{_heading(document)}\n{table.to_string(float_format='{:.4g}'.format, na_rep='')}")
+    if part.place == PLACES:
+        table = coefficients(part)
+        return Text(f"{_heading(part)}\n{table.to_string(float_format='{:.4g}'.format, na_rep='')}")
     import io
 
     from rich.console import Console
@@ -86,45 +98,45 @@ def summary(document: Document) -> Text:
     from results.tables.terminal import print_estimates
 
     file = io.StringIO()
-    print_estimates(document, Console(file=file, width=100, highlight=False, color_system=None), document.errors)
+    print_estimates(part.document, Console(file=file, width=100, highlight=False, color_system=None), part.errors)
     return Text(file.getvalue().rstrip())
 
 
-def document_card(document: Document) -> str:
+def document_card(part: Shown) -> str:
     """A column's coefficients, or what each regression of the document says of the treatment, for a notebook."""
-    facts = document.panel
+    document, facts = part.document, part.document.panel
     treatment = str(facts.get("treatment"))
-    whole = document.chosen != PLACES
-    shown = [each for each in _shown(document) if not whole or each[1].term == treatment]
-    levels = _levels(document, shown)
+    whole = part.place != PLACES
+    shown = [each for each in _shown(part) if not whole or each[1].term == treatment]
+    levels = _levels(part, shown)
     heads = (*levels, "term", "estimate", "std. error", "p", "errors")
     rows = [(*(_level(fit, name) for name in levels), str(record.term), _number(record.estimate), _number(record.se),
              _number(record.pvalue), error_label(record.se_type)) for fit, record in shown]  # fmt: skip
-    title = _heading(document) if not whole else f"Estimates of {facts.get('outcome')}"
+    title = _heading(part) if not whole else f"Estimates of {facts.get('outcome')}"
     said: list[tuple[str, object]] = [("panel", _size(document)), ("treatment", facts.get("treatment"))]
     notes = [f"{document.failed} fits failed."] if document.failed else []
     return card(title, said, heads, rows, [*notes, *document.notes[:3]] if whole else notes)
 
 
-def _shown(document: Document) -> Iterator[Shown]:
+def _shown(part: Shown) -> Iterator[Found]:
     """Every estimate with the error type that the tables print, fit by fit."""
-    tables = dict.fromkeys(record.table for record in document.records)
-    for fit in (each for table in tables for each in fit_columns(document, table)):
-        kind = fit.shown_error(document.errors)
+    tables = dict.fromkeys(record.table for record in part.document.records)
+    for fit in (each for table in tables for each in fit_columns(part.document, table)):
+        kind = fit.shown_error(part.errors)
         for term in fit.terms:
             record = fit.record(term, kind)
             if record is not None:
                 yield fit, record
 
 
-def _levels(document: Document, shown: Sequence[Shown]) -> tuple[str, ...]:
+def _levels(part: Shown, shown: Sequence[Found]) -> tuple[str, ...]:
     """What tells the fits apart besides their terms."""
     found: dict[str, dict[tuple[str, int], set[Any]]] = {name: defaultdict(set) for name in TELLING}
     for fit, _ in shown:
         for name in TELLING:
             found[name][fit.place].add(_level(fit, name))
     telling = [name for name, at in found.items() if any(len(values) > 1 for values in at.values())]
-    return (*(name for name in PLACES if name not in document.chosen), *telling)
+    return (*(name for name in PLACES if name not in part.place), *telling)
 
 
 def _level(fit: FitColumn, name: str) -> Any:
@@ -132,8 +144,8 @@ def _level(fit: FitColumn, name: str) -> Any:
     return "" if value is None else value
 
 
-def _index(document: Document, shown: Sequence[Shown]) -> pd.Index:
-    levels = _levels(document, shown)
+def _index(part: Shown, shown: Sequence[Found]) -> pd.Index:
+    levels = _levels(part, shown)
     terms = [str(record.term) for _, record in shown]
     if not levels:
         return pd.Index(terms, name="term")
@@ -141,11 +153,11 @@ def _index(document: Document, shown: Sequence[Shown]) -> pd.Index:
     return pd.MultiIndex.from_tuples(keys, names=[*levels, "term"])
 
 
-def _heading(document: Document) -> str:
-    fits = list(dict.fromkeys((fit.where, fit.model) for fit, _ in _shown(document)))
-    kinds = dict.fromkeys(error_label(record.se_type) for _, record in _shown(document) if record.se is not None)
+def _heading(part: Shown) -> str:
+    fits = list(dict.fromkeys((fit.where, fit.model) for fit, _ in _shown(part)))
+    kinds = dict.fromkeys(error_label(record.se_type) for _, record in _shown(part) if record.se is not None)
     models = ", ".join(dict.fromkeys(model for _, model in fits))
-    return f"{fits[0][0]}: {models}, {_size(document)}; errors: {', '.join(kinds) or 'none'}"
+    return f"{fits[0][0]}: {models}, {_size(part.document)}; errors: {', '.join(kinds) or 'none'}"
 
 
 def _size(document: Document) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,6 @@ from estimators.core.inference import critical_values, p_values
 from results.tables.places import Place
 from results.tables.warning import PanelWarning, Specification
 from sim.arrays import Floats
-from sim.notebook import Text
-
-type Selection = str | int | tuple[str | int, int]  # of a document: a table, or a table and its column
 
 LEVEL = 0.05  # of the intervals
 AGREE = 1e-5  # relative difference up to which two programs give the same number
@@ -127,23 +123,6 @@ class Document:
     """All estimates on one panel: facts of the panel, records, fit statistics, notes for the reader, figures.
 
     warnings: every check of the estimates, silent ones too; specifications: the ways in which the effect was estimated.
-    chosen: of a part of another document, which of table and column it is one of. errors: the error type that is shown.
-
-    `tables["2"]` is one table, `tables["2", 5]` one column. Of all of them there are `.params`, `.std_errors`,
-    `.tstats`, `.pvalues`, `.conf_int()` and `.summary()`, whose index says table, column and term.
-
-    >>> import panelproof as pp
-    >>> tables = pp.estimate(pp.example_panel())
-    >>> print(tables["2", 5].params.round(3)["did"])
-    0.03
-    >>> tables["2", 5].conf_int().loc["did"].round(3).tolist()
-    [0.022, 0.038]
-    >>> print(tables["2", 5].with_errors("iid").std_errors.round(4)["did"])
-    0.0032
-    >>> print(tables["2", 5].summary().splitlines()[0])
-    Table 2, column 5 (all): did, 57 units in 18 periods, 1,026 rows; errors: clustered by unit
-    >>> tables["7", 3].params.index.names
-    FrozenList(['transform', 'term'])
     """
 
     panel: Mapping[str, Any]
@@ -155,47 +134,6 @@ class Document:
     cross_check: tuple[Agreement, ...] = ()
     warnings: tuple[PanelWarning, ...] = ()
     specifications: tuple[Specification, ...] = ()
-    chosen: tuple[str, ...] = ()
-    errors: str | None = None
-
-    def __getitem__(self, key: Selection) -> Document:
-        """One table, `tables["2"]`, or one column of it, `tables["2", 5]`. Raises BadInput where there is none."""
-        return _frames().chosen(self, key)
-
-    @property
-    def params(self) -> pd.Series:
-        """The estimates, by table, column, what else tells the fits of a column apart, and term."""
-        return _frames().series(self, "estimate", "parameter")
-
-    @property
-    def std_errors(self) -> pd.Series:
-        """Standard errors of the type that the tables print, indexed as `params`; see `with_errors`."""
-        return _frames().series(self, "se", "std_error")
-
-    @property
-    def tstats(self) -> pd.Series:
-        """Estimates over their standard errors, indexed as `params`."""
-        return _frames().series(self, "statistic", "tstat")
-
-    @property
-    def pvalues(self) -> pd.Series:
-        """Two-sided p values, indexed as `params`."""
-        return _frames().series(self, "pvalue", "pvalue")
-
-    def conf_int(self) -> pd.DataFrame:
-        """The 95% intervals, in columns lower and upper, indexed as `params`."""
-        return _frames().intervals(self)
-
-    def with_errors(self, kind: str) -> Document:
-        """The same that shows errors of a type, such as "hc1", where a fit has them. Raises BadInput for another."""
-        return _frames().with_errors(self, kind)
-
-    def summary(self) -> Text:
-        """One column as a table of coefficients; a whole table, or all of them, as `show` prints them."""
-        return _frames().summary(self)
-
-    def _repr_html_(self) -> str:
-        return _frames().document_card(self)
 
     @property
     def exit_code(self) -> int:
@@ -222,13 +160,6 @@ class Document:
         if self.cross_check:
             plain["cross_check"] = [asdict(agreement) for agreement in self.cross_check]
         return json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False)
-
-
-def _frames() -> ModuleType:
-    """What makes pandas objects of a document, and is loaded where they are asked for."""
-    from results.tables import frames
-
-    return frames
 
 
 def _estimate_in_json(record: Record) -> dict[str, Any]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from sim.errors import listed
 from sim.notebook import card
 
-if TYPE_CHECKING:
-    from sim.panel.panel import Panel
 
-
-def panel_card(panel: Panel, facts: Sequence[tuple[str, object]] = (), notes: Sequence[str] = ()) -> str:
+def panel_card(panel: Any, facts: Sequence[tuple[str, object]] = (), notes: Sequence[str] = ()) -> str:
     """Sizes, roles and variables of a panel as HTML; of several replications the numbers are those of the first."""
     one = panel.replication(0)
     many = panel.replications > 1
@@ -34,7 +31,7 @@ def panel_card(panel: Panel, facts: Sequence[tuple[str, object]] = (), notes: Se
     return card(title, (*own, *facts), head, _variables(one), (*said, *notes))
 
 
-def _variables(panel: Panel) -> Iterator[tuple[Any, ...]]:
+def _variables(panel: Any) -> Iterator[tuple[Any, ...]]:
     """A row a variable of a panel with R = 1."""
     seen = np.ones((len(panel.periods), len(panel.units)), bool) if panel.observed is None else panel.observed[0]
     roles = panel.roles

@@ -9,7 +9,7 @@ import pytest
 import panelproof as pp
 from results.charts.plots import chart_of
 from results.diagnosis.contrast import contrast
-from results.diagnosis.diagnose import Diagnosis, diagnose
+from results.python.diagnosed import Diagnosed
 from results.report.answer import answer
 from sim import BadInput
 
@@ -27,14 +27,14 @@ def raw(y, did):
 
 
 @pytest.fixture(scope="module")
-def diagnosis() -> Diagnosis:
+def diagnosis() -> Diagnosed:
     fits = {"did": pp.TwoWayDID(errors=("iid", "cluster:unit"), label="did"), "raw": raw}
     study = pp.Study.from_functions(draw=draw, fit=fits, truth="effect", grid={"effect": EFFECTS, "noise": NOISES},
                                     replications=128, block=64)  # fmt: skip
-    return diagnose(pp.run(study))
+    return pp.diagnose(pp.run(study))
 
 
-def number(diagnosis: Diagnosis, measure: str, effect: float, noise: float, estimator: str, error: str = "",
+def number(diagnosis: Diagnosed, measure: str, effect: float, noise: float, estimator: str, error: str = "",
            column: str = "value") -> float:  # fmt: skip
     frame = diagnosis.frame
     keep = (frame["measure"] == measure) & (frame["effect"] == effect) & (frame["noise"] == noise)
@@ -44,7 +44,7 @@ def number(diagnosis: Diagnosis, measure: str, effect: float, noise: float, esti
 
 
 @pytest.mark.parametrize("column", ["value", "mcse", "lower", "upper", "n"])
-def test_every_number_of_a_table_is_a_row_of_the_frame(diagnosis: Diagnosis, column: str):
+def test_every_number_of_a_table_is_a_row_of_the_frame(diagnosis: Diagnosed, column: str):
     power = diagnosis.table(rows="effect", columns=["error", "noise"], measure="power", number=column)  # type: ignore[arg-type]
     assert power.shape == (3, 4)
     assert list(power.index) == list(EFFECTS)
@@ -59,7 +59,7 @@ def test_every_number_of_a_table_is_a_row_of_the_frame(diagnosis: Diagnosis, col
             assert row[name] == number(diagnosis, "bias", effect, noise, name, "", column)
 
 
-def test_what_varies_besides_stands_in_the_rows(diagnosis: Diagnosis):
+def test_what_varies_besides_stands_in_the_rows(diagnosis: Diagnosed):
     table = diagnosis.table(columns="effect", measure="coverage")
     assert list(table.index.names) == ["noise", "error"]
     assert list(table.columns) == list(EFFECTS)
@@ -68,13 +68,13 @@ def test_what_varies_besides_stands_in_the_rows(diagnosis: Diagnosis):
     assert alone.loc[(0.5, 2.0, "raw"), "rmse"] == number(diagnosis, "rmse", 0.5, 2.0, "raw")
 
 
-def test_size_has_the_cells_alone_whose_truth_is_zero(diagnosis: Diagnosis):
+def test_size_has_the_cells_alone_whose_truth_is_zero(diagnosis: Diagnosed):
     size = diagnosis.table(rows="noise", columns="error", measure="size")
     assert size.loc[2.0, "iid"] == number(diagnosis, "rejection", 0.0, 2.0, "did", "iid")
     assert size.shape == (2, 2)
 
 
-def test_arrays_hold_every_row_of_the_frame_at_its_labels(diagnosis: Diagnosis):
+def test_arrays_hold_every_row_of_the_frame_at_its_labels(diagnosis: Diagnosed):
     tree = diagnosis.to_xarray()
     assert dict(tree.sizes) == {"effect": 3, "noise": 2, "estimator": 2, "term": 2, "error": 2}
     rows = diagnosis.frame[diagnosis.frame["sample"] == "own"]
@@ -94,7 +94,7 @@ def test_arrays_hold_every_row_of_the_frame_at_its_labels(diagnosis: Diagnosis):
     assert np.isnan(tree["coverage"].sel(estimator="raw")).all()
 
 
-def test_a_contrast_is_that_of_the_cell(diagnosis: Diagnosis):
+def test_a_contrast_is_that_of_the_cell(diagnosis: Diagnosed):
     found = diagnosis.contrast("did", "raw")
     assert list(found.index.names) == ["effect", "noise", "measure"]
     for cell, parameters in enumerate(diagnosis.cells):
@@ -110,7 +110,7 @@ def test_a_contrast_is_that_of_the_cell(diagnosis: Diagnosis):
 
 
 @pytest.mark.parametrize("measure", ["power", "size", "coverage", "bias", "rmse"])
-def test_pictures_show_the_numbers_of_the_frame(diagnosis: Diagnosis, measure: str):
+def test_pictures_show_the_numbers_of_the_frame(diagnosis: Diagnosed, measure: str):
     figure = getattr(diagnosis.plot, measure)()
     chart = chart_of(diagnosis, measure)
     column = "rejection" if measure in {"power", "size"} else measure
@@ -123,7 +123,7 @@ def test_pictures_show_the_numbers_of_the_frame(diagnosis: Diagnosis, measure: s
     assert set(shown) <= set(across if chart.form == "dots" else drawn)
 
 
-def test_pictures_are_saved_and_shown(diagnosis: Diagnosis, tmp_path):
+def test_pictures_are_saved_and_shown(diagnosis: Diagnosed, tmp_path):
     figure = diagnosis.plot.power(error="iid")
     for form, start in (("pdf", b"%PDF"), ("png", b"\x89PNG"), ("svg", b"<?xml")):
         figure.savefig(tmp_path / f"power.{form}")
@@ -136,7 +136,7 @@ def test_pictures_are_saved_and_shown(diagnosis: Diagnosis, tmp_path):
         assert one.axes
 
 
-def test_a_summary_answers_and_lists(diagnosis: Diagnosis):
+def test_a_summary_answers_and_lists(diagnosis: Diagnosed):
     text = diagnosis.summary()
     found = answer(diagnosis)
     assert text.splitlines()[: len(found.sentences)] == list(found.sentences)
@@ -150,10 +150,10 @@ def test_a_summary_answers_and_lists(diagnosis: Diagnosis):
 @pytest.mark.parametrize(("ask", "said"), [
     (lambda one: one.table("efect"), "rows and columns; 'efect' is no dial of this study's grid; allowed: effect, "
      "noise, estimator, term, error; did you mean 'effect'?"),
-    (lambda one: one.table(measure="powr"), "table, measure; 'powr' is no measure; allowed: power, *did you mean 'power'?"),
+    (lambda one: one.table(measure="powr"), "table, measure; 'powr' is no measure; allowed: power, *mean 'power'?"),
     (lambda one: one.table(term="dit"), "table, term; no estimator has the term 'dit'; allowed: did, att; did you mean "
      "'did'?"),
-    (lambda one: one.table(number="se"), "table; number = 'se'; allowed: value, mcse, lower, upper, n; choose one of them"),
+    (lambda one: one.table(number="se"), "table; number = 'se'; allowed: value, mcse, lower, upper, n; *"),
     (lambda one: one.table(measure="size_adjusted_power", sample="passing"), "*has no value in any cell*"),
     (lambda one: one.plot.power(axis="nois"), "plot.power, axis; 'nois' is no dial of this study's grid; *'noise'?"),
     (lambda one: one.plot.power(axis="estimator"), "plot.power, axis; 'estimator' is no dial with several numbers; "
@@ -161,12 +161,12 @@ def test_a_summary_answers_and_lists(diagnosis: Diagnosis):
     (lambda one: one.plot.power(error="idd"), "plot.power, error; no estimator has the error type 'idd'; allowed: iid, "
      "cluster:unit; did you mean 'iid'?"),
     (lambda one: one.plot("powr"), "plot; 'powr' is no measure; *did you mean 'power'?"),
-    (lambda one: one.contrast("did", "rawe"), "contrast b; no estimator 'rawe'; allowed: did, raw; did you mean 'raw'?"),
+    (lambda one: one.contrast("did", "rawe"), "contrast b; no estimator 'rawe'; allowed: did, raw; *mean 'raw'?"),
     (lambda one: one.contrast("did", "raw", cell=9), "contrast; no cell 9; allowed: 0 to 5; *"),
-    (lambda one: one.contrast(("did", "did"), "raw"), "contrast a; *allowed: an estimator, or (estimator, term, error type)*"),
+    (lambda one: one.contrast(("did", "did"), "raw"), "contrast a; *allowed: an estimator, or (estimator, term, *"),
     (lambda one: one.to_xarray("all"), "to_xarray; no sample 'all'; allowed: own; choose one of them"),
 ])  # fmt: skip
-def test_what_there_is_not_is_said_in_one_line(diagnosis: Diagnosis, ask, said: str):
+def test_what_there_is_not_is_said_in_one_line(diagnosis: Diagnosed, ask, said: str):
     with pytest.raises(BadInput) as caught:
         ask(diagnosis)
     text = str(caught.value)

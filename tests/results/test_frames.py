@@ -14,8 +14,9 @@ import panelproof as pp
 from estimators import Estimates, TwoWayDID
 from estimators.core.frames import usual_error
 from experiments.application.spec.spec import spec_of
+from results.python.tables import Tables
 from results.tables.columns import fit_columns
-from results.tables.records import Document, Record
+from results.tables.records import Record
 from sim import BadInput
 
 NUMBERS = {"params": "estimate", "std_errors": "se", "tstats": "statistic", "pvalues": "pvalue"}
@@ -23,12 +24,12 @@ LEVELS = ("table", "column", "model", "transform", "sample", "weights", "year", 
 
 
 @pytest.fixture(scope="module")
-def document() -> Document:
+def document() -> Tables:
     """Many tables, with lists of everything that tells fits of one column apart."""
     return pp.estimate(pp.example_panel())
 
 
-def by_index(document: Document, kind: str | None = None) -> dict[tuple[object, ...], Record]:
+def by_index(document: Tables, kind: str | None = None) -> dict[tuple[object, ...], Record]:
     """The record that the tables print of each (place, fit, term), found without the frames."""
     tables = dict.fromkeys(record.table for record in document.records)
     found = {}
@@ -40,6 +41,11 @@ def by_index(document: Document, kind: str | None = None) -> dict[tuple[object, 
     return found
 
 
+def named(key: tuple[object, ...]) -> dict[str, object]:
+    """A full key as an index has it."""
+    return {level: "" if value is None else value for level, value in zip(LEVELS, key, strict=True)}
+
+
 def key_of(names: list[str], key: object, place: dict[str, object]) -> dict[str, object]:
     values = dict(zip(names, key if isinstance(key, tuple) else (key,), strict=True))
     return place | values
@@ -47,7 +53,7 @@ def key_of(names: list[str], key: object, place: dict[str, object]) -> dict[str,
 
 @pytest.mark.parametrize("kind", [None, "iid", "information"])
 @pytest.mark.parametrize("chosen", [(), ("2",), ("2", 5), ("7",), ("7", 3), ("5", 2), ("6",), ("4",)])
-def test_every_number_is_that_of_its_record(document: Document, chosen: tuple[str | int, ...], kind: str | None):
+def test_every_number_is_that_of_its_record(document: Tables, chosen: tuple[str | int, ...], kind: str | None):
     part = document if not chosen else document[chosen if len(chosen) == 2 else str(chosen[0])]  # type: ignore[index]
     part = part if kind is None or kind not in {one.se_type for one in part.records} else part.with_errors(kind)
     place = dict(zip(("table", "column"), chosen, strict=False))
@@ -58,9 +64,7 @@ def test_every_number_is_that_of_its_record(document: Document, chosen: tuple[st
         assert len(series) == len(records)
         for key, value in series.items():
             said = key_of(series.index.names, key, place)
-            (record,) = (each for full, each in records.items()
-                         if all(said[level] == ("" if at is None else at) for level, at in zip(LEVELS, full, strict=True)
-                                if level in said))  # fmt: skip
+            (record,) = (record for full, record in records.items() if said.items() <= named(full).items())
             wanted = getattr(record, field)
             assert np.isnan(value) if wanted is None else value == wanted
     ends = part.conf_int()
@@ -71,7 +75,7 @@ def test_every_number_is_that_of_its_record(document: Document, chosen: tuple[st
     ]
 
 
-def test_the_index_says_what_is_not_chosen(document: Document):
+def test_the_index_says_what_is_not_chosen(document: Tables):
     assert document["2", 5].params.index.names == ["term"]
     assert document["2"].params.index.names == ["column", "model", "term"]
     assert document["7", 3].params.index.names == ["transform", "term"]
@@ -80,7 +84,7 @@ def test_the_index_says_what_is_not_chosen(document: Document):
     assert document[2, 5].params.equals(document["2", 5].params)
 
 
-def test_a_part_is_a_document_that_prints_its_tables_alone(document: Document, capsys):
+def test_a_part_is_a_document_that_prints_its_tables_alone(document: Tables, capsys):
     pp.show(document["3"])
     printed = capsys.readouterr().out
     assert "Table 3" in printed
@@ -89,7 +93,7 @@ def test_a_part_is_a_document_that_prints_its_tables_alone(document: Document, c
     assert len(document["3"].frame) == (document.frame["table"] == "3").sum()
 
 
-def test_a_summary_of_one_column_holds_its_numbers(document: Document):
+def test_a_summary_of_one_column_holds_its_numbers(document: Tables):
     column = document["2", 5]
     text = column.summary()
     assert str(text) == repr(text)
@@ -105,10 +109,10 @@ def test_a_summary_of_one_column_holds_its_numbers(document: Document):
 @pytest.mark.parametrize(("ask", "said"), [
     (lambda one: one["22"], "tables[...]; no table '22'; allowed: 2, 3, 4, 5, 6, 7; did you mean '2'?"),
     (lambda one: one["2", 9], "tables[...]; table 2 has no column 9; allowed: 1, 2, 3, 4, 5; choose one of them"),
-    (lambda one: one["2"].with_errors("hc"), "with_errors; no error type 'hc'; allowed: iid, hc1, cluster:unit; did you "
-     "mean 'hc1'?"),
+    (lambda one: one["2"].with_errors("hc"), "with_errors; no error type 'hc'; allowed: iid, cluster:unit, hc1; did "
+     "you mean 'hc1'?"),
 ])  # fmt: skip
-def test_what_there_is_not_is_said_in_one_line(document: Document, ask, said: str):
+def test_what_there_is_not_is_said_in_one_line(document: Tables, ask, said: str):
     with pytest.raises(BadInput) as caught:
         ask(document)
     assert str(caught.value) == said

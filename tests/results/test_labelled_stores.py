@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 
 import panelproof as pp
+from results.store.engine import StoreEngine
 from results.store.grid import axes_of, spread
-from results.store.labelled import StoreEngine
 from results.store.store import Store
 from sim import BadInput
 
@@ -118,8 +118,9 @@ def test_other_folders_and_files_are_left_to_other_engines(tmp_path):
     (tmp_path / "list.zarr").mkdir()
     (tmp_path / "list.zarr" / "zarr.json").write_text("[]")
     engine = StoreEngine()
-    assert not any(map(engine.guess_can_open, (tmp_path / "other.zarr", tmp_path / "broken.zarr", tmp_path / "list.zarr",
-                                               tmp_path / "none.zarr", 3)))  # fmt: skip
+    names = ("other.zarr", "broken.zarr", "list.zarr", "none.zarr")
+    assert not any(engine.guess_can_open(tmp_path / name) for name in names)
+    assert not engine.guess_can_open(3)
 
 
 def test_a_grid_with_parts_that_lack_a_dial(tmp_path):

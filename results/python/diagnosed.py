@@ -1,27 +1,51 @@
-"""What can be asked of a diagnosis in Python: tables, pictures, contrasts, labelled arrays, a summary.
+"""A diagnosis that answers in Python: tables, pictures, contrasts, labelled arrays, a summary.
 
-Each of them calls a function of its own, which is loaded when it is asked for.
+Each method calls a function of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from results.charts.plots import Plots
+from results.diagnosis.contrast import Target
+from results.diagnosis.diagnose import Diagnosis
+from results.diagnosis.diagnose import diagnose as reduce
+from results.diagnosis.labelled import labelled
+from results.notebook import diagnosis_card, diagnosis_text
+from results.pivots.frames import Number, table
+from results.python.contrasts import contrasts
+from results.store.block import Records
+from sim.notebook import Text
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from results.charts.plots import Plots
-    from results.diagnosis.contrast import Target
-    from results.diagnosis.diagnose import Diagnosis
-    from sim.notebook import Text
 
-Number = Literal["value", "mcse", "lower", "upper", "n"]
+def diagnose(
+    records: Records, alpha: float = 0.05, measures: Mapping[str, Callable[..., Any]] | None = None
+) -> Diagnosed:
+    """Every measure of docs/measures.md; alpha is the level of tests and of intervals that are not stored.
+
+    measures: functions of your own by name, as `results/diagnosis/own_measures.py` says. Raises BadInput for their
+    faults.
+
+    >>> import panelproof as pp
+    >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
+    >>> diagnosis = pp.diagnose(pp.run(study))
+    >>> diagnosis.frame.query("measure == 'coverage' and term == 'did'")["error"].tolist()
+    ['iid', 'hc1', 'cluster:unit']
+    """
+    found = reduce(records, alpha, measures)
+    return Diagnosed(**{each.name: getattr(found, each.name) for each in fields(found)}, records=records)
 
 
-class Shown:
-    """The methods of a `Diagnosis` for those who work in Python.
+@dataclass(frozen=True, slots=True, eq=False)
+class Diagnosed(Diagnosis):
+    """A diagnosis with the records that it was made of.
 
     >>> import panelproof as pp
     >>> study = pp.Study(
@@ -30,7 +54,7 @@ class Shown:
     >>> diagnosis = pp.diagnose(pp.run(study))
     """
 
-    __slots__ = ()
+    records: Records = field(kw_only=True, repr=False)
 
     def table(self, rows: str | Sequence[str] = (), columns: str | Sequence[str] = (), measure: str = "", *,
               term: str | None = None, number: Number = "value", sample: str = "own") -> pd.DataFrame:  # fmt: skip
@@ -48,9 +72,7 @@ class Shown:
         >>> table.shape
         (2, 3)
         """
-        from results.pivots.frames import table
-
-        return table(_whole(self), _names(rows), _names(columns), measure, term=term, number=number, sample=sample)
+        return table(self, _names(rows), _names(columns), measure, term=term, number=number, sample=sample)
 
     @property
     def plot(self) -> Plots:
@@ -62,9 +84,7 @@ class Shown:
         >>> figure = pp.diagnose(pp.run(study)).plot.coverage()
         >>> figure.savefig("coverage.pdf")
         """
-        from results.charts.plots import Plots
-
-        return Plots(_whole(self))
+        return Plots(self, self.records)
 
     def contrast(self, a: str | Target, b: str | Target, *, cell: int | None = None) -> pd.DataFrame:
         """A minus B on the draws where both succeeded, with paired Monte Carlo errors, in every cell or in one.
@@ -79,9 +99,7 @@ class Shown:
         >>> float(diagnosis.contrast("did", "iid").loc["bias_difference", "value"])
         0.0
         """
-        from results.diagnosis.contrast import contrasts
-
-        return contrasts(_whole(self), a, b, cell)
+        return contrasts(self, self.records, a, b, cell)
 
     def to_xarray(self, sample: str = "own") -> xr.DataTree:
         """Every measure by dials, estimator, term and error type; its `mcse`, `lower`, `upper` and `n` are groups.
@@ -94,9 +112,7 @@ class Shown:
         >>> found["mcse/bias"].dims
         ('effect', 'estimator', 'term')
         """
-        from results.diagnosis.labelled import labelled
-
-        return labelled(_whole(self), sample)
+        return labelled(self, sample)
 
     def summary(self) -> Text:
         """The answer of the study in sentences, then one line an estimator, as text.
@@ -106,18 +122,10 @@ class Shown:
         >>> "did" in pp.diagnose(pp.run(study)).summary()
         True
         """
-        from results.notebook import diagnosis_text
-
-        return diagnosis_text(_whole(self))
+        return diagnosis_text(self)
 
     def _repr_html_(self) -> str:
-        from results.notebook import diagnosis_card
-
-        return diagnosis_card(_whole(self))
-
-
-def _whole(shown: Any) -> Diagnosis:
-    return cast("Diagnosis", shown)
+        return diagnosis_card(self)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
