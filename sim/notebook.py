@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 MOST_ROWS = 20  # of a table; the rest is counted
-MOST_LETTERS = 200  # of a fact or a note
+MOST_LETTERS, MOST_SAID = 200, 800  # of a fact or a cell, and of a note
 MINUS = "\N{MINUS SIGN}"
 LINE = "1px solid rgba(128,128,128,.35)"
 CELL = 'style="text-align:{};padding:1px 8px"'
@@ -23,7 +23,7 @@ def card(title: str, facts: Iterable[tuple[str, object]] = (), heads: Sequence[s
     rows: as many values as heads; numbers stand at the right. Of many rows the first ones are shown.
     """
     parts = [f"<div><strong>{escape(title)}</strong></div>", _facts(facts), _table(heads, list(rows))]
-    parts += [f'<div style="opacity:.8">{_text(note)}</div>' for note in notes]
+    parts += [f'<div style="opacity:.8">{_text(note, MOST_SAID)}</div>' for note in notes]
     return f'<div style="font-size:90%;line-height:1.4">{"".join(parts)}</div>'
 
 
@@ -54,9 +54,9 @@ class Text(str):
         return preformatted(self)
 
 
-def _text(value: object) -> str:
+def _text(value: object, most: int = MOST_LETTERS) -> str:
     text = shown(value)
-    return escape(text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 1] + "\N{HORIZONTAL ELLIPSIS}")
+    return escape(text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}")
 
 
 def _facts(facts: Iterable[tuple[str, object]]) -> str:
