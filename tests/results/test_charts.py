@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -243,7 +244,7 @@ def test_labels_stand_apart_and_within() -> None:
     assert apart([10.0, 11.0, 50.0], 13.0, 0.0, 100.0) == [10.0, 23.0, 50.0]
     crowded = apart([95.0, 96.0, 97.0], 13.0, 0.0, 100.0)
     assert crowded == [74.0, 87.0, 100.0]
-    assert all(b - a >= 13 - 1e-9 for a, b in zip(crowded, crowded[1:], strict=False))
+    assert all(b - a >= 13 - 1e-9 for a, b in pairwise(crowded))
 
 
 def test_ticks_are_round_numbers_within() -> None:
