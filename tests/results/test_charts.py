@@ -104,9 +104,8 @@ def along(chart: Chart, svg: str) -> tuple[tuple[float, float], bool]:
 def test_every_mark_maps_back_to_its_value(diagnosis: Any, name: str) -> None:
     chart = measure_chart(diagnosis, MEASURES[name])
     assert chart is not None
-    frame = diagnosis.frame[
-        (diagnosis.frame["sample"] == "own") & (diagnosis.frame["measure"] == MEASURES[name].column)
-    ]
+    frame = diagnosis.frame[diagnosis.frame["sample"] == "own"]
+    frame = frame[frame["measure"] == MEASURES[name].column]
     known = frame["value"].dropna().to_numpy()
     seen = 0
     for panel, svg in zip(chart.panels, panel_svgs(chart), strict=True):
