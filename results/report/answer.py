@@ -20,6 +20,7 @@ from results.report.sentences import claim_sentence
 from results.report.verdicts import Grade, Verdict, claims_of, claims_table, grades, verdicts
 from results.report.worlds import fixed_sentence
 
+MOST_CURVES = 500  # that are fitted of a claim on power: more than anybody reads
 NOTHING = "There are no finished replications yet."
 
 
@@ -102,10 +103,19 @@ def _answered(
     if not found:
         return None
     if claim.measure == "power":
-        drawn = tuple((item, tuple(curves(item, diagnosis.cells))) for item in found)
+        drawn = tuple(_drawn(found, diagnosis))
         sentence = power_sentence(drawn, wrong_size, diagnosis.alpha)
         return ClaimAnswer(claim, sentence, tuple(found), drawn)
     return ClaimAnswer(claim, claim_sentence(claim, found, diagnosis.cells, diagnosis.alpha), tuple(found))
+
+
+def _drawn(found: Sequence[Verdict], diagnosis: Diagnosis) -> Iterator[tuple[Verdict, tuple[Curve, ...]]]:
+    """The curves of verdicts on power; none of those that come after `MOST_CURVES` curves."""
+    count = 0
+    for item in found:
+        own = tuple(curves(item, diagnosis.cells)) if count < MOST_CURVES else ()
+        count += len(own)
+        yield item, own
 
 
 def _nothing(table: pd.DataFrame) -> str:

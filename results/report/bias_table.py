@@ -95,8 +95,8 @@ def settings(diagnosis: Diagnosis) -> list[str]:
 
 
 def setting_text(dials: Mapping[str, object], cells: Sequence[Mapping[str, object]]) -> str:
-    """Those of some dials that differ between cells, as text."""
-    return ", ".join(f"{name} = {plain(dials[name])}" for name in varying(cells) if name in dials)
+    """Those of some dials that differ between cells, as text; without dials that the kind of a part lacks."""
+    return ", ".join(f"{name} = {plain(dials[name])}" for name in varying(cells) if dials.get(name) is not None)
 
 
 def varying(cells: Sequence[Mapping[str, object]]) -> list[str]:

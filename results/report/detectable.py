@@ -74,7 +74,10 @@ def _curve(dial: str, setting: str, cells: tuple[Judged, ...]) -> Curve:
     if np.unique(effects).size < 2 or not shares.max() > shares.min():
         return empty
     spread = [item.row["empirical_se"] for item in cells]
-    found = detectable(fitted_curve(effects, shares * counts, counts, float(np.nanmedian(spread))), POWER)
+    curve = fitted_curve(effects, shares * counts, counts, float(np.nanmedian(spread)))
+    if not curve.at(np.zeros(1))[0] < POWER:  # a test that rejects nearly always finds no effect
+        return empty
+    found = detectable(curve, POWER)
     if found.value > effects.max():
         return replace(empty, beyond=bool(shares.max() < POWER))
     if found.value < effects.min() or not found.upper < WIDEST * found.value:

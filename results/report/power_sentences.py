@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from results.diagnosis.claims import POWER
 from results.report.detectable import Curve
-from results.report.numbers import number
+from results.report.numbers import is_test, number
 from results.report.sentences import head, naming
 from results.report.verdicts import Verdict
 from results.report.wording import joined, per_cent, span_text
@@ -37,6 +37,8 @@ def power_sentence(drawn: Drawn, wrong_size: set[tuple[str, str, str]], alpha: f
 
 def _of_curves(verdict: Verdict, curves: Sequence[Curve]) -> str:
     """What the curves of one test say together."""
+    if is_test(verdict.cells[0].row):
+        return f"rejects in {span_text(*verdict.span)} of panels where its null hypothesis is false"
     told = sorted((curve for curve in curves if curve.mde == curve.mde), key=lambda curve: curve.mde)
     largest = max(abs(item.row["truth"]) for item in verdict.told)
     share = f"{POWER:.0%} of panels find"

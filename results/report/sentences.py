@@ -133,9 +133,9 @@ def _open(chosen: Sequence[Verdict], found: Sequence[Verdict]) -> str:
         return ""
     worst = max(chosen, key=lambda item: item.times)
     subject = _together(_groups(chosen, found))
-    cells = {item.cell for verdict in chosen for item in verdict.of_grade(Grade.OPEN)}
-    of = {item.cell for verdict in chosen for item in verdict.cells}
-    where = f" in {len(cells)} of {len(of)} cells" if len(of) > 1 else ""
+    where = ""
+    if len(chosen) == 1 and len(chosen[0].cells) > 1:
+        where = f" in {len(worst.of_grade(Grade.OPEN))} of {len(worst.cells)} cells"
     return f"cannot be told for {subject.text}{where} ({_interval(worst, worst.worst)})"
 
 
@@ -161,19 +161,20 @@ def _fails(chosen: Sequence[Verdict], found: Sequence[Verdict], dials: Dials) ->
         return ""
     named, rest = groups[:MOST_NAMED], groups[MOST_NAMED:]
     said = [(_failure(group), *where_it_fails(_worst(group), dials)) for group in named]
-    if len({(when, extent) for _, when, extent in said}) == 1:  # said once, at the end
+    if len(said) > 1 and len({when for _, when, _ in said}) == 1:  # the cell is said once, at the end
         _, when, extent = said[0]
-        plural = len(said) > 1 or named[0].one(_worst(named[0])).plural
-        text = joined([what for what, _, _ in said], MOST_NAMED) + when + _extent(extent, plural)
+        same = extent if len({extent for *_, extent in said}) == 1 else ""
+        text = f"{joined([what for what, *_ in said], MOST_NAMED)}, {'both' if len(said) == 2 else 'all'}{when}"
+        text += _extent(same, plural=True)
     else:
         text = "; ".join(
-            what + when + _extent(extent, group.one(_worst(group)).plural)
+            what + when + _extent(extent, plural=group.one(_worst(group)).plural)
             for group, (what, when, extent) in zip(named, said, strict=True)
         )
     return text + (f"; {_together(rest).does('fail')} too" if rest else "")
 
 
-def _extent(extent: str, plural: bool) -> str:
+def _extent(extent: str, *, plural: bool) -> str:
     return f" ({'fail' if plural else 'fails'} {extent})" if extent else ""
 
 
@@ -186,9 +187,9 @@ def _failure(group: _Group) -> str:
     verdict = _worst(group)
     about, worst = group.one(verdict), verdict.worst
     others = [item.term for item in group.verdicts if item is not verdict]
-    too = f" ({joined(others, 3)} too)" if others else ""
     if verdict.measure == "bias":
-        return f"{about.is_} {bias_text(worst.row, worst.value)}{too}"
+        return f"{about.is_} {bias_text(worst.row, worst.value, f'{joined(others, 3)} too' if others else '')}"
+    too = f" ({joined(others, 3)} too)" if others else ""
     return f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {per_cent(worst.value)}{too}"
 
 

@@ -17,7 +17,8 @@ from results.report.short_tables import ShortTable, own_tables, short_table
 MOST_LINES = 58  # of a report; a command may add where its files are
 LEAST_ROWS = 2  # of a table; where fewer fit it is left out
 AROUND = 3  # lines of a table besides its rows: a blank one, the title and the heads
-MARKED = "! fails, ? cannot be told, ~ detectable but too small to matter"
+MARKED = ("Marks: ! fails, ? cannot be told, ~ detectable but too small to matter. Monte Carlo errors are in the full "
+          "report.")  # fmt: skip
 
 
 def print_short(
@@ -34,7 +35,7 @@ def print_short(
         lines += _wrapped([Text(f"Expected: {facts.expected}", style="dim")], width)
     tables = [short_table(part, diagnosis.cells) for part in found.claims]
     tables += own_tables(table, diagnosis.own)
-    room = MOST_LINES - len(lines) - 2 - len(wrap(_left_out(99, 99, command), width))
+    room = MOST_LINES - len(lines) - 1 - len(_wrapped([Text(MARKED), Text(_left_out(99, 99, command))], width))
     counts = shared_out([len(table.rows) for table in tables], room)
     for item, rows in zip(tables, counts, strict=True):
         if rows:
@@ -104,7 +105,7 @@ def _closing(tables: Sequence[ShortTable], counts: Sequence[int], command: str, 
     """What marks mean and what is left out, with the command that shows it."""
     rows = sum(len(table.rows) - count for table, count in zip(tables, counts, strict=True) if count)
     gone = sum(not count for count in counts)
-    marks = [Text(f"Marks: {MARKED}. Monte Carlo errors are in the full report.", style="dim")] if any(counts) else []
+    marks = [Text(MARKED, style="dim")] if any(counts) else []
     return _wrapped([*marks, Text(_left_out(rows, gone, command), style="dim")], width)
 
 

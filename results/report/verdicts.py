@@ -47,7 +47,10 @@ class Grade(StrEnum):
     @property
     def rank(self) -> int:
         """Its place among the grades; higher is worse."""
-        return list(Grade).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {grade: place for place, grade in enumerate(Grade)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +108,9 @@ class Verdict:
     @property
     def worst(self) -> Judged:
         """The cell of the worst grade that departs most; where it is only stated, the lowest value."""
-        if self.grade is Grade.STATED:
+        if (grade := self.grade) is Grade.STATED:
             return min(self.told, key=lambda item: item.value)
-        of_grade = [item for item in self.cells if item.grade is self.grade]
-        return max(of_grade, key=lambda item: item.departure(self.nominal))
+        return max(self.of_grade(grade), key=lambda item: item.departure(self.nominal))
 
     @property
     def times(self) -> float:

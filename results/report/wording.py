@@ -80,13 +80,14 @@ def span_text(low: float, high: float) -> str:
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
-def bias_text(row: Mapping[Any, Any], standardised: float) -> str:
-    """A bias in words: its side, size, standard errors and share of the truth."""
+def bias_text(row: Mapping[Any, Any], standardised: float, beside: str = "") -> str:
+    """A bias in words: its side, size, standard errors and share of the truth, and what else the brackets hold."""
     form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
     shares = [f"{errors_text(abs(standardised))}"] if abs(standardised) < float("inf") else []
     if not is_null(row) and row["truth"]:
         shares.append(f"{rounded(100 * abs(row['bias'] / row['truth']))}% of the true {number(row['truth'], form)}")
-    rest = f" ({', '.join(shares)})" if shares else ""
+    inside = "; ".join(part for part in (", ".join(shares), beside) if part)
+    rest = f" ({inside})" if inside else ""
     return f"too {'high' if row['bias'] > 0 else 'low'} by {abs(row['bias']):{form}}{rest}"
 
 
@@ -97,7 +98,7 @@ def errors_text(value: float) -> str:
 
 def rounded(value: float) -> str:
     """Two digits, all of a whole number."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.2g}"
 
 
 def region(cells: Sequence[int], every: Sequence[int], dials: Sequence[Mapping[str, object]]) -> str:
@@ -109,6 +110,8 @@ def region(cells: Sequence[int], every: Sequence[int], dials: Sequence[Mapping[s
         if len(inside) < len(outside):
             told[name] = inside
             words.append(_values_text(name, inside, outside))
+    if any(value is None for kept in told.values() for value in kept):  # a dial that the kind of a part lacks
+        return ""
     matching = {cell for cell in every if all(dials[cell].get(name) in kept for name, kept in told.items())}
     return ", ".join(words) if told and matching == set(cells) else ""
 

@@ -139,8 +139,11 @@ def test_roles_of_dials(diagnosis: Any) -> None:
 def test_a_lone_line_makes_a_dial_the_lines(fabricate: Any, sample_of: Any) -> None:
     rng = np.random.default_rng(5)
     theta = np.zeros((40, 1))
-    cells = [({"serial": serial, "units": units}, {"ols": sample_of(theta, rng.normal(size=(40, 1)), np.ones((40, 1, 1)))})
-             for serial in (0.0, 0.4, 0.8) for units in (10, 20)]  # fmt: skip
+    cells = []
+    for serial in (0.0, 0.4, 0.8):
+        for units in (10, 20):
+            sample = sample_of(theta, rng.normal(size=(40, 1)), np.ones((40, 1, 1)))
+            cells.append(({"serial": serial, "units": units}, {"ols": sample}))
     chart = measure_chart(diagnose(fabricate(cells)), MEASURES["size"])
     assert chart is not None
     assert [series.label for series in chart.panels[0].series] == ["units 10", "units 20"]

@@ -286,8 +286,8 @@ def test_every_cell_of_the_terminal(diagnosis: Any) -> None:
 def test_what_the_verdicts_say(diagnosis: Any) -> None:
     text = " ".join(re.sub(r"<[^>]+>|\s+", " ", html_report(diagnosis, ReportFacts("study"))).split())
     bias = counted(1, "alpha", 1, 0)
-    amount = r"([\d.]+) \(([\d.]+) standard errors, ([\d.]+)% of the true ([\d.]+)\)"
-    said = re.search(rf"t1 of alpha is too (\w+) by {amount} \(t0 too\) when size = -0.8", text)
+    amount = r"([\d.]+) \(([\d.]+) standard errors, ([\d.]+)% of the true ([\d.]+); t0 too\)"
+    said = re.search(rf"t1 of alpha is too (\w+) by {amount} when size = -0.8", text)
     assert said is not None
     assert said[1] == "low"
     near(said[2], -bias["bias"][0])
@@ -295,7 +295,9 @@ def test_what_the_verdicts_say(diagnosis: Any) -> None:
     near(said[4], -100 * bias["bias"][0] / bias["truth"][0])
     near(said[5], bias["truth"][0])
     size = {name: counted(0, name, 0, j)["rejected"] for name, j in (("alpha", 0), ("beta", 1))}
-    sizes = re.search(r"alpha with one errors rejects ([\d.]+)% and beta with two errors rejects ([\d.]+)% when", text)
+    sizes = re.search(
+        r"alpha with one errors rejects ([\d.]+)% and beta with two errors rejects ([\d.]+)%, both when", text
+    )
     assert sizes is not None
     near(sizes[1], size["alpha"][0])
     near(sizes[2], size["beta"][0])
