@@ -35,24 +35,15 @@ def command(
     from rich.console import Console
 
     from experiments.running.exports import pivots_of, print_pivots, wishes, write_exports
-    from experiments.running.reporting import check_html, measures_of, print_json, print_report, write_html
+    from experiments.running.reporting import print_json, print_report, write_html
     from results.diagnosis.diagnose import diagnose
     from results.store.zarr_store import ZarrStore
-    from sim.errors import Problem, bad, gathering, refuse
+    from sim.errors import bad
 
     if not 0 < alpha < 1:
         raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
-    records, problems = ZarrStore.open(store), list[Problem]()
-    functions = tuple(name for name in measures if ":" in name)
-    with gathering(problems):
-        if html is not None:
-            check_html(html)
-    own = {}
-    with gathering(problems):
-        own = measures_of(records, functions)
-    names = [name for name in measures if name not in functions]
-    wanted = wishes(records, by, names, list(own), figures, formats, out, problems)
-    refuse(problems)
+    records = ZarrStore.open(store)
+    wanted, own = wishes(records, by, measures, figures, formats, out, html)
     diagnosis = diagnose(records, alpha, own)
     pivots = pivots_of(diagnosis, wanted) if wanted.any_pivot or wanted.formats else []
     console = Console(highlight=False)

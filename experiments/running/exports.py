@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from experiments.running.reporting import further_charts, unwritable
+from experiments.running.reporting import check_html, further_charts, unwritable
+from experiments.running.reporting import measures_of as functions_of
 from results.charts.chart import Chart
 from results.charts.grid import grid_names
 from results.charts.measure import MEASURES, Measure, measures_of
@@ -42,20 +44,34 @@ class Wishes:
         return bool(self.by or self.measures)
 
 
-def wishes(store: ZarrStore, by: str, measures: Sequence[str], own: Sequence[str], figures: Path | None, formats: str,
-           out: Path | None, problems: list[Problem]) -> Wishes:  # fmt: skip
-    """The wishes of a command line; adds to the problems whatever is wrong with them, all faults at once.
+def wishes(store: ZarrStore, by: str, measures: Sequence[str], figures: Path | None, formats: str, out: Path | None,
+           html: Path | None) -> tuple[Wishes, dict[str, Callable[..., Any]]]:  # fmt: skip
+    """The wishes of a command line and the functions among its measures; raises BadInput with all faults at once.
 
-    by: dials, comma-separated. measures: names, of which those of functions (own) are allowed too.
+    by, formats: comma-separated. measures: names and "FILE.py:NAME".
     """
+    problems: list[Problem] = []
     names: tuple[str, ...] = ()
+    own: dict[str, Callable[..., Any]] = {}
+    with gathering(problems):
+        if html is not None:
+            check_html(html)
     with gathering(problems):
         names = resolved_names(grid_names(store.cells), _list(by), "--by")
-    allowed = [*MEASURES, *own]
-    problems += [unknown_measure(allowed, name, "--measure") for name in measures if name not in allowed]
+    with gathering(problems):
+        own = functions_of(store, [name for name in measures if ":" in name])
+    named = [name for name in measures if ":" not in name]
+    problems += [unknown_measure([*MEASURES, *own], name, "--measure") for name in named if name not in MEASURES | own]
     chosen = _list(formats)
-    problems += [Problem(f"{name!r} is no format", where="--format", allowed=one_of(FORMATS),
-                         remedy="choose some of them") for name in chosen if name not in FORMATS]  # fmt: skip
+    problems += _faults_of_files(chosen, figures, out)
+    refuse(problems)
+    return Wishes(names, tuple(named), figures, tuple(dict.fromkeys(chosen)), out), own
+
+
+def _faults_of_files(chosen: Sequence[str], figures: Path | None, out: Path | None) -> list[Problem]:
+    """What is wrong with the formats and folders asked for."""
+    problems = [Problem(f"{name!r} is no format", where="--format", allowed=one_of(FORMATS),
+                        remedy="choose some of them") for name in chosen if name not in FORMATS]  # fmt: skip
     if chosen and out is None:
         problems.append(Problem("has no folder to write to", where="--format", allowed="with --out DIR",
                                 remedy="add --out DIR"))  # fmt: skip
@@ -66,7 +82,7 @@ def wishes(store: ZarrStore, by: str, measures: Sequence[str], own: Sequence[str
         if folder is not None and (why := unwritable(folder)):
             problems.append(Problem(f"cannot be written: {why}", where=f"{option} {folder}",
                                     allowed="a writable folder", remedy="choose another folder"))  # fmt: skip
-    return Wishes(names, tuple(measures), figures, tuple(dict.fromkeys(chosen)), out)
+    return problems
 
 
 def pivots_of(diagnosis: Diagnosis, wanted: Wishes) -> list[Pivot]:

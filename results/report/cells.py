@@ -25,7 +25,7 @@ from results.report.numbers import (
 from sim.estimands import null_hypothesis
 
 MOST_ROWS = 1500  # of the table in a page; beyond, only the first term of each estimator, then none
-TOO_LONG = 5000
+TOO_LONG = 2500
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -103,9 +104,8 @@ def along(chart: Chart, svg: str) -> tuple[tuple[float, float], bool]:
 def test_every_mark_maps_back_to_its_value(diagnosis: Any, name: str) -> None:
     chart = measure_chart(diagnosis, MEASURES[name])
     assert chart is not None
-    frame = diagnosis.frame[
-        (diagnosis.frame["sample"] == "own") & (diagnosis.frame["measure"] == MEASURES[name].column)
-    ]
+    frame = diagnosis.frame[diagnosis.frame["sample"] == "own"]
+    frame = frame[frame["measure"] == MEASURES[name].column]
     known = frame["value"].dropna().to_numpy()
     seen = 0
     for panel, svg in zip(chart.panels, panel_svgs(chart), strict=True):
@@ -139,8 +139,11 @@ def test_roles_of_dials(diagnosis: Any) -> None:
 def test_a_lone_line_makes_a_dial_the_lines(fabricate: Any, sample_of: Any) -> None:
     rng = np.random.default_rng(5)
     theta = np.zeros((40, 1))
-    cells = [({"serial": serial, "units": units}, {"ols": sample_of(theta, rng.normal(size=(40, 1)), np.ones((40, 1, 1)))})
-             for serial in (0.0, 0.4, 0.8) for units in (10, 20)]  # fmt: skip
+    cells = []
+    for serial in (0.0, 0.4, 0.8):
+        for units in (10, 20):
+            sample = sample_of(theta, rng.normal(size=(40, 1)), np.ones((40, 1, 1)))
+            cells.append(({"serial": serial, "units": units}, {"ols": sample}))
     chart = measure_chart(diagnose(fabricate(cells)), MEASURES["size"])
     assert chart is not None
     assert [series.label for series in chart.panels[0].series] == ["units 10", "units 20"]
@@ -243,7 +246,7 @@ def test_labels_stand_apart_and_within() -> None:
     assert apart([10.0, 11.0, 50.0], 13.0, 0.0, 100.0) == [10.0, 23.0, 50.0]
     crowded = apart([95.0, 96.0, 97.0], 13.0, 0.0, 100.0)
     assert crowded == [74.0, 87.0, 100.0]
-    assert all(b - a >= 13 - 1e-9 for a, b in zip(crowded, crowded[1:], strict=False))
+    assert all(b - a >= 13 - 1e-9 for a, b in pairwise(crowded))
 
 
 def test_ticks_are_round_numbers_within() -> None:
