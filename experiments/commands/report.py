@@ -25,11 +25,12 @@ import click
 @click.option("--format", "formats", default="", metavar="LIST",
               help="Files of tables for --out, comma-separated: tex, docx, xlsx, csv (with all measures).")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files of --format.")
+@click.option("--trust", is_flag=True, help="Load the measures that STORE names (only for a store of your own).")
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
               help="Level of tests and intervals.")  # fmt: skip
 def command(
     store: Path, html: Path | None, as_json: bool, full: bool, all_terms: bool, by: str, measures: tuple[str, ...],
-    figures: Path | None, formats: str, out: Path | None, alpha: float,
+    figures: Path | None, formats: str, out: Path | None, alpha: float, trust: bool,
 ) -> None:  # fmt: skip
     """Print the answer to a study's question on one screen, from a store that `run` made; --full prints all of it."""
     from rich.console import Console
@@ -43,7 +44,7 @@ def command(
     if not 0 < alpha < 1:
         raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
     records = ZarrStore.open(store)
-    wanted, own = wishes(records, by, measures, figures, formats, out, html)
+    wanted, own = wishes(records, by, measures, figures, formats, out, html, trust=trust)
     diagnosis = diagnose(records, alpha, own)
     pivots = pivots_of(diagnosis, wanted) if wanted.any_pivot or wanted.formats else []
     console = Console(highlight=False)

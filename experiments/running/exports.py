@@ -45,10 +45,10 @@ class Wishes:
 
 
 def wishes(store: ZarrStore, by: str, measures: Sequence[str], figures: Path | None, formats: str, out: Path | None,
-           html: Path | None) -> tuple[Wishes, dict[str, Callable[..., Any]]]:  # fmt: skip
+           html: Path | None, *, trust: bool = False) -> tuple[Wishes, dict[str, Callable[..., Any]]]:  # fmt: skip
     """The wishes of a command line and the functions among its measures; raises BadInput with all faults at once.
 
-    by, formats: comma-separated. measures: names and "FILE.py:NAME".
+    by, formats: comma-separated. measures: names and "FILE.py:NAME". trust: load those that the store names too.
     """
     problems: list[Problem] = []
     names: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ def wishes(store: ZarrStore, by: str, measures: Sequence[str], figures: Path | N
     with gathering(problems):
         names = resolved_names(grid_names(store.cells), _list(by), "--by")
     with gathering(problems):
-        own = functions_of(store, [name for name in measures if ":" in name])
+        own = functions_of(store, [name for name in measures if ":" in name], trust=trust)
     named = [name for name in measures if ":" not in name]
     problems += [unknown_measure([*MEASURES, *own], name, "--measure") for name in named if name not in MEASURES | own]
     chosen = _list(formats)

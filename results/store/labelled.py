@@ -117,7 +117,7 @@ class _Spread(BackendArray):
         there = self.store.there[cell, rows // self.store.block]
         for index in np.unique(rows[there] // self.store.block).tolist():
             of_block = there & (rows // self.store.block == index)
-            held = self.store.array_of(cell, index, self.name)
+            held = self.store.arrays_of(cell, index, [self.name])[self.name]
             out[of_block] = held[rows[of_block] - index * self.store.block]
         return out
 
