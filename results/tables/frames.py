@@ -44,7 +44,9 @@ def chosen(document: Document, key: Selection) -> tuple[dict[str, Any], tuple[st
     """
     table, column = (str(key[0]), int(key[1])) if isinstance(key, tuple) else (str(key), None)
     where = "tables[...]"
-    known = list(dict.fromkeys(item.table for item in (*document.records, *document.statistics)))
+    known = sorted(
+        {item.table for item in (*document.records, *document.statistics)}, key=lambda name: (len(name), name)
+    )
     if table not in known:
         raise bad(f"no table {table!r}", where=where, allowed=one_of(known), remedy=closest(table, known))
     columns = sorted({item.column for item in document.records if item.table == table})
@@ -149,8 +151,8 @@ def _index(part: Shown, shown: Sequence[Found]) -> pd.Index:
     terms = [str(record.term) for _, record in shown]
     if not levels:
         return pd.Index(terms, name="term")
-    keys = [(*(_level(fit, name) for name in levels), term) for (fit, _), term in zip(shown, terms, strict=True)]
-    return pd.MultiIndex.from_tuples(keys, names=[*levels, "term"])
+    columns = [[_level(fit, name) for fit, _ in shown] for name in levels]
+    return pd.MultiIndex.from_arrays([*columns, terms], names=[*levels, "term"])
 
 
 def _heading(part: Shown) -> str:
