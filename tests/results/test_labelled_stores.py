@@ -106,7 +106,7 @@ def test_a_store_on_disk_opens_by_its_path_without_a_warning(tmp_path):
     chunked = xr.open_dataset(tmp_path / "s.zarr", engine=StoreEngine, group="did", chunks={})
     assert chunked["estimate"].chunksizes["effect"] == (1, 1)
     assert chunked["estimate"].chunksizes["replication"] == (64,)
-    assert chunked["estimate"].mean().compute() == wanted["did/estimate"].mean()
+    assert chunked.compute()["estimate"].equals(wanted["did/estimate"].drop_vars("estimand", errors="ignore"))
     less = xr.open_dataset(tmp_path / "s.zarr", engine=StoreEngine, group="did", drop_variables=["se"])
     assert "se" not in less
     with pytest.raises(KeyError, match="no group 'dit'; there are /, /did"):
@@ -157,7 +157,7 @@ def test_a_grid_with_parts_that_lack_a_dial(tmp_path):
         found = block.estimates["did"]
         ours = tree["did/estimate"].isel(at)[:64]
         np.testing.assert_array_equal(ours.sel(term=list(found.terms)), found.estimate)
-        assert ours.notnull().all("replication").sum() == len(found.terms)  # "never" has no treatment either
+        assert bool(ours.sel(term="did").isnull().all()) == (parameters["adoption.kind"] == "never")
     assert xr.open_datatree(tmp_path / "s.zarr", engine=StoreEngine).identical(tree)
     measures = pp.diagnose(store).to_xarray()
     assert measures["mean_estimate"].dims == (*dials, "estimator", "term")
