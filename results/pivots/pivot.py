@@ -87,7 +87,9 @@ def pivot(diagnosis: Diagnosis, measure: Measure, rows: Sequence[str] = (), colu
         return None
     keys = _keys(diagnosis, values)
     varying = [name for name, key in keys.items() if len({key(value) for value in values}) > 1]
-    down = (*down, *(name for name in varying if name not in {*names, TERM}))  # an estimator has one term here
+    lines = {value.place[1:] for value in values}  # an estimator has one term here, and may have one error type
+    told = {TERM} if len(lines) > len({name for name, *_ in lines}) else {TERM, ERROR}
+    down = (*down, *(name for name in varying if name not in {*names, *told}))
     ordered_rows, ordered_columns = (_ordered(diagnosis, values, keys, part) for part in (down, across))
     found: dict[tuple[Keys, Keys], PivotCell] = {}
     for value in values:

@@ -29,7 +29,7 @@ class Tables(Document):
     >>> tables["2", 5].conf_int().loc["did"].round(3).tolist()
     [0.022, 0.038]
     >>> print(tables["2", 5].with_errors("iid").std_errors.round(4)["did"])
-    0.0032
+    0.0062
     >>> print(tables["2", 5].summary().splitlines()[0])
     Table 2, column 5 (all): did, 57 units in 18 periods, 1,026 rows; errors: clustered by unit
     >>> tables["7", 3].params.index.names
