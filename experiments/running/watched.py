@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from cluster import Executor
@@ -48,13 +49,16 @@ def run(
         "plan": plan,
         "until": until,
     }
-    if watch is None:
-        return runner.run(study, listen=listen, **settings)  # type: ignore[arg-type]
+    with nullcontext() if watch is None else watch:
+        return runner.run(study, listen=_all(listen, watch and watch.step), **settings)  # type: ignore[arg-type]
 
-    def step(now: Step) -> None:
-        watch.step(now)
-        if listen:
-            listen(now)
 
-    with watch:
-        return runner.run(study, listen=step, **settings)  # type: ignore[arg-type]
+def _all(*listeners: Listener | None) -> Listener | None:
+    """One listener that tells all that there are."""
+    there = [listener for listener in listeners if listener is not None]
+
+    def tell(step: Step) -> None:
+        for listener in there:
+            listener(step)
+
+    return tell if there else None
