@@ -20,6 +20,7 @@ class StoreEngine(BackendEntrypoint):
     """How xarray opens a store: by its folder, with dials as dimensions."""
 
     description = "Stores of panelproof, with the grid's dials as dimensions"
+    supports_groups = True  # without it xarray never asks for a tree
     open_dataset_parameters = ("filename_or_obj", "drop_variables", "group")
 
     def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None, group: str | None = None) -> xr.Dataset:
