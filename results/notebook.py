@@ -29,7 +29,7 @@ def diagnosis_card(diagnosis: Diagnosis) -> str:
         ("level of tests", f"{100 * diagnosis.alpha:g}%"),
         ("held fixed", ", ".join(diagnosis.held_fixed)),
     ]
-    return card("Diagnosis", facts, heads, rows, answer_sentences(diagnosis))
+    return card("Diagnosis", facts, heads, rows, answer=answer_sentences(diagnosis))
 
 
 def diagnosis_text(diagnosis: Diagnosis) -> Text:

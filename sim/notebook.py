@@ -17,12 +17,15 @@ CELL = 'style="text-align:{};padding:1px 8px"'
 
 
 def card(title: str, facts: Iterable[tuple[str, object]] = (), heads: Sequence[str] = (),
-         rows: Iterable[Sequence[object]] = (), notes: Iterable[str] = ()) -> str:  # fmt: skip
-    """A title, facts (name, value; None and "" are left out), a table, and notes below it, as HTML.
+         rows: Iterable[Sequence[object]] = (), notes: Iterable[str] = (),
+         answer: Iterable[str] = ()) -> str:  # fmt: skip
+    """A title, the answer in sentences, facts (name, value; None and "" are left out), a table, and notes, as HTML.
 
     rows: as many values as heads; numbers stand at the right. Of many rows the first ones are shown.
     """
-    parts = [f"<div><strong>{escape(title)}</strong></div>", _facts(facts), _table(heads, list(rows))]
+    parts = [f"<div><strong>{escape(title)}</strong></div>"]
+    parts += [f"<div>{_text(sentence, MOST_SAID)}</div>" for sentence in answer]
+    parts += [_facts(facts), _table(heads, list(rows))]
     parts += [f'<div style="opacity:.8">{_text(note, MOST_SAID)}</div>' for note in notes]
     return f'<div style="font-size:90%;line-height:1.4">{"".join(parts)}</div>'
 

@@ -18,6 +18,7 @@ import panelproof as pp
 from experiments.notebook import TrustCard
 from experiments.running.progress import Bar, Lines, Notebook, watch_of
 from experiments.running.runner import Progress
+from results.report.answer import answer
 from sim import Panel, Roles
 from sim.notebook import MOST_ROWS, Text, card, shown
 
@@ -113,6 +114,8 @@ def test_a_card_shows_the_numbers(study):
     text = checked(diagnosis._repr_html_()).text
     bias = diagnosis.frame.query("measure == 'bias' and effect == 1.0")["value"].item()
     assert shown(float(bias)) in text
+    first, *_ = answer(diagnosis).sentences
+    assert text.index(first) < text.index("level of tests")
     assert "1 of 2 blocks" not in checked(store._repr_html_()).text
     assert "2 of 2 done" in checked(store._repr_html_()).text
     assert "0, 1" in checked(study._repr_html_()).text
