@@ -15,7 +15,11 @@ import tomli_w
 from rich.console import Console
 
 from experiments.study.measure_files import load_measures, resolved
+from results.charts.chart import Chart
+from results.charts.contrasts import contrast_chart
+from results.charts.replications import replication_charts
 from results.diagnosis.diagnose import Diagnosis, diagnose
+from results.pivots.pivot import Pivot
 from results.report.answer import answer, verdict_records
 from results.report.facts import ReportFacts
 from results.report.html import html_report
@@ -84,14 +88,14 @@ def _short(text: str) -> str:
 
 
 def print_report(
-    store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False, full: bool = False,
-    measures: Sequence[str] = (), trust: bool = False,
+    store: ZarrStore, console: Console, diagnosis: Diagnosis | None = None, *, all_terms: bool = False,
+    full: bool = False, trust: bool = False,
 ) -> Diagnosis:  # fmt: skip
-    """Diagnose a store and print the answer on one screen, or with `full` every cell.
+    """Print the answer of a store's diagnosis on one screen, with `full` every cell; by default it is made at 5%.
 
-    measures: further ones, as "FILE.py:FUNCTION". trust: load those that the store names too.
+    trust: whether measures that the store names are loaded for it.
     """
-    diagnosis = diagnose(store, alpha, measures_of(store, measures, trust=trust))
+    diagnosis = diagnosis or diagnose(store, measures=measures_of(store, trust=trust))
     command = f"panelproof report {shlex.quote(str(store.path))} --full"
     print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms, full=full, command=command)
     return diagnosis
@@ -136,9 +140,13 @@ def unwritable(folder: Path) -> str:
     return "" if os.access(there, os.W_OK | os.X_OK) else "permission denied"
 
 
-def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path) -> None:
-    """Write the HTML report, whole or not at all; raises BadInput when the place cannot be written."""
-    text = html_report(diagnosis, facts_of(store))
+def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path, pivots: Sequence[Pivot] = ()) -> None:
+    """Write the HTML report, whole or not at all; raises BadInput when the place cannot be written.
+
+    pivots: tables that stand first.
+    """
+    lead = pivots[0].measure if pivots else None
+    text = html_report(diagnosis, facts_of(store), lead=lead, pivots=pivots, further=further_charts(store, diagnosis))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
@@ -150,6 +158,12 @@ def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path) -> None:
     except OSError as error:
         raise bad(f"cannot be written: {error.strerror}", where=str(path), allowed="a file in a writable folder",
                   remedy="choose another --html") from error  # fmt: skip
+
+
+def further_charts(store: ZarrStore, diagnosis: Diagnosis) -> list[Chart]:
+    """Pictures of single replications and of paired contrasts, which a diagnosis does not hold."""
+    contrast = contrast_chart(store, diagnosis)
+    return [*replication_charts(store, diagnosis), *([contrast] if contrast is not None else [])]
 
 
 def _of_real_panel(design: Mapping[str, Any]) -> bool:
