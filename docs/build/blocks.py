@@ -4,6 +4,7 @@ A fenced block runs when its language is `python` or `sh`. A block with `title="
 are HTML comments on the lines just above a block:
 
     <!-- skip: REASON -->       the block does not run
+    <!-- same: PAGE... -->      its commands stand on those pages too, where they run; a short run leaves them out
     <!-- short: OLD => NEW -->  a short run has NEW in place of OLD, which the block must hold
     <!-- exit: CODE -->         the last command of the block ends with this exit code
     <!-- output -->             the block of text shows what the block before it printed; `output: 7 from Table 2`
@@ -11,7 +12,8 @@ are HTML comments on the lines just above a block:
     <!-- picture: FILE => images/NAME -->  `make docs-refresh` copies the FILE that the block wrote
 
 Lines of `sh` begin with `panelproof` or `python`. They run in one process, through the function that the installed
-command calls. A short run adds `--cluster serial` to a `run` that names no cluster, which changes no number.
+command calls. A short run adds `--cluster serial` to a `run` that names no cluster, which changes no number, and keeps
+every fourth city of the panel that `panel example` writes.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^( *)```([\w-]*)(.*)$")
-MARK = re.compile(r"^ *<!-- (skip|short|exit|output|picture)(?:: (.*?))? -->$")
+MARK = re.compile(r"^ *<!-- (skip|same|short|exit|output|picture)(?:: (.*?))? -->$")
 TITLE = re.compile(r'title="([^"]+)"')
 RUN = ("python", "sh")
 RESULT = "result-of-the-page.json"
@@ -57,13 +59,13 @@ class Block:
 
     @property
     def kind(self) -> str:
-        """run, skip, file, output or shown."""
+        """run, skip, same, file, output or shown."""
         if self.marked("output"):
             return "output"
         if self.title:
             return "file"
         if self.language in RUN:
-            return "skip" if self.marked("skip") else "run"
+            return next((mark for mark in ("skip", "same") if self.marked(mark)), "run")
         return "shown"
 
     def shortened(self) -> str:
@@ -119,7 +121,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of a block: run, skip, file or failed, and what it printed (or why it was left out)."""
+    """What came of a block: run, skip, same, file or failed, and what it printed (or why it was left out)."""
 
     line: int
     kind: str
@@ -134,11 +136,24 @@ def run_page(page: Path, *, short: bool = True) -> Iterator[tuple[Block, Ran]]:
         begin = time.monotonic()
         if block.kind == "skip":
             yield block, Ran(block.line, "skip", block.marked("skip")[0])
-        elif block.kind in ("run", "file"):
+        elif block.kind == "same" and short:
+            yield block, Ran(block.line, *_found(block))
+        elif block.kind in ("run", "same", "file"):
             kind, printed = _tried(block, names, page.name, short=short)
             yield block, Ran(block.line, kind, printed, time.monotonic() - begin)
             if kind == "failed":
                 return
+
+
+def _found(block: Block) -> tuple[str, str]:
+    """Whether the commands of a block run on the pages that its mark names."""
+    pages = block.marked("same")[0]
+    others = [other for page in pages.split() for other in blocks_of((REPOSITORY / page).read_text(encoding="utf-8"))]
+    there = [
+        words for other in others if other.kind == "run" and other.language == "sh" for words in commands(other.text)
+    ]
+    lacking = [" ".join(words) for words in commands(block.text) if words not in there]
+    return ("failed", f"{pages}: does not run: {'; '.join(lacking)}") if lacking else ("same", pages)
 
 
 def _tried(block: Block, names: dict[str, Any], page: str, *, short: bool) -> tuple[str, str]:
@@ -170,13 +185,25 @@ def _run_commands(block: Block, text: str, out: io.StringIO, *, short: bool) -> 
             if short and words[1] in SERIAL and "--cluster" not in words:
                 words += ["--cluster", "serial"]
             code = run_command(words[1:])
+            if short and words[1:3] == ["panel", "example"]:
+                _thin(Path(words[3]) / "panel.csv")
         elif words[0] == "python":
             runpy.run_path(words[1], run_name="__main__")
             code = 0
         else:
-            raise ValueError(f"{words[0]} is neither panelproof nor python: mark the block with its reason to be skipped")
+            raise ValueError(
+                f"{words[0]} is neither panelproof nor python: mark the block with its reason to be skipped"
+            )
         if code != (wanted if position == len(lines) - 1 else 0):
             raise ValueError(f"exit code {code} of: {' '.join(words)}")
+
+
+def _thin(panel: Path) -> None:
+    """Keep every fourth city of an example panel."""
+    import pandas as pd
+
+    frame = pd.read_csv(panel)
+    frame[frame["city"].isin(frame["city"].unique()[::4])].to_csv(panel, index=False)
 
 
 def in_process(pages: list[Path], folder: Path, *, short: bool = True) -> list[list[Ran]]:
@@ -201,7 +228,6 @@ def main() -> None:
     A fork spares the second import of all packages. What came of a page is in the file `RESULT` of its folder.
     """
     sys.path[0] = ""
-    import experiments.running.launch
     import results.diagnosis.diagnose  # noqa: F401
 
     for number, page in enumerate(sys.argv[2:]):

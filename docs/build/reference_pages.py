@@ -24,12 +24,14 @@ from experiments.application.spec.twin import TwinSection
 from experiments.cli import COMMANDS
 from experiments.cli import panelproof as program
 from experiments.kinds.catalogue import Entry, catalogue
-from experiments.kinds.dials import allowed, meanings_of, type_text
+from experiments.kinds.dials import meanings_of, type_text
 from experiments.study.tables import StudyTables
 from experiments.toml_files import Table
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference"
-WRITTEN = "*This page is written by `docs/build/reference_pages.py` from the code itself. A test holds it to the code.*\n"
+WRITTEN = (
+    "*This page is written by `docs/build/reference_pages.py` from the code itself. A test holds it to the code.*\n"
+)
 OVER_TIME = "every value; the first period has none"
 
 
@@ -65,7 +67,9 @@ def takes(hint: Any) -> str:
         return "a path"
     if isinstance(hint, type) and issubclass(hint, Table):
         return "a table"
-    return {"text": "text", "whole number": "a whole number", "number": "a number"}.get(type_text(hint), type_text(hint))
+    return {"text": "text", "whole number": "a whole number", "number": "a number"}.get(
+        type_text(hint), type_text(hint)
+    )
 
 
 def as_toml(value: Any) -> str:
@@ -120,7 +124,9 @@ def spec_page() -> str:
     rows: list[list[object]] = []
     for name, what in SHAPES.items():
         domain = POINTWISE[name].domain if name in POINTWISE else OVER_TIME
-        rows.append([f"`{name}`", what, domain, f"`new = {{ {name} = {EXAMPLES.get(name, chr(34) + 'a' + chr(34))} }}`"])
+        rows.append(
+            [f"`{name}`", what, domain, f"`new = {{ {name} = {EXAMPLES.get(name, chr(34) + 'a' + chr(34))} }}`"]
+        )
     out += ["## [transform]\n", "New columns by named functions, in the order written. Later ones may use earlier ones.\n",
             table(["function", "of", "values", "as written"], rows)]  # fmt: skip
     out += ["## [[weights]]\n", "One table for each spatial weights matrix W. The first is the main one. `kind` is"

@@ -23,7 +23,7 @@ def refreshed(text: str, ran: list[blocks.Ran]) -> str:
     lines, before = text.splitlines(), ""
     changes = []
     for block in blocks.blocks_of(text):
-        if block.kind == "run":
+        if block.kind in ("run", "same"):
             before = printed[block.line]
         elif block.kind == "output":
             changes.append((block.line, block.last - 1, part(before, block.marked("output")[0])))

@@ -20,7 +20,9 @@ from experiments.study.study import Study
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = REPOSITORY / "docs" / "studies"
-WRITTEN = "*`python docs/build/study_pages.py` writes this page: it runs the study and keeps what the commands print.*\n"
+WRITTEN = (
+    "*`python docs/build/study_pages.py` writes this page: it runs the study and keeps what the commands print.*\n"
+)
 
 
 def printed(*arguments: str) -> str:
@@ -78,7 +80,13 @@ def index() -> str:
     for name in names():
         study = builtin(name)
         lines.append(f"| [{name}](study-{name}.md) | {study.question} | {study.cost} |")
-    return "\n".join([*lines, "", "```sh\npanelproof studies\npanelproof studies size\n```"])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "<!-- same: docs/monte-carlo.md docs/start.md -->\n```sh\npanelproof studies\npanelproof studies size\n```",
+        ]
+    )
 
 
 def write(name: str, replications: int | None, folder: Path, stores: Path, cluster: str) -> None:

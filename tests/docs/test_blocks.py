@@ -8,34 +8,33 @@ from pathlib import Path
 import blocks
 import pytest
 
-FOLDERS: dict[str, list[Path]] = {}
-for _page in blocks.pages():
-    FOLDERS.setdefault(str(_page.parent.relative_to(blocks.REPOSITORY)), []).append(_page)
+COUNTED = ("run", "skip", "same", "file")
+PAGES = blocks.pages()
+HALVES = [[page for page in PAGES if (page.parent.name == "docs") == top] for top in (True, False)]
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_every_block_of_the_pages_in_a_folder_runs(
-    folder: str, tmp_path: Path, record_property: Callable[[str, object], None]
+@pytest.mark.parametrize("pages", HALVES, ids=["docs", "below and README"])
+def test_every_block_of_the_documents_runs(
+    pages: list[Path], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    pages = FOLDERS[folder]
+    failed = []
     for page, ran in zip(pages, blocks.in_process(pages, tmp_path), strict=True):
-        every = blocks.blocks_of(page.read_text("utf-8"))
-        found = [block for block in every if block.kind in ("run", "skip", "file")]
-        failed = [f"{page}:{result.line}\n{result.printed}" for result in ran if result.kind == "failed"]
-        assert failed == []
-        assert [result.line for result in ran] == [block.line for block in found]
-        counts = {kind: sum(result.kind == kind for result in ran) for kind in ("run", "skip", "file")}
-        seconds = sum(result.seconds for result in ran)
         name = page.relative_to(blocks.REPOSITORY)
-        record_property("documents", f"{name}: {counts['run']} blocks ran in {seconds:.1f} s, {counts['skip']} skipped, "
-                        f"{counts['file']} saved as files")  # fmt: skip
+        found = [block for block in blocks.blocks_of(page.read_text("utf-8")) if block.kind in COUNTED]
+        failed += [f"{name}:{result.line}\n{result.printed}" for result in ran if result.kind == "failed"]
+        assert failed or [result.line for result in ran] == [block.line for block in found]
+        run, skip, same, file = (sum(result.kind == kind for result in ran) for kind in COUNTED)
+        seconds = sum(result.seconds for result in ran)
+        record_property("documents", f"{name}: {run} blocks ran in {seconds:.1f} s, {same} are those of another page, "
+                        f"{skip} skipped, {file} saved as files")  # fmt: skip
         for result in ran:
             if result.kind == "skip":
                 record_property("documents", f"  line {result.line} is skipped: {result.printed}")
+    assert failed == []
 
 
 def test_a_block_that_is_skipped_says_why() -> None:
-    for page in blocks.pages():
+    for page in PAGES:
         for block in blocks.blocks_of(page.read_text("utf-8")):
             if block.kind == "skip":
                 assert len(block.marked("skip")[0].split()) >= 3, (page, block.line)
@@ -70,7 +69,7 @@ curl example
 
 <!-- exit: 2 -->
 ```sh
-panelproof studies          # what there is
+panelproof --help           # what there is
 panelproof run nothing
 ```
 

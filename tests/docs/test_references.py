@@ -72,10 +72,10 @@ def test_the_list_of_studies_is_what_the_code_makes() -> None:
 
 def test_a_page_of_a_study_is_made_of_a_run(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    study_pages.write("power", 64, tmp_path / "pages", tmp_path / "stores", "serial")
-    page = (tmp_path / "pages" / "study-power.md").read_text(encoding="utf-8")
-    study = builtin("power")
+    study_pages.write("two-mediators", 64, tmp_path / "pages", tmp_path / "stores", "serial")
+    page = (tmp_path / "pages" / "study-two-mediators.md").read_text(encoding="utf-8")
+    study = builtin("two-mediators")
     assert f"{len(study.cells)} cells, 64 replications each" in page
     assert "The study itself has 2,000." in page
-    assert page.count("effect.size = ") >= len(study.cells)
+    assert page.count("mediators.m1.confounding = ") >= len(study.cells)
     assert 'kind = "panel"' in page.partition("## World")[2]
