@@ -170,7 +170,7 @@ def _tried(block: Block, names: dict[str, Any], page: str, *, short: bool) -> tu
                 exec(compile(text, f"{page}:{block.line}", "exec"), names)
             else:
                 _run_commands(block, text, out, short=short)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001  (a block may raise anything, and the page says what)
         return "failed", f"{out.getvalue()}\n{type(error).__name__}: {error}"
     return "run", out.getvalue()
 
@@ -223,7 +223,7 @@ def surroundings() -> Mapping[str, str]:
 
 
 def main() -> None:
-    """Run pages, each in a fork in the folder 0, 1, ... below this one: `python docs/build/blocks.py short|full PAGE...`.
+    """`python docs/build/blocks.py short|full PAGE...` runs pages, each in a fork in the folder 0, 1, ... below this.
 
     A fork spares the second import of all packages. What came of a page is in the file `RESULT` of its folder.
     """

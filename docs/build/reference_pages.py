@@ -117,8 +117,8 @@ def weights_sections() -> Iterator[tuple[str, type[Table]]]:
 
 def spec_page() -> str:
     """The reference of SPEC.toml."""
-    out = ["# SPEC.toml\n", WRITTEN, "A SPEC.toml says what the columns of a panel file are. `panelproof init PANEL` writes"
-           " one to edit. Unknown keys are errors, and all errors are listed at once.\n"]  # fmt: skip
+    out = ["# SPEC.toml\n", WRITTEN, "A SPEC.toml says what the columns of a panel file are. `panelproof init PANEL`"
+           " writes one to edit. Unknown keys are errors, and all errors are listed at once.\n"]  # fmt: skip
     for name, model in (("panel", PanelSection), ("index", IndexSection)):
         out += [f"## [{name}]\n", f"{first_line(model)}\n", key_table(model)]
     rows: list[list[object]] = []
@@ -127,7 +127,8 @@ def spec_page() -> str:
         rows.append(
             [f"`{name}`", what, domain, f"`new = {{ {name} = {EXAMPLES.get(name, chr(34) + 'a' + chr(34))} }}`"]
         )
-    out += ["## [transform]\n", "New columns by named functions, in the order written. Later ones may use earlier ones.\n",
+    out += ["## [transform]\n", "New columns by named functions, in the order written. Later ones may use"
+            " earlier ones.\n",
             table(["function", "of", "values", "as written"], rows)]  # fmt: skip
     out += ["## [[weights]]\n", "One table for each spatial weights matrix W. The first is the main one. `kind` is"
             " required.\n"]  # fmt: skip
@@ -152,9 +153,9 @@ def study_page() -> str:
         "Each key is a dial of the design, and its value a list. A dotted name in quotes reaches into a part:"
         " `\"errors.serial\" = [0.0, 0.6]`. The cells of the study are all combinations.\n",
         "## [[estimators]]\n",
-        "`kind` names an estimator, such as `\"did\"`, or `\"module:Object\"` of your own. The other keys are its dials:"
-        " see [Kinds](kinds.md#estimators). A list makes one estimator of each value, where the dial itself is no"
-        " list.\n",
+        "`kind` names an estimator, such as `\"did\"`, or `\"module:Object\"` of your own. The other keys are its"
+        " dials: see [Kinds](kinds.md#estimators). A list makes one estimator of each value, where the dial itself is"
+        " no list.\n",
     ])  # fmt: skip
 
 
@@ -218,7 +219,8 @@ def command_lines(command: click.Command, path: str, level: int = 2) -> Iterator
 
 def commands_page() -> str:
     """The command line."""
-    out = ["# The command line\n", WRITTEN, "| exit code | meaning |", "|---|---|", "| 0 | done |", "| 1 | a check failed |",
+    out = ["# The command line\n", WRITTEN, "| exit code | meaning |", "|---|---|", "| 0 | done |",
+           "| 1 | a check failed |",
            "| 2 | bad input: one line for each fault |", "| 3 | done in part |", "| 75 | the store is locked |",
            "| 130, 143 | interrupted |\n"]  # fmt: skip
     for name in COMMANDS:

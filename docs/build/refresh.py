@@ -1,7 +1,8 @@
 """Run pages in full and put what they printed and drew into them: `python docs/build/refresh.py [PAGE...]`.
 
-Without pages it takes every page that shows an output or a picture. A block of text below `<!-- output -->` becomes what
-the block before it printed (`output: 7 from Table 2`: seven lines from the first on that begins so), and `<!-- picture: FILE => images/NAME -->` copies a file.
+Without pages it takes every page that shows an output or a picture. A block of text below `<!-- output -->` becomes
+what the block before it printed (`output: 7 from Table 2`: seven lines from the first on that begins so), and
+`<!-- picture: FILE => images/NAME -->` copies a file.
 """
 
 from __future__ import annotations
@@ -56,6 +57,12 @@ def copy_pictures(text: str, folder: Path) -> None:
             shutil.copyfile(folder / source, DOCS / target)
 
 
+def shows(page: Path) -> bool:
+    """Whether a page shows an output or a picture."""
+    found = blocks.blocks_of(page.read_text(encoding="utf-8"))
+    return any(block.marked(mark) for block in found for mark in SHOWN)
+
+
 def refresh(page: Path) -> None:
     """Run a page in full and write it again; exits with what failed."""
     text = page.read_text(encoding="utf-8")
@@ -71,9 +78,7 @@ def refresh(page: Path) -> None:
 def main() -> None:
     """Refresh the pages that are named, or all that show an output or a picture."""
     named = [Path(name).resolve() for name in sys.argv[1:]]
-    shown = [page for page in blocks.pages()
-             if any(block.marked(mark) for block in blocks.blocks_of(page.read_text("utf-8")) for mark in SHOWN)]  # fmt: skip
-    for page in named or shown:
+    for page in named or filter(shows, blocks.pages()):
         refresh(page)
 
 

@@ -22,17 +22,19 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
         "sha256sum -c SHA256SUMS           # the files are those that were deposited",
         "panelproof replicate .            # runs everything again and compares",
         "```", "",
-        "The last command prints a line for each result and ends with 0 when all are the same, with 1 when one differs,",
-        "with 3 when data that are not in this folder were not there. What it computes goes into `rerun/`; after an",
-        "interruption the same command goes on.", "",
+        "The last command prints a line for each result. It ends with 0 when all are the same, with 1 when one",
+        "differs, with 3 when data that are not in this folder were not there. What it computes goes into `rerun/`;",
+        "after an interruption the same command goes on.", "",
     )  # fmt: skip
     yield from _application(manifest["application"])
     yield from _studies(manifest["studies"])
     yield from (
         "## What is compared", "",
-        "Studies: the SHA-256 of all results. With the same versions and the same kind of processor it is equal. With",
-        "others the numbers of `results/` are compared to one part in a million of the larger of number and error.", "",
-        "Estimates: every estimate, standard error, p value and interval of `results/estimates.csv`, in the same way.", "",
+        "Studies: the SHA-256 of all results. With the same versions and the same kind of processor it is equal.",
+        "With others the numbers of `results/` are compared to one part in a million of the larger of number and",
+        "error.", "",
+        "Estimates: every estimate, standard error, p value and interval of `results/estimates.csv`, in the same",
+        "way.", "",
         "## Files", "",
         "| file | content |", "|---|---|",
         "| `studies/*.toml` | Monte Carlo studies: designs, grids, estimators, replications, seeds |",

@@ -43,9 +43,9 @@ def write_bundle(
 ) -> list[str]:
     """Write a bundle into a new folder and return the names of its files.
 
-    stores: of the studies. panel, spec: the real panel and its SPEC.toml; the panel itself, and files of weights, go into
-    the bundle only `with_data`. Raises BadInput for a folder that holds something, for what cannot be run again, and for
-    a study that holds a real panel unless `with_data`; nothing is left behind then.
+    stores: of the studies. panel, spec: the real panel and its SPEC.toml; the panel itself, and files of weights, go
+    into the bundle only `with_data`. Raises BadInput for a folder that holds something, for what cannot be run again,
+    and for a study that holds a real panel unless `with_data`; nothing is left behind then.
     """
     if not stores and panel is None:
         raise bad("nothing to replicate", where="replicate", allowed="--from STORE, or --panel with --spec, or both",
@@ -115,7 +115,7 @@ def _check_portable(settings: Mapping[str, Any], path: Path, with_data: bool) ->
     texts = list(_texts(settings))
     if inline := [text for text in texts if text.startswith(INLINE)]:
         raise bad(f"{inline[0].partition('@')[0].removeprefix(INLINE)} is a function of a script", where=str(path),
-                  allowed="functions in a module", remedy="put it into a file beside a study file, as a plug-in")  # fmt: skip
+                  allowed="functions in a module", remedy="put it into a file beside a study file")  # fmt: skip
     if not with_data and (settings["design"]["kind"] == "observed" or any(map(_is_panel, texts))):
         raise bad("the study holds a real panel", where=str(path), allowed="--with-data, which puts the panel in",
                   remedy="say --with-data if the data may be given away, or leave this store out")  # fmt: skip
@@ -140,7 +140,7 @@ def _is_panel(text: str) -> bool:
 
 
 def _copy_plug_ins(study: Study, folder: Path) -> None:
-    """Copy the files of modules that the study names; raises BadInput for an installed package, which has no one file."""
+    """Copy the files of modules that the study names; raises BadInput for a package, which has no one file."""
     for name, _ in environment_of(study).code:
         if name in ROOMS:
             continue

@@ -72,8 +72,8 @@ def test_a_bundle_runs_again_to_the_same_bits(tmp_path: Path, store: Path, panel
     assert run_command(["replicate", str(folder), "--from", str(store), *panel, "--with-data"]) == 0
     deposited = files(folder)
     assert deposited == {
-        "README.md", "SHA256SUMS", "manifest.json", "requirements.txt", "panel/SPEC.toml", "panel/panel.csv", "panel/w.csv",
-        "results/estimates.csv", "results/quick.csv", "studies/quick.toml",
+        "README.md", "SHA256SUMS", "manifest.json", "requirements.txt", "panel/SPEC.toml", "panel/panel.csv",
+        "panel/w.csv", "results/estimates.csv", "results/quick.csv", "studies/quick.toml",
     }  # fmt: skip
     sums = dict(line.split("  ")[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
     assert set(sums) == deposited - {"SHA256SUMS"}
@@ -214,12 +214,13 @@ def gap(y, did):
 '''
 
 
+OWN = 'replications = 64\n[design]\nkind = "panel"\nunits = 20\n[[estimators]]\nkind = "gap_of_means:gap"\n'
+
+
 def test_plug_ins_go_into_the_bundle(tmp_path: Path) -> None:
     (tmp_path / "gap_of_means.py").write_text(PLUG_IN)
     study = tmp_path / "own.toml"
-    study.write_text(
-        'replications = 64\n[design]\nkind = "panel"\nunits = 20\n[[estimators]]\nkind = "gap_of_means:gap"\n'
-    )
+    study.write_text(OWN)
     store = tmp_path / "own.zarr"
     assert run_command(["run", str(study), "--cluster", "serial", "--store", str(store)]) == 0
     folder = tmp_path / "bundle"

@@ -167,8 +167,9 @@ class PsmSection(Table):
 
     methods: which; each is a column. covariates: columns that explain who is treated; without it the controls. years:
     first and last of those over which covariates are averaged; without it all before anybody is treated. neighbours:
-    matched units of each treated one (nearest). caliper: the largest distance of a match, in units of the score; inf for
-    none. replacement: whether a unit may be matched more than once. bandwidth: of the kernel, in units of the score.
+    matched units of each treated one (nearest). caliper: the largest distance of a match, in units of the score; inf
+    for none. replacement: whether a unit may be matched more than once. bandwidth: of the kernel, in units of the
+    score.
     """
 
     place: ClassVar[str] = "[robustness.psm]"
@@ -199,8 +200,8 @@ class RobustnessSection(Table):
     unit. lag: periods by which treatment and controls are lagged. winsorize: lower and upper quantile of the outcome.
     windows: first and last period of shorter samples. exclude: values of a group column, or names of units, to leave
     out. policies: columns of other policies, each added, then all. outcomes: other outcomes. staggered: tables S, of
-    estimators for staggered adoption and their diagnostics; honest: bounds when trends may differ as well. psm: the table
-    [robustness.psm].
+    estimators for staggered adoption and their diagnostics; honest: bounds when trends may differ as well. psm: the
+    table [robustness.psm].
     """
 
     place: ClassVar[str] = "[robustness]"
