@@ -17,7 +17,7 @@ class StudyTables(Table):
     dials. estimators: what is held to the truth. replications: draws a cell. block: replications stored together, a
     multiple of 64. seed: of all that is drawn. worlds: in how many worlds what a cell holds fixed is drawn; without it
     the design's default. common_random_numbers: whether cells share their random variates. measures: further ones that
-    reports show.
+    reports show. claims: what the verdict judges.
     """
 
     partial: ClassVar[bool] = True
@@ -35,3 +35,4 @@ class StudyTables(Table):
     worlds: Whole | None = None
     common_random_numbers: Flag = False
     measures: list[str] = Field(default_factory=list, description="a list of texts such as measures.py:worst_case")
+    claims: list[Any] = Field(default_factory=list, description="tables [[claims]]")
