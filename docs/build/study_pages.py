@@ -48,16 +48,10 @@ def text_block(text: str) -> str:
     return f"```text\n{lines}\n```\n"
 
 
-def split(report: str) -> tuple[str, str]:
-    """A printed report as its first paragraphs, without question and expectation, and its tables."""
-    first, _, tables = report.strip("\n").partition("\n\n")
-    return first, tables
-
-
 def page(study: Study, store: Path) -> str:
     """The page of a study whose results are in `store`."""
     name, replications = study.name, study.replications
-    answer, tables = split(printed("report", str(store)))
+    answer = printed("report", str(store))
     own = builtin(name).replications
     fewer = "" if replications == own else f" The study itself has {own:,}."
     return "\n".join([
@@ -66,10 +60,9 @@ def page(study: Study, store: Path) -> str:
         f" With all replications it takes {study.cost} on two cores.\n",
         f"<!-- fingerprint: {study.fingerprint} -->\n<!-- skip: it takes {study.cost} -->\n"
         f"```sh\npanelproof run {name} --html runs/{name}.html\n```\n",
-        "## Answer\n", "The first lines of the report:\n", text_block(answer),
+        "## Answer\n", text_block(answer),
         "## World\n", f"The file of the study, `experiments/study/studies/{name}.toml`:\n",
         f"```toml\n{source_of(name)}\n```\n",
-        "## All numbers\n", text_block(tables),
     ])  # fmt: skip
 
 
@@ -89,13 +82,15 @@ def index() -> str:
     )
 
 
-def write(name: str, replications: int | None, folder: Path, stores: Path, cluster: str) -> None:
-    """Run a study and write its page into `folder`."""
+def write(name: str, replications: int | None, folder: Path, place: Path, cluster: str) -> None:
+    """Run a study into runs/NAME.zarr below `place`, as a reader would there, and write its page into `folder`."""
     study = builtin(name).resized(replications=replications)
-    store = stores / f"{name}.zarr"
-    printed("run", name, "--replications", str(study.replications), "--store", str(store), "--cluster", cluster)
+    place.mkdir(parents=True, exist_ok=True)
+    with contextlib.chdir(place):
+        printed("run", name, "--replications", str(study.replications), "--cluster", cluster)
+        text = page(study, Path("runs") / f"{name}.zarr")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"study-{name}.md").write_text(page(study, store).rstrip() + "\n", encoding="utf-8")
+    (folder / f"study-{name}.md").write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -104,12 +99,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=names())
     parser.add_argument("--replications", type=int, help="replications per cell (default: the study's)")
     parser.add_argument("--cluster", default="local")
-    parser.add_argument("--stores", type=Path, default=REPOSITORY / "runs" / "studies")
+    parser.add_argument("--place", type=Path, default=REPOSITORY, help="the folder whose folder runs/ has the stores")
     parser.add_argument("--pages", type=Path, default=PAGES)
     chosen = parser.parse_args()
     os.environ["COLUMNS"] = "100"
     for name in chosen.names:
-        write(name, chosen.replications, chosen.pages, chosen.stores, chosen.cluster)
+        write(name, chosen.replications, chosen.pages, chosen.place, chosen.cluster)
         print(f"wrote {chosen.pages}/study-{name}.md", file=sys.stderr)
     (chosen.pages / "README.md").write_text(index() + "\n", encoding="utf-8")
 
