@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import io
 import os
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from experiments.cli import run_command
 from experiments.study.builtin import builtin, names
-from experiments.study.study import Study
+from experiments.study.study import Study, canonical_json
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = REPOSITORY / "docs" / "studies"
@@ -48,6 +49,12 @@ def text_block(text: str) -> str:
     return f"```text\n{lines}\n```\n"
 
 
+def digest(study: Study) -> str:
+    """SHA-256 of all that changes the numbers of a study; how a store keeps them is none of it."""
+    drawn = {key: value for key, value in study.identity.items() if key not in ("schema", "block")}
+    return hashlib.sha256(canonical_json(drawn).encode()).hexdigest()
+
+
 def page(study: Study, store: Path) -> str:
     """The page of a study whose results are in `store`."""
     name, replications = study.name, study.replications
@@ -58,7 +65,7 @@ def page(study: Study, store: Path) -> str:
         f"# {name}\n", WRITTEN, f"**Question.** {study.question}\n", f"**Expected.** {study.expected}\n",
         f"**Run.** {len(study.cells)} cells, {replications:,} replications each, seed {study.seed}.{fewer}"
         f" With all replications it takes {study.cost} on two cores.\n",
-        f"<!-- fingerprint: {study.fingerprint} -->\n<!-- skip: it takes {study.cost} -->\n"
+        f"<!-- study: {digest(study)} -->\n<!-- skip: it takes {study.cost} -->\n"
         f"```sh\npanelproof run {name} --html runs/{name}.html\n```\n",
         "## Answer\n", text_block(answer),
         "## World\n", f"The file of the study, `experiments/study/studies/{name}.toml`:\n",

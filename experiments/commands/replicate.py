@@ -16,6 +16,7 @@ CODES = {"differs": 1, "not checked": 3}
 @click.option("--panel", type=click.Path(path_type=Path), help="Make a bundle with the estimates of this panel.")
 @click.option("--spec", type=click.Path(path_type=Path), help="The SPEC.toml of that panel.")
 @click.option("--with-data", is_flag=True, help="Put the panel, and files that its spec names, into the bundle.")
+@click.option("--trust", is_flag=True, help="Import the code that a store names, because the store is yours.")
 @click.option("--cluster", default="local", metavar="WHERE", show_default=True,
               help="Where studies run again: serial, local or tcp://HOST:PORT (tls://).")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one per core).")
@@ -27,6 +28,7 @@ def command(
     panel: Path | None,
     spec: Path | None,
     with_data: bool,
+    trust: bool,
     cluster: str,
     workers: int | None,
     insecure: bool,
@@ -41,7 +43,9 @@ def command(
     if stores or panel or spec:
         from experiments.replication.writing import write_bundle
 
-        return _said_of_files(folder, write_bundle(folder, stores, panel, spec, with_data=with_data), as_json)
+        return _said_of_files(
+            folder, write_bundle(folder, stores, panel, spec, with_data=with_data, trust=trust), as_json
+        )
     return _run_again(folder, cluster, workers, insecure, as_json)
 
 

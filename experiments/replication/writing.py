@@ -27,6 +27,7 @@ from experiments.replication.bundle import (
 from experiments.replication.readme import readme
 from experiments.running.reporting import without_none
 from experiments.running.tasks import ROOMS, environment_of
+from experiments.running.trusted import check_trusted
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
@@ -39,13 +40,20 @@ LONG = 1000  # characters from which a text may be a panel's
 
 
 def write_bundle(
-    folder: Path, stores: Sequence[Path], panel: Path | None, spec: Path | None, *, with_data: bool = False
+    folder: Path,
+    stores: Sequence[Path],
+    panel: Path | None,
+    spec: Path | None,
+    *,
+    with_data: bool = False,
+    trust: bool = False,
 ) -> list[str]:
     """Write a bundle into a new folder and return the names of its files.
 
     stores: of the studies. panel, spec: the real panel and its SPEC.toml; the panel itself, and files of weights, go
     into the bundle only `with_data`. Raises BadInput for a folder that holds something, for what cannot be run again,
-    and for a study that holds a real panel unless `with_data`; nothing is left behind then.
+    for a store that names code unless `trust`, and for a study that holds a real panel unless `with_data`; nothing is
+    left behind then.
     """
     if not stores and panel is None:
         raise bad("nothing to replicate", where="replicate", allowed="--from STORE, or --panel with --spec, or both",
@@ -58,7 +66,7 @@ def write_bundle(
     try:
         for name in (STUDIES, PANEL, RESULTS):
             (folder / name).mkdir(parents=True)
-        studies = [_study(folder, store, with_data) for store in stores]
+        studies = [_study(folder, store, with_data, trust) for store in stores]
         application = None if panel is None or spec is None else _application(folder, panel, spec, with_data)
         _about(folder, studies, application)
     except BaseException:
@@ -81,11 +89,13 @@ def _about(folder: Path, studies: list[dict[str, Any]], application: dict[str, A
     write_sums(folder)
 
 
-def _study(folder: Path, path: Path, with_data: bool) -> dict[str, Any]:
+def _study(folder: Path, path: Path, with_data: bool, trust: bool) -> dict[str, Any]:
     """Put a store's study and its measures into the bundle; returns what the manifest says of it."""
     store = ZarrStore.open(path)
     settings = {key: value for key, value in store.facts["study"].items() if key not in NOT_NUMBERS}
     _check_portable(settings, path, with_data)
+    if not trust:
+        check_trusted(settings, str(path))
     if set(store.pending()) & set(store.wanted()):
         raise bad("is not finished", where=str(path), allowed="a store whose blocks are all there",
                   remedy="finish it with the command that began it")  # fmt: skip

@@ -60,7 +60,7 @@ def test_a_built_in_study_has_a_page_of_its_own_results(name: str) -> None:
     """Written anew by `python docs/build/study_pages.py NAME`."""
     study = builtin(name)
     page = (study_pages.PAGES / f"study-{name}.md").read_text(encoding="utf-8")
-    assert f"<!-- fingerprint: {study.fingerprint} -->" in page, "the study has changed: run it again"
+    assert f"<!-- study: {study_pages.digest(study)} -->" in page, "the study has changed: run it again"
     assert study.question in page
     assert study.expected in page
     assert f"seed {study.seed}" in page

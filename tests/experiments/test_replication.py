@@ -224,7 +224,9 @@ def test_plug_ins_go_into_the_bundle(tmp_path: Path) -> None:
     store = tmp_path / "own.zarr"
     assert run_command(["run", str(study), "--cluster", "serial", "--store", str(store)]) == 0
     folder = tmp_path / "bundle"
-    assert run_command(["replicate", str(folder), "--from", str(store)]) == 0
+    assert run_command(["replicate", str(folder), "--from", str(store)]) == 2  # a stranger's store runs no code
+    assert not folder.exists()
+    assert run_command(["replicate", str(folder), "--from", str(store), "--trust"]) == 0
     assert (folder / "studies" / "gap_of_means.py").read_text() == PLUG_IN
     command = [sys.executable, "-m", "experiments", "replicate", str(folder), "--cluster", "serial"]
     (tmp_path / "gap_of_means.py").unlink()
