@@ -185,14 +185,14 @@ def to_toml(study: Mapping[str, Any]) -> str:
     if isinstance(geography, Mapping) and geography.get("kind") == Kept.kind and geography["panel"]:
         named = {**geography, "panel": _held(Kept(geography["panel"]).held)}
         study = {**study, "design": {**design, "geography": named}}
-    kept: dict[str, Any] = _without_none(study)
+    kept: dict[str, Any] = without_none(study)
     if not kept.get("grid"):
         kept.pop("grid", None)
     return tomli_w.dumps(kept)
 
 
-def _without_none(value: Any) -> Any:
+def without_none(value: Any) -> Any:
     """Plain data without what is None, which TOML cannot say: a dial that is left out is None."""
     if isinstance(value, Mapping):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return [_without_none(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: without_none(item) for key, item in value.items() if item is not None}
+    return [without_none(item) for item in value] if isinstance(value, list | tuple) else value
