@@ -32,6 +32,7 @@ COMMANDS = {
     "init": "read a panel file and write a SPEC.toml to edit",
     "panel": "check a panel file, or write an example",
     "store": "verify, hash or describe a store",
+    "completion": "the completion script of a shell",
 }
 
 RESUMED = ("run", "solve", "breakdown", "trust")  # commands that keep what they had finished
