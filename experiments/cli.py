@@ -34,6 +34,7 @@ COMMANDS = {
     "init": "read a panel file and write a SPEC.toml to edit",
     "panel": "check a panel file, or write an example",
     "store": "verify, hash, describe or merge stores",
+    "completion": "the completion script of a shell",
 }
 
 RESUMED = ("run", "solve", "breakdown", "trust", "replicate")  # commands that keep what they had finished

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from experiments.commands.options import Command, as_json_option, print_json
+
 CODES = {"differs": 1, "not checked": 3}
 
 
-@click.command("replicate")
+@click.command("replicate", cls=Command)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--from", "stores", multiple=True, metavar="STORE", type=click.Path(path_type=Path),
               help="Make a bundle with the study of this store; may be given repeatedly.")  # fmt: skip
@@ -21,7 +23,7 @@ CODES = {"differs": 1, "not checked": 3}
               help="Where studies run again: serial, local or tcp://HOST:PORT (tls://).")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one per core).")
 @click.option("--insecure", is_flag=True, help="Allow plain tcp to another machine (anyone there can run code).")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@as_json_option
 def command(
     folder: Path,
     stores: tuple[Path, ...],
@@ -50,17 +52,14 @@ def command(
 
 
 def _said_of_files(folder: Path, files: list[str], as_json: bool) -> int:
-    import json
-
     if as_json:
-        click.echo(json.dumps({"folder": str(folder), "files": files}, indent=1))
+        print_json({"folder": str(folder), "files": files})
     else:
         click.echo(f"wrote {folder}: {', '.join(files)}\nrun it again: panelproof replicate {folder}")
     return 0
 
 
 def _run_again(folder: Path, cluster: str, workers: int | None, insecure: bool, as_json: bool) -> int:
-    import json
     from dataclasses import asdict
 
     from cluster import open_executor
@@ -80,6 +79,6 @@ def _run_again(folder: Path, cluster: str, workers: int | None, insecure: bool, 
     finally:
         executor.close()
     if as_json:
-        click.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=1))
+        print_json({"findings": [asdict(finding) for finding in findings]})
     verdicts = {finding.verdict for finding in findings}
     return next((code for verdict, code in CODES.items() if verdict in verdicts), 0)

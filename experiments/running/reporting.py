@@ -87,6 +87,11 @@ def _short(text: str) -> str:
     return text.rpartition("/")[2]
 
 
+def read_diagnosis(store: ZarrStore, *, trust: bool) -> Diagnosis:
+    """The diagnosis of a store at 5%. trust: whether measures that the store names are loaded for it."""
+    return diagnose(store, measures=measures_of(store, trust=trust))
+
+
 def print_report(
     store: ZarrStore, console: Console, diagnosis: Diagnosis | None = None, *, all_terms: bool = False,
     full: bool = False, trust: bool = False,
@@ -95,7 +100,7 @@ def print_report(
 
     trust: whether measures that the store names are loaded for it.
     """
-    diagnosis = diagnosis or diagnose(store, measures=measures_of(store, trust=trust))
+    diagnosis = diagnosis or read_diagnosis(store, trust=trust)
     command = f"panelproof report {shlex.quote(str(store.path))} --full"
     print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms, full=full, command=command)
     return diagnosis
