@@ -12,6 +12,8 @@ from sim.panel import Panel
 
 Floats = NDArray[np.float64]
 
+UNDATED = -1  # in place of dates: the treatment is not absorbing
+
 
 class Tile:
     """A view of a panel that remembers what estimators derive from it. Arrays are (1 or R, T, N)."""
@@ -103,9 +105,14 @@ class Tile:
 
 def first_treated(d: Floats) -> NDArray[np.int16] | None:
     """First treated periods (B, N), T = never, of treatments d (B, T, N); None unless all are 0/1 and absorbing."""
-    if ((d != 0) & (d != 1)).any() or (d[:, 1:] < d[:, :-1]).any():
-        return None
-    return np.asarray((d.shape[1] - d.sum(axis=1)).astype(np.int16))
+    first = dates_of(d)
+    return None if (first == UNDATED).any() else first
+
+
+def dates_of(d: Floats) -> NDArray[np.int16]:
+    """First treated periods (B, N), T = never, of treatments d (B, T, N); UNDATED where one is not 0/1 and absorbing."""
+    absorbing = ((d == 0) | (d == 1)).all(axis=(1, 2)) & (d[:, 1:] >= d[:, :-1]).all(axis=(1, 2))
+    return np.where(absorbing[:, None], d.shape[1] - d.sum(axis=1), UNDATED).astype(np.int16)
 
 
 def spread(array: Floats, rows: int) -> Floats:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
-from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
-from estimators.core.tile import Tile, spread
+from estimators.core.estimator import ROWS_AT_ONCE, Moments, Pieces, Reduction
+from estimators.core.tile import UNDATED, Tile, dates_of, spread
+from estimators.spatial.absorbing import MOST_FIELDS, FixedSide, Met
 from estimators.spatial.information import Columns, FixedForms
 from estimators.spatial.spectrum import Spectrum, spectrum_of
 from sim.errors import BadInput, Problem, bad
@@ -21,15 +22,16 @@ Floats = NDArray[np.float64]
 
 OTHER_MODEL = "choose other weights, or a model without spatial lags of regressors"
 CELLS = 2**18  # of redrawn columns whose products are made together
-LEAST_ROWS, ARRAYS = 32, 2**25  # replications solved together at least, and bytes of whole arrays in their moments
+LEAST_ROWS, ARRAYS = 32, 2**26  # replications solved together at least, and bytes of whole arrays in their moments
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SpatialPlan:
     """What a cell's fixed variables give: Z = [QX, QWX] (P, T, N), Z'Z (1, P, P), forms by P; None where redrawn.
 
-    With two lags Z has QW^2X as well. columns: which regressors are redrawn, and Z of the others. labels of the units
-    and attributes (N,) serve clustered errors. useless_lags: what is wrong with fixed WX, which is for models that have
+    With two lags Z has QW^2X as well. columns: which regressors are redrawn, and Z of the others. beside: what the
+    fixed ones and one that is redrawn need for forms by its dates, where these can take the place of its values. labels of the units and attributes (N,) serve
+    clustered errors. useless_lags: what is wrong with fixed WX, which is for models that have
     them as regressors to raise.
     """
 
@@ -41,6 +43,7 @@ class SpatialPlan:
     gram: Floats
     forms: dict[int, FixedForms] | None
     columns: Columns
+    beside: FixedSide | None
     keeps_arrays: bool
     labels: tuple[str, ...]
     attributes: Mapping[str, NDArray[Any]]
@@ -50,7 +53,7 @@ class SpatialPlan:
 @dataclass(frozen=True, eq=False, slots=True)
 class SpatialMoments(Moments):
     """Z'Qy, Z'QWy (R, P); (Qy)'(Qy), (Qy)'(QWy), (QWy)'(QWy), raw total sum of squares (R,); Z'Z and, as
-    `Columns` says, redrawn regressors (R, V, T, N) where there are any.
+    `Columns` says, redrawn regressors (R, V, T, N) or dates in their place (R, N) where there are any.
 
     drift (R, 2 + P, T), cross-section means of y, Wy, X and WX around their own mean over time, only when W is not
     row-stochastic. y (R, T, N) and x (R, P, T, N), raw, only when a full fit is asked for. With two lags also Z'QWWy
@@ -64,12 +67,14 @@ class SpatialMoments(Moments):
     wyy: Floats
     tss: Floats
     gram: Floats | None
-    z: Floats | None
+    z: Pieces | None
+    dates: NDArray[np.int16] | None
     drift: Floats | None
     y: Floats | None
     x: Floats | None
     zwwy: Floats | None = None
     wwy: Floats | None = None
+    met: Met = field(default_factory=Met, init=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +115,15 @@ class SpatialCrossProducts(Reduction):
         z, gram, forms = None, ols.gram(fixed[None]), None
         if not anew.size:
             z, forms = fixed, {size: FixedForms(fixed[:size], spectrum) for size in (p // 2, p)}
+        by_dates = anew.size == 1 and len(fixed) <= MOST_FIELDS and not self.keep_arrays
+        beside = FixedSide.of(fixed[: p - 2], spectrum) if by_dates else None
         return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, z, gram, forms, columns_of,
-                           self.keep_arrays, panel.units, dict(panel.attributes),
+                           beside, self.keep_arrays, panel.units, dict(panel.attributes),
                            tuple(ols.useless([*columns, *lagged], asked_by)))  # fmt: skip
 
     def rows(self, plan: SpatialPlan) -> int:
         """Fewer when the moments hold arrays of T x N."""
-        arrays = (1 + self.lags) * plan.columns.anew.size + (1 + 2 * len(plan.names)) * plan.keeps_arrays
+        arrays = (1 + self.lags) * plan.columns.anew.size * (plan.beside is None) + (1 + 2 * len(plan.names)) * plan.keeps_arrays
         if not arrays:
             return ROWS_AT_ONCE
         return int(np.clip(ARRAYS // (8 * arrays * plan.periods * plan.units), LEAST_ROWS, ROWS_AT_ONCE))
@@ -175,6 +182,7 @@ class SpatialCrossProducts(Reduction):
             wyy=ols.sum_of_squares(wy),
             gram=None,
             z=None,
+            dates=None,
             zwwy=zwwy,
             wwy=products,
             **self._further(plan, tile),
@@ -188,12 +196,14 @@ class SpatialCrossProducts(Reduction):
         n, fixed = len(own), ols.flat(at.fixed).T
         together = max(1, CELLS // (len(moved) * plan.periods * plan.units))
         products, across = np.empty((rows, len(moved), len(moved))), np.empty((rows, len(moved), fixed.shape[1]))
-        z = np.empty((rows, n, plan.periods, plan.units))
+        dates = dates_of(tile.raw(self.names[at.anew[0]])) if plan.beside else None
+        kept = n if dates is None or (dates == UNDATED).any() else 0
+        z = np.empty((rows, kept, plan.periods, plan.units))
         for start in range(0, rows, together):
             some = slice(start, start + together)
             stacked = np.stack([values[some] for values in moved], axis=1)
             products[some], across[some] = ols.gram(stacked), np.matmul(ols.flat(stacked), fixed)
-            z[some] = stacked[:, :n]
+            z[some] = stacked[:, :kept]
         new, old = at.among(blocks * at.names)
         gram, cross = np.empty((rows, *2 * (blocks * at.names,))), np.empty((rows, blocks, blocks * at.names))
         gram[:, new[:, None], new], gram[:, old[:, None], old] = products[:, :n, :n], plan.gram
@@ -208,7 +218,8 @@ class SpatialCrossProducts(Reduction):
             ywy=np.ascontiguousarray(o[:, 0, 1]),
             wyy=np.ascontiguousarray(o[:, 1, 1]),
             gram=self._without_absorbed(tile, gram),
-            z=z,
+            z=Pieces((z,)),
+            dates=dates,
             zwwy=np.ascontiguousarray(cross[:, 2]) if blocks == 3 else None,
             wwy=np.ascontiguousarray(o[:, :, 2]) if blocks == 3 else None,
             **self._further(plan, tile),
@@ -230,7 +241,13 @@ class SpatialCrossProducts(Reduction):
 
 def regressors(plan: SpatialPlan, m: SpatialMoments) -> Floats:
     """Z with all its lags, (1 or R, P, T, N)."""
-    return plan.columns.fixed[None] if m.z is None else plan.columns.whole(m.z)
+    if m.z is None:
+        return plan.columns.fixed[None]
+    w, parts = plan.spectrum.weights, []
+    for rows, z in m.z.chunks(len(m.z)):
+        known = m.dates is not None and not z.shape[1]
+        parts.append(plan.columns.of_dates(m.dates[rows], w) if known else z)
+    return plan.columns.whole(np.concatenate(parts))
 
 
 def lagged_gram(plan: SpatialPlan, m: SpatialMoments) -> Floats:
