@@ -31,7 +31,7 @@ from sim.arrays import Codes, Flags, Floats
 from sim.threads import one_thread
 
 TERMS = (15, 24, 36)  # of a series, by classes of rho; rows that need more are served one by one
-ROWS = 16  # treatments whose terms the cache holds
+ROWS = 8  # treatments whose terms the cache holds
 MOST_FIELDS = 16  # fixed regressors and lags: at most so many have tables
 MOST_BYTES = 2**29  # of the tables that are kept
 
