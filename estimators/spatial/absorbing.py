@@ -143,11 +143,10 @@ class AbsorbingForms:
     ) -> None:  # fmt: skip
         """Add what fixed regressors give one another and the treatment; sums (R, NODES, 6, P) at these nodes."""
         rows, own, old = at
-        p, x = old.size, b[:, old]
+        p, x, d = old.size, b.take(old, axis=1), b.take(own, axis=1)  # rows side by side: strides move the bits of sums
         nodes = np.ascontiguousarray(shares.T)
         forms = product(nodes, self.fixed.forms(segment)[:, :, :p, :p].reshape(NODES, -1)).reshape(-1, 2, p, p)
         near = np.matmul(nodes[:, None, :], sums.reshape(len(rows), NODES, -1)).reshape(len(rows), 6, -1)[:, :, :p]
-        d = b[:, own]
         zgzb[rows[:, None], own] += np.vecdot(near[:, : own.size], x[:, None, :])
         crossed = np.matmul(d[:, None, :], near[:, 2 : 2 + own.size])[:, 0]
         zgzb[rows[:, None], old] += np.matmul(forms[:, 0], x[:, :, None])[:, :, 0] + crossed

@@ -198,12 +198,11 @@ class SpatialCrossProducts(Reduction):
         products, across = np.empty((rows, len(moved), len(moved))), np.empty((rows, len(moved), fixed.shape[1]))
         dates = dates_of(tile.raw(self.names[at.anew[0]])) if plan.beside else None
         kept = n if dates is None or (dates == UNDATED).any() else 0
-        z = np.empty((rows, kept, plan.periods, plan.units))
+        z = np.empty((rows, len(moved) if kept else 0, plan.periods, plan.units))
         for start in range(0, rows, together):
             some = slice(start, start + together)
-            stacked = np.stack([values[some] for values in moved], axis=1)
+            stacked = np.stack([values[some] for values in moved], axis=1, out=z[some] if kept else None)
             products[some], across[some] = ols.gram(stacked), np.matmul(ols.flat(stacked), fixed)
-            z[some] = stacked[:, :kept]
         new, old = at.among(blocks * at.names)
         gram, cross = np.empty((rows, *2 * (blocks * at.names,))), np.empty((rows, blocks, blocks * at.names))
         gram[:, new[:, None], new], gram[:, old[:, None], old] = products[:, :n, :n], plan.gram
@@ -218,7 +217,7 @@ class SpatialCrossProducts(Reduction):
             ywy=np.ascontiguousarray(o[:, 0, 1]),
             wyy=np.ascontiguousarray(o[:, 1, 1]),
             gram=self._without_absorbed(tile, gram),
-            z=Pieces((z,)),
+            z=Pieces((z[:, :kept],)),
             dates=dates,
             zwwy=np.ascontiguousarray(cross[:, 2]) if blocks == 3 else None,
             wwy=np.ascontiguousarray(o[:, :, 2]) if blocks == 3 else None,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.estimator import Pieces
-from estimators.core.treatment_kernels import ROWS, product
+from estimators.core.treatment_kernels import product
 from estimators.core.within import balanced_split
 from estimators.spatial.absorbing import AbsorbingForms
 from estimators.spatial.form import SpatialForm
@@ -23,6 +23,7 @@ from sim.arrays import Floats
 from sim.weights import Weights
 
 FEW = 3  # regressors whose multiples are added one by one
+TOGETHER = 32  # replications whose regressors differ
 
 
 class FixedForms:
@@ -108,7 +109,7 @@ class RedrawnForms:
         left = np.ones(len(rho), dtype=bool)
         if self.by_dates is not None:
             left = ~self.by_dates(rho, b, self.columns.among(b.shape[1])[0], zgzb, squares)
-        for rows, z in self.z.chunks(ROWS):
+        for rows, z in self.z.chunks(TOGETHER):
             some = np.flatnonzero(left[rows])
             if not some.size:
                 continue
@@ -116,7 +117,7 @@ class RedrawnForms:
                 some = some.repeat(2)
             at = rows.start + some
             if self.dates is None or z.shape[1]:
-                own_z = z[some]
+                own_z = z if some.size == len(z) > 1 else z[some]
             else:
                 own_z = self.columns.of_dates(self.dates[at], self.spectrum.weights)
             zgzb[at], squares[at] = self._of(own_z, rho[at], b[at], None if drift is None else drift[at])

@@ -82,7 +82,7 @@ class Series:
     def coefficients(self, rho: Floats, count: int) -> Floats:
         """Of T_0(V) to T_count(V) in G, (R, count + 1)."""
         signed = self._expansion.coefficients(rho * self.weights.radius, count)
-        return np.asarray((self.weights.radius * signed * self._expansion.signs(count)).T)
+        return np.ascontiguousarray((self.weights.radius * signed * self._expansion.signs(count)).T)
 
     def lagged(self, coefficients: Floats) -> Floats:
         """Those of W p(W), one more, from those of p(W), (R, K) -> (R, K + 1)."""

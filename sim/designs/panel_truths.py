@@ -74,7 +74,7 @@ class Truth:
             case (("nde" | "nie"), _):
                 return self._mediated(ask)
             case kind, (name,) if kind in IMPACTS:
-                if name == self.design.treatment and self._takes_sizes:
+                if self._takes_sizes and name == self.design.treatment:
                     return self._impact(kind, name)
                 return self.world.once(ask, lambda: self._impact(kind, name))
             case _:
