@@ -73,10 +73,9 @@ class Tile:
                 case ("within", name):
                     self._memo[key] = self.transform(self.raw(name))
                 case ("within squares", name):
-                    flat = self.within(name).reshape(-1, self.raw(name)[0].size)
-                    self._memo[key] = np.asarray(np.vecdot(flat, flat))
+                    self._memo[key] = _squares(self.within(name).reshape(-1, self.raw(name)[0].size))
                 case ("raw squares", name):
-                    self._memo[key] = np.asarray(np.square(self._observed(name)).sum(axis=1))
+                    self._memo[key] = _squares(self._observed(name))
                 case ("total", name):
                     self._memo[key] = self._total(name)
                 case (_, name, weights):
@@ -103,6 +102,11 @@ class Tile:
         return w.lag(self.within(name), centred=True)
 
 
+def _squares(flat: Floats) -> Floats:
+    """Sums of squares over the last axis."""
+    return np.asarray(np.vecdot(flat, flat))
+
+
 def first_treated(d: Floats) -> NDArray[np.int16] | None:
     """First treated periods (B, N), T = never, of treatments d (B, T, N); None unless all are 0/1 and absorbing."""
     first = dates_of(d)
@@ -110,7 +114,7 @@ def first_treated(d: Floats) -> NDArray[np.int16] | None:
 
 
 def dates_of(d: Floats) -> NDArray[np.int16]:
-    """First treated periods (B, N), T = never, of treatments d (B, T, N); UNDATED where one is not 0/1 and absorbing."""
+    """The same with UNDATED in the rows of treatments that are not."""
     absorbing = ((d == 0) | (d == 1)).all(axis=(1, 2)) & (d[:, 1:] >= d[:, :-1]).all(axis=(1, 2))
     return np.where(absorbing[:, None], d.shape[1] - d.sum(axis=1), UNDATED).astype(np.int16)
 

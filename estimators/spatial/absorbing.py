@@ -41,7 +41,7 @@ _KEPT: OrderedDict[tuple[int, int], tuple[FixedSide, Floats]] = OrderedDict()
 
 @dataclass(frozen=True, eq=False)
 class FixedSide:
-    """Fixed regressors and their lags z (P, T, N), demeaned, as the forms need them; series and matrices are those of W.
+    """Fixed regressors and their lags z (P, T, N), demeaned, as the forms need them; series, matrices: those of W.
 
     At each node of rho: Z'GZ and Z'G'QGZ (P, P); and, as tails (T N, 6 P) of fields that D meets, GZ, W'QGZ, G'Z,
     W'G'Z, G'QGZ and W'G'QGZ around their means over units.
@@ -119,7 +119,9 @@ class AbsorbingForms:
             table = self._products(int(kind), rows)
             zgzb[rows[:, None], own], squares[rows] = self._among_treatments(table, rho[rows], b[np.ix_(rows, own)])
         among = np.flatnonzero(served)
-        for segment, inside, shares in self.fixed.matrices.segments.parts(rho[among]) if old.size and among.size else ():
+        for segment, inside, shares in (
+            self.fixed.matrices.segments.parts(rho[among]) if old.size and among.size else ()
+        ):
             rows = among[inside]
             sums = self._sums(segment, rows)
             self._with_fixed(segment, sums, shares, (rows, own, old), b[rows], zgzb, squares)

@@ -30,9 +30,10 @@ class SpatialPlan:
     """What a cell's fixed variables give: Z = [QX, QWX] (P, T, N), Z'Z (1, P, P), forms by P; None where redrawn.
 
     With two lags Z has QW^2X as well. columns: which regressors are redrawn, and Z of the others. beside: what the
-    fixed ones and one that is redrawn need for forms by its dates, where these can take the place of its values. labels of the units and attributes (N,) serve
-    clustered errors. useless_lags: what is wrong with fixed WX, which is for models that have
-    them as regressors to raise.
+    fixed ones and one that is redrawn need for forms by its dates, where these can take the place of its values;
+    dated: whether they do in the panel that the plan was made of. labels of the units and attributes (N,) serve
+    clustered errors. useless_lags: what is wrong with fixed WX, which is for models that have them as regressors to
+    raise.
     """
 
     names: tuple[str, ...]
@@ -44,6 +45,7 @@ class SpatialPlan:
     forms: dict[int, FixedForms] | None
     columns: Columns
     beside: FixedSide | None
+    dated: bool
     keeps_arrays: bool
     labels: tuple[str, ...]
     attributes: Mapping[str, NDArray[Any]]
@@ -117,13 +119,15 @@ class SpatialCrossProducts(Reduction):
             z, forms = fixed, {size: FixedForms(fixed[:size], spectrum) for size in (p // 2, p)}
         by_dates = anew.size == 1 and len(fixed) <= MOST_FIELDS and not self.keep_arrays
         beside = FixedSide.of(fixed[: p - 2], spectrum) if by_dates else None
+        dated = beside is not None and bool((dates_of(panel.variables[self.names[anew[0]]]) != UNDATED).all())
         return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, z, gram, forms, columns_of,
-                           beside, self.keep_arrays, panel.units, dict(panel.attributes),
+                           beside, dated, self.keep_arrays, panel.units, dict(panel.attributes),
                            tuple(ols.useless([*columns, *lagged], asked_by)))  # fmt: skip
 
     def rows(self, plan: SpatialPlan) -> int:
         """Fewer when the moments hold arrays of T x N."""
-        arrays = (1 + self.lags) * plan.columns.anew.size * (plan.beside is None) + (1 + 2 * len(plan.names)) * plan.keeps_arrays
+        redrawn = plan.columns.anew.size + 1 if plan.columns.anew.size and not plan.dated else 0
+        arrays = (1 + self.lags) * redrawn + (1 + 2 * len(plan.names)) * plan.keeps_arrays
         if not arrays:
             return ROWS_AT_ONCE
         return int(np.clip(ARRAYS // (8 * arrays * plan.periods * plan.units), LEAST_ROWS, ROWS_AT_ONCE))

@@ -7,6 +7,7 @@ row-stochastic lets time effects through G: Zb then stands for Zb + m_t, m_t = m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ class FixedForms:
         return np.concatenate([cross.ravel(), (centred @ centred.T)[self._upper] * twice])
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Columns:
     """Which of K regressors a batch redraws: positions (V,); the others and their lags, demeaned: fixed (F, T, N)."""
 
@@ -63,7 +64,7 @@ class Columns:
     anew: NDArray[np.intp]
     fixed: Floats
 
-    @property
+    @cached_property
     def kept(self) -> NDArray[np.intp]:
         """Positions of the fixed ones."""
         return np.setdiff1d(np.arange(self.names), self.anew)

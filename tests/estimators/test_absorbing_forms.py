@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from estimators import LMTests, SpatialPanel, Tile
-from estimators.core.estimator import Pieces
+from estimators.core.estimator import ROWS_AT_ONCE, Pieces
 from estimators.core.tile import UNDATED, dates_of
 from estimators.core.within import balanced_split
 from estimators.spatial.absorbing import TERMS, AbsorbingForms, FixedSide, Met
@@ -103,6 +103,16 @@ def test_both_ways_are_taken() -> None:
     (table,) = moments.met.products.values()
     assert np.isfinite(table[:, 0, 0]).sum() == ROWS - 2
     assert plan.spectrum.series.terms(np.array([0.9]))[0] > TERMS[-1]
+
+
+def test_whole_arrays_limit_how_many_rows_wait() -> None:
+    """Dates are small; the values of treatments that are not absorbing are not."""
+    wide = small_panel(400, 12, replications=2)
+    did = (np.random.default_rng(1).random((2, 12, 400)) < 0.3).astype(float)
+    reduction, waiting = SpatialPanel("sar").reduction(wide.schema), []
+    for values in (did, np.maximum.accumulate(did, axis=1)):
+        waiting.append(reduction.rows(reduction.prepare(wide.with_variables({"did": values}))))
+    assert waiting[0] < waiting[1] == ROWS_AT_ONCE
 
 
 @pytest.mark.parametrize("kind", ["many", "few"])
