@@ -248,8 +248,7 @@ def regressors(plan: SpatialPlan, m: SpatialMoments) -> Floats:
         return plan.columns.fixed[None]
     w, parts = plan.spectrum.weights, []
     for rows, z in m.z.chunks(len(m.z)):
-        known = m.dates is not None and not z.shape[1]
-        parts.append(plan.columns.of_dates(m.dates[rows], w) if known else z)
+        parts.append(z if m.dates is None or z.shape[1] else plan.columns.of_dates(m.dates[rows], w))
     return plan.columns.whole(np.concatenate(parts))
 
 

@@ -31,14 +31,16 @@ def beta_variates(
     below, above = np.empty(position.shape, dtype=np.intp), np.empty(position.shape)
     for first in range(0, len(rows), IN_CACHE):
         chunk = rows[first : first + IN_CACHE]
-        at, cell, more = (array[: len(chunk)] for array in (position, below, above))
+        at, cell, more = position[: len(chunk)], below[: len(chunk)], above[: len(chunk)]
         np.multiply(given[first : first + IN_CACHE], scale / STEP, out=at, dtype=np.float32, casting="same_kind")
         at += offset
         np.clip(at, 0.0, len(slopes) - 0.01, out=at)
         np.copyto(cell, at, casting="unsafe")
         np.subtract(at, cell, out=at, casting="unsafe")
-        quantiles.take(cell, out=chunk, mode="clip")  # clipped above: without this, numpy looks at every index again
-        slopes.take(cell, out=more, mode="clip")
+        np.take(
+            quantiles, cell, out=chunk, mode="clip"
+        )  # clipped above: without this, numpy looks at every index again
+        np.take(slopes, cell, out=more, mode="clip")
         more *= at
         chunk += more
     return out
