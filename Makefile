@@ -1,11 +1,11 @@
-# panelproof: make venv | demo | test | check | bench | mutants
+# panelproof: make venv | demo | test | check | bench | mutants | campaigns
 .RECIPEPREFIX = >
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test check bench mutants clean
+.PHONY: venv demo test check bench mutants campaigns clean
 venv: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt find-python.sh
@@ -36,6 +36,9 @@ bench: $(STAMP)
 
 mutants: $(STAMP)
 >$(BIN)/python tests/mutants/run.py
+
+campaigns: $(STAMP)
+>$(BIN)/python tests/campaigns/run.py
 
 clean:
 >rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

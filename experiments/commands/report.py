@@ -13,15 +13,22 @@ import click
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained HTML report here."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print every measure as one JSON document and nothing else.")
-@click.option("--all-terms", is_flag=True, help="Show the controls too.")
+@click.option("--full", is_flag=True, help="Print every measure of every cell instead of one screen.")
+@click.option("--all-terms", is_flag=True, help="Print everything, the controls too.")
 @click.option("--measure", "measures", multiple=True, metavar="FILE.py:NAME",
               help="Also show this function of estimate, se, pvalue, lower, upper, truth; repeatable.")  # fmt: skip
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
               help="Level of tests and intervals.")  # fmt: skip
 def command(
-    store: Path, html: Path | None, as_json: bool, all_terms: bool, alpha: float, measures: tuple[str, ...]
+    store: Path,
+    html: Path | None,
+    as_json: bool,
+    full: bool,
+    all_terms: bool,
+    alpha: float,
+    measures: tuple[str, ...],
 ) -> None:
-    """Print bias, size, power and coverage with their Monte Carlo errors, from a store that `run` made."""
+    """Print the answer to a study's question on one screen, from a store that `run` made; --full prints all of it."""
     from rich.console import Console
 
     from experiments.running.reporting import check_html, measures_of, print_json, print_report, write_html
@@ -39,7 +46,7 @@ def command(
         print_json(records, diagnosis)
     else:
         console = Console(highlight=False)
-        diagnosis = print_report(records, console, alpha=alpha, all_terms=all_terms, measures=measures)
+        diagnosis = print_report(records, console, alpha=alpha, all_terms=all_terms, full=full, measures=measures)
         if html is not None:
             console.print(f"report  {html}", markup=False)
     if html is not None:

@@ -25,6 +25,7 @@ import click
 @click.option("--seed", type=click.IntRange(0), help="The seed (default: the study's).")
 @click.option("--store", type=click.Path(path_type=Path), help="Where the results go (default: runs/NAME.zarr).")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the HTML report here.")
+@click.option("--full", is_flag=True, help="Print every measure of every cell instead of one screen.")
 @click.option(
     "--dry-run", is_flag=True, help="Check everything, run a pilot, print what the run would take and give, and stop."
 )
@@ -43,6 +44,7 @@ def command(
     seed: int | None,
     store: Path | None,
     html: Path | None,
+    full: bool,
     dry_run: bool,
     retry: str | None,
     accept_code_change: bool,
@@ -65,7 +67,7 @@ def command(
     if dry_run:
         return foretell(chosen, target, console)
     records, poisoned = launch(chosen, target, cluster, workers, console, plan, until)
-    show(records, console, html)
+    show(records, console, html, full=full)
     wrong = what_failed(records, poisoned)
     for line in wrong:
         console.print(line, style="red", markup=False, soft_wrap=True)

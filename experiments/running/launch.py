@@ -202,11 +202,11 @@ def what_failed(store: Store, poisoned: int) -> list[str]:
     return [*never_fitted(store), *([f"{poisoned} {again}"] if poisoned else [])]
 
 
-def show(store: ZarrStore, console: Console, html: Path | None) -> None:
-    """The bias table, the HTML report if wanted, and where the files are."""
+def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = False) -> None:
+    """The answer, or with `full` every cell, the HTML report if wanted, and where the files are."""
     from experiments.running.reporting import print_report, write_html
 
-    diagnosis = print_report(store, console)
+    diagnosis = print_report(store, console, full=full)
     if html is not None:
         write_html(store, diagnosis, html)
         console.print(f"report  {html}", markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from experiments.study.measure_files import load_measures, resolved
 from results.diagnosis.diagnose import Diagnosis, diagnose
+from results.report.answer import answer, verdict_records
 from results.report.facts import ReportFacts
 from results.report.html import html_report
 from results.report.terminal import print_bias_table
@@ -69,16 +71,21 @@ def measures_of(store: ZarrStore, further: Sequence[str] = ()) -> dict[str, Call
 
 
 def print_report(
-    store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False, measures: Sequence[str] = ()
-) -> Diagnosis:
-    """Diagnose a store and print its bias table. measures: further ones, as "FILE.py:FUNCTION"."""
+    store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False, full: bool = False,
+    measures: Sequence[str] = (),
+) -> Diagnosis:  # fmt: skip
+    """Diagnose a store and print the answer on one screen, or with `full` every cell.
+
+    measures: further ones, as "FILE.py:FUNCTION".
+    """
     diagnosis = diagnose(store, alpha, measures_of(store, measures))
-    print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms)
+    command = f"panelproof report {shlex.quote(str(store.path))} --full"
+    print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms, full=full, command=command)
     return diagnosis
 
 
 def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
-    """Print every measure as one JSON document (NaN as null)."""
+    """Print the verdict and every measure as one JSON document (NaN as null)."""
     rows = json.loads(diagnosis.frame.to_json(orient="records", double_precision=15))
     study = {"name": store.facts["study"]["name"], "fingerprint": store.fingerprint, "alpha": diagnosis.alpha}
     done, blocks = blocks_of(store)
@@ -87,7 +94,15 @@ def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
         stopped = store.stopped
         study["until"] = {"rule": stopped.rule, "replications": list(stopped.replications), "met": list(stopped.met)}
     study |= {"worlds": diagnosis.worlds, "held_fixed": list(diagnosis.held_fixed)}
-    click.echo(json.dumps({"study": study, "cells": list(diagnosis.cells), "measures": rows}, ensure_ascii=False))
+    document = {"study": study, "verdict": verdict_of(diagnosis), "cells": list(diagnosis.cells), "measures": rows}
+    click.echo(json.dumps(document, ensure_ascii=False))
+
+
+def verdict_of(diagnosis: Diagnosis) -> dict[str, Any]:
+    """The answer as plain data: its worst class, its sentences, what was held fixed, and a record a verdict."""
+    found = answer(diagnosis)
+    return {"class": str(found.grade), "sentences": list(found.sentences), "notes": list(found.notes),
+            "verdicts": list(verdict_records(found))}  # fmt: skip
 
 
 def check_html(path: Path) -> None:

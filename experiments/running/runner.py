@@ -144,8 +144,10 @@ class _Filling:
         if todo and self.here is not None:
             self.store.computed_in(origin_of(self.store, self.here))
         self.store.stop(None)
-        if list(self.study.measures) != self.store.noted("measures", []):
-            self.store.note("measures", list(self.study.measures))
+        judged_by = {"measures": list(self.study.measures), "claims": [claim.settings for claim in self.study.claims]}
+        for name, stated in judged_by.items():
+            if stated != self.store.noted(name, []):
+                self.store.note(name, stated)
         if self.until is None:
             self._compute(todo, shuffle, tally)
             return

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -124,6 +125,11 @@ class Selection:
     def worlds(self) -> int:
         """In how many worlds what a cell holds fixed was drawn."""
         return self.store.worlds
+
+    @property
+    def claims(self) -> Sequence[Mapping[str, Any]]:
+        """How results are judged."""
+        return self.store.claims
 
     @property
     def held_fixed(self) -> tuple[str, ...]:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from experiments.searching.points import Taken
+from experiments.searching.root import LEVEL
 
 FILE = "answer.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Where a measure crosses its level along a dial, with a 95% interval.
+    """Where a measure crosses its level along a dial, with a 99% interval.
 
     asks: the measure and level in words, "the coverage of ... falls below 90%". dial: its name. setting: values of the
     other dials. state: found | passed | not reached. value, lower, upper: the dial's value and interval; of a state
@@ -48,7 +49,7 @@ class Answer:
             return f"{head} already at {self.dial} = {self.value:.4g}, {work}."
         if self.state == "not reached":
             return f"{head} nowhere up to {self.dial} = {self.value:.4g}, {work}.{self.note}"
-        ends = f"95% interval {self.lower:.4g} to {self.upper:.4g}"
+        ends = f"{100 * LEVEL:g}% interval {self.lower:.4g} to {self.upper:.4g}"
         first = "" if self.whole in {None, self.value} else f", so at {self.whole:,}"
         return f"{head} at {self.dial} = {self.value:.4g} ({ends}){first}, {work}.{self.note}"
 

@@ -17,6 +17,7 @@ from experiments.searching.answers import Answer, document, keep
 from experiments.searching.points import Bench
 from experiments.searching.question import MEASURES
 from experiments.searching.replications import CALLED, replications_for
+from experiments.searching.root import LEVEL
 from experiments.searching.solve import NAMED, Search, bench_of, breakdown, dial_of, dials_of, frontier, solve
 from experiments.study.builtin import study_of
 from results.figures.frontier import FrontierPoint, frontier_svg
@@ -126,7 +127,7 @@ def _print(answers: list[Answer], console: Console) -> None:
     if len(answers) > 1:
         dials = list(dict.fromkeys(name for item in answers for name in (*item.setting, item.dial)))
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for head in (*dials, "95% interval", "replications"):
+        for head in (*dials, f"{100 * LEVEL:g}% interval", "replications"):
             table.add_column(head, justify="right")
         for item in answers:
             value = f"{item.value:.4g}" if item.state == "found" else item.state

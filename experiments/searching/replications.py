@@ -15,6 +15,7 @@ from experiments.running.until import Selection
 from experiments.searching.answers import Answer
 from experiments.searching.points import BLOCK, Bench, settings_of_rest
 from experiments.searching.question import Question
+from experiments.searching.root import LEVEL
 from experiments.study.study import MOST_REPLICATIONS
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
 from results.store import Store
@@ -53,7 +54,7 @@ def _answer(bench: Bench, rest: Mapping[str, Any], target: float, budget: int) -
         if point * spread.log_se <= SURE or n >= min(value, budget):
             break
         n = min(2 * n, -(-budget // BLOCK) * BLOCK)
-    wide = math.exp(point * spread.log_se)
+    wide = math.exp(float(stats.t.ppf((1 + LEVEL) / 2, GROUPS - 1)) * spread.log_se)
     lower, upper = (
         needed(replace(spread, mcse=mcse), n, worlds, target) for mcse in (spread.mcse / wide, spread.mcse * wide)
     )

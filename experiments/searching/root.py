@@ -7,7 +7,8 @@ squares, quadratic in x (local polynomial regression; Fan and Gijbels 1996). The
     Var(root) = c' (X' V^-1 X)^-1 c / y'(root)^2,  c = (1, d, d^2)
 
 with V the squared standard errors of the points, times their chi-squared over its degrees of freedom where that is more
-than 1, so that a fit which does not hold widens the interval.
+than 1, so that a fit which does not hold widens the interval. Its level is 99%: where a search looks next, and when it
+ends, depend on what it has found, which costs an interval some of its level.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ REACH = 1.3  # windows within which points count in a fit
 CLEAR = 3.0  # standard errors from which the sign of y is believed
 STEPS = 12  # at most, of each stage
 GROWTH = 4.0  # at most, of replications from one stage to the next
+LEVEL = 0.99  # of the interval of a root
 CENTRE = 2  # replications at the root for one at either end of the window
 
 
@@ -74,7 +76,7 @@ class Found:
     """What a search found.
 
     state: found; passed (y has crossed at the start already); not reached (no crossing up to `value`). value, lower,
-    upper: the root and its 95% interval. rising: whether y rises there. points: all that was measured, in order.
+    upper: the root and its interval at LEVEL. rising: whether y rises there. points: all that was measured, in order.
     """
 
     state: str
@@ -162,7 +164,7 @@ def narrow(measure: Measure, limits: Limits, points: list[Point], a: Point, b: P
 
 def _zoom(measure: Measure, limits: Limits, points: list[Point]) -> Found:
     """Replications where the root seems to be, until its interval is as short as wanted or the budget is spent."""
-    times = float(stats.t.ppf(0.975, limits.freedom))
+    times = float(stats.t.ppf((1 + LEVEL) / 2, limits.freedom))
     each, spent, half = limits.first, sum(item.n for item in points), math.inf
     fit = guess = _secant(points)
     for _ in range(STEPS):

@@ -10,19 +10,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from estimators.core.estimator import Estimator, Layout, estimators, find_estimator
-from estimators.placebo.permutation import PermutationTest
+from estimators.core.estimator import Estimator, Layout
 from experiments.settings import build, kind_of, to_settings
 from experiments.study.beside import with_files
 from experiments.study.border import layout_of, schema_of_design
+from experiments.study.claims import check_claims, read_claims
 from experiments.study.dials import default_of, dial_names, is_written, value_of, with_dials
+from experiments.study.estimator_tables import read_estimators
 from experiments.study.functions import FromFunctions, tried
 from experiments.study.measure_files import load_measures, resolved
 from experiments.toml_files import Flag, Table, Whole, read_toml, validated
+from results.diagnosis.claims import Claim
 from sim.design import Design, Wanted, designs, find_design
 from sim.designs.observed import Observed
 from sim.designs.parts.part import slots_of
@@ -58,6 +60,7 @@ class StudyTables(Table):
     worlds: Whole | None = None
     common_random_numbers: Flag = False
     measures: list[str] = Field(default_factory=list, description="a list of texts such as measures.py:worst_case")
+    claims: list[Any] = Field(default_factory=list, description="tables [[claims]]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,8 @@ class Study(FromFunctions):
     cell holds fixed is drawn, its replications spread over them; None = the design's default, which is then what the
     study says. common_random_numbers: cells share their random variates. question, expected, cost: what it asks, the
     answer that theory or others' results let expect, with the source, and how long it takes, in words. measures:
-    further ones that reports show, as "FILE.py:FUNCTION"; they change no result. Raises BadInput for dials that the
-    design lacks, names of estimators that repeat, and numbers out of range.
+    further ones that reports show, as "FILE.py:FUNCTION"; claims: what the verdict judges; both change no result.
+    Raises BadInput for dials that the design lacks, names of estimators that repeat, and numbers out of range.
     """
 
     name: str
@@ -99,6 +102,7 @@ class Study(FromFunctions):
     cost: str = ""
     worlds: int | None = None
     measures: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
     def __post_init__(self) -> None:
         pairs = self.grid.items() if isinstance(self.grid, Mapping) else self.grid
@@ -113,9 +117,10 @@ class Study(FromFunctions):
         if any(len({cell_text({dial: value}) for value in values}) < len(values) for dial, values in self.grid):
             raise bad("values of a dial repeat", where=f"study {self.name} [grid]",
                       allowed="one or more distinct values", remedy="correct the list")  # fmt: skip
-        for cell in self.cells:
-            for layout in self.layouts(schema_of_design(cell.design)).values():
-                _check_targets(layout, f"study {self.name}")
+        layouts = [self.layouts(schema_of_design(cell.design)) for cell in self.cells]
+        for layout in itertools.chain(*(found.values() for found in layouts)):
+            _check_targets(layout, f"study {self.name}")
+        check_claims(self.claims, layouts, [dial for dial, _ in self.grid], f"study {self.name}")
 
     def _normalise(self) -> None:
         """Dials as their types have them (0 is 0.0, a list a tuple), so that equal studies have equal fingerprints."""
@@ -233,12 +238,13 @@ class Study(FromFunctions):
             "worlds": self.worlds,
             "common_random_numbers": self.common_random_numbers,
             "measures": list(self.measures),
+            "claims": [claim.settings for claim in self.claims],
         }
 
     @property
     def identity(self) -> dict[str, Any]:
         """All that changes results: the settings without names, words and the number of replications."""
-        free = {"name", "question", "expected", "cost", "replications", "grid", "measures"}
+        free = {"name", "question", "expected", "cost", "replications", "grid", "measures", "claims"}
         kept = {key: value for key, value in self.settings.items() if key not in free}
         grid = [[dial, to_settings(list(values))] for dial, values in self.grid]  # its order is the cells'
         return kept | {"grid": grid, "design_identity": self.design.identity, "schema": SCHEMA_VERSION}
@@ -257,14 +263,17 @@ class Study(FromFunctions):
     def from_settings(cls, settings: Mapping[str, Any], where: str = "study") -> Study:
         """A study from plain data; raises BadInput with everything that is wrong."""
         tables, problems = validated(StudyTables, settings, where)
-        design, found = None, list[Estimator]()
+        design, found, claims = None, list[Estimator](), tuple[Claim, ...]()
         with gathering(problems):
             design = _design(settings, where)
         with gathering(problems):
-            found = _estimators(settings, where)
+            found = read_estimators(settings, where)
+        with gathering(problems):
+            claims = read_claims(settings.get("claims", []), where)
         if problems or design is None or tables is None:
             raise BadInput(*problems)
         own = dict(tables) | {"measures": tuple(tables.measures), "design": design, "estimators": tuple(found)}
+        own |= {"claims": claims}
         return cls(**(own | {"grid": tuple((dial, tuple(values)) for dial, values in tables.grid.items())}))
 
     @classmethod
@@ -340,54 +349,3 @@ def _design(settings: Mapping[str, Any], where: str) -> Design | None:
         raise bad("kind = 'observed' is a panel in memory", where=f"{where} [design]", allowed="a design that draws",
                   remedy="use `panelproof estimate` for a real panel")  # fmt: skip
     return build(find_design(table["kind"], f"{where} [design]"), dials, f"{where} [design]")
-
-
-def _estimators(settings: Mapping[str, Any], where: str) -> list[Estimator]:
-    tables = settings.get("estimators")
-    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
-        raise bad("no estimators", where=where, allowed="one or more tables [[estimators]]",
-                  remedy=f"add [[estimators]] kind = one of {one_of(estimators())}")  # fmt: skip
-    found: list[Estimator] = []
-    problems: list[Problem] = []
-    for number, table in enumerate(tables, 1):
-        place = f"{where} [[estimators]] {number}"
-        with gathering(problems):
-            if "kind" not in table:
-                raise bad("kind is missing", where=place, allowed=f"kind = one of {one_of(estimators())}",
-                          remedy='add kind = "did", or another')  # fmt: skip
-            cls = find_estimator(str(table["kind"]), place)
-            options = {key: value for key, value in table.items() if key != "kind"}
-            made = [build(cls, choice, place) for choice in expanded(cls, options)]
-            for estimator in made:
-                _check_tested(estimator, place)
-            found += made
-    if problems:
-        raise BadInput(*problems)
-    return found
-
-
-def _check_tested(estimator: Estimator, where: str) -> None:
-    """Raise BadInput, in the words of all settings, for what a permutation test says of the estimator it tests."""
-    if not isinstance(estimator, PermutationTest):
-        return
-    cls = find_estimator(estimator.estimator, f"{where} (permutation), estimator")
-    build(cls, dict(estimator.settings), f"{where} (permutation), settings of {estimator.estimator}")
-    with naming(f"{where} (permutation)"):
-        estimator.inner  # noqa: B018  (it raises for what cannot be tested)
-
-
-def _takes_a_list(hint: Any) -> bool:
-    """Whether a setting of this type is itself a list: a tuple, or a choice that one may be."""
-    return get_origin(hint) is tuple or any(_takes_a_list(part) for part in get_args(hint))
-
-
-def expanded(cls: type, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One set of settings for each choice in a list, where the setting itself is not a list."""
-    hints = get_type_hints(cls)
-    lists = {
-        key: value
-        for key, value in options.items()
-        if isinstance(value, list) and key in hints and not _takes_a_list(hints[key])
-    }
-    combinations = itertools.product(*lists.values())
-    return [{**options, **dict(zip(lists, choice, strict=True))} for choice in combinations]

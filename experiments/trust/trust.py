@@ -15,7 +15,6 @@ from experiments.trust.calibrated import Calibrated, calibrated
 from experiments.trust.claim import HEADLINE, Claim, claim_of
 from experiments.trust.means import Means
 from experiments.trust.placebos import PlaceboTest, placebos_of
-from experiments.trust.power import Curve, Detectable, detectable, fitted_curve
 from experiments.trust.recommend import recommended
 from experiments.trust.studies import (
     Measure,
@@ -29,6 +28,7 @@ from experiments.trust.studies import (
 )
 from experiments.trust.threats import Case, Threat, threats_of
 from experiments.twins.twin import Twin, twin
+from results.diagnosis.power_curve import Curve, Detectable, detectable, fitted_curve
 from results.store import Store
 from results.store.store import BlockState
 from results.tables.records import Record

@@ -12,7 +12,7 @@ from experiments.twins.calibrate import Calibration, calibrated
 from experiments.twins.errors_law import FARTHEST, ErrorsLaw
 from experiments.twins.methods import Parameter
 from experiments.twins.real import Real
-from experiments.twins.statistics import Split, correlation, moran_by_period
+from experiments.twins.statistics import Split, correlation, moran_of_thirds
 from sim.designs.parts.errors.process import Process
 from sim.designs.parts.ground import standard
 
@@ -41,7 +41,7 @@ class LevelsLaw:
         words = {
             "unit_sd": "standard deviation of fitted unit effects",
             "period_sd": "standard deviation of fitted period effects",
-            "unit_spatial": "spatial coefficient of fitted unit effects, from their Moran's I",
+            "unit_spatial": "spatial coefficient of fitted unit effects, from the Moran's I of thirds of the panel",
             "on_prosperity": "correlation of fitted unit effects with treatment",
         }
         return tuple(words[dial] for dial in self.dials)
@@ -55,8 +55,7 @@ class LevelsLaw:
         """The statistics of two-way regressions, (R, S)."""
         columns = [parts.units.std(axis=1), parts.periods.std(axis=1)]
         if self.errors.ground.weights is not None:
-            moran = moran_by_period(parts.units[:, None], self.errors.ground.weights)[:, 0]
-            columns.append(self.errors.as_coefficient(moran))
+            columns.append(self.errors.as_coefficient(moran_of_thirds(parts, self.errors.ground.weights)))
         if self.treated is not None:
             columns.append(correlation(parts.units, self.treated[None]))
         return np.nan_to_num(np.stack(columns, axis=1))
@@ -92,9 +91,9 @@ class LevelsLaw:
     def fitted(self) -> Calibration:
         """The parameters at which statistics match."""
         weights = self.errors.ground.weights
-        most = FARTHEST / weights.radius if weights is not None else 0.0
+        most = FARTHEST / weights.radius if weights is not None else 0.0  # neighbours are alike, or independent
         sizes = [max(10 * size, 1e-9) for size in self.target[:2]]
-        ends = {"unit_sd": (0.0, sizes[0]), "period_sd": (0.0, sizes[1]), "unit_spatial": (-most, most),
+        ends = {"unit_sd": (0.0, sizes[0]), "period_sd": (0.0, sizes[1]), "unit_spatial": (0.0, most),
                 "on_prosperity": (-CLOSEST, CLOSEST)}  # fmt: skip
         start = dict(zip(self.dials, self.target, strict=True))
         low, high = np.array([ends[dial] for dial in self.dials]).T

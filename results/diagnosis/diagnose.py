@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
+from results.diagnosis.claims import Claim
 from results.diagnosis.fits import Fits, Flags, fits_of
 from results.diagnosis.measures import Measured
 from results.diagnosis.own_measures import own_measures, own_rows
@@ -45,7 +46,7 @@ class Diagnosis:
     terms rejects (rejection:STATISTIC) have term "". cells: their parameters. parameters: names of the parameters'
     columns. layouts: by estimator. nulls: the null cell that gave the size-adjusted power of a (cell, estimator, term).
     worlds: in how many what a cell holds fixed was to be drawn. held_fixed: what that is, in words. own: names of the
-    user's own measures.
+    user's own measures. claims: what the study asks; () where it states nothing.
     """
 
     frame: pd.DataFrame
@@ -57,6 +58,7 @@ class Diagnosis:
     worlds: int = 1
     held_fixed: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ def diagnose(
     terms = {name: layout.terms for name, layout in records.layouts.items()}
     named = {(cell, name, terms[name][term]): null for (cell, name, term), null in nulls.items()}
     return Diagnosis(frame, alpha, tuple(records.cells), tuple(parameters.values()), records.layouts, named,
-                     records.worlds, records.held_fixed, tuple(one.name for one in own_ones))  # fmt: skip
+                     records.worlds, records.held_fixed, tuple(one.name for one in own_ones),
+                     tuple(map(Claim.of, records.claims)))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

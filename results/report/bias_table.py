@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -91,10 +91,18 @@ def _lines(layouts: Mapping[str, Layout], all_terms: bool) -> Iterator[tuple[str
 
 def settings(diagnosis: Diagnosis) -> list[str]:
     """The parameters of each cell that differ between cells, e.g. "effect = 0, rho = .3"; "" for a lone cell."""
-    cells = diagnosis.cells
+    return [setting_text(cell, diagnosis.cells) for cell in diagnosis.cells]
+
+
+def setting_text(dials: Mapping[str, object], cells: Sequence[Mapping[str, object]]) -> str:
+    """Those of some dials that differ between cells, as text; without dials that the kind of a part lacks."""
+    return ", ".join(f"{name} = {plain(dials[name])}" for name in varying(cells) if dials.get(name) is not None)
+
+
+def varying(cells: Sequence[Mapping[str, object]]) -> list[str]:
+    """Names of the dials that differ between cells."""
     names = dict.fromkeys(name for cell in cells for name in cell)
-    differ = [name for name in names if any(cell.get(name) != cells[0].get(name) for cell in cells)]
-    return [", ".join(f"{name} = {_plain(cell[name])}" for name in differ if name in cell) for cell in cells]
+    return [name for name in names if any(cell.get(name) != cells[0].get(name) for cell in cells)]
 
 
 def by_cell(table: pd.DataFrame, cells: int) -> list[pd.DataFrame]:
@@ -103,7 +111,8 @@ def by_cell(table: pd.DataFrame, cells: int) -> list[pd.DataFrame]:
     return [found.get(cell, table.iloc[:0]) for cell in range(cells)]
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """The value of a dial as text."""
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):

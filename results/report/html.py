@@ -14,10 +14,10 @@ from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.measures import Z95
 from results.figures.style import span
 from results.page import page
+from results.report.answer import answer
 from results.report.beside import NOT_JUDGED, side_tests
 from results.report.bias_table import bias_table, by_cell, failures, in_order, key_terms, settings
 from results.report.facts import ReportFacts
-from results.report.notices import failure_notice, notices
 from results.report.numbers import (
     DASH,
     LEAST_FITS,
@@ -39,8 +39,7 @@ from results.report.numbers import (
     truth_text,
 )
 from results.report.svg import KIND, Axis, Group, Point, dot_chart
-from results.report.verdicts import headline, verdicts
-from results.report.worlds import fixed_sentence, said, worlds_reached
+from results.report.worlds import said, worlds_reached
 from sim.estimands import null_hypothesis
 
 __all__ = ["ReportFacts", "html_report"]
@@ -71,14 +70,12 @@ class TermCharts:
 def html_report(diagnosis: Diagnosis, about: ReportFacts) -> str:
     """Verdicts, charts, tables, how to read them and provenance; no scripts, no links to other files."""
     table = bias_table(diagnosis)
-    found = verdicts(diagnosis, table)
     attempted = table["attempted"].dropna()
     names = [name or "all draws" for name in settings(diagnosis)]
     return page("results.report").get_template("report.html").render(
         about=about,
         alpha=diagnosis.alpha,
         departures=departures(diagnosis.alpha, worlds_reached(diagnosis)),
-        fixed=fixed_sentence(diagnosis),
         worlds=worlds_reached(diagnosis),
         held_fixed=said(diagnosis.held_fixed),
         too_few=TOO_FEW,
@@ -86,9 +83,7 @@ def html_report(diagnosis: Diagnosis, about: ReportFacts) -> str:
         cells=len(diagnosis.cells),
         own=diagnosis.own,
         replications="" if attempted.empty else f"{int(attempted.max()):,}",
-        headline=headline(found, failure_notice(diagnosis)),
-        notices=notices(table),
-        verdicts=found,
+        answer=answer(diagnosis, table),
         charts=list(_charts(diagnosis, table)),
         tables=_cell_tables(diagnosis, table),
         common=_shown(_cell_tables(diagnosis, bias_table(diagnosis, sample="common"))),

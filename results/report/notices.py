@@ -3,45 +3,86 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from results.diagnosis.claims import MOST_FAILED
 from results.diagnosis.diagnose import Diagnosis
-from results.report.bias_table import failure_counts, reasons
+from results.report.bias_table import failure_counts, reasons, settings
+from results.report.numbers import LEAST_FITS
+from results.report.verdicts import Grade, grade_of
+from results.report.wording import rounded
 
 Rows = list[dict[Any, Any]]
 MOST = 8  # items of a list before the rest is counted
 
 
-def failed_fits(diagnosis: Diagnosis) -> dict[str, Counter[str]]:
-    """Failed fits over all cells by estimator and reason; estimators without a failure are left out."""
-    found: dict[str, Counter[str]] = {}
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The failed fits of an estimator over all cells.
+
+    counted: by reason. grade: "fails" where in some cell clearly more than 1 in 100 fits failed, so that nothing about
+    the estimator can hold. setting, share, mcse, lower, upper: of the cell where the largest share failed.
+    """
+
+    estimator: str
+    attempted: int
+    counted: Counter[str]
+    grade: Grade
+    setting: str
+    share: float
+    mcse: float
+    lower: float
+    upper: float
+
+    @property
+    def count(self) -> int:
+        """How many fits failed."""
+        return self.counted.total()
+
+    @property
+    def sentence(self) -> str:
+        """How many fits failed, and why."""
+        lost = f"{self.count:,} of {self.attempted:,} fits ({rounded(100 * self.count / self.attempted)}%)"
+        return f"{self.estimator} failed in {lost}: {reasons(self.counted)}"
+
+
+def failed_fits(diagnosis: Diagnosis) -> list[Failed]:
+    """The estimators of which some fit failed, those that fail most first."""
+    counts: dict[str, Counter[str]] = {}
     for _, name, _, counted in failure_counts(diagnosis):
-        found.setdefault(name, Counter()).update(counted)
-    return found
+        counts.setdefault(name, Counter()).update(counted)
+    frame = diagnosis.frame[(diagnosis.frame["measure"] == "convergence") & diagnosis.frame["estimator"].isin(counts)]
+    rows: dict[str, Rows] = {}
+    for row in frame.to_dict("records"):
+        rows.setdefault(row["estimator"], []).append(row)
+    texts, found = settings(diagnosis), []
+    for name, counted in counts.items():
+        worst = min(rows[name], key=lambda row: row["value"])
+        parts = [_grade_of_failures(row) for row in rows[name]]
+        found.append(Failed(name, sum(int(row["attempted"]) for row in rows[name]), counted,
+                            max(parts, key=lambda grade: grade.rank), texts[worst["cell"]], 1 - worst["value"],
+                            worst["mcse"], 1 - worst["upper"], 1 - worst["lower"]))  # fmt: skip
+    return sorted(found, key=lambda item: (-item.grade.rank, -item.share))
 
 
-def attempted_fits(diagnosis: Diagnosis) -> Counter[str]:
-    """Fits attempted over all cells by estimator."""
-    frame = diagnosis.frame[diagnosis.frame["measure"] == "convergence"]
-    counts: Counter[str] = Counter()
-    for name, fits in zip(frame["estimator"], frame["attempted"], strict=True):
-        counts[name] += int(fits)
-    return counts
+def _grade_of_failures(row: dict[Any, Any]) -> Grade:
+    """The grade of one cell, of which a row holds the share of fits that succeeded."""
+    return grade_of(1 - row["upper"], 1 - row["lower"], MOST_FAILED, clear=row["value"] < 1,
+                    usable=row["attempted"] >= LEAST_FITS)  # fmt: skip
 
 
-def failure_notice(diagnosis: Diagnosis) -> str:
-    """How many fits failed, of which estimators and why: the first words of the verdict; "" where none failed."""
-    failed, attempted = failed_fits(diagnosis), attempted_fits(diagnosis)
-    if not failed:
+def failure_notice(found: Sequence[Failed]) -> str:
+    """How many fits failed, of which estimators and why: the first words of the answer; "" where none failed."""
+    if not found:
         return ""
-    each = (
-        f"{name} {counted.total():,} of {attempted[name]:,}: {reasons(counted)}" for name, counted in failed.items()
-    )
-    count = sum(why.total() for why in failed.values())
-    return f"{count:,} of {sum(attempted.values()):,} fits failed: {_listed(each)}."
+    words = _listed(item.sentence for item in found)
+    lost = " No claim about an estimator holds where more than 1% of its fits failed." if any(
+        item.grade is Grade.FAILS for item in found) else ""  # fmt: skip
+    return f"Failed fits: {words}.{lost}"
 
 
 def notices(table: pd.DataFrame) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ def worlds_of(row: Row) -> int:
     return int(worlds) if worlds == worlds else 1  # NaN where nothing succeeded
 
 
+@cache
 def clear(worlds: int) -> float:
     """MCSEs from which a departure is called one: 4, or the point of t with as small a chance where worlds are few."""
     return float(stdtrit(worlds - 1, ndtr(CLEAR))) if worlds > 1 else CLEAR

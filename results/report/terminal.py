@@ -13,10 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from results.diagnosis.diagnose import Diagnosis
+from results.report.answer import Answer, answer
 from results.report.beside import NOT_JUDGED, passing_fits, side_tests
 from results.report.bias_table import bias_table, by_cell, failures, settings
 from results.report.facts import ReportFacts
-from results.report.notices import failure_notice, missing, notices
+from results.report.notices import missing
 from results.report.numbers import (
     DASH,
     EXTREMES,
@@ -34,8 +35,8 @@ from results.report.numbers import (
     percent,
     truth_text,
 )
-from results.report.verdicts import headline, verdicts
-from results.report.worlds import fixed_sentence, worlds_reached
+from results.report.short import print_short, replications_of
+from results.report.worlds import worlds_reached
 from sim.estimands import null_hypothesis
 
 PLAIN_WIDTH = 120  # of output that is not a terminal
@@ -44,26 +45,42 @@ HEADS = ("estimator", "term", "truth", "mean", "bias (MCSE)", "emp. SE", "worlds
          "cover % (MCSE)", "reject % (MCSE)", "fits")  # fmt: skip
 SPARED = ("mean", "emp. SE", "truth", "mean SE", "worlds %")
 BETWEEN = "Worlds %: the share of the variance of estimate minus truth that lies between worlds."
+FULL = "panelproof report STORE --full"
 SHORT = {"cover % (MCSE)": "cover %", "reject % (MCSE)": "reject %"}
 
 
 def print_bias_table(
-    diagnosis: Diagnosis, console: Console, facts: ReportFacts | None = None, *, all_terms: bool = False
-) -> None:
-    """Print head, one table a cell, failures and the legend; controls only with `all_terms`."""
+    diagnosis: Diagnosis, console: Console, facts: ReportFacts | None = None, *, all_terms: bool = False,
+    full: bool = False, command: str = FULL,
+) -> None:  # fmt: skip
+    """Print the answer with the rows that matter on one screen, or with `full` or `all_terms` everything.
+
+    all_terms: controls too. command: what prints everything, for the line that says what is left out.
+    """
     table = bias_table(diagnosis, all_terms=all_terms)
+    found = answer(diagnosis, table)
     own_width = console.width
     if not console.is_terminal:
         console.width = max(own_width, PLAIN_WIDTH)
     try:
-        _print_all(diagnosis, table, console, facts)
+        if full or all_terms:
+            _print_all(diagnosis, table, found, console, facts)
+        else:
+            print_short(diagnosis, table, found, list(_head(diagnosis, table, facts)), console, command, facts)
     finally:
         console.width = own_width
 
 
-def _print_all(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, facts: ReportFacts | None) -> None:
-    _print_head(diagnosis, table, console, facts)
-    _print_verdict(diagnosis, table, console)
+def _print_all(
+    diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, console: Console, facts: ReportFacts | None
+) -> None:
+    for line in _head(diagnosis, table, facts):
+        _print(console, line)
+    for sentence in (*found.sentences, *found.notes):
+        style = "yellow" if sentence == found.failures or sentence in found.notes[1:] else ""
+        _print(console, Text(fill(f"- {sentence}", console.width, subsequent_indent="  "), style=style))
+    if facts is not None and facts.expected:
+        _print(console, Text(f"Expected: {facts.expected}"))
     cells = by_cell(table, len(diagnosis.cells))
     whole, lines = [_whole(rows) for rows in cells], [_lines(rows, diagnosis.alpha, diagnosis.own) for rows in cells]
     heads = _heads([cell for cell in lines if cell], all(whole), console, diagnosis.own)
@@ -112,39 +129,21 @@ def _print(console: Console, item: Text | Table) -> None:
     console.print(item, crop=False, overflow="fold")
 
 
-def _print_head(diagnosis: Diagnosis, table: pd.DataFrame, console: Console, facts: ReportFacts | None) -> None:
-    attempted = table["attempted"].dropna()
-    count = "no" if attempted.empty else f"{int(attempted.min()):,}"
-    if not attempted.empty and attempted.min() != attempted.max():
-        count += f" to {int(attempted.max()):,}"
-    cells = len(diagnosis.cells)
-    size = f"{count} replication{'s' * (count != '1')}"
+def _head(diagnosis: Diagnosis, table: pd.DataFrame, facts: ReportFacts | None) -> Iterator[Text]:
+    """The study, its question, its size, and what makes its numbers doubtful as a whole."""
+    cells, size = len(diagnosis.cells), replications_of(table)
     size = f"{cells} cells, {size} each" if cells > 1 else size
     if facts is None:
-        _print(console, Text(size))
+        yield Text(size)
         return
-    head = Text(facts.study, style="bold")
-    if facts.question:
-        head.append(f": {facts.question}", style="not bold")
-    _print(console, head)
-    if facts.expected:
-        _print(console, Text(f"Expected: {facts.expected}"))
+    yield Text(f"{facts.study}: {facts.question}" if facts.question else facts.study, style="bold")
     kind = "Synthetic data" if facts.synthetic else "Re-randomised real data"
     seed = "" if facts.seed is None else f", seed {facts.seed}"
-    _print(console, Text(f"{kind}, {size}{seed}", style="dim"))
+    yield Text(f"{kind}, {size}{seed}", style="dim")
     if facts.stopped:
-        _print(console, Text(facts.stopped[:1].upper() + facts.stopped[1:], style="dim"))
+        yield Text(facts.stopped[:1].upper() + facts.stopped[1:], style="dim")
     for line in facts.warnings:
-        _print(console, Text(line, style="yellow"))
-
-
-def _print_verdict(diagnosis: Diagnosis, table: pd.DataFrame, console: Console) -> None:
-    """What was held fixed, what failed and who departs from the promise in one line, then what is missing."""
-    failed, fixed_by = failure_notice(diagnosis), fixed_sentence(diagnosis)
-    lines = {fixed_by: ""} if fixed_by else {}
-    lines |= {headline(verdicts(diagnosis, table), failed): "yellow" if failed else ""}
-    for line, style in (lines | dict.fromkeys(notices(table), "yellow")).items():
-        _print(console, Text(fill(line, console.width, subsequent_indent="  "), style=style))
+        yield Text(line, style="yellow")
 
 
 def _print_legend(diagnosis: Diagnosis, table: pd.DataFrame, console: Console) -> None:

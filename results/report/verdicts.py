@@ -1,249 +1,261 @@
-"""What a diagnosis says in plain words: one verdict an estimator, on the first of its key terms and marks elsewhere."""
+"""How the claims of a study turn out: one verdict a claim, estimator, term and error type, ranked by practical size.
+
+A cell departs by value - what is promised, with a 95% Monte Carlo interval. Its grade: "fails" where the departure is
+clear of the Monte Carlo error (`numbers.is_biased`, `numbers.is_off`) and the interval lies beyond the tolerance;
+"detectable but harmless" where it is clear and the interval lies within the tolerance; "holds" where it is not clear
+and the interval lies within; else "cannot be told". A verdict has the worst grade of its cells.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
+from results.diagnosis.claims import DEFAULTS, MOST_FAILED, Claim, terms_of
 from results.diagnosis.diagnose import Diagnosis
-from results.report.bias_table import key_terms, reasons
-from results.report.notices import attempted_fits, failed_fits
+from results.diagnosis.measures import Z95
+from results.report.bias_table import bias_table, key_terms
 from results.report.numbers import (
     LEAST_FITS,
-    TOO_FEW,
-    fixed,
     has_test,
     is_biased,
-    is_extreme,
-    is_judged,
     is_null,
     is_off,
     is_test,
-    is_wrong_size,
-    marked,
-    number,
-    percent,
+    worlds_of,
 )
-from sim.errors import listed
-from sim.estimands import null_hypothesis
 
-ERRORS = {
-    "chi-square": "the chi-square distribution",
-    "iid": "iid errors",
-    "hc1": "HC1 errors",
-    "information": "information-matrix errors",
-}
+Row = dict[Any, Any]
+
+
+class Grade(StrEnum):
+    """How a claim turns out, from the best to the worst; power and screens are stated and have none."""
+
+    STATED = "stated"
+    HOLDS = "holds"
+    HARMLESS = "detectable but harmless"
+    OPEN = "cannot be told"
+    FAILS = "fails"
+
+    @property
+    def rank(self) -> int:
+        """Its place among the grades; higher is worse."""
+        return _RANKS[self]
+
+
+_RANKS = {grade: place for place, grade in enumerate(Grade)}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A measure in one cell: its value with the ends of its 95% Monte Carlo interval, and its row of the bias table.
+
+    Bias is in standard errors of the estimator, shares are between 0 and 1.
+    """
+
+    cell: int
+    value: float
+    mcse: float
+    lower: float
+    upper: float
+    grade: Grade
+    row: Row
+
+    def departure(self, nominal: float) -> float:
+        """How far the value is from what is promised; 0 where there is none."""
+        away = abs(self.value - nominal)
+        return away if away == away else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Sentences on one estimator; `departs` where bias, coverage or size is clearly not what it should be.
+    """A claim judged for one estimator, term and error type ("" where the measure has none).
 
-    judged: whether any cell has usable fits enough to tell. elsewhere: where `term` holds, the other key terms that are
-    marked in some cell. failed: fits that failed, over all cells.
+    cells: in the order of the grid, those where the measure is defined; at least one. nominal: what is promised (0 for
+    bias). tolerance: the departure that does not matter; NaN where the measure is stated and not judged.
     """
 
+    claim: Claim
     estimator: str
     term: str
-    departs: bool
-    sentences: tuple[str, ...]
-    judged: bool = True
-    elsewhere: tuple[str, ...] = ()
-    failed: int = 0
+    error: str
+    nominal: float
+    tolerance: float
+    cells: tuple[Judged, ...]
 
     @property
-    def mark(self) -> str:
-        """The verdict in a word or two."""
-        if self.departs:
-            return "! departs"
-        if self.elsewhere:
-            return "! other terms marked"
-        if self.failed:
-            return "! fits failed"
-        return "✓ holds" if self.judged else "? too few to judge"
+    def measure(self) -> str:
+        """What is judged: bias, coverage, size or power."""
+        return self.claim.measure
 
     @property
-    def is_clean(self) -> bool:
-        """Whether nothing is marked, in `term` or elsewhere."""
-        return not self.departs and not self.elsewhere
+    def told(self) -> tuple[Judged, ...]:
+        """The cells that the answer is about: all, but of power those with an effect."""
+        return tuple(item for item in self.cells if self.measure != "power" or not is_null(item.row))
+
+    @property
+    def grade(self) -> Grade:
+        """The worst grade of the cells."""
+        return max((item.grade for item in self.cells), key=lambda grade: grade.rank)
+
+    @property
+    def worst(self) -> Judged:
+        """The cell of the worst grade that departs most; where it is only stated, the lowest value."""
+        if (grade := self.grade) is Grade.STATED:
+            return min(self.told, key=lambda item: item.value)
+        return max(self.of_grade(grade), key=lambda item: item.departure(self.nominal))
+
+    @property
+    def times(self) -> float:
+        """The departure in the worst cell as a multiple of the tolerance: how much it matters; NaN where not judged."""
+        return self.worst.departure(self.nominal) / self.tolerance
+
+    def of_grade(self, grade: Grade) -> tuple[Judged, ...]:
+        """The cells of a grade."""
+        return tuple(item for item in self.cells if item.grade is grade)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The smallest and the largest value over cells; of power those with an effect."""
+        values = [item.value for item in self.told if item.value == item.value]
+        return (min(values), max(values)) if values else (np.nan, np.nan)
 
 
-def verdicts(diagnosis: Diagnosis, table: pd.DataFrame) -> list[Verdict]:
-    """A verdict an estimator from the rows of the bias table."""
-    out = []
-    failed, attempted = failed_fits(diagnosis), attempted_fits(diagnosis)
+def claims_of(diagnosis: Diagnosis) -> tuple[Claim, ...]:
+    """The claims that a study states; where it states none, bias, coverage, size and power of all key terms."""
+    return diagnosis.claims or DEFAULTS
+
+
+def worst_first(found: Iterable[Verdict]) -> list[Verdict]:
+    """By grade, and within a grade by practical size."""
+    return sorted(found, key=lambda item: (-item.grade.rank, -np.nan_to_num(item.times)))
+
+
+def claims_table(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The bias table with all terms that claims name; `table` where it has them."""
+    named = {term for claim in claims_of(diagnosis) for term in claim.terms}
+    shown = {term for layout in diagnosis.layouts.values() for term in key_terms(layout)}
+    if table is not None and named <= shown:
+        return table
+    return bias_table(diagnosis, all_terms=not named <= shown)
+
+
+def verdicts(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> list[Verdict]:
+    """Every verdict, by claim and within a claim the worst first; table: the bias table, where it is there already.
+
+    A claim of screens has no verdict: `results.report.screens` states it.
+    """
+    rows = _rows_by_place(claims_table(diagnosis, table))
+    found: list[Verdict] = []
+    for claim in claims_of(diagnosis):
+        found += worst_first(_judged(claim, diagnosis, rows))
+    return found
+
+
+_COLUMNS = ("cell", "setting", "estimator", "term", "estimand", "tests", "error", "truth", "truth_mcse",
+            "mean_estimate", "bias", "bias_mcse", "empirical_se", "coverage", "coverage_mcse", "coverage_lower",
+            "coverage_upper", "rejection", "rejection_mcse", "rejection_lower", "rejection_upper", "n", "attempted",
+            "n_error", "worlds")  # fmt: skip
+
+
+def _rows_by_place(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, list[Row]]]:
+    """Rows of the bias table by (estimator, term) and error type."""
+    found: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    for row in table[list(_COLUMNS)].to_dict("records"):
+        found.setdefault((row["estimator"], row["term"]), {}).setdefault(row["error"], []).append(row)
+    return found
+
+
+def _judged(claim: Claim, diagnosis: Diagnosis, rows: dict[tuple[str, str], dict[str, list[Row]]]) -> Iterator[Verdict]:
+    alpha = diagnosis.alpha
+    nominal = {"bias": 0.0, "coverage": 1 - alpha}.get(claim.measure, alpha)
     for name, layout in diagnosis.layouts.items():
-        term, *others = key_terms(layout)
-        own = table[table["estimator"] == name].to_dict("records")
-        rows = [row for row in own if row["term"] == term]
-        if rows:
-            found = _verdict(name, term, rows, diagnosis.alpha)
-            off = {row["term"] for row in own if marked(row, diagnosis.alpha)}
-            if found.judged and not found.departs:
-                found = _with_elsewhere(found, tuple(item for item in others if item in off))
-            out.append(_with_failures(found, failed[name], attempted[name]) if name in failed else found)
-    return out
-
-
-def _with_failures(verdict: Verdict, failed: Counter[str], attempted: int) -> Verdict:
-    """The verdict with its failed fits before all else; where all failed it says so already."""
-    count = failed.total()
-    said = () if count == attempted else (f"{count:,} of {attempted:,} fits failed: {reasons(failed)}.",)
-    return replace(verdict, failed=count, sentences=(*said, *verdict.sentences))
-
-
-def _with_elsewhere(verdict: Verdict, terms: tuple[str, ...]) -> Verdict:
-    """The verdict with the key terms that are marked although its own is not."""
-    if not terms:
-        return verdict
-    sentence = f"{verdict.term} holds its promise; other marked terms: {listed(terms)}."
-    return replace(verdict, elsewhere=terms, sentences=(sentence, *verdict.sentences))
-
-
-def _verdict(name: str, term: str, rows: list[dict[Any, Any]], alpha: float) -> Verdict:
-    if not any(row["n"] > 0 for row in rows):
-        return Verdict(name, term, True, ("No fit succeeded.",))
-    enough = [row for row in rows if is_judged(row)]
-    if not enough:
-        nothing = () if any(np.isfinite(row["bias"]) for row in rows) else (_no_bias(rows),)
-        most = max(int(row["n"]) for row in rows if row["n"] > 0)
-        few = f"{TOO_FEW}: at most {most} usable fit{'s' * (most != 1)} per cell; a verdict needs {LEAST_FITS}."
-        return Verdict(name, term, False, (*nothing, few), judged=False)
-    found = [_bias(enough), _coverage(enough, alpha), _size(enough, alpha)]
-    sentences = [text for text, _ in found if text]
-    cells, judged = (len({row["cell"] for row in part}) for part in (rows, enough))
-    if judged < cells:
-        sentences.append(f"{TOO_FEW} in {cells - judged} of {cells} cells.")
-    return Verdict(name, term, any(departs for _, departs in found), tuple(sentences))
-
-
-def headline(found: list[Verdict], failed: str = "") -> str:
-    """What failed (a sentence of `failure_notice`), then one sentence over all estimators that can be judged."""
-    return f"{failed} {_headline(found)}".lstrip()
-
-
-def _headline(found: list[Verdict]) -> str:
-    if not found:
-        return "There are no finished replications yet."
-    judged = [verdict for verdict in found if verdict.judged]
-    unjudged = [verdict.estimator for verdict in found if not verdict.judged]
-    if not judged:
-        return f"{TOO_FEW}: a verdict needs {LEAST_FITS} usable fits."
-    rest = f" {TOO_FEW}: {', '.join(unjudged)}." if unjudged else ""
-    return _over(judged) + rest
-
-
-def _over(judged: list[Verdict]) -> str:
-    departing = [_named(verdict) for verdict in judged if not verdict.is_clean]
-    if not departing:
-        return "No estimator departs from its promise for any key term, within the Monte Carlo error."
-    if len(departing) == len(judged):
-        who = "The estimator departs" if len(judged) == 1 else f"All {len(judged)} estimators depart"
-    else:
-        who = f"{len(departing)} of {len(judged)} estimators depart{'s' * (len(departing) == 1)}"
-    return f"{who} from the promise in some cell: {', '.join(departing)}."
-
-
-def _named(verdict: Verdict) -> str:
-    return f"{verdict.estimator} (for {listed(verdict.elsewhere)})" if verdict.elsewhere else verdict.estimator
-
-
-def error_words(error: str) -> str:
-    """An error type in words."""
-    if error.startswith("cluster:"):
-        return f"errors clustered by {error.removeprefix('cluster:')}"
-    return ERRORS.get(error, f"{error} errors")
-
-
-def _bias(rows: list[dict[Any, Any]]) -> tuple[str, bool]:
-    by_cell = list({row["cell"]: row for row in rows}.values())
-    known = [row for row in by_cell if np.isfinite(row["bias"])]
-    if not known:
-        return _no_bias(rows), False
-    biased = [row for row in known if is_biased(row)]
-    worst = max(biased or known, key=lambda row: abs(row["bias"]))
-    form = fixed((worst["truth"], worst["mean_estimate"]), worst["bias_mcse"])
-    size = f"{abs(worst['bias']):{form}} (MCSE {number(worst['bias_mcse'], form)})"
-    if not biased:
-        where = f" in any of the {len(known)} cells" if len(known) > 1 else ""
-        return f"No clear bias{where}: at most {size}{_when(worst)}.", False
-    shares = []
-    if not is_null(worst) and worst["truth"]:
-        shares.append(f"{100 * abs(worst['bias'] / worst['truth']):.3g}% of the true {number(worst['truth'], form)}")
-    if worst["empirical_se"] > 0:
-        shares.append(f"{abs(worst['bias']) / worst['empirical_se']:.2g} times its standard error")
-    count = f" Bias is clear in {len(biased)} of {len(known)} cells." if len(known) > 1 else ""
-    side = "high" if worst["bias"] > 0 else "low"
-    return f"Biased: too {side} by {size}, {', '.join(shares)}{_when(worst)}.{count}", True
-
-
-def _no_bias(rows: list[dict[Any, Any]]) -> str:
-    if all(is_test(row) for row in rows):
-        return f"The term tests {null_hypothesis(rows[0]['estimand'])}: it estimates nothing and has no bias."
-    return "The term has no true value in this design, so there is no bias to report."
-
-
-def _coverage(rows: list[dict[Any, Any]], alpha: float) -> tuple[str, bool]:
-    phrases, departs = _by_error(rows, "coverage", 1 - alpha, lambda row: is_off(row, "coverage", 1 - alpha))
-    return (f"{100 * (1 - alpha):g}% intervals cover {'; '.join(phrases)}." if phrases else ""), departs
-
-
-def _size(rows: list[dict[Any, Any]], alpha: float) -> tuple[str, bool]:
-    null = [row for row in rows if is_null(row) and has_test(row["term"])]
-    phrases, departs = _by_error(null, "rejection", alpha, lambda row: is_wrong_size(row, alpha))
-    if not phrases:
-        return "", False
-    if is_test(null[0]):
-        return f"Where its null hypothesis is true, the {100 * alpha:g}% test rejects in {'; '.join(phrases)}.", departs
-    return f"Where the truth is 0, a {100 * alpha:g}% test finds an effect in {'; '.join(phrases)}.", departs
-
-
-def _by_error(
-    rows: list[dict[Any, Any]], name: str, nominal: float, departs: Callable[[dict[Any, Any]], bool]
-) -> tuple[list[str], bool]:
-    """One phrase an error type: the worst cell where one departs, else the range over cells."""
-    phrases: list[str] = []
-    settings: list[str] = []
-    departs_anywhere = False
-    for error in dict.fromkeys(row["error"] for row in rows):
-        known = [row for row in rows if row["error"] == error and np.isfinite(row[name])]
-        if not known:
+        if claim.measure == "screen" or (claim.estimators and name not in claim.estimators):
             continue
-        off = [row for row in known if departs(row)]
-        worst = max(off or known, key=lambda row: abs(row[name] - nominal))
-        if off:
-            departs_anywhere = True
-            phrases.append(f"{_share(worst, name)} with {error_words(error)}")
-            settings.append(_when(worst))
-        else:
-            phrases.append(f"{_range(known, name)} with {error_words(error)}")
-            settings.append("")
-    if len(set(settings)) == 1:  # said once, at the end
-        phrases[-1] += settings[-1]
-    else:
-        phrases = [phrase + when for phrase, when in zip(phrases, settings, strict=True)]
-    return phrases, departs_anywhere
+        for term in terms_of(claim, layout, key_terms(layout)):
+            by_error = rows.get((name, term), {})
+            if not claim.has_errors:
+                by_error = {"": next(iter(by_error.values()), [])}
+            for error, own in by_error.items():
+                if claim.errors and error not in claim.errors:
+                    continue
+                cells = tuple(item for row in own if (item := _judge(claim, row, alpha, nominal)) is not None)
+                if cells and (claim.measure != "power" or any(not is_null(item.row) for item in cells)):
+                    tolerance = claim.limit(alpha) if claim.is_judged else np.nan
+                    yield Verdict(claim, name, term, error, nominal, tolerance, cells)
 
 
-def _share(row: dict[Any, Any], name: str) -> str:
-    """A proportion in words, with its MCSE or the other end of its interval."""
-    return percent(row, name).replace(" (", "% (" if is_extreme(row[name]) else "% (MCSE ")
+def _judge(claim: Claim, row: Row, alpha: float, nominal: float) -> Judged | None:
+    """A cell, or None where the measure is not defined there."""
+    match claim.measure:
+        case "bias":
+            if is_test(row) or not np.isfinite(row["bias"]):
+                return None
+            value, mcse, lower, upper = standardised(row)
+            clear = is_biased(row)
+        case "coverage":
+            value, mcse, lower, upper = (row[f"coverage{part}"] for part in ("", "_mcse", "_lower", "_upper"))
+            clear = is_off(row, "coverage", nominal)
+        case _:
+            wanted = is_null(row) if claim.measure == "size" else np.isfinite(row["truth"])
+            if not wanted or not has_test(row["term"]):
+                return None
+            value, mcse, lower, upper = (row[f"rejection{part}"] for part in ("", "_mcse", "_lower", "_upper"))
+            clear = is_off(row, "rejection", nominal)
+    if value != value and not (claim.measure == "bias" and row["n"] > 0):
+        return None
+    grade = Grade.STATED
+    if claim.is_judged:
+        grade = grade_of(lower - nominal, upper - nominal, claim.limit(alpha), clear=clear, usable=_usable(claim, row))
+    return Judged(row["cell"], value, mcse, lower, upper, grade, row)
 
 
-def _range(rows: list[dict[Any, Any]], name: str) -> str:
-    """The range of a proportion over cells, with the largest MCSE."""
-    lowest, highest = (pick(rows, key=lambda row: row[name]) for pick in (min, max))
-    if lowest[name] == highest[name]:
-        return _share(max(rows, key=lambda row: row[f"{name}_mcse"]), name)
-    low, high = (f"{100 * row[name]:.1f}" for row in (lowest, highest))
-    mcse = max(100 * row[f"{name}_mcse"] for row in rows)
-    return f"{low}%{'' if low == high else f' to {high}%'} (MCSE {mcse:.1f})"
+def grade_of(lower: float, upper: float, tolerance: float, *, clear: bool, usable: bool = True) -> Grade:
+    """The grade of a departure with a Monte Carlo interval from lower to upper.
+
+    clear: whether the departure is clear of its Monte Carlo error. usable: whether there are fits enough, and few of
+    them failed; otherwise nothing can hold.
+    """
+    if clear and (lower > tolerance or upper < -tolerance):
+        return Grade.FAILS
+    if not usable or not (-tolerance <= lower and upper <= tolerance):  # NaN lies nowhere
+        return Grade.OPEN
+    return Grade.HARMLESS if clear else Grade.HOLDS
 
 
-def _when(row: dict[Any, Any]) -> str:
-    return f" when {row['setting']}" if row["setting"] else ""
+def _usable(claim: Claim, row: Row) -> bool:
+    """Whether there are fits enough to judge a row, and nearly all that were attempted count in it."""
+    n = row["n_error"] if claim.has_errors else row["n"]
+    return bool(n >= LEAST_FITS and n >= (1 - MOST_FAILED) * row["attempted"])
+
+
+def standardised(row: Row) -> tuple[float, float, float, float]:
+    """Bias in standard errors of the estimator, with its MCSE and the ends of its interval.
+
+    The standard error is taken as known: its own error is a part 1 / sqrt(2 n) of it.
+    """
+    scale = row["empirical_se"]
+    if scale == 0:  # estimates that do not vary about the truth
+        value = float(np.sign(row["bias"]) * np.inf) if row["bias"] else 0.0
+        return value, 0.0, value, value
+    value, mcse = row["bias"] / scale, row["bias_mcse"] / scale
+    wide = _point(worlds_of(row)) * mcse
+    return value, mcse, value - wide, value + wide
+
+
+@cache
+def _point(worlds: int) -> float:
+    """Monte Carlo errors on either side of a 95% interval: 1.96, or the point of t where worlds are few."""
+    return float(stdtrit(worlds - 1, 0.975)) if worlds > 1 else Z95
+
+
+def grades(found: Sequence[Verdict]) -> Grade:
+    """The worst grade of several verdicts."""
+    return max((item.grade for item in found), key=lambda grade: grade.rank, default=Grade.STATED)

@@ -58,6 +58,11 @@ class Records(Protocol):
         """In words, what a world holds fixed; () where nothing that is drawn is."""
         ...
 
+    @property
+    def claims(self) -> Sequence[Mapping[str, Any]]:
+        """How the study's results are judged, as plain data (`results.diagnosis.claims`); none = by the defaults."""
+        ...
+
     def blocks(self, cell: int) -> Iterator[Block]:
         """The finished blocks of a cell, in order of replications."""
         ...

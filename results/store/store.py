@@ -116,6 +116,12 @@ class Store(ABC):
         return self.schema.held_fixed
 
     @property
+    def claims(self) -> Sequence[Mapping[str, Any]]:
+        """How results are judged, as plain data; those of the last run, outside the promise of equal bytes."""
+        kept: Sequence[Mapping[str, Any]] = self.noted("claims", [])
+        return kept
+
+    @property
     def estimands(self) -> tuple[str, ...]:
         """Names of the true values."""
         return self.schema.estimands

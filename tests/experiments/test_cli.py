@@ -56,7 +56,10 @@ def test_run_prints_the_table_and_where_things_are(ran: Path, capsys: pytest.Cap
     assert run_command(arguments) == 0
     printed = capsys.readouterr().out
     assert "300 of 300 panels" in printed
-    assert "bias (MCSE)" in printed
+    assert "Bias in standard errors, by effect" in printed
+    assert "bias (MCSE)" not in printed
+    assert run_command([*arguments, "--full"]) == 0
+    assert "bias (MCSE)" in capsys.readouterr().out
     assert "x.zarr" in printed
     assert "<svg" in (ran / "x.html").read_text(encoding="utf-8")
 

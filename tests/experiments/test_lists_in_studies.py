@@ -9,7 +9,8 @@ import pytest
 from estimators import EventStudy, SpatialPanel, TwoWayDID
 from experiments.running.replay import replay
 from experiments.running.runner import run
-from experiments.study.study import Study, expanded
+from experiments.study.estimator_tables import expanded
+from experiments.study.study import Study
 from results.store import ZarrStore
 
 STUDY = """

@@ -130,7 +130,7 @@ def test_both_reports_say_how_many_failed_and_why(diagnosis: Diagnosis) -> None:
               ((Status.NOT_CONVERGED, 2), (Status.SINGULAR, 1), (Status.REFUSED, 1), (Status.ERROR, 1))}  # fmt: skip
     assert {part for part in wanted if part in reasons} == wanted
     out = io.StringIO()
-    print_bias_table(diagnosis, Console(file=out, width=300, color_system=None), ReportFacts("moods"))
+    print_bias_table(diagnosis, Console(file=out, width=300, color_system=None), ReportFacts("moods"), full=True)
     text = " ".join(out.getvalue().split())
     assert f"moody: 5 of 96 fits failed: {reasons}" in text
     assert "91/96" in text

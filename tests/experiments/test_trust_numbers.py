@@ -17,7 +17,6 @@ from experiments.study.study import Study
 from experiments.trust.budget import LEAST, MOST, Cost, seconds_of, shared_out, timed
 from experiments.trust.calibrated import calibrated
 from experiments.trust.document import document
-from experiments.trust.power import detectable, fitted_curve, power
 from experiments.trust.recommend import recommended
 from experiments.trust.studies import Measure, effects_of
 from experiments.trust.threats import Case, confounding, index_weights, trends
@@ -26,6 +25,7 @@ from experiments.trust.threats.spillovers import durbin
 from experiments.trust.threats.spillovers import threat as spillovers
 from experiments.trust.trust import Trust, trust
 from experiments.trust.verdict import RULES, verdict
+from results.diagnosis.power_curve import detectable, fitted_curve, power
 from sim.errors import BadInput
 
 CLUSTERED = made_twins.SPEC.replace('method = "parametric"', 'method = "parametric"\ndraws = 100')

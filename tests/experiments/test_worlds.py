@@ -196,7 +196,7 @@ def report_of(worlds: int, tmp_path: Path) -> str:
     out = io.StringIO()
     store = run(asked, store=tmp_path / f"{worlds}.zarr")
     assert isinstance(store, ZarrStore)
-    print_report(store, Console(file=out, width=150, color_system=None))
+    print_report(store, Console(file=out, width=150, color_system=None), full=True)
     return " ".join(out.getvalue().split())
 
 

@@ -27,6 +27,7 @@ class MadeUpRecords:
     block: int
     worlds: int = 1
     held_fixed: tuple[str, ...] = ()
+    claims: Sequence[Mapping[str, Any]] = ()
 
     def blocks(self, cell: int) -> Iterator[Block]:
         whole = self.draws[cell]
@@ -57,6 +58,7 @@ def made_up(
     block: int = 64,
     worlds: int = 1,
     held_fixed: tuple[str, ...] = (),
+    claims: Sequence[Mapping[str, Any]] = (),
 ) -> MadeUpRecords:
     """Records of (parameters, samples by estimator); estimator a has terms t0, t1, ... and targets beta(a0), ..."""
     layouts: dict[str, Layout] = {}
@@ -77,7 +79,7 @@ def made_up(
                 terms, errors, sample.estimate, sample.se, dof, status.astype(np.uint8), **extra
             )
         draws.append(Block(truth, estimates, {}, 0))
-    return MadeUpRecords([parameters for parameters, _ in cells], layouts, draws, block, worlds, held_fixed)
+    return MadeUpRecords([parameters for parameters, _ in cells], layouts, draws, block, worlds, held_fixed, claims)
 
 
 def fit_paper(replications: int, block: int = 64) -> MadeUpRecords:

@@ -72,7 +72,7 @@ def test_estimators_without_a_screen_have_no_passing_fits(diagnosis: Diagnosis) 
 def test_reports_say_so(diagnosis: Diagnosis) -> None:
     sentence = next(passing_fits(diagnosis)).sentence
     out = Console(file=io.StringIO(), width=400)
-    print_bias_table(diagnosis, out)
+    print_bias_table(diagnosis, out, full=True)
     printed = out.file.getvalue()  # type: ignore[attr-defined]
     assert f"{NAME}: {sentence}" in printed
     assert f"{NAME}: rejects % (MCSE) by pretrend " in printed

@@ -12,10 +12,9 @@ import pytest
 
 from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
-from results.report.bias_table import bias_table
+from results.report.answer import answer
 from results.report.html import ReportFacts, html_report
 from results.report.svg import Axis, Group, Point, dot_chart, ticks
-from results.report.verdicts import error_words, headline, verdicts
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "line", "path", "circle"}
 FACTS = ReportFacts(
@@ -104,85 +103,37 @@ def test_charts_are_images_with_text_alternatives(html: str) -> None:
         assert "Values:" in (root.findtext("desc") or "")
 
 
-def test_verdicts_follow_the_numbers(paper_records: Any) -> None:
+def test_the_page_opens_with_the_answer(paper_records: Any) -> None:
     diagnosis = diagnose(paper_records)
-    table = bias_table(diagnosis)
-    found = verdicts(diagnosis, table)
-    assert [verdict.estimator for verdict in found] == ["did", "sdm-lee-yu"]
-    assert not found[1].departs
-    did = " ".join(found[0].sentences)
-    worst = table[(table["estimator"] == "did") & (table["cell"] == 3)].iloc[0]
-    assert found[0].departs
-    assert headline(found) == "1 of 2 estimators departs from the promise in some cell: did."
-    assert f"too low by {abs(worst['bias']):.4f}" in did
-    share = 100 * abs(worst["bias"]) / worst["truth"]
-    assert f"{share:.3g}% of the true {worst['truth']:.4f}" in did
-    assert "with errors clustered by unit" in did
-    assert "Where the truth is 0, a 5% test finds an effect in" in did
+    text = " ".join(" ".join(outline(html_report(diagnosis, FACTS)).words).split())
+    found = answer(diagnosis)
+    assert found.sentences
+    for sentence in found.sentences:
+        assert sentence in text
+        assert text.index(sentence) < text.index("Bias of did: mean of estimate minus truth")
 
 
-def test_verdicts_without_truth_or_fits(fabricate: Any, sample_of: Any) -> None:
+def test_a_page_without_truth_or_fits(fabricate: Any, sample_of: Any) -> None:
     nothing, ones = np.full((20, 1), np.nan), np.ones((20, 1, 1))
     samples = {
         "unknown": sample_of(nothing, np.linspace(-1, 1, 20)[:, None], ones),
         "refuses": sample_of(ones[:, 0], nothing, ones, status=np.full(20, Status.REFUSED)),
     }
-    diagnosis = diagnose(fabricate([({}, samples)]))
-    found = verdicts(diagnosis, bias_table(diagnosis))
-    assert "no true value in this design" in found[0].sentences[0]
-    assert found[1].sentences[0] == "No fit succeeded."
-    text = html_report(diagnosis, ReportFacts("empty", synthetic=False))
+    text = html_report(diagnose(fabricate([({}, samples)])), ReportFacts("empty", synthetic=False))
     assert "re-randomised from a real panel" in text
     assert Status.REFUSED.meaning in text
-    assert error_words("cluster:province") == "errors clustered by province"
-    assert headline([]) == "There are no finished replications yet."
+    assert "No truth in this design: t0 of unknown." in text
+    assert "Failed fits: refuses failed in 20 of 20 fits (100%)" in text
 
 
-def test_few_fits_have_no_verdict(fabricate: Any, sample_of: Any) -> None:
-    """One cell of 29 fits, far off: no verdict. With a cell of 40 beside it that cell alone is judged."""
-
-    def cell(fits: int) -> dict[str, Any]:
-        theta = np.zeros((fits, 1))
-        estimate = theta + 1.0 + 0.001 * np.random.default_rng(3).standard_normal((fits, 1))
-        return {"ols": sample_of(theta, estimate, np.full((fits, 1, 1), 0.01))}
-
-    diagnosis = diagnose(fabricate([({}, cell(29))]))
-    (found,) = verdicts(diagnosis, bias_table(diagnosis))
-    assert (found.departs, found.judged) == (False, False)
-    assert found.sentences == ("Too few replications to judge: at most 29 usable fits per cell; a verdict needs 30.",)
-    assert headline([found]) == "Too few replications to judge: a verdict needs 30 usable fits."
+def test_few_fits_have_no_mark(fabricate: Any, sample_of: Any) -> None:
+    theta = np.zeros((29, 1))
+    estimate = theta + 1.0 + 0.001 * np.random.default_rng(3).standard_normal((29, 1))
+    diagnosis = diagnose(fabricate([({}, {"ols": sample_of(theta, estimate, np.full((29, 1, 1), 0.01))})]))
     text = html_report(diagnosis, ReportFacts("few", done=1, blocks=3))
-    assert "? too few to judge" in text
+    assert "Too few replications to judge: at most 29 usable fits per cell; a verdict needs 30." in text
     assert "incomplete: 1 of 3 blocks is finished; the same run command resumes the study" in text
     assert 'class="flag"' not in text
-    diagnosis = diagnose(fabricate([({"n": 1}, cell(29)), ({"n": 2}, cell(40))]))
-    (found,) = verdicts(diagnosis, bias_table(diagnosis))
-    assert (found.departs, found.judged) == (True, True)
-    assert "when n = 2" in found.sentences[0]
-    assert "95% intervals cover 0.0% (<8.8) with one errors when n = 2." in found.sentences
-    assert found.sentences[-1] == "Too few replications to judge in 1 of 2 cells."
-
-
-def test_a_verdict_that_holds_names_the_terms_that_are_marked(fabricate: Any, sample_of: Any) -> None:
-    """The first term is right, the second is biased, the third is right."""
-    rng = np.random.default_rng(8)
-    theta = np.ones((200, 3))
-
-    def sample(shift: float) -> Any:
-        estimate = theta + 0.1 * rng.standard_normal((200, 3)) + np.array([0.0, shift, 0.0])
-        return sample_of(theta, estimate, np.full((200, 1, 3), 0.1))
-
-    diagnosis = diagnose(fabricate([({}, {"right": sample(0.0), "partly": sample(0.3)})]))
-    table = bias_table(diagnosis)
-    right, partly = verdicts(diagnosis, table)
-    assert (right.departs, right.elsewhere, right.is_clean) == (False, (), True)
-    assert (partly.departs, partly.elsewhere, partly.is_clean) == (False, ("t1",), False)
-    assert partly.sentences[0] == "t0 holds its promise; other marked terms: t1."
-    assert headline([right, partly]) == "1 of 2 estimators departs from the promise in some cell: partly (for t1)."
-    assert headline([right]).startswith("No estimator departs from its promise for any key term")
-    text = html_report(diagnosis, ReportFacts("elsewhere"))
-    assert text.count("! other terms marked") == 1
-    assert text.count("✓ holds") == 1
 
 
 def test_common_sample_has_its_own_table(fabricate: Any, sample_of: Any) -> None:

@@ -54,7 +54,7 @@ def calls(work: Callable[[], object]) -> int:
 
 
 def on_a_terminal(diagnosis: Diagnosis) -> object:
-    return print_bias_table(diagnosis, Console(file=io.StringIO(), width=120))
+    return print_bias_table(diagnosis, Console(file=io.StringIO(), width=120), full=True)
 
 
 def as_html(diagnosis: Diagnosis) -> object:

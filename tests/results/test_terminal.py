@@ -22,9 +22,16 @@ FACTS = ReportFacts("toy", "Does it hold?", seed=42)
 def printed(diagnosis: Any, width: int = 80, terminal: bool = False, **options: Any) -> str:
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=terminal, color_system=None, highlight=False)
-    print_bias_table(diagnosis, console, FACTS, **options)
+    print_bias_table(diagnosis, console, FACTS, full=True, **options)
     assert console.width == width
     return out.getvalue()
+
+
+def rows_of(text: str, beginning: str) -> list[str]:
+    """Lines of the tables that begin with a name."""
+    lines = text.splitlines()
+    first = next(place for place, line in enumerate(lines) if line.startswith("estimator"))
+    return [line for line in lines[first:] if line.startswith(beginning)]
 
 
 def toy(fabricate: Any, sample_of: Any, status: np.ndarray | None = None) -> Any:
@@ -42,13 +49,13 @@ def test_head_rows_marks_and_legend(fabricate: Any, sample_of: Any) -> None:
     assert lines[0] == "toy: Does it hold?"
     assert lines[1] == "Synthetic data, 400 replications, seed 42"
     assert "400 fits, all usable" in text
-    row = next(line for line in lines if line.startswith("ols"))
+    row = rows_of(text, "ols")[0]
     assert row.split()[:3] == ["ols", "t0", "0.0157"]
     error = 0.005 + 0.01 * np.random.default_rng(3).standard_normal((400, 2))[:, 0]  # as in `toy`
     assert f"{error.mean():.4f} ({error.std(ddof=1) / 20:.4f})!" in row
     unknown = next(line for line in lines if line.strip().startswith("t1"))
     assert unknown.split()[1] == "-"
-    assert sum(" two " in line for line in lines) == 2
+    assert sum(" two   " in line for line in lines) == 2
     assert "! marks a bias more than 4 MCSE from 0" in text
     assert "- marks what is not defined" in text
 
@@ -136,11 +143,11 @@ def few(fabricate: Any, sample_of: Any, fits: int) -> Any:
 
 def test_few_fits_are_not_judged(fabricate: Any, sample_of: Any) -> None:
     text = printed(few(fabricate, sample_of, 29))
-    row = next(line for line in text.splitlines() if line.startswith("ols"))
+    row = rows_of(text, "ols")[0]
     assert "!" not in row
     assert "Too few replications to judge where there are fewer than 30 usable fits" in text
     text = printed(few(fabricate, sample_of, 30))
-    row = next(line for line in text.splitlines() if line.startswith("ols"))
+    row = rows_of(text, "ols")[0]
     assert row.count("!") == 3
     assert "Too few" not in text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -13,10 +14,11 @@ from experiments.running.runner import run
 from experiments.study.builtin import builtin
 from experiments.study.study import Study
 from results.diagnosis import Diagnosis, diagnose
+from results.diagnosis.claims import Claim
 from results.report.bias_table import bias_table
 from results.report.html import ReportFacts, html_report
 from results.report.terminal import print_bias_table
-from results.report.verdicts import verdicts
+from results.report.verdicts import Grade, verdicts
 from sim.designs.paper import Paper
 
 LMS = ("lm_lag", "lm_err", "rlm_lag", "rlm_err")
@@ -54,9 +56,10 @@ def test_rejections_are_reported_and_no_bias(diagnosis: Diagnosis) -> None:
 
 
 def test_a_wrong_size_is_called_one(diagnosis: Diagnosis) -> None:
-    found = {verdict.estimator: verdict for verdict in verdicts(diagnosis, bias_table(diagnosis))}
-    assert found["lm-elhorst"].departs
-    assert not found["lm-exact"].departs
+    judged = replace(diagnosis, claims=(Claim("size", tolerance=0.01),))
+    found = {(verdict.estimator, verdict.term): verdict.grade for verdict in verdicts(judged)}
+    assert Grade.FAILS not in {found["lm-exact", term] for term in LMS}
+    assert Grade.FAILS in {found["lm-elhorst", term] for term in LMS}
 
 
 @pytest.fixture(scope="module")
@@ -75,15 +78,17 @@ def test_the_plain_test_of_a_lag_may_find_dependent_errors(dependent: Diagnosis)
     assert all(truths[0, term] == 0.0 for term in LMS)
     lag = table[(table["cell"] == 1) & (table["term"] == "lm_lag")].iloc[0]
     assert lag["rejection"] > 0.8
-    found = verdicts(dependent, table)[0]
-    assert not found.departs
-    assert found.sentences[0].startswith("The term tests rho = lambda = 0: it estimates nothing")
-    assert "the 5% test rejects in" in found.sentences[1]
+    found = verdicts(dependent, table)
+    assert {verdict.measure for verdict in found} == {"size", "power"}
+    size, power = ([verdict for verdict in found if (verdict.measure, verdict.term) == (measure, "lm_lag")]
+                   for measure in ("size", "power"))  # fmt: skip
+    assert [item.cell for item in size[0].cells] == [0]
+    assert [item.cell for item in power[0].told] == [1]
 
 
 def test_reports_say_what_a_statistic_tests(dependent: Diagnosis) -> None:
     out = Console(file=io.StringIO(), width=200)
-    print_bias_table(dependent, out)
+    print_bias_table(dependent, out, full=True)
     printed = out.file.getvalue()  # type: ignore[attr-defined]
     rows = [line.split() for line in printed.splitlines() if "chi-square" in line]
     shown = [next(word for word in row if word in {"0", "not"}) for row in rows]
@@ -108,6 +113,6 @@ def test_the_built_in_study_compares_both_forms() -> None:
 def test_the_moran_of_residuals_is_a_test_too() -> None:
     study = Study("moran", Paper(effect=0.0, spatial_error=0.15), (MoranTest(),), replications=64, seed=5)
     found = diagnose(run(study))
-    (verdict,) = verdicts(found, bias_table(found))
-    assert verdict.sentences[0].startswith("The term tests lambda = 0: it estimates nothing")
+    (verdict,) = verdicts(found)
+    assert verdict.measure == "power"
     assert "bias" not in set(found.frame["measure"])

@@ -403,7 +403,7 @@ def shared(fabricate: Any, sample_of: Any) -> Callable[..., Any]:
 
 def texts(diagnosis: Any) -> tuple[str, str]:
     out = io.StringIO()
-    print_bias_table(diagnosis, Console(file=out, width=160, color_system=None, highlight=False))
+    print_bias_table(diagnosis, Console(file=out, width=160, color_system=None, highlight=False), full=True)
     page = html_report(diagnosis, ReportFacts("study"))
     return " ".join(out.getvalue().split()), " ".join(page.split())
 

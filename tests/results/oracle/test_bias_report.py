@@ -256,7 +256,7 @@ def test_failed_fits_are_counted_by_reason(diagnosis: Any) -> None:
 
 def printed(diagnosis: Any) -> str:
     out = io.StringIO()
-    print_bias_table(diagnosis, Console(file=out, width=300, color_system=None, highlight=False))
+    print_bias_table(diagnosis, Console(file=out, width=300, color_system=None, highlight=False), full=True)
     return out.getvalue()
 
 
@@ -264,7 +264,7 @@ def test_every_cell_of_the_terminal(diagnosis: Any) -> None:
     by_term = ["truth", "mean", "bias (MCSE)", "emp. SE"]
     heads = ["estimator", "term", *by_term, "errors", "mean SE", "coverage", "rejected", "fits"]
     cell, seen, above = -1, 0, ["", ""]
-    for line in printed(diagnosis).splitlines():
+    for line in printed(diagnosis).partition("\n\n")[2].splitlines():
         cell += line.startswith("size = ")
         words = re.findall(r"[^\s()]+(?: \([<>]?[\d.]+\))?!?", line.strip())
         if not ({"one", "two"} & set(words)) or words[0] == "!":
@@ -283,19 +283,23 @@ def test_every_cell_of_the_terminal(diagnosis: Any) -> None:
 
 
 def test_what_the_verdicts_say(diagnosis: Any) -> None:
-    text = re.sub(r"<[^>]+>|\s+", " ", html_report(diagnosis, ReportFacts("study")))
-    text = " ".join(text.split())
-    bias = counted(1, "alpha", 0, 0)["bias"]
-    said = re.search(r"Biased: too (\w+) by ([\d.]+) \(MCSE ([\d.]+)\), ([\d.]+)% of the true (-[\d.]+),", text)
+    text = " ".join(re.sub(r"<[^>]+>|\s+", " ", html_report(diagnosis, ReportFacts("study"))).split())
+    bias = counted(1, "alpha", 1, 0)
+    amount = r"([\d.]+) \(([\d.]+) standard errors, ([\d.]+)% of the true ([\d.]+); t0 too\)"
+    said = re.search(rf"t1 of alpha is too (\w+) by {amount} when size = -0.8", text)
     assert said is not None
     assert said[1] == "low"
-    same(f"{said[2]} ({said[3]})", abs(bias[0]), bias[1])
-    same(said[4], 100 * abs(bias[0] / 0.8), None)
-    assert float(said[5]) == -0.8
-    size = {error: counted(0, "beta", 0, j)["rejected"] for j, error in enumerate(ERRORS)}
-    found = text.partition("beta for t0")[2]
-    sizes = re.search(r"a 5% test finds an effect in ([\d.]+)% \(MCSE ([\d.]+)\) with one errors; ([\d.]+)% \(MCSE "
-                      r"([\d.]+)\) with two errors", found)  # fmt: skip
+    near(said[2], -bias["bias"][0])
+    near(said[3], -bias["bias"][0] / bias["emp. SE"][0])
+    near(said[4], -100 * bias["bias"][0] / bias["truth"][0])
+    near(said[5], bias["truth"][0])
+    size = {name: counted(0, name, 0, j)["rejected"] for name, j in (("alpha", 0), ("beta", 1))}
+    sizes = re.search(
+        r"alpha with one errors rejects ([\d.]+)% and beta with two errors rejects ([\d.]+)%, both when", text
+    )
     assert sizes is not None
-    same(f"{sizes[1]} ({sizes[2]})", *size["one"])
-    same(f"{sizes[3]} ({sizes[4]})", *size["two"])
+    near(sizes[1], size["alpha"][0])
+    near(sizes[2], size["beta"][0])
+    covered = re.search(r"t1 of alpha with one errors covers ([\d.]+)%", text)
+    assert covered is not None
+    near(covered[1], min(counted(cell, "alpha", 1, 0)["coverage"][0] for cell in (0, 1)))

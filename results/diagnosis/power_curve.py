@@ -7,6 +7,7 @@ are fitted by maximum likelihood; the interval of the minimum detectable effect 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from sim.arrays import Floats
 POWER = 0.80
 Z95 = 1.959963984540054
 STEP = 1e-5  # of difference quotients
+SCORINGS, SMALL = 50, 1e-8  # steps of Fisher scoring at most, and the step at which it ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,33 @@ def fitted_curve(effects: Floats, rejected: Floats, counts: Floats, sd: float) -
         p = np.clip(power(effects, float(np.exp(parameters[0])), float(parameters[1])), 1e-12, 1 - 1e-12)
         return -float((rejected * np.log(p) + (counts - rejected) * np.log1p(-p)).sum())
 
-    start = np.array([np.log(sd), Z95])
-    found = minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-9, "maxiter": 4000}).x
+    found = _scored(effects, rejected, counts, np.array([np.log(sd), Z95]), loss)
     slopes = _slopes(effects, found)
     p = np.clip(power(effects, float(np.exp(found[0])), float(found[1])), 1e-12, 1 - 1e-12)
     information = (slopes * (counts / (p * (1 - p)))[:, None]).T @ slopes
     covariance = np.linalg.pinv(information)
     rows = tuple((float(row[0]), float(row[1])) for row in covariance)
     return Curve(float(np.exp(found[0])), float(found[1]), (rows[0], rows[1]))
+
+
+def _scored(
+    effects: Floats, rejected: Floats, counts: Floats, start: Floats, loss: Callable[[Floats], float]
+) -> Floats:
+    """The parameters of the largest likelihood: Fisher scoring with halved steps; a simplex where that gets stuck."""
+    at, here = start, loss(start)
+    for _ in range(SCORINGS):
+        p = np.clip(power(effects, float(np.exp(at[0])), float(at[1])), 1e-12, 1 - 1e-12)
+        slopes = _slopes(effects, at)
+        weight = (counts / (p * (1 - p)))[:, None]
+        score = slopes.T @ ((rejected - counts * p) / (p * (1 - p)))
+        step = np.clip(np.linalg.pinv((slopes * weight).T @ slopes) @ score, -1.0, 1.0)
+        while np.abs(step).max() > SMALL and not (there := loss(at + step)) <= here:
+            step = step / 2
+        if np.abs(step).max() <= SMALL:
+            return at
+        at, here = at + step, there
+    options = {"xatol": 1e-7, "fatol": 1e-9, "maxiter": 4000}
+    return np.asarray(minimize(loss, start, method="Nelder-Mead", options=options).x)
 
 
 def detectable(curve: Curve, wanted: float = POWER) -> Detectable:
@@ -78,7 +99,8 @@ def detectable(curve: Curve, wanted: float = POWER) -> Detectable:
     value = log_effect(at)
     gradient = np.array([log_effect(at + step) - log_effect(at - step) for step in STEP * np.eye(2)]) / (2 * STEP)
     half = Z95 * float(np.sqrt(gradient @ np.array(curve.covariance) @ gradient))
-    return Detectable(wanted, *(float(np.exp(x)) for x in (value, value - half, value + half)))
+    with np.errstate(over="ignore"):  # effects that are all found, or none of them, say nothing of the curve between
+        return Detectable(wanted, *(float(np.exp(x)) for x in (value, value - half, value + half)))
 
 
 def _slopes(effects: Floats, at: Floats) -> Floats:

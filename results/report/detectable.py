@@ -1,0 +1,99 @@
+"""Power over the effects of a grid, and the smallest effect that 80% of panels find, for each setting of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from results.diagnosis.claims import POWER
+from results.diagnosis.power_curve import detectable, fitted_curve
+from results.report.bias_table import setting_text
+from results.report.numbers import is_null
+from results.report.verdicts import Judged, Verdict
+
+WIDEST = 3.0  # times the mde that its interval may reach: the simulated effects do not tell more
+LEAST_CHANGE = 0.2  # of the largest truth: what changes less is chance of the draws
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Powers of one test at several effects, in cells that differ in nothing else.
+
+    dial: the one that moves the effect; "" where there is none. setting: the other dials. cells: by size of the effect,
+    the one without an effect included. mde: the smallest effect that is found with power `POWER`, with the ends of its
+    95% Monte Carlo interval; NaN where the simulated effects do not tell. beyond: the mde is larger than every
+    simulated effect.
+    """
+
+    dial: str
+    setting: str
+    cells: tuple[Judged, ...]
+    mde: float
+    lower: float
+    upper: float
+    beyond: bool
+
+    @property
+    def largest(self) -> Judged:
+        """The cell of the largest effect."""
+        return self.cells[-1]
+
+
+def effect_dial(truths: Mapping[int, float], cells: Sequence[Mapping[str, object]]) -> str:
+    """The dial along which the truth changes most while the others stand still; "" where none changes it by a fifth.
+
+    truths: by cell, where they are known.
+    """
+    largest = max((abs(value) for value in truths.values()), default=0.0)
+    spans = {}
+    for name in dict.fromkeys(name for cell in cells for name in cell):
+        groups = [[truths[cell] for cell in group if cell in truths] for group in _groups(name, cells)]
+        spans[name] = max((max(group) - min(group) for group in groups if group), default=0.0)
+    dial = max(spans, key=lambda name: spans[name], default="")
+    return dial if dial and spans[dial] > LEAST_CHANGE * largest else ""
+
+
+def curves(verdict: Verdict, cells: Sequence[Mapping[str, object]]) -> Iterator[Curve]:
+    """The curve of a verdict on power for each setting of the other dials, in the order of the grid."""
+    known = {item.cell: item for item in verdict.cells}
+    dial = verdict.claim.over or effect_dial({cell: item.row["truth"] for cell, item in known.items()}, cells)
+    for group in _groups(dial, cells):
+        own = sorted((known[cell] for cell in group if cell in known), key=lambda item: abs(item.row["truth"]))
+        if any(not is_null(item.row) for item in own):
+            setting = {name: value for name, value in cells[own[0].cell].items() if name != dial}
+            yield _curve(dial, setting_text(setting, cells), tuple(own))
+
+
+def _curve(dial: str, setting: str, cells: tuple[Judged, ...]) -> Curve:
+    effects = np.array([abs(item.row["truth"]) for item in cells])
+    shares = np.array([item.value for item in cells])
+    counts = np.array([_independent(item) for item in cells])
+    empty = Curve(dial, setting, cells, np.nan, np.nan, np.nan, beyond=False)
+    if np.unique(effects).size < 2 or not shares.max() > shares.min():
+        return empty
+    spread = [item.row["empirical_se"] for item in cells]
+    curve = fitted_curve(effects, shares * counts, counts, float(np.nanmedian(spread)))
+    if not curve.at(np.zeros(1))[0] < POWER:  # a test that rejects nearly always finds no effect
+        return empty
+    found = detectable(curve, POWER)
+    if found.value > effects.max():
+        return replace(empty, beyond=bool(shares.max() < POWER))
+    if found.value < effects.min() or not found.upper < WIDEST * found.value:
+        return empty
+    return replace(empty, mde=found.value, lower=found.lower, upper=found.upper)
+
+
+def _independent(item: Judged) -> float:
+    """The number of independent fits whose share has the Monte Carlo error of a cell, which worlds may widen."""
+    n, p = float(item.row["n_error"]), item.value
+    return min(n, p * (1 - p) / item.mcse**2) if 0 < p < 1 and item.mcse > 0 else n
+
+
+def _groups(dial: str, cells: Sequence[Mapping[str, object]]) -> list[list[int]]:
+    """Cells that differ in nothing but a dial."""
+    found: dict[str, list[int]] = {}
+    for index, cell in enumerate(cells):
+        found.setdefault(repr({name: value for name, value in cell.items() if name != dial}), []).append(index)
+    return list(found.values())

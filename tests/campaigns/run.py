@@ -1,0 +1,33 @@
+"""Long campaigns of evidence, too slow for the tests: `make campaigns`, or `python tests/campaigns/run.py NAME ...`.
+
+Each prints what it found and whether it holds; the exit code is 1 unless all hold.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
+
+CAMPAIGNS = {"twins": "recovered_twins", "seeds": "reported_errors", "searches": "searches", "pages": "trusted_pages"}
+
+
+def main(names: list[str]) -> int:
+    """Run the campaigns of these names, or all."""
+    importlib.import_module("cluster").prepare_process()
+    failed = []
+    for name in names or CAMPAIGNS:
+        begin = time.process_time()
+        print(f"== {name}", flush=True)
+        holds = importlib.import_module(CAMPAIGNS[name]).main()
+        said, spent = "holds" if holds else "DOES NOT HOLD", time.process_time() - begin
+        print(f"{name}: {said} ({spent:.0f} s of CPU)", flush=True)
+        failed += [] if holds else [name]
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,319 @@
+"""Verdicts by practical size: tolerances, Monte Carlo intervals, failures, and the sentences that say them."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy.stats import norm
+
+from estimators.core.estimator import Status
+from results.diagnosis.claims import BIAS, Claim
+from results.diagnosis.diagnose import Diagnosis, diagnose
+from results.report.answer import answer, verdict_records
+from results.report.bias_table import bias_table
+from results.report.short import MOST_LINES
+from results.report.terminal import print_bias_table
+from results.report.verdicts import Grade, Verdict, grade_of, verdicts
+from results.report.wording import error_words, region
+from sim.errors import BadInput
+
+FITS = 4000
+SD = 2.0  # of estimates
+
+
+def cell(sample_of: Any, shift: float, fits: int = FITS, scale: float = 1.0, truth: float = 1.0, seed: int = 1) -> Any:
+    """Fits whose bias is exactly `shift` of their standard deviations, with standard errors `scale` times those."""
+    noise = np.random.default_rng(seed).standard_normal((fits, 1))
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    theta = np.full((fits, 1), truth)
+    return sample_of(theta, theta + SD * (noise + shift), np.full((fits, 1, 1), SD * scale), dof=1e6)
+
+
+def judged(fabricate: Any, cells: list[Any], *claims: Claim) -> Diagnosis:
+    return replace(diagnose(fabricate(cells)), claims=claims)
+
+
+def only(diagnosis: Diagnosis) -> Verdict:
+    (found,) = verdicts(diagnosis)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "clear", "usable", "grade"),
+    [
+        (-0.01, 0.02, False, True, Grade.HOLDS),
+        (0.01, 0.02, True, True, Grade.HARMLESS),
+        (-0.02, -0.01, True, True, Grade.HARMLESS),
+        (0.01, 0.04, True, True, Grade.OPEN),
+        (-0.04, 0.04, False, True, Grade.OPEN),
+        (0.031, 0.05, True, True, Grade.FAILS),
+        (-0.05, -0.031, True, True, Grade.FAILS),
+        (0.031, 0.05, False, True, Grade.OPEN),
+        (-0.01, 0.02, False, False, Grade.OPEN),
+        (0.031, 0.05, True, False, Grade.FAILS),
+        (float("nan"), float("nan"), False, True, Grade.OPEN),
+    ],
+)
+def test_grades(lower: float, upper: float, clear: bool, usable: bool, grade: Grade) -> None:
+    assert grade_of(lower, upper, 0.03, clear=clear, usable=usable) is grade
+
+
+def test_the_worst_grade_comes_last() -> None:
+    assert [grade.value for grade in sorted(Grade, key=lambda grade: grade.rank)] == [
+        "stated", "holds", "detectable but harmless", "cannot be told", "fails"
+    ]  # fmt: skip
+
+
+def test_a_bias_of_the_tolerance_costs_less_than_half_a_point_of_coverage() -> None:
+    z = norm.ppf(0.975)
+    lost = 0.95 - (norm.cdf(z - BIAS) - norm.cdf(-z - BIAS))
+    assert 0.004 < lost < 0.005
+
+
+@pytest.mark.parametrize(
+    ("shift", "grade"),
+    [(0.0, Grade.HOLDS), (0.12, Grade.HARMLESS), (-0.12, Grade.HARMLESS), (0.2, Grade.OPEN), (0.3, Grade.FAILS),
+     (-0.3, Grade.FAILS)],
+)  # fmt: skip
+def test_bias_is_judged_in_standard_errors(fabricate: Any, sample_of: Any, shift: float, grade: Grade) -> None:
+    found = only(judged(fabricate, [({}, {"ols": cell(sample_of, shift)})], Claim("bias")))
+    assert found.grade is grade
+    assert found.worst.value == pytest.approx(shift, abs=1e-12)
+    assert found.times == pytest.approx(abs(shift) / BIAS)
+
+
+def test_a_bias_of_a_quarter_percent_is_no_departure(fabricate: Any, sample_of: Any) -> None:
+    """20 Monte Carlo errors from 0, .1 standard errors, .26% of the truth: detectable, and harmless."""
+    diagnosis = judged(fabricate, [({}, {"lee-yu": cell(sample_of, 0.1, fits=40_000, truth=38.5)})], Claim("bias"))
+    found = answer(diagnosis)
+    assert found.grade is Grade.HARMLESS
+    assert found.sentences == (
+        "Bias of t0: lee-yu is off by so little that it does not matter (at most 0.1 standard errors).",
+    )
+
+
+def test_an_own_tolerance_is_used(fabricate: Any, sample_of: Any) -> None:
+    cells = [({}, {"ols": cell(sample_of, 0.12)})]
+    assert only(judged(fabricate, cells, Claim("bias", tolerance=0.05))).grade is Grade.FAILS
+    assert only(judged(fabricate, cells, Claim("bias", tolerance=0.5))).grade is Grade.HARMLESS
+
+
+def test_verdicts_rank_by_practical_size_and_not_by_monte_carlo_error(fabricate: Any, sample_of: Any) -> None:
+    few = replace(cell(sample_of, 0.6), status=np.where(np.arange(FITS) < 500, Status.OK, Status.NOT_RUN))
+    diagnosis = judged(fabricate, [({}, {"precise": cell(sample_of, 0.3), "rough": few})], Claim("bias"))
+    found = verdicts(diagnosis)
+    assert [item.estimator for item in found] == ["rough", "precise"]
+    clear = {item.estimator: abs(item.worst.value) / item.worst.mcse for item in found}
+    assert clear["precise"] > 1.2 * clear["rough"]
+
+
+def test_the_worst_cell_is_named_with_the_dials_that_fail(fabricate: Any, sample_of: Any) -> None:
+    shifts = {
+        (effect, spill): 0.5 + effect / 10 if spill == "paper" else 0.0
+        for effect in (0, 1)
+        for spill in ("none", "paper")
+    }
+    cells = [({"effect": effect, "spillover": spill}, {"did": cell(sample_of, shift)})
+             for (effect, spill), shift in shifts.items()]  # fmt: skip
+    (sentence,) = answer(judged(fabricate, cells, Claim("bias"))).sentences
+    assert sentence == ("Bias of t0: did is too high by 1.20 (0.6 standard errors, 120% of the true 1.00) when "
+                        "effect = 1, spillover = paper (fails with spillover = paper).")  # fmt: skip
+
+
+@pytest.mark.parametrize(("shift", "side"), [(0.5, "high"), (-0.5, "low")])
+def test_the_side_of_a_bias_is_that_of_the_number_line(fabricate: Any, sample_of: Any, shift: float, side: str) -> None:
+    diagnosis = judged(fabricate, [({}, {"ols": cell(sample_of, shift, truth=-1.0)})], Claim("bias"))
+    assert answer(diagnosis).sentences == (
+        f"Bias of t0: ols is too {side} by 1.00 (0.5 standard errors, 100% of the true -1.00).",
+    )
+
+
+def test_regions() -> None:
+    dials = [{"a": a, "b": b} for a in (0.0, 0.4, 0.8) for b in ("x", "y")]
+    every = range(6)
+    assert region([2, 4, 3, 5], every, dials) == "a from 0.4"
+    assert region([0, 2, 1, 3], every, dials) == "a up to 0.4"
+    assert region([1, 3, 5], every, dials) == "b = y"
+    assert region([3, 5], every, dials) == "a from 0.4, b = y"
+    assert region([0, 3], every, dials) == ""
+
+
+def with_scales(sample_of: Any, scales: tuple[float, ...], truth: float = 0.0, fits: int = FITS) -> Any:
+    """Unbiased fits with one error type for each scale of the standard error."""
+    sample = cell(sample_of, 0.0, fits=fits, truth=truth)
+    se = np.concatenate([np.full((fits, 1, 1), SD * scale) for scale in scales], axis=1)
+    return replace(sample, se=se)
+
+
+def test_size_says_which_errors_hold_and_which_reject_how_often(fabricate: Any, sample_of: Any) -> None:
+    cells = [({"serial": serial}, {"did": with_scales(sample_of, (1.0, scale))})
+             for serial, scale in ((0.0, 1.0), (0.4, 0.7), (0.8, 0.5))]  # fmt: skip
+    diagnosis = judged(fabricate, cells, Claim("size", over="serial"))
+    found = {item.error: item for item in verdicts(diagnosis)}
+    assert (found["one"].grade, found["two"].grade) == (Grade.HOLDS, Grade.FAILS)
+    shares = [item.value for item in found["two"].cells]
+    assert shares[2] == pytest.approx(2 * norm.sf(1.96 * 0.5), abs=0.03)
+    one = f"{100 * found['one'].span[0]:.1f}%"
+    assert answer(diagnosis).sentences == (
+        f"5% tests of t0 where the truth is 0: one errors hold ({one} over serial 0 to 0.8); "
+        f"two errors reject {100 * shares[2]:.0f}% when serial = 0.8 (fail with serial from 0.4).",
+    )
+
+
+@pytest.mark.parametrize(("scale", "grade"), [(1.0, Grade.HOLDS), (0.8, Grade.FAILS), (1.5, Grade.FAILS)])
+def test_coverage_is_judged_on_either_side(fabricate: Any, sample_of: Any, scale: float, grade: Grade) -> None:
+    """Intervals that are too long cover too much: 99.7% instead of 95%."""
+    diagnosis = judged(fabricate, [({}, {"ols": with_scales(sample_of, (scale,), 1.0)})], Claim("coverage"))
+    assert only(diagnosis).grade is grade
+
+
+def test_shares_have_half_of_the_level_as_their_margin() -> None:
+    assert Claim("size").limit(0.05) == 0.025
+    assert Claim("coverage").limit(0.10) == 0.05
+    assert Claim("size", tolerance=0.01).limit(0.05) == 0.01
+
+
+def test_too_few_fits_tell_nothing(fabricate: Any, sample_of: Any) -> None:
+    diagnosis = judged(fabricate, [({}, {"ols": cell(sample_of, 1.0, fits=29)})], Claim("bias"))
+    assert only(diagnosis).grade is Grade.OPEN
+    assert answer(diagnosis).sentences[0] == (
+        "Too few replications to judge: at most 29 usable fits per cell; a verdict needs 30."
+    )
+
+
+def test_an_estimator_that_fails_in_27_percent_of_fits_holds_nowhere(fabricate: Any, sample_of: Any) -> None:
+    status = np.where(np.arange(FITS) < 0.27 * FITS, Status.SINGULAR, Status.OK)
+    right = cell(sample_of, 0.0)
+    samples = {"sound": right, "frail": replace(right, status=status)}
+    found = answer(judged(fabricate, [({}, samples)], Claim("bias"), Claim("coverage")))
+    grades = {(item.estimator, item.measure): item.grade for item in found.verdicts}
+    assert {grades["sound", measure] for measure in ("bias", "coverage")} == {Grade.HOLDS}
+    assert {grades["frail", measure] for measure in ("bias", "coverage")} == {Grade.OPEN}
+    assert found.grade is Grade.FAILS
+    assert found.sentences[0].startswith("Failed fits: frail failed in 1,080 of 4,000 fits (27%): ")
+    assert found.sentences[1].endswith("cannot be told for frail (27% of fits failed).")
+    first = next(verdict_records(found))
+    assert (first["class"], first["measure"], first["value"]) == ("fails", "failed fits", pytest.approx(0.27))
+
+
+def curve(sample_of: Any, effects: tuple[float, ...], sd: float, **dials: Any) -> list[Any]:
+    """Cells whose estimates have a standard deviation and are tested with it."""
+    cells = []
+    for effect in effects:
+        noise = sd * np.random.default_rng(round(1000 * effect) + 7).standard_normal((FITS, 1))
+        theta = np.full((FITS, 1), effect)
+        sample = sample_of(theta, theta + noise, np.full((FITS, 1, 1), sd), dof=1e6)
+        cells.append(({"effect": effect, **dials}, {"did": sample}))
+    return cells
+
+
+def test_power_states_the_smallest_effect_that_most_panels_find(fabricate: Any, sample_of: Any) -> None:
+    diagnosis = judged(fabricate, curve(sample_of, (0.0, 0.2, 0.4), 0.1), Claim("power"))
+    (part,) = answer(diagnosis).claims
+    ((_, (found,)),) = part.curves
+    wanted = 0.1 * (norm.ppf(0.975) + norm.ppf(0.8))
+    assert found.lower < wanted < found.upper
+    assert found.mde == pytest.approx(wanted, rel=0.04)
+    assert part.grade is Grade.STATED
+    assert f"80% of panels find an effect of {found.mde:.2f}" in part.sentence
+    records = [record for record in verdict_records(answer(diagnosis)) if record["measure"] == "mde"]
+    assert [record["value"] for record in records] == [found.mde]
+
+
+def test_an_effect_beyond_the_simulated_ones_is_called_so(fabricate: Any, sample_of: Any) -> None:
+    cells = [*curve(sample_of, (0.0, 0.2, 0.4), 0.1, n=9), *curve(sample_of, (0.0, 0.2, 0.4), 0.3, n=1)]
+    (part,) = answer(judged(fabricate, cells, Claim("power"))).claims
+    ((_, (precise, rough)),) = part.curves
+    assert (precise.dial, precise.setting, precise.beyond) == ("effect", "n = 9", False)
+    assert (rough.setting, rough.beyond) == ("n = 1", True)
+    assert part.sentence.endswith("when n = 9, and in 1 of 2 settings only effects above 0.40.")
+
+
+def test_a_test_of_the_wrong_size_has_no_power(fabricate: Any, sample_of: Any) -> None:
+    cells = [({"effect": effect}, {"did": with_scales(sample_of, (1.0, 0.5), effect)}) for effect in (0.0, 6.0)]
+    found = answer(judged(fabricate, cells, Claim("size"), Claim("power")))
+    assert "not stated for two errors, because a test of the wrong size has no power to speak of" in found.sentences[1]
+
+
+def printed(diagnosis: Diagnosis, width: int = 100) -> list[str]:
+    out = io.StringIO()
+    print_bias_table(diagnosis, Console(file=out, width=width, force_terminal=True, color_system=None))
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_the_short_report_fits_on_a_screen(paper_records: Any, width: int) -> None:
+    lines = printed(diagnose(paper_records), width)
+    assert len(lines) <= MOST_LINES
+    assert max(map(len, lines)) <= width
+    assert "`panelproof report STORE --full`" in " ".join(" ".join(lines[-3:]).split())
+
+
+def test_the_short_table_shows_every_cell_of_a_small_study(fabricate: Any, sample_of: Any) -> None:
+    cells = [({"serial": serial}, {"did": with_scales(sample_of, (1.0, scale))})
+             for serial, scale in ((0.0, 1.0), (0.8, 0.5))]  # fmt: skip
+    diagnosis = judged(fabricate, cells, Claim("size", over="serial"))
+    found = {item.error: [100 * at.value for at in item.cells] for item in verdicts(diagnosis)}
+    rows = [line.split() for line in printed(diagnosis) if line.startswith(("one ", "two "))]
+    assert rows == [["two", f"{found['two'][0]:.1f}", f"{found['two'][1]:.1f}!"],
+                    ["one", f"{found['one'][0]:.1f}", f"{found['one'][1]:.1f}"]]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"measure": "bais"}, "measure = 'bais'"),
+        ({"measure": "power", "tolerance": 0.1}, "stated and not judged"),
+        ({"measure": "size", "tolerance": 1.5}, "a share above 0 and below 1"),
+        ({"measure": "bias", "tolerance": 0.0}, "a number above 0"),
+        ({"measure": "bias", "errors": ("iid",)}, "the same for all error types"),
+    ],
+)
+def test_claims_that_make_no_sense_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        Claim(**settings)
+
+
+def test_claims_go_to_plain_data_and_back() -> None:
+    claim = Claim("size", ("did",), errors=("iid", "hc1"), over="serial", tolerance=0.02)
+    assert claim.settings == {"measure": "size", "terms": ["did"], "errors": ["iid", "hc1"], "over": "serial",
+                              "tolerance": 0.02}  # fmt: skip
+    assert Claim.of(claim.settings) == claim
+
+
+def test_error_types_in_words() -> None:
+    assert error_words("cluster:province") == "errors clustered by province"
+    assert error_words("cluster:unit+period") == "errors clustered by unit and period"
+    assert error_words("wild:province") == "the wild bootstrap by province"
+    assert error_words("mine") == "mine errors"
+
+
+def test_two_hundred_cells_and_ten_estimators_are_judged_in_two_seconds(fabricate: Any, sample_of: Any) -> None:
+    rng = np.random.default_rng(4)
+    cells = []
+    for place in range(200):
+        theta = np.full((64, 3), 0.1 * (place % 4))
+        samples = {f"e{k}": sample_of(theta, theta + 0.1 * rng.standard_normal(theta.shape), np.full((64, 3, 3), 0.1))
+                   for k in range(10)}  # fmt: skip
+        cells.append(({"effect": 0.1 * (place % 4), "n": place // 4}, samples))
+    diagnosis = diagnose(fabricate(cells))
+    table = bias_table(diagnosis)
+    seconds = _quickest(lambda: answer(diagnosis, table))
+    assert seconds < 2.0
+
+
+def _quickest(work: Callable[[], object]) -> float:
+    """Processor seconds of the faster of two turns."""
+    times = []
+    for _ in range(2):
+        begin = time.process_time()
+        work()
+        times.append(time.process_time() - begin)
+    return min(times)
