@@ -222,6 +222,10 @@ class Reduction(ABC):
     def prepare(self, panel: Panel) -> Any:
         """All that follows from the variables that do not change between replications; once a cell and worker."""
 
+    def for_worlds(self, plan: Any, worlds: int) -> Any:
+        """The plan of one of so many worlds of a cell: without what pays only where one world has all replications."""
+        return plan
+
     @abstractmethod
     def reduce(self, plan: Any, tile: Tile) -> Moments:
         """One tile's sufficient statistics."""

@@ -19,7 +19,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from estimators.core import regression as ols
 from estimators.core.tile import UNDATED
 from estimators.core.treatment_kernels import product
 from estimators.core.treatments import adjoint_lag
@@ -80,13 +79,15 @@ class FixedSide:
 
     def _at(self, g: Floats) -> tuple[Floats, Floats]:
         """At one G: the forms (2, P, P), and the fields' tails (T N, 6 P)."""
-        flat, w = ols.flat(self.z), self.series.weights
-        gz = _around(self.z @ g.T)
-        fields = [gz, self.z @ g, gz @ g]
-        both = [one for x in fields for one in (_around(x), _around(adjoint_lag(x, w)))]
-        tails = np.cumsum(np.concatenate(both)[:, ::-1], axis=1)[:, ::-1]
-        forms = np.stack([flat @ ols.flat(gz).T, ols.flat(gz) @ ols.flat(gz).T])
-        return forms, np.reshape(tails, (6 * len(self.z), -1)).T
+        p, periods, units = self.z.shape
+        z, w = self.z.reshape(p * periods, units), self.series.weights
+        gz = _around(z @ g.T)
+        fields = [one for x in (gz, z @ g, gz @ g) for one in (_around(x), _around(adjoint_lag(x, w)))]
+        tails = np.concatenate(fields).reshape(6 * p, periods, units)
+        for t in reversed(range(periods - 1)):
+            tails[:, t] += tails[:, t + 1]
+        forms = np.stack([left.reshape(p, -1) @ gz.reshape(p, -1).T for left in (z, gz)])
+        return forms, tails.reshape(6 * p, periods * units).T
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -105,6 +105,19 @@ def test_both_ways_are_taken() -> None:
     assert plan.spectrum.series.terms(np.array([0.9]))[0] > TERMS[-1]
 
 
+def test_many_worlds_do_without_tables() -> None:
+    """Each of them has few replications: values serve, and the errors are the same."""
+    panel, estimator = drawn(), SpatialPanel("sdm")
+    reduction = estimator.reduction(panel.schema)
+    plan = reduction.prepare(panel)
+    assert reduction.for_worlds(plan, 1) is plan
+    other = reduction.for_worlds(plan, 2)
+    assert other.beside is None
+    found, wanted = (estimator.solve(each, reduction.reduce(each, Tile(panel)), panel.schema, Streams(0))
+                     for each in (other, plan))  # fmt: skip
+    np.testing.assert_allclose(found.se, wanted.se, rtol=1e-11)
+
+
 def test_whole_arrays_limit_how_many_rows_wait() -> None:
     """Dates are small; the values of treatments that are not absorbing are not."""
     wide = small_panel(400, 12, replications=2)
