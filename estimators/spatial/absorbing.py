@@ -23,7 +23,7 @@ from estimators.core.tile import UNDATED
 from estimators.core.treatment_kernels import product
 from estimators.core.treatments import adjoint_lag
 from estimators.spatial.interpolation import NODES
-from estimators.spatial.multipliers import NodeMatrices
+from estimators.spatial.multipliers import SPARSE_FROM, NodeMatrices
 from estimators.spatial.series import Series
 from estimators.spatial.spectrum import Spectrum
 from sim.arrays import Codes, Flags, Floats
@@ -53,10 +53,10 @@ class FixedSide:
 
     @classmethod
     def of(cls, z: Floats, spectrum: Spectrum) -> FixedSide | None:
-        """None where W lets time effects through, is dense, or is large."""
-        series, matrices = spectrum.series, spectrum.near_multiplier
-        able = spectrum.weights.row_stochastic and not series.dense and not matrices.large
-        return cls(z, series, matrices) if able else None
+        """None where W lets time effects through or is dense, and where matrices of so many units cost seconds."""
+        series, w = spectrum.series, spectrum.weights
+        able = w.row_stochastic and not series.dense and len(w.units) < SPARSE_FROM
+        return cls(z, series, spectrum.near_multiplier) if able else None
 
     def forms(self, segment: int) -> Floats:
         """Z'GZ and Z'G'QGZ at the nodes of a segment, (NODES, 2, P, P)."""
@@ -64,18 +64,22 @@ class FixedSide:
             self.tails(segment)
         return self._forms[segment]
 
-    @one_thread
     def tails(self, segment: int) -> Floats:
         """Of the fields at the nodes of a segment, (T N, NODES 6 P)."""
         key = (id(self), segment)
         if key not in _KEPT:
-            forms, tails = zip(*map(self._at, self.matrices.at_nodes(segment)), strict=True)
-            self._forms[segment] = np.stack(forms)
-            _KEPT[key] = self, np.ascontiguousarray(np.stack(tails, axis=1).reshape(len(tails[0]), -1))
+            _KEPT[key] = self, self._made(segment)
             while len(_KEPT) > 1 and sum(table.nbytes for _, table in _KEPT.values()) > MOST_BYTES:
                 _KEPT.popitem(last=False)
         _KEPT.move_to_end(key)
         return _KEPT[key][1]
+
+    @one_thread
+    def _made(self, segment: int) -> Floats:
+        """The same, and with them the forms."""
+        forms, tails = zip(*map(self._at, self.matrices.at_nodes(segment)), strict=True)
+        self._forms[segment] = np.stack(forms)
+        return np.ascontiguousarray(np.stack(tails, axis=1).reshape(len(tails[0]), -1))
 
     def _at(self, g: Floats) -> tuple[Floats, Floats]:
         """At one G: the forms (2, P, P), and the fields' tails (T N, 6 P)."""

@@ -105,6 +105,14 @@ def test_both_ways_are_taken() -> None:
     assert plan.spectrum.series.terms(np.array([0.9]))[0] > TERMS[-1]
 
 
+@pytest.mark.parametrize(("kind", "units", "able"), [("knn", 60, True), ("knn", 500, False), ("spectral", 60, False),
+                                                     ("inverse-distance", 60, False)])  # fmt: skip
+def test_which_weights_have_tables(kind: Any, units: int, able: bool) -> None:
+    """Sparse row-stochastic ones of fewer than 500 units."""
+    side = FixedSide.of(np.zeros((2, T, units)), Spectrum(small_weights(units, kind)))
+    assert (side is not None) == able
+
+
 def test_many_worlds_do_without_tables() -> None:
     """Each of them has few replications: values serve, and the errors are the same."""
     panel, estimator = drawn(), SpatialPanel("sdm")
