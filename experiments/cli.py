@@ -21,6 +21,7 @@ COMMANDS = {
     "kinds": "designs, estimators, error types, schemes, measures, and every dial of one",
     "run": "run or resume a study",
     "report": "bias report of a store",
+    "compare": "two stores side by side, paired where their draws are common",
     "solve": "the effect, units or replications at which a measure reaches a level",
     "breakdown": "the departure at which a measure passes a level, or a frontier of two",
     "estimate": "the paper's tables on a real panel",
@@ -31,7 +32,7 @@ COMMANDS = {
     "replay": "draw and fit one replication again",
     "init": "read a panel file and write a SPEC.toml to edit",
     "panel": "check a panel file, or write an example",
-    "store": "verify, hash or describe a store",
+    "store": "verify, hash, describe or merge stores",
 }
 
 RESUMED = ("run", "solve", "breakdown", "trust")  # commands that keep what they had finished

@@ -14,7 +14,8 @@ import click
 @click.option(
     "--save", type=click.Path(path_type=Path, dir_okay=False), help="Save the drawn panel (.csv or .parquet)."
 )
-def command(store: Path, cell: int, replication: int, save: Path | None) -> int:
+@click.option("--trust", is_flag=True, help="Import the modules that STORE names (only for a store of your own).")
+def command(store: Path, cell: int, replication: int, save: Path | None, trust: bool) -> int:
     """Draw and fit REPLICATION of CELL again, and compare with what STORE holds (exit 1 when it differs)."""
     from rich.console import Console
 
@@ -23,7 +24,7 @@ def command(store: Path, cell: int, replication: int, save: Path | None) -> int:
 
     console = Console(highlight=False)
     records = ZarrStore.open(store)
-    again = replay(records, cell, replication)
+    again = replay(records, cell, replication, trust=trust)
     if save is not None:
         save_panel(again.panel, save)
         console.print(f"panel   {save}", markup=False)

@@ -17,6 +17,7 @@ import click
 @click.option("--all-terms", is_flag=True, help="Print everything, the controls too.")
 @click.option("--measure", "measures", multiple=True, metavar="FILE.py:NAME",
               help="Also show this function of estimate, se, pvalue, lower, upper, truth; repeatable.")  # fmt: skip
+@click.option("--trust", is_flag=True, help="Load the measures that STORE names (only for a store of your own).")
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
               help="Level of tests and intervals.")  # fmt: skip
 def command(
@@ -27,6 +28,7 @@ def command(
     all_terms: bool,
     alpha: float,
     measures: tuple[str, ...],
+    trust: bool,
 ) -> None:
     """Print the answer to a study's question on one screen, from a store that `run` made; --full prints all of it."""
     from rich.console import Console
@@ -42,11 +44,13 @@ def command(
         check_html(html)
     records = ZarrStore.open(store)
     if as_json:
-        diagnosis = diagnose(records, alpha, measures_of(records, measures))
+        diagnosis = diagnose(records, alpha, measures_of(records, measures, trust=trust))
         print_json(records, diagnosis)
     else:
         console = Console(highlight=False)
-        diagnosis = print_report(records, console, alpha=alpha, all_terms=all_terms, full=full, measures=measures)
+        diagnosis = print_report(
+            records, console, alpha=alpha, all_terms=all_terms, full=full, measures=measures, trust=trust
+        )
         if html is not None:
             console.print(f"report  {html}", markup=False)
     if html is not None:

@@ -21,6 +21,9 @@ import click
 @click.option(
     "--until", metavar="TARGETS", help='Stop each cell at Monte Carlo errors such as "coverage:0.005,bias:did:1e-4".'
 )
+@click.option(
+    "--shard", metavar="I/N", help="Compute every N-th block alone; `panelproof store merge` joins the N stores."
+)
 @click.option("--block", type=click.IntRange(64), help="Replications stored together (a block), a multiple of 64.")
 @click.option("--seed", type=click.IntRange(0), help="The seed (default: the study's).")
 @click.option("--store", type=click.Path(path_type=Path), help="Where the results go (default: runs/NAME.zarr).")
@@ -40,6 +43,7 @@ def command(
     workers: int | None,
     replications: int | None,
     until: str | None,
+    shard: str | None,
     block: int | None,
     seed: int | None,
     store: Path | None,
@@ -54,14 +58,15 @@ def command(
     from rich.console import Console
 
     from experiments.running.launch import check_cluster, check_run, describe, foretell, launch, show, what_failed
-    from experiments.running.resume import Resume
+    from experiments.running.resume import Resume, share_of
     from experiments.study.builtin import study_of
 
     console = Console(highlight=False, stderr=False)
     chosen = study_of(study).resized(replications=replications, block=block, seed=seed)
-    target = store or Path("runs") / f"{chosen.name}.zarr"
+    share = share_of(shard, until)
+    target = store or Path("runs") / f"{chosen.name}{share.suffix if share else ''}.zarr"
     check_cluster(cluster, workers, insecure)
-    plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change)
+    plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change, shard=share)
     check_run(chosen, study, target, html, plan, until)
     describe(chosen, target, cluster, plan, console)
     if dry_run:

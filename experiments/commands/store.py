@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.group("store")
 def command() -> None:
-    """Verify, hash or describe a store."""
+    """Verify, hash, describe or merge stores."""
 
 
 @command.command("hash")
@@ -29,22 +28,13 @@ def hash_(store: Path) -> None:
 @command.command("verify")
 @click.argument("store", type=click.Path(path_type=Path))
 def verify(store: Path) -> int:
-    """Read every block and compare it with its digest; exit 1 when a block is missing or damaged."""
-    from results.store import BlockState, ZarrStore
+    """Compare everything in a store with its digests; exit 1 when anything is missing or damaged."""
+    from results.store.verify import verified
 
-    records = ZarrStore.open(store)
-    wanted = frozenset(records.wanted())
-    bad = [place for place in records.pending() if place in wanted]
-    counts = Counter(records.state(cell, index) for cell, index in bad)
-    for cell, index in bad:
-        if records.state(cell, index) is BlockState.DONE:
-            click.echo(f"cell {cell} block {index}: does not match its digest")
-    total = len(wanted)
-    parts = ((BlockState.PENDING, "not run"), (BlockState.POISONED, "poisoned"), (BlockState.DONE, "damaged"))
-    click.echo(
-        ", ".join([f"{total - len(bad)} of {total} blocks sound", *(f"{counts[s]} {word}" for s, word in parts)])
-    )
-    return 1 if bad else 0
+    found = verified(store)
+    for line in found.lines:
+        click.echo(line)
+    return 0 if found.sound else 1
 
 
 @command.command("info")
@@ -65,6 +55,22 @@ def info(store: Path) -> None:
     click.echo(f"fingerprint   {records.fingerprint}")
     _say_environments(records)
     _say_failures(records)
+
+
+@command.command("merge")
+@click.argument("stores", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The new store; nothing may be there yet.")
+@click.option("--accept-code-change", is_flag=True, help="Join blocks that come from other code or other versions.")
+def merge_(stores: tuple[Path, ...], out: Path, accept_code_change: bool) -> int:
+    """Join STORES of one study, such as its shards, into one; exit 3 when blocks are missing in it."""
+    from results.store.merge import merge
+
+    merged = merge(stores, out, accept_code_change=accept_code_change)
+    click.echo(f"merged {len(stores)} stores: {merged.sentence}")
+    click.echo(f"store   {out}")
+    if missing := merged.total - merged.done:
+        click.echo(f"{missing:,} blocks are missing; run the study with --store {out} to compute them")
+    return 3 if missing else 0
 
 
 def _say_environments(records: Store) -> None:

@@ -110,9 +110,15 @@ class CellRunner:
         fresh = self.cell.design.settle(self._streams_of_world(0)).draw(self.streams.tile(0, TILE), self.wanted)
         check_repeated(self.cell.design, fresh, self.draw(0))
 
-    def run(self, start: int, stop: int, tracebacks: int = MOST_TRACEBACKS) -> Block:
-        """Replications `start` to `stop - 1`; `start` is a multiple of TILE. Keeps so many tracebacks an estimator."""
-        gathered = _Gathered(tracebacks)
+    def run(
+        self, start: int, stop: int, tracebacks: int = MOST_TRACEBACKS, only: tuple[str, ...] | None = None
+    ) -> Block:
+        """Replications `start` to `stop - 1`; `start` is a multiple of TILE. Keeps so many tracebacks an estimator.
+
+        only: names of the estimators to fit, on the panels that all of them would get; None = all.
+        """
+        estimators = tuple(item for item in self.estimators if only is None or item.name in only)
+        gathered = _Gathered(tracebacks, estimators)
         by_world: dict[int, list[int]] = {}
         for first in range(start, stop, TILE):
             by_world.setdefault(int(world_of(first, self.worlds)), []).append(first)
@@ -124,7 +130,7 @@ class CellRunner:
         check_truths(self.cell.design, truth, TILE)
         return Block(
             truth=truth,
-            estimates={item.name: gathered.estimates_of(item.name, stop - start) for item in self.estimators},
+            estimates={item.name: gathered.estimates_of(item.name, stop - start) for item in estimators},
             tracebacks={key: text for key, text in gathered.tracebacks.items() if key[0] < stop},
             start=start,
         )
@@ -146,7 +152,7 @@ class CellRunner:
     def _lanes(self, plans: Mapping[Reduction, Any], gathered: _Gathered) -> list[_Lane]:
         """The estimators by their reductions, with the plans of a world."""
         found: dict[Reduction | None, list[Estimator]] = {}
-        for estimator in self.estimators:
+        for estimator in gathered.estimators:
             reduction = estimator.reduction(self.schema)
             found.setdefault(reduction if reduction in plans else None, []).append(estimator)
         return [_Lane(self, plans, reduction, members, gathered) for reduction, members in found.items()]
@@ -190,10 +196,12 @@ def _first_rows(panel: Panel) -> Panel:
 class _Gathered:
     """What a block has so far, in the order in which it was computed.
 
-    tiles: replications of each tile. truths: of each tile. parts: estimates of an estimator with their replications.
+    estimators: that are fitted. tiles: replications of each tile. truths: of each tile. parts: estimates of an
+    estimator with their replications.
     """
 
     most_tracebacks: int
+    estimators: tuple[Estimator, ...]
     tiles: list[NDArray[np.intp]] = field(default_factory=list)
     truths: list[Mapping[str, NDArray[np.float64]]] = field(default_factory=list)
     parts: dict[str, list[tuple[NDArray[np.intp], Estimates]]] = field(default_factory=dict)

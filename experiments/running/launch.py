@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from results.store import Store, ZarrStore
 
 RESUME = Resume()
+MOST_DAMAGES = 5  # that are named before a run rebuilds them
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
@@ -68,10 +69,13 @@ def check_run(
 def check_store(study: Study, store: Path, plan: Resume) -> None:
     """Raise BadInput for a store that is another study's or cannot be written, StoreLocked for one that is in use."""
     from experiments.running.reporting import unwritable
+    from results.store.files import check_local
     from results.store.lock import check_free
+    from results.store.repair import check_repairable
     from results.store.zarr_store import ZarrStore
 
-    if store.exists():
+    check_local(store)
+    if store.exists() and not check_repairable(store, schema_of(study)):
         plan.check(ZarrStore.open(store), schema_of(study), environment_of(study))
     if reason := unwritable(store.parent) or unwritable(store):
         raise bad(f"cannot be written: {reason}", where=str(store), allowed="a store in a writable folder",
@@ -81,6 +85,8 @@ def check_store(study: Study, store: Path, plan: Resume) -> None:
 
 def describe(study: Study, store: Path, where: str, plan: Resume, console: Console) -> None:
     """Say what is about to run, after `check_run`."""
+    from results.store.files import damages
+
     held = _held(store)
     replications = study.replications if held is None else max(held.replications, study.replications)
     console.print(Text(study.name, style="bold"), f": {study.question}" if study.question else "", sep="", markup=False)
@@ -88,6 +94,8 @@ def describe(study: Study, store: Path, where: str, plan: Resume, console: Conso
     size = " x ".join(f"{count:,} {word}{'s' * (count != 1)}" for word, count in sizes.items())
     worlds = f" in {study.world_count} worlds" if study.world_count > 1 else ""
     console.print(f"{size}{worlds}, seed {study.seed}, on {where}, into {store}", markup=False)
+    for damage in damages(store)[:MOST_DAMAGES] if store.exists() else ():
+        console.print(Text(f"{damage}; it is rebuilt", style="yellow"))
     for line in unreached(study, replications):
         console.print(Text(line, style="yellow"))
     if held is not None and replications > study.replications:
@@ -107,15 +115,21 @@ def unreached(study: Study, replications: int) -> Iterator[str]:
 def _resumed(held: ZarrStore, study: Study, plan: Resume) -> list[str]:
     """What is computed again, and which blocks of other code stay beside new ones."""
     here = environment_of(study)
-    lines = staying(held, here, plan.expected(held, schema_of(study)))
+    schema = schema_of(study)
+    growth = held.check_study(schema)
+    if growth is not None and growth.computes:
+        return [growth.sentence, *(staying(held, here, ()) if growth.kept else ())]
+    lines = staying(held, here, plan.expected(held, schema))
+    lines = [growth.sentence, *lines] if growth is not None else lines
     return [retried(held, here, held.raised()), *lines] if plan.retry_failed else lines
 
 
 def _held(store: Path) -> ZarrStore | None:
-    """The study's store, when there is one already."""
+    """The study's store, when there is one already and nothing of it must be rebuilt first."""
+    from results.store.files import damages
     from results.store.zarr_store import ZarrStore
 
-    return ZarrStore.open(store) if store.exists() else None
+    return ZarrStore.open(store) if store.exists() and not damages(store) else None
 
 
 def foretell(study: Study, store: Path, console: Console) -> int:
@@ -206,7 +220,7 @@ def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = 
     """The answer, or with `full` every cell, the HTML report if wanted, and where the files are."""
     from experiments.running.reporting import print_report, write_html
 
-    diagnosis = print_report(store, console, full=full)
+    diagnosis = print_report(store, console, full=full, trust=True)
     if html is not None:
         write_html(store, diagnosis, html)
         console.print(f"report  {html}", markup=False)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from estimators.core.estimator import Status
 from experiments.running.tasks import runner_of
+from experiments.running.trusted import check_trusted
 from experiments.study.study import Study
 from results.store import BlockState, ZarrStore
 from results.store.block import Block
@@ -30,11 +31,16 @@ class Replay:
     block: Block
 
 
-def replay(store: ZarrStore, cell: int, replication: int) -> Replay:
-    """Replication `replication` of cell `cell`; raises BadInput when the study has no such one."""
+def replay(store: ZarrStore, cell: int, replication: int, *, trust: bool = False) -> Replay:
+    """Replication `replication` of cell `cell`; raises BadInput when the study has no such one.
+
+    trust: import the modules that the store names; without it a store that names any is refused.
+    """
     for name, value, count in (("cell", cell, len(store.cells)), ("replication", replication, store.replications)):
         if value >= count:
             raise bad(f"no {name} {value}", where=str(store.path), allowed=f"0 to {count - 1}", remedy="choose another")
+    if not trust:
+        check_trusted(store.facts["study"], str(store.path))
     runner = runner_of(Study.from_settings(store.facts["study"], str(store.path)), cell)
     first = replication - replication % TILE
     whole = runner.run(first, first + TILE, tracebacks=TILE)

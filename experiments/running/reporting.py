@@ -23,7 +23,7 @@ from results.report.terminal import print_bias_table
 from results.store import ZarrStore
 from sim.designs.parts.geography.kept import Kept
 from sim.designs.placebo import Placebo, panel_of
-from sim.errors import bad
+from sim.errors import bad, listed
 from sim.panel import Panel
 
 
@@ -62,23 +62,36 @@ def blocks_of(store: ZarrStore) -> tuple[int, int]:
     return len({*store.done()}.intersection(wanted)), len(wanted)
 
 
-def measures_of(store: ZarrStore, further: Sequence[str] = ()) -> dict[str, Callable[..., Any]]:
-    """The measures of their own that the study and the command line name; those of files that are gone are left out."""
-    own = [text for text in store.noted("measures", []) if not text.rpartition(":")[0].endswith(".py")
+def measures_of(store: ZarrStore, further: Sequence[str] = (), *, trust: bool = False) -> dict[str, Callable[..., Any]]:
+    """The measures of their own that the command line and the study name; those of files that are gone are left out.
+
+    trust: whether those that the store names are loaded, which runs their code; without it a line says that they are
+    not.
+    """
+    held = store.noted("measures", [])
+    if held and not trust:
+        click.echo(f"panelproof: the store names measures of its own ({listed(map(_short, held))}); --trust loads them",
+                   err=True)  # fmt: skip
+    own = [text for text in (held if trust else []) if not text.rpartition(":")[0].endswith(".py")
            or Path(text.rpartition(":")[0]).is_file()]  # fmt: skip
     here = [resolved(text, Path()) for text in further]
     return load_measures(dict.fromkeys((*own, *here)), "--measure" if further else "measures of the study")
 
 
+def _short(text: str) -> str:
+    """A measure without the folder of its file."""
+    return text.rpartition("/")[2]
+
+
 def print_report(
     store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False, full: bool = False,
-    measures: Sequence[str] = (),
+    measures: Sequence[str] = (), trust: bool = False,
 ) -> Diagnosis:  # fmt: skip
     """Diagnose a store and print the answer on one screen, or with `full` every cell.
 
-    measures: further ones, as "FILE.py:FUNCTION".
+    measures: further ones, as "FILE.py:FUNCTION". trust: load those that the store names too.
     """
-    diagnosis = diagnose(store, alpha, measures_of(store, measures))
+    diagnosis = diagnose(store, alpha, measures_of(store, measures, trust=trust))
     command = f"panelproof report {shlex.quote(str(store.path))} --full"
     print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms, full=full, command=command)
     return diagnosis

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from cluster import Environment
-from results.store import Origin, Store, StoreSchema, ZarrStore
+from results.store import BlockState, Origin, Shard, Store, StoreSchema, ZarrStore
 from sim.errors import bad
 
 UNKNOWN = "the store does not say which code computed them"
@@ -20,19 +20,27 @@ def origin_of(store: Store, here: Environment) -> Origin:
     return Origin(str(here), here.plain, here.differences(known[0]) if known else ())
 
 
-def check_origins(store: Store, here: Environment, again: Collection[tuple[int, int]], where: str) -> None:
+def check_origins(
+    store: Store, here: Environment, again: Collection[tuple[int, int]], where: str, *, growing: bool = False
+) -> None:
     """Raise BadInput when blocks that stay were computed by other code, versions or BLAS kernels.
 
-    again: the blocks that will be computed, anew or for the first time; without any there is nothing to refuse.
+    again: the blocks that will be computed, anew or for the first time; without any there is nothing to refuse, unless
+    the store grows by cells or estimators.
     """
-    for line in staying(store, here, again) if again else ():
+    for line in staying(store, here, again) if again or growing else ():
         raise bad(line, where=where, allowed="blocks from one environment",
                   remedy="undo the change, choose another --store, or say --accept-code-change")  # fmt: skip
 
 
 def staying(store: Store, here: Environment, again: Collection[tuple[int, int]]) -> list[str]:
     """What a run says of blocks that stay from another environment, a line for each."""
-    kept = [place for place in store.done() if place not in again]
+    kept = [
+        place
+        for place in store.places()
+        if (store.state(*place) is BlockState.DONE and place not in again)
+        or store.state(*place) is BlockState.PARTIAL  # estimators that are there stay
+    ]
     return [
         f"{_counted(count, 'block')} {'was' if count == 1 else 'were'} computed in another environment; what "
         f"differs now: {words}"
@@ -51,8 +59,8 @@ def retried(store: Store, here: Environment, again: Collection[tuple[int, int]])
 
 def _differing(store: Store, here: Environment, places: Iterable[tuple[int, int]]) -> dict[str, int]:
     """How this process differs from those that computed some blocks, in words, with the number of blocks."""
-    words = (_differences(store.origin(*place), here) for place in places)
-    return dict(Counter(found for found in words if found))
+    words = (dict.fromkeys(_differences(origin, here) for origin in store.origins_of(*place)) for place in places)
+    return dict(Counter(found for each in words for found in each if found))
 
 
 def _differences(origin: Origin | None, here: Environment) -> str:
@@ -65,33 +73,65 @@ def _counted(count: int, word: str) -> str:
     return f"{count:,} {word}{'s' * (count != 1)}"
 
 
+def share_of(text: str | None, until: str | None) -> Shard | None:
+    """What --shard says; raises BadInput for no share, and beside --until, which judges whole cells."""
+    if text is None:
+        return None
+    if until is not None:
+        raise bad("--shard beside --until", where="--shard", allowed="one of the two",
+                  remedy="a target is judged on all blocks of a cell; leave one out")  # fmt: skip
+    return Shard.read(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Resume:
     """How a run goes on with a store that is there.
 
     retry_failed: compute blocks with fits that raised again, as after a correction of an estimator; this implies the
     other. accept_code_change: let blocks that were computed by other code, versions or BLAS kernels stay beside new
-    ones; without it such a store is refused.
+    ones; without it such a store is refused. shard: the share of the study's blocks that is computed; None = all.
     """
 
     retry_failed: bool = False
     accept_code_change: bool = False
+    shard: Shard | None = None
 
     def check(self, store: ZarrStore, schema: StoreSchema, here: Environment) -> None:
         """Raise BadInput for another study's store, or one that holds blocks of other code; reads no block."""
-        store.check_study(schema)
-        if not (self.retry_failed or self.accept_code_change):
+        growth = store.check_study(schema)
+        self._check_share(store, growth is not None and growth.computes)
+        if self.retry_failed or self.accept_code_change:
+            return
+        if growth is not None and growth.computes:
+            if growth.kept:
+                check_origins(store, here, (), str(store.path), growing=True)
+        else:
             check_origins(store, here, self.expected(store, schema), str(store.path))
 
     def expected(self, store: Store, schema: StoreSchema) -> set[tuple[int, int]]:
         """(cell, block) of what a run will compute, by the marks of the blocks that are there and what raised."""
         places = {(cell, index) for cell in range(len(schema.cells))
                   for index in range(-(-max(schema.replications, store.replications) // schema.block))}  # fmt: skip
-        return places - set(store.done()) | set(store.raised() if self.retry_failed else ())
+        mine = {place for place in places if self.shard is None or self.shard.holds(*place, len(schema.cells))}
+        return mine - set(store.done()) | set(store.raised() if self.retry_failed else ())
+
+    def _check_share(self, store: ZarrStore, grows: bool) -> None:
+        """Raise BadInput for the store of another share, and for one that would grow by cells or estimators."""
+        held = store.shard
+        if held != self.shard and store.done():
+            what = "holds the whole study, not a shard" if held is None else f"holds shard {held} of its study"
+            said = "leave --shard out" if held is None else f"say --shard {held}"
+            raise bad(what, where=str(store.path), allowed="one shard a store",
+                      remedy=f"{said}, or choose another --store")  # fmt: skip
+        if held is not None and grows:
+            raise bad(f"holds shard {held} of its study, and a shard cannot grow by cells or estimators",
+                      where=str(store.path), allowed="the study that made it",
+                      remedy="merge the shards first, then run the larger study into the result")  # fmt: skip
 
     def todo(self, store: Store, here: Environment, where: str) -> list[tuple[int, int]]:
         """(cell, block) of what is to compute, after reading every block; raises BadInput as `check` does."""
-        todo = store.pending()
+        cells = len(store.cells)
+        todo = [place for place in store.pending() if self.shard is None or self.shard.holds(*place, cells)]
         if self.retry_failed:
             todo += store.raised(set(todo))
         elif not self.accept_code_change:

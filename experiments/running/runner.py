@@ -14,9 +14,11 @@ from experiments.running.tasks import EnvironmentMismatch, Job, Result, environm
 from experiments.running.until import Stopping, Until
 from experiments.settings import to_settings
 from experiments.study.border import PluginRaised
+from experiments.study.prints import cell_print, estimator_prints
 from experiments.study.study import Study
 from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
 from results.store.block import union_of_layouts
+from results.store.repair import repair
 from sim.errors import BadInput, bad
 
 PREPARED_BEFORE = 16  # cells whose panels are tried before anything is written
@@ -52,6 +54,8 @@ def schema_of(study: Study) -> StoreSchema:
         block=study.block,
         worlds=study.world_count,
         held_fixed=study.held_fixed,
+        cell_prints=tuple(cell_print(study, cell) for cell in study.cells),
+        estimator_prints=estimator_prints(study),
     )
 
 
@@ -98,12 +102,18 @@ def run(
         return memory
     here, store = environment_of(study), Path(store)
     with locked(store):
-        if store.exists():
-            plan.check(ZarrStore.open(store), schema, here)
-        kept = ZarrStore.open_or_create(store, schema)
+        kept = _opened(store, schema, plan, here)
         resized = study.resized(replications=kept.replications)
         _Filling(resized, kept, here, where, listen, target).fill(plan, shuffle)
         return kept
+
+
+def _opened(path: Path, schema: StoreSchema, plan: Resume, here: Environment) -> ZarrStore:
+    """The store of a study under its lock: created, or repaired, checked and grown."""
+    if path.exists():
+        repair(path, schema)
+        plan.check(ZarrStore.open(path), schema, here)
+    return ZarrStore.open_or_create(path, schema)
 
 
 def _executor(executor: Executor | None, client: object) -> Executor:
@@ -140,10 +150,11 @@ class _Filling:
         """Compute and write what is missing."""
         where = str(getattr(self.store, "path", "memory"))
         todo = self.store.pending() if self.here is None else plan.todo(self.store, self.here, where)
-        tally = _Tally(self.study, len(todo), self.listen)
+        self.store.stop(None)
+        self.store.take_share(plan.shard)
+        tally = _Tally(self.study, len(self.store.wanted()), len(todo), self.listen)
         if todo and self.here is not None:
             self.store.computed_in(origin_of(self.store, self.here))
-        self.store.stop(None)
         judged_by = {"measures": list(self.study.measures), "claims": [claim.settings for claim in self.study.claims]}
         for name, stated in judged_by.items():
             if stated != self.store.noted(name, []):
@@ -170,7 +181,13 @@ class _Filling:
         size = self.study.block
         for cell, index in todo:
             start = index * size
-            yield Job(self.study, cell, index, start, min(start + size, self.study.replications), self.here)
+            stop = min(start + size, self.study.replications)
+            yield Job(self.study, cell, index, start, stop, self.here, self._only(cell, index))
+
+    def _only(self, cell: int, index: int) -> tuple[str, ...] | None:
+        """The estimators that a block lacks; None for all, and for fits that raised and are tried again."""
+        lacking = self.store.lacking(cell, index)
+        return lacking if 0 < len(lacking) < len(self.store.layouts) else None
 
     def _keep(self, outcome: Outcome) -> None:
         """Write what became of a job; raises what concerns the whole run."""
@@ -187,10 +204,10 @@ class _Filling:
 class _Tally:
     """Counts blocks for the listener, those that were there before included."""
 
-    def __init__(self, study: Study, missing: int, listen: Listener | None) -> None:
+    def __init__(self, study: Study, wanted: int, missing: int, listen: Listener | None) -> None:
         self._listen = listen
-        self._of_blocks = len(study.cells) * -(-study.replications // study.block)
-        self._of_replications = len(study.cells) * study.replications
+        self._of_blocks = wanted
+        self._of_replications = min(wanted * study.block, len(study.cells) * study.replications)
         self._blocks = self._of_blocks - missing
         self._replications = min(self._blocks * study.block, self._of_replications)
         self._poisoned = 0

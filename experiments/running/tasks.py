@@ -26,7 +26,10 @@ class EnvironmentMismatch(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Replications `start` to `stop - 1` of a cell, in an environment like the client's; None: the client runs it."""
+    """Replications `start` to `stop - 1` of a cell, in an environment like the client's; None: the client runs it.
+
+    only: the estimators to compute; None = all of the study.
+    """
 
     study: Study
     cell: int
@@ -34,6 +37,7 @@ class Job:
     start: int
     stop: int
     environment: Environment | None
+    only: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +103,5 @@ def run_job(job: Job) -> Result:
         _check_environment(job.environment)
     begin = time.perf_counter()
     with _one_at_a_time:
-        block = runner_of(job.study, job.cell).run(job.start, job.stop)
+        block = runner_of(job.study, job.cell).run(job.start, job.stop, only=job.only)
     return Result(block, time.perf_counter() - begin)

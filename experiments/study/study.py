@@ -34,7 +34,7 @@ from sim.estimands import Estimand
 from sim.panel import Schema
 from sim.streams import Streams
 
-SCHEMA_VERSION = 1  # of what a store holds; part of the fingerprint
+SCHEMA_VERSION = 2  # of what a store holds; part of the fingerprint
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of an estimator: it becomes a group of the store
 STUDY_NAME = re.compile(r"\w[\w .-]*")  # it names the store
 MOST_REPLICATIONS = 1_000_000_000

@@ -47,10 +47,17 @@ def short_table(part: ClaimAnswer, dials: Dials) -> ShortTable:
     by = f", by {dial}" if dial else ""
     title = f"{part.claim.measure.capitalize()} {UNITS[part.claim.measure]}{by}"
     own = ("estimator", "term", "errors", "setting")
-    kept = [place for place in range(len(own)) if len({row[place] for row in rows}) > 1] or [0]
+    kept = [place for place in range(len(own)) if _tells(rows, place)] or [0]
     heads = (*(own[place] for place in kept), *(values or ["value"]), *(["80% found"] if part.curves else []))
     shown = tuple((*(row[place] for place in kept), *row[len(own) :]) for row in rows)
     return ShortTable(title, heads, shown, len(kept), first)
+
+
+def _tells(rows: Sequence[tuple[str, ...]], place: int) -> bool:
+    """Whether a column of names tells rows apart; terms and error types only those of one estimator."""
+    if place not in (1, 2):
+        return len({row[place] for row in rows}) > 1
+    return len({(row[0], row[place]) for row in rows}) > len({row[0] for row in rows})
 
 
 def column_dial(part: ClaimAnswer, dials: Dials) -> str:

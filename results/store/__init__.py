@@ -3,6 +3,7 @@
 from results.store.block import Block, Records
 from results.store.lock import StoreLocked, locked
 from results.store.memory_store import MemoryStore
+from results.store.shard import Shard
 from results.store.skeleton import StoreSchema
 from results.store.store import BlockState, Origin, Stopped, Store
 from results.store.zarr_store import ZarrStore
@@ -13,6 +14,7 @@ __all__ = [
     "MemoryStore",
     "Origin",
     "Records",
+    "Shard",
     "Stopped",
     "Store",
     "StoreLocked",

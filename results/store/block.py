@@ -29,7 +29,8 @@ class Block:
     @property
     def replications(self) -> int:
         """R."""
-        return next(iter(self.estimates.values())).status.size
+        of_estimators = (estimates.status.size for estimates in self.estimates.values())
+        return next(of_estimators, None) or len(next(iter(self.truth.values())))
 
 
 class Records(Protocol):
@@ -69,7 +70,10 @@ class Records(Protocol):
 
 
 def block_arrays(block: Block, layouts: Mapping[str, Layout], estimands: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """A block's arrays by their path in the store, on the union's axes; NaN where a cell has no such term."""
+    """A block's arrays by their path in the store, on the union's axes; NaN where a cell has no such term.
+
+    A block with some of the estimators gives theirs alone.
+    """
     rows = block.replications
     absent = np.full(rows, np.nan)
     arrays: dict[str, NDArray[Any]] = {
@@ -78,6 +82,8 @@ def block_arrays(block: Block, layouts: Mapping[str, Layout], estimands: Sequenc
         else np.empty((rows, 0))
     }
     for name, layout in layouts.items():
+        if name not in block.estimates:
+            continue
         estimates = block.estimates[name]
         place = _placement(estimates.terms, layout.terms)
         arrays[f"{name}/estimate"] = _placed(estimates.estimate, place, len(layout.terms))
@@ -92,9 +98,12 @@ def block_arrays(block: Block, layouts: Mapping[str, Layout], estimands: Sequenc
     }
 
 
-def block_digest(block: Block, layouts: Mapping[str, Layout], estimands: Sequence[str]) -> str:
-    """SHA-256 over a block's arrays by name, as the store holds them."""
-    return digest_of(block_arrays(block, layouts, estimands))
+def part_digests(arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
+    """SHA-256 of each part of a block: "truth", and the arrays of each estimator by its name."""
+    parts: dict[str, dict[str, NDArray[Any]]] = {}
+    for path, values in arrays.items():
+        parts.setdefault(path.rpartition("/")[0] or path, {})[path] = values
+    return {part: digest_of(own) for part, own in parts.items()}
 
 
 def digest_of(arrays: Mapping[str, NDArray[Any]]) -> str:

@@ -20,7 +20,7 @@ def check_identity(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
         test, study = "a placebo test of a panel", "study"
         what = f"holds {test}, not this {study}" if held else f"holds a {study}, not {test}"
         raise bad(what, where=where, allowed="a store of its own", remedy="choose another --store")
-    changed = _differences(old, new)
+    changed = differences(old, new)
     if (rest := len(changed) - MOST_LINES + 1) > 1:
         changed = [*changed[: MOST_LINES - 1], f"{rest} more settings differ"]
     raise BadInput(
@@ -29,16 +29,16 @@ def check_identity(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -
     )  # fmt: skip
 
 
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """One line for each setting that is not the same; of another kind the kind alone, whose settings are its own."""
     if isinstance(old, dict) and isinstance(new, dict):
         if old.get("kind") != new.get("kind"):
-            return _differences(old.get("kind"), new.get("kind"), f"{path}.kind".lstrip("."))
+            return differences(old.get("kind"), new.get("kind"), f"{path}.kind".lstrip("."))
         keys = list(dict.fromkeys((*old, *new)))
-        return [line for key in keys for line in _differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
+        return [line for key in keys for line in differences(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))]
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = zip(old, new, strict=True)
-        return [line for i, (a, b) in enumerate(pairs) for line in _differences(a, b, f"{path}[{i}]")]
+        return [line for i, (a, b) in enumerate(pairs) for line in differences(a, b, f"{path}[{i}]")]
     if old == new:
         return []
     was, now = _brief(old), _brief(new)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
+from results.store.files import check_local
 from sim.errors import bad
 
 
@@ -24,17 +28,23 @@ def locked(path: Path) -> Iterator[None]:
     The lock belongs to the place that the path leads to, through whatever symbolic links. Its file stands beside the
     store and is removed at the end.
     """
+    check_local(path)
     real = path.resolve()
     file = _lock_file(real)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _acquired(file)
     except BlockingIOError as error:
-        raise StoreLocked(f"{path} is in use by another run; wait for that run or stop it") from error
+        raise StoreLocked(
+            f"{path} is in use by another run{_holder(file)}; wait for that run or stop it. If it no "
+            f"longer runs, which a network file system may not notice, remove {file}"
+        ) from error
     except OSError as error:
         raise bad(f"cannot be written: {error.strerror or error}", where=str(path),
                   allowed="a store in a writable folder", remedy="choose another --store") from error  # fmt: skip
     try:
+        if set_aside(real).exists():
+            _put_back(real)
         for leftover in real.parent.glob(f".{real.name}.*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
@@ -49,6 +59,19 @@ def check_free(path: Path) -> None:
     if _lock_file(path.resolve()).exists():
         with locked(path):
             return
+
+
+def set_aside(real: Path) -> Path:
+    """Where a store stands while another takes its place."""
+    return real.with_name(f".{real.name}.replaced")
+
+
+def _put_back(real: Path) -> None:
+    """After a kill between two renames: the store that was set aside returns, or goes if the new one is in place."""
+    if real.exists():
+        shutil.rmtree(set_aside(real), ignore_errors=True)
+    else:
+        os.rename(set_aside(real), real)
 
 
 def _lock_file(real: Path) -> Path:
@@ -66,11 +89,31 @@ def _acquired(file: Path) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _same_file(descriptor, file):
+                _say_who(descriptor)
                 return descriptor
         except OSError:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _say_who(descriptor: int) -> None:
+    """Write into a lock's file who holds it; a full disk must not keep a run from beginning to say so itself."""
+    since = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(
+            descriptor, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "since": since}).encode(), 0
+        )
+
+
+def _holder(file: Path) -> str:
+    """Who holds a lock, in words; "" where its file does not say it (yet)."""
+    try:
+        held = json.loads(file.read_text(encoding="utf-8"))
+        return f" (process {int(held['pid'])} on {str(held['host'])[:80]!s}, since {str(held['since'])[:40]})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _same_file(descriptor: int, file: Path) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,15 @@ class MemoryStore(Store):
 
     def __post_init__(self) -> None:
         self.states = np.zeros((len(self.cells), self.block_count), dtype=np.uint8)
-        self.origins = np.zeros(self.states.shape, dtype=np.uint16)
+        self.origins = np.zeros((*self.states.shape, len(self.schema.parts)), dtype=np.uint16)
 
     def sound(self, cell: int, index: int) -> Block:
         """A block that is there."""
         return self.kept[cell, index]
+
+    def sound_parts(self, cell: int, index: int) -> Block | None:
+        """What of a block is there."""
+        return self.kept.get((cell, index))
 
     def intact(self, cell: int, index: int) -> bool:
         """Whether a block is there."""
@@ -46,8 +50,11 @@ class MemoryStore(Store):
         """What `note` kept."""
         return self.notes.get(key, default)
 
-    def _put(self, cell: int, index: int, block: Block) -> None:
-        self.kept[cell, index] = block
+    def _put(
+        self, cell: int, index: int, block: Block, origins: NDArray[np.uint16], state: BlockState, kept: Set[str]
+    ) -> None:
+        own = {**{name: self.kept[cell, index].estimates[name] for name in kept}, **block.estimates}
+        self.kept[cell, index] = replace(block, estimates=own)
 
     def _mark_poisoned(self, cell: int, index: int) -> None:
         self.kept.pop((cell, index), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from estimators.core.estimator import Layout
+from results.store.files import fixed_files, seal
 
 CODECS = (ZstdCodec(level=1), Crc32cCodec())
+DIGEST_BYTES = 32
+PIECE = 1 << 16  # of a coordinate, in one chunk and read at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,19 @@ class StoreSchema:
     block: int
     worlds: int = 1  # in how many what a cell holds fixed was drawn
     held_fixed: tuple[str, ...] = ()  # what that is, in words
+    cell_prints: tuple[str, ...] = ()  # of each cell, the fingerprint of all that its draws hang on
+    estimator_prints: Mapping[str, str] = field(default_factory=dict)  # of each estimator, that of its settings
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What a block consists of, each with a digest of its own: the truths, and each estimator's arrays."""
+        return ("truth", *self.layouts)
 
 
 def write_skeleton(path: Path, schema: StoreSchema) -> None:
-    """An empty store with all arrays, coordinates and attributes."""
+    """An empty store with all arrays, coordinates and attributes, and digests over them."""
     root = zarr.create_group(store=str(path), attributes=json.loads(json.dumps(_attributes(schema))))
+    provenance = root.create_group("provenance", attributes={"digest": seal({})})
     builder = _Builder(len(schema.cells), schema.replications, schema.block)
     blocks = -(-schema.replications // schema.block)
     builder.labels(root, "estimand", schema.estimands)
@@ -47,11 +58,17 @@ def write_skeleton(path: Path, schema: StoreSchema) -> None:
     builder.results(root, "truth", ("estimand",), (len(schema.estimands),))
     root.create_array("block_state", shape=(len(schema.cells), blocks), chunks=(1, 1), dtype="u1", fill_value=0,
                       dimension_names=("cell", "block"), compressors=CODECS)  # fmt: skip
-    root.create_array("block_digest", shape=(len(schema.cells), blocks, 32), chunks=(1, 1, 32), dtype="u1",
-                      fill_value=0, dimension_names=("cell", "block", "byte"), compressors=CODECS)  # fmt: skip
-    create_origins(root, len(schema.cells), blocks)
+    for group, name, sizes, dtype in (
+        (root, "block_digest", (DIGEST_BYTES,), "u1"),
+        (provenance, "block_origin", (), "u2"),
+    ):
+        group.create_array(name, shape=(len(schema.cells), blocks, len(schema.parts), *sizes),
+                           chunks=(1, 1, len(schema.parts), *sizes), dtype=dtype, fill_value=0,
+                           dimension_names=("cell", "block", "part", "byte")[: 3 + len(sizes)],
+                           compressors=CODECS)  # fmt: skip
     for name, layout in schema.layouts.items():
-        group = root.create_group(name)
+        said = {"fingerprint": schema.estimator_prints.get(name, ""), "study": schema.fingerprint}
+        group = root.create_group(name, attributes=said)
         builder.labels(group, "term", layout.terms)
         builder.labels(group, "error", layout.errors)
         builder.results(group, "estimate", ("term",), (len(layout.terms),))
@@ -60,14 +77,14 @@ def write_skeleton(path: Path, schema: StoreSchema) -> None:
         builder.results(group, "status", (), (), dtype="u1")
         for statistic in layout.statistics:
             builder.results(group, statistic, (), ())
+    seal_root(path)
 
 
-def create_origins(root: Any, cells: int, blocks: int) -> None:
-    """The array that says which environment computed a block; outside of what equal runs share."""
-    root.require_group("provenance").create_array(
-        "block_origin", shape=(cells, blocks), chunks=(1, 1), dtype="u2", fill_value=0,
-        dimension_names=("cell", "block"), compressors=CODECS,
-    )  # fmt: skip
+def seal_root(path: Path, **changes: Any) -> None:
+    """Change attributes of the root, and state digests over all of them and over every file that is no result."""
+    root = zarr.open_group(store=str(path), mode="r+", zarr_format=3)
+    held = {**dict(root.attrs), **json.loads(json.dumps(changes)), "files": fixed_files(path)}
+    root.update_attributes({**held, "digest": seal(held)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +112,8 @@ class _Builder:
             array[:] = np.array(labels, dtype=object)
 
     def numbers(self, group: Any, name: str, values: NDArray[Any]) -> None:
-        array = group.create_array(name, shape=values.shape, dtype="i8", dimension_names=(name,), compressors=CODECS)
+        array = group.create_array(name, shape=values.shape, chunks=(min(max(len(values), 1), PIECE),), dtype="i8",
+                                   dimension_names=(name,), compressors=CODECS)  # fmt: skip
         array[:] = values
 
     def parameter(self, group: Any, dial: str, values: list[Any]) -> None:
@@ -119,6 +137,7 @@ def _attributes(schema: StoreSchema) -> dict[str, Any]:
         "block": schema.block,
         "worlds": schema.worlds,
         "held_fixed": list(schema.held_fixed),
+        "fingerprints": {"cells": list(schema.cell_prints), "estimators": dict(schema.estimator_prints)},
     }
 
 
@@ -136,6 +155,7 @@ def _plain(layout: Layout) -> dict[str, Any]:
 
 def schema_from(attributes: Mapping[str, Any]) -> StoreSchema:
     """What a store was created from, as its attributes say."""
+    prints = attributes.get("fingerprints", {})  # a store of schema 1 has none
     return StoreSchema(
         study=attributes["study"],
         identity=attributes["identity"],
@@ -147,6 +167,8 @@ def schema_from(attributes: Mapping[str, Any]) -> StoreSchema:
         block=int(attributes["block"]),
         worlds=int(attributes.get("worlds", 1)),  # a store of earlier code does not say: it drew one
         held_fixed=tuple(attributes.get("held_fixed", ())),
+        cell_prints=tuple(prints.get("cells", ())),
+        estimator_prints=dict(prints.get("estimators", {})),
     )
 
 

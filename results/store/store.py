@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Layout, Status
 from results.store.block import Block
+from results.store.shard import Shard
 from results.store.skeleton import StoreSchema
 
 MOST_TRACEBACKS = 20  # kept of an estimator, and of blocks that could not be computed
@@ -27,6 +28,7 @@ class BlockState(IntEnum):
     PENDING = 0
     DONE = 1
     POISONED = 2
+    PARTIAL = 3  # some of its estimators are there: the store has grown by others
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Store(ABC):
 
     schema: StoreSchema
     states: NDArray[np.uint8]  # (cells, blocks): a BlockState each
-    origins: NDArray[np.uint16]  # (cells, blocks): the number of the environment, from 1; 0 where it is not known
+    origins: NDArray[np.uint16]  # (cells, blocks, parts): numbers of environments, from 1; 0 where it is not known
     _origin: int = 0
 
     # What is in it
@@ -156,10 +158,23 @@ class Store(ABC):
             self.note("until", None)
 
     def wanted(self) -> list[tuple[int, int]]:
-        """(cell, block) of every block that the study wants: all, or those up to where a cell stopped."""
+        """(cell, block) of every block that is wanted: all, those up to where a cell stopped, or those of a shard."""
         stopped = self.stopped
         ends = [self.replications] * len(self.cells) if stopped is None else stopped.replications
-        return [(cell, index) for cell, index in self.places() if index * self.block < ends[cell]]
+        mine, cells = self.shard, len(self.cells)
+        return [(cell, index) for cell, index in self.places()
+                if index * self.block < ends[cell] and (mine is None or mine.holds(cell, index, cells))]  # fmt: skip
+
+    @property
+    def shard(self) -> Shard | None:
+        """The share of the study's blocks that is computed into this store; None: all of them."""
+        kept = self.noted("shard")
+        return Shard(*kept) if kept else None
+
+    def take_share(self, shard: Shard | None) -> None:
+        """State the share of the study's blocks that is computed into this store."""
+        if shard != self.shard:
+            self.note("shard", None if shard is None else [shard.number, shard.of])
 
     def state(self, cell: int, index: int) -> BlockState:
         """What became of a block, by its mark alone."""
@@ -178,6 +193,17 @@ class Store(ABC):
         for index in range(self.block_count):
             if self.state(cell, index) is BlockState.DONE:
                 yield self.sound(cell, index)
+
+    def lacking(self, cell: int, index: int) -> tuple[str, ...]:
+        """The estimators that must be computed for a block that is not intact: all, or those that it lacks."""
+        if self.state(cell, index) not in (BlockState.PARTIAL, BlockState.POISONED):
+            return tuple(self.layouts)
+        there = self.sound_parts(cell, index)
+        return tuple(name for name in self.layouts if there is None or name not in there.estimates)
+
+    @abstractmethod
+    def sound_parts(self, cell: int, index: int) -> Block | None:
+        """What of a block is there as it was written: truths and some estimators; None where the truths are not."""
 
     @abstractmethod
     def sound(self, cell: int, index: int) -> Block:
@@ -224,55 +250,91 @@ class Store(ABC):
         """A traceback of the estimator called `name`, or an empty text."""
         return next((text for key, text in self.tracebacks.items() if _of(key) == name), "")
 
+    def tracebacks_in(self, cell: int, index: int) -> dict[tuple[int, str], str]:
+        """The tracebacks that are kept of fits in a block, by replication and estimator."""
+        start = f"cell {cell} block {index} replication "
+        keys = {key: key.removeprefix(start) for key in self.tracebacks if key.startswith(start)}
+        return {
+            (int(rest.partition(" ")[0]), rest.partition(" ")[2]): self.tracebacks[key] for key, rest in keys.items()
+        }
+
     # Where its blocks were computed
 
     @property
     def environments(self) -> tuple[Origin, ...]:
         """The environments that computed the blocks that are there; equal bits are promised for one alone."""
         numbers = self.origins[self.states == BlockState.DONE]
-        known = [Origin("; ".join(self.noted("environments", [])) or "unknown"), *self._known]
-        found = ((origin, int((numbers == number).sum())) for number, origin in enumerate(known))
+        known = [Origin("; ".join(self.noted("environments", [])) or "unknown"), *self.known_origins]
+        found = ((origin, int((numbers == number).any(axis=1).sum())) for number, origin in enumerate(known))
         return tuple(Origin(origin.text, origin.facts, origin.differs, count) for origin, count in found if count)
 
-    def origin(self, cell: int, index: int) -> Origin | None:
-        """The environment that computed a block, or None where the store does not say."""
-        number = int(self.origins[cell, index])
-        return self._known[number - 1] if number else None
+    def origins_of(self, cell: int, index: int) -> tuple[Origin | None, ...]:
+        """The environments that computed the parts of a block; None where the store does not say."""
+        numbers = dict.fromkeys(self.origins[cell, index].tolist())
+        if self.state(cell, index) is not BlockState.DONE:
+            numbers.pop(0, None)  # of parts that are not there
+        return tuple(self.known_origins[number - 1] if number else None for number in numbers)
 
     def computed_in(self, origin: Origin) -> None:
         """State the environment of all blocks that are written from now on."""
-        facts = [known.facts for known in self._known]
+        self._origin = self.number_of(origin)
+
+    def number_of(self, origin: Origin) -> int:
+        """The number of an environment, which is stated if it is a new one."""
+        facts = [known.facts for known in self.known_origins]
         if origin.facts not in facts:
             facts.append(origin.facts)
-            self._known.append(origin)
-            plain = [{"text": one.text, "facts": one.facts, "differs": list(one.differs)} for one in self._known]
+            self.known_origins.append(origin)
+            plain = [{"text": one.text, "facts": one.facts, "differs": list(one.differs)} for one in self.known_origins]
             self.note("origins", plain)
-        self._origin = facts.index(origin.facts) + 1
+        return facts.index(origin.facts) + 1
 
     @cached_property
-    def _known(self) -> list[Origin]:
+    def known_origins(self) -> list[Origin]:
         """Every environment that ever computed a block of the store, in the order of their numbers."""
         return [Origin(one["text"], one["facts"], tuple(one["differs"])) for one in self.noted("origins", [])]
 
     # Writing: one process only
 
+    def put(self, cell: int, index: int, block: Block, origin: int | Mapping[str, int]) -> None:
+        """Keep a block or some of its estimators, beside those that are there.
+
+        origin: the number of the environment that computed it, or of each part.
+        """
+        whole = len(block.estimates) == len(self.layouts)
+        there = set(self.layouts) if whole else {*block.estimates, *self.layouts} - set(self.lacking(cell, index))
+        there |= block.estimates.keys()
+        state = BlockState.DONE if there >= self.layouts.keys() else BlockState.PARTIAL
+        numbers = self.origins[cell, index].copy()
+        for place, part in enumerate(self.schema.parts):
+            if part == "truth" or part in block.estimates:
+                numbers[place] = origin if isinstance(origin, int) else origin[part]
+            elif part not in there:
+                numbers[place] = 0
+        self._put(cell, index, block, numbers, state, there - block.estimates.keys())
+        self.states[cell, index], self.origins[cell, index] = state, numbers
+
     def write(self, cell: int, index: int, block: Block) -> None:
         """Keep a block, with its tracebacks and the environment that `computed_in` stated."""
-        self._put(cell, index, block)
-        self.states[cell, index], self.origins[cell, index] = BlockState.DONE, self._origin
+        self.put(cell, index, block, self._origin)
+        self.keep_tracebacks(cell, index, block)
+
+    def keep_tracebacks(self, cell: int, index: int, block: Block) -> None:
+        """Replace the tracebacks of a block's estimators."""
         self._keep_tracebacks(cell, index, {f" replication {at} {name}": text
-                                            for (at, name), text in block.tracebacks.items()})  # fmt: skip
+                                            for (at, name), text in block.tracebacks.items()},
+                              block.estimates)  # fmt: skip
 
     def poison(self, cell: int, index: int, traceback: str = "") -> None:
         """Mark a block that cannot be computed, whose workers died of it or whose design raised; a later run tries."""
         self._mark_poisoned(cell, index)
         self.states[cell, index] = BlockState.POISONED
-        self._keep_tracebacks(cell, index, {"": traceback} if traceback else {})
+        self._keep_tracebacks(cell, index, {"": traceback} if traceback else {}, self.layouts)
 
-    def _keep_tracebacks(self, cell: int, index: int, texts: Mapping[str, str]) -> None:
-        """Replace a block's tracebacks."""
+    def _keep_tracebacks(self, cell: int, index: int, texts: Mapping[str, str], names: Iterable[str]) -> None:
+        """Replace a block's tracebacks of some estimators, and of the block as a whole."""
         place = f"cell {cell} block {index}"
-        stale = [key for key in self.tracebacks if f"{key} ".startswith(f"{place} ")]
+        stale = [key for key in self.tracebacks if f"{key} ".startswith(f"{place} ") and _of(key) in {"", *names}]
         for key in stale:
             del self.tracebacks[key]
         counts = Counter(map(_of, self.tracebacks))
@@ -284,8 +346,10 @@ class Store(ABC):
             self.note("tracebacks", dict(self.tracebacks))
 
     @abstractmethod
-    def _put(self, cell: int, index: int, block: Block) -> None:
-        """Write a block and its mark."""
+    def _put(
+        self, cell: int, index: int, block: Block, origins: NDArray[np.uint16], state: BlockState, kept: Set[str]
+    ) -> None:
+        """Write a block or some of its estimators beside those that are kept, the origins of its parts, its mark."""
 
     @abstractmethod
     def _mark_poisoned(self, cell: int, index: int) -> None:

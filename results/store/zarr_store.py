@@ -1,10 +1,13 @@
 """The Zarr store of one study: one writer, one chunk a block, checksums, the digest last.
 
-Root: coordinates, grid parameters, `truth (cell, replication, estimand)`, `block_state` and `block_digest (cell,
-block)`. One group an estimator: `estimate (cell, replication, term)`, `se, dof (cell, replication, error, term)`,
+Root: coordinates, grid parameters, `truth (cell, replication, estimand)`, `block_state (cell, block)` and
+`block_digest (cell, block, part)`, whose parts are the truths and each estimator. One group an estimator: `estimate
+(cell, replication, term)`, `se, dof (cell, replication, error, term)`,
 `pvalue, lower, upper` where they do not follow from these, `status (cell, replication)`, fit statistics. A block
-counts only when its digest is there and matches what is read back. The group `provenance`, which stands outside the
-promise of identical bytes, keeps environments, tracebacks and `block_origin (cell, block)`.
+counts only when its digests are there and match what is read back. The group `provenance`, which stands outside the
+promise of identical bytes, keeps environments, tracebacks and `block_origin (cell, block, part)`.
+
+A store of schema 1 has one digest and one origin a block. It is read; `run` writes it anew before it adds to it.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +28,21 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from estimators.core.estimator import Estimates, Layout
-from results.store.block import Block, block_arrays, block_digest, digest_of
-from results.store.identity import check_identity
-from results.store.skeleton import StoreSchema, create_origins, schema_from, write_skeleton
+from results.store.block import Block, block_arrays, digest_of, part_digests
+from results.store.copying import fill_grown
+from results.store.files import check_format, check_local, damages, root_damage, seal
+from results.store.growth import Growth, growth_of
+from results.store.lock import set_aside
+from results.store.skeleton import DIGEST_BYTES, PIECE, StoreSchema, schema_from, seal_root, write_skeleton
 from results.store.store import BlockState, Store
+from results.store.workshop import beside
 from sim.errors import bad
 
-DAMAGE = (ValueError, RuntimeError, OSError, KeyError)  # a checksum fails, a chunk was cut short or an array is gone
-DIGEST_BYTES = 32
+DAMAGE = (ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
 ORIGIN = "provenance/block_origin"
+
+
+type Filler = Callable[[ZarrStore], None]  # writes what a new store holds from the start
 
 
 class ZarrStore(Store):
@@ -42,8 +51,13 @@ class ZarrStore(Store):
     def __init__(self, path: Path, mode: str) -> None:
         self.path = path
         zarr.config.set({"array.write_empty_chunks": True})  # a block of fill values is a result too
+        check_local(path)
+        check_format(path)
+        if (path / "zarr.json").exists() and (damage := root_damage(path)) is not None:
+            raise bad(str(damage), where=str(path), allowed="a store that is whole",
+                      remedy="run its study again, which rebuilds what is damaged")  # fmt: skip
         try:
-            self._root = zarr.open_group(store=str(path), mode="r+" if mode == "a" else "r")
+            self._root = zarr.open_group(store=str(path), mode="r+" if mode == "a" else "r", zarr_format=3)
             self._load()
         except Exception as error:
             raise bad(f"not a readable store ({type(error).__name__})", where=str(path),
@@ -55,15 +69,21 @@ class ZarrStore(Store):
         self._facts: dict[str, Any] = dict(self._root.attrs)
         self.schema = schema_from(self._facts)
         self.states = self._marks("block_state").astype(np.uint8)
-        self.origins = self._marks(ORIGIN).astype(np.uint16)
+        self.whole_digests = "digest" not in self._facts  # schema 1
+        origins = self._marks(ORIGIN, *(() if self.whole_digests else (len(self.schema.parts),)))
+        origins = origins[..., None].repeat(len(self.schema.parts), axis=2) if self.whole_digests else origins
+        known = origins <= len(self.noted("origins", []))  # damaged provenance has lost what numbers mean
+        self.origins = np.where(known, origins, 0).astype(np.uint16)
 
-    def _marks(self, name: str) -> NDArray[Any]:
-        """An array of one number a block; zeros where it is not there or damaged."""
-        marks = np.zeros((len(self.cells), self.block_count), dtype=np.int64)
+    def _marks(self, name: str, *sizes: int) -> NDArray[Any]:
+        """An array of a few numbers a block; zeros where it is not there or damaged."""
+        marks = np.zeros((len(self.cells), self.block_count, *sizes), dtype=np.int64)
         try:
             array = self._array(name)
-        except KeyError:
-            return marks  # a store of an earlier release does not say where its blocks were computed
+        except DAMAGE:
+            if name != ORIGIN:
+                raise
+            return marks  # as of a store that does not say where its blocks were computed
         try:
             return np.asarray(array[:, : self.block_count])
         except DAMAGE:
@@ -75,27 +95,39 @@ class ZarrStore(Store):
         return marks
 
     @classmethod
-    def create(cls, path: Path, schema: StoreSchema) -> ZarrStore:
-        """A new store, made in a temporary folder and renamed into place. Raises BadInput when the path is taken."""
+    def create(cls, path: Path, schema: StoreSchema, fill: Filler | None = None) -> ZarrStore:
+        """A new store, made in a temporary folder, filled there and renamed into place.
+
+        Raises BadInput when the path is taken.
+        """
+        check_local(path)
         if path.exists():
             raise bad("already exists", where=str(path), allowed="a new path", remedy="remove it or choose another")
-        real = path.resolve()  # where a symbolic link leads to
-        try:
-            real.parent.mkdir(parents=True, exist_ok=True)
-            made = Path(tempfile.mkdtemp(prefix=f".{real.name}.", suffix=".partial", dir=real.parent))
-        except OSError as error:
-            raise bad(f"cannot be written: {error.strerror}", where=str(path), allowed="a writable folder",
-                      remedy="choose another --store") from error  # fmt: skip
-        try:
+        with beside(path) as made:
             write_skeleton(made / "store", schema)
-            os.rename(made / "store", real)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+            if fill is not None:
+                fill(cls(made / "store", "a"))
+            os.rename(made / "store", path.resolve())
         return cls(path, "a")
+
+    def replaced(self, schema: StoreSchema, fill: Filler) -> ZarrStore:
+        """A store of another schema in the place of this one, made in a temporary folder and filled from this one.
+
+        A kill leaves one of the two whole: `locked` puts this one back when the other is not yet in its place.
+        """
+        real = self.path.resolve()
+        with beside(self.path) as made:
+            write_skeleton(made / "store", schema)
+            fill(ZarrStore(made / "store", "a"))
+            os.rename(real, set_aside(real))
+            os.rename(made / "store", real)
+            shutil.rmtree(set_aside(real), ignore_errors=True)
+        return ZarrStore(self.path, "a")
 
     @classmethod
     def open(cls, path: Path) -> ZarrStore:
         """An existing store, for reading, as it is now. Raises BadInput when there is none."""
+        check_local(path)
         if not path.exists():
             raise bad("no such store", where=str(path), allowed="a folder that `panelproof run` made",
                       remedy="check the path")  # fmt: skip
@@ -107,18 +139,21 @@ class ZarrStore(Store):
         if not path.exists():
             return cls.create(path, schema)
         store = cls(path, "a")
-        store.check_study(schema)
-        if ORIGIN not in store._arrays:
-            create_origins(store._root, *store.states.shape)
-            store._load()
+        growth = store.check_study(schema)
+        if growth is not None:
+            size = max(schema.replications, store.replications)
+            larger = replace(schema, replications=size, study={**schema.study, "replications": size})
+            return store.replaced(larger, lambda target: fill_grown(store, target, growth))
         if schema.replications > store.replications:
             store._grow(schema.replications)
         return store
 
-    def check_study(self, schema: StoreSchema) -> None:
-        """Raise BadInput, with what differs, unless the store is this study's."""
-        if schema.fingerprint != self.fingerprint:
-            check_identity(self._facts["identity"], json.loads(json.dumps(schema.identity)), str(self.path))
+    def check_study(self, schema: StoreSchema) -> Growth | None:
+        """How the store must grow sideways to be this study's, None where it need not.
+
+        Raises BadInput, with what differs, when it is another study's.
+        """
+        return growth_of(self.schema, schema, str(self.path))
 
     # What is in it
 
@@ -128,25 +163,66 @@ class ZarrStore(Store):
         return self._facts
 
     def digest(self, cell: int, index: int) -> str:
-        """The digest kept with a block, or an empty text."""
+        """The digests kept with a block, one after the other, or an empty text."""
         kept = np.asarray(self._array("block_digest")[cell, index], dtype=np.uint8)
         return kept.tobytes().hex() if kept.any() else ""
 
+    def _digests(self, cell: int, index: int) -> NDArray[np.uint8]:
+        """The digests kept with a block, (parts, bytes); zeros for parts that are not there, or where damaged."""
+        try:
+            return np.asarray(self._array("block_digest")[cell, index], dtype=np.uint8)
+        except DAMAGE:
+            return np.zeros((len(self.schema.parts), DIGEST_BYTES), dtype=np.uint8)
+
     def sound(self, cell: int, index: int) -> Block:
-        """A block that is there, read back; raises BadInput when it does not match its digest."""
+        """A block that is there, read back; raises BadInput when it does not match its digests."""
         try:
             block = self.read(cell, index)
-            if block_digest(block, self.layouts, self.estimands) == self.digest(cell, index):
+            arrays = block_arrays(block, self.layouts, self.estimands)
+            found = digest_of(arrays) if self.whole_digests else "".join(
+                part_digests(arrays)[part] for part in self.schema.parts)  # fmt: skip
+            if found == self.digest(cell, index):
                 return block
         except DAMAGE:
             pass
         raise self._damaged(cell, index)
 
+    def sound_parts(self, cell: int, index: int) -> Block | None:
+        """The truths of a block and those estimators that match their digests; None where the truths do not."""
+        if self.whole_digests:
+            return self.sound(cell, index) if self.intact(cell, index) else None
+        kept = dict(zip(self.schema.parts, self._digests(cell, index), strict=True))
+        block: Block | None = None
+        for part in self.schema.parts:
+            if not kept[part].any():
+                continue
+            try:
+                found = self.read(cell, index, () if part == "truth" else (part,))
+                digest = part_digests(block_arrays(found, self.layouts, self.estimands))[part]
+            except DAMAGE:
+                continue
+            if digest == kept[part].tobytes().hex():
+                block = found if block is None else replace(block, estimates={**block.estimates, **found.estimates})
+            if block is None:
+                return None  # the truths come first
+        return block
+
     def intact(self, cell: int, index: int) -> bool:
         """Whether a block is marked as done and what is read back has its digest."""
         try:
-            return self.state(cell, index) is BlockState.DONE and bool(self.sound(cell, index))
+            return (self.state(cell, index) is BlockState.DONE and self.has_origin(cell, index)
+                    and bool(self.sound(cell, index)))  # fmt: skip
         except Exception:  # noqa: BLE001  (whatever a damaged chunk raises, the block is not intact)
+            return False
+
+    def has_origin(self, cell: int, index: int) -> bool:
+        """Whether what is kept of a block's environments can be read, be it that they are not known."""
+        if self.whole_digests or self.origins[cell, index].any():
+            return True
+        try:
+            return bool((self.path / ORIGIN / "c" / f"{cell}" / f"{index}" / "0").is_file()
+                        and self._array(ORIGIN)[cell, index] is not None)  # fmt: skip
+        except DAMAGE:
             return False
 
     def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
@@ -162,13 +238,14 @@ class ZarrStore(Store):
                    allowed="blocks that match their digests",
                    remedy="run the study again: damaged blocks are computed anew")  # fmt: skip
 
-    def read(self, cell: int, index: int) -> Block:
-        """One block as it was written; raises an error of zarr when a chunk is damaged or missing."""
-        names = ["truth", *(path for name, layout in self.layouts.items() for path in _paths(name, layout))]
-        found = self._read_arrays(cell, index, names)
+    def read(self, cell: int, index: int, names: Sequence[str] | None = None) -> Block:
+        """A block as it was written, with all estimators or some; raises an error of zarr for a damaged chunk."""
+        layouts = {name: self.layouts[name] for name in (self.layouts if names is None else names)}
+        paths = ["truth", *(path for name, layout in layouts.items() for path in _paths(name, layout))]
+        found = self._read_arrays(cell, index, paths)
         return Block(
             truth={name: found["truth"][:, i] for i, name in enumerate(self.estimands)},
-            estimates={name: _estimates_of(name, layout, found) for name, layout in self.layouts.items()},
+            estimates={name: _estimates_of(name, layout, found) for name, layout in layouts.items()},
             tracebacks={},
             start=self.block_rows(index).start,
         )
@@ -184,12 +261,22 @@ class ZarrStore(Store):
         return dict(zip(names, map(np.asarray, sync(read_all())), strict=True))
 
     def content_hash(self) -> str:
-        """SHA-256 over decoded arrays, coordinates and fingerprint: what two equal runs share."""
+        """SHA-256 over decoded arrays, coordinates and fingerprint: what two equal runs share.
+
+        One block and one piece of a coordinate at a time are in memory.
+        """
+        for damage in damages(self.path):
+            if not damage.file.startswith("provenance/"):  # which stands outside
+                raise bad(str(damage), where=str(self.path), allowed="a store that is whole",
+                          remedy="run its study again, which rebuilds what is damaged")  # fmt: skip
         sha = hashlib.sha256(self.fingerprint.encode())
         coordinates = (self.replications, self.block, self.cells, self.estimands, self._facts["layouts"])
         sha.update(json.dumps(coordinates, sort_keys=True).encode())
         for name in self._coordinates():
-            sha.update(f"{name}{np.asarray(self._array(name)[:]).tolist()}".encode())
+            array = self._array(name)
+            sha.update(f"{name}{array.shape}".encode())
+            for start in range(0, array.shape[0], PIECE):
+                sha.update(f"{np.asarray(array[start : start + PIECE]).tolist()}".encode())
         for cell in range(len(self.cells)):
             for index in range(self.block_count):
                 state = self.state(cell, index)
@@ -212,14 +299,35 @@ class ZarrStore(Store):
 
     # Writing: one process only
 
-    def _put(self, cell: int, index: int, block: Block) -> None:
-        """Write a block's arrays, then its digest, then its mark."""
+    def _put(
+        self, cell: int, index: int, block: Block, origins: NDArray[np.uint16], state: BlockState, kept: Set[str]
+    ) -> None:
+        """Write the arrays of a block or of some estimators, then their digests, then the block's mark."""
         values = block_arrays(block, self.layouts, self.estimands)
+        parts = self.schema.parts
+        digests = np.zeros((len(parts), DIGEST_BYTES), dtype=np.uint8)
+        if kept:
+            self._check_draws(cell, index, block)
+            staying = np.isin(parts, sorted(kept))
+            digests[staying] = self._digests(cell, index)[staying]
         rows = self.block_rows(index)
-        digest = np.frombuffer(bytes.fromhex(digest_of(values)), dtype=np.uint8)
+        for part, digest in part_digests(values).items():
+            digests[parts.index(part)] = np.frombuffer(bytes.fromhex(digest), dtype=np.uint8)
         self._set({name: ((cell, rows), array) for name, array in values.items()})
-        self._set({"block_digest": ((cell, index), digest), ORIGIN: ((cell, index), np.uint16(self._origin))})
-        self._set({"block_state": ((cell, index), np.uint8(BlockState.DONE))})
+        self._set({"block_digest": ((cell, index), digests), ORIGIN: ((cell, index), origins)})
+        self._set({"block_state": ((cell, index), np.uint8(state))})
+
+    def _check_draws(self, cell: int, index: int, block: Block) -> None:
+        """Raise BadInput when estimators that join a block were fitted to other panels than those that are there."""
+        there = self.sound_parts(cell, index)
+        if there is None or not there.estimates or self._origin not in self.origins[cell, index]:
+            return
+        for name, values in block.truth.items():
+            held = there.truth[name]
+            if not (np.isnan(held).all() or np.array_equal(held, values, equal_nan=True)):
+                what = f"block {index} of cell {cell} holds fits of other panels than those that are drawn now"
+                raise bad(f"{what} ({name} differs)", where=str(self.path), remedy="choose another --store",
+                          allowed="designs that draw the same panels again")  # fmt: skip
 
     def _set(self, values: Mapping[str, tuple[Any, Any]]) -> None:
         """Write values at places of arrays together: one turn through zarr's event loop instead of one an array."""
@@ -235,13 +343,15 @@ class ZarrStore(Store):
 
     def note(self, key: str, value: Any) -> None:
         """Keep something that stands outside the promise of identical bytes, such as tracebacks or versions."""
-        self._root.require_group("provenance").attrs[key] = value
+        group = self._root.require_group("provenance")
+        held = {**dict(group.attrs), key: json.loads(json.dumps(value))}
+        group.update_attributes({**held, "digest": seal(held)})
 
     def noted(self, key: str, default: Any = None) -> Any:
         """What `note` kept."""
         try:
             return self._root["provenance"].attrs.get(key, default)
-        except KeyError:
+        except DAMAGE:
             return default
 
     def _grow(self, replications: int) -> None:
@@ -253,11 +363,11 @@ class ZarrStore(Store):
             if "replication" in (array.metadata.dimension_names or ()):
                 array.resize((array.shape[0], replications, *array.shape[2:]) if array.ndim > 1 else (replications,))
         self._array("replication")[:] = np.arange(replications)
-        blocks = -(-replications // self.block)
-        for name, sizes in (("block_state", ()), ("block_digest", (DIGEST_BYTES,)), (ORIGIN, ())):
-            self._array(name).resize((len(self.cells), blocks, *sizes))
-        study = {**self._facts["study"], "replications": replications}
-        self._root.attrs.update({"replications": replications, "study": study})
+        for name in ("block_state", "block_digest", ORIGIN):
+            array = self._array(name)
+            array.resize((len(self.cells), -(-replications // self.block), *array.shape[2:]))
+        seal_root(self.path, replications=replications, study={**self._facts["study"], "replications": replications})
+        self._root = zarr.open_group(store=str(self.path), mode="r+", zarr_format=3)
         self._load()
 
     def _all_arrays(self) -> list[str]:

@@ -208,7 +208,7 @@ def test_the_environment_names_what_makes_bits(version: str) -> None:
 
 
 def test_bad_input_of_a_worker_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> Any:
+    def refuse(*_: object, **__: object) -> Any:
         raise bad("a panel of no use", where="worker", allowed="others", remedy="take another")
 
     cell = study()

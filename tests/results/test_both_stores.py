@@ -148,7 +148,12 @@ def test_every_block_keeps_the_environment_that_computed_it(store: Store, again:
     store.write(1, 0, block_of(1, 0))
     read = again()
     assert read.environments == (Origin("unknown", blocks=1), replace(first, blocks=2), replace(second, blocks=1))
-    assert [read.origin(*place) for place in [(0, 0), (0, 1), (1, 1), (1, 0)]] == [None, first, second, first]
+    assert [read.origins_of(*place) for place in [(0, 0), (0, 1), (1, 1), (1, 0)]] == [
+        (None,),
+        (first,),
+        (second,),
+        (first,),
+    ]
 
 
 def test_notes_are_kept(store: Store, again: Callable[[], Store]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -56,6 +57,31 @@ def test_another_process_holds_it_until_it_dies(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()), "a killed holder leaves its file, and nobody minds"
     with locked(tmp_path / "x.zarr"):
         pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_says_who_holds_it_and_how_to_take_over(tmp_path: Path) -> None:
+    with locked(tmp_path / "x.zarr"), pytest.raises(StoreLocked) as caught, locked(tmp_path / "x.zarr"):
+        pass
+    said = str(caught.value)
+    assert f"(process {os.getpid()} on {socket.gethostname()}, since 2" in said
+    assert said.endswith(f"remove {tmp_path / 'x.zarr.lock'}")
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', "\xff"])
+def test_a_lock_that_does_not_say_who_holds_it_holds_all_the_same(tmp_path: Path, text: str) -> None:
+    with locked(tmp_path / "x.zarr"):
+        (tmp_path / "x.zarr.lock").write_text(text, encoding="latin-1")
+        with pytest.raises(StoreLocked, match="in use by another run; wait"), locked(tmp_path / "x.zarr"):
+            pass
+
+
+def test_taking_over_is_removing_the_file(tmp_path: Path) -> None:
+    with locked(tmp_path / "x.zarr"):
+        (tmp_path / "x.zarr.lock").unlink()
+        with locked(tmp_path / "x.zarr"):
+            assert (tmp_path / "x.zarr.lock").exists()
     assert list(tmp_path.iterdir()) == []
 
 

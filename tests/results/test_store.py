@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,14 @@ def test_poisoned_blocks_are_marked_and_tried_again(store_copy: Path) -> None:
     store.poison(1, 2)
     assert store.state(1, 2) is BlockState.POISONED
     assert store.pending() == [(1, 2)]
+
+
+def test_a_hash_needs_little_memory_whatever_the_number_of_replications(tmp_path: Path) -> None:
+    study = did_study(3_000_000, block=1 << 16)
+    store = ZarrStore.create(tmp_path / "x.zarr", schema_of(study))
+    store.content_hash()
+    tracemalloc.start()
+    store.content_hash()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16e6, "numbers of 3 million replications are 24 MB, their text 100"

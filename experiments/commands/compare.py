@@ -1,0 +1,30 @@
+"""`panelproof compare`: two stores side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("compare")
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@click.option("--all", "everything", is_flag=True, help="Show all terms and all rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print every number as one JSON document and nothing else.")
+@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
+              help="Level of tests and intervals.")  # fmt: skip
+def command(a: Path, b: Path, everything: bool, as_json: bool, alpha: float) -> None:
+    """Print what store B says minus what store A says: paired where both drew the same panels, unpaired elsewhere."""
+    from rich.console import Console
+
+    from results.diagnosis.comparison import compare
+    from results.report.comparison import comparison_json, print_comparison
+    from results.store.zarr_store import ZarrStore
+
+    one, other = ZarrStore.open(a), ZarrStore.open(b)
+    found = compare(one, other, alpha)
+    if as_json:
+        click.echo(comparison_json(found, one, other))
+    else:
+        print_comparison(found, one, other, Console(highlight=False), everything=everything)

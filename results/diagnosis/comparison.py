@@ -1,0 +1,264 @@
+"""Two stores side by side: replication by replication where their draws are the same, apart elsewhere.
+
+Cells with equal fingerprints (design, key, seed and worlds) draw the same panels, so that the difference of two
+estimates of one replication is free of what the panels share: its Monte Carlo error is that of the mean of the
+differences. Other cells with equal parameters are compared by their means, whose squared Monte Carlo errors add up.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from estimators.core.estimator import Layout
+from results.diagnosis import measures
+from results.diagnosis.fits import fits_of
+from results.diagnosis.measures import Measured
+from results.diagnosis.moments import RunningMoments
+from results.diagnosis.worlds import Grouping, WorldSums, clustered, widened
+from results.store.identity import differences
+from results.store.store import BlockState, Store
+from sim.streams import world_of
+
+Floats = NDArray[np.float64]
+COLUMNS = ("cell", "estimator", "term", "error", "measure", "a", "b", "difference", "mcse", "n_a", "n_b", "paired")
+DRAWN = ("design", "seed", "worlds", "common_random_numbers", "grid")  # settings that decide what is drawn
+
+
+@dataclass(frozen=True, slots=True)
+class CellPair:
+    """A cell of both stores, by its index in each. why: why its draws are not common; "" where they are."""
+
+    a: int
+    b: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What two stores say of the same things.
+
+    cells: the cells of both. frame: one row a cell (position in `cells`), estimator, term, error type and measure, with
+    the columns of `COLUMNS`; difference is B minus A, n_a and n_b are usable fits. only_a, only_b: in words, what one
+    of the two has alone.
+    """
+
+    cells: tuple[CellPair, ...]
+    frame: pd.DataFrame
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+
+
+class _OtherDraws(Exception):
+    """Cells with equal fingerprints that drew other panels, as other code may."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Fits of one estimator: absolute replications (R,), measures (R, E, K), NaN where a fit has none, truths (R,)."""
+
+    replications: NDArray[np.intp]
+    values: Mapping[str, Floats]
+    truths: Mapping[str, Floats]
+
+    def take(self, at: NDArray[np.intp]) -> _Rows:
+        return _Rows(self.replications[at], {key: values[at] for key, values in self.values.items()},
+                     {key: values[at] for key, values in self.truths.items()})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """An estimator of both stores: its terms and error types that both have."""
+
+    name: str
+    terms: tuple[str, ...]
+    errors: tuple[str, ...]
+    alpha: float
+
+    def rows(self, store: Store, cell: int, start: int, stop: int) -> _Rows | None:
+        """The fits of replications `start` to `stop - 1` that a store holds; None where it holds none."""
+        indices = range(start // store.block, min(-(-stop // store.block), store.block_count))
+        found = [self._of_block(store, cell, i) for i in indices if store.state(cell, i) is BlockState.DONE]
+        if not found:
+            return None
+        joined = _Rows(
+            np.concatenate([rows.replications for rows in found]),
+            {key: np.concatenate([rows.values[key] for rows in found]) for key in found[0].values},
+            {key: np.concatenate([rows.truths[key] for rows in found]) for key in found[0].truths},
+        )
+        inside = (joined.replications >= start) & (joined.replications < stop)
+        return joined.take(np.flatnonzero(inside))
+
+    def _of_block(self, store: Store, cell: int, index: int) -> _Rows:
+        block, layout = store.sound(cell, index), store.layouts[self.name]
+        fits = fits_of(block, self.name, layout, self.alpha, store.worlds)
+        assert fits is not None
+        k = [layout.terms.index(term) for term in self.terms]
+        e = [layout.errors.index(error) for error in self.errors]
+        lower, upper, truth = fits.lower[:, e][:, :, k], fits.upper[:, e][:, :, k], fits.truth[:, None, k]
+        unknown = np.isnan(lower) | np.isnan(upper) | np.isnan(truth)
+        values = {
+            "estimate": fits.estimate[:, None, k],
+            "bias": fits.error[:, None, k],
+            "mean_se": fits.se[:, e][:, :, k],
+            "coverage": np.where(unknown, np.nan, (lower <= truth) & (truth <= upper)),
+            "rejection": np.where(fits.decided[:, e][:, :, k], fits.rejected[:, e][:, :, k], np.nan),
+        }
+        values = {key: np.where(fits.ok[:, None, None], held, np.nan) for key, held in values.items()}
+        return _Rows(block.start + np.arange(len(fits.status)), values, block.truth)
+
+
+class _Mean:
+    """A mean of (E, K) numbers a fit, with its Monte Carlo error over worlds."""
+
+    def __init__(self, shape: tuple[int, ...], worlds: int) -> None:
+        self.moments, self.by_world, self.worlds = RunningMoments(shape), WorldSums(worlds, shape), worlds
+
+    def add(self, values: Floats, replications: NDArray[np.intp]) -> None:
+        """Take in values (R, E, K), NaN where there is none."""
+        usable = np.isfinite(values)
+        self.moments.add(values, usable)
+        self.by_world.add(values, usable, Grouping.of(world_of(replications, self.worlds)))
+
+    @property
+    def measured(self) -> Measured:
+        """The mean, its error and the number of fits."""
+        alone = measures.mean(self.moments)
+        if self.worlds == 1:
+            return alone
+        return widened(alone, clustered(self.by_world.around(self.moments.mean), self.by_world.n))
+
+
+def compare(a: Store, b: Store, alpha: float = 0.05) -> Comparison:
+    """B minus A for every cell, estimator, term and error type that both stores hold.
+
+    Measures: estimate (its mean), bias, mean_se, coverage and rejection at level `alpha`. Raises BadInput for a damaged
+    block.
+    """
+    shared = [_shared(name, a.layouts[name], b.layouts[name], alpha) for name in a.layouts if name in b.layouts]
+    pairs, rows = [], []
+    for position, pair in enumerate(_cells(a, b)):
+        pairs.append(pair)
+        for one in shared:
+            found, why = _compared(one, a, b, pairs[-1])
+            pairs[-1] = CellPair(pair.a, pair.b, why)
+            rows += [(position, one.name, *row, not why) for row in found]
+    only = [tuple(_lacking(x, y, {getattr(p, side) for p in pairs})) for x, y, side in ((a, b, "a"), (b, a, "b"))]
+    return Comparison(tuple(pairs), pd.DataFrame(rows, columns=list(COLUMNS)), only[0], only[1])
+
+
+def _shared(name: str, a: Layout, b: Layout, alpha: float) -> _Shared:
+    return _Shared(name, tuple(term for term in a.terms if term in b.terms),
+                   tuple(error for error in a.errors if error in b.errors), alpha)  # fmt: skip
+
+
+def _cells(a: Store, b: Store) -> Iterator[CellPair]:
+    """Cells of both: those with equal fingerprints, then those with equal parameters."""
+    at = {print_: index for index, print_ in enumerate(b.schema.cell_prints)}
+    common = {i: at[print_] for i, print_ in enumerate(a.schema.cell_prints) if print_ in at}
+    texts = {json.dumps(cell, sort_keys=True): i for i, cell in enumerate(b.cells) if i not in common.values()}
+    for i, cell in enumerate(a.cells):
+        text = json.dumps(cell, sort_keys=True)
+        if i in common:
+            yield CellPair(i, common[i], "")
+        elif text in texts:
+            yield CellPair(i, texts[text], _why(a, b))
+
+
+def _why(a: Store, b: Store) -> str:
+    """Why cells of equal parameters have other draws."""
+    if not (a.schema.cell_prints and b.schema.cell_prints):
+        return "a store of an earlier format does not say what its draws are"
+    one, other = ({key: s.schema.identity.get(key) for key in DRAWN} for s in (a, b))
+    return next(iter(differences(one, other)), "their designs differ")
+
+
+def _compared(one: _Shared, a: Store, b: Store, pair: CellPair) -> tuple[list[tuple[object, ...]], str]:
+    """The rows of one estimator in one cell, and why they are not paired."""
+    why = pair.why
+    if not why:
+        try:
+            return list(_rows(one, *_paired(one, a, b, pair))), ""
+        except _OtherDraws as error:
+            why = str(error)
+    means = [_own(one, store, cell) for store, cell in ((a, pair.a), (b, pair.b))]
+    differences_ = {
+        key: Measured(means[1][key].value - held.value, np.hypot(held.mcse, means[1][key].mcse), held.n)
+        for key, held in means[0].items()
+        if key in means[1]
+    }
+    return list(_rows(one, means[0], means[1], differences_)), why
+
+
+def _paired(
+    one: _Shared, a: Store, b: Store, pair: CellPair
+) -> tuple[dict[str, Measured], dict[str, Measured], dict[str, Measured]]:
+    """A, B and B minus A on replications where both have a number; raises _OtherDraws where truths differ."""
+    sides: tuple[dict[str, _Mean], ...] = ({}, {}, {})
+    step = math.lcm(a.block, b.block)
+    for start in range(0, min(a.replications, b.replications), step):
+        x, y = one.rows(a, pair.a, start, start + step), one.rows(b, pair.b, start, start + step)
+        if x is None or y is None:
+            continue
+        _, at_x, at_y = np.intersect1d(x.replications, y.replications, return_indices=True)
+        x, y = x.take(at_x), y.take(at_y)
+        for name in [name for name in x.truths if name in y.truths]:
+            if not np.array_equal(x.truths[name], y.truths[name], equal_nan=True) and not _absent(x, y, name):
+                raise _OtherDraws(f"their draws differ ({name}), as those of other code may")
+        for key in x.values:
+            both = np.isfinite(x.values[key]) & np.isfinite(y.values[key])
+            held = [np.where(both, side.values[key], np.nan) for side in (x, y)]
+            for side, values in zip(sides, (*held, held[1] - held[0]), strict=True):
+                side.setdefault(key, _Mean(values.shape[1:], a.worlds)).add(values, x.replications)
+    found = [{key: mean.measured for key, mean in side.items()} for side in sides]
+    return found[0], found[1], found[2]
+
+
+def _absent(x: _Rows, y: _Rows, name: str) -> bool:
+    """Whether a truth was not asked for in one of the two."""
+    return bool(np.isnan(x.truths[name]).all() or np.isnan(y.truths[name]).all())
+
+
+def _own(one: _Shared, store: Store, cell: int) -> dict[str, Measured]:
+    """The means of one store."""
+    means: dict[str, _Mean] = {}
+    for start in range(0, store.replications, store.block):
+        rows = one.rows(store, cell, start, start + store.block)
+        for key, values in rows.values.items() if rows is not None else ():
+            means.setdefault(key, _Mean(values.shape[1:], store.worlds)).add(values, rows.replications)  # type: ignore[union-attr]
+    return {key: mean.measured for key, mean in means.items()}
+
+
+def _rows(
+    one: _Shared, a: Mapping[str, Measured], b: Mapping[str, Measured], difference: Mapping[str, Measured]
+) -> Iterator[tuple[object, ...]]:
+    """(term, error, measure, a, b, difference, mcse, n_a, n_b); the error type is "" for what has none."""
+    for key, measured in difference.items():
+        for e in range(measured.value.shape[0]):
+            for k, term in enumerate(one.terms):
+                if not np.isfinite(measured.value[e, k]):
+                    continue
+                error = one.errors[e] if key in ("mean_se", "coverage", "rejection") else ""
+                yield (term, error, key, float(a[key].value[e, k]), float(b[key].value[e, k]),
+                       float(measured.value[e, k]), float(measured.mcse[e, k]), int(a[key].n[e, k]),
+                       int(b[key].n[e, k]))  # fmt: skip
+
+
+def _lacking(own: Store, other: Store, cells: set[int]) -> Iterator[str]:
+    """What the other store lacks, in words."""
+    for name, layout in own.layouts.items():
+        if name not in other.layouts:
+            yield f"estimator {name}"
+            continue
+        there = other.layouts[name]
+        yield from (f"{name}: term {term}" for term in layout.terms if term not in there.terms)
+        yield from (f"{name}: error type {error}" for error in layout.errors if error not in there.errors)
+    for index, cell in enumerate(own.cells):
+        if index not in cells:
+            yield "cell " + (", ".join(f"{dial} = {value}" for dial, value in cell.items()) or str(index))

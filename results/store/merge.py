@@ -1,0 +1,138 @@
+"""Several stores of one study, such as its shards, joined into one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from results.store.copying import copy_block, copy_environments
+from results.store.identity import check_identity
+from results.store.lock import check_free, locked
+from results.store.store import BlockState, Store
+from results.store.zarr_store import ZarrStore
+from sim.errors import BadInput, Problem, bad
+
+MOST_LINES = 5  # about overlapping blocks
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What was joined: blocks taken of each store, blocks that several held with equal bytes, and all that are there.
+
+    done, total: blocks of the merged store that are done, and that the study has.
+    """
+
+    taken: tuple[int, ...]
+    shared: int
+    done: int
+    total: int
+
+    @property
+    def sentence(self) -> str:
+        """What came of it, in one line."""
+        text = f"{self.done:,} of {self.total:,} blocks, {' + '.join(map('{:,}'.format, self.taken))}"
+        if self.shared:
+            text += f"; {self.shared:,} were in more than one store with the same bytes and were taken once"
+        return text
+
+
+def merge(paths: Sequence[Path], out: Path, *, accept_code_change: bool = False) -> Merged:
+    """Join stores of one study into a new one at `out`; the stores themselves are left as they are.
+
+    Raises BadInput, with nothing written, for stores of other studies, blocks that two stores hold with other bytes,
+    damaged blocks, and blocks of several environments unless that is accepted; StoreLocked for a store in use.
+    """
+    if len({path.resolve() for path in paths}) < max(2, len(paths)):
+        raise bad(f"{len(paths)} stores are named, {len({path.resolve() for path in paths})} different ones",
+                  where="store merge", allowed="two or more stores, each named once", remedy="name them")  # fmt: skip
+    for path in paths:
+        check_free(path)
+    stores = [ZarrStore.open(path) for path in paths]
+    _check_one_study(stores)
+    if not accept_code_change:
+        _check_one_environment(stores)
+    holders = _holders(stores)
+    taken = [0] * len(stores)
+
+    def fill(target: ZarrStore) -> None:
+        numbers = [copy_environments(store, target) for store in stores]
+        for place, held in holders.items():
+            first = held[0]
+            _take(stores[first], place, target, numbers[first])
+            taken[first] += target.state(*place) is BlockState.DONE
+        for name in ("measures", "claims"):
+            if stated := stores[0].noted(name):
+                target.note(name, stated)
+
+    with locked(out):
+        merged = ZarrStore.create(out, stores[0].schema, fill)
+    shared = sum(len(held) > 1 and stores[held[0]].state(*place) is BlockState.DONE for place, held in holders.items())
+    return Merged(tuple(taken), shared, len(merged.done()), len(merged.places()))
+
+
+def _check_one_study(stores: Sequence[ZarrStore]) -> None:
+    """Raise BadInput unless all are of the study of the first, in the present format and of the same size."""
+    first = stores[0]
+    for store in stores:
+        where = str(store.path)
+        if store.whole_digests:
+            raise bad("is of an earlier format", where=where, allowed="stores of this version",
+                      remedy="run its study into it once, which writes it anew")  # fmt: skip
+        if store.fingerprint != first.fingerprint:
+            check_identity(first.schema.identity, json.loads(json.dumps(store.schema.identity)), where)
+        if store.replications != first.replications:
+            raise bad(f"has {store.replications:,} replications a cell, {first.path} has {first.replications:,}",
+                      where=where, allowed="stores of one size",
+                      remedy=f"run both with --replications {max(store.replications, first.replications)}")  # fmt: skip
+
+
+def _check_one_environment(stores: Sequence[ZarrStore]) -> None:
+    """Raise BadInput when blocks of several environments would stand in one store."""
+    found = {json.dumps(origin.facts, sort_keys=True): origin for store in stores for origin in store.environments}
+    if len(found) > 1:
+        texts = " | ".join(origin.text for origin in found.values())
+        what = f"blocks come from {len(found)} environments: {texts}"
+        raise bad(what, where="store merge", allowed="blocks from one environment",
+                  remedy="run some again, or say --accept-code-change")  # fmt: skip
+
+
+def _holders(stores: Sequence[ZarrStore]) -> Mapping[Place, list[int]]:
+    """Which stores hold each block that any holds, those with most of it first; raises BadInput for overlaps."""
+    rank = (BlockState.DONE, BlockState.PARTIAL, BlockState.POISONED)
+    found: dict[Place, list[int]] = {}
+    for place in stores[0].places():
+        held = [number for number, store in enumerate(stores) if store.state(*place) in rank]
+        if held:
+            found[place] = sorted(held, key=lambda number: rank.index(stores[number].state(*place)))
+    if problems := list(_overlaps(stores, found)):
+        rest = len(problems) - MOST_LINES
+        more = [Problem(f"{rest} more blocks overlap", "store merge", "blocks that agree", "see above")]
+        raise BadInput(*problems[:MOST_LINES], *(more if rest > 0 else []))
+    return found
+
+
+def _overlaps(stores: Sequence[ZarrStore], found: Mapping[Place, list[int]]) -> Iterator[Problem]:
+    """Blocks that two stores hold with other bytes."""
+    for (cell, index), held in found.items():
+        done = [number for number in held if stores[number].state(cell, index) is BlockState.DONE]
+        for other in done[1:]:
+            if stores[other].digest(cell, index) != stores[done[0]].digest(cell, index):
+                what = f"block {index} of cell {cell} has other bytes than in {stores[done[0]].path}"
+                yield Problem(what, str(stores[other].path), "stores that agree where they overlap",
+                              "leave one of the two out, or run that block again")  # fmt: skip
+                break
+
+
+def _take(source: ZarrStore, place: Place, target: Store, numbers: Mapping[int, int]) -> None:
+    """Copy a block, its mark included; raises BadInput for a damaged one."""
+    state = source.state(*place)
+    if state is BlockState.POISONED:
+        cell, index = place
+        target.poison(cell, index, source.tracebacks.get(f"cell {cell} block {index}", ""))
+        return
+    copy_block(source, place, target, place, tuple(source.layouts), numbers)
+    if target.state(*place) is not state:
+        source.sound(*place)  # it says that the block is damaged

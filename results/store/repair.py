@@ -1,0 +1,108 @@
+"""Metadata, labels and other coordinates of a store written again, from what the store or its study says."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import zarr
+
+from results.store.files import META, PROVENANCE, Damage, check_format, damages, fixed_files, read_json
+from results.store.skeleton import StoreSchema, schema_from, seal_root, write_skeleton
+from results.store.workshop import beside
+from sim.errors import bad
+
+ORIGIN = "provenance/block_origin"
+
+
+def check_repairable(path: Path, schema: StoreSchema) -> list[Damage]:
+    """What is damaged of a store beside its blocks; raises BadInput where a run of the study cannot repair it.
+
+    The study must be the one that made the store: where the root's metadata are damaged, what is left of the others
+    says so.
+    """
+    found = damages(path)
+    if not any(damage.file == META for damage in found):
+        return found
+    said = {_attribute(path / name / META, "study") for name in schema.layouts} - {None}
+    if said != {schema.fingerprint} or _replications(path, schema) is None:
+        nobody = "not a readable store: its metadata are damaged or missing, and nothing says whose study it is"
+        what = "its metadata are damaged, and what is left of them is not of this study" if said else nobody
+        raise bad(what, where=str(path), allowed="the very study that made the store",
+                  remedy="run that study, or choose another --store")  # fmt: skip
+    return found
+
+
+def repair(path: Path, schema: StoreSchema) -> list[Damage]:
+    """Write again what is damaged beside the blocks, and return what that was; raises BadInput as the check does.
+
+    Of damaged provenance nothing can be made again: its blocks then come from environments that are not known.
+    """
+    found = check_repairable(path, schema)
+    if not found:
+        return []
+    names = {damage.file for damage in found}
+    if META in names:
+        size = _replications(path, schema)
+        assert size is not None
+        whole = replace(schema, replications=size, study={**schema.study, "replications": size})
+    else:
+        whole = schema_from((read_json(path / META))["attributes"])
+    with beside(path) as made:
+        write_skeleton(made / "store", whole)
+        if META in names:
+            expected = fixed_files(made / "store")
+            there = fixed_files(path)
+            names |= {file for file in expected.keys() | there.keys() if expected.get(file) != there.get(file)}
+        for name in sorted(names):
+            _restore(made / "store", path, name)
+    check_format(path)
+    if names & {PROVENANCE, f"{ORIGIN}/{META}"}:
+        _fill_origins(path)
+    seal_root(path)
+    return found
+
+
+def _restore(source: Path, target: Path, name: str) -> None:
+    """Put one file in its place again, or all of a coordinate, whose chunks belong together."""
+    array = name.partition("/c/")[0].removesuffix(f"/{META}") if name != META else ""
+    held = read_json(source / array / META) if array else None
+    if held and len(held.get("shape") or ()) == 1:
+        shutil.rmtree(target / array, ignore_errors=True)
+        shutil.copytree(source / array, target / array)
+    elif (source / name).is_file():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        fresh = target / f"{name}.partial"
+        shutil.copyfile(source / name, fresh)
+        os.replace(fresh, target / name)
+    else:
+        (target / name).unlink(missing_ok=True)  # it is not of this store
+
+
+def _fill_origins(path: Path) -> None:
+    """State that the environment of a block is not known, where nothing says it."""
+    root = zarr.open_group(store=str(path), mode="r+", zarr_format=3)
+    origins = root[ORIGIN]
+    assert isinstance(origins, zarr.Array)
+    for cell in range(origins.shape[0]):
+        for index in range(origins.shape[1]):
+            if not (path / ORIGIN / "c" / str(cell) / str(index) / "0").is_file():
+                origins[cell, index] = 0
+
+
+def _attribute(file: Path, name: str) -> str | None:
+    """An attribute of a group, None where it cannot be read."""
+    held = read_json(file)
+    attributes = held.get("attributes") if isinstance(held, dict) else None
+    return attributes.get(name) if isinstance(attributes, dict) else None
+
+
+def _replications(path: Path, schema: StoreSchema) -> int | None:
+    """Replications a cell of a store, as most of its arrays have them; None where no array of its cells says it."""
+    shapes = [read_json(path / name / part / META) for name in schema.layouts for part in ("estimate", "se", "status")]
+    sizes = [held["shape"][1] for held in [read_json(path / "truth" / META), *shapes]
+             if isinstance(held, dict) and isinstance(held.get("shape"), list) and len(held["shape"]) > 1
+             and held["shape"][0] == len(schema.cells)]  # fmt: skip
+    return max(set(sizes), key=sizes.count) if sizes else None

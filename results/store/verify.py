@@ -1,0 +1,59 @@
+"""Whether all of a store is as it was written: blocks, labels, dials, metadata, provenance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from results.store.files import META, check_local, damages, strange
+from results.store.store import BlockState
+from results.store.zarr_store import ZarrStore
+from sim.errors import bad
+
+STATES = (
+    (BlockState.PENDING, "not run"),
+    (BlockState.PARTIAL, "without some estimators"),
+    (BlockState.POISONED, "poisoned"),
+    (BlockState.DONE, "damaged"),
+)
+NO_DIGESTS = "labels, dials, metadata and provenance have no digests in this earlier format; `run` writes it anew"
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found: a line for each damage and one about blocks; sound where nothing is damaged or missing."""
+
+    lines: tuple[str, ...]
+    sound: bool
+
+
+def verified(path: Path) -> Verified:
+    """Read all of a store. Raises BadInput where there is none, or none that may be opened."""
+    check_local(path)
+    if not path.is_dir():
+        raise bad("no such store", where=str(path), allowed="a folder that `panelproof run` made",
+                  remedy="check the path")  # fmt: skip
+    if not (path / META).exists() and not any(path.glob(f"*/{META}")):
+        raise bad("is no store", where=str(path), allowed="a folder that `panelproof run` made",
+                  remedy="check the path")  # fmt: skip
+    found = damages(path)
+    named = {damage.file for damage in found}
+    found += [damage for damage in strange(path) if damage.file not in named]
+    lines = [str(damage) for damage in found]
+    if any("/c/" not in damage.file for damage in found):
+        lines.append("blocks were not read: `run` with the study rebuilds metadata, then verify again")
+        return Verified(tuple(lines), False)
+    store = ZarrStore.open(path)
+    wanted = frozenset(store.wanted())
+    missing = [place for place in store.pending() if place in wanted]
+    counts = Counter(store.state(*place) for place in missing)
+    for cell, index in missing:
+        if store.state(cell, index) is BlockState.DONE:
+            what = "does not match its digest" if store.has_origin(cell, index) else "what computed it cannot be read"
+            lines.append(f"cell {cell} block {index}: {what}")
+    words = [f"{counts[state]} {word}" for state, word in STATES if counts[state] or state is not BlockState.PARTIAL]
+    lines.append(", ".join([f"{len(wanted) - len(missing)} of {len(wanted)} blocks sound", *words]))
+    if store.whole_digests:
+        lines.append(NO_DIGESTS)
+    return Verified(tuple(lines), not missing and not found)

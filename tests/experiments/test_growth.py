@@ -1,0 +1,300 @@
+"""Stores that grow sideways: what is there is reused, and the store equals one run of the larger study."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cluster import open_executor
+from estimators import SpatialPanel, TwoWayDID
+from experiments.cli import run_command
+from experiments.running import tasks
+from experiments.running.blocks import CellRunner
+from experiments.running.runner import run
+from experiments.study.study import Study
+from results.store import BlockState, ZarrStore
+from sim.designs.paper import Paper
+from sim.errors import BadInput
+
+SMALL = Study("grows", Paper(), (TwoWayDID(errors=("iid",)),), grid=(("effect", (0.0, 0.02)),), replications=160,
+              block=64, seed=3)  # fmt: skip
+LARGE = replace(
+    SMALL,
+    estimators=(SpatialPanel("sar"), TwoWayDID(errors=("iid", "hc1"))),
+    grid=(("effect", (-0.01, 0.0, 0.02)),),
+    replications=220,
+)
+STEPS: dict[str, Callable[[Study], Study]] = {
+    "estimator": lambda study: replace(study, estimators=(SpatialPanel("sar"), *study.estimators)),
+    "errors": lambda study: replace(
+        study, estimators=(*study.estimators[:-1], TwoWayDID(errors=("iid", "hc1")))
+    ),
+    "cell": lambda study: replace(study, grid=LARGE.grid),
+    "replications": lambda study: study.resized(replications=LARGE.replications),
+}  # fmt: skip
+
+
+def hash_of(path: Path) -> str:
+    return ZarrStore.open(path).content_hash()
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("reference") / "x.zarr"
+    run(LARGE, store=path)
+    return hash_of(path)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("small") / "x.zarr"
+    run(SMALL, store=path)
+    return path
+
+
+@pytest.fixture
+def store(small: Path, tmp_path: Path) -> Path:
+    shutil.copytree(small, tmp_path / "x.zarr")
+    return tmp_path / "x.zarr"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(STEPS))[::3], ids="-".join)
+def test_a_store_that_grew_in_any_order_equals_one_run(reference: str, store: Path, order: tuple[str, ...]) -> None:
+    study = SMALL
+    for step in order:
+        study = STEPS[step](study)
+        run(study, store=store)
+        assert not ZarrStore.open(store).pending(), step
+    assert study == LARGE
+    assert hash_of(store) == reference
+
+
+def test_all_at_once_and_with_workers_it_is_the_same(reference: str, store: Path, tmp_path: Path) -> None:
+    pool = open_executor("local", 2)
+    try:
+        run(LARGE, store=store, executor=pool, shuffle=4)
+    finally:
+        pool.close()
+    assert hash_of(store) == reference
+    assert [path.name for path in tmp_path.iterdir()] == ["x.zarr"]
+
+
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
+    """(cell, estimator) of all that is fitted from now on, one entry a block."""
+    found: list[tuple[int, str]] = []
+    real = CellRunner.run
+
+    def noting(runner: CellRunner, *args: object, **options: object) -> object:
+        block = real(runner, *args, **options)  # type: ignore[arg-type]
+        found.extend((runner.cell.index, name) for name in block.estimates)
+        return block
+
+    monkeypatch.setattr(tasks, "_runners", type(tasks._runners)())
+    monkeypatch.setattr(CellRunner, "run", noting)
+    return found
+
+
+def test_only_what_is_new_is_computed(store: Path, fitted: list[tuple[int, str]]) -> None:
+    run(STEPS["estimator"](SMALL), store=store)
+    assert sorted(set(fitted)) == [(0, "sar-direct"), (1, "sar-direct")]
+    assert len(fitted) == 6
+    fitted.clear()
+    run(STEPS["cell"](STEPS["estimator"](SMALL)), store=store)
+    assert sorted(set(fitted)) == [(0, "did"), (0, "sar-direct")]
+    fitted.clear()
+    run(STEPS["errors"](STEPS["cell"](STEPS["estimator"](SMALL))), store=store)
+    assert sorted(set(fitted)) == [(0, "did"), (1, "did"), (2, "did")]
+
+
+def test_an_order_of_estimators_and_cells_alone_computes_nothing(store: Path, fitted: list[tuple[int, str]]) -> None:
+    turned = replace(SMALL, grid=(("effect", (0.02, 0.0)),))
+    before = ZarrStore.open(store).read(0, 1)
+    run(turned, store=store)
+    assert fitted == []
+    np.testing.assert_array_equal(ZarrStore.open(store).sound(1, 1).estimates["did"].se, before.estimates["did"].se)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"grid": (("effect", (0.0, 0.5)),)}, "1 of 2 cells of the store would be lost: effect = 0.02"),
+        ({"estimators": (TwoWayDID(errors=("hc1",)),)}, r'estimator did.errors\[0\] was "iid", is now "hc1"'),
+        ({"estimators": (TwoWayDID(errors=("iid",)), TwoWayDID(errors=("iid",), label="b")), "seed": 4}, "seed was 3"),
+        ({"estimators": (TwoWayDID(errors=("iid",), constant=True), SpatialPanel("sar"))}, "did.constant was"),
+        ({"grid": (("effect", (0.0, 0.02)), ("rho", (0.0, 0.1)))}, "grid"),
+        ({"block": 128, "estimators": (TwoWayDID(errors=("iid",)), SpatialPanel("sar"))}, "block was 64, is now 128"),
+    ],
+)  # fmt: skip
+def test_what_is_no_growth_is_refused_and_leaves_the_store(store: Path, changes: dict[str, object], words: str) -> None:
+    before = hash_of(store)
+    with pytest.raises(BadInput, match=words):
+        run(replace(SMALL, **changes), store=store)  # type: ignore[arg-type]
+    assert hash_of(store) == before
+
+
+def test_an_estimator_that_is_gone_would_be_lost(store: Path) -> None:
+    larger = STEPS["estimator"](SMALL)
+    run(larger, store=store)
+    before = hash_of(store)
+    with pytest.raises(BadInput, match="estimators of the store would be lost: sar-direct"):
+        run(SMALL, store=store)
+    assert hash_of(store) == before
+
+
+def test_a_damaged_block_is_computed_whole_and_the_rest_reused(
+    reference: str, store: Path, fitted: list[tuple[int, str]]
+) -> None:
+    chunk = store / "did" / "se" / "c" / "1" / "2" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-2])
+    run(STEPS["estimator"](SMALL), store=store)
+    assert fitted.count((1, "did")) == 1
+    assert fitted.count((0, "did")) == 0
+    run(LARGE, store=store)
+    assert hash_of(store) == reference
+
+
+def test_estimators_never_join_fits_of_other_panels(store: Path) -> None:
+    """A design that draws other numbers now, although nothing that is compared says so."""
+    found = ZarrStore(store, "a")
+    block = found.sound(1, 0)
+    found.computed_in(found.known_origins[0])
+    found.write(1, 0, replace(block, truth={name: values + 1 for name, values in block.truth.items()}))
+    with pytest.raises(BadInput, match="block 0 of cell 1 holds fits of other panels than those that are drawn now"):
+        run(STEPS["estimator"](SMALL), store=store)
+    assert ZarrStore.open(store).state(1, 0) is BlockState.PARTIAL
+
+
+GROWS = """
+import sys, time
+from pathlib import Path
+from experiments.running.runner import run
+sys.path.insert(0, sys.argv[2])
+from test_growth import LARGE
+run(LARGE, store=Path(sys.argv[1]), listen=lambda _: time.sleep(0.15))
+"""
+
+
+@pytest.mark.parametrize("after", [0.0, 0.2, 0.5, 0.8])
+def test_kills_while_it_grows_lose_nothing(reference: str, store: Path, tmp_path: Path, after: float) -> None:
+    """kill -9 after a share of the blocks that the larger study adds."""
+    command = [sys.executable, "-c", GROWS, str(store), str(Path(__file__).parent)]
+    path = os.pathsep.join(sys.path)
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE)
+    deadline, done = time.monotonic() + 60, 0
+    while time.monotonic() < deadline and process.poll() is None:
+        with_marks = ZarrStore.open(store) if store.exists() else None
+        done = len(with_marks.done()) if with_marks and len(with_marks.cells) == 3 else -1
+        if done >= 12 * after and done >= 0:
+            break
+        time.sleep(0.02)
+    assert process.poll() is None, (process.stderr and process.stderr.read(), done)
+    process.kill()
+    process.communicate()
+    held = ZarrStore.open(store)
+    assert (len(held.done()), len(held.cells)) != (12, 3)
+    for cell, index in held.done():
+        held.sound(cell, index)
+    run(LARGE, store=store)
+    assert hash_of(store) == reference
+    assert [path.name for path in tmp_path.iterdir()] == ["x.zarr"]
+
+
+@pytest.mark.parametrize("renamed", [1, 2])
+def test_a_kill_between_the_two_stores_puts_the_old_one_back(
+    reference: str, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renamed: int
+) -> None:
+    real, count = os.rename, [0]
+
+    def stop(*paths: object) -> None:
+        count[0] += 1
+        if count[0] == renamed:
+            raise KeyboardInterrupt
+        real(*paths)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "rename", stop)
+    before = hash_of(store)
+    with pytest.raises(KeyboardInterrupt):
+        run(LARGE, store=store)
+    assert store.exists() == (renamed == 1)
+    monkeypatch.undo()
+    run(SMALL, store=store)
+    assert hash_of(store) == before
+    run(LARGE, store=store)
+    assert hash_of(store) == reference
+    assert [path.name for path in tmp_path.iterdir()] == ["x.zarr"]
+
+
+STUDY = """
+replications = 128
+block = 64
+seed = 3
+[design]
+kind = "paper"
+controls = "none"
+[[estimators]]
+kind = "did"
+errors = ["iid"]
+"""
+
+
+def test_the_command_says_what_is_reused_and_what_is_computed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.toml").write_text(STUDY)
+    command = ["run", str(tmp_path / "s.toml"), "--cluster", "serial", "--store", str(tmp_path / "x.zarr")]
+    assert run_command(command) == 0
+    before = hash_of(tmp_path / "x.zarr")
+    larger = STUDY.replace('["iid"]', '["iid", "hc1"]') + '[[estimators]]\nkind = "spatial"\nmodel = "sar"\n'
+    (tmp_path / "s.toml").write_text(larger)
+    capsys.readouterr()
+    assert run_command([*command, "--dry-run"]) == 0
+    said = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert ("the store grows; reused: nothing; computed: sar-direct (new), did (again: its error types or terms "
+            "changed)") in said  # fmt: skip
+    assert hash_of(tmp_path / "x.zarr") == before
+    assert run_command(command) == 0
+    assert list(ZarrStore.open(tmp_path / "x.zarr").layouts) == ["did", "sar-direct"]
+    assert run_command(["store", "verify", str(tmp_path / "x.zarr")]) == 0
+
+
+MANY = """
+replications = 128
+block = 64
+seed = 5
+[design]
+kind = "panel"
+units = 24
+periods = 6
+[[design.covariates]]
+name = "x"
+effect = 0.5
+[[design.mediators]]
+name = "m"
+a = 0.3
+b = 0.4
+[[estimators]]
+kind = "did"
+regressors = ["did"]
+"""
+
+
+def test_an_estimator_that_asks_for_more_variables_finds_the_same_panels(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(MANY)
+    run(Study.from_toml(tmp_path / "s.toml"), store=tmp_path / "x.zarr")
+    (tmp_path / "s.toml").write_text(MANY + '[[estimators]]\nkind = "mediation"\n')
+    larger = Study.from_toml(tmp_path / "s.toml")
+    run(larger, store=tmp_path / "x.zarr")
+    run(larger, store=tmp_path / "y.zarr")
+    assert hash_of(tmp_path / "x.zarr") == hash_of(tmp_path / "y.zarr")
