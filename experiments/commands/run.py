@@ -44,11 +44,8 @@ def command(
     study: str,
     cluster: str,
     workers: int | None,
-    replications: int | None,
     until: str | None,
     shard: str | None,
-    block: int | None,
-    seed: int | None,
     store: Path | None,
     html: Path | None,
     full: bool,
@@ -57,6 +54,7 @@ def command(
     accept_code_change: bool,
     insecure: bool,
     as_json: bool,
+    **sizes: int | None,
 ) -> int:
     """Run a built-in study or one of your own. After a kill or an interruption, the same command resumes the study."""
     from rich.console import Console
@@ -66,7 +64,7 @@ def command(
     from experiments.study.builtin import study_of
 
     console = Console(highlight=False, stderr=as_json)
-    chosen = study_of(study).resized(replications=replications, block=block, seed=seed)
+    chosen = study_of(study).resized(**sizes)
     share = share_of(shard, until)
     target = store or Path("runs") / f"{chosen.name}{share.suffix if share else ''}.zarr"
     check_cluster(cluster, workers, insecure)
