@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from experiments.commands.options import Command
 
-@click.command("report")
+
+@click.command("report", cls=Command)
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained HTML report here."
@@ -20,12 +22,12 @@ import click
 @click.option("--measure", "measures", multiple=True, metavar="NAME|FILE.py:NAME",
               help="The measure of the table (power, size, coverage, bias, rmse, ...), or a function of estimate, se, "
               "pvalue, lower, upper, truth to show as well; repeatable.")  # fmt: skip
+@click.option("--trust", is_flag=True, help="Load the measures that STORE names (only for a store of your own).")
 @click.option("--figures", type=click.Path(path_type=Path, file_okay=False),
               help="Write every picture into this folder, as svg, pdf and png.")  # fmt: skip
 @click.option("--format", "formats", default="", metavar="LIST",
               help="Files of tables for --out, comma-separated: tex, docx, xlsx, csv (with all measures).")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files of --format.")
-@click.option("--trust", is_flag=True, help="Load the measures that STORE names (only for a store of your own).")
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
               help="Level of tests and intervals.")  # fmt: skip
 def command(
