@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from experiments.commands.options import cluster_options
+from experiments.commands.options import Command, as_json_option, cluster_options
 
 
 @click.group("cluster")
@@ -14,7 +14,7 @@ def command() -> None:
     """List back ends and their options, or check a cluster before a run."""
 
 
-@command.command("kinds")
+@command.command("kinds", cls=Command)
 def kinds() -> None:
     """Every back end with the options that [cluster] of a study file and --cluster-option take."""
     import dataclasses
@@ -27,12 +27,12 @@ def kinds() -> None:
         click.echo(f"    options: {', '.join(names)}\n")
 
 
-@command.command("check")
+@command.command("check", cls=Command)
 @click.argument("where", metavar="WHERE")
 @click.option("--study", metavar="STUDY|FILE.toml", default="bias", show_default=True,
               help="The study that is tried; its [cluster] table gives options.")  # fmt: skip
 @cluster_options("local", place=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@as_json_option
 def check(where: str, study: str, as_json: bool, **chosen: Any) -> int:
     """Open WHERE and say what its workers are, how fast, and which of them a run would leave out.
 

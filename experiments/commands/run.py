@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from experiments.commands.options import cluster_options
+from experiments.commands.options import CLUSTER_OPTIONS, Command, as_json_option, cluster_options, complete_study
 
 
-@click.command("run")
-@click.argument("study", metavar="STUDY|FILE.toml")
+@click.command("run", cls=Command)
+@click.argument("study", metavar="STUDY|FILE.toml", shell_complete=complete_study)
 @click.option(
     "--replications",
     type=click.IntRange(1),
@@ -36,20 +36,19 @@ from experiments.commands.options import cluster_options
     "--accept-code-change", is_flag=True, help="Add to a store whose blocks come from other code or other versions."
 )
 @cluster_options("local")
+@as_json_option
 def command(
     study: str,
-    replications: int | None,
     until: str | None,
     shard: str | None,
-    block: int | None,
-    seed: int | None,
     store: Path | None,
     html: Path | None,
     full: bool,
     dry_run: bool,
     retry: str | None,
     accept_code_change: bool,
-    **where: Any,
+    as_json: bool,
+    **others: Any,
 ) -> int:
     """Run a built-in study or one of your own. After a kill or an interruption, the same command resumes the study."""
     from rich.console import Console
@@ -59,8 +58,9 @@ def command(
     from experiments.running.resume import Resume, share_of
     from experiments.study.builtin import study_of
 
-    console = Console(highlight=False, stderr=False)
-    chosen = study_of(study).resized(replications=replications, block=block, seed=seed)
+    console = Console(highlight=False, stderr=as_json)
+    where = {name: others.pop(name) for name in CLUSTER_OPTIONS}
+    chosen = study_of(study).resized(**others)
     share = share_of(shard, until)
     target = store or Path("runs") / f"{chosen.name}{share.suffix if share else ''}.zarr"
     place = named_place(where, table_of(study))
@@ -70,7 +70,7 @@ def command(
     if dry_run:
         return foretell(chosen, target, console)
     records, poisoned = launch(chosen, target, place, console, plan, until)
-    show(records, console, html, full=full)
+    show(records, console, html, full=full, as_json=as_json)
     wrong = what_failed(records, poisoned)
     for line in wrong:
         console.print(line, style="red", markup=False, soft_wrap=True)

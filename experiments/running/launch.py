@@ -14,11 +14,11 @@ from estimators.core.estimator import Status
 from experiments.running.admission import admit
 from experiments.running.careful import LOST, LOST_DRAW
 from experiments.running.places import Place
+from experiments.running.progress import Bar, Lines, duration, size
 from experiments.running.resume import Resume, retried, staying
 from experiments.running.runner import preflight, run, schema_of
 from experiments.running.tasks import environment_of
 from experiments.running.until import Until
-from experiments.running.watching import Bar, Lines, duration, size
 from experiments.study.study import Study
 from sim.errors import bad, naming
 from sim.streams import TILE, worlds_reached
@@ -198,11 +198,15 @@ def lost_fits(store: Store) -> list[str]:
     return lines
 
 
-def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = False) -> None:
-    """The answer, or with `full` every cell, the HTML report if wanted, and where the files are."""
-    from experiments.running.reporting import print_report, write_html
+def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = False, as_json: bool = False) -> None:
+    """The answer, with `full` every cell, or one JSON document; the HTML report if wanted, and where the files are."""
+    from experiments.running.reporting import print_json, print_report, read_diagnosis, write_html
 
-    diagnosis = print_report(store, console, full=full, trust=True)
+    if as_json:
+        diagnosis = read_diagnosis(store, trust=True)
+        print_json(store, diagnosis)
+    else:
+        diagnosis = print_report(store, console, full=full, trust=True)
     if html is not None:
         write_html(store, diagnosis, html)
         console.print(f"report  {html}", markup=False)

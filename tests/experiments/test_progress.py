@@ -14,9 +14,9 @@ from rich.console import Console
 
 from cluster import Serial
 from estimators import TwoWayDID
-from experiments.running import watching
+from experiments.running import progress
+from experiments.running.progress import Lines, line
 from experiments.running.runner import Progress, run
-from experiments.running.watching import Lines, line
 from results.store import ZarrStore
 from results.store.block import block_arrays
 from studies import quick_study
@@ -31,7 +31,7 @@ def test_a_line_says_rate_time_left_failures_and_bytes() -> None:
 
 
 def test_lines_come_while_no_block_ends_and_none_after_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.05)
     said = io.StringIO()
     with Lines(Console(file=said, width=40)) as watch:
         watch.step(HALF)
