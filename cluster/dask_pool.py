@@ -150,8 +150,8 @@ class DaskPool:
         except (TimeoutError, CancelledError):  # its worker froze or left with it
             self._lost(task, work)
             return
-        except KilledWorker as error:  # its worker left with it, and the next one that ran it too
-            yield from self._failed(error, task, work)
+        except KilledWorker as killed:  # its worker left with it, and the next one that ran it too
+            yield from self._failed(killed, task, work)
             return
         if answers.refused:
             work.again.append(task)

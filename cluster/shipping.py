@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cluster.environment import _files, _sources
+from cluster.environment import _files, source_files
 
 DATA = (".csv", ".toml", ".html", ".css")  # files beside the code that it reads
 
@@ -33,7 +33,7 @@ def _all_files(modules: Iterable[str]) -> dict[str, Path]:
             data = (path for path in folder.rglob("*") if path.suffix in DATA)
             found |= {f"{name}/{path.relative_to(folder).as_posix()}": path for path in (*_files(folder), *data)}
         if not folders:
-            found |= _sources(module)
+            found |= source_files(module)
     return found
 
 
