@@ -33,6 +33,7 @@ import click
     "--dry-run", is_flag=True, help="Check everything, run a pilot, print what the run would take and give, and stop."
 )
 @click.option("--retry", type=click.Choice(["failed"]), help="Compute blocks with failed fits again.")
+@click.option("--reread", is_flag=True, help="Read every block of the store; else only those whose files have changed.")
 @click.option(
     "--accept-code-change", is_flag=True, help="Add to a store whose blocks come from other code or other versions."
 )
@@ -51,6 +52,7 @@ def command(
     full: bool,
     dry_run: bool,
     retry: str | None,
+    reread: bool,
     accept_code_change: bool,
     insecure: bool,
 ) -> int:
@@ -66,7 +68,7 @@ def command(
     share = share_of(shard, until)
     target = store or Path("runs") / f"{chosen.name}{share.suffix if share else ''}.zarr"
     check_cluster(cluster, workers, insecure)
-    plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change, shard=share)
+    plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change, shard=share, reread=reread)
     check_run(chosen, study, target, html, plan, until)
     describe(chosen, target, cluster, plan, console)
     if dry_run:

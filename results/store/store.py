@@ -188,6 +188,27 @@ class Store(ABC):
         """(cell, block) of every block that is missing or damaged; all others are read."""
         return [place for place in self.places() if not self.intact(*place)]
 
+    def unfinished(self) -> list[tuple[int, int]]:
+        """(cell, block) of every block that is missing, or whose files have changed and are damaged.
+
+        Only blocks whose files do not look as they did when they were written are read.
+        """
+        found = []
+        for cell, index in self.places():
+            if not self.untouched(cell, index):
+                if self.intact(cell, index):
+                    self.renew_stamp(cell, index)
+                else:
+                    found.append((cell, index))
+        return found
+
+    def untouched(self, cell: int, index: int) -> bool:
+        """Whether a block is there and its files look as they did when they were written."""
+        return self.state(cell, index) is BlockState.DONE
+
+    def renew_stamp(self, cell: int, index: int) -> None:  # noqa: B027  (a store without files has nothing to note)
+        """Note how the files of a sound block look now."""
+
     def blocks(self, cell: int) -> Iterator[Block]:
         """The finished blocks of a cell, in order; raises BadInput for one that is damaged."""
         for index in range(self.block_count):

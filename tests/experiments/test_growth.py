@@ -156,7 +156,7 @@ def test_an_estimator_that_is_gone_would_be_lost(store: Path) -> None:
 def test_a_damaged_block_is_computed_whole_and_the_rest_reused(
     reference: str, store: Path, fitted: list[tuple[int, str]]
 ) -> None:
-    chunk = store / "did" / "se" / "c" / "1" / "2" / "0" / "0"
+    chunk = store / "did" / "inference" / "c" / "1" / "2" / "0" / "0" / "0"
     chunk.write_bytes(chunk.read_bytes()[:-2])
     run(STEPS["estimator"](SMALL), store=store)
     assert fitted.count((1, "did")) == 1
