@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from experiments.commands.options import Command
 
-@click.command("report")
+
+@click.command("report", cls=Command)
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained HTML report here."
@@ -15,43 +17,48 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print every measure as one JSON document and nothing else.")
 @click.option("--full", is_flag=True, help="Print every measure of every cell instead of one screen.")
 @click.option("--all-terms", is_flag=True, help="Print everything, the controls too.")
-@click.option("--measure", "measures", multiple=True, metavar="FILE.py:NAME",
-              help="Also show this function of estimate, se, pvalue, lower, upper, truth; repeatable.")  # fmt: skip
+@click.option("--by", default="", metavar="DIALS",
+              help="Print one measure by these dials, comma-separated; the last one gives the columns.")  # fmt: skip
+@click.option("--measure", "measures", multiple=True, metavar="NAME|FILE.py:NAME",
+              help="The measure of the table (power, size, coverage, bias, rmse, ...), or a function of estimate, se, "
+              "pvalue, lower, upper, truth to show as well; repeatable.")  # fmt: skip
 @click.option("--trust", is_flag=True, help="Load the measures that STORE names (only for a store of your own).")
+@click.option("--figures", type=click.Path(path_type=Path, file_okay=False),
+              help="Write every picture into this folder, as svg, pdf and png.")  # fmt: skip
+@click.option("--format", "formats", default="", metavar="LIST",
+              help="Files of tables for --out, comma-separated: tex, docx, xlsx, csv (with all measures).")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files of --format.")
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
               help="Level of tests and intervals.")  # fmt: skip
 def command(
-    store: Path,
-    html: Path | None,
-    as_json: bool,
-    full: bool,
-    all_terms: bool,
-    alpha: float,
-    measures: tuple[str, ...],
-    trust: bool,
-) -> None:
+    store: Path, html: Path | None, as_json: bool, full: bool, all_terms: bool, by: str, measures: tuple[str, ...],
+    figures: Path | None, formats: str, out: Path | None, alpha: float, trust: bool,
+) -> None:  # fmt: skip
     """Print the answer to a study's question on one screen, from a store that `run` made; --full prints all of it."""
     from rich.console import Console
 
-    from experiments.running.reporting import check_html, measures_of, print_json, print_report, write_html
+    from experiments.running.exports import pivots_of, print_pivots, wishes, write_exports
+    from experiments.running.reporting import print_json, print_report, write_html
     from results.diagnosis.diagnose import diagnose
     from results.store.zarr_store import ZarrStore
     from sim.errors import bad
 
     if not 0 < alpha < 1:
         raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
-    if html is not None:
-        check_html(html)
     records = ZarrStore.open(store)
+    wanted, own = wishes(records, by, measures, figures, formats, out, html, trust=trust)
+    diagnosis = diagnose(records, alpha, own)
+    pivots = pivots_of(diagnosis, wanted) if wanted.any_pivot or wanted.formats else []
+    console = Console(highlight=False)
     if as_json:
-        diagnosis = diagnose(records, alpha, measures_of(records, measures, trust=trust))
         print_json(records, diagnosis)
+    elif wanted.any_pivot:
+        print_pivots(pivots, console)
     else:
-        console = Console(highlight=False)
-        diagnosis = print_report(
-            records, console, alpha=alpha, all_terms=all_terms, full=full, measures=measures, trust=trust
-        )
-        if html is not None:
-            console.print(f"report  {html}", markup=False)
+        print_report(records, console, diagnosis, all_terms=all_terms, full=full)
+    written = write_exports(records, diagnosis, pivots, wanted)
     if html is not None:
-        write_html(records, diagnosis, html)
+        write_html(records, diagnosis, html, pivots if wanted.any_pivot else ())
+        written.append(html)
+    if written and not as_json:
+        console.print(f"wrote   {', '.join(map(str, written))}", markup=False, soft_wrap=True)

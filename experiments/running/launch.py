@@ -216,11 +216,15 @@ def what_failed(store: Store, poisoned: int) -> list[str]:
     return [*never_fitted(store), *([f"{poisoned} {again}"] if poisoned else [])]
 
 
-def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = False) -> None:
-    """The answer, or with `full` every cell, the HTML report if wanted, and where the files are."""
-    from experiments.running.reporting import print_report, write_html
+def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = False, as_json: bool = False) -> None:
+    """The answer, with `full` every cell, or one JSON document; the HTML report if wanted, and where the files are."""
+    from experiments.running.reporting import print_json, print_report, read_diagnosis, write_html
 
-    diagnosis = print_report(store, console, full=full, trust=True)
+    if as_json:
+        diagnosis = read_diagnosis(store, trust=True)
+        print_json(store, diagnosis)
+    else:
+        diagnosis = print_report(store, console, full=full, trust=True)
     if html is not None:
         write_html(store, diagnosis, html)
         console.print(f"report  {html}", markup=False)

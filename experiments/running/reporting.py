@@ -15,7 +15,11 @@ import tomli_w
 from rich.console import Console
 
 from experiments.study.measure_files import load_measures, resolved
+from results.charts.chart import Chart
+from results.charts.contrasts import contrast_chart
+from results.charts.replications import replication_charts
 from results.diagnosis.diagnose import Diagnosis, diagnose
+from results.pivots.pivot import Pivot
 from results.report.answer import answer, verdict_records
 from results.report.facts import ReportFacts
 from results.report.html import html_report
@@ -83,15 +87,20 @@ def _short(text: str) -> str:
     return text.rpartition("/")[2]
 
 
-def print_report(
-    store: ZarrStore, console: Console, *, alpha: float = 0.05, all_terms: bool = False, full: bool = False,
-    measures: Sequence[str] = (), trust: bool = False,
-) -> Diagnosis:  # fmt: skip
-    """Diagnose a store and print the answer on one screen, or with `full` every cell.
+def read_diagnosis(store: ZarrStore, *, trust: bool) -> Diagnosis:
+    """The diagnosis of a store at 5%. trust: whether measures that the store names are loaded for it."""
+    return diagnose(store, measures=measures_of(store, trust=trust))
 
-    measures: further ones, as "FILE.py:FUNCTION". trust: load those that the store names too.
+
+def print_report(
+    store: ZarrStore, console: Console, diagnosis: Diagnosis | None = None, *, all_terms: bool = False,
+    full: bool = False, trust: bool = False,
+) -> Diagnosis:  # fmt: skip
+    """Print the answer of a store's diagnosis on one screen, with `full` every cell; by default it is made at 5%.
+
+    trust: whether measures that the store names are loaded for it.
     """
-    diagnosis = diagnose(store, alpha, measures_of(store, measures, trust=trust))
+    diagnosis = diagnosis or read_diagnosis(store, trust=trust)
     command = f"panelproof report {shlex.quote(str(store.path))} --full"
     print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms, full=full, command=command)
     return diagnosis
@@ -136,9 +145,13 @@ def unwritable(folder: Path) -> str:
     return "" if os.access(there, os.W_OK | os.X_OK) else "permission denied"
 
 
-def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path) -> None:
-    """Write the HTML report, whole or not at all; raises BadInput when the place cannot be written."""
-    text = html_report(diagnosis, facts_of(store))
+def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path, pivots: Sequence[Pivot] = ()) -> None:
+    """Write the HTML report, whole or not at all; raises BadInput when the place cannot be written.
+
+    pivots: tables that stand first.
+    """
+    lead = pivots[0].measure if pivots else None
+    text = html_report(diagnosis, facts_of(store), lead=lead, pivots=pivots, further=further_charts(store, diagnosis))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(
@@ -150,6 +163,12 @@ def write_html(store: ZarrStore, diagnosis: Diagnosis, path: Path) -> None:
     except OSError as error:
         raise bad(f"cannot be written: {error.strerror}", where=str(path), allowed="a file in a writable folder",
                   remedy="choose another --html") from error  # fmt: skip
+
+
+def further_charts(store: ZarrStore, diagnosis: Diagnosis) -> list[Chart]:
+    """Pictures of single replications and of paired contrasts, which a diagnosis does not hold."""
+    contrast = contrast_chart(store, diagnosis)
+    return [*replication_charts(store, diagnosis), *([contrast] if contrast is not None else [])]
 
 
 def _of_real_panel(design: Mapping[str, Any]) -> bool:
@@ -171,14 +190,14 @@ def to_toml(study: Mapping[str, Any]) -> str:
     if isinstance(geography, Mapping) and geography.get("kind") == Kept.kind and geography["panel"]:
         named = {**geography, "panel": _held(Kept(geography["panel"]).held)}
         study = {**study, "design": {**design, "geography": named}}
-    kept: dict[str, Any] = _without_none(study)
+    kept: dict[str, Any] = without_none(study)
     if not kept.get("grid"):
         kept.pop("grid", None)
     return tomli_w.dumps(kept)
 
 
-def _without_none(value: Any) -> Any:
+def without_none(value: Any) -> Any:
     """Plain data without what is None, which TOML cannot say: a dial that is left out is None."""
     if isinstance(value, Mapping):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return [_without_none(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: without_none(item) for key, item in value.items() if item is not None}
+    return [without_none(item) for item in value] if isinstance(value, list | tuple) else value

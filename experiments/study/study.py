@@ -10,9 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
-
-from pydantic import Field
+from typing import Any
 
 from estimators.core.estimator import Estimator, Layout
 from experiments.settings import build, kind_of, to_settings
@@ -23,7 +21,8 @@ from experiments.study.dials import default_of, dial_names, is_written, value_of
 from experiments.study.estimator_tables import read_estimators
 from experiments.study.functions import FromFunctions, tried
 from experiments.study.measure_files import load_measures, resolved
-from experiments.toml_files import Flag, Table, Whole, read_toml, validated
+from experiments.study.tables import StudyTables
+from experiments.toml_files import read_toml, validated
 from results.diagnosis.claims import Claim
 from sim.design import Design, Wanted, designs, find_design
 from sim.designs.observed import Observed
@@ -40,27 +39,6 @@ STUDY_NAME = re.compile(r"\w[\w .-]*")  # it names the store
 MOST_REPLICATIONS = 1_000_000_000
 RESERVED = {"truth", "cell", "replication", "estimand", "block_mark", "provenance"}
 BLOCK_UNIT = 64  # blocks are multiples of it
-
-
-class StudyTables(Table):
-    """A study file: the kinds of values that its keys take; [design] and [[estimators]] are read by their own kinds."""
-
-    partial: ClassVar[bool] = True
-
-    name: str = "study"
-    question: str = ""
-    expected: str = ""
-    cost: str = ""
-    design: dict[str, Any] = Field(default_factory=dict, description="a table [design]")
-    grid: dict[str, list[Any]] = Field(default_factory=dict, description="a table [grid] of lists")
-    estimators: list[Any] = Field(default_factory=list, description="tables [[estimators]]")
-    replications: Whole = 2000
-    block: Whole = 2048
-    seed: Whole = 1
-    worlds: Whole | None = None
-    common_random_numbers: Flag = False
-    measures: list[str] = Field(default_factory=list, description="a list of texts such as measures.py:worst_case")
-    claims: list[Any] = Field(default_factory=list, description="tables [[claims]]")
 
 
 @dataclass(frozen=True, slots=True)

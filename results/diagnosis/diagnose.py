@@ -22,6 +22,7 @@ from results.diagnosis.measures import Measured
 from results.diagnosis.own_measures import own_measures, own_rows
 from results.diagnosis.passes import ByWorld, FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import null_cell, size_adjusted_power
+from results.diagnosis.reading import Reading, for_each
 from results.store.block import Records
 
 PROPORTIONS = frozenset(
@@ -78,8 +79,8 @@ def diagnose(
     faults.
     """
     own_ones = own_measures(measures)
-    reader = _Reader(records, alpha)
-    judged = {cell: reader.judge(cell) for cell in range(len(records.cells))}
+    reader = _Reader(records, Reading(records), alpha)
+    judged = for_each(range(len(records.cells)), reader.judge)
     own = {(cell, one): item for cell, by_name in judged.items() for (one, sample), item in by_name.items()
            if sample == "own"}  # fmt: skip
     nulls = _null_cells(records, own)
@@ -109,11 +110,12 @@ class _Reader:
     """Passes over the blocks of a cell."""
 
     records: Records
+    reading: Reading
     alpha: float
 
     def blocks(self, cell: int) -> Iterator[dict[str, Fits]]:
         """Fits by estimator, block by block."""
-        for block in self.records.blocks(cell):
+        for block in self.reading.blocks(cell):
             found = {name: fits_of(block, name, layout, self.alpha, self.records.worlds)
                      for name, layout in self.records.layouts.items()}  # fmt: skip
             yield {name: fits for name, fits in found.items() if fits is not None}

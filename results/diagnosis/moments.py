@@ -29,10 +29,11 @@ class RunningMoments:
     def add(self, values: Floats, usable: Flags) -> None:
         """Take in values (R, *shape) where usable (R, *shape)."""
         other = RunningMoments(self.n.shape, self.order)
-        other.n = usable.sum(axis=0).astype(np.float64)
+        whole = bool(usable.all())  # as a rule; then nothing need be left out, which takes as long as the sums
+        other.n = np.full(self.n.shape, float(len(values))) if whole else usable.sum(axis=0).astype(np.float64)
         count = np.maximum(other.n, 1.0)
-        other.mean = np.where(usable, values, 0.0).sum(axis=0) / count
-        deviation = np.where(usable, values, other.mean) - other.mean
+        other.mean = (values if whole else np.where(usable, values, 0.0)).sum(axis=0) / count
+        deviation = (values if whole else np.where(usable, values, other.mean)) - other.mean
         square = deviation * deviation
         other.second = square.sum(axis=0)
         if self.order == 4:
@@ -88,8 +89,12 @@ class Tally:
 
     def add(self, hit: Flags, usable: Flags) -> None:
         """Take in hits (R, *shape) where usable (R, *shape)."""
-        self.n += usable.sum(axis=0)
-        self.hits += (hit & usable).sum(axis=0)
+        if usable.all():
+            self.n += len(hit)
+            self.hits += np.count_nonzero(hit, axis=0)
+            return
+        self.n += np.count_nonzero(usable, axis=0)
+        self.hits += np.count_nonzero(hit & usable, axis=0)
 
 
 class Extremes:
@@ -105,8 +110,9 @@ class Extremes:
         """Take in values (R, *shape) where usable (R, *shape)."""
         if not len(values):
             return
-        self.low = np.minimum(self.low, np.where(usable, values, np.inf).min(axis=0))
-        self.high = np.maximum(self.high, np.where(usable, values, -np.inf).max(axis=0))
+        whole = bool(usable.all())
+        self.low = np.minimum(self.low, (values if whole else np.where(usable, values, np.inf)).min(axis=0))
+        self.high = np.maximum(self.high, (values if whole else np.where(usable, values, -np.inf)).max(axis=0))
 
     @property
     def constant(self) -> Flags:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from results.diagnosis.fits import Fits
 from results.diagnosis.measures import Measured
+from results.diagnosis.reading import for_each
 from results.diagnosis.worlds import Grouping, WorldSums, variance_inflation
 
 Floats = NDArray[np.float64]
@@ -46,33 +48,60 @@ def size_adjusted_power(nulls: Mapping[Key, int], counts: Mapping[tuple[int, str
             for name in names & block.keys():
                 tails[name].add(block[name].statistic)
         critical = {name: tail.critical(alpha) for name, tail in tails.items()}
-        of_null = _inflations(fits(null), critical, worlds)
-        for cell in sorted({cell for cell, _, _ in users}):
-            here = {name for at, name, _ in users if at == cell}
-            above = {name: Exceedances(tails[name].values) for name in here}
-            for block in fits(cell):
-                for name in here & block.keys():
-                    above[name].add(block[name].statistic)
-            of_cell = _inflations(fits(cell), {name: critical[name] for name in here}, worlds)
-            for name in here:
+        of_null = _inflated(fits(null), critical, worlds)
+        users_by_cell = {cell: {name for at, name, _ in users if at == cell} for cell, _, _ in users}
+
+        def reached(
+            cell: int,
+            names: Mapping[int, set[str]] = users_by_cell,
+            null_tails: Mapping[str, UpperTail] = tails,
+            levels: Mapping[str, Floats] = critical,
+        ) -> _Reached:
+            return _reached(fits(cell), {name: null_tails[name] for name in names[cell]}, levels, worlds)
+
+        for cell, found in for_each(sorted(users_by_cell), reached).items():
+            for name, above in found.above.items():
                 terms = [term for at, who, term in users if (at, who) == (cell, name)]
-                power = adjusted(tails[name], above[name], alpha, of_null.get(name), of_cell.get(name))
-                earlier = powers.get((cell, name))
-                powers[cell, name] = _only(power, terms, earlier)
+                power = adjusted(tails[name], above, alpha, of_null.get(name), found.inflation.get(name))
+                powers[cell, name] = _only(power, terms, powers.get((cell, name)))
     return powers
 
 
-def _inflations(blocks: Iterator[Mapping[str, Fits]], critical: Mapping[str, Floats],
-                worlds: int) -> dict[str, Floats]:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """Of a cell, by estimator: how many |t| reach each value of the null cell's tail, and what worlds add."""
+
+    above: dict[str, Exceedances]
+    inflation: dict[str, Floats]
+
+
+def _reached(blocks: Iterator[Mapping[str, Fits]], tails: Mapping[str, UpperTail], critical: Mapping[str, Floats],
+             worlds: int) -> _Reached:  # fmt: skip
+    """Both in one pass. tails, critical: of the null cell, by estimator."""
+    above = {name: Exceedances(tail.values) for name, tail in tails.items()}
+    hits = {name: WorldSums(worlds, critical[name].shape) for name in tails}
+    for block in blocks:
+        for name in tails.keys() & block.keys():
+            above[name].add(block[name].statistic)
+            if worlds > 1:
+                _hit(hits[name], block[name], critical[name])
+    return _Reached(above, {name: variance_inflation(found) for name, found in hits.items()} if worlds > 1 else {})
+
+
+def _inflated(blocks: Iterator[Mapping[str, Fits]], critical: Mapping[str, Floats],
+              worlds: int) -> dict[str, Floats]:  # fmt: skip
     """By how much worlds widen the variance of the share of |t| that reach critical values (E, K), by estimator."""
     if worlds == 1:
         return {}
-    reached = {name: WorldSums(worlds, values.shape) for name, values in critical.items()}
+    hits = {name: WorldSums(worlds, values.shape) for name, values in critical.items()}
     for block in blocks:
         for name in critical.keys() & block.keys():
-            statistic = block[name].statistic
-            reached[name].add(statistic >= critical[name], ~np.isnan(statistic), Grouping.of(block[name].world))
-    return {name: variance_inflation(hits) for name, hits in reached.items()}
+            _hit(hits[name], block[name], critical[name])
+    return {name: variance_inflation(found) for name, found in hits.items()}
+
+
+def _hit(hits: WorldSums, fits: Fits, critical: Floats) -> None:
+    hits.add(fits.statistic >= critical, ~np.isnan(fits.statistic), Grouping.of(fits.world))
 
 
 class UpperTail:

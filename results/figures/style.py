@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 INK, SOFT, FAINT = "#727b87", "#7d8793", "#7d879355"  # of words and main lines, of scales, of grids
 BLUE, RED, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 SERIES = (BLUE, RED, GREEN, PURPLE)
-MARKERS = ("o", "s", "D", "^")
+LINES = (*SERIES, ORANGE, SKY, INK)  # of pictures with more lines, which are named at their ends
+MARKERS = ("o", "s", "D", "^", "v", "<", ">")
 CHINESE = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "SimHei",
            "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Arial Unicode MS")  # fmt: skip
 LATIN = "DejaVu Sans"
@@ -42,7 +43,7 @@ def draw(name: str, size: tuple[float, float], title: str, description: str, pai
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
 
-    with _style(name):
+    with house_style(name):
         canvas = Canvas(figsize=(size[0] / INCH, size[1] / INCH), facecolor="none")
         FigureCanvasSVG(canvas)
         said = paint(canvas)
@@ -87,7 +88,7 @@ def number(value: float, digits: int = 4) -> str:
 
 
 @contextmanager
-def _style(name: str) -> Iterator[None]:
+def house_style(name: str) -> Iterator[None]:
     """House fonts, lines and ids; glyphs that no installed font has are left to the viewer's."""
     import matplotlib
     from matplotlib.font_manager import fontManager

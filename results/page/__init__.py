@@ -1,4 +1,4 @@
-"""The base of every HTML page: one template, one stylesheet, no scripts and no other files."""
+"""The base of every HTML page: one template, one stylesheet, one script for tables at most, and no other files."""
 
 from __future__ import annotations
 

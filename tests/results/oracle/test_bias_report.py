@@ -232,21 +232,22 @@ def check_row(heads: list[str], row: list[str], cell: int, common: bool = False)
 def test_every_cell_of_the_page(diagnosis: Any) -> None:
     page = _Tables()
     page.feed(html_report(diagnosis, ReportFacts("study", "Question?", seed=4)))
-    captions = [caption for caption, _ in page.tables]
-    assert captions == ["size = 0", "size = -0.8", "size = 0", "size = -0.8", "Failures", "size = -0.8"]
-    for position, cell, rows in ((0, 0, 8), (1, 1, 8), (2, 0, 8), (3, 1, 8), (5, 1, 4)):
-        heads, *found = page.tables[position][1]
-        assert len(found) == rows
-        for row in found:
-            check_row(heads, row, cell, common=position == 5)
-    assert {row[0] for row in page.tables[5][1][1:]} == {"beta"}  # the sample of alpha does not change
+    tables = dict(page.tables)
+    assert len(tables) == len(page.tables)
+    common = "Draws where every estimator succeeded"
+    for caption, rows in (("All cells", 16), ("All cells, more measures", 16), (common, 4)):
+        (dial, *heads), *found = tables[caption]
+        assert (dial, len(found)) == ("size", rows)
+        for size, *row in found:
+            check_row(heads, row, {"0": 0, "-0.8": 1}[size], common=caption == common)
+    assert {row[1] for row in tables[common][1:]} == {"beta"}  # the sample of alpha does not change
 
 
 def test_failed_fits_are_counted_by_reason(diagnosis: Any) -> None:
     page = _Tables()
     page.feed(html_report(diagnosis, ReportFacts("study")))
     why = "the search for the optimum did not converge (5); regressors are collinear, or they fit without error (3)"
-    assert page.tables[4][1][1:] == [["size = -0.8", "alpha", "8", "200", why]]
+    assert dict(page.tables)["Failures"][1:] == [["size = -0.8", "alpha", "8", "200", why]]
     text = printed(diagnosis)
     assert f"alpha: 8 of 200 fits failed: {why}" in text
     assert text.count("of 200 fits failed") == 1

@@ -1,0 +1,1 @@
+"""Pictures of a diagnosis: records made by pure functions, and the two programs that draw every record alike."""

@@ -1,0 +1,1 @@
+"""Tables of one measure over the dials of a grid, and the formats that print them."""

@@ -1,0 +1,270 @@
+"""Pictures: every drawn mark maps back to its value, alternatives say the values, and the files of papers are whole."""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from estimators.core.estimator import Status
+from results.charts.chart import Chart, Panel, percent, plain, ticks
+from results.charts.contrasts import contrast_chart
+from results.charts.curves import fits_one_picture, measure_chart
+from results.charts.grid import dials
+from results.charts.html import figure
+from results.charts.measure import MEASURES
+from results.charts.nested import nested_chart
+from results.charts.paper import FORMATS, figure_bytes
+from results.charts.replications import replication_charts, sampled
+from results.charts.svg import apart, panel_svgs
+from results.diagnosis.contrast import contrast
+from results.diagnosis.diagnose import diagnose
+
+DRAWS = 120
+EFFECTS, UNITS, KINDS = (0.0, 0.2, 0.5, 1.0), (50, 100, 200), ("plain", "odd")
+
+
+@pytest.fixture(scope="module")
+def records(fabricate: Any, sample_of: Any) -> Any:
+    """Twelve cells of two estimators with two error types; some fits failed, with absurd numbers."""
+    rng = np.random.default_rng(31)
+    cells = []
+    for effect in EFFECTS:
+        for units in UNITS:
+            for kind in KINDS:
+                theta = np.full((DRAWS, 1), effect)
+                noise = rng.standard_normal((DRAWS, 1)) * 3 / math.sqrt(units)
+                se = np.abs(rng.normal(3 / math.sqrt(units), 0.05, (DRAWS, 2, 1)))
+                status = np.where(np.arange(DRAWS) < 5, Status.SINGULAR, Status.OK)
+                shift = 0.4 * (kind == "odd")
+                a = sample_of(theta, np.where(status[:, None] == Status.OK, theta + noise, 1e6), se, status=status)
+                b = sample_of(theta, theta + noise * 1.5 + shift, se * 0.6)
+                parameters = {"effect.size": effect, "units": units, "kind": kind}
+                cells.append((parameters, {"exact": a, "biased": b}))
+    made = fabricate(cells)
+    for name, layout in list(made.layouts.items()):  # one estimand for both, so that they can be compared
+        made.layouts[name] = type(layout)(layout.terms, layout.errors, (), {"t0": "beta(exact0)"}, ())
+    return made
+
+
+@pytest.fixture(scope="module")
+def diagnosis(records: Any) -> Any:
+    return diagnose(records)
+
+
+def numbers_of(marks: list[tuple[float, str]]) -> tuple[float, float]:
+    """Slope and origin of an axis from its marks (position, text); all marks must lie on one line."""
+    values = []
+    for position, text in marks:
+        number = float(text.rstrip("%").replace("\N{MINUS SIGN}", "-"))
+        values.append((position, number / 100 if text.endswith("%") else number))
+    (first, low), (last, high) = values[0], values[-1]
+    slope = (high - low) / (last - first)
+    for position, number in values:
+        assert abs(low + slope * (position - first) - number) < abs(slope) * 0.11 + 1e-9
+    return slope, low - slope * first
+
+
+def marks_of(svg: str) -> list[tuple[float, float]]:
+    """Centres of all markers of an SVG, in order: circles by centre, the others by the middle of their outline."""
+    found = []
+    for node in ET.fromstring(svg).iter():
+        css = node.attrib.get("class", "").split()
+        if "mark" not in css:
+            continue
+        if node.tag.endswith("circle"):
+            found.append((float(node.attrib["cx"]), float(node.attrib["cy"])))
+            continue
+        points = [tuple(map(float, pair.split())) for pair in node.attrib["d"].strip("MZ").split("L")]
+        spread = {3: 1 / 3}.get(len(points), 0.0)
+        xs, ys = zip(*points, strict=True)
+        middle = (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
+        found.append(middle if not spread else (sum(xs) * spread, sum(ys) * spread))
+    return found
+
+
+def texts_of(svg: str, css: str) -> list[tuple[float, float, str]]:
+    return [(float(node.attrib["x"]), float(node.attrib["y"]), node.text or "") for node in ET.fromstring(svg).iter()
+            if node.attrib.get("class") == css]  # fmt: skip
+
+
+def along(chart: Chart, svg: str) -> tuple[tuple[float, float], bool]:
+    """The axis of values, read from the marks that are printed beside it, and whether it goes from left to right."""
+    if chart.form == "dots":
+        return numbers_of([(x, text) for x, _, text in texts_of(svg, "tick mid")]), True
+    return numbers_of([(y - 4, text) for _, y, text in texts_of(svg, "tick end")]), False
+
+
+@pytest.mark.parametrize("name", ["power", "size", "coverage", "bias", "rmse"])
+def test_every_mark_maps_back_to_its_value(diagnosis: Any, name: str) -> None:
+    chart = measure_chart(diagnosis, MEASURES[name])
+    assert chart is not None
+    frame = diagnosis.frame[diagnosis.frame["sample"] == "own"]
+    frame = frame[frame["measure"] == MEASURES[name].column]
+    known = frame["value"].dropna().to_numpy()
+    seen = 0
+    for panel, svg in zip(chart.panels, panel_svgs(chart), strict=True):
+        (slope, origin), across = along(chart, str(svg))
+        marks = marks_of(str(svg))
+        assert len(marks) == len(panel.points)
+        for (x, y), point in zip(marks, panel.points, strict=True):
+            value = origin + slope * (x if across else y)
+            assert abs(value - point.value) <= abs(slope) * (0.8 if across else 1.6), (name, point)
+            assert np.isclose(known, point.value).any()
+            seen += 1
+    cells = len(EFFECTS) * len(UNITS) * len(KINDS)
+    expected = {"size": 2 * 2 * cells // 4, "power": 4 * cells, "coverage": 4 * cells}.get(name, 2 * cells)
+    assert seen == expected
+
+
+def test_roles_of_dials(diagnosis: Any) -> None:
+    power = measure_chart(diagnosis, MEASURES["power"])
+    assert power is not None
+    assert (power.form, power.places.label) == ("curves", "effect size")
+    assert {series.label for series in power.panels[0].series} == {
+        "exact, one", "exact, two", "biased, one", "biased, two"}  # fmt: skip
+    assert power.panels[0].title == "units 50, kind plain"
+    against_units = measure_chart(diagnosis, MEASURES["coverage"], axis="units", error="one")
+    assert against_units is not None
+    assert against_units.places.label == "units"
+    assert fits_one_picture(against_units)
+    assert measure_chart(diagnosis, MEASURES["size_adjusted_power"], term="nothing") is None
+
+
+def test_a_lone_line_makes_a_dial_the_lines(fabricate: Any, sample_of: Any) -> None:
+    rng = np.random.default_rng(5)
+    theta = np.zeros((40, 1))
+    cells = []
+    for serial in (0.0, 0.4, 0.8):
+        for units in (10, 20):
+            sample = sample_of(theta, rng.normal(size=(40, 1)), np.ones((40, 1, 1)))
+            cells.append(({"serial": serial, "units": units}, {"ols": sample}))
+    chart = measure_chart(diagnose(fabricate(cells)), MEASURES["size"])
+    assert chart is not None
+    assert [series.label for series in chart.panels[0].series] == ["units 10", "units 20"]
+    assert [point.at for point in chart.panels[0].series[0].points] == [0.0, 0.4, 0.8]
+    assert len(chart.panels) == 1
+
+
+def test_power_without_a_path_from_size_leaves_null_cells_out(fabricate: Any, sample_of: Any) -> None:
+    rng = np.random.default_rng(6)
+    cells = [({"effect": effect}, {name: sample_of(np.full((40, 1), effect), effect + rng.normal(size=(40, 1)),
+                                                   np.ones((40, 1, 1))) for name in ("a", "b")})
+             for effect in (0.0, 1.0)]  # fmt: skip
+    found = diagnose(fabricate(cells))
+    chart = measure_chart(found, MEASURES["power"])
+    assert chart is not None
+    assert (chart.form, [panel.title for panel in chart.panels]) == ("dots", [""])
+    size = measure_chart(found, MEASURES["size"])
+    assert size is not None
+    assert len(size.panels) == 1
+
+
+def test_nested_loops_show_every_cell_in_the_order_of_the_dials(diagnosis: Any) -> None:
+    chart = nested_chart(diagnosis, MEASURES["bias"])
+    assert chart is not None
+    cells = len(EFFECTS) * len(UNITS) * len(KINDS)
+    assert [len(series.points) for series in chart.panels[0].series] == [cells, cells]
+    assert [loop.name for loop in chart.loops] == ["effect size", "units", "kind"]
+    for loop, levels in zip(chart.loops, (EFFECTS, UNITS, KINDS), strict=True):
+        assert sorted(set(loop.levels)) == list(range(len(levels)))
+    (svg,) = panel_svgs(chart)
+    (slope, origin), _ = along(chart, str(svg))
+    lines = [node.attrib["d"] for node in ET.fromstring(str(svg)).iter() if node.attrib.get("class") == "line"]
+    for path, series in zip(lines, chart.panels[0].series, strict=True):
+        heights = [float(text) for text in re.findall(r"(?:^M[-\d.]+ |V)([-\d.]+)", path)]
+        values = [origin + slope * height for height in heights]
+        assert np.allclose(values, [point.value for point in series.points], atol=abs(slope) * 0.11)
+
+
+def test_the_zip_orders_intervals_and_counts_those_that_miss(records: Any, diagnosis: Any) -> None:
+    zipped, scatter = replication_charts(records, diagnosis)
+    assert (zipped.form, scatter.form) == ("zip", "scatter")
+    for panel in zipped.panels:
+        z = [abs(point.value) / (point.high - point.low) for point in panel.points]
+        assert z == sorted(z, reverse=True)
+        missed = [point for point in panel.points if point.low > 0 or point.high < 0]
+        assert [point for point in panel.points if point.clear] == missed
+        assert panel.title.endswith(f": {100 * len(missed) / len(panel.points):.0f}% miss")
+        assert max(abs(point.value) for point in panel.points) < 1e3  # no failed fit
+    cell = next(k for k, one in enumerate(records.cells) if all(dial.names[dial.at[k]] in scatter.subject
+                                                                 for dial in dials(records.cells)))  # fmt: skip
+    fits = records.draws[cell].estimates["biased"]
+    assert {float(value) for value in fits.estimate[:, 0]} >= {point.at for point in scatter.panels[-1].points}
+    few = sampled(records, 0, {(0, "exact", "t0", "one"): "x"}, 0.05, most=7)
+    assert len(few[0].replication) == 7
+    assert few[0].replication.min() >= 5  # the first five failed
+
+
+def test_contrasts_are_those_of_the_diagnosis(records: Any, diagnosis: Any) -> None:
+    chart = contrast_chart(records, diagnosis)
+    assert chart is not None
+    for cell, panel in enumerate(chart.panels):
+        frame = contrast(records, ("biased", "t0", "one"), ("exact", "t0", "one"), cell).set_index("measure")
+        (point,) = panel.points
+        assert (point.value, point.low, point.high) == tuple(frame.loc["bias_difference", ["value", "lower", "upper"]])
+
+
+def test_figures_are_read_out_and_need_nothing_else(records: Any, diagnosis: Any) -> None:
+    charts = [measure_chart(diagnosis, MEASURES["coverage"]), nested_chart(diagnosis, MEASURES["power"]),
+              *replication_charts(records, diagnosis)]  # fmt: skip
+    for chart in charts:
+        assert chart is not None
+        html = str(figure(chart))
+        assert not re.search(r"https?:|url\(|href", html)
+        for svg in re.findall(r"<svg.*?</svg>", html, flags=re.S):
+            root = ET.fromstring(svg)
+            assert root.attrib["role"] == "img"
+            named = root.attrib["aria-labelledby"].split()
+            texts = {node.attrib["id"]: node.text for node in root if "id" in node.attrib}
+            assert all(texts[name] for name in named)
+            assert "Values: " in (texts[named[1]] or "")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_files_of_papers_are_the_same_bytes_and_hold_every_value(diagnosis: Any, form: Any) -> None:
+    chart = measure_chart(diagnosis, MEASURES["coverage"], error="one")
+    assert chart is not None
+    content = figure_bytes(chart, form)
+    assert content == figure_bytes(chart, form)
+    starts = {"svg": b"<svg", "pdf": b"%PDF", "png": b"\x89PNG"}[form]
+    assert content.startswith(starts)
+    if form == "svg":
+        text = content.decode()
+        assert chart.values.label in text
+        assert all(panel.title in text for panel in chart.panels)
+        for series in chart.panels[0].series:
+            assert series.label in text
+
+
+def test_labels_stand_apart_and_within() -> None:
+    assert apart([10.0, 11.0, 50.0], 13.0, 0.0, 100.0) == [10.0, 23.0, 50.0]
+    crowded = apart([95.0, 96.0, 97.0], 13.0, 0.0, 100.0)
+    assert crowded == [74.0, 87.0, 100.0]
+    assert all(b - a >= 13 - 1e-9 for a, b in pairwise(crowded))
+
+
+def test_ticks_are_round_numbers_within() -> None:
+    assert ticks(0.0, 1.0) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert ticks(-0.0016, 0.0011) == [-0.001, 0.0, 0.001] or len(ticks(-0.0016, 0.0011)) >= 3
+    assert all(0.88 <= tick <= 1.0 for tick in ticks(0.88, 1.0))
+    assert (plain(-0.5), percent(0.05)) == ("\N{MINUS SIGN}0.5", "5%")
+
+
+def test_dials_in_order_and_without_crowding() -> None:
+    cells = [
+        {"n": 1000, "kind": "b", "lags": [1, 2]},
+        {"n": 1, "kind": "a", "lags": []},
+        {"n": 2, "kind": "b", "lags": []},
+    ]
+    n, kind, lags = dials(cells)
+    assert (n.names, n.at, n.places) == (("1", "2", "1000"), (2, 0, 1), (0.0, 1.0, 2.0))
+    assert (kind.names, kind.is_number) == (("b", "a"), False)
+    assert lags.names == ("1 + 2", "none")
+    assert dials(cells, [1, 2])[0].places == (1.0, 2.0)
+    assert Panel("", ()).points == []
