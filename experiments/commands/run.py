@@ -52,6 +52,7 @@ def command(
     full: bool,
     dry_run: bool,
     retry: str | None,
+    writes: str,
     reread: bool,
     accept_code_change: bool,
     insecure: bool,
@@ -75,7 +76,7 @@ def command(
     describe(chosen, target, cluster, plan, console)
     if dry_run:
         return foretell(chosen, target, console)
-    records, poisoned = launch(chosen, target, cluster, workers, console, plan, until)
+    records, poisoned = launch(chosen, target, cluster, workers, console, plan, until, writes)
     show(records, console, html, full=full, as_json=as_json)
     wrong = what_failed(records, poisoned)
     for line in wrong:

@@ -185,6 +185,7 @@ def launch(
     console: Console,
     plan: Resume = RESUME,
     until: str | None = None,
+    writes: str = "client",
 ) -> tuple[ZarrStore, int]:
     """Run or resume into a Zarr store with progress; returns it and the number of blocks that killed their workers."""
     from results.store.zarr_store import ZarrStore
@@ -193,7 +194,8 @@ def launch(
     executor = open_executor(where, workers)
     try:
         with watch:
-            records = run(study, store=store, executor=executor, listen=watch.step, plan=plan, until=until)
+            records = run(study, store=store, executor=executor, listen=watch.step, plan=plan, until=until,
+                          writes=writes)  # fmt: skip
     finally:
         executor.close()
     assert isinstance(records, ZarrStore)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from experiments.study.prints import cell_print, estimator_prints
 from experiments.study.study import Study
 from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
 from results.store.block import union_of_layouts
+from results.store.chunks import Shared, Written, shared
 from results.store.repair import repair
-from sim.errors import BadInput, bad
+from sim.errors import BadInput, bad, closest, one_of
 
+WRITES = ("client", "workers")
 PREPARED_BEFORE = 16  # cells whose panels are tried before anything is written
 _repeatable: set[str] = set()  # fingerprints of studies whose first tile gave equal bits twice in this process
 
@@ -78,6 +81,7 @@ def run(
     shuffle: int | None = None,
     plan: Resume | None = None,
     until: str | None = None,
+    writes: str = "client",
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
@@ -85,13 +89,15 @@ def run(
     do not depend on it. A block that kills its workers or whose design raises is poisoned: left out, its traceback
     kept, tried again by the next run. `plan` says how a store that is there is resumed. `until`, as in
     "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the study's replications are
-    then the most. Raises BadInput (before anything is written for what the first sixteen cells show), StoreLocked when
-    another run holds the store, EnvironmentMismatch when a worker differs from this process, ClusterLost when the
-    cluster is gone (the store resumes).
+    then the most. `writes`: "workers" lets workers write their blocks into the store, which all must see under one
+    path; this process then only marks them. Raises BadInput (before anything is written for what the first sixteen
+    cells show), StoreLocked when another run holds the store, EnvironmentMismatch when a worker differs from this
+    process, ClusterLost when the cluster is gone (the store resumes).
     """
     prepare_process()
     where = _executor(executor, client)
     plan = plan or Resume()
+    _check_writes(writes, store)
     schema = schema_of(study)
     target = None if until is None else Until.read(until, schema.layouts)
     preflight(study)
@@ -104,8 +110,18 @@ def run(
     with locked(store):
         kept = _opened(store, schema, plan, here)
         resized = study.resized(replications=kept.replications)
-        _Filling(resized, kept, here, where, listen, target).fill(plan, shuffle)
+        with shared(store) if writes == "workers" else nullcontext() as into:
+            _Filling(resized, kept, here, where, listen, target, into).fill(plan, shuffle)
         return kept
+
+
+def _check_writes(writes: str, store: str | Path | None) -> None:
+    """Raise BadInput for an unknown way of writing, and for workers that would write where no store is."""
+    if writes not in WRITES:
+        raise bad(f"writes = {writes!r}", where="run", allowed=one_of(WRITES), remedy=closest(writes, WRITES))
+    if writes == "workers" and store is None:
+        raise bad("workers cannot write into memory", where="run", allowed="a store in a folder that all share",
+                  remedy="name a store")  # fmt: skip
 
 
 def _opened(path: Path, schema: StoreSchema, plan: Resume, here: Environment) -> ZarrStore:
@@ -137,6 +153,7 @@ class _Filling:
     """A study on its way into a store.
 
     here: this process, for comparison; None where there is nothing to compare. until: the target at which cells stop.
+    into: the store that workers write into themselves.
     """
 
     study: Study
@@ -145,6 +162,7 @@ class _Filling:
     executor: Executor
     listen: Listener | None
     until: Until | None
+    into: Shared | None = None
 
     def fill(self, plan: Resume, shuffle: int | None) -> None:
         """Compute and write what is missing."""
@@ -182,7 +200,9 @@ class _Filling:
         for cell, index in todo:
             start = index * size
             stop = min(start + size, self.study.replications)
-            yield Job(self.study, cell, index, start, stop, self.here, self._only(cell, index))
+            only = self._only(cell, index)
+            into = self.into if only is None else None  # estimators that join a block are compared with it here
+            yield Job(self.study, cell, index, start, stop, self.here, only, into)
 
     def _only(self, cell: int, index: int) -> tuple[str, ...] | None:
         """The estimators that a block lacks; None for all, and for fits that raised and are tried again."""
@@ -196,7 +216,11 @@ class _Filling:
             raise outcome.error
         if outcome.error is None:
             result: Result = outcome.result
-            self.store.write(job.cell, job.index, result.block)
+            if isinstance(result.block, Written):
+                assert isinstance(self.store, ZarrStore)
+                self.store.commit(job.cell, job.index, result.block)
+            else:
+                self.store.write(job.cell, job.index, result.block)
         else:  # its workers died, or its design raised: the other blocks go on
             self.store.poison(job.cell, job.index, "".join(traceback.format_exception(outcome.error)))
 

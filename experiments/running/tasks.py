@@ -12,6 +12,7 @@ from cluster import Environment, environment, prepare_process
 from experiments.running.blocks import CellRunner
 from experiments.study.study import Study
 from results.store.block import Block
+from results.store.chunks import Shared, Written, write_chunks
 
 KEPT_CELLS = 8  # cells a worker remembers
 KEPT_WORLDS = 160  # settled worlds of them, some MB each
@@ -28,7 +29,7 @@ class EnvironmentMismatch(RuntimeError):
 class Job:
     """Replications `start` to `stop - 1` of a cell, in an environment like the client's; None: the client runs it.
 
-    only: the estimators to compute; None = all of the study.
+    only: the estimators to compute; None = all of the study. into: the store that the worker writes into itself.
     """
 
     study: Study
@@ -38,13 +39,14 @@ class Job:
     stop: int
     environment: Environment | None
     only: tuple[str, ...] | None = None
+    into: Shared | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A block and the seconds it took."""
+    """A block, or what a worker that wrote it says of it, and the seconds it took."""
 
-    block: Block
+    block: Block | Written
     seconds: float
 
 
@@ -104,4 +106,5 @@ def run_job(job: Job) -> Result:
     begin = time.perf_counter()
     with _one_at_a_time:
         block = runner_of(job.study, job.cell).run(job.start, job.stop, only=job.only)
-    return Result(block, time.perf_counter() - begin)
+        kept = block if job.into is None else write_chunks(job.into, job.cell, job.index, block)
+    return Result(kept, time.perf_counter() - begin)

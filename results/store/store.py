@@ -338,13 +338,14 @@ class Store(ABC):
     def write(self, cell: int, index: int, block: Block) -> None:
         """Keep a block, with its tracebacks and the environment that `computed_in` stated."""
         self.put(cell, index, block, self._origin)
-        self.keep_tracebacks(cell, index, block)
+        self.keep_tracebacks(cell, index, block.tracebacks, block.estimates)
 
-    def keep_tracebacks(self, cell: int, index: int, block: Block) -> None:
-        """Replace the tracebacks of a block's estimators."""
-        self._keep_tracebacks(cell, index, {f" replication {at} {name}": text
-                                            for (at, name), text in block.tracebacks.items()},
-                              block.estimates)  # fmt: skip
+    def keep_tracebacks(
+        self, cell: int, index: int, texts: Mapping[tuple[int, str], str], names: Iterable[str]
+    ) -> None:
+        """Replace the tracebacks of some estimators of a block."""
+        own = {f" replication {at} {name}": text for (at, name), text in texts.items()}
+        self._keep_tracebacks(cell, index, own, names)
 
     def poison(self, cell: int, index: int, traceback: str = "") -> None:
         """Mark a block that cannot be computed, whose workers died of it or whose design raised; a later run tries."""

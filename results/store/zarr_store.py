@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 from zarr.storage import ZipStore
 
-from results.store.block import Block, block_arrays, digest_of, part_digests
+from results.store.block import Block, block_arrays, check_draws, digest_of, part_digests
+from results.store.chunks import Written, wait_until_seen, write_together
 from results.store.copying import fill_grown
-from results.store.earlier import earlier_marks
+from results.store.earlier import DAMAGE, earlier_marks
 from results.store.files import META, check_format, check_local, damages, root_damage, seal
 from results.store.growth import Growth, growth_of
 from results.store.hashing import content_hash
@@ -42,9 +43,6 @@ from results.store.store import BlockState, Store
 from results.store.tree import MARKS, is_packed, tree_of
 from results.store.workshop import beside
 from sim.errors import bad
-
-DAMAGE = (ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
-
 
 type Filler = Callable[[ZarrStore], None]  # writes what a new store holds from the start
 
@@ -313,7 +311,9 @@ class ZarrStore(Store):
         """Write the arrays of a block or of some estimators, then their digests, then the block's mark."""
         values = block_arrays(block, self.layouts, self.estimands)
         if kept:
-            self._check_draws(cell, index, block)
+            there = self.sound_parts(cell, index)
+            if there is not None and self._origin in self.origins[cell, index]:
+                check_draws(there, block, f"block {index} of cell {cell}", str(self.path))
         rows = self.block_rows(index)
         self._set({name: ((cell, rows), array) for name, array in packed(values, self.layouts).items()})
         self._commit(cell, index, state, origins, self._digests_with(cell, index, part_digests(values), kept))
@@ -338,26 +338,18 @@ class ZarrStore(Store):
         self._digests[cell, index] = digests
         self._stamps[cell, index] = np.frombuffer(mark.stamp, dtype=np.uint8)
 
-    def _check_draws(self, cell: int, index: int, block: Block) -> None:
-        """Raise BadInput when estimators that join a block were fitted to other panels than those that are there."""
-        there = self.sound_parts(cell, index)
-        if there is None or not there.estimates or self._origin not in self.origins[cell, index]:
-            return
-        for name, values in block.truth.items():
-            held = there.truth[name]
-            if not (np.isnan(held).all() or np.array_equal(held, values, equal_nan=True)):
-                what = f"block {index} of cell {cell} holds fits of other panels than those that are drawn now"
-                raise bad(f"{what} ({name} differs)", where=str(self.path), remedy="choose another --store",
-                          allowed="designs that draw the same panels again")  # fmt: skip
-
     def _set(self, values: Mapping[str, tuple[Any, Any]]) -> None:
-        """Write values at places of arrays together: one turn through zarr's event loop instead of one an array."""
-        pairs = [(self._array(name).async_array, place, value) for name, (place, value) in values.items()]
+        """Write values at places of arrays."""
+        write_together((self._array(name), place, value) for name, (place, value) in values.items())
 
-        async def write_all() -> None:
-            await asyncio.gather(*(target.setitem(place, value) for target, place, value in pairs))
-
-        sync(write_all())
+    def commit(self, cell: int, index: int, written: Written) -> None:
+        """Mark a whole block whose arrays a worker has written; raises BadInput when they are not seen here."""
+        wait_until_seen(self.path, self._chunks(cell, index, self.schema.parts), f"block {index} of cell {cell}")
+        origins = np.full(len(self.schema.parts), self._origin, dtype=np.uint16)
+        digests = self._digests_with(cell, index, written.digests, frozenset())
+        self._commit(cell, index, BlockState.DONE, origins, digests)
+        self.states[cell, index], self.origins[cell, index] = BlockState.DONE, origins
+        self.keep_tracebacks(cell, index, written.tracebacks, self.layouts)
 
     def _mark_poisoned(self, cell: int, index: int) -> None:
         self._mark(cell, index, BlockState.POISONED)

@@ -74,8 +74,8 @@ def files_of_a_kind() -> list[str]:
     """One file of every kind: chunks of each kind of array, labels, dials, coordinates, digests, marks, metadata."""
     chunks = [f"{name}/c/1/1/0" for name in ("truth", "did/estimate")]
     chunks += ["did/inference/c/2/0/0/0/0", "sar-direct/fit/c/0/2/0", "block_mark/c/1/0/0"]
-    labels = [f"{name}/c/0" for name in ("did/term", "did/error", "did/quantity", "sar-direct/fact", "estimand", "effect", "spillover",
-                                         "cell", "replication")]  # fmt: skip
+    labels = [f"{name}/c/0" for name in ("did/term", "did/error", "did/quantity", "sar-direct/fact", "estimand",
+                                         "effect", "spillover", "cell", "replication")]  # fmt: skip
     metadata = ["zarr.json", "provenance/zarr.json", "did/zarr.json"]
     arrays = ("did/inference", "did/term", "effect", "replication", "truth", "block_mark", "sar-direct/fit")
     metadata += [f"{name}/zarr.json" for name in arrays]
