@@ -35,6 +35,13 @@ from experiments.commands.options import Command, as_json_option, complete_study
     "--dry-run", is_flag=True, help="Check everything, run a pilot, print what the run would take and give, and stop."
 )
 @click.option("--retry", type=click.Choice(["failed"]), help="Compute blocks with failed fits again.")
+@click.option(
+    "--writes",
+    type=click.Choice(["client", "workers"]),
+    default="client",
+    show_default=True,
+    help="Who writes blocks: this process, or workers, which must then share the folder of the store.",
+)
 @click.option("--reread", is_flag=True, help="Read every block of the store; else only those whose files have changed.")
 @click.option(
     "--accept-code-change", is_flag=True, help="Add to a store whose blocks come from other code or other versions."

@@ -54,21 +54,31 @@ def _stacked(arrays: Mapping[str, NDArray[Any]], name: str, parts: Sequence[str]
     return np.stack([np.asarray(arrays[f"{name}/{part}"], dtype=np.float64) for part in parts], axis=1)
 
 
+def home_of(path: str, layouts: Mapping[str, Layout]) -> tuple[str, int | None]:
+    """Where an array that has a name of its own lies: the array in the store, and the place on its second axis."""
+    name, _, part = path.rpartition("/")
+    if not name or part == "estimate":
+        return path, None
+    own = quantities(layouts[name])
+    if part in own:
+        return f"{name}/inference", own.index(part)
+    return f"{name}/fit", facts(layouts[name]).index(part)
+
+
+def picked(stored: NDArray[Any], path: str, place: int | None) -> NDArray[Any]:
+    """An array by its own name out of the one that holds it; contiguous."""
+    if place is None:
+        return stored
+    found = np.ascontiguousarray(stored[:, place])
+    return found.astype(np.uint8) if path.endswith("/status") else found
+
+
 def unpacked(
     stored: Mapping[str, NDArray[Any]], layouts: Mapping[str, Layout], names: Iterable[str]
 ) -> dict[str, NDArray[Any]]:
-    """What `packed` was given, of some estimators; each array is contiguous."""
-    found: dict[str, NDArray[Any]] = {}
-    for name in names:
-        layout = layouts[name]
-        if f"{name}/estimate" in stored:
-            found[f"{name}/estimate"] = stored[f"{name}/estimate"]
-            for place, part in enumerate(quantities(layout)):
-                found[f"{name}/{part}"] = np.ascontiguousarray(stored[f"{name}/inference"][:, place])
-        for place, part in enumerate(facts(layout)):
-            found[f"{name}/{part}"] = np.ascontiguousarray(stored[f"{name}/fit"][:, place])
-        found[f"{name}/status"] = found[f"{name}/status"].astype(np.uint8)
-    return found
+    """What `packed` was given, of some estimators."""
+    homes = {path: home_of(path, layouts) for name in names for path in single_paths(name, layouts[name])}
+    return {path: picked(stored[home], path, place) for path, (home, place) in homes.items()}
 
 
 def estimates_of(name: str, layout: Layout, arrays: Mapping[str, NDArray[Any]]) -> Estimates:

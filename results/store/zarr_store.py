@@ -37,7 +37,7 @@ from results.store.growth import Growth, growth_of
 from results.store.hashing import content_hash
 from results.store.lock import set_aside
 from results.store.marks import DIGEST_BYTES, NO_STAMP, STAMP_BYTES, Mark, decoded, stamp_of
-from results.store.packing import estimates_of, packed, packed_paths, single_paths, unpacked
+from results.store.packing import estimates_of, home_of, packed, packed_paths, picked, single_paths, unpacked
 from results.store.skeleton import StoreSchema, schema_from, seal_root, write_skeleton
 from results.store.store import BlockState, Store
 from results.store.tree import MARKS, is_packed, tree_of
@@ -190,6 +190,17 @@ class ZarrStore(Store):
             pass
         raise self._damaged(cell, index)
 
+    def arrays_of(self, cell: int, index: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Arrays of a block that is there, by their paths; raises BadInput when one is damaged."""
+        try:
+            if self.whole_digests:
+                return self._read_arrays(cell, index, names)
+            homes = {name: home_of(name, self.layouts) for name in names}
+            held = self._read_arrays(cell, index, list(dict.fromkeys(home for home, _ in homes.values())))
+            return {name: picked(held[home], name, place) for name, (home, place) in homes.items()}
+        except DAMAGE as error:
+            raise self._damaged(cell, index) from error
+
     def sound_parts(self, cell: int, index: int) -> Block | None:
         """The truths of a block and those estimators that match their digests; None where the truths do not."""
         if self.whole_digests:
@@ -240,14 +251,8 @@ class ZarrStore(Store):
 
     def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
         """The status (R,) of each fit of a block that is there, by estimator; raises BadInput when it is damaged."""
-        part = "status" if self.whole_digests else "fit"
-        try:
-            found = self._read_arrays(cell, index, [f"{name}/{part}" for name in self.layouts])
-        except DAMAGE as error:
-            raise self._damaged(cell, index) from error
-        if self.whole_digests:
-            return {name: found[f"{name}/status"] for name in self.layouts}
-        return {name: found[f"{name}/fit"][:, 0].astype(np.uint8) for name in self.layouts}
+        found = self.arrays_of(cell, index, [f"{name}/status" for name in self.layouts])
+        return {name: found[f"{name}/status"] for name in self.layouts}
 
     def _damaged(self, cell: int, index: int) -> Exception:
         return bad(f"block {index} of cell {cell} is damaged", where=str(self.path),

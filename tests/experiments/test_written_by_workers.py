@@ -89,7 +89,7 @@ def test_a_block_that_the_client_does_not_see_is_no_block(tmp_path: Path, monkey
 def test_bad_requests_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(BadInput, match="workers cannot write into memory"):
         run(quick_study(128), writes="workers")
-    with pytest.raises(BadInput, match="writes = 'worker'.*did you mean 'workers'"):
+    with pytest.raises(BadInput, match=r"writes = 'worker'.*did you mean 'workers'"):
         run(quick_study(128), store=tmp_path / "x.zarr", writes="worker")
     assert run_command(["run", "bias", "--writes", "nobody", "--store", str(tmp_path / "x.zarr")]) == 2
     assert capsys.readouterr().err.strip().count("\n") == 0

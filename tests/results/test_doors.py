@@ -119,7 +119,7 @@ def test_a_store_of_format_2_with_pickles_runs_nothing(
 def test_other_codecs_are_refused_before_zarr_sees_them(
     store: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
 ) -> None:
-    edit_array(store, "did/se", **changes)
+    edit_array(store, "did/inference", **changes)
     monkeypatch.setattr("zarr.open_group", lambda *_, **__: pytest.fail("zarr opened it"))
     with pytest.raises(BadInput, match=said):
         ZarrStore.open(store)
