@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import Environment, Executor, Outcome, Serial, executor_of, prepare_process
+from experiments.running.log import RunLog, logged
 from experiments.running.resume import Resume, origin_of
 from experiments.running.tasks import EnvironmentMismatch, Job, Result, environment_of, run_job, runner_of
 from experiments.running.until import Stopping, Until
@@ -110,9 +111,14 @@ def run(
     with locked(store):
         kept = _opened(store, schema, plan, here)
         resized = study.resized(replications=kept.replications)
-        with shared(store) if writes == "workers" else nullcontext() as into:
-            _Filling(resized, kept, here, where, listen, target, into).fill(plan, shuffle)
+        with logged(store, on=where.address, writes=writes) as log, _shared(store, writes) as into:
+            _Filling(resized, kept, here, where, listen, target, into, log).fill(plan, shuffle)
         return kept
+
+
+def _shared(store: Path, writes: str) -> AbstractContextManager[Shared | None]:
+    """The store for workers to write into; None where this process writes."""
+    return shared(store) if writes == "workers" else nullcontext()
 
 
 def _check_writes(writes: str, store: str | Path | None) -> None:
@@ -153,7 +159,7 @@ class _Filling:
     """A study on its way into a store.
 
     here: this process, for comparison; None where there is nothing to compare. until: the target at which cells stop.
-    into: the store that workers write into themselves.
+    into: the store that workers write into themselves. log: is told of every block.
     """
 
     study: Study
@@ -163,6 +169,7 @@ class _Filling:
     listen: Listener | None
     until: Until | None
     into: Shared | None = None
+    log: RunLog = field(default_factory=lambda: RunLog(None))
 
     def fill(self, plan: Resume, shuffle: int | None) -> None:
         """Compute and write what is missing."""
@@ -221,8 +228,12 @@ class _Filling:
                 self.store.commit(job.cell, job.index, result.block)
             else:
                 self.store.write(job.cell, job.index, result.block)
+            if isinstance(self.store, ZarrStore):
+                digest = self.store.digest(job.cell, job.index)
+                self.log.say("commit", cell=job.cell, block=job.index, digest=digest, seconds=round(result.seconds, 4))
         else:  # its workers died, or its design raised: the other blocks go on
             self.store.poison(job.cell, job.index, "".join(traceback.format_exception(outcome.error)))
+            self.log.say("poisoned", cell=job.cell, block=job.index, died=outcome.died, why=str(outcome.error))
 
 
 class _Tally:
