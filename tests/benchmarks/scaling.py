@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "tests" / "support"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 
 from cluster import Outcome, environment, open_executor, pin_environment, prepare_process
 

@@ -7,8 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parent / "support"))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "support"))
 
 from cluster import pin_environment
 
