@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +26,7 @@ from results.store.repair import repair
 from sim.errors import BadInput, bad, closest, one_of
 
 WRITES = ("client", "workers")
+TOLD_FIRST = 8  # jobs a worker that bring the study, which may hold a panel; later ones name it
 PREPARED_BEFORE = 16  # cells whose panels are tried before anything is written
 _repeatable: set[str] = set()  # fingerprints of studies whose first tile gave equal bits twice in this process
 
@@ -159,7 +161,8 @@ class _Filling:
     """A study on its way into a store.
 
     here: this process, for comparison; None where there is nothing to compare. until: the target at which cells stop.
-    into: the store that workers write into themselves. log: is told of every block.
+    into: the store that workers write into themselves. log: is told of every block. run: a name
+    of this run, by which workers know its study.
     """
 
     study: Study
@@ -170,6 +173,7 @@ class _Filling:
     until: Until | None
     into: Shared | None = None
     log: RunLog = field(default_factory=lambda: RunLog(None))
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def fill(self, plan: Resume, shuffle: int | None) -> None:
         """Compute and write what is missing."""
@@ -198,18 +202,29 @@ class _Filling:
         """Compute and write some blocks."""
         if shuffle is not None:
             random.Random(shuffle).shuffle(places)
-        for outcome in self.executor.run(run_job, self._jobs(places)):
+        self._send(places, tally, TOLD_FIRST * self.executor.workers)
+
+    def _send(self, places: list[tuple[int, int]], tally: _Tally, tell: int) -> None:
+        """Send jobs, the first `tell` of them with the study; again, with it, where a worker does not know it."""
+        again = []
+        for outcome in self.executor.run(run_job, self._jobs(places, tell)):
+            if outcome.error is None and outcome.result.block is None:
+                again.append((outcome.job.cell, outcome.job.index))
+                continue
             self._keep(outcome)
             tally.count(outcome.job, outcome.error is not None)
+        if again:
+            self._send(again, tally, len(again))
 
-    def _jobs(self, todo: list[tuple[int, int]]) -> Iterator[Job]:
+    def _jobs(self, todo: list[tuple[int, int]], tell: int) -> Iterator[Job]:
         size = self.study.block
-        for cell, index in todo:
+        for number, (cell, index) in enumerate(todo):
             start = index * size
             stop = min(start + size, self.study.replications)
             only = self._only(cell, index)
             into = self.into if only is None else None  # estimators that join a block are compared with it here
-            yield Job(self.study, cell, index, start, stop, self.here, only, into)
+            study = self.study if number < tell else None
+            yield Job(study, cell, index, start, stop, self.here, only, into, self.run)
 
     def _only(self, cell: int, index: int) -> tuple[str, ...] | None:
         """The estimators that a block lacks; None for all, and for fits that raised and are tried again."""

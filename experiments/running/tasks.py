@@ -14,6 +14,7 @@ from experiments.study.study import Study
 from results.store.block import Block
 from results.store.chunks import Shared, Written, write_chunks
 
+KEPT_STUDIES = 4  # that a worker remembers
 KEPT_CELLS = 8  # cells a worker remembers
 KEPT_WORLDS = 160  # settled worlds of them, some MB each
 PACKAGES = ("numpy", "scipy", "panelproof")  # whose versions decide the bits
@@ -29,10 +30,12 @@ class EnvironmentMismatch(RuntimeError):
 class Job:
     """Replications `start` to `stop - 1` of a cell, in an environment like the client's; None: the client runs it.
 
-    only: the estimators to compute; None = all of the study. into: the store that the worker writes into itself.
+    study: the study, which may hold a panel, or None where the worker knows it from an earlier job of the same run.
+    only: the estimators to compute; None = all of the study. into: the store that the worker writes into itself. run:
+    the run that it belongs to.
     """
 
-    study: Study
+    study: Study | None
     cell: int
     index: int
     start: int
@@ -40,13 +43,17 @@ class Job:
     environment: Environment | None
     only: tuple[str, ...] | None = None
     into: Shared | None = None
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A block, or what a worker that wrote it says of it, and the seconds it took."""
+    """A block, or what a worker that wrote it says of it, and the seconds it took.
 
-    block: Block | Written
+    None in place of the block: the worker does not know the study and must be told.
+    """
+
+    block: Block | Written | None
     seconds: float
 
 
@@ -88,6 +95,19 @@ def _worlds() -> int:
     return sum(len(runner.settled) for runner in _runners.values())
 
 
+_told: OrderedDict[str, Study] = OrderedDict()  # studies that jobs brought, by their runs
+
+
+def told(job: Job) -> Study | None:
+    """The study of a job, which it brings or an earlier job of its run brought to this process; else None."""
+    with _one_at_a_time:
+        if job.study is not None and job.run:
+            _told[job.run] = job.study
+            while len(_told) > KEPT_STUDIES:
+                _told.popitem(last=False)
+        return job.study or _told.get(job.run)
+
+
 def _check_environment(client: Environment) -> None:
     names = [name for name, _ in client.packages]
     here = environment(names, [name for name, _ in client.code if name != BY_VALUE])
@@ -103,8 +123,11 @@ def run_job(job: Job) -> Result:
     prepare_process()
     if job.environment is not None:
         _check_environment(job.environment)
+    study = told(job)
+    if study is None:
+        return Result(None, 0.0)
     begin = time.perf_counter()
     with _one_at_a_time:
-        block = runner_of(job.study, job.cell).run(job.start, job.stop, only=job.only)
+        block = runner_of(study, job.cell).run(job.start, job.stop, only=job.only)
         kept = block if job.into is None else write_chunks(job.into, job.cell, job.index, block)
     return Result(kept, time.perf_counter() - begin)
