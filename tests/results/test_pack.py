@@ -53,7 +53,7 @@ def test_every_reader_says_of_the_zip_what_it_says_of_the_folder(
         path = str(made / name)
         more = {"compare": [str(made / "x.zarr")], "replay": ["1", "100"]}.get(command[0], [])
         code, text = said([*command, path, *more], capsys)
-        return code, text.replace(path, "STORE")
+        return code, " ".join(text.replace(path, "STORE").split())  # lines break elsewhere
 
     folder, packed = of("x.zarr"), of("x.zarr.zip")
     assert folder[0] == 0
