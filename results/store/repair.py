@@ -15,7 +15,7 @@ from results.store.files import META, PROVENANCE, Damage, check_format, damages,
 from results.store.marks import Mark, decoded
 from results.store.packing import PACKED
 from results.store.skeleton import StoreSchema, schema_from, seal_root, write_skeleton
-from results.store.tree import MARKS, Folder
+from results.store.tree import MARKS, Folder, refuse_packed
 from results.store.workshop import beside
 from sim.errors import bad
 
@@ -26,6 +26,7 @@ def check_repairable(path: Path, schema: StoreSchema) -> list[Damage]:
     The study must be the one that made the store: where the root's metadata are damaged, what is left of the others
     says so.
     """
+    refuse_packed(path)
     found = damages(path)
     if not any(damage.file == META for damage in found):
         return found

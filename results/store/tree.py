@@ -81,6 +81,9 @@ class Zip:
         except (OSError, zipfile.BadZipFile) as error:
             raise bad(f"is no readable zip ({error})", where=str(path), allowed="what `panelproof store pack` made",
                       remedy="pack the store again") from error  # fmt: skip
+        if strange := [info.filename for info in self._zip.infolist() if info.compress_type != zipfile.ZIP_STORED]:
+            raise bad(f"is not opened: {strange[0]} is compressed", where=str(path), remedy="pack the store again",
+                      allowed="what `panelproof store pack` made, whose files are stored as they are")  # fmt: skip
         self._names = frozenset(self._zip.namelist())
 
     def metadata(self, names: frozenset[str]) -> Iterator[str]:
@@ -114,6 +117,13 @@ class Zip:
 def is_packed(path: Path) -> bool:
     """Whether a path leads to a store in one zip."""
     return path.is_file() and path.suffix == PACKED_SUFFIX
+
+
+def refuse_packed(path: Path) -> None:
+    """Raise BadInput for a store in one zip, where something is to be written."""
+    if is_packed(path):
+        raise bad("is packed, and can only be read", where=str(path), allowed="a folder for what is written",
+                  remedy="unzip it into a folder, and name that")  # fmt: skip
 
 
 def tree_of(path: Path) -> Tree:

@@ -40,7 +40,7 @@ from results.store.marks import DIGEST_BYTES, NO_STAMP, STAMP_BYTES, Mark, decod
 from results.store.packing import estimates_of, home_of, packed, packed_paths, picked, single_paths, unpacked
 from results.store.skeleton import StoreSchema, schema_from, seal_root, write_skeleton
 from results.store.store import BlockState, Store
-from results.store.tree import MARKS, is_packed, tree_of
+from results.store.tree import MARKS, is_packed, refuse_packed, tree_of
 from results.store.workshop import beside
 from sim.errors import bad
 
@@ -51,9 +51,8 @@ class ZarrStore(Store):
     """A study's store on disk. Make it with `create`, `open` or `open_or_create`."""
 
     def __init__(self, path: Path, mode: str) -> None:
-        if mode == "a" and is_packed(path):
-            raise bad("is packed, and can only be read", where=str(path), allowed="a folder for what is written",
-                      remedy="unzip it into a folder, and name that")  # fmt: skip
+        if mode == "a":
+            refuse_packed(path)
         self.path = path
         zarr.config.set({"array.write_empty_chunks": True})  # a block of fill values is a result too
         check_local(path)
@@ -357,11 +356,7 @@ class ZarrStore(Store):
         self.keep_tracebacks(cell, index, written.tracebacks, self.layouts)
 
     def _mark_poisoned(self, cell: int, index: int) -> None:
-        self._mark(cell, index, BlockState.POISONED)
-
-    def _mark(self, cell: int, index: int, state: BlockState) -> None:
-        """Mark a block without digests."""
-        self._commit(cell, index, state, self.origins[cell, index], np.zeros_like(self._digests[cell, index]))
+        self._commit(cell, index, BlockState.POISONED, self.origins[cell, index], self._digests[cell, index])
 
     def note(self, key: str, value: Any) -> None:
         """Keep something that stands outside the promise of identical bytes, such as tracebacks or versions."""
@@ -379,8 +374,9 @@ class ZarrStore(Store):
     def _grow(self, replications: int) -> None:
         """Make room for more replications; a last block that was not full is run again, whole."""
         if self.replications % self.block:
-            for cell in np.flatnonzero(self.states[:, -1]):
-                self._mark(int(cell), self.block_count - 1, BlockState.PENDING)
+            for cell in map(int, np.flatnonzero(self.states[:, -1])):
+                last = self.block_count - 1
+                self._commit(cell, last, BlockState.PENDING, self.origins[cell, last], 0 * self._digests[cell, last])
         for name in self._all_arrays():
             array = self._array(name)
             if "replication" in (array.metadata.dimension_names or ()):

@@ -90,6 +90,12 @@ def test_damage_in_it_is_named(made: Path, tmp_path: Path) -> None:
     lines = verified(target).lines
     assert "did/term/c/0: does not match its digest" in lines
     assert "cell 0 block 1: does not match its digest" in lines
+    with pytest.raises(BadInput, match="is packed, and can only be read"):
+        run(quick_study(256), store=target)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zarr.json", "{" + " " * 10_000_000)
+    with pytest.raises(BadInput, match=r"is not opened: zarr.json is compressed"):
+        ZarrStore.open(target)
     target.write_bytes(target.read_bytes()[:500])
     with pytest.raises(BadInput, match="is no readable zip"):
         ZarrStore.open(target)
