@@ -242,6 +242,7 @@ class _Filling:
                 assert isinstance(self.store, ZarrStore)
                 self.store.commit(job.cell, job.index, result.block)
             else:
+                assert result.block is not None, "asked again in _send"
                 self.store.write(job.cell, job.index, result.block)
             if isinstance(self.store, ZarrStore):
                 digest = self.store.digest(job.cell, job.index)
