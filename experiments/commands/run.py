@@ -85,7 +85,6 @@ def command(
         return foretell(chosen, target, console)
     records, poisoned = launch(chosen, target, cluster, workers, console, plan, until, writes)
     show(records, console, html, full=full, as_json=as_json)
-    wrong = what_failed(records, poisoned)
-    for line in wrong:
+    for line in (wrong := what_failed(records, poisoned)):
         console.print(line, style="red", markup=False, soft_wrap=True)
     return 3 if wrong else 0

@@ -98,8 +98,7 @@ def run(
     process, ClusterLost when the cluster is gone (the store resumes).
     """
     prepare_process()
-    where = _executor(executor, client)
-    plan = plan or Resume()
+    where, plan = _executor(executor, client), plan or Resume()
     _check_writes(writes, store)
     schema = schema_of(study)
     target = None if until is None else Until.read(until, schema.layouts)
@@ -111,10 +110,9 @@ def run(
         return memory
     here, store = environment_of(study), Path(store)
     with locked(store):
-        kept = _opened(store, schema, plan, here)
-        resized = study.resized(replications=kept.replications)
+        study = study.resized(replications=(kept := _opened(store, schema, plan, here)).replications)
         with logged(store, on=where.address, writes=writes) as log, _shared(store, writes) as into:
-            _Filling(resized, kept, here, where, listen, target, into, log).fill(plan, shuffle)
+            _Filling(study, kept, here, where, listen, target, into, log).fill(plan, shuffle)
         return kept
 
 
