@@ -196,14 +196,11 @@ class Store(ABC):
 
         Only blocks whose files do not look as they did when they were written are read.
         """
-        found = []
-        for cell, index in self.places():
-            if not self.untouched(cell, index):
-                if self.intact(cell, index):
-                    self.renew_stamp(cell, index)
-                else:
-                    found.append((cell, index))
-        return found
+        changed = [place for place in self.places() if not self.untouched(*place)]
+        missing = [place for place in changed if not self.intact(*place)]
+        for place in set(changed).difference(missing):
+            self.renew_stamp(*place)
+        return missing
 
     def untouched(self, cell: int, index: int) -> bool:
         """Whether a block is there and its files look as they did when they were written."""
@@ -371,12 +368,10 @@ class Store(ABC):
         self.put(cell, index, block, self._origin)
         self.keep_tracebacks(cell, index, block.tracebacks, block.estimates)
 
-    def keep_tracebacks(
-        self, cell: int, index: int, texts: Mapping[tuple[int, str], str], names: Iterable[str]
-    ) -> None:
-        """Replace the tracebacks of some estimators of a block."""
-        own = {f" replication {at} {name}": text for (at, name), text in texts.items()}
-        self._keep_tracebacks(cell, index, own, names)
+    def keep_tracebacks(self, cell: int, index: int, of: Mapping[tuple[int, str], str], names: Iterable[str]) -> None:
+        """Replace the tracebacks of some estimators of a block; of: texts by replication and estimator."""
+        texts = {f" replication {at} {name}": text for (at, name), text in of.items()}
+        self._keep_tracebacks(cell, index, texts, names)
 
     def poison(self, cell: int, index: int, traceback: str = "") -> None:
         """Mark a block that cannot be computed, whose workers died of it or whose design raised; a later run tries."""

@@ -56,7 +56,7 @@ class Costs:
 def study_of(name: str, cells: int = 12, replications: int = BLOCK, block: int = BLOCK) -> Study:
     """A cheap study (DID) and a dear one (DID, SAR, and SDM with clustered errors)."""
     did = TwoWayDID(errors=("iid", "hc1", "cluster:unit"))
-    dear = (did, SpatialPanel("sar", "lee-yu"), SpatialPanel("sdm", "direct", errors=("iid", "cluster:unit")))
+    dear = (did, SpatialPanel("sar", "lee-yu"), SpatialPanel("sdm", "direct", errors=("information", "cluster:unit")))
     grid = (("effect", tuple(1e-4 * number for number in range(cells))),)
     return Study(name, Paper(), (did,) if name == "did" else dear, seed=1, grid=grid, replications=replications,
                  block=block)  # fmt: skip
