@@ -17,6 +17,7 @@ from estimators.core.estimator import Layout, Status
 from results.store.block import Block
 from results.store.shard import Shard
 from results.store.skeleton import StoreSchema
+from results.store.stopped import Stopped
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,29 +47,6 @@ class Origin:
     facts: Mapping[str, Any] = field(default_factory=dict)
     differs: tuple[str, ...] = ()
     blocks: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """Where the cells of a store stopped because their Monte Carlo errors were small enough.
-
-    rule: the targets. replications: of each cell. met: whether each cell reached the targets.
-    """
-
-    rule: str
-    replications: tuple[int, ...]
-    met: tuple[bool, ...]
-
-    @property
-    def sentence(self) -> str:
-        """What a reader of the store must know, in one line."""
-        ends = sorted(count for count, met in zip(self.replications, self.met, strict=True) if met)
-        cells, rule = len(self.met), f"Monte Carlo errors of at most {self.rule.replace(',', ', ')}"
-        if not ends:
-            return f"{rule} were not reached in {'the cell' if cells == 1 else f'any of {cells} cells'}"
-        span = f"{ends[0]:,}" if ends[0] == ends[-1] else f"{ends[0]:,} to {ends[-1]:,}"
-        where = "" if cells == 1 else f" in {len(ends)} of {cells} cells"
-        return f"stopped at {rule}{where}, after {span} replications"
 
 
 class Store(ABC):
