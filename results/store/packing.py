@@ -70,7 +70,7 @@ def picked(stored: NDArray[Any], path: str, place: int | None) -> NDArray[Any]:
     if place is None:
         return stored
     found = np.ascontiguousarray(stored[:, place])
-    return found.astype(np.uint8) if path.endswith("/status") else found
+    return np.nan_to_num(found).astype(np.uint8) if path.endswith("/status") else found  # NaN: its chunk is missing
 
 
 def unpacked(
