@@ -1,11 +1,11 @@
-# panelproof: make venv | demo | test | check | docs | docs-refresh | bench | mutants | campaigns
+# panelproof: make venv | demo | test | check | docs | docs-refresh | bench | mutants | campaigns | faults
 .RECIPEPREFIX = >
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test check docs docs-refresh bench mutants campaigns clean
+.PHONY: venv demo test check docs docs-refresh bench mutants campaigns faults clean
 venv: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt find-python.sh
@@ -51,6 +51,9 @@ mutants: $(STAMP)
 
 campaigns: $(STAMP)
 >$(BIN)/python tests/campaigns/run.py
+
+faults: $(STAMP)
+>$(BIN)/python tests/faults/run.py
 
 clean:
 >rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -33,6 +33,14 @@ from experiments.commands.options import CLUSTER_OPTIONS, Command, as_json_optio
 )
 @click.option("--retry", type=click.Choice(["failed"]), help="Compute blocks with failed fits again.")
 @click.option(
+    "--writes",
+    type=click.Choice(["client", "workers"]),
+    default="client",
+    show_default=True,
+    help="Who writes blocks: this process, or workers, which must then share the folder of the store.",
+)
+@click.option("--reread", is_flag=True, help="Read every block of the store; else only those whose files have changed.")
+@click.option(
     "--accept-code-change", is_flag=True, help="Add to a store whose blocks come from other code or other versions."
 )
 @cluster_options("local")
@@ -46,6 +54,8 @@ def command(
     full: bool,
     dry_run: bool,
     retry: str | None,
+    writes: str,
+    reread: bool,
     accept_code_change: bool,
     as_json: bool,
     **others: Any,
@@ -64,14 +74,13 @@ def command(
     share = share_of(shard, until)
     target = store or Path("runs") / f"{chosen.name}{share.suffix if share else ''}.zarr"
     place = named_place(where, table_of(study))
-    plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change, shard=share)
+    plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change, shard=share, reread=reread)
     check_run(chosen, study, target, html, plan, until)
     describe(chosen, target, place.where, plan, console)
     if dry_run:
         return foretell(chosen, target, console)
-    records, poisoned = launch(chosen, target, place, console, plan, until)
+    records, poisoned = launch(chosen, target, place, console, plan, until, writes)
     show(records, console, html, full=full, as_json=as_json)
-    wrong = what_failed(records, poisoned)
-    for line in wrong:
+    for line in (wrong := what_failed(records, poisoned)):
         console.print(line, style="red", markup=False, soft_wrap=True)
     return 3 if wrong else 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group("store")
 def command() -> None:
-    """Verify, hash, describe or merge stores."""
+    """Verify, hash, describe, merge or pack stores."""
 
 
 @command.command("hash", cls=Command)
@@ -87,6 +87,18 @@ def merge_(stores: tuple[Path, ...], out: Path, accept_code_change: bool, as_jso
     if missing := merged.total - merged.done:
         click.echo(f"{missing:,} blocks are missing; run the study with --store {out} to compute them")
     return 3 if missing else 0
+
+
+@command.command("pack", cls=Command)
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The zip (default: STORE.zip); nothing may be there yet.")
+def pack_(store: Path, out: Path | None) -> None:
+    """Write STORE into one zip that is read in place; the store stays as it is."""
+    from results.store.pack import pack
+
+    target = out or store.with_name(f"{store.name}.zip")
+    click.echo(f"packed {pack(store, target):,} files")
+    click.echo(f"store   {target}")
 
 
 def _facts(records: Store, study: Mapping[str, Any]) -> dict[str, Any]:

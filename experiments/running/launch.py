@@ -152,6 +152,7 @@ def launch(
     console: Console,
     plan: Resume = RESUME,
     until: str | None = None,
+    writes: str = "client",
 ) -> tuple[ZarrStore, int]:
     """Run or resume into a Zarr store with progress; returns it and the number of blocks that killed their workers."""
     from results.store.zarr_store import ZarrStore
@@ -161,7 +162,8 @@ def launch(
     try:
         admit(executor, study, ship=place.ship)
         with watch:
-            records = run(study, store=store, executor=executor, listen=watch.step, plan=plan, until=until)
+            records = run(study, store=store, executor=executor, listen=watch.step, plan=plan, until=until,
+                          writes=writes)  # fmt: skip
     finally:
         executor.close()
     assert isinstance(records, ZarrStore)

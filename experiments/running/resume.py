@@ -95,6 +95,7 @@ class Resume:
     retry_failed: bool = False
     accept_code_change: bool = False
     shard: Shard | None = None
+    reread: bool = False
 
     def check(self, store: ZarrStore, schema: StoreSchema, here: Environment) -> None:
         """Raise BadInput for another study's store, or one that holds blocks of other code; reads no block."""
@@ -129,9 +130,10 @@ class Resume:
                       remedy="merge the shards first, then run the larger study into the result")  # fmt: skip
 
     def todo(self, store: Store, here: Environment, where: str) -> list[tuple[int, int]]:
-        """(cell, block) of what is to compute, after reading every block; raises BadInput as `check` does."""
+        """(cell, block) of what is to compute, what was damaged included; raises BadInput as `check` does."""
         cells = len(store.cells)
-        todo = [place for place in store.pending() if self.shard is None or self.shard.holds(*place, cells)]
+        missing = store.pending() if self.reread else store.unfinished()
+        todo = [place for place in missing if self.shard is None or self.shard.holds(*place, cells)]
         if self.retry_failed:
             todo += store.raised(set(todo))
         elif not self.accept_code_change:

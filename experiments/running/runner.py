@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+import secrets
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
-from estimators.core.estimator import Status
 from experiments.running.careful import run_carefully
+from experiments.running.log import RunLog, logged
 from experiments.running.resume import Resume, origin_of
 from experiments.running.tasks import Job, Result, environment_of, run_job, runner_of
 from experiments.running.until import Stopping, Until
@@ -19,10 +21,13 @@ from experiments.study.border import PluginRaised
 from experiments.study.prints import cell_print, estimator_prints
 from experiments.study.study import Study
 from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
-from results.store.block import Block, union_of_layouts
+from results.store.block import union_of_layouts
+from results.store.chunks import Shared, Written, shared
 from results.store.repair import repair
-from sim.errors import BadInput, bad
+from sim.errors import BadInput, bad, closest, one_of
 
+WRITES = ("client", "workers")
+TOLD_FIRST = 8  # jobs a worker that bring the study, which may hold a panel; later ones name it
 PREPARED_BEFORE = 16  # cells whose panels are tried before anything is written
 _repeatable: set[str] = set()  # fingerprints of studies whose first tile gave equal bits twice in this process
 
@@ -85,6 +90,7 @@ def run(
     shuffle: int | None = None,
     plan: Resume | None = None,
     until: str | None = None,
+    writes: str = "client",
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
@@ -92,13 +98,14 @@ def run(
     do not depend on it. A block that kills its workers or whose design raises is poisoned: left out, its traceback
     kept, tried again by the next run. `plan` says how a store that is there is resumed. `until`, as in
     "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the study's replications are
-    then the most. Raises BadInput (before anything is written for what the first sixteen cells show), StoreLocked when
-    another run holds the store, WorkerRefused when no worker is like this process, ClusterLost when the
-    cluster is gone (the store resumes).
+    then the most. `writes`: "workers" lets workers write their blocks into the store, which all must see under one
+    path; this process then only marks them. Raises BadInput (before anything is written for what the first sixteen
+    cells show), StoreLocked when another run holds the store, WorkerRefused when no worker is like this process,
+    ClusterLost when the cluster is gone (the store resumes).
     """
     prepare_process()
-    where = _executor(executor, client)
-    plan = plan or Resume()
+    where, plan = _executor(executor, client), plan or Resume()
+    _check_writes(writes, store)
     schema = schema_of(study)
     target = None if until is None else Until.read(until, schema.layouts)
     preflight(study)
@@ -109,10 +116,24 @@ def run(
         return memory
     here, store = environment_of(study), Path(store)
     with locked(store):
-        kept = _opened(store, schema, plan, here)
-        resized = study.resized(replications=kept.replications)
-        _Filling(resized, kept, here, where, listen, target).fill(plan, shuffle)
+        study = study.resized(replications=(kept := _opened(store, schema, plan, here)).replications)
+        with logged(store, on=where.address, writes=writes) as log, _shared(store, writes) as into:
+            _Filling(study, kept, here, where, listen, target, into, log).fill(plan, shuffle)
         return kept
+
+
+def _shared(store: Path, writes: str) -> AbstractContextManager[Shared | None]:
+    """The store for workers to write into; None where this process writes."""
+    return shared(store) if writes == "workers" else nullcontext()
+
+
+def _check_writes(writes: str, store: str | Path | None) -> None:
+    """Raise BadInput for an unknown way of writing, and for workers that would write where no store is."""
+    if writes not in WRITES:
+        raise bad(f"writes = {writes!r}", where="run", allowed=one_of(WRITES), remedy=closest(writes, WRITES))
+    if writes == "workers" and store is None:
+        raise bad("workers cannot write into memory", where="run", allowed="a store in a folder that all share",
+                  remedy="name a store")  # fmt: skip
 
 
 def _opened(path: Path, schema: StoreSchema, plan: Resume, here: Environment) -> ZarrStore:
@@ -144,6 +165,8 @@ class _Filling:
     """A study on its way into a store.
 
     here: this process, for comparison; None where there is nothing to compare. until: the target at which cells stop.
+    into: the store that workers write into themselves. log: is told of every block. run: a name
+    of this run, by which workers know its study.
     """
 
     study: Study
@@ -152,6 +175,9 @@ class _Filling:
     executor: Executor
     listen: Listener | None
     until: Until | None
+    into: Shared | None = None
+    log: RunLog = field(default_factory=lambda: RunLog(None))
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def fill(self, plan: Resume, shuffle: int | None) -> None:
         """Compute and write what is missing."""
@@ -180,16 +206,29 @@ class _Filling:
         """Compute and write some blocks."""
         if shuffle is not None:
             random.Random(shuffle).shuffle(places)
-        for outcome in self.executor.run(run_job, self._jobs(places), run_carefully):
+        self._send(places, tally, TOLD_FIRST * self.executor.workers)
+
+    def _send(self, places: list[tuple[int, int]], tally: _Tally, tell: int) -> None:
+        """Send jobs, the first `tell` of them with the study; again, with it, where a worker does not know it."""
+        again = []
+        for outcome in self.executor.run(run_job, self._jobs(places, tell), run_carefully):
+            if outcome.error is None and outcome.result.block is None:
+                again.append((outcome.job.cell, outcome.job.index))
+                continue
             self._keep(outcome)
             tally.count(outcome)
+        if again:
+            self._send(again, tally, len(again))
 
-    def _jobs(self, todo: list[tuple[int, int]]) -> Iterator[Job]:
+    def _jobs(self, todo: list[tuple[int, int]], tell: int) -> Iterator[Job]:
         size = self.study.block
-        for cell, index in todo:
+        for number, (cell, index) in enumerate(todo):
             start = index * size
             stop = min(start + size, self.study.replications)
-            yield Job(self.study, cell, index, start, stop, self.here, self._only(cell, index))
+            only = self._only(cell, index)
+            into = self.into if only is None else None  # estimators that join a block are compared with it here
+            study = self.study if number < tell else None
+            yield Job(study, cell, index, start, stop, self.here, only, into, self.run)
 
     def _only(self, cell: int, index: int) -> tuple[str, ...] | None:
         """The estimators that a block lacks; None for all, and for fits that raised and are tried again."""
@@ -203,9 +242,18 @@ class _Filling:
             raise outcome.error
         if outcome.error is None:
             result: Result = outcome.result
-            self.store.write(job.cell, job.index, result.block)
+            if isinstance(result.block, Written):
+                assert isinstance(self.store, ZarrStore)
+                self.store.commit(job.cell, job.index, result.block)
+            else:
+                assert result.block is not None, "asked again in _send"
+                self.store.write(job.cell, job.index, result.block)
+            if isinstance(self.store, ZarrStore):
+                digest = self.store.digest(job.cell, job.index)
+                self.log.say("commit", cell=job.cell, block=job.index, digest=digest, seconds=round(result.seconds, 4))
         else:  # its workers died, or its design raised: the other blocks go on
             self.store.poison(job.cell, job.index, "".join(traceback.format_exception(outcome.error)))
+            self.log.say("poisoned", cell=job.cell, block=job.index, died=outcome.died, why=str(outcome.error))
 
 
 class _Tally:
@@ -227,9 +275,9 @@ class _Tally:
         self._blocks += 1
         self._poisoned += outcome.error is not None
         if outcome.error is None:
-            block: Block = outcome.result.block
-            self._failed += sum(int((found.status != Status.OK).sum()) for found in block.estimates.values())
-            self._bytes += _size(block)
+            result: Result = outcome.result
+            self._failed += result.failed
+            self._bytes += result.bytes
         self._replications = min(self._replications + job.stop - job.start, self._of_replications)
         if self._listen:
             self._listen(self._now(job.cell, job.index))
@@ -244,12 +292,3 @@ class _Tally:
     def _now(self, cell: int, block: int) -> Progress:
         done = self._blocks, self._of_blocks, self._replications, self._of_replications
         return Progress(*done, self._poisoned, self._failed, self._bytes, cell, block)
-
-
-def _size(block: Block) -> int:
-    """Bytes of a block's numbers."""
-    of_fits = ("estimate", "se", "dof", "status", "pvalue", "lower", "upper")
-    arrays = [*block.truth.values()]
-    for found in block.estimates.values():
-        arrays += [*(getattr(found, name) for name in of_fits), *found.statistics.values()]
-    return sum(values.nbytes for values in arrays if values is not None)

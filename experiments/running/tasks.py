@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster import Environment, WorkerRefused, environment, prepare_process
+from estimators.core.estimator import Status
 from experiments.running.blocks import CellRunner
 from experiments.study.study import Study
 from results.store.block import Block
+from results.store.chunks import Shared, Written, write_chunks
 
+KEPT_STUDIES = 4  # that a worker remembers
 KEPT_CELLS = 8  # cells a worker remembers
 KEPT_WORLDS = 160  # settled worlds of them, some MB each
 PACKAGES = ("numpy", "scipy", "panelproof")  # whose versions decide the bits
@@ -28,16 +31,26 @@ class EnvironmentMismatch(WorkerRefused):
 class Job:
     """Replications `start` to `stop - 1` of a cell, in an environment like the client's; None: the client runs it.
 
-    only: the estimators to compute; None = all of the study.
+    study: the study, which may hold a panel, or None where the worker knows it from an earlier job of the same run.
+    only: the estimators to compute; None = all of the study. into: the store that the worker writes into itself. run:
+    the run that it belongs to.
     """
 
-    study: Study
+    study: Study | None
     cell: int
     index: int
     start: int
     stop: int
     environment: Environment | None
     only: tuple[str, ...] | None = None
+    into: Shared | None = None
+    run: str = ""
+
+    @property
+    def brought(self) -> Study:
+        """The study of a job that brings it."""
+        assert self.study is not None
+        return self.study
 
     @property
     def kind(self) -> int:
@@ -47,10 +60,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A block and the seconds it took."""
+    """A block, or what a worker that wrote it says of it, the seconds it took, its failed fits and its bytes.
 
-    block: Block
+    None in place of the block: the worker does not know the study and must be told.
+    """
+
+    block: Block | Written | None
     seconds: float
+    failed: int = 0
+    bytes: int = 0
 
 
 def environment_of(study: Study) -> Environment:
@@ -91,6 +109,19 @@ def _worlds() -> int:
     return sum(len(runner.settled) for runner in _runners.values())
 
 
+_told: OrderedDict[str, Study] = OrderedDict()  # studies that jobs brought, by their runs
+
+
+def told(job: Job) -> Study | None:
+    """The study of a job, which it brings or an earlier job of its run brought to this process; else None."""
+    with _one_at_a_time:
+        if job.study is not None and job.run:
+            _told[job.run] = job.study
+            while len(_told) > KEPT_STUDIES:
+                _told.popitem(last=False)
+        return job.study or _told.get(job.run)
+
+
 def check_environment(client: Environment) -> None:
     """Raise EnvironmentMismatch when this process is not like the client's."""
     names = [name for name, _ in client.packages]
@@ -107,7 +138,26 @@ def run_job(job: Job) -> Result:
     prepare_process()
     if job.environment is not None:
         check_environment(job.environment)
+    study = told(job)
+    if study is None:
+        return Result(None, 0.0)
     begin = time.perf_counter()
     with _one_at_a_time:
-        block = runner_of(job.study, job.cell).run(job.start, job.stop, only=job.only)
-    return Result(block, time.perf_counter() - begin)
+        block = runner_of(study, job.cell).run(job.start, job.stop, only=job.only)
+    return finished(job, block, begin)
+
+
+def finished(job: Job, block: Block, begin: float) -> Result:
+    """What a job that began at `begin` returns: its block, or where the worker writes, what it wrote."""
+    kept = block if job.into is None else write_chunks(job.into, job.cell, job.index, block)
+    failed = sum(int((found.status != Status.OK).sum()) for found in block.estimates.values())
+    return Result(kept, time.perf_counter() - begin, failed, _size(block))
+
+
+def _size(block: Block) -> int:
+    """Bytes of a block's numbers."""
+    of_fits = ("estimate", "se", "dof", "status", "pvalue", "lower", "upper")
+    arrays = [*block.truth.values()]
+    for found in block.estimates.values():
+        arrays += [*(getattr(found, name) for name in of_fits), *found.statistics.values()]
+    return sum(values.nbytes for values in arrays if values is not None)

@@ -38,7 +38,7 @@ SCHEMA_VERSION = 2  # of what a store holds; part of the fingerprint
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of an estimator: it becomes a group of the store
 STUDY_NAME = re.compile(r"\w[\w .-]*")  # it names the store
 MOST_REPLICATIONS = 1_000_000_000
-RESERVED = {"truth", "cell", "replication", "estimand", "block_state", "block_digest", "provenance"}
+RESERVED = {"truth", "cell", "replication", "estimand", "block_mark", "provenance"}
 BLOCK_UNIT = 64  # blocks are multiples of it
 
 

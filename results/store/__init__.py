@@ -5,7 +5,8 @@ from results.store.lock import StoreLocked, locked
 from results.store.memory_store import MemoryStore
 from results.store.shard import Shard
 from results.store.skeleton import StoreSchema
-from results.store.store import BlockState, Origin, Stopped, Store
+from results.store.stopped import Stopped
+from results.store.store import BlockState, Origin, Store
 from results.store.zarr_store import ZarrStore
 
 __all__ = [

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Layout
+from sim.errors import bad
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,15 @@ def block_arrays(block: Block, layouts: Mapping[str, Layout], estimands: Sequenc
         key: values if values.dtype == np.uint8 else np.asarray(values, dtype=np.float64)
         for key, values in arrays.items()
     }
+
+
+def check_draws(there: Block, block: Block, what: str, where: str) -> None:
+    """Raise BadInput when estimators that join a block were fitted to other panels than those that are there."""
+    for name, values in block.truth.items() if there.estimates else ():
+        held = there.truth[name]
+        if not (np.isnan(held).all() or np.array_equal(held, values, equal_nan=True)):
+            raise bad(f"{what} holds fits of other panels than those that are drawn now ({name} differs)", where=where,
+                      allowed="designs that draw the same panels again", remedy="choose another --store")  # fmt: skip
 
 
 def part_digests(arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:

@@ -36,7 +36,7 @@ def copy_block(
     own = dict(zip(source.schema.parts, source.origins[at].tolist(), strict=True))
     origins = {part: numbers[own[part]] for part in ("truth", *kept)}
     target.put(*to, block, origins)
-    target.keep_tracebacks(*to, block)
+    target.keep_tracebacks(*to, texts, kept)
     return block
 
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from results.store.tree import Tree, tree_of
 from sim.errors import bad
 
 META = "zarr.json"
 PROVENANCE = f"provenance/{META}"
-CODECS = {"bytes", "zstd", "crc32c", "vlen-utf8"}  # those that we write
+CODECS = {"bytes", "blosc", "zstd", "crc32c", "transpose", "vlen-utf8"}  # those that we write
 TYPES = {"float64", "uint8", "uint16", "int64", "string"}
 FORMAT_2 = (".zarray", ".zgroup", ".zmetadata")
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of another machine, as a path has it
@@ -60,7 +60,7 @@ def strange(path: Path) -> Iterator[Damage]:
 
     It reads text alone: nothing that a crafted store names is looked up or run.
     """
-    for file, held in _metadata(path):
+    for file, held in _metadata(tree_of(path)):
         if file.rpartition("/")[2] in FORMAT_2:
             yield Damage(file, "is of zarr format 2")
             continue
@@ -89,19 +89,16 @@ def _reason(held: Any) -> str:
     return ""
 
 
-def _metadata(path: Path) -> Iterator[tuple[str, Any]]:
+def _metadata(tree: Tree) -> Iterator[tuple[str, Any]]:
     """Every metadata file, by its path in the store, with what it holds; None where that cannot be read."""
-    for folder, inner, files in os.walk(path):
-        inner[:] = sorted(name for name in inner if name != "c")  # chunks have no metadata
-        for name in sorted({META, *FORMAT_2}.intersection(files)):
-            at = Path(folder) / name
-            yield at.relative_to(path).as_posix(), read_json(at)
+    for name in tree.metadata(frozenset({META, *FORMAT_2})):
+        yield name, read_json(tree, name)
 
 
-def read_json(file: Path) -> Any:
-    """What a JSON file holds; None where it cannot be read."""
+def read_json(tree: Tree, name: str) -> Any:
+    """What a JSON file of a store holds; None where it cannot be read."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(tree.read(name).decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
 
@@ -114,29 +111,31 @@ def seal(attributes: Mapping[str, Any]) -> str:
 
 def fixed_files(path: Path) -> dict[str, str]:
     """SHA-256 of every metadata file but the root's and that of `provenance`, and of every coordinate's chunks."""
+    return _fixed_files(tree_of(path))
+
+
+def _fixed_files(tree: Tree) -> dict[str, str]:
     found = {}
-    for file, held in _metadata(path):
+    for file, held in _metadata(tree):
         if file in (META, PROVENANCE):
             continue
-        found[file] = _sha(path / file)
+        found[file] = _sha(tree, file)
         if isinstance(held, dict) and len(held.get("shape") or ()) == 1:
-            folder = (path / file).parent
-            found |= {at.relative_to(path).as_posix(): _sha(at) for at in sorted((folder / "c").rglob("*"))
-                      if at.is_file()}  # fmt: skip
+            found |= {chunk: _sha(tree, chunk) for chunk in tree.chunks(file.removesuffix(f"/{META}"))}
     return dict(sorted(found.items()))
 
 
-def _sha(file: Path) -> str:
-    sha = hashlib.sha256()
-    with file.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            sha.update(piece)
-    return sha.hexdigest()
+def _sha(tree: Tree, file: str) -> str:
+    """SHA-256 of a file, which is at most one chunk; "" where it cannot be read."""
+    try:
+        return hashlib.sha256(tree.read(file)).hexdigest()
+    except OSError:
+        return ""
 
 
 def root_damage(path: Path) -> Damage | None:
     """What is wrong with the root's metadata, which say what the study is."""
-    held = read_json(path / META)
+    held = read_json(tree_of(path), META)
     if not isinstance(held, dict) or not isinstance(held.get("attributes"), dict):
         return Damage(META, "cannot be read: it holds the study, its cells and its settings")
     attributes = held["attributes"]
@@ -150,12 +149,13 @@ def root_damage(path: Path) -> Damage | None:
 def damages(path: Path) -> list[Damage]:
     """All that is wrong with metadata, labels, dials, other coordinates and provenance; not with blocks."""
     found = list(filter(None, [root_damage(path)]))
+    tree = tree_of(path)
     if not found:
-        attributes = read_json(path / META)["attributes"]
+        attributes = read_json(tree, META)["attributes"]
         if _earlier(attributes):
             return []
-        found += _changed(path, attributes["files"])
-    held = read_json(path / PROVENANCE)
+        found += _changed(tree, attributes["files"])
+    held = read_json(tree, PROVENANCE)
     if not isinstance(held, dict) or not isinstance(held.get("attributes"), dict):
         found.append(Damage(PROVENANCE, "cannot be read: it holds environments and tracebacks"))
     elif held["attributes"].get("digest") != seal(held["attributes"]):
@@ -163,13 +163,13 @@ def damages(path: Path) -> list[Damage]:
     return found
 
 
-def _changed(path: Path, files: Mapping[str, str]) -> Iterator[Damage]:
+def _changed(tree: Tree, files: Mapping[str, str]) -> Iterator[Damage]:
     """Files that are not as they were written, are gone, or were added."""
-    there = fixed_files(path)
+    there = _fixed_files(tree)
     for file, digest in files.items():
-        if not (path / file).is_file():
+        if not tree.has(file):
             yield Damage(file, "is missing")
-        elif there.get(file, "") != digest and _sha(path / file) != digest:
+        elif there.get(file, "") != digest and _sha(tree, file) != digest:
             yield Damage(file, "does not match its digest")
     for file in there.keys() - files.keys():
         yield Damage(file, "is not of this store")

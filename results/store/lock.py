@@ -47,6 +47,7 @@ def locked(path: Path) -> Iterator[None]:
             _put_back(real)
         for leftover in real.parent.glob(f".{real.name}.*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
+        real.with_name(f".{real.name}.token").unlink(missing_ok=True)  # of a killed run whose workers wrote
         yield
     finally:
         with contextlib.suppress(OSError):

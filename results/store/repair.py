@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import zarr
 
 from results.store.files import META, PROVENANCE, Damage, check_format, damages, fixed_files, read_json
+from results.store.marks import Mark, decoded
+from results.store.packing import PACKED
 from results.store.skeleton import StoreSchema, schema_from, seal_root, write_skeleton
+from results.store.tree import MARKS, Folder, refuse_packed
 from results.store.workshop import beside
 from sim.errors import bad
-
-ORIGIN = "provenance/block_origin"
 
 
 def check_repairable(path: Path, schema: StoreSchema) -> list[Damage]:
@@ -23,10 +26,11 @@ def check_repairable(path: Path, schema: StoreSchema) -> list[Damage]:
     The study must be the one that made the store: where the root's metadata are damaged, what is left of the others
     says so.
     """
+    refuse_packed(path)
     found = damages(path)
     if not any(damage.file == META for damage in found):
         return found
-    said = {_attribute(path / name / META, "study") for name in schema.layouts} - {None}
+    said = {_attribute(path, f"{name}/{META}", "study") for name in schema.layouts} - {None}
     if said != {schema.fingerprint} or _replications(path, schema) is None:
         nobody = "not a readable store: its metadata are damaged or missing, and nothing says whose study it is"
         what = "its metadata are damaged, and what is left of them is not of this study" if said else nobody
@@ -49,7 +53,7 @@ def repair(path: Path, schema: StoreSchema) -> list[Damage]:
         assert size is not None
         whole = replace(schema, replications=size, study={**schema.study, "replications": size})
     else:
-        whole = schema_from((read_json(path / META))["attributes"])
+        whole = schema_from(read_json(Folder(path), META)["attributes"])
     with beside(path) as made:
         write_skeleton(made / "store", whole)
         if META in names:
@@ -59,8 +63,8 @@ def repair(path: Path, schema: StoreSchema) -> list[Damage]:
         for name in sorted(names):
             _restore(made / "store", path, name)
     check_format(path)
-    if names & {PROVENANCE, f"{ORIGIN}/{META}"}:
-        _fill_origins(path)
+    if PROVENANCE in names:
+        _forget_origins(path, len(whole.parts))
     seal_root(path)
     return found
 
@@ -68,7 +72,7 @@ def repair(path: Path, schema: StoreSchema) -> list[Damage]:
 def _restore(source: Path, target: Path, name: str) -> None:
     """Put one file in its place again, or all of a coordinate, whose chunks belong together."""
     array = name.partition("/c/")[0].removesuffix(f"/{META}") if name != META else ""
-    held = read_json(source / array / META) if array else None
+    held = read_json(Folder(source), f"{array}/{META}") if array else None
     if held and len(held.get("shape") or ()) == 1:
         shutil.rmtree(target / array, ignore_errors=True)
         shutil.copytree(source / array, target / array)
@@ -81,28 +85,28 @@ def _restore(source: Path, target: Path, name: str) -> None:
         (target / name).unlink(missing_ok=True)  # it is not of this store
 
 
-def _fill_origins(path: Path) -> None:
-    """State that the environment of a block is not known, where nothing says it."""
-    root = zarr.open_group(store=str(path), mode="r+", zarr_format=3)
-    origins = root[ORIGIN]
-    assert isinstance(origins, zarr.Array)
-    for cell in range(origins.shape[0]):
-        for index in range(origins.shape[1]):
-            if not (path / ORIGIN / "c" / str(cell) / str(index) / "0").is_file():
-                origins[cell, index] = 0
+def _forget_origins(path: Path, parts: int) -> None:
+    """State that the environments of blocks are not known: nothing says any longer what their numbers mean."""
+    tree = Folder(path)
+    marks = zarr.open_group(store=str(path), mode="r+", zarr_format=3)[MARKS]
+    assert isinstance(marks, zarr.Array)
+    for cell, index, file in tree.marks():
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # a damaged mark is computed again
+            mark = Mark.of(decoded(tree.read(file)), parts)
+            marks[cell, index] = replace(mark, origins=np.zeros(parts, dtype=np.uint16)).values
 
 
-def _attribute(file: Path, name: str) -> str | None:
+def _attribute(path: Path, file: str, name: str) -> str | None:
     """An attribute of a group, None where it cannot be read."""
-    held = read_json(file)
+    held = read_json(Folder(path), file)
     attributes = held.get("attributes") if isinstance(held, dict) else None
     return attributes.get(name) if isinstance(attributes, dict) else None
 
 
 def _replications(path: Path, schema: StoreSchema) -> int | None:
     """Replications a cell of a store, as most of its arrays have them; None where no array of its cells says it."""
-    shapes = [read_json(path / name / part / META) for name in schema.layouts for part in ("estimate", "se", "status")]
-    sizes = [held["shape"][1] for held in [read_json(path / "truth" / META), *shapes]
+    arrays = ["truth", *(f"{name}/{part}" for name in schema.layouts for part in PACKED)]
+    sizes = [held["shape"][1] for held in (read_json(Folder(path), f"{array}/{META}") for array in arrays)
              if isinstance(held, dict) and isinstance(held.get("shape"), list) and len(held["shape"]) > 1
              and held["shape"][0] == len(schema.cells)]  # fmt: skip
     return max(set(sizes), key=sizes.count) if sizes else None

@@ -17,6 +17,7 @@ from estimators.core.estimator import Layout, Status
 from results.store.block import Block
 from results.store.shard import Shard
 from results.store.skeleton import StoreSchema
+from results.store.stopped import Stopped
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,29 +47,6 @@ class Origin:
     facts: Mapping[str, Any] = field(default_factory=dict)
     differs: tuple[str, ...] = ()
     blocks: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """Where the cells of a store stopped because their Monte Carlo errors were small enough.
-
-    rule: the targets. replications: of each cell. met: whether each cell reached the targets.
-    """
-
-    rule: str
-    replications: tuple[int, ...]
-    met: tuple[bool, ...]
-
-    @property
-    def sentence(self) -> str:
-        """What a reader of the store must know, in one line."""
-        ends = sorted(count for count, met in zip(self.replications, self.met, strict=True) if met)
-        cells, rule = len(self.met), f"Monte Carlo errors of at most {self.rule.replace(',', ', ')}"
-        if not ends:
-            return f"{rule} were not reached in {'the cell' if cells == 1 else f'any of {cells} cells'}"
-        span = f"{ends[0]:,}" if ends[0] == ends[-1] else f"{ends[0]:,} to {ends[-1]:,}"
-        where = "" if cells == 1 else f" in {len(ends)} of {cells} cells"
-        return f"stopped at {rule}{where}, after {span} replications"
 
 
 class Store(ABC):
@@ -190,6 +168,24 @@ class Store(ABC):
     def pending(self) -> list[tuple[int, int]]:
         """(cell, block) of every block that is missing or damaged; all others are read."""
         return [place for place in self.places() if not self.intact(*place)]
+
+    def unfinished(self) -> list[tuple[int, int]]:
+        """(cell, block) of every block that is missing, or whose files have changed and are damaged.
+
+        Only blocks whose files do not look as they did when they were written are read.
+        """
+        changed = [place for place in self.places() if not self.untouched(*place)]
+        missing = [place for place in changed if not self.intact(*place)]
+        for place in set(changed).difference(missing):
+            self.renew_stamp(*place)
+        return missing
+
+    def untouched(self, cell: int, index: int) -> bool:
+        """Whether a block is there and its files look as they did when they were written."""
+        return self.state(cell, index) is BlockState.DONE
+
+    def renew_stamp(self, cell: int, index: int) -> None:  # noqa: B027  (a store without files has nothing to note)
+        """Note how the files of a sound block look now."""
 
     def blocks(self, cell: int) -> Iterator[Block]:
         """The finished blocks of a cell, in order; raises BadInput for one that is damaged."""
@@ -348,13 +344,12 @@ class Store(ABC):
     def write(self, cell: int, index: int, block: Block) -> None:
         """Keep a block, with its tracebacks and the environment that `computed_in` stated."""
         self.put(cell, index, block, self._origin)
-        self.keep_tracebacks(cell, index, block)
+        self.keep_tracebacks(cell, index, block.tracebacks, block.estimates)
 
-    def keep_tracebacks(self, cell: int, index: int, block: Block) -> None:
-        """Replace the tracebacks of a block's estimators."""
-        self._keep_tracebacks(cell, index, {f" replication {at} {name}": text
-                                            for (at, name), text in block.tracebacks.items()},
-                              block.estimates)  # fmt: skip
+    def keep_tracebacks(self, cell: int, index: int, of: Mapping[tuple[int, str], str], names: Iterable[str]) -> None:
+        """Replace the tracebacks of some estimators of a block; of: texts by replication and estimator."""
+        texts = {f" replication {at} {name}": text for (at, name), text in of.items()}
+        self._keep_tracebacks(cell, index, texts, names)
 
     def poison(self, cell: int, index: int, traceback: str = "") -> None:
         """Mark a block that cannot be computed, whose workers died of it or whose design raised; a later run tries."""

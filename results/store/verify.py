@@ -8,6 +8,7 @@ from pathlib import Path
 
 from results.store.files import META, check_local, damages, strange
 from results.store.store import BlockState
+from results.store.tree import is_packed, tree_of
 from results.store.zarr_store import ZarrStore
 from sim.errors import bad
 
@@ -31,10 +32,10 @@ class Verified:
 def verified(path: Path) -> Verified:
     """Read all of a store. Raises BadInput where there is none, or none that may be opened."""
     check_local(path)
-    if not path.is_dir():
+    if not path.is_dir() and not is_packed(path):
         raise bad("no such store", where=str(path), allowed="a folder that `panelproof run` made",
                   remedy="check the path")  # fmt: skip
-    if not (path / META).exists() and not any(path.glob(f"*/{META}")):
+    if not any(True for _ in tree_of(path).metadata(frozenset({META}))):
         raise bad("is no store", where=str(path), allowed="a folder that `panelproof run` made",
                   remedy="check the path")  # fmt: skip
     found = damages(path)
@@ -50,8 +51,7 @@ def verified(path: Path) -> Verified:
     counts = Counter(store.state(*place) for place in missing)
     for cell, index in missing:
         if store.state(cell, index) is BlockState.DONE:
-            what = "does not match its digest" if store.has_origin(cell, index) else "what computed it cannot be read"
-            lines.append(f"cell {cell} block {index}: {what}")
+            lines.append(f"cell {cell} block {index}: does not match its digest")
     words = [f"{counts[state]} {word}" for state, word in STATES if counts[state] or state is not BlockState.PARTIAL]
     lines.append(", ".join([f"{len(wanted) - len(missing)} of {len(wanted)} blocks sound", *words]))
     if store.whole_digests:

@@ -1,23 +1,23 @@
-"""The Zarr store of one study: one writer, one chunk a block, checksums, the digest last.
+"""The Zarr store of one study: one writer, one chunk a block, checksums, the mark last.
 
-Root: coordinates, grid parameters, `truth (cell, replication, estimand)`, `block_state (cell, block)` and
-`block_digest (cell, block, part)`, whose parts are the truths and each estimator. One group an estimator: `estimate
-(cell, replication, term)`, `se, dof (cell, replication, error, term)`,
-`pvalue, lower, upper` where they do not follow from these, `status (cell, replication)`, fit statistics. A block
-counts only when its digests are there and match what is read back. The group `provenance`, which stands outside the
-promise of identical bytes, keeps environments, tracebacks and `block_origin (cell, block, part)`.
+Root: coordinates, grid parameters, `truth (cell, replication, estimand)` and `block_mark (cell, block, byte)`, which
+says of a block what became of it, with digests of its truths and of each estimator (`results.store.marks`). One group
+an estimator: `estimate (cell, replication, term)`, `inference (cell, replication, quantity, error, term)`, `fit (cell,
+replication, fact)`. A block counts only when its mark is there and matches what is read back. The attributes of the
+group `provenance`, which stands outside the promise of identical bytes, keep environments and tracebacks.
 
-A store of schema 1 has one digest and one origin a block. It is read; `run` writes it anew before it adds to it.
+A store of schema 1 (`results.store.earlier`) is read; `run` writes it anew before it adds to it. A store in one zip is
+read in place.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,21 +26,23 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.core.sync import sync
+from zarr.storage import ZipStore
 
-from estimators.core.estimator import Estimates, Layout
-from results.store.block import Block, block_arrays, digest_of, part_digests
+from results.store.block import Block, block_arrays, check_draws, digest_of, part_digests
+from results.store.chunks import Written, wait_until_seen, write_together
 from results.store.copying import fill_grown
-from results.store.files import check_format, check_local, damages, root_damage, seal
+from results.store.earlier import DAMAGE, earlier_marks
+from results.store.files import META, check_format, check_local, damages, root_damage, seal
 from results.store.growth import Growth, growth_of
+from results.store.hashing import content_hash
 from results.store.lock import set_aside
-from results.store.skeleton import DIGEST_BYTES, PIECE, StoreSchema, schema_from, seal_root, write_skeleton
+from results.store.marks import DIGEST_BYTES, NO_STAMP, STAMP_BYTES, Mark, decoded, stamp_of
+from results.store.packing import estimates_of, home_of, packed, packed_paths, picked, single_paths, unpacked
+from results.store.skeleton import StoreSchema, schema_from, seal_root, write_skeleton
 from results.store.store import BlockState, Store
+from results.store.tree import MARKS, is_packed, refuse_packed, tree_of
 from results.store.workshop import beside
 from sim.errors import bad
-
-DAMAGE = (ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
-ORIGIN = "provenance/block_origin"
-
 
 type Filler = Callable[[ZarrStore], None]  # writes what a new store holds from the start
 
@@ -49,15 +51,18 @@ class ZarrStore(Store):
     """A study's store on disk. Make it with `create`, `open` or `open_or_create`."""
 
     def __init__(self, path: Path, mode: str) -> None:
+        if mode == "a":
+            refuse_packed(path)
         self.path = path
         zarr.config.set({"array.write_empty_chunks": True})  # a block of fill values is a result too
         check_local(path)
         check_format(path)
-        if (path / "zarr.json").exists() and (damage := root_damage(path)) is not None:
+        if tree_of(path).has(META) and (damage := root_damage(path)) is not None:
             raise bad(str(damage), where=str(path), allowed="a store that is whole",
                       remedy="run its study again, which rebuilds what is damaged")  # fmt: skip
         try:
-            self._root = zarr.open_group(store=str(path), mode="r+" if mode == "a" else "r", zarr_format=3)
+            place = ZipStore(path, mode="r") if is_packed(path) else str(path)
+            self._root = zarr.open_group(store=place, mode="r+" if mode == "a" else "r", zarr_format=3)
             self._load()
         except Exception as error:
             raise bad(f"not a readable store ({type(error).__name__})", where=str(path),
@@ -68,31 +73,35 @@ class ZarrStore(Store):
         self._arrays: dict[str, Any] = {}
         self._facts: dict[str, Any] = dict(self._root.attrs)
         self.schema = schema_from(self._facts)
-        self.states = self._marks("block_state").astype(np.uint8)
         self.whole_digests = "digest" not in self._facts  # schema 1
-        origins = self._marks(ORIGIN, *(() if self.whole_digests else (len(self.schema.parts),)))
-        origins = origins[..., None].repeat(len(self.schema.parts), axis=2) if self.whole_digests else origins
-        known = origins <= len(self.noted("origins", []))  # damaged provenance has lost what numbers mean
-        self.origins = np.where(known, origins, 0).astype(np.uint16)
+        size, parts = (len(self.cells), self.block_count), len(self.schema.parts)
+        self._stamps = np.zeros((*size, STAMP_BYTES), dtype=np.uint8)
+        if self.whole_digests:
+            self.states, self.origins, self._digests = earlier_marks(self._root, size, parts)
+        else:
+            self.states = np.zeros(size, dtype=np.uint8)
+            self.origins = np.zeros((*size, parts), dtype=np.uint16)
+            self._digests = np.zeros((*size, parts, DIGEST_BYTES), dtype=np.uint8)
+            self._read_marks(parts)
+        known = self.origins <= len(self.noted("origins", []))  # damaged provenance has lost what numbers mean
+        self.origins = np.where(known, self.origins, 0).astype(np.uint16)
 
-    def _marks(self, name: str, *sizes: int) -> NDArray[Any]:
-        """An array of a few numbers a block; zeros where it is not there or damaged."""
-        marks = np.zeros((len(self.cells), self.block_count, *sizes), dtype=np.int64)
-        try:
-            array = self._array(name)
-        except DAMAGE:
-            if name != ORIGIN:
-                raise
-            return marks  # as of a store that does not say where its blocks were computed
-        try:
-            return np.asarray(array[:, : self.block_count])
-        except DAMAGE:
-            for place in self.places():
-                try:
-                    marks[place] = array[place]
-                except DAMAGE:
-                    continue
-        return marks
+    def _read_marks(self, parts: int) -> None:
+        """Fill what is known of blocks from the marks that are there."""
+        tree = tree_of(self.path)
+        for cell, index, file in tree.marks():
+            if not (cell < len(self.cells) and index < self.block_count):
+                continue
+            try:
+                self._take(cell, index, Mark.of(decoded(tree.read(file)), parts))
+            except DAMAGE:
+                self.states[cell, index] = BlockState.DONE  # without digests: the block is named as damaged
+
+    def _take(self, cell: int, index: int, mark: Mark) -> None:
+        """Know a block by its mark."""
+        self.states[cell, index] = BlockState(mark.state)
+        self.origins[cell, index], self._digests[cell, index] = mark.origins, mark.digests
+        self._stamps[cell, index] = np.frombuffer(mark.stamp, dtype=np.uint8)
 
     @classmethod
     def create(cls, path: Path, schema: StoreSchema, fill: Filler | None = None) -> ZarrStore:
@@ -164,15 +173,8 @@ class ZarrStore(Store):
 
     def digest(self, cell: int, index: int) -> str:
         """The digests kept with a block, one after the other, or an empty text."""
-        kept = np.asarray(self._array("block_digest")[cell, index], dtype=np.uint8)
+        kept = self._digests[cell, index]
         return kept.tobytes().hex() if kept.any() else ""
-
-    def _digests(self, cell: int, index: int) -> NDArray[np.uint8]:
-        """The digests kept with a block, (parts, bytes); zeros for parts that are not there, or where damaged."""
-        try:
-            return np.asarray(self._array("block_digest")[cell, index], dtype=np.uint8)
-        except DAMAGE:
-            return np.zeros((len(self.schema.parts), DIGEST_BYTES), dtype=np.uint8)
 
     def sound(self, cell: int, index: int) -> Block:
         """A block that is there, read back; raises BadInput when it does not match its digests."""
@@ -190,7 +192,11 @@ class ZarrStore(Store):
     def arrays_of(self, cell: int, index: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Arrays of a block that is there, by their paths; raises BadInput when one is damaged."""
         try:
-            return self._read_arrays(cell, index, names)
+            if self.whole_digests:
+                return self._read_arrays(cell, index, names)
+            homes = {name: home_of(name, self.layouts) for name in names}
+            held = self._read_arrays(cell, index, list(dict.fromkeys(home for home, _ in homes.values())))
+            return {name: picked(held[home], name, place) for name, (home, place) in homes.items()}
         except DAMAGE as error:
             raise self._damaged(cell, index) from error
 
@@ -198,7 +204,7 @@ class ZarrStore(Store):
         """The truths of a block and those estimators that match their digests; None where the truths do not."""
         if self.whole_digests:
             return self.sound(cell, index) if self.intact(cell, index) else None
-        kept = dict(zip(self.schema.parts, self._digests(cell, index), strict=True))
+        kept = dict(zip(self.schema.parts, self._digests[cell, index], strict=True))
         block: Block | None = None
         for part in self.schema.parts:
             if not kept[part].any():
@@ -217,20 +223,30 @@ class ZarrStore(Store):
     def intact(self, cell: int, index: int) -> bool:
         """Whether a block is marked as done and what is read back has its digest."""
         try:
-            return (self.state(cell, index) is BlockState.DONE and self.has_origin(cell, index)
-                    and bool(self.sound(cell, index)))  # fmt: skip
+            return self.state(cell, index) is BlockState.DONE and bool(self.sound(cell, index))
         except Exception:  # noqa: BLE001  (whatever a damaged chunk raises, the block is not intact)
             return False
 
-    def has_origin(self, cell: int, index: int) -> bool:
-        """Whether what is kept of a block's environments can be read, be it that they are not known."""
-        if self.whole_digests or self.origins[cell, index].any():
-            return True
-        try:
-            return bool((self.path / ORIGIN / "c" / f"{cell}" / f"{index}" / "0").is_file()
-                        and self._array(ORIGIN)[cell, index] is not None)  # fmt: skip
-        except DAMAGE:
-            return False
+    def untouched(self, cell: int, index: int) -> bool:
+        """Whether a block is marked as done and its files have the sizes and times that they had then."""
+        kept = self._stamps[cell, index].tobytes()
+        return (self.state(cell, index) is BlockState.DONE and kept != NO_STAMP
+                and kept == stamp_of(self.path, self._chunks(cell, index, self.schema.parts)))  # fmt: skip
+
+    def renew_stamp(self, cell: int, index: int) -> None:
+        """Note how the files of a sound block look now, as after a copy, so that the next run need not read them."""
+        if not self.whole_digests:
+            self._commit(cell, index, BlockState(self.state(cell, index)), self.origins[cell, index],
+                         self._digests[cell, index])  # fmt: skip
+
+    def _chunks(self, cell: int, index: int, parts: Iterable[str]) -> list[str]:
+        """The files that hold some parts of a block."""
+        found = [f"truth/c/{cell}/{index}/0"] if self.estimands else []
+        for name in parts:
+            if name != "truth":
+                found += [f"{name}/estimate/c/{cell}/{index}/0", f"{name}/inference/c/{cell}/{index}/0/0/0",
+                          f"{name}/fit/c/{cell}/{index}/0"]  # fmt: skip
+        return found
 
     def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
         """The status (R,) of each fit of a block that is there, by estimator; raises BadInput when it is damaged."""
@@ -240,16 +256,19 @@ class ZarrStore(Store):
     def _damaged(self, cell: int, index: int) -> Exception:
         return bad(f"block {index} of cell {cell} is damaged", where=str(self.path),
                    allowed="blocks that match their digests",
-                   remedy="run the study again: damaged blocks are computed anew")  # fmt: skip
+                   remedy="run the study again with --reread: damaged blocks are computed anew")  # fmt: skip
 
     def read(self, cell: int, index: int, names: Sequence[str] | None = None) -> Block:
         """A block as it was written, with all estimators or some; raises an error of zarr for a damaged chunk."""
         layouts = {name: self.layouts[name] for name in (self.layouts if names is None else names)}
-        paths = ["truth", *(path for name, layout in layouts.items() for path in _paths(name, layout))]
-        found = self._read_arrays(cell, index, paths)
+        own = [single_paths(name, layout) if self.whole_digests else packed_paths(name)
+               for name, layout in layouts.items()]  # fmt: skip
+        found = self._read_arrays(cell, index, ["truth", *itertools.chain(*own)])
+        if not self.whole_digests:
+            found |= unpacked(found, self.layouts, layouts)
         return Block(
             truth={name: found["truth"][:, i] for i, name in enumerate(self.estimands)},
-            estimates={name: _estimates_of(name, layout, found) for name, layout in layouts.items()},
+            estimates={name: estimates_of(name, layout, found) for name, layout in layouts.items()},
             tracebacks={},
             start=self.block_rows(index).start,
         )
@@ -273,28 +292,15 @@ class ZarrStore(Store):
             if not damage.file.startswith("provenance/"):  # which stands outside
                 raise bad(str(damage), where=str(self.path), allowed="a store that is whole",
                           remedy="run its study again, which rebuilds what is damaged")  # fmt: skip
-        sha = hashlib.sha256(self.fingerprint.encode())
-        coordinates = (self.replications, self.block, self.cells, self.estimands, self._facts["layouts"])
-        sha.update(json.dumps(coordinates, sort_keys=True).encode())
-        for name in self._coordinates():
-            array = self._array(name)
-            sha.update(f"{name}{array.shape}".encode())
-            for start in range(0, array.shape[0], PIECE):
-                sha.update(f"{np.asarray(array[start : start + PIECE]).tolist()}".encode())
-        for cell in range(len(self.cells)):
-            for index in range(self.block_count):
-                state = self.state(cell, index)
-                if state is BlockState.DONE:
-                    self.sound(cell, index)
-                digest = self.digest(cell, index) if state is BlockState.DONE else ""
-                sha.update(f"{cell} {index} {state} {digest}\n".encode())
-        return sha.hexdigest()
+        return content_hash(self, self.coordinates())
 
-    def _coordinates(self) -> list[str]:
-        """Paths of the arrays that name the axes and the cells' parameters."""
-        own = {"truth", "block_state", "block_digest"}
+    def coordinates(self) -> Iterator[tuple[str, Any]]:
+        """The arrays that name the axes and the cells' parameters, in order of their paths."""
+        own = {"truth", MARKS, "block_state", "block_digest"}  # the last two in stores of schema 1
         names = [name for name, _ in self._root.arrays() if name not in own]
-        return sorted([*names, *(f"{group}/{axis}" for group in self.layouts for axis in ("term", "error"))])
+        axes = ("term", "error") if self.whole_digests else ("term", "error", "quantity", "fact")
+        names += [f"{group}/{axis}" for group in self.layouts for axis in axes]
+        return ((name, self._array(name)) for name in sorted(names))
 
     def _array(self, name: str) -> Any:
         if name not in self._arrays:
@@ -308,42 +314,49 @@ class ZarrStore(Store):
     ) -> None:
         """Write the arrays of a block or of some estimators, then their digests, then the block's mark."""
         values = block_arrays(block, self.layouts, self.estimands)
+        if kept:
+            there = self.sound_parts(cell, index)
+            if there is not None and self._origin in self.origins[cell, index]:
+                check_draws(there, block, f"block {index} of cell {cell}", str(self.path))
+        rows = self.block_rows(index)
+        self._set({name: ((cell, rows), array) for name, array in packed(values, self.layouts).items()})
+        self._commit(cell, index, state, origins, self._digests_with(cell, index, part_digests(values), kept))
+
+    def _digests_with(self, cell: int, index: int, new: Mapping[str, str], kept: Set[str]) -> NDArray[np.uint8]:
+        """The digests of a block's parts, (parts, bytes): new ones, those of parts that are kept, and zeros."""
         parts = self.schema.parts
         digests = np.zeros((len(parts), DIGEST_BYTES), dtype=np.uint8)
-        if kept:
-            self._check_draws(cell, index, block)
-            staying = np.isin(parts, sorted(kept))
-            digests[staying] = self._digests(cell, index)[staying]
-        rows = self.block_rows(index)
-        for part, digest in part_digests(values).items():
+        staying = np.isin(parts, sorted(kept))
+        digests[staying] = self._digests[cell, index][staying]
+        for part, digest in new.items():
             digests[parts.index(part)] = np.frombuffer(bytes.fromhex(digest), dtype=np.uint8)
-        self._set({name: ((cell, rows), array) for name, array in values.items()})
-        self._set({"block_digest": ((cell, index), digests), ORIGIN: ((cell, index), origins)})
-        self._set({"block_state": ((cell, index), np.uint8(state))})
+        return digests
 
-    def _check_draws(self, cell: int, index: int, block: Block) -> None:
-        """Raise BadInput when estimators that join a block were fitted to other panels than those that are there."""
-        there = self.sound_parts(cell, index)
-        if there is None or not there.estimates or self._origin not in self.origins[cell, index]:
-            return
-        for name, values in block.truth.items():
-            held = there.truth[name]
-            if not (np.isnan(held).all() or np.array_equal(held, values, equal_nan=True)):
-                what = f"block {index} of cell {cell} holds fits of other panels than those that are drawn now"
-                raise bad(f"{what} ({name} differs)", where=str(self.path), remedy="choose another --store",
-                          allowed="designs that draw the same panels again")  # fmt: skip
+    def _commit(
+        self, cell: int, index: int, state: BlockState, origins: NDArray[np.uint16], digests: NDArray[np.uint8]
+    ) -> None:
+        """Write the mark of a block whose arrays are on disk."""
+        there = [part for part, digest in zip(self.schema.parts, digests, strict=True) if digest.any()]
+        mark = Mark(state, origins, digests, stamp_of(self.path, self._chunks(cell, index, there)))
+        self._set({MARKS: ((cell, index), mark.values)})
+        self._digests[cell, index] = digests
+        self._stamps[cell, index] = np.frombuffer(mark.stamp, dtype=np.uint8)
 
     def _set(self, values: Mapping[str, tuple[Any, Any]]) -> None:
-        """Write values at places of arrays together: one turn through zarr's event loop instead of one an array."""
-        pairs = [(self._array(name).async_array, place, value) for name, (place, value) in values.items()]
+        """Write values at places of arrays."""
+        write_together((self._array(name), place, value) for name, (place, value) in values.items())
 
-        async def write_all() -> None:
-            await asyncio.gather(*(target.setitem(place, value) for target, place, value in pairs))
-
-        sync(write_all())
+    def commit(self, cell: int, index: int, written: Written) -> None:
+        """Mark a whole block whose arrays a worker has written; raises BadInput when they are not seen here."""
+        wait_until_seen(self.path, self._chunks(cell, index, self.schema.parts), f"block {index} of cell {cell}")
+        origins = np.full(len(self.schema.parts), self._origin, dtype=np.uint16)
+        digests = self._digests_with(cell, index, written.digests, frozenset())
+        self._commit(cell, index, BlockState.DONE, origins, digests)
+        self.states[cell, index], self.origins[cell, index] = BlockState.DONE, origins
+        self.keep_tracebacks(cell, index, written.tracebacks, self.layouts)
 
     def _mark_poisoned(self, cell: int, index: int) -> None:
-        self._array("block_state")[cell, index] = BlockState.POISONED
+        self._commit(cell, index, BlockState.POISONED, self.origins[cell, index], self._digests[cell, index])
 
     def note(self, key: str, value: Any) -> None:
         """Keep something that stands outside the promise of identical bytes, such as tracebacks or versions."""
@@ -361,15 +374,16 @@ class ZarrStore(Store):
     def _grow(self, replications: int) -> None:
         """Make room for more replications; a last block that was not full is run again, whole."""
         if self.replications % self.block:
-            self._array("block_state")[:, self.block_count - 1] = BlockState.PENDING
+            for cell in map(int, np.flatnonzero(self.states[:, -1])):
+                last = self.block_count - 1
+                self._commit(cell, last, BlockState.PENDING, self.origins[cell, last], 0 * self._digests[cell, last])
         for name in self._all_arrays():
             array = self._array(name)
             if "replication" in (array.metadata.dimension_names or ()):
                 array.resize((array.shape[0], replications, *array.shape[2:]) if array.ndim > 1 else (replications,))
         self._array("replication")[:] = np.arange(replications)
-        for name in ("block_state", "block_digest", ORIGIN):
-            array = self._array(name)
-            array.resize((len(self.cells), -(-replications // self.block), *array.shape[2:]))
+        marks = self._array(MARKS)
+        marks.resize((len(self.cells), -(-replications // self.block), *marks.shape[2:]))
         seal_root(self.path, replications=replications, study={**self._facts["study"], "replications": replications})
         self._root = zarr.open_group(store=str(self.path), mode="r+", zarr_format=3)
         self._load()
@@ -377,24 +391,3 @@ class ZarrStore(Store):
     def _all_arrays(self) -> list[str]:
         names = [name for name, _ in self._root.arrays()]
         return names + [f"{group}/{name}" for group in self.layouts for name, _ in self._root[group].arrays()]  # type: ignore[union-attr]
-
-
-def _paths(name: str, layout: Layout) -> tuple[str, ...]:
-    """The arrays of an estimator."""
-    return tuple(f"{name}/{part}" for part in ("estimate", "se", "dof", "status", *layout.stored, *layout.statistics))
-
-
-def _estimates_of(name: str, layout: Layout, arrays: Mapping[str, NDArray[Any]]) -> Estimates:
-    def part(field_name: str) -> NDArray[Any]:
-        return arrays[f"{name}/{field_name}"]
-
-    return Estimates(
-        terms=layout.terms,
-        errors=layout.errors,
-        estimate=part("estimate"),
-        se=part("se"),
-        dof=part("dof"),
-        status=part("status"),
-        statistics={statistic: part(statistic) for statistic in layout.statistics},
-        **{field_name: part(field_name) for field_name in layout.stored},
-    )

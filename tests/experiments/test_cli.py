@@ -166,7 +166,7 @@ def test_an_interrupted_run_says_so_and_resumes(tmp_path: Path, sent: signal.Sig
     command = [sys.executable, "-m", "experiments", "run", "study.toml", "--cluster", "serial", "--store", "x.zarr"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ)
     deadline = time.monotonic() + 60
-    while not list((tmp_path / "x.zarr").glob("block_state/c/*/*")) and time.monotonic() < deadline:
+    while not list((tmp_path / "x.zarr").glob("block_mark/c/*/*/0")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(sent)
     _, said = process.communicate(timeout=60)

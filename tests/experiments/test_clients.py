@@ -31,7 +31,7 @@ def test_a_running_client_is_used_and_left_open(client: Client, tmp_path: Path) 
         run(small_study(), store=tmp_path / f"{number}.zarr", client=client)
         assert client.status == "running"
         assert client.submit(sum, [1, 2]).result() == 3
-    hashes = {ZarrStore.open(path).content_hash() for path in tmp_path.iterdir()}
+    hashes = {ZarrStore.open(path).content_hash() for path in tmp_path.glob("*.zarr")}
     assert len(hashes) == 1
 
 

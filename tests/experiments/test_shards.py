@@ -109,7 +109,7 @@ def test_what_does_not_belong_together_is_refused_and_nothing_written(shards: li
 
 
 def test_a_damaged_shard_is_named(shards: list[Path], tmp_path: Path) -> None:
-    chunk = next(path for path in (shards[1] / "did" / "se" / "c").rglob("*") if path.is_file())
+    chunk = next(path for path in (shards[1] / "did" / "inference" / "c").rglob("*") if path.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-3])
     refused(shards, tmp_path / "out.zarr", r"2\.zarr; block \d of cell \d is damaged")
 

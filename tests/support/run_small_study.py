@@ -1,4 +1,4 @@
-"""Run the small study in a process of its own, each block slowed down: STORE WORKERS (0 = serial)."""
+"""Run the small study in a process of its own, each block slowed down: STORE WORKERS (0 = serial) [WRITES]."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from studies import small_study
 
 if __name__ == "__main__":
     path, workers = Path(sys.argv[1]), int(sys.argv[2])
+    writes = sys.argv[3] if len(sys.argv) > 3 else "client"
     pool = open_executor("local" if workers else "serial", workers or None)
-    run(small_study(), store=path, executor=pool, listen=lambda _: time.sleep(0.4))
+    run(small_study(), store=path, executor=pool, listen=lambda _: time.sleep(0.4), writes=writes)
     pool.close()

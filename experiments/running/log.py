@@ -1,0 +1,73 @@
+"""The log of runs into a store: a file of JSON lines beside it, outside the promise of equal bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+SUFFIX = ".log.jsonl"
+
+
+class RunLog:
+    """Appends one line an event: start, commit, died, error, end.
+
+    A line is handed to the system before the run goes on, so that it survives a kill. A full disk ends the log, not the
+    run.
+    """
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self._stream = stream
+
+    def say(self, event: str, **facts: Any) -> None:
+        """One event with what belongs to it."""
+        if self._stream is None:
+            return
+        line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
+        try:
+            self._stream.write(json.dumps(line) + "\n")
+            self._stream.flush()
+        except OSError:
+            self._stream = None
+
+
+@contextmanager
+def logged(store: Path, **facts: Any) -> Iterator[RunLog]:
+    """The log of a run into a store, with its start and how it ended."""
+    stream = None
+    with contextlib.suppress(OSError):
+        stream = log_of(store).open("a", encoding="utf-8")
+    log = RunLog(stream)
+    log.say("start", pid=os.getpid(), **facts)
+    try:
+        yield log
+    except BaseException as error:
+        log.say("end", how=type(error).__name__, why=str(error))
+        raise
+    else:
+        log.say("end", how="done")
+    finally:
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+def log_of(store: Path) -> Path:
+    """Where the log of a store is."""
+    real = store.resolve()
+    return real.with_name(f"{real.name}{SUFFIX}")
+
+
+def read_log(store: Path) -> list[dict[str, Any]]:
+    """The events of all runs into a store, in order; a last line that was cut by a kill is left out."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in log_of(store).read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+    return found

@@ -1,0 +1,115 @@
+"""Blocks that workers write themselves: the arrays, not the mark, which is the client's alone.
+
+The store must lie on a file system that all of them share. Each block is a set of whole chunks of its own, so that no
+two workers write one file, and a chunk is renamed into place: what a killed worker leaves counts for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import zarr
+from zarr.core.sync import sync
+
+from results.store.block import Block, block_arrays, part_digests
+from results.store.marks import NO_STAMP, stamp_of
+from results.store.packing import PACKED, packed
+from results.store.skeleton import schema_from
+from sim.errors import bad
+
+SEEN_SECONDS = 30.0  # in which a network file system must show what a worker wrote
+KEPT_STORES = 4  # that a worker remembers
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A store that workers write into; token: what a file beside it says as long as this run lasts."""
+
+    path: Path
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A block whose arrays are in the store: digests of its parts, and the texts of fits that raised."""
+
+    digests: Mapping[str, str]
+    tracebacks: Mapping[tuple[int, str], str]
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[Shared]:
+    """A store for workers to write into, with a token beside it by which they know that they see the same one."""
+    real = path.resolve()
+    token = Shared(real, secrets.token_hex(8))
+    try:
+        token_file(real).write_text(token.token, encoding="utf-8")
+        yield token
+    finally:
+        with contextlib.suppress(OSError):
+            token_file(real).unlink()
+
+
+def write_chunks(place: Shared, cell: int, index: int, block: Block) -> Written:
+    """Write the arrays of a whole block from a worker; raises BadInput where the store cannot be seen or written."""
+    try:
+        seen = token_file(place.path).read_text(encoding="utf-8")
+    except OSError:
+        seen = ""
+    if seen != place.token:
+        raise bad("a worker does not see the store", where=str(place.path), remedy="leave --writes workers out",
+                  allowed="a folder on a file system that all workers share, under the same path")  # fmt: skip
+    try:
+        schema, arrays = _opened(place)
+        values = block_arrays(block, schema.layouts, schema.estimands)
+        rows = slice(index * schema.block, index * schema.block + block.replications)
+        zarr.config.set({"array.write_empty_chunks": True})  # a block of fill values is a result too
+        write_together((arrays[name], (cell, rows), array) for name, array in packed(values, schema.layouts).items())
+    except OSError as error:
+        raise bad(f"a worker cannot write: {error.strerror or error}", where=str(place.path),
+                  allowed="a store that workers may write, with room on its disk",
+                  remedy="make room, run the same command again") from error  # fmt: skip
+    return Written(part_digests(values), block.tracebacks)
+
+
+def write_together(values: Iterable[tuple[Any, Any, Any]]) -> None:
+    """Write (array, place, values) together: one turn through zarr's event loop instead of one an array."""
+    all_values = [(array.async_array, place, value) for array, place, value in values]  # opened outside that loop
+
+    async def write_all() -> None:
+        await asyncio.gather(*(array.setitem(place, value) for array, place, value in all_values))
+
+    sync(write_all())
+
+
+def wait_until_seen(path: Path, chunks: Iterable[str], what: str) -> None:
+    """Wait for files that a worker wrote; raises BadInput when they do not appear here."""
+    names, deadline = list(chunks), time.monotonic() + SEEN_SECONDS
+    while names and stamp_of(path, names) == NO_STAMP:
+        if time.monotonic() > deadline:
+            raise bad(f"{what}, which a worker wrote, is not seen here", where=str(path),
+                      allowed="a file system that all share", remedy="leave --writes workers out")  # fmt: skip
+        time.sleep(0.1)
+
+
+@lru_cache(maxsize=KEPT_STORES)
+def _opened(place: Shared) -> tuple[Any, dict[str, Any]]:
+    """The schema of a store and the arrays of its blocks; once a run and worker."""
+    root = zarr.open_group(store=str(place.path), mode="r+", zarr_format=3)
+    schema = schema_from(dict(root.attrs))
+    names = ["truth", *(f"{name}/{part}" for name in schema.layouts for part in PACKED)]
+    return schema, {name: root[name] for name in names}
+
+
+def token_file(real: Path) -> Path:
+    """The file beside a store by which workers know it."""
+    return real.with_name(f".{real.name}.token")

@@ -1,0 +1,72 @@
+"""The mark of a block: what became of it, what computed it, its digests, and how its files looked.
+
+All of it is one chunk of `block_mark (cell, block, byte)`, written last and renamed into place: a block counts with all
+of it or not at all. Bytes: the state; the environment of each part (2, little-endian); the SHA-256 of each part (32);
+a stamp of the sizes and times of the block's files (8, zeros = not known).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numcodecs import Zstd
+from numcodecs.checksum32 import CRC32C
+from numpy.typing import NDArray
+
+DIGEST_BYTES = 32
+STAMP_BYTES = 8
+NO_STAMP = bytes(STAMP_BYTES)
+_checksum, _zstd = CRC32C(location="end"), Zstd()
+
+
+def mark_bytes(parts: int) -> int:
+    """Bytes of a mark."""
+    return 1 + parts * (2 + DIGEST_BYTES) + STAMP_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """state: a BlockState. origins (parts,): numbers of environments. digests (parts, 32)."""
+
+    state: int
+    origins: NDArray[np.uint16]
+    digests: NDArray[np.uint8]
+    stamp: bytes = NO_STAMP
+
+    @property
+    def values(self) -> NDArray[np.uint8]:
+        """The mark as it is written."""
+        raw = bytes([self.state]) + self.origins.astype("<u2").tobytes() + self.digests.tobytes() + self.stamp
+        return np.frombuffer(raw, dtype=np.uint8)
+
+    @classmethod
+    def of(cls, values: NDArray[np.uint8], parts: int) -> Mark:
+        """The mark that `values` writes; raises ValueError for another length."""
+        raw = values.tobytes()
+        if len(raw) != mark_bytes(parts):
+            raise ValueError(f"a mark of {len(raw)} bytes")
+        origins = np.frombuffer(raw, "<u2", parts, 1).astype(np.uint16)
+        digests = np.frombuffer(raw, np.uint8, parts * DIGEST_BYTES, 1 + 2 * parts).reshape(parts, DIGEST_BYTES)
+        return cls(raw[0], origins, digests, raw[-STAMP_BYTES:])
+
+
+def decoded(raw: bytes) -> NDArray[np.uint8]:
+    """The bytes of a mark's chunk; raises ValueError or RuntimeError when it is damaged."""
+    return np.frombuffer(bytes(_zstd.decode(_checksum.decode(raw))), dtype=np.uint8)
+
+
+def stamp_of(path: Path, chunks: Iterable[str]) -> bytes:
+    """A stamp of the sizes and times of files of a store; zeros where one is missing."""
+    sha = hashlib.sha256()
+    for name in chunks:
+        try:
+            found = os.stat(path / name)
+        except OSError:
+            return NO_STAMP
+        sha.update(f"{name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return sha.digest()[:STAMP_BYTES]

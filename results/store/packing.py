@@ -1,0 +1,99 @@
+"""The arrays of a block as they lie in a store: few files a block, each with names on its axes.
+
+An estimator has three arrays: `estimate (cell, replication, term)`, `inference (cell, replication, quantity, error,
+term)` with se, dof and what else is stored of each, and `fit (cell, replication, fact)` with the status and the fit
+statistics. In a store of schema 1 each of these was an array of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core.estimator import Estimates, Layout
+
+PACKED = ("estimate", "inference", "fit")  # the arrays of an estimator
+
+
+def quantities(layout: Layout) -> tuple[str, ...]:
+    """What `inference` holds of each error type and term, in order."""
+    return ("se", "dof", *layout.stored)
+
+
+def facts(layout: Layout) -> tuple[str, ...]:
+    """What `fit` holds of each fit, in order."""
+    return ("status", *layout.statistics)
+
+
+def single_paths(name: str, layout: Layout) -> tuple[str, ...]:
+    """The arrays of an estimator by their own names, as digests and stores of schema 1 know them."""
+    return tuple(f"{name}/{part}" for part in ("estimate", *quantities(layout), *facts(layout)))
+
+
+def packed_paths(name: str) -> tuple[str, ...]:
+    """The arrays of an estimator in a store."""
+    return tuple(f"{name}/{part}" for part in PACKED)
+
+
+def packed(arrays: Mapping[str, NDArray[Any]], layouts: Mapping[str, Layout]) -> dict[str, NDArray[Any]]:
+    """Arrays of a block by their own names as they lie in a store; estimators that are not there are left out."""
+    found = {"truth": arrays["truth"]}
+    for name, layout in layouts.items():
+        if f"{name}/estimate" not in arrays:
+            continue
+        found[f"{name}/estimate"] = arrays[f"{name}/estimate"]
+        found[f"{name}/inference"] = _stacked(arrays, name, quantities(layout))
+        found[f"{name}/fit"] = _stacked(arrays, name, facts(layout))
+    return found
+
+
+def _stacked(arrays: Mapping[str, NDArray[Any]], name: str, parts: Sequence[str]) -> NDArray[np.float64]:
+    return np.stack([np.asarray(arrays[f"{name}/{part}"], dtype=np.float64) for part in parts], axis=1)
+
+
+def home_of(path: str, layouts: Mapping[str, Layout]) -> tuple[str, int | None]:
+    """Where an array that has a name of its own lies: the array in the store, and the place on its second axis."""
+    name, _, part = path.rpartition("/")
+    if not name or part == "estimate":
+        return path, None
+    own = quantities(layouts[name])
+    if part in own:
+        return f"{name}/inference", own.index(part)
+    return f"{name}/fit", facts(layouts[name]).index(part)
+
+
+def picked(stored: NDArray[Any], path: str, place: int | None) -> NDArray[Any]:
+    """An array by its own name out of the one that holds it; contiguous."""
+    if place is None:
+        return stored
+    found = np.ascontiguousarray(stored[:, place])
+    return np.nan_to_num(found).astype(np.uint8) if path.endswith("/status") else found  # NaN: its chunk is missing
+
+
+def unpacked(
+    stored: Mapping[str, NDArray[Any]], layouts: Mapping[str, Layout], names: Iterable[str]
+) -> dict[str, NDArray[Any]]:
+    """What `packed` was given, of some estimators."""
+    homes = {path: home_of(path, layouts) for name in names for path in single_paths(name, layouts[name])}
+    return {path: picked(stored[home], path, place) for path, (home, place) in homes.items()}
+
+
+def estimates_of(name: str, layout: Layout, arrays: Mapping[str, NDArray[Any]]) -> Estimates:
+    """An estimator's estimates from its arrays by their own names."""
+
+    def part(field_name: str) -> NDArray[Any]:
+        return arrays[f"{name}/{field_name}"]
+
+    return Estimates(
+        terms=layout.terms,
+        errors=layout.errors,
+        estimate=part("estimate"),
+        se=part("se"),
+        dof=part("dof"),
+        status=part("status"),
+        statistics={statistic: part(statistic) for statistic in layout.statistics},
+        **{field_name: part(field_name) for field_name in layout.stored},
+    )

@@ -1,0 +1,234 @@
+"""Faults that happen to runs and stores. Each recipe shows that its fault happened, and counts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from checker import committed, endings, lost
+from schedulers import started
+from victim import REPLICATIONS
+
+from experiments.running.resume import Resume
+from experiments.running.runner import run
+from results.store import ZarrStore
+from results.store.verify import verified
+from studies import quick_study
+
+VICTIM = Path(__file__).resolve().parent / "victim.py"
+BLOCKS = 2 * REPLICATIONS // 64
+WAIT_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a recipe counted; holds: no invariant was broken and every fault happened."""
+
+    said: str
+    holds: bool
+
+
+def serial_hash(folder: Path) -> str:
+    """The hash of the study, run in one go in this process."""
+    run(quick_study(REPLICATIONS), store=folder / "serial.zarr")
+    return ZarrStore.open(folder / "serial.zarr").content_hash()
+
+
+def start(store: Path, where: str, writes: str, pause: float, **limits: Callable[[], None]) -> subprocess.Popen[bytes]:
+    """The victim, in a session of its own."""
+    command = [sys.executable, str(VICTIM), str(store), where, writes, str(pause)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+                            preexec_fn=limits.get("before"))  # fmt: skip
+
+
+def wait_for(store: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until so many blocks are logged as committed, or the process ends."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while process.poll() is None and len(committed(store)) < count:
+        assert time.monotonic() < deadline, "the run made no progress"
+        time.sleep(0.005)
+
+
+def finished(store: Path, reference: str) -> bool:
+    """Whether a store, completed here, is the serial one and holds all that was committed."""
+    run(quick_study(REPLICATIONS), store=store)
+    return ZarrStore.open(store).content_hash() == reference and not lost(store)
+
+
+def killed_clients(folder: Path, reference: str, count: int, writes: str = "client") -> Found:
+    """kill -9 of the client at random instants; the next run goes on, until the store is full, then with a new one."""
+    chance, kills, losses, wrong, store_number = random.Random(5), 0, 0, 0, 0
+    where = "local" if writes == "workers" else "serial"
+    while kills < count:
+        store, store_number = folder / f"client-{writes}-{store_number}.zarr", store_number + 1
+        while kills < count and len(committed(store)) < BLOCKS - 6:
+            process = start(store, where, writes, 0.02)
+            wait_for(store, len(committed(store)) + 1 + chance.randrange(5), process)
+            time.sleep(chance.random() * 0.05)
+            if process.poll() is None:
+                process.kill()
+                kills += 1
+            process.communicate()
+            losses += len(lost(store))
+        happened = endings(store).count("killed")
+        wrong += not finished(store, reference)
+        assert happened, "no run was killed"
+    what = f"{kills} kill -9 of the client ({writes} write)"
+    return Found(f"{what}: {losses} committed blocks lost, {wrong} stores differ",
+                 losses == wrong == 0)  # fmt: skip
+
+
+def killed_workers(folder: Path, reference: str, count: int, writes: str = "client") -> Found:
+    """kill -9 of a worker process in the middle of runs, which must end by themselves."""
+    kills, wrong = 0, 0
+    while kills < count:
+        store = folder / f"worker-{writes}-{kills}.zarr"
+        process = start(store, "local", writes, 0.1)
+        wait_for(store, 2, process)
+        victims = [child for child in psutil.Process(process.pid).children(recursive=True) if _is_worker(child)]
+        assert victims, "no worker to kill"
+        for victim in victims[: min(2, count - kills)]:
+            victim.kill()
+            kills += 1
+        process.communicate(timeout=WAIT_SECONDS)
+        wrong += process.returncode != 0 or bool(lost(store)) or ZarrStore.open(store).content_hash() != reference
+    return Found(f"{kills} kill -9 of workers ({writes} write): {wrong} runs wrong", wrong == 0)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return "spawn_main" in " ".join(process.cmdline())
+    return False
+
+
+def killed_schedulers(folder: Path, reference: str, count: int) -> Found:
+    """kill -9 of a scheduler: the run ends by itself, and another goes on."""
+    kills = wrong = 0
+    for number in range(count):
+        store, place = folder / f"scheduler-{number}.zarr", folder / f"scheduler-{number}"
+        place.mkdir()
+        with started(place) as machines:
+            process = start(store, machines.address, "client", 0.1)
+            wait_for(store, 3, process)
+            assert process.poll() is None, "the run ended before its scheduler"
+            machines.scheduler.kill()
+            kills += 1
+            process.communicate(timeout=WAIT_SECONDS)
+        wrong += process.returncode == 0 or endings(store) != ["ClusterLost"] or not finished(store, reference)
+    return Found(f"{kills} kill -9 of the scheduler: {wrong} runs wrong", wrong == 0)
+
+
+def full_disk(folder: Path, reference: str) -> Found:
+    """A file system of 600 KB that fills up in the middle of a run, and is enlarged afterwards."""
+    place = folder / "small"
+    place.mkdir()
+    with _tmpfs(place) as mounted:
+        if not mounted:
+            return Found("full disk: SKIPPED, this machine does not let a tmpfs be mounted", True)
+        store = place / "x.zarr"
+        process = start(store, "serial", "client", 0.0)
+        said = process.communicate(timeout=WAIT_SECONDS)[1].decode()
+        full = process.returncode != 0 and "No space left" in said
+        there = len(committed(store))
+        gone = lost(store)
+        subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
+        same = finished(store, reference)
+    return Found(f"a full disk after {there} blocks: {len(gone)} lost, the rest {'the same' if same else 'OTHER'}",
+                 full and not gone and same)  # fmt: skip
+
+
+@contextmanager
+def _tmpfs(place: Path) -> Iterator[bool]:
+    command = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(place)]
+    mounted = shutil.which("mount") is not None and subprocess.run(command, capture_output=True).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def file_size_limit(folder: Path, reference: str) -> Found:
+    """RLIMIT_FSIZE: a chunk cannot be written whole."""
+
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+
+    store = folder / "limit.zarr"
+    first = start(store, "serial", "client", 0.02)
+    wait_for(store, 4, first)
+    first.kill()
+    first.communicate()
+    before = len(committed(store))
+    process = start(store, "serial", "client", 0.0, before=limited)
+    said = process.communicate(timeout=WAIT_SECONDS)[1].decode()
+    limit = process.returncode != 0 and "File too large" in said
+    gone = lost(store)
+    return Found(
+        f"RLIMIT_FSIZE after {before} blocks: {len(gone)} lost", limit and not gone and finished(store, reference)
+    )
+
+
+def damaged_files(folder: Path, reference: str, each: int) -> Found:
+    """A flipped bit, a cut and a missing file of every kind of file: named in one line, mended by the next run."""
+    store, plan = folder / "damaged.zarr", Resume(accept_code_change=True)
+    run(quick_study(REPLICATIONS), store=store)
+    kinds: dict[str, list[str]] = {}
+    for file in sorted(store.rglob("*")):
+        if file.is_file():
+            name = file.relative_to(store).as_posix()
+            kinds.setdefault(name.partition("/c/")[0], []).append(name)
+    chance, count, unseen, wrong = random.Random(7), 0, [], 0
+    for kind, names in kinds.items():
+        for how in list(DAMAGES)[: 3 if each else 1]:
+            for name in chance.sample(names, min(max(each, 1), len(names))):
+                DAMAGES[how](store / name)
+                count += 1
+                unseen += [f"{kind} {how}"] if verified(store).sound else []
+                run(quick_study(REPLICATIONS), store=store, plan=plan)
+                wrong += ZarrStore.open(store).content_hash() != reference or not verified(store).sound
+    return Found(f"{count} damages of {len(kinds)} kinds of files: {len(unseen)} not seen {unseen}, {wrong} not mended",
+                 not unseen and not wrong)  # fmt: skip
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "flip": _flip,
+    "cut": lambda path: os.truncate(path, path.stat().st_size // 2),
+    "gone": Path.unlink,
+}
+
+
+def silent_damage(folder: Path, reference: str) -> Found:
+    """A bit that flips without a change of size or times, as on a bad disk: `--reread` finds and mends it."""
+    store = folder / "silent.zarr"
+    run(quick_study(REPLICATIONS), store=store)
+    file = store / "did" / "inference" / "c" / "1" / "3" / "0" / "0" / "0"
+    times = file.stat()
+    _flip(file)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    named = not verified(store).sound
+    run(quick_study(REPLICATIONS), store=store)
+    trusted = not verified(store).sound
+    run(quick_study(REPLICATIONS), store=store, plan=Resume(reread=True))
+    same = ZarrStore.open(store).content_hash() == reference
+    return Found(f"1 silent flip: {'named' if named else 'NOT NAMED'} by verify, {'mended' if same else 'NOT MENDED'} "
+                 "by --reread", named and trusted and same)  # fmt: skip

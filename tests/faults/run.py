@@ -1,0 +1,52 @@
+"""The long campaign of faults: `make faults`, or `python tests/faults/run.py NAME ...`.
+
+Each recipe prints its count and whether it holds; the exit code is 1 unless all hold. The code must not be edited
+meanwhile: a run refuses blocks of other code.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "support"))
+
+from cluster import pin_environment
+
+pin_environment()
+
+import recipes  # noqa: E402
+from recipes import Found  # noqa: E402
+
+RECIPES: dict[str, Callable[[Path, str], Found]] = {
+    "clients": lambda folder, reference: recipes.killed_clients(folder, reference, 20),
+    "workers": lambda folder, reference: recipes.killed_workers(folder, reference, 6),
+    "schedulers": lambda folder, reference: recipes.killed_schedulers(folder, reference, 2),
+    "clients-of-writing-workers": lambda folder, reference: recipes.killed_clients(folder, reference, 4, "workers"),
+    "writing-workers": lambda folder, reference: recipes.killed_workers(folder, reference, 2, "workers"),
+    "disk": recipes.full_disk,
+    "limit": recipes.file_size_limit,
+    "files": lambda folder, reference: recipes.damaged_files(folder, reference, 2),
+    "silent": recipes.silent_damage,
+}
+
+
+def main(names: list[str]) -> int:
+    """Run the recipes of these names, or all."""
+    failed = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        reference = recipes.serial_hash(folder)
+        for chosen in names or RECIPES:
+            begin = time.monotonic()
+            found = RECIPES[chosen](folder, reference)
+            failed += not found.holds
+            print(f"{'holds' if found.holds else 'FAILS'}  {found.said} ({time.monotonic() - begin:.0f} s)", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,23 @@
+"""A run that is there to be killed: STORE WHERE WRITES PAUSE, in a process of its own."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+
+from cluster import open_executor
+from experiments.running.runner import run
+from studies import quick_study
+
+REPLICATIONS = 960
+
+if __name__ == "__main__":
+    path, where, writes, pause = Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4])
+    pool = open_executor(where, 2 if where == "local" else None)
+    try:
+        run(quick_study(REPLICATIONS), store=path, executor=pool, listen=lambda _: time.sleep(pause), writes=writes)
+    finally:
+        pool.close()
