@@ -10,17 +10,19 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster import Environment, Executor, Outcome, Serial, executor_of, prepare_process
+from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
+from estimators.core.estimator import Status
+from experiments.running.careful import run_carefully
 from experiments.running.log import RunLog, logged
 from experiments.running.resume import Resume, origin_of
-from experiments.running.tasks import EnvironmentMismatch, Job, Result, environment_of, run_job, runner_of
+from experiments.running.tasks import Job, Result, environment_of, run_job, runner_of
 from experiments.running.until import Stopping, Until
 from experiments.settings import to_settings
 from experiments.study.border import PluginRaised
 from experiments.study.prints import cell_print, estimator_prints
 from experiments.study.study import Study
 from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
-from results.store.block import union_of_layouts
+from results.store.block import Block, union_of_layouts
 from results.store.chunks import Shared, Written, shared
 from results.store.repair import repair
 from sim.errors import BadInput, bad, closest, one_of
@@ -33,13 +35,18 @@ _repeatable: set[str] = set()  # fingerprints of studies whose first tile gave e
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: blocks done of all, replications done of all (over cells), and what just happened."""
+    """How far a run is: blocks done of all, replications done of all (over cells), and what just happened.
+
+    poisoned: blocks that have no result. failed, bytes: of this run, fits that have no estimate, and what it received.
+    """
 
     blocks: int
     of_blocks: int
     replications: int
     of_replications: int
     poisoned: int
+    failed: int
+    bytes: int
     cell: int = -1
     block: int = -1
 
@@ -94,8 +101,8 @@ def run(
     "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the study's replications are
     then the most. `writes`: "workers" lets workers write their blocks into the store, which all must see under one
     path; this process then only marks them. Raises BadInput (before anything is written for what the first sixteen
-    cells show), StoreLocked when another run holds the store, EnvironmentMismatch when a worker differs from this
-    process, ClusterLost when the cluster is gone (the store resumes).
+    cells show), StoreLocked when another run holds the store, WorkerRefused when no worker is like this process,
+    ClusterLost when the cluster is gone (the store resumes).
     """
     prepare_process()
     where, plan = _executor(executor, client), plan or Resume()
@@ -205,12 +212,12 @@ class _Filling:
     def _send(self, places: list[tuple[int, int]], tally: _Tally, tell: int) -> None:
         """Send jobs, the first `tell` of them with the study; again, with it, where a worker does not know it."""
         again = []
-        for outcome in self.executor.run(run_job, self._jobs(places, tell)):
+        for outcome in self.executor.run(run_job, self._jobs(places, tell), run_carefully):
             if outcome.error is None and outcome.result.block is None:
                 again.append((outcome.job.cell, outcome.job.index))
                 continue
             self._keep(outcome)
-            tally.count(outcome.job, outcome.error is not None)
+            tally.count(outcome)
         if again:
             self._send(again, tally, len(again))
 
@@ -232,7 +239,7 @@ class _Filling:
     def _keep(self, outcome: Outcome) -> None:
         """Write what became of a job; raises what concerns the whole run."""
         job: Job = outcome.job
-        if isinstance(outcome.error, BadInput | EnvironmentMismatch) and not isinstance(outcome.error, PluginRaised):
+        if isinstance(outcome.error, BadInput | WorkerRefused) and not isinstance(outcome.error, PluginRaised):
             raise outcome.error
         if outcome.error is None:
             result: Result = outcome.result
@@ -259,14 +266,22 @@ class _Tally:
         self._of_replications = min(wanted * study.block, len(study.cells) * study.replications)
         self._blocks = self._of_blocks - missing
         self._replications = min(self._blocks * study.block, self._of_replications)
-        self._poisoned = 0
+        self._poisoned = self._failed = self._bytes = 0
         if listen:
             listen(self._now(-1, -1))
 
-    def count(self, job: Job, died: bool) -> None:
+    def count(self, outcome: Outcome) -> None:
         """One more block."""
+        job: Job = outcome.job
         self._blocks += 1
-        self._poisoned += died
+        self._poisoned += outcome.error is not None
+        if outcome.error is None:
+            block: Block | Written = outcome.result.block
+            if isinstance(block, Written):
+                self._failed, self._bytes = self._failed + block.failed, self._bytes + block.bytes
+            else:
+                self._failed += sum(int((found.status != Status.OK).sum()) for found in block.estimates.values())
+                self._bytes += _size(block)
         self._replications = min(self._replications + job.stop - job.start, self._of_replications)
         if self._listen:
             self._listen(self._now(job.cell, job.index))
@@ -279,6 +294,14 @@ class _Tally:
             self._listen(self._now(-1, -1))
 
     def _now(self, cell: int, block: int) -> Progress:
-        return Progress(
-            self._blocks, self._of_blocks, self._replications, self._of_replications, self._poisoned, cell, block
-        )
+        done = self._blocks, self._of_blocks, self._replications, self._of_replications
+        return Progress(*done, self._poisoned, self._failed, self._bytes, cell, block)
+
+
+def _size(block: Block) -> int:
+    """Bytes of a block's numbers."""
+    of_fits = ("estimate", "se", "dof", "status", "pvalue", "lower", "upper")
+    arrays = [*block.truth.values()]
+    for found in block.estimates.values():
+        arrays += [*(getattr(found, name) for name in of_fits), *found.statistics.values()]
+    return sum(values.nbytes for values in arrays if values is not None)
