@@ -20,7 +20,7 @@ from cluster.child import Child
 from estimators.core.estimator import Estimates, Estimator, Status
 from estimators.core.tile import Tile
 from experiments.running.blocks import CellRunner
-from experiments.running.tasks import Job, Result, check_environment, finished, runner_of, told
+from experiments.running.tasks import Job, Result, check_environment, runner_of, told
 from results.store.block import Block
 from sim.streams import TILE, world_of
 
@@ -72,9 +72,9 @@ def compute_piece(piece: Piece) -> Block | None:
     job = piece.job
     if job.environment is not None:
         check_environment(job.environment)
-    runner = runner_of(job.brought, job.cell)
+    runner = runner_of(job.known, job.cell)
     chosen = (piece.estimator,) if piece.estimator else tuple(item.name for item in _estimators(job))
-    runner = replace(runner, estimators=tuple(item for item in job.brought.estimators if item.name in chosen))
+    runner = replace(runner, estimators=tuple(item for item in job.known.estimators if item.name in chosen))
     return WAYS[piece.way](runner, piece)
 
 
@@ -83,10 +83,12 @@ def run_carefully(job: Job, seconds: float | None, memory: int | None) -> Result
 
     Raises DrawDied when panels could not be drawn, and what a job raises.
     """
-    begin, study = time.perf_counter(), told(job)
+    study = told(job)
     if study is None:
         return Result(None, 0.0)
-    search = _Search(replace(job, study=study), seconds, memory)
+    job = replace(job, study=study)
+    begin = time.perf_counter()
+    search = _Search(job, seconds, memory)
     try:
         first = min(job.start + TILE, job.stop)
         blocks = [search.block(job.start, first)]  # how long a tile takes says how long the rest may
@@ -94,7 +96,7 @@ def run_carefully(job: Job, seconds: float | None, memory: int | None) -> Result
             blocks.append(search.block(first, job.stop))
     finally:
         search.child.close()
-    return finished(job, _one_after_other(blocks), begin)
+    return Result(_one_after_other(blocks), time.perf_counter() - begin)
 
 
 @dataclass(eq=False, slots=True)
@@ -146,7 +148,7 @@ class _Search:
         self.dead_draws += 1
         if self.dead_draws > MOST_DEAD_DRAWS:
             raise DrawDied(f"cell {self.job.cell}: drawing panels ended the process {self.dead_draws} times: {error}")
-        runner = runner_of(self.job.brought, self.job.cell)
+        runner = runner_of(self.job.known, self.job.cell)
         names = [item.name for item in _estimators(self.job)]
         failed = {name: Estimates.failed(runner.layouts[name], Status.ERROR) for name in names}
         return Block(
@@ -182,7 +184,7 @@ class _Search:
 
     def lost(self, item: Estimator, at: int, error: JobDied) -> Block:
         """The replication whose fit ended its process."""
-        runner = runner_of(self.job.brought, self.job.cell)
+        runner = runner_of(self.job.known, self.job.cell)
         first = at - at % TILE
         truth = {name: values[at - first : at - first + 1] for name, values in runner.draw(first).truth.items()}
         failed = Estimates.failed(runner.layouts[item.name], Status.ERROR)
@@ -191,7 +193,7 @@ class _Search:
 
 def _estimators(job: Job) -> list[Estimator]:
     """Those that a job fits."""
-    return [item for item in job.brought.estimators if job.only is None or item.name in job.only]
+    return [item for item in job.known.estimators if job.only is None or item.name in job.only]
 
 
 def _alone() -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
+from estimators.core.estimator import Status
 from experiments.running.careful import run_carefully
 from experiments.running.log import RunLog, logged
 from experiments.running.resume import Resume, origin_of
@@ -21,7 +22,7 @@ from experiments.study.border import PluginRaised
 from experiments.study.prints import cell_print, estimator_prints
 from experiments.study.study import Study
 from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
-from results.store.block import union_of_layouts
+from results.store.block import Block, union_of_layouts
 from results.store.chunks import Shared, Written, shared
 from results.store.repair import repair
 from sim.errors import BadInput, bad, closest, one_of
@@ -275,9 +276,12 @@ class _Tally:
         self._blocks += 1
         self._poisoned += outcome.error is not None
         if outcome.error is None:
-            result: Result = outcome.result
-            self._failed += result.failed
-            self._bytes += result.bytes
+            block: Block | Written = outcome.result.block
+            if isinstance(block, Written):
+                self._failed, self._bytes = self._failed + block.failed, self._bytes + block.bytes
+            else:
+                self._failed += sum(int((found.status != Status.OK).sum()) for found in block.estimates.values())
+                self._bytes += _size(block)
         self._replications = min(self._replications + job.stop - job.start, self._of_replications)
         if self._listen:
             self._listen(self._now(job.cell, job.index))
@@ -292,3 +296,12 @@ class _Tally:
     def _now(self, cell: int, block: int) -> Progress:
         done = self._blocks, self._of_blocks, self._replications, self._of_replications
         return Progress(*done, self._poisoned, self._failed, self._bytes, cell, block)
+
+
+def _size(block: Block) -> int:
+    """Bytes of a block's numbers."""
+    of_fits = ("estimate", "se", "dof", "status", "pvalue", "lower", "upper")
+    arrays = [*block.truth.values()]
+    for found in block.estimates.values():
+        arrays += [*(getattr(found, name) for name in of_fits), *found.statistics.values()]
+    return sum(values.nbytes for values in arrays if values is not None)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from cluster import Environment, WorkerRefused, environment, prepare_process
-from estimators.core.estimator import Status
 from experiments.running.blocks import CellRunner
 from experiments.study.study import Study
 from results.store.block import Block
@@ -47,7 +46,7 @@ class Job:
     run: str = ""
 
     @property
-    def brought(self) -> Study:
+    def known(self) -> Study:
         """The study of a job that brings it."""
         assert self.study is not None
         return self.study
@@ -60,15 +59,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A block, or what a worker that wrote it says of it, the seconds it took, its failed fits and its bytes.
+    """A block, or what a worker that wrote it says of it, and the seconds it took.
 
     None in place of the block: the worker does not know the study and must be told.
     """
 
     block: Block | Written | None
     seconds: float
-    failed: int = 0
-    bytes: int = 0
 
 
 def environment_of(study: Study) -> Environment:
@@ -144,20 +141,5 @@ def run_job(job: Job) -> Result:
     begin = time.perf_counter()
     with _one_at_a_time:
         block = runner_of(study, job.cell).run(job.start, job.stop, only=job.only)
-    return finished(job, block, begin)
-
-
-def finished(job: Job, block: Block, begin: float) -> Result:
-    """What a job that began at `begin` returns: its block, or where the worker writes, what it wrote."""
-    kept = block if job.into is None else write_chunks(job.into, job.cell, job.index, block)
-    failed = sum(int((found.status != Status.OK).sum()) for found in block.estimates.values())
-    return Result(kept, time.perf_counter() - begin, failed, _size(block))
-
-
-def _size(block: Block) -> int:
-    """Bytes of a block's numbers."""
-    of_fits = ("estimate", "se", "dof", "status", "pvalue", "lower", "upper")
-    arrays = [*block.truth.values()]
-    for found in block.estimates.values():
-        arrays += [*(getattr(found, name) for name in of_fits), *found.statistics.values()]
-    return sum(values.nbytes for values in arrays if values is not None)
+        kept = block if job.into is None else write_chunks(job.into, job.cell, job.index, block)
+    return Result(kept, time.perf_counter() - begin)

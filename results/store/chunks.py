@@ -20,6 +20,7 @@ from typing import Any
 import zarr
 from zarr.core.sync import sync
 
+from estimators.core.estimator import Status
 from results.store.block import Block, block_arrays, part_digests
 from results.store.marks import NO_STAMP, stamp_of
 from results.store.packing import PACKED, packed
@@ -40,10 +41,15 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A block whose arrays are in the store: digests of its parts, and the texts of fits that raised."""
+    """A block whose arrays are in the store: digests of its parts, and the texts of fits that raised.
+
+    failed, bytes: fits that are not OK, and the size of its numbers.
+    """
 
     digests: Mapping[str, str]
     tracebacks: Mapping[tuple[int, str], str]
+    failed: int = 0
+    bytes: int = 0
 
 
 @contextmanager
@@ -78,7 +84,9 @@ def write_chunks(place: Shared, cell: int, index: int, block: Block) -> Written:
         raise bad(f"a worker cannot write: {error.strerror or error}", where=str(place.path),
                   allowed="a store that workers may write, with room on its disk",
                   remedy="make room, run the same command again") from error  # fmt: skip
-    return Written(part_digests(values), block.tracebacks)
+    failed = sum(int((found.status != Status.OK).sum()) for found in block.estimates.values())
+    size = sum(array.nbytes for array in values.values())
+    return Written(part_digests(values), block.tracebacks, failed, size)
 
 
 def write_together(values: Iterable[tuple[Any, Any, Any]]) -> None:
