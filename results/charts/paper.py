@@ -21,6 +21,7 @@ Format = Literal["svg", "pdf", "png"]
 FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
 WIDE = 518.4  # points: the text width of a page
 ROW, HEAD, FOOT = 11.0, 30.0, 34.0  # points of a row of dots, above a plot and below it
+NARROW = 110.0  # points of a plot of dots that has room for the words of its axis
 DOTS_PER_INCH = 300
 
 
@@ -46,9 +47,11 @@ def figure_files(charts: Iterable[Chart], formats: Sequence[Format] = FORMATS) -
 
 
 def _shape(chart: Chart) -> tuple[int, int]:
-    """Rows and columns of small multiples."""
+    """Rows and columns of small multiples; plots of dots with long labels stand in fewer columns."""
     count = len(chart.panels)
     columns = {1: 1, 2: 2, 4: 2}.get(count, 3)
+    if chart.form == "dots":
+        columns = max(1, min(columns, int(WIDE / (sum(_margins(chart)) + NARROW))))
     return math.ceil(count / columns), columns
 
 
