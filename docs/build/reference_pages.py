@@ -254,12 +254,18 @@ def _object_lines(name: str, item: Any) -> Iterator[str]:
     yield f"## pp.{name}\n"
     if not (inspect.isclass(item) and issubclass(item, Exception)):
         yield f"```text\n{name}{_signature(item)}\n```\n"
-    yield f"{inspect.getdoc(item)}\n"
+    yield f"{_documented(item)}\n"
     for method, member in _methods(item):
         yield f"### pp.{name}.{method}\n"
         if callable(member):
             yield f"```text\n{method}{_signature(member)}\n```\n"
-        yield f"{inspect.getdoc(member)}\n"
+        yield f"{_documented(member)}\n"
+
+
+def _documented(item: Any) -> str:
+    """A docstring whose examples, each a paragraph, are blocks of code; tests/test_docstrings.py runs them."""
+    paragraphs = (inspect.getdoc(item) or "").split("\n\n")
+    return "\n\n".join(f"```pycon\n{text.strip()}\n```" if text.startswith(">>> ") else text for text in paragraphs)
 
 
 def _methods(item: Any) -> list[tuple[str, Any]]:

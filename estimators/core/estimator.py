@@ -6,18 +6,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.core import frames
 from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import TreatmentKernel
 from sim.design import Design
 from sim.discovery import discover, find
 from sim.errors import bad, closest, one_of
+from sim.notebook import Text
 from sim.panel import Panel, Schema
 from sim.streams import Streams
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 
@@ -94,6 +99,67 @@ class Estimates:
     pvalue: Floats | None = None
     lower: Floats | None = None
     upper: Floats | None = None
+
+    @property
+    def params(self) -> pd.Series:
+        """The estimates by term; of several panels by (replication, term).
+
+        >>> import panelproof as pp
+        >>> found = pp.TwoWayDID()(pp.example_panel().panel)
+        >>> print(found.params.round(3)["did"])
+        0.03
+        """
+        return frames.params(self)
+
+    @property
+    def std_errors(self) -> pd.Series:
+        """Standard errors, indexed as `params`: clustered ones where there are such, see `with_errors`.
+
+        >>> import panelproof as pp
+        >>> found = pp.TwoWayDID(errors=("iid", "cluster:unit"))(pp.example_panel().panel)
+        >>> found.std_errors.equals(found.with_errors("cluster:unit").std_errors)
+        True
+        """
+        return frames.std_errors(self)
+
+    @property
+    def tstats(self) -> pd.Series:
+        """Estimates over their standard errors, indexed as `params`."""
+        return frames.tstats(self)
+
+    @property
+    def pvalues(self) -> pd.Series:
+        """Two-sided p values against 0, indexed as `params`."""
+        return frames.pvalues(self)
+
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Ends of intervals at level 1 - alpha in columns lower and upper, indexed as `params`; raises BadInput.
+
+        >>> import panelproof as pp
+        >>> pp.TwoWayDID()(pp.example_panel().panel).conf_int().loc["did"].round(3).tolist()
+        [0.022, 0.038]
+        """
+        return frames.conf_int(self, alpha)
+
+    def with_errors(self, kind: str) -> Estimates:
+        """The same with one of its error types, such as "hc1". Raises BadInput for one that it lacks."""
+        return replace(self, **frames.of_error(self, kind))
+
+    def summary(self) -> Text:
+        """Estimates with standard errors, t, p values and intervals as text; of several panels means over them.
+
+        >>> import panelproof as pp
+        >>> print(pp.TwoWayDID()(pp.example_panel().panel).summary().splitlines()[0])
+        Estimates with cluster:unit errors
+        """
+        return frames.summary(self)
+
+    def _repr_html_(self) -> str:
+        values, counts = np.unique(self.status, return_counts=True)
+        ends = [Status(int(value)).meaning for value in values]
+        many = [f"{count:,} {end}" for count, end in zip(counts, ends, strict=True)]
+        status = ", ".join(many if len(self.status) > 1 else ends)
+        return frames.estimates_card(self.take(slice(0, 1)), len(self.status), status)
 
     def take(self, rows: slice | NDArray[np.intp]) -> Estimates:
         """The same record for some of the panels."""

@@ -59,6 +59,11 @@ class SpatialPanel(Estimator):
     the first type are sound; another type may be NaN, as where the observed Hessian is not that of a maximum. terms:
     those that are reported, None = all; of the SDM the treatment's and rho alone with errors from the Hessian are quick
     where the treatment alone is redrawn.
+
+    >>> import panelproof as pp
+    >>> found = pp.SpatialPanel(model="sdm")(pp.example_panel().panel)
+    >>> print(f"{found.params['rho']:.3f} ({found.std_errors['rho']:.3f})")
+    0.071 (0.055)
     """
 
     kind: ClassVar[str] = "spatial"

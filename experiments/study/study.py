@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from estimators.core.estimator import Estimator, Layout
+from experiments.notebook import StudyCard
 from experiments.settings import build, kind_of, to_settings
 from experiments.study.beside import with_files
 from experiments.study.border import layout_of, schema_of_design
@@ -56,7 +57,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Study(FromFunctions):
+class Study(FromFunctions, StudyCard):
     """What to run. `grid` maps dials of the design to the values they take; cells are all combinations.
 
     replications: draws a cell. block: replications stored together, a multiple of 64. worlds: in how many worlds what a
@@ -65,6 +66,10 @@ class Study(FromFunctions):
     answer that theory or others' results let expect, with the source, and how long it takes, in words. measures:
     further ones that reports show, as "FILE.py:FUNCTION"; claims: what the verdict judges; both change no result.
     Raises BadInput for dials that the design lacks, names of estimators that repeat, and numbers out of range.
+
+    >>> import panelproof as pp
+    >>> len(pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0, 0.01]}).cells)
+    2
     """
 
     name: str
