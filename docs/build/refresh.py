@@ -2,8 +2,8 @@
 
 Without pages it takes every page that shows an output or a picture. A block of text below `<!-- output -->` becomes
 what the block before it printed (`output: 7 from Table 2`: seven lines from the first on that begins so), and
-`<!-- picture: FILE => images/NAME -->` copies a file. `<!-- screen: FILE 900x1085 => images/NAME -->` takes a picture of
-the upper 900 x 1085 pixels of an HTML page, which needs Chromium.
+`<!-- picture: FILE => images/NAME -->` copies a file. `<!-- screen: FILE 900x1085 => images/NAME -->` takes a picture
+of the upper 900 x 1085 pixels of an HTML page, which needs Chromium.
 """
 
 from __future__ import annotations

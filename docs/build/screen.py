@@ -38,7 +38,8 @@ def small(png: bytes) -> bytes:
     """The picture with a palette of its own; raises ValueError when it still has more than 200 kB."""
     file = io.BytesIO()
     with Image.open(io.BytesIO(png)) as picture:
-        picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+        few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(file, "PNG", optimize=True)
     if len(file.getvalue()) > MOST:
         raise ValueError(f"a picture of {len(file.getvalue()):,} bytes; allowed: {MOST:,}; take a smaller screen")
     return file.getvalue()

@@ -1,8 +1,8 @@
 """The pages of docs/studies: what a built-in study asks, expects, and what its run answered.
 
 `python docs/build/study_pages.py [NAME...] [--replications R]` runs the studies (all without names) into `runs/` as
-`panelproof run` does, which resumes what is there, and writes a page of what `panelproof report` printed, with the first
-picture that it drew (`--figures`).
+`panelproof run` does, which resumes what is there, and writes a page of what `panelproof report` printed, with the
+first picture that it drew (`--figures`).
 """
 
 from __future__ import annotations
