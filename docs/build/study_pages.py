@@ -2,7 +2,7 @@
 
 `python docs/build/study_pages.py [NAME...] [--replications R]` runs the studies (all without names) into `runs/` as
 `panelproof run` does, which resumes what is there, and writes a page of what `panelproof report` printed, with the
-first picture that it drew (`--figures`).
+first picture that `--figures` draws.
 """
 
 from __future__ import annotations
@@ -12,17 +12,21 @@ import contextlib
 import hashlib
 import io
 import os
-import re
 import sys
-from html import unescape
 from importlib import resources
 from pathlib import Path
 
 import screen
 
 from experiments.cli import run_command
+from experiments.running.exports import charts_of
 from experiments.study.builtin import builtin, names
 from experiments.study.study import Study, canonical_json
+from results.charts.paper import figure_bytes
+from results.diagnosis.diagnose import diagnose
+from results.report.lead import lead_of
+from results.report.pictures import pictures_of
+from results.store.zarr_store import ZarrStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = REPOSITORY / "docs" / "studies"
@@ -61,32 +65,29 @@ def digest(study: Study) -> str:
     return hashlib.sha256(canonical_json(drawn).encode()).hexdigest()
 
 
-def answer_and_picture(name: str, images: Path) -> tuple[str, str]:
-    """What `report` prints of runs/NAME.zarr, and the line that shows its first picture, which is put into `images`."""
-    text = printed("report", f"runs/{name}.zarr", "--figures", f"runs/{name}")
-    answer, mark, written = text.rpartition("\nwrote ")
-    if not mark:
-        return text, ""
-    first = Path(written.strip().split(", ")[0])
-    svg = first.read_bytes()
+def picture(name: str, images: Path) -> str:
+    """The line that shows the first picture of `report --figures` of runs/NAME.zarr, which is put into `images`."""
+    store = ZarrStore.open(Path("runs") / f"{name}.zarr")
+    diagnosis = diagnose(store)
+    charts = pictures_of(diagnosis, *lead_of(diagnosis)) or charts_of(store, diagnosis)
+    if not charts:
+        return ""
+    svg = figure_bytes(charts[0], "svg")
     images.mkdir(parents=True, exist_ok=True)
     for old in images.glob(f"study-{name}.*"):
         old.unlink()
     if len(svg) <= MOST:
         (target := images / f"study-{name}.svg").write_bytes(svg)
     else:
-        target = images / f"study-{name}.png"
-        target.write_bytes(screen.small(first.with_suffix(".png").read_bytes()))
-    said = re.search(r"<desc[^>]*>(.*?)</desc>", svg.decode(), re.DOTALL)
-    assert said is not None
-    alt = unescape(said[1]).partition(" Values:")[0].replace("[", "(").replace("]", ")")
-    return answer, f"![{alt}](../{images.name}/{target.name})\n"
+        (target := images / f"study-{name}.png").write_bytes(screen.small(figure_bytes(charts[0], "png")))
+    alt = charts[0].caption.replace("[", "(").replace("]", ")")
+    return f"![{alt}](../{images.name}/{target.name})\n"
 
 
 def page(study: Study, images: Path) -> str:
     """The page of a study whose results are in runs/NAME.zarr; its picture is put into `images`."""
     name, replications = study.name, study.replications
-    answer, picture = answer_and_picture(name, images)
+    answer, shown = printed("report", f"runs/{name}.zarr"), picture(name, images)
     own = builtin(name).replications
     fewer, option = ("", "") if replications == own else (
         f" The study itself has {own:,}.", f" --replications {replications}")  # fmt: skip
@@ -97,7 +98,7 @@ def page(study: Study, images: Path) -> str:
         f"<!-- study: {digest(study)} -->\n<!-- skip: it takes {study.cost} -->\n"
         f"```sh\npanelproof run {name}{option} --html runs/{name}.html\n"
         f"panelproof report runs/{name}.zarr --figures runs/{name}\n```\n",
-        "## Answer\n", *([picture] if picture else []), text_block(answer),
+        "## Answer\n", *([shown] if shown else []), text_block(answer),
         "## World\n", f"The file of the study, `experiments/study/studies/{name}.toml`:\n",
         f"```toml\n{source_of(name)}\n```\n",
     ])  # fmt: skip
@@ -127,7 +128,7 @@ def write(name: str, replications: int | None, folder: Path, place: Path, cluste
     study, images = builtin(name).resized(replications=replications), folder.resolve().parent / "images"
     place.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(place):
-        printed("run", name, "--replications", str(study.replications), "--cluster", cluster)
+        printed("run", name, "--replications", str(study.replications), "--cluster", cluster, "--quiet")
         text = page(study, images)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"study-{name}.md").write_text(text.rstrip() + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ import study_pages
 
 from experiments.application.spec import sections, weights
 from experiments.application.spec.twin import TwinSection
-from experiments.cli import COMMANDS
+from experiments.cli import COMMANDS, run_command
 from experiments.study.builtin import builtin, names
 from experiments.study.tables import StudyTables
 from experiments.toml_files import Table
@@ -83,8 +83,10 @@ def test_a_page_of_a_study_is_made_of_a_run(tmp_path, monkeypatch) -> None:
     assert str(tmp_path) not in page
     assert page.count(study.question) >= 1
     assert "(../images/study-two-mediators.svg)" in page
-    assert "wrote" not in page
-    assert (tmp_path / "images" / "study-two-mediators.svg").read_bytes().startswith(b"<svg")
+    store, figures = tmp_path / "stores" / "runs" / "two-mediators.zarr", tmp_path / "figures"
+    assert run_command(["report", str(store), "--figures", str(figures), "--quiet"]) == 0
+    made = (tmp_path / "images" / "study-two-mediators.svg").read_bytes()
+    assert made == (figures / "bias-nie-chart.svg").read_bytes()
     assert 'kind = "panel"' in page.partition("## World")[2]
 
 

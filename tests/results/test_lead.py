@@ -35,7 +35,9 @@ def diagnosed(fabricate: Any, sample_of: Any, **grid: tuple[object, ...]) -> Dia
     made = fabricate(cells)
     for name, term in zip(LONG, ("overall", "did"), strict=True):
         layout = made.layouts[name]
-        made.layouts[name] = type(layout)((term,), layout.errors, (), {term: "att"}, ())
+        made.layouts[name] = replace(layout, terms=(term,), targets={term: layout.targets["t0"]})
+        for block in made.draws:
+            block.estimates[name] = replace(block.estimates[name], terms=(term,))
     return diagnose(made)
 
 
