@@ -24,7 +24,7 @@ FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
 WIDE = 518.4  # points: the text width of a page
 ROW, HEAD, FOOT = 11.0, 30.0, 34.0  # points of a row of dots, above a plot and below it
 EDGE = 8.0  # points between the edge of a plot of dots and its labels
-NARROW = 110.0  # points of a plot of dots that has room for the words of its axis
+NARROW = 110.0  # points of a plot that has room for the words of its axis
 DOTS_PER_INCH = 300
 
 
@@ -61,11 +61,10 @@ def figure_files(charts: Iterable[Chart], formats: Sequence[Format] = FORMATS) -
 
 
 def _shape(chart: Chart) -> tuple[int, int]:
-    """Rows and columns of small multiples; plots of dots with long labels stand in fewer columns."""
+    """Rows and columns of small multiples; plots with long labels stand in fewer columns."""
     count = len(chart.panels)
     columns = {1: 1, 2: 2, 4: 2}.get(count, 3)
-    if chart.form == "dots":
-        columns = max(1, min(columns, int(WIDE / (sum(_margins(chart)) + NARROW))))
+    columns = max(1, min(columns, int(WIDE / (sum(_margins(chart)) + NARROW))))
     return math.ceil(count / columns), columns
 
 
