@@ -107,7 +107,7 @@ def _bounds(case: Case, path: EventTimes) -> PanelWarning:
         )
         return PanelWarning("honest-breakdown", OVERTURNS if case.claimed else INFORMS, said, numbers)
     said = (
-        f"The honest breakdown value is {value:.2f}: if trends change by {value:.2f} times as much a period after "
-        f"adoption as they did at most before it, the mean effect may be zero."
+        f"The honest breakdown value is {value:.2f}: the mean effect is not told from zero once trends after adoption "
+        f"differ {value:.2f} times as much a period as the most they did before."
     )
     return PanelWarning("honest-breakdown", WEAKENS if value < FRAGILE else SILENT, said, numbers)
