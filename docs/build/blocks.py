@@ -10,6 +10,7 @@ are HTML comments on the lines just above a block:
     <!-- output -->             the block of text shows what the block before it printed; `output: 7 from Table 2`
                                 shows seven lines of it, from the first that begins with "Table 2" on
     <!-- picture: FILE => images/NAME -->  `make docs-refresh` copies the FILE that the block wrote
+    <!-- screen: FILE 900x1085 => images/NAME -->  it takes a picture of the first screen of a page that the block wrote
 
 Lines of `sh` begin with `panelproof` or `python`. They run in one process, through the function that the installed
 command calls. A short run adds `--cluster serial` to a `run` that names no cluster, which changes no number, and keeps
@@ -35,7 +36,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^( *)```([\w-]*)(.*)$")
-MARK = re.compile(r"^ *<!-- (skip|same|short|exit|output|picture)(?:: (.*?))? -->$")
+MARK = re.compile(r"^ *<!-- (skip|same|short|exit|output|picture|screen)(?:: (.*?))? -->$")
 TITLE = re.compile(r'title="([^"]+)"')
 RUN = ("python", "sh")
 RESULT = "result-of-the-page.json"

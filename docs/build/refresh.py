@@ -2,7 +2,8 @@
 
 Without pages it takes every page that shows an output or a picture. A block of text below `<!-- output -->` becomes
 what the block before it printed (`output: 7 from Table 2`: seven lines from the first on that begins so), and
-`<!-- picture: FILE => images/NAME -->` copies a file.
+`<!-- picture: FILE => images/NAME -->` copies a file. `<!-- screen: FILE 900x1085 => images/NAME -->` takes a picture
+of the upper 900 x 1085 pixels of an HTML page, which needs Chromium.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import tempfile
 from pathlib import Path
 
 import blocks
+import screen
 
 DOCS = blocks.REPOSITORY / "docs"
-SHOWN = ("output", "picture")
+SHOWN = ("output", "picture", "screen")
 
 
 def refreshed(text: str, ran: list[blocks.Ran]) -> str:
@@ -49,12 +51,20 @@ def part(printed: str, which: str) -> list[str]:
 
 
 def copy_pictures(text: str, folder: Path) -> None:
-    """Copy the files that the blocks of a page wrote into `folder` to where the page shows them."""
+    """Copy the files that the blocks of a page wrote into `folder` to where the page shows them; screens likewise."""
     for block in blocks.blocks_of(text):
         for mark in block.marked("picture"):
             source, _, target = mark.partition(" => ")
             (DOCS / target).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / source, DOCS / target)
+            if target.endswith(".png"):
+                (DOCS / target).write_bytes(screen.small((folder / source).read_bytes()))
+            else:
+                shutil.copyfile(folder / source, DOCS / target)
+        for mark in block.marked("screen"):
+            source, _, target = mark.partition(" => ")
+            name, size = source.split()
+            width, height = map(int, size.split("x"))
+            (DOCS / target).write_bytes(screen.first_screen(folder / name, width, height))
 
 
 def shows(page: Path) -> bool:

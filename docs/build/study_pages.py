@@ -1,7 +1,8 @@
 """The pages of docs/studies: what a built-in study asks, expects, and what its run answered.
 
 `python docs/build/study_pages.py [NAME...] [--replications R]` runs the studies (all without names) into `runs/` as
-`panelproof run` does, which resumes what is there, and writes a page of what `panelproof report` printed.
+`panelproof run` does, which resumes what is there, and writes a page of what `panelproof report` printed, with the
+first picture that `--figures` draws.
 """
 
 from __future__ import annotations
@@ -15,12 +16,21 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+import screen
+
 from experiments.cli import run_command
+from experiments.running.exports import charts_of
 from experiments.study.builtin import builtin, names
 from experiments.study.study import Study, canonical_json
+from results.charts.paper import figure_bytes
+from results.diagnosis.diagnose import diagnose
+from results.report.lead import lead_of
+from results.report.pictures import pictures_of
+from results.store.zarr_store import ZarrStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = REPOSITORY / "docs" / "studies"
+MOST = 60_000  # bytes of an SVG; a larger one is shown as PNG
 WRITTEN = (
     "*`python docs/build/study_pages.py` writes this page: it runs the study and keeps what the commands print.*\n"
 )
@@ -55,19 +65,40 @@ def digest(study: Study) -> str:
     return hashlib.sha256(canonical_json(drawn).encode()).hexdigest()
 
 
-def page(study: Study, store: Path) -> str:
-    """The page of a study whose results are in `store`."""
+def picture(name: str, images: Path) -> str:
+    """The line that shows the first picture of `report --figures` of runs/NAME.zarr, which is put into `images`."""
+    store = ZarrStore.open(Path("runs") / f"{name}.zarr")
+    diagnosis = diagnose(store)
+    charts = pictures_of(diagnosis, *lead_of(diagnosis)) or charts_of(store, diagnosis)
+    if not charts:
+        return ""
+    svg = figure_bytes(charts[0], "svg")
+    images.mkdir(parents=True, exist_ok=True)
+    for old in images.glob(f"study-{name}.*"):
+        old.unlink()
+    if len(svg) <= MOST:
+        (target := images / f"study-{name}.svg").write_bytes(svg)
+    else:
+        (target := images / f"study-{name}.png").write_bytes(screen.small(figure_bytes(charts[0], "png")))
+    alt = charts[0].caption.replace("[", "(").replace("]", ")")
+    return f"![{alt}](../{images.name}/{target.name})\n"
+
+
+def page(study: Study, images: Path) -> str:
+    """The page of a study whose results are in runs/NAME.zarr; its picture is put into `images`."""
     name, replications = study.name, study.replications
-    answer = printed("report", str(store))
+    answer, shown = printed("report", f"runs/{name}.zarr"), picture(name, images)
     own = builtin(name).replications
-    fewer = "" if replications == own else f" The study itself has {own:,}."
+    fewer, option = ("", "") if replications == own else (
+        f" The study itself has {own:,}.", f" --replications {replications}")  # fmt: skip
     return "\n".join([
         f"# {name}\n", WRITTEN, f"**Question.** {study.question}\n", f"**Expected.** {study.expected}\n",
         f"**Run.** {len(study.cells)} cells, {replications:,} replications each, seed {study.seed}.{fewer}"
         f" With all replications it takes {study.cost} on two cores.\n",
         f"<!-- study: {digest(study)} -->\n<!-- skip: it takes {study.cost} -->\n"
-        f"```sh\npanelproof run {name} --html runs/{name}.html\n```\n",
-        "## Answer\n", text_block(answer),
+        f"```sh\npanelproof run {name}{option} --html runs/{name}.html\n"
+        f"panelproof report runs/{name}.zarr --figures runs/{name}\n```\n",
+        "## Answer\n", *([shown] if shown else []), text_block(answer),
         "## World\n", f"The file of the study, `experiments/study/studies/{name}.toml`:\n",
         f"```toml\n{source_of(name)}\n```\n",
     ])  # fmt: skip
@@ -90,12 +121,15 @@ def index() -> str:
 
 
 def write(name: str, replications: int | None, folder: Path, place: Path, cluster: str) -> None:
-    """Run a study into runs/NAME.zarr below `place`, as a reader would there, and write its page into `folder`."""
-    study = builtin(name).resized(replications=replications)
+    """Run a study into runs/NAME.zarr below `place`, as a reader would there, and write its page into `folder`.
+
+    Its picture goes into the folder `images` beside that.
+    """
+    study, images = builtin(name).resized(replications=replications), folder.resolve().parent / "images"
     place.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(place):
-        printed("run", name, "--replications", str(study.replications), "--cluster", cluster)
-        text = page(study, Path("runs") / f"{name}.zarr")
+        printed("run", name, "--replications", str(study.replications), "--cluster", cluster, "--quiet")
+        text = page(study, images)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"study-{name}.md").write_text(text.rstrip() + "\n", encoding="utf-8")
 

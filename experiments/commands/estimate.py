@@ -46,11 +46,11 @@ def command(
     """Estimate the paper's tables 1 to 7 and figure 2 on PANEL as SPEC says, and print them.
 
     What the spec does not name is left out: no table 3 without capitals or another policy, no table 5 without
-    mediators, none of tables 6 and 7 without weights. First come warnings: what in these estimates disagrees, and what
-    speaks against the effect. estimates.json holds all of them, and figure specification-curve shows the effect in
-    every way it was estimated. A column that the panel cannot have, such as that of a group
-    without treated units, is left out with a note. Exit code 3 says that an estimation failed, and a note which and
-    why; 1 that another program gives other numbers.
+    mediators, none of tables 6 and 7 without weights. The warnings come first: what in these estimates disagrees, and
+    what speaks against the effect. The file estimates.json holds all of them. The figure specification-curve shows the
+    effect in every way it was estimated. A column that the panel cannot have, such as that of a group without treated
+    units, is left out with a note. Exit code 3 means that an estimation failed; a note says which one and why. Exit
+    code 1 means that another program gives other numbers.
     """
     from rich.console import Console
 

@@ -20,7 +20,7 @@ def centre_notes(estimate: float, placebos: Floats, scheme: str) -> Iterator[str
     error = float(placebos.std(ddof=1)) / np.sqrt(len(placebos))
     if abs(mean) > CLEAR * error and mean * np.sign(estimate) >= MOST * abs(estimate) > 0:
         yield (
-            f"The placebos have mean {mean:.4g}, and the estimate is {estimate:.4g}: the assignment by {scheme} keeps "
-            "what most of the estimate comes from, such as how many units of each group are treated and when. The test "
-            "is of the rest alone."
+            f"The placebos have mean {mean:.4g}, and the estimate is {estimate:.4g}. Most of the estimate comes from "
+            f"what the assignment by {scheme} keeps, such as how many units of each group are treated and when. The "
+            "test is of the rest alone."
         )

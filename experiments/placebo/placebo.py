@@ -142,8 +142,8 @@ class Answer(PlaceboCard):
         if self.no_interval and test:
             found.append(f"No interval: {self.no_interval}.")
         if not test:
-            found.append("Placebos use the time before adoption alone, and real dates always come last: this is a look "
-                         "at that time and no exact test: there is no p value and no interval.")  # fmt: skip
+            found.append("Placebos use the time before adoption alone, and real dates always come last. So this "
+                         "describes that time and is no exact test: there is no p value and no interval.")  # fmt: skip
         if ask.exact:
             found.append(f"The {len(self.placebos):,} placebos are all assignments besides the real one, each once: "
                          f"{'p' if test else 'the share'} has no Monte Carlo error.")  # fmt: skip

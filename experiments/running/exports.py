@@ -20,7 +20,7 @@ from results.diagnosis.diagnose import Diagnosis
 from results.pivots.formats import FORMATS, csv_file, latex_file, terminal_table, word_file, xlsx_file
 from results.pivots.pivot import Pivot, default_pivot, pivot_by, resolved_names, unknown_measure
 from results.report.lead import lead_of
-from results.report.pictures import FOLDED, pictures_of
+from results.report.pictures import FOLDED, every_cell, pictures_of
 from results.report.terminal import PLAIN_WIDTH
 from results.store import ZarrStore
 from results.tables.records import Document
@@ -119,8 +119,8 @@ def print_pivots(pivots: Sequence[Pivot], console: Console) -> None:
 
 
 def charts_of(store: ZarrStore, diagnosis: Diagnosis) -> list[Chart]:
-    """The picture that answers the question, then every measure of the first terms, then single replications."""
-    found = pictures_of(diagnosis, *lead_of(diagnosis))
+    """The picture that answers the question, then all cells of many dials, every measure, single replications."""
+    found = [*pictures_of(diagnosis, *lead_of(diagnosis)), *every_cell(diagnosis, *lead_of(diagnosis))]
     found += [chart for name in FOLDED for chart in pictures_of(diagnosis, MEASURES[name])]
     return list({chart.key: chart for chart in (*found, *further_charts(store, diagnosis))}.values())
 

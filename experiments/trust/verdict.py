@@ -110,8 +110,8 @@ def verdict(found: Trust) -> Verdict:
     grade = max((grade for grade, _ in said), key=ORDER.index, default=ORDER[0])
     reasons = [reason for _, reason in said]
     if not reasons:
-        reasons = ["No rule speaks against it: the size of the test is right, power is sufficient, the calibrated p "
-                   "value is below 5%, and no threat that was looked at overturns it."]  # fmt: skip
+        reasons = ["No rule speaks against the claim. The size of the test is right, power is sufficient, and the "
+                   "calibrated p value is below 5%. No threat that was examined overturns the claim."]  # fmt: skip
     return Verdict(grade, (*opening(found), *dict.fromkeys(reasons), PARALLEL))
 
 

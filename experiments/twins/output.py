@@ -21,8 +21,8 @@ from results.report.fidelity import fidelity_page
 from sim.panel.beside import write_beside
 
 CAUTION = (
-    "A twin shows how estimators do in the world that was fitted: its adoption is as good as the fitted one, and "
-    "trends are parallel in it unless a trend gap is dialled in. Rankings of estimators can mislead where the fitted "
+    "A twin shows how estimators perform in the world that was fitted. Its adoption is as good as the fitted one. Its "
+    "trends are parallel unless a trend gap is set. Rankings of estimators can mislead where the fitted "
     "model is wrong, so compare methods and read what each twin misses."
 )
 

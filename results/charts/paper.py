@@ -23,6 +23,8 @@ Format = Literal["svg", "pdf", "png"]
 FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
 WIDE = 518.4  # points: the text width of a page
 ROW, HEAD, FOOT = 11.0, 30.0, 34.0  # points of a row of dots, above a plot and below it
+EDGE = 8.0  # points between the edge of a plot of dots and its labels
+NARROW = 110.0  # points of a plot that has room for the words of its axis
 DOTS_PER_INCH = 300
 
 
@@ -59,9 +61,10 @@ def figure_files(charts: Iterable[Chart], formats: Sequence[Format] = FORMATS) -
 
 
 def _shape(chart: Chart) -> tuple[int, int]:
-    """Rows and columns of small multiples."""
+    """Rows and columns of small multiples; plots with long labels stand in fewer columns."""
     count = len(chart.panels)
     columns = {1: 1, 2: 2, 4: 2}.get(count, 3)
+    columns = max(1, min(columns, int(WIDE / (sum(_margins(chart)) + NARROW))))
     return math.ceil(count / columns), columns
 
 
@@ -93,10 +96,8 @@ def _paint(canvas: Canvas, chart: Chart) -> dict[str, str]:
                (each - left - right) / width, _height(chart) / height)  # fmt: skip
         axes = canvas.add_axes(box, facecolor="none")
         axes.spines[["top", "right"]].set_visible(False)
-        if panel.title:
-            axes.text(
-                0, 1 + 15 / _height(chart), panel.title, transform=axes.transAxes, fontweight="bold", fontsize=7.5
-            )
+        start = column * each + (EDGE if chart.form == "dots" else left)
+        canvas.text(start / width, (top + 15) / height, panel.title, color=INK, fontweight="bold", fontsize=7.5)
         (_across if chart.form in {"dots", "zip"} else _upward)(axes, chart, panel)
     return {}
 
@@ -104,7 +105,7 @@ def _paint(canvas: Canvas, chart: Chart) -> dict[str, str]:
 def _margins(chart: Chart) -> tuple[float, float]:
     """Room for labels at the left and the right of a plot, in points."""
     if chart.form in {"dots", "zip"}:
-        return 8 + 4.1 * max((len(text) for _, text in chart.places.ticks), default=0), 10.0
+        return EDGE + 4.1 * max((len(text) for _, text in chart.places.ticks), default=0), 10.0
     lines = [series.label for panel in chart.panels for series in panel.series]
     single = max((len(panel.series) for panel in chart.panels), default=0) < 2 or chart.form == "scatter"
     return 40.0, 12.0 if single else 16 + 4.1 * max(map(len, lines))

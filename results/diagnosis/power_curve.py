@@ -20,6 +20,7 @@ POWER = 0.80
 Z95 = 1.959963984540054
 STEP = 1e-5  # of difference quotients
 SCORINGS, SMALL = 50, 1e-8  # steps of Fisher scoring at most, and the step at which it ends
+EXPLAINED = 1e-11  # loss a panel at which none is left: every effect is found always or never
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,14 @@ def fitted_curve(effects: Floats, rejected: Floats, counts: Floats, sd: float) -
 def _scored(
     effects: Floats, rejected: Floats, counts: Floats, start: Floats, loss: Callable[[Floats], float]
 ) -> Floats:
-    """The parameters of the largest likelihood: Fisher scoring with halved steps; a simplex where that gets stuck."""
+    """The parameters of the largest likelihood: Fisher scoring with halved steps; a simplex where that gets stuck.
+
+    Where every effect is found always or never the likelihood has no maximum, and the search ends on its way there.
+    """
     at, here = start, loss(start)
     for _ in range(SCORINGS):
+        if here <= EXPLAINED * counts.sum():
+            return at
         p = np.clip(power(effects, float(np.exp(at[0])), float(at[1])), 1e-12, 1 - 1e-12)
         slopes = _slopes(effects, at)
         weight = (counts / (p * (1 - p)))[:, None]

@@ -8,13 +8,15 @@ from results.diagnosis.diagnose import Diagnosis
 
 
 def lead_of(diagnosis: Diagnosis) -> tuple[Measure, str | None]:
-    """The measure and term (None: each estimator's first) of the first claim that a picture can show.
+    """The measure and term of the first claim that a picture can show.
 
+    None for a term: each estimator's first, where the claim is about all of these.
     Of a study that states none: size where every truth is 0, power where a dial takes the truth through several values
     from 0 on, bias else.
     """
+    firsts = set(lead_terms(diagnosis).values())
     for claim in diagnosis.claims:
-        for term in claim.terms or (None,):
+        for term in claim.terms if firsts - set(claim.terms) and claim.terms else (None,):
             if claim.measure in MEASURES and values_of(diagnosis, MEASURES[claim.measure], lead_terms(diagnosis, term)):
                 return MEASURES[claim.measure], term
     terms = lead_terms(diagnosis)

@@ -70,8 +70,8 @@ def is_off(row: Row, name: str, nominal: float) -> bool:
 def departures(alpha: float, worlds: int = 1) -> str:
     """What is marked, for a legend: the rules of `is_biased` and `is_off`; worlds: that replications share."""
     coverage, size, far = f"{100 * (1 - alpha):g}%", f"{100 * alpha:g}%", f"{clear(worlds):.1f}".removesuffix(".0")
-    few = (f" With {worlds} worlds, {far} MCSE are as seldom by chance as 4 of independent fits; this MCSE is widened "
-           "by the factor by which worlds widen the one in brackets.") if worlds > 1 else ""  # fmt: skip
+    few = (f" With {worlds} worlds, {far} MCSE are as rare by chance as 4 MCSE of independent fits. This MCSE is "
+           "wider, by the factor by which worlds widen the one in brackets.") if worlds > 1 else ""  # fmt: skip
     return (f"a bias more than {far} MCSE from 0, coverage more than {far} MCSE from {coverage}, or rejection of a "
             f"true null hypothesis more than {far} MCSE from {size}. For coverage and rejection, this MCSE is that of "
             f"the nominal level, not the one in brackets.{few}")  # fmt: skip

@@ -48,6 +48,14 @@ def pictures_of(diagnosis: Diagnosis, measure: Measure, term: str | None = None)
     return [one for one in nested if one is not None]
 
 
+def every_cell(diagnosis: Diagnosis, measure: Measure, term: str | None = None) -> list[Chart]:
+    """The nested-loop picture of a grid of many dials; none of others."""
+    if len(dials(diagnosis.cells)) < MANY_DIALS:
+        return []
+    nested = nested_chart(diagnosis, measure, term=term)
+    return [] if nested is None else [nested]
+
+
 def lead_part(diagnosis: Diagnosis, measure: Measure, term: str | None, pivots: Sequence[Pivot] = ()) -> Part:
     """What answers the question: its pictures, and the tables asked for or else one of the same measure."""
     table = default_pivot(diagnosis, measure, term)
@@ -68,9 +76,8 @@ def folded_parts(
             if charts and table is not None:
                 yield Part(measure.short, tuple(charts), (table,), measure.words)
     shown = {chart.key for chart in pictures_of(diagnosis, lead, term)}
-    if len(dials(diagnosis.cells)) >= MANY_DIALS:
-        nested = nested_chart(diagnosis, lead, term=term)
-        if nested is not None and nested.key not in shown:
+    for nested in every_cell(diagnosis, lead, term):
+        if nested.key not in shown:
             yield Part("Every cell at once", (nested,), (), f"nested loops of {lead.short.lower()}")
     if further:
         yield Part("Single replications", tuple(further), (), "; ".join(chart.title.lower() for chart in further))

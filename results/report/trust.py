@@ -38,9 +38,16 @@ def probability(value: float | None) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def p_value(value: float | None) -> str:
+    """A p value in a sentence: "p = 0.034", "p < 0.001"."""
+    text = probability(value)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"
+
+
 def trust_page(held: Mapping[str, Any]) -> str:
     """The page; held: trust.json as plain data."""
-    pages = page("results.report", number=number, share=share, probability=probability, label=error_label)
+    pages = page("results.report", number=number, share=share, probability=probability, p_value=p_value,
+                 label=error_label)  # fmt: skip
     return pages.get_template("trust.html").render(
         held=held, title=GRADES[held["verdict"]["grade"]], mark=MARKS[held["verdict"]["grade"]], figure=figure(held),
         advised=advised(held), printed=next(row for row in held["errors"] if row["printed"]), marked=marked(held),

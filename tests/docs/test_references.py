@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import get_args
 
 import pytest
 import reference_pages
+import screen
 import study_pages
 
 from experiments.application.spec import sections, weights
 from experiments.application.spec.twin import TwinSection
-from experiments.cli import COMMANDS
+from experiments.cli import COMMANDS, run_command
 from experiments.study.builtin import builtin, names
 from experiments.study.tables import StudyTables
 from experiments.toml_files import Table
@@ -80,4 +82,24 @@ def test_a_page_of_a_study_is_made_of_a_run(tmp_path, monkeypatch) -> None:
     assert "panelproof report runs/two-mediators.zarr --full" in page
     assert str(tmp_path) not in page
     assert page.count(study.question) >= 1
+    assert "(../images/study-two-mediators.svg)" in page
+    store, figures = tmp_path / "stores" / "runs" / "two-mediators.zarr", tmp_path / "figures"
+    assert run_command(["report", str(store), "--figures", str(figures), "--quiet"]) == 0
+    made = (tmp_path / "images" / "study-two-mediators.svg").read_bytes()
+    assert made == (figures / "bias-nie-chart.svg").read_bytes()
     assert 'kind = "panel"' in page.partition("## World")[2]
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_picture_of_a_study_is_small_and_is_there(name: str) -> None:
+    page = (study_pages.PAGES / f"study-{name}.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[([^\]]{40,})\]\(\.\./images/([\w.-]+)\)", page)
+    assert len(pictures) == 1, "the page has one picture, with words that say what it shows"
+    size = (study_pages.PAGES.parent / "images" / pictures[0][1]).stat().st_size
+    assert 2_000 < size <= (study_pages.MOST if pictures[0][1].endswith("svg") else screen.MOST)
+
+
+def test_the_pictures_of_all_studies_are_small_together() -> None:
+    found = list((study_pages.PAGES.parent / "images").glob("study-*"))
+    assert {path.stem.removeprefix("study-") for path in found} == set(names())
+    assert sum(path.stat().st_size for path in found) < 1_000_000

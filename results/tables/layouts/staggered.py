@@ -32,8 +32,8 @@ _AVERAGE_NOTE = (
 _COMPARED_NOTE = (
     "Compared with: never: units that are never treated; not yet: units that are not treated yet; untreated: untreated "
     "observations of all units, to which effects and controls are fitted; all: all units, also those already treated. "
-    "Stacks compare with units that are untreated to the end of the window, as far as the panel covers the window; "
-    "they contain the cohorts that have such units, and their N counts a unit-period once in every stack. Sun-Abraham "
+    "Stacks compare with units that are untreated to the end of the window, as far as the panel covers the window. "
+    "They contain the cohorts that have such units. Their N counts a unit-period once in every stack. Sun-Abraham "
     "compares with the last cohort where all units become treated."
 )
 _EVENT_NOTE = (
@@ -42,7 +42,7 @@ _EVENT_NOTE = (
     "window (or with the earliest period), and two-stage with the mean of all untreated periods."
 )
 _CONTROLS_NOTE = (
-    "Doubly robust columns condition on the controls of the period before adoption; other columns with controls hold "
+    "Doubly robust columns condition on the controls of the period before adoption. Other columns with controls hold "
     "their current values fixed, which is right only if the treatment does not affect them. Cohort-periods are left "
     "out where the controls separate treated from untreated units perfectly, or where there are too many controls for "
     "the units."
