@@ -29,6 +29,7 @@ from zarr.core.sync import sync
 
 from estimators.core.estimator import Estimates, Layout
 from results.store.block import Block, block_arrays, digest_of, part_digests
+from results.store.chunk_reader import ChunkReader
 from results.store.copying import fill_grown
 from results.store.files import check_format, check_local, damages, root_damage, seal
 from results.store.growth import Growth, growth_of
@@ -66,6 +67,7 @@ class ZarrStore(Store):
     def _load(self) -> None:
         """Read the facts and the marks of all blocks, once; the digest of a block with a mark is there already."""
         self._arrays: dict[str, Any] = {}
+        self._readers: dict[str, ChunkReader | None] = {}
         self._facts: dict[str, Any] = dict(self._root.attrs)
         self.schema = schema_from(self._facts)
         self.states = self._marks("block_state").astype(np.uint8)
@@ -251,14 +253,26 @@ class ZarrStore(Store):
         )
 
     def _read_arrays(self, cell: int, index: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """A block's rows of some arrays, by path, in one turn through zarr's event loop."""
-        sources = [self._array(name).async_array for name in names]
+        """A block's rows of some arrays, by path; arrays that we did not lay out in one turn through zarr's event loop."""
         rows = self.block_rows(index)
+        readers = {name: self._reader(name) for name in names}
+        found: dict[str, NDArray[Any]] = {
+            name: reader.read(cell, index, rows.stop - rows.start, self._array(name).shape[2:])
+            for name, reader in readers.items() if reader is not None
+        }  # fmt: skip
+        others = [name for name, reader in readers.items() if reader is None]
+        sources = [self._array(name).async_array for name in others]
 
         async def read_all() -> list[Any]:
             return await asyncio.gather(*(source.getitem((cell, rows)) for source in sources))
 
-        return dict(zip(names, map(np.asarray, sync(read_all())), strict=True))
+        return found | dict(zip(others, map(np.asarray, sync(read_all())), strict=True)) if others else found
+
+    def _reader(self, name: str) -> ChunkReader | None:
+        """Reads the chunks of an array without zarr, None where only zarr can."""
+        if name not in self._readers:
+            self._readers[name] = ChunkReader.of(self.path, name, self._array(name))
+        return self._readers[name]
 
     def content_hash(self) -> str:
         """SHA-256 over decoded arrays, coordinates and fingerprint: what two equal runs share.
