@@ -1,11 +1,11 @@
-# panelproof: make venv | demo | test | check | bench | mutants | campaigns
+# panelproof: make venv | demo | test | check | docs | docs-refresh | bench | mutants | campaigns
 .RECIPEPREFIX = >
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test check bench mutants campaigns clean
+.PHONY: venv demo test check docs docs-refresh bench mutants campaigns clean
 venv: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt find-python.sh
@@ -26,7 +26,19 @@ check: $(STAMP)
 >$(BIN)/ruff format --check .
 >$(BIN)/mypy
 >$(BIN)/lint-imports
+>$(BIN)/codespell
 >$(BIN)/python -m pytest -n 2
+
+# the site, into build/site; it opens without a server
+docs: $(STAMP)
+>$(BIN)/python docs/build/reference_pages.py
+>$(BIN)/python -m mkdocs build --strict
+
+# all outputs and pictures of the documents again, by their own commands; the studies take an hour
+docs-refresh: $(STAMP)
+>$(BIN)/python docs/build/reference_pages.py
+>$(BIN)/python docs/build/refresh.py
+>$(BIN)/python docs/build/study_pages.py
 
 bench: $(STAMP)
 >$(BIN)/python tests/benchmarks/bench.py

@@ -11,5 +11,6 @@ for name in python3.14 python3.13 python3.12 python3; do
         fi
     done
 done
-echo "panelproof needs Python 3.12 or newer with venv and ensurepip, and none on the PATH works: install python3.13 and python3-venv" >&2
+echo "panelproof needs Python 3.12 or newer with venv and ensurepip, and none on the PATH works; one of these gets one:" \
+    "uv python install 3.13; conda create -n panelproof python=3.13; brew install python@3.13; apt install python3 python3-venv" >&2
 exit 1

@@ -11,11 +11,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pandas as pd
 
     from estimators import (
         DCDH,
@@ -36,20 +39,25 @@ if TYPE_CHECKING:
         TwoWayDID,
     )
     from estimators.core.functions import estimator
+    from experiments.application.example_panel import example_panel
     from experiments.application.spec.spec import RealPanel, Spec, read_spec
     from experiments.application.table_files import write_files
     from experiments.placebo.placebo import Answer
-    from experiments.running.runner import run
+    from experiments.running.watched import run
     from experiments.study.study import Study
     from experiments.trust.output import write_trust
     from experiments.twins.output import write_twin
     from experiments.twins.twin import Twin
-    from results.diagnosis.diagnose import diagnose
+    from results.python.diagnosed import diagnose
+    from results.python.tables import Tables
     from results.store.zarr_store import ZarrStore
     from results.tables.records import Document
     from sim.designs.paper import Paper
     from sim.errors import BadInput
     from sim.functions.design import design
+
+type Given = str | Path | pd.DataFrame | RealPanel  # a panel: its file, its table, or what read_panel returned
+type Asked = str | Path | Mapping[str, Any] | Spec | None  # its spec: a file, a dict, or what read_spec returned
 
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")  # the packages that stand beside this module
 PLACES = {
@@ -57,10 +65,11 @@ PLACES = {
     "Study": "experiments.study.study",
     "Twin": "experiments.twins.twin",
     "design": "sim.functions.design",
-    "diagnose": "results.diagnosis.diagnose",
+    "example_panel": "experiments.application.example_panel",
+    "diagnose": "results.python.diagnosed",
     "estimator": "estimators.core.functions",
     "read_spec": "experiments.application.spec.spec",
-    "run": "experiments.running.runner",
+    "run": "experiments.running.watched",
     "write_files": "experiments.application.table_files",
     "write_trust": "experiments.trust.output",
     "write_twin": "experiments.twins.output",
@@ -90,6 +99,7 @@ __all__ = [
     "diagnose",
     "estimate",
     "estimator",
+    "example_panel",
     "open_store",
     "placebo",
     "read_panel",
@@ -104,33 +114,59 @@ __all__ = [
 ]
 
 
-def read_panel(panel: str | Path, spec: str | Path | Spec) -> RealPanel:
-    """A panel file as its spec says, a SPEC.toml or what `read_spec` returns; raises BadInput with all faults."""
+def read_panel(panel: str | Path | pd.DataFrame, spec: str | Path | Mapping[str, Any] | Spec) -> RealPanel:
+    """A panel as its spec says; raises BadInput with all faults.
+
+    panel: a file, or a table of pandas with one row a unit and period. spec: a SPEC.toml, the same as a dict, or what
+    `read_spec` returns.
+
+    >>> import pandas as pd
+    >>> import panelproof as pp
+    >>> table = pd.DataFrame({"city": list("aabb"), "year": [1, 2, 1, 2], "y": [1.0, 2.0, 1.5, 1.0]})
+    >>> pp.read_panel(table, {"panel": {"unit": "city", "period": "year", "outcome": "y"}}).panel.nobs
+    4
+    """
     from experiments.application.spec import spec as reading
 
-    return reading.read_real_panel(panel, reading.read_spec(spec) if isinstance(spec, str | Path) else spec)
+    if isinstance(spec, str | Path):
+        spec = reading.read_spec(spec)
+    elif isinstance(spec, Mapping):
+        spec = reading.spec_of(spec)
+    if isinstance(panel, str | Path):
+        return reading.read_real_panel(panel, spec)
+    return reading.real_panel_of(panel.copy(), spec)
 
 
 def estimate(
-    panel: str | Path | RealPanel,
-    spec: str | Path | Spec | None = None,
+    panel: Given,
+    spec: Asked = None,
     *,
     cross_check: bool = False,
     estimators: Sequence[str] = (),
-) -> Document:
+) -> Tables:
     """The tables of `panelproof estimate`: every number is a row of `.frame`, and `show` prints the tables.
 
-    panel: a file, with its spec, or what `read_panel` returned. cross_check: compare with linearmodels, spreg and esda.
-    estimators: kinds of further ones, each a column of table 2.
+    panel: a file or a table, with its spec, or what `read_panel` returned. cross_check: compare with linearmodels,
+    spreg and esda. estimators: kinds of further ones, each a column of table 2.
+
+    >>> import panelproof as pp
+    >>> tables = pp.estimate(pp.example_panel())
+    >>> print(tables["2", 5].params.round(3)["did"], tables["2", 5].std_errors.round(4)["did"])
+    0.03 0.0039
+    >>> pp.show(tables["3"])
+    Table 3...
+    >>> sorted(file.name for file in pp.write_files(tables, "out", ["json", "tex"]) if file.suffix != ".svg")
+    ['estimates.json', 'tables.tex']
     """
     from experiments.application import estimate as application
+    from results.python.tables import Tables
 
-    return application.estimate(_read(panel, spec), cross_check=cross_check, estimators=estimators)
+    return Tables.of(application.estimate(_read(panel, spec), cross_check=cross_check, estimators=estimators))
 
 
 def placebo(
-    panel: str | Path | RealPanel,
-    spec: str | Path | Spec | None = None,
+    panel: Given,
+    spec: Asked = None,
     *,
     store: str | Path | None = None,
     client: object = None,
@@ -140,6 +176,11 @@ def placebo(
 
     choices: scheme, estimator, term, draws, statistic, seed, as of the command. store: where the draws are kept and
     resumed; without it they stay in memory. client: a running Dask Client, as in `run`.
+
+    >>> import panelproof as pp
+    >>> found = pp.placebo(pp.example_panel(), scheme="space", draws=99)
+    >>> len(found.placebos)
+    99
     """
     from experiments.placebo import placebo as test
     from experiments.placebo.stored import prepared
@@ -150,13 +191,18 @@ def placebo(
     return test.answer(ask, run(ask.study, store=target, client=client))
 
 
-def twin(
-    panel: str | Path | RealPanel, spec: str | Path | Spec | None = None, *, method: str | Sequence[str] | None = None
-) -> Twin:
+def twin(panel: Given, spec: Asked = None, *, method: str | Sequence[str] | None = None) -> Twin:
     """The twin of `panelproof twin`: fitted `.parameters`, the `.design` and its `.study`, and the rows of `.fidelity`.
 
     method: parametric, factor, residual or several, in place of those of the spec; the first is the twin, `.others` are
     the rest.
+
+    >>> import panelproof as pp
+    >>> twin = pp.twin(pp.example_panel())
+    >>> isinstance(twin, pp.Twin), twin.design.schema.units, twin.parameters[0].dial
+    (True, 57, 'errors.sd')
+    >>> [file.name for file in pp.write_twin(twin, "twin") if not file.name.startswith("design")]
+    ['panel.parquet', 'fidelity.json', 'fidelity.html']
     """
     from experiments.twins import twin as twins
 
@@ -164,8 +210,8 @@ def twin(
 
 
 def trust(
-    panel: str | Path | RealPanel,
-    spec: str | Path | Spec | None = None,
+    panel: Given,
+    spec: Asked = None,
     *,
     claim: str = "did",
     out: str | Path | None = None,
@@ -176,27 +222,43 @@ def trust(
 
     out: a folder where the stores are kept and resumed; without it they stay in memory. budget: seconds of the
     simulations. choices: errors (the type that you print), replications (a cell, in place of a budget).
+
+    >>> import panelproof as pp
+    >>> found = pp.trust(pp.example_panel(30), replications=64)
+    >>> [row["se_type"] for row in found["errors"]][:3]
+    ['cluster:unit', 'iid', 'hc1']
+    >>> [file.name for file in pp.write_trust(found, "out")][:2]
+    ['trust.json', 'trust.html']
     """
+    from experiments.notebook import TrustCard
     from experiments.trust.document import document
     from experiments.trust.means import Means
     from experiments.trust.trust import trust as judged
 
     means = Means(None if out is None else Path(out))
-    return document(judged(_read(panel, spec), claim, budget=budget, means=means, **choices))
+    return TrustCard(document(judged(_read(panel, spec), claim, budget=budget, means=means, **choices)))
 
 
 def open_store(path: str | Path) -> ZarrStore:
-    """The store that a run has made; raises BadInput when there is none."""
+    """The store that a run has made; raises BadInput when there is none.
+
+    >>> import panelproof as pp
+    >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
+    >>> _ = pp.run(study, store="mine.zarr")
+    >>> pp.open_store("mine.zarr").replications
+    64
+    """
     from results.store.zarr_store import ZarrStore
 
     return ZarrStore.open(Path(path))
 
 
-def show(answer: Document | Answer | Twin, errors: str | None = None) -> None:
-    """Print what `estimate` (with the error type `errors`, where a model has it), `placebo` or `twin` returned."""
+def show(answer: Document | Answer | Twin | Mapping[str, Any], errors: str | None = None) -> None:
+    """Print what `estimate`, `placebo`, `twin` or `trust` returned; of estimates with the error type `errors`."""
     from rich.console import Console
 
     from experiments.placebo.output import print_placebo
+    from experiments.trust.output import print_trust
     from experiments.twins.output import print_twin
     from experiments.twins.twin import Twin
     from results.tables.records import Document
@@ -207,6 +269,8 @@ def show(answer: Document | Answer | Twin, errors: str | None = None) -> None:
         print_estimates(answer, console, errors)
     elif isinstance(answer, Twin):
         print_twin(answer, console)
+    elif isinstance(answer, Mapping):
+        print_trust(answer, console)
     else:
         print_placebo(answer, console)
 
@@ -224,11 +288,13 @@ def __dir__() -> list[str]:
     return sorted({*__all__, *_classes()})
 
 
-def _read(panel: str | Path | RealPanel, spec: str | Path | Spec | None) -> RealPanel:
-    if not isinstance(panel, str | Path):
+def _read(panel: Given, spec: Asked) -> RealPanel:
+    from experiments.application.spec.spec import RealPanel
+
+    if isinstance(panel, RealPanel):
         return panel
     if spec is None:
-        raise TypeError("a panel file needs its spec: pass the path of a SPEC.toml as the second argument")
+        raise TypeError("a panel file or table needs its spec: pass the path of a SPEC.toml as the second argument")
     return read_panel(panel, spec)
 
 

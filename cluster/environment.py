@@ -118,11 +118,11 @@ def source_digest(module: str) -> str:
         return ""
     kept = _digests.get(package)
     if kept is None or kept[0] is not loaded.__spec__:  # a module that is loaded anew has another spec
-        kept = _digests[package] = (loaded.__spec__, _digest(_sources(loaded)))
+        kept = _digests[package] = (loaded.__spec__, _digest(source_files(loaded)))
     return kept[1]
 
 
-def _sources(module: ModuleType) -> dict[str, Path]:
+def source_files(module: ModuleType) -> dict[str, Path]:
     """The files of a package or module, by their names from its own folder."""
     folders = [Path(folder) for folder in getattr(module, "__path__", ())]
     if folders:

@@ -24,5 +24,6 @@ def fit(y, did):
 
 
 study = pp.Study.from_functions(draw=draw, fit=fit, truth="effect", grid={"effect": [0.0, 0.25, 0.5, 1.0]})
-table = pp.diagnose(pp.run(study)).frame.query("measure in ('rejection', 'coverage')")
-print(table[["effect", "measure", "value", "mcse"]].to_string(index=False))
+diagnosis = pp.diagnose(pp.run(study))
+print(diagnosis.table(rows="effect", measure="power"), diagnosis.table(rows="effect", measure="coverage"), sep="\n")
+diagnosis.plot.power().savefig("power.pdf")

@@ -28,14 +28,16 @@ COMMANDS = {
     "placebo": "permutation and placebo tests on a real panel",
     "twin": "a panel design fitted to a real panel, and how like it is",
     "trust": "is my result safe? one page from twins, placebos and the panel itself",
+    "replicate": "a bundle for a journal's archive: make it, or run it again and compare",
     "audit": "arithmetic on the printed numbers of a paper",
     "replay": "draw and fit one replication again",
     "init": "read a panel file and write a SPEC.toml to edit",
     "panel": "check a panel file, or write an example",
     "store": "verify, hash, describe or merge stores",
+    "completion": "the completion script of a shell",
 }
 
-RESUMED = ("run", "solve", "breakdown", "trust")  # commands that keep what they had finished
+RESUMED = ("run", "solve", "breakdown", "trust", "replicate")  # commands that keep what they had finished
 KEPT = "what a run had finished is kept, and the same command resumes it"
 IN_PART, LOCKED, INTERRUPTED, TERMINATED = 3, 75, 130, 143
 

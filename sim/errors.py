@@ -25,7 +25,15 @@ class Problem:
 
 
 class BadInput(ValueError):
-    """Raised before any work when something the user gave cannot be used; holds one or more problems."""
+    """Raised before any work when something the user gave cannot be used; holds one or more problems.
+
+    >>> import panelproof as pp
+    >>> try:
+    ...     pp.open_store("nowhere.zarr")
+    ... except pp.BadInput as error:
+    ...     print(error)
+    nowhere.zarr; no such store; allowed: a folder that `panelproof run` made; check the path
+    """
 
     def __init__(self, *problems: Problem) -> None:
         if not problems:

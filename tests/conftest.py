@@ -72,3 +72,13 @@ def rounding(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     patched(covariances, "cancelled", first_argument)
     monkeypatch.setattr(spectrum, "_KEPT", OrderedDict())  # spectra of other tests are of other eigenvalues
     return steps
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end which blocks of the documents ran and which were skipped, and why."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
+    lines = [text for report in reports for name, text in getattr(report, "user_properties", ()) if name == "documents"]
+    if lines:
+        terminalreporter.section("blocks of the documents")
+        for line in lines:
+            terminalreporter.line(str(line))

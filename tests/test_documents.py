@@ -20,7 +20,7 @@ from results.store import StoreSchema, ZarrStore
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROOMS = "sim|estimators|results|cluster|experiments|tests"
-DOCUMENT = re.compile(r"\bdocs/[\w./-]*\w")
+DOCUMENT = re.compile(r"(?<![\w/])docs/[\w./-]*\w")
 PYTHON = re.compile(rf"\b(?:{ROOMS})/(?!(?:\w+/)*NAME\.py)[\w/]+\.py\b")  # recipes write NAME for a module to come
 LINK = re.compile(r"\]\(([^)#]+)\)")
 FOLDER = re.compile(rf"`((?:{ROOMS}|docs)(?:/\w+)+)/?`")

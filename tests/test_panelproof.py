@@ -39,14 +39,13 @@ def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_blocks_of_readme(words: str, changes: dict[str, str]) -> dict[str, object]:
-    """Run the one Python example of the README that holds these words, with smaller numbers."""
-    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+def run_block_of(page: str, words: str, changes: dict[str, str], names: dict[str, object]) -> dict[str, object]:
+    """Run the one Python example of a page that holds these words, with smaller numbers and the names before it."""
+    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / page).read_text(encoding="utf-8"), re.DOTALL)
     (block,) = (block for block in blocks if words in block)
     for old, new in changes.items():
         assert old in block
         block = block.replace(old, new)
-    names: dict[str, object] = {}
     exec(block, names)
     return names
 
@@ -80,26 +79,29 @@ def test_an_unknown_name_is_an_attribute_error():
         pp.TwoWayDid  # noqa: B018
 
 
-def test_the_study_of_the_readme_runs():
-    names = run_blocks_of_readme("pp.Study(", {"replications=2000": "replications=64, block=64"})
+def test_the_study_of_the_page_of_studies_runs():
+    changes = {"replications=2000": "replications=64, block=64"}
+    names = run_block_of("docs/monte-carlo.md", "pp.Study(", changes, {})
     records = names["records"]
     assert isinstance(names["study"], pp.Study)
     assert set(pp.diagnose(records).frame["estimator"]) == {"did", "sdm-lee-yu"}  # type: ignore[arg-type]
 
 
-def test_the_functions_of_the_readme_are_a_study():
-    names = run_blocks_of_readme("from_functions(", {"[0.0, 1.0]}": "[0.0, 1.0]}, replications=128, block=64"})
+def test_the_functions_of_the_page_of_studies_are_a_study():
+    changes = {"[0.0, 1.0]}": "[0.0, 1.0]}, replications=128, block=64"}
+    names = run_block_of("docs/monte-carlo.md", "from_functions(", changes, {"pp": pp})
     frame = pp.diagnose(pp.run(names["own"])).frame  # type: ignore[arg-type]
     bias = frame[frame["measure"] == "bias"]
     assert set(bias["estimator"]) == {"fit", "did"}
     assert (bias["value"].abs() < 4 * bias["mcse"]).all()
 
 
-def test_the_panel_of_the_readme_is_estimated_and_tested(tmp_path, monkeypatch, capsys):
+def test_the_panel_of_the_page_of_tables_is_estimated_and_tested(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     pd.read_csv(made_cities.DATA / "cities.csv").to_stata(tmp_path / "mypanel.dta", write_index=False)
     Path("SPEC.toml").write_text(made_cities.PANEL)
-    names = run_blocks_of_readme('pp.read_panel("mypanel.dta"', {"draws=9999": "draws=99"})
+    changes = {"draws=9999": "draws=99", "example/panel.csv": "mypanel.dta", "example/spec.toml": "SPEC.toml"}
+    names = run_block_of("docs/estimates.md", "pp.read_panel(", changes, {})
     printed = capsys.readouterr().out
     assert "Table 2" in printed
     assert "Placebo test of did:" in printed

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
-from typing import Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.core import frames
 from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import TreatmentKernel
 from sim.design import Design
 from sim.discovery import discover, find
 from sim.errors import bad, closest, one_of
+from sim.notebook import Text
 from sim.panel import Panel, Schema
 from sim.streams import Streams
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 
@@ -95,6 +100,67 @@ class Estimates:
     lower: Floats | None = None
     upper: Floats | None = None
 
+    @property
+    def params(self) -> pd.Series:
+        """The estimates by term; of several panels by (replication, term).
+
+        >>> import panelproof as pp
+        >>> found = pp.TwoWayDID()(pp.example_panel().panel)
+        >>> print(found.params.round(3)["did"])
+        0.03
+        """
+        return frames.params(self)
+
+    @property
+    def std_errors(self) -> pd.Series:
+        """Standard errors, indexed as `params`: clustered ones where there are such, see `with_errors`.
+
+        >>> import panelproof as pp
+        >>> found = pp.TwoWayDID(errors=("iid", "cluster:unit"))(pp.example_panel().panel)
+        >>> found.std_errors.equals(found.with_errors("cluster:unit").std_errors)
+        True
+        """
+        return frames.std_errors(self)
+
+    @property
+    def tstats(self) -> pd.Series:
+        """Estimates over their standard errors, indexed as `params`."""
+        return frames.tstats(self)
+
+    @property
+    def pvalues(self) -> pd.Series:
+        """Two-sided p values against 0, indexed as `params`."""
+        return frames.pvalues(self)
+
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Ends of intervals at level 1 - alpha in columns lower and upper, indexed as `params`; raises BadInput.
+
+        >>> import panelproof as pp
+        >>> pp.TwoWayDID()(pp.example_panel().panel).conf_int().loc["did"].round(3).tolist()
+        [0.022, 0.038]
+        """
+        return frames.conf_int(self, alpha)
+
+    def with_errors(self, kind: str) -> Estimates:
+        """The same with one of its error types, such as "hc1". Raises BadInput for one that it lacks."""
+        return replace(self, **frames.of_error(self, kind))
+
+    def summary(self) -> Text:
+        """Estimates with standard errors, t, p values and intervals as text; of several panels means over them.
+
+        >>> import panelproof as pp
+        >>> print(pp.TwoWayDID()(pp.example_panel().panel).summary().splitlines()[0])
+        Estimates with cluster:unit errors
+        """
+        return frames.summary(self)
+
+    def _repr_html_(self) -> str:
+        values, counts = np.unique(self.status, return_counts=True)
+        ends = [Status(int(value)).meaning for value in values]
+        many = [f"{count:,} {end}" for count, end in zip(counts, ends, strict=True)]
+        status = ", ".join(many if len(self.status) > 1 else ends)
+        return frames.estimates_card(self.take(slice(0, 1)), len(self.status), status)
+
     def take(self, rows: slice | NDArray[np.intp]) -> Estimates:
         """The same record for some of the panels."""
         return _each_array(self, lambda arrays: arrays[0][rows])
@@ -153,21 +219,53 @@ def _each_array(first: Estimates, combine: Any, rest: Sequence[Estimates] = ()) 
     return replace(first, **changed)
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Pieces:
+    """Arrays (R, ...) of consecutive tiles, too large to be copied into one; their other axes may differ in length."""
+
+    parts: tuple[Floats, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, rows: slice) -> Pieces:
+        return Pieces(tuple(part for _, part in self._within(rows)))
+
+    def _within(self, rows: slice) -> Iterator[tuple[int, Floats]]:
+        """What some rows are of each array, with the first of them."""
+        first, last, begin = *rows.indices(len(self))[:2], 0
+        for part in self.parts:
+            low, high = max(first - begin, 0), min(last - begin, len(part))
+            if low < high:
+                yield begin + low, part[low:high]
+            begin += len(part)
+
+    def chunks(self, most: int) -> Iterator[tuple[slice, Floats]]:
+        """All rows, at most so many at a time, and which they are."""
+        for begin, part in self._within(slice(None)):
+            for start in range(0, len(part), most):
+                some = part[start : start + most]
+                yield slice(begin + start, begin + start + len(some)), some
+
+
 class Moments:
-    """A record of arrays with leading R (or None), one tile's or one block's; subclasses are dataclasses."""
+    """A record of arrays or `Pieces` with leading R (or None), of a tile or a block; subclasses are dataclasses.
+
+    Fields without `init` hold what was made of the others; joined and taken records begin without it.
+    """
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
         """One record from consecutive tiles, joined by field."""
         if len(parts) == 1:
             return parts[0]
-        names = [item.name for item in fields(cast(Any, cls))]
+        names = [item.name for item in fields(cast(Any, cls)) if item.init]
         columns = {name: [getattr(part, name) for part in parts] for name in names}
-        return cls(**{name: None if column[0] is None else np.concatenate(column) for name, column in columns.items()})
+        return cls(**{name: None if column[0] is None else _joined(column) for name, column in columns.items()})
 
     def take(self, rows: slice) -> Self:
         """The same record for some of the panels."""
-        values = {item.name: getattr(self, item.name) for item in fields(cast(Any, self))}
+        values = {item.name: getattr(self, item.name) for item in fields(cast(Any, self)) if item.init}
         return type(self)(**{name: None if value is None else value[rows] for name, value in values.items()})
 
     @property
@@ -177,12 +275,22 @@ class Moments:
         return next(len(value) for value in values if value is not None)
 
 
+def _joined(column: list[Any]) -> Any:
+    if isinstance(column[0], Pieces):
+        return Pieces(tuple(part for pieces in column for part in pieces.parts))
+    return np.concatenate(column)
+
+
 class Reduction(ABC):
     """The work on T x N numbers that several estimators share; frozen, hashable, compared by value."""
 
     @abstractmethod
     def prepare(self, panel: Panel) -> Any:
         """All that follows from the variables that do not change between replications; once a cell and worker."""
+
+    def for_worlds(self, plan: Any, worlds: int) -> Any:
+        """The plan of one of so many worlds of a cell: without what pays only where one world has all replications."""
+        return plan
 
     @abstractmethod
     def reduce(self, plan: Any, tile: Tile) -> Moments:

@@ -321,6 +321,13 @@ def estimator(function: Function | None = None, /, **options: Any) -> Any:
     is no answer. terms: declared, else found by a trial fit. targets: term -> estimand; target: that of the treatment
     and of an estimate without a term. errors: names of the error types. batched: it is given arrays (R, T, N) or a
     panel of R replications, streams as `rng`, and returns arrays (R,).
+
+    >>> import panelproof as pp
+    >>> @pp.estimator(terms=["did"], errors=[])
+    ... def means(icr, did):
+    ...     return icr[did == 1].mean() - icr[did == 0].mean()
+    >>> print(means()(pp.example_panel().panel).params.round(3)["did"])
+    0.107
     """
     options = {key: tuple(value) if key in ("terms", "errors") else value for key, value in options.items()}
     options["targets"] = dict(options.get("targets") or {})

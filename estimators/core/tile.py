@@ -12,6 +12,8 @@ from sim.panel import Panel
 
 Floats = NDArray[np.float64]
 
+UNDATED = -1  # in place of dates: the treatment is not absorbing
+
 
 class Tile:
     """A view of a panel that remembers what estimators derive from it. Arrays are (1 or R, T, N)."""
@@ -71,10 +73,9 @@ class Tile:
                 case ("within", name):
                     self._memo[key] = self.transform(self.raw(name))
                 case ("within squares", name):
-                    flat = self.within(name).reshape(-1, self.raw(name)[0].size)
-                    self._memo[key] = np.asarray(np.vecdot(flat, flat))
+                    self._memo[key] = _squares(self.within(name).reshape(-1, self.raw(name)[0].size))
                 case ("raw squares", name):
-                    self._memo[key] = np.asarray(np.square(self._observed(name)).sum(axis=1))
+                    self._memo[key] = _squares(self._observed(name))
                 case ("total", name):
                     self._memo[key] = self._total(name)
                 case (_, name, weights):
@@ -101,11 +102,21 @@ class Tile:
         return w.lag(self.within(name), centred=True)
 
 
+def _squares(flat: Floats) -> Floats:
+    """Sums of squares over the last axis."""
+    return np.asarray(np.vecdot(flat, flat))
+
+
 def first_treated(d: Floats) -> NDArray[np.int16] | None:
     """First treated periods (B, N), T = never, of treatments d (B, T, N); None unless all are 0/1 and absorbing."""
-    if ((d != 0) & (d != 1)).any() or (d[:, 1:] < d[:, :-1]).any():
-        return None
-    return np.asarray((d.shape[1] - d.sum(axis=1)).astype(np.int16))
+    first = dates_of(d)
+    return None if (first == UNDATED).any() else first
+
+
+def dates_of(d: Floats) -> NDArray[np.int16]:
+    """The same with UNDATED in the rows of treatments that are not."""
+    absorbing = ((d == 0) | (d == 1)).all(axis=(1, 2)) & (d[:, 1:] >= d[:, :-1]).all(axis=(1, 2))
+    return np.where(absorbing[:, None], d.shape[1] - d.sum(axis=1), UNDATED).astype(np.int16)
 
 
 def spread(array: Floats, rows: int) -> Floats:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.estimator import Moments
-from estimators.core.tile import Tile, first_treated
+from estimators.core.tile import UNDATED, Tile, first_treated
 from estimators.core.treatment_kernels import product
 from estimators.core.within import WithinTransform
 from sim.errors import bad
@@ -30,7 +30,6 @@ Floats = NDArray[np.float64]
 PAIRS_AT_ONCE = 16_000  # of treated units: what the cache holds of their look-ups
 TILE = 8  # whole treatments at once
 DRAWS_AT_ONCE = 480  # absorbing treatments that tables serve together: enough to spread the calls, whole blocks of ROWS
-COMPUTED = -1  # in place of dates: the numbers are there
 
 
 @cache
@@ -241,7 +240,7 @@ class PathCodes:
 class TreatmentMoments(Moments):
     """Numbers (R, E) that a kernel makes of redrawn treatments; of absorbing ones, until `complete`, their dates alone.
 
-    first (R, N): first treated periods, T = never, COMPUTED where the numbers are there. Tables serve hundreds of
+    first (R, N): first treated periods, T = never, UNDATED where the numbers are there. Tables serve hundreds of
     draws at a third of the cost of a tile's.
     """
 
@@ -255,11 +254,11 @@ class TreatmentMoments(Moments):
         if first is not None:
             return cls(first, np.full((len(first), size), np.nan))
         d = tile.raw(name)
-        return cls(np.full((len(d), d.shape[2]), COMPUTED, dtype=np.int16), kernel(d))
+        return cls(np.full((len(d), d.shape[2]), UNDATED, dtype=np.int16), kernel(d))
 
     def complete(self, kernel: Callable[[NDArray[Any]], Floats]) -> Floats:
         """All numbers, (R, E)."""
-        waiting, out = np.flatnonzero(self.first[:, 0] != COMPUTED), self.numbers.copy()
+        waiting, out = np.flatnonzero(self.first[:, 0] != UNDATED), self.numbers.copy()
         for start in range(0, waiting.size, DRAWS_AT_ONCE):
             rows = waiting[start : start + DRAWS_AT_ONCE]
             out[rows] = kernel(self.first[rows])

@@ -42,6 +42,11 @@ class TwoWayDID(RegressionEstimator):
     observations that are the only one of a level of an effect (they have no residual; Correia 2015); the statistic nobs
     counts what is used. terms: those that are reported, None = all; the treatment's alone, with iid or clustered
     errors, is quick where the treatment alone is redrawn.
+
+    >>> import panelproof as pp
+    >>> found = pp.TwoWayDID()(pp.example_panel().panel)
+    >>> print(f"{found.params['did']:.3f} ({found.std_errors['did']:.3f})")
+    0.030 (0.004)
     """
 
     kind: ClassVar[str] = "did"

@@ -51,6 +51,11 @@ class InteractionTest(RegressionEstimator):
     sqrt(p (1 - p)/draws). The test is exact when labels are exchangeable within these strata, and right in large
     samples when groups differ in variances alone, because the statistic is studentised (Janssen 1997; DiCiccio and
     Romano 2017). Assignments that leave a group without an estimate or a variance count as large.
+
+    >>> import panelproof as pp
+    >>> found = pp.InteractionTest(values=("east", "west"))(pp.example_panel().panel)
+    >>> print(f"{found.params['did x west']:.3f} ({found.std_errors['did x west']:.3f})")
+    -0.017 (0.006)
     """
 
     kind: ClassVar[str] = "interaction"

@@ -43,6 +43,11 @@ class RandomEffects(RegressionEstimator):
 
     Statistics: squared correlations of y and x'b over all observations, within units and between unit means (period
     dummies count as regressors), as Stata reports them; sigma_u, sigma_e; theta, the mean of theta_i over units.
+
+    >>> import panelproof as pp
+    >>> found = pp.RandomEffects()(pp.example_panel().panel)
+    >>> print(f"{found.params['did']:.3f} ({found.std_errors['did']:.3f})")
+    0.051 (0.006)
     """
 
     kind: ClassVar[str] = "random"

@@ -85,6 +85,11 @@ class PsmDID(RegressionEstimator):
     given. A panel that has no error of some type is REFUSED: clustered ones of the treatment take two clusters of
     matched treated units and two of controls, as in `staggered.adoption_effects.has_error`. Source: Heckman, Ichimura
     and Todd (1997), with two-way effects.
+
+    >>> import panelproof as pp
+    >>> found = pp.PsmDID()(pp.example_panel().panel)
+    >>> print(f"{found.params['did']:.3f} ({found.std_errors['did']:.3f})")
+    0.027 (0.005)
     """
 
     kind: ClassVar[str] = "psm-did"

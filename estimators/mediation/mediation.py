@@ -68,6 +68,11 @@ class Mediation(Estimator):
 
     Statistics: rho_at_zero, r2_product_at_zero, r2_total_product_at_zero and sd_ratio as `indirect_at` says;
     corr_ab, the correlation of the estimates of a and b under delta.
+
+    >>> import panelproof as pp
+    >>> found = pp.Mediation()(pp.example_panel().panel)
+    >>> print(f"{found.params['nie']:.3f} ({found.std_errors['nie']:.3f})")
+    0.002 (0.001)
     """
 
     kind: ClassVar[str] = "mediation"

@@ -57,6 +57,11 @@ class PermutationTest(Estimator):
 
     Error types: permutation:SCHEME (p value and interval, no standard error), then the estimator's own. Statistics:
     draws (B), exact (1 when every assignment was used), mcse:TERM, the Monte Carlo error of p, 0 when exact.
+
+    >>> import panelproof as pp
+    >>> found = pp.PermutationTest(draws=99)(pp.example_panel().panel)
+    >>> print(found.with_errors("permutation:space").pvalues["did"].round(2))
+    0.01
     """
 
     kind: ClassVar[str] = "permutation"

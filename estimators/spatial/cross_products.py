@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
-from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
-from estimators.core.tile import Tile, spread
+from estimators.core.estimator import ROWS_AT_ONCE, Moments, Pieces, Reduction
+from estimators.core.tile import UNDATED, Tile, dates_of, spread
+from estimators.spatial.absorbing import MOST_FIELDS, FixedSide, Met
 from estimators.spatial.information import Columns, FixedForms
 from estimators.spatial.spectrum import Spectrum, spectrum_of
 from sim.errors import BadInput, Problem, bad
@@ -21,16 +22,18 @@ Floats = NDArray[np.float64]
 
 OTHER_MODEL = "choose other weights, or a model without spatial lags of regressors"
 CELLS = 2**18  # of redrawn columns whose products are made together
-LEAST_ROWS, ARRAYS = 32, 2**25  # replications solved together at least, and bytes of whole arrays in their moments
+LEAST_ROWS, ARRAYS = 32, 2**26  # replications solved together at least, and bytes of whole arrays in their moments
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SpatialPlan:
     """What a cell's fixed variables give: Z = [QX, QWX] (P, T, N), Z'Z (1, P, P), forms by P; None where redrawn.
 
-    With two lags Z has QW^2X as well. columns: which regressors are redrawn, and Z of the others. labels of the units
-    and attributes (N,) serve clustered errors. useless_lags: what is wrong with fixed WX, which is for models that have
-    them as regressors to raise.
+    With two lags Z has QW^2X as well. columns: which regressors are redrawn, and Z of the others. beside: what the
+    fixed ones and one that is redrawn need for forms by its dates, where these can take the place of its values;
+    dated: whether they do in the panel that the plan was made of. labels of the units and attributes (N,) serve
+    clustered errors. useless_lags: what is wrong with fixed WX, which is for models that have them as regressors to
+    raise.
     """
 
     names: tuple[str, ...]
@@ -41,6 +44,8 @@ class SpatialPlan:
     gram: Floats
     forms: dict[int, FixedForms] | None
     columns: Columns
+    beside: FixedSide | None
+    dated: bool
     keeps_arrays: bool
     labels: tuple[str, ...]
     attributes: Mapping[str, NDArray[Any]]
@@ -50,7 +55,7 @@ class SpatialPlan:
 @dataclass(frozen=True, eq=False, slots=True)
 class SpatialMoments(Moments):
     """Z'Qy, Z'QWy (R, P); (Qy)'(Qy), (Qy)'(QWy), (QWy)'(QWy), raw total sum of squares (R,); Z'Z and, as
-    `Columns` says, redrawn regressors (R, V, T, N) where there are any.
+    `Columns` says, redrawn regressors (R, V, T, N) or dates in their place (R, N) where there are any.
 
     drift (R, 2 + P, T), cross-section means of y, Wy, X and WX around their own mean over time, only when W is not
     row-stochastic. y (R, T, N) and x (R, P, T, N), raw, only when a full fit is asked for. With two lags also Z'QWWy
@@ -64,12 +69,14 @@ class SpatialMoments(Moments):
     wyy: Floats
     tss: Floats
     gram: Floats | None
-    z: Floats | None
+    z: Pieces | None
+    dates: NDArray[np.int16] | None
     drift: Floats | None
     y: Floats | None
     x: Floats | None
     zwwy: Floats | None = None
     wwy: Floats | None = None
+    met: Met = field(default_factory=Met, init=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +117,21 @@ class SpatialCrossProducts(Reduction):
         z, gram, forms = None, ols.gram(fixed[None]), None
         if not anew.size:
             z, forms = fixed, {size: FixedForms(fixed[:size], spectrum) for size in (p // 2, p)}
+        by_dates = anew.size == 1 and len(fixed) <= MOST_FIELDS and not self.keep_arrays
+        beside = FixedSide.of(fixed[: p - 2], spectrum) if by_dates else None
+        dated = beside is not None and bool((dates_of(panel.variables[self.names[anew[0]]]) != UNDATED).all())
         return SpatialPlan(self.names, len(panel.units), len(panel.periods), spectrum, z, gram, forms, columns_of,
-                           self.keep_arrays, panel.units, dict(panel.attributes),
+                           beside, dated, self.keep_arrays, panel.units, dict(panel.attributes),
                            tuple(ols.useless([*columns, *lagged], asked_by)))  # fmt: skip
+
+    def for_worlds(self, plan: SpatialPlan, worlds: int) -> SpatialPlan:
+        """Tables of what dates meet take some 50 ms and 24 MB a world, a hundred replications' worth."""
+        return plan if worlds == 1 else replace(plan, beside=None, dated=False)
 
     def rows(self, plan: SpatialPlan) -> int:
         """Fewer when the moments hold arrays of T x N."""
-        arrays = (1 + self.lags) * plan.columns.anew.size + (1 + 2 * len(plan.names)) * plan.keeps_arrays
+        redrawn = plan.columns.anew.size + 1 if plan.columns.anew.size and not plan.dated else 0
+        arrays = (1 + self.lags) * redrawn + (1 + 2 * len(plan.names)) * plan.keeps_arrays
         if not arrays:
             return ROWS_AT_ONCE
         return int(np.clip(ARRAYS // (8 * arrays * plan.periods * plan.units), LEAST_ROWS, ROWS_AT_ONCE))
@@ -175,6 +190,7 @@ class SpatialCrossProducts(Reduction):
             wyy=ols.sum_of_squares(wy),
             gram=None,
             z=None,
+            dates=None,
             zwwy=zwwy,
             wwy=products,
             **self._further(plan, tile),
@@ -188,12 +204,13 @@ class SpatialCrossProducts(Reduction):
         n, fixed = len(own), ols.flat(at.fixed).T
         together = max(1, CELLS // (len(moved) * plan.periods * plan.units))
         products, across = np.empty((rows, len(moved), len(moved))), np.empty((rows, len(moved), fixed.shape[1]))
-        z = np.empty((rows, n, plan.periods, plan.units))
+        dates = dates_of(tile.raw(self.names[at.anew[0]])) if plan.beside else None
+        kept = n if dates is None or (dates == UNDATED).any() else 0
+        z = np.empty((rows, len(moved) if kept else 0, plan.periods, plan.units))
         for start in range(0, rows, together):
             some = slice(start, start + together)
-            stacked = np.stack([values[some] for values in moved], axis=1)
+            stacked = np.stack([values[some] for values in moved], axis=1, out=z[some] if kept else None)
             products[some], across[some] = ols.gram(stacked), np.matmul(ols.flat(stacked), fixed)
-            z[some] = stacked[:, :n]
         new, old = at.among(blocks * at.names)
         gram, cross = np.empty((rows, *2 * (blocks * at.names,))), np.empty((rows, blocks, blocks * at.names))
         gram[:, new[:, None], new], gram[:, old[:, None], old] = products[:, :n, :n], plan.gram
@@ -208,7 +225,8 @@ class SpatialCrossProducts(Reduction):
             ywy=np.ascontiguousarray(o[:, 0, 1]),
             wyy=np.ascontiguousarray(o[:, 1, 1]),
             gram=self._without_absorbed(tile, gram),
-            z=z,
+            z=Pieces((z[:, :kept],)),
+            dates=dates,
             zwwy=np.ascontiguousarray(cross[:, 2]) if blocks == 3 else None,
             wwy=np.ascontiguousarray(o[:, :, 2]) if blocks == 3 else None,
             **self._further(plan, tile),
@@ -230,7 +248,12 @@ class SpatialCrossProducts(Reduction):
 
 def regressors(plan: SpatialPlan, m: SpatialMoments) -> Floats:
     """Z with all its lags, (1 or R, P, T, N)."""
-    return plan.columns.fixed[None] if m.z is None else plan.columns.whole(m.z)
+    if m.z is None:
+        return plan.columns.fixed[None]
+    w, parts = plan.spectrum.weights, []
+    for rows, z in m.z.chunks(len(m.z)):
+        parts.append(z if m.dates is None or z.shape[1] else plan.columns.of_dates(m.dates[rows], w))
+    return plan.columns.whole(np.concatenate(parts))
 
 
 def lagged_gram(plan: SpatialPlan, m: SpatialMoments) -> Floats:

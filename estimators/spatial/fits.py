@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
+from estimators.spatial.absorbing import AbsorbingForms
 from estimators.spatial.combined import CombinedModel
 from estimators.spatial.cross_products import SpatialMoments, SpatialPlan, lagged_gram, regressors
 from estimators.spatial.effects import Slopes, effects_of, impacts, jacobian
@@ -156,7 +157,8 @@ def _forms(
     if plan.forms is not None:
         return plan.forms[p](rho, slopes, drift)
     assert m.z is not None
-    return RedrawnForms(m.z, plan.spectrum, plan.columns)(rho, slopes, drift)
+    by_dates = None if m.dates is None or plan.beside is None else AbsorbingForms(m.dates, plan.beside, m.met)
+    return RedrawnForms(m.z, plan.spectrum, plan.columns, m.dates, by_dates)(rho, slopes, drift)
 
 
 def _error_fit(

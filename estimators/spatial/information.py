@@ -7,19 +7,24 @@ row-stochastic lets time effects through G: Zb then stands for Zb + m_t, m_t = m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core import regression as ols
-from estimators.core.treatment_kernels import ROWS, product
+from estimators.core.estimator import Pieces
+from estimators.core.treatment_kernels import product
+from estimators.core.within import balanced_split
+from estimators.spatial.absorbing import AbsorbingForms
 from estimators.spatial.form import SpatialForm
 from estimators.spatial.interpolation import PiecewiseChebyshev
 from estimators.spatial.spectrum import Spectrum
-
-Floats = NDArray[np.float64]
+from sim.arrays import Floats
+from sim.weights import Weights
 
 FEW = 3  # regressors whose multiples are added one by one
+TOGETHER = 32  # replications whose regressors differ
 
 
 class FixedForms:
@@ -51,7 +56,7 @@ class FixedForms:
         return np.concatenate([cross.ravel(), (centred @ centred.T)[self._upper] * twice])
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Columns:
     """Which of K regressors a batch redraws: positions (V,); the others and their lags, demeaned: fixed (F, T, N)."""
 
@@ -59,7 +64,7 @@ class Columns:
     anew: NDArray[np.intp]
     fixed: Floats
 
-    @property
+    @cached_property
     def kept(self) -> NDArray[np.intp]:
         """Positions of the fixed ones."""
         return np.setdiff1d(np.arange(self.names), self.anew)
@@ -76,38 +81,63 @@ class Columns:
         out[:, new], out[:, old] = z, self.fixed
         return out
 
+    def of_dates(self, dates: NDArray[np.int16], weights: Weights, lags: int = 1) -> Floats:
+        """[QD, QWD, ...] of absorbing treatments with these first treated periods (R, N), (R, 1 + lags, T, N)."""
+        on = np.arange(self.fixed.shape[1])[:, None] >= dates[:, None, :]
+        z = [balanced_split(on.astype(np.float64))[0]]
+        for _ in range(lags):
+            z.append(weights.lag(z[-1], centred=True))
+        return np.stack(z, axis=1)
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RedrawnForms:
-    """The forms where regressors differ between replications: z (R, V (1 + lags), T, N), those that are redrawn."""
+    """The forms where regressors differ between replications.
 
-    z: Floats
+    z (R, V (1 + lags), T, N): those that are redrawn; without columns where the dates of the treatment stand for it.
+    dates (R, N): first treated periods of the one that is redrawn. by_dates: the forms of such rows.
+    """
+
+    z: Pieces
     spectrum: Spectrum
     columns: Columns
+    dates: NDArray[np.int16] | None = None
+    by_dates: AbsorbingForms | None = None
 
     def __call__(self, rho: Floats, b: Floats, drift: Floats | None = None) -> tuple[Floats, Floats]:
         """Z'GZb (R, P) and |QGZb|^2 (R,) at rho (R,), b (R, P), drift (R, T) unless W is row-stochastic."""
-        if len(rho) == 1:  # a product of one row may round otherwise than the same row among others
-            twice = RedrawnForms(np.repeat(self.z, 2, axis=0), self.spectrum, self.columns)
-            both = None if drift is None else np.repeat(drift, 2, axis=0)
-            zgzb, squares = twice(np.repeat(rho, 2), np.repeat(b, 2, axis=0), both)
-            return zgzb[:1], squares[:1]
-        zgzb, squares, (new, old) = np.empty_like(b), np.empty_like(rho), self.columns.among(b.shape[1])
-        fixed = self.columns.fixed[: old.size]
-        for start in range(0, len(rho), ROWS):
-            rows = slice(start, start + ROWS)
-            z = self.z[rows, : new.size]
-            fitted = _combined(b[rows, new], z)
-            if old.size:
-                fitted += product(b[rows, old], ols.flat(fixed)).reshape(fitted.shape)
-            if drift is not None:
-                fitted += drift[rows, :, None]
-            q = self.spectrum.series.apply(rho[rows], fitted)
-            q -= q.mean(axis=2, keepdims=True)
-            zgzb[rows, new] = np.vecdot(ols.flat(z), ols.flat(q)[:, None])
-            zgzb[rows, old] = ols.inner(fixed[None], q)
-            squares[rows] = ols.sum_of_squares(q)
+        zgzb, squares = np.empty_like(b), np.empty_like(rho)
+        left = np.ones(len(rho), dtype=bool)
+        if self.by_dates is not None:
+            left = ~self.by_dates(rho, b, self.columns.among(b.shape[1])[0], zgzb, squares)
+        for rows, z in self.z.chunks(TOGETHER):
+            some = np.flatnonzero(left[rows])
+            if not some.size:
+                continue
+            if some.size < 2:  # a product of one row may round otherwise than the same row among others
+                some = some.repeat(2)
+            at = rows.start + some
+            if self.dates is None or z.shape[1]:
+                own_z = z if some.size == len(z) > 1 else z[some]
+            else:
+                own_z = self.columns.of_dates(self.dates[at], self.spectrum.weights)
+            zgzb[at], squares[at] = self._of(own_z, rho[at], b[at], None if drift is None else drift[at])
         return zgzb, squares
+
+    def _of(self, z: Floats, rho: Floats, b: Floats, drift: Floats | None) -> tuple[Floats, Floats]:
+        """The forms of some rows."""
+        zgzb, (new, old) = np.empty_like(b), self.columns.among(b.shape[1])
+        fixed, z = self.columns.fixed[: old.size], z[:, : new.size]
+        fitted = _combined(b[:, new], z)
+        if old.size:
+            fitted += product(b[:, old], ols.flat(fixed)).reshape(fitted.shape)
+        if drift is not None:
+            fitted += drift[:, :, None]
+        q = self.spectrum.series.apply(rho, fitted)
+        q -= q.mean(axis=2, keepdims=True)
+        zgzb[:, new] = np.vecdot(ols.flat(z), ols.flat(q)[:, None])
+        zgzb[:, old] = ols.inner(fixed[None], q)
+        return zgzb, ols.sum_of_squares(q)
 
 
 def _combined(b: Floats, z: Floats) -> Floats:

@@ -212,6 +212,10 @@ class RedrawnDurbin(Reduction):
         within, total = tile.within_sum_of_squares(outcome), tile.total_sum_of_squares(outcome)
         return RedrawnDurbinPlan(kernel, kernel.fields_of(tile.raw(outcome)), float(within[0]), float(total[0]))
 
+    def for_worlds(self, plan: RedrawnDurbinPlan | SpatialPlan, worlds: int) -> RedrawnDurbinPlan | SpatialPlan:
+        """That of the cross products."""
+        return self.products.for_worlds(plan, worlds) if isinstance(plan, SpatialPlan) else plan
+
     def reduce(self, plan: Any, tile: Tile) -> TreatmentMoments | SpatialMoments:
         """Sufficient statistics of either; of the kernel, an absorbing treatment's dates."""
         if not isinstance(plan, RedrawnDurbinPlan):

@@ -9,6 +9,7 @@ need fewer terms. Terms that count for less than SINGLE are made in single preci
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,7 +30,7 @@ SINGLE = 1e-5  # share of the argument from which on terms are made in single pr
 MOST = 96  # terms, from which on a solution of its own is as fast
 STEP = 3  # between numbers of terms, so that rows share them
 PROBES = 8
-CELLS = 84_000  # of an array: four of them fit the cache
+CELLS = 42_000  # of an array: three of them fit the second cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,12 @@ class Expansion:
             return np.where(k == 0, 0.0, a ** np.maximum(k - 1, 0))
         s = np.sqrt(1 - a**2)
         b = a / (1 + s)
-        signs = np.where(k % 4 < 2, 1.0, -1.0)
-        return signs * np.where(k == 0, b / s, 2 * b ** np.maximum(k - 1, 0) / (s * (1 + s)))
+        return self.signs(count) * np.where(k == 0, b / s, 2 * b ** np.maximum(k - 1, 0) / (s * (1 + s)))
+
+    def signs(self, count: int) -> Floats:
+        """With which the recursion below makes terms 0 to `count`, (count + 1, 1)."""
+        k = np.arange(count + 1)[:, None]
+        return np.where((k % 4 < 2) | self.powers, 1.0, -1.0)
 
 
 class Series:
@@ -67,13 +72,57 @@ class Series:
 
     def __init__(self, multiplier: Multiplier) -> None:
         self._multiplier = multiplier
-        self._weights = multiplier.weights
+        self.weights = multiplier.weights
+        self._sums: dict[int, Floats] = {}
+
+    def terms(self, rho: Floats) -> NDArray[np.intp]:
+        """How many serve each rho, (R,); 0 where a solution of its own does."""
+        return self._expansion.terms(rho * self.weights.radius)
+
+    def coefficients(self, rho: Floats, count: int) -> Floats:
+        """Of T_0(V) to T_count(V) in G, (R, count + 1)."""
+        signed = self._expansion.coefficients(rho * self.weights.radius, count)
+        return np.ascontiguousarray((self.weights.radius * signed * self._expansion.signs(count)).T)
+
+    def lagged(self, coefficients: Floats) -> Floats:
+        """Those of W p(W), one more, from those of p(W), (R, K) -> (R, K + 1)."""
+        up = np.pad(coefficients, ((0, 0), (1, 0)))
+        if not self._expansion.powers:  # V T_k = (T_{k+1} + T_{|k-1|}) / 2
+            up[:, 2:] *= 0.5
+            up[:, :-2] += 0.5 * coefficients[:, 1:]
+        return np.asarray(up * self.weights.radius)
+
+    def each_term(self, x: Floats, terms: int) -> Iterator[Floats]:
+        """T_k(V) x for k < terms, units first, x (N, M); each is valid until the next is asked for."""
+        old, new = np.zeros_like(x), x.copy()
+        yield new
+        self._add(np.float64, 1, new, old)
+        for _ in range(terms - 1):
+            old, new = new, old
+            yield new
+            if self._expansion.powers:
+                old[:] = 0
+                self._add(np.float64, 1, new, old)
+            else:
+                np.negative(old, out=old)
+                self._add(np.float64, 2, new, old)
+
+    def sums(self, terms: int) -> Floats:
+        """Sums over units, 1'T_k(V) for k < terms, (terms, N)."""
+        if terms not in self._sums:
+            v = sp.csr_array(self.weights.matrix.T) / self.weights.radius
+            out = [np.ones(v.shape[0]), v @ np.ones(v.shape[0])]
+            for _ in range(2, terms):
+                lagged = v @ out[-1]
+                out.append(lagged if self._expansion.powers else 2 * lagged - out[-2])
+            self._sums[terms] = np.array(out[:terms])
+        return self._sums[terms]
 
     def apply(self, rho: Floats, x: Floats) -> Floats:
         """G x over the last axis, rho (R,), x (R, T, N) -> (R, T, N); NaN where rho is."""
-        a, out = rho * self._weights.radius, np.empty_like(x)
+        a, out = rho * self.weights.radius, np.empty_like(x)
         terms = self._expansion.terms(a)
-        together = 1 if self._dense else max(1, round(CELLS / x[0].size))
+        together = 1 if self.dense else max(1, round(CELLS / x[0].size))
         for count in np.unique(terms):
             rows = np.flatnonzero(terms == count)
             if count == 0:
@@ -82,12 +131,13 @@ class Series:
                 continue
             for start in range(0, rows.size, together):
                 some = rows[start : start + together]
-                out[some] = self._sum(int(count), a[some], x[some])
+                out[some] = self._total(int(count), a[some], x[some])
         return out
 
     @property
-    def _dense(self) -> bool:
-        return isinstance(self._weights.operator, np.ndarray)
+    def dense(self) -> bool:
+        """Whether its products are dense: their bits depend on how many rows they serve."""
+        return isinstance(self.weights.operator, np.ndarray)
 
     @cached_property
     def _expansion(self) -> Expansion:
@@ -99,29 +149,29 @@ class Series:
     @one_thread
     def _growth(self, powers: bool) -> Floats:
         """Largest norm of a probe's terms up to each, as a share of the probe's own, (MOST + 1,)."""
-        probes = np.random.default_rng(0).standard_normal((len(self._weights.units), PROBES))
-        first, second = probes, self._lag(probes)
+        probes = np.random.default_rng(0).standard_normal((len(self.weights.units), PROBES))
+        first, second = probes, self._probed(probes)
         norms = [np.linalg.norm(value, axis=0) for value in (first, second)]
         with np.errstate(over="ignore", invalid="ignore"):
             for _ in range(2, MOST + 1):
-                lagged = self._lag(second)
+                lagged = self._probed(second)
                 first, second = second, lagged if powers else 2 * lagged - first
                 norms.append(np.linalg.norm(second, axis=0))
             grown = np.max(np.array(norms) / norms[0], axis=1)
         return np.maximum.accumulate(np.where(np.isfinite(grown), np.maximum(grown, 1.0), np.inf))
 
-    def _lag(self, x: Floats) -> Floats:
-        return np.asarray(self._weights.operator @ x) / self._weights.radius
+    def _probed(self, x: Floats) -> Floats:
+        return np.asarray(self.weights.operator @ x) / self.weights.radius
 
     @cached_property
     def _operators(self) -> dict[tuple[type, float], sp.csr_array | Floats]:
         """V times 1, 2 and -2, in both precisions."""
-        own = self._weights.operator / self._weights.radius
+        own = self.weights.operator / self.weights.radius
         return {
             (kind, factor): (factor * own).astype(kind) for kind in (np.float64, np.float32) for factor in (1, 2, -2)
         }
 
-    def _sum(self, count: int, a: Floats, x: Floats) -> Floats:
+    def _total(self, count: int, a: Floats, x: Floats) -> Floats:
         """The terms up to `count` of some rows, (R, T, N), units first and side by side."""
         r, t, n = x.shape
         coefficients = np.repeat(self._expansion.coefficients(a, count), t, axis=1)
@@ -137,7 +187,7 @@ class Series:
         if single < count:
             tail = self._tail(single + 1, count, old, new, coefficients)
             total += tail
-        total *= self._weights.radius
+        total *= self.weights.radius
         return total.reshape(n, r, t).transpose(1, 2, 0)
 
     def _single_from(self, count: int) -> int:

@@ -9,6 +9,7 @@ needs a row-stochastic W.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -58,6 +59,11 @@ class SpatialPanel(Estimator):
     the first type are sound; another type may be NaN, as where the observed Hessian is not that of a maximum. terms:
     those that are reported, None = all; of the SDM the treatment's and rho alone with errors from the Hessian are quick
     where the treatment alone is redrawn.
+
+    >>> import panelproof as pp
+    >>> found = pp.SpatialPanel(model="sdm")(pp.example_panel().panel)
+    >>> print(f"{found.params['rho']:.3f} ({found.std_errors['rho']:.3f})")
+    0.071 (0.055)
     """
 
     kind: ClassVar[str] = "spatial"
@@ -192,7 +198,7 @@ class SpatialPanel(Estimator):
         else:
             assert isinstance(moments, SpatialMoments)
             found = self._fitted(plan, moments, schema, streams)
-        return found.only(self.layout(schema).terms)
+        return found if self.terms is None else found.only(self.terms)
 
     def _fitted(self, plan: SpatialPlan, moments: SpatialMoments, schema: Schema, streams: Streams) -> Estimates:
         """All terms."""
@@ -210,7 +216,7 @@ class SpatialPanel(Estimator):
         statistics = self._statistics(fit, plan, moments)
         if found is not None:
             statistics |= self._statistics_by_error(fit, others, found, plan)
-        terms, errors = tuple(self._targets(self._names(schema)[1])), self.errors
+        terms, errors = _all_terms(self, self._names(schema)[1]), self.errors
         whole = Estimates(terms, errors, estimate, se, np.full_like(se, np.inf), status.astype(np.uint8), statistics)
         if not self.simulate:
             return whole
@@ -279,6 +285,12 @@ class SpatialPanel(Estimator):
         """The same standard normals for every replication."""
         normals = streams.fixed("simulated effects").standard_normal((self.simulate, fit.parameters.shape[1]))
         return simulate(fit.parameters, covariance, normals, self.form, plan.spectrum)
+
+
+@lru_cache(maxsize=256)
+def _all_terms(estimator: SpatialPanel, names: tuple[str, ...]) -> tuple[str, ...]:
+    """All terms of an estimator on regressors of these names: asked for in every batch."""
+    return tuple(estimator._targets(names))
 
 
 def _with_simulation(whole: Estimates, drawn: Simulated) -> Estimates:

@@ -54,6 +54,11 @@ class CallawaySantAnna(Estimator):
     A term that averages one treated unit, or compares with one other, has no error: `adoption_effects.has_error`.
 
     Statistics: cells, the number of treated att(G,T) that enter; left_out, of those that nothing identifies.
+
+    >>> import panelproof as pp
+    >>> found = pp.CallawaySantAnna()(pp.example_panel().panel)
+    >>> print(f"{found.params['overall:event']:.3f} ({found.std_errors['overall:event']:.3f})")
+    0.046 (0.008)
     """
 
     kind: ClassVar[str] = "callaway-santanna"

@@ -132,6 +132,11 @@ class DCDH(Estimator):
 
     outcome, treatment: names; None = the panel's own roles. errors: cluster:unit or cluster:ATTRIBUTE.
     label: its name in tables.
+
+    >>> import panelproof as pp
+    >>> found = pp.DCDH()(pp.example_panel().panel)
+    >>> print(f"{found.params['event(0)']:.3f} ({found.std_errors['event(0)']:.3f})")
+    0.038 (0.019)
     """
 
     kind: ClassVar[str] = "dcdh"

@@ -29,6 +29,11 @@ class EventStudy(AdoptionEffects):
     `sun-abraham` and the others of its kind do not.
 
     Errors are clustered with the factor G/(G-1) (n-1)/(n-k), k counting slopes and period effects, and t of G - 1.
+
+    >>> import panelproof as pp
+    >>> found = pp.EventStudy()(pp.example_panel().panel)
+    >>> print(f"{found.params['event(0)']:.3f} ({found.std_errors['event(0)']:.3f})")
+    0.037 (0.018)
     """
 
     kind: ClassVar[str] = "event-study"

@@ -38,6 +38,11 @@ class Imputation(CohortEffects):
     overall terms and event(0) to event(5) cover 94 to 96% with treated, 83% (overall:event) to 95% with event, 61 to
     92% with cohort-period groups. Means are simple, which for cohort-period groups are those of the theorem's equation
     8. The error of a term all of whose weight is in groups of one cell is NaN.
+
+    >>> import panelproof as pp
+    >>> found = pp.Imputation()(pp.example_panel().panel)
+    >>> print(f"{found.params['event(0)']:.3f} ({found.std_errors['event(0)']:.3f})")
+    0.036 (0.014)
     """
 
     kind: ClassVar[str] = "imputation"

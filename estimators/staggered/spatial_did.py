@@ -129,6 +129,11 @@ class SpatialDID(_ExposureDID):
     outcome, controls: names of variables; None = the panel's own roles. weights: name of the panel's W; None = its
     first. lag_controls: the controls' lags W x too. errors: see `linear.covariances`. cluster_k: as in `did`.
     label: its name in tables, by default its kind.
+
+    >>> import panelproof as pp
+    >>> found = pp.SpatialDID()(pp.example_panel().panel)
+    >>> print(f"{found.params['w_did']:.3f} ({found.std_errors['w_did']:.3f})")
+    0.027 (0.017)
     """
 
     kind: ClassVar[str] = "spatial-did"
@@ -162,6 +167,11 @@ class Rings(_ExposureDID):
     both (treated units have rings too, the treatment's term is the effect without other treated near) | untreated (it
     is the effect on the treated with all spillovers among them).
     label: its name in tables, by default its kind.
+
+    >>> import panelproof as pp
+    >>> found = pp.Rings(ends=(400.0, 800.0))(pp.example_panel().panel)
+    >>> print(f"{found.params['did']:.3f} ({found.std_errors['did']:.3f})")
+    0.040 (0.007)
     """
 
     kind: ClassVar[str] = "rings"

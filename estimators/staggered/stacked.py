@@ -47,6 +47,11 @@ class Stacked(AdoptionEffects):
 
     Errors are clustered by unit over all its copies, with the factor G/(G-1) (n-1)/(n-k), n stacked rows, k counting
     slopes and period by stack effects, and t of G - 1.
+
+    >>> import panelproof as pp
+    >>> found = pp.Stacked()(pp.example_panel().panel)
+    >>> print(f"{found.params['event(0)']:.3f} ({found.std_errors['event(0)']:.3f})")
+    0.015 (0.026)
     """
 
     kind: ClassVar[str] = "stacked"

@@ -36,6 +36,11 @@ class SunAbraham(CohortEffects):
     average that holds some too small. On the `paper` design, cohorts of 1 to 12 cities, 95% intervals of `overall` and
     event(0) to event(5) cover 94 to 96% with the shares' error, 87 to 91% without, those of overall:event and
     overall:calendar 87 and 73%.
+
+    >>> import panelproof as pp
+    >>> found = pp.SunAbraham()(pp.example_panel().panel)
+    >>> print(f"{found.params['event(3)']:.3f}")
+    0.035
     """
 
     kind: ClassVar[str] = "sun-abraham"

@@ -35,6 +35,11 @@ class TwoStage(CohortEffects):
     cohorts of 1 to 12 cities, 95% intervals of `overall` and event(0) to event(5) cover 94 to 95%, of overall:event,
     overall:cohort and overall:calendar 84, 92 and 81%; `imputation` has errors that hold. The error of a term all of
     whose weight falls on dummies of one observation is NaN.
+
+    >>> import panelproof as pp
+    >>> found = pp.TwoStage()(pp.example_panel().panel)
+    >>> print(f"{found.params['event(0)']:.3f} ({found.std_errors['event(0)']:.3f})")
+    0.036 (0.014)
     """
 
     kind: ClassVar[str] = "two-stage"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
+from functools import cache
+
 import numpy as np
 import pandas as pd
 
+from experiments.application.spec.spec import RealPanel, real_panel_of, spec_of
 from sim.designs.paper import Paper
+from sim.errors import bad
 from sim.streams import Streams
 
 SEED = 20060101
@@ -34,6 +39,23 @@ synthetic = true                           # every table says so
 kind = "knn"
 k = 6
 """
+
+
+@cache
+def example_panel(cities: int = 57) -> RealPanel:
+    """Some of the example panel's 285 cities, spread over the country, as a panel that all commands take.
+
+    >>> import panelproof as pp
+    >>> pp.example_panel().panel.nobs
+    1026
+    """
+    frame = example_frame()
+    names = frame["city"].unique()
+    if not 20 <= cities <= names.size:
+        raise bad(f"cities = {cities}", where="example_panel", allowed=f"a whole number from 20 to {names.size}",
+                  remedy="leave it out for 57")  # fmt: skip
+    kept = names[np.arange(cities) * names.size // cities]
+    return real_panel_of(frame[frame["city"].isin(kept)].reset_index(drop=True), spec_of(tomllib.loads(EXAMPLE_SPEC)))
 
 
 def example_frame(seed: int = SEED) -> pd.DataFrame:

@@ -34,11 +34,14 @@ def check_formats(text: str, folder: Path | None = None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("json", *chosen)))
 
 
-def write_files(document: Document, folder: Path, formats: Sequence[str], errors: str | None = None) -> list[Path]:
+def write_files(
+    document: Document, folder: str | Path, formats: Sequence[str], errors: str | None = None
+) -> list[Path]:
     """Write estimates.json, tables.html, tables.tex, tables.docx as asked, and each figure as NAME.svg, into FOLDER.
 
     Every file is made before the first is put in place; raises BadInput when the folder cannot be written.
     """
+    folder = Path(folder)
     tables = journal_tables(document, errors)
     files = {FORMATS[name]: _content(name, document, tables) for name in formats}
     files |= {f"{figure.name}.svg": figure.svg.encode() for figure in document.figures}

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from experiments.commands.options import Command, as_json_option, print_json
 
-@click.command("audit")
+
+@click.command("audit", cls=Command)
 @click.argument("tables", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A Markdown file; default: the terminal.")
-def command(tables: Path, out: Path | None) -> None:
+@as_json_option
+def command(tables: Path, out: Path | None, as_json: bool) -> None:
     """Compare the printed numbers of TABLES (JSON) with what they imply for one another."""
     from experiments.application.audit.checks import audit, to_markdown
     from experiments.application.audit.printed import read_printed
 
     checks = audit(read_printed(tables))
+    if as_json:
+        print_json([asdict(check) for check in checks])
+        return
     text = to_markdown(checks, tables.name)
     if out is None:
         click.echo(text, nl=False)

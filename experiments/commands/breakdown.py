@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from experiments.commands.options import search_options
+from experiments.commands.options import Command, search_options
 
 
-@click.command("breakdown")
+@click.command("breakdown", cls=Command)
 @click.argument("study", metavar="STUDY|FILE.toml")
 @click.option("--dial", required=True, help="The departure: a dial such as trend_gap or errors.serial.")
 @click.option("--dial2", "second", help="A second departure: the frontier along both, and a map of it.")

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from experiments.commands.options import Command
 
-@click.command("compare")
+
+@click.command("compare", cls=Command)
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option("--all", "everything", is_flag=True, help="Show all terms and all rows.")

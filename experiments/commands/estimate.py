@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from experiments.commands.options import Command, as_json_option
 
-@click.command("estimate")
+
+@click.command("estimate", cls=Command)
 @click.argument("panel", type=click.Path(path_type=Path))
 @click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the files and figures.")
@@ -30,7 +32,7 @@ import click
     help="Any kind of estimator, with its default settings, as a further column of table 2; may be given repeatedly.",
 )  # fmt: skip
 @click.option("--cross-check", is_flag=True, help="Recompute with linearmodels, spreg and esda; exit 1 if they differ.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@as_json_option
 def command(
     panel: Path,
     spec: Path,

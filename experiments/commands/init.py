@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from experiments.commands.options import Command
 
-@click.command("init")
+
+@click.command("init", cls=Command)
 @click.argument("panel", type=click.Path(path_type=Path))
 @click.option(
     "--out",

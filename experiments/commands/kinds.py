@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
+
+from experiments.commands.options import Command, as_json_option, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
     from experiments.kinds.catalogue import Entry
 
 
-@click.command("kinds")
+@click.command("kinds", cls=Command)
 @click.argument("kind", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@as_json_option
 def command(kind: str | None, as_json: bool) -> None:
     """List designs, their parts, estimators, error types, schemes and measures; with KIND, every dial of that kind.
 
@@ -28,7 +29,7 @@ def command(kind: str | None, as_json: bool) -> None:
 
     groups = catalogue() if kind is None else entries_called(kind)
     if as_json:
-        click.echo(json.dumps(document(groups), indent=1, ensure_ascii=False))
+        print_json(document(groups))
         return
     console = Console(highlight=False)
     for group, entries in groups.items():

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-Command = Callable[..., Any]
+Function = Callable[..., Any]
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 
 
-def search_options(command: Command) -> Command:
+class Command(click.Command):
+    """A command with `--quiet`: it prints nothing but errors, and the JSON document where `--json` is said too."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.params.append(click.Option(["-q", "--quiet"], is_flag=True, help="Print nothing but errors."))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the function, its standard output thrown away where `--quiet` says so."""
+        if ctx.params.pop("quiet", False) and not ctx.params.get("as_json"):
+            with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+                return super().invoke(ctx)
+        return super().invoke(ctx)
+
+
+def print_json(document: object) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+
+
+def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Built-in studies and TOML files that begin with what was typed."""
+    from experiments.study.builtin import names
+
+    files = CompletionItem(incomplete, type="file")
+    return [*(CompletionItem(name) for name in names() if name.startswith(incomplete)), files]
+
+
+def search_options(command: Function) -> Function:
     """Those of searches: what is judged, between which values, how precisely, where it runs and is kept."""
     options = (
         click.option("--out", type=click.Path(path_type=Path, file_okay=False),
@@ -30,7 +63,7 @@ def search_options(command: Command) -> Command:
                      help="serial, local or tcp://HOST:PORT (tls://)."),
         click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster."),
         click.option("--insecure", is_flag=True, help="Allow plain tcp to another machine."),
-        click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON document, nothing else."),
+        as_json_option,
     )  # fmt: skip
     for option in reversed(options):
         command = option(command)

@@ -6,31 +6,39 @@ from pathlib import Path
 
 import click
 
+from experiments.commands.options import Command, as_json_option, print_json
+
 
 @click.group("panel")
 def command() -> None:
     """Check a panel file, or write an example."""
 
 
-@command.command("check")
+@command.command("check", cls=Command)
 @click.argument("panel", type=click.Path(path_type=Path))
 @click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
-def check(panel: Path, spec: Path) -> None:
+@as_json_option
+def check(panel: Path, spec: Path, as_json: bool) -> None:
     """Read PANEL as SPEC says and describe it. All errors, also those of `estimate`, are listed at once (exit 2)."""
     from rich.console import Console
 
-    from experiments.application.describe import describe_panel
+    from experiments.application.describe import description, print_description
     from experiments.application.estimable import check_estimable
     from experiments.application.spec.spec import read_real_panel, read_spec
 
     real, console = read_real_panel(panel, read_spec(spec)), Console(highlight=False)
-    describe_panel(real.panel, console)
+    found = description(real.panel)
+    if as_json:
+        check_estimable(real)
+        print_json(found | {"notes": list(real.notes)})
+        return
+    print_description(found, console)
     for note in real.notes:
         console.print(note, markup=False)
     check_estimable(real)
 
 
-@command.command("example")
+@command.command("example", cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 def example(folder: Path) -> None:
     """Write a synthetic panel.csv and its spec.toml into FOLDER."""

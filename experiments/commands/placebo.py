@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from experiments.commands.options import Command, as_json_option
+
 HELP = """Compare an estimate on PANEL with its placebos: the same estimator under assignments that are drawn anew.
 
 The store keeps the panel and every placebo. After an interruption, the same command goes on from there.
@@ -43,7 +45,7 @@ Terms that they test:
 """
 
 
-@click.command("placebo", help=HELP)
+@click.command("placebo", cls=Command, help=HELP)
 @click.argument("panel", type=click.Path(path_type=Path))
 @click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
 @click.option(
@@ -83,7 +85,7 @@ Terms that they test:
 @click.option(
     "--accept-code-change", is_flag=True, help="Add to a store whose blocks come from other code or other versions."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@as_json_option
 def command(
     panel: Path,
     spec: Path,

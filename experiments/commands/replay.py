@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from experiments.commands.options import Command
 
-@click.command("replay")
+
+@click.command("replay", cls=Command)
 @click.argument("store", type=click.Path(path_type=Path))
 @click.argument("cell", type=click.IntRange(0))
 @click.argument("replication", type=click.IntRange(0))

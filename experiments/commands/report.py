@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from experiments.commands.options import Command
 
-@click.command("report")
+
+@click.command("report", cls=Command)
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained HTML report here."

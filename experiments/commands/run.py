@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from experiments.commands.options import Command, as_json_option, complete_study
 
-@click.command("run")
-@click.argument("study", metavar="STUDY|FILE.toml")
+
+@click.command("run", cls=Command)
+@click.argument("study", metavar="STUDY|FILE.toml", shell_complete=complete_study)
 @click.option(
     "--cluster", default="local", metavar="WHERE", show_default=True, help="serial, local or tcp://HOST:PORT (tls://)."
 )
@@ -37,15 +39,13 @@ import click
     "--accept-code-change", is_flag=True, help="Add to a store whose blocks come from other code or other versions."
 )
 @click.option("--insecure", is_flag=True, help="Allow plain tcp to another machine (anyone there can run code).")
+@as_json_option
 def command(
     study: str,
     cluster: str,
     workers: int | None,
-    replications: int | None,
     until: str | None,
     shard: str | None,
-    block: int | None,
-    seed: int | None,
     store: Path | None,
     html: Path | None,
     full: bool,
@@ -53,6 +53,8 @@ def command(
     retry: str | None,
     accept_code_change: bool,
     insecure: bool,
+    as_json: bool,
+    **sizes: int | None,
 ) -> int:
     """Run a built-in study or one of your own. After a kill or an interruption, the same command resumes the study."""
     from rich.console import Console
@@ -61,8 +63,8 @@ def command(
     from experiments.running.resume import Resume, share_of
     from experiments.study.builtin import study_of
 
-    console = Console(highlight=False, stderr=False)
-    chosen = study_of(study).resized(replications=replications, block=block, seed=seed)
+    console = Console(highlight=False, stderr=as_json)
+    chosen = study_of(study).resized(**sizes)
     share = share_of(shard, until)
     target = store or Path("runs") / f"{chosen.name}{share.suffix if share else ''}.zarr"
     check_cluster(cluster, workers, insecure)
@@ -72,7 +74,7 @@ def command(
     if dry_run:
         return foretell(chosen, target, console)
     records, poisoned = launch(chosen, target, cluster, workers, console, plan, until)
-    show(records, console, html, full=full)
+    show(records, console, html, full=full, as_json=as_json)
     wrong = what_failed(records, poisoned)
     for line in wrong:
         console.print(line, style="red", markup=False, soft_wrap=True)

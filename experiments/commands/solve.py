@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from experiments.commands.options import search_options
+from experiments.commands.options import Command, search_options
 
 
-@click.command("solve")
+@click.command("solve", cls=Command)
 @click.argument("goal", metavar="GOAL")
 @click.argument("study", metavar="STUDY|FILE.toml")
 @click.option("--for", "name", required=True, metavar="DIAL",

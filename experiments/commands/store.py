@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from experiments.commands.options import Command, as_json_option, print_json
 
 if TYPE_CHECKING:
     from results.store import Store
@@ -16,7 +20,7 @@ def command() -> None:
     """Verify, hash, describe or merge stores."""
 
 
-@command.command("hash")
+@command.command("hash", cls=Command)
 @click.argument("store", type=click.Path(path_type=Path))
 def hash_(store: Path) -> None:
     """SHA-256 over decoded arrays, coordinates and fingerprint: equal for equal runs."""
@@ -25,26 +29,34 @@ def hash_(store: Path) -> None:
     click.echo(ZarrStore.open(store).content_hash())
 
 
-@command.command("verify")
+@command.command("verify", cls=Command)
 @click.argument("store", type=click.Path(path_type=Path))
-def verify(store: Path) -> int:
+@as_json_option
+def verify(store: Path, as_json: bool) -> int:
     """Compare everything in a store with its digests; exit 1 when anything is missing or damaged."""
     from results.store.verify import verified
 
     found = verified(store)
+    if as_json:
+        print_json({"sound": found.sound, "lines": list(found.lines)})
+        return 0 if found.sound else 1
     for line in found.lines:
         click.echo(line)
     return 0 if found.sound else 1
 
 
-@command.command("info")
+@command.command("info", cls=Command)
 @click.argument("store", type=click.Path(path_type=Path))
-def info(store: Path) -> None:
+@as_json_option
+def info(store: Path, as_json: bool) -> None:
     """The study, its sizes and where it was made."""
     from results.store.zarr_store import ZarrStore
 
     records = ZarrStore.open(store)
     study = records.facts["study"]
+    if as_json:
+        print_json(_facts(records, study))
+        return
     click.echo(f"study         {study['name']}: {study['question']}")
     click.echo(f"cells         {len(records.cells)}")
     click.echo(f"replications  {records.replications} per cell, in blocks of {records.block}")
@@ -57,20 +69,37 @@ def info(store: Path) -> None:
     _say_failures(records)
 
 
-@command.command("merge")
+@command.command("merge", cls=Command)
 @click.argument("stores", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The new store; nothing may be there yet.")
 @click.option("--accept-code-change", is_flag=True, help="Join blocks that come from other code or other versions.")
-def merge_(stores: tuple[Path, ...], out: Path, accept_code_change: bool) -> int:
+@as_json_option
+def merge_(stores: tuple[Path, ...], out: Path, accept_code_change: bool, as_json: bool) -> int:
     """Join STORES of one study, such as its shards, into one; exit 3 when blocks are missing in it."""
     from results.store.merge import merge
 
     merged = merge(stores, out, accept_code_change=accept_code_change)
+    if as_json:
+        print_json({"store": str(out), **asdict(merged)})
+        return 3 if merged.total > merged.done else 0
     click.echo(f"merged {len(stores)} stores: {merged.sentence}")
     click.echo(f"store   {out}")
     if missing := merged.total - merged.done:
         click.echo(f"{missing:,} blocks are missing; run the study with --store {out} to compute them")
     return 3 if missing else 0
+
+
+def _facts(records: Store, study: Mapping[str, Any]) -> dict[str, Any]:
+    """What `store info` prints, as plain data."""
+    failed = {name: {status.name.lower(): count for status, count in sorted(counts.items())}
+              for name, counts in records.status_counts().items()}  # fmt: skip
+    stopped = records.stopped
+    return {
+        "study": study, "fingerprint": records.fingerprint, "cells": list(records.cells),
+        "replications": records.replications, "block": records.block, "estimators": list(records.layouts),
+        "until": None if stopped is None else stopped.sentence, "fits": failed,
+        "environments": [asdict(origin) for origin in records.environments], "tracebacks": dict(records.tracebacks),
+    }  # fmt: skip
 
 
 def _say_environments(records: Store) -> None:

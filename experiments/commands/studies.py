@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import click
 
+from experiments.commands.options import Command, as_json_option, complete_study, print_json
 
-@click.command("studies")
-@click.argument("name", required=False)
-def command(name: str | None) -> None:
+
+@click.command("studies", cls=Command)
+@click.argument("name", required=False, shell_complete=complete_study)
+@as_json_option
+def command(name: str | None, as_json: bool) -> None:
     """List the built-in studies; with NAME, show that study in full."""
     from rich.console import Console
     from rich.table import Table
 
     from experiments.study.builtin import builtin, names
 
+    if as_json:
+        found = [builtin(item) for item in ([name] if name else names())]
+        print_json([item.settings | {"fingerprint": item.fingerprint} for item in found])
+        return
     console = Console(highlight=False)
     if name is None:
         table = Table(box=None, pad_edge=False, header_style="bold")

@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from experiments.commands.options import Command
 
-@click.command("trust")
+
+@click.command("trust", cls=Command)
 @click.argument("panel", type=click.Path(path_type=Path))
 @click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
 @click.option(

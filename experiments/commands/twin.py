@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from experiments.commands.options import Command, as_json_option
 
-@click.command("twin")
+
+@click.command("twin", cls=Command)
 @click.argument("panel", type=click.Path(path_type=Path))
 @click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
 @click.option(
@@ -19,7 +21,7 @@ import click
     "--method", "methods", multiple=True, type=click.Choice(["parametric", "factor", "residual"]),
     help="In place of the spec's methods; may be given repeatedly.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+@as_json_option
 def command(panel: Path, spec: Path, out: Path | None, methods: tuple[str, ...], as_json: bool) -> int:
     """Fit a `panel` design to PANEL as SPEC says, and hold the panel to twins that are drawn from it.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
+from estimators.core.inference import p_values as t_tests
 from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
 from estimators.core.regression import check_fixed
 from estimators.linear.did import TwoWayDID
@@ -16,11 +17,11 @@ from estimators.placebo.permutation import LEAST_DRAWS
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.application.chosen import estimator_called, panel_for
 from experiments.application.tables.columns import main_cluster
+from experiments.notebook import PlaceboCard
 from experiments.placebo.centre import centre_notes
 from experiments.running.runner import preflight, run
 from experiments.study.study import Study
 from results.figures.placebo import PlaceboPlot
-from results.inference import p_values as t_tests
 from results.store.block import Records
 from sim.arrays import Floats
 from sim.designs.observed import Observed
@@ -75,7 +76,7 @@ class Question:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Answer:
+class Answer(PlaceboCard):
     """The real estimate among its placebos.
 
     estimate, se (of error type `own_error`), pvalue: of the real panel, by the estimator's own test. placebos (B,): raw
@@ -317,8 +318,7 @@ def _check_outcome(ask: Question) -> None:
 
 
 def _needed(panel: Panel, scheme: str, estimator: Estimator) -> Panel:
-    """The panel with what the question uses: its roles, what the estimator reads, and the weights of either or of the
-    scheme."""
+    """The panel with what the question uses: its roles, what the estimator reads, weights of it or of the scheme."""
     roles, kind = panel.roles, scheme_of(scheme)
     own = (roles.outcome, *roles.regressors, *(roles.mediators if isinstance(kind, Mediator) else ()))
     names = dict.fromkeys((*own, *sorted(estimator.variables(panel.schema))))

@@ -95,7 +95,7 @@ class CellRunner:
         """Every reduction's work on what does not change in a world, each once; the panel is any tile of it."""
         plans = self.world(index).plans
         if not plans:
-            plans |= _plans(self.estimators, self.schema, _first_rows(panel))
+            plans |= _plans(self.estimators, self.schema, _first_rows(panel), self.worlds)
         return plans
 
     def draw(self, start: int) -> Draw:
@@ -167,7 +167,7 @@ class CellRunner:
         return self.streams.within(repr(estimator)).in_worlds(self.worlds).tile(start, start + count)
 
 
-def _plans(estimators: tuple[Estimator, ...], schema: Schema, panel: Panel) -> dict[Reduction, Any]:
+def _plans(estimators: tuple[Estimator, ...], schema: Schema, panel: Panel, worlds: int) -> dict[Reduction, Any]:
     """Every reduction's work on what does not change between replications, each once.
 
     Where replications have gaps of their own they are fitted one by one: there is no plan, but a first one is tried.
@@ -178,7 +178,8 @@ def _plans(estimators: tuple[Estimator, ...], schema: Schema, panel: Panel) -> d
         with asking(estimator, "prepare"):
             reduction = estimator.reduction(schema)
             if reduction is not None and reduction not in plans:
-                plans[reduction] = reduction.prepare(panel.replication(0) if alone else panel)
+                plan = reduction.prepare(panel.replication(0) if alone else panel)
+                plans[reduction] = reduction.for_worlds(plan, worlds)
     return {} if alone else plans
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from cluster import has_port, is_address, is_loopback, open_executor
 from estimators.core.estimator import Status
+from experiments.running.progress import Bar, Lines
 from experiments.running.resume import Resume, retried, staying
-from experiments.running.runner import Progress as Step
 from experiments.running.runner import preflight, run, schema_of
 from experiments.running.tasks import environment_of
 from experiments.running.until import Until
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
 RESUME = Resume()
 MOST_DAMAGES = 5  # that are named before a run rebuilds them
-PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
 def check_cluster(where: str, workers: int | None, insecure: bool) -> None:
@@ -189,7 +186,7 @@ def launch(
     """Run or resume into a Zarr store with progress; returns it and the number of blocks that killed their workers."""
     from results.store.zarr_store import ZarrStore
 
-    watch = _Bar(console) if console.is_terminal else _Lines(console)
+    watch = Bar(console) if console.is_terminal else Lines(console)
     executor = open_executor(where, workers)
     try:
         with watch:
@@ -216,71 +213,16 @@ def what_failed(store: Store, poisoned: int) -> list[str]:
     return [*never_fitted(store), *([f"{poisoned} {again}"] if poisoned else [])]
 
 
-def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = False) -> None:
-    """The answer, or with `full` every cell, the HTML report if wanted, and where the files are."""
-    from experiments.running.reporting import print_report, write_html
+def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = False, as_json: bool = False) -> None:
+    """The answer, with `full` every cell, or one JSON document; the HTML report if wanted, and where the files are."""
+    from experiments.running.reporting import print_json, print_report, read_diagnosis, write_html
 
-    diagnosis = print_report(store, console, full=full, trust=True)
+    if as_json:
+        diagnosis = read_diagnosis(store, trust=True)
+        print_json(store, diagnosis)
+    else:
+        diagnosis = print_report(store, console, full=full, trust=True)
     if html is not None:
         write_html(store, diagnosis, html)
         console.print(f"report  {html}", markup=False)
     console.print(f"store   {store.path}", markup=False)
-
-
-class _Watch:
-    """What both ways of showing progress share."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.poisoned = 0
-        self._begin = time.monotonic()
-        self._had = -1
-
-    def step(self, step: Step) -> None:
-        """Take note of a step."""
-        self.poisoned = step.poisoned
-        if self._had < 0:
-            self._had, self._begin = step.replications, time.monotonic()
-        self.shown(step)
-
-    def rate(self, step: Step) -> float:
-        """Panels a second since the start."""
-        return (step.replications - self._had) / max(time.monotonic() - self._begin, 1e-9)
-
-    def shown(self, step: Step) -> None:
-        """Show it."""
-
-
-class _Bar(_Watch):
-    """A bar with rate and time left, for a terminal."""
-
-    def __enter__(self) -> None:
-        columns = (TextColumn("panels"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-                   TimeRemainingColumn())  # fmt: skip
-        self._progress = Progress(*columns, console=self.console)
-        self._task = self._progress.add_task("", rate="", total=None)
-        self._progress.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def shown(self, step: Step) -> None:
-        self._progress.update(self._task, total=step.of_replications, completed=step.replications,
-                              rate=f"{self.rate(step):,.0f}/s")  # fmt: skip
-
-
-class _Lines(_Watch):
-    """A plain line now and then, for logs."""
-
-    def __enter__(self) -> None:
-        self._last = 0.0
-
-    def __exit__(self, *_: object) -> None:
-        return
-
-    def shown(self, step: Step) -> None:
-        now = time.monotonic()
-        if now - self._last >= PLAIN_EVERY or step.blocks == step.of_blocks:
-            self._last = now
-            share = f"{step.replications:,} of {step.of_replications:,} panels"
-            self.console.print(f"{share}, {self.rate(step):,.0f}/s", markup=False)

@@ -87,6 +87,11 @@ def _short(text: str) -> str:
     return text.rpartition("/")[2]
 
 
+def read_diagnosis(store: ZarrStore, *, trust: bool) -> Diagnosis:
+    """The diagnosis of a store at 5%. trust: whether measures that the store names are loaded for it."""
+    return diagnose(store, measures=measures_of(store, trust=trust))
+
+
 def print_report(
     store: ZarrStore, console: Console, diagnosis: Diagnosis | None = None, *, all_terms: bool = False,
     full: bool = False, trust: bool = False,
@@ -95,7 +100,7 @@ def print_report(
 
     trust: whether measures that the store names are loaded for it.
     """
-    diagnosis = diagnosis or diagnose(store, measures=measures_of(store, trust=trust))
+    diagnosis = diagnosis or read_diagnosis(store, trust=trust)
     command = f"panelproof report {shlex.quote(str(store.path))} --full"
     print_bias_table(diagnosis, console, facts_of(store), all_terms=all_terms, full=full, command=command)
     return diagnosis
@@ -185,14 +190,14 @@ def to_toml(study: Mapping[str, Any]) -> str:
     if isinstance(geography, Mapping) and geography.get("kind") == Kept.kind and geography["panel"]:
         named = {**geography, "panel": _held(Kept(geography["panel"]).held)}
         study = {**study, "design": {**design, "geography": named}}
-    kept: dict[str, Any] = _without_none(study)
+    kept: dict[str, Any] = without_none(study)
     if not kept.get("grid"):
         kept.pop("grid", None)
     return tomli_w.dumps(kept)
 
 
-def _without_none(value: Any) -> Any:
+def without_none(value: Any) -> Any:
     """Plain data without what is None, which TOML cannot say: a dial that is left out is None."""
     if isinstance(value, Mapping):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return [_without_none(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: without_none(item) for key, item in value.items() if item is not None}
+    return [without_none(item) for item in value] if isinstance(value, list | tuple) else value

@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
-
-from pydantic import Field
+from typing import Any
 
 from estimators.core.estimator import Estimator, Layout
+from experiments.notebook import StudyCard
 from experiments.settings import build, kind_of, to_settings
 from experiments.study.beside import with_files
 from experiments.study.border import layout_of, schema_of_design
@@ -23,7 +22,8 @@ from experiments.study.dials import default_of, dial_names, is_written, value_of
 from experiments.study.estimator_tables import read_estimators
 from experiments.study.functions import FromFunctions, tried
 from experiments.study.measure_files import load_measures, resolved
-from experiments.toml_files import Flag, Table, Whole, read_toml, validated
+from experiments.study.tables import StudyTables
+from experiments.toml_files import read_toml, validated
 from results.diagnosis.claims import Claim
 from sim.design import Design, Wanted, designs, find_design
 from sim.designs.observed import Observed
@@ -42,27 +42,6 @@ RESERVED = {"truth", "cell", "replication", "estimand", "block_state", "block_di
 BLOCK_UNIT = 64  # blocks are multiples of it
 
 
-class StudyTables(Table):
-    """A study file: the kinds of values that its keys take; [design] and [[estimators]] are read by their own kinds."""
-
-    partial: ClassVar[bool] = True
-
-    name: str = "study"
-    question: str = ""
-    expected: str = ""
-    cost: str = ""
-    design: dict[str, Any] = Field(default_factory=dict, description="a table [design]")
-    grid: dict[str, list[Any]] = Field(default_factory=dict, description="a table [grid] of lists")
-    estimators: list[Any] = Field(default_factory=list, description="tables [[estimators]]")
-    replications: Whole = 2000
-    block: Whole = 2048
-    seed: Whole = 1
-    worlds: Whole | None = None
-    common_random_numbers: Flag = False
-    measures: list[str] = Field(default_factory=list, description="a list of texts such as measures.py:worst_case")
-    claims: list[Any] = Field(default_factory=list, description="tables [[claims]]")
-
-
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A point of the grid: its index, its parameters and the design they make."""
@@ -78,7 +57,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Study(FromFunctions):
+class Study(FromFunctions, StudyCard):
     """What to run. `grid` maps dials of the design to the values they take; cells are all combinations.
 
     replications: draws a cell. block: replications stored together, a multiple of 64. worlds: in how many worlds what a
@@ -87,6 +66,10 @@ class Study(FromFunctions):
     answer that theory or others' results let expect, with the source, and how long it takes, in words. measures:
     further ones that reports show, as "FILE.py:FUNCTION"; claims: what the verdict judges; both change no result.
     Raises BadInput for dials that the design lacks, names of estimators that repeat, and numbers out of range.
+
+    >>> import panelproof as pp
+    >>> len(pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0, 0.01]}).cells)
+    2
     """
 
     name: str

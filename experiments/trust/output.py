@@ -20,8 +20,9 @@ LINES, WIDTH = 45, 100
 STYLES = {"holds": "bold green", "fragile": "bold yellow", "fails": "bold red"}
 
 
-def write_trust(held: Mapping[str, Any], folder: Path) -> list[Path]:
+def write_trust(held: Mapping[str, Any], folder: str | Path) -> list[Path]:
     """Write trust.json, trust.html and, where the library for Word files is installed, trust.docx."""
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         "trust.json": (json.dumps(held, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),

@@ -66,11 +66,12 @@ def print_twin(found: Twin, console: Console) -> None:
     console.print(Text(CAUTION))
 
 
-def write_twin(found: Twin, folder: Path) -> list[Path]:
+def write_twin(found: Twin, folder: str | Path) -> list[Path]:
     """Write design.toml (design-METHOD.toml for further methods), panel.parquet, fidelity.json and fidelity.html.
 
     Raises BadInput, before anything is written, where the folder cannot be.
     """
+    folder = Path(folder)
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     held = document(found)

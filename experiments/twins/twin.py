@@ -51,6 +51,11 @@ class Twin:
         assert isinstance(self.study.design, PanelDesign)
         return self.study.design
 
+    def _repr_html_(self) -> str:
+        from experiments.notebook import twin_card  # for notebooks alone
+
+        return twin_card(self)
+
     @property
     def all(self) -> tuple[Twin, ...]:
         """This twin and the others."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
+    from results.charts.picture import Picture
+
 Format = Literal["svg", "pdf", "png"]
 FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
 WIDE = 518.4  # points: the text width of a page
@@ -38,6 +40,17 @@ def figure_bytes(chart: Chart, form: Format) -> bytes:
         dated: dict[str, Any] = {"CreationDate": None} if form == "pdf" else {"Software": None}
         canvas.savefig(file, format=form, dpi=DOTS_PER_INCH, metadata=dated)
     return file.getvalue()
+
+
+def picture_of(chart: Chart) -> Picture:
+    """The picture as a figure of matplotlib, to show, to change and to save."""
+    from results.charts.picture import Picture
+
+    size = _size(chart)
+    with house_style(chart.key):
+        picture = Picture(chart.key, chart.alt, figsize=(size[0] / 72, size[1] / 72), facecolor="white")
+        _paint(picture, chart=chart)
+    return picture
 
 
 def figure_files(charts: Iterable[Chart], formats: Sequence[Format] = FORMATS) -> dict[str, bytes]:

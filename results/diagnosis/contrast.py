@@ -94,11 +94,12 @@ def _place(records: Records, target: Target, argument: str) -> tuple[int, int]:
     if name not in layouts:
         raise bad(f"no estimator {name!r}", where=f"contrast {argument}", allowed=one_of(layouts),
                   remedy="choose one of them")  # fmt: skip
-    for what, value, allowed in (("term", term, layouts[name].terms), ("error type", error, layouts[name].errors)):
+    errors = layouts[name].errors or ("",)  # without errors there are no intervals either
+    for what, value, allowed in (("term", term, layouts[name].terms), ("error type", error, errors)):
         if value not in allowed:
             raise bad(f"{name} has no {what} {value!r}", where=f"contrast {argument}", allowed=one_of(allowed),
                       remedy="choose one of them")  # fmt: skip
-    return layouts[name].errors.index(error), layouts[name].terms.index(term)
+    return errors.index(error), layouts[name].terms.index(term)
 
 
 def _pairs(records: Records, a: Target, b: Target, cell: int, places: tuple[tuple[int, int], tuple[int, int]],
@@ -109,7 +110,8 @@ def _pairs(records: Records, a: Target, b: Target, cell: int, places: tuple[tupl
         for (name, _, _), (error, term) in zip((a, b), places, strict=True):
             fits = fits_of(block, name, records.layouts[name], alpha, records.worlds)
             if fits is not None:
-                truth, lower, upper = fits.truth[:, term], fits.lower[:, error, term], fits.upper[:, error, term]
+                truth, ends = fits.truth[:, term], (fits.lower, fits.upper)
+                lower, upper = (end[:, error, term] if end.shape[1] else np.full(truth.shape, np.nan) for end in ends)
                 covered = np.where(np.isnan(lower) | np.isnan(upper), np.nan, (lower <= truth) & (truth <= upper))
                 sides.append(_Side(fits.error[:, [term]], covered[:, None], fits.ok, fits.status != Status.NOT_RUN,
                                    fits.world))  # fmt: skip

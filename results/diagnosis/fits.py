@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Layout, Status
-from results.inference import critical_values
+from estimators.core.inference import critical_values
 from results.store.block import Block
 from sim.streams import world_of
 

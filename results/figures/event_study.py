@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates
+from estimators.core.inference import critical_values
 from estimators.staggered.aggregation import event_of
 from results.figures.style import INK, SERIES, SOFT, draw, frame, handle, mark, number, span
-from results.inference import critical_values
 from results.tables.records import Figure
 from sim.arrays import Floats
 from sim.errors import bad

@@ -9,7 +9,7 @@ from results.charts.chart import key_of
 from results.charts.grid import Dial, Value, dials, grid_names, lead_terms, subject_of, values_of, words_of
 from results.charts.measure import Measure
 from results.diagnosis.diagnose import Diagnosis
-from sim.errors import BadInput, Problem, one_of
+from sim.errors import BadInput, Problem, closest, one_of
 
 ESTIMATOR, TERM, ERROR = "estimator", "term", "error"
 OTHERS = (ESTIMATOR, TERM, ERROR)  # what rows and columns may be besides dials
@@ -87,7 +87,9 @@ def pivot(diagnosis: Diagnosis, measure: Measure, rows: Sequence[str] = (), colu
         return None
     keys = _keys(diagnosis, values)
     varying = [name for name, key in keys.items() if len({key(value) for value in values}) > 1]
-    down = (*down, *(name for name in varying if name not in {*names, TERM}))  # an estimator has one term here
+    lines = {value.place[1:] for value in values}  # an estimator has one term here, and may have one error type
+    told = {TERM} if len(lines) > len({name for name, *_ in lines}) else {TERM, ERROR}
+    down = (*down, *(name for name in varying if name not in {*names, *told}))
     ordered_rows, ordered_columns = (_ordered(diagnosis, values, keys, part) for part in (down, across))
     found: dict[tuple[Keys, Keys], PivotCell] = {}
     for value in values:
@@ -134,7 +136,7 @@ def resolved_names(dials_of_grid: Sequence[str], names: Sequence[str], where: st
         if len(fits) != 1:
             what = "no dial of this study's grid" if not fits else f"may mean {one_of(fits)}"
             problems.append(Problem(f"{name!r} is {what}" if not fits else f"{name!r} {what}", where=where,
-                                    allowed=one_of(every), remedy="choose one of them"))  # fmt: skip
+                                    allowed=one_of(every), remedy=closest(name, every)))  # fmt: skip
         elif fits[0] in found:
             problems.append(Problem(f"{name!r} stands twice", where=where, allowed="each name once",
                                     remedy="name it once"))  # fmt: skip
@@ -154,7 +156,7 @@ def measure_named(measures: Mapping[str, Measure], name: str, where: str) -> Mea
 def unknown_measure(measures: Iterable[str], name: str, where: str) -> Problem:
     """That a name is no measure's, and which there are."""
     return Problem(f"{name!r} is no measure", where=where, allowed=one_of(measures),
-                   remedy="choose one of them")  # fmt: skip
+                   remedy=closest(name, measures))  # fmt: skip
 
 
 def _named(name: str, key: str) -> str:

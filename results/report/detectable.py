@@ -12,6 +12,7 @@ from results.diagnosis.power_curve import detectable, fitted_curve
 from results.report.bias_table import setting_text
 from results.report.numbers import is_null
 from results.report.verdicts import Judged, Verdict
+from sim.arrays import Floats
 
 WIDEST = 3.0  # times the mde that its interval may reach: the simulated effects do not tell more
 LEAST_CHANGE = 0.2  # of the largest truth: what changes less is chance of the draws
@@ -73,8 +74,7 @@ def _curve(dial: str, setting: str, cells: tuple[Judged, ...]) -> Curve:
     empty = Curve(dial, setting, cells, np.nan, np.nan, np.nan, beyond=False)
     if np.unique(effects).size < 2 or not shares.max() > shares.min():
         return empty
-    spread = [item.row["empirical_se"] for item in cells]
-    curve = fitted_curve(effects, shares * counts, counts, float(np.nanmedian(spread)))
+    curve = fitted_curve(effects, shares * counts, counts, _start(cells, effects))
     if not curve.at(np.zeros(1))[0] < POWER:  # a test that rejects nearly always finds no effect
         return empty
     found = detectable(curve, POWER)
@@ -83,6 +83,15 @@ def _curve(dial: str, setting: str, cells: tuple[Judged, ...]) -> Curve:
     if found.value < effects.min() or not found.upper < WIDEST * found.value:
         return empty
     return replace(empty, mde=found.value, lower=found.lower, upper=found.upper)
+
+
+def _start(cells: tuple[Judged, ...], effects: Floats) -> float:
+    """Where the search for the curve's standard deviation begins: that of the estimates, or a third of the effects.
+
+    A test that estimates nothing has none.
+    """
+    spread = [item.row["empirical_se"] for item in cells if item.row["empirical_se"] > 0]
+    return float(np.median(spread)) if spread else float(effects.max()) / 3
 
 
 def _independent(item: Judged) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from results.store.block import Block
+from results.store.block import Block, block_arrays
 from results.store.skeleton import StoreSchema
 from results.store.store import BlockState, Store
 
@@ -29,6 +29,11 @@ class MemoryStore(Store):
     def sound(self, cell: int, index: int) -> Block:
         """A block that is there."""
         return self.kept[cell, index]
+
+    def arrays_of(self, cell: int, index: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Arrays of a block that is there, by their paths in a store."""
+        found = block_arrays(self.kept[cell, index], self.layouts, self.estimands)
+        return {name: found[name] for name in names}
 
     def sound_parts(self, cell: int, index: int) -> Block | None:
         """What of a block is there."""

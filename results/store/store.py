@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Se
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from estimators.core.estimator import Layout, Status
 from results.store.block import Block
 from results.store.shard import Shard
 from results.store.skeleton import StoreSchema
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 MOST_TRACEBACKS = 20  # kept of an estimator, and of blocks that could not be computed
 RAISED = (Status.REFUSED, Status.ERROR)  # of a fit whose traceback is kept
@@ -208,6 +211,34 @@ class Store(ABC):
     @abstractmethod
     def sound(self, cell: int, index: int) -> Block:
         """A block that is there; raises BadInput when it is damaged."""
+
+    @abstractmethod
+    def arrays_of(self, cell: int, index: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Arrays of a block that is there, by their paths in the store; raises BadInput when one is damaged."""
+
+    @property
+    def there(self) -> NDArray[np.bool_]:
+        """Which blocks are there, by their marks alone, (cells, blocks)."""
+        return np.asarray(self.states == BlockState.DONE)
+
+    def to_xarray(self) -> xr.DataTree:
+        """Truths at the root and one group an estimator, with dials, replications, terms and error types as dimensions.
+
+        Numbers are read when they are asked for. `xarray.open_datatree(path)` gives the same.
+
+        >>> import panelproof as pp
+        >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0, 0.1]}, replications=64, block=64)
+        >>> dict(pp.run(study).to_xarray()["did/estimate"].sizes)
+        {'effect': 2, 'replication': 64, 'term': 5}
+        """
+        from results.store.labelled import labelled  # xarray is loaded where it is asked for
+
+        return labelled(self)
+
+    def _repr_html_(self) -> str:
+        from results.store.shown import store_card  # for notebooks alone
+
+        return store_card(self)
 
     @abstractmethod
     def intact(self, cell: int, index: int) -> bool:

@@ -189,6 +189,13 @@ class ZarrStore(Store):
             pass
         raise self._damaged(cell, index)
 
+    def arrays_of(self, cell: int, index: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Arrays of a block that is there, by their paths; raises BadInput when one is damaged."""
+        try:
+            return self._read_arrays(cell, index, names)
+        except DAMAGE as error:
+            raise self._damaged(cell, index) from error
+
     def sound_parts(self, cell: int, index: int) -> Block | None:
         """The truths of a block and those estimators that match their digests; None where the truths do not."""
         if self.whole_digests:
@@ -229,10 +236,7 @@ class ZarrStore(Store):
 
     def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
         """The status (R,) of each fit of a block that is there, by estimator; raises BadInput when it is damaged."""
-        try:
-            found = self._read_arrays(cell, index, [f"{name}/status" for name in self.layouts])
-        except DAMAGE as error:
-            raise self._damaged(cell, index) from error
+        found = self.arrays_of(cell, index, [f"{name}/status" for name in self.layouts])
         return {name: found[f"{name}/status"] for name in self.layouts}
 
     def _damaged(self, cell: int, index: int) -> Exception:

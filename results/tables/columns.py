@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from estimators.core.frames import usual_error
 from estimators.spatial.lm_tests import CHI_SQUARE
 from results.tables.journal_table import Row
 from results.tables.records import Document, Fit, Record
@@ -43,13 +44,7 @@ class FitColumn(Fit):
 
     def shown_error(self, asked: str | None) -> str:
         """The error type asked for where there is one; else the first cluster, else information or the last."""
-        kinds = self.errors
-        if not kinds:
-            return ""
-        if asked in kinds:
-            return str(asked)
-        clustered = [kind for kind in kinds if kind.startswith("cluster:")]
-        return [*clustered, *(kind for kind in kinds if kind == "information"), kinds[-1]][0]
+        return usual_error(self.errors, asked)
 
     def record(self, term: str, kind: str) -> Record | None:
         """A term under an error type; under the usual one where that type says nothing of the term, even if neither

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from estimators.core.estimator import Estimates
-from results.inference import critical_values, p_values
+from estimators.core.inference import critical_values, p_values
 from results.tables.places import Place
 from results.tables.warning import PanelWarning, Specification
 from sim.arrays import Floats

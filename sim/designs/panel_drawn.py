@@ -157,7 +157,11 @@ class Drawn:
 
     def _signal(self) -> Floats:
         """X b + W X c and the path of the policy, before S."""
-        return self.world.covariate_signal(self.covariates) + self.path
+        signal, path = self.world.covariate_signal(self.covariates), self.path
+        if len(path) > len(signal):
+            return signal + path
+        signal += path
+        return signal
 
     def _levels(self) -> Floats:
         confounding = self.design.effect.confounding(self.ground, self.did)

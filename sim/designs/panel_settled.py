@@ -16,6 +16,8 @@ from sim.panel import Panel
 from sim.streams import Streams
 from sim.weights.filters import SpatialFilter
 
+IN_CACHE = 4  # replications of a panel of 285 units and 18 periods
+
 
 @dataclass(frozen=True, eq=False)
 class Settled:
@@ -56,14 +58,22 @@ class Settled:
 
     def covariate_signal(self, covariates: Mapping[str, Floats]) -> Floats:
         """X b + W X c, (1 or R, T, N)."""
-        signal = np.zeros((1, *self.ground.shape))
-        for part in self.design.covariates:
-            values = part.acting(covariates[part.name])
-            if part.effect:
-                signal = signal + part.effect * values
-            if part.lag_effect:
-                signal = signal + part.lag_effect * self.lag(values)
-        return signal
+        parts, shape = self.design.covariates, self.ground.shape
+        acting = [part.acting(covariates[part.name]) for part in parts]
+        signal = _weighted([(part.effect, x) for part, x in zip(parts, acting, strict=True) if part.effect], shape)
+        lags = [(part.lag_effect, x) for part, x in zip(parts, acting, strict=True) if part.lag_effect]
+        return signal + self.lag(_weighted(lags, shape)) if lags else signal
+
+
+def _weighted(terms: list[tuple[float, Floats]], shape: tuple[int, int]) -> Floats:
+    """A weighted sum of arrays (1 or R, T, N); a few replications at a time stay in the processor's cache."""
+    rows = max((len(x) for _, x in terms), default=1)
+    out = np.zeros((rows, *shape))
+    for start in range(0, rows, IN_CACHE):
+        some = slice(start, start + IN_CACHE)
+        for factor, x in terms:
+            out[some] += factor * (x if len(x) < rows else x[some])
+    return out
 
 
 def settled(design: PanelDials, streams: Streams) -> Settled:

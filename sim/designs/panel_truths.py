@@ -74,9 +74,11 @@ class Truth:
             case (("nde" | "nie"), _):
                 return self._mediated(ask)
             case kind, (name,) if kind in IMPACTS:
-                return self._impact(kind, name)
+                if self._takes_sizes and name == self.design.treatment:
+                    return self._impact(kind, name)
+                return self.world.once(ask, lambda: self._impact(kind, name))
             case _:
-                return np.array([self._parameter(ask)])
+                return self.world.once(ask, lambda: np.array([self._parameter(ask)]))
 
     @property
     def _gain(self) -> Floats:

@@ -34,7 +34,7 @@ class PanelWorld:
         """One tile; the outcome is always drawn, a mediator when wanted or when the outcome depends on it."""
         world, design = self.settled, self.settled.design
         tile = Drawn(world, streams)
-        names = [name for name in design.schema.roles.mediators if name in wanted.variables]
+        names = [part.name for part in design.mediators if part.name in wanted.variables]
         drawn = {name: tile.mediators[name] for name in names}
         outcome, index = tile.outcome(names), None
         if design.indicators.names:

@@ -48,7 +48,13 @@ PARTS = {"calendar": "adoption", "controls": "covariates"}  # what `redraw` name
 
 @dataclass(frozen=True, slots=True)
 class Paper(PaperDials):
-    """Eco-industrial parks in 285 Chinese cities as published; see `PaperDials` for what can be changed."""
+    """Eco-industrial parks in 285 Chinese cities as published; see `PaperDials` for what can be changed.
+
+    >>> import panelproof as pp
+    >>> design = pp.Paper(effect=0.02)
+    >>> design.schema.units, design.schema.periods
+    (285, 18)
+    """
 
     kind: ClassVar[str] = "paper"
 

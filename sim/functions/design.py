@@ -253,6 +253,15 @@ def design(
     true `att`, or a dict by estimand; a text is the name of a dial, a function gets dials, `panel` and `data` by name.
     A draw may return (panel, truth) instead. outcome, treatment, controls: names of variables, y and did by default.
     A parameter `fixed_rng` is a generator that gives the same numbers in every replication of a world.
+
+    >>> import numpy as np
+    >>> import panelproof as pp
+    >>> @pp.design(truth="effect")
+    ... def two_groups(rng, units: int = 40, effect: float = 0.5):
+    ...     did = 1.0 * np.outer(np.arange(6) >= 3, np.arange(units) < units // 2)
+    ...     return {"y": effect * did + rng.standard_normal(did.shape), "did": did}
+    >>> two_groups(units=60).schema.units
+    60
     """
     naming = Naming(outcome, treatment, tuple(controls), unit, period)
 

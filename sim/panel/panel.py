@@ -160,6 +160,11 @@ class Panel:
             f"{len(self.variables)} variables, sha256 {self.digest[:12]})"
         )
 
+    def _repr_html_(self) -> str:
+        from sim.panel.shown import panel_card  # for notebooks alone
+
+        return panel_card(self)
+
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, unit: str, period: str, roles: Roles | None = None) -> Panel:
         """A real panel (R = 1) from a long table of one row a unit and period; see `long_table.read_table`."""

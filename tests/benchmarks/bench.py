@@ -70,7 +70,7 @@ def main() -> None:
         ("calendar redrawn", ("calendar",)), ("calendar and controls redrawn", ("calendar", "controls")),
     )  # fmt: skip
     for words, redraw in redrawn:
-        few = min(chosen.panels, 2048)
+        few = min(chosen.panels, 2 * BLOCK)  # to open the store, 1 s, is then a twentieth of the time
         rate(f"DID, {words}", Paper(redraw=redraw), DID, few)
         rate(f"DID + SAR + SEM + SDM, {words}", Paper(spillover="paper", redraw=redraw), FULL, few)
     if chosen.million:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from estimators import Estimates, Estimator, Status, Tile, estimators
-from results.inference import critical_values
+from estimators.core.inference import critical_values
 from sim import BadInput, Draw, Panel, Streams, Wanted
 from sim.estimands import Estimand
 

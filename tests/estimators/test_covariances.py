@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from estimators.core.error_types import check_error_types
+from estimators.core.inference import critical_values
 from estimators.linear.covariances import (
     bartlett_lag,
     bartlett_sum,
@@ -23,7 +24,6 @@ from estimators.linear.random_effects import ErrorComponents
 from experiments.application.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from results.inference import critical_values
 from sim import BadInput, Panel, Streams
 from sim.weights.distances import great_circle_km
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from estimators.core.estimator import Pieces
 from estimators.spatial.information import Columns, FixedForms, RedrawnForms
 from estimators.spatial.interpolation import PiecewiseChebyshev, WithSlopes
 from estimators.spatial.multipliers import Multiplier
@@ -118,7 +119,7 @@ def test_fixed_and_redrawn_forms_equal_dense_algebra(kind: str) -> None:
     spectrum = Spectrum(weights)
     fixed = FixedForms(z, spectrum)(rho, b, drift)
     every = Columns(p, np.arange(p), z[:0])
-    redrawn = RedrawnForms(np.broadcast_to(z, (rho.size, *z.shape)), spectrum, every)(rho, b, drift)
+    redrawn = RedrawnForms(Pieces((np.broadcast_to(z, (rho.size, *z.shape)),)), spectrum, every)(rho, b, drift)
     for i, value in enumerate(rho):
         g = np.linalg.solve(np.eye(30) - value * weights.dense, weights.dense)
         fitted = np.einsum("p,ptn->tn", b[i], z) + (0.0 if drift is None else drift[i][:, None])

@@ -8,9 +8,9 @@ from mediation_panels import ALL, SEED, panel_of, term
 from numpy.typing import NDArray
 
 from estimators import Status
+from estimators.core.inference import critical_values
 from estimators.mediation.mediation import Mediation
 from estimators.mediation.paths import TERMS
-from results.inference import critical_values
 from sim import Draw, Streams, Wanted
 from sim.designs.paper import Paper
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from estimators import Estimates, Status
+from estimators.core.inference import critical_values
 from estimators.linear.random_effects import ErrorComponents, RandomEffects
 from experiments.application.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from results.inference import critical_values
 from sim import BadInput, Panel, Roles, Streams, Wanted
 
 NAMES = ("did", "inv", "road")

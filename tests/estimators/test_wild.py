@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from estimators import Estimates
+from estimators.core.inference import critical_values
 from estimators.linear.covariances import cells_of
 from estimators.linear.wild import WEBB, signs
 from experiments.application.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from results.inference import critical_values
 from sim import Panel, Streams
 
 NAMES = ("did", "inv", "road")

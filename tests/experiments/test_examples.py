@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 
 from experiments.application.spec.spec import read_spec
 from experiments.cli import run_command
+from results.charts.plots import chart_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -96,13 +97,19 @@ def test_the_papers_own_spec_is_sound():
     assert len(spec.indicators) == 9
 
 
-def test_an_own_world_prints_a_power_curve() -> None:
-    done = subprocess.run([sys.executable, EXAMPLES / "own_world.py"], check=True, capture_output=True, text=True,
-                          timeout=120, env=os.environ | {"PYTHONPATH": str(EXAMPLES.parent)})  # fmt: skip
-    rows = [line.split() for line in done.stdout.splitlines()[1:]]
-    found = {(float(effect), measure): (float(value), float(mcse)) for effect, measure, value, mcse in rows}
-    power = [found[effect, "rejection"][0] for effect in (0.0, 0.25, 0.5, 1.0)]
-    assert power == sorted(power)
-    assert abs(power[0] - 0.05) < 4 * found[0.0, "rejection"][1]
-    assert power[-1] > 0.9
+def test_an_own_world_prints_and_draws_a_power_curve(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = runpy.run_path(str(EXAMPLES / "own_world.py"))
+    frame = found["diagnosis"].frame.query("measure == 'rejection'")
+    power, mcse = (dict(zip(frame["effect"], frame[name], strict=True)) for name in ("value", "mcse"))
+    assert list(power) == [0.0, 0.25, 0.5, 1.0]
+    assert list(power.values()) == sorted(power.values())
+    assert abs(power[0.0] - 0.05) < 4 * mcse[0.0]
+    assert power[1.0] > 0.9
+    chart = chart_of(found["diagnosis"], "power")
+    (series,) = chart.panels[0].series
+    assert {point.at: point.value for point in series.points} == power  # the curve is the diagnosis
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert {float(row[0]): float(row[1]) for row in printed[2:6]} == pytest.approx(power, abs=1e-6)
+    assert (tmp_path / "power.pdf").read_bytes().startswith(b"%PDF")
     assert len((EXAMPLES / "own_world.py").read_text().splitlines()) < 30

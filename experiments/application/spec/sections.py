@@ -31,11 +31,23 @@ def repeats(lists: Mapping[str, Sequence[object]], where: str) -> Iterator[Probl
 
 
 class PanelSection(Table):
-    """[panel]: which columns are what, and what to do about gaps."""
+    """[panel]: which columns are what, and what to do about gaps.
+
+    unit: the column of units, such as cities. period: the column of periods, whole numbers such as years. outcome: the
+    column to explain; required unless there is an [index]. treatment: a column that is 0 or 1, and stays 1 once it is.
+    first_treated: in place of treatment, the column of a unit's first treated period, empty where it is never treated.
+    controls: columns of control variables. mediators: columns through which the treatment may work, for table 5.
+    other_policy: a column of another policy, for table 3. capital: a column that is 1 for capitals, which table 3
+    leaves out. groups: columns of groups of units, for the subsamples of table 4. cluster: the column by which errors
+    are clustered; without it the unit. longitude, latitude: columns in degrees, for distances. missing: "error" refuses
+    empty cells, "drop" leaves their rows out and says how many. balance: what spatial models do about a panel with
+    gaps: "error" refuses it, the others leave out units or periods. synthetic: whether the tables say that the data are
+    synthetic.
+    """
 
     unit: Name
     period: Name
-    outcome: Name | None = None  # the index, where there is one
+    outcome: Name | None = None
     treatment: Name | None = None
     first_treated: Name | None = None
     controls: Names = ()
@@ -48,7 +60,7 @@ class PanelSection(Table):
     latitude: Name | None = None
     missing: Literal["error", "drop"] = "error"
     balance: Balance = "error"
-    synthetic: Flag = False  # whether tables say that the data are
+    synthetic: Flag = False
 
     @property
     def group_columns(self) -> tuple[str, ...]:
@@ -63,7 +75,12 @@ class PanelSection(Table):
 
 
 class IndexSection(Table):
-    """[index]: the outcome as an entropy-weight index of indicators, and columns of diversification for it."""
+    """[index]: the outcome as an entropy-weight index of indicators, and columns of diversification for it.
+
+    name: of the index; without it the outcome of [panel]. positive: columns of which more is better. negative: columns
+    of which less is better. dimensions: the indicators of each dimension, whose own indices the tables show.
+    diversification: new columns, each 1/HHI of the shares that it lists.
+    """
 
     place: ClassVar[str] = "[index]"
 
@@ -148,8 +165,11 @@ class InferenceSection(Table):
 class PsmSection(Table):
     """[robustness.psm]: DID on a sample matched on propensity scores, one column a method.
 
-    covariates: None = the controls. years: first and last of those over which covariates are averaged; None = all
-    before anybody is treated. caliper (inf = none) and bandwidth: in units of the score.
+    methods: which; each is a column. covariates: columns that explain who is treated; without it the controls. years:
+    first and last of those over which covariates are averaged; without it all before anybody is treated. neighbours:
+    matched units of each treated one (nearest). caliper: the largest distance of a match, in units of the score; inf
+    for none. replacement: whether a unit may be matched more than once. bandwidth: of the kernel, in units of the
+    score.
     """
 
     place: ClassVar[str] = "[robustness.psm]"
@@ -180,7 +200,8 @@ class RobustnessSection(Table):
     unit. lag: periods by which treatment and controls are lagged. winsorize: lower and upper quantile of the outcome.
     windows: first and last period of shorter samples. exclude: values of a group column, or names of units, to leave
     out. policies: columns of other policies, each added, then all. outcomes: other outcomes. staggered: tables S, of
-    estimators for staggered adoption and their diagnostics; honest: bounds when trends may differ as well.
+    estimators for staggered adoption and their diagnostics; honest: bounds when trends may differ as well. psm: the
+    table [robustness.psm].
     """
 
     place: ClassVar[str] = "[robustness]"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -41,7 +41,7 @@ from sim.panel.panel import part, seen_in
 from sim.panel.periods import period_step
 from sim.weights import Weights
 
-__all__ = ["RealPanel", "Spec", "balanced", "read_real_panel", "read_spec"]
+__all__ = ["RealPanel", "Spec", "balanced", "read_real_panel", "read_spec", "real_panel_of", "spec_of"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -61,6 +61,11 @@ class RealPanel:
     further: Mapping[str, Floats] = field(default_factory=dict)
     file: str = "table"
 
+    def _repr_html_(self) -> str:
+        from sim.panel.shown import panel_card  # for notebooks alone
+
+        return panel_card(self.panel, [("file", self.file), ("spec", self.spec.file)], self.notes)
+
     def balanced(self, how: Balance | None = None) -> Panel:
         """The panel without gaps, W built anew for the units kept; `how` = None takes the spec's own."""
         return balanced(self.panel, how or self.spec.panel.balance, self.spec, self.order)
@@ -72,16 +77,31 @@ class RealPanel:
 
 
 def read_spec(path: str | Path) -> Spec:
-    """The spec in a TOML file, paths in it relative to that file; raises one BadInput with all that is wrong."""
+    """The spec in a TOML file, paths in it relative to that file; raises one BadInput with all that is wrong.
+
+    >>> import panelproof as pp
+    >>> from pathlib import Path
+    >>> _ = Path("SPEC.toml").write_text('[panel]\\nunit = "city"\\nperiod = "year"\\noutcome = "y"')
+    >>> pp.read_spec("SPEC.toml").panel.outcome
+    'y'
+    """
     path = Path(path)
-    data = {"panel": {}, **read_toml(path, "a SPEC.toml", "write one with: panelproof init PANEL")}
+    return spec_of(read_toml(path, "a SPEC.toml", "write one with: panelproof init PANEL"), path.name, path.parent)
+
+
+def spec_of(settings: Mapping[str, Any], file: str = "spec", folder: Path = Path()) -> Spec:
+    """The spec of settings as SPEC.toml holds them. file, folder: where they are from, for messages and paths in them.
+
+    Raises one BadInput with all that is wrong.
+    """
+    data = {"panel": {}, **settings}
     if not isinstance(data.get("weights", []), list):
         data["weights"] = [data["weights"]]  # a single table
-    tables, problems = validated(SpecTables, data, path.name, path.parent)
+    tables, problems = validated(SpecTables, data, file, folder)
     if "index" not in data and isinstance(data["panel"], Mapping) and "outcome" not in data["panel"]:
-        problems.append(Problem("the key 'outcome' is missing", f"{path.name}, [panel]", "outcome = ..., or [index]",
+        problems.append(Problem("the key 'outcome' is missing", f"{file}, [panel]", "outcome = ..., or [index]",
                                 "add outcome"))  # fmt: skip
-    spec = None if tables is None else _spec_of(tables, path.name)
+    spec = None if tables is None else _spec_of(tables, file)
     problems += [] if spec is None else conflicts(spec)
     if spec is None or problems:
         raise BadInput(*problems)
@@ -99,11 +119,15 @@ def _spec_of(tables: SpecTables, file: str) -> Spec:
 
 
 def read_real_panel(path: str | Path, spec: Spec) -> RealPanel:
-    """Read, transform and check a panel file, and build its weights; raises BadInput.
+    """Read, transform and check a panel file, and build its weights; raises BadInput."""
+    return real_panel_of(read_frame(path), spec)
+
+
+def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
+    """Transform and check a table of a panel, which may be changed, and build its weights; raises BadInput.
 
     Attributes: `capital` (bool), `longitude`, `latitude`, and groups and cluster under their columns' names.
     """
-    frame = read_frame(path)
     _check_columns(frame, spec)
     section = spec.panel
     rows = Rows.of(frame, section.unit, section.period)

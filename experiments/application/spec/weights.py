@@ -36,7 +36,12 @@ Beside = Annotated[Path, AfterValidator(_beside_the_spec)]
 
 
 class WeightsSection(Table, ABC):
-    """What every [[weights]] table may say. called: the name of the weights when none is given."""
+    """What every [[weights]] table may say. called: the name of the weights when none is given.
+
+    name: by which tables and estimators know W; without it one made of the kind. standardize: "row" makes rows sum to
+    1, "spectral" divides by the spectral radius, "none" keeps W. islands: what to do about units without neighbours:
+    "error" refuses them, "nearest" gives each the nearest unit, which needs coordinates.
+    """
 
     called: ClassVar[str]
     needs_places: ClassVar[bool] = True
@@ -70,7 +75,10 @@ class ByDistance(WeightsSection):
 
 
 class Knn(ByDistance):
-    """The k nearest units."""
+    """The k nearest units.
+
+    k: how many neighbours.
+    """
 
     called: ClassVar[str] = "knn-{k}"
 
@@ -79,7 +87,10 @@ class Knn(ByDistance):
 
 
 class InverseDistance(ByDistance):
-    """1/km^power, up to a cutoff."""
+    """1/km^power, up to a cutoff.
+
+    power: of the distance. cutoff_km: the distance beyond which W is 0; without it all units are neighbours.
+    """
 
     called: ClassVar[str] = "inverse-distance"
 
@@ -90,7 +101,10 @@ class InverseDistance(ByDistance):
 
 
 class Band(ByDistance):
-    """All units within a distance."""
+    """All units within a distance.
+
+    km: the distance.
+    """
 
     called: ClassVar[str] = "band-{km:g}"
 
@@ -100,7 +114,11 @@ class Band(ByDistance):
 
 
 class Contiguity(WeightsSection):
-    """Units that touch on a map; `unit` is the map's column of unit names."""
+    """Units that touch on a map.
+
+    path: the file of the map, relative to the spec. unit: the map's column of unit names. rule: "queen" counts units
+    that share a corner, "rook" those that share an edge.
+    """
 
     called: ClassVar[str] = "{rule}"
     needs_places: ClassVar[bool] = False
@@ -120,7 +138,10 @@ class Contiguity(WeightsSection):
 
 
 class Economic(WeightsSection):
-    """1/|gap| between the unit means of a column."""
+    """1/|gap| between the unit means of a column.
+
+    variable: the column.
+    """
 
     called: ClassVar[str] = "economic"
     needs_places: ClassVar[bool] = False
@@ -135,7 +156,10 @@ class Economic(WeightsSection):
 
 
 class Nested(WeightsSection):
-    """1/(km x |gap|)."""
+    """1/(km x |gap|), with the gap between the unit means of a column.
+
+    variable: the column.
+    """
 
     called: ClassVar[str] = "nested"
 
@@ -149,7 +173,11 @@ class Nested(WeightsSection):
 
 
 class File(WeightsSection):
-    """An edge list or a matrix."""
+    """An edge list or a matrix.
+
+    path: the file, relative to the spec: .csv with the columns focal, neighbor and weight, .gal, .gwt, .npy or .mtx.
+    others: what to do about units of the file that the panel lacks: "error" refuses them, "drop" leaves them out.
+    """
 
     called: ClassVar[str] = "{path.stem}"
     needs_places: ClassVar[bool] = False

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.core.inference import p_values
 from estimators.spatial import autocorrelation as ac
 from estimators.spatial.residual_moran import EXACT_FIT, ResidualMaker, permuted_pooled_moran, pooled_moran
 from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.weights import Contiguity
 from experiments.application.tables.ledger import Ledger
 from results.figures.moran import MoranPlot, Outline, moran_figure
-from results.inference import p_values
 from results.tables.places import AUTOCORRELATION
 from results.tables.records import LEVEL, Fit, Record
 from sim.arrays import Codes, Floats

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from estimators.core.estimator import Estimates
+from estimators.core.inference import critical_values
 from estimators.mediation.mediation import Mediation
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables.columns import clustered_enough, error_types, main_cluster, regression, unfit
 from experiments.application.tables.ledger import Ledger
 from experiments.study.study import NAME
-from results.inference import critical_values
 from results.tables.places import mediation
 from results.tables.records import LEVEL, Fit
 

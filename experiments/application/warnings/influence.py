@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from estimators.core.inference import critical_values, p_values
 from estimators.linear.equal_effects import group_labels
 from estimators.sensitivity.leave_one_out import LeftOut
 from experiments.application.warnings.case import NEVER, SIGNIFICANT, Case
 from experiments.application.warnings.wording import number
-from results.inference import critical_values, p_values
 from results.tables.records import LEVEL
 from results.tables.typography import short_p
 from results.tables.warning import INFORMS, OVERTURNS, SILENT, WEAKENS, PanelWarning, Specification

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from estimators.core.inference import p_values
 from estimators.core.regression import check_fixed
 from estimators.core.within import WithinTransform, observed_mask
 from estimators.sensitivity.romano_wolf import signed_statistics, stepdown
 from experiments.application.tables.robustness import with_outcome
 from experiments.application.warnings.case import SIGNIFICANT, Case, without
-from results.inference import p_values
 from results.tables.typography import short_p
 from results.tables.warning import INFORMS, SILENT, WEAKENS, PanelWarning
 from sim.arrays import Codes, Floats

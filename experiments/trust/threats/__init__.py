@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 
+from estimators.core.inference import critical_values
 from experiments.study.study import Study
 from experiments.trust.claim import Claim
 from experiments.trust.studies import Simulated
 from experiments.twins.twin import Twin
-from results.inference import critical_values
 from results.store import Store
 from results.tables.records import Record
 from sim.arrays import Floats

@@ -11,7 +11,7 @@ from scipy.special import betaincinv, ndtr
 Floats = NDArray[np.float64]
 
 FARTHEST, STEP = 6.0, 0.01  # of the grid of normal scores
-IN_CACHE = 2  # replications of a panel of 285 units and 18 periods
+IN_CACHE = 4  # replications of a panel of 285 units and 18 periods
 
 
 def beta_variates(
@@ -27,15 +27,22 @@ def beta_variates(
     out = np.empty(np.broadcast_shapes(shocks.shape, offset.shape))
     rows = out.reshape(-1, *out.shape[-2:]) if out.ndim > 2 else out[None]
     given = np.broadcast_to(shocks, out.shape).reshape(rows.shape)
+    position = np.empty((min(IN_CACHE, len(rows)), *rows.shape[1:]), dtype=np.float32)
+    below, above = np.empty(position.shape, dtype=np.intp), np.empty(position.shape)
     for first in range(0, len(rows), IN_CACHE):
-        chunk = slice(first, first + IN_CACHE)
-        position = np.multiply(given[chunk], scale / STEP, dtype=np.float32, casting="same_kind")
-        position += offset
-        np.clip(position, 0.0, len(slopes) - 0.01, out=position)
-        below = position.astype(np.int32)
-        position -= below
-        rows[chunk] = quantiles.take(below)
-        rows[chunk] += position * slopes.take(below)
+        chunk = rows[first : first + IN_CACHE]
+        at, cell, more = position[: len(chunk)], below[: len(chunk)], above[: len(chunk)]
+        np.multiply(given[first : first + IN_CACHE], scale / STEP, out=at, dtype=np.float32, casting="same_kind")
+        at += offset
+        np.clip(at, 0.0, len(slopes) - 0.01, out=at)
+        np.copyto(cell, at, casting="unsafe")
+        np.subtract(at, cell, out=at, casting="unsafe")
+        np.take(
+            quantiles, cell, out=chunk, mode="clip"
+        )  # clipped above: without this, numpy looks at every index again
+        np.take(slopes, cell, out=more, mode="clip")
+        more *= at
+        chunk += more
     return out
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import integrate, special
 
 from estimators.core.estimator import Estimates
-from results.inference import critical_values, p_values
+from estimators.core.inference import critical_values, p_values
 from results.tables.records import Fit, records_of, statistics_of
 
 TERMS, ERRORS = ("did", "rho", "sigma2", "indirect:did"), ("iid", "hc1", "wild:unit")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -43,7 +44,14 @@ class Calendar(Absorbing):
 
     def first(self, ground: Ground, rng: np.random.Generator) -> Floats:
         """Units by their score (Gumbel top-k), dates among them at random."""
-        dates = np.repeat([year for year, _ in self.dates], [count for _, count in self.dates]).astype(np.float64)
+        dates, several = _in_order(self.dates)
         score = self.on_prosperity * ground.places.prosperity + rng.gumbel(size=ground.units)
-        chosen = np.argsort(-score)[: dates.size]
-        return adopting(ground.units, chosen, rng.permutation(dates) if np.ptp(dates) else dates)
+        chosen = (-score).argsort()[: dates.size]
+        return adopting(ground.units, chosen, rng.permutation(dates) if several else dates)
+
+
+@lru_cache(maxsize=256)
+def _in_order(dates: tuple[tuple[int, int], ...]) -> tuple[Floats, bool]:
+    """The date of every unit that adopts, and whether they differ."""
+    whole = np.repeat([year for year, _ in dates], [count for _, count in dates]).astype(np.float64)
+    return whole, bool(np.ptp(whole))

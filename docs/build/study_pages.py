@@ -1,0 +1,120 @@
+"""The pages of docs/studies: what a built-in study asks, expects, and what its run answered.
+
+`python docs/build/study_pages.py [NAME...] [--replications R]` runs the studies (all without names) into `runs/` as
+`panelproof run` does, which resumes what is there, and writes a page of what `panelproof report` printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import os
+import sys
+from importlib import resources
+from pathlib import Path
+
+from experiments.cli import run_command
+from experiments.study.builtin import builtin, names
+from experiments.study.study import Study, canonical_json
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = REPOSITORY / "docs" / "studies"
+WRITTEN = (
+    "*`python docs/build/study_pages.py` writes this page: it runs the study and keeps what the commands print.*\n"
+)
+
+
+def printed(*arguments: str) -> str:
+    """What a command prints; raises RuntimeError when it does not end with 0."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        code = run_command(list(arguments))
+    if code != 0:
+        raise RuntimeError(f"panelproof {' '.join(arguments)} ended with {code}:\n{out.getvalue()}")
+    return out.getvalue()
+
+
+def source_of(name: str) -> str:
+    """The study's file without the words that the page shows beside it."""
+    text = (resources.files("experiments.study") / "studies" / f"{name}.toml").read_text(encoding="utf-8")
+    words = ("question = ", "expected = ", "cost = ")
+    return "\n".join(line for line in text.splitlines() if not line.startswith(words)).strip()
+
+
+def text_block(text: str) -> str:
+    """A block of plain text; lines end without blanks."""
+    lines = "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+    return f"```text\n{lines}\n```\n"
+
+
+def digest(study: Study) -> str:
+    """SHA-256 of all that changes the numbers of a study; how a store keeps them is none of it."""
+    drawn = {key: value for key, value in study.identity.items() if key not in ("schema", "block")}
+    return hashlib.sha256(canonical_json(drawn).encode()).hexdigest()
+
+
+def page(study: Study, store: Path) -> str:
+    """The page of a study whose results are in `store`."""
+    name, replications = study.name, study.replications
+    answer = printed("report", str(store))
+    own = builtin(name).replications
+    fewer = "" if replications == own else f" The study itself has {own:,}."
+    return "\n".join([
+        f"# {name}\n", WRITTEN, f"**Question.** {study.question}\n", f"**Expected.** {study.expected}\n",
+        f"**Run.** {len(study.cells)} cells, {replications:,} replications each, seed {study.seed}.{fewer}"
+        f" With all replications it takes {study.cost} on two cores.\n",
+        f"<!-- study: {digest(study)} -->\n<!-- skip: it takes {study.cost} -->\n"
+        f"```sh\npanelproof run {name} --html runs/{name}.html\n```\n",
+        "## Answer\n", text_block(answer),
+        "## World\n", f"The file of the study, `experiments/study/studies/{name}.toml`:\n",
+        f"```toml\n{source_of(name)}\n```\n",
+    ])  # fmt: skip
+
+
+def index() -> str:
+    """The list of all studies."""
+    lines = ["# Built-in studies\n", "Each page says what a study asks, what theory lets expect, and what the run"
+             " answered.\n", "| study | asks | time on two cores |", "|---|---|---|"]  # fmt: skip
+    for name in names():
+        study = builtin(name)
+        lines.append(f"| [{name}](study-{name}.md) | {study.question} | {study.cost} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "<!-- same: docs/monte-carlo.md docs/start.md -->\n```sh\npanelproof studies\npanelproof studies size\n```",
+        ]
+    )
+
+
+def write(name: str, replications: int | None, folder: Path, place: Path, cluster: str) -> None:
+    """Run a study into runs/NAME.zarr below `place`, as a reader would there, and write its page into `folder`."""
+    study = builtin(name).resized(replications=replications)
+    place.mkdir(parents=True, exist_ok=True)
+    with contextlib.chdir(place):
+        printed("run", name, "--replications", str(study.replications), "--cluster", cluster)
+        text = page(study, Path("runs") / f"{name}.zarr")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"study-{name}.md").write_text(text.rstrip() + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Run studies and write their pages and the index."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=names())
+    parser.add_argument("--replications", type=int, help="replications per cell (default: the study's)")
+    parser.add_argument("--cluster", default="local")
+    parser.add_argument("--place", type=Path, default=REPOSITORY, help="the folder whose folder runs/ has the stores")
+    parser.add_argument("--pages", type=Path, default=PAGES)
+    chosen = parser.parse_args()
+    os.environ["COLUMNS"] = "100"
+    for name in chosen.names:
+        write(name, chosen.replications, chosen.pages, chosen.place, chosen.cluster)
+        print(f"wrote {chosen.pages}/study-{name}.md", file=sys.stderr)
+    (chosen.pages / "README.md").write_text(index() + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Stores as labelled arrays of xarray: dials, replications, terms and error types are dimensions, read when asked for.
+
+`Store.to_xarray` is for Python; `results/store/engine.py` is how xarray opens a store by its path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from estimators.core.estimator import Layout
+from results.store.grid import Axes, axes_of
+
+ROOT = ("truth",)
+DIMENSIONS = ("replication", "estimand", "term", "error")
+FACTS = ("fingerprint", "replications", "block", "worlds", "held_fixed")
+
+
+def labelled(store: Any) -> xr.DataTree:
+    """The truths at the root and one group an estimator, as xarray names and reads them; blocks that are not there are
+    NaN, their status 0."""
+    return xr.DataTree.from_dict(groups_of(store))
+
+
+def groups_of(store: Any) -> dict[str, xr.Dataset]:
+    """The datasets of the tree, by path."""
+    taken = {*DIMENSIONS, *ROOT, *(name for layout in store.layouts.values() for name in _arrays(layout))}
+    axes = axes_of(store.cells, taken)
+    found = {"/": _dataset(store, axes, "", ROOT, {"replication": np.arange(store.replications),
+                                                   "estimand": _text(store.estimands)})}  # fmt: skip
+    found["/"].attrs = _facts(store)
+    for name, layout in store.layouts.items():
+        labels = {"replication": np.arange(store.replications), "term": _text(layout.terms),
+                  "error": _text(layout.errors)}  # fmt: skip
+        found[f"/{name}"] = _dataset(store, axes, f"{name}/", _arrays(layout), labels)
+        found[f"/{name}"].attrs = {f"target:{term}": target for term, target in layout.targets.items()}
+    return found
+
+
+def _arrays(layout: Layout) -> tuple[str, ...]:
+    return ("estimate", "se", "dof", *layout.stored, "status", *layout.statistics)
+
+
+def _axes_of(name: str) -> tuple[str, ...]:
+    """The dimensions of an array behind cell and replication."""
+    known: dict[str, tuple[str, ...]] = {"truth": ("estimand",), "estimate": ("term",)}
+    known |= dict.fromkeys(("se", "dof", "pvalue", "lower", "upper"), ("error", "term"))
+    return known.get(name, ())
+
+
+def _dataset(store: Any, axes: Axes, group: str, names: Iterable[str], labels: Mapping[str, Any]) -> xr.Dataset:
+    """One group of the store, its arrays unread."""
+    variables = {}
+    for name in names:
+        sizes = tuple(len(labels[axis]) for axis in _axes_of(name))
+        kind = np.dtype("u1" if name == "status" else "f8")
+        array = _Spread(store, axes, group + name, (*axes.at.shape, store.replications, *sizes), kind)
+        chunks = dict.fromkeys(axes.names, 1) | {"replication": store.block}  # what is read together
+        dimensions = (*axes.names, "replication", *_axes_of(name))
+        unread = indexing.LazilyIndexedArray(array)
+        variables[name] = xr.Variable(dimensions, unread, encoding={"preferred_chunks": chunks})
+    return xr.Dataset(variables, dict(zip(axes.names, axes.values, strict=True)) | dict(labels))
+
+
+def _text(names: Iterable[str]) -> NDArray[np.str_]:
+    return np.array(list(names), dtype=str)
+
+
+def _facts(store: Any) -> dict[str, Any]:
+    """What is known of the study, as attributes that any file format takes."""
+    study = store.schema.study
+    said = {key: study[key] for key in ("name", "question", "seed") if study.get(key) not in (None, "")}
+    plain = {key: getattr(store, key) for key in FACTS}
+    return said | plain | {"held_fixed": ", ".join(store.held_fixed)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Spread(BackendArray):
+    """An array of the store with the dials as its first axes; what is asked for is read."""
+
+    store: Any
+    axes: Axes
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        """The cross product of one key an axis: whole numbers, slices, arrays of places."""
+        dials, rest = key[: self.axes.at.ndim], key[self.axes.at.ndim :]
+        at = self.axes.at[
+            np.ix_(*(np.atleast_1d(_places(k, n)) for k, n in zip(dials, self.axes.at.shape, strict=True)))
+        ]
+        rows = np.atleast_1d(_places(rest[0], self.store.replications))
+        missing = 0 if self.dtype.kind == "u" else np.nan
+        parts = [self._cell(cell, rows, missing) for cell in at.ravel().tolist()]
+        found = np.stack(parts) if parts else np.empty((0, rows.size, *self.shape[self.axes.at.ndim + 1 :]), self.dtype)
+        found = found.reshape(*at.shape, *found.shape[1:])
+        for axis, k in enumerate(rest[1:], start=at.ndim + 1):
+            found = np.take(found, np.atleast_1d(_places(k, found.shape[axis])), axis=axis)
+        return found[tuple(0 if isinstance(k, int | np.integer) else slice(None) for k in key)]
+
+    def _cell(self, cell: int, rows: NDArray[np.intp], missing: float) -> NDArray[Any]:
+        """Some replications of a cell; of -1, and in blocks that are not there, what is missing."""
+        out = np.full((rows.size, *self.shape[self.axes.at.ndim + 1 :]), missing, self.dtype)
+        if cell < 0 or not rows.size:
+            return out
+        there = self.store.there[cell, rows // self.store.block]
+        for index in np.unique(rows[there] // self.store.block).tolist():
+            of_block = there & (rows // self.store.block == index)
+            held = self.store.arrays_of(cell, index, [self.name])[self.name]
+            out[of_block] = held[rows[of_block] - index * self.store.block]
+        return out
+
+
+def _places(key: Any, size: int) -> Any:
+    return np.arange(size)[key]

@@ -1,0 +1,83 @@
+"""The pages that are made of the code: they are those that the code makes, and no key is without a meaning."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import reference_pages
+import study_pages
+
+from experiments.application.spec import sections, weights
+from experiments.application.spec.twin import TwinSection
+from experiments.cli import COMMANDS
+from experiments.study.builtin import builtin, names
+from experiments.study.tables import StudyTables
+from experiments.toml_files import Table
+
+TABLES: list[type[Table]] = [
+    sections.PanelSection,
+    sections.IndexSection,
+    sections.InferenceSection,
+    sections.RobustnessSection,
+    sections.PsmSection,
+    TwinSection,
+    StudyTables,
+    *get_args(get_args(weights.AnyWeights)[0]),
+]
+
+
+@pytest.mark.parametrize("name", reference_pages.PAGES)
+def test_a_reference_is_what_the_code_makes(name: str) -> None:
+    """Written anew by `python docs/build/reference_pages.py`."""
+    page = (reference_pages.FOLDER / name).read_text(encoding="utf-8")
+    assert page == reference_pages.PAGES[name]().rstrip() + "\n", "run: python docs/build/reference_pages.py"
+
+
+@pytest.mark.parametrize("model", TABLES, ids=lambda model: model.__name__)
+def test_every_key_of_a_file_has_a_meaning(model: type[Table]) -> None:
+    rows = reference_pages.keys(model)
+    assert {str(row[0]).strip("`") for row in rows} == set(model.model_fields) - {"kind"}
+    assert [row[0] for row in rows if not row[3]] == []
+
+
+def test_every_table_of_a_spec_is_in_the_reference() -> None:
+    page = reference_pages.spec_page()
+    for name in sections.SpecTables.model_fields:
+        assert f"## [[{name}]]" in page or f"## [{name}]" in page, name
+    for kind, _ in reference_pages.weights_sections():
+        assert f'### kind = "{kind}"' in page
+
+
+def test_every_command_is_in_the_reference() -> None:
+    page = reference_pages.commands_page()
+    assert all(f"## panelproof {name}\n" in page for name in COMMANDS)
+    assert "### panelproof store verify" in page
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_built_in_study_has_a_page_of_its_own_results(name: str) -> None:
+    """Written anew by `python docs/build/study_pages.py NAME`."""
+    study = builtin(name)
+    page = (study_pages.PAGES / f"study-{name}.md").read_text(encoding="utf-8")
+    assert f"<!-- study: {study_pages.digest(study)} -->" in page, "the study has changed: run it again"
+    assert study.question in page
+    assert study.expected in page
+    assert f"seed {study.seed}" in page
+
+
+def test_the_list_of_studies_is_what_the_code_makes() -> None:
+    assert (study_pages.PAGES / "README.md").read_text(encoding="utf-8") == study_pages.index() + "\n"
+
+
+def test_a_page_of_a_study_is_made_of_a_run(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    study_pages.write("two-mediators", 64, tmp_path / "pages", tmp_path / "stores", "serial")
+    page = (tmp_path / "pages" / "study-two-mediators.md").read_text(encoding="utf-8")
+    study = builtin("two-mediators")
+    assert f"{len(study.cells)} cells, 64 replications each" in page
+    assert "The study itself has 2,000." in page
+    assert "panelproof report runs/two-mediators.zarr --full" in page
+    assert str(tmp_path) not in page
+    assert page.count(study.question) >= 1
+    assert 'kind = "panel"' in page.partition("## World")[2]

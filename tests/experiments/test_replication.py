@@ -1,0 +1,236 @@
+"""Replication bundles: what they hold, what they never hold, and what a second run says of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import made_cities
+import pandas as pd
+import pytest
+
+from estimators import TwoWayDID
+from experiments.cli import run_command
+from experiments.replication.rerun import TOLERANCE, differences
+from experiments.running.runner import run, schema_of
+from experiments.study.study import Study
+from results.store import ZarrStore
+from studies import quick_study
+
+VALUE = re.compile(r"(?<!\d)7\.2992(?!\d)")  # the first outcome of the committed panel
+SPEC = f"{made_cities.PANEL}{made_cities.PLACES}\n[[weights]]\nkind = 'file'\npath = 'w.csv'\n"
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A finished study of two cells."""
+    path = tmp_path / "quick.zarr"
+    run(quick_study(replications=128), store=path)
+    return path
+
+
+@pytest.fixture
+def panel(tmp_path: Path) -> list[str]:
+    """The committed panel with its spec and a file of weights, as arguments."""
+    made_cities.real_panel(tmp_path, SPEC)
+    return ["--panel", str(tmp_path / "panel.csv"), "--spec", str(tmp_path / "spec.toml")]
+
+
+def verdicts(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, str]]:
+    """The exit code of a second run and its verdict on every part."""
+    capsys.readouterr()
+    code = run_command(["replicate", str(folder), "--cluster", "serial", "--json"])
+    return code, {each["part"]: each["verdict"] for each in json.loads(capsys.readouterr().out)["findings"]}
+
+
+def deposit_again(folder: Path) -> None:
+    """Checksums of a bundle as it is now, as its author would have deposited it."""
+    names = (line.split("  ")[1] for line in (folder / "SHA256SUMS").read_text().splitlines())
+    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+
+
+def change_manifest(folder: Path, **facts: object) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["studies"][0].update(facts)
+    path.write_text(json.dumps(manifest))
+    deposit_again(folder)
+
+
+def test_a_bundle_runs_again_to_the_same_bits(tmp_path: Path, store: Path, panel: list[str], capsys) -> None:
+    folder = tmp_path / "bundle"
+    assert run_command(["replicate", str(folder), "--from", str(store), *panel, "--with-data"]) == 0
+    deposited = files(folder)
+    assert deposited == {
+        "README.md", "SHA256SUMS", "manifest.json", "requirements.txt", "panel/SPEC.toml", "panel/panel.csv",
+        "panel/w.csv", "results/estimates.csv", "results/quick.csv", "studies/quick.toml",
+    }  # fmt: skip
+    sums = dict(line.split("  ")[::-1] for line in (folder / "SHA256SUMS").read_text().splitlines())
+    assert set(sums) == deposited - {"SHA256SUMS"}
+    assert all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for name, digest in sums.items())
+    assert verdicts(folder, capsys) == (0, dict.fromkeys(("files", "estimates", "study quick"), "same bits"))
+    assert {name for name in files(folder) if not name.startswith("rerun/")} == deposited
+    assert verdicts(folder, capsys)[0] == 0  # what is there is not computed again
+
+
+def test_the_readme_says_what_a_data_editor_asks(tmp_path: Path, store: Path, panel: list[str]) -> None:
+    folder = tmp_path / "bundle"
+    assert run_command(["replicate", str(folder), "--from", str(store), *panel]) == 0
+    text = (folder / "README.md").read_text()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert all(
+        words in text for words in ("panelproof replicate .", "sha256sum -c SHA256SUMS", "is not in this folder")
+    )
+    assert manifest["studies"][0]["hash"] in text
+    assert all(digest in text for digest in manifest["application"]["data"].values())
+    required = (folder / "requirements.txt").read_text().splitlines()
+    assert {"numpy", "scipy", "pandas"} <= {line.split("==")[0] for line in required}
+    assert "panelproof" not in {line.split("==")[0] for line in required}  # it is installed from its repository
+    assert Study.from_toml(folder / "studies" / "quick.toml").fingerprint == quick_study(128).fingerprint
+
+
+def test_a_bundle_never_holds_the_panel_unasked(tmp_path: Path, panel: list[str], capsys) -> None:
+    folder, data = tmp_path / "bundle", tmp_path / "panel.csv"
+    assert VALUE.search(data.read_text())
+    assert run_command(["replicate", str(folder), *panel]) == 0
+    assert not [name for name in files(folder) if VALUE.search((folder / name).read_text())]
+    assert not {"panel/panel.csv", "panel/w.csv"} & files(folder)
+    assert verdicts(folder, capsys) == (3, {"files": "same bits", "estimates": "not checked"})
+    for name in ("panel.csv", "w.csv"):
+        (folder / "panel" / name).write_bytes((tmp_path / name).read_bytes())
+    assert verdicts(folder, capsys) == (0, {"files": "same bits", "estimates": "same bits"})
+    (folder / "panel" / "panel.csv").write_text(VALUE.sub("7.3", data.read_text(), count=1))
+    assert verdicts(folder, capsys) == (1, {"files": "same bits", "estimates": "differs"})
+
+
+def test_a_study_that_holds_a_real_panel_needs_leave(tmp_path: Path, panel: list[str], capsys) -> None:
+    twin, store = tmp_path / "twin", tmp_path / "twin.zarr"
+    spec = tmp_path / "spec.toml"
+    spec.write_text(f'{made_cities.PANEL}\n[twin]\nmethod = "residual"\nreplications = 64\ndraws = 100\n')
+    assert run_command(["twin", panel[1], "--spec", str(spec), "--out", str(twin)]) == 0
+    arguments = ["--cluster", "serial", "--store", str(store)]
+    assert run_command(["run", str(twin / "design.toml"), *arguments]) == 0
+    folder = tmp_path / "bundle"
+    capsys.readouterr()
+    assert run_command(["replicate", str(folder), "--from", str(store)]) == 2
+    assert "the study holds a real panel" in capsys.readouterr().err
+    assert not folder.exists()
+    assert run_command(["replicate", str(folder), "--from", str(store), "--with-data"]) == 0
+    (name,) = (path.stem for path in (folder / "studies").glob("*.toml"))
+    assert verdicts(folder, capsys) == (0, {"files": "same bits", f"study {name}": "same bits"})
+
+
+def test_what_was_changed_after_the_deposit_is_seen(tmp_path: Path, store: Path, capsys) -> None:
+    folder = tmp_path / "bundle"
+    assert run_command(["replicate", str(folder), "--from", str(store)]) == 0
+    study = folder / "studies" / "quick.toml"
+    study.write_text(study.read_text().replace("seed = 11", "seed = 12"))
+    assert verdicts(folder, capsys) == (1, {"files": "differs", "study quick": "differs"})
+
+
+def test_other_bits_are_judged_by_the_environment_and_the_numbers(tmp_path: Path, store: Path, capsys) -> None:
+    folder = tmp_path / "bundle"
+    assert run_command(["replicate", str(folder), "--from", str(store)]) == 0
+    change_manifest(folder, hash="0" * 64)  # other bits in the same environment: a promise is broken
+    assert verdicts(folder, capsys) == (1, {"files": "same bits", "study quick": "differs"})
+    (one,) = json.loads((folder / "manifest.json").read_text())["studies"][0]["environments"]
+    one["facts"]["packages"]["numpy"] = "1.0"
+    change_manifest(folder, environments=[one])
+    assert verdicts(folder, capsys) == (0, {"files": "same bits", "study quick": "same numbers"})
+    table = folder / "results" / "quick.csv"
+    frame = pd.read_csv(table, keep_default_na=False)
+    frame["value"] = pd.to_numeric(frame["value"])
+    frame.loc[frame["measure"] == "rmse", "value"] *= 1.001
+    frame.to_csv(table, index=False)
+    deposit_again(folder)
+    assert verdicts(folder, capsys) == (1, {"files": "same bits", "study quick": "differs"})
+
+
+def test_tables_are_compared_in_units_of_number_and_error() -> None:
+    ours = pd.DataFrame({"term": ["did", "rho"], "value": [1e-18, 2.0], "mcse": [0.5, float("nan")]})
+    theirs = ours.assign(value=[-1e-18, 2.0 + 4e-9])
+    problem, largest = differences(ours, theirs, {"value": "mcse", "mcse": ""})
+    assert problem == ""
+    assert largest == pytest.approx(2e-9, rel=1e-6)
+    assert largest < TOLERANCE
+    assert differences(ours, ours, {"value": "mcse", "mcse": ""}) == ("", 0.0)
+    assert differences(ours, ours.assign(term=["did", "lambda"]), {"value": "mcse", "mcse": ""})[0]
+    assert differences(ours, ours.assign(value=[float("nan"), 2.0]), {"value": "mcse", "mcse": ""})[0]
+    assert differences(ours, ours[:1], {"value": "mcse", "mcse": ""})[0]
+
+
+def test_what_cannot_be_a_bundle_is_one_line_and_leaves_nothing(tmp_path: Path, store: Path, panel, capsys) -> None:
+    again, unfinished = tmp_path / "again.zarr", tmp_path / "unfinished.zarr"
+    run(quick_study(replications=64), store=again)
+    ZarrStore.create(unfinished, schema_of(quick_study(replications=64)))
+    study = Study.from_functions(draw=_draw, fit=TwoWayDID(), truth="effect", replications=64, block=64)
+    run(study, store=tmp_path / "inline.zarr")
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "notes.txt").write_text("mine")
+    new = str(tmp_path / "new")
+    cases = {
+        "is no replication bundle": [new],
+        "only one of --panel and --spec": [new, *panel[:2]],
+        "exists already and is not empty": [str(full), "--from", str(store)],
+        "is a function of a script": [new, "--from", str(tmp_path / "inline.zarr")],
+        "two stores hold a study called 'quick'": [new, "--from", str(store), "--from", str(again)],
+        "is not finished": [new, "--from", str(unfinished)],
+    }
+    for words, arguments in cases.items():
+        assert run_command(["replicate", *arguments]) == 2
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == 1
+        assert words in said[0]
+        assert not Path(new).exists()
+    assert files(full) == {"notes.txt"}
+
+
+def _draw(rng, effect: float = 0.5):
+    import numpy as np
+
+    did = np.outer(np.arange(6) >= 3, np.arange(12) < 6) * 1.0
+    return {"y": effect * did + rng.standard_normal(did.shape), "did": did}
+
+
+PLUG_IN = '''
+import panelproof as pp
+
+
+@pp.estimator(terms=["did"], errors=[])
+def gap(y, did):
+    """Treated less control, over all periods."""
+    return y[did == 1].mean() - y[did == 0].mean()
+'''
+
+
+OWN = 'replications = 64\n[design]\nkind = "panel"\nunits = 20\n[[estimators]]\nkind = "gap_of_means:gap"\n'
+
+
+def test_plug_ins_go_into_the_bundle(tmp_path: Path) -> None:
+    (tmp_path / "gap_of_means.py").write_text(PLUG_IN)
+    study = tmp_path / "own.toml"
+    study.write_text(OWN)
+    store = tmp_path / "own.zarr"
+    assert run_command(["run", str(study), "--cluster", "serial", "--store", str(store)]) == 0
+    folder = tmp_path / "bundle"
+    assert run_command(["replicate", str(folder), "--from", str(store)]) == 2  # a stranger's store runs no code
+    assert not folder.exists()
+    assert run_command(["replicate", str(folder), "--from", str(store), "--trust"]) == 0
+    assert (folder / "studies" / "gap_of_means.py").read_text() == PLUG_IN
+    command = [sys.executable, "-m", "experiments", "replicate", str(folder), "--cluster", "serial"]
+    (tmp_path / "gap_of_means.py").unlink()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False,
+                          env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])})  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "study own: same bits" in done.stdout

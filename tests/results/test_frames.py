@@ -1,0 +1,201 @@
+"""Estimates as pandas objects: every number is that of its record, under an index that says which."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import made_cities
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import panelproof as pp
+from estimators import Estimates, TwoWayDID
+from estimators.core.frames import usual_error
+from experiments.application.spec.spec import spec_of
+from results.python.tables import Tables
+from results.tables.columns import fit_columns
+from results.tables.records import Record
+from sim import BadInput
+
+NUMBERS = {"params": "estimate", "std_errors": "se", "tstats": "statistic", "pvalues": "pvalue"}
+LEVELS = ("table", "column", "model", "transform", "sample", "weights", "year", "mediator", "term")
+
+
+@pytest.fixture(scope="module")
+def document() -> Tables:
+    """Many tables, with lists of everything that tells fits of one column apart."""
+    return pp.estimate(pp.example_panel())
+
+
+def by_index(document: Tables, kind: str | None = None) -> dict[tuple[object, ...], Record]:
+    """The record that the tables print of each (place, fit, term), found without the frames."""
+    tables = dict.fromkeys(record.table for record in document.records)
+    found = {}
+    for fit in (each for table in tables for each in fit_columns(document, table)):
+        for term in fit.terms:
+            record = fit.record(term, fit.shown_error(kind))
+            assert record is not None
+            found[tuple(getattr(record, name) for name in LEVELS)] = record
+    return found
+
+
+def named(key: tuple[object, ...]) -> dict[str, object]:
+    """A full key as an index has it."""
+    return {level: "" if value is None else value for level, value in zip(LEVELS, key, strict=True)}
+
+
+def key_of(names: list[str], key: object, place: dict[str, object]) -> dict[str, object]:
+    values = dict(zip(names, key if isinstance(key, tuple) else (key,), strict=True))
+    return place | values
+
+
+@pytest.mark.parametrize("kind", [None, "iid", "information"])
+@pytest.mark.parametrize("chosen", [(), ("2",), ("2", 5), ("7",), ("7", 3), ("5", 2), ("6",), ("4",)])
+def test_every_number_is_that_of_its_record(document: Tables, chosen: tuple[str | int, ...], kind: str | None):
+    part = document if not chosen else document[chosen if len(chosen) == 2 else str(chosen[0])]  # type: ignore[index]
+    part = part if kind is None or kind not in {one.se_type for one in part.records} else part.with_errors(kind)
+    place = dict(zip(("table", "column"), chosen, strict=False))
+    records = by_index(part, part.errors)
+    for name, field in NUMBERS.items():
+        series = getattr(part, name)
+        assert series.index.is_unique
+        assert len(series) == len(records)
+        for key, value in series.items():
+            said = key_of(series.index.names, key, place)
+            (record,) = (record for full, record in records.items() if said.items() <= named(full).items())
+            wanted = getattr(record, field)
+            assert np.isnan(value) if wanted is None else value == wanted
+    ends = part.conf_int()
+    assert list(ends.columns) == ["lower", "upper"]
+    assert [*zip(*(ends[name].fillna(-9.0) for name in ends), strict=True)] == [
+        (-9.0 if record.lower is None else record.lower, -9.0 if record.upper is None else record.upper)
+        for record in records.values()
+    ]
+
+
+def test_the_index_says_what_is_not_chosen(document: Tables):
+    assert document["2", 5].params.index.names == ["term"]
+    assert document["2"].params.index.names == ["column", "model", "term"]
+    assert document["7", 3].params.index.names == ["transform", "term"]
+    assert document.params.index.names[:2] == ["table", "column"]
+    assert document.params.index.names[-1] == "term"
+    assert document[2, 5].params.equals(document["2", 5].params)
+
+
+def test_a_part_is_a_document_that_prints_its_tables_alone(document: Tables, capsys):
+    pp.show(document["3"])
+    printed = capsys.readouterr().out
+    assert "Table 3" in printed
+    assert "Table 2" not in printed
+    assert document["3"].summary().split() == printed.split()  # lines are as long as there is room for
+    assert len(document["3"].frame) == (document.frame["table"] == "3").sum()
+
+
+def test_a_table_of_statistics_alone_has_no_estimates(document: Tables):
+    assert document["1"].params.empty
+    assert document["1"].params.index.names == ["column", "term"]
+    assert document["1"].conf_int().empty
+
+
+def test_a_summary_of_one_column_holds_its_numbers(document: Tables):
+    column = document["2", 5]
+    text = column.summary()
+    assert str(text) == repr(text)
+    head, _, _, *lines = text.splitlines()
+    assert head == "Table 2, column 5 (all): did, 57 units in 18 periods, 1,026 rows; errors: clustered by unit"
+    assert [line.split()[0] for line in lines] == list(column.params.index)
+    shown = [float(value) for value in lines[0].split()[1:]]
+    ends = column.conf_int().loc["did"]
+    wanted = [column.params["did"], column.std_errors["did"], column.tstats["did"], column.pvalues["did"], *ends]
+    assert shown == pytest.approx(wanted, rel=1e-3)
+
+
+@pytest.mark.parametrize(("ask", "said"), [
+    (lambda one: one["22"], "tables[...]; no table '22'; allowed: 1, 2, 3, 4, 5, 6, 7; did you mean '2'?"),
+    (lambda one: one["2", 9], "tables[...]; table 2 has no column 9; allowed: 1, 2, 3, 4, 5; choose one of them"),
+    (lambda one: one["2"].with_errors("hc"), "with_errors; no error type 'hc'; allowed: iid, hc1, cluster:unit; did "
+     "you mean 'hc1'?"),
+])  # fmt: skip
+def test_what_there_is_not_is_said_in_one_line(document: Tables, ask, said: str):
+    with pytest.raises(BadInput) as caught:
+        ask(document)
+    assert str(caught.value) == said
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Estimates:
+    return TwoWayDID(errors=("iid", "cluster:unit"))(pp.example_panel().panel)
+
+
+def test_estimates_of_one_panel_are_indexed_by_term(fitted: Estimates):
+    k = {term: at for at, term in enumerate(fitted.terms)}
+    assert list(fitted.params.index) == list(fitted.terms)
+    for e, kind in enumerate(fitted.errors):
+        one = fitted.with_errors(kind)
+        for term, at in k.items():
+            estimate, se, dof = fitted.estimate[0, at], fitted.se[0, e, at], fitted.dof[0, e, at]
+            assert one.params[term] == estimate
+            assert one.std_errors[term] == se
+            assert one.tstats[term] == estimate / se
+            assert one.pvalues[term] == pytest.approx(2 * stats.t.sf(abs(estimate / se), dof), rel=1e-9)
+            for alpha in (0.05, 0.1):
+                margin = stats.t.ppf(1 - alpha / 2, dof) * se
+                ends = one.conf_int(alpha).loc[term]
+                assert ends.tolist() == pytest.approx([estimate - margin, estimate + margin], rel=1e-9)
+
+
+def test_the_usual_errors_are_those_that_tables_print(fitted: Estimates):
+    assert fitted.std_errors.equals(fitted.with_errors("cluster:unit").std_errors)
+    assert usual_error(("iid", "cluster:a", "cluster:b", "information")) == "cluster:a"
+    assert usual_error(("hessian", "information", "qmle")) == "information"
+    assert usual_error(("iid", "hc1")) == "hc1"
+    assert usual_error(("iid", "hc1"), "iid") == "iid"
+    assert usual_error(()) == ""
+
+
+def test_several_panels_have_a_level_of_replications(fitted: Estimates):
+    two = Estimates.join([fitted, dataclasses.replace(fitted, estimate=fitted.estimate + 1.0)])
+    assert two.params.index.names == ["replication", "term"]
+    assert two.params.loc[0].equals(fitted.params)
+    assert two.params.loc[1].equals(fitted.params + 1.0)
+    assert two.conf_int().loc[(1, "did"), "lower"] == pytest.approx(fitted.conf_int().loc["did", "lower"] + 1.0)
+    assert "means over 2 panels" in two.summary()
+
+
+def test_intervals_that_are_kept_have_one_level():
+    kept = pp.PermutationTest(draws=99)(pp.example_panel().panel)
+    own = kept.with_errors("permutation:space")
+    assert kept.lower is not None
+    assert own.conf_int().loc["did", "lower"] == kept.lower[0, 0, 0]
+    assert kept.pvalue is not None
+    assert own.pvalues["did"] == kept.pvalue[0, 0, 0]
+    with pytest.raises(BadInput, match="kept as they were estimated"):
+        own.conf_int(alpha=0.1)
+    with pytest.raises(BadInput, match=r"alpha = 2.*between 0 and 1"):
+        own.conf_int(alpha=2)
+
+
+def test_a_function_without_errors_has_none():
+    @pp.estimator(terms=["did"], errors=[])
+    def mean(icr: np.ndarray) -> float:
+        return float(icr.mean())
+
+    found = mean()(pp.example_panel().panel)
+    assert np.isnan(found.std_errors["did"])
+    assert found.conf_int().isna().all().all()
+    with pytest.raises(BadInput, match="allowed: \\(none\\)"):
+        found.with_errors("iid")
+
+
+def test_a_table_of_pandas_is_read_as_its_file_is(tmp_path):
+    frame = pd.read_csv(made_cities.DATA / "cities.csv")
+    before = frame.copy()
+    spec = {"panel": {"unit": "city", "period": "year", "outcome": "y", "treatment": "d", "controls": ["road", "book"]}}
+    read = pp.read_panel(frame, spec)
+    assert read.panel.digest == made_cities.real_panel(tmp_path, made_cities.PANEL).panel.digest
+    assert frame.equals(before)
+    assert spec_of(spec).panel.outcome == "y"
+    with pytest.raises(BadInput, match="outcom"):
+        pp.read_panel(frame, {"panel": {"unit": "city", "period": "year", "outcom": "y"}})
