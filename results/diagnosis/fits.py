@@ -89,6 +89,26 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float, worlds: int =
                 layout.tests)  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """Of usable fits: statistic |t| (R, E, K), NaN where there is no se; world (R,) in which each lies."""
+
+    statistic: Floats
+    world: NDArray[np.intp]
+
+
+def tests_of(block: Block, name: str, layout: Layout, worlds: int) -> Tests:
+    """The tests of an estimator that a block holds: what of `fits_of` size-adjusted power needs."""
+    record = block.estimates[name]
+    place = None if record.terms == layout.terms else [layout.terms.index(term) for term in record.terms]
+    estimate, se = placed(record.estimate, place, layout), placed(record.se, place, layout)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = np.abs(estimate[:, None, :]) / se
+    world = world_of(block.start + np.arange(len(estimate)), worlds)
+    ok = (record.status == Status.OK) & np.isfinite(estimate).any(axis=1)
+    return Tests(statistic, world) if ok.all() else Tests(statistic[ok], world[ok])
+
+
 def placed(values: Floats, place: list[int] | None, layout: Layout) -> Floats:
     """Values (..., own terms) on the layout's terms, NaN where a cell has no such term."""
     if place is None:

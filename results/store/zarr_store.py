@@ -29,7 +29,7 @@ from zarr.core.sync import sync
 
 from estimators.core.estimator import Estimates, Layout
 from results.store.block import Block, block_arrays, digest_of, part_digests
-from results.store.chunk_reader import ChunkReader
+from results.store.chunk_reader import ArrayReader
 from results.store.copying import fill_grown
 from results.store.files import check_format, check_local, damages, root_damage, seal
 from results.store.growth import Growth, growth_of
@@ -67,7 +67,7 @@ class ZarrStore(Store):
     def _load(self) -> None:
         """Read the facts and the marks of all blocks, once; the digest of a block with a mark is there already."""
         self._arrays: dict[str, Any] = {}
-        self._readers: dict[str, ChunkReader | None] = {}
+        self._reader = ArrayReader(self.path, self._array)
         self._facts: dict[str, Any] = dict(self._root.attrs)
         self.schema = schema_from(self._facts)
         self.states = self._marks("block_state").astype(np.uint8)
@@ -180,10 +180,7 @@ class ZarrStore(Store):
         """A block that is there, read back; raises BadInput when it does not match its digests."""
         try:
             block = self.read(cell, index)
-            arrays = block_arrays(block, self.layouts, self.estimands)
-            found = digest_of(arrays) if self.whole_digests else "".join(
-                part_digests(arrays)[part] for part in self.schema.parts)  # fmt: skip
-            if found == self.digest(cell, index):
+            if self._digest(block_arrays(block, self.layouts, self.estimands)) == self.digest(cell, index):
                 return block
         except DAMAGE:
             pass
@@ -195,6 +192,13 @@ class ZarrStore(Store):
             return self._read_arrays(cell, index, names)
         except DAMAGE as error:
             raise self._damaged(cell, index) from error
+
+    def _digest(self, arrays: Mapping[str, NDArray[Any]]) -> str:
+        """What `digest` is of a block with these arrays."""
+        if self.whole_digests:
+            return digest_of(arrays)
+        found = part_digests(arrays)
+        return "".join(found[part] for part in self.schema.parts)
 
     def sound_parts(self, cell: int, index: int) -> Block | None:
         """The truths of a block and those estimators that match their digests; None where the truths do not."""
@@ -257,26 +261,8 @@ class ZarrStore(Store):
         )
 
     def _read_arrays(self, cell: int, index: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """A block's rows of some arrays, by path; arrays that we did not lay out in one turn through zarr's event loop."""
-        rows = self.block_rows(index)
-        readers = {name: self._reader(name) for name in names}
-        found: dict[str, NDArray[Any]] = {
-            name: reader.read(cell, index, rows.stop - rows.start, self._array(name).shape[2:])
-            for name, reader in readers.items() if reader is not None
-        }  # fmt: skip
-        others = [name for name, reader in readers.items() if reader is None]
-        sources = [self._array(name).async_array for name in others]
-
-        async def read_all() -> list[Any]:
-            return await asyncio.gather(*(source.getitem((cell, rows)) for source in sources))
-
-        return found | dict(zip(others, map(np.asarray, sync(read_all())), strict=True)) if others else found
-
-    def _reader(self, name: str) -> ChunkReader | None:
-        """Reads the chunks of an array without zarr, None where only zarr can."""
-        if name not in self._readers:
-            self._readers[name] = ChunkReader.of(self.path, name, self._array(name))
-        return self._readers[name]
+        """A block's rows of some arrays, by path."""
+        return self._reader.read(cell, index, self.block_rows(index), names)
 
     def content_hash(self) -> str:
         """SHA-256 over decoded arrays, coordinates and fingerprint: what two equal runs share.
