@@ -87,6 +87,7 @@ class SecondPass:
         self.first = first
         self.se_error = RunningMoments(by_error)
         self.relative_ratio = RunningMoments(by_term)
+        self.ratio_shown = bool(truth_varies(first).any())  # elsewhere it is the relative bias, and is left out
         self.type_m = RunningMoments(by_error)
         self.covered, self.covered_above, self.covered_below = Tally(by_error), Tally(by_error), Tally(by_error)
         self.error_if_covered = RunningMoments(by_error)
@@ -108,9 +109,6 @@ class SecondPass:
         true = found & np.isfinite(error)
         true3, truth = true[:, None, :], fits.truth[:, None, :]
         with np.errstate(invalid="ignore", over="ignore"):
-            ratio = measures.ratio(
-                measures.mean_without(error, first.error), measures.mean_without(fits.truth, first.truth)
-            )
             gap = measures.se_error(
                 measures.mean_without(fits.se**2, first.variance_with_error),
                 measures.variance_without(error[:, None, :], first.error_with_se),
@@ -119,7 +117,11 @@ class SecondPass:
                 measures.mean_without(np.abs(fits.estimate)[:, None, :], first.size_found),
                 measures.mean_without(np.abs(truth), first.size_true),
             )
-        self.relative_ratio.add(ratio, true & np.isfinite(ratio))
+            if self.ratio_shown:
+                ratio = measures.ratio(
+                    measures.mean_without(error, first.error), measures.mean_without(fits.truth, first.truth)
+                )
+                self.relative_ratio.add(ratio, true & np.isfinite(ratio))
         self.se_error.add(gap, true3 & np.isfinite(fits.se) & np.isfinite(gap))
         self.type_m.add(size, significant_fits(fits, true) & np.isfinite(size))
         self._add_moved_intervals(fits, true3 & has_interval(fits))
@@ -164,13 +166,17 @@ class ByWorld:
 
     def groups(self, name: str) -> Floats | None:
         """Worlds behind a measure; None where there is one world, or none of its fits."""
-        return self.sums[name].groups if name in self.sums else None
+        of = "mse" if name == "rmse" else name
+        return self.sums[of].groups if of in self.sums else None
 
     def widened(self, name: str, measured: Measured, slope: Floats | None = None) -> Measured:
         """A measure with the Monte Carlo error that its worlds give. slope: B' of moved intervals."""
-        if name not in self.sums:
+        of = "mse" if name == "rmse" else name
+        if of not in self.sums:
             return measured
-        total, n = self.sums[name].total, self.sums[name].n
+        total, n = self.sums[of].total, self.sums[of].n
+        if name == "rmse":  # of_root is of_mean over a number
+            total = measures.ratio(total, 2 * np.sqrt(self.first.square.mean))
         if name == "bias_eliminated_coverage" and slope is not None:
             total = self.sums[name].around(measured.value) + slope * self.sums["shift"].total
         return widened(measured, clustered(total, n))
@@ -205,7 +211,6 @@ def influences_by_term(fits: Fits, found: Flags, true: Flags, first: FirstPass) 
         "relative_bias_ratio": (influence.of_ratio(error, fits.truth, first.error, first.truth), true),
         "empirical_se": (spread, np.where(known, true, found)),
         "mse": (influence.of_mean(np.square(error), first.square), true),
-        "rmse": (influence.of_root(np.square(error), first.square), true),
     }
 
 
@@ -253,9 +258,14 @@ def significant_fits(fits: Fits, true: Flags) -> Flags:
     return fits.rejected & fits.decided & (true & (fits.truth != 0))[:, None, :]
 
 
+def truth_varies(first: FirstPass) -> Flags:
+    """Terms whose truth is not the same in all draws, (K,)."""
+    return ~first.truth_range.constant & (first.truth.n > 0)
+
+
 def measures_by_term(first: FirstPass, second: SecondPass) -> dict[str, Measured]:
     """Measures that need no error type, each (K,)."""
-    varies = ~first.truth_range.constant & (first.truth.n > 0)
+    varies = truth_varies(first)
     relative = measures.mean(first.relative)
     unsafe = first.truth_range.zero | (varies & first.truth_range.near_zero)
     ratio = measures.jackknifed(measures.ratio(first.error.average, first.truth.average), second.relative_ratio)

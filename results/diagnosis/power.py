@@ -122,7 +122,7 @@ class UpperTail:
     def add(self, statistic: Floats) -> None:
         """Take in |t| (R, E, K); NaN where there is none."""
         self.n += (~np.isnan(statistic)).sum(axis=0)
-        columns = np.ascontiguousarray(statistic.reshape(len(statistic), -1).T)
+        columns = np.ascontiguousarray(statistic.reshape(len(statistic), self.n.size).T)
         large = columns >= self._floor[:, None]
         for parts, values, chosen in zip(self._parts, columns, large, strict=True):
             parts.append(values[chosen])
