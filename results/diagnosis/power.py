@@ -36,8 +36,9 @@ def size_adjusted_power(nulls: Mapping[Key, int], counts: Mapping[tuple[int, str
     """Power by (cell, estimator), (E, K), NaN for terms without a null cell.
 
     nulls: the null cell of each (cell, estimator, term). counts: how many |t| each (cell, estimator) has, (E, K).
-    tests: those of some estimators in a cell, block by block, usable fits only. The critical value is the k-th largest |t| of the null cell,
-    k = floor(alpha (n + 1)). worlds: in which the replications of a cell lie. Memory: the upper tail of one null cell.
+    tests: those of some estimators in a cell, block by block, usable fits only. The critical value is the k-th largest
+    |t| of the null cell, k = floor(alpha (n + 1)). worlds: in which the replications of a cell lie. Memory: the upper
+    tail of one null cell.
     """
     powers: dict[tuple[int, str], Measured] = {}
     for null in sorted(set(nulls.values())):

@@ -28,13 +28,25 @@ class ArrayReader:
     def __init__(self, store: Path, array_of: Callable[[str], Any]) -> None:
         self._store, self._array_of = store, array_of
         self._chunks: dict[str, _Chunks | None] = {}
+        self._last: dict[tuple[int, int], dict[str, int]] = {}  # checksums of the files of a block, by path
+        self._sound: dict[tuple[int, int], dict[str, int]] = {}
 
     def read(self, cell: int, index: int, rows: slice, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """By path; raises an error of zarr, ValueError or OSError for a damaged chunk."""
         chunks = {name: self._chunks_of(name) for name in names}
         others = [name for name, files in chunks.items() if files is None]
-        found = {name: files.read(cell, index, rows) for name, files in chunks.items() if files is not None}
+        read = {name: files.read(cell, index, rows) for name, files in chunks.items() if files is not None}
+        found = {name: values for name, (values, _) in read.items()}
+        self._last[cell, index] = {} if others else {name: checksum for name, (_, checksum) in read.items()}
         return found | self._through_zarr((cell, rows), others) if others else found
+
+    def keep_sound(self, cell: int, index: int) -> None:
+        """State that the arrays of a block, as they were last read, match its digests."""
+        self._sound[cell, index] = self._last[cell, index]
+
+    def known_sound(self, cell: int, index: int) -> bool:
+        """Whether the files of a block had the same checksums when they were last read as when they were sound."""
+        return bool(self._last[cell, index]) and self._last[cell, index] == self._sound.get((cell, index))
 
     def _chunks_of(self, name: str) -> _Chunks | None:
         if name not in self._chunks:
@@ -73,16 +85,16 @@ class _Chunks:
             return None
         return cls(store / name, array.metadata, chunk[1:], sizes, np.dtype(array.dtype))
 
-    def read(self, cell: int, index: int, rows: slice) -> NDArray[Any]:
-        """The rows of a block, read-only; raises ValueError or OSError where its chunk is damaged."""
+    def read(self, cell: int, index: int, rows: slice) -> tuple[NDArray[Any], int]:
+        """The rows of a block, read-only, and the checksum; raises ValueError or OSError where its chunk is damaged."""
         key = self.metadata.encode_chunk_key((cell, index, *(0 for _ in self.sizes)))
         count = rows.stop - rows.start
         try:
             data = np.frombuffer((self.folder / key).read_bytes(), dtype=np.uint8)
         except FileNotFoundError:  # as zarr has it: nothing but fill values
-            return np.full((count, *self.sizes), self.metadata.fill_value, dtype=self.dtype)
-        body, checksum = data[:-CHECKSUM], data[-CHECKSUM:]
-        if google_crc32c.value(body) != int.from_bytes(checksum.tobytes(), "little"):
+            return np.full((count, *self.sizes), self.metadata.fill_value, dtype=self.dtype), 0
+        body, checksum = data[:-CHECKSUM], int.from_bytes(data[-CHECKSUM:].tobytes(), "little")
+        if google_crc32c.value(body) != checksum:
             raise ValueError(f"{key} does not match its checksum")
         values = np.frombuffer(decompress(body), dtype=self.dtype).reshape(self.shape)
-        return values[(slice(count), *map(slice, self.sizes))]
+        return values[(slice(count), *map(slice, self.sizes))], checksum
