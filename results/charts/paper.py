@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ Format = Literal["svg", "pdf", "png"]
 FORMATS: tuple[Format, ...] = ("svg", "pdf", "png")
 WIDE = 518.4  # points: the text width of a page
 ROW, HEAD, FOOT = 11.0, 30.0, 34.0  # points of a row of dots, above a plot and below it
+NARROWEST = 96.0  # points of a plot without its labels
 DOTS_PER_INCH = 300
 
 
@@ -59,9 +61,11 @@ def figure_files(charts: Iterable[Chart], formats: Sequence[Format] = FORMATS) -
 
 
 def _shape(chart: Chart) -> tuple[int, int]:
-    """Rows and columns of small multiples."""
+    """Rows and columns of small multiples: as many beside each other as leave room between the labels."""
     count = len(chart.panels)
     columns = {1: 1, 2: 2, 4: 2}.get(count, 3)
+    while columns > 1 and WIDE / columns - sum(_margins(chart)) < NARROWEST:
+        columns -= 1
     return math.ceil(count / columns), columns
 
 
@@ -93,12 +97,19 @@ def _paint(canvas: Canvas, chart: Chart) -> dict[str, str]:
                (each - left - right) / width, _height(chart) / height)  # fmt: skip
         axes = canvas.add_axes(box, facecolor="none")
         axes.spines[["top", "right"]].set_visible(False)
-        if panel.title:
-            axes.text(
-                0, 1 + 15 / _height(chart), panel.title, transform=axes.transAxes, fontweight="bold", fontsize=7.5
-            )
+        _panel_title(axes, chart, panel, each, left)
         (_across if chart.form in {"dots", "zip"} else _upward)(axes, chart, panel)
     return {}
+
+
+def _panel_title(axes: Axes, chart: Chart, panel: Panel, width: float, left: float) -> None:
+    """Above a plot; above its labels too where these stand at its left. In lines that do not reach the next panel."""
+    across = chart.form in {"dots", "zip"}
+    start, above = (8 - left, 7.0) if across else (0.0, 15.0)
+    room = width - 12 if across else width - left
+    text = "\n".join(textwrap.wrap(panel.title, max(int(room / 4.6), 12)))
+    axes.annotate(text, (0, 1), xycoords="axes fraction", xytext=(start, above), textcoords="offset points",
+                  annotation_clip=False, fontweight="bold", fontsize=7.5, linespacing=1.1)  # fmt: skip
 
 
 def _margins(chart: Chart) -> tuple[float, float]:

@@ -84,7 +84,7 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float, worlds: int =
         rejected, decided = np.where(known, pvalue <= alpha, rejected), known | decided
     beside = np.array([record.statistics[key] for key in layout.pvalues]).reshape(-1, len(estimate)).T
     passed = record.statistics[layout.screen] > alpha if layout.screen else np.ones(len(estimate), dtype=bool)
-    world = world_of(block.start + np.arange(len(estimate)), worlds)
+    world = _worlds_of(block, len(estimate), worlds)
     return Fits(estimate, truth, se, lower, upper, statistic, rejected, decided, beside, passed, record.status, world,
                 layout.tests)  # fmt: skip
 
@@ -104,9 +104,14 @@ def tests_of(block: Block, name: str, layout: Layout, worlds: int) -> Tests:
     estimate, se = placed(record.estimate, place, layout), placed(record.se, place, layout)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = np.abs(estimate[:, None, :]) / se
-    world = world_of(block.start + np.arange(len(estimate)), worlds)
+    world = _worlds_of(block, len(estimate), worlds)
     ok = (record.status == Status.OK) & np.isfinite(estimate).any(axis=1)
     return Tests(statistic, world) if ok.all() else Tests(statistic[ok], world[ok])
+
+
+def _worlds_of(block: Block, rows: int, worlds: int) -> NDArray[np.intp]:
+    """The world in which each fit of a block lies, (rows,)."""
+    return world_of(block.start + np.arange(rows), worlds)
 
 
 def placed(values: Floats, place: list[int] | None, layout: Layout) -> Floats:
