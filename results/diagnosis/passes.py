@@ -166,17 +166,13 @@ class ByWorld:
 
     def groups(self, name: str) -> Floats | None:
         """Worlds behind a measure; None where there is one world, or none of its fits."""
-        of = "mse" if name == "rmse" else name
-        return self.sums[of].groups if of in self.sums else None
+        return self.sums[name].groups if name in self.sums else None
 
     def widened(self, name: str, measured: Measured, slope: Floats | None = None) -> Measured:
         """A measure with the Monte Carlo error that its worlds give. slope: B' of moved intervals."""
-        of = "mse" if name == "rmse" else name
-        if of not in self.sums:
+        if name not in self.sums:
             return measured
-        total, n = self.sums[of].total, self.sums[of].n
-        if name == "rmse":  # of_root is of_mean over a number
-            total = measures.ratio(total, 2 * np.sqrt(self.first.square.mean))
+        total, n = self.sums[name].total, self.sums[name].n
         if name == "bias_eliminated_coverage" and slope is not None:
             total = self.sums[name].around(measured.value) + slope * self.sums["shift"].total
         return widened(measured, clustered(total, n))
@@ -211,6 +207,7 @@ def influences_by_term(fits: Fits, found: Flags, true: Flags, first: FirstPass) 
         "relative_bias_ratio": (influence.of_ratio(error, fits.truth, first.error, first.truth), true),
         "empirical_se": (spread, np.where(known, true, found)),
         "mse": (influence.of_mean(np.square(error), first.square), true),
+        "rmse": (influence.of_root(np.square(error), first.square), true),
     }
 
 
