@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import ipaddress
-import os
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from typing import Any
 
+from cluster.addresses import is_loopback
+from cluster.backends import BackEnd, Clocks, back_end, back_ends, forms
 from cluster.environment import Environment, environment
-from cluster.executor import ClusterLost, Executor, Outcome, Serial
-from cluster.process import pin_environment, prepare_process
+from cluster.executor import Careful, ClusterLost, Executor, JobDied, Outcome, Serial, WorkerRefused
+from cluster.options import Fault, Refused
+from cluster.process import available_cores, pin_environment, prepare_process
 
 __all__ = [
+    "BackEnd",
+    "Careful",
+    "Clocks",
     "ClusterLost",
     "Environment",
     "Executor",
+    "Fault",
+    "JobDied",
     "Outcome",
+    "Refused",
     "Serial",
+    "WorkerRefused",
     "available_cores",
+    "back_end",
+    "back_ends",
     "environment",
     "executor_of",
-    "has_port",
-    "is_address",
+    "forms",
     "is_loopback",
     "open_executor",
     "pin_environment",
@@ -28,47 +38,21 @@ __all__ = [
 ]
 
 
-def available_cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def open_executor(where: str, workers: int | None = None, **options: Any) -> Executor:
+    """An executor on "serial", "local", "tcp://HOST:PORT" and the like; raises Refused and ClusterLost.
 
-
-def is_address(where: str) -> bool:
-    """Whether the text names a running scheduler."""
-    return where.startswith(("tcp://", "tls://"))
-
-
-def has_port(address: str) -> bool:
-    """Whether an address ends in a valid port."""
-    try:
-        return bool(urlsplit(address).port)
-    except ValueError:
-        return False
-
-
-def is_loopback(address: str) -> bool:
-    """Whether a scheduler's address stays on this machine."""
-    host = urlsplit(address).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def open_executor(where: str, workers: int | None = None) -> Executor:
-    """ "serial", "local" (Dask on this machine, by default one worker a core) or a scheduler's address."""
+    workers: of a cluster that is started, None = its default. options: further ones of the back end.
+    """
+    given: Mapping[str, Any] = options if workers is None else {**options, "workers": workers}
     prepare_process()
-    if where == "serial":
-        return Serial()
-    from cluster.dask_pool import connect, start_local
-
-    return connect(where) if is_address(where) else start_local(workers or available_cores())
+    return back_end(where, given).open()
 
 
 def executor_of(client: object) -> Executor | None:
     """An executor on a running Dask Client, which is left open; None for anything else."""
-    from cluster.dask_pool import on_client
+    from distributed import Client
 
-    return on_client(client)
+    from cluster.dask_pool import DaskPool
+
+    usable = isinstance(client, Client) and client.status == "running" and not client.asynchronous
+    return DaskPool(client) if usable else None

@@ -1,169 +1,240 @@
-"""Jobs on Dask: a local cluster of this machine's processes, or the scheduler at an address."""
+"""Jobs on Dask: tasks of some jobs, a sliding window of them, and clocks on all that may hang."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, wait
+import cloudpickle
+from distributed import Client, Future, KilledWorker, wait
 
-from cluster.executor import ClusterLost, Outcome
-from cluster.process import VARIABLES, pin_environment
+from cluster.executor import Careful, ClusterLost, Outcome, Work, WorkerRefused
+from cluster.group import Answers, InChild, Request, run_group
+from cluster.pace import Pace
 
 WINDOW = 4  # tasks a worker: enough that none waits for the client
 POLL_SECONDS = 1.0
+ASK_SECONDS = 2.0  # between two questions to the scheduler
+ANSWER_SECONDS = 30.0  # in which a scheduler must answer, and a result arrive
 NO_WORKERS_SECONDS = 60.0
-STARTUP_SECONDS = 60.0
 MOST_DROPPED = 100  # tasks that a scheduler may drop before it counts as lost
+MOST_DEATHS = 3  # of a job that runs carefully and still loses its workers
+
+
+@dataclass(eq=False, slots=True)
+class _Task:
+    """Jobs that are on their way; careful: they died before. workers: where they may run, None = anywhere."""
+
+    jobs: list[Any]
+    careful: bool
+    workers: frozenset[str] | None
+
+
+@dataclass(eq=False, slots=True)
+class _Work:
+    """What a call of `run` still has to do."""
+
+    function: Work
+    careful: Careful
+    queue: Iterator[Any]
+    ahead: deque[Any] = field(default_factory=deque)  # of the queue
+    again: deque[_Task] = field(default_factory=deque)  # that were lost on the way
+    deaths: dict[int, int] = field(default_factory=dict)  # of jobs that run carefully, by identity
+    patience: int = MOST_DROPPED
+
+    def next_task(self, jobs: int, workers: int) -> _Task | None:
+        """What was lost first; then so many jobs, and fewer near the end, so that workers end together."""
+        if self.again:
+            return self.again.popleft()
+        self.ahead.extend(itertools.islice(self.queue, max(0, 2 * workers * jobs - len(self.ahead))))
+        count = min(jobs, max(1, len(self.ahead) // (2 * workers)))
+        taken = [self.ahead.popleft() for _ in range(min(count, len(self.ahead)))]
+        return _Task(taken, careful=False, workers=None) if taken else None
 
 
 class DaskPool:
-    """An executor on a Dask client; `owned` is the cluster that it started, if it did."""
+    """An executor on a Dask client.
 
-    def __init__(self, client: Client, owned: LocalCluster | None = None) -> None:
-        self._client = client
+    owned: the cluster that was started for it, which `close` stops. pace: what jobs take. memory: bytes that a job
+    which died before may take. say: is told which workers are left out, and why.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        owned: Any = None,
+        pace: Pace | None = None,
+        memory: int | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.client = client
+        self.refused: dict[str, str] = {}  # workers that may not compute, and why
+        self.say = say
         self._owned = owned
+        self.pace = pace or Pace()
+        self._memory = memory
         self._stamp = f"{time.time_ns():x}"
         self._numbers = itertools.count()
+        self._threads: dict[str, int] = dict(client.nthreads())
+        self._asked = self._seen = time.monotonic()
 
     @property
     def workers(self) -> int:
-        """Threads of all workers now."""
-        return max(1, sum(self._client.nthreads().values()))
+        """Threads of all workers that may compute, as last heard."""
+        return max(1, sum(self._threads[name] for name in self._fit()))
 
     @property
     def address(self) -> str:
         """The scheduler's address."""
-        return str(self._client.scheduler.address)
+        return str(self.client.scheduler.address)
 
-    def run(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Outcome]:
-        """Outcomes as they come, with a sliding window of tasks. Raises ClusterLost.
+    def run(self, function: Work, jobs: Iterable[Any], careful: Careful | None = None) -> Iterator[Outcome]:
+        """Outcomes as they come. Raises ClusterLost, and WorkerRefused when no worker may compute.
 
-        A job that was on a worker when it died is a suspect; Dask blames neighbours too. Suspects run again at the end,
-        one at a time with nothing beside them: who then kills its workers is reported as `died`.
+        A job whose worker died of it, or of its neighbour, runs again by `careful`, by default in a child of a worker:
+        what ends the child is reported as `died`.
         """
-        suspects: list[Any] = []
-        for outcome in self._stream(function, jobs, WINDOW):
-            if outcome.died:
-                suspects.append(outcome.job)
-            else:
-                yield outcome
-        for job in suspects:
-            yield from self._stream(function, [job], WINDOW)
-
-    def _stream(self, function: Callable[[Any], Any], jobs: Iterable[Any], window: int) -> Iterator[Outcome]:
-        queue, dropped = iter(jobs), deque[Any]()
-        waiting: dict[Future, Any] = {}
-        patience = MOST_DROPPED
-        last_seen = time.monotonic()
+        work = _Work(function, careful or InChild(function), iter(jobs))
+        waiting: dict[Future, _Task] = {}
         try:
             while True:
-                room = max(0, window * self.workers - len(waiting))
-                for job in itertools.islice(itertools.chain(_drained(dropped), queue), room):
-                    key = f"panelproof-{self._stamp}-{next(self._numbers)}"
-                    waiting[self._client.submit(function, job, key=key, pure=False)] = job
+                self._fill(waiting, work)
                 if not waiting:
                     return
                 with contextlib.suppress(TimeoutError, CancelledError):
                     wait(list(waiting), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
-                last_seen = self._watch(last_seen)
+                self._watch(waiting, work)
                 for future in [future for future in waiting if future.done()]:
-                    job = waiting.pop(future)
-                    if future.status not in {"cancelled", "lost"}:
-                        yield self._outcome(future, job)
-                        continue
-                    dropped.append(job)  # its result died with a worker, or the scheduler is going
-                    patience -= 1
-                    if not patience:
-                        raise ClusterLost(f"the scheduler at {self.address} keeps dropping tasks")
+                    yield from self._ended(future, waiting.pop(future), work)
         except (OSError, TimeoutError) as error:
             raise ClusterLost(f"the scheduler at {self.address} does not answer") from error
         finally:
             with contextlib.suppress(Exception):
-                self._client.cancel(list(waiting), force=True)
+                self.client.sync(self.client._cancel, list(waiting), force=True, callback_timeout=5)
 
-    def _watch(self, last_seen: float) -> float:
-        """The time at which workers were last there; raises ClusterLost when they or the scheduler are gone."""
-        now = time.monotonic()
-        if self._client.status != "running":
+    def _fill(self, waiting: dict[Future, _Task], work: _Work) -> None:
+        """Submit tasks while there is room."""
+        while len(waiting) < WINDOW * self.workers:
+            task = work.next_task(self.pace.jobs, self.workers)
+            if task is None:
+                return
+            function = work.careful if task.careful else work.function
+            request = Request(cloudpickle.dumps((function, task.jobs)), tuple(map(self.pace.seconds, task.jobs)),
+                              self._memory, task.careful)  # fmt: skip
+            task.workers = frozenset(self._fit()) if self.refused else None
+            key = f"panelproof-{self._stamp}-{next(self._numbers)}"
+            chosen = {"workers": sorted(task.workers)} if task.workers else {}
+            waiting[self.client.submit(run_group, request, key=key, pure=False, **chosen)] = task
+
+    def _fit(self) -> list[str]:
+        """Workers that may compute."""
+        return [name for name in self._threads if name not in self.refused]
+
+    def _ended(self, future: Future, task: _Task, work: _Work) -> Iterator[Outcome]:
+        """What became of a task that is over; jobs whose fate is not known go back to the queue."""
+        if future.status in {"cancelled", "lost"}:
+            self._lost(task, work)
+            return
+        if future.status == "error":
+            yield from self._failed(future.exception(timeout=ANSWER_SECONDS), task, work)
+            return
+        try:
+            answers: Answers = future.result(timeout=ANSWER_SECONDS)
+        except (TimeoutError, CancelledError):  # its worker froze or left with it
+            self._lost(task, work)
+            return
+        except KilledWorker as killed:  # its worker left with it, and the next one that ran it too
+            yield from self._failed(killed, task, work)
+            return
+        if answers.refused:
+            work.again.append(task)
+            self.refuse(answers.worker, answers.refused)
+            return
+        for job, (result, error, died, seconds) in zip(task.jobs, answers.outcomes, strict=True):
+            if not task.careful:
+                self.pace.saw(job, seconds)
+            yield Outcome(job, result, error, died)
+
+    def _lost(self, task: _Task, work: _Work) -> None:
+        """A result died with a worker, or the scheduler is going."""
+        work.again.append(task)
+        work.patience -= 1
+        if not work.patience:
+            raise ClusterLost(f"the scheduler at {self.address} keeps dropping tasks")
+
+    def _failed(self, error: BaseException | None, task: _Task, work: _Work) -> Iterator[Outcome]:
+        """A task that did not answer: its worker died, or could not even load the function."""
+        if isinstance(error, ImportError):
+            raise WorkerRefused(f"no worker at {self.address} can load panelproof ({error}): install it there, or say "
+                                "--ship-code")  # fmt: skip
+        for job in task.jobs:
+            deaths = work.deaths[id(job)] = work.deaths.get(id(job), 0) + task.careful
+            if isinstance(error, KilledWorker) and deaths < MOST_DEATHS:
+                work.again.append(_Task([job], careful=True, workers=None))
+            else:
+                yield Outcome(job, error=error, died=isinstance(error, KilledWorker))
+
+    def refuse(self, worker: str, why: str) -> None:
+        """Leave a worker out from now on, and say so once."""
+        if worker not in self.refused:
+            self.refused[worker] = why
+            self._ask()
+            self.say(f"worker {worker} is left out: {why}")
+
+    def _watch(self, waiting: dict[Future, _Task], work: _Work) -> None:
+        """Ask the scheduler for its workers now and then; raises ClusterLost when they or the scheduler are gone.
+
+        A client that lost its connection tries for some seconds to get another before it closes.
+        """
+        if self.client.status == "connecting":
+            return
+        if self.client.status != "running":
             raise ClusterLost(f"the scheduler at {self.address} is gone")
-        if self._client.nthreads():
-            return now
-        if now - last_seen > NO_WORKERS_SECONDS:
+        if time.monotonic() - self._asked < ASK_SECONDS:
+            return
+        self._ask()
+        self._refetch(waiting, work)
+        if self._threads:
+            self._seen = self._asked
+        elif self._asked - self._seen > NO_WORKERS_SECONDS:
             raise ClusterLost(f"no workers at {self.address} for {NO_WORKERS_SECONDS:.0f} s")
-        return last_seen
 
-    def _outcome(self, future: Future, job: Any) -> Outcome:
-        if future.status == "finished":
-            return Outcome(job, result=future.result())
-        error = future.exception()
-        return Outcome(job, error=error, died=isinstance(error, KilledWorker))
+    def _ask(self) -> None:
+        """Which workers there are; raises WorkerRefused when none of them may compute, TimeoutError without answer."""
+        ask = partial(self.client.scheduler.ncores, workers=None)
+        self._threads = dict(self.client.sync(ask, callback_timeout=ANSWER_SECONDS))
+        self._asked = time.monotonic()
+        if self._threads and not self._fit():
+            raise WorkerRefused(worded({name: self.refused[name] for name in self._threads}))
+
+    def _refetch(self, waiting: dict[Future, _Task], work: _Work) -> None:
+        """Take tasks back that may run only where no worker is left."""
+        for future, task in list(waiting.items()):
+            if task.workers is not None and not task.workers & self._threads.keys() and not future.done():
+                del waiting[future]
+                self.client.sync(self.client._cancel, [future], force=True, callback_timeout=ANSWER_SECONDS)
+                work.again.append(task)
 
     def close(self) -> None:
         """Disconnect, and stop the cluster if it was started here."""
         with contextlib.suppress(Exception):
-            self._client.close(timeout=5)
+            self.client.close(timeout=5)
         if self._owned is not None:
             with contextlib.suppress(Exception):
                 self._owned.close(timeout=10)
 
 
-def _drained(jobs: deque[Any]) -> Iterator[Any]:
-    while jobs:
-        yield jobs.popleft()
-
-
-def _ignore_interrupts() -> None:
-    """A worker leaves Ctrl-C, which a terminal sends to all, to the client; runs on the main thread of the worker."""
-    with contextlib.suppress(ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def start_local(workers: int) -> DaskPool:
-    """Worker processes on this machine, one thread each, listening on the loopback address alone."""
-    pin_environment()
-    logging.getLogger("distributed").setLevel(logging.ERROR)
-    quiet = {
-        "distributed.nanny.pre-spawn-environ": dict.fromkeys(VARIABLES, 1),
-        "distributed.worker.memory.terminate": 0.95,
-        "distributed.admin.system-monitor.gil.enabled": False,
-        "distributed.worker.profile.enabled": False,
-        "distributed.scheduler.worker-saturation": 1.0,
-    }
-    with dask.config.set(quiet):
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",  # any free port of the loopback address
-            silence_logs=logging.CRITICAL,
-        )
-    client = Client(cluster)
-    client.wait_for_workers(workers, timeout=STARTUP_SECONDS)
-    client.run(_ignore_interrupts)
-    return DaskPool(client, cluster)
-
-
-def connect(address: str) -> DaskPool:
-    """The running scheduler at an address; raises ClusterLost when it does not answer."""
-    try:
-        client = Client(address, timeout=10)
-        client.wait_for_workers(1, timeout=STARTUP_SECONDS)
-    except (OSError, TimeoutError) as error:
-        raise ClusterLost(f"no scheduler with workers answers at {address}; nothing was started") from error
-    return DaskPool(client)
-
-
-def on_client(client: object) -> DaskPool | None:
-    """An executor on a Dask client that is running and not asynchronous, which stays open; None for anything else."""
-    usable = isinstance(client, Client) and client.status == "running" and not client.asynchronous
-    return DaskPool(client) if usable else None
+def worded(refused: dict[str, str]) -> str:
+    """Why no worker may compute: each reason once, with its workers."""
+    reasons: dict[str, list[str]] = {}
+    for worker, why in refused.items():
+        reasons.setdefault(why, []).append(worker)
+    parts = [f"{', '.join(workers[:3])}{' and others' * (len(workers) > 3)}: {why}" for why, workers in reasons.items()]
+    return f"no worker may compute; {'; '.join(parts)}"

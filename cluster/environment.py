@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 
 from cluster.process import prepare_process
 
+CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 DIGITS = 16  # of a digest: enough to tell two versions apart
 
 
@@ -49,6 +51,29 @@ class Environment:
             *(f"other code of {name}" for name, digest in self.code if digests.get(name, digest) != digest),
         )
 
+    def remedy(self, client: Environment) -> str:
+        """What to do about the differences of this environment, a worker's, from the client's."""
+        remedies = []
+        if self.python != client.python:
+            remedies.append(f"use python {client.python} on the worker")
+        wanted = [f"{name}=={version}" for name, version in client.packages
+                  if dict(self.packages).get(name, version) != version]  # fmt: skip
+        if wanted:
+            remedies.append(f"install {', '.join(wanted)} on the worker")
+        if self.blas != client.blas and not wanted:
+            remedies.append(_blas_remedy(client.blas))
+        if self.machine != client.machine:
+            remedies.append("use machines of one kind")
+        others = dict(self.code)
+        if any(others.get(name, digest) != digest for name, digest in client.code):
+            remedies.append("say --ship-code to send this code to the workers, or install it there")
+        return "; ".join(remedies)
+
+    def differs_in_code_alone(self, other: Environment) -> bool:
+        """Whether versions, kernels and machine are those of another environment."""
+        return (self.python, self.machine, self.packages, self.blas) == (
+            other.python, other.machine, other.packages, other.blas)  # fmt: skip
+
     @property
     def plain(self) -> dict[str, Any]:
         """The same as plain data, which JSON can hold."""
@@ -80,17 +105,39 @@ def environment(packages: Iterable[str] = ("numpy", "scipy"), modules: Iterable[
     return Environment(python, machine, versions, blas, tuple((name, source_digest(name)) for name in modules))
 
 
+def _blas_remedy(wanted: tuple[str, ...]) -> str:
+    """How to make a worker's BLAS compute as the client's does."""
+    parts = [words.replace(",", "").split() for words in wanted if words.startswith("openblas")]
+    cores = {words[2] for words in parts if len(words) > 2}
+    sizes = {words[words.index("L2") + 1] for words in parts if "L2" in words}
+    settings = [f"{name}={values.pop()}" for name, values in (("OPENBLAS_CORETYPE", cores), ("OPENBLAS_L2_SIZE", sizes))
+                if len(values) == 1]  # fmt: skip
+    return (
+        f"set {', '.join([*settings, 'OPENBLAS_NUM_THREADS=1'])} in the environment of all machines, this one included"
+    )
+
+
 @cache
 def _interpreter() -> tuple[str, str, tuple[str, ...]]:
     from threadpoolctl import threadpool_info
 
     prepare_process()
+    cache = f", L2 {size} KB" if (size := _cache_size()) else ""
     kernels = {
-        f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')}, threads {pool['num_threads']}"
+        f"{pool['internal_api']} {pool.get('version')} {pool.get('architecture')}{cache}, threads {pool['num_threads']}"
         for pool in threadpool_info()
         if pool["user_api"] == "blas"
     }
     return ".".join(map(str, sys.version_info[:3])), platform.machine(), tuple(sorted(kernels))
+
+
+def _cache_size() -> str:
+    """The second-level cache in KB as OpenBLAS takes it: it cuts products by it, and so the bits depend on it."""
+    try:
+        found = CACHE.read_text().strip().rstrip("K")
+    except OSError:
+        found = ""
+    return os.environ.get("OPENBLAS_L2_SIZE") or found
 
 
 @cache

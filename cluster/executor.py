@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+Work = Callable[[Any], Any]
+Careful = Callable[[Any, float | None, int | None], Any]  # of a job, its seconds and its bytes of memory
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -19,6 +22,14 @@ class Outcome:
 
 class ClusterLost(RuntimeError):
     """The scheduler or all workers are gone; what was not done is not lost and can be resumed."""
+
+
+class WorkerRefused(RuntimeError):
+    """A worker that must not compute: what differs, in words. Other workers go on."""
+
+
+class JobDied(RuntimeError):
+    """A job ended its process: it crashed, exited, ran longer than it may, or took more memory than it may."""
 
 
 @runtime_checkable
@@ -35,8 +46,11 @@ class Executor(Protocol):
         """Where it runs, for the user."""
         ...
 
-    def run(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Outcome]:
-        """Outcomes as they come; jobs are taken from the iterable as there is room. Raises ClusterLost."""
+    def run(self, function: Work, jobs: Iterable[Any], careful: Careful | None = None) -> Iterator[Outcome]:
+        """Outcomes as they come; jobs are taken from the iterable as there is room. Raises ClusterLost.
+
+        careful: runs a job whose process died of it, in place of `function`, within limits.
+        """
         ...
 
     def close(self) -> None:
@@ -50,14 +64,18 @@ class Serial:
     workers = 1
     address = "this process"
 
-    def run(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Outcome]:
+    def run(self, function: Work, jobs: Iterable[Any], careful: Careful | None = None) -> Iterator[Outcome]:
         """Outcomes in the jobs' order."""
         for job in jobs:
-            try:
-                outcome = Outcome(job, result=function(job))
-            except Exception as error:  # noqa: BLE001  (the caller decides what an error means)
-                outcome = Outcome(job, error=error)
-            yield outcome
+            yield outcome_of(function, job)
 
     def close(self) -> None:
         """Nothing was started."""
+
+
+def outcome_of(function: Work, job: Any) -> Outcome:
+    """What becomes of a job in this process."""
+    try:
+        return Outcome(job, result=function(job))
+    except Exception as error:  # noqa: BLE001  (the caller decides what an error means)
+        return Outcome(job, error=error, died=isinstance(error, JobDied))

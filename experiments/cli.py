@@ -20,6 +20,7 @@ COMMANDS = {
     "studies": "the built-in studies: what each asks, its cells and cost",
     "kinds": "designs, estimators, error types, schemes, measures, and every dial of one",
     "run": "run or resume a study",
+    "cluster": "back ends and their options; check a cluster before a run",
     "report": "bias report of a store",
     "compare": "two stores side by side, paired where their draws are common",
     "solve": "the effect, units or replications at which a measure reaches a level",
@@ -76,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     pin_environment()
     signal.signal(signal.SIGTERM, _terminate)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
+        signal.signal(signal.SIGHUP, _terminate)
     sys.exit(run_command(arguments))
 
 
@@ -163,8 +166,7 @@ def _usage(error: click.ClickException) -> int:
 
 def _expected(error: Exception, *, resumed: bool) -> int | None:
     """The exit code of an error that users cause or can correct, after saying it; None for any other."""
-    from cluster.executor import ClusterLost
-    from experiments.running.tasks import EnvironmentMismatch
+    from cluster.executor import ClusterLost, WorkerRefused
     from results.store.lock import StoreLocked
     from sim.errors import BadInput
 
@@ -181,8 +183,8 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
         place = f"{error.filename}: " if error.filename else ""
         kept = "nothing that was finished is lost: " if resumed else ""
         return _said(f"{place}{error.strerror}; {kept}correct this and try again", code)
-    if isinstance(error, EnvironmentMismatch):
-        return _said(f"{error}; use the same versions and the same code on both sides", 2)
+    if isinstance(error, WorkerRefused):
+        return _said(str(error), 2)
     return None
 
 

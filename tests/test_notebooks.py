@@ -173,7 +173,7 @@ def test_a_card_cuts_long_texts_and_says_what_is_left_out():
 
 
 def steps() -> list[Progress]:
-    return [Progress(k, 4, 64 * k, 256, 0) for k in range(5)]
+    return [Progress(k, 4, 64 * k, 256, 0, 0, 8 * k) for k in range(5)]
 
 
 def test_a_notebook_draws_one_bar_anew(monkeypatch):

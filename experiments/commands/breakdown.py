@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +21,7 @@ from experiments.commands.options import Command, search_options
 def command(
     study: str, dial: str, second: str | None, to_second: float | None, measure: str, out: Path | None,
     estimator: str | None, term: str | None, error: str | None, seed: int | None, low: float | None, high: float | None,
-    precision: float, budget: int, cluster: str, workers: int | None, insecure: bool, as_json: bool,
+    precision: float, budget: int, as_json: bool, **where: Any,
 ) -> int:  # fmt: skip
     """Find the smallest departure at which a measure passes a level, with an interval.
 
@@ -29,6 +30,5 @@ def command(
     from experiments.searching.launch import options_of, run_breakdown
 
     chosen = {"estimator": estimator, "term": term, "error": error, "seed": seed}
-    where = {"cluster": cluster, "workers": workers, "insecure": insecure}
     options = options_of(low, high, precision, budget, to_second)
     return run_breakdown(study, dial, second, measure, out, chosen, options, where, as_json)

@@ -13,6 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 Function = Callable[..., Any]
+CLUSTER_OPTIONS = ("cluster", "workers", "cluster_option", "block_timeout", "ship_code", "insecure")
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 
 
@@ -59,12 +60,33 @@ def search_options(command: Function) -> Function:
                      help="Half the interval over the answer, at which the search ends."),
         click.option("--budget", type=click.IntRange(1), default=200_000, show_default=True,
                      help="Replications of one answer, at most."),
-        click.option("--cluster", default="local", metavar="WHERE", show_default=True,
-                     help="serial, local or tcp://HOST:PORT (tls://)."),
-        click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster."),
-        click.option("--insecure", is_flag=True, help="Allow plain tcp to another machine."),
         as_json_option,
     )  # fmt: skip
+    command = cluster_options("local")(command)
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def cluster_options(default: str, *, place: bool = True) -> Callable[[Function], Function]:
+    """Those of where a study runs; default: the place when nothing says another; place: the command has no WHERE."""
+    options = (
+        click.option("--cluster", metavar="WHERE", help="serial, local, slurm, ssh, tcp://HOST:PORT or tls://HOST:PORT "
+                     f"(default: [cluster] of the study file, else {default})."),
+        click.option("--workers", type=click.IntRange(1),
+                     help="Workers of a cluster that is started (local: default one a core; ssh: on each host)."),
+        click.option("--cluster-option", multiple=True, metavar="KEY=VALUE",
+                     help="Another option of the cluster, such as partition=short; see `panelproof cluster kinds`."),
+        click.option("--block-timeout", type=float, metavar="SECONDS",
+                     help="Time that a block may take (default: 20 times the slowest so far, at least a minute)."),
+        click.option("--ship-code", is_flag=True, help="Send this code to workers whose own is another."),
+        click.option("--insecure", is_flag=True,
+                     help="Allow plain tcp to another machine (anyone there can run code)."),
+    )  # fmt: skip
+
+    def add(command: Function) -> Function:
+        for option in reversed(options if place else options[1:]):
+            command = option(command)
+        return command
+
+    return add

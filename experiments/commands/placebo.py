@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from experiments.commands.options import Command, as_json_option
+from experiments.commands.options import CLUSTER_OPTIONS, Command, as_json_option, cluster_options
 
 HELP = """Compare an estimate on PANEL with its placebos: the same estimator under assignments that are drawn anew.
 
@@ -78,10 +78,7 @@ Terms that they test:
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for placebo.svg and placebo.json."
 )
-@click.option(
-    "--cluster", default="serial", show_default=True, metavar="WHERE", help="serial, local or tcp://HOST:PORT."
-)
-@click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one per core).")
+@cluster_options("serial")
 @click.option(
     "--accept-code-change", is_flag=True, help="Add to a store whose blocks come from other code or other versions."
 )
@@ -91,8 +88,6 @@ def command(
     spec: Path,
     store: Path | None,
     out: Path | None,
-    cluster: str,
-    workers: int | None,
     accept_code_change: bool,
     as_json: bool,
     **choices: Any,
@@ -104,19 +99,19 @@ def command(
     from experiments.placebo.output import check_folder, print_placebo, write_placebo
     from experiments.placebo.placebo import answer
     from experiments.placebo.stored import prepared
-    from experiments.running.launch import check_cluster, launch
+    from experiments.running.launch import launch
+    from experiments.running.places import named_place
     from experiments.running.resume import Resume
 
-    check_cluster(cluster, workers, insecure=False)
+    where = {name: choices.pop(name) for name in CLUSTER_OPTIONS}
+    place = named_place(where, default="serial")
     named = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{choices['estimator']}-{choices['scheme']}")
     target = store or Path("runs") / f"placebo-{named}.zarr"
     ask = prepared(read_real_panel(panel, read_spec(spec)), target, **choices)
     if out is not None:
         check_folder(out)
     console = Console(highlight=False, stderr=as_json)
-    records, poisoned = launch(
-        ask.study, target, cluster, workers, console, Resume(accept_code_change=accept_code_change)
-    )
+    records, poisoned = launch(ask.study, target, place, console, Resume(accept_code_change=accept_code_change))
     found = answer(ask, records)
     written = write_placebo(found, out) if out is not None else []
     if as_json:

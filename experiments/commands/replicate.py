@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from experiments.commands.options import Command, as_json_option, print_json
+from experiments.commands.options import Command, as_json_option, cluster_options, print_json
 
 CODES = {"differs": 1, "not checked": 3}
 
@@ -19,10 +21,7 @@ CODES = {"differs": 1, "not checked": 3}
 @click.option("--spec", type=click.Path(path_type=Path), help="The SPEC.toml of that panel.")
 @click.option("--with-data", is_flag=True, help="Put the panel, and files that its spec names, into the bundle.")
 @click.option("--trust", is_flag=True, help="Import the code that a store names, because the store is yours.")
-@click.option("--cluster", default="local", metavar="WHERE", show_default=True,
-              help="Where studies run again: serial, local or tcp://HOST:PORT (tls://).")  # fmt: skip
-@click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one per core).")
-@click.option("--insecure", is_flag=True, help="Allow plain tcp to another machine (anyone there can run code).")
+@cluster_options("local")
 @as_json_option
 def command(
     folder: Path,
@@ -31,10 +30,8 @@ def command(
     spec: Path | None,
     with_data: bool,
     trust: bool,
-    cluster: str,
-    workers: int | None,
-    insecure: bool,
     as_json: bool,
+    **where: Any,
 ) -> int:
     """Make a replication bundle in the new folder DIR, or run the bundle in DIR again and compare.
 
@@ -48,7 +45,7 @@ def command(
         return _said_of_files(
             folder, write_bundle(folder, stores, panel, spec, with_data=with_data, trust=trust), as_json
         )
-    return _run_again(folder, cluster, workers, insecure, as_json)
+    return _run_again(folder, where, as_json)
 
 
 def _said_of_files(folder: Path, files: list[str], as_json: bool) -> int:
@@ -59,17 +56,15 @@ def _said_of_files(folder: Path, files: list[str], as_json: bool) -> int:
     return 0
 
 
-def _run_again(folder: Path, cluster: str, workers: int | None, insecure: bool, as_json: bool) -> int:
+def _run_again(folder: Path, where: Mapping[str, Any], as_json: bool) -> int:
     from dataclasses import asdict
 
-    from cluster import open_executor
     from experiments.replication.bundle import read_manifest
     from experiments.replication.rerun import rerun
-    from experiments.running.launch import check_cluster
+    from experiments.running.places import named_place
 
     read_manifest(folder)
-    check_cluster(cluster, workers, insecure)
-    executor = open_executor(cluster, workers)
+    executor = named_place(where).open()
     findings = []
     try:
         for finding in rerun(folder, executor):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from experiments.commands.options import Command, as_json_option, complete_study
+from experiments.commands.options import CLUSTER_OPTIONS, Command, as_json_option, cluster_options, complete_study
 
 
 @click.command("run", cls=Command)
 @click.argument("study", metavar="STUDY|FILE.toml", shell_complete=complete_study)
-@click.option(
-    "--cluster", default="local", metavar="WHERE", show_default=True, help="serial, local or tcp://HOST:PORT (tls://)."
-)
-@click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one per core).")
 @click.option(
     "--replications",
     type=click.IntRange(1),
@@ -38,12 +35,10 @@ from experiments.commands.options import Command, as_json_option, complete_study
 @click.option(
     "--accept-code-change", is_flag=True, help="Add to a store whose blocks come from other code or other versions."
 )
-@click.option("--insecure", is_flag=True, help="Allow plain tcp to another machine (anyone there can run code).")
+@cluster_options("local")
 @as_json_option
 def command(
     study: str,
-    cluster: str,
-    workers: int | None,
     until: str | None,
     shard: str | None,
     store: Path | None,
@@ -52,28 +47,29 @@ def command(
     dry_run: bool,
     retry: str | None,
     accept_code_change: bool,
-    insecure: bool,
     as_json: bool,
-    **sizes: int | None,
+    **others: Any,
 ) -> int:
     """Run a built-in study or one of your own. After a kill or an interruption, the same command resumes the study."""
     from rich.console import Console
 
-    from experiments.running.launch import check_cluster, check_run, describe, foretell, launch, show, what_failed
+    from experiments.running.launch import check_run, describe, foretell, launch, show, what_failed
+    from experiments.running.places import named_place, table_of
     from experiments.running.resume import Resume, share_of
     from experiments.study.builtin import study_of
 
     console = Console(highlight=False, stderr=as_json)
-    chosen = study_of(study).resized(**sizes)
+    where = {name: others.pop(name) for name in CLUSTER_OPTIONS}
+    chosen = study_of(study).resized(**others)
     share = share_of(shard, until)
     target = store or Path("runs") / f"{chosen.name}{share.suffix if share else ''}.zarr"
-    check_cluster(cluster, workers, insecure)
+    place = named_place(where, table_of(study))
     plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change, shard=share)
     check_run(chosen, study, target, html, plan, until)
-    describe(chosen, target, cluster, plan, console)
+    describe(chosen, target, place.where, plan, console)
     if dry_run:
         return foretell(chosen, target, console)
-    records, poisoned = launch(chosen, target, cluster, workers, console, plan, until)
+    records, poisoned = launch(chosen, target, place, console, plan, until)
     show(records, console, html, full=full, as_json=as_json)
     wrong = what_failed(records, poisoned)
     for line in wrong:

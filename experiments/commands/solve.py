@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,8 +18,8 @@ from experiments.commands.options import Command, search_options
 @search_options
 def command(
     goal: str, study: str, name: str, out: Path | None, estimator: str | None, term: str | None, error: str | None,
-    seed: int | None, low: float | None, high: float | None, precision: float, budget: int, cluster: str,
-    workers: int | None, insecure: bool, as_json: bool,
+    seed: int | None, low: float | None, high: float | None, precision: float, budget: int,
+    as_json: bool, **where: Any,
 ) -> int:  # fmt: skip
     """Find where a measure reaches a level, with an interval.
 
@@ -28,5 +29,4 @@ def command(
     from experiments.searching.launch import options_of, run_solve
 
     chosen = {"estimator": estimator, "term": term, "error": error, "seed": seed}
-    where = {"cluster": cluster, "workers": workers, "insecure": insecure}
     return run_solve(study, goal, name, out, chosen, options_of(low, high, precision, budget), where, as_json)

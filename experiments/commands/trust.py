@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from experiments.commands.options import Command
+from experiments.commands.options import CLUSTER_OPTIONS, Command, cluster_options
 
 
 @click.command("trust", cls=Command)
@@ -27,17 +27,12 @@ from experiments.commands.options import Command
     "--budget", default="50s", show_default=True, metavar="TIME",
     help="Time for the simulations, such as 50s, 2m or 1h; a pilot turns it into replications.",
 )  # fmt: skip
-@click.option(
-    "--cluster", default="serial", show_default=True, metavar="WHERE", help="serial, local or tcp://HOST:PORT."
-)
-@click.option("--workers", type=click.IntRange(1), help="Worker processes of a local cluster (default: one per core).")
+@cluster_options("serial")
 @click.option(
     "--accept-code-change", is_flag=True, help="Add to stores whose blocks come from other code or other versions."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print trust.json on stdout and nothing else.")
-def command(
-    panel: Path, spec: Path, out: Path, budget: str, cluster: str, workers: int | None, as_json: bool, **choices: Any
-) -> int:
+def command(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choices: Any) -> int:
     """Say whether a result on PANEL is safe: its estimator on twins of the panel, placebos, and threats.
 
     Twins are fitted as [twin] of the spec says. Their studies are ordinary stores in DIR/stores; after an interruption
@@ -47,7 +42,7 @@ def command(
 
     from experiments.application.spec.spec import read_real_panel, read_spec
     from experiments.placebo.output import check_folder
-    from experiments.running.launch import check_cluster
+    from experiments.running.places import named_place
     from experiments.trust.budget import seconds_of
     from experiments.trust.document import document
     from experiments.trust.means import opened
@@ -55,11 +50,12 @@ def command(
     from experiments.trust.trust import trust
 
     seconds = seconds_of(budget)
-    check_cluster(cluster, workers, insecure=False)
+    where = {name: choices.pop(name) for name in CLUSTER_OPTIONS}
+    place = named_place(where, default="serial")
     check_folder(out)
     console = Console(highlight=False, stderr=as_json)
     real = read_real_panel(panel, read_spec(spec))
-    with opened(out, cluster, workers, accept=choices.pop("accept_code_change")) as means:
+    with opened(out, place, accept=choices.pop("accept_code_change")) as means:
         found = trust(real, budget=seconds, means=means, say=lambda line: console.print(line, style="dim"), **choices)
     held = document(found)
     written = write_trust(held, out)

@@ -135,6 +135,16 @@ class CellRunner:
             start=start,
         )
 
+    def run_singly(self, start: int, stop: int, *, reduced: bool) -> Block:
+        """Replications of one tile, each fitted on its own; reduced: after the work that the whole tile shares."""
+        first, gathered = start - start % TILE, _Gathered(MOST_TRACEBACKS, self.estimators)
+        draw, rows = self.draw(first), range(start - first, stop - first)
+        for lane in self._lanes(self.plan(int(world_of(first, self.worlds)), draw.panel), gathered):
+            lane.singly(draw.panel, first, rows, reduced=reduced)
+        truth = {name: draw.truth[name][rows.start : rows.stop] for name in self.wanted.estimands}
+        estimates = {item.name: gathered.estimates_of(item.name, stop - start) for item in self.estimators}
+        return Block(truth, estimates, gathered.tracebacks, start)
+
     def _run_in(self, index: int, tiles: list[int], gathered: _Gathered) -> None:
         """The tiles of one world."""
         lanes: list[_Lane] = []
@@ -241,7 +251,7 @@ class _Lane:
             moments = self.reduction.reduce(plan, tile)
         except Exception:  # noqa: BLE001  (a failing fit is data: its replication is found and its traceback kept)
             self.flush()
-            self._singly(tile.panel, first, self.estimators)
+            self._singly(tile.panel, first, self.estimators, range(tile.panel.replications))
             return
         check_moments(self.estimators[0], moments, tile.panel.replications)
         self.waiting.append(moments)
@@ -282,15 +292,25 @@ class _Lane:
             try:
                 result = estimator(panel, self.runner.streams_of(estimator, first, panel.replications))
             except Exception:  # noqa: BLE001
-                self._singly(panel, first, [estimator])
+                self._singly(panel, first, [estimator], range(panel.replications))
             else:
                 replications = np.arange(first, first + panel.replications)
                 self._accept(estimator, replications, self.runner.checked(estimator, result, panel.replications))
 
-    def _singly(self, panel: Panel, first: int, estimators: list[Estimator]) -> None:
-        """Each replication of a tile on its own, after the tile as a whole raised."""
+    def singly(self, panel: Panel, first: int, rows: range, *, reduced: bool) -> None:
+        """Some replications of a tile, each on its own; reduced: solved from the moments of the whole tile."""
+        if self.reduction is None or not reduced:
+            self._singly(panel, first, self.estimators, rows)
+            return
+        moments = self.reduction.reduce(self.plans[self.reduction], Tile(panel))
+        for estimator in self.estimators:
+            for row in rows:
+                self._solve(estimator, moments.take(slice(row, row + 1)), np.array([first + row]))
+
+    def _singly(self, panel: Panel, first: int, estimators: list[Estimator], rows: range) -> None:
+        """Replications of a tile on their own, after the tile as a whole raised."""
         for estimator in estimators:
-            for row in range(panel.replications):
+            for row in rows:
                 at = first + row
                 try:
                     result = estimator(panel.replication(row), self.runner.streams_of(estimator, at, 1))

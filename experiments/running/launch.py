@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from cluster import has_port, is_address, is_loopback, open_executor
 from estimators.core.estimator import Status
-from experiments.running.progress import Bar, Lines
+from experiments.running.admission import admit
+from experiments.running.careful import LOST, LOST_DRAW
+from experiments.running.places import Place
+from experiments.running.progress import Bar, Lines, duration, size
 from experiments.running.resume import Resume, retried, staying
 from experiments.running.runner import preflight, run, schema_of
 from experiments.running.tasks import environment_of
@@ -24,24 +27,8 @@ if TYPE_CHECKING:
     from results.store import Store, ZarrStore
 
 RESUME = Resume()
+PLACE = re.compile(r"cell (?P<cell>\d+) block \d+ replication (?P<at>\d+) (?P<name>.+)")  # of a traceback
 MOST_DAMAGES = 5  # that are named before a run rebuilds them
-
-
-def check_cluster(where: str, workers: int | None, insecure: bool) -> None:
-    """Raise BadInput for a cluster that does not exist or is not safe to use."""
-    if not (where in {"serial", "local"} or is_address(where)):
-        raise bad(f"cluster {where!r}", where="--cluster", allowed="serial, local, tcp://HOST:PORT, tls://HOST:PORT",
-                  remedy="choose one of them")  # fmt: skip
-    if workers is not None and where != "local":
-        raise bad(f"--workers {workers} with cluster {where!r}", where="--workers", allowed="--cluster local",
-                  remedy="leave --workers out")  # fmt: skip
-    if is_address(where) and not has_port(where):
-        raise bad(f"{where} names no port", where="--cluster", allowed="tcp://HOST:PORT, tls://HOST:PORT",
-                  remedy="add the scheduler's port")  # fmt: skip
-    if where.startswith("tcp://") and not is_loopback(where) and not insecure:
-        raise bad(f"{where} is another machine, by plain tcp", where="--cluster",
-                  allowed="tls://, or tcp:// on this machine",
-                  remedy="use tls with certificates, or say --insecure on a network you trust")  # fmt: skip
 
 
 def check_run(
@@ -136,8 +123,8 @@ def foretell(study: Study, store: Path, console: Console) -> int:
     held = _held(store)
     replications = study.replications if held is None else max(held.replications, study.replications)
     found = pilot(study, replications)
-    console.print(f"A pilot of {found.pilot:,} replications per cell says: about {_duration(found.seconds)} on one "
-                  f"worker, {_size(found.bytes)} in the store.", markup=False, soft_wrap=True)  # fmt: skip
+    console.print(f"A pilot of {found.pilot:,} replications per cell says: about {duration(found.seconds)} on one "
+                  f"worker, {size(found.bytes)} in the store.", markup=False, soft_wrap=True)  # fmt: skip
     errors: list[dict[str, Any]] = found.errors.to_dict("records")  # type: ignore[assignment]
     for measure in dict.fromkeys(row["measure"] for row in errors):
         worst = max((row for row in errors if row["measure"] == measure), key=lambda row: float(row["mcse"]))
@@ -146,22 +133,6 @@ def foretell(study: Study, store: Path, console: Console) -> int:
         console.print(f"Monte Carlo error of {measure} after {replications:,} replications: at most "
                       f"{worst['mcse']:.2g} ({who}{cells})", markup=False, soft_wrap=True)  # fmt: skip
     return 0
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 100:
-        return f"{seconds:.2g} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
-
-
-def _size(count: int) -> str:
-    """Bytes as a person says them."""
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count = count // 1000 if count >= 100_000 else count / 1000  # type: ignore[assignment]
-    return f"{count:.3g} GB"
 
 
 def _more_than_asked(held: ZarrStore, asked: int) -> str:
@@ -177,8 +148,7 @@ def _more_than_asked(held: ZarrStore, asked: int) -> str:
 def launch(
     study: Study,
     store: Path,
-    where: str,
-    workers: int | None,
+    place: Place,
     console: Console,
     plan: Resume = RESUME,
     until: str | None = None,
@@ -187,8 +157,9 @@ def launch(
     from results.store.zarr_store import ZarrStore
 
     watch = Bar(console) if console.is_terminal else Lines(console)
-    executor = open_executor(where, workers)
+    executor = place.open(lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True))
     try:
+        admit(executor, study, ship=place.ship)
         with watch:
             records = run(study, store=store, executor=executor, listen=watch.step, plan=plan, until=until)
     finally:
@@ -208,9 +179,23 @@ def never_fitted(store: Store) -> list[str]:
 
 
 def what_failed(store: Store, poisoned: int) -> list[str]:
-    """A line for each estimator whose every fit raised, and one for blocks that could not be computed."""
+    """A line for each estimator whose every fit raised, fit that ended its process, and block that is missing."""
     again = "blocks killed their workers or could not be drawn; the same command computes them again"
-    return [*never_fitted(store), *([f"{poisoned} {again}"] if poisoned else [])]
+    return [*never_fitted(store), *lost_fits(store), *([f"{poisoned} {again}"] if poisoned else [])]
+
+
+def lost_fits(store: Store) -> list[str]:
+    """A line for each fit that ended its process, with the command that draws and fits it again."""
+    path = getattr(store, "path", None)
+    lines = []
+    for key, text in store.tracebacks.items():
+        found = PLACE.fullmatch(key)
+        if found and text.startswith((LOST, LOST_DRAW)):
+            again = f"; `panelproof replay {path} {found['cell']} {found['at']}` fits it again" if path else ""
+            lines.append(
+                f"cell {found['cell']} replication {found['at']} {found['name']}: {text.splitlines()[0]}{again}"
+            )
+    return lines
 
 
 def show(store: ZarrStore, console: Console, html: Path | None, *, full: bool = False, as_json: bool = False) -> None:

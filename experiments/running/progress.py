@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any, Self
 
@@ -42,7 +43,7 @@ class Watch:
 
     def said(self, step: Step) -> str:
         """How far it is, in words."""
-        return f"{step.replications:,} of {step.of_replications:,} panels, {self.rate(step):,.0f}/s"
+        return line(step, self.rate(step))
 
     def due(self, step: Step, seconds: float) -> bool:
         """Whether so many seconds have passed since it was last due, or all is done."""
@@ -80,16 +81,36 @@ class Bar(Watch):
 
 
 class Lines(Watch):
-    """A plain line now and then, for logs."""
+    """A plain line at the start, at the end, and every `PLAIN_EVERY` between, also while no block ends."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
+        self._newest: Step | None = None
+        self._over = threading.Event()
+        self._timer = threading.Thread(target=self._keep_saying, name="timer", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._timer.join()
+
+    def _keep_saying(self) -> None:
+        while not self._over.wait(PLAIN_EVERY):
+            if self._newest is not None:
+                self._say(self._newest)
 
     def shown(self, step: Step) -> None:
-        """Print a line when one is due."""
-        if self.due(step, PLAIN_EVERY):
-            self._console.print(self.said(step), markup=False)
+        """Print the first step and the last; the timer prints those between."""
+        first, self._newest = self._newest is None, step
+        if first or step.blocks == step.of_blocks:
+            self._say(step)
+
+    def _say(self, step: Step) -> None:
+        self._console.print(self.said(step), markup=False, soft_wrap=True)
 
 
 class Notebook(Watch):
@@ -131,3 +152,32 @@ def watch_of(progress: bool | None, console: Console | None = None) -> Watch | N
     if where.is_jupyter:
         return Notebook()
     return Bar(where) if where.is_terminal else Lines(where)
+
+
+def line(step: Step, rate: float) -> str:
+    """How far a run is, in one line; rate: panels a second."""
+    parts = [f"{step.replications:,} of {step.of_replications:,} panels", f"{rate:,.0f}/s"]
+    left = step.of_replications - step.replications
+    if left and rate > 0:
+        parts.append(f"{duration(left / rate)} left")
+    parts.append(f"{step.failed:,} fits failed")
+    if step.poisoned:
+        parts.append(f"{step.poisoned:,} blocks failed")
+    parts.append(f"{size(step.bytes)} of results")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:.1f} hours"
+
+
+def size(count: float) -> str:
+    """Bytes as a person says them."""
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count = count // 1000 if count >= 100_000 else count / 1000
+    return f"{count:.3g} GB"

@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import Environment, Executor, Outcome, Serial, executor_of, prepare_process
+from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
+from estimators.core.estimator import Status
+from experiments.running.careful import run_carefully
 from experiments.running.resume import Resume, origin_of
-from experiments.running.tasks import EnvironmentMismatch, Job, Result, environment_of, run_job, runner_of
+from experiments.running.tasks import Job, Result, environment_of, run_job, runner_of
 from experiments.running.until import Stopping, Until
 from experiments.settings import to_settings
 from experiments.study.border import PluginRaised
 from experiments.study.prints import cell_print, estimator_prints
 from experiments.study.study import Study
 from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
-from results.store.block import union_of_layouts
+from results.store.block import Block, union_of_layouts
 from results.store.repair import repair
 from sim.errors import BadInput, bad
 
@@ -27,13 +29,18 @@ _repeatable: set[str] = set()  # fingerprints of studies whose first tile gave e
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: blocks done of all, replications done of all (over cells), and what just happened."""
+    """How far a run is: blocks done of all, replications done of all (over cells), and what just happened.
+
+    poisoned: blocks that have no result. failed, bytes: of this run, fits that have no estimate, and what it received.
+    """
 
     blocks: int
     of_blocks: int
     replications: int
     of_replications: int
     poisoned: int
+    failed: int
+    bytes: int
     cell: int = -1
     block: int = -1
 
@@ -86,7 +93,7 @@ def run(
     kept, tried again by the next run. `plan` says how a store that is there is resumed. `until`, as in
     "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the study's replications are
     then the most. Raises BadInput (before anything is written for what the first sixteen cells show), StoreLocked when
-    another run holds the store, EnvironmentMismatch when a worker differs from this process, ClusterLost when the
+    another run holds the store, WorkerRefused when no worker is like this process, ClusterLost when the
     cluster is gone (the store resumes).
     """
     prepare_process()
@@ -173,9 +180,9 @@ class _Filling:
         """Compute and write some blocks."""
         if shuffle is not None:
             random.Random(shuffle).shuffle(places)
-        for outcome in self.executor.run(run_job, self._jobs(places)):
+        for outcome in self.executor.run(run_job, self._jobs(places), run_carefully):
             self._keep(outcome)
-            tally.count(outcome.job, outcome.error is not None)
+            tally.count(outcome)
 
     def _jobs(self, todo: list[tuple[int, int]]) -> Iterator[Job]:
         size = self.study.block
@@ -192,7 +199,7 @@ class _Filling:
     def _keep(self, outcome: Outcome) -> None:
         """Write what became of a job; raises what concerns the whole run."""
         job: Job = outcome.job
-        if isinstance(outcome.error, BadInput | EnvironmentMismatch) and not isinstance(outcome.error, PluginRaised):
+        if isinstance(outcome.error, BadInput | WorkerRefused) and not isinstance(outcome.error, PluginRaised):
             raise outcome.error
         if outcome.error is None:
             result: Result = outcome.result
@@ -210,14 +217,19 @@ class _Tally:
         self._of_replications = min(wanted * study.block, len(study.cells) * study.replications)
         self._blocks = self._of_blocks - missing
         self._replications = min(self._blocks * study.block, self._of_replications)
-        self._poisoned = 0
+        self._poisoned = self._failed = self._bytes = 0
         if listen:
             listen(self._now(-1, -1))
 
-    def count(self, job: Job, died: bool) -> None:
+    def count(self, outcome: Outcome) -> None:
         """One more block."""
+        job: Job = outcome.job
         self._blocks += 1
-        self._poisoned += died
+        self._poisoned += outcome.error is not None
+        if outcome.error is None:
+            block: Block = outcome.result.block
+            self._failed += sum(int((found.status != Status.OK).sum()) for found in block.estimates.values())
+            self._bytes += _size(block)
         self._replications = min(self._replications + job.stop - job.start, self._of_replications)
         if self._listen:
             self._listen(self._now(job.cell, job.index))
@@ -230,6 +242,14 @@ class _Tally:
             self._listen(self._now(-1, -1))
 
     def _now(self, cell: int, block: int) -> Progress:
-        return Progress(
-            self._blocks, self._of_blocks, self._replications, self._of_replications, self._poisoned, cell, block
-        )
+        done = self._blocks, self._of_blocks, self._replications, self._of_replications
+        return Progress(*done, self._poisoned, self._failed, self._bytes, cell, block)
+
+
+def _size(block: Block) -> int:
+    """Bytes of a block's numbers."""
+    of_fits = ("estimate", "se", "dof", "status", "pvalue", "lower", "upper")
+    arrays = [*block.truth.values()]
+    for found in block.estimates.values():
+        arrays += [*(getattr(found, name) for name in of_fits), *found.statistics.values()]
+    return sum(values.nbytes for values in arrays if values is not None)

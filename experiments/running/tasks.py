@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
-from cluster import Environment, environment, prepare_process
+from cluster import Environment, WorkerRefused, environment, prepare_process
 from experiments.running.blocks import CellRunner
 from experiments.study.study import Study
 from results.store.block import Block
@@ -20,7 +20,7 @@ ROOMS = ("sim", "estimators", "results", "cluster", "experiments")  # whose code
 BY_VALUE = "__main__"  # the module that a script is: its classes travel to workers with each job
 
 
-class EnvironmentMismatch(RuntimeError):
+class EnvironmentMismatch(WorkerRefused):
     """A worker whose numbers could differ from the client's."""
 
 
@@ -38,6 +38,11 @@ class Job:
     stop: int
     environment: Environment | None
     only: tuple[str, ...] | None = None
+
+    @property
+    def kind(self) -> int:
+        """Jobs of one cell take about equally long."""
+        return self.cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +91,12 @@ def _worlds() -> int:
     return sum(len(runner.settled) for runner in _runners.values())
 
 
-def _check_environment(client: Environment) -> None:
+def check_environment(client: Environment) -> None:
+    """Raise EnvironmentMismatch when this process is not like the client's."""
     names = [name for name, _ in client.packages]
     here = environment(names, [name for name, _ in client.code if name != BY_VALUE])
     if differences := here.differences(client):
-        raise EnvironmentMismatch(f"a worker differs from the client: {', '.join(differences)}")
+        raise EnvironmentMismatch(f"a worker differs from the client: {', '.join(differences)}; {here.remedy(client)}")
 
 
 def run_job(job: Job) -> Result:
@@ -100,7 +106,7 @@ def run_job(job: Job) -> Result:
     """
     prepare_process()
     if job.environment is not None:
-        _check_environment(job.environment)
+        check_environment(job.environment)
     begin = time.perf_counter()
     with _one_at_a_time:
         block = runner_of(job.study, job.cell).run(job.start, job.stop, only=job.only)

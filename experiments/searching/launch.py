@@ -10,8 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cluster import open_executor
-from experiments.running.launch import check_cluster
+from experiments.running.places import Place, named_place, table_of
 from experiments.running.reporting import unwritable
 from experiments.searching.answers import Answer, document, keep
 from experiments.searching.points import Bench
@@ -26,10 +25,9 @@ from sim.errors import bad, one_of
 FIGURE = "frontier.svg"
 
 
-def check_search(text: str, out: Path | None, options: Search, cluster: str, workers: int | None,
-                 insecure: bool) -> Path:  # fmt: skip
-    """The folder of a search; raises BadInput for what cannot be: a folder, a cluster, a range, a precision."""
-    check_cluster(cluster, workers, insecure)
+def check_search(text: str, out: Path | None, options: Search, where: dict[str, Any]) -> tuple[Path, Place]:
+    """Folder and place of a search; raises BadInput for what cannot be: a folder, a cluster, a range, a precision."""
+    place = named_place(where, table_of(text))
     folder = out or Path("runs") / f"search-{Path(text).stem}"
     if reason := unwritable(folder):
         raise bad(f"cannot be written: {reason}", where=str(folder), allowed="a writable folder",
@@ -40,21 +38,21 @@ def check_search(text: str, out: Path | None, options: Search, cluster: str, wor
     if not 0 < options.precision < 1:
         raise bad(f"precision {options.precision:g}", where="--precision", allowed="above 0, below 1",
                   remedy="correct the number")  # fmt: skip
-    return folder
+    return folder, place
 
 
 def run_solve(text: str, goal: str, name: str, out: Path | None, chosen: dict[str, Any], options: Search,
               where: dict[str, Any], as_json: bool) -> int:  # fmt: skip
     """`panelproof solve`."""
-    folder = check_search(text, out, options, **where)
+    folder, place = check_search(text, out, options, where)
     study = study_of(text).resized(seed=chosen.pop("seed", None))
     if goal.startswith("mcse:") or name == CALLED:
         measure, target = _error_goal(goal, name)
         bench = bench_of(study, f"{measure}:0.5", folder, where="GOAL", **chosen)
-        return _searched(bench, where, as_json, lambda: replications_for(bench, target, options.budget))
+        return _searched(bench, place, as_json, lambda: replications_for(bench, target, options.budget))
     bench = bench_of(study, goal, folder, where="GOAL", **chosen)
     dial = dial_of(study, name, "--for")
-    return _searched(bench, where, as_json, lambda: solve(bench, dial, options))
+    return _searched(bench, place, as_json, lambda: solve(bench, dial, options))
 
 
 def _error_goal(goal: str, name: str) -> tuple[str, float]:
@@ -76,12 +74,12 @@ def _error_goal(goal: str, name: str) -> tuple[str, float]:
 def run_breakdown(text: str, dial: str, second: str | None, measure: str, out: Path | None, chosen: dict[str, Any],
                   options: Search, where: dict[str, Any], as_json: bool) -> int:  # fmt: skip
     """`panelproof breakdown`."""
-    folder = check_search(text, out, options, **where)
+    folder, place = check_search(text, out, options, where)
     study = study_of(text).resized(seed=chosen.pop("seed", None))
     bench = bench_of(study, measure, folder, where="--measure", **chosen)
     if second is None:
         name = dial_of(study, dial, "--dial")
-        return _searched(bench, where, as_json, lambda: breakdown(bench, name, options))
+        return _searched(bench, place, as_json, lambda: breakdown(bench, name, options))
     first, other = dials_of(study, (dial, second), "--dial2")
 
     def both() -> list[Answer]:
@@ -89,7 +87,7 @@ def run_breakdown(text: str, dial: str, second: str | None, measure: str, out: P
         keep(frontier_svg(points_of(answers, first, other), first, other, bench.question.words), folder, FIGURE)
         return answers
 
-    return _searched(bench, where, as_json, both)
+    return _searched(bench, place, as_json, both)
 
 
 def points_of(answers: list[Answer], first: str, second: str) -> list[FrontierPoint]:
@@ -101,24 +99,24 @@ def points_of(answers: list[Answer], first: str, second: str) -> list[FrontierPo
     ]  # fmt: skip
 
 
-def _searched(bench: Bench, where: dict[str, Any], as_json: bool, search: Callable[[], list[Answer]]) -> int:
+def _searched(bench: Bench, place: Place, as_json: bool, search: Callable[[], list[Answer]]) -> int:
     """Search, write answer.json and print the answers; 1 where a measure never crosses its level."""
     assert bench.folder is not None
     console = Console(highlight=False)
     if not as_json:
         bench.listen = lambda line: console.print(line, style="dim", markup=False, soft_wrap=True)
-    bench.executor = open_executor(where["cluster"], where["workers"])
+    bench.executor = place.open()
     try:
         answers = search()
     finally:
         bench.executor.close()
     text = document(answers, bench.study.settings)
-    place = keep(text, bench.folder)
+    file = keep(text, bench.folder)
     if as_json:
         click.echo(text)
     else:
         _print(answers, console)
-        console.print(f"answer  {place}", markup=False, soft_wrap=True)
+        console.print(f"answer  {file}", markup=False, soft_wrap=True)
     return 0 if any(item.state == "found" for item in answers) else 1
 
 

@@ -265,6 +265,7 @@ class Study(FromFunctions, StudyCard):
         path = Path(path)
         join_search(path.parent)
         settings = with_files(read_toml(path, "a study file"), path.parent, str(path))
+        settings.pop("cluster", None)  # where it runs changes no result
         with naming(str(path)):
             study = cls.from_settings({"name": path.stem, **settings}, str(path))
         study = replace(study, measures=tuple(resolved(text, path.parent) for text in study.measures))

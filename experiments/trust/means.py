@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cluster import Executor, Serial, open_executor
+from cluster import Executor, Serial
 from experiments.running.launch import check_store
+from experiments.running.places import Place
 from experiments.running.resume import Resume
 from experiments.running.runner import run
 from experiments.study.study import Study
@@ -73,10 +74,9 @@ class Means:
 
 
 @contextmanager
-def opened(folder: Path | None, cluster: str = "serial", workers: int | None = None, *,
-           accept: bool = False) -> Iterator[Means]:  # fmt: skip
+def opened(folder: Path | None, place: Place, *, accept: bool = False) -> Iterator[Means]:
     """Means on a cluster, which is closed in the end; accept: add to stores of other code."""
-    executor = open_executor(cluster, workers)
+    executor = place.open()
     try:
         yield Means(folder, executor, Resume(accept_code_change=accept))
     finally:

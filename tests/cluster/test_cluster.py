@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from cluster import ClusterLost, Serial, environment, is_loopback, open_executor
+from cluster import ClusterLost, Serial, dask_cluster, environment, is_loopback, open_executor
 
 
 def double(x: int) -> int:
@@ -38,7 +38,8 @@ def test_local_survives_a_job_that_kills_its_workers() -> None:
     assert all(outcomes[x].result == 2 * x for x in (1, 2, *range(100, 120)))
 
 
-def test_an_address_where_nobody_listens_is_lost_not_hung() -> None:
+def test_an_address_where_nobody_listens_is_lost_not_hung(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 1.0)
     with pytest.raises(ClusterLost, match=r"127\.0\.0\.1:9"):
         open_executor("tcp://127.0.0.1:9")
 

@@ -103,3 +103,11 @@ def test_the_digest_is_that_of_the_code_that_is_loaded(folder: Path, monkeypatch
 
 def test_a_module_that_is_not_there_has_no_digest() -> None:
     assert source_digest("made_up_and_missing") == ""
+
+
+def test_the_remedy_of_other_kernels_names_what_to_set() -> None:
+    client = replace(HERE, blas=("openblas 0.3 Haswell, L2 512 KB, threads 1",))
+    worker = replace(HERE, blas=("openblas 0.3 SkylakeX, L2 2048 KB, threads 1",))
+    settings = "OPENBLAS_CORETYPE=Haswell, OPENBLAS_L2_SIZE=512, OPENBLAS_NUM_THREADS=1"
+    assert worker.remedy(client) == f"set {settings} in the environment of all machines, this one included"
+    assert replace(HERE, code=(("sim", "b2"),)).remedy(HERE).startswith("say --ship-code")

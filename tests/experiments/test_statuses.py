@@ -171,7 +171,8 @@ def test_a_worker_unlike_the_client_refuses_its_job_naming_what_differs() -> Non
     with pytest.raises(EnvironmentMismatch) as raised:
         run_job(job(replace(own, python="2.7.18", machine="another machine")))
     words = f"python {own.python} instead of 2.7.18, machine {own.machine} instead of another machine"
-    assert str(raised.value) == f"a worker differs from the client: {words}"
+    remedies = "use python 2.7.18 on the worker; use machines of one kind"
+    assert str(raised.value) == f"a worker differs from the client: {words}; {remedies}"
 
 
 class Elsewhere(Serial):
@@ -187,7 +188,9 @@ def test_such_a_worker_stops_the_run_and_poisons_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(runner, "environment_of", lambda _: own)  # of the client; the worker asks for its own
         patched.setattr(tasks, "environment", lambda *_: replace(own, machine="another machine"))
-        with pytest.raises(EnvironmentMismatch, match=f"machine another machine instead of {own.machine}$"):
+        with pytest.raises(
+            EnvironmentMismatch, match=f"machine another machine instead of {own.machine}; use machines of one kind$"
+        ):
             run(study(), store=store, executor=Elsewhere())
     if store is not None:
         kept = ZarrStore.open(store)

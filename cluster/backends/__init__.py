@@ -1,0 +1,49 @@
+"""Back ends: places where jobs run, one file each, found by being there."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from cluster.backends.backend import BackEnd, Clocks
+from cluster.options import Fault, Refused, read_options
+
+__all__ = ["BackEnd", "Clocks", "back_end", "back_ends", "forms"]
+
+
+@cache
+def back_ends() -> dict[str, type[BackEnd]]:
+    """Every back end by its name."""
+    found = dict[str, type[BackEnd]]()
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        own = [item for item in vars(module).values() if getattr(item, "__module__", "") == module.__name__]
+        found |= {item.name: item for item in own if isinstance(item, type) and issubclass(item, BackEnd) and item.name}
+    return found
+
+
+def forms() -> tuple[str, ...]:
+    """What may be said of a place, in words."""
+    return tuple(sorted(kind.form for kind in back_ends().values()))
+
+
+def name_of(where: str) -> str:
+    """The name of the back end that a text asks for: "local", or "tcp" of tcp://HOST:PORT."""
+    return where.partition("://")[0]
+
+
+def back_end(where: str, options: Mapping[str, Any] | None = None, *, source: str = "--cluster") -> BackEnd:
+    """The back end of "local", "tcp://HOST:PORT" and the like with its options; raises Refused with all faults.
+
+    source: where the options were written, for messages.
+    """
+    kind = back_ends().get(name_of(where))
+    if kind is None or ("://" in where) != ("://" in kind.form):
+        raise Refused(Fault(f"cluster {where!r}", "--cluster", ", ".join(forms()), "choose one of them"))
+    given = dict(options or {})
+    if "://" in kind.form:
+        given["address"] = where
+    return read_options(kind, given, source)

@@ -1,0 +1,85 @@
+"""The running scheduler at an address: of a cluster, of Kubernetes, of a cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from cluster.addresses import has_port, is_loopback
+from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
+from cluster.executor import Executor
+from cluster.options import Fault
+
+
+@dataclass(frozen=True)
+class Plain(BackEnd):
+    """A scheduler that speaks plain tcp: whoever reaches it can run code, so it is meant for this machine.
+
+    address: tcp://HOST:PORT. insecure: allow another machine. memory: what a block that died before may take.
+    """
+
+    name: ClassVar[str] = "tcp"
+    form: ClassVar[str] = "tcp://HOST:PORT"
+
+    address: str
+    insecure: bool = False
+    memory: str | None = None
+
+    def faults(self, where: str) -> Iterable[Fault]:
+        """What is wrong with the options."""
+        yield from _port_faults(self.address)
+        yield from self._memory_faults(where)
+        if not is_loopback(self.address) and not self.insecure:
+            yield Fault(f"{self.address} is another machine, by plain tcp", "--cluster",
+                        "tls://, or tcp:// on this machine",
+                        "use tls with certificates, or say --insecure on a network you trust")  # fmt: skip
+
+    def open(self, clocks: Clocks = NO_LIMITS, say: Say = silent) -> Executor:
+        """Connect."""
+        from cluster.dask_cluster import connected
+        from cluster.dask_pool import DaskPool
+
+        return DaskPool(connected(self.address, None), None, clocks.pace, bytes_of(self.memory), say)
+
+
+@dataclass(frozen=True)
+class Encrypted(BackEnd):
+    """A scheduler that speaks TLS and knows its members by their certificates.
+
+    address: tls://HOST:PORT. tls: files {ca, cert, key} in PEM; None = those of Dask's configuration. memory: what a
+    block that died before may take.
+    """
+
+    name: ClassVar[str] = "tls"
+    form: ClassVar[str] = "tls://HOST:PORT"
+
+    address: str
+    tls: dict[str, Any] | None = None
+    memory: str | None = None
+
+    def faults(self, where: str) -> Iterable[Fault]:
+        """What is wrong with the options."""
+        from cluster.certificates import HOW, Certificates
+
+        yield from _port_faults(self.address)
+        yield from self._memory_faults(where)
+        if Certificates.given(self.tls, where) is None:
+            yield Fault(f"{self.address} without certificates", where, "files in PEM: ca, cert, key", HOW)
+
+    def open(self, clocks: Clocks = NO_LIMITS, say: Say = silent) -> Executor:
+        """Connect."""
+        from cluster.certificates import Certificates
+        from cluster.dask_cluster import connected
+        from cluster.dask_pool import DaskPool
+
+        certificates = Certificates.given(self.tls, "[cluster] tls")
+        assert certificates is not None
+        client = connected(self.address, certificates.security)
+        return DaskPool(client, None, clocks.pace, bytes_of(self.memory), say)
+
+
+def _port_faults(address: str) -> Iterable[Fault]:
+    if not has_port(address):
+        yield Fault(f"{address} names no port", "--cluster", "tcp://HOST:PORT, tls://HOST:PORT",
+                    "add the scheduler's port")  # fmt: skip

@@ -1,0 +1,59 @@
+"""Workers of Dask on this machine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
+from cluster.executor import Executor
+from cluster.options import Fault, checked_numbers
+from cluster.process import available_cores
+
+
+@dataclass(frozen=True)
+class Local(BackEnd):
+    """Worker processes on this machine, which listen on the loopback address alone and speak TLS.
+
+    workers: how many; None = one a core. memory: what each may take, such as 4GB; None = its share of the machine.
+    tls: files {ca, cert, key} in PEM; None = temporary certificates, which no other user of the machine has.
+    """
+
+    name: ClassVar[str] = "local"
+    form: ClassVar[str] = "local"
+
+    workers: int | None = None
+    memory: str | None = None
+    tls: dict[str, Any] | None = None
+
+    def faults(self, where: str) -> Iterable[Fault]:
+        """What is wrong with the options."""
+        yield from checked_numbers(self, {"workers": 1}, where)
+        yield from self._memory_faults(where)
+
+    def open(self, clocks: Clocks = NO_LIMITS, say: Say = silent) -> Executor:
+        """Start the workers, one thread each."""
+        from distributed import LocalCluster
+
+        from cluster.certificates import security_of
+        from cluster.dask_cluster import client_of, ignore_interrupts, starting
+        from cluster.dask_pool import DaskPool
+
+        count = self.workers or available_cores()
+        with starting():
+            cluster = LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                protocol="tls",
+                security=security_of(self.tls, "[cluster] tls"),
+                dashboard_address="127.0.0.1:0",  # any free port of the loopback address
+                silence_logs=logging.CRITICAL,
+                memory_limit=self.memory or "auto",
+            )
+        client = client_of(cluster, count, "local cluster")
+        client.run(ignore_interrupts)
+        return DaskPool(client, cluster, clocks.pace, bytes_of(self.memory), say)

@@ -1,0 +1,27 @@
+"""Jobs one after the other, in a child of this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
+from cluster.executor import Executor
+from cluster.guarded import Guarded
+
+
+@dataclass(frozen=True)
+class InOneProcess(BackEnd):
+    """One job after the other on this machine.
+
+    memory: what a block may take, such as 4GB; None = no limit.
+    """
+
+    name: ClassVar[str] = "serial"
+    form: ClassVar[str] = "serial"
+
+    memory: str | None = None
+
+    def open(self, clocks: Clocks = NO_LIMITS, say: Say = silent) -> Executor:
+        """Nothing is started before the first job."""
+        return Guarded(clocks.pace, bytes_of(self.memory))

@@ -1,0 +1,187 @@
+"""Workers on machines that are reached by SSH."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from cluster.addresses import is_loopback
+from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
+from cluster.executor import ClusterLost, Executor
+from cluster.options import Fault, checked_numbers
+from cluster.process import KERNELS, VARIABLES
+
+
+@dataclass(frozen=True)
+class Ssh(BackEnd):
+    """Workers on machines that SSH reaches without a password; the scheduler runs on the first. They speak TLS.
+
+    hosts: names or addresses. workers: on each host; None = one. user, port, key: of the SSH connection; None = as
+    your SSH configuration says. known_hosts: the file of known hosts; None = yours. python: the interpreter there;
+    None = the path of this one. memory: what each worker may take, such as 4GB; None = its share of the host. tls:
+    files {ca, cert, key} in PEM, at the same place on all hosts; None = temporary certificates, in a folder that only
+    you can read.
+    """
+
+    name: ClassVar[str] = "ssh"
+    form: ClassVar[str] = "ssh"
+    needs: ClassVar[tuple[str, str] | None] = ("asyncssh", "ssh")
+
+    hosts: tuple[str, ...] = ()
+    workers: int | None = None
+    user: str | None = None
+    port: int | None = None
+    key: str | None = None
+    known_hosts: str | None = None
+    python: str | None = None
+    memory: str | None = None
+    tls: dict[str, Any] | None = None
+
+    def faults(self, where: str) -> Iterable[Fault]:
+        """What is wrong with the options."""
+        yield from checked_numbers(self, {"workers": 1, "port": 1}, where)
+        yield from self._memory_faults(where)
+        if not self.hosts:
+            yield Fault("no hosts are named", where, 'hosts = ["node1", "node2"]',
+                        "add hosts to [cluster], or say --cluster-option hosts=node1,node2")  # fmt: skip
+        for name in ("key", "known_hosts"):
+            path = getattr(self, name)
+            if path is not None and not Path(path).expanduser().is_file():
+                yield Fault(f"{name} = {path!r} is no file", where, "a file", f"correct {name}")
+
+    def open(self, clocks: Clocks = NO_LIMITS, say: Say = silent) -> Executor:
+        """Start a scheduler on the first host and workers on all."""
+        import asyncssh
+        import dask
+        from distributed import SSHCluster
+
+        from cluster.dask_cluster import client_of, starting
+        from cluster.dask_pool import DaskPool
+
+        hosts = [host for host in self.hosts for _ in range(self.workers or 1)]
+        folder = _Folder(self)
+        try:
+            security, files = folder.filled()
+            with starting(), dask.config.set(_configuration(files)):
+                cluster = SSHCluster(
+                    [self.hosts[0], *hosts],
+                    connect_options=self._connection,
+                    worker_options={"nthreads": 1, "memory_limit": self.memory or "auto", **self._listening},
+                    scheduler_options={"port": 0, "protocol": "tls", **self._listening},
+                    remote_python=self._remote_python,
+                    security=security,
+                )
+                folder.cluster = cluster
+                client = client_of(folder, len(hosts), f"hosts {', '.join(self.hosts)}", cluster=cluster)
+        except ClusterLost:
+            raise
+        except (asyncssh.Error, OSError) as error:
+            folder.close()
+            raise ClusterLost(f"SSH to {', '.join(self.hosts)} failed: {str(error) or type(error).__name__}") from error
+        except Exception as error:  # Dask raises a plain Exception
+            folder.close()
+            raise ClusterLost(f"no worker started on {', '.join(self.hosts)}: {error}; is panelproof installed there "
+                              "at the same path? the option python names the interpreter") from error  # fmt: skip
+        return DaskPool(client, folder, clocks.pace, bytes_of(self.memory), say)
+
+    @property
+    def _listening(self) -> dict[str, str]:
+        """Where members listen: dashboards on the loopback address, and all when no other machine takes part."""
+        alone = all(is_loopback(f"ssh://{host}") for host in self.hosts)
+        return {"dashboard_address": "127.0.0.1:0"} | ({"host": "127.0.0.1"} if alone else {})
+
+    @property
+    def _remote_python(self) -> str:
+        """The interpreter there, which starts with one thread."""
+        import sys
+
+        settings = dict.fromkeys(VARIABLES, "1")
+        settings |= {name: os.environ[name] for name in KERNELS if name in os.environ}  # SSH takes no environment along
+        return f"env {' '.join(f'{name}={value}' for name, value in settings.items())} {self.python or sys.executable}"
+
+    @property
+    def _connection(self) -> dict[str, Any]:
+        """What SSH connects by."""
+        given = {"username": self.user, "port": self.port}
+        files = {"known_hosts": self.known_hosts, "client_keys": self.key}
+        named = {name: str(Path(path).expanduser()) for name, path in files.items() if path is not None}
+        return {name: value for name, value in given.items() if value is not None} | named
+
+
+@dataclass(eq=False)
+class _Folder:
+    """The certificates on the hosts, and the cluster that needs them for as long as it runs.
+
+    Keys never stand in a command line, which every user of a host can read; a worker that starts anew reads the files.
+    """
+
+    back: Ssh
+    cluster: Any = None
+    _path: str = ""
+
+    def filled(self) -> tuple[Any, Any]:
+        """Security of this client, and where the files are on the hosts."""
+        from distributed import Security
+
+        from cluster.certificates import Certificates, texts_of
+
+        given = Certificates.given(self.back.tls, "[cluster] tls") if self.back.tls is not None else None
+        if given is not None:
+            return given.security, given
+        security = Security.temporary()
+        self._path = f"/tmp/panelproof-{secrets.token_hex(8)}"
+        texts = texts_of(security)
+        self._on_hosts(_write, self._path, texts)
+        return security, Certificates(*(f"{self._path}/{name}" for name in texts))
+
+    def close(self, timeout: float | None = None) -> None:
+        """Stop the cluster and remove the files."""
+        if self.cluster is not None:
+            with contextlib.suppress(Exception):
+                self.cluster.close(timeout=timeout)
+        if self._path:
+            with contextlib.suppress(Exception):
+                self._on_hosts(_remove, self._path)
+
+    def _on_hosts(self, action: Any, *arguments: Any) -> None:
+        """Do something on every host, by SFTP."""
+        import asyncio
+
+        asyncio.run(_on_all(dict.fromkeys(self.back.hosts), self.back._connection, action, *arguments))
+
+
+async def _on_all(hosts: Iterable[str], options: dict[str, Any], action: Any, *arguments: Any) -> None:
+    import asyncssh
+
+    for host in hosts:
+        async with asyncssh.connect(host, **options) as connection, connection.start_sftp_client() as sftp:
+            await action(sftp, *arguments)
+
+
+async def _write(sftp: Any, folder: str, texts: dict[str, str]) -> None:
+    """A folder of files that nobody else can read."""
+    import asyncssh
+
+    await sftp.mkdir(folder, asyncssh.SFTPAttrs(permissions=0o700))
+    for name, text in texts.items():
+        async with sftp.open(f"{folder}/{name}", "w", asyncssh.SFTPAttrs(permissions=0o600)) as file:
+            await file.write(text)
+
+
+async def _remove(sftp: Any, folder: str) -> None:
+    await sftp.rmtree(folder)
+
+
+def _configuration(files: Any) -> dict[str, Any]:
+    """Dask's configuration of certificates for every member."""
+    pairs = {
+        f"distributed.comm.tls.{role}.{part}": path
+        for role in ("client", "scheduler", "worker")
+        for part, path in (("cert", files.cert), ("key", files.key))
+    }
+    return {"distributed.comm.require-encryption": True, "distributed.comm.tls.ca-file": files.ca, **pairs}

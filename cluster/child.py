@@ -1,0 +1,220 @@
+"""A child process that computes jobs for its parent, which outlives what a job does to its process."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any
+
+import cloudpickle
+
+from cluster.executor import JobDied, Work
+
+POLL_SECONDS = 0.05  # between two looks at a child's memory
+START_SECONDS = 120.0  # in which a child must have loaded what its job needs
+BEGUN = b"begun"  # what a child says then
+GRACE_SECONDS = 2.0  # that a child has to end itself with a traceback after its time is up
+PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
+SHOWN_LINES = 8  # of the traceback of what ran too long
+MIB = 1 << 20
+
+
+class Child:
+    """One process at a time, started when needed and again after it died.
+
+    fork: a copy of this process, which holds all that it has loaded; without it a new interpreter, for parents that run
+    threads.
+    """
+
+    def __init__(self, *, fork: bool) -> None:
+        self._fork = fork and hasattr(os, "fork") and sys.platform == "linux"
+        self._pid = 0
+        self._pipe: Connection | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._notes: Any = None  # the file where a child that ran too long leaves its traceback
+
+    def call(self, function: Work, job: Any, seconds: float | None = None, memory: int | None = None) -> Any:
+        """The result of a job. Raises what the job raised, and JobDied when its process ended or passed a limit.
+
+        seconds, memory: what it may take, in bytes the latter; None is no limit.
+        """
+        if self._pipe is None:
+            self._start()
+        assert self._pipe is not None
+        try:
+            self._pipe.send_bytes(cloudpickle.dumps((function, job, seconds)))
+            self._wait(START_SECONDS, None)
+            if (begun := self._pipe.recv_bytes()) != BEGUN:
+                raised, answer = cloudpickle.loads(begun)
+                raise answer
+            self._wait(seconds, memory)
+            raised, answer = cloudpickle.loads(self._pipe.recv_bytes())
+        except (EOFError, ConnectionError):
+            raise JobDied(self._ended()) from None
+        except BaseException:
+            self.close()
+            raise
+        if raised:
+            raise answer
+        return answer
+
+    def _wait(self, seconds: float | None, memory: int | None) -> None:
+        """Until the child answers; raises JobDied when it passes a limit, EOFError when it is gone."""
+        assert self._pipe is not None
+        begin = time.monotonic()
+        while not self._pipe.poll(POLL_SECONDS):
+            if seconds is not None and time.monotonic() - begin > seconds + GRACE_SECONDS:
+                raise JobDied(f"it ran longer than {seconds:g} s")
+            if memory is not None and (used := _resident(self._pid)) > memory:
+                raise JobDied(f"it took {used // MIB:,} MiB of memory, more than {memory // MIB:,} MiB")
+
+    def _ended(self) -> str:
+        """Why the child is gone, in words."""
+        code = self._wait_for_end()
+        self._notes.seek(0)
+        lines = self._notes.read().decode(errors="replace").strip().splitlines()
+        self._forget()
+        if lines and lines[0].startswith("Timeout"):
+            return "\n".join(["it ran longer than it may; it was here:", *lines[1 : SHOWN_LINES + 1]])
+        if code < 0:
+            return f"its process was ended by {signal.Signals(-code).name}"
+        return f"its process exited with code {code}"
+
+    def _wait_for_end(self) -> int:
+        if self._process is not None:
+            try:
+                return self._process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                return self._process.wait()
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+    def close(self) -> None:
+        """End the child at once."""
+        if self._pipe is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            self._wait_for_end()
+        self._forget()
+
+    def _forget(self) -> None:
+        assert self._pipe is not None
+        self._pipe.close()
+        self._notes.close()
+        self._pipe = self._process = None
+
+    def _start(self) -> None:
+        ours, theirs = Pipe()
+        self._notes = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the child)
+        if self._fork:
+            with warnings.catch_warnings():  # other threads of this process sleep, and the child only computes
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._pid = os.fork()
+            if self._pid == 0:
+                ours.close()
+                _as_copy(lambda: serve(theirs, self._notes.fileno()))
+        else:
+            files = theirs.fileno(), self._notes.fileno()
+            os.set_inheritable(files[0], True)
+            path = os.pathsep.join(filter(None, sys.path))
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", f"from cluster.child import main; main{files}"], pass_fds=files,
+                env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            self._pid = self._process.pid
+        theirs.close()
+        self._pipe = ours
+
+
+def _as_copy(work: Callable[[], None]) -> None:
+    """Run as a fork of the client, which must not end as the client would: no handler, no lock, no exit code of it."""
+    code = 1
+    try:
+        for name in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(name, signal.SIG_DFL)
+        sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w") for number in (1, 2))
+        work()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def main(pipe: int, notes: int) -> None:
+    """A child that is an interpreter of its own."""
+    from cluster.process import prepare_process
+
+    prepare_process()
+    serve(Connection(pipe), notes)
+
+
+def serve(pipe: Connection, notes: int) -> None:
+    """Jobs until the parent closes the pipe. Ctrl-C, which a terminal sends to all, is left to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            request = pipe.recv_bytes()
+            pipe.send_bytes(_answer(request, notes, lambda: pipe.send_bytes(BEGUN)))
+
+
+def _answer(request: bytes, notes: int, begun: Callable[[], None]) -> bytes:
+    """(whether it raised, the result or the error) of one request."""
+    try:
+        function, job, seconds = cloudpickle.loads(request)
+        begun()
+        with ending_after(seconds, notes):
+            answer = function(job)
+    except Exception as error:  # noqa: BLE001  (the parent decides what an error means)
+        return cloudpickle.dumps((True, _sendable(error)))
+    return cloudpickle.dumps((False, answer))
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error, or its text where it cannot travel."""
+    try:
+        cloudpickle.loads(cloudpickle.dumps(error))
+    except Exception:  # noqa: BLE001
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+@contextlib.contextmanager
+def ending_after(seconds: float | None, notes: int | None = None) -> Any:
+    """End this process, with its traceback in the file `notes`, when what is inside takes longer.
+
+    The clock is a thread of C, which runs whatever the code inside does; nothing else stops a loop in a library.
+    """
+    if seconds is None:
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere if notes is None else notes)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _resident(pid: int) -> int:
+    """Bytes of memory that a process holds; 0 where that cannot be known."""
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0

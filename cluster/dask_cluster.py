@@ -1,0 +1,83 @@
+"""What all clusters that are started here share: how Dask is set, and how a client connects to them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import dask
+from distributed import Client, Security
+
+from cluster.executor import ClusterLost
+from cluster.process import VARIABLES, pin_environment
+from cluster.steady_tls import PRELOAD
+
+STARTUP_SECONDS = 60.0
+CONNECT_SECONDS = 10.0
+RETRY_SECONDS = 0.2
+WORKER_TTL = "30s"  # after which a worker that says nothing is started again
+SETTINGS = {
+    "distributed.nanny.pre-spawn-environ": dict.fromkeys(VARIABLES, 1),
+    "distributed.worker.memory.terminate": 0.95,
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.worker.profile.enabled": False,
+    "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.scheduler.allowed-failures": 0,  # a job runs in a child after a first death
+    "distributed.scheduler.worker-ttl": WORKER_TTL,
+    **PRELOAD,
+}
+
+
+@contextlib.contextmanager
+def starting() -> Iterator[None]:
+    """Dask as a cluster that starts now needs it: quiet, with one thread and short clocks."""
+    pin_environment()
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with dask.config.set(SETTINGS):
+        yield
+
+
+def client_of(owned: Any, workers: int, what: str, seconds: float = STARTUP_SECONDS, cluster: Any = None) -> Client:
+    """A client of a cluster that was started, when its first workers are there; raises ClusterLost, all closed.
+
+    owned: what is closed then. cluster: the cluster, where it is not the same.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            client = Client(cluster or owned, timeout=CONNECT_SECONDS)
+            client.wait_for_workers(workers, timeout=max(1.0, deadline - time.monotonic()))
+        except (OSError, TimeoutError) as error:
+            if time.monotonic() < deadline:  # a connection broke while the cluster was still starting
+                time.sleep(RETRY_SECONDS)
+                continue
+            with contextlib.suppress(Exception):
+                owned.close(timeout=10)
+            raise ClusterLost(f"{what}: no worker answered within {seconds:.0f} s") from error
+        return client
+
+
+def connected(address: str, security: Security | None) -> Client:
+    """A client of the running scheduler at an address; raises ClusterLost when it does not answer."""
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, security=security)
+    except (OSError, TimeoutError) as error:
+        certificates = ", or not with these certificates" if security is not None else ""
+        raise ClusterLost(f"no scheduler answers at {address}{certificates}; nothing was started") from error
+    try:
+        client.wait_for_workers(1, timeout=STARTUP_SECONDS)
+    except (OSError, TimeoutError) as error:
+        with contextlib.suppress(Exception):
+            client.close(timeout=5)
+        raise ClusterLost(f"the scheduler at {address} has no workers; nothing was started") from error
+    return client
+
+
+def ignore_interrupts() -> None:
+    """A worker leaves Ctrl-C, which a terminal sends to all, to the client; runs on the main thread of the worker."""
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

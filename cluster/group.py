@@ -1,0 +1,93 @@
+"""A task on a worker: some jobs, one after the other, each under the clock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
+
+from cluster.child import Child, ending_after
+from cluster.executor import Outcome, WorkerRefused, outcome_of
+
+MEMORY_SHARE = 0.8  # of a worker's limit that a child of it may take
+_one_at_a_time = threading.RLock()  # the clock belongs to the process, as do the BLAS and what jobs remember
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Jobs for a worker.
+
+    pickled: the function and the jobs. seconds: what each may take. careful: the function wants limits, because the
+    jobs died before: it is called with a job, its seconds and its bytes of memory.
+    """
+
+    pickled: bytes
+    seconds: tuple[float, ...]
+    memory: int | None
+    careful: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a worker says: how its jobs ended, or why it may not compute."""
+
+    worker: str
+    outcomes: tuple[tuple[Any, BaseException | None, bool, float], ...] = ()  # result, error, died, seconds
+    refused: str = ""
+
+
+def run_group(request: Request) -> Answers:
+    """Run the jobs of a request on this worker."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    try:
+        function, jobs = cloudpickle.loads(request.pickled)
+    except ImportError as error:
+        return Answers(worker.address, refused=lacking(error))
+    found = []
+    for job, seconds in zip(jobs, request.seconds, strict=True):
+        with _one_at_a_time:
+            begin = time.perf_counter()
+            outcome = _careful(request, worker, function, job, seconds) if request.careful else _run(
+                worker, function, job, seconds)  # fmt: skip
+            if isinstance(outcome.error, WorkerRefused):
+                return Answers(worker.address, refused=str(outcome.error))
+            found.append((outcome.result, outcome.error, outcome.died, time.perf_counter() - begin))
+    return Answers(worker.address, tuple(found))
+
+
+def lacking(error: ImportError) -> str:
+    """That a worker lacks a module, and what helps."""
+    name = (error.name or str(error)).partition(".")[0]
+    return f"it has no module {name!r}, which the study needs: install it there, or say --ship-code"
+
+
+def _run(worker: Any, function: Any, job: Any, seconds: float) -> Outcome:
+    """A job in this process, which ends when the job takes too long; its nanny starts another."""
+    with ending_after(seconds if worker.nanny else None):
+        return outcome_of(function, job)
+
+
+def _careful(request: Request, worker: Any, function: Any, job: Any, seconds: float) -> Outcome:
+    limit = worker.memory_manager.memory_limit
+    memory = min(filter(None, [request.memory, int(limit * MEMORY_SHARE) if limit else None]), default=None)
+    return outcome_of(lambda one: function(one, seconds, memory), job)
+
+
+@dataclass(frozen=True, slots=True)
+class InChild:
+    """A function whose job runs in a child of the worker, which ends in its place; raises JobDied then."""
+
+    function: Any
+
+    def __call__(self, job: Any, seconds: float | None, memory: int | None) -> Any:
+        """What the function returns, within limits."""
+        child = Child(fork=False)
+        try:
+            return child.call(self.function, job, seconds, memory)
+        finally:
+            child.close()

@@ -1,0 +1,46 @@
+"""`panelproof cluster`: where studies can run, and whether a cluster is fit for one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from experiments.commands.options import Command, as_json_option, cluster_options
+
+
+@click.group("cluster")
+def command() -> None:
+    """List back ends and their options, or check a cluster before a run."""
+
+
+@command.command("kinds", cls=Command)
+def kinds() -> None:
+    """Every back end with the options that [cluster] of a study file and --cluster-option take."""
+    import dataclasses
+
+    from cluster import back_ends
+
+    for kind in sorted(back_ends().values(), key=lambda found: found.form):
+        click.echo(f"{kind.form}\n    {' '.join((kind.__doc__ or '').split())}")
+        names = [item.name for item in dataclasses.fields(kind) if item.name not in {"address", "insecure"}]
+        click.echo(f"    options: {', '.join(names)}\n")
+
+
+@command.command("check", cls=Command)
+@click.argument("where", metavar="WHERE")
+@click.option("--study", metavar="STUDY|FILE.toml", default="bias", show_default=True,
+              help="The study that is tried; its [cluster] table gives options.")  # fmt: skip
+@cluster_options("local", place=False)
+@as_json_option
+def check(where: str, study: str, as_json: bool, **chosen: Any) -> int:
+    """Open WHERE and say what its workers are, how fast, and which of them a run would leave out.
+
+    Exit code 0: all workers may compute; 1: some or all may not, or nobody answers; 2: bad input.
+    """
+    from experiments.running.checking import check_cluster
+    from experiments.running.places import named_place, table_of
+    from experiments.study.builtin import study_of
+
+    place = named_place({**chosen, "cluster": where}, table_of(study))
+    return check_cluster(place, study_of(study), as_json=as_json)

@@ -1,0 +1,131 @@
+"""Doors: nobody but the owner gets into a local cluster, and a closed terminal leaves no child behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from real_parts import ENVIRONMENT, ROOT, wait_until
+from slow_jobs import double
+
+from cluster import Refused, back_end
+from experiments.cli import run_command
+
+TRY = """
+import socket, sys
+from distributed import Client, Security
+host, port = sys.argv[1].split("//")[1].rsplit(":", 1)
+socket.create_connection((host, int(port)), timeout=5).close()
+print("reached")
+for address, security in ((sys.argv[1], Security.temporary()), (sys.argv[1].replace("tls", "tcp", 1), None)):
+    try:
+        client = Client(address, security=security, timeout=3)
+        print("inside", client.submit(__import__("os").getuid).result(timeout=3))
+    except (OSError, TimeoutError, ValueError, TypeError, RuntimeError) as error:
+        print("refused", type(error).__name__)
+"""
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Any]:
+    executor = back_end("local", {"workers": 1}).open()
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+def as_nobody(*command: str) -> list[str]:
+    if os.geteuid() != 0 or shutil.which("runuser") is None:
+        pytest.skip("ANOTHER USER IS NOT TESTED HERE: only root can become one")
+    whole = ["runuser", "-u", "nobody", "--", *command]
+    if subprocess.run([*whole[:4], sys.executable, "-c", "import distributed"], capture_output=True).returncode:
+        pytest.skip("ANOTHER USER IS NOT TESTED HERE: it cannot read this installation")
+    return whole
+
+
+@pytest.mark.parametrize("who", ["nobody", "this user"])
+def test_without_the_certificate_nobody_gets_in(pool: Any, who: str) -> None:
+    """Scheduler, worker and nanny each; the port itself is reached, so it is the certificate that keeps them out."""
+    assert [outcome.result for outcome in pool.run(double, [4])] == [8], "the owner is inside"
+    ((worker, facts),) = pool.client.scheduler_info()["workers"].items()
+    for address in (pool.address, worker, facts["nanny"]):
+        assert address.startswith("tls://127.0.0.1:")
+        command = [sys.executable, "-c", TRY, address]
+        ran = subprocess.run(as_nobody(*command) if who == "nobody" else command, capture_output=True, text=True,
+                             cwd="/", timeout=60)  # fmt: skip
+        assert "reached" in ran.stdout, ran.stderr
+        assert "inside" not in ran.stdout
+        assert ran.stdout.count("refused") == 2, ran.stdout + ran.stderr
+
+
+def test_all_that_listens_listens_on_the_loopback_address(pool: Any) -> None:
+    """Dashboards too."""
+    me = psutil.Process()
+    processes = [me, *me.children(recursive=True)]
+    open_ports = {item.laddr.ip for process in processes for item in process.net_connections("tcp")
+                  if item.status == psutil.CONN_LISTEN}  # fmt: skip
+    assert open_ports == {"127.0.0.1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGTERM])
+def test_a_closed_terminal_leaves_no_child(how: signal.Signals, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "experiments",
+        "run",
+        "bias",
+        "--workers",
+        "2",
+        "--store",
+        str(tmp_path / "x.zarr"),
+    ]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=lambda: signal.signal(how, signal.SIG_DFL),
+    )  # fmt: skip
+    me = psutil.Process(process.pid)
+    wait_until(lambda: len(me.children(recursive=True)) >= 3, 60, "the start of workers")
+    children = me.children(recursive=True)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode in {143, 0}, said
+    gone, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
+    assert len(gone) >= 3
+
+
+def test_tls_without_certificates_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["run", "bias", "--cluster", "tls://127.0.0.1:8786"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "without certificates" in line
+    assert "[cluster] tls = {ca =" in line
+
+
+@pytest.mark.parametrize(
+    ("where", "options", "words"),
+    [
+        ("nowhere", {}, "cluster 'nowhere'"),
+        ("tcp://192.0.2.1:8786", {}, "another machine, by plain tcp"),
+        ("tcp://127.0.0.1", {}, "names no port"),
+        ("local", {"wrokers": 2}, "unknown option 'wrokers'"),
+        ("local", {"workers": "many"}, "workers = 'many'"),
+        ("local", {"memory": "much"}, "memory = 'much'"),
+        ("ssh", {}, "no hosts are named"),
+        ("tls://127.0.0.1:1", {"tls": {"ca": "none.pem", "cert": "none.pem", "key": "none.pem"}}, "no file none.pem"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_starts(where: str, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(Refused, match="allowed") as refused:
+        back_end(where, options)
+    assert any(words in fault.what for fault in refused.value.faults)

@@ -1,0 +1,69 @@
+"""Progress where there is no terminal: lines with rate, time left, failures and bytes, also while no block ends."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from rich.console import Console
+
+from cluster import Serial
+from estimators import TwoWayDID
+from experiments.running import progress
+from experiments.running.progress import Lines, line
+from experiments.running.runner import Progress, run
+from results.store import ZarrStore
+from results.store.block import block_arrays
+from studies import quick_study
+
+HALF = Progress(8, 16, 512, 1024, poisoned=0, failed=0, bytes=64_000)
+
+
+def test_a_line_says_rate_time_left_failures_and_bytes() -> None:
+    assert line(HALF, 256.0) == "512 of 1,024 panels, 256/s, 2 s left, 0 fits failed, 64 KB of results"
+    worse = Progress(16, 16, 1024, 1024, poisoned=2, failed=1_300, bytes=2_000_000_000)
+    assert line(worse, 0.0) == "1,024 of 1,024 panels, 0/s, 1,300 fits failed, 2 blocks failed, 2 GB of results"
+
+
+def test_lines_come_while_no_block_ends_and_none_after_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PLAIN_EVERY", 0.05)
+    said = io.StringIO()
+    with Lines(Console(file=said, width=40)) as watch:
+        watch.step(HALF)
+        deadline = time.monotonic() + 20
+        while said.getvalue().count("\n") < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    found = said.getvalue().splitlines()
+    assert len(found) >= 4
+    assert all(text.startswith("512 of 1,024 panels, 0/s, 0 fits failed") for text in found), "one line each"
+    assert "timer" not in {thread.name for thread in threading.enumerate()}
+    time.sleep(0.15)
+    assert said.getvalue().splitlines() == found
+
+
+@dataclass(frozen=True, slots=True)
+class Unlucky(TwoWayDID):
+    """Two-way DID that raises when it solves replication 70."""
+
+    kind: ClassVar[str] = "unlucky"
+
+    def solve(self, plan: Any, moments: Any, schema: Any, streams: Any) -> Any:
+        if 70 in range(streams.start, streams.stop):
+            raise ArithmeticError("70")
+        return TwoWayDID.solve(self, plan, moments, schema, streams)
+
+
+def test_a_run_counts_its_failed_fits_and_the_bytes_of_its_numbers(tmp_path: Path) -> None:
+    seen = list[Progress]()
+    study = quick_study(128, grid=(), estimators=(TwoWayDID(), Unlucky(label="unlucky")))
+    store = run(study, store=tmp_path / "x.zarr", executor=Serial(), listen=seen.append)
+    assert isinstance(store, ZarrStore)
+    assert [(step.blocks, step.failed) for step in seen] == [(0, 0), (1, 0), (2, 1)]
+    stored = [block_arrays(block, store.layouts, tuple(block.truth)) for block in store.blocks(0)]
+    sizes = [sum(values.nbytes for values in arrays.values()) for arrays in stored]
+    assert [step.bytes for step in seen] == [0, sizes[0], sum(sizes)]
