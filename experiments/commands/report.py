@@ -37,6 +37,7 @@ def command(
     """Print the answer to a study's question on one screen, from a store that `run` made; --full prints all of it."""
     from rich.console import Console
 
+    from cluster import prepare_process
     from experiments.running.exports import pivots_of, print_pivots, wishes, write_exports
     from experiments.running.reporting import print_json, print_report, write_html
     from results.diagnosis.diagnose import diagnose
@@ -45,6 +46,7 @@ def command(
 
     if not 0 < alpha < 1:
         raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
+    prepare_process()
     records = ZarrStore.open(store)
     wanted, own = wishes(records, by, measures, figures, formats, out, html, trust=trust)
     diagnosis = diagnose(records, alpha, own)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -59,7 +60,7 @@ def is_clear(value: Value, nominal: float) -> bool:
     return value.n >= LEAST_FITS and abs(value.value - nominal) > clear(value.worlds) * value.mcse
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: what is worked out of its values is asked for at every mark
 class Dial:
     """A dial of the grid with several values, in order. at: which of them each cell has; names: as text."""
 
@@ -67,7 +68,7 @@ class Dial:
     values: tuple[object, ...]
     at: tuple[int, ...]
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Its values as text."""
         return tuple(map(shown, self.values))
@@ -77,12 +78,12 @@ class Dial:
         """Its name as an axis or title has it."""
         return words_of(self.name)
 
-    @property
+    @cached_property
     def is_number(self) -> bool:
         """Whether it is an axis: all values are numbers."""
         return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
 
-    @property
+    @cached_property
     def places(self) -> tuple[float, ...]:
         """Where its values stand on an axis: themselves, or their ranks where some would fall together."""
         if not self.is_number:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -96,10 +97,19 @@ def _paint(canvas: Canvas, chart: Chart) -> dict[str, str]:
                (each - left - right) / width, _height(chart) / height)  # fmt: skip
         axes = canvas.add_axes(box, facecolor="none")
         axes.spines[["top", "right"]].set_visible(False)
-        start = column * each + (EDGE if chart.form == "dots" else left)
-        canvas.text(start / width, (top + 15) / height, panel.title, color=INK, fontweight="bold", fontsize=7.5)
+        _panel_title(axes, chart, panel, each, left)
         (_across if chart.form in {"dots", "zip"} else _upward)(axes, chart, panel)
     return {}
+
+
+def _panel_title(axes: Axes, chart: Chart, panel: Panel, width: float, left: float) -> None:
+    """Above a plot; above its labels too where these stand at its left. In lines that do not reach the next panel."""
+    across = chart.form in {"dots", "zip"}
+    start, above = (EDGE - left, 7.0) if across else (0.0, 15.0)
+    room = width - 12 if across else width - left
+    text = "\n".join(textwrap.wrap(panel.title, max(int(room / 4.6), 12)))
+    axes.annotate(text, (0, 1), xycoords="axes fraction", xytext=(start, above), textcoords="offset points",
+                  annotation_clip=False, color=INK, fontweight="bold", fontsize=7.5, linespacing=1.1)  # fmt: skip
 
 
 def _margins(chart: Chart) -> tuple[float, float]:

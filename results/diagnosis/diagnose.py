@@ -6,7 +6,7 @@ upper tail of one null cell at a time).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
 from results.diagnosis.claims import Claim
-from results.diagnosis.fits import Fits, Flags, fits_of
+from results.diagnosis.fits import Fits, Flags, Tests, fits_of, tests_of
 from results.diagnosis.measures import Measured
 from results.diagnosis.own_measures import own_measures, own_rows
 from results.diagnosis.passes import ByWorld, FirstPass, SecondPass, measures_by_error, measures_by_term
@@ -85,7 +85,7 @@ def diagnose(
            if sample == "own"}  # fmt: skip
     nulls = _null_cells(records, own)
     counts = {key: item.first.se.n for key, item in own.items()}
-    powers = size_adjusted_power(nulls, counts, reader.usable_blocks, alpha, records.worlds)
+    powers = size_adjusted_power(nulls, counts, reader.tests, alpha, records.worlds)
     parameters = _parameter_columns(records)
     rows: list[dict[str, Any]] = []
     for cell, by_name in judged.items():
@@ -120,10 +120,11 @@ class _Reader:
                      for name, layout in self.records.layouts.items()}  # fmt: skip
             yield {name: fits for name, fits in found.items() if fits is not None}
 
-    def usable_blocks(self, cell: int) -> Iterator[dict[str, Fits]]:
-        """The same without the fits that failed."""
-        for block in self.blocks(cell):
-            yield {name: fits.take(fits.ok) for name, fits in block.items()}
+    def tests(self, cell: int, names: Set[str]) -> Iterator[dict[str, Tests]]:
+        """The tests of some estimators, block by block, without the fits that failed."""
+        for block in self.reading.blocks(cell):
+            yield {name: tests_of(block, name, self.records.layouts[name], self.records.worlds)
+                   for name in sorted(names & block.estimates.keys())}  # fmt: skip
 
     def judge(self, cell: int) -> dict[tuple[str, str], _Judged]:
         """Every estimator on its own successful fits, on those that pass its screen, and on common ones where fewer."""

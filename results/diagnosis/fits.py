@@ -84,9 +84,34 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float, worlds: int =
         rejected, decided = np.where(known, pvalue <= alpha, rejected), known | decided
     beside = np.array([record.statistics[key] for key in layout.pvalues]).reshape(-1, len(estimate)).T
     passed = record.statistics[layout.screen] > alpha if layout.screen else np.ones(len(estimate), dtype=bool)
-    world = world_of(block.start + np.arange(len(estimate)), worlds)
+    world = _worlds_of(block, len(estimate), worlds)
     return Fits(estimate, truth, se, lower, upper, statistic, rejected, decided, beside, passed, record.status, world,
                 layout.tests)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """Of usable fits: statistic |t| (R, E, K), NaN where there is no se; world (R,) in which each lies."""
+
+    statistic: Floats
+    world: NDArray[np.intp]
+
+
+def tests_of(block: Block, name: str, layout: Layout, worlds: int) -> Tests:
+    """The tests of an estimator that a block holds: what of `fits_of` size-adjusted power needs."""
+    record = block.estimates[name]
+    place = None if record.terms == layout.terms else [layout.terms.index(term) for term in record.terms]
+    estimate, se = placed(record.estimate, place, layout), placed(record.se, place, layout)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = np.abs(estimate[:, None, :]) / se
+    world = _worlds_of(block, len(estimate), worlds)
+    ok = (record.status == Status.OK) & np.isfinite(estimate).any(axis=1)
+    return Tests(statistic, world) if ok.all() else Tests(statistic[ok], world[ok])
+
+
+def _worlds_of(block: Block, rows: int, worlds: int) -> NDArray[np.intp]:
+    """The world in which each fit of a block lies, (rows,)."""
+    return world_of(block.start + np.arange(rows), worlds)
 
 
 def placed(values: Floats, place: list[int] | None, layout: Layout) -> Floats:

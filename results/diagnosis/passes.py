@@ -87,6 +87,7 @@ class SecondPass:
         self.first = first
         self.se_error = RunningMoments(by_error)
         self.relative_ratio = RunningMoments(by_term)
+        self.ratio_shown = bool(truth_varies(first).any())  # elsewhere it is the relative bias, and is left out
         self.type_m = RunningMoments(by_error)
         self.covered, self.covered_above, self.covered_below = Tally(by_error), Tally(by_error), Tally(by_error)
         self.error_if_covered = RunningMoments(by_error)
@@ -108,9 +109,6 @@ class SecondPass:
         true = found & np.isfinite(error)
         true3, truth = true[:, None, :], fits.truth[:, None, :]
         with np.errstate(invalid="ignore", over="ignore"):
-            ratio = measures.ratio(
-                measures.mean_without(error, first.error), measures.mean_without(fits.truth, first.truth)
-            )
             gap = measures.se_error(
                 measures.mean_without(fits.se**2, first.variance_with_error),
                 measures.variance_without(error[:, None, :], first.error_with_se),
@@ -119,7 +117,11 @@ class SecondPass:
                 measures.mean_without(np.abs(fits.estimate)[:, None, :], first.size_found),
                 measures.mean_without(np.abs(truth), first.size_true),
             )
-        self.relative_ratio.add(ratio, true & np.isfinite(ratio))
+            if self.ratio_shown:
+                ratio = measures.ratio(
+                    measures.mean_without(error, first.error), measures.mean_without(fits.truth, first.truth)
+                )
+                self.relative_ratio.add(ratio, true & np.isfinite(ratio))
         self.se_error.add(gap, true3 & np.isfinite(fits.se) & np.isfinite(gap))
         self.type_m.add(size, significant_fits(fits, true) & np.isfinite(size))
         self._add_moved_intervals(fits, true3 & has_interval(fits))
@@ -253,9 +255,14 @@ def significant_fits(fits: Fits, true: Flags) -> Flags:
     return fits.rejected & fits.decided & (true & (fits.truth != 0))[:, None, :]
 
 
+def truth_varies(first: FirstPass) -> Flags:
+    """Terms whose truth is not the same in all draws, (K,)."""
+    return ~first.truth_range.constant & (first.truth.n > 0)
+
+
 def measures_by_term(first: FirstPass, second: SecondPass) -> dict[str, Measured]:
     """Measures that need no error type, each (K,)."""
-    varies = ~first.truth_range.constant & (first.truth.n > 0)
+    varies = truth_varies(first)
     relative = measures.mean(first.relative)
     unsafe = first.truth_range.zero | (varies & first.truth_range.near_zero)
     ratio = measures.jackknifed(measures.ratio(first.error.average, first.truth.average), second.relative_ratio)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from results.diagnosis.fits import Fits
+from results.diagnosis.fits import Tests
 from results.diagnosis.measures import Measured
 from results.diagnosis.reading import for_each
 from results.diagnosis.worlds import Grouping, WorldSums, variance_inflation
 
 Floats = NDArray[np.float64]
 DRAWS = 2000  # of the bootstrap; its own noise is then 2% of the MCSE
-FitsOfCell = Callable[[int], Iterator[Mapping[str, Fits]]]
+TestsOfCell = Callable[[int, Set[str]], Iterator[Mapping[str, Tests]]]
 Key = tuple[int, str, int]  # cell, estimator, position of the term
 
 
@@ -31,39 +31,41 @@ def null_cell(cell: int, cells: Sequence[Mapping[str, object]], is_null: Callabl
     return min(near)[1] if near else None
 
 
-def size_adjusted_power(nulls: Mapping[Key, int], counts: Mapping[tuple[int, str], Floats], fits: FitsOfCell,
+def size_adjusted_power(nulls: Mapping[Key, int], counts: Mapping[tuple[int, str], Floats], tests: TestsOfCell,
                         alpha: float, worlds: int = 1) -> dict[tuple[int, str], Measured]:  # fmt: skip
     """Power by (cell, estimator), (E, K), NaN for terms without a null cell.
 
     nulls: the null cell of each (cell, estimator, term). counts: how many |t| each (cell, estimator) has, (E, K).
-    fits: the blocks of a cell, usable fits only. The critical value is the k-th largest |t| of the null cell,
-    k = floor(alpha (n + 1)). worlds: in which the replications of a cell lie. Memory: the upper tail of one null cell.
+    tests: those of some estimators in a cell, block by block, usable fits only. The critical value is the k-th largest
+    |t| of the null cell, k = floor(alpha (n + 1)). worlds: in which the replications of a cell lie. Memory: the upper
+    tail of one null cell.
     """
     powers: dict[tuple[int, str], Measured] = {}
     for null in sorted(set(nulls.values())):
         users = {key: home for key, home in nulls.items() if home == null}
         names = {name for _, name, _ in users}
         tails = {name: UpperTail(counts[null, name], alpha, worlds > 1) for name in names}
-        for block in fits(null):
+        for block in tests(null, names):
             for name in names & block.keys():
                 tails[name].add(block[name].statistic)
         critical = {name: tail.critical(alpha) for name, tail in tails.items()}
-        of_null = _inflated(fits(null), critical, worlds)
-        users_by_cell = {cell: {name for at, name, _ in users if at == cell} for cell, _, _ in users}
+        of_null = _inflated(tests(null, names), critical, worlds)
+        users_by_cell = {cell: {name: sorted(term for at, who, term in users if (at, who) == (cell, name))
+                                for at, name, _ in users if at == cell} for cell, _, _ in users}  # fmt: skip
 
         def reached(
             cell: int,
-            names: Mapping[int, set[str]] = users_by_cell,
+            terms: Mapping[int, Mapping[str, list[int]]] = users_by_cell,
             null_tails: Mapping[str, UpperTail] = tails,
             levels: Mapping[str, Floats] = critical,
         ) -> _Reached:
-            return _reached(fits(cell), {name: null_tails[name] for name in names[cell]}, levels, worlds)
+            above = {name: Exceedances(null_tails[name].values, chosen) for name, chosen in terms[cell].items()}
+            return _reached(tests(cell, above.keys()), above, levels, worlds)
 
         for cell, found in for_each(sorted(users_by_cell), reached).items():
             for name, above in found.above.items():
-                terms = [term for at, who, term in users if (at, who) == (cell, name)]
                 power = adjusted(tails[name], above, alpha, of_null.get(name), found.inflation.get(name))
-                powers[cell, name] = _only(power, terms, powers.get((cell, name)))
+                powers[cell, name] = _only(power, users_by_cell[cell][name], powers.get((cell, name)))
     return powers
 
 
@@ -75,20 +77,19 @@ class _Reached:
     inflation: dict[str, Floats]
 
 
-def _reached(blocks: Iterator[Mapping[str, Fits]], tails: Mapping[str, UpperTail], critical: Mapping[str, Floats],
+def _reached(blocks: Iterator[Mapping[str, Tests]], above: dict[str, Exceedances], critical: Mapping[str, Floats],
              worlds: int) -> _Reached:  # fmt: skip
-    """Both in one pass. tails, critical: of the null cell, by estimator."""
-    above = {name: Exceedances(tail.values) for name, tail in tails.items()}
-    hits = {name: WorldSums(worlds, critical[name].shape) for name in tails}
+    """Both in one pass. critical: of the null cell, by estimator."""
+    hits = {name: WorldSums(worlds, critical[name].shape) for name in above}
     for block in blocks:
-        for name in tails.keys() & block.keys():
+        for name in block:
             above[name].add(block[name].statistic)
             if worlds > 1:
                 _hit(hits[name], block[name], critical[name])
     return _Reached(above, {name: variance_inflation(found) for name, found in hits.items()} if worlds > 1 else {})
 
 
-def _inflated(blocks: Iterator[Mapping[str, Fits]], critical: Mapping[str, Floats],
+def _inflated(blocks: Iterator[Mapping[str, Tests]], critical: Mapping[str, Floats],
               worlds: int) -> dict[str, Floats]:  # fmt: skip
     """By how much worlds widen the variance of the share of |t| that reach critical values (E, K), by estimator."""
     if worlds == 1:
@@ -100,8 +101,8 @@ def _inflated(blocks: Iterator[Mapping[str, Fits]], critical: Mapping[str, Float
     return {name: variance_inflation(found) for name, found in hits.items()}
 
 
-def _hit(hits: WorldSums, fits: Fits, critical: Floats) -> None:
-    hits.add(fits.statistic >= critical, ~np.isnan(fits.statistic), Grouping.of(fits.world))
+def _hit(hits: WorldSums, tests: Tests, critical: Floats) -> None:
+    hits.add(tests.statistic >= critical, ~np.isnan(tests.statistic), Grouping.of(tests.world))
 
 
 class UpperTail:
@@ -115,22 +116,31 @@ class UpperTail:
         rank = alpha * (most + 1)
         self.n = np.zeros(fits.shape)
         self.kept = int(min(most, math.ceil(rank + (24 if clustered else 8) * math.sqrt(rank) + 20)))
-        self._parts: list[Floats] = []
-        self._rows = 0
+        self._parts: list[list[Floats]] = [[] for _ in range(fits.size)]
+        self._floor = np.full(fits.size, -np.inf)  # what is below it is not among the largest
+        self._rows = 0  # since the parts were last cut to those kept
 
     def add(self, statistic: Floats) -> None:
         """Take in |t| (R, E, K); NaN where there is none."""
         self.n += (~np.isnan(statistic)).sum(axis=0)
-        self._parts.append(np.where(np.isnan(statistic), -np.inf, statistic))
-        self._rows += len(statistic)
-        if self._rows > 2 * self.kept + 4096:
-            self._parts, self._rows = [self.values], self.kept
+        columns = np.ascontiguousarray(statistic.reshape(len(statistic), self.n.size).T)
+        large = columns >= self._floor[:, None]
+        for parts, values, chosen in zip(self._parts, columns, large, strict=True):
+            parts.append(values[chosen])
+        self._rows += int(large.sum(axis=1).max(initial=0))
+        if self._rows > self.kept + 4096:
+            self._rows = 0
+            for at, parts in enumerate(self._parts):
+                parts[:] = [_largest(parts, self.kept)]
+                self._floor[at] = parts[0].min(initial=np.inf) if len(parts[0]) == self.kept else -np.inf
 
     @property
     def values(self) -> Floats:
-        """The largest |t|, ascending, (kept, E, K)."""
-        together = np.concatenate(self._parts) if self._parts else np.empty((0, *self.n.shape))
-        return np.sort(together, axis=0)[len(together) - min(self.kept, len(together)) :]
+        """The largest |t|, ascending, (kept, E, K); -inf where there are fewer."""
+        largest = [np.sort(_largest(parts, self.kept)) for parts in self._parts]
+        height = max(map(len, largest), default=0)
+        filled = [np.concatenate([np.full(height - len(values), -np.inf), values]) for values in largest]
+        return np.array(filled).T.reshape(height, *self.n.shape)
 
     def critical(self, alpha: float) -> Floats:
         """The critical values, (E, K); infinite where there are too few |t|."""
@@ -143,26 +153,40 @@ class UpperTail:
 
 
 class Exceedances:
-    """How many |t| of a cell reach each of the thresholds (M, E, K), ascending."""
+    """How many |t| of a cell reach each of the thresholds (M, E, K), ascending; of some terms, None = all."""
 
-    def __init__(self, thresholds: Floats) -> None:
-        self._thresholds = thresholds
-        self._passed = np.zeros((thresholds.shape[0] + 1, *thresholds.shape[1:]))
-        self.n = np.zeros(thresholds.shape[1:])
+    def __init__(self, thresholds: Floats, terms: Sequence[int] | None = None) -> None:
+        shape = thresholds.shape[1:]
+        chosen = range(shape[1]) if terms is None else terms
+        self._thresholds = {(e, k): np.ascontiguousarray(thresholds[:, e, k]) for e in range(shape[0]) for k in chosen}
+        self._passed = np.zeros((thresholds.shape[0] + 1, *shape))
+        self.n = np.zeros(shape)
 
     def add(self, statistic: Floats) -> None:
         """Take in |t| (R, E, K); NaN where there is none."""
-        for at in np.ndindex(*self.n.shape):
-            values = statistic[(slice(None), *at)]
-            values = values[~np.isnan(values)]
-            passed = np.searchsorted(self._thresholds[(slice(None), *at)], values, side="right")
-            self._passed[(slice(None), *at)] += np.bincount(passed, minlength=len(self._passed))
-            self.n[at] += values.size
+        self.n += (~np.isnan(statistic)).sum(axis=0)
+        for (e, k), thresholds in self._thresholds.items():
+            if not len(thresholds):
+                continue
+            values = np.ascontiguousarray(statistic[:, e, k])
+            top = values >= thresholds[-1]  # where the search would find the end; most |t| of a term with an effect
+            between = np.sort(values[~top & (values >= thresholds[0])])  # sorted ones are found several times as fast
+            self._passed[:, e, k] += np.bincount(np.searchsorted(thresholds, between, side="right"),
+                                                 minlength=len(self._passed))  # fmt: skip
+            self._passed[-1, e, k] += np.count_nonzero(top)
 
     @property
     def counts(self) -> Floats:
         """How many reach the j-th largest threshold, (M, E, K), from the largest on."""
         return np.cumsum(self._passed[::-1], axis=0)[:-1]
+
+
+def _largest(parts: Sequence[Floats], most: int) -> Floats:
+    """The largest values of some arrays, at most so many, in any order."""
+    values = np.concatenate(parts) if parts else np.empty(0)
+    if len(values) <= most:
+        return values
+    return np.partition(values, -most)[-most:] if most else values[:0]
 
 
 def adjusted(tail: UpperTail, above: Exceedances, alpha: float, of_null: Floats | None = None,

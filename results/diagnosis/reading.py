@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 from results.store.block import Block, Records
 
@@ -19,6 +20,7 @@ class Reading:
         self.records = records
         self._left = BUDGET if budget is None else budget
         self._kept: dict[int, list[Block]] = {}
+        self._lock = Lock()
 
     def blocks(self, cell: int) -> Iterator[Block]:
         """The finished blocks of a cell, in order."""
@@ -26,17 +28,26 @@ class Reading:
             yield from self._kept[cell]
             return
         held: list[Block] | None = []
-        size = 0
+        taken = 0
         for block in self.records.blocks(cell):
-            size += size_of(block)
-            if held is not None and size <= self._left:
+            size = size_of(block)
+            if held is not None and self._take(size):
+                taken += size
                 held.append(block)
-            else:
+            elif held is not None:  # the cell has no room: what was kept of it makes room for others
                 held = None
+                self._take(-taken)
             yield block
-        if held is not None and size <= self._left:
-            self._left -= size
+        if held is not None:
             self._kept[cell] = held
+
+    def _take(self, size: int) -> bool:
+        """Take bytes of the budget, which all threads share, or give them back."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+            return True
 
 
 def size_of(block: Block) -> int:

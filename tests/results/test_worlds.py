@@ -359,6 +359,7 @@ def test_size_adjusted_power_has_the_worlds_of_both_cells_in_its_error() -> None
 
 
 def test_a_diagnosis_takes_worlds_into_size_adjusted_power(fabricate: Any, sample_of: Any) -> None:
+    """Those of both cells, each by how much it widens the variance of the share beyond the critical value."""
     rng = np.random.default_rng(12)
     cells = []
     for effect in (0.0, 1.0):
@@ -371,6 +372,18 @@ def test_a_diagnosis_takes_worlds_into_size_adjusted_power(fabricate: Any, sampl
     assert one["value"] == many["value"]
     assert many["mcse"] > 1.5 * one["mcse"]
     assert (one["worlds"], many["worlds"]) == (1, WORLDS)
+    null, cell = (np.abs(samples["a"].estimate[:, None, :]) / 0.5 for _, samples in cells)
+    tail = UpperTail(np.full((1, 1), 1280.0), 0.05, True)
+    tail.add(null)
+    above = Exceedances(tail.values)
+    above.add(cell)
+    inflations = []
+    for values in (null, cell):
+        hits = WorldSums(WORLDS, (1, 1))
+        hits.add(values >= tail.critical(0.05), np.ones(values.shape, dtype=bool), Grouping.of(x["world"]))
+        inflations.append(variance_inflation(hits))
+    assert min(float(inflation[0, 0]) for inflation in inflations) > 1.5
+    assert many["mcse"] == pytest.approx(float(adjusted(tail, above, 0.05, *inflations).mcse[0, 0]), rel=1e-9)
 
 
 def row(**changes: float) -> dict[Any, Any]:

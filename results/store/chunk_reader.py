@@ -1,0 +1,100 @@
+"""The arrays of a block read straight from their files: zarr's event loop and its threads cost several times as much.
+
+The arrays of a store have one chunk a block, little-endian numbers compressed by zstd with a CRC-32C behind them. Any
+other array, and any store that is no folder, is left to zarr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numcodecs.zstd import decompress
+from numpy.typing import NDArray
+from zarr.core.sync import sync
+
+CODECS = ["bytes", "zstd", "crc32c"]  # in this order
+CHECKSUM = 4  # bytes
+
+
+class ArrayReader:
+    """Reads the rows of a block of some arrays of a store; array_of: zarr's array at a path in it."""
+
+    def __init__(self, store: Path, array_of: Callable[[str], Any]) -> None:
+        self._store, self._array_of = store, array_of
+        self._chunks: dict[str, _Chunks | None] = {}
+        self._last: dict[tuple[int, int], dict[str, int]] = {}  # checksums of the files of a block, by path
+        self._sound: dict[tuple[int, int], dict[str, int]] = {}
+
+    def read(self, cell: int, index: int, rows: slice, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """By path; raises an error of zarr, ValueError or OSError for a damaged chunk."""
+        chunks = {name: self._chunks_of(name) for name in names}
+        others = [name for name, files in chunks.items() if files is None]
+        read = {name: files.read(cell, index, rows) for name, files in chunks.items() if files is not None}
+        found = {name: values for name, (values, _) in read.items()}
+        self._last[cell, index] = {} if others else {name: checksum for name, (_, checksum) in read.items()}
+        return found | self._through_zarr((cell, rows), others) if others else found
+
+    def keep_sound(self, cell: int, index: int) -> None:
+        """State that the arrays of a block, as they were last read, match its digests."""
+        self._sound[cell, index] = self._last[cell, index]
+
+    def known_sound(self, cell: int, index: int) -> bool:
+        """Whether the files of a block had the same checksums when they were last read as when they were sound."""
+        return bool(self._last[cell, index]) and self._last[cell, index] == self._sound.get((cell, index))
+
+    def _chunks_of(self, name: str) -> _Chunks | None:
+        if name not in self._chunks:
+            self._chunks[name] = _Chunks.of(self._store, name, self._array_of(name))
+        return self._chunks[name]
+
+    def _through_zarr(self, place: tuple[int, slice], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """In one turn through zarr's event loop."""
+        sources = [self._array_of(name).async_array for name in names]
+
+        async def read_all() -> list[Any]:
+            return await asyncio.gather(*(source.getitem(place) for source in sources))
+
+        return dict(zip(names, map(np.asarray, sync(read_all())), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunks:
+    """The files of an array (cell, replication, *sizes) with chunks (1, block, *sizes)."""
+
+    folder: Path
+    metadata: Any  # zarr's, of format 3
+    shape: tuple[int, ...]  # of a chunk, without its cell
+    sizes: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @classmethod
+    def of(cls, store: Path, name: str, array: Any) -> _Chunks | None:
+        """Those of an array of a store, None where they are not as we write them."""
+        held = array.metadata.to_dict()
+        codecs, chunk, sizes = list(held["codecs"]), tuple(array.chunks), tuple(array.shape[2:])
+        ours = [codec["name"] for codec in codecs] == CODECS and held["chunk_grid"]["name"] == "regular"
+        little = ours and codecs[0].get("configuration", {}).get("endian", "little") == "little"
+        whole = chunk[:1] == (1,) and len(chunk) > 1 and all(a >= b for a, b in zip(chunk[2:], sizes, strict=True))
+        if not (store.is_dir() and little and whole):
+            return None
+        return cls(store / name, array.metadata, chunk[1:], sizes, np.dtype(array.dtype))
+
+    def read(self, cell: int, index: int, rows: slice) -> tuple[NDArray[Any], int]:
+        """The rows of a block, read-only, and the checksum; raises ValueError or OSError where its chunk is damaged."""
+        key = self.metadata.encode_chunk_key((cell, index, *(0 for _ in self.sizes)))
+        count = rows.stop - rows.start
+        try:
+            data = np.frombuffer((self.folder / key).read_bytes(), dtype=np.uint8)
+        except FileNotFoundError:  # as zarr has it: nothing but fill values
+            return np.full((count, *self.sizes), self.metadata.fill_value, dtype=self.dtype), 0
+        body, checksum = data[:-CHECKSUM], int.from_bytes(data[-CHECKSUM:].tobytes(), "little")
+        if google_crc32c.value(body) != checksum:
+            raise ValueError(f"{key} does not match its checksum")
+        values = np.frombuffer(decompress(body), dtype=self.dtype).reshape(self.shape)
+        return values[(slice(count), *map(slice, self.sizes))], checksum

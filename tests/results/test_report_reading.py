@@ -1,0 +1,96 @@
+"""A report reads blocks straight from their files: as zarr does, once or several times, and never damaged ones."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from estimators import TwoWayDID
+from experiments.running.runner import run
+from experiments.study.study import Study
+from results.diagnosis import diagnose, reading
+from results.diagnosis.power import Exceedances, UpperTail
+from results.store import ZarrStore
+from sim.designs.paper import Paper
+from sim.errors import BadInput
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two cells of 160 replications in three blocks, the last one not full, and four worlds."""
+    path = tmp_path_factory.mktemp("reading") / "store.zarr"
+    study = Study("reading", Paper(), (TwoWayDID(errors=("iid", "cluster:unit")),), grid={"effect": (0.0, 0.0157)},
+                  replications=160, block=64, worlds=2)  # type: ignore[arg-type]  # fmt: skip
+    run(study, store=path)
+    return path
+
+
+def frame(path: Path, monkeypatch: pytest.MonkeyPatch, budget: int, cores: int) -> pd.DataFrame:
+    monkeypatch.setattr(reading, "BUDGET", budget)
+    monkeypatch.setattr(reading.os, "cpu_count", lambda: cores)
+    return diagnose(ZarrStore.open(path)).frame
+
+
+@pytest.mark.parametrize(("budget", "cores"), [(0, 1), (0, 4), (2**28, 4)])
+def test_bits_do_not_depend_on_the_cache_or_on_threads(
+    path: Path, monkeypatch: pytest.MonkeyPatch, budget: int, cores: int
+) -> None:
+    expected = frame(path, monkeypatch, 2**28, 1)
+    assert expected["measure"].eq("size_adjusted_power").any()
+    pd.testing.assert_frame_equal(frame(path, monkeypatch, budget, cores), expected, check_exact=True)
+
+
+def test_arrays_are_those_that_zarr_reads(path: Path) -> None:
+    store = ZarrStore.open(path)
+    for index in range(store.block_count):
+        for name in ("truth", "did/estimate", "did/status"):
+            direct = store.arrays_of(1, index, [name])[name]
+            by_zarr = np.asarray(store._array(name)[1, store.block_rows(index)])
+            assert direct.dtype == by_zarr.dtype
+            np.testing.assert_array_equal(direct, by_zarr)
+    assert all(chunks is not None for chunks in store._reader._chunks.values())
+
+
+def test_a_block_that_changes_between_two_readings_is_named(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.zarr"
+    shutil.copytree(path, copy)
+    store = ZarrStore.open(copy)
+    assert len(list(store.blocks(0))) == 3
+    assert len(list(store.blocks(0))) == 3
+    chunks = copy / "did" / "estimate" / "c" / "0"
+    good = (chunks / "0" / "0").read_bytes()
+    (chunks / "0" / "0").write_bytes((chunks / "1" / "0").read_bytes())  # whole, but of another block
+    with pytest.raises(BadInput, match="block 0 of cell 0 is damaged"):
+        list(store.blocks(0))
+    (chunks / "0" / "0").write_bytes(good[:-9] + bytes([good[-9] ^ 1]) + good[-8:])
+    with pytest.raises(BadInput, match="block 0 of cell 0 is damaged"):
+        list(store.blocks(0))
+    (chunks / "0" / "0").write_bytes(good)
+    assert len(list(store.blocks(0))) == 3
+
+
+def test_a_tail_of_many_blocks_and_what_reaches_it() -> None:
+    rng = np.random.default_rng(20)
+    null = np.abs(rng.standard_normal((60_000, 2, 3))).round(4)  # with ties
+    null[::7, 1, 2] = np.nan
+    tail = UpperTail((~np.isnan(null)).sum(axis=0).astype(float), 0.05)
+    for rows in np.array_split(null, 41):
+        tail.add(rows)
+    values = tail.values
+    assert len(values) == tail.kept < 4000
+    for e, k in np.ndindex(2, 3):
+        column = null[:, e, k]
+        np.testing.assert_array_equal(values[:, e, k], np.sort(column[~np.isnan(column)])[-tail.kept :])
+    cell = np.abs(rng.standard_normal((9000, 2, 3)) + np.array([0.0, 2.0, 9.0])).round(4)
+    cell[5::11, 0, 1] = np.nan
+    above = Exceedances(values, [0, 2])
+    for rows in np.array_split(cell, 5):
+        above.add(rows)
+    for e, k in np.ndindex(2, 3):
+        reached = [np.count_nonzero(cell[:, e, k] >= value) for value in values[::-1, e, k]]
+        np.testing.assert_array_equal(above.counts[:, e, k], reached if k != 1 else 0)
+    np.testing.assert_array_equal(above.n, (~np.isnan(cell)).sum(axis=0))
