@@ -23,7 +23,10 @@ def command(a: Path, b: Path, everything: bool, as_json: bool, alpha: float) -> 
     from results.diagnosis.comparison import compare
     from results.report.comparison import comparison_json, print_comparison
     from results.store.zarr_store import ZarrStore
+    from sim.errors import bad
 
+    if not 0 < alpha < 1:  # NaN passes click's range
+        raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
     one, other = ZarrStore.open(a), ZarrStore.open(b)
     found = compare(one, other, alpha)
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -30,5 +31,6 @@ def command(panel: Path, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
     click.echo(
-        f"wrote {out}: edit the names, then: panelproof estimate {panel} --spec {out} --out results-of-{panel.stem}"
+        f"wrote {out}: edit the names, then: panelproof estimate {quote(str(panel))} --spec {quote(str(out))} "
+        f"--out {quote(f'results-of-{panel.stem}')}"
     )

@@ -75,6 +75,9 @@ def _faults_of_files(chosen: Sequence[str], figures: Path | None, out: Path | No
     if chosen and out is None:
         problems.append(Problem("has no folder to write to", where="--format", allowed="with --out DIR",
                                 remedy="add --out DIR"))  # fmt: skip
+    if out is not None and not chosen:
+        problems.append(Problem("has no format to write", where="--out", allowed=f"with --format: {one_of(FORMATS)}",
+                                remedy="add --format"))  # fmt: skip
     if "docx" in chosen:
         with gathering(problems):
             check_word()

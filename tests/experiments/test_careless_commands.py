@@ -1,0 +1,36 @@
+"""Commands that are given careless words: one clear line, and commands that can be copied."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import panelproof as pp
+from experiments.cli import run_command
+
+
+def test_compare_refuses_a_level_that_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["compare", "a.zarr", "b.zarr", "--alpha", "nan"]) == 2
+    assert "--alpha; alpha = nan; allowed: above 0, below 1" in capsys.readouterr().err
+
+
+def test_init_quotes_the_next_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"city": city, "year": year, "y": 1.37 * len(city) + 0.31 * ord(city) * (year - 2009) ** 0.5}
+        for city in "abc"
+        for year in range(2010, 2014)
+    ]
+    pd.DataFrame(rows).to_csv("my panel.csv", index=False)
+    assert run_command(["init", "my panel.csv"]) == 0
+    assert "estimate 'my panel.csv' --spec SPEC.toml --out 'results-of-my panel'" in capsys.readouterr().out
+
+
+def test_a_folder_of_tables_needs_a_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
+    pp.run(study, store=tmp_path / "mine.zarr")
+    capsys.readouterr()
+    assert run_command(["report", str(tmp_path / "mine.zarr"), "--out", str(tmp_path / "out")]) == 2
+    assert "--out; has no format to write; allowed: with --format: " in capsys.readouterr().err
