@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from results.store.skeleton import PIECE
-from results.store.store import BlockState
-
-if TYPE_CHECKING:
-    from results.store.zarr_store import ZarrStore
+from results.store.store import BlockState, Store
 
 
-def content_hash(store: ZarrStore, coordinates: Iterable[tuple[str, Any]]) -> str:
+def content_hash(
+    store: Store, layouts: Mapping[str, Any], digest: Callable[[int, int], str], coordinates: Iterable[tuple[str, Any]]
+) -> str:
     """SHA-256 over a store's fingerprint, coordinates and blocks, each of which is read once and compared.
 
-    coordinates: arrays by their paths, of which a piece at a time is read. Raises BadInput for a damaged block.
+    layouts: of the estimators, as the store keeps them. digest: of a block. coordinates: arrays by their paths, of
+    which a piece at a time is read. Raises BadInput for a damaged block.
     """
     sha = hashlib.sha256(store.fingerprint.encode())
-    layouts = store.facts["layouts"]
     said = (store.replications, store.block, store.cells, store.estimands, layouts)
     sha.update(json.dumps(said, sort_keys=True).encode())
     for name, array in coordinates:
@@ -34,6 +33,6 @@ def content_hash(store: ZarrStore, coordinates: Iterable[tuple[str, Any]]) -> st
             state = store.state(cell, index)
             if state is BlockState.DONE:
                 store.sound(cell, index)
-            digest = store.digest(cell, index) if state is BlockState.DONE else ""
-            sha.update(f"{cell} {index} {state} {digest}\n".encode())
+            found = digest(cell, index) if state is BlockState.DONE else ""
+            sha.update(f"{cell} {index} {state} {found}\n".encode())
     return sha.hexdigest()

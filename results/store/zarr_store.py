@@ -290,7 +290,7 @@ class ZarrStore(Store):
             if not damage.file.startswith("provenance/"):  # which stands outside
                 raise bad(str(damage), where=str(self.path), allowed="a store that is whole",
                           remedy="run its study again, which rebuilds what is damaged")  # fmt: skip
-        return content_hash(self, self.coordinates())
+        return content_hash(self, self.facts["layouts"], self.digest, self.coordinates())
 
     def coordinates(self) -> Iterator[tuple[str, Any]]:
         """The arrays that name the axes and the cells' parameters, in order of their paths."""
