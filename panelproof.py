@@ -325,3 +325,8 @@ def _place_of(name: str) -> Path | None:
 
 
 _check_rooms()
+
+if __name__ == "__main__":
+    from experiments.cli import main
+
+    main()

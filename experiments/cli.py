@@ -136,6 +136,10 @@ def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # rich ends a console whose reader has gone in this way
+            return 0
+        raise
     except Exception as error:
         said.update(getattr(error, "problems", ()))
         code = _expected(error, resumed=_is_resumed(arguments))

@@ -100,11 +100,17 @@ def _check_one_environment(stores: Sequence[ZarrStore]) -> None:
 
 
 def _holders(stores: Sequence[ZarrStore]) -> Mapping[Place, list[int]]:
-    """Which stores hold each block that any holds, those with most of it first; raises BadInput for overlaps."""
+    """Which stores hold each block that any holds, those with most of it first; raises BadInput for overlaps.
+
+    A damaged copy of a block does not count where another store has a sound one.
+    """
     rank = (BlockState.DONE, BlockState.PARTIAL, BlockState.POISONED)
     found: dict[Place, list[int]] = {}
     for place in stores[0].places():
         held = [number for number, store in enumerate(stores) if store.state(*place) in rank]
+        if len(held) > 1:
+            sound = [n for n in held if stores[n].state(*place) is not BlockState.DONE or stores[n].intact(*place)]
+            held = sound if any(stores[n].state(*place) is BlockState.DONE for n in sound) else held
         if held:
             found[place] = sorted(held, key=lambda number: rank.index(stores[number].state(*place)))
     if problems := list(_overlaps(stores, found)):

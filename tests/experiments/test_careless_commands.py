@@ -1,5 +1,7 @@
 """Commands that are given careless words: one clear line, and commands that can be copied."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -34,3 +36,15 @@ def test_a_folder_of_tables_needs_a_format(tmp_path: Path, capsys: pytest.Captur
     capsys.readouterr()
     assert run_command(["report", str(tmp_path / "mine.zarr"), "--out", str(tmp_path / "out")]) == 2
     assert "--out; has no format to write; allowed: with --format: " in capsys.readouterr().err
+
+
+def test_the_module_of_that_name_is_the_program_too() -> None:
+    found = subprocess.run([sys.executable, "-m", "panelproof", "studies", "size"], text=True, capture_output=True,
+                           check=True)  # fmt: skip
+    assert found.stdout.startswith("size: ")
+
+
+def test_a_reader_that_goes_away_is_no_failure() -> None:
+    command = f"set -o pipefail; {sys.executable} -m experiments kinds | head -1"
+    found = subprocess.run(["bash", "-c", command], text=True, capture_output=True, check=False)
+    assert (found.returncode, found.stderr) == (0, "")

@@ -114,6 +114,20 @@ def test_a_damaged_shard_is_named(shards: list[Path], tmp_path: Path) -> None:
     refused(shards, tmp_path / "out.zarr", r"2\.zarr; block \d of cell \d is damaged")
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_sound_copy_takes_the_place_of_a_damaged_one(
+    reference: str, shards: list[Path], tmp_path: Path, order: int
+) -> None:
+    whole, hurt = tmp_path / "whole.zarr", tmp_path / "hurt.zarr"
+    merge(shards, whole)
+    shutil.copytree(whole, hurt)
+    chunk = next(path for path in (hurt / "did" / "inference" / "c").rglob("*") if path.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-3])
+    merged = merge([whole, hurt][::order], tmp_path / "out.zarr")
+    assert (merged.done, merged.shared) == (8, 7)
+    assert hash_of(tmp_path / "out.zarr") == reference
+
+
 def test_shards_of_two_environments_are_refused_unless_that_is_accepted(shards: list[Path], tmp_path: Path) -> None:
     store = ZarrStore(shards[1], "a")
     (origin,) = store.known_origins
