@@ -150,9 +150,18 @@ def _interval(verdict: Verdict, worst: Judged) -> str:
         and (worst.upper - verdict.nominal <= verdict.tolerance)
     ):
         return f"{per_cent(lost)} of fits failed{when}" if lost else f"only {row['n']:,.0f} fits{when}"
+    beyond = _beyond(verdict, worst)
     if verdict.measure == "bias":
-        return f"Monte Carlo interval {worst.lower:.2f} to {worst.upper:.2f} standard errors{when}"
-    return f"Monte Carlo interval {per_cent(worst.lower)} to {per_cent(worst.upper)}{when}"
+        return f"Monte Carlo interval {worst.lower:.2f} to {worst.upper:.2f} standard errors{when}{beyond}"
+    return f"Monte Carlo interval {per_cent(worst.lower)} to {per_cent(worst.upper)}{when}{beyond}"
+
+
+def _beyond(verdict: Verdict, worst: Judged) -> str:
+    """Why an interval that lies beyond the tolerance does not yet fail: it must be clear of the Monte Carlo error."""
+    low, high = (end - verdict.nominal for end in (worst.lower, worst.upper))
+    if low > verdict.tolerance or high < -verdict.tolerance:
+        return "; this probably fails, and more replications make it clear"
+    return ""
 
 
 def _fails(chosen: Sequence[Verdict], found: Sequence[Verdict], dials: Dials) -> str:

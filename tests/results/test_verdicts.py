@@ -203,6 +203,16 @@ def test_an_estimator_that_fails_in_27_percent_of_fits_holds_nowhere(fabricate: 
     assert (first["class"], first["measure"], first["value"]) == ("fails", "failed fits", pytest.approx(0.27))
 
 
+def test_an_interval_beyond_the_tolerance_that_is_not_clear_says_so(fabricate: Any, sample_of: Any) -> None:
+    """Of 60 fits the bias of .46 standard errors is 3.6 Monte Carlo errors from 0: less than the 4 that are asked."""
+    found = judged(fabricate, [({}, {"a": cell(sample_of, 0.46, fits=60)})], Claim("bias"))
+    assert only(found).grade is Grade.OPEN
+    (sentence, *_) = answer(found).sentences
+    assert sentence.endswith("standard errors; this probably fails, and more replications make it clear).")
+    clear = judged(fabricate, [({}, {"a": cell(sample_of, 0.46, fits=200)})], Claim("bias"))
+    assert only(clear).grade is Grade.FAILS
+
+
 def curve(sample_of: Any, effects: tuple[float, ...], sd: float, **dials: Any) -> list[Any]:
     """Cells whose estimates have a standard deviation and are tested with it."""
     cells = []
