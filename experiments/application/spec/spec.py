@@ -233,7 +233,8 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
         yield f"{listed(without)} left out: lags and differences have no value there."
     if table.dropped:
         columns = listed((f"{name} {count}" for name, count in table.dropped.items()), 12)
-        yield f"{sum(table.dropped.values())} rows with missing values left out (by column: {columns})."
+        rows = sum(table.dropped.values())
+        yield f"{rows} row{'s' * (rows != 1)} with missing values left out (by column: {columns})."
     if gone := [unit for unit in table.order if unit not in panel.units]:
         yield f"{len(gone)} units without a complete row left out: {listed(gone, 12)}."
     if table.absent:
