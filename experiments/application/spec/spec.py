@@ -233,8 +233,8 @@ def _notes(table: LongTable, rows: Rows, without: list[int], panel: Panel, secti
         yield f"{listed(without)} left out: lags and differences have no value there."
     if table.dropped:
         columns = listed((f"{name} {count}" for name, count in table.dropped.items()), 12)
-        rows = sum(table.dropped.values())
-        yield f"{rows} row{'s' * (rows != 1)} with missing values left out (by column: {columns})."
+        count = sum(table.dropped.values())
+        yield f"{count} row{'s' * (count != 1)} with missing values left out (by column: {columns})."
     if gone := [unit for unit in table.order if unit not in panel.units]:
         yield f"{len(gone)} units without a complete row left out: {listed(gone, 12)}."
     if table.absent:
