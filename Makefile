@@ -19,7 +19,7 @@ demo: $(STAMP)
 >$(BIN)/panelproof run bias --html runs/bias.html
 
 test: $(STAMP)
->$(BIN)/python -m pytest -n 2
+>$(BIN)/python -m pytest -n 2 -m "not long"
 
 check: $(STAMP)
 >$(BIN)/ruff check .

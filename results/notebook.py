@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from estimators.core.frames import usual_error
+from estimators.core.inference import usual_error
 from results.diagnosis.diagnose import Diagnosis
 from results.report.answer import answer
 from results.report.bias_table import key_terms

@@ -6,12 +6,11 @@ information matrix, else the last; `Estimates.with_errors` chooses another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from estimators.core.inference import critical_values, p_values
+from estimators.core.inference import critical_values, p_values, usual_error
 from sim.arrays import Floats
 from sim.errors import bad, closest, one_of
 from sim.notebook import Text, card
@@ -65,14 +64,6 @@ class Fitted(Protocol):
     def upper(self) -> Floats | None:
         """The other ends, (R, E, K)."""
         ...
-
-
-def usual_error(kinds: Sequence[str], asked: str | None = None) -> str:
-    """The error type asked for where there is one; else the first cluster, else information or the last; "" of none."""
-    if asked in kinds:
-        return str(asked)
-    clustered = [kind for kind in kinds if kind.startswith("cluster:")]
-    return next(iter([*clustered, *(kind for kind in kinds if kind == "information"), *kinds[-1:]]), "")
 
 
 def params(found: Fitted) -> pd.Series:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
@@ -22,3 +24,11 @@ def critical_values(dof: Floats, alpha: float) -> Floats:
     finite = np.where(np.isinf(distinct), 1.0, distinct)
     values = np.where(np.isinf(distinct), ndtri(1 - alpha / 2), stdtrit(finite, 1 - alpha / 2))
     return values[inverse].reshape(dof.shape)
+
+
+def usual_error(kinds: Sequence[str], asked: str | None = None) -> str:
+    """The error type asked for where there is one; else the first cluster, else information or the last; "" of none."""
+    if asked in kinds:
+        return str(asked)
+    clustered = [kind for kind in kinds if kind.startswith("cluster:")]
+    return next(iter([*clustered, *(kind for kind in kinds if kind == "information"), *kinds[-1:]]), "")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from experiments.commands.options import Command, as_json_option, cluster_options
+from experiments.commands.options import Command, as_json_option, cluster_options, print_json
 
 
 @click.group("cluster")
@@ -15,16 +15,22 @@ def command() -> None:
 
 
 @command.command("kinds", cls=Command)
-def kinds() -> None:
+@as_json_option
+def kinds(as_json: bool) -> None:
     """Every back end with the options that [cluster] of a study file and --cluster-option take."""
     import dataclasses
 
     from cluster import back_ends
 
-    for kind in sorted(back_ends().values(), key=lambda found: found.form):
-        click.echo(f"{kind.form}\n    {' '.join((kind.__doc__ or '').split())}")
+    found = []
+    for kind in sorted(back_ends().values(), key=lambda item: item.form):
         names = [item.name for item in dataclasses.fields(kind) if item.name not in {"address", "insecure"}]
-        click.echo(f"    options: {', '.join(names)}\n")
+        found.append({"form": kind.form, "meaning": " ".join((kind.__doc__ or "").split()), "options": names})
+    if as_json:
+        print_json(found)
+        return
+    for item in found:
+        click.echo(f"{item['form']}\n    {item['meaning']}\n    options: {', '.join(item['options'])}\n")
 
 
 @command.command("check", cls=Command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import secrets
 import traceback
@@ -17,10 +18,9 @@ from experiments.running.log import RunLog, logged
 from experiments.running.resume import Resume, origin_of
 from experiments.running.tasks import Job, Result, environment_of, run_job, runner_of
 from experiments.running.until import Stopping, Until
-from experiments.settings import to_settings
+from experiments.settings import kind_of, to_settings
 from experiments.study.border import PluginRaised
-from experiments.study.prints import cell_print, estimator_prints
-from experiments.study.study import Study
+from experiments.study.study import Cell, Study, canonical_json
 from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
 from results.store.block import Block, union_of_layouts
 from results.store.chunks import Shared, Written, shared
@@ -177,7 +177,7 @@ class _Filling:
     listen: Listener | None
     until: Until | None
     into: Shared | None = None
-    log: RunLog = field(default_factory=lambda: RunLog(None))
+    log: RunLog | None = None
     run: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def fill(self, plan: Resume, shuffle: int | None) -> None:
@@ -249,12 +249,13 @@ class _Filling:
             else:
                 assert result.block is not None, "asked again in _send"
                 self.store.write(job.cell, job.index, result.block)
-            if isinstance(self.store, ZarrStore):
+            if self.log and isinstance(self.store, ZarrStore):
                 digest = self.store.digest(job.cell, job.index)
                 self.log.say("commit", cell=job.cell, block=job.index, digest=digest, seconds=round(result.seconds, 4))
         else:  # its workers died, or its design raised: the other blocks go on
             self.store.poison(job.cell, job.index, "".join(traceback.format_exception(outcome.error)))
-            self.log.say("poisoned", cell=job.cell, block=job.index, died=outcome.died, why=str(outcome.error))
+            if self.log:
+                self.log.say("poisoned", cell=job.cell, block=job.index, died=outcome.died, why=str(outcome.error))
 
 
 class _Tally:
@@ -305,3 +306,22 @@ def _size(block: Block) -> int:
     for found in block.estimates.values():
         arrays += [*(getattr(found, name) for name in of_fits), *found.statistics.values()]
     return sum(values.nbytes for values in arrays if values is not None)
+
+
+def cell_print(study: Study, cell: Cell) -> str:
+    """SHA-256 of all that a cell's draws hang on: its design, key, seed and worlds.
+
+    By such fingerprints a store knows what of it a larger study has in common.
+    """
+    design = {"kind": kind_of(cell.design, "sim"), **to_settings(cell.design)}
+    return _sha({"design": design, "design_identity": cell.design.identity, "key": cell.key, "seed": study.seed,
+                 "worlds": study.world_count})  # fmt: skip
+
+
+def estimator_prints(study: Study) -> dict[str, str]:
+    """SHA-256 of the settings of each estimator, by name."""
+    return {item.name: _sha({"kind": kind_of(item, "estimators"), **to_settings(item)}) for item in study.estimators}
+
+
+def _sha(value: object) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

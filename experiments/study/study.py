@@ -103,7 +103,8 @@ class Study(FromFunctions, StudyCard):
         layouts = [self.layouts(schema_of_design(cell.design)) for cell in self.cells]
         for layout in itertools.chain(*(found.values() for found in layouts)):
             _check_targets(layout, f"study {self.name}")
-        check_claims(self.claims, layouts, [dial for dial, _ in self.grid], f"study {self.name}")
+        if self.claims:
+            check_claims(self.claims, layouts, [dial for dial, _ in self.grid], f"study {self.name}")
 
     def _normalise(self) -> None:
         """Dials as their types have them (0 is 0.0, a list a tuple), so that equal studies have equal fingerprints."""

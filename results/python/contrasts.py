@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from estimators.core.frames import usual_error
+from estimators.core.inference import usual_error
 from results.diagnosis.contrast import Target, contrast
 from results.diagnosis.diagnose import Diagnosis
 from results.report.bias_table import key_terms

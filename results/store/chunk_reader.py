@@ -1,7 +1,8 @@
 """The arrays of a block read straight from their files: zarr's event loop and its threads cost several times as much.
 
-The arrays of a store have one chunk a block, little-endian numbers compressed by zstd with a CRC-32C behind them. Any
-other array, and any store that is no folder, is left to zarr.
+The arrays of a store have one chunk a block: little-endian numbers, replications last, compressed by Blosc (by zstd in
+stores of schema 1, in the order of their axes) with a CRC-32C behind them. Any other array, and any store that is no
+folder, is left to zarr.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
-from numcodecs.zstd import decompress
+from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
-CODECS = ["bytes", "zstd", "crc32c"]  # in this order
+DECOMPRESS = {"blosc": blosc.decompress, "zstd": zstd.decompress}
 CHECKSUM = 4  # bytes
 
 
@@ -69,21 +70,29 @@ class _Chunks:
 
     folder: Path
     metadata: Any  # zarr's, of format 3
-    shape: tuple[int, ...]  # of a chunk, without its cell
+    shape: tuple[int, ...]  # of a chunk as it is stored
+    axes: tuple[int, ...]  # which of these is which of the array's
     sizes: tuple[int, ...]
     dtype: np.dtype[Any]
+    decompress: Callable[[Any], bytes]
 
     @classmethod
     def of(cls, store: Path, name: str, array: Any) -> _Chunks | None:
         """Those of an array of a store, None where they are not as we write them."""
         held = array.metadata.to_dict()
         codecs, chunk, sizes = list(held["codecs"]), tuple(array.chunks), tuple(array.shape[2:])
-        ours = [codec["name"] for codec in codecs] == CODECS and held["chunk_grid"]["name"] == "regular"
+        order = tuple(range(len(chunk)))
+        if codecs[0]["name"] == "transpose":
+            order = tuple(codecs.pop(0)["configuration"]["order"])
+        names = [codec["name"] for codec in codecs]
+        ours = len(names) == 3 and names[::2] == ["bytes", "crc32c"] and names[1] in DECOMPRESS
         little = ours and codecs[0].get("configuration", {}).get("endian", "little") == "little"
+        regular = held["chunk_grid"]["name"] == "regular"
         whole = chunk[:1] == (1,) and len(chunk) > 1 and all(a >= b for a, b in zip(chunk[2:], sizes, strict=True))
-        if not (store.is_dir() and little and whole):
+        if not (store.is_dir() and little and regular and whole):
             return None
-        return cls(store / name, array.metadata, chunk[1:], sizes, np.dtype(array.dtype))
+        stored, axes = tuple(chunk[axis] for axis in order), tuple(int(axis) for axis in np.argsort(order))
+        return cls(store / name, array.metadata, stored, axes, sizes, np.dtype(array.dtype), DECOMPRESS[names[1]])
 
     def read(self, cell: int, index: int, rows: slice) -> tuple[NDArray[Any], int]:
         """The rows of a block, read-only, and the checksum; raises ValueError or OSError where its chunk is damaged."""
@@ -96,5 +105,5 @@ class _Chunks:
         body, checksum = data[:-CHECKSUM], int.from_bytes(data[-CHECKSUM:].tobytes(), "little")
         if google_crc32c.value(body) != checksum:
             raise ValueError(f"{key} does not match its checksum")
-        values = np.frombuffer(decompress(body), dtype=self.dtype).reshape(self.shape)
+        values = np.frombuffer(self.decompress(body), dtype=self.dtype).reshape(self.shape).transpose(self.axes)[0]
         return values[(slice(count), *map(slice, self.sizes))], checksum

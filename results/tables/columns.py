@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from estimators.core.frames import usual_error
+from estimators.core.inference import usual_error
 from estimators.spatial.lm_tests import CHI_SQUARE
 from results.tables.journal_table import Row
 from results.tables.records import Document, Fit, Record

@@ -17,6 +17,8 @@ from experiments.running.runner import run
 from results.store import ZarrStore
 from studies import small_study
 
+pytestmark = pytest.mark.long
+
 LIMIT = 2.0  # seconds of a job
 JOBS = (1, 2, DIES, RAISES, HANGS, EXITS, *range(100, 160))
 

@@ -15,6 +15,8 @@ from real_parts import ROOT, SUPPORT, by_command_line, start
 
 from results.store import ZarrStore
 
+pytestmark = pytest.mark.long
+
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")
 STUDY = """
 replications = 128

@@ -8,6 +8,8 @@ from pathlib import Path
 import blocks
 import pytest
 
+pytestmark = pytest.mark.long
+
 COUNTED = ("run", "skip", "same", "file")
 PAGES = blocks.pages()
 HALVES = [[page for page in PAGES if (page.parent.name == "docs") == top] for top in (True, False)]

@@ -16,6 +16,8 @@ from estimators import Status
 from results.store import ZarrStore
 from sim.streams import TILE
 
+pytestmark = pytest.mark.long
+
 STUDY = """
 replications = 128
 block = 64

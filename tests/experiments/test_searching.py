@@ -154,8 +154,10 @@ class Stops(Serial):
     def __init__(self, after: int) -> None:
         self.left = after
 
-    def run(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[Outcome]:
-        for outcome in super().run(function, jobs):
+    def run(
+        self, function: Callable[[Any], Any], jobs: Iterable[Any], careful: Callable[..., Any] | None = None
+    ) -> Iterator[Outcome]:
+        for outcome in super().run(function, jobs, careful):
             if not self.left:
                 raise KeyboardInterrupt
             self.left -= 1
