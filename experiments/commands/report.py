@@ -49,6 +49,9 @@ def command(
     prepare_process()
     records = ZarrStore.open(store)
     wanted, own = wishes(records, by, measures, figures, formats, out, html, trust=trust)
+    if as_json and wanted.any_pivot:
+        raise bad("--json beside a table by dials", where="--json", allowed="one of the two",
+                  remedy="leave --by and the measure's name out: --json has every measure of every cell")  # fmt: skip
     diagnosis = diagnose(records, alpha, own)
     pivots = pivots_of(diagnosis, wanted) if wanted.any_pivot or wanted.formats else []
     console = Console(highlight=False)

@@ -48,3 +48,12 @@ def test_a_reader_that_goes_away_is_no_failure() -> None:
     command = f"set -o pipefail; {sys.executable} -m experiments kinds | head -1"
     found = subprocess.run(["bash", "-c", command], text=True, capture_output=True, check=False)
     assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_json_and_a_table_by_dials_exclude_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pp.run(pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64), store=tmp_path / "mine.zarr")
+    capsys.readouterr()
+    assert run_command(["report", str(tmp_path / "mine.zarr"), "--json", "--measure", "bias"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "--json; --json beside a table by dials; allowed: one of the two" in printed.err
