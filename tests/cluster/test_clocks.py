@@ -18,6 +18,8 @@ from slow_jobs import double_slowly
 from cluster import ClusterLost, back_end, dask_cluster, dask_pool
 from cluster.pace import FACTOR, FIRST_LIMIT, LEAST_LIMIT, Pace
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:

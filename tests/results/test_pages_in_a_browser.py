@@ -22,10 +22,11 @@ STUDIES = ("bias", "size", "power", "staggered")
 TALLEST = 6000
 WIDE, PHONE = (1280, 800), (390, 844)
 CHROMIUM = binary()
-pytestmark = pytest.mark.skipif(
+WITH_CHROMIUM = pytest.mark.skipif(
     CHROMIUM is None,
     reason="NO CHROMIUM: pages were not looked at in a browser; install one (apt-get install chromium)",
 )
+pytestmark = [pytest.mark.long, WITH_CHROMIUM]
 ESCAPES = """(() => [...document.querySelectorAll('body *')].filter(e => !e.closest('.wide, svg'))
   .filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + '.' + e.className))()"""
 
