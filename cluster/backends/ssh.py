@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ class Ssh(BackEnd):
     your SSH configuration says. known_hosts: the file of known hosts; None = yours. python: the interpreter there;
     None = the path of this one. memory: what each worker may take, such as 4GB; None = its share of the host. tls:
     files {ca, cert, key} in PEM, at the same place on all hosts; None = temporary certificates, in a folder that only
-    you can read.
+    you can read. folder: where on the hosts that folder is made; None = where this machine keeps temporary files.
     """
 
     name: ClassVar[str] = "ssh"
@@ -41,6 +42,7 @@ class Ssh(BackEnd):
     python: str | None = None
     memory: str | None = None
     tls: dict[str, Any] | None = None
+    folder: str | None = None
 
     def faults(self, where: str) -> Iterable[Fault]:
         """What is wrong with the options."""
@@ -134,7 +136,7 @@ class _Folder:
         if given is not None:
             return given.security, given
         security = Security.temporary()
-        self._path = f"/tmp/panelproof-{secrets.token_hex(8)}"
+        self._path = f"{self.back.folder or tempfile.gettempdir()}/panelproof-{secrets.token_hex(8)}"
         texts = texts_of(security)
         self._on_hosts(_write, self._path, texts)
         return security, Certificates(*(f"{self._path}/{name}" for name in texts))

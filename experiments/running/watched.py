@@ -25,13 +25,14 @@ def run(
     shuffle: int | None = None,
     plan: Resume | None = None,
     until: str | None = None,
+    writes: str = "client",
     progress: bool | None = None,
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
     `client` is a running Dask Client, which is used and left open. `until`, as in "coverage:0.005,bias:1e-4", ends each
     cell once its Monte Carlo errors are that small; the study's replications are then the most. progress: a bar in a
-    notebook unless it is False, and on a terminal if it is True. `listen`, `shuffle` and `plan` are as in
+    notebook unless it is False, and on a terminal if it is True. `listen`, `shuffle`, `plan` and `writes` are as in
     `experiments.running.runner.run`, which says what is raised.
 
     >>> import panelproof as pp
@@ -41,16 +42,9 @@ def run(
     64
     """
     watch = watch_of(progress)
-    settings = {
-        "store": store,
-        "executor": executor,
-        "client": client,
-        "shuffle": shuffle,
-        "plan": plan,
-        "until": until,
-    }
     with nullcontext() if watch is None else watch:
-        return runner.run(study, listen=_all(listen, watch and watch.step), **settings)  # type: ignore[arg-type]
+        return runner.run(study, store=store, executor=executor, client=client, shuffle=shuffle, plan=plan, until=until,
+                          writes=writes, listen=_all(listen, watch.step if watch else None))  # fmt: skip
 
 
 def _all(*listeners: Listener | None) -> Listener | None:

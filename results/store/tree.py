@@ -107,7 +107,7 @@ class Zip:
         return name in self._names
 
     def read(self, name: str) -> bytes:
-        """All of a file."""
+        """All of a file; raises OSError for all that zipfile says of a name or of bytes that are damaged."""
         try:
             return self._zip.read(name)
         except (KeyError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:

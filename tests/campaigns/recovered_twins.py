@@ -7,20 +7,12 @@ from pathlib import Path
 
 import made_twins
 import numpy as np
+from made_twins import TRUTH
 
 from experiments.twins.methods import method_called
 from experiments.twins.real import Real
 
 PANELS = 200
-TRUTH = {
-    "errors.sd": 1.0,
-    "errors.serial": 0.7,
-    "errors.spatial": 0.3,
-    "errors.group_share": 0.2,
-    "levels.unit_sd": 1.0,
-    "levels.period_sd": 0.5,
-    "levels.unit_spatial": 0.4,
-}
 SHARE, OF_SERIAL = 0.10, 0.02  # how far the mean of a parameter may lie from the truth
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import made_twins
 import numpy as np
+from made_twins import ALONE, SERIAL
 from scipy import stats
 
 from experiments.running.runner import run
@@ -14,19 +15,6 @@ from experiments.study.study import Study
 from experiments.trust.trust import Trust, trust
 
 PAGES, REPLICATIONS = 300, 1024
-ALONE = """
-[panel]
-unit = "unit"
-period = "period"
-outcome = "y"
-treatment = "did"
-[twin]
-method = "parametric"
-draws = 100
-"""
-WORLD = {"units": 60, "periods": 12, "levels": {"unit_sd": 1.0, "period_sd": 0.5},
-         "errors": {"sd": 1.0, "serial": 0.8}, "weights": {"kind": "none"},
-         "adoption": {"kind": "random", "share": 0.5}}  # fmt: skip
 LEVEL, LOW, HIGH = 0.01, 0.03, 0.07
 
 
@@ -38,7 +26,7 @@ def main() -> bool:
 
 
 def _page(folder: Path, number: int, effect: float) -> Trust:
-    real = made_twins.drawn_panel(folder, number, WORLD | {"effect": {"size": effect}}, ALONE)
+    real = made_twins.drawn_panel(folder, number, SERIAL | {"effect": {"size": effect}}, ALONE)
     return trust(real, errors="cluster:unit", replications=REPLICATIONS, alone=True)
 
 
@@ -63,12 +51,12 @@ def _without_effect(folder: Path) -> bool:
 
 def _at_the_detectable_effect(folder: Path) -> bool:
     known = Study.from_settings({"name": "known", "seed": 77, "worlds": 1, "replications": 16_384,
-                                 "design": {"kind": "panel", "redraw": ["adoption"], **WORLD},
+                                 "design": {"kind": "panel", "redraw": ["adoption"], **SERIAL},
                                  "estimators": [{"kind": "did", "errors": ["cluster:unit"]}]})  # fmt: skip
     fits = [block.estimates["did"] for block in run(known).blocks(0)]
     did = list(fits[0].terms).index("did")
     sd = float(np.concatenate([fit.estimate[:, did] for fit in fits]).std(ddof=1))
-    freedom = WORLD["units"] - 1
+    freedom = SERIAL["units"] - 1
     effect = sd * float(stats.t.ppf(0.8, freedom) + stats.t.ppf(0.975, freedom))
     powers, ratios = [], []
     for number in range(PAGES):

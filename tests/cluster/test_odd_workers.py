@@ -14,18 +14,12 @@ from distributed import Client
 from real_parts import ROOT, SUPPORT, by_command_line, start
 
 from results.store import ZarrStore
+from studies import SHORT
 
 pytestmark = pytest.mark.long
 
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")
-STUDY = """
-replications = 128
-block = 64
-seed = 5
-[design]
-kind = "paper"
-controls = "none"
-[[estimators]]
+STUDY = f"""{SHORT}[[estimators]]
 kind = "made_up_plug_in:Mine"
 label = "mine"
 """

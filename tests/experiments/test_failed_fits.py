@@ -22,6 +22,7 @@ from results.store import ZarrStore
 from sim.designs.paper import Paper
 from sim.panel import Panel
 from sim.streams import Streams
+from studies import SHORT
 
 BROKEN = """
 from dataclasses import dataclass
@@ -37,14 +38,7 @@ class Broken(TwoWayDID):
 """
 ALWAYS = 'raise ArithmeticError("no such root")'
 CORRECT = "return TwoWayDID.solve(self, plan, moments, schema, streams)"
-STUDY = """
-replications = 128
-block = 64
-seed = 5
-[design]
-kind = "paper"
-controls = "none"
-[[estimators]]
+STUDY = f"""{SHORT}[[estimators]]
 kind = "did"
 [[estimators]]
 kind = "made_up_broken:Broken"

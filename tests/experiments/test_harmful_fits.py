@@ -15,17 +15,13 @@ from harmful_fits import HOW
 from estimators import Status
 from results.store import ZarrStore
 from sim.streams import TILE
+from studies import SHORT
 
 pytestmark = pytest.mark.long
 
-STUDY = """
-replications = 128
-block = 64
-seed = 5
-[design]
-kind = "paper"
-controls = "none"
-[[estimators]]
+STUDY = (
+    SHORT
+    + """[[estimators]]
 kind = "harmful_fits:{kind}"
 label = "harmful"
 harms = [{harms}]
@@ -36,6 +32,7 @@ where = "{where}"
 memory = "1000MB"
 block_timeout = 3
 """
+)
 REASONS = {"exits": "exited with code 0", "dies": "SIGSEGV", "hangs": "ran longer", "fills": "MiB of memory"}
 SUPPORT = Path(__file__).resolve().parent.parent / "support"
 

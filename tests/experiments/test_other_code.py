@@ -23,7 +23,7 @@ from experiments.running.tasks import ROOMS, EnvironmentMismatch, Job, environme
 from experiments.study.study import Study
 from results.store import ZarrStore
 from sim.errors import BadInput
-from studies import small_study
+from studies import SHORT, small_study
 
 PLUG_IN = """
 from dataclasses import dataclass, replace
@@ -39,14 +39,7 @@ class Shifted(TwoWayDID):
         found = TwoWayDID.solve(self, plan, moments, schema, streams)
         return replace(found, estimate=found.estimate + SHIFT)
 """
-STUDY = """
-replications = 128
-block = 64
-seed = 5
-[design]
-kind = "paper"
-controls = "none"
-[[estimators]]
+STUDY = f"""{SHORT}[[estimators]]
 kind = "made_up_shifted:Shifted"
 label = "mine"
 """

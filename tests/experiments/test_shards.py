@@ -89,7 +89,7 @@ def test_blocks_that_agree_are_taken_once_and_others_are_refused(
     assert not (tmp_path / "no.zarr").exists()
 
 
-def refused(stores: Sequence[Path], out: Path, words: str) -> None:
+def assert_refused(stores: Sequence[Path], out: Path, words: str) -> None:
     before = sorted(path.name for path in out.parent.iterdir())
     with pytest.raises(BadInput, match=words):
         merge(stores, out)
@@ -99,19 +99,19 @@ def refused(stores: Sequence[Path], out: Path, words: str) -> None:
 def test_what_does_not_belong_together_is_refused_and_nothing_written(shards: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out.zarr"
     run(small_study(seed=8), store=tmp_path / "seed.zarr")
-    refused([shards[0], tmp_path / "seed.zarr"], out, "belongs to another study: seed was 7, is now 8")
+    assert_refused([shards[0], tmp_path / "seed.zarr"], out, "belongs to another study: seed was 7, is now 8")
     run(small_study(300), store=shards[2], plan=Resume(shard=Shard(3, 3)))
-    refused(shards, out, "has 300 replications a cell, .* has 200")
-    refused([shards[0]], out, "1 stores are named")
-    refused([shards[0], shards[0]], out, "2 stores are named, 1 different ones")
-    refused([shards[0], tmp_path / "none.zarr"], out, "no such store")
-    refused(shards[:2], shards[1], "already exists")
+    assert_refused(shards, out, "has 300 replications a cell, .* has 200")
+    assert_refused([shards[0]], out, "1 stores are named")
+    assert_refused([shards[0], shards[0]], out, "2 stores are named, 1 different ones")
+    assert_refused([shards[0], tmp_path / "none.zarr"], out, "no such store")
+    assert_refused(shards[:2], shards[1], "already exists")
 
 
 def test_a_damaged_shard_is_named(shards: list[Path], tmp_path: Path) -> None:
     chunk = next(path for path in (shards[1] / "did" / "inference" / "c").rglob("*") if path.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-3])
-    refused(shards, tmp_path / "out.zarr", r"2\.zarr; block \d of cell \d is damaged")
+    assert_refused(shards, tmp_path / "out.zarr", r"2\.zarr; block \d of cell \d is damaged")
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -132,7 +132,7 @@ def test_shards_of_two_environments_are_refused_unless_that_is_accepted(shards: 
     store = ZarrStore(shards[1], "a")
     (origin,) = store.known_origins
     store.note("origins", [{"text": "another", "facts": {**origin.facts, "machine": "other"}, "differs": []}])
-    refused(shards, tmp_path / "out.zarr", r"blocks come from 2 environments: .* \| another")
+    assert_refused(shards, tmp_path / "out.zarr", r"blocks come from 2 environments: .* \| another")
     merge(shards, tmp_path / "out.zarr", accept_code_change=True)
     assert [origin.blocks for origin in ZarrStore.open(tmp_path / "out.zarr").environments] == [5, 3]
 

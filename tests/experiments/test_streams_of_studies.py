@@ -246,7 +246,7 @@ def test_a_tile_that_cannot_be_reduced_is_fitted_one_by_one_with_the_same_stream
 
 def test_tiles_after_one_that_cannot_be_reduced_keep_their_streams(monkeypatch: Any) -> None:
     """The second of five tiles of a block is fitted one by one; those before and after it are solved together."""
-    expected = collected(echo_study(block=192))
+    expected = collected(echo_study(block=192, worlds=1))
     own, calls = LeastSquares.reduce, []
 
     def reduce(self: LeastSquares, plan: Any, tile: Any) -> Any:
@@ -256,7 +256,7 @@ def test_tiles_after_one_that_cannot_be_reduced_keep_their_streams(monkeypatch: 
         return own(self, plan, tile)
 
     monkeypatch.setattr(LeastSquares, "reduce", reduce)
-    got = collected(echo_study(block=192))
+    got = collected(echo_study(block=192, worlds=1))
     assert calls[:3] == [32, 32, 1]
     for key, whole in expected.items():
         np.testing.assert_array_equal(got[key].estimate, whole.estimate)

@@ -9,6 +9,7 @@ import made_twins
 import numpy as np
 import page_numbers
 import pytest
+from made_twins import ALONE, SERIAL
 from scipy import stats
 
 from estimators.linear.did import TwoWayDID
@@ -29,19 +30,6 @@ from results.diagnosis.power_curve import detectable, fitted_curve, power
 from sim.errors import BadInput
 
 CLUSTERED = made_twins.SPEC.replace('method = "parametric"', 'method = "parametric"\ndraws = 100')
-ALONE = """
-[panel]
-unit = "unit"
-period = "period"
-outcome = "y"
-treatment = "did"
-[twin]
-method = "parametric"
-draws = 100
-"""
-SERIAL = {"units": 60, "periods": 12, "levels": {"unit_sd": 1.0, "period_sd": 0.5},
-          "errors": {"sd": 1.0, "serial": 0.8}, "weights": {"kind": "none"},
-          "adoption": {"kind": "random", "share": 0.5}}  # fmt: skip
 
 
 # Power

@@ -10,6 +10,7 @@ import made_twins
 import made_worlds
 import numpy as np
 import pytest
+from made_twins import TRUTH
 
 from experiments.twins.calibrate import calibrated
 from experiments.twins.errors_law import ErrorsLaw, coefficients
@@ -20,15 +21,6 @@ from sim.designs.parts.scores import is_stationary
 from sim.weights import Weights
 
 PANELS = 20
-TRUTH = {
-    "errors.sd": 1.0,
-    "errors.serial": 0.7,
-    "errors.spatial": 0.3,
-    "errors.group_share": 0.2,
-    "levels.unit_sd": 1.0,
-    "levels.period_sd": 0.5,
-    "levels.unit_spatial": 0.4,
-}
 SPREAD = {"levels.unit_spatial": 0.16}  # most that the standard error of the mean may be, as a share; others .12
 
 

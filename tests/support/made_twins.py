@@ -46,6 +46,32 @@ KNOWN: dict[str, Any] = {
 }
 
 
+TRUTH = {
+    "errors.sd": 1.0,
+    "errors.serial": 0.7,
+    "errors.spatial": 0.3,
+    "errors.group_share": 0.2,
+    "levels.unit_sd": 1.0,
+    "levels.period_sd": 0.5,
+    "levels.unit_spatial": 0.4,
+}  # of KNOWN, by dial
+
+ALONE = """
+[panel]
+unit = "unit"
+period = "period"
+outcome = "y"
+treatment = "did"
+[twin]
+method = "parametric"
+draws = 100
+"""
+SERIAL: dict[str, Any] = {
+    "units": 60, "periods": 12, "levels": {"unit_sd": 1.0, "period_sd": 0.5}, "errors": {"sd": 1.0, "serial": 0.8},
+    "weights": {"kind": "none"}, "adoption": {"kind": "random", "share": 0.5},
+}  # fmt: skip
+
+
 def drawn_panel(folder: Path, number: int, dials: Mapping[str, Any] = KNOWN, spec: str = SPEC) -> RealPanel:
     """One panel of a known design as a real one."""
     (folder / "spec.toml").write_text(spec, encoding="utf-8")

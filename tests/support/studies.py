@@ -6,6 +6,15 @@ from estimators import SpatialPanel, TwoWayDID
 from experiments.study.study import Study
 from sim.designs.paper import Paper
 
+SHORT = """
+replications = 128
+block = 64
+seed = 5
+[design]
+kind = "paper"
+controls = "none"
+"""  # the head of a study file; its estimators follow
+
 
 def small_study(replications: int = 200, block: int = 64, **changes: object) -> Study:
     """Two cells, three estimators, a few blocks."""
