@@ -45,6 +45,7 @@ bench: $(STAMP)
 >$(BIN)/python tests/benchmarks/costs_bench.py
 >$(BIN)/python tests/benchmarks/placebo_bench.py
 >$(BIN)/python tests/benchmarks/report_bench.py
+>$(BIN)/python tests/benchmarks/cluster_bench.py
 >$(BIN)/python tests/benchmarks/staggered_bench.py
 
 mutants: $(STAMP)

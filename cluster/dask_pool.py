@@ -63,7 +63,8 @@ class DaskPool:
     """An executor on a Dask client.
 
     owned: the cluster that was started for it, which `close` stops. pace: what jobs take. memory: bytes that a job
-    which died before may take. say: is told which workers are left out, and why.
+    which died before may take. say: is told which workers are left out, and why. on_this_machine: all workers see the
+    folders that this process sees.
     """
 
     def __init__(
@@ -73,8 +74,11 @@ class DaskPool:
         pace: Pace | None = None,
         memory: int | None = None,
         say: Callable[[str], None] = lambda _: None,
+        *,
+        on_this_machine: bool = False,
     ) -> None:
         self.client = client
+        self.on_this_machine = on_this_machine
         self.refused: dict[str, str] = {}  # workers that may not compute, and why
         self.say = say
         self._owned = owned

@@ -56,4 +56,4 @@ class Local(BackEnd):
             )
         client = client_of(cluster, count, "local cluster")
         client.run(ignore_interrupts)
-        return DaskPool(client, cluster, clocks.pace, bytes_of(self.memory), say)
+        return DaskPool(client, cluster, clocks.pace, bytes_of(self.memory), say, on_this_machine=True)

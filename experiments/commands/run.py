@@ -35,9 +35,8 @@ from experiments.commands.options import CLUSTER_OPTIONS, Command, as_json_optio
 @click.option(
     "--writes",
     type=click.Choice(["client", "workers"]),
-    default="client",
-    show_default=True,
-    help="Who writes blocks: this process, or workers, which must then share the folder of the store.",
+    help="Who writes blocks: this process, or workers, which must then share the folder of the store. Default: workers "
+    "with --cluster local, else this process.",
 )
 @click.option("--reread", is_flag=True, help="Read every block of the store; else only those whose files have changed.")
 @click.option(
@@ -54,7 +53,7 @@ def command(
     full: bool,
     dry_run: bool,
     retry: str | None,
-    writes: str,
+    writes: str | None,
     reread: bool,
     accept_code_change: bool,
     as_json: bool,

@@ -152,7 +152,7 @@ def launch(
     console: Console,
     plan: Resume = RESUME,
     until: str | None = None,
-    writes: str = "client",
+    writes: str | None = None,
 ) -> tuple[ZarrStore, int]:
     """Run or resume into a Zarr store with progress; returns it and the number of blocks that killed their workers."""
     from results.store.zarr_store import ZarrStore

@@ -91,7 +91,7 @@ def run(
     shuffle: int | None = None,
     plan: Resume | None = None,
     until: str | None = None,
-    writes: str = "client",
+    writes: str | None = None,
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
@@ -100,13 +100,14 @@ def run(
     kept, tried again by the next run. `plan` says how a store that is there is resumed. `until`, as in
     "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the study's replications are
     then the most. `writes`: "workers" lets workers write their blocks into the store, which all must see under one
-    path; this process then only marks them. Raises BadInput (before anything is written for what the first sixteen
+    path; this process then only marks them. "client" makes this process write them. By default the workers of a local
+    cluster write, and elsewhere this process. Raises BadInput (before anything is written for what the first sixteen
     cells show), StoreLocked when another run holds the store, WorkerRefused when no worker is like this process,
     ClusterLost when the cluster is gone (the store resumes).
     """
     prepare_process()
     where, plan = _executor(executor, client), plan or Resume()
-    _check_writes(writes, store)
+    by = _writer(writes, store, where)
     schema = schema_of(study)
     target = None if until is None else Until.read(until, schema.layouts)
     preflight(study)
@@ -118,7 +119,7 @@ def run(
     here, store = environment_of(study), Path(store)
     with locked(store):
         study = study.resized(replications=(kept := _opened(store, schema, plan, here)).replications)
-        with logged(store, on=where.address, writes=writes) as log, _shared(store, writes) as into:
+        with logged(store, on=where.address, writes=by) as log, _shared(store, by) as into:
             _Filling(study, kept, here, where, listen, target, into, log).fill(plan, shuffle)
         return kept
 
@@ -128,13 +129,14 @@ def _shared(store: Path, writes: str) -> AbstractContextManager[Shared | None]:
     return shared(store) if writes == "workers" else nullcontext()
 
 
-def _check_writes(writes: str, store: str | Path | None) -> None:
-    """Raise BadInput for an unknown way of writing, and for workers that would write where no store is."""
-    if writes not in WRITES:
+def _writer(writes: str | None, store: str | Path | None, where: Executor) -> str:
+    """Who writes blocks; raises BadInput for an unknown one, and for workers that would write where no store is."""
+    if writes is not None and writes not in WRITES:
         raise bad(f"writes = {writes!r}", where="run", allowed=one_of(WRITES), remedy=closest(writes, WRITES))
     if writes == "workers" and store is None:
         raise bad("workers cannot write into memory", where="run", allowed="a store in a folder that all share",
                   remedy="name a store")  # fmt: skip
+    return writes or ("workers" if getattr(where, "on_this_machine", False) else "client")
 
 
 def _opened(path: Path, schema: StoreSchema, plan: Resume, here: Environment) -> ZarrStore:

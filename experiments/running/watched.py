@@ -25,7 +25,7 @@ def run(
     shuffle: int | None = None,
     plan: Resume | None = None,
     until: str | None = None,
-    writes: str = "client",
+    writes: str | None = None,
     progress: bool | None = None,
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.

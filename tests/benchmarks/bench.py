@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "support"))
 
-from cluster import environment, open_executor, pin_environment, prepare_process
+from cluster import environment, pin_environment, prepare_process
 
 pin_environment()
 
@@ -42,7 +42,6 @@ def main() -> None:
     """Print all figures."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--panels", type=int, default=16 * BLOCK, help="panels a rate is measured on")
-    options.add_argument("--million", action="store_true", help="also run a million panels on two Dask workers")
     chosen = options.parse_args()
     prepare_process()
     print(environment())
@@ -73,8 +72,6 @@ def main() -> None:
         few = min(chosen.panels, 2 * BLOCK)  # to open the store, 1 s, is then a twentieth of the time
         rate(f"DID, {words}", Paper(redraw=redraw), DID, few)
         rate(f"DID + SAR + SEM + SDM, {words}", Paper(spillover="paper", redraw=redraw), FULL, few)
-    if chosen.million:
-        million()
 
 
 @dataclass(eq=False)
@@ -161,17 +158,6 @@ def timed(call: Callable[[], object], times: int) -> float:
         call()
         seconds.append(time.perf_counter() - begin)
     return statistics.median(seconds)
-
-
-def million() -> None:
-    """A million panels of the full job on two workers, start of the cluster included."""
-    study = Study("million", Paper(spillover="paper"), FULL, replications=1_000_000, block=BLOCK, worlds=1)
-    with tempfile.TemporaryDirectory() as folder:
-        begin = time.perf_counter()
-        pool = open_executor("local", 2)
-        run(study, store=Path(folder) / "million.zarr", executor=pool)
-        pool.close()
-        print(f"a million panels of the full job, one world, on two workers: {time.perf_counter() - begin:.0f} s")
 
 
 if __name__ == "__main__":

@@ -41,19 +41,31 @@ def pool() -> Iterator[Executor]:
     found.close()
 
 
+@pytest.mark.parametrize("writes", ["workers", None])
 def test_the_store_is_the_same_and_the_client_writes_marks_alone(
-    reference: str, tmp_path: Path, pool: Executor, monkeypatch: pytest.MonkeyPatch
+    reference: str, tmp_path: Path, pool: Executor, monkeypatch: pytest.MonkeyPatch, writes: str | None
 ) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the client wrote a block")
 
     monkeypatch.setattr(ZarrStore, "_put", never)
-    run(small_study(), store=tmp_path / "x.zarr", executor=pool, shuffle=3, writes="workers")
+    run(small_study(), store=tmp_path / "x.zarr", executor=pool, shuffle=3, writes=writes)
     store = ZarrStore.open(tmp_path / "x.zarr")
     assert store.content_hash() == reference
     assert store.unfinished() == []
     assert [origin.blocks for origin in store.environments] == [8]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.zarr", "x.zarr.log.jsonl"], "the token is gone"
+
+
+def test_elsewhere_the_client_writes(tmp_path: Path, pool: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the client marked what a worker wrote")
+
+    monkeypatch.setattr(ZarrStore, "commit", never)
+    run(quick_study(128), store=tmp_path / "asked.zarr", executor=pool, writes="client")
+    run(quick_study(128), store=tmp_path / "client.zarr", client=pool.client)  # type: ignore[attr-defined]
+    found = {ZarrStore.open(tmp_path / name).content_hash() for name in ("asked.zarr", "client.zarr")}
+    assert len(found) == 1
 
 
 def test_more_replications_and_estimators_join_what_workers_wrote(tmp_path: Path, pool: Executor) -> None:

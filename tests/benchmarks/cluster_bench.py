@@ -1,0 +1,177 @@
+"""What Dask and the store cost beside the bare loop, and a million panels with their report: memory and time.
+
+`python tests/benchmarks/cluster_bench.py` measures in turns, on a machine with two idle cores: the bare loop that only
+draws and fits, alone and in two processes at once; a serial run with its store; local clusters of one and of two
+workers. `--million` runs a million panels of the full job on two workers, report included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cluster import environment, open_executor, pin_environment, prepare_process
+
+pin_environment()
+
+import psutil  # noqa: E402
+
+from estimators import SpatialPanel, TwoWayDID  # noqa: E402
+from experiments.running.runner import run  # noqa: E402
+from experiments.running.tasks import runner_of  # noqa: E402
+from experiments.study.study import Study  # noqa: E402
+from results.diagnosis import diagnose  # noqa: E402
+from results.report.facts import ReportFacts  # noqa: E402
+from results.report.html import html_report  # noqa: E402
+from results.store import ZarrStore  # noqa: E402
+from sim.designs.paper import Paper  # noqa: E402
+
+FULL = (TwoWayDID(errors=("iid", "hc1", "cluster:unit")),
+        *(SpatialPanel(m, t) for m in ("sar", "sem", "sdm") for t in ("direct", "lee-yu")))  # fmt: skip
+BLOCK = 2048
+EVERY = 5.0  # seconds between two looks at the memory
+
+
+def main() -> None:
+    """Print all figures."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--panels", type=int, default=64 * BLOCK, help="panels of each timed run")
+    options.add_argument("--pairs", type=int, default=5, help="how often all are timed, in turns")
+    options.add_argument("--million", action="store_true", help="a million panels with their report instead")
+    chosen = options.parse_args()
+    prepare_process()
+    print(environment(), flush=True)
+    if chosen.million:
+        million(1_000_000)
+    else:
+        in_turns(chosen.panels, chosen.pairs)
+
+
+def study_of(panels: int) -> Study:
+    """The full job in one world: DID, SAR, SEM and SDM, direct and Lee-Yu."""
+    return Study("bench", Paper(spillover="paper"), FULL, replications=panels, block=BLOCK, worlds=1)
+
+
+def bare(panels: int) -> None:
+    """Draw and fit all blocks, and keep nothing."""
+    runner = runner_of(study_of(panels), 0)
+    for start in range(0, panels, BLOCK):
+        runner.run(start, min(start + BLOCK, panels))
+
+
+def waiting(panels: int, start: object, done: object) -> None:
+    """The bare loop in a process of its own, between two barriers."""
+    prepare_process()
+    bare(BLOCK)
+    start.wait()  # type: ignore[attr-defined]
+    bare(panels)
+    done.wait()  # type: ignore[attr-defined]
+
+
+def bare_on(processes: int, panels: int) -> float:
+    """Seconds of the bare loop over so many panels, shared by processes that have been started and warmed before."""
+    context = multiprocessing.get_context("spawn")
+    start, done = context.Barrier(processes + 1), context.Barrier(processes + 1)
+    share = panels // processes
+    begun = [context.Process(target=waiting, args=(share, start, done)) for _ in range(processes)]
+    for process in begun:
+        process.start()
+    start.wait()
+    begin = time.perf_counter()
+    done.wait()
+    seconds = time.perf_counter() - begin
+    for process in begun:
+        process.join()
+    return seconds
+
+
+def run_on(workers: int, panels: int) -> float:
+    """Seconds of a run with its store on local workers that are there, 0 for none; a small study comes first."""
+    pool = open_executor("local", workers) if workers else None
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            run(study_of(2 * BLOCK).resized(seed=99), store=Path(folder) / "first.zarr", executor=pool)
+            begin = time.perf_counter()
+            run(study_of(panels), store=Path(folder) / "bench.zarr", executor=pool)
+            return time.perf_counter() - begin
+    finally:
+        if pool is not None:
+            pool.close()
+
+
+def in_turns(panels: int, pairs: int) -> None:
+    """Print seconds of each turn, and the medians of the ratios."""
+    works: dict[str, Callable[[], float]] = {
+        "bare": lambda: bare_on(1, panels), "bare x 2": lambda: bare_on(2, panels),
+        "serial": lambda: run_on(0, panels), "local x 1": lambda: run_on(1, panels),
+        "local x 2": lambda: run_on(2, panels),
+    }  # fmt: skip
+    turns = []
+    for number in range(pairs):
+        turns.append({name: work() for name, work in works.items()})
+        said = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in turns[-1].items())
+        print(f"turn {number + 1}, {panels:,} panels each: {said}", flush=True)
+    for above, below, words in (
+        ("local x 1", "local x 2", "local x 2 against local x 1"), ("bare", "bare x 2", "bare loop, 2 cores against 1"),
+        ("serial", "bare", "serial with store / bare loop"), ("local x 1", "bare", "local x 1 / bare loop"),
+        ("local x 2", "bare x 2", "local x 2 / bare loop in two processes"),
+    ):  # fmt: skip
+        ratios = [turn[above] / turn[below] for turn in turns]
+        print(f"{words}: median {statistics.median(ratios):.3f} of "
+              + ", ".join(f"{ratio:.3f}" for ratio in ratios))  # fmt: skip
+
+
+def million(panels: int) -> None:
+    """Print the time of a run and its report on two workers, start of the cluster included, and the memory curve."""
+    with tempfile.TemporaryDirectory() as folder, memory_curve() as curve:
+        begin = time.perf_counter()
+        path = Path(folder) / "million.zarr"
+        pool = open_executor("local", 2)
+        run(study_of(panels), store=path, executor=pool)
+        pool.close()
+        ran = time.perf_counter()
+        (Path(folder) / "page.html").write_text(html_report(diagnose(ZarrStore.open(path)), ReportFacts("million")),
+                                                encoding="utf-8")  # fmt: skip
+        ended = time.perf_counter()
+    print(f"{panels:,} panels of the full job on two workers: run {ran - begin:.1f} s, report {ended - ran:.1f} s, "
+          f"together {ended - begin:.1f} s")  # fmt: skip
+    print("memory in MB, this process / its children: "
+          + "  ".join(f"{at:.0f} s {own:.0f}/{others:.0f}" for at, own, others in curve))  # fmt: skip
+
+
+@contextmanager
+def memory_curve() -> Iterator[list[tuple[float, float, float]]]:
+    """(seconds, MB of this process, MB of its children) every few seconds, while the block runs."""
+    curve: list[tuple[float, float, float]] = []
+    stop, begin, own = threading.Event(), time.perf_counter(), psutil.Process()
+
+    def watch() -> None:
+        while not stop.wait(EVERY):
+            curve.append((time.perf_counter() - begin, _megabytes(own),
+                          sum(_megabytes(child) for child in own.children(recursive=True))))  # fmt: skip
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield curve
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _megabytes(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_info().rss) / 2**20
+    except psutil.NoSuchProcess:  # it has ended meanwhile
+        return 0.0
+
+
+if __name__ == "__main__":
+    main()
