@@ -99,11 +99,10 @@ def run(
     do not depend on it. A block that kills its workers or whose design raises is poisoned: left out, its traceback
     kept, tried again by the next run. `plan` says how a store that is there is resumed. `until`, as in
     "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the study's replications are
-    then the most. `writes`: "workers" lets workers write their blocks into the store, which all must see under one
-    path; this process then only marks them. "client" makes this process write them. By default the workers of a local
-    cluster write, and elsewhere this process. Raises BadInput (before anything is written for what the first sixteen
-    cells show), StoreLocked when another run holds the store, WorkerRefused when no worker is like this process,
-    ClusterLost when the cluster is gone (the store resumes).
+    then the most. `writes`: who writes blocks into the store, "client" (this process) or "workers", which all must
+    see it under one path; by default the workers of a local cluster do. Raises BadInput (before anything is written for
+    what the first sixteen cells show), StoreLocked when another run holds the store, WorkerRefused when no worker is
+    like this process, ClusterLost when the cluster is gone (the store resumes).
     """
     prepare_process()
     where, plan = _executor(executor, client), plan or Resume()
