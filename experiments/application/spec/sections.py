@@ -141,7 +141,7 @@ class InferenceSection(Table):
 
     errors: as the estimators name them, e.g. "driscoll-kraay", "cluster:unit+province", "conley:200", "wild:unit".
     cluster_k: parameters that count in the factor of clustered errors, as in `TwoWayDID`. draws: of every bootstrap,
-    permutation and simulation; seed: of all of them.
+    permutation and simulation. seed: of all of them.
     """
 
     place: ClassVar[str] = "[inference]"

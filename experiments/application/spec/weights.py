@@ -39,8 +39,7 @@ class WeightsSection(Table, ABC):
     """What every [[weights]] table may say. called: the name of the weights when none is given.
 
     name: by which tables and estimators know W; without it one made of the kind. standardize: "row" makes rows sum to
-    1, "spectral" divides by the spectral radius, "none" keeps W. islands: what to do about units without neighbours:
-    "error" refuses them, "nearest" gives each the nearest unit, which needs coordinates.
+    1, "spectral" divides by the spectral radius, "none" keeps W.
     """
 
     called: ClassVar[str]
@@ -62,6 +61,16 @@ class WeightsSection(Table, ABC):
     @abstractmethod
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         """W on the panel's units; `order` holds all units of the panel's file, in its order."""
+
+
+class WithIslands(WeightsSection, ABC):
+    """A table whose W may leave units alone.
+
+    islands: what to do about units without neighbours: "error" refuses them, "nearest" gives each the nearest unit,
+    which needs coordinates.
+    """
+
+    islands: Islands = "error"
 
 
 class ByDistance(WeightsSection):
@@ -86,7 +95,7 @@ class Knn(ByDistance):
     k: Annotated[int, Field(ge=1, strict=True)] = 6
 
 
-class InverseDistance(ByDistance):
+class InverseDistance(ByDistance, WithIslands):
     """1/km^power, up to a cutoff.
 
     power: of the distance. cutoff_km: the distance beyond which W is 0; without it all units are neighbours.
@@ -97,10 +106,9 @@ class InverseDistance(ByDistance):
     kind: Literal["inverse-distance"]
     power: Positive = 1.0
     cutoff_km: Positive | None = None
-    islands: Islands = "error"
 
 
-class Band(ByDistance):
+class Band(ByDistance, WithIslands):
     """All units within a distance.
 
     km: the distance.
@@ -110,10 +118,9 @@ class Band(ByDistance):
 
     kind: Literal["band"]
     km: Positive
-    islands: Islands = "error"
 
 
-class Contiguity(WeightsSection):
+class Contiguity(WithIslands):
     """Units that touch on a map.
 
     path: the file of the map, relative to the spec. unit: the map's column of unit names. rule: "queen" counts units
@@ -127,7 +134,6 @@ class Contiguity(WeightsSection):
     path: Beside
     unit: Name
     rule: Literal["queen", "rook"] = "queen"
-    islands: Islands = "error"
 
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
@@ -172,7 +178,7 @@ class Nested(WeightsSection):
         return neighbours.nested(panel.units, *_degrees(panel), level, standardize=self.standardize, name=self.label)
 
 
-class File(WeightsSection):
+class File(WithIslands):
     """An edge list or a matrix.
 
     path: the file, relative to the spec: .csv with the columns focal, neighbor and weight, .gal, .gwt, .npy or .mtx.
@@ -185,7 +191,6 @@ class File(WeightsSection):
     kind: Literal["file"]
     path: Beside
     others: Others = "error"
-    islands: Islands = "error"
 
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
