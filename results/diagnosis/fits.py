@@ -121,12 +121,17 @@ def _worlds_of(block: Block, rows: int, worlds: int) -> NDArray[np.intp]:
 
 
 def placed(values: Floats, place: list[int] | None, layout: Layout) -> Floats:
-    """Values (..., own terms) on the layout's terms, NaN where a cell has no such term."""
-    if place is None:
+    """Values (R, ..., own terms) on the layout's terms, NaN where a cell has no such term.
+
+    The numbers of all replications lie side by side, as in a store: sums are fast, and of the same bits whatever holds
+    the records.
+    """
+    if place is not None:
+        own, values = values, np.full((*values.shape[:-1], len(layout.terms)), np.nan)
+        values[..., place] = own
+    if values.strides[0] == values.itemsize:
         return values
-    out = np.full((*values.shape[:-1], len(layout.terms)), np.nan)
-    out[..., place] = values
-    return out
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 0, -1)), -1, 0)
 
 
 def _critical(dof: Floats, alpha: float) -> Floats:
