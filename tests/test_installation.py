@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
+
+import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROOMS = ("sim", "estimators", "results", "cluster", "experiments")
@@ -56,3 +61,31 @@ def test_documents_give_the_same_commands() -> None:
         for command in ("uv python install 3.13", "conda create -n panelproof python=3.13", "brew install python@3.13",
                         "apt install python3 python3-venv"):  # fmt: skip
             assert command in text, (page, command)
+
+
+@pytest.mark.long
+def test_uv_installs_a_program_that_runs_a_study(tmp_path: Path) -> None:
+    uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if uv is None:
+        pytest.skip("there is no uv on the PATH; pip install uv")
+    source = tmp_path / "source"  # an installation leaves a folder in what it installs
+    left_out = shutil.ignore_patterns(".*", "build", "runs", "*.egg-info", "__pycache__")
+    shutil.copytree(REPOSITORY, source, ignore=left_out)
+    found = subprocess.run(["/bin/sh", "find-python.sh"], cwd=source, text=True, capture_output=True, check=True)
+    own = {"UV_TOOL_DIR": tmp_path / "tools", "UV_TOOL_BIN_DIR": tmp_path / "bin", "UV_PYTHON_DOWNLOADS": "never"}
+    inherited = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    there = inherited | {name: str(value) for name, value in own.items()}
+    command = [uv, "tool", "install", "--python", found.stdout.strip(), "--constraints", "constraints.txt", "."]
+    installed = subprocess.run(command, cwd=source, env=there, text=True, capture_output=True, check=False)
+    if "Failed to fetch" in installed.stderr:
+        pytest.skip("no package registry answers")
+    assert installed.returncode == 0, installed.stderr
+    program = str(tmp_path / "bin" / "panelproof")
+
+    def said(*arguments: str) -> str:
+        return subprocess.run([program, *arguments], cwd=tmp_path, env=there, text=True, capture_output=True,
+                              check=True).stdout  # fmt: skip
+
+    assert said("--version").startswith("panelproof, version ")
+    assert said("run", "size", "--replications", "64", "--cluster", "serial", "--quiet") == ""
+    assert said("report", "runs/size.zarr").startswith("size: ")

@@ -29,6 +29,10 @@ def command(a: Path, b: Path, everything: bool, as_json: bool, alpha: float) -> 
         raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
     one, other = ZarrStore.open(a), ZarrStore.open(b)
     found = compare(one, other, alpha)
+    if found.frame.empty:
+        lacking = "fits of one estimator and term" if found.cells else "a cell"
+        raise bad(f"nothing can be compared: they lack {lacking} in common", where=f"{a} and {b}",
+                  allowed="stores of equal dials with an estimator in common", remedy="name other stores")  # fmt: skip
     if as_json:
         click.echo(comparison_json(found, one, other))
     else:

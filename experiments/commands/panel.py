@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -53,4 +54,5 @@ def example(folder: Path) -> None:
     example_frame().to_csv(folder / "panel.csv", index=False)
     (folder / "spec.toml").write_text(EXAMPLE_SPEC, encoding="utf-8")
     click.echo(f"wrote {folder / 'panel.csv'} and {folder / 'spec.toml'} (synthetic data)")
-    click.echo(f"next: panelproof estimate {folder / 'panel.csv'} --spec {folder / 'spec.toml'} --out {folder / 'out'}")
+    panel, spec, out = (quote(str(folder / name)) for name in ("panel.csv", "spec.toml", "out"))
+    click.echo(f"next: panelproof estimate {panel} --spec {spec} --out {out}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from experiments.commands.options import CLUSTER_OPTIONS, Command, as_json_option, cluster_options
+from experiments.commands.options import CLUSTER_OPTIONS, Command, StorePath, as_json_option, cluster_options
 
 HELP = """Compare an estimate on PANEL with its placebos: the same estimator under assignments that are drawn anew.
 
@@ -72,9 +72,7 @@ Terms that they test:
     help="What is compared: estimates, or t statistics.",
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), help="Another seed than the spec's.")
-@click.option(
-    "--store", type=click.Path(path_type=Path), help="Where the draws go (default: runs/placebo-SCHEME.zarr)."
-)
+@click.option("--store", type=StorePath(), help="Where the draws go (default: runs/placebo-SCHEME.zarr).")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for placebo.svg and placebo.json."
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -52,7 +53,7 @@ def _said_of_files(folder: Path, files: list[str], as_json: bool) -> int:
     if as_json:
         print_json({"folder": str(folder), "files": files})
     else:
-        click.echo(f"wrote {folder}: {', '.join(files)}\nrun it again: panelproof replicate {folder}")
+        click.echo(f"wrote {folder}: {', '.join(files)}\nrun it again: panelproof replicate {quote(str(folder))}")
     return 0
 
 

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from experiments.commands.options import CLUSTER_OPTIONS, Command, as_json_option, cluster_options, complete_study
+from experiments.commands.options import (
+    CLUSTER_OPTIONS,
+    Command,
+    StorePath,
+    as_json_option,
+    cluster_options,
+    complete_study,
+)
 
 
 @click.command("run", cls=Command)
@@ -25,7 +32,7 @@ from experiments.commands.options import CLUSTER_OPTIONS, Command, as_json_optio
 )
 @click.option("--block", type=click.IntRange(64), help="Replications stored together (a block), a multiple of 64.")
 @click.option("--seed", type=click.IntRange(0), help="The seed (default: the study's).")
-@click.option("--store", type=click.Path(path_type=Path), help="Where the results go (default: runs/NAME.zarr).")
+@click.option("--store", type=StorePath(), help="Where the results go (default: runs/NAME.zarr).")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the HTML report here.")
 @click.option("--full", is_flag=True, help="Print every measure of every cell instead of one screen.")
 @click.option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -193,7 +194,8 @@ def lost_fits(store: Store) -> list[str]:
     for key, text in store.tracebacks.items():
         found = PLACE.fullmatch(key)
         if found and text.startswith((LOST, LOST_DRAW)):
-            again = f"; `panelproof replay {path} {found['cell']} {found['at']}` fits it again" if path else ""
+            place = f"{found['cell']} {found['at']}"
+            again = f"; `panelproof replay {quote(str(path))} {place}` fits it again" if path else ""
             lines.append(
                 f"cell {found['cell']} replication {found['at']} {found['name']}: {text.splitlines()[0]}{again}"
             )

@@ -45,7 +45,8 @@ def _unknown(
     claim: Claim, layouts: Sequence[Mapping[str, Layout]], dials: Sequence[str], where: str
 ) -> Iterator[Problem]:
     names = list(dict.fromkeys(name for cell in layouts for name in cell))
-    judged = [layout for cell in layouts for name, layout in cell.items() if name in (claim.estimators or names)]
+    chosen = [name for name in claim.estimators if name in names] or names
+    judged = [layout for cell in layouts for name, layout in cell.items() if name in chosen]
     terms = list(dict.fromkeys(term for layout in judged for term in layout.terms))
     errors = list(dict.fromkeys(error for layout in judged for error in layout.errors))
     held = {"estimator": (claim.estimators, names), "term": (claim.terms, terms), "error type": (claim.errors, errors)}

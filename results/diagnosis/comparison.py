@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Layout
 from results.diagnosis import measures
 from results.diagnosis.fits import fits_of
+from results.diagnosis.grouping import Grouping
 from results.diagnosis.measures import Measured
 from results.diagnosis.moments import RunningMoments
-from results.diagnosis.worlds import Grouping, WorldSums, clustered, widened
+from results.diagnosis.worlds import clustered, widened
 from results.store.identity import differences
 from results.store.store import BlockState, Store
 from sim.streams import world_of
@@ -118,13 +119,12 @@ class _Mean:
     """A mean of (E, K) numbers a fit, with its Monte Carlo error over worlds."""
 
     def __init__(self, shape: tuple[int, ...], worlds: int) -> None:
-        self.moments, self.by_world, self.worlds = RunningMoments(shape), WorldSums(worlds, shape), worlds
+        self.moments, self.worlds = RunningMoments(shape, worlds=worlds), worlds
 
     def add(self, values: Floats, replications: NDArray[np.intp]) -> None:
         """Take in values (R, E, K), NaN where there is none."""
-        usable = np.isfinite(values)
-        self.moments.add(values, usable)
-        self.by_world.add(values, usable, Grouping.of(world_of(replications, self.worlds)))
+        rows = Grouping.of(world_of(replications, self.worlds)) if self.worlds > 1 else None
+        self.moments.add(values, np.isfinite(values), rows)
 
     @property
     def measured(self) -> Measured:
@@ -132,7 +132,7 @@ class _Mean:
         alone = measures.mean(self.moments)
         if self.worlds == 1:
             return alone
-        return widened(alone, clustered(self.by_world.around(self.moments.mean), self.by_world.n))
+        return widened(alone, clustered(self.moments.totals, self.moments.counts))
 
 
 def compare(a: Store, b: Store, alpha: float = 0.05) -> Comparison:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Status
 from results.diagnosis import influence, measures
 from results.diagnosis.fits import fits_of
+from results.diagnosis.grouping import Grouping
 from results.diagnosis.measures import Measured
 from results.diagnosis.moments import RunningMoments
-from results.diagnosis.worlds import Grouping, WorldSums, clustered, widened
+from results.diagnosis.worlds import clustered, widened
 from results.store.block import Records
 from sim.errors import bad, one_of
 
@@ -42,45 +43,37 @@ def contrast(records: Records, a: Target, b: Target, cell: int, alpha: float = 0
     """
     places = _place(records, a, "a"), _place(records, b, "b")
     names = ("bias", "mse", "coverage", "a", "b")
-    moments = {name: RunningMoments((1,)) for name in names}
+    moments = {name: RunningMoments((1,), worlds=records.worlds) for name in names}
     attempted = 0
     for one, other, both in _pairs(records, a, b, cell, places, alpha):
         attempted += int((one.attempted & other.attempted).sum())
-        moments["bias"].add(one.error - other.error, both)
-        moments["mse"].add(one.error**2 - other.error**2, both)
+        rows = Grouping.of(one.world) if records.worlds > 1 else None
+        moments["bias"].add(one.error - other.error, both, rows)
+        moments["mse"].add(one.error**2 - other.error**2, both, rows)
         covered = one.covered - other.covered
-        moments["coverage"].add(covered, both & np.isfinite(covered))
-        moments["a"].add(one.error, both)
-        moments["b"].add(other.error, both)
+        moments["coverage"].add(covered, both & np.isfinite(covered), rows)
+        moments["a"].add(one.error, both, rows)
+        moments["b"].add(other.error, both, rows)
     without = RunningMoments((1,))
-    by_world = {name: WorldSums(records.worlds, (1,)) for name in (*names[:3], "precision")}
     for one, other, both in _pairs(records, a, b, cell, places, alpha):
         rest = (measures.variance_without(side.error, moments[key]) for side, key in ((one, "a"), (other, "b")))
         gain = measures.relative_precision(*rest)
         without.add(gain, both & np.isfinite(gain))
-        rows = Grouping.of(one.world)
-        by_world["bias"].add(one.error - other.error, both, rows)
-        by_world["mse"].add(one.error**2 - other.error**2, both, rows)
-        covered = one.covered - other.covered
-        by_world["coverage"].add(covered, both & np.isfinite(covered), rows)
-        by_world["precision"].add(
-            influence.of_precision(one.error, other.error, moments["a"], moments["b"]), both, rows
-        )
     gain = measures.relative_precision(moments["a"].variance, moments["b"].variance)
-    measured = {f"{name}_difference": (measures.mean(moments[name]), by_world[name].around(moments[name].mean),
-                                       by_world[name]) for name in names[:3]}  # fmt: skip
-    precision = by_world["precision"]
-    measured["relative_precision"] = measures.jackknifed(gain, without), precision.total, precision
+    measured = {f"{name}_difference": (measures.mean(moments[name]), influence.of_mean(moments[name]),
+                                      moments[name].counts) for name in names[:3]}  # fmt: skip
+    precision = influence.of_precision(moments["a"], moments["b"])
+    measured["relative_precision"] = measures.jackknifed(gain, without), precision, moments["a"].counts
     return _table(measured, records.worlds, attempted)
 
 
-def _table(measured: Mapping[str, tuple[Measured, Floats, WorldSums]], worlds: int, attempted: int) -> pd.DataFrame:
+def _table(measured: Mapping[str, tuple[Measured, Floats, Floats]], worlds: int, attempted: int) -> pd.DataFrame:
     """One row a measure, from it, its sums of influences and counts by world."""
     rows = []
-    for name, (values, total, sums) in measured.items():
-        groups = sums.groups if worlds > 1 else None
-        if groups is not None:
-            values = widened(values, clustered(total, sums.n))
+    for name, (values, total, counts) in measured.items():
+        groups = None
+        if worlds > 1:
+            groups, values = (counts > 0).sum(axis=0).astype(np.float64), widened(values, clustered(total, counts))
         low, high = measures.interval(values, False, groups)
         rows.append({"measure": name, "value": values.value[0], "mcse": values.mcse[0], "lower": low[0],
                      "upper": high[0], "n": int(values.n[0]), "attempted": attempted})  # fmt: skip

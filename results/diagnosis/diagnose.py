@@ -1,7 +1,7 @@
 """A diagnosis: bias, size, power, coverage and more of every estimator in a store, with Monte Carlo errors.
 
-A pure reduction of `Records`, block by block: memory does not grow with replications (size-adjusted power keeps the
-upper tail of one null cell at a time).
+A pure reduction of `Records`, piece by piece: memory does not grow with replications, but for the upper tails of null
+cells, which size-adjusted power keeps.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
 from results.diagnosis.claims import Claim
 from results.diagnosis.fits import Fits, Flags, Tests, fits_of, tests_of
+from results.diagnosis.grouping import Grouping
 from results.diagnosis.measures import Measured
 from results.diagnosis.own_measures import own_measures, own_rows
 from results.diagnosis.passes import ByWorld, FirstPass, SecondPass, measures_by_error, measures_by_term
-from results.diagnosis.power import null_cell, size_adjusted_power
+from results.diagnosis.power import UpperTail, null_cell, size_adjusted_power
 from results.diagnosis.reading import Reading, for_each
 from results.store.block import Records
 
@@ -68,6 +69,7 @@ class _Judged:
 
     first: FirstPass
     second: SecondPass
+    by_world: ByWorld
 
 
 def diagnose(
@@ -80,12 +82,13 @@ def diagnose(
     """
     own_ones = own_measures(measures)
     reader = _Reader(records, Reading(records), alpha)
-    judged = for_each(range(len(records.cells)), reader.judge)
-    own = {(cell, one): item for cell, by_name in judged.items() for (one, sample), item in by_name.items()
-           if sample == "own"}  # fmt: skip
+    firsts = for_each(range(len(records.cells)), lambda cell: reader.first(cell, _own))
+    own = {(cell, name): first for cell, by_name in firsts.items() for name, first in by_name.items()}
     nulls = _null_cells(records, own)
-    counts = {key: item.first.se.n for key, item in own.items()}
-    powers = size_adjusted_power(nulls, counts, reader.tests, alpha, records.worlds)
+    tails = {(cell, name): UpperTail(own[cell, name].se.n, alpha, records.worlds > 1)
+             for cell, name in sorted({(null, name) for (_, name, _), null in nulls.items()})}  # fmt: skip
+    judged = for_each(firsts, lambda cell: reader.judge(cell, firsts[cell], tails))
+    powers = size_adjusted_power(nulls, tails, reader.tests, alpha, records.worlds)
     parameters = _parameter_columns(records)
     rows: list[dict[str, Any]] = []
     for cell, by_name in judged.items():
@@ -113,44 +116,68 @@ class _Reader:
     reading: Reading
     alpha: float
 
-    def blocks(self, cell: int) -> Iterator[dict[str, Fits]]:
-        """Fits by estimator, block by block."""
-        for block in self.reading.blocks(cell):
+    def pieces(self, cell: int) -> Iterator[dict[str, Fits]]:
+        """Fits by estimator, piece by piece."""
+        for block in self.reading.pieces(cell):
             found = {name: fits_of(block, name, layout, self.alpha, self.records.worlds)
                      for name, layout in self.records.layouts.items()}  # fmt: skip
             yield {name: fits for name, fits in found.items() if fits is not None}
 
+    def rows(self, piece: Mapping[str, Fits]) -> Grouping | None:
+        """The rows of a piece by world, which are those of each estimator; None where there is one world."""
+        some = next(iter(piece.values()), None)
+        return Grouping.of(some.world) if some is not None and self.records.worlds > 1 else None
+
     def tests(self, cell: int, names: Set[str]) -> Iterator[dict[str, Tests]]:
-        """The tests of some estimators, block by block, without the fits that failed."""
-        for block in self.reading.blocks(cell):
+        """The tests of some estimators, piece by piece, without the fits that failed."""
+        for block in self.reading.pieces(cell):
             yield {name: tests_of(block, name, self.records.layouts[name], self.records.worlds)
                    for name in sorted(names & block.estimates.keys())}  # fmt: skip
 
-    def judge(self, cell: int) -> dict[tuple[str, str], _Judged]:
-        """Every estimator on its own successful fits, on those that pass its screen, and on common ones where fewer."""
-        own = self._passes(cell, _own)
+    def judge(
+        self, cell: int, firsts: Mapping[str, FirstPass], tails: Mapping[tuple[int, str], UpperTail]
+    ) -> dict[tuple[str, str], _Judged]:
+        """Every estimator on its own successful fits, on those that pass its screen, and on common ones where fewer.
+
+        firsts: on its own fits. tails: take in the |t| of null cells.
+        """
+        own = self.second(cell, firsts, _own, tails)
         out = {(name, "own"): item for name, item in own.items()}
         if screened := [name for name in own if self.records.layouts[name].screen]:
-            passing = self._passes(cell, _passing)
+            passing = self.second(cell, self.first(cell, _passing), _passing)
             out |= {(name, "passing"): passing[name] for name in screened}
-        compared = [name for name, item in own.items() if item.first.usable]
-        if all(own[name].first.usable == own[name].first.attempted for name in compared):
+        compared = [name for name, first in firsts.items() if first.usable]
+        if all(firsts[name].usable == firsts[name].attempted for name in compared):
             return out
-        common = self._passes(cell, _Common(frozenset(compared)))
+        shared = _Common(frozenset(compared))
+        common = self.second(cell, self.first(cell, shared), shared)
         return out | {(name, "common"): common[name] for name in compared
                       if common[name].first.usable != own[name].first.usable}  # fmt: skip
 
-    def _passes(self, cell: int, counts: _Sample) -> dict[str, _Judged]:
+    def first(self, cell: int, counts: _Sample) -> dict[str, FirstPass]:
+        """Running moments by estimator."""
         firsts: dict[str, FirstPass] = {}
-        for block in self.blocks(cell):
-            for name, fits in block.items():
-                new = FirstPass(fits.se.shape[2], fits.se.shape[1], fits.beside.shape[1], self.alpha)
-                firsts.setdefault(name, new).add(fits, counts(block, name))
-        seconds = {name: SecondPass(first, self.records.worlds) for name, first in firsts.items()}
-        for block in self.blocks(cell):
-            for name, fits in block.items():
-                seconds[name].add(fits, counts(block, name))
-        return {name: _Judged(first, seconds[name]) for name, first in firsts.items()}
+        for piece in self.pieces(cell):
+            rows = self.rows(piece)
+            for name, fits in piece.items():
+                if name not in firsts:
+                    _, errors, terms = fits.se.shape
+                    firsts[name] = FirstPass(terms, errors, fits.beside.shape[1], self.alpha, self.records.worlds)
+                firsts[name].add(fits, counts(piece, name), rows)
+        return firsts
+
+    def second(self, cell: int, firsts: Mapping[str, FirstPass], counts: _Sample,
+               tails: Mapping[tuple[int, str], UpperTail] | None = None) -> dict[str, _Judged]:  # fmt: skip
+        """What needs the totals of the first pass."""
+        seconds = {name: SecondPass(first) for name, first in firsts.items()}
+        for piece in self.pieces(cell):
+            rows = self.rows(piece)
+            for name, fits in piece.items():
+                usable = counts(piece, name)
+                seconds[name].add(fits, usable, rows)
+                if tails and (cell, name) in tails:
+                    tails[cell, name].add(fits.statistic if usable.all() else fits.statistic[usable])
+        return {name: _Judged(first, seconds[name], ByWorld(first, seconds[name])) for name, first in firsts.items()}
 
 
 _Sample = Callable[[Mapping[str, Fits], str], Flags]  # which fits of a block count for an estimator, (R,)
@@ -176,12 +203,12 @@ class _Common:
         return np.logical_and.reduce([block[other].ok for other in sorted(self.compared & block.keys())])
 
 
-def _null_cells(records: Records, own: Mapping[tuple[int, str], _Judged]) -> dict[tuple[int, str, int], int]:
+def _null_cells(records: Records, own: Mapping[tuple[int, str], FirstPass]) -> dict[tuple[int, str, int], int]:
     """The null cell of each (cell, estimator, term) that has one."""
-    zero = {key: item.first.truth_range.zero for key, item in own.items()}
+    zero = {key: first.truth_range.zero for key, first in own.items()}
     out = {}
-    for (cell, name), item in own.items():
-        for term in np.flatnonzero((item.first.truth.n > 0) & ~zero[cell, name]):
+    for (cell, name), first in own.items():
+        for term in np.flatnonzero((first.truth.n > 0) & ~zero[cell, name]):
 
             def is_null(other: int, at: tuple[str, int] = (name, int(term))) -> bool:
                 return (other, at[0]) in zero and bool(zero[other, at[0]][at[1]])
@@ -202,10 +229,10 @@ class _Shown:
     worlds: Floats
 
     @classmethod
-    def of(cls, name: str, measured: Measured, by_world: ByWorld, slope: Floats | None = None) -> _Shown:
+    def of(cls, name: str, measured: Measured, by_world: ByWorld) -> _Shown:
         """With the Monte Carlo error and interval that the worlds give."""
         groups = by_world.groups(name)
-        wide = by_world.widened(name, measured, slope)
+        wide = by_world.widened(name, measured)
         share = name in PROPORTIONS or name == "beside"
         worlds = np.ones(measured.value.shape) if groups is None else groups
         return cls(wide, *measures.interval(wide, share, groups), worlds)
@@ -236,7 +263,7 @@ def _rows(item: _Judged, layout: Layout, power: Measured | None) -> Iterator[dic
 
 def _shown_by_term(item: _Judged) -> dict[str, _Shown]:
     """Measures that need no error type, with the share of the variance between worlds where there are several."""
-    by_world = item.second.by_world
+    by_world = item.by_world
     found = {name: _Shown.of(name, measured, by_world)
              for name, measured in measures_by_term(item.first, item.second).items()}  # fmt: skip
     if (between := by_world.between) is not None:
@@ -247,8 +274,8 @@ def _shown_by_term(item: _Judged) -> dict[str, _Shown]:
 
 def _shown_by_error(item: _Judged, power: Measured | None) -> dict[str, _Shown]:
     """Measures of each error type; the MCSE of a size-adjusted power has the worlds of both cells in it already."""
-    by_world, slope = item.second.by_world, item.second.coverage_slope
-    found = {name: _Shown.of(name, measured, by_world, slope)
+    by_world = item.by_world
+    found = {name: _Shown.of(name, measured, by_world)
              for name, measured in measures_by_error(item.first, item.second).items()}  # fmt: skip
     if power is not None:
         groups = by_world.groups("rejection")
@@ -265,7 +292,7 @@ def _pointless(name: str, values: Measured, at: tuple[int, ...]) -> bool:
 
 def _outcome_rows(item: _Judged, layout: Layout) -> Iterator[dict[str, Any]]:
     """How often the estimator succeeded, how many fits ended in each way, and how often tests beside terms reject."""
-    first, by_world = item.first, item.second.by_world
+    first, by_world = item.first, item.by_world
     head = {"term": "", "estimand": "", "error": "", "attempted": first.attempted}
     usable = measures.proportion(np.array([float(first.usable)]), np.array([float(first.attempted)]))
     yield head | {"measure": "convergence"} | _Shown.of("convergence", usable, by_world).row((0,)) | {"n": first.usable}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,12 +69,12 @@ def fits_of(block: Block, name: str, layout: Layout, alpha: float, worlds: int =
     place = None if record.terms == layout.terms else [layout.terms.index(term) for term in record.terms]
     estimate, se, dof = (placed(values, place, layout) for values in (record.estimate, record.se, record.dof))
     absent = np.full(len(estimate), np.nan)
-    truth = np.stack([block.truth.get(layout.targets.get(term, ""), absent) for term in layout.terms], axis=1)
+    truth = np.array([block.truth.get(layout.targets.get(term, ""), absent) for term in layout.terms]).T
+    truth = truth.reshape(estimate.shape)
     critical = _critical(dof, alpha)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = np.abs(estimate[:, None, :]) / se
-    lower, upper = estimate[:, None, :] - critical * se, estimate[:, None, :] + critical * se
-    rejected, decided = statistic >= critical, np.isfinite(statistic) | np.isposinf(statistic)
+    statistic, half = _statistic(estimate, se), critical * se
+    lower, upper = estimate[:, None, :] - half, estimate[:, None, :] + half
+    rejected, decided = statistic >= critical, statistic > -np.inf
     if record.lower is not None and record.upper is not None:
         stored = placed(record.lower, place, layout), placed(record.upper, place, layout)
         known = ~np.isnan(stored[0]) & ~np.isnan(stored[1])
@@ -102,11 +103,16 @@ def tests_of(block: Block, name: str, layout: Layout, worlds: int) -> Tests:
     record = block.estimates[name]
     place = None if record.terms == layout.terms else [layout.terms.index(term) for term in record.terms]
     estimate, se = placed(record.estimate, place, layout), placed(record.se, place, layout)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = np.abs(estimate[:, None, :]) / se
+    statistic = _statistic(estimate, se)
     world = _worlds_of(block, len(estimate), worlds)
     ok = (record.status == Status.OK) & np.isfinite(estimate).any(axis=1)
     return Tests(statistic, world) if ok.all() else Tests(statistic[ok], world[ok])
+
+
+def _statistic(estimate: Floats, se: Floats) -> Floats:
+    """|t| (R, E, K), NaN where there is no se."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.abs(estimate)[:, None, :] / se)
 
 
 def _worlds_of(block: Block, rows: int, worlds: int) -> NDArray[np.intp]:
@@ -115,16 +121,27 @@ def _worlds_of(block: Block, rows: int, worlds: int) -> NDArray[np.intp]:
 
 
 def placed(values: Floats, place: list[int] | None, layout: Layout) -> Floats:
-    """Values (..., own terms) on the layout's terms, NaN where a cell has no such term."""
-    if place is None:
+    """Values (R, ..., own terms) on the layout's terms, NaN where a cell has no such term.
+
+    The numbers of all replications lie side by side, as in a store: sums are fast, and of the same bits whatever holds
+    the records.
+    """
+    if place is not None:
+        own, values = values, np.full((*values.shape[:-1], len(layout.terms)), np.nan)
+        values[..., place] = own
+    if values.strides[0] == values.itemsize:
         return values
-    out = np.full((*values.shape[:-1], len(layout.terms)), np.nan)
-    out[..., place] = values
-    return out
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 0, -1)), -1, 0)
 
 
 def _critical(dof: Floats, alpha: float) -> Floats:
     """Critical values (R or 1, E, K): degrees of freedom seldom change between replications, and sorting them costs."""
-    if len(dof) and np.array_equal(dof, np.broadcast_to(dof[:1], dof.shape), equal_nan=True):
-        return critical_values(dof[:1], alpha)
+    one = dof[:1]
+    if len(dof) and ((dof == one).all() or np.array_equal(dof, np.broadcast_to(one, dof.shape), equal_nan=True)):
+        return _critical_of(one.tobytes(), one.shape, alpha)
     return critical_values(dof, alpha)
+
+
+@lru_cache(maxsize=256)
+def _critical_of(dof: bytes, shape: tuple[int, ...], alpha: float) -> Floats:
+    return critical_values(np.frombuffer(dof).reshape(shape), alpha)

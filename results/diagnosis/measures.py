@@ -87,16 +87,17 @@ def window(error: RunningMoments) -> Floats:
     return 0.5 * np.sqrt(error.variance) * np.maximum(error.n, 1.0) ** -0.2
 
 
-def bias_eliminated_coverage(covered: Tally, slope: Floats, product: RunningMoments, error: RunningMoments) -> Measured:
+def bias_eliminated_coverage(covered: Tally, slope: Floats, product: Floats, error: RunningMoments) -> Measured:
     """Share B of intervals that cover once moved by the bias, which itself is estimated.
 
     With h = 1 where a moved interval covers, B(b) is the share that covers when moved by b, and the mean of e moves
     with the draws. The delta method gives the influence h - B + B'(b) (e - b), thus the MCSE
     sqrt((B (1 - B) + 2 B' mean(h (e - b)) + B'^2 S_e^2) / n). slope: B', the difference of the densities of the two
-    interval ends at b; product: h (e - b). At 0 and 1 no less than the MCSE of a known bias.
+    interval ends at b; product: the sum of h (e - b). At 0 and 1 no less than the MCSE of a known bias.
     """
     known = proportion(covered.hits, covered.n)
-    spread = known.value * (1 - known.value) + 2 * slope * product.average + slope**2 * error.variance
+    average = product / np.maximum(covered.n, 1.0)
+    spread = known.value * (1 - known.value) + 2 * slope * average + slope**2 * error.variance
     mcse = np.sqrt(np.maximum(spread, 0.0) / np.maximum(covered.n, 1.0))
     extreme = (known.value == 0) | (known.value == 1)
     return known._replace(mcse=np.where(extreme, np.fmax(mcse, known.mcse), mcse))
@@ -105,6 +106,8 @@ def bias_eliminated_coverage(covered: Tally, slope: Floats, product: RunningMome
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
     """numerator / denominator, NaN where the denominator is 0 or either is NaN."""
     zero = denominator == 0
+    if not zero.any():
+        return np.asarray(numerator / denominator)
     return np.where(zero, np.nan, numerator / np.where(zero, 1.0, denominator))
 
 
@@ -120,13 +123,21 @@ def relative_precision(variance_a: Floats, variance_b: Floats) -> Floats:
 
 def mean_without(x: Floats, m: RunningMoments) -> Floats:
     """Mean of the other n - 1 values for each x (R, *shape)."""
-    return m.mean - (x - m.mean) / np.maximum(m.n - 1, 1.0)
+    rest = x - m.mean
+    rest /= -np.maximum(m.n - 1, 1.0)
+    rest += m.mean
+    return rest
 
 
 def variance_without(x: Floats, m: RunningMoments) -> Floats:
     """Sample variance of the other n - 1 values for each x (R, *shape); NaN below three values."""
-    rest = m.second - (x - m.mean) ** 2 * m.n / np.maximum(m.n - 1, 1.0)
-    return np.where(m.n > 2, np.maximum(rest, 0.0), np.nan) / np.maximum(m.n - 2, 1.0)
+    rest = x - m.mean
+    rest *= rest
+    rest *= -m.n / np.maximum(m.n - 1, 1.0)
+    rest += m.second
+    np.maximum(rest, 0.0, out=rest)
+    rest /= np.where(m.n > 2, m.n - 2, np.nan)
+    return rest
 
 
 def jackknifed(value: Floats, without: RunningMoments) -> Measured:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,89 +11,141 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Status
 from results.diagnosis import influence, measures
 from results.diagnosis.fits import Fits
+from results.diagnosis.grouping import Grouping
 from results.diagnosis.measures import Measured
-from results.diagnosis.moments import Extremes, RunningMoments, Tally
-from results.diagnosis.worlds import Between, Grouping, WorldSums, between_worlds, clustered, widened
+from results.diagnosis.moments import Extremes, Piece, RunningMoments, Tally
+from results.diagnosis.worlds import Between, between_worlds, clustered, widened
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-Influences = dict[str, tuple[Any, Flags]]  # (R, *shape) by measure, and which fits have one
 OF_A_TERM = ("truth", "mean_estimate", "bias", "relative_bias", "relative_bias_ratio", "empirical_se", "between_worlds",
              "mse", "rmse")  # measures that need no error type  # fmt: skip
 
 
-class FirstPass:
-    """Moments and counts of K terms and E error types over the usable fits of a cell."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Counted:
+    """Fits with what of them counts.
 
-    def __init__(self, terms: int, errors: int, beside: int, alpha: float) -> None:
-        by_term, by_error = (terms,), (errors, terms)
-        self.alpha = alpha
+    rows: by world, None where worlds are not told apart. error (R, K). found, true (R, K): fits with an estimate, and
+    those with an error.
+    """
+
+    fits: Fits
+    rows: Grouping | None
+    error: Floats
+    found: Flags
+    true: Flags
+
+    @classmethod
+    def of(cls, fits: Fits, usable: Flags, rows: Grouping | None) -> _Counted:
+        """usable (R,) says which fits count."""
+        error, found = fits.error, usable[:, None] & np.isfinite(fits.estimate)
+        return cls(fits, rows, error, found, found & np.isfinite(error))
+
+    @property
+    def true3(self) -> Flags:
+        """Fits with an error, (R, 1, K)."""
+        return self.true[:, None, :]
+
+    @property
+    def with_interval(self) -> Flags:
+        """Fits with an error and an interval, (R, E, K)."""
+        return self.true3 & ~np.isnan(self.fits.lower) & ~np.isnan(self.fits.upper)
+
+    @property
+    def significant(self) -> Flags:
+        """Fits whose test rejects and whose truth is not 0, (R, E, K)."""
+        fits = self.fits
+        return fits.rejected & fits.decided & (self.true & (fits.truth != 0))[:, None, :]
+
+
+class FirstPass:
+    """Moments and counts of K terms and E error types over the usable fits of a cell, by world where there are some."""
+
+    def __init__(self, terms: int, errors: int, beside: int, alpha: float, worlds: int = 1) -> None:
+        def of_term(order: int = 2) -> RunningMoments:
+            return RunningMoments((terms,), order, worlds)
+
+        def of_error() -> RunningMoments:
+            return RunningMoments((errors, terms), 2, worlds)
+
+        self.alpha, self.worlds = alpha, worlds
         self.attempted = 0
         self.statuses = np.zeros(len(Status), dtype=np.int64)
         self.usable = 0
-        self.estimate, self.truth = RunningMoments(by_term, 4), RunningMoments(by_term)
-        self.truth_range = Extremes(by_term)
-        self.error, self.square = RunningMoments(by_term, 4), RunningMoments(by_term)
-        self.relative = RunningMoments(by_term)
-        self.se, self.variance = RunningMoments(by_error), RunningMoments(by_error)
-        self.error_with_se, self.variance_with_error = RunningMoments(by_error), RunningMoments(by_error)
-        self.covered, self.rejected = Tally(by_error), Tally(by_error)
-        self.rejected_beside = Tally((beside,))
-        self.wrong_sign = Tally(by_error)
-        self.size_found, self.size_true = RunningMoments(by_error), RunningMoments(by_error)
+        self.converged, self.rejected_beside = Tally((1,), worlds), Tally((beside,), worlds)
+        self.estimate, self.truth, self.truth_range = of_term(4), of_term(), Extremes((terms,))
+        self.error, self.square, self.relative = of_term(4), of_term(), of_term()
+        self.se, self.variance = of_error(), of_error()
+        self.error_with_se, self.variance_with_error = of_error(), of_error()
+        self.error_with_interval = of_error()
+        self.covered, self.rejected, self.wrong_sign = (Tally((errors, terms), worlds) for _ in range(3))
+        self.size_found, self.size_true = of_error(), of_error()
 
-    def add(self, fits: Fits, usable: Flags) -> None:
-        """Take in a block; usable (R,) says which fits count."""
+    def add(self, fits: Fits, usable: Flags, rows: Grouping | None = None) -> None:
+        """Take in some fits; usable (R,) says which count. rows: of all of them by world, where there are several."""
         self.statuses += np.bincount(fits.status, minlength=len(Status))
         self.attempted = int(self.statuses.sum() - self.statuses[Status.NOT_RUN])
         self.usable += int(usable.sum())
-        found = usable[:, None] & np.isfinite(fits.estimate)
+        counted = _Counted.of(fits, usable, rows)
+        error, found, true = counted.error, counted.found, counted.true
+        self.converged.add(usable[:, None], (fits.status != Status.NOT_RUN)[:, None], rows)
+        if fits.beside.size:
+            self.rejected_beside.add(fits.beside <= self.alpha, usable[:, None] & np.isfinite(fits.beside), rows)
         known = found & np.isfinite(fits.truth)
-        error = fits.error
-        true = found & np.isfinite(error)
-        self.estimate.add(fits.estimate, found)
-        self.truth.add(fits.truth, known)
+        self.estimate.add(fits.estimate, found, rows)
+        self.truth.add(fits.truth, known, rows)
         self.truth_range.add(fits.truth, known)
-        self.error.add(error, true)
-        self.square.add(error**2, true)
+        self.square.add(error * error, true, rows)
         with np.errstate(divide="ignore", invalid="ignore"):
-            self.relative.add(error / fits.truth, true & (fits.truth != 0))
-        self.rejected_beside.add(fits.beside <= self.alpha, usable[:, None] & np.isfinite(fits.beside))
-        self._add_by_error(fits, found, true)
+            self.relative.add(error / fits.truth, true & (fits.truth != 0), rows)
+        of_error = Piece.of(error, true, rows, 4)
+        self.error.merge(of_error)
+        self._add_by_error(counted, of_error.by_error)
 
-    def _add_by_error(self, fits: Fits, found: Flags, true: Flags) -> None:
-        found3, true3 = found[:, None, :], true[:, None, :]
-        variance = fits.se**2
-        has_se = found3 & np.isfinite(fits.se)
-        self.se.add(fits.se, has_se)
-        self.variance.add(variance, has_se)
-        self.error_with_se.add(np.broadcast_to(fits.error[:, None, :], fits.se.shape), has_se & true3)
-        self.variance_with_error.add(variance, has_se & true3)
-        truth = fits.truth[:, None, :]
-        self.covered.add((fits.lower <= truth) & (truth <= fits.upper), true3 & has_interval(fits))
-        self.rejected.add(fits.rejected, found3 & fits.decided)
-        significant = significant_fits(fits, true)
-        self.wrong_sign.add(
-            np.broadcast_to((fits.estimate * fits.truth < 0)[:, None, :], significant.shape), significant
-        )
-        self.size_found.add(np.abs(np.broadcast_to(fits.estimate[:, None, :], significant.shape)), significant)
-        self.size_true.add(np.abs(np.broadcast_to(truth, significant.shape)), significant)
+    def _add_by_error(self, counted: _Counted, of_error: Piece) -> None:
+        """What each error type has a value of; of_error: the errors of all fits that have one."""
+        fits, rows, true3, interval = counted.fits, counted.rows, counted.true3, counted.with_interval
+        found3, truth = counted.found[:, None, :], fits.truth[:, None, :]
+
+        def error_where(which: Flags) -> Piece:
+            if (which == true3).all():
+                return of_error
+            return Piece.of(np.broadcast_to(counted.error[:, None, :], which.shape), which, rows)
+
+        has_se, variance = found3 & np.isfinite(fits.se), fits.se * fits.se
+        with_error, of_variance = has_se & true3, Piece.of(variance, has_se, rows)
+        self.se.add(fits.se, has_se, rows)
+        self.variance.merge(of_variance)
+        same = np.array_equal(with_error, has_se)
+        self.variance_with_error.merge(of_variance if same else Piece.of(variance, with_error, rows))
+        self.error_with_se.merge(error_where(with_error))
+        self.error_with_interval.merge(error_where(interval))
+        self.covered.add((fits.lower <= truth) & (truth <= fits.upper), interval, rows)
+        self.rejected.add(fits.rejected, found3 & fits.decided, rows)
+        significant = counted.significant
+        if not significant.any():
+            return
+        estimate, shape = fits.estimate[:, None, :], significant.shape
+        self.wrong_sign.add(np.broadcast_to(estimate * truth < 0, shape), significant, rows)
+        self.size_found.add(np.broadcast_to(np.abs(estimate), shape), significant, rows)
+        self.size_true.add(np.broadcast_to(np.abs(truth), shape), significant, rows)
 
 
 class SecondPass:
-    """Leave-one-out values, shifted intervals and sums by world, which need the totals of the first pass."""
+    """Leave-one-out values and moved intervals, which need the totals of the first pass."""
 
-    def __init__(self, first: FirstPass, worlds: int = 1) -> None:
+    def __init__(self, first: FirstPass) -> None:
         by_term, by_error = first.estimate.n.shape, first.se.n.shape
         self.first = first
         self.se_error = RunningMoments(by_error)
         self.relative_ratio = RunningMoments(by_term)
         self.ratio_shown = bool(truth_varies(first).any())  # elsewhere it is the relative bias, and is left out
         self.type_m = RunningMoments(by_error)
-        self.covered, self.covered_above, self.covered_below = Tally(by_error), Tally(by_error), Tally(by_error)
-        self.error_if_covered = RunningMoments(by_error)
+        self.covered = Tally(by_error, first.worlds)
+        self.covered_above, self.covered_below = Tally(by_error), Tally(by_error)
+        self.error_if_covered = np.zeros(by_error)  # sum h (e - b)
         self.window = measures.window(first.error)
-        self.by_world = ByWorld(first, worlds)
 
     @property
     def coverage_slope(self) -> Floats:
@@ -101,89 +154,79 @@ class SecondPass:
         width = np.where(self.window > 0, 2 * self.window, np.inf)
         return gain / np.maximum(self.covered.n, 1.0) / width
 
-    def add(self, fits: Fits, usable: Flags) -> None:
-        """Take in a block; usable (R,) says which fits count."""
-        first = self.first
-        found = usable[:, None] & np.isfinite(fits.estimate)
-        error = fits.error
-        true = found & np.isfinite(error)
-        true3, truth = true[:, None, :], fits.truth[:, None, :]
+    def add(self, fits: Fits, usable: Flags, rows: Grouping | None = None) -> None:
+        """Take in some fits; usable (R,) says which count. rows: of all of them by world, where there are several."""
+        first, counted = self.first, _Counted.of(fits, usable, rows)
+        error, significant = counted.error, counted.significant
         with np.errstate(invalid="ignore", over="ignore"):
             gap = measures.se_error(
-                measures.mean_without(fits.se**2, first.variance_with_error),
+                measures.mean_without(fits.se * fits.se, first.variance_with_error),
                 measures.variance_without(error[:, None, :], first.error_with_se),
             )
-            size = measures.ratio(
-                measures.mean_without(np.abs(fits.estimate)[:, None, :], first.size_found),
-                measures.mean_without(np.abs(truth), first.size_true),
-            )
+            self.se_error.add(gap, counted.true3 & np.isfinite(fits.se) & np.isfinite(gap))
+            if significant.any():
+                size = measures.ratio(
+                    measures.mean_without(np.abs(fits.estimate)[:, None, :], first.size_found),
+                    measures.mean_without(np.abs(fits.truth)[:, None, :], first.size_true),
+                )
+                self.type_m.add(size, significant & np.isfinite(size))
             if self.ratio_shown:
                 ratio = measures.ratio(
                     measures.mean_without(error, first.error), measures.mean_without(fits.truth, first.truth)
                 )
-                self.relative_ratio.add(ratio, true & np.isfinite(ratio))
-        self.se_error.add(gap, true3 & np.isfinite(fits.se) & np.isfinite(gap))
-        self.type_m.add(size, significant_fits(fits, true) & np.isfinite(size))
-        self._add_moved_intervals(fits, true3 & has_interval(fits))
-        self.by_world.add(fits, usable, found, true)
+                self.relative_ratio.add(ratio, counted.true & np.isfinite(ratio))
+        self._add_moved_intervals(counted)
 
-    def _add_moved_intervals(self, fits: Fits, usable: Flags) -> None:
-        """Intervals moved by the bias, and by a little more and less; usable (R, E, K)."""
-        bias = self.first.error.mean
-        covers = moved(fits, bias)
-        self.covered.add(covers, usable)
-        self.covered_above.add(moved(fits, bias + self.window), usable)
-        self.covered_below.add(moved(fits, bias - self.window), usable)
-        self.error_if_covered.add(np.where(covers, (fits.error - bias)[:, None, :], 0.0), usable)
+    def _add_moved_intervals(self, counted: _Counted) -> None:
+        """Intervals moved down by the bias, and by a little more and less."""
+        fits, bias, usable = counted.fits, self.first.error.mean, counted.with_interval
+        truth = fits.truth[:, None, :]
+        low, high = fits.lower - truth, fits.upper - truth
+        covers = (low <= bias) & (bias <= high) & usable
+        self.covered.add(covers, usable, counted.rows)
+        for tally, move in ((self.covered_above, bias + self.window), (self.covered_below, bias - self.window)):
+            tally.add((low <= move) & (move <= high), usable)
+        shift = np.where(counted.true, counted.error - bias, 0.0)
+        self.error_if_covered += (shift[:, None, :] * covers).sum(axis=0)
+
+
+class Influences(NamedTuple):
+    """Sums of the influences of fits on a measure by world, and counts of its fits; each (W, *shape)."""
+
+    total: Floats
+    n: Floats
+
+    @property
+    def groups(self) -> Floats:
+        """Worlds that hold some fit of the measure."""
+        return (self.n > 0).sum(axis=0).astype(np.float64)
 
 
 class ByWorld:
     """Sums of influences by world, for the Monte Carlo errors of what replications share; idle with one world."""
 
-    def __init__(self, first: FirstPass, worlds: int) -> None:
-        self.first, self.worlds = first, worlds
-        self.sums: dict[str, WorldSums] = {}
-
-    def add(self, fits: Fits, usable: Flags, found: Flags, true: Flags) -> None:
-        """Take in a block; usable (R,), found (with an estimate) and true (with an error) (R, K)."""
-        if self.worlds == 1:
-            return
-        rows = Grouping.of(fits.world)
-        tried, beside = fits.status != Status.NOT_RUN, usable[:, None] & np.isfinite(fits.beside)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            found_here = influences_by_term(fits, found, true, self.first) | influences_by_error(
-                fits, found, true, self.first
-            )
-            found_here["convergence"] = (usable[:, None] - self.first.usable / max(self.first.attempted, 1),
-                                         tried[:, None])  # fmt: skip
-            rejected = influence.of_share(fits.beside <= self.first.alpha, self.first.rejected_beside)
-            found_here["beside"] = rejected, beside
-            found_here |= moved_intervals(fits, true, self.first)
-        for name, (values, counted) in found_here.items():
-            if name not in self.sums:
-                self.sums[name] = WorldSums(self.worlds, values.shape[1:])
-            self.sums[name].add(values, counted, rows)
+    def __init__(self, first: FirstPass, second: SecondPass) -> None:
+        self.first = first
+        self.sums: dict[str, Influences] = {}
+        if first.worlds > 1:
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                self.sums = influences_by_term(first) | influences_by_error(first, second)
 
     def groups(self, name: str) -> Floats | None:
-        """Worlds behind a measure; None where there is one world, or none of its fits."""
+        """Worlds behind a measure; None where there is one world."""
         return self.sums[name].groups if name in self.sums else None
 
-    def widened(self, name: str, measured: Measured, slope: Floats | None = None) -> Measured:
-        """A measure with the Monte Carlo error that its worlds give. slope: B' of moved intervals."""
-        if name not in self.sums:
-            return measured
-        total, n = self.sums[name].total, self.sums[name].n
-        if name == "bias_eliminated_coverage" and slope is not None:
-            total = self.sums[name].around(measured.value) + slope * self.sums["shift"].total
-        return widened(measured, clustered(total, n))
+    def widened(self, name: str, measured: Measured) -> Measured:
+        """A measure with the Monte Carlo error that its worlds give."""
+        return widened(measured, clustered(*self.sums[name])) if name in self.sums else measured
 
     @property
     def between(self) -> Between | None:
         """The share of the variance of e (of estimates where the truth is unknown) between worlds, (K,)."""
         if not self.sums:
             return None
-        known = between_worlds(self.sums["bias"], self.first.error)
-        unknown = between_worlds(self.sums["mean_estimate"], self.first.estimate)
+        known = between_worlds(self.first.error)
+        unknown = between_worlds(self.first.estimate)
         has = self.first.error.n > 0
 
         def either(a: Floats, b: Floats) -> Floats:
@@ -193,66 +236,46 @@ class ByWorld:
         return Between(measured, either(known.lower, unknown.lower), either(known.upper, unknown.upper))
 
 
-def influences_by_term(fits: Fits, found: Flags, true: Flags, first: FirstPass) -> Influences:
-    """On the measures that need no error type, (R, K)."""
-    error, known = fits.error, first.error.n > 0
-    spread = np.where(known, influence.of_spread(error, first.error),
-                      influence.of_spread(fits.estimate, first.estimate))  # fmt: skip
-    relative = influence.of_mean(measures.ratio(error, fits.truth), first.relative)
+def influences_by_term(first: FirstPass) -> dict[str, Influences]:
+    """On the measures that need no error type, (W, K), or (W, S) and (W, 1) for tests beside terms and convergence."""
+    error, estimate, known = first.error, first.estimate, first.error.n > 0
+    spread = np.where(known, influence.of_spread(error), influence.of_spread(estimate))
     return {
-        "truth": (influence.of_mean(fits.truth, first.truth), found & np.isfinite(fits.truth)),
-        "mean_estimate": (influence.of_mean(fits.estimate, first.estimate), found),
-        "bias": (influence.of_mean(error, first.error), true),
-        "relative_bias": (relative, true & (fits.truth != 0)),
-        "relative_bias_ratio": (influence.of_ratio(error, fits.truth, first.error, first.truth), true),
-        "empirical_se": (spread, np.where(known, true, found)),
-        "mse": (influence.of_mean(np.square(error), first.square), true),
-        "rmse": (influence.of_root(np.square(error), first.square), true),
+        "truth": Influences(influence.of_mean(first.truth), first.truth.counts),
+        "mean_estimate": Influences(influence.of_mean(estimate), estimate.counts),
+        "bias": Influences(influence.of_mean(error), error.counts),
+        "relative_bias": Influences(influence.of_mean(first.relative), first.relative.counts),
+        "relative_bias_ratio": Influences(influence.of_ratio(error, first.truth), error.counts),
+        "empirical_se": Influences(spread, np.where(known, error.counts, estimate.counts)),
+        "mse": Influences(influence.of_mean(first.square), first.square.counts),
+        "rmse": Influences(influence.of_root(first.square), first.square.counts),
+        "convergence": _of_share(first.converged),
+        "beside": _of_share(first.rejected_beside),
     }
 
 
-def influences_by_error(fits: Fits, found: Flags, true: Flags, first: FirstPass) -> Influences:
-    """On the measures of each error type, (R, E, K), but for the coverage of moved intervals."""
-    found3, true3, shape = found[:, None, :], true[:, None, :], fits.se.shape
-    truth, estimate, variance = fits.truth[:, None, :], fits.estimate[:, None, :], np.square(fits.se)
-    error, significant = np.broadcast_to(fits.error[:, None, :], shape), significant_fits(fits, true)
-    has_se = found3 & np.isfinite(fits.se)
-    covered = (fits.lower <= truth) & (truth <= fits.upper)
-    wrong = np.broadcast_to(estimate * truth < 0, shape)
-    sizes = np.broadcast_to(np.abs(estimate), shape), np.broadcast_to(np.abs(truth), shape)
-    gap = influence.of_se_error(variance, error, first.variance_with_error, first.error_with_se)
+def influences_by_error(first: FirstPass, second: SecondPass) -> dict[str, Influences]:
+    """On the measures of each error type, (W, E, K).
+
+    A fit adds h - B + B'(b) (e - b) to the coverage of moved intervals, b the bias.
+    """
+    within, variance = first.error_with_interval, first.variance_with_error
+    shift = within.totals + within.counts * (within.mean - first.error.mean)
+    moved = _of_share(second.covered)
     return {
-        "mean_se": (influence.of_mean(fits.se, first.se), has_se),
-        "model_se": (influence.of_root(variance, first.variance), has_se),
-        "se_error": (gap, has_se & true3),
-        "coverage": (influence.of_share(covered, first.covered), true3 & has_interval(fits)),
-        "rejection": (influence.of_share(fits.rejected, first.rejected), found3 & fits.decided),
-        "type_s": (influence.of_share(wrong, first.wrong_sign), significant),
-        "type_m": (influence.of_ratio(*sizes, first.size_found, first.size_true), significant),
+        "mean_se": Influences(influence.of_mean(first.se), first.se.counts),
+        "model_se": Influences(influence.of_root(first.variance), first.variance.counts),
+        "se_error": Influences(influence.of_se_error(variance, first.error_with_se), variance.counts),
+        "coverage": _of_share(first.covered),
+        "bias_eliminated_coverage": moved._replace(total=moved.total + second.coverage_slope * shift),
+        "rejection": _of_share(first.rejected),
+        "type_s": _of_share(first.wrong_sign),
+        "type_m": Influences(influence.of_ratio(first.size_found, first.size_true), first.size_true.counts),
     }
 
 
-def moved_intervals(fits: Fits, true: Flags, first: FirstPass) -> Influences:
-    """The parts h and e - b of the influence h - B + B'(b) (e - b) on the coverage of moved intervals, (R, E, K)."""
-    usable = true[:, None, :] & has_interval(fits)
-    shift = np.broadcast_to((fits.error - first.error.mean)[:, None, :], fits.se.shape)
-    return {"bias_eliminated_coverage": (moved(fits, first.error.mean), usable), "shift": (shift, usable)}
-
-
-def moved(fits: Fits, move: Floats) -> Flags:
-    """Whether intervals cover the truth once they are moved down by `move` (K,), (R, E, K)."""
-    truth = fits.truth[:, None, :]
-    return (fits.lower - move <= truth) & (truth <= fits.upper - move)
-
-
-def has_interval(fits: Fits) -> Flags:
-    """Where there is an interval, (R, E, K)."""
-    return ~np.isnan(fits.lower) & ~np.isnan(fits.upper)
-
-
-def significant_fits(fits: Fits, true: Flags) -> Flags:
-    """Where the test rejects and the truth is not 0, (R, E, K)."""
-    return fits.rejected & fits.decided & (true & (fits.truth != 0))[:, None, :]
+def _of_share(tally: Tally) -> Influences:
+    return Influences(influence.of_share(tally), tally.counts)
 
 
 def truth_varies(first: FirstPass) -> Flags:

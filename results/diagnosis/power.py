@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from results.diagnosis.fits import Tests
+from results.diagnosis.grouping import Grouping
 from results.diagnosis.measures import Measured
+from results.diagnosis.moments import Tally
 from results.diagnosis.reading import for_each
-from results.diagnosis.worlds import Grouping, WorldSums, variance_inflation
+from results.diagnosis.worlds import variance_inflation
 
 Floats = NDArray[np.float64]
 DRAWS = 2000  # of the bootstrap; its own noise is then 2% of the MCSE
 TestsOfCell = Callable[[int, Set[str]], Iterator[Mapping[str, Tests]]]
 Key = tuple[int, str, int]  # cell, estimator, position of the term
+Tail = tuple[int, str]  # null cell, estimator
 
 
 def null_cell(cell: int, cells: Sequence[Mapping[str, object]], is_null: Callable[[int], bool]) -> int | None:
@@ -31,78 +33,72 @@ def null_cell(cell: int, cells: Sequence[Mapping[str, object]], is_null: Callabl
     return min(near)[1] if near else None
 
 
-def size_adjusted_power(nulls: Mapping[Key, int], counts: Mapping[tuple[int, str], Floats], tests: TestsOfCell,
+def size_adjusted_power(nulls: Mapping[Key, int], tails: Mapping[Tail, UpperTail], tests: TestsOfCell,
                         alpha: float, worlds: int = 1) -> dict[tuple[int, str], Measured]:  # fmt: skip
     """Power by (cell, estimator), (E, K), NaN for terms without a null cell.
 
-    nulls: the null cell of each (cell, estimator, term). counts: how many |t| each (cell, estimator) has, (E, K).
-    tests: those of some estimators in a cell, block by block, usable fits only. The critical value is the k-th largest
-    |t| of the null cell, k = floor(alpha (n + 1)). worlds: in which the replications of a cell lie. Memory: the upper
-    tail of one null cell.
+    nulls: the null cell of each (cell, estimator, term). tails: the largest |t| of each null cell and estimator. tests:
+    those of some estimators in a cell, piece by piece, usable fits only. The critical value is the k-th largest |t| of
+    the null cell, k = floor(alpha (n + 1)). worlds: in which the replications of a cell lie.
     """
+    counted: dict[int, _Reached] = {}
+    for (cell, name, term), null in sorted(nulls.items()):
+        counted.setdefault(cell, _Reached(worlds)).need((null, name), term)
+        counted.setdefault(null, _Reached(worlds)).need((null, name))
+    critical = {key: tail.critical(alpha) for key, tail in tails.items()}
+    values = {key: tail.values for key, tail in tails.items()}
+
+    def count(cell: int) -> None:
+        counted[cell].count(tests(cell, counted[cell].names), values, critical)
+
+    for_each(sorted(counted), count)
     powers: dict[tuple[int, str], Measured] = {}
-    for null in sorted(set(nulls.values())):
-        users = {key: home for key, home in nulls.items() if home == null}
-        names = {name for _, name, _ in users}
-        tails = {name: UpperTail(counts[null, name], alpha, worlds > 1) for name in names}
-        for block in tests(null, names):
-            for name in names & block.keys():
-                tails[name].add(block[name].statistic)
-        critical = {name: tail.critical(alpha) for name, tail in tails.items()}
-        of_null = _inflated(tests(null, names), critical, worlds)
-        users_by_cell = {cell: {name: sorted(term for at, who, term in users if (at, who) == (cell, name))
-                                for at, name, _ in users if at == cell} for cell, _, _ in users}  # fmt: skip
-
-        def reached(
-            cell: int,
-            terms: Mapping[int, Mapping[str, list[int]]] = users_by_cell,
-            null_tails: Mapping[str, UpperTail] = tails,
-            levels: Mapping[str, Floats] = critical,
-        ) -> _Reached:
-            above = {name: Exceedances(null_tails[name].values, chosen) for name, chosen in terms[cell].items()}
-            return _reached(tests(cell, above.keys()), above, levels, worlds)
-
-        for cell, found in for_each(sorted(users_by_cell), reached).items():
-            for name, above in found.above.items():
-                power = adjusted(tails[name], above, alpha, of_null.get(name), found.inflation.get(name))
-                powers[cell, name] = _only(power, users_by_cell[cell][name], powers.get((cell, name)))
+    for cell, reached in counted.items():
+        for key, above in reached.above.items():
+            inflations = [counted[at].inflation(key) for at in (key[0], cell)] if worlds > 1 else []
+            power = adjusted(tails[key], above, alpha, *inflations)
+            powers[cell, key[1]] = _only(power, reached.terms[key], powers.get((cell, key[1])))
     return powers
 
 
-@dataclass(frozen=True, slots=True)
 class _Reached:
-    """Of a cell, by estimator: how many |t| reach each value of the null cell's tail, and what worlds add."""
+    """How many |t| of a cell reach each value of the tails of null cells, and by world their critical values."""
 
-    above: dict[str, Exceedances]
-    inflation: dict[str, Floats]
+    def __init__(self, worlds: int) -> None:
+        self.worlds = worlds
+        self.terms: dict[Tail, list[int]] = {}  # of which power is asked, by the tail that gives it
+        self.above: dict[Tail, Exceedances] = {}
+        self.hits: dict[Tail, Tally] = {}
 
+    def need(self, key: Tail, term: int | None = None) -> None:
+        """Count what reaches a tail: its critical value, and of a term each of its values."""
+        terms = self.terms.setdefault(key, [])
+        terms += [] if term is None else [term]
 
-def _reached(blocks: Iterator[Mapping[str, Tests]], above: dict[str, Exceedances], critical: Mapping[str, Floats],
-             worlds: int) -> _Reached:  # fmt: skip
-    """Both in one pass. critical: of the null cell, by estimator."""
-    hits = {name: WorldSums(worlds, critical[name].shape) for name in above}
-    for block in blocks:
-        for name in block:
-            above[name].add(block[name].statistic)
-            if worlds > 1:
-                _hit(hits[name], block[name], critical[name])
-    return _Reached(above, {name: variance_inflation(found) for name, found in hits.items()} if worlds > 1 else {})
+    @property
+    def names(self) -> set[str]:
+        """Estimators of which something is counted."""
+        return {name for _, name in self.terms}
 
+    def count(self, pieces: Iterator[Mapping[str, Tests]], values: Mapping[Tail, Floats],
+              critical: Mapping[Tail, Floats]) -> None:  # fmt: skip
+        """Go through the cell."""
+        self.above = {key: Exceedances(values[key], terms) for key, terms in self.terms.items() if terms}
+        self.hits = {key: Tally(critical[key].shape, self.worlds) for key in self.terms}
+        for piece in pieces:
+            for key in self.terms:
+                found = piece.get(key[1])
+                if found is None or not len(found.world):
+                    continue
+                if key in self.above:
+                    self.above[key].add(found.statistic)
+                if self.worlds > 1:
+                    there = ~np.isnan(found.statistic)
+                    self.hits[key].add(found.statistic >= critical[key], there, Grouping.of(found.world))
 
-def _inflated(blocks: Iterator[Mapping[str, Tests]], critical: Mapping[str, Floats],
-              worlds: int) -> dict[str, Floats]:  # fmt: skip
-    """By how much worlds widen the variance of the share of |t| that reach critical values (E, K), by estimator."""
-    if worlds == 1:
-        return {}
-    hits = {name: WorldSums(worlds, values.shape) for name, values in critical.items()}
-    for block in blocks:
-        for name in critical.keys() & block.keys():
-            _hit(hits[name], block[name], critical[name])
-    return {name: variance_inflation(found) for name, found in hits.items()}
-
-
-def _hit(hits: WorldSums, tests: Tests, critical: Floats) -> None:
-    hits.add(tests.statistic >= critical, ~np.isnan(tests.statistic), Grouping.of(tests.world))
+    def inflation(self, key: Tail) -> Floats:
+        """By how much worlds widen the variance of the share of |t| that reach a tail's critical values, (E, K)."""
+        return variance_inflation(self.hits[key])
 
 
 class UpperTail:
@@ -116,31 +112,31 @@ class UpperTail:
         rank = alpha * (most + 1)
         self.n = np.zeros(fits.shape)
         self.kept = int(min(most, math.ceil(rank + (24 if clustered else 8) * math.sqrt(rank) + 20)))
-        self._parts: list[list[Floats]] = [[] for _ in range(fits.size)]
-        self._floor = np.full(fits.size, -np.inf)  # what is below it is not among the largest
-        self._rows = 0  # since the parts were last cut to those kept
+        self._parts: dict[tuple[int, int], list[Floats]] = {(e, k): [] for e, k in np.ndindex(*fits.shape)}
+        self._floor = dict.fromkeys(self._parts, -np.inf)  # what is below it is not among the largest
+        self._rows = dict.fromkeys(self._parts, 0)  # in the parts
 
     def add(self, statistic: Floats) -> None:
         """Take in |t| (R, E, K); NaN where there is none."""
-        self.n += (~np.isnan(statistic)).sum(axis=0)
-        columns = np.ascontiguousarray(statistic.reshape(len(statistic), self.n.size).T)
-        large = columns >= self._floor[:, None]
-        for parts, values, chosen in zip(self._parts, columns, large, strict=True):
-            parts.append(values[chosen])
-        self._rows += int(large.sum(axis=1).max(initial=0))
-        if self._rows > self.kept + 4096:
-            self._rows = 0
-            for at, parts in enumerate(self._parts):
+        self.n += np.count_nonzero(~np.isnan(statistic), axis=0)
+        for at, parts in self._parts.items():
+            values = statistic[:, at[0], at[1]]
+            large = values[values >= self._floor[at]]
+            parts.append(large)
+            self._rows[at] += len(large)
+            if self._rows[at] > self.kept + max(self.kept, 4096):
                 parts[:] = [_largest(parts, self.kept)]
+                self._rows[at] = len(parts[0])
                 self._floor[at] = parts[0].min(initial=np.inf) if len(parts[0]) == self.kept else -np.inf
 
     @property
     def values(self) -> Floats:
         """The largest |t|, ascending, (kept, E, K); -inf where there are fewer."""
-        largest = [np.sort(_largest(parts, self.kept)) for parts in self._parts]
-        height = max(map(len, largest), default=0)
-        filled = [np.concatenate([np.full(height - len(values), -np.inf), values]) for values in largest]
-        return np.array(filled).T.reshape(height, *self.n.shape)
+        largest = {at: np.sort(_largest(parts, self.kept)) for at, parts in self._parts.items()}
+        found = np.full((max(map(len, largest.values()), default=0), *self.n.shape), -np.inf)
+        for (e, k), values in largest.items():
+            found[len(found) - len(values) :, e, k] = values
+        return found
 
     def critical(self, alpha: float) -> Floats:
         """The critical values, (E, K); infinite where there are too few |t|."""

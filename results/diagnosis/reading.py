@@ -10,6 +10,7 @@ from threading import Lock
 from results.store.block import Block, Records
 
 BUDGET = 256 * 2**20  # bytes of blocks that are kept between passes
+PIECE = 8192  # replications that are judged together, at most: memory is then that of a piece
 WORKERS = 4  # at most, and no more than cores: each holds a block and what is made of it
 
 
@@ -22,8 +23,15 @@ class Reading:
         self._kept: dict[int, list[Block]] = {}
         self._lock = Lock()
 
-    def blocks(self, cell: int) -> Iterator[Block]:
-        """The finished blocks of a cell, in order."""
+    def pieces(self, cell: int) -> Iterator[Block]:
+        """The finished blocks of a cell, in order and in pieces."""
+        for block in self._blocks(cell):
+            if block.replications <= PIECE:
+                yield block
+            else:
+                yield from (block.take(slice(start, start + PIECE)) for start in range(0, block.replications, PIECE))
+
+    def _blocks(self, cell: int) -> Iterator[Block]:
         if cell in self._kept:
             yield from self._kept[cell]
             return

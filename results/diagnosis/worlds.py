@@ -18,67 +18,9 @@ from numpy.typing import NDArray
 from scipy.stats import f as f_distribution
 
 from results.diagnosis.measures import Measured
-from results.diagnosis.moments import RunningMoments
+from results.diagnosis.moments import RunningMoments, Tally
 
 Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Grouping:
-    """The rows of a block by world: they lie in runs of one world each.
-
-    starts: where runs begin. order: runs by world, which begin at `firsts` there. ids, counts: worlds and their rows.
-    """
-
-    starts: NDArray[np.intp]
-    order: NDArray[np.intp]
-    firsts: NDArray[np.intp]
-    ids: NDArray[np.intp]
-    counts: Floats
-
-    @classmethod
-    def of(cls, world: NDArray[np.intp]) -> Grouping:
-        """From the world of each row, (R,)."""
-        starts = np.flatnonzero(np.diff(world, prepend=-1))
-        order = np.argsort(world[starts], kind="stable")
-        ids, firsts = np.unique(world[starts][order], return_index=True)
-        return cls(starts, order, firsts, ids, np.bincount(world)[ids].astype(np.float64))
-
-    def sums(self, values: Floats | Flags) -> Floats:
-        """Sums over the rows of each world, (len(ids), *shape)."""
-        runs = np.add.reduceat(values, self.starts, axis=0, dtype=np.float64)
-        return np.asarray(np.add.reduceat(runs[self.order], self.firsts, axis=0))
-
-
-class WorldSums:
-    """Sums of one number a fit, and counts of fits, by world; each (W, *shape)."""
-
-    __slots__ = ("n", "total")
-
-    def __init__(self, worlds: int, shape: tuple[int, ...]) -> None:
-        self.n = np.zeros((worlds, *shape))
-        self.total = np.zeros((worlds, *shape))
-
-    def add(self, values: Floats | Flags, usable: Flags, rows: Grouping) -> None:
-        """Take in values (R, *shape) where usable (R, *shape)."""
-        if not len(rows.ids):
-            return
-        if usable.all():  # as a rule; sums of flags cost as much as those of values
-            self.n[rows.ids] += rows.counts.reshape(-1, *(1 for _ in usable.shape[1:]))
-        else:
-            self.n[rows.ids] += rows.sums(usable)
-            values = np.where(usable, values, 0.0)
-        self.total[rows.ids] += rows.sums(values)
-
-    @property
-    def groups(self) -> Floats:
-        """Worlds that hold some usable fit."""
-        return (self.n > 0).sum(axis=0).astype(np.float64)
-
-    def around(self, mean: Floats) -> Floats:
-        """Sums of the differences from a mean, (W, *shape)."""
-        return self.total - self.n * np.where(np.isfinite(mean), mean, 0.0)
 
 
 def clustered(total: Floats, n: Floats) -> Floats:
@@ -99,12 +41,11 @@ def widened(measured: Measured, by_world: Floats) -> Measured:
     return measured._replace(mcse=mcse)
 
 
-def variance_inflation(hits: WorldSums) -> Floats:
+def variance_inflation(hits: Tally) -> Floats:
     """The clustered variance of a share over that of independent fits, 1 or more; 1 where it cannot be told."""
-    n = hits.n.sum(axis=0)
-    share = hits.total.sum(axis=0) / np.maximum(n, 1.0)
-    alone = share * (1 - share) / np.maximum(n, 1.0)
-    together = clustered(hits.around(share), hits.n) ** 2
+    share = hits.hits / np.maximum(hits.n, 1.0)
+    alone = share * (1 - share) / np.maximum(hits.n, 1.0)
+    together = clustered(hits.hits_by_world - hits.counts * share, hits.counts) ** 2
     return np.where(alone > 0, np.fmax(together / np.where(alone > 0, alone, 1.0), 1.0), 1.0)
 
 
@@ -117,18 +58,19 @@ class Between:
     upper: Floats
 
 
-def between_worlds(sums: WorldSums, moments: RunningMoments) -> Between:
-    """One-way analysis of variance of x: sums of x - mean by world, and the moments of x.
+def between_worlds(moments: RunningMoments) -> Between:
+    """One-way analysis of variance of x, from moments that keep sums by world.
 
     sigma_b^2 / (sigma_b^2 + sigma_w^2) with sigma_b^2 = (MSB - MSW) / n_0, clipped to [0, 1]; its MCSE is that of
     Swiger et al. (1964, Biometrics 20:818), its interval Searle's (1971, Linear Models, 9.6) from F = MSB / MSW, exact
     for normal x and worlds of one size.
     """
-    groups, n = sums.groups, sums.n.sum(axis=0)
-    between = (np.square(sums.total) / np.maximum(sums.n, 1.0)).sum(axis=0)
+    counts = moments.counts
+    groups, n = (counts > 0).sum(axis=0).astype(np.float64), counts.sum(axis=0)
+    between = (np.square(moments.totals) / np.maximum(counts, 1.0)).sum(axis=0)
     few = (groups < 2) | (n <= groups)
     df_b, df_w = np.where(few, 1.0, groups - 1), np.where(few, 1.0, n - groups)
-    size = np.where(few, 1.0, (n - np.square(sums.n).sum(axis=0) / np.maximum(n, 1.0)) / df_b)
+    size = np.where(few, 1.0, (n - np.square(counts).sum(axis=0) / np.maximum(n, 1.0)) / df_b)
     msb, msw = between / df_b, np.maximum(moments.second - between, 0.0) / df_w
     few |= (msb <= 0) & (msw <= 0)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -64,8 +64,6 @@ def far(frame: pd.DataFrame) -> pd.Series:
 def sentences(found: Comparison) -> Iterator[str]:
     """How many cells are paired, why others are not, and what one store lacks."""
     paired = sum(not pair.why for pair in found.cells)
-    if not found.cells:
-        yield "the stores have no cell in common"
     if paired:
         yield f"{_cells(paired)} paired: the draws are common, so B - A is taken replication by replication"
     for why, count in Counter(pair.why for pair in found.cells if pair.why).items():

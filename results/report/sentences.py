@@ -54,7 +54,7 @@ def head(claim: Claim, found: Sequence[Verdict], alpha: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class Group:
     """Verdicts of one estimator, or of one of its error types where those are told apart.
 
     who: as sentences call it. link: between a term and it. whole: whether these are all of its verdicts. terms: whether
@@ -80,7 +80,7 @@ class _Group:
         return Subject(f"{verdict.term} {self.link} {self.who.text}") if self.terms else self.who
 
 
-def _groups(chosen: Sequence[Verdict], found: Sequence[Verdict]) -> list[_Group]:
+def groups_of(chosen: Sequence[Verdict], found: Sequence[Verdict]) -> list[Group]:
     """The verdicts by what sentences call them.
 
     chosen: some of the verdicts of a claim. found: all, which say what must be told apart.
@@ -98,18 +98,18 @@ def _groups(chosen: Sequence[Verdict], found: Sequence[Verdict]) -> list[_Group]
         alone = len(every) == 1 and bool(error)
         who = of_errors(error) if alone else Subject(f"{name} with {of_errors(error).text}" if error else name)
         several = len({item.term for item in whole}) > 1
-        groups.append(_Group(who, "with" if alone else "of", verdicts, len(verdicts) == len(whole), several))
+        groups.append(Group(who, "with" if alone else "of", verdicts, len(verdicts) == len(whole), several))
     return groups
 
 
 def naming(found: Sequence[Verdict]) -> Callable[[Verdict], str]:
     """What sentences call each verdict of a claim."""
-    groups = _groups(found, found)
+    groups = groups_of(found, found)
     names = {id(item): group.one(item).text for group in groups for item in group.verdicts}
     return lambda item: names[id(item)]
 
 
-def _together(groups: Sequence[_Group]) -> Subject:
+def _together(groups: Sequence[Group]) -> Subject:
     found = [group.subject for group in groups]
     return Subject(joined([item.text for item in found], MOST_NAMED), plural=len(found) > 1 or found[0].plural)
 
@@ -117,22 +117,22 @@ def _together(groups: Sequence[_Group]) -> Subject:
 def _holds(chosen: Sequence[Verdict], found: Sequence[Verdict], dials: Dials) -> str:
     if not chosen:
         return ""
-    subject = _together(_groups(chosen, found))
-    return f"{subject.does('hold')} ({_range(chosen)}{_over(chosen[0].claim, dials)})"
+    subject = _together(groups_of(chosen, found))
+    return f"{subject.does('hold')} ({span_of(chosen)}{_over(chosen[0].claim, dials)})"
 
 
 def _harmless(chosen: Sequence[Verdict], found: Sequence[Verdict]) -> str:
     if not chosen:
         return ""
-    subject = _together(_groups(chosen, found))
-    return f"{subject.is_} off by so little that it does not matter ({_range(chosen)})"
+    subject = _together(groups_of(chosen, found))
+    return f"{subject.is_} off by so little that it does not matter ({span_of(chosen)})"
 
 
 def _open(chosen: Sequence[Verdict], found: Sequence[Verdict]) -> str:
     if not chosen:
         return ""
     worst = max(chosen, key=lambda item: item.times)
-    subject = _together(_groups(chosen, found))
+    subject = _together(groups_of(chosen, found))
     where = ""
     if len(chosen) == 1 and len(chosen[0].cells) > 1:
         where = f" in {len(worst.of_grade(Grade.OPEN))} of {len(worst.cells)} cells"
@@ -165,7 +165,7 @@ def _beyond(verdict: Verdict, worst: Judged) -> str:
 
 
 def _fails(chosen: Sequence[Verdict], found: Sequence[Verdict], dials: Dials) -> str:
-    groups = _groups(chosen, found)
+    groups = groups_of(chosen, found)
     if not groups:
         return ""
     named, rest = groups[:MOST_NAMED], groups[MOST_NAMED:]
@@ -187,11 +187,11 @@ def _extent(extent: str, *, plural: bool) -> str:
     return f" ({'fail' if plural else 'fails'} {extent})" if extent else ""
 
 
-def _worst(group: _Group) -> Verdict:
+def _worst(group: Group) -> Verdict:
     return max(group.verdicts, key=lambda item: item.times)
 
 
-def _failure(group: _Group) -> str:
+def _failure(group: Group) -> str:
     """What the worst verdict of a group says."""
     verdict = _worst(group)
     about, worst = group.one(verdict), verdict.worst
@@ -213,7 +213,7 @@ def where_it_fails(verdict: Verdict, dials: Dials) -> tuple[str, str]:
     return f" when {worst}", f"with {common}" if common else f"in {len(failing)} of {len(verdict.cells)} cells"
 
 
-def _range(chosen: Sequence[Verdict]) -> str:
+def span_of(chosen: Sequence[Verdict]) -> str:
     """The values of some verdicts together."""
     ends = [item.span for item in chosen]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)

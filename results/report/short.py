@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from textwrap import wrap
 
 import pandas as pd
@@ -11,10 +11,14 @@ from rich.text import Text
 
 from results.diagnosis.diagnose import Diagnosis
 from results.report.answer import Answer
+from results.report.brief import brief_sentence
 from results.report.facts import ReportFacts
 from results.report.short_tables import ShortTable, own_tables, short_table
 
 MOST_LINES = 58  # of a report; a command may add where its files are
+MOST_SAID = 12  # lines of the answer and what is expected
+LONG = 4  # lines of a sentence, of which a brief one takes two or three
+BRIEF = frozenset({"bias", "coverage", "size"})  # measures that have such sentences
 LEAST_ROWS = 2  # of a table; where fewer fit it is left out
 AROUND = 3  # lines of a table besides its rows: a blank one, the title and the heads
 MARKED = ("Marks: ! fails, ? cannot be told, ~ detectable but too small to matter. Monte Carlo errors are in the full "
@@ -30,9 +34,7 @@ def print_short(
     table: the bias table. head: the lines that name the study and its question. command: what prints the rest.
     """
     width = console.width
-    lines = [*_wrapped(head, width), *_answer_lines(found, width)]
-    if facts is not None and facts.expected:
-        lines += _wrapped([Text(f"Expected: {facts.expected}", style="dim")], width)
+    lines = [*_wrapped(head, width), *_answer_lines(found, "" if facts is None else facts.expected, diagnosis, width)]
     tables = [short_table(part, diagnosis.cells) for part in found.claims]
     tables += own_tables(table, diagnosis.own)
     room = MOST_LINES - len(lines) - 1 - len(_wrapped([Text(MARKED), Text(_left_out(99, 99, command))], width))
@@ -68,13 +70,24 @@ def _wrapped(items: Sequence[Text], width: int) -> list[Text]:
     return lines
 
 
-def _answer_lines(found: Answer, width: int) -> Iterator[Text]:
-    """Failures, then a sentence a claim, then what a reader must know beside them."""
-    said = [Text(f"- {sentence}", style="yellow" if sentence == found.failures else "bold")
-            for sentence in found.sentences]  # fmt: skip
-    yield from _wrapped(said, width)
-    yield from _wrapped([Text(f"- {note}", style="yellow" if place else "") for place, note in enumerate(found.notes)],
-                        width)  # fmt: skip
+def _answer_lines(found: Answer, expected: str, diagnosis: Diagnosis, width: int) -> list[Text]:
+    """Failures, then a sentence a claim, then what a reader must know beside them, and what the study expects.
+
+    Where they are more than `MOST_SAID` lines, long sentences are told in brief, as the tables have their numbers, and
+    what is expected gives way to the answer.
+    """
+    first = [Text(f"- {text}", style="yellow") for text in (found.failures, found.nothing) if text]
+    last = [Text(f"- {note}", style="yellow" if place else "") for place, note in enumerate(found.notes)]
+    beside = _wrapped([Text(f"Expected: {expected}", style="dim")], width) if expected else []
+    said = [Text(f"- {part.sentence}", style="bold") for part in found.claims]
+    lines = _wrapped([*first, *said, *last], width)
+    if len(lines) + len(beside) <= MOST_SAID:
+        return lines + beside
+    for place, part in enumerate(found.claims):
+        if part.claim.measure in BRIEF and len(_wrapped([said[place]], width)) > LONG:
+            said[place] = Text(f"- {brief_sentence(part.claim, part.verdicts, diagnosis.alpha)}", style="bold")
+    shorter = _wrapped([*first, *said, *last], width)
+    return shorter if len(shorter) < len(lines) else lines + beside
 
 
 def _table_lines(table: ShortTable, count: int, width: int) -> list[Text]:

@@ -33,6 +33,12 @@ class Block:
         of_estimators = (estimates.status.size for estimates in self.estimates.values())
         return next(of_estimators, None) or len(next(iter(self.truth.values())))
 
+    def take(self, rows: slice) -> Block:
+        """Some of its replications, from `rows.start` on, without tracebacks."""
+        truth = {name: values[rows] for name, values in self.truth.items()}
+        estimates = {name: fits.take(rows) for name, fits in self.estimates.items()}
+        return Block(truth, estimates, {}, self.start + rows.start)
+
 
 class Records(Protocol):
     """What a diagnosis needs of a store: cells, layouts, and the finished blocks of each cell in order.

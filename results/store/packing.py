@@ -66,10 +66,10 @@ def home_of(path: str, layouts: Mapping[str, Layout]) -> tuple[str, int | None]:
 
 
 def picked(stored: NDArray[Any], path: str, place: int | None) -> NDArray[Any]:
-    """An array by its own name out of the one that holds it; contiguous."""
+    """An array by its own name out of the one that holds it, which it is a part of."""
     if place is None:
         return stored
-    found = np.ascontiguousarray(stored[:, place])
+    found = stored[:, place]
     return np.nan_to_num(found).astype(np.uint8) if path.endswith("/status") else found  # NaN: its chunk is missing
 
 

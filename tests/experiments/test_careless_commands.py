@@ -30,6 +30,52 @@ def test_init_quotes_the_next_command(
     assert "estimate 'my panel.csv' --spec SPEC.toml --out 'results-of-my panel'" in capsys.readouterr().out
 
 
+def test_an_example_and_a_bundle_quote_the_next_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_command(["panel", "example", "my panel"]) == 0
+    command = "estimate 'my panel/panel.csv' --spec 'my panel/spec.toml' --out 'my panel/out'"
+    assert command in capsys.readouterr().out
+    pp.run(pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64), store=Path("mine.zarr"))
+    assert run_command(["replicate", "my bundle", "--from", "mine.zarr"]) == 0
+    assert capsys.readouterr().out.endswith("run it again: panelproof replicate 'my bundle'\n")
+
+
+@pytest.mark.parametrize("command", [["run", "size"], ["placebo", "panel.csv", "--spec", "spec.toml"]])
+def test_a_store_without_a_name_is_refused(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "panel.csv").touch()
+    (tmp_path / "spec.toml").touch()
+    assert run_command([*command, "--store", ""]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--store; an empty path; allowed: the path of a store" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["panel.csv", "spec.toml"]
+
+
+@pytest.mark.parametrize(
+    ("grid", "estimator", "lacking"),
+    [({"effect": [0.1]}, pp.TwoWayDID(), "a cell"),
+     ({"effect": [0.0]}, pp.SpatialPanel("sar"), "fits of one estimator and term")],
+)  # fmt: skip
+def test_stores_without_anything_in_common_cannot_be_compared(
+    grid: dict[str, list[float]], estimator: pp.TwoWayDID, lacking: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    one = pp.Study("one", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0]}, replications=64, block=64)
+    pp.run(one, store=tmp_path / "one.zarr")
+    pp.run(pp.Study("other", pp.Paper(), (estimator,), grid, replications=64, block=64), store=tmp_path / "other.zarr")
+    capsys.readouterr()
+    for more in ([], ["--json"]):
+        assert run_command(["compare", str(tmp_path / "one.zarr"), str(tmp_path / "other.zarr"), *more]) == 2
+        printed = capsys.readouterr()
+        (line,) = printed.err.splitlines()
+        assert printed.out == ""
+        assert f"nothing can be compared: they lack {lacking} in common" in line
+
+
 def test_a_folder_of_tables_needs_a_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
     pp.run(study, store=tmp_path / "mine.zarr")

@@ -113,6 +113,7 @@ def test_claims_are_no_part_of_a_fingerprint_and_stay_with_the_store(
         ('term = "did"', "measure is missing"),
         ('measure = "bias"\nterms = ["dd"]', "no term 'dd'"),
         ('measure = "bias"\nestimators = ["sdm"]', "no estimator 'sdm'"),
+        ('measure = "size"\nestimators = ["sdm"]\nterms = ["did"]\nerrors = ["iid"]', "no estimator 'sdm'"),
         ('measure = "size"\nerrors = ["hc1"]', "no error type 'hc1'"),
         ('measure = "size"\nover = "serial"', "over = 'serial' is no dial of [grid]"),
         ('measure = "size"\ntolerance = 2.0', "a share above 0 and below 1"),

@@ -182,7 +182,7 @@ def outer() -> dict[str, Measured]:
     return studies(draw(np.random.default_rng(20240711), (400, 2000), dof=9.0), 2.0)
 
 
-def studies(x: Arrays, critical: float, worlds: int = 1) -> dict[str, Measured]:
+def studies(x: Arrays, critical: float) -> dict[str, Measured]:
     """Measures of as many studies as there are columns."""
     estimate, theta, se = x["estimate"], x["theta"], x["se"][:, None, :]
     statistic = np.abs(estimate[:, None, :]) / se
@@ -192,11 +192,11 @@ def studies(x: Arrays, critical: float, worlds: int = 1) -> dict[str, Measured]:
     passed = ok == Status.OK
     fits = Fits(
         estimate, theta, se, lower, upper, statistic, statistic >= critical, decided, np.empty((400, 0)), passed, ok,
-        np.arange(400) // 32 % worlds,
+        np.zeros(400, dtype=np.intp),
     )  # fmt: skip
     first = FirstPass(estimate.shape[1], 1, 0, 0.05)
     first.add(fits, fits.ok)
-    second = SecondPass(first, worlds)
+    second = SecondPass(first)
     second.add(fits, fits.ok)
     by_error = {name: Measured(*(part[0] for part in item)) for name, item in measures_by_error(first, second).items()}
     return measures_by_term(first, second) | by_error

@@ -44,6 +44,16 @@ def test_bits_do_not_depend_on_the_cache_or_on_threads(
     pd.testing.assert_frame_equal(frame(path, monkeypatch, budget, cores), expected, check_exact=True)
 
 
+@pytest.mark.parametrize("piece", [1, 48])
+def test_numbers_do_not_depend_on_the_pieces_in_which_fits_are_judged(
+    path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    expected = frame(path, monkeypatch, 2**28, 1)
+    monkeypatch.setattr(reading, "PIECE", piece)
+    found = frame(path, monkeypatch, 2**28, 1)
+    pd.testing.assert_frame_equal(found, expected, check_exact=False, rtol=1e-9, atol=1e-13)
+
+
 def test_arrays_are_those_that_zarr_reads(path: Path) -> None:
     store = ZarrStore.open(path)
     for index in range(store.block_count):

@@ -14,11 +14,12 @@ from estimators.core.estimator import Status
 from results.diagnosis.contrast import contrast
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import Fits
+from results.diagnosis.grouping import Grouping
 from results.diagnosis.measures import Measured, interval, wilson
-from results.diagnosis.moments import RunningMoments
-from results.diagnosis.passes import FirstPass, SecondPass, measures_by_error, measures_by_term
+from results.diagnosis.moments import RunningMoments, Tally
+from results.diagnosis.passes import ByWorld, FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import Exceedances, UpperTail, adjusted
-from results.diagnosis.worlds import Grouping, WorldSums, between_worlds, clustered, variance_inflation, widened
+from results.diagnosis.worlds import between_worlds, clustered, variance_inflation, widened
 
 WORLDS = 10
 
@@ -142,15 +143,22 @@ def test_sums_by_world_however_rows_come() -> None:
     rng = np.random.default_rng(4)
     values, usable, world = rng.standard_normal((200, 2)), rng.random((200, 2)) < 0.7, np.arange(200) // 32 % 3
     keep = rng.random(200) < 0.8
+    values[usable.any(axis=1).argmax()] += 1e3  # the first piece lies far from the others
     for flags in (usable, np.ones_like(usable)):
         for rows in (np.ones(200, dtype=bool), keep):
-            sums = WorldSums(3, (2,))
+            moments, tally = RunningMoments((2,), worlds=3), Tally((2,), 3)
             for part in np.array_split(np.flatnonzero(rows), [7, 40, 40, 150]):
-                sums.add(values[part], flags[part], Grouping.of(world[part]))
+                groups = Grouping.of(world[part])
+                moments.add(values[part], flags[part], groups)
+                tally.add(values[part] > 0, flags[part], groups)
             for one in range(3):
-                chosen = rows & (world == one)
-                np.testing.assert_allclose(sums.total[one], (values * flags)[chosen].sum(axis=0), rtol=1e-12)
-                np.testing.assert_array_equal(sums.n[one], flags[chosen].sum(axis=0))
+                chosen = flags & (rows & (world == one))[:, None]
+                deviation = np.where(chosen, values - moments.mean, 0.0)
+                np.testing.assert_allclose(moments.totals[one], deviation.sum(axis=0), rtol=1e-12)
+                np.testing.assert_allclose(moments.squares[one], (deviation**2).sum(axis=0), rtol=1e-12)
+                np.testing.assert_array_equal(moments.counts[one], chosen.sum(axis=0))
+                np.testing.assert_array_equal(tally.counts[one], chosen.sum(axis=0))
+                np.testing.assert_array_equal(tally.hits_by_world[one], ((values > 0) & chosen).sum(axis=0))
 
 
 def test_an_error_below_that_of_independent_fits_is_noise() -> None:
@@ -186,20 +194,16 @@ def outer() -> tuple[dict[str, Measured], dict[str, np.ndarray]]:
     ok = np.full(REPLICATIONS, Status.OK, dtype=np.uint8)
     fits = Fits(estimate, theta, se, lower, upper, statistic, statistic >= 2, np.ones(statistic.shape, dtype=bool),
                 np.empty((REPLICATIONS, 0)), ok == Status.OK, ok, x["world"])  # fmt: skip
-    first = FirstPass(STUDIES, 1, 0, 0.05)
-    first.add(fits, fits.ok)
-    second = SecondPass(first, MANY)
-    second.add(fits, fits.ok)
+    rows = Grouping.of(x["world"])
+    first = FirstPass(STUDIES, 1, 0, 0.05, MANY)
+    first.add(fits, fits.ok, rows)
+    second = SecondPass(first)
+    second.add(fits, fits.ok, rows)
     plain = measures_by_term(first, second) | {
         name: Measured(*(part[0] for part in item)) for name, item in measures_by_error(first, second).items()
     }
-    errors = {}
-    for name in SIMULATED:
-        sums = second.by_world.sums[name]
-        total = sums.total
-        if name == "bias_eliminated_coverage":
-            total = sums.around(plain[name].value[None]) + second.coverage_slope * second.by_world.sums["shift"].total
-        errors[name] = clustered(total, sums.n).reshape(-1)
+    by_world = ByWorld(first, second)
+    errors = {name: clustered(*by_world.sums[name]).reshape(-1) for name in SIMULATED}
     return plain, errors
 
 
@@ -228,11 +232,9 @@ def test_the_share_between_worlds_is_that_of_an_analysis_of_variance() -> None:
     world = np.repeat(np.arange(worlds), each)
     x = np.sqrt(share) * rng.standard_normal((worlds, columns))[world]
     x = x + np.sqrt(1 - share) * rng.standard_normal((len(world), columns))
-    sums, moments = WorldSums(worlds, (columns,)), RunningMoments((columns,))
-    everything = np.ones(x.shape, dtype=bool)
-    moments.add(x, everything)
-    sums.add(x - moments.mean, everything, Grouping.of(world))
-    found = between_worlds(sums, moments)
+    moments = RunningMoments((columns,), worlds=worlds)
+    moments.add(x, np.ones(x.shape, dtype=bool), Grouping.of(world))
+    found = between_worlds(moments)
     means = x.reshape(worlds, each, columns).mean(axis=1)
     msb, msw = each * means.var(axis=0, ddof=1), x.reshape(worlds, each, columns).var(axis=1, ddof=1).mean(axis=0)
     expected = np.clip((msb - msw) / (msb + (each - 1) * msw), 0, 1)
@@ -248,10 +250,9 @@ def test_what_no_world_shares_has_no_share_between_worlds() -> None:
     world = np.repeat([0, 1, 2], 4)
 
     def share(x: np.ndarray, of: np.ndarray) -> float:
-        sums, moments, every = WorldSums(3, (1,)), RunningMoments((1,)), np.ones((len(x), 1), dtype=bool)
-        moments.add(x[:, None], every)
-        sums.add(x[:, None] - moments.mean, every, Grouping.of(of))
-        return float(between_worlds(sums, moments).measured.value[0])
+        moments = RunningMoments((1,), worlds=3)
+        moments.add(x[:, None], np.ones((len(x), 1), dtype=bool), Grouping.of(of))
+        return float(between_worlds(moments).measured.value[0])
 
     assert share(np.tile([1.0, 2.0, 3.0, 4.0], 3), world) == 0.0
     assert share(np.array([1.0] * 4 + [2.0] * 4 + [5.0] * 4), world) == 1.0
@@ -324,7 +325,7 @@ def test_size_adjusted_power_has_the_worlds_of_both_cells_in_its_error() -> None
     assert critical[0, 0] == np.sort(null[:, 0, 0])[-64]
     inflations = []
     for values in (null, cell):
-        hits = WorldSums(worlds, (1, pairs))
+        hits = Tally((1, pairs), worlds)
         hits.add(values >= critical, np.ones(values.shape, dtype=bool), Grouping.of(world))
         inflations.append(variance_inflation(hits))
     power, plain = adjusted(tail, above, 0.05, *inflations), adjusted(tail, above, 0.05)
@@ -355,7 +356,7 @@ def test_a_diagnosis_takes_worlds_into_size_adjusted_power(fabricate: Any, sampl
     above.add(cell)
     inflations = []
     for values in (null, cell):
-        hits = WorldSums(WORLDS, (1, 1))
+        hits = Tally((1, 1), WORLDS)
         hits.add(values >= tail.critical(0.05), np.ones(values.shape, dtype=bool), Grouping.of(x["world"]))
         inflations.append(variance_inflation(hits))
     assert min(float(inflation[0, 0]) for inflation in inflations) > 1.5

@@ -77,10 +77,10 @@ def two_way(real: RealPanel, ledger: Ledger, part: Panel, fit: Fit, regressors: 
 
 
 def say_what_is_left_out(ledger: Ledger, fit: Fit, wanted: Iterable[str], errors: Sequence[str]) -> None:
-    """A note for every error type that is wanted of a column, and not among its errors for want of clusters."""
-    for error in wanted:
-        if error not in errors:
-            ledger.note(f"{fit.where} has no {error} errors: they need 2 clusters.")
+    """A note on error types that are wanted of a column, and not among its errors for want of clusters."""
+    lacking = tuple(error for error in wanted if error not in errors)
+    if lacking:
+        ledger.leave_out(fit, lacking)
 
 
 def say_what_has_no_error(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from estimators.core.error_types import groups_of
@@ -10,6 +10,7 @@ from estimators.core.estimator import Estimates, Estimator, Status
 from estimators.linear.covariances import cells_of, count_clusters
 from experiments.running.runner import run
 from experiments.study.study import Study
+from results.report.wording import joined
 from results.tables.records import Figure, Fit, Record, clusters_of, records_of, statistic_of, statistics_of
 from results.tables.warning import Specification
 from sim.designs.observed import Observed
@@ -40,6 +41,7 @@ class Ledger:
     figures: list[Figure] = field(default_factory=list)
     fitted: list[Fitted] = field(default_factory=list)
     specifications: list[Specification] = field(default_factory=list)
+    left_out: dict[tuple[str, tuple[str, ...]], list[Fit]] = field(default_factory=dict)
 
     def fit(self, panel: Panel, fits: Mapping[Estimator, Fit]) -> dict[Estimator, Estimates]:
         """Fit estimators (of distinct names) on one panel through the runner and keep what they say.
@@ -105,6 +107,25 @@ class Ledger:
         """Tell the reader something, once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def leave_out(self, fit: Fit, errors: tuple[str, ...]) -> None:
+        """Tell the reader, in one note for all columns of a table, that they lack error types for want of clusters."""
+        fits = self.left_out.setdefault((fit.table, errors), [])
+        said = _left_out(fits, errors)
+        fits.append(fit)
+        if said in self.notes:
+            self.notes[self.notes.index(said)] = _left_out(fits, errors)
+        else:
+            self.note(_left_out(fits, errors))
+
+
+def _left_out(fits: Sequence[Fit], errors: tuple[str, ...]) -> str:
+    if not fits:
+        return ""
+    columns = joined([f"{fit.column} ({fit.sample})" for fit in fits], len(fits))
+    many, have = ("s", "have") if len(fits) > 1 else ("", "has")
+    kinds = joined(errors, len(errors))
+    return f"Table {fits[0].table}, column{many} {columns} {have} no {kinds} errors: they need 2 clusters."
 
 
 def reasons(error: BadInput) -> str:
