@@ -249,6 +249,7 @@ class _Filling:
         job: Job = outcome.job
         if isinstance(outcome.error, BadInput | WorkerRefused) and not isinstance(outcome.error, PluginRaised):
             raise outcome.error
+        self._log_deaths(outcome)
         if outcome.error is None:
             result: Result = outcome.result
             if isinstance(result.block, Written):
@@ -264,6 +265,15 @@ class _Filling:
             self.store.poison(job.cell, job.index, "".join(traceback.format_exception(outcome.error)))
             if self.log:
                 self.log.say("poisoned", cell=job.cell, block=job.index, died=outcome.died, why=str(outcome.error))
+
+    def _log_deaths(self, outcome: Outcome) -> None:
+        """Say which workers went, and that a block was computed again."""
+        if self.log is None:
+            return
+        for worker in outcome.left:
+            self.log.say("left", worker=worker)
+        if outcome.again:
+            self.log.say("again", cell=outcome.job.cell, block=outcome.job.index, why=outcome.again)
 
 
 class _Tally:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def test_a_frozen_worker_of_two_costs_its_jobs_only_a_while(short: None) -> None
     try:
         outcomes = pool.run(double_slowly, range(40))
         found = [next(outcomes)]
-        frozen = sorted(pool.client.run(os.getpid).values())[0]
+        address, frozen = sorted(pool.client.run(os.getpid).items())[0]
         os.kill(frozen, signal.SIGSTOP)
         begin = time.monotonic()
         found += outcomes
@@ -50,6 +50,9 @@ def test_a_frozen_worker_of_two_costs_its_jobs_only_a_while(short: None) -> None
     finally:
         pool.close()
     assert sorted(outcome.result for outcome in found) == [2 * job for job in range(40)]
+    assert [worker for outcome in found for worker in outcome.left] == [address]
+    assert {outcome.again for outcome in found} <= {"", dask_pool.DIED, dask_pool.LOST}
+    assert any(outcome.again for outcome in found), "its jobs were computed again"
 
 
 def test_a_frozen_scheduler_is_reported_not_waited_for(short: None, machines: Cluster) -> None:
