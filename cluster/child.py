@@ -20,10 +20,12 @@ from typing import Any
 import cloudpickle
 
 from cluster.executor import JobDied, Work
+from cluster.process import keep_output_free
 
 POLL_SECONDS = 0.05  # between two looks at a child's memory
 START_SECONDS = 120.0  # in which a child must have loaded what its job needs
 BEGUN = b"begun"  # what a child says then
+END_SECONDS = 10.0  # that a child which answers no more has to end
 GRACE_SECONDS = 2.0  # that a child has to end itself with a traceback after its time is up
 PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 SHOWN_LINES = 8  # of the traceback of what ran too long
@@ -40,6 +42,7 @@ class Child:
     def __init__(self, *, fork: bool) -> None:
         self._fork = fork and hasattr(os, "fork") and sys.platform == "linux"
         self._pid = 0
+        self._code: int | None = None
         self._pipe: Connection | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._notes: Any = None  # the file where a child that ran too long leaves its traceback
@@ -74,6 +77,8 @@ class Child:
         assert self._pipe is not None
         begin = time.monotonic()
         while not self._pipe.poll(POLL_SECONDS):
+            if self._exit_code() is not None and not self._pipe.poll(0):
+                raise EOFError  # what it started and left may hold its end of the pipe
             if seconds is not None and time.monotonic() - begin > seconds + GRACE_SECONDS:
                 raise JobDied(f"it ran longer than {seconds:g} s")
             if memory is not None and (used := _resident(self._pid)) > memory:
@@ -86,26 +91,39 @@ class Child:
         lines = self._notes.read().decode(errors="replace").strip().splitlines()
         self._forget()
         if lines and lines[0].startswith("Timeout"):
-            return "\n".join(["it ran longer than it may; it was here:", *lines[1 : SHOWN_LINES + 1]])
+            where = lines[2 : SHOWN_LINES + 2]  # after a heading: the innermost call first
+            return "\n".join([f"it ran longer than it may, at {''.join(where[:1]).strip()}", *where[1:]])
         if code < 0:
             return f"its process was ended by {signal.Signals(-code).name}"
         return f"its process exited with code {code}"
 
     def _wait_for_end(self) -> int:
+        """The exit code; what the child has started and left ends too."""
+        deadline = time.monotonic() + END_SECONDS
+        while (code := self._exit_code()) is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        self._kill()
+        return self._exit_code(wait=True) if code is None else code
+
+    def _exit_code(self, *, wait: bool = False) -> Any:
+        """The exit code of a child that has ended, None of one that has not."""
         if self._process is not None:
-            try:
-                return self._process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                return self._process.wait()
-        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+            return self._process.wait() if wait else self._process.poll()
+        if self._code is None:
+            pid, status = os.waitpid(self._pid, 0 if wait else os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
+
+    def _kill(self) -> None:
+        """End the child and all that it started, which is of its group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._pid, signal.SIGKILL)
 
     def close(self) -> None:
         """End the child at once."""
         if self._pipe is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+        self._kill()
         with contextlib.suppress(ChildProcessError):
             self._wait_for_end()
         self._forget()
@@ -118,6 +136,7 @@ class Child:
 
     def _start(self) -> None:
         ours, theirs = Pipe()
+        self._code = None
         self._notes = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the child)
         if self._fork:
             with warnings.catch_warnings():  # other threads of this process sleep, and the child only computes
@@ -126,6 +145,8 @@ class Child:
             if self._pid == 0:
                 ours.close()
                 _as_copy(lambda: serve(theirs, self._notes.fileno()))
+            with contextlib.suppress(OSError):  # whoever comes first
+                os.setpgid(self._pid, self._pid)
         else:
             files = theirs.fileno(), self._notes.fileno()
             os.set_inheritable(files[0], True)
@@ -133,7 +154,7 @@ class Child:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", f"from cluster.child import main; main{files}"], pass_fds=files,
                 env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL, process_group=0,
             )  # fmt: skip
             self._pid = self._process.pid
         theirs.close()
@@ -141,14 +162,22 @@ class Child:
 
 
 def _as_copy(work: Callable[[], None]) -> None:
-    """Run as a fork of the client, which must not end as the client would: no handler, no lock, no exit code of it."""
+    """Run as a fork of the client, which must not end as the client would: no handler, no lock, no exit code of it.
+
+    Standard output is the client's alone, for its report: what the copy prints goes to standard error.
+    """
     code = 1
     try:
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+        keep_output_free()
         for name in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, signal.SIG_DFL)
-        sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w") for number in (1, 2))
+        sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w", buffering=1) for number in (1, 2))
         work()
         code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
     finally:
         os._exit(code)
 
@@ -166,10 +195,14 @@ def serve(pipe: Connection, notes: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    own = os.getpid()
     with contextlib.suppress(EOFError, OSError):
         while True:
             request = pipe.recv_bytes()
-            pipe.send_bytes(_answer(request, notes, lambda: pipe.send_bytes(BEGUN)))
+            answer = _answer(request, notes, lambda: pipe.send_bytes(BEGUN))
+            if os.getpid() != own:  # a copy that the job made and did not end
+                os._exit(0)
+            pipe.send_bytes(answer)
 
 
 def _answer(request: bytes, notes: int, begun: Callable[[], None]) -> bytes:

@@ -25,16 +25,22 @@ ASK_SECONDS = 2.0  # between two questions to the scheduler
 ANSWER_SECONDS = 30.0  # in which a scheduler must answer, and a result arrive
 NO_WORKERS_SECONDS = 60.0
 MOST_DROPPED = 100  # tasks that a scheduler may drop before it counts as lost
+DIED = "its worker ended while it computed this or what came with it"
+LOST = "its result was lost with a worker, or on the way"
 MOST_DEATHS = 3  # of a job that runs carefully and still loses its workers
 
 
 @dataclass(eq=False, slots=True)
 class _Task:
-    """Jobs that are on their way; careful: they died before. workers: where they may run, None = anywhere."""
+    """Jobs that are on their way; careful: they died before. workers: where they may run, None = anywhere.
+
+    again: why they are on their way once more.
+    """
 
     jobs: list[Any]
     careful: bool
     workers: frozenset[str] | None
+    again: str = ""
 
 
 @dataclass(eq=False, slots=True)
@@ -87,6 +93,7 @@ class DaskPool:
         self._stamp = f"{time.time_ns():x}"
         self._numbers = itertools.count()
         self._threads: dict[str, int] = dict(client.nthreads())
+        self._left: list[str] = []  # workers that went and that no outcome has told of
         self._asked = self._seen = time.monotonic()
 
     @property
@@ -164,10 +171,11 @@ class DaskPool:
         for job, (result, error, died, seconds) in zip(task.jobs, answers.outcomes, strict=True):
             if not task.careful:
                 self.pace.saw(job, seconds)
-            yield Outcome(job, result, error, died)
+            yield Outcome(job, result, error, died, task.again, self._told_left())
 
     def _lost(self, task: _Task, work: _Work) -> None:
         """A result died with a worker, or the scheduler is going."""
+        task.again = LOST
         work.again.append(task)
         work.patience -= 1
         if not work.patience:
@@ -181,9 +189,9 @@ class DaskPool:
         for job in task.jobs:
             deaths = work.deaths[id(job)] = work.deaths.get(id(job), 0) + task.careful
             if isinstance(error, KilledWorker) and deaths < MOST_DEATHS:
-                work.again.append(_Task([job], careful=True, workers=None))
+                work.again.append(_Task([job], careful=True, workers=None, again=DIED))
             else:
-                yield Outcome(job, error=error, died=isinstance(error, KilledWorker))
+                yield Outcome(job, None, error, isinstance(error, KilledWorker), task.again, self._told_left())
 
     def refuse(self, worker: str, why: str) -> None:
         """Leave a worker out from now on, and say so once."""
@@ -213,10 +221,16 @@ class DaskPool:
     def _ask(self) -> None:
         """Which workers there are; raises WorkerRefused when none of them may compute, TimeoutError without answer."""
         ask = partial(self.client.scheduler.ncores, workers=None)
-        self._threads = dict(self.client.sync(ask, callback_timeout=ANSWER_SECONDS))
+        before, self._threads = self._threads, dict(self.client.sync(ask, callback_timeout=ANSWER_SECONDS))
+        self._left += sorted(before.keys() - self._threads.keys())
         self._asked = time.monotonic()
         if self._threads and not self._fit():
             raise WorkerRefused(worded({name: self.refused[name] for name in self._threads}))
+
+    def _told_left(self) -> tuple[str, ...]:
+        """Workers that went since this was asked before."""
+        left, self._left = tuple(self._left), []
+        return left
 
     def _refetch(self, waiting: dict[Future, _Task], work: _Work) -> None:
         """Take tasks back that may run only where no worker is left."""

@@ -12,12 +12,17 @@ Careful = Callable[[Any, float | None, int | None], Any]  # of a job, its second
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a job: a result, or the error it raised, or `died` when it took its workers with it."""
+    """What became of a job: a result, or the error it raised, or `died` when it took its workers with it.
+
+    again: why it was computed once more, "" where once was enough. left: workers that went since the outcome before.
+    """
 
     job: Any
     result: Any = None
     error: BaseException | None = None
     died: bool = False
+    again: str = ""
+    left: tuple[str, ...] = ()
 
 
 class ClusterLost(RuntimeError):

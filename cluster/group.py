@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import cloudpickle
 
 from cluster.child import Child, ending_after
 from cluster.executor import Outcome, WorkerRefused, outcome_of
+from cluster.process import keep_output_free
 
 MEMORY_SHARE = 0.8  # of a worker's limit that a child of it may take
 _one_at_a_time = threading.RLock()  # the clock belongs to the process, as do the BLAS and what jobs remember
@@ -68,8 +70,14 @@ def lacking(error: ImportError) -> str:
 
 def _run(worker: Any, function: Any, job: Any, seconds: float) -> Outcome:
     """A job in this process, which ends when the job takes too long; its nanny starts another."""
+    own = os.getpid()
+    if worker.nanny:  # the process is the worker's alone
+        keep_output_free()
     with ending_after(seconds if worker.nanny else None):
-        return outcome_of(function, job)
+        outcome = outcome_of(function, job)
+    if os.getpid() != own:  # a copy that the job made and did not end
+        os._exit(0)
+    return outcome
 
 
 def _careful(request: Request, worker: Any, function: Any, job: Any, seconds: float) -> Outcome:

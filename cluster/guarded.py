@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -42,7 +42,8 @@ class Guarded:
             except Exception as error:  # noqa: BLE001  (the caller decides what an error means)
                 outcome = Outcome(job, error=error)
             if outcome.died and careful is not None:
-                outcome = outcome_of(partial(_within, careful, seconds, self.memory), job)
+                why = str(outcome.error).partition("\n")[0]
+                outcome = replace(outcome_of(partial(_within, careful, seconds, self.memory), job), again=why)
             elif not outcome.died:
                 self.pace.saw(job, time.perf_counter() - begin)
             yield outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -37,6 +38,14 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:
         for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
             mallopt(parameter, KEPT_BYTES)
+
+
+def keep_output_free() -> None:
+    """Send what this process prints, libraries of C included, to standard error, and let it read no terminal."""
+    with contextlib.suppress(OSError):
+        os.dup2(2, 1)
+    with contextlib.suppress(OSError), open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
 
 
 def available_cores() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -54,6 +55,29 @@ class Local(BackEnd):
                 silence_logs=logging.CRITICAL,
                 memory_limit=self.memory or "auto",
             )
-        client = client_of(cluster, count, "local cluster")
+        owned = _WithLeftovers(cluster)
+        client = client_of(owned, count, "local cluster", cluster=cluster)
         client.run(ignore_interrupts)
-        return DaskPool(client, cluster, clocks.pace, bytes_of(self.memory), say, on_this_machine=True)
+        return DaskPool(client, owned, clocks.pace, bytes_of(self.memory), say, on_this_machine=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _WithLeftovers:
+    """A cluster, and the processes that jobs started in its workers and left, which end with it."""
+
+    cluster: Any
+
+    def close(self, timeout: float | None = None) -> None:
+        """Stop the cluster, then what its workers have left."""
+        import psutil
+
+        left: list[psutil.Process] = []
+        for nanny in self.cluster.workers.values():
+            with contextlib.suppress(psutil.Error):
+                left += psutil.Process(nanny.pid).children(recursive=True)
+        try:
+            self.cluster.close(timeout=timeout)
+        finally:
+            for process in left:
+                with contextlib.suppress(psutil.Error):  # psutil knows a process of the same number from this one
+                    process.kill()

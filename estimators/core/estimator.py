@@ -268,6 +268,15 @@ class Moments:
         values = {item.name: getattr(self, item.name) for item in fields(cast(Any, self)) if item.init}
         return type(self)(**{name: None if value is None else value[rows] for name, value in values.items()})
 
+    def locked(self) -> Self:
+        """The same record, its arrays read-only: several estimators solve from them."""
+        for item in fields(cast(Any, self)):
+            value = getattr(self, item.name)
+            for array in value.parts if isinstance(value, Pieces) else (value,):
+                if isinstance(array, np.ndarray):
+                    array.setflags(write=False)
+        return self
+
     @property
     def rows(self) -> int:
         """R."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +78,14 @@ def command(
 
     console = Console(highlight=False, stderr=as_json)
     where = {name: others.pop(name) for name in CLUSTER_OPTIONS}
-    chosen = study_of(study).resized(**others)
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):  # plug-ins may print when they are imported
+        chosen = study_of(study).resized(**others)
     share = share_of(shard, until)
     target = store or Path("runs") / f"{chosen.name}{share.suffix if share else ''}.zarr"
     place = named_place(where, table_of(study))
     plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change, shard=share, reread=reread)
-    check_run(chosen, study, target, html, plan, until)
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):
+        check_run(chosen, study, target, html, plan, until)
     describe(chosen, target, place.where, plan, console)
     if dry_run:
         return foretell(chosen, target, console)

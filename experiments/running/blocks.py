@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.core.tile import Tile
 from experiments.study.border import (
+    WrongAnswer,
     asking,
     check_draw,
     check_estimates,
+    check_fitted_again,
     check_moments,
     check_repeated,
     check_truths,
@@ -110,6 +112,22 @@ class CellRunner:
         fresh = self.cell.design.settle(self._streams_of_world(0)).draw(self.streams.tile(0, TILE), self.wanted)
         check_repeated(self.cell.design, fresh, self.draw(0))
 
+    def try_fits(self, estimators: Iterable[Estimator]) -> None:
+        """Fit the first replications twice; raises BadInput for a wrong answer, and for another one the second time.
+
+        What raises here is left to the run, which keeps tracebacks.
+        """
+        panel = _first_rows(self.draw(0).panel)
+        rows = panel.replications
+        for estimator in estimators:
+            try:
+                first, again = (estimator(panel, self.streams_of(estimator, 0, rows)) for _ in range(2))
+            except Exception:  # noqa: BLE001
+                continue
+            for found in (first, again):
+                self.checked(estimator, found, rows)
+            check_fitted_again(estimator, first, again)
+
     def run(
         self, start: int, stop: int, tracebacks: int = MOST_TRACEBACKS, only: tuple[str, ...] | None = None
     ) -> Block:
@@ -168,7 +186,7 @@ class CellRunner:
         return [_Lane(self, plans, reduction, members, gathered) for reduction, members in found.items()]
 
     def checked(self, estimator: Estimator, result: Estimates, rows: int) -> Estimates:
-        """What an estimator returned; raises BadInput when it is not what its layout says."""
+        """What an estimator returned; raises WrongAnswer when it is not what its layout says."""
         check_estimates(estimator, self.layouts[estimator.name], result, rows)
         return result
 
@@ -263,7 +281,7 @@ class _Lane:
         """Solve all that waits."""
         if not self.waiting:
             return
-        moments = type(self.waiting[0]).join(self.waiting)
+        moments = type(self.waiting[0]).join(self.waiting).locked()
         replications = np.concatenate(self.replications)
         self.waiting.clear()
         self.replications.clear()
@@ -277,6 +295,7 @@ class _Lane:
         assert self.reduction is not None
         try:
             result = estimator.solve(self.plans[self.reduction], moments, self.runner.schema, streams)
+            result = self.runner.checked(estimator, result, rows)
         except Exception as error:  # noqa: BLE001
             if rows == 1:
                 self._accept(estimator, replications, self._failure(estimator, int(replications[0]), error))
@@ -284,25 +303,26 @@ class _Lane:
             for half in (slice(0, rows // 2), slice(rows // 2, rows)):
                 self._solve(estimator, moments.take(half), replications[half])
             return
-        self._accept(estimator, replications, self.runner.checked(estimator, result, rows))
+        self._accept(estimator, replications, result)
 
     def _whole(self, panel: Panel, first: int) -> None:
         """Estimators without a reduction take the tile as it is."""
         for estimator in self.estimators:
             try:
                 result = estimator(panel, self.runner.streams_of(estimator, first, panel.replications))
+                result = self.runner.checked(estimator, result, panel.replications)
             except Exception:  # noqa: BLE001
                 self._singly(panel, first, [estimator], range(panel.replications))
             else:
                 replications = np.arange(first, first + panel.replications)
-                self._accept(estimator, replications, self.runner.checked(estimator, result, panel.replications))
+                self._accept(estimator, replications, result)
 
     def singly(self, panel: Panel, first: int, rows: range, *, reduced: bool) -> None:
         """Some replications of a tile, each on its own; reduced: solved from the moments of the whole tile."""
         if self.reduction is None or not reduced:
             self._singly(panel, first, self.estimators, rows)
             return
-        moments = self.reduction.reduce(self.plans[self.reduction], Tile(panel))
+        moments = self.reduction.reduce(self.plans[self.reduction], Tile(panel)).locked()
         for estimator in self.estimators:
             for row in rows:
                 self._solve(estimator, moments.take(slice(row, row + 1)), np.array([first + row]))
@@ -314,9 +334,10 @@ class _Lane:
                 at = first + row
                 try:
                     result = estimator(panel.replication(row), self.runner.streams_of(estimator, at, 1))
+                    result = self.runner.checked(estimator, result, 1)
                 except Exception as error:  # noqa: BLE001
                     result = self._failure(estimator, at, error)
-                self._accept(estimator, np.array([at]), self.runner.checked(estimator, result, 1))
+                self._accept(estimator, np.array([at]), result)
 
     def _accept(self, estimator: Estimator, replications: NDArray[np.intp], estimates: Estimates) -> None:
         """Keep estimates; a fit without the numbers that its status promises has failed."""
@@ -332,7 +353,9 @@ class _Lane:
         self.gathered.parts.setdefault(estimator.name, []).append((replications, estimates))
 
     def _failure(self, estimator: Estimator, replication: int, error: Exception) -> Estimates:
-        refused = isinstance(error, BadInput)
-        self.gathered.note(replication, estimator.name, "".join(traceback.format_exception(error)))
+        wrong = isinstance(error, WrongAnswer)  # our own traceback says nothing of the estimator
+        refused = isinstance(error, BadInput) and not wrong
+        text = str(error) if wrong else "".join(traceback.format_exception(error))
+        self.gathered.note(replication, estimator.name, text)
         layout = self.runner.layouts[estimator.name]
         return Estimates.failed(layout, Status.REFUSED if refused else Status.ERROR)

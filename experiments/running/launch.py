@@ -71,6 +71,7 @@ def check_store(study: Study, store: Path, plan: Resume) -> None:
 def describe(study: Study, store: Path, where: str, plan: Resume, console: Console) -> None:
     """Say what is about to run, after `check_run`."""
     from results.store.files import damages
+    from results.store.repair import rebuilt
 
     held = _held(store)
     replications = study.replications if held is None else max(held.replications, study.replications)
@@ -80,7 +81,7 @@ def describe(study: Study, store: Path, where: str, plan: Resume, console: Conso
     worlds = f" in {study.world_count} worlds" if study.world_count > 1 else ""
     console.print(f"{size}{worlds}, seed {study.seed}, on {where}, into {store}", markup=False)
     for damage in damages(store)[:MOST_DAMAGES] if store.exists() else ():
-        console.print(Text(f"{damage}; it is rebuilt", style="yellow"))
+        console.print(Text(rebuilt(store, damage), style="yellow"))
     for line in unreached(study, replications):
         console.print(Text(line, style="yellow"))
     if held is not None and replications > study.replications:

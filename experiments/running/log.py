@@ -15,7 +15,9 @@ SUFFIX = ".log.jsonl"
 
 
 class RunLog:
-    """Appends one line an event: start, commit, died, error, end.
+    """Appends one line an event: start, commit, again, left, poisoned, end.
+
+    again: a block was computed once more, and why. left: a worker went.
 
     A line is handed to the system before the run goes on, so that it survives a kill. A full disk ends the log, not the
     run.

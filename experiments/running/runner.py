@@ -17,6 +17,7 @@ from experiments.running.careful import run_carefully
 from experiments.running.log import RunLog, logged
 from experiments.running.resume import Resume, origin_of
 from experiments.running.tasks import Job, Result, environment_of, run_job, runner_of
+from experiments.running.trial import check_fits
 from experiments.running.until import Stopping, Until
 from experiments.settings import kind_of, to_settings
 from experiments.study.border import PluginRaised
@@ -113,9 +114,13 @@ def run(
     if store is None:
         memory = MemoryStore(schema)
         alone = type(where) is Serial  # one process and no earlier blocks: there is nothing to compare
-        _Filling(study, memory, None if alone else environment_of(study), where, listen, target).fill(plan, shuffle)
+        own = None if alone else environment_of(study)
+        check_fits(study, where, own)
+        _Filling(study, memory, own, where, listen, target).fill(plan, shuffle)
         return memory
     here, store = environment_of(study), Path(store)
+    if not store.exists():
+        check_fits(study, where, here)
     with locked(store):
         study = study.resized(replications=(kept := _opened(store, schema, plan, here)).replications)
         with logged(store, on=where.address, writes=by) as log, _shared(store, by) as into:
@@ -223,14 +228,17 @@ class _Filling:
             self._send(again, tally, len(again))
 
     def _jobs(self, todo: list[tuple[int, int]], tell: int) -> Iterator[Job]:
-        size = self.study.block
+        size, panels = self.study.block, dict[int, int]()
         for number, (cell, index) in enumerate(todo):
             start = index * size
             stop = min(start + size, self.study.replications)
             only = self._only(cell, index)
             into = self.into if only is None else None  # estimators that join a block are compared with it here
             study = self.study if number < tell else None
-            yield Job(study, cell, index, start, stop, self.here, only, into, self.run)
+            if cell not in panels:
+                schema = self.study.cells[cell].design.schema
+                panels[cell] = schema.periods * schema.units
+            yield Job(study, cell, index, start, stop, self.here, only, into, self.run, panels[cell])
 
     def _only(self, cell: int, index: int) -> tuple[str, ...] | None:
         """The estimators that a block lacks; None for all, and for fits that raised and are tried again."""
@@ -242,6 +250,7 @@ class _Filling:
         job: Job = outcome.job
         if isinstance(outcome.error, BadInput | WorkerRefused) and not isinstance(outcome.error, PluginRaised):
             raise outcome.error
+        self._log_deaths(outcome)
         if outcome.error is None:
             result: Result = outcome.result
             if isinstance(result.block, Written):
@@ -257,6 +266,15 @@ class _Filling:
             self.store.poison(job.cell, job.index, "".join(traceback.format_exception(outcome.error)))
             if self.log:
                 self.log.say("poisoned", cell=job.cell, block=job.index, died=outcome.died, why=str(outcome.error))
+
+    def _log_deaths(self, outcome: Outcome) -> None:
+        """Say which workers went, and that a block was computed again."""
+        if self.log is None:
+            return
+        for worker in outcome.left:
+            self.log.say("left", worker=worker)
+        if outcome.again:
+            self.log.say("again", cell=outcome.job.cell, block=outcome.job.index, why=outcome.again)
 
 
 class _Tally:

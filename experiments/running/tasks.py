@@ -32,7 +32,7 @@ class Job:
 
     study: the study, which may hold a panel, or None where the worker knows it from an earlier job of the same run.
     only: the estimators to compute; None = all of the study. into: the store that the worker writes into itself. run:
-    the run that it belongs to.
+    the run that it belongs to. panel: the numbers of a variable in one panel, periods x units.
     """
 
     study: Study | None
@@ -44,6 +44,7 @@ class Job:
     only: tuple[str, ...] | None = None
     into: Shared | None = None
     run: str = ""
+    panel: int = 1
 
     @property
     def known(self) -> Study:
@@ -55,6 +56,11 @@ class Job:
     def kind(self) -> int:
         """Jobs of one cell take about equally long."""
         return self.cell
+
+    @property
+    def size(self) -> int:
+        """How much there is to compute, next to jobs of other cells."""
+        return (self.stop - self.start) * self.panel
 
 
 @dataclass(frozen=True, slots=True)

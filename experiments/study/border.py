@@ -31,6 +31,10 @@ class PluginRaised(BadInput):
     """A design or an estimator raised where it had to answer: bad input before a run, a poisoned block within one."""
 
 
+class WrongAnswer(BadInput):
+    """An estimator returned what its layout does not say: bad input before a run, a failed fit within one."""
+
+
 @contextmanager
 def asking(plugin: Plugin, doing: str) -> Iterator[None]:
     """Say in one line which plugin raised, in what and where; a BadInput is its own message."""
@@ -141,7 +145,14 @@ def check_moments(estimator: Estimator, moments: Moments, rows: int) -> None:
 
 
 def check_estimates(estimator: Estimator, layout: Layout, estimates: Estimates, rows: int) -> None:
-    """Raise BadInput unless an estimator returned what its layout says, for as many panels as it was given."""
+    """Raise WrongAnswer unless an estimator returned what its layout says, for as many panels as it was given."""
+    try:
+        _check_estimates(estimator, layout, estimates, rows)
+    except BadInput as error:
+        raise WrongAnswer(*error.problems) from None
+
+
+def _check_estimates(estimator: Estimator, layout: Layout, estimates: Estimates, rows: int) -> None:
     _check_type(estimator, "estimates", estimates, Estimates)
     for field in ("terms", "errors"):
         if tuple(getattr(estimates, field)) != tuple(getattr(layout, field)):
@@ -167,6 +178,17 @@ def check_repeated(design: Design, first: Draw, again: Draw) -> None:
         if other is None or not np.array_equal(one, other, equal_nan=True):
             raise _wrong(design, "draw", f"other numbers of {name} when the same replications were drawn twice",
                          "the same numbers each time, from the streams that it is given alone")  # fmt: skip
+
+
+def check_fitted_again(estimator: Estimator, first: Estimates, again: Estimates) -> None:
+    """Raise BadInput when two fits of the same panels with the same random numbers differ in a bit."""
+    names = ("estimate", "se", "dof", "status", *STORED)
+    pairs = {name: (getattr(first, name), getattr(again, name)) for name in names}
+    pairs |= {name: (values, again.statistics[name]) for name, values in first.statistics.items()}
+    for name, (one, other) in pairs.items():
+        if one is not None and not np.array_equal(one, other, equal_nan=True):
+            raise _wrong(estimator, "fit", f"other numbers of {name} when the same panels were fitted twice",
+                         "the same numbers each time; random ones from the streams that it is given")  # fmt: skip
 
 
 def _check_shape(plugin: Plugin, what: str, values: object, shape: tuple[int, ...]) -> None:

@@ -42,7 +42,8 @@ def check_repairable(path: Path, schema: StoreSchema) -> list[Damage]:
 def repair(path: Path, schema: StoreSchema) -> list[Damage]:
     """Write again what is damaged beside the blocks, and return what that was; raises BadInput as the check does.
 
-    Of damaged provenance nothing can be made again: its blocks then come from environments that are not known.
+    Of damaged provenance nothing can be made again: its blocks then come from environments that are not known. What is
+    left of the file is kept beside the store.
     """
     found = check_repairable(path, schema)
     if not found:
@@ -54,6 +55,8 @@ def repair(path: Path, schema: StoreSchema) -> list[Damage]:
         whole = replace(schema, replications=size, study={**schema.study, "replications": size})
     else:
         whole = schema_from(read_json(Folder(path), META)["attributes"])
+    if PROVENANCE in names and (path / PROVENANCE).is_file():
+        shutil.copyfile(path / PROVENANCE, kept_provenance(path))
     with beside(path) as made:
         write_skeleton(made / "store", whole)
         if META in names:
@@ -67,6 +70,20 @@ def repair(path: Path, schema: StoreSchema) -> list[Damage]:
         _forget_origins(path, len(whole.parts))
     seal_root(path)
     return found
+
+
+def kept_provenance(path: Path) -> Path:
+    """Where damaged provenance of a store is kept: beside it."""
+    real = path.resolve()
+    return real.with_name(f"{real.name}.provenance.json")
+
+
+def rebuilt(path: Path, damage: Damage) -> str:
+    """What a run says of a damage before it repairs it."""
+    if damage.file != PROVENANCE:
+        return f"{damage}; it is rebuilt"
+    kept = f"; what is left of it is kept as {kept_provenance(path).name}" if (path / PROVENANCE).is_file() else ""
+    return f"{damage}; it begins anew: which code computed the blocks there, and why fits failed, is lost{kept}"
 
 
 def _restore(source: Path, target: Path, name: str) -> None:

@@ -12,7 +12,14 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 
-CAMPAIGNS = {"twins": "recovered_twins", "seeds": "reported_errors", "searches": "searches", "pages": "trusted_pages"}
+CAMPAIGNS = {
+    "twins": "recovered_twins",
+    "seeds": "reported_errors",
+    "searches": "searches",
+    "pages": "trusted_pages",
+    "plugins": "plug_ins",
+    "places": "places",
+}
 
 
 def main(names: list[str]) -> int:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from real_parts import Cluster, by_command_line
 from slow_jobs import double_slowly
 
 from cluster import ClusterLost, back_end, dask_cluster, dask_pool
-from cluster.pace import FACTOR, FIRST_LIMIT, LEAST_LIMIT, Pace
+from cluster.pace import FACTOR, FIRST_LIMIT, LEAST_LIMIT, PILOT_FACTOR, Pace
 
 pytestmark = pytest.mark.long
 
@@ -40,7 +41,7 @@ def test_a_frozen_worker_of_two_costs_its_jobs_only_a_while(short: None) -> None
     try:
         outcomes = pool.run(double_slowly, range(40))
         found = [next(outcomes)]
-        frozen = sorted(pool.client.run(os.getpid).values())[0]
+        address, frozen = sorted(pool.client.run(os.getpid).items())[0]
         os.kill(frozen, signal.SIGSTOP)
         begin = time.monotonic()
         found += outcomes
@@ -49,6 +50,9 @@ def test_a_frozen_worker_of_two_costs_its_jobs_only_a_while(short: None) -> None
     finally:
         pool.close()
     assert sorted(outcome.result for outcome in found) == [2 * job for job in range(40)]
+    assert [worker for outcome in found for worker in outcome.left] == [address]
+    assert {outcome.again for outcome in found} <= {"", dask_pool.DIED, dask_pool.LOST}
+    assert any(outcome.again for outcome in found), "its jobs were computed again"
 
 
 def test_a_frozen_scheduler_is_reported_not_waited_for(short: None, machines: Cluster) -> None:
@@ -103,11 +107,31 @@ def test_the_time_of_a_job_follows_what_was_seen_of_its_kind() -> None:
     assert pace.seconds(1) == pace.seconds(OfKind(1)) == FIRST_LIMIT
     pace.saw(1, 0.1)
     assert pace.seconds(1) == LEAST_LIMIT
-    assert pace.seconds(OfKind(1)) == FIRST_LIMIT, "other cells say nothing of a dear one"
+    assert pace.seconds(OfKind(1)) == LEAST_LIMIT, "a first job of another kind, by the pilot"
+    pace.saw(1, 4.0)
+    assert pace.seconds(OfKind(1)) == PILOT_FACTOR * 4
     pace.saw(OfKind(1), 50.0)
     pace.saw(OfKind(1), 10.0)
     assert pace.seconds(OfKind(2)) == FACTOR * 50
     assert Pace(3.0).seconds(1) == 3
+
+
+def test_the_first_limit_of_a_cell_follows_from_the_pilot_and_its_size() -> None:
+    @dataclass(frozen=True)
+    class Sized:
+        kind: str
+        size: int
+        timed: bool = True
+
+    pace = Pace()
+    pace.saw(Sized("trial", 1, timed=False), 1e-6)
+    assert pace.seconds(Sized("pilot", 10)) == FIRST_LIMIT, "nothing is known before the pilot"
+    pace.saw(Sized("pilot", 10), 0.1)
+    assert pace.seconds(Sized("as large", 10)) == LEAST_LIMIT
+    assert pace.seconds(Sized("larger", 11)) == FIRST_LIMIT, "costs may grow faster than sizes"
+    pace.saw(Sized("pilot", 10), 20.0)
+    assert pace.seconds(Sized("smaller", 5)) == PILOT_FACTOR * 10
+    assert pace.seconds(Sized("larger", 20)) == PILOT_FACTOR * 40
 
 
 class Ended:

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from cluster import ClusterLost, Serial, dask_cluster, environment, is_loopback, open_executor
+from cluster import ClusterLost, Serial, dask_cluster, dask_pool, environment, is_loopback, open_executor
 
 
 def double(x: int) -> int:
@@ -33,6 +33,7 @@ def test_local_survives_a_job_that_kills_its_workers() -> None:
     finally:
         pool.close()
     assert outcomes[99].died
+    assert outcomes[99].again == dask_pool.DIED
     assert isinstance(outcomes[13].error, ValueError)
     assert not outcomes[13].died
     assert all(outcomes[x].result == 2 * x for x in (1, 2, *range(100, 120)))

@@ -188,7 +188,19 @@ class Mean(Estimator):
         return WRONG_ANSWERS.get(self.fault, lambda answer: answer)(sound)
 
 
+@dataclass(frozen=True, slots=True)
+class Later(Mean):
+    """The mean of y, with a wrong answer wherever replication 70 is among those that are asked for."""
+
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        assert streams is not None
+        return Mean(self.fault if 70 in range(streams.start, streams.stop) else "")(panel, streams)
+
+
 WRONG_ANSWERS: dict[str, Callable[[Estimates], Any]] = {
+    "unseeded estimate": lambda answer: replace(answer, estimate=UNSEEDED.random(answer.estimate.shape)),
+    "unseeded se": lambda answer: replace(answer, se=UNSEEDED.random(answer.se.shape)),
+    "unseeded statistic": lambda answer: replace(answer, statistics={"r2": UNSEEDED.random(len(answer.status))}),
     "nothing": lambda answer: None,
     "another term": lambda answer: replace(answer, terms=("z",)),
     "missing term": lambda answer: replace(answer, terms=()),
@@ -197,7 +209,7 @@ WRONG_ANSWERS: dict[str, Callable[[Estimates], Any]] = {
     "errors of another shape": lambda answer: replace(answer, se=answer.se[:, 0]),
     "a status for all": lambda answer: replace(answer, status=np.uint8(1)),
     "missing statistic": lambda answer: replace(answer, statistics={}),
-    "statistic of another shape": lambda answer: replace(answer, statistics={"r2": np.zeros(2)}),
+    "statistic of another shape": lambda answer: replace(answer, statistics={"r2": np.zeros(5)}),
     "a list": lambda answer: replace(answer, dof=answer.dof.tolist()),
 }
 LAYOUTS = {
@@ -213,11 +225,11 @@ ANSWERS = {
     "another term": "terms is wrong: ['z']; allowed: its layout's ['y']",
     "missing term": "terms is wrong: []",
     "another error type": "errors is wrong: ['hc1']",
-    "estimates of another shape": "estimate is wrong: shape (32,); allowed: an array of shape (32, 1)",
-    "errors of another shape": "se is wrong: shape (32, 1); allowed: an array of shape (32, 1, 1)",
+    "estimates of another shape": "estimate is wrong: shape (2,); allowed: an array of shape (2, 1)",
+    "errors of another shape": "se is wrong: shape (2, 1); allowed: an array of shape (2, 1, 1)",
     "a status for all": "status is wrong",
     "missing statistic": "statistics is wrong: []",
-    "statistic of another shape": "statistic r2 is wrong: shape (2,)",
+    "statistic of another shape": "statistic r2 is wrong: shape (5,)",
     "a list": "dof is wrong: list, no array",
 }
 
@@ -238,6 +250,27 @@ def test_a_wrong_answer_is_one_line(fault: str) -> None:
     assert "\n" not in str(caught.value)
     assert "estimator 'mean' (Mean); " in str(caught.value)
     assert ANSWERS[fault] in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["estimate", "se", "statistic"])
+def test_an_unseeded_estimator_is_one_line_before_anything_is_written(how: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        run(study(None, TwoWayDID(), Mean(f"unseeded {how}")), store=tmp_path / "x.zarr")
+    assert "\n" not in str(caught.value)
+    what = how.replace("statistic", "r2")
+    assert f"other numbers of {what} when the same panels were fitted twice" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fault", ANSWERS)
+def test_a_wrong_answer_within_a_run_is_a_failed_fit(fault: str) -> None:
+    records = run(study(None, TwoWayDID(), Later(fault)))
+    status = np.concatenate([block.estimates["mean"].status for block in records.blocks(0)])
+    np.testing.assert_array_equal(np.flatnonzero(status == Status.ERROR), [70])
+    assert {fit for block in records.blocks(0) for fit in block.estimates["did"].status} == {Status.OK}
+    (text,) = records.noted("tracebacks", {}).values()
+    assert ANSWERS[fault].partition(": shape")[0] in text
+    assert "\n" not in text
 
 
 def test_a_fit_that_raises_stays_data() -> None:
@@ -299,10 +332,10 @@ def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
-    before = set(sys.modules)
     yield tmp_path
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.mark.parametrize("room", [False, True])

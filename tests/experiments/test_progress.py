@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from rich.console import Console
 
-from cluster import Serial
+from cluster import Outcome, Serial
 from estimators import TwoWayDID
 from experiments.running import progress
+from experiments.running.log import read_log
 from experiments.running.progress import Lines, line
 from experiments.running.runner import Progress, run
 from results.store import ZarrStore
@@ -67,3 +69,23 @@ def test_a_run_counts_its_failed_fits_and_the_bytes_of_its_numbers(tmp_path: Pat
     stored = [block_arrays(block, store.layouts, tuple(block.truth)) for block in store.blocks(0)]
     sizes = [sum(values.nbytes for values in arrays.values()) for arrays in stored]
     assert [step.bytes for step in seen] == [0, sizes[0], sum(sizes)]
+
+
+class Healed(Serial):
+    """One worker went before the second job, which was computed again."""
+
+    def run(self, *arguments: Any) -> Iterator[Outcome]:
+        for number, outcome in enumerate(super().run(*arguments)):
+            yield replace(outcome, again="its worker ended", left=("tcp://gone",)) if number == 1 else outcome
+
+
+def test_a_death_that_was_healed_is_in_the_log(tmp_path: Path) -> None:
+    run(quick_study(128), store=tmp_path / "x.zarr", executor=Healed())
+    events = [{key: event[key] for key in event if key in ("event", "cell", "block", "why", "worker")}
+              for event in read_log(tmp_path / "x.zarr")]  # fmt: skip
+    assert events[2:5] == [
+        {"event": "left", "worker": "tcp://gone"},
+        {"event": "again", "cell": 1, "block": 0, "why": "its worker ended"},
+        {"event": "commit", "cell": 1, "block": 0},
+    ]
+    assert [event["event"] for event in events].count("again") == 1

@@ -183,20 +183,20 @@ class Elsewhere(Serial):
 def test_such_a_worker_stops_the_run_and_poisons_nothing(
     stored: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = tmp_path / "x.zarr" if stored else None
-    own = environment_of(study())
+    store, built_in = tmp_path / "x.zarr" if stored else None, study(estimators=(TwoWayDID(),))
+    own = environment_of(built_in)
     with monkeypatch.context() as patched:
         patched.setattr(runner, "environment_of", lambda _: own)  # of the client; the worker asks for its own
         patched.setattr(tasks, "environment", lambda *_: replace(own, machine="another machine"))
         with pytest.raises(
             EnvironmentMismatch, match=f"machine another machine instead of {own.machine}; use machines of one kind$"
         ):
-            run(study(), store=store, executor=Elsewhere())
+            run(built_in, store=store, executor=Elsewhere())
     if store is not None:
         kept = ZarrStore.open(store)
         assert {kept.state(0, index) for index in range(2)} == {BlockState.PENDING}
         assert kept.environments == ()
-        run(study(), store=store)
+        run(built_in, store=store)
         again = ZarrStore.open(store)
         assert {again.state(0, index) for index in range(2)} == {BlockState.DONE}
         assert again.environments == (Origin(str(own), own.plain, blocks=2),)

@@ -21,6 +21,7 @@ from checker import committed, endings, lost
 from schedulers import started
 from victim import REPLICATIONS
 
+from experiments.running.log import read_log
 from experiments.running.resume import Resume
 from experiments.running.runner import run
 from results.store import ZarrStore
@@ -92,7 +93,7 @@ def killed_clients(folder: Path, reference: str, count: int, writes: str = "clie
 
 def killed_workers(folder: Path, reference: str, count: int, writes: str = "client") -> Found:
     """kill -9 of a worker process in the middle of runs, which must end by themselves."""
-    kills, wrong = 0, 0
+    kills, wrong, logged = 0, 0, 0
     while kills < count:
         store = folder / f"worker-{writes}-{kills}.zarr"
         process = start(store, "local", writes, 0.1)
@@ -104,7 +105,9 @@ def killed_workers(folder: Path, reference: str, count: int, writes: str = "clie
             kills += 1
         process.communicate(timeout=WAIT_SECONDS)
         wrong += process.returncode != 0 or bool(lost(store)) or ZarrStore.open(store).content_hash() != reference
-    return Found(f"{kills} kill -9 of workers ({writes} write): {wrong} runs wrong", wrong == 0)
+        logged += sum(event["event"] == "left" for event in read_log(store))
+    said = f"{kills} kill -9 of workers ({writes} write): {wrong} runs wrong, {logged} deaths in the log"
+    return Found(said, wrong == 0 and logged == kills)
 
 
 def _is_worker(process: psutil.Process) -> bool:

@@ -198,10 +198,14 @@ def test_damage_of_the_provenance_says_that_environments_are_not_known(
     file = folder / "x.zarr" / "provenance" / "zarr.json"
     held = json.loads(file.read_text())
     held["attributes"]["origins"][0]["text"] = "another machine"
-    file.write_text(json.dumps(held))
+    file.write_text(text := json.dumps(held))
     assert run_command(["store", "verify", str(folder / "x.zarr")]) == 1
     assert "provenance/zarr.json: does not match its digest" in capsys.readouterr().out
     assert run_here(folder) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "which code computed the blocks there, and why fits failed, is lost" in said
+    assert "kept as x.zarr.provenance.json" in said
+    assert (folder / "x.zarr.provenance.json").read_text() == text
     (origin,) = ZarrStore.open(folder / "x.zarr").environments
     assert (origin.text, origin.blocks) == ("unknown", 12)
     assert run_here(folder, "--replications", "200") == 2
