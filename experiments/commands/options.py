@@ -17,6 +17,24 @@ CLUSTER_OPTIONS = ("cluster", "workers", "cluster_option", "block_timeout", "shi
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 
 
+class StoreType(click.Path):
+    """A store: a path, or an address in an object store."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A path as it is; an address as such."""
+        if ":/" not in str(value):
+            return super().convert(value, param, ctx)
+        from results.store.bucket import store_path  # loads zarr
+
+        return store_path(value)
+
+
+STORE = StoreType()
+
+
 class Command(click.Command):
     """A command with `--quiet`: it prints nothing but errors, and the JSON document where `--json` is said too."""
 

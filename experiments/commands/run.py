@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.commands.options import CLUSTER_OPTIONS, Command, as_json_option, cluster_options, complete_study
+from experiments.commands.options import (
+    CLUSTER_OPTIONS,
+    STORE,
+    Command,
+    as_json_option,
+    cluster_options,
+    complete_study,
+)
+
+if TYPE_CHECKING:
+    from results.store.bucket import StorePath
 
 
 @click.command("run", cls=Command)
@@ -25,7 +35,9 @@ from experiments.commands.options import CLUSTER_OPTIONS, Command, as_json_optio
 )
 @click.option("--block", type=click.IntRange(64), help="Replications stored together (a block), a multiple of 64.")
 @click.option("--seed", type=click.IntRange(0), help="The seed (default: the study's).")
-@click.option("--store", type=click.Path(path_type=Path), help="Where the results go (default: runs/NAME.zarr).")
+@click.option(
+    "--store", type=STORE, help="A folder or an address (s3://...) for the results (default: runs/NAME.zarr)."
+)
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the HTML report here.")
 @click.option("--full", is_flag=True, help="Print every measure of every cell instead of one screen.")
 @click.option(
@@ -49,7 +61,7 @@ def command(
     study: str,
     until: str | None,
     shard: str | None,
-    store: Path | None,
+    store: StorePath | None,
     html: Path | None,
     full: bool,
     dry_run: bool,

@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
 from estimators.core.estimator import Status
@@ -23,6 +22,7 @@ from experiments.study.border import PluginRaised
 from experiments.study.study import Cell, Study, canonical_json
 from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
 from results.store.block import Block, union_of_layouts
+from results.store.bucket import StorePath, store_path
 from results.store.chunks import Shared, Written, shared
 from results.store.repair import repair
 from sim.errors import BadInput, bad, closest, one_of
@@ -84,7 +84,7 @@ def preflight(study: Study) -> None:
 def run(
     study: Study,
     *,
-    store: str | Path | None = None,
+    store: str | StorePath | None = None,
     executor: Executor | None = None,
     client: object = None,
     listen: Listener | None = None,
@@ -115,20 +115,20 @@ def run(
         alone = type(where) is Serial  # one process and no earlier blocks: there is nothing to compare
         _Filling(study, memory, None if alone else environment_of(study), where, listen, target).fill(plan, shuffle)
         return memory
-    here, store = environment_of(study), Path(store)
-    with locked(store):
+    here, store = environment_of(study), store_path(store)
+    with locked(store) as still:
         study = study.resized(replications=(kept := _opened(store, schema, plan, here)).replications)
         with logged(store, on=where.address, writes=writes) as log, _shared(store, writes) as into:
-            _Filling(study, kept, here, where, listen, target, into, log).fill(plan, shuffle)
+            _Filling(study, kept, here, where, listen, target, into, log, still).fill(plan, shuffle)
         return kept
 
 
-def _shared(store: Path, writes: str) -> AbstractContextManager[Shared | None]:
+def _shared(store: StorePath, writes: str) -> AbstractContextManager[Shared | None]:
     """The store for workers to write into; None where this process writes."""
     return shared(store) if writes == "workers" else nullcontext()
 
 
-def _check_writes(writes: str, store: str | Path | None) -> None:
+def _check_writes(writes: str, store: str | StorePath | None) -> None:
     """Raise BadInput for an unknown way of writing, and for workers that would write where no store is."""
     if writes not in WRITES:
         raise bad(f"writes = {writes!r}", where="run", allowed=one_of(WRITES), remedy=closest(writes, WRITES))
@@ -137,7 +137,7 @@ def _check_writes(writes: str, store: str | Path | None) -> None:
                   remedy="name a store")  # fmt: skip
 
 
-def _opened(path: Path, schema: StoreSchema, plan: Resume, here: Environment) -> ZarrStore:
+def _opened(path: StorePath, schema: StoreSchema, plan: Resume, here: Environment) -> ZarrStore:
     """The store of a study under its lock: created, or repaired, checked and grown."""
     if path.exists():
         repair(path, schema)
@@ -166,8 +166,8 @@ class _Filling:
     """A study on its way into a store.
 
     here: this process, for comparison; None where there is nothing to compare. until: the target at which cells stop.
-    into: the store that workers write into themselves. log: is told of every block. run: a name
-    of this run, by which workers know its study.
+    into: the store that workers write into themselves. log: is told of every block. still:
+    raises StoreLocked when the store is no longer this run's. run: a name of this run, by which workers know its study.
     """
 
     study: Study
@@ -178,6 +178,7 @@ class _Filling:
     until: Until | None
     into: Shared | None = None
     log: RunLog | None = None
+    still: Callable[[], None] = lambda: None
     run: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def fill(self, plan: Resume, shuffle: int | None) -> None:
@@ -241,6 +242,7 @@ class _Filling:
         job: Job = outcome.job
         if isinstance(outcome.error, BadInput | WorkerRefused) and not isinstance(outcome.error, PluginRaised):
             raise outcome.error
+        self.still()
         if outcome.error is None:
             result: Result = outcome.result
             if isinstance(result.block, Written):
