@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
+from cluster.guarded import Guarded
 from estimators.core.estimator import Status
 from experiments.running.careful import run_carefully
 from experiments.running.log import RunLog, logged
@@ -22,7 +23,7 @@ from experiments.study.border import PluginRaised
 from experiments.study.study import Cell, Study, canonical_json
 from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
 from results.store.block import Block, union_of_layouts
-from results.store.bucket import StorePath, store_path
+from results.store.bucket import ObjectPath, StorePath, store_path
 from results.store.chunks import Shared, Written, shared
 from results.store.repair import repair
 from sim.errors import BadInput, bad, closest, one_of
@@ -118,14 +119,18 @@ def run(
     here, store = environment_of(study), store_path(store)
     with locked(store) as still:
         study = study.resized(replications=(kept := _opened(store, schema, plan, here)).replications)
-        with logged(store, on=where.address, writes=writes) as log, _shared(store, writes) as into:
+        with logged(store, on=where.address, writes=writes) as log, _shared(store, writes, where) as into:
             _Filling(study, kept, here, where, listen, target, into, log, still).fill(plan, shuffle)
         return kept
 
 
-def _shared(store: StorePath, writes: str) -> AbstractContextManager[Shared | None]:
-    """The store for workers to write into; None where this process writes."""
-    return shared(store) if writes == "workers" else nullcontext()
+def _shared(store: StorePath, writes: str, where: Executor) -> AbstractContextManager[Shared | None]:
+    """The store for workers to write into; None where this process writes.
+
+    Without workers it writes into an object store itself: a copy of a process cannot use its connections.
+    """
+    alone = isinstance(store, ObjectPath) and isinstance(where, Serial | Guarded)
+    return shared(store) if writes == "workers" and not alone else nullcontext()
 
 
 def _check_writes(writes: str, store: str | StorePath | None) -> None:

@@ -66,16 +66,9 @@ class ObjectPath:
 
     def exists(self) -> bool:
         """Whether a store is there; one whose creation was killed is not."""
-        return not self.half_made() and bool(self._page())
-
-    def half_made(self) -> bool:
-        """Whether the creation of a store here was begun and not finished."""
-        return replace(self, key=f"{self.key}/{HALF_MADE}").is_file()
-
-    def _page(self) -> list[Any]:
-        """Some of what lies below."""
         with answered(self):
-            return next(iter(obstore().list(client_of(self), chunk_size=1)), [])
+            some = next(iter(obstore().list(client_of(self), chunk_size=1)), [])
+        return bool(some) and not replace(self, key=f"{self.key}/{HALF_MADE}").is_file()
 
     def is_file(self) -> bool:
         """Whether there is an object of this name."""
