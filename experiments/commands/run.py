@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     type=click.Choice(["client", "workers"]),
     default="client",
     show_default=True,
-    help="Who writes blocks: this process, or workers, which must then share the folder of the store.",
+    help="Who writes blocks: this process, or workers, which must then all reach the store.",
 )
 @click.option("--reread", is_flag=True, help="Read every block of the store; else only those whose files have changed.")
 @click.option(

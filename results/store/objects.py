@@ -23,10 +23,12 @@ class Objects:
     def __init__(self, path: ObjectPath) -> None:
         self.path = path
         self._client, self._obstore = client_of(path), obstore()
+        self._written: dict[str, str] = {}  # how chunks look that were put and not yet asked for
 
     def group(self, mode: Literal["r", "r+"]) -> zarr.Group:
         """The store as zarr sees it."""
-        return zarr.open_group(store=_Zarr(self._client, self.path, read_only=mode == "r"), mode=mode, zarr_format=3)
+        store = _Zarr(self._client, self.path, self._written, read_only=mode == "r")
+        return zarr.open_group(store=store, mode=mode, zarr_format=3)
 
     def metadata(self, names: frozenset[str]) -> Iterator[str]:
         """Files of these names, chunks left out."""
@@ -88,16 +90,18 @@ class Objects:
         if len(names) > FEW:
             wanted = set(names)
             return {held["path"]: _look(held) for held in self._all() if held["path"] in wanted}
-        found = zip(names, _together(self._head, names), strict=True)
-        return {name: _look(held) for name, held in found if held is not None}
+        found = zip(names, _together(self._seen, names), strict=True)
+        return {name: look for name, look in found if look}
 
-    def _head(self, name: str) -> dict[str, Any] | None:
+    def _seen(self, name: str) -> str:
+        """How a file looks; "" where it is not there. Of a chunk that was just put its answer said so."""
+        if known := self._written.pop(name, ""):
+            return known
         with answered(self.path):
             try:
-                found: dict[str, Any] = self._obstore.head(self._client, name)
+                return _look(self._obstore.head(self._client, name))
             except FileNotFoundError:
-                return None
-            return found
+                return ""
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all."""
@@ -128,12 +132,12 @@ class Objects:
 class _Zarr(ObjectStore[Any]):
     """zarr's store, which says in one line when the object store does not answer."""
 
-    def __init__(self, store: Any, path: ObjectPath, *, read_only: bool) -> None:
+    def __init__(self, store: Any, path: ObjectPath, written: dict[str, str], *, read_only: bool) -> None:
         super().__init__(store, read_only=read_only)
-        self._path = path
+        self._path, self._written = path, written
 
     def with_read_only(self, read_only: bool = False) -> _Zarr:
-        return _Zarr(self.store, self._path, read_only=read_only)
+        return _Zarr(self.store, self._path, self._written, read_only=read_only)
 
     async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
         with answered(self._path):
@@ -144,8 +148,12 @@ class _Zarr(ObjectStore[Any]):
             return await super().exists(key)
 
     async def set(self, key: str, value: Any) -> None:
+        self._check_writable()
         with answered(self._path):
-            await super().set(key, value)
+            data = value.as_buffer_like()
+            put = await obstore().put_async(self.store, key, data)
+        if put["e_tag"] and "/c/" in key and not key.startswith(MARKS):
+            self._written[key] = _look({"size": len(value), "e_tag": put["e_tag"]})
 
     async def delete(self, key: str) -> None:
         with answered(self._path):

@@ -18,9 +18,9 @@ def check_place(path: StorePath) -> None:
     """Raise BadInput for an address that is no object store's, before a folder of that name is made."""
     if not isinstance(path, ObjectPath) and ADDRESS.match(str(path)):
         scheme = str(path).partition(":")[0]
-        raise bad(f"{scheme}:// is no place for a store", where=str(path).replace(":/", "://", 1),
-                  allowed=f"a folder, or an address that begins with {listed(f'{name}://' for name in SCHEMES)}",
-                  remedy="name a folder, and copy it when the run is done")  # fmt: skip
+        known = "" if scheme in SCHEMES else f", or an address that begins with {listed(f'{n}://' for n in SCHEMES)}"
+        raise bad(f"{scheme}:// is no place for {'a store' if known else 'several stores'}", allowed=f"a folder{known}",
+                  where=str(path).replace(":/", "://", 1), remedy="name a folder")  # fmt: skip
 
 
 def is_packed(path: StorePath) -> bool:

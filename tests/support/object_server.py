@@ -40,6 +40,12 @@ def make_bucket(endpoint: str, name: str) -> None:
     urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{name}", method="PUT"), timeout=10).close()
 
 
+def demand_credentials(endpoint: str) -> None:
+    """From now on the server looks at credentials, of which it knows none."""
+    asked = urllib.request.Request(f"{endpoint}/moto-api/reset-auth", data=b"0", headers={"Content-Type": "text/plain"})
+    urllib.request.urlopen(asked, timeout=10).close()
+
+
 if __name__ == "__main__":
     from moto.server import ThreadedMotoServer
 
