@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from experiments.twins.twin import Twin
     from results.python.diagnosed import diagnose
     from results.python.tables import Tables
+    from results.store.bucket import StorePath
     from results.store.zarr_store import ZarrStore
     from results.tables.records import Document
     from sim.designs.paper import Paper
@@ -168,7 +169,7 @@ def placebo(
     panel: Given,
     spec: Asked = None,
     *,
-    store: str | Path | None = None,
+    store: str | StorePath | None = None,
     client: object = None,
     **choices: Any,
 ) -> Answer:
@@ -185,8 +186,9 @@ def placebo(
     from experiments.placebo import placebo as test
     from experiments.placebo.stored import prepared
     from experiments.running.runner import run
+    from results.store.bucket import store_path
 
-    target = None if store is None else Path(store)
+    target = None if store is None else store_path(store)
     ask = prepared(_read(panel, spec), target, **choices)
     return test.answer(ask, run(ask.study, store=target, client=client))
 
@@ -239,8 +241,8 @@ def trust(
     return TrustCard(document(judged(_read(panel, spec), claim, budget=budget, means=means, **choices)))
 
 
-def open_store(path: str | Path) -> ZarrStore:
-    """The store that a run has made; raises BadInput when there is none.
+def open_store(path: str | StorePath) -> ZarrStore:
+    """The store that a run has made, in a folder, a zip or an object store; raises BadInput when there is none.
 
     >>> import panelproof as pp
     >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
@@ -248,9 +250,10 @@ def open_store(path: str | Path) -> ZarrStore:
     >>> pp.open_store("mine.zarr").replications
     64
     """
+    from results.store.bucket import store_path
     from results.store.zarr_store import ZarrStore
 
-    return ZarrStore.open(Path(path))
+    return ZarrStore.open(store_path(path))
 
 
 def show(answer: Document | Answer | Twin | Mapping[str, Any], errors: str | None = None) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from experiments.commands.options import Command
+from experiments.commands.options import STORE, Command
+
+if TYPE_CHECKING:
+    from results.store.bucket import StorePath
 
 
 @click.command("compare", cls=Command)
-@click.argument("a", type=click.Path(path_type=Path))
-@click.argument("b", type=click.Path(path_type=Path))
+@click.argument("a", type=STORE)
+@click.argument("b", type=STORE)
 @click.option("--all", "everything", is_flag=True, help="Show all terms and all rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print every number as one JSON document and nothing else.")
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
               help="Level of tests and intervals.")  # fmt: skip
-def command(a: Path, b: Path, everything: bool, as_json: bool, alpha: float) -> None:
+def command(a: StorePath, b: StorePath, everything: bool, as_json: bool, alpha: float) -> None:
     """Print what store B says minus what store A says: paired where both drew the same panels, unpaired elsewhere."""
     from rich.console import Console
 

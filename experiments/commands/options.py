@@ -17,20 +17,27 @@ CLUSTER_OPTIONS = ("cluster", "workers", "cluster_option", "block_timeout", "shi
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 
 
-class StorePath(click.Path):
-    """The path of a store: no empty text, such as that of a variable of the shell that is not set."""
+class StoreType(click.Path):
+    """A store: a path, or an address in an object store; no empty text, such as that of a variable that is not set."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Raises BadInput for an empty text."""
+        """A path as it is, an address as such; raises BadInput for an empty text."""
         if value == "":
             from sim.errors import bad
 
             raise bad("an empty path", where="--store", allowed="the path of a store, such as runs/mine.zarr",
                       remedy="name one, or leave --store out")  # fmt: skip
-        return super().convert(value, param, ctx)
+        if ":/" not in str(value):
+            return super().convert(value, param, ctx)
+        from results.store.bucket import store_path  # loads zarr
+
+        return store_path(value)
+
+
+STORE = StoreType()
 
 
 class Command(click.Command):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.commands.options import CLUSTER_OPTIONS, Command, StorePath, as_json_option, cluster_options
+from experiments.commands.options import CLUSTER_OPTIONS, STORE, Command, as_json_option, cluster_options
+
+if TYPE_CHECKING:
+    from results.store.bucket import StorePath
 
 HELP = """Compare an estimate on PANEL with its placebos: the same estimator under assignments that are drawn anew.
 
@@ -72,7 +75,9 @@ Terms that they test:
     help="What is compared: estimates, or t statistics.",
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), help="Another seed than the spec's.")
-@click.option("--store", type=StorePath(), help="Where the draws go (default: runs/placebo-SCHEME.zarr).")
+@click.option(
+    "--store", type=STORE, help="A folder or an address (s3://...) for the draws (default: runs/placebo-SCHEME.zarr)."
+)
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for placebo.svg and placebo.json."
 )
@@ -84,7 +89,7 @@ Terms that they test:
 def command(
     panel: Path,
     spec: Path,
-    store: Path | None,
+    store: StorePath | None,
     out: Path | None,
     accept_code_change: bool,
     as_json: bool,

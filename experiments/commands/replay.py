@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from experiments.commands.options import Command
+from experiments.commands.options import STORE, Command
+
+if TYPE_CHECKING:
+    from results.store.bucket import StorePath
 
 
 @click.command("replay", cls=Command)
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=STORE)
 @click.argument("cell", type=click.IntRange(0))
 @click.argument("replication", type=click.IntRange(0))
 @click.option(
     "--save", type=click.Path(path_type=Path, dir_okay=False), help="Save the drawn panel (.csv or .parquet)."
 )
 @click.option("--trust", is_flag=True, help="Import the modules that STORE names (only for a store of your own).")
-def command(store: Path, cell: int, replication: int, save: Path | None, trust: bool) -> int:
+def command(store: StorePath, cell: int, replication: int, save: Path | None, trust: bool) -> int:
     """Draw and fit REPLICATION of CELL again, and compare with what STORE holds (exit 1 when it differs)."""
     from rich.console import Console
 

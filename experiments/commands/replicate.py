@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.commands.options import Command, as_json_option, cluster_options, print_json
+from experiments.commands.options import STORE, Command, as_json_option, cluster_options, print_json
+
+if TYPE_CHECKING:
+    from results.store.bucket import StorePath
 
 CODES = {"differs": 1, "not checked": 3}
 
 
 @click.command("replicate", cls=Command)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--from", "stores", multiple=True, metavar="STORE", type=click.Path(path_type=Path),
+@click.option("--from", "stores", multiple=True, metavar="STORE", type=STORE,
               help="Make a bundle with the study of this store; may be given repeatedly.")  # fmt: skip
 @click.option("--panel", type=click.Path(path_type=Path), help="Make a bundle with the estimates of this panel.")
 @click.option("--spec", type=click.Path(path_type=Path), help="The SPEC.toml of that panel.")
@@ -26,7 +29,7 @@ CODES = {"differs": 1, "not checked": 3}
 @as_json_option
 def command(
     folder: Path,
-    stores: tuple[Path, ...],
+    stores: tuple[StorePath, ...],
     panel: Path | None,
     spec: Path | None,
     with_data: bool,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from experiments.commands.options import Command
+from experiments.commands.options import STORE, Command
+
+if TYPE_CHECKING:
+    from results.store.bucket import StorePath
 
 
 @click.command("report", cls=Command)
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=STORE)
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained HTML report here."
 )
@@ -31,7 +35,7 @@ from experiments.commands.options import Command
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
               help="Level of tests and intervals.")  # fmt: skip
 def command(
-    store: Path, html: Path | None, as_json: bool, full: bool, all_terms: bool, by: str, measures: tuple[str, ...],
+    store: StorePath, html: Path | None, as_json: bool, full: bool, all_terms: bool, by: str, measures: tuple[str, ...],
     figures: Path | None, formats: str, out: Path | None, alpha: float, trust: bool,
 ) -> None:  # fmt: skip
     """Print the answer to a study's question on one screen, from a store that `run` made; --full prints all of it."""

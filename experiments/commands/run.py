@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from experiments.commands.options import (
     CLUSTER_OPTIONS,
+    STORE,
     Command,
-    StorePath,
     as_json_option,
     cluster_options,
     complete_study,
 )
+
+if TYPE_CHECKING:
+    from results.store.bucket import StorePath
 
 
 @click.command("run", cls=Command)
@@ -34,7 +37,9 @@ from experiments.commands.options import (
 )
 @click.option("--block", type=click.IntRange(64), help="Replications stored together (a block), a multiple of 64.")
 @click.option("--seed", type=click.IntRange(0), help="The seed (default: the study's).")
-@click.option("--store", type=StorePath(), help="Where the results go (default: runs/NAME.zarr).")
+@click.option(
+    "--store", type=STORE, help="A folder or an address (s3://...) for the results (default: runs/NAME.zarr)."
+)
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the HTML report here.")
 @click.option("--full", is_flag=True, help="Print every measure of every cell instead of one screen.")
 @click.option(
@@ -44,8 +49,8 @@ from experiments.commands.options import (
 @click.option(
     "--writes",
     type=click.Choice(["client", "workers"]),
-    help="Who writes blocks: this process, or workers, which must then share the folder of the store. Default: workers "
-    "with --cluster local, else this process.",
+    help="Who writes blocks: this process, or workers, which must then all reach the store. Default: workers with "
+    "--cluster local, else this process.",
 )
 @click.option("--reread", is_flag=True, help="Read every block of the store; else only those whose files have changed.")
 @click.option(
@@ -57,7 +62,7 @@ def command(
     study: str,
     until: str | None,
     shard: str | None,
-    store: Path | None,
+    store: StorePath | None,
     html: Path | None,
     full: bool,
     dry_run: bool,

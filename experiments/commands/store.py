@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.commands.options import Command, as_json_option, print_json
+from experiments.commands.options import STORE, Command, as_json_option, print_json
 
 if TYPE_CHECKING:
     from results.store import Store
+    from results.store.bucket import StorePath
 
 
 @click.group("store")
@@ -21,8 +22,8 @@ def command() -> None:
 
 
 @command.command("hash", cls=Command)
-@click.argument("store", type=click.Path(path_type=Path))
-def hash_(store: Path) -> None:
+@click.argument("store", type=STORE)
+def hash_(store: StorePath) -> None:
     """SHA-256 over decoded arrays, coordinates and fingerprint: equal for equal runs."""
     from results.store.zarr_store import ZarrStore
 
@@ -30,9 +31,9 @@ def hash_(store: Path) -> None:
 
 
 @command.command("verify", cls=Command)
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=STORE)
 @as_json_option
-def verify(store: Path, as_json: bool) -> int:
+def verify(store: StorePath, as_json: bool) -> int:
     """Compare everything in a store with its digests; exit 1 when anything is missing or damaged."""
     from results.store.verify import verified
 
@@ -46,9 +47,9 @@ def verify(store: Path, as_json: bool) -> int:
 
 
 @command.command("info", cls=Command)
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=STORE)
 @as_json_option
-def info(store: Path, as_json: bool) -> None:
+def info(store: StorePath, as_json: bool) -> None:
     """The study, its sizes and where it was made."""
     from results.store.zarr_store import ZarrStore
 
@@ -70,11 +71,11 @@ def info(store: Path, as_json: bool) -> None:
 
 
 @command.command("merge", cls=Command)
-@click.argument("stores", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The new store; nothing may be there yet.")
+@click.argument("stores", type=STORE, nargs=-1, required=True)
+@click.option("--out", type=STORE, required=True, help="The new store; nothing may be there yet.")
 @click.option("--accept-code-change", is_flag=True, help="Join blocks that come from other code or other versions.")
 @as_json_option
-def merge_(stores: tuple[Path, ...], out: Path, accept_code_change: bool, as_json: bool) -> int:
+def merge_(stores: tuple[StorePath, ...], out: StorePath, accept_code_change: bool, as_json: bool) -> int:
     """Join STORES of one study, such as its shards, into one; exit 3 when blocks are missing in it."""
     from results.store.merge import merge
 
@@ -90,13 +91,17 @@ def merge_(stores: tuple[Path, ...], out: Path, accept_code_change: bool, as_jso
 
 
 @command.command("pack", cls=Command)
-@click.argument("store", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The zip (default: STORE.zip); nothing may be there yet.")
-def pack_(store: Path, out: Path | None) -> None:
+@click.argument("store", type=STORE)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The zip (default: STORE.zip, of an address here); nothing may be there yet.",
+)
+def pack_(store: StorePath, out: Path | None) -> None:
     """Write STORE into one zip that is read in place; the store stays as it is."""
     from results.store.pack import pack
 
-    target = out or store.with_name(f"{store.name}.zip")
+    target = out or (store.with_name(f"{store.name}.zip") if isinstance(store, Path) else Path(f"{store.name}.zip"))
     click.echo(f"packed {pack(store, target):,} files")
     click.echo(f"store   {target}")
 

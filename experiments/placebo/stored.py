@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.application.spec.spec import RealPanel
 from experiments.placebo.placebo import Question, check_fits, question
 from experiments.study.study import SCHEMA_VERSION
+from results.store.bucket import StorePath
 from results.store.zarr_store import ZarrStore
 from sim.designs.placebo import Placebo, panel_of
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
 
 
-def prepared(real: RealPanel, store: Path | None, **choices: Any) -> Question:
+def prepared(real: RealPanel, store: StorePath | None, **choices: Any) -> Question:
     """What to run on a panel, checked on it, and going on with the store where there is one; raises BadInput.
 
     choices: of `experiments.placebo.placebo.question`.
@@ -28,7 +28,7 @@ def prepared(real: RealPanel, store: Path | None, **choices: Any) -> Question:
     return found
 
 
-def resumable(ask: Question, store: Path) -> Question:
+def resumable(ask: Question, store: StorePath) -> Question:
     """The question with the panel as the store holds it, drawn or gone through as the store began.
 
     Raises BadInput, with the choices that differ, when the store holds another placebo test.
@@ -50,7 +50,7 @@ def resumable(ask: Question, store: Path) -> Question:
     return replace(ask, study=study)
 
 
-def _other_test(store: Path, changed: list[str]) -> BadInput:
+def _other_test(store: StorePath, changed: list[str]) -> BadInput:
     return bad(f"holds another placebo test: {' and '.join(changed)}", where=str(store),
                allowed="the choices that made it",
                remedy="choose another --store, or make the same choices")  # fmt: skip

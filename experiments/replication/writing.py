@@ -31,6 +31,7 @@ from experiments.running.trusted import check_trusted
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
+from results.store.bucket import StorePath
 from sim.discovery import INLINE
 from sim.errors import BadInput, bad
 from sim.panel.text import panel_from
@@ -41,7 +42,7 @@ LONG = 1000  # characters from which a text may be a panel's
 
 def write_bundle(
     folder: Path,
-    stores: Sequence[Path],
+    stores: Sequence[StorePath],
     panel: Path | None,
     spec: Path | None,
     *,
@@ -89,7 +90,7 @@ def _about(folder: Path, studies: list[dict[str, Any]], application: dict[str, A
     write_sums(folder)
 
 
-def _study(folder: Path, path: Path, with_data: bool, trust: bool) -> dict[str, Any]:
+def _study(folder: Path, path: StorePath, with_data: bool, trust: bool) -> dict[str, Any]:
     """Put a store's study and its measures into the bundle; returns what the manifest says of it."""
     store = ZarrStore.open(path)
     settings = {key: value for key, value in store.facts["study"].items() if key not in NOT_NUMBERS}
@@ -120,7 +121,7 @@ def _study(folder: Path, path: Path, with_data: bool, trust: bool) -> dict[str, 
     }
 
 
-def _check_portable(settings: Mapping[str, Any], path: Path, with_data: bool) -> None:
+def _check_portable(settings: Mapping[str, Any], path: StorePath, with_data: bool) -> None:
     """Raise BadInput for a study that no one else can run, or that holds a real panel which is not to be given away."""
     texts = list(_texts(settings))
     if inline := [text for text in texts if text.startswith(INLINE)]:

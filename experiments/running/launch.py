@@ -26,6 +26,7 @@ from sim.streams import TILE, worlds_reached
 
 if TYPE_CHECKING:
     from results.store import Store, ZarrStore
+    from results.store.bucket import StorePath
 
 RESUME = Resume()
 PLACE = re.compile(r"cell (?P<cell>\d+) block \d+ replication (?P<at>\d+) (?P<name>.+)")  # of a traceback
@@ -33,7 +34,7 @@ MOST_DAMAGES = 5  # that are named before a run rebuilds them
 
 
 def check_run(
-    study: Study, source: str, store: Path, html: Path | None, plan: Resume, until: str | None = None
+    study: Study, source: str, store: StorePath, html: Path | None, plan: Resume, until: str | None = None
 ) -> None:
     """All that can be known before the first block, nothing written: whether files can be, whether panels serve.
 
@@ -51,24 +52,24 @@ def check_run(
     check_store(study, store, plan)
 
 
-def check_store(study: Study, store: Path, plan: Resume) -> None:
+def check_store(study: Study, store: StorePath, plan: Resume) -> None:
     """Raise BadInput for a store that is another study's or cannot be written, StoreLocked for one that is in use."""
     from experiments.running.reporting import unwritable
-    from results.store.files import check_local
     from results.store.lock import check_free
+    from results.store.place import check_place
     from results.store.repair import check_repairable
     from results.store.zarr_store import ZarrStore
 
-    check_local(store)
+    check_place(store)
     if store.exists() and not check_repairable(store, schema_of(study)):
         plan.check(ZarrStore.open(store), schema_of(study), environment_of(study))
-    if reason := unwritable(store.parent) or unwritable(store):
+    if isinstance(store, Path) and (reason := unwritable(store.parent) or unwritable(store)):
         raise bad(f"cannot be written: {reason}", where=str(store), allowed="a store in a writable folder",
                   remedy="choose another --store")  # fmt: skip
     check_free(store)
 
 
-def describe(study: Study, store: Path, where: str, plan: Resume, console: Console) -> None:
+def describe(study: Study, store: StorePath, where: str, plan: Resume, console: Console) -> None:
     """Say what is about to run, after `check_run`."""
     from results.store.files import damages
     from results.store.repair import rebuilt
@@ -110,7 +111,7 @@ def _resumed(held: ZarrStore, study: Study, plan: Resume) -> list[str]:
     return [retried(held, here, held.raised()), *lines] if plan.retry_failed else lines
 
 
-def _held(store: Path) -> ZarrStore | None:
+def _held(store: StorePath) -> ZarrStore | None:
     """The study's store, when there is one already and nothing of it must be rebuilt first."""
     from results.store.files import damages
     from results.store.zarr_store import ZarrStore
@@ -118,7 +119,7 @@ def _held(store: Path) -> ZarrStore | None:
     return ZarrStore.open(store) if store.exists() and not damages(store) else None
 
 
-def foretell(study: Study, store: Path, console: Console) -> int:
+def foretell(study: Study, store: StorePath, console: Console) -> int:
     """Run a pilot and say what all replications of the store will take and give; returns the exit code."""
     from experiments.running.pilot import pilot
 
@@ -149,7 +150,7 @@ def _more_than_asked(held: ZarrStore, asked: int) -> str:
 
 def launch(
     study: Study,
-    store: Path,
+    store: StorePath,
     place: Place,
     console: Console,
     plan: Resume = RESUME,

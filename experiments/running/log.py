@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from results.store.bucket import StorePath
+
 SUFFIX = ".log.jsonl"
 
 
@@ -39,11 +41,12 @@ class RunLog:
 
 
 @contextmanager
-def logged(store: Path, **facts: Any) -> Iterator[RunLog]:
+def logged(store: StorePath, **facts: Any) -> Iterator[RunLog]:
     """The log of a run into a store, with its start and how it ended."""
     stream = None
-    with contextlib.suppress(OSError):
-        stream = log_of(store).open("a", encoding="utf-8")
+    if isinstance(store, Path):  # object stores cannot append
+        with contextlib.suppress(OSError):
+            stream = log_of(store).open("a", encoding="utf-8")
     log = RunLog(stream)
     log.say("start", pid=os.getpid(), **facts)
     try:

@@ -9,9 +9,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
+from cluster.guarded import Guarded
 from estimators.core.estimator import Status
 from experiments.running.careful import run_carefully
 from experiments.running.log import RunLog, logged
@@ -24,6 +24,7 @@ from experiments.study.border import PluginRaised
 from experiments.study.study import Cell, Study, canonical_json
 from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
 from results.store.block import Block, union_of_layouts
+from results.store.bucket import ObjectPath, StorePath, store_path
 from results.store.chunks import Shared, Written, shared
 from results.store.repair import repair
 from sim.errors import BadInput, bad, closest, one_of
@@ -85,7 +86,7 @@ def preflight(study: Study) -> None:
 def run(
     study: Study,
     *,
-    store: str | Path | None = None,
+    store: str | StorePath | None = None,
     executor: Executor | None = None,
     client: object = None,
     listen: Listener | None = None,
@@ -118,22 +119,26 @@ def run(
         check_fits(study, where, own)
         _Filling(study, memory, own, where, listen, target).fill(plan, shuffle)
         return memory
-    here, store = environment_of(study), Path(store)
+    here, store = environment_of(study), store_path(store)
     if not store.exists():
         check_fits(study, where, here)
-    with locked(store):
+    with locked(store) as still:
         study = study.resized(replications=(kept := _opened(store, schema, plan, here)).replications)
-        with logged(store, on=where.address, writes=by) as log, _shared(store, by) as into:
-            _Filling(study, kept, here, where, listen, target, into, log).fill(plan, shuffle)
+        with logged(store, on=where.address, writes=by) as log, _shared(store, by, where) as into:
+            _Filling(study, kept, here, where, listen, target, into, log, still).fill(plan, shuffle)
         return kept
 
 
-def _shared(store: Path, writes: str) -> AbstractContextManager[Shared | None]:
-    """The store for workers to write into; None where this process writes."""
-    return shared(store) if writes == "workers" else nullcontext()
+def _shared(store: StorePath, writes: str, where: Executor) -> AbstractContextManager[Shared | None]:
+    """The store for workers to write into; None where this process writes.
+
+    Without workers it writes into an object store itself: a copy of a process cannot use its connections.
+    """
+    alone = isinstance(store, ObjectPath) and isinstance(where, Serial | Guarded)
+    return shared(store) if writes == "workers" and not alone else nullcontext()
 
 
-def _writer(writes: str | None, store: str | Path | None, where: Executor) -> str:
+def _writer(writes: str | None, store: str | StorePath | None, where: Executor) -> str:
     """Who writes blocks; raises BadInput for an unknown one, and for workers that would write where no store is."""
     if writes is not None and writes not in WRITES:
         raise bad(f"writes = {writes!r}", where="run", allowed=one_of(WRITES), remedy=closest(writes, WRITES))
@@ -143,7 +148,7 @@ def _writer(writes: str | None, store: str | Path | None, where: Executor) -> st
     return writes or ("workers" if getattr(where, "on_this_machine", False) else "client")
 
 
-def _opened(path: Path, schema: StoreSchema, plan: Resume, here: Environment) -> ZarrStore:
+def _opened(path: StorePath, schema: StoreSchema, plan: Resume, here: Environment) -> ZarrStore:
     """The store of a study under its lock: created, or repaired, checked and grown."""
     if path.exists():
         repair(path, schema)
@@ -172,8 +177,8 @@ class _Filling:
     """A study on its way into a store.
 
     here: this process, for comparison; None where there is nothing to compare. until: the target at which cells stop.
-    into: the store that workers write into themselves. log: is told of every block. run: a name
-    of this run, by which workers know its study.
+    into: the store that workers write into themselves. log: is told of every block. still:
+    raises StoreLocked when the store is no longer this run's. run: a name of this run, by which workers know its study.
     """
 
     study: Study
@@ -184,6 +189,7 @@ class _Filling:
     until: Until | None
     into: Shared | None = None
     log: RunLog | None = None
+    still: Callable[[], None] = lambda: None
     run: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def fill(self, plan: Resume, shuffle: int | None) -> None:
@@ -251,6 +257,7 @@ class _Filling:
         if isinstance(outcome.error, BadInput | WorkerRefused) and not isinstance(outcome.error, PluginRaised):
             raise outcome.error
         self._log_deaths(outcome)
+        self.still()
         if outcome.error is None:
             result: Result = outcome.result
             if isinstance(result.block, Written):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from pathlib import Path
 
 from cluster import Executor
 from experiments.running import runner
@@ -13,12 +12,13 @@ from experiments.running.runner import Listener
 from experiments.running.runner import Progress as Step
 from experiments.study.study import Study
 from results.store import Store
+from results.store.bucket import StorePath
 
 
 def run(
     study: Study,
     *,
-    store: str | Path | None = None,
+    store: str | StorePath | None = None,
     executor: Executor | None = None,
     client: object = None,
     listen: Listener | None = None,

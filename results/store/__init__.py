@@ -1,7 +1,8 @@
 """The store of a study: blocks, skeleton, lock, and what keeps them on disk or in memory."""
 
 from results.store.block import Block, Records
-from results.store.lock import StoreLocked, locked
+from results.store.lease import StoreLocked
+from results.store.lock import locked
 from results.store.memory_store import MemoryStore
 from results.store.shard import Shard
 from results.store.skeleton import StoreSchema

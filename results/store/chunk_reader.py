@@ -1,8 +1,7 @@
 """The arrays of a block read straight from their files: zarr's event loop and its threads cost several times as much.
 
 The arrays of a store have one chunk a block: little-endian numbers, replications last, compressed by Blosc (by zstd in
-stores of schema 1, in the order of their axes) with a CRC-32C behind them. Any other array, and any store that is no
-folder, is left to zarr.
+stores of schema 1, in the order of their axes) with a CRC-32C behind them. Any other array is left to zarr.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import google_crc32c
@@ -19,6 +17,8 @@ from numcodecs import blosc, zstd
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
+from results.store.tree import Tree
+
 DECOMPRESS = {"blosc": blosc.decompress, "zstd": zstd.decompress}
 CHECKSUM = 4  # bytes
 
@@ -26,7 +26,7 @@ CHECKSUM = 4  # bytes
 class ArrayReader:
     """Reads the rows of a block of some arrays of a store; array_of: zarr's array at a path in it."""
 
-    def __init__(self, store: Path, array_of: Callable[[str], Any]) -> None:
+    def __init__(self, store: Tree, array_of: Callable[[str], Any]) -> None:
         self._store, self._array_of = store, array_of
         self._chunks: dict[str, _Chunks | None] = {}
         self._last: dict[tuple[int, int], dict[str, int]] = {}  # checksums of the files of a block, by path
@@ -36,7 +36,9 @@ class ArrayReader:
         """By path; raises an error of zarr, ValueError or OSError for a damaged chunk."""
         chunks = {name: self._chunks_of(name) for name in names}
         others = [name for name, files in chunks.items() if files is None]
-        read = {name: files.read(cell, index, rows) for name, files in chunks.items() if files is not None}
+        keys = {name: files.key(cell, index) for name, files in chunks.items() if files is not None}
+        held = self._store.read_all(keys.values())
+        read = {name: files.decoded(held[keys[name]], rows) for name, files in chunks.items() if files is not None}
         found = {name: values for name, (values, _) in read.items()}
         self._last[cell, index] = {} if others else {name: checksum for name, (_, checksum) in read.items()}
         return found | self._through_zarr((cell, rows), others) if others else found
@@ -51,7 +53,7 @@ class ArrayReader:
 
     def _chunks_of(self, name: str) -> _Chunks | None:
         if name not in self._chunks:
-            self._chunks[name] = _Chunks.of(self._store, name, self._array_of(name))
+            self._chunks[name] = _Chunks.of(name, self._array_of(name))
         return self._chunks[name]
 
     def _through_zarr(self, place: tuple[int, slice], names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -68,7 +70,7 @@ class ArrayReader:
 class _Chunks:
     """The files of an array (cell, replication, *sizes) with chunks (1, block, *sizes)."""
 
-    folder: Path
+    name: str
     metadata: Any  # zarr's, of format 3
     shape: tuple[int, ...]  # of a chunk as it is stored
     axes: tuple[int, ...]  # which of these is which of the array's
@@ -77,7 +79,7 @@ class _Chunks:
     decompress: Callable[[Any], bytes]
 
     @classmethod
-    def of(cls, store: Path, name: str, array: Any) -> _Chunks | None:
+    def of(cls, name: str, array: Any) -> _Chunks | None:
         """Those of an array of a store, None where they are not as we write them."""
         held = array.metadata.to_dict()
         codecs, chunk, sizes = list(held["codecs"]), tuple(array.chunks), tuple(array.shape[2:])
@@ -89,21 +91,25 @@ class _Chunks:
         little = ours and codecs[0].get("configuration", {}).get("endian", "little") == "little"
         regular = held["chunk_grid"]["name"] == "regular"
         whole = chunk[:1] == (1,) and len(chunk) > 1 and all(a >= b for a, b in zip(chunk[2:], sizes, strict=True))
-        if not (store.is_dir() and little and regular and whole):
+        if not (little and regular and whole):
             return None
         stored, axes = tuple(chunk[axis] for axis in order), tuple(int(axis) for axis in np.argsort(order))
-        return cls(store / name, array.metadata, stored, axes, sizes, np.dtype(array.dtype), DECOMPRESS[names[1]])
+        return cls(name, array.metadata, stored, axes, sizes, np.dtype(array.dtype), DECOMPRESS[names[1]])
 
-    def read(self, cell: int, index: int, rows: slice) -> tuple[NDArray[Any], int]:
+    def key(self, cell: int, index: int) -> str:
+        """The file of a block."""
+        return f"{self.name}/{self.metadata.encode_chunk_key((cell, index, *(0 for _ in self.sizes)))}"
+
+    def decoded(self, held: bytes | OSError, rows: slice) -> tuple[NDArray[Any], int]:
         """The rows of a block, read-only, and the checksum; raises ValueError or OSError where its chunk is damaged."""
-        key = self.metadata.encode_chunk_key((cell, index, *(0 for _ in self.sizes)))
         count = rows.stop - rows.start
-        try:
-            data = np.frombuffer((self.folder / key).read_bytes(), dtype=np.uint8)
-        except FileNotFoundError:  # as zarr has it: nothing but fill values
+        if isinstance(held, FileNotFoundError):  # as zarr has it: nothing but fill values
             return np.full((count, *self.sizes), self.metadata.fill_value, dtype=self.dtype), 0
+        if isinstance(held, OSError):
+            raise held
+        data = np.frombuffer(held, dtype=np.uint8)
         body, checksum = data[:-CHECKSUM], int.from_bytes(data[-CHECKSUM:].tobytes(), "little")
         if google_crc32c.value(body) != checksum:
-            raise ValueError(f"{key} does not match its checksum")
+            raise ValueError(f"a chunk of {self.name} does not match its checksum")
         values = np.frombuffer(self.decompress(body), dtype=self.dtype).reshape(self.shape).transpose(self.axes)[0]
         return values[(slice(count), *map(slice, self.sizes))], checksum

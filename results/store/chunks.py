@@ -1,7 +1,8 @@
 """Blocks that workers write themselves: the arrays, not the mark, which is the client's alone.
 
-The store must lie on a file system that all of them share. Each block is a set of whole chunks of its own, so that no
-two workers write one file, and a chunk is renamed into place: what a killed worker leaves counts for nothing.
+The store must lie on a file system that all of them share, or in an object store. Each block is a set of whole chunks
+of its own, so that no two workers write one file, and a chunk is renamed into place or put as one object: what a killed
+worker leaves counts for nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import zarr
@@ -22,10 +22,12 @@ from zarr.core.sync import sync
 
 from estimators.core.estimator import Status
 from results.store.block import Block, block_arrays, part_digests
+from results.store.bucket import ObjectPath, StorePath, StoreUnreachable
 from results.store.marks import NO_STAMP, stamp_of
 from results.store.packing import PACKED, packed
+from results.store.place import tree_of
 from results.store.skeleton import schema_from
-from sim.errors import bad
+from sim.errors import BadInput, bad
 
 SEEN_SECONDS = 30.0  # in which a network file system must show what a worker wrote
 KEPT_STORES = 4  # that a worker remembers
@@ -35,7 +37,7 @@ KEPT_STORES = 4  # that a worker remembers
 class Shared:
     """A store that workers write into; token: what a file beside it says as long as this run lasts."""
 
-    path: Path
+    path: StorePath
     token: str
 
 
@@ -53,7 +55,7 @@ class Written:
 
 
 @contextmanager
-def shared(path: Path) -> Iterator[Shared]:
+def shared(path: StorePath) -> Iterator[Shared]:
     """A store for workers to write into, with a token beside it by which they know that they see the same one."""
     real = path.resolve()
     token = Shared(real, secrets.token_hex(8))
@@ -61,19 +63,13 @@ def shared(path: Path) -> Iterator[Shared]:
         token_file(real).write_text(token.token, encoding="utf-8")
         yield token
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StoreUnreachable):
             token_file(real).unlink()
 
 
 def write_chunks(place: Shared, cell: int, index: int, block: Block) -> Written:
     """Write the arrays of a whole block from a worker; raises BadInput where the store cannot be seen or written."""
-    try:
-        seen = token_file(place.path).read_text(encoding="utf-8")
-    except OSError:
-        seen = ""
-    if seen != place.token:
-        raise bad("a worker does not see the store", where=str(place.path), remedy="leave --writes workers out",
-                  allowed="a folder on a file system that all workers share, under the same path")  # fmt: skip
+    _check_seen(place)
     try:
         schema, arrays = _opened(place)
         values = block_arrays(block, schema.layouts, schema.estimands)
@@ -84,9 +80,30 @@ def write_chunks(place: Shared, cell: int, index: int, block: Block) -> Written:
         raise bad(f"a worker cannot write: {error.strerror or error}", where=str(place.path),
                   allowed="a store that workers may write, with room on its disk",
                   remedy="make room, run the same command again") from error  # fmt: skip
+    except StoreUnreachable as error:
+        raise _unseen(place, f"a worker cannot write: {error}") from error
     failed = sum(int((found.status != Status.OK).sum()) for found in block.estimates.values())
     size = sum(array.nbytes for array in values.values())
     return Written(part_digests(values), block.tracebacks, failed, size)
+
+
+def _check_seen(place: Shared) -> None:
+    """Raise BadInput in a worker that does not see the store."""
+    try:
+        seen = token_file(place.path).read_text(encoding="utf-8")
+    except OSError:
+        seen = ""
+    except StoreUnreachable as error:
+        raise _unseen(place, f"a worker does not see the store: {error}") from error
+    if seen != place.token:
+        raise _unseen(place, "a worker does not see the store")
+
+
+def _unseen(place: Shared, what: str) -> BadInput:
+    allowed = "a folder on a file system that all workers share, under the same path"
+    if isinstance(place.path, ObjectPath):
+        allowed = "workers whose own environment has the endpoint, credentials that may write, and obstore"
+    return bad(what, where=str(place.path), allowed=allowed, remedy="leave --writes workers out")
 
 
 def write_together(values: Iterable[tuple[Any, Any, Any]]) -> None:
@@ -99,10 +116,10 @@ def write_together(values: Iterable[tuple[Any, Any, Any]]) -> None:
     sync(write_all())
 
 
-def wait_until_seen(path: Path, chunks: Iterable[str], what: str) -> None:
+def wait_until_seen(path: StorePath, chunks: Iterable[str], what: str) -> None:
     """Wait for files that a worker wrote; raises BadInput when they do not appear here."""
     names, deadline = list(chunks), time.monotonic() + SEEN_SECONDS
-    while names and stamp_of(path, names) == NO_STAMP:
+    while names and stamp_of(tree_of(path).looks(names), names) == NO_STAMP:
         if time.monotonic() > deadline:
             raise bad(f"{what}, which a worker wrote, is not seen here", where=str(path),
                       allowed="a file system that all share", remedy="leave --writes workers out")  # fmt: skip
@@ -112,12 +129,12 @@ def wait_until_seen(path: Path, chunks: Iterable[str], what: str) -> None:
 @lru_cache(maxsize=KEPT_STORES)
 def _opened(place: Shared) -> tuple[Any, dict[str, Any]]:
     """The schema of a store and the arrays of its blocks; once a run and worker."""
-    root = zarr.open_group(store=str(place.path), mode="r+", zarr_format=3)
+    root = tree_of(place.path).group("r+")
     schema = schema_from(dict(root.attrs))
     names = ["truth", *(f"{name}/{part}" for name in schema.layouts for part in PACKED)]
     return schema, {name: root[name] for name in names}
 
 
-def token_file(real: Path) -> Path:
+def token_file(real: StorePath) -> StorePath:
     """The file beside a store by which workers know it."""
     return real.with_name(f".{real.name}.token")

@@ -12,6 +12,7 @@ from typing import Any
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
+from results.store.bucket import store_path
 from results.store.labelled import groups_of
 from results.store.zarr_store import ZarrStore
 
@@ -25,7 +26,7 @@ class StoreEngine(BackendEntrypoint):
 
     def open_dataset(self, filename_or_obj: Any, *, drop_variables: Any = None, group: str | None = None) -> xr.Dataset:
         """One group: the truths, or those of an estimator."""
-        groups, path = groups_of(ZarrStore.open(Path(filename_or_obj))), f"/{(group or '').strip('/')}"
+        groups, path = groups_of(ZarrStore.open(store_path(filename_or_obj))), f"/{(group or '').strip('/')}"
         if path not in groups:
             raise KeyError(f"no group {group!r}; there are {', '.join(name for name in groups)}")
         return groups[path].drop_vars(drop_variables or [])
@@ -36,7 +37,7 @@ class StoreEngine(BackendEntrypoint):
 
     def open_groups_as_dict(self, filename_or_obj: Any, *, drop_variables: Any = None) -> dict[str, xr.Dataset]:
         """All groups by path."""
-        found = groups_of(ZarrStore.open(Path(filename_or_obj)))
+        found = groups_of(ZarrStore.open(store_path(filename_or_obj)))
         return {path: each.drop_vars(drop_variables or [], errors="ignore") for path, each in found.items()}
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:

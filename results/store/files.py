@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from results.store.tree import Tree, tree_of
+from results.store.bucket import StorePath
+from results.store.place import tree_of
+from results.store.tree import META, Tree
 from sim.errors import bad
 
-META = "zarr.json"
 PROVENANCE = f"provenance/{META}"
 CODECS = {"bytes", "blosc", "zstd", "crc32c", "transpose", "vlen-utf8"}  # those that we write
 TYPES = {"float64", "uint8", "uint16", "int64", "string"}
 FORMAT_2 = (".zarray", ".zgroup", ".zmetadata")
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of another machine, as a path has it
 ROOT_KEYS = {"attributes", "zarr_format", "node_type", "consolidated_metadata"}
 
 
@@ -38,16 +36,7 @@ class Damage:
         return f"{self.file}: {self.what}"
 
 
-def check_local(path: Path) -> None:
-    """Raise BadInput for an address such as s3://bucket/x.zarr, before a folder of that name is made."""
-    if ADDRESS.match(str(path)):
-        scheme = str(path).partition(":")[0]
-        raise bad(f"{scheme}:// is no place for a store", where=str(path).replace(":/", "://", 1),
-                  allowed="a folder of this machine or of a network file system",
-                  remedy="name a folder, and copy it when the run is done")  # fmt: skip
-
-
-def check_format(path: Path) -> None:
+def check_format(path: StorePath) -> None:
     """Raise BadInput unless every group and array is of zarr format 3 with the codecs that we write."""
     for damage in strange(path):
         raise bad(f"is not opened: {damage.file} {damage.what}", where=str(path),
@@ -55,7 +44,7 @@ def check_format(path: Path) -> None:
                   allowed=f"zarr format 3 with the codecs {', '.join(sorted(CODECS))}")  # fmt: skip
 
 
-def strange(path: Path) -> Iterator[Damage]:
+def strange(path: StorePath) -> Iterator[Damage]:
     """Metadata that are not of zarr format 3 with the codecs that we write.
 
     It reads text alone: nothing that a crafted store names is looked up or run.
@@ -91,15 +80,19 @@ def _reason(held: Any) -> str:
 
 def _metadata(tree: Tree) -> Iterator[tuple[str, Any]]:
     """Every metadata file, by its path in the store, with what it holds; None where that cannot be read."""
-    for name in tree.metadata(frozenset({META, *FORMAT_2})):
-        yield name, read_json(tree, name)
+    for name, data in tree.read_all(tree.metadata(frozenset({META, *FORMAT_2}))).items():
+        yield name, _json(data)
 
 
 def read_json(tree: Tree, name: str) -> Any:
     """What a JSON file of a store holds; None where it cannot be read."""
+    return _json(tree.read_all([name])[name])
+
+
+def _json(data: bytes | OSError) -> Any:
     try:
-        return json.loads(tree.read(name).decode("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return None if isinstance(data, OSError) else json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError):
         return None
 
 
@@ -109,31 +102,30 @@ def seal(attributes: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def fixed_files(path: Path) -> dict[str, str]:
+def fixed_files(path: StorePath) -> dict[str, str]:
     """SHA-256 of every metadata file but the root's and that of `provenance`, and of every coordinate's chunks."""
     return _fixed_files(tree_of(path))
 
 
 def _fixed_files(tree: Tree) -> dict[str, str]:
-    found = {}
-    for file, held in _metadata(tree):
-        if file in (META, PROVENANCE):
-            continue
-        found[file] = _sha(tree, file)
-        if isinstance(held, dict) and len(held.get("shape") or ()) == 1:
-            found |= {chunk: _sha(tree, chunk) for chunk in tree.chunks(file.removesuffix(f"/{META}"))}
-    return dict(sorted(found.items()))
+    held = tree.read_all(tree.metadata(frozenset({META, *FORMAT_2})))
+    kept = {file: data for file, data in held.items() if file not in (META, PROVENANCE)}
+    lines = [file for file, data in kept.items() if _is_coordinate(_json(data))]
+    kept |= tree.read_all(chunk for file in lines for chunk in tree.chunks(file.removesuffix(f"/{META}")))
+    return {file: _sha(data) for file, data in sorted(kept.items())}
 
 
-def _sha(tree: Tree, file: str) -> str:
+def _is_coordinate(held: Any) -> bool:
+    """Whether metadata are those of an array with one axis."""
+    return isinstance(held, dict) and len(held.get("shape") or ()) == 1
+
+
+def _sha(data: bytes | OSError) -> str:
     """SHA-256 of a file, which is at most one chunk; "" where it cannot be read."""
-    try:
-        return hashlib.sha256(tree.read(file)).hexdigest()
-    except OSError:
-        return ""
+    return "" if isinstance(data, OSError) else hashlib.sha256(data).hexdigest()
 
 
-def root_damage(path: Path) -> Damage | None:
+def root_damage(path: StorePath) -> Damage | None:
     """What is wrong with the root's metadata, which say what the study is."""
     held = read_json(tree_of(path), META)
     if not isinstance(held, dict) or not isinstance(held.get("attributes"), dict):
@@ -146,7 +138,7 @@ def root_damage(path: Path) -> Damage | None:
     return None
 
 
-def damages(path: Path) -> list[Damage]:
+def damages(path: StorePath) -> list[Damage]:
     """All that is wrong with metadata, labels, dials, other coordinates and provenance; not with blocks."""
     found = list(filter(None, [root_damage(path)]))
     tree = tree_of(path)
@@ -166,10 +158,11 @@ def damages(path: Path) -> list[Damage]:
 def _changed(tree: Tree, files: Mapping[str, str]) -> Iterator[Damage]:
     """Files that are not as they were written, are gone, or were added."""
     there = _fixed_files(tree)
-    for file, digest in files.items():
-        if not tree.has(file):
+    others = tree.read_all(file for file, digest in files.items() if there.get(file, "") != digest)
+    for file, data in others.items():
+        if isinstance(data, FileNotFoundError):
             yield Damage(file, "is missing")
-        elif there.get(file, "") != digest and _sha(tree, file) != digest:
+        elif _sha(data) != files[file]:
             yield Damage(file, "does not match its digest")
     for file in there.keys() - files.keys():
         yield Damage(file, "is not of this store")

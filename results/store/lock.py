@@ -1,4 +1,4 @@
-"""One run at a time on a store."""
+"""One run at a time on a store: a locked file beside a folder, a lease (`results.store.lease`) in an object store."""
 
 from __future__ import annotations
 
@@ -8,29 +8,44 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from results.store.files import check_local
+from results.store.bucket import ObjectPath, StorePath
+from results.store.lease import StoreLocked, leased
+from results.store.place import check_place
 from sim.errors import bad
 
-
-class StoreLocked(RuntimeError):
-    """Another run holds the store."""
+SUFFIX = ".lock"  # of its name
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the store's lock (flock: it dies with its holder); raises StoreLocked when another run has it.
+def locked(path: StorePath) -> Iterator[Callable[[], None]]:
+    """Hold the store's lock; raises StoreLocked when another run has it.
+
+    Yields what raises StoreLocked as soon as another run has taken the lock over, as can happen in an object store.
+    """
+    check_place(path)
+    if isinstance(path, ObjectPath):
+        with leased(path, path.with_name(f"{path.name}{SUFFIX}")) as check:
+            path.with_name(f".{path.name}.token").unlink()  # of a killed run whose workers wrote
+            yield check
+        return
+    with _flocked(path):
+        yield lambda: None
+
+
+@contextmanager
+def _flocked(path: Path) -> Iterator[None]:
+    """Hold the lock of a store in a folder (flock: it dies with its holder).
 
     The lock belongs to the place that the path leads to, through whatever symbolic links. Its file stands beside the
     store and is removed at the end.
     """
-    check_local(path)
     real = path.resolve()
-    file = _lock_file(real)
+    file = real.with_name(f"{real.name}{SUFFIX}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _acquired(file)
@@ -55,9 +70,10 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def check_free(path: Path) -> None:
+def check_free(path: StorePath) -> None:
     """Raise StoreLocked when another run holds the store; writes nothing where there is no lock."""
-    if _lock_file(path.resolve()).exists():
+    real = path.resolve()
+    if real.with_name(f"{real.name}{SUFFIX}").is_file():
         with locked(path):
             return
 
@@ -73,10 +89,6 @@ def _put_back(real: Path) -> None:
         shutil.rmtree(set_aside(real), ignore_errors=True)
     else:
         os.rename(set_aside(real), real)
-
-
-def _lock_file(real: Path) -> Path:
-    return real.with_name(f"{real.name}.lock")
 
 
 def _acquired(file: Path) -> int:

@@ -2,16 +2,14 @@
 
 All of it is one chunk of `block_mark (cell, block, byte)`, written last and renamed into place: a block counts with all
 of it or not at all. Bytes: the state; the environment of each part (2, little-endian); the SHA-256 of each part (32);
-a stamp of the sizes and times of the block's files (8, zeros = not known).
+a stamp of the sizes and times (in object stores ETags) of the block's files (8, zeros = not known).
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numcodecs import Zstd
@@ -55,18 +53,18 @@ class Mark:
         return cls(raw[0], origins, digests, raw[-STAMP_BYTES:])
 
 
-def decoded(raw: bytes) -> NDArray[np.uint8]:
-    """The bytes of a mark's chunk; raises ValueError or RuntimeError when it is damaged."""
+def decoded(raw: bytes | OSError) -> NDArray[np.uint8]:
+    """The bytes of a mark's chunk; raises ValueError or RuntimeError when it is damaged, OSError where it is that."""
+    if isinstance(raw, OSError):
+        raise raw
     return np.frombuffer(bytes(_zstd.decode(_checksum.decode(raw))), dtype=np.uint8)
 
 
-def stamp_of(path: Path, chunks: Iterable[str]) -> bytes:
-    """A stamp of the sizes and times of files of a store; zeros where one is missing."""
+def stamp_of(looks: Mapping[str, str], chunks: Iterable[str]) -> bytes:
+    """A stamp of how files of a store look, by name (`Tree.looks`); zeros where one is missing."""
     sha = hashlib.sha256()
     for name in chunks:
-        try:
-            found = os.stat(path / name)
-        except OSError:
+        if name not in looks:
             return NO_STAMP
-        sha.update(f"{name} {found.st_size} {found.st_mtime_ns}\n".encode())
+        sha.update(f"{name} {looks[name]}\n".encode())
     return sha.digest()[:STAMP_BYTES]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from results.store.bucket import StorePath
 from results.store.copying import copy_block, copy_environments
 from results.store.identity import check_identity
 from results.store.lock import check_free, locked
@@ -39,7 +39,7 @@ class Merged:
         return text
 
 
-def merge(paths: Sequence[Path], out: Path, *, accept_code_change: bool = False) -> Merged:
+def merge(paths: Sequence[StorePath], out: StorePath, *, accept_code_change: bool = False) -> Merged:
     """Join stores of one study into a new one at `out`; the stores themselves are left as they are.
 
     Raises BadInput, with nothing written, for stores of other studies, blocks that two stores hold with other bytes,

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 import zipfile
-from pathlib import Path
 
-from results.store.files import check_local
+from results.store.bucket import ObjectPath, StorePath, refused
 from results.store.lock import locked
-from results.store.tree import PACKED_SUFFIX, is_packed
+from results.store.place import PACKED_SUFFIX, check_place, is_packed, tree_of
 from results.store.workshop import beside
 from results.store.zarr_store import ZarrStore
 from sim.errors import bad
 
 
-def pack(path: Path, out: Path) -> int:
+def pack(path: StorePath, out: StorePath) -> int:
     """Write all files of a store into one zip at `out`, and return how many; the store stays as it is.
 
     Raises BadInput for a place that is taken and for damaged blocks, StoreLocked for a store in use.
     """
-    check_local(path)
-    check_local(out)
+    check_place(path)
+    check_place(out)
+    if isinstance(out, ObjectPath):
+        raise refused(out, "a zip is written on this machine", "name a file with --out, and copy it")
     if out.suffix != PACKED_SUFFIX:
         raise bad(f"ends in {out.suffix or 'nothing'}", where=str(out), allowed=f"a name that ends in {PACKED_SUFFIX}",
                   remedy="choose another --out")  # fmt: skip
@@ -34,11 +35,12 @@ def pack(path: Path, out: Path) -> int:
                   remedy="check the path")  # fmt: skip
     with locked(path):
         before = ZarrStore.open(path).content_hash()  # which reads every block
-        files = sorted(file for file in path.resolve().rglob("*") if file.is_file())
+        tree = tree_of(path)
+        files = tree.files()
         with beside(out) as made:
             with zipfile.ZipFile(made / out.name, "w", zipfile.ZIP_STORED) as archive:  # chunks are compressed already
                 for file in files:
-                    archive.write(file, file.relative_to(path.resolve()).as_posix())
+                    archive.writestr(file, tree.read(file))
             if ZarrStore.open(made / out.name).content_hash() != before:
                 raise bad("was not written as it is", where=str(out), allowed="a sound disk", remedy="pack again")
             os.rename(made / out.name, out.resolve())

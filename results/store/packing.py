@@ -38,6 +38,14 @@ def packed_paths(name: str) -> tuple[str, ...]:
     return tuple(f"{name}/{part}" for part in PACKED)
 
 
+def files_of(cell: int, index: int, parts: Iterable[str]) -> list[str]:
+    """The files of a store that hold some parts of a block: "truth", and the arrays of estimators."""
+    ends = {"estimate": "0", "inference": "0/0/0", "fit": "0"}
+    return [file for part in parts for file in (
+        [f"truth/c/{cell}/{index}/0"] if part == "truth"
+        else [f"{part}/{name}/c/{cell}/{index}/{ends[name]}" for name in PACKED])]  # fmt: skip
+
+
 def packed(arrays: Mapping[str, NDArray[Any]], layouts: Mapping[str, Layout]) -> dict[str, NDArray[Any]]:
     """Arrays of a block by their own names as they lie in a store; estimators that are not there are left out."""
     found = {"truth": arrays["truth"]}

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import zarr
 
-from results.store.files import META, PROVENANCE, Damage, check_format, damages, fixed_files, read_json
+from results.store.bucket import StorePath
+from results.store.files import PROVENANCE, Damage, check_format, damages, fixed_files, read_json
 from results.store.marks import Mark, decoded
 from results.store.packing import PACKED
+from results.store.place import refuse_packed, writable
 from results.store.skeleton import StoreSchema, schema_from, seal_root, write_skeleton
-from results.store.tree import MARKS, Folder, refuse_packed
+from results.store.tree import MARKS, META, Folder, WritableTree
 from results.store.workshop import beside
 from sim.errors import bad
 
 
-def check_repairable(path: Path, schema: StoreSchema) -> list[Damage]:
+def check_repairable(path: StorePath, schema: StoreSchema) -> list[Damage]:
     """What is damaged of a store beside its blocks; raises BadInput where a run of the study cannot repair it.
 
     The study must be the one that made the store: where the root's metadata are damaged, what is left of the others
@@ -39,7 +38,7 @@ def check_repairable(path: Path, schema: StoreSchema) -> list[Damage]:
     return found
 
 
-def repair(path: Path, schema: StoreSchema) -> list[Damage]:
+def repair(path: StorePath, schema: StoreSchema) -> list[Damage]:
     """Write again what is damaged beside the blocks, and return what that was; raises BadInput as the check does.
 
     Of damaged provenance nothing can be made again: its blocks then come from environments that are not known. What is
@@ -54,9 +53,9 @@ def repair(path: Path, schema: StoreSchema) -> list[Damage]:
         assert size is not None
         whole = replace(schema, replications=size, study={**schema.study, "replications": size})
     else:
-        whole = schema_from(read_json(Folder(path), META)["attributes"])
-    if PROVENANCE in names and (path / PROVENANCE).is_file():
-        shutil.copyfile(path / PROVENANCE, kept_provenance(path))
+        whole = schema_from(read_json(writable(path), META)["attributes"])
+    if PROVENANCE in names and writable(path).has(PROVENANCE):
+        kept_provenance(path).write_bytes(writable(path).read(PROVENANCE))
     with beside(path) as made:
         write_skeleton(made / "store", whole)
         if META in names:
@@ -64,7 +63,7 @@ def repair(path: Path, schema: StoreSchema) -> list[Damage]:
             there = fixed_files(path)
             names |= {file for file in expected.keys() | there.keys() if expected.get(file) != there.get(file)}
         for name in sorted(names):
-            _restore(made / "store", path, name)
+            _restore(Folder(made / "store"), writable(path), name)
     check_format(path)
     if PROVENANCE in names:
         _forget_origins(path, len(whole.parts))
@@ -72,40 +71,36 @@ def repair(path: Path, schema: StoreSchema) -> list[Damage]:
     return found
 
 
-def kept_provenance(path: Path) -> Path:
+def kept_provenance(path: StorePath) -> StorePath:
     """Where damaged provenance of a store is kept: beside it."""
     real = path.resolve()
     return real.with_name(f"{real.name}.provenance.json")
 
 
-def rebuilt(path: Path, damage: Damage) -> str:
+def rebuilt(path: StorePath, damage: Damage) -> str:
     """What a run says of a damage before it repairs it."""
     if damage.file != PROVENANCE:
         return f"{damage}; it is rebuilt"
-    kept = f"; what is left of it is kept as {kept_provenance(path).name}" if (path / PROVENANCE).is_file() else ""
+    kept = f"; what is left of it is kept as {kept_provenance(path).name}" if writable(path).has(PROVENANCE) else ""
     return f"{damage}; it begins anew: which code computed the blocks there, and why fits failed, is lost{kept}"
 
 
-def _restore(source: Path, target: Path, name: str) -> None:
+def _restore(source: Folder, target: WritableTree, name: str) -> None:
     """Put one file in its place again, or all of a coordinate, whose chunks belong together."""
     array = name.partition("/c/")[0].removesuffix(f"/{META}") if name != META else ""
-    held = read_json(Folder(source), f"{array}/{META}") if array else None
-    if held and len(held.get("shape") or ()) == 1:
-        shutil.rmtree(target / array, ignore_errors=True)
-        shutil.copytree(source / array, target / array)
-    elif (source / name).is_file():
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        fresh = target / f"{name}.partial"
-        shutil.copyfile(source / name, fresh)
-        os.replace(fresh, target / name)
-    else:
-        (target / name).unlink(missing_ok=True)  # it is not of this store
+    held = read_json(source, f"{array}/{META}") if array else None
+    together = bool(held and len(held.get("shape") or ()) == 1)
+    wanted = source.files(array) if together else [name] if source.has(name) else []
+    for stray in set(target.files(array) if together else [name]).difference(wanted):
+        target.delete(stray)  # it is not of this store
+    for file in wanted:
+        target.put(file, source.read(file))
 
 
-def _forget_origins(path: Path, parts: int) -> None:
+def _forget_origins(path: StorePath, parts: int) -> None:
     """State that the environments of blocks are not known: nothing says any longer what their numbers mean."""
-    tree = Folder(path)
-    marks = zarr.open_group(store=str(path), mode="r+", zarr_format=3)[MARKS]
+    tree = writable(path)
+    marks = tree.group("r+")[MARKS]
     assert isinstance(marks, zarr.Array)
     for cell, index, file in tree.marks():
         with contextlib.suppress(OSError, ValueError, RuntimeError):  # a damaged mark is computed again
@@ -113,17 +108,17 @@ def _forget_origins(path: Path, parts: int) -> None:
             marks[cell, index] = replace(mark, origins=np.zeros(parts, dtype=np.uint16)).values
 
 
-def _attribute(path: Path, file: str, name: str) -> str | None:
+def _attribute(path: StorePath, file: str, name: str) -> str | None:
     """An attribute of a group, None where it cannot be read."""
-    held = read_json(Folder(path), file)
+    held = read_json(writable(path), file)
     attributes = held.get("attributes") if isinstance(held, dict) else None
     return attributes.get(name) if isinstance(attributes, dict) else None
 
 
-def _replications(path: Path, schema: StoreSchema) -> int | None:
+def _replications(path: StorePath, schema: StoreSchema) -> int | None:
     """Replications a cell of a store, as most of its arrays have them; None where no array of its cells says it."""
     arrays = ["truth", *(f"{name}/{part}" for name in schema.layouts for part in PACKED)]
-    sizes = [held["shape"][1] for held in (read_json(Folder(path), f"{array}/{META}") for array in arrays)
+    sizes = [held["shape"][1] for held in (read_json(writable(path), f"{array}/{META}") for array in arrays)
              if isinstance(held, dict) and isinstance(held.get("shape"), list) and len(held["shape"]) > 1
              and held["shape"][0] == len(schema.cells)]  # fmt: skip
     return max(set(sizes), key=sizes.count) if sizes else None

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 
 from estimators.core.estimator import Layout
+from results.store.bucket import StorePath
 from results.store.files import fixed_files, seal
 from results.store.marks import mark_bytes
 from results.store.packing import facts, quantities
+from results.store.place import tree_of
 from results.store.tree import MARKS
 
 CODECS = (ZstdCodec(level=1), Crc32cCodec())
@@ -76,9 +78,9 @@ def write_skeleton(path: Path, schema: StoreSchema) -> None:
     seal_root(path)
 
 
-def seal_root(path: Path, **changes: Any) -> None:
+def seal_root(path: StorePath, **changes: Any) -> None:
     """Change attributes of the root, and state digests over all of them and over every file that is no result."""
-    root = zarr.open_group(store=str(path), mode="r+", zarr_format=3)
+    root = tree_of(path).group("r+")
     held = {**dict(root.attrs), **json.loads(json.dumps(changes)), "files": fixed_files(path)}
     root.update_attributes({**held, "digest": seal(held)})
 

@@ -174,15 +174,15 @@ class Store(ABC):
 
         Only blocks whose files do not look as they did when they were written are read.
         """
-        changed = [place for place in self.places() if not self.untouched(*place)]
+        changed = self.changed()
         missing = [place for place in changed if not self.intact(*place)]
         for place in set(changed).difference(missing):
             self.renew_stamp(*place)
         return missing
 
-    def untouched(self, cell: int, index: int) -> bool:
-        """Whether a block is there and its files look as they did when they were written."""
-        return self.state(cell, index) is BlockState.DONE
+    def changed(self) -> list[tuple[int, int]]:
+        """(cell, block) of every block that is not done, or whose files do not look as they did when it was."""
+        return [place for place in self.places() if self.state(*place) is not BlockState.DONE]
 
     def renew_stamp(self, cell: int, index: int) -> None:  # noqa: B027  (a store without files has nothing to note)
         """Note how the files of a sound block look now."""

@@ -1,21 +1,30 @@
-"""The files of a store by name, whether they lie in a folder or in one zip."""
+"""The files of a store by name, whether they lie in a folder, in one zip or, in `results.store.objects`, elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
+
+import zarr
+from zarr.storage import ZipStore
 
 from sim.errors import bad
 
-MARKS = "block_mark"
-PACKED_SUFFIX = ".zip"
+META, MARKS = "zarr.json", "block_mark"
+
+type Contents = dict[str, bytes | OSError]  # of files by name, or why one cannot be read
 
 
 class Tree(Protocol):
     """Files by their paths from the store's root, with "/" between."""
+
+    def group(self, mode: Literal["r", "r+"]) -> zarr.Group:
+        """The store as zarr sees it; raises an error of zarr where there is none."""
+        ...
 
     def metadata(self, names: frozenset[str]) -> Iterator[str]:
         """Files of these names, chunks left out."""
@@ -33,8 +42,36 @@ class Tree(Protocol):
         """Whether there is such a file."""
         ...
 
+    def files(self, under: str = "") -> list[str]:
+        """Every file, or those of a folder, in order of their names."""
+        ...
+
     def read(self, name: str) -> bytes:
-        """All of a file; raises OSError when it cannot be read."""
+        """All of a file; raises OSError when it cannot be read, FileNotFoundError where it is not there."""
+        ...
+
+    def read_all(self, names: Iterable[str]) -> Contents:
+        """All of several files."""
+        ...
+
+    def looks(self, names: Sequence[str]) -> dict[str, str]:
+        """How files look without being read: sizes and times or versions; those that are not there are left out."""
+        ...
+
+
+class WritableTree(Tree, Protocol):
+    """Files that can be written; for one process."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file, whole or not at all."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Delete a file, which need not be there."""
+        ...
+
+    def take_place(self, made: Path) -> None:
+        """Become the store that was made in a folder: whole or not at all."""
         ...
 
 
@@ -43,6 +80,10 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def group(self, mode: Literal["r", "r+"]) -> zarr.Group:
+        """The store as zarr sees it."""
+        return zarr.open_group(store=str(self.path), mode=mode, zarr_format=3)
 
     def metadata(self, names: frozenset[str]) -> Iterator[str]:
         """Files of these names, chunks left out."""
@@ -53,7 +94,11 @@ class Folder:
 
     def chunks(self, array: str) -> list[str]:
         """The chunks of an array, in order of their names."""
-        found = (self.path / array / "c").rglob("*")
+        return self.files(f"{array}/c")
+
+    def files(self, under: str = "") -> list[str]:
+        """Every file, or those of a folder, in order of their names."""
+        found = (self.path / under).rglob("*")
         return sorted(at.relative_to(self.path).as_posix() for at in found if at.is_file())
 
     def marks(self) -> Iterator[tuple[int, int, str]]:
@@ -71,6 +116,35 @@ class Folder:
         """All of a file."""
         return (self.path / name).read_bytes()
 
+    def read_all(self, names: Iterable[str]) -> Contents:
+        """All of several files."""
+        return {name: _tried(self, name) for name in names}
+
+    def looks(self, names: Sequence[str]) -> dict[str, str]:
+        """How files look: their sizes and times."""
+        found = {}
+        for name in names:
+            with contextlib.suppress(OSError):
+                seen = os.stat(self.path / name)
+                found[name] = f"{seen.st_size} {seen.st_mtime_ns}"
+        return found
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file beside its place and rename it."""
+        place = self.path / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        fresh = place.with_name(f"{place.name}.partial")
+        fresh.write_bytes(data)
+        os.replace(fresh, place)
+
+    def delete(self, name: str) -> None:
+        """Delete a file, which need not be there."""
+        (self.path / name).unlink(missing_ok=True)
+
+    def take_place(self, made: Path) -> None:
+        """Become the store that was made in a folder of the same file system."""
+        os.rename(made, self.path.resolve())
+
 
 class Zip:
     """A store in one zip."""
@@ -84,7 +158,12 @@ class Zip:
         if strange := [info.filename for info in self._zip.infolist() if info.compress_type != zipfile.ZIP_STORED]:
             raise bad(f"is not opened: {strange[0]} is compressed", where=str(path), remedy="pack the store again",
                       allowed="what `panelproof store pack` made, whose files are stored as they are")  # fmt: skip
+        self.path = path
         self._names = frozenset(self._zip.namelist())
+
+    def group(self, mode: Literal["r", "r+"]) -> zarr.Group:
+        """The store as zarr sees it."""
+        return zarr.open_group(store=ZipStore(self.path, mode="r"), mode=mode, zarr_format=3)
 
     def metadata(self, names: frozenset[str]) -> Iterator[str]:
         """Files of these names, chunks left out."""
@@ -94,7 +173,11 @@ class Zip:
 
     def chunks(self, array: str) -> list[str]:
         """The chunks of an array, in order of their names."""
-        return sorted(name for name in self._names if name.startswith(f"{array}/c/"))
+        return self.files(f"{array}/c")
+
+    def files(self, under: str = "") -> list[str]:
+        """Every file, or those of a folder, in order of their names."""
+        return sorted(name for name in self._names if name.startswith(f"{under}/" if under else ""))
 
     def marks(self) -> Iterator[tuple[int, int, str]]:
         """(cell, block, file) of every mark."""
@@ -108,27 +191,27 @@ class Zip:
 
     def read(self, name: str) -> bytes:
         """All of a file; raises OSError for all that zipfile says of a name or of bytes that are damaged."""
+        if name not in self._names:
+            raise FileNotFoundError(name)
         try:
             return self._zip.read(name)
-        except (KeyError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
             raise OSError(str(error)) from error
 
+    def read_all(self, names: Iterable[str]) -> Contents:
+        """All of several files."""
+        return {name: _tried(self, name) for name in names}
 
-def is_packed(path: Path) -> bool:
-    """Whether a path leads to a store in one zip."""
-    return path.is_file() and path.suffix == PACKED_SUFFIX
-
-
-def refuse_packed(path: Path) -> None:
-    """Raise BadInput for a store in one zip, where something is to be written."""
-    if is_packed(path):
-        raise bad("is packed, and can only be read", where=str(path), allowed="a folder for what is written",
-                  remedy="unzip it into a folder, and name that")  # fmt: skip
+    def looks(self, names: Sequence[str]) -> dict[str, str]:
+        """How files look: nobody writes into a zip."""
+        return {name: "" for name in names if name in self._names}
 
 
-def tree_of(path: Path) -> Tree:
-    """The files of a store; raises BadInput for a zip that cannot be read."""
-    return Zip(path) if is_packed(path) else Folder(path)
+def _tried(tree: Tree, name: str) -> bytes | OSError:
+    try:
+        return tree.read(name)
+    except OSError as error:
+        return error
 
 
 def _numbers(folder: Path) -> Iterable[int]:

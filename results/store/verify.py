@@ -6,9 +6,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from results.store.files import META, check_local, damages, strange
+from results.store.bucket import StorePath
+from results.store.files import damages, strange
+from results.store.place import check_place, is_packed, tree_of
 from results.store.store import BlockState
-from results.store.tree import is_packed, tree_of
+from results.store.tree import META
 from results.store.zarr_store import ZarrStore
 from sim.errors import bad
 
@@ -29,10 +31,10 @@ class Verified:
     sound: bool
 
 
-def verified(path: Path) -> Verified:
+def verified(path: StorePath) -> Verified:
     """Read all of a store. Raises BadInput where there is none, or none that may be opened."""
-    check_local(path)
-    if not path.is_dir() and not is_packed(path):
+    check_place(path)
+    if not path.exists() or (isinstance(path, Path) and path.is_file() and not is_packed(path)):
         raise bad("no such store", where=str(path), allowed="a folder that `panelproof run` made",
                   remedy="check the path")  # fmt: skip
     if not any(True for _ in tree_of(path).metadata(frozenset({META}))):

@@ -18,28 +18,28 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.storage import ZipStore
 
 from results.store.block import Block, block_arrays, check_draws, digest_of, part_digests
+from results.store.bucket import ObjectPath, StorePath, StoreUnreachable, refused
 from results.store.chunk_reader import ArrayReader
 from results.store.chunks import Written, wait_until_seen, write_together
 from results.store.copying import fill_grown
 from results.store.earlier import DAMAGE, earlier_marks
-from results.store.files import META, check_format, check_local, damages, root_damage, seal
+from results.store.files import check_format, damages, root_damage, seal
 from results.store.growth import Growth, growth_of
 from results.store.hashing import content_hash
 from results.store.lock import set_aside
 from results.store.marks import DIGEST_BYTES, NO_STAMP, STAMP_BYTES, Mark, decoded, stamp_of
-from results.store.packing import estimates_of, home_of, packed, packed_paths, picked, single_paths, unpacked
+from results.store.packing import estimates_of, files_of, home_of, packed, packed_paths, picked, single_paths, unpacked
+from results.store.place import check_place, refuse_packed, tree_of, writable
 from results.store.skeleton import StoreSchema, schema_from, seal_root, write_skeleton
 from results.store.store import BlockState, Store
-from results.store.tree import MARKS, is_packed, refuse_packed, tree_of
+from results.store.tree import MARKS, META
 from results.store.workshop import beside
 from sim.errors import bad
 
@@ -49,20 +49,22 @@ type Filler = Callable[[ZarrStore], None]  # writes what a new store holds from 
 class ZarrStore(Store):
     """A study's store on disk. Make it with `create`, `open` or `open_or_create`."""
 
-    def __init__(self, path: Path, mode: str) -> None:
+    def __init__(self, path: StorePath, mode: str) -> None:
         if mode == "a":
             refuse_packed(path)
         self.path = path
         zarr.config.set({"array.write_empty_chunks": True})  # a block of fill values is a result too
-        check_local(path)
+        check_place(path)
         check_format(path)
-        if tree_of(path).has(META) and (damage := root_damage(path)) is not None:
+        self._tree = tree_of(path)
+        if self._tree.has(META) and (damage := root_damage(path)) is not None:
             raise bad(str(damage), where=str(path), allowed="a store that is whole",
                       remedy="run its study again, which rebuilds what is damaged")  # fmt: skip
         try:
-            place = ZipStore(path, mode="r") if is_packed(path) else str(path)
-            self._root = zarr.open_group(store=place, mode="r+" if mode == "a" else "r", zarr_format=3)
+            self._root = self._tree.group("r+" if mode == "a" else "r")
             self._load()
+        except StoreUnreachable:
+            raise
         except Exception as error:
             raise bad(f"not a readable store ({type(error).__name__})", where=str(path),
                       allowed="a store that `panelproof run` made", remedy="check the path") from error  # fmt: skip
@@ -70,7 +72,7 @@ class ZarrStore(Store):
     def _load(self) -> None:
         """Read the facts and the marks of all blocks, once; the digest of a block with a mark is there already."""
         self._arrays: dict[str, Any] = {}
-        self._reader = ArrayReader(self.path, self._array)
+        self._reader = ArrayReader(self._tree, self._array)
         self._facts: dict[str, Any] = dict(self._root.attrs)
         self.schema = schema_from(self._facts)
         self.whole_digests = "digest" not in self._facts  # schema 1
@@ -88,12 +90,12 @@ class ZarrStore(Store):
 
     def _read_marks(self, parts: int) -> None:
         """Fill what is known of blocks from the marks that are there."""
-        tree = tree_of(self.path)
-        for cell, index, file in tree.marks():
-            if not (cell < len(self.cells) and index < self.block_count):
-                continue
+        places = {file: (cell, index) for cell, index, file in self._tree.marks()
+                  if cell < len(self.cells) and index < self.block_count}  # fmt: skip
+        for file, held in self._tree.read_all(places).items():
+            cell, index = places[file]
             try:
-                self._take(cell, index, Mark.of(decoded(tree.read(file)), parts))
+                self._take(cell, index, Mark.of(decoded(held), parts))
             except DAMAGE:
                 self.states[cell, index] = BlockState.DONE  # without digests: the block is named as damaged
 
@@ -104,19 +106,19 @@ class ZarrStore(Store):
         self._stamps[cell, index] = np.frombuffer(mark.stamp, dtype=np.uint8)
 
     @classmethod
-    def create(cls, path: Path, schema: StoreSchema, fill: Filler | None = None) -> ZarrStore:
-        """A new store, made in a temporary folder, filled there and renamed into place.
+    def create(cls, path: StorePath, schema: StoreSchema, fill: Filler | None = None) -> ZarrStore:
+        """A new store, made in a temporary folder, filled there and put in its place.
 
         Raises BadInput when the path is taken.
         """
-        check_local(path)
+        check_place(path)
         if path.exists():
             raise bad("already exists", where=str(path), allowed="a new path", remedy="remove it or choose another")
         with beside(path) as made:
             write_skeleton(made / "store", schema)
             if fill is not None:
                 fill(cls(made / "store", "a"))
-            os.rename(made / "store", path.resolve())
+            writable(path).take_place(made / "store")
         return cls(path, "a")
 
     def replaced(self, schema: StoreSchema, fill: Filler) -> ZarrStore:
@@ -125,6 +127,7 @@ class ZarrStore(Store):
         A kill leaves one of the two whole: `locked` puts this one back when the other is not yet in its place.
         """
         real = self.path.resolve()
+        assert not isinstance(real, ObjectPath), "refused by check_study"
         with beside(self.path) as made:
             write_skeleton(made / "store", schema)
             fill(ZarrStore(made / "store", "a"))
@@ -134,16 +137,16 @@ class ZarrStore(Store):
         return ZarrStore(self.path, "a")
 
     @classmethod
-    def open(cls, path: Path) -> ZarrStore:
+    def open(cls, path: StorePath) -> ZarrStore:
         """An existing store, for reading, as it is now. Raises BadInput when there is none."""
-        check_local(path)
+        check_place(path)
         if not path.exists():
             raise bad("no such store", where=str(path), allowed="a folder that `panelproof run` made",
                       remedy="check the path")  # fmt: skip
         return cls(path, "r")
 
     @classmethod
-    def open_or_create(cls, path: Path, schema: StoreSchema) -> ZarrStore:
+    def open_or_create(cls, path: StorePath, schema: StoreSchema) -> ZarrStore:
         """The study's store, created or resumed and grown to its replications; raises BadInput for another study's."""
         if not path.exists():
             return cls.create(path, schema)
@@ -162,7 +165,11 @@ class ZarrStore(Store):
 
         Raises BadInput, with what differs, when it is another study's.
         """
-        return growth_of(self.schema, schema, str(self.path))
+        growth = growth_of(self.schema, schema, str(self.path))
+        if growth is not None and isinstance(self.path, ObjectPath):
+            raise refused(self.path, f"{growth.sentence}; this needs a folder, because object stores cannot rename",
+                          "copy the store into a folder, run there, and copy it to another address")  # fmt: skip
+        return growth
 
     # What is in it
 
@@ -228,14 +235,18 @@ class ZarrStore(Store):
         """Whether a block is marked as done and what is read back has its digest."""
         try:
             return self.state(cell, index) is BlockState.DONE and bool(self.sound(cell, index))
+        except StoreUnreachable:
+            raise
         except Exception:  # noqa: BLE001  (whatever a damaged chunk raises, the block is not intact)
             return False
 
-    def untouched(self, cell: int, index: int) -> bool:
-        """Whether a block is marked as done and its files have the sizes and times that they had then."""
-        kept = self._stamps[cell, index].tobytes()
-        return (self.state(cell, index) is BlockState.DONE and kept != NO_STAMP
-                and kept == stamp_of(self.path, self._chunks(cell, index, self.schema.parts)))  # fmt: skip
+    def changed(self) -> list[tuple[int, int]]:
+        """(cell, block) of every block that is not done, or whose files do not look as they did when it was."""
+        chunks = {place: self._chunks(*place, self.schema.parts) for place in self.done()}
+        looks = self._tree.looks(list(itertools.chain(*chunks.values())))
+        same = {place for place, names in chunks.items()
+                if NO_STAMP != self._stamps[place].tobytes() == stamp_of(looks, names)}  # fmt: skip
+        return [place for place in self.places() if place not in same]
 
     def renew_stamp(self, cell: int, index: int) -> None:
         """Note how the files of a sound block look now, as after a copy, so that the next run need not read them."""
@@ -245,12 +256,7 @@ class ZarrStore(Store):
 
     def _chunks(self, cell: int, index: int, parts: Iterable[str]) -> list[str]:
         """The files that hold some parts of a block."""
-        found = [f"truth/c/{cell}/{index}/0"] if self.estimands else []
-        for name in parts:
-            if name != "truth":
-                found += [f"{name}/estimate/c/{cell}/{index}/0", f"{name}/inference/c/{cell}/{index}/0/0/0",
-                          f"{name}/fit/c/{cell}/{index}/0"]  # fmt: skip
-        return found
+        return files_of(cell, index, [name for name in parts if self.estimands or name != "truth"])
 
     def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
         """The status (R,) of each fit of a block that is there, by estimator; raises BadInput when it is damaged."""
@@ -335,7 +341,8 @@ class ZarrStore(Store):
     ) -> None:
         """Write the mark of a block whose arrays are on disk."""
         there = [part for part, digest in zip(self.schema.parts, digests, strict=True) if digest.any()]
-        mark = Mark(state, origins, digests, stamp_of(self.path, self._chunks(cell, index, there)))
+        chunks = self._chunks(cell, index, there)
+        mark = Mark(state, origins, digests, stamp_of(self._tree.looks(chunks), chunks))
         self._set({MARKS: ((cell, index), mark.values)})
         self._digests[cell, index] = digests
         self._stamps[cell, index] = np.frombuffer(mark.stamp, dtype=np.uint8)
@@ -383,7 +390,7 @@ class ZarrStore(Store):
         marks = self._array(MARKS)
         marks.resize((len(self.cells), -(-replications // self.block), *marks.shape[2:]))
         seal_root(self.path, replications=replications, study={**self._facts["study"], "replications": replications})
-        self._root = zarr.open_group(store=str(self.path), mode="r+", zarr_format=3)
+        self._root = self._tree.group("r+")
         self._load()
 
     def _all_arrays(self) -> list[str]:

@@ -13,8 +13,8 @@ from experiments.running.runner import run
 from studies import small_study
 
 if __name__ == "__main__":
-    path, workers = Path(sys.argv[1]), int(sys.argv[2])
+    place, workers = sys.argv[1], int(sys.argv[2])
     writes = sys.argv[3] if len(sys.argv) > 3 else "client"
     pool = open_executor("local" if workers else "serial", workers or None)
-    run(small_study(), store=path, executor=pool, listen=lambda _: time.sleep(0.4), writes=writes)
+    run(small_study(), store=place, executor=pool, listen=lambda _: time.sleep(0.4), writes=writes)
     pool.close()

@@ -1,0 +1,63 @@
+"""What is damaged or missing of a store in an object store is named, and a run of its study mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from experiments.running.resume import Resume
+from experiments.running.runner import run
+from results.store import ZarrStore
+from results.store.bucket import ObjectPath
+from results.store.objects import Objects
+from results.store.verify import verified
+from studies import quick_study
+
+STUDY = quick_study(192)
+BLOCKS = {
+    "did/estimate/c/1/2/0": "cell 1 block 2: does not match its digest",
+    "did/fit/c/0/0/0": "cell 0 block 0: does not match its digest",
+    "block_mark/c/0/1/0": "3 of 6 blocks sound, 1 not run",
+}
+OTHERS = {
+    "did/term/c/0": "did/term/c/0: does not match its digest",
+    "effect/zarr.json": "effect/zarr.json: is missing",
+    "provenance/zarr.json": "provenance/zarr.json: ",
+}
+ROOT = {"zarr.json": "zarr.json: "}
+GONE = {"did/fit/c/0/0/0", "block_mark/c/0/1/0", "effect/zarr.json"}
+
+
+def damage(tree: Objects, name: str) -> None:
+    """Delete an object, or turn a bit of it round."""
+    if name in GONE:
+        tree.delete(name)
+        return
+    data = bytearray(tree.read(name))
+    data[len(data) // 2] ^= 64
+    tree.put(name, bytes(data))
+
+
+@pytest.mark.parametrize("damaged", [BLOCKS, OTHERS, ROOT], ids=["blocks", "others", "root"])
+def test_damage_is_named_and_a_run_repairs_it(place: ObjectPath, damaged: Mapping[str, str]) -> None:
+    run(STUDY, store=place)
+    whole, tree = ZarrStore.open(place).content_hash(), Objects(place)
+    for name in damaged:
+        damage(tree, name)
+    found = verified(place)
+    assert not found.sound
+    for said in damaged.values():
+        assert any(said in line for line in found.lines), found.lines
+    run(STUDY, store=place, plan=Resume(accept_code_change=damaged is OTHERS))
+    assert verified(place).sound
+    assert ZarrStore.open(place).content_hash() == whole
+
+
+def test_a_file_that_is_not_of_the_store_is_named_and_deleted(place: ObjectPath) -> None:
+    run(quick_study(64), store=place)
+    Objects(place).put("did/term/c/7", b"stray")
+    assert "did/term/c/7: is not of this store" in verified(place).lines
+    run(quick_study(64), store=place)
+    assert verified(place).sound
+    assert not Objects(place).has("did/term/c/7")

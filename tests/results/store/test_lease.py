@@ -1,0 +1,203 @@
+"""The lock of a store in an object store: one holder, taken over when its holder is gone, given back in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from experiments.cli import run_command
+from experiments.running.runner import run
+from results.store import StoreLocked, lease, locked
+from results.store.bucket import ObjectPath
+from results.store.lock import check_free
+from results.store.zarr_store import ZarrStore
+from sim.errors import BadInput
+from studies import quick_study
+
+HOLD = """
+import sys
+from results.store import locked
+from results.store.bucket import store_path
+with locked(store_path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def lock_of(place: ObjectPath) -> ObjectPath:
+    return place.with_name("x.zarr.lock")
+
+
+def held_by(place: ObjectPath, **changes: Any) -> None:
+    """A lock of a run on another machine."""
+    said = {"host": "elsewhere", "pid": 7, "since": "2026-01-01 10:00:00+01:00", "machine": "elsewhere 1 2",
+            "expires": 60.0, "run": "another", "count": 1} | changes  # fmt: skip
+    lock_of(place).write_text(json.dumps(said))
+
+
+def beside(place: ObjectPath) -> list[str]:
+    """Everything that a test left."""
+    from obstore import list as listed
+
+    from results.store.bucket import client_of
+
+    return [held["path"] for page in listed(client_of(place.parent)) for held in page]
+
+
+def test_nothing_is_left_when_it_is_released(place: ObjectPath) -> None:
+    with locked(place):
+        assert beside(place) == ["x.zarr.lock"]
+        said = json.loads(lock_of(place).read_text())
+        assert (said["host"], said["pid"]) == (socket.gethostname(), os.getpid())
+    assert beside(place) == []
+    with pytest.raises(ZeroDivisionError), locked(place):
+        raise ZeroDivisionError
+    assert beside(place) == []
+
+
+def test_another_run_is_refused_and_told_who_holds_it_and_how_to_take_over(place: ObjectPath) -> None:
+    held_by(place)
+    for attempt in (lambda: run(quick_study(64), store=place), lambda: check_free(place)):
+        with pytest.raises(StoreLocked) as caught:
+            attempt()
+        said = str(caught.value)
+        assert f"{place} is in use by another run (process 7 on elsewhere, since 2026-01-01 10:00:00+01:00)" in said
+        assert "this command takes over in " in said
+        assert said.endswith(f"seconds, or at once if you delete {lock_of(place)}")
+        assert "\n" not in said
+    assert beside(place) == ["x.zarr.lock"], "nothing was written, and the probe of the time is gone"
+    lock_of(place).unlink()
+    with locked(place):
+        pass
+
+
+def test_the_command_exits_with_75(place: ObjectPath, capsys: pytest.CaptureFixture[str]) -> None:
+    held_by(place)
+    assert run_command(["store", "merge", str(place), f"{place}2", "--out", f"{place}3"]) == 75
+    assert "is in use by another run" in capsys.readouterr().err
+
+
+def test_a_lock_that_was_not_renewed_is_taken_over(place: ObjectPath) -> None:
+    held_by(place, expires=2.0)
+    with pytest.raises(StoreLocked, match=r"takes over in [12] seconds"), locked(place):
+        pass
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            with locked(place):
+                assert json.loads(lock_of(place).read_text())["pid"] == os.getpid()
+            break
+        except StoreLocked:
+            time.sleep(0.2)
+    else:
+        pytest.fail("never taken over")
+    assert beside(place) == []
+
+
+def test_a_lock_that_is_renewed_is_not_taken_over(place: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEWED", 0.2)
+    monkeypatch.setattr(lease, "EXPIRES", 2.0)
+    with locked(place) as check:
+        for _ in range(5):
+            time.sleep(0.5)
+            with pytest.raises(StoreLocked, match="in use"), locked(place):
+                pass
+            check()
+        assert json.loads(lock_of(place).read_text())["count"] > 5
+
+
+def test_a_killed_holder_on_this_machine_is_taken_over_at_once(place: ObjectPath) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(StoreLocked, match=f"process {holder.pid} on"), locked(place):
+        pass
+    holder.kill()
+    holder.communicate()
+    assert beside(place) == ["x.zarr.lock"]
+    with locked(place):
+        pass
+    assert beside(place) == []
+
+
+@pytest.mark.parametrize("machine", ["elsewhere 1 2", None])
+def test_a_process_of_another_machine_is_not_looked_for_here(place: ObjectPath, machine: str | None) -> None:
+    held_by(place, pid=2**22 + 1, machine=machine)  # no process has this number
+    with pytest.raises(StoreLocked, match="in use"), locked(place):
+        pass
+
+
+def test_who_lost_its_lock_writes_no_further_block(place: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    def another_takes_over(step: Any) -> None:
+        if step.blocks == 2:
+            held_by(place)
+            monkeypatch.setattr(lease, "EXPIRES", 0.0)  # as after a sleep: the lock is looked at before each block
+
+    with pytest.raises(StoreLocked, match="was taken over while this run did not answer; held by process 7"):
+        run(quick_study(256), store=place, listen=another_takes_over)
+    assert len(ZarrStore.open(place).done()) == 2
+    assert json.loads(lock_of(place).read_text())["host"] == "elsewhere", "the lock of another is left alone"
+
+
+def test_an_answer_that_was_lost_is_no_loss_of_the_lock(place: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that succeeded is sent again by obstore, and is then refused because of itself."""
+    real = ObjectPath.write_bytes
+
+    def twice(self: ObjectPath, data: bytes, mode: Any = "overwrite") -> dict[str, Any]:
+        if b'"run"' in data:
+            real(self, data, mode)
+        return real(self, data, mode)
+
+    monkeypatch.setattr(ObjectPath, "write_bytes", twice)
+    with locked(place) as check:
+        monkeypatch.setattr(lease, "EXPIRES", 0.0)
+        check()
+        check()
+    assert beside(place) == []
+
+
+def test_an_object_store_without_conditions_is_refused(place: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ObjectPath.write_bytes
+    monkeypatch.setattr(ObjectPath, "write_bytes", lambda self, data, mode="overwrite": real(self, data))
+    with pytest.raises(BadInput, match="does not support conditional writes"), locked(place):
+        pass
+    assert beside(place) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}'])
+def test_a_lock_that_does_not_say_who_holds_it_holds_all_the_same(place: ObjectPath, text: str) -> None:
+    lock_of(place).write_text(text)
+    with pytest.raises(StoreLocked, match=r"in use by another run \(process \? on"), locked(place):
+        pass
+
+
+def test_there_is_never_more_than_one_holder(place: ObjectPath) -> None:
+    holders, most, entered = [0], [0], [0]
+
+    def try_often() -> None:
+        for _ in range(15):
+            try:
+                with locked(place):
+                    holders[0] += 1
+                    most[0] = max(most[0], holders[0])
+                    entered[0] += 1
+                    holders[0] -= 1
+            except StoreLocked:
+                continue
+
+    threads = [threading.Thread(target=try_often) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+    assert entered[0] >= 1
+    assert beside(place) == []

@@ -1,0 +1,275 @@
+"""Studies that run into an object store: the bytes of a folder, whoever writes, whatever kills them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from object_server import KEY, SECRET, demand_credentials, served
+
+import panelproof as pp
+from cluster import Executor, open_executor
+from experiments.cli import run_command
+from experiments.running.resume import Resume
+from experiments.running.runner import run, schema_of
+from experiments.running.tasks import runner_of
+from results.store import Shard, ZarrStore, bucket
+from results.store.bucket import HALF_MADE, ObjectPath, StorePath, StoreUnreachable, client_of
+from results.store.objects import Objects
+from results.store.tree import Folder
+from sim.errors import BadInput
+from studies import quick_study, small_study
+
+SCRIPT = Path(__file__).resolve().parents[2] / "support" / "run_small_study.py"
+STUDY = quick_study(192)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The hash of the study in a folder."""
+    return hash_in_a_folder(tmp_path_factory.mktemp("reference") / "x.zarr", STUDY)
+
+
+def hash_in_a_folder(path: Path, study: Any) -> str:
+    run(study, store=path)
+    return ZarrStore.open(path).content_hash()
+
+
+@pytest.fixture(scope="module")
+def pool(object_server: dict[str, str]) -> Iterator[Executor]:
+    """Two workers, which find the object store in the environment that they are started in."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in object_server.items():
+            patch.setenv(name, value)
+        found = open_executor("local", 2)
+        yield found
+        found.close()
+
+
+def names_of(place: ObjectPath) -> list[str]:
+    """Every object beside and below a store."""
+    from obstore import list as listed
+
+    return [held["path"] for page in listed(client_of(place.parent)) for held in page]
+
+
+def computed(place: StorePath, study: Any, **how: Any) -> int:
+    """Run a study; returns how many blocks that took."""
+    seen = []
+    run(study, store=place, listen=lambda step: seen.append(step.block), **how)
+    return sum(block >= 0 for block in seen)
+
+
+def test_the_store_has_the_hash_of_a_folder_and_resumes_without_reading(
+    place: ObjectPath, reference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert computed(place, STUDY) == 6
+    assert pp.open_store(f"{place}/").content_hash() == reference
+    assert all(name.startswith("x.zarr/") for name in names_of(place)), "no lock, no token"
+    monkeypatch.setattr(ZarrStore, "sound", lambda *_: pytest.fail("a block was read"))
+    assert computed(place, STUDY) == 0
+
+
+def test_more_replications_join_what_is_there(place: ObjectPath, tmp_path: Path) -> None:
+    run(quick_study(100), store=str(place))
+    assert computed(place, STUDY) == 4, "a new block a cell, and the last that was not full"
+    assert ZarrStore.open(place).content_hash() == hash_in_a_folder(tmp_path / "x.zarr", STUDY)
+
+
+@pytest.mark.parametrize("writes", ["client", "workers"])
+def test_two_workers_make_the_same_store(place: ObjectPath, reference: str, pool: Executor, writes: str) -> None:
+    run(STUDY, store=place, executor=pool, writes=writes, shuffle=3)
+    store = ZarrStore.open(place)
+    assert store.content_hash() == reference
+    assert store.unfinished() == []
+    assert all(name.startswith("x.zarr/") for name in names_of(place)), "no lock, no token"
+
+
+def test_workers_that_cannot_write_there_end_the_run_in_one_line(
+    place: ObjectPath, pool: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("results.store.chunks.secrets.token_hex", lambda _: "another than what is read")
+    monkeypatch.setattr(ObjectPath, "write_text", lambda *_, **__: None)
+    with pytest.raises(BadInput, match="a worker does not see the store; allowed: workers whose own environment has"):
+        run(STUDY, store=place, executor=pool, writes="workers")
+
+
+def test_without_workers_this_process_writes(place: ObjectPath, tmp_path: Path, reference: str) -> None:
+    """A job of `--cluster serial` runs in a copy of the process, in which connections hang."""
+    alone = open_executor("serial")
+    run(STUDY, store=place, executor=alone, writes="workers")
+    alone.close()
+    assert ZarrStore.open(place).content_hash() == reference
+
+
+def start_run(place: ObjectPath, workers: int, writes: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(SCRIPT), str(place), str(workers), writes]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+@pytest.mark.parametrize(
+    ("workers", "writes"),
+    [
+        (0, "client"),
+        pytest.param(2, "client", marks=pytest.mark.long),
+        pytest.param(2, "workers", marks=pytest.mark.long),
+    ],
+)
+def test_a_killed_client_loses_nothing(place: ObjectPath, tmp_path: Path, workers: int, writes: str) -> None:
+    process, deadline = start_run(place, workers, writes), time.monotonic() + 120
+    tree, marks = Objects(place), []
+    while len(marks) < 3 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+        marks = list(tree.marks())
+    assert process.poll() is None, "the run ended before it was killed"
+    process.kill()
+    process.wait()
+    assert "x.zarr.lock" in names_of(place), "a killed run leaves its lock"
+    done = len(ZarrStore.open(place).done())
+    assert 3 <= done < 8
+    assert computed(place, small_study()) == 8 - done
+    assert ZarrStore.open(place).content_hash() == hash_in_a_folder(tmp_path / "x.zarr", small_study())
+    assert all(name.startswith("x.zarr/") for name in names_of(place)), "no lock, no token"
+
+
+def test_a_creation_that_was_killed_is_done_anew(
+    place: ObjectPath, reference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema, real, put = schema_of(STUDY), Objects.put, list[str]()
+    monkeypatch.setattr("results.store.objects.AT_ONCE", 1)
+    limit = [1000]
+
+    def dies(self: Objects, name: str, data: bytes) -> None:
+        if len(put) >= limit[0]:
+            raise KeyboardInterrupt
+        put.append(name)
+        real(self, name, data)
+
+    monkeypatch.setattr(Objects, "put", dies)
+    ZarrStore.create(place.with_name("y.zarr"), schema)
+    assert (put[0], put[-1]) == (HALF_MADE, "zarr.json")
+    for killed_after in (0, 1, 7, len(put) - 1):
+        limit[0] = killed_after
+        put.clear()
+        with pytest.raises(KeyboardInterrupt):
+            ZarrStore.create(place, schema)
+        assert len(Objects(place).files()) == killed_after
+        assert not place.exists()
+        with pytest.raises(BadInput, match="no such store"):
+            ZarrStore.open(place)
+    limit[0] = 1000
+    place.with_name("x.zarr/left/behind").write_text("by another version")
+    run(STUDY, store=place)
+    assert ZarrStore.open(place).content_hash() == reference
+    assert not {HALF_MADE, "left/behind"}.intersection(Objects(place).files())
+
+
+def test_growing_sideways_is_refused_in_one_line(place: ObjectPath) -> None:
+    run(quick_study(128), store=place)
+    before = names_of(place)
+    larger = quick_study(128, grid=(("effect", (0.0, 0.01, 0.02)),))
+    with pytest.raises(BadInput, match=r"1 new cell; this needs a folder.*copy the store into a folder, run there"):
+        run(larger, store=place)
+    assert names_of(place) == before
+
+
+def test_shards_are_merged_there_and_here(place: ObjectPath, tmp_path: Path, reference: str) -> None:
+    parts = [place.with_name(f"{number}.zarr") for number in (1, 2)]
+    for number, part in enumerate(parts, 1):
+        run(STUDY, store=part, plan=Resume(shard=Shard(number, 2)))
+    for out in (str(place), str(tmp_path / "here.zarr")):
+        assert run_command(["store", "merge", *map(str, parts), "--out", out]) == 0
+        assert pp.open_store(out).content_hash() == reference
+    assert run_command(["store", "merge", *map(str, parts), "--out", str(place)]) == 2, "the place is taken"
+
+
+def test_commands_read_it(
+    place: ObjectPath,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    reference: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here, there = tmp_path / "here.zarr", str(place)
+    run(STUDY, store=here)
+    run(STUDY, store=there)
+    said = {}
+    for command in (["report", there, "--json"], ["report", str(here), "--json"], ["store", "info", f"{there}/"],
+                    ["store", "info", str(here)], ["store", "hash", there], ["store", "verify", there],
+                    ["replay", there, "1", "150"], ["compare", str(here), there],
+                    ["store", "pack", there]):  # fmt: skip
+        assert run_command(command) == 0, command
+        said[" ".join(command[:2]), there in " ".join(command)] = capsys.readouterr().out
+    assert said[f"report {there}", True] == said[f"report {here}", False]
+    assert said["store info", True].splitlines() == said["store info", False].splitlines()
+    assert said["store hash", True].strip() == reference
+    assert "6 of 6 blocks sound" in said["store verify", True]
+    assert "same" in said[f"replay {there}", True]
+    assert "0 differ" in said[f"compare {here}", True]
+    assert pp.open_store("x.zarr.zip").content_hash() == reference
+    assert not (tmp_path / "s3:").exists()
+
+
+def test_xarray_opens_it(place: ObjectPath) -> None:
+    import xarray as xr
+
+    run(STUDY, store=place)
+    tree = xr.open_datatree(str(place), engine="panelproof")
+    assert dict(tree["did/estimate"].sizes) == {"effect": 2, "replication": 192, "term": 1}
+
+
+def test_a_copied_store_goes_on_in_its_new_place(place: ObjectPath, tmp_path: Path, reference: str) -> None:
+    run(quick_study(128), store=tmp_path / "x.zarr")
+    for file in Folder(tmp_path / "x.zarr").files():
+        Objects(place).put(file, Folder(tmp_path / "x.zarr").read(file))
+    assert computed(place, quick_study(128)) == 0, "the blocks were read and are sound"
+    for file in Objects(place).files():
+        Folder(tmp_path / "y.zarr").put(file, Objects(place).read(file))
+    assert computed(tmp_path / "y.zarr", STUDY) == 2
+    assert ZarrStore.open(tmp_path / "y.zarr").content_hash() == reference
+
+
+def test_an_object_store_that_goes_away_ends_the_run_in_one_line(
+    place: ObjectPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "RETRIES", bucket.RETRIES | {"max_retries": 0})
+    with served() as own:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", own["AWS_ENDPOINT_URL"])
+        run(quick_study(64), store=place)
+        mine = ZarrStore(place, "a")
+    with pytest.raises(StoreUnreachable, match="no answer from http://127") as caught:
+        mine.sound(0, 0)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(StoreUnreachable, match="no answer from"):
+        mine.intact(0, 0)
+    with pytest.raises(StoreUnreachable, match="no answer from"):
+        mine.write(0, 0, runner_of(quick_study(64), 0).run(0, 64))
+
+
+def test_credentials_that_are_not_known_are_denied(place: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served() as own:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", own["AWS_ENDPOINT_URL"])
+        demand_credentials(own["AWS_ENDPOINT_URL"])
+        with pytest.raises(StoreUnreachable, match=r"access is denied \(InvalidAccessKeyId\).*check AWS_ACCESS_KEY_ID"):
+            run(quick_study(64), store=place)
+
+
+def test_credentials_are_kept_nowhere(place: ObjectPath, capsys: pytest.CaptureFixture[str], pool: Executor) -> None:
+    run(STUDY, store=place, executor=pool, writes="workers")
+    tree = Objects(place)
+    for name in tree.files():
+        held = tree.read(name)
+        assert KEY.encode() not in held, name
+        assert SECRET.encode() not in held, name
+    assert run_command(["store", "info", str(place), "--json"]) == 0
+    said = capsys.readouterr().out
+    assert json.loads(said)["replications"] == 192
+    assert KEY not in said
+    assert SECRET not in said
