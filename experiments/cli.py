@@ -171,7 +171,7 @@ def _usage(error: click.ClickException) -> int:
 def _expected(error: Exception, *, resumed: bool) -> int | None:
     """The exit code of an error that users cause or can correct, after saying it; None for any other."""
     from cluster.executor import ClusterLost, WorkerRefused
-    from results.store.bucket import StoreUnreachable
+    from results.store.bucket import StoreSilent, StoreUnreachable
     from results.store.lease import StoreLocked
     from sim.errors import BadInput
 
@@ -182,7 +182,7 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
     if isinstance(error, StoreLocked):
         return _said(str(error), LOCKED)
     if isinstance(error, StoreUnreachable):
-        return _said(f"{error}; {KEPT}" if resumed else str(error), 2)
+        return _said(f"{error}; {KEPT}" if resumed and isinstance(error, StoreSilent) else str(error), 2)
     if isinstance(error, ClusterLost):
         return _said(f"{error}; {KEPT}", IN_PART)
     if isinstance(error, OSError) and error.errno is not None:

@@ -39,6 +39,10 @@ class StoreUnreachable(Exception):
     """An object store that does not answer, has no such bucket, or refuses; one line with what to do."""
 
 
+class StoreSilent(StoreUnreachable):
+    """An object store that does not answer, or not any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectPath:
     """A name in an object store; of a store, what the names of its objects begin with."""
@@ -67,7 +71,7 @@ class ObjectPath:
     def exists(self) -> bool:
         """Whether a store is there; one whose creation was killed is not."""
         with answered(self):
-            some = next(iter(obstore().list(client_of(self), chunk_size=1)), [])
+            some: list[Any] = next(iter(obstore().list(client_of(self), chunk_size=1)), [])
         return bool(some) and not replace(self, key=f"{self.key}/{HALF_MADE}").is_file()
 
     def is_file(self) -> bool:
@@ -101,7 +105,7 @@ class ObjectPath:
             except FileNotFoundError as error:
                 if not isinstance(mode, str):
                     raise
-                raise StoreUnreachable(_no_bucket(self)) from error
+                raise _no_bucket(self) from error
         return {key: value for key, value in found.items() if value is not None}
 
     def read_text(self, encoding: str = "utf-8") -> str:
@@ -201,35 +205,39 @@ def answered(path: ObjectPath) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error):
-            raise StoreUnreachable(_no_bucket(path)) from None  # its text is a page long
+            raise _no_bucket(path) from None  # its text is a page long
         raise
     except Exception as error:
         kind = type(error)
         if not kind.__module__.startswith("obstore") or kind.__name__ in {"AlreadyExistsError", "PreconditionError"}:
             raise
-        raise StoreUnreachable(_said(path, error)) from None
+        raise _said(path, error) from None
 
 
-def _said(path: ObjectPath, error: Exception) -> str:
+def _said(path: ObjectPath, error: Exception) -> StoreUnreachable:
     """One line about an error of obstore."""
     text = str(error)
     if "NoSuchBucket" in text:
         return _no_bucket(path)
     code = next(iter(re.findall(r"<Code>(\w+)</Code>", text)), "")
     if type(error).__name__ in DENIED or re.search(r"\b(401|403) ", text):
-        return str(Problem(f"access is denied{f' ({code})' if code else ''}", str(path), "a bucket that you may use",
-                           "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or their like"))  # fmt: skip
+        what, remedy = (
+            "access is denied",
+            "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or their like",
+        )
+        return StoreUnreachable(_line(path, f"{what} ({code})" if code else what, remedy))
     if any(word in text.partition("\n")[0].lower() for word in SILENT):
         host = next(iter(re.findall(r"https?://[^\s/?]+", text)), "its endpoint")
-        return str(Problem(f"no answer from {host}", str(path), "an object store that can be reached",
-                           "check the network, credentials and AWS_ENDPOINT_URL"))  # fmt: skip
-    return str(Problem(f"the object store answers {_brief(error)}", str(path), "a bucket that you may use",
-                       "correct this and try again"))  # fmt: skip
+        return StoreSilent(_line(path, f"no answer from {host}", "check the network, credentials and AWS_ENDPOINT_URL"))
+    return StoreUnreachable(_line(path, f"the object store answers {_brief(error)}", "correct this and try again"))
 
 
-def _no_bucket(path: ObjectPath) -> str:
-    return str(Problem(f"there is no bucket {path.bucket}", str(path), "a bucket that exists",
-                       "make it, or correct the address"))  # fmt: skip
+def _no_bucket(path: ObjectPath) -> StoreUnreachable:
+    return StoreUnreachable(_line(path, f"there is no bucket {path.bucket}", "make it, or correct the address"))
+
+
+def _line(path: ObjectPath, what: str, remedy: str) -> str:
+    return str(Problem(what, str(path), "a bucket that exists and that you may use", remedy))
 
 
 def _brief(error: Exception) -> str:
