@@ -59,6 +59,14 @@ def test_blocks_read_back_as_they_were_in_memory(finished: Path) -> None:
             np.testing.assert_array_equal(ours.truth["att"], theirs.truth["att"])
 
 
+@pytest.mark.filterwarnings("error")
+def test_xarray_opens_it_without_a_warning(finished: Path) -> None:
+    """By the engine of panelproof; that of zarr must be told that format 3 has no consolidated metadata."""
+    assert xr.open_datatree(finished)["did/estimate"].dims == ("effect", "replication", "term")
+    assert xr.open_dataset(finished, group="did").sizes["error"] == 3
+    assert xr.open_zarr(finished, group="did", consolidated=False).sizes["term"] == 1
+
+
 def test_xarray_opens_it_with_names(finished: Path) -> None:
     tree = xr.open_datatree(str(finished), engine="zarr", consolidated=False)
     estimate = tree["did/estimate"]
