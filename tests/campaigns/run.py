@@ -19,6 +19,7 @@ CAMPAIGNS = {
     "pages": "trusted_pages",
     "plugins": "plug_ins",
     "places": "places",
+    "doors": "doors",
 }
 
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from distributed import Client
-from real_parts import ROOT, SUPPORT, by_command_line, start
+from odd_workers import SAID, edited_copy, panelproof, refused
+from real_parts import by_command_line, start
 
 from results.store import ZarrStore
 from studies import SHORT
 
 pytestmark = pytest.mark.long
 
-ROOMS = ("sim", "estimators", "results", "cluster", "experiments")
 STUDY = f"""{SHORT}[[estimators]]
 kind = "made_up_plug_in:Mine"
 label = "mine"
@@ -37,12 +34,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "made_up_plug_in.py").write_text(PLUG_IN)
     (tmp_path / "study.toml").write_text(STUDY)
     return tmp_path
-
-
-def panelproof(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run([sys.executable, "-m", "experiments", *arguments], cwd=folder, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": path}, timeout=120)  # fmt: skip
 
 
 def words(text: str) -> str:
@@ -79,11 +70,7 @@ def test_one_odd_worker_of_two_is_left_out_and_named(tmp_path: Path) -> None:
 def test_code_is_sent_where_it_is_all_that_differs(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Workers with an edited copy and without the plug-in: refused in words, then served by --ship-code."""
     copy = tmp_path_factory.mktemp("copy")
-    for room in ROOMS:
-        shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
-    with (copy / "estimators" / "linear" / "did.py").open("a") as file:
-        file.write("\n# a line more\n")
-    with by_command_line(copy, workers=1, path=os.pathsep.join([str(copy), str(SUPPORT)])) as cluster:
+    with by_command_line(copy, workers=1, path=edited_copy(copy)) as cluster:
         run = ("run", "study.toml", "--cluster", cluster.where, "--store", "x.zarr")
         refused = panelproof(folder, *run)
         assert refused.returncode == 2
@@ -96,3 +83,18 @@ def test_code_is_sent_where_it_is_all_that_differs(folder: Path, tmp_path_factor
     assert panelproof(folder, "run", "study.toml", "--cluster", "serial", "--store", "alone.zarr").returncode == 0
     one, two = (ZarrStore.open(folder / name).content_hash() for name in ("x.zarr", "alone.zarr"))
     assert one == two
+
+
+@pytest.mark.slow
+def test_other_code_threads_and_numpy_are_refused_with_the_difference_in_words(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY.replace("made_up_plug_in:Mine", "did"))
+    with by_command_line(tmp_path, workers=0) as cluster:
+        found = refused(tmp_path, cluster, "study.toml")
+    assert found.why.keys() == SAID.keys()
+    for name, said in SAID.items():
+        assert said in found.why[name]
+        assert said in words(found.errors)
+        assert not any(said in found.why[other] for other in SAID.keys() - {name}), "it differs in one way"
+    assert found.code == 2
+    assert "Traceback" not in found.errors
+    assert not (tmp_path / "refused.zarr").exists()

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -194,17 +195,33 @@ def damaged_files(folder: Path, reference: str, each: int) -> Found:
         if file.is_file():
             name = file.relative_to(store).as_posix()
             kinds.setdefault(name.partition("/c/")[0], []).append(name)
-    chance, count, unseen, wrong = random.Random(7), 0, [], 0
+    chance, counts, unseen, wrong = random.Random(7), Counter[str](), [], 0
     for kind, names in kinds.items():
         for how in list(DAMAGES)[: 3 if each else 1]:
             for name in chance.sample(names, min(max(each, 1), len(names))):
                 DAMAGES[how](store / name)
-                count += 1
+                counts[f"{how} of a {sort_of(name)}"] += 1
                 unseen += [f"{kind} {how}"] if verified(store).sound else []
                 run(quick_study(REPLICATIONS), store=store, plan=plan)
                 wrong += ZarrStore.open(store).content_hash() != reference or not verified(store).sound
-    return Found(f"{count} damages of {len(kinds)} kinds of files: {len(unseen)} not seen {unseen}, {wrong} not mended",
-                 not unseen and not wrong)  # fmt: skip
+    sorts = {what.rpartition(" ")[2] for what in counts}
+    listed = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+    said = f"{counts.total()} damages of {len(kinds)} kinds of files ({listed})"
+    return Found(f"{said}: {len(unseen)} not seen {unseen}, {wrong} not mended",
+                 not unseen and not wrong and sorts == SORTS)  # fmt: skip
+
+
+SORTS = {"chunk", "label", "coordinate", "dial", "digest", "metadata-file", "provenance"}
+LABELS = ("term", "error", "quantity", "fact", "estimand")
+
+
+def sort_of(name: str) -> str:
+    """What a file of a store of the quick study holds, one of SORTS."""
+    array, _, chunk = name.partition("/c/")
+    if not chunk:
+        return "provenance" if name.startswith("provenance/") else "metadata-file"
+    named = {"block_mark": "digest", "cell": "coordinate", "replication": "coordinate", "effect": "dial"}
+    return "label" if array.rpartition("/")[2] in LABELS else named.get(array, "chunk")
 
 
 def _flip(path: Path) -> None:
