@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from estimators.spatial.multipliers import Multiplier
 from sim.threads import one_thread
-from sim.weights.sparse import add_product
+from sim.weights.weights import add_product
 
 Floats = NDArray[np.float64]
 Single = NDArray[np.float32]

@@ -97,14 +97,14 @@ def run(
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
-    `client` is a running Dask Client, which is used and left open. `shuffle` seeds another order of blocks; the results
-    do not depend on it. A block that kills its workers or whose design raises is poisoned: left out, its traceback
-    kept, tried again by the next run. `plan` says how a store that is there is resumed. `until`, as in
-    "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the study's replications are
-    then the most. `writes`: who writes blocks into the store, "client" (this process) or "workers", which all must
-    see it under one path; by default the workers of a local cluster do. Raises BadInput (before anything is written for
-    what the first sixteen cells show), StoreLocked when another run holds the store, WorkerRefused when no worker is
-    like this process, ClusterLost when the cluster is gone (the store resumes).
+    `client` is a running Dask Client, which is used and left open. `shuffle` seeds another order of blocks. A block
+    that kills its workers or whose design raises is poisoned: left out, its traceback kept, tried again by the next run.
+    `plan` says how a store that is there is resumed. `until`, as in "coverage:0.005,bias:1e-4", ends each cell once its
+    Monte Carlo errors are that small; the study's replications are then the most. `writes`: who writes blocks into the
+    store, "client" (this process) or "workers", which all must see it under one path; by default the workers of a local
+    cluster do. Raises BadInput (before anything is written for what the first sixteen cells show), StoreLocked when
+    another run holds the store, WorkerRefused when no worker is like this process, ClusterLost when the cluster is gone
+    (the store resumes).
     """
     prepare_process()
     where, plan = _executor(executor, client), plan or Resume()
@@ -112,21 +112,28 @@ def run(
     schema = schema_of(study)
     target = None if until is None else Until.read(until, schema.layouts)
     preflight(study)
-    if store is None:
+    place = None if store is None else store_path(store)
+    here = _here(study, place, where)
+    if place is None or here is None:
         memory = MemoryStore(schema)
-        alone = type(where) is Serial  # one process and no earlier blocks: there is nothing to compare
-        own = None if alone else environment_of(study)
-        check_fits(study, where, own)
-        _Filling(study, memory, own, where, listen, target).fill(plan, shuffle)
+        _Filling(study, memory, here, where, listen, target).fill(plan, shuffle)
         return memory
-    here, store = environment_of(study), store_path(store)
-    if not store.exists():
-        check_fits(study, where, here)
-    with locked(store) as still:
-        study = study.resized(replications=(kept := _opened(store, schema, plan, here)).replications)
-        with logged(store, on=where.address, writes=by) as log, _shared(store, by, where) as into:
+    with locked(place) as still:
+        study = study.resized(replications=(kept := _opened(place, schema, plan, here)).replications)
+        with logged(place, on=where.address, writes=by) as log, _shared(place, by, where) as into:
             _Filling(study, kept, here, where, listen, target, into, log, still).fill(plan, shuffle)
         return kept
+
+
+def _here(study: Study, place: StorePath | None, where: Executor) -> Environment | None:
+    """This process, for comparison, once a user's estimators have been tried where a store is new.
+
+    None for one process without earlier blocks: there is nothing to compare.
+    """
+    here = None if place is None and type(where) is Serial else environment_of(study)
+    if study.own_estimators and (place is None or not place.exists()):
+        check_fits(study, where, here)
+    return here
 
 
 def _shared(store: StorePath, writes: str, where: Executor) -> AbstractContextManager[Shared | None]:

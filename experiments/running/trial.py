@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cluster import Environment, Executor, WorkerRefused, prepare_process
-from estimators.core.estimator import Estimator
 from experiments.running.tasks import check_environment, runner_of
-from experiments.settings import kind_of
 from experiments.study.study import Study
 from sim.errors import BadInput
 
@@ -26,17 +24,12 @@ class Trial:
     environment: Environment | None
 
 
-def own_estimators(study: Study) -> list[Estimator]:
-    """Those that a user wrote."""
-    return [item for item in study.estimators if ":" in kind_of(item, "estimators")]
-
-
 def try_fits(trial: Trial) -> None:
     """Fit twice; raises BadInput for a wrong answer and for two that differ."""
     prepare_process()
     if trial.environment is not None:
         check_environment(trial.environment)
-    runner_of(trial.study, 0).try_fits(own_estimators(trial.study))
+    runner_of(trial.study, 0).try_fits(trial.study.own_estimators)
 
 
 def let_be(trial: Trial, seconds: float | None, memory: int | None) -> None:
@@ -45,8 +38,6 @@ def let_be(trial: Trial, seconds: float | None, memory: int | None) -> None:
 
 def check_fits(study: Study, executor: Executor, here: Environment | None) -> None:
     """Raise BadInput when an estimator of the user's gives a wrong answer, or two answers to one question."""
-    if not own_estimators(study):
-        return
     for outcome in executor.run(try_fits, [Trial(study, here)], let_be):
         if isinstance(outcome.error, BadInput | WorkerRefused):
             raise outcome.error

@@ -194,6 +194,11 @@ class Study(FromFunctions, StudyCard):
         """In words, what a world of some cell draws and holds fixed."""
         return tuple(dict.fromkeys(itertools.chain(*(cell.design.held_fixed for cell in self.cells))))
 
+    @property
+    def own_estimators(self) -> list[Estimator]:
+        """Estimators that a user wrote."""
+        return [item for item in self.estimators if ":" in kind_of(item, "estimators")]
+
     def layouts(self, schema: Schema) -> dict[str, Layout]:
         """What each estimator returns on panels of this schema, by name."""
         return {estimator.name: layout_of(estimator, schema) for estimator in self.estimators}

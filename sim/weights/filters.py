@@ -12,7 +12,7 @@ from sim.arrays import Codes, Floats
 from sim.errors import bad
 from sim.threads import one_thread
 from sim.weights import SPARSE_BELOW, Weights
-from sim.weights.sparse import add_product, chunks
+from sim.weights.weights import add_product, chunks
 
 EDGE = 1e-12  # distance of |rho| from the inverse radius, relative to it, below which rounding would decide
 KEPT = 8  # filters that are remembered
