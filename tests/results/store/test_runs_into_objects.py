@@ -26,8 +26,15 @@ from results.store.tree import Folder
 from sim.errors import BadInput
 from studies import quick_study, small_study
 
-SCRIPT = Path(__file__).resolve().parents[2] / "support" / "run_small_study.py"
+SUPPORT = Path(__file__).resolve().parents[2] / "support"
 STUDY = quick_study(192)
+SLOW = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from experiments.running.runner import run
+from studies import quick_study
+run(quick_study(192), store=sys.argv[2], listen=lambda _: time.sleep(0.3))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -108,22 +115,10 @@ def test_without_workers_this_process_writes(place: ObjectPath, tmp_path: Path, 
     assert ZarrStore.open(place).content_hash() == reference
 
 
-def start_run(place: ObjectPath, workers: int, writes: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, str(SCRIPT), str(place), str(workers), writes]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-
-
-@pytest.mark.parametrize(
-    ("workers", "writes"),
-    [
-        (0, "client"),
-        pytest.param(2, "client", marks=pytest.mark.long),
-        pytest.param(2, "workers", marks=pytest.mark.long),
-    ],
-)
-def test_a_killed_client_loses_nothing(place: ObjectPath, tmp_path: Path, workers: int, writes: str) -> None:
-    process, deadline = start_run(place, workers, writes), time.monotonic() + 120
-    tree, marks = Objects(place), []
+def killed_and_resumed(command: list[str], place: ObjectPath, study: Any) -> str:
+    """Kill a run in the middle and run its study here; returns the hash of the store."""
+    process, deadline = subprocess.Popen([sys.executable, *command], start_new_session=True), time.monotonic() + 120
+    tree, marks = Objects(place), list[Any]()
     while len(marks) < 3 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
         marks = list(tree.marks())
@@ -131,11 +126,23 @@ def test_a_killed_client_loses_nothing(place: ObjectPath, tmp_path: Path, worker
     process.kill()
     process.wait()
     assert "x.zarr.lock" in names_of(place), "a killed run leaves its lock"
-    done = len(ZarrStore.open(place).done())
-    assert 3 <= done < 8
-    assert computed(place, small_study()) == 8 - done
-    assert ZarrStore.open(place).content_hash() == hash_in_a_folder(tmp_path / "x.zarr", small_study())
+    store = ZarrStore.open(place)
+    done = len(store.done())
+    assert 3 <= done < len(store.places())
+    assert computed(place, study) == len(store.places()) - done
     assert all(name.startswith("x.zarr/") for name in names_of(place)), "no lock, no token"
+    return ZarrStore.open(place).content_hash()
+
+
+def test_a_killed_run_loses_nothing(place: ObjectPath, reference: str) -> None:
+    assert killed_and_resumed(["-c", SLOW, str(SUPPORT), str(place)], place, STUDY) == reference
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("writes", ["client", "workers"])
+def test_a_killed_client_with_workers_loses_nothing(place: ObjectPath, tmp_path: Path, writes: str) -> None:
+    command = [str(SUPPORT / "run_small_study.py"), str(place), "2", writes]
+    assert killed_and_resumed(command, place, small_study()) == hash_in_a_folder(tmp_path / "x.zarr", small_study())
 
 
 def test_a_creation_that_was_killed_is_done_anew(
