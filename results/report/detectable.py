@@ -72,7 +72,8 @@ def _curve(dial: str, setting: str, cells: tuple[Judged, ...]) -> Curve:
     shares = np.array([item.value for item in cells])
     counts = np.array([_independent(item) for item in cells])
     empty = Curve(dial, setting, cells, np.nan, np.nan, np.nan, beyond=False)
-    if np.unique(effects).size < 2 or not shares.max() > shares.min():
+    telling = (effects > 0) & (shares > 0) & (shares < 1)  # effects that are found always tell only an upper bound
+    if np.unique(effects).size < 2 or not shares.max() > shares.min() or not telling.any():
         return empty
     curve = fitted_curve(effects, shares * counts, counts, _start(cells, effects))
     if not curve.at(np.zeros(1))[0] < POWER:  # a test that rejects nearly always finds no effect

@@ -246,6 +246,16 @@ def test_an_effect_beyond_the_simulated_ones_is_called_so(fabricate: Any, sample
     assert part.sentence.endswith("when n = 9, and in 1 of 2 settings only effects above 0.40.")
 
 
+def test_effects_that_are_always_found_give_no_smallest_one(fabricate: Any, sample_of: Any) -> None:
+    """Above 0 every share is 1: the likelihood of the curve has no maximum."""
+    (part,) = answer(judged(fabricate, curve(sample_of, (0.0, 2.0, 4.0), 0.1), Claim("power"))).claims
+    ((_, (found,)),) = part.curves
+    assert [cell.value for cell in found.cells[1:]] == [1.0, 1.0]
+    assert np.isnan(found.mde)
+    assert not found.beyond
+    assert "80% of panels find an effect of" not in part.sentence
+
+
 def test_a_test_of_the_wrong_size_has_no_power(fabricate: Any, sample_of: Any) -> None:
     cells = [({"effect": effect}, {"did": with_scales(sample_of, (1.0, 0.5), effect)}) for effect in (0.0, 6.0)]
     found = answer(judged(fabricate, cells, Claim("size"), Claim("power")))
