@@ -72,13 +72,11 @@ def command(
 
     console = Console(highlight=False, stderr=as_json)
     where = {name: others.pop(name) for name in CLUSTER_OPTIONS}
-    with redirect_stdout(sys.stderr if as_json else sys.stdout):  # plug-ins may print when they are imported
-        chosen = study_of(study).resized(**others)
-    share = share_of(shard, until)
-    target = store or Path("runs") / f"{chosen.name}{share.suffix if share else ''}.zarr"
-    place = named_place(where, table_of(study))
+    share, place = share_of(shard, until), named_place(where, table_of(study))
     plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change, shard=share, reread=reread)
-    with redirect_stdout(sys.stderr if as_json else sys.stdout):
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):  # plug-ins may print
+        chosen = study_of(study).resized(**others)
+        target = store or Path("runs") / f"{chosen.name}{share.suffix if share else ''}.zarr"
         check_run(chosen, study, target, html, plan, until)
     describe(chosen, target, place.where, plan, console)
     if dry_run:

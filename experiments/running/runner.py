@@ -101,9 +101,8 @@ def run(
     kept, tried again by the next run. `plan` says how a store that is there is resumed. `until`, as in
     "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the study's replications are
     then the most. `writes`: "workers" lets workers write their blocks into the store, which all must see under one
-    path; this process then only marks them. Raises BadInput (before anything is written for what the first sixteen
-    cells show), StoreLocked when another run holds the store, WorkerRefused when no worker is like this process,
-    ClusterLost when the cluster is gone (the store resumes).
+    path. Raises BadInput (before anything is written for what the first sixteen cells show), StoreLocked when another
+    run holds the store, WorkerRefused when no worker is like this process, ClusterLost when the cluster is gone.
     """
     prepare_process()
     where, plan = _executor(executor, client), plan or Resume()
@@ -112,15 +111,12 @@ def run(
     target = None if until is None else Until.read(until, schema.layouts)
     preflight(study)
     if store is None:
-        memory = MemoryStore(schema)
-        alone = type(where) is Serial  # one process and no earlier blocks: there is nothing to compare
-        own = None if alone else environment_of(study)
+        own = None if type(where) is Serial else environment_of(study)  # one process: there is nothing to compare
         check_fits(study, where, own)
-        _Filling(study, memory, own, where, listen, target).fill(plan, shuffle)
+        _Filling(study, memory := MemoryStore(schema), own, where, listen, target).fill(plan, shuffle)
         return memory
     here, store = environment_of(study), Path(store)
-    if not store.exists():
-        check_fits(study, where, here)
+    check_fits(study, where, here, store)
     with locked(store):
         study = study.resized(replications=(kept := _opened(store, schema, plan, here)).replications)
         with logged(store, on=where.address, writes=writes) as log, _shared(store, writes) as into:

@@ -6,6 +6,7 @@ They do so where blocks are computed, so that what ends its process there does n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from cluster import Environment, Executor, WorkerRefused, prepare_process
@@ -43,9 +44,12 @@ def let_be(trial: Trial, seconds: float | None, memory: int | None) -> None:
     """What a trial that ended its process is followed by: nothing, because the run finds that fit and names it."""
 
 
-def check_fits(study: Study, executor: Executor, here: Environment | None) -> None:
-    """Raise BadInput when an estimator of the user's gives a wrong answer, or two answers to one question."""
-    if not own_estimators(study):
+def check_fits(study: Study, executor: Executor, here: Environment | None, store: Path | None = None) -> None:
+    """Raise BadInput when an estimator of the user's gives a wrong answer, or two answers to one question.
+
+    A store that is there has passed.
+    """
+    if not own_estimators(study) or (store is not None and store.exists()):
         return
     for outcome in executor.run(try_fits, [Trial(study, here)], let_be):
         if isinstance(outcome.error, BadInput | WorkerRefused):
