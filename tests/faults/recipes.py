@@ -195,23 +195,22 @@ def damaged_files(folder: Path, reference: str, each: int) -> Found:
         if file.is_file():
             name = file.relative_to(store).as_posix()
             kinds.setdefault(name.partition("/c/")[0], []).append(name)
-    chance, counts, unseen, wrong = random.Random(7), Counter[str](), [], 0
+    chance, counts, unseen, wrong = random.Random(7), Counter[tuple[str, str]](), [], 0
     for kind, names in kinds.items():
         for how in list(DAMAGES)[: 3 if each else 1]:
             for name in chance.sample(names, min(max(each, 1), len(names))):
                 DAMAGES[how](store / name)
-                counts[f"{how} of a {sort_of(name)}"] += 1
+                counts[how, sort_of(name)] += 1
                 unseen += [f"{kind} {how}"] if verified(store).sound else []
                 run(quick_study(REPLICATIONS), store=store, plan=plan)
                 wrong += ZarrStore.open(store).content_hash() != reference or not verified(store).sound
-    sorts = {what.rpartition(" ")[2] for what in counts}
-    listed = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
+    listed = "; ".join(f"{how}: " + ", ".join(f"{counts[how, sort]} {sort}" for sort in SORTS) for how in DAMAGES)
     said = f"{counts.total()} damages of {len(kinds)} kinds of files ({listed})"
-    return Found(f"{said}: {len(unseen)} not seen {unseen}, {wrong} not mended",
-                 not unseen and not wrong and sorts == SORTS)  # fmt: skip
+    every = {sort for _, sort in counts} == set(SORTS)
+    return Found(f"{said}: {len(unseen)} not seen {unseen}, {wrong} not mended", not unseen and not wrong and every)
 
 
-SORTS = {"chunk", "label", "coordinate", "dial", "digest", "metadata-file", "provenance"}
+SORTS = ("chunk", "label", "coordinate", "dial", "digest", "metadata", "provenance")
 LABELS = ("term", "error", "quantity", "fact", "estimand")
 
 
@@ -219,7 +218,7 @@ def sort_of(name: str) -> str:
     """What a file of a store of the quick study holds, one of SORTS."""
     array, _, chunk = name.partition("/c/")
     if not chunk:
-        return "provenance" if name.startswith("provenance/") else "metadata-file"
+        return "provenance" if name.startswith("provenance/") else "metadata"
     named = {"block_mark": "digest", "cell": "coordinate", "replication": "coordinate", "effect": "dial"}
     return "label" if array.rpartition("/")[2] in LABELS else named.get(array, "chunk")
 
