@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from object_server import BUCKET, served
 from real_parts import PARTS, NotHere, nothing
 
 from cluster import Executor, Serial, back_end
 from experiments.running.resume import Resume
 from experiments.running.runner import run
 from results.store import Shard, ZarrStore
+from results.store.bucket import StorePath, store_path
 from results.store.merge import merge
 from studies import small_study
 
@@ -60,7 +64,7 @@ def on(part: Callable[[Path], Any], writes: str = "client") -> Place:
     return hash_there
 
 
-def stored(store: Path, executor: Executor, plan: Resume | None = None, writes: str = "client") -> str:
+def stored(store: StorePath, executor: Executor, plan: Resume | None = None, writes: str = "client") -> str:
     """Run the study into a store; its hash."""
     run(small_study(REPLICATIONS), store=store, executor=executor, plan=plan, writes=writes)
     return ZarrStore.open(store).content_hash()
@@ -75,10 +79,22 @@ def in_shards(folder: Path) -> str:
     return ZarrStore.open(folder / "x.zarr").content_hash()
 
 
+def in_a_bucket(part: Callable[[Path], Any], writes: str) -> Place:
+    """A store in S3, on a server of this machine."""
+
+    def hash_there(folder: Path) -> str:
+        with served() as variables, patch.dict(os.environ, variables), opened(folder, part) as executor:
+            return stored(store_path(f"s3://{BUCKET}/x.zarr"), executor, writes=writes)
+
+    return hash_there
+
+
 PLACES: dict[str, Place] = {
     "this process": lambda folder: stored(folder / "x.zarr", Serial()),
     "local x 1": on(lambda _: nothing("local", workers=1)),
     **{"local x 2" if name == "local" else name: on(part) for name, part in PARTS.items()},
     f"{SHARDS} shards, merged": in_shards,
     "workers write": on(PARTS["local"], writes="workers"),
-}  # a place of another kind, such as a bucket, is one more line here
+    "S3": in_a_bucket(PARTS["local"], writes="client"),
+    "S3, workers write": in_a_bucket(PARTS["local"], writes="workers"),
+}
