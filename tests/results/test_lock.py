@@ -7,10 +7,10 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
+from holders import most_at_once
 
 from results.store import StoreLocked, locked
 from results.store import lock as module
@@ -104,24 +104,7 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_no_lock(tmp_path: Path, monk
 
 
 def test_there_is_never_more_than_one_holder(tmp_path: Path) -> None:
-    holders, most, entered = [0], [0], [0]
-
-    def try_often() -> None:
-        for _ in range(200):
-            try:
-                with locked(tmp_path / "x.zarr"):
-                    holders[0] += 1
-                    most[0] = max(most[0], holders[0])
-                    entered[0] += 1
-                    holders[0] -= 1
-            except StoreLocked:
-                continue
-
-    threads = [threading.Thread(target=try_often) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == [1]
-    assert entered[0] >= 1
+    most, entered = most_at_once(lambda: locked(tmp_path / "x.zarr"), threads=4, tries=200)
+    assert most == 1
+    assert entered >= 1
     assert list(tmp_path.iterdir()) == []

@@ -7,11 +7,11 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from typing import Any
 
 import pytest
+from holders import most_at_once
 
 from experiments.cli import run_command
 from experiments.running.runner import run
@@ -180,24 +180,7 @@ def test_a_lock_that_does_not_say_who_holds_it_holds_all_the_same(place: ObjectP
 
 
 def test_there_is_never_more_than_one_holder(place: ObjectPath) -> None:
-    holders, most, entered = [0], [0], [0]
-
-    def try_often() -> None:
-        for _ in range(15):
-            try:
-                with locked(place):
-                    holders[0] += 1
-                    most[0] = max(most[0], holders[0])
-                    entered[0] += 1
-                    holders[0] -= 1
-            except StoreLocked:
-                continue
-
-    threads = [threading.Thread(target=try_often) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == [1]
-    assert entered[0] >= 1
+    most, entered = most_at_once(lambda: locked(place), threads=3, tries=15)
+    assert most == 1
+    assert entered >= 1
     assert beside(place) == []
