@@ -250,6 +250,8 @@ def test_tiles_after_one_that_cannot_be_reduced_keep_their_streams(monkeypatch: 
     own, calls = LeastSquares.reduce, []
 
     def reduce(self: LeastSquares, plan: Any, tile: Any) -> Any:
+        if tile.panel.replications == 2:  # a user's estimator is tried before the run
+            return own(self, plan, tile)
         calls.append(tile.panel.replications)
         if len(calls) == 2:
             raise MemoryError("too many")
