@@ -7,26 +7,24 @@ worker leaves counts for nothing.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
 
 import zarr
-from zarr.core.sync import sync
 
 from estimators.core.estimator import Status
 from results.store.block import Block, block_arrays, part_digests
 from results.store.bucket import ObjectPath, StorePath, StoreUnreachable
+from results.store.chunk_arrays import ChunkArrays
 from results.store.marks import NO_STAMP, stamp_of
-from results.store.packing import PACKED, packed
+from results.store.packing import packed
 from results.store.place import tree_of
-from results.store.skeleton import schema_from
+from results.store.skeleton import StoreSchema, schema_from
 from sim.errors import BadInput, bad
 
 SEEN_SECONDS = 30.0  # in which a network file system must show what a worker wrote
@@ -75,7 +73,7 @@ def write_chunks(place: Shared, cell: int, index: int, block: Block) -> Written:
         values = block_arrays(block, schema.layouts, schema.estimands)
         rows = slice(index * schema.block, index * schema.block + block.replications)
         zarr.config.set({"array.write_empty_chunks": True})  # a block of fill values is a result too
-        write_together((arrays[name], (cell, rows), array) for name, array in packed(values, schema.layouts).items())
+        arrays.write(cell, index, rows, packed(values, schema.layouts))
     except OSError as error:
         raise bad(f"a worker cannot write: {error.strerror or error}", where=str(place.path),
                   allowed="a store that workers may write, with room on its disk",
@@ -106,16 +104,6 @@ def _unseen(place: Shared, what: str) -> BadInput:
     return bad(what, where=str(place.path), allowed=allowed, remedy="leave --writes workers out")
 
 
-def write_together(values: Iterable[tuple[Any, Any, Any]]) -> None:
-    """Write (array, place, values) together: one turn through zarr's event loop instead of one an array."""
-    all_values = [(array.async_array, place, value) for array, place, value in values]  # opened outside that loop
-
-    async def write_all() -> None:
-        await asyncio.gather(*(array.setitem(place, value) for array, place, value in all_values))
-
-    sync(write_all())
-
-
 def wait_until_seen(path: StorePath, chunks: Iterable[str], what: str) -> None:
     """Wait for files that a worker wrote; raises BadInput when they do not appear here."""
     names, deadline = list(chunks), time.monotonic() + SEEN_SECONDS
@@ -127,12 +115,11 @@ def wait_until_seen(path: StorePath, chunks: Iterable[str], what: str) -> None:
 
 
 @lru_cache(maxsize=KEPT_STORES)
-def _opened(place: Shared) -> tuple[Any, dict[str, Any]]:
+def _opened(place: Shared) -> tuple[StoreSchema, ChunkArrays]:
     """The schema of a store and the arrays of its blocks; once a run and worker."""
-    root = tree_of(place.path).group("r+")
-    schema = schema_from(dict(root.attrs))
-    names = ["truth", *(f"{name}/{part}" for name in schema.layouts for part in PACKED)]
-    return schema, {name: root[name] for name in names}
+    tree = tree_of(place.path)
+    root = tree.group("r+")
+    return schema_from(dict(root.attrs)), ChunkArrays(tree, cache(root.__getitem__))
 
 
 def token_file(real: StorePath) -> StorePath:

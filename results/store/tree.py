@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -133,9 +134,14 @@ class Folder:
         """Write a file beside its place and rename it."""
         place = self.path / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        fresh = place.with_name(f"{place.name}.partial")
-        fresh.write_bytes(data)
-        os.replace(fresh, place)
+        fresh = place.with_name(f"{place.name}.{secrets.token_hex(4)}.partial")  # two workers may write one block
+        try:
+            fresh.write_bytes(data)
+            os.replace(fresh, place)
+        except OSError:
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            raise
 
     def delete(self, name: str) -> None:
         """Delete a file, which need not be there."""

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from results.store.block import Block, block_arrays, check_draws, digest_of, part_digests
 from results.store.bucket import ObjectPath, StorePath, StoreUnreachable, refused
-from results.store.chunk_reader import ArrayReader
-from results.store.chunks import Written, wait_until_seen, write_together
+from results.store.chunk_arrays import ChunkArrays
+from results.store.chunks import Written, wait_until_seen
 from results.store.copying import fill_grown
 from results.store.earlier import DAMAGE, earlier_marks
 from results.store.files import check_format, damages, root_damage, seal
@@ -72,7 +72,7 @@ class ZarrStore(Store):
     def _load(self) -> None:
         """Read the facts and the marks of all blocks, once; the digest of a block with a mark is there already."""
         self._arrays: dict[str, Any] = {}
-        self._reader = ArrayReader(self._tree, self._array)
+        self._blocks = ChunkArrays(self._tree, self._array)
         self._facts: dict[str, Any] = dict(self._root.attrs)
         self.schema = schema_from(self._facts)
         self.whole_digests = "digest" not in self._facts  # schema 1
@@ -187,8 +187,8 @@ class ZarrStore(Store):
         """A block that is there, read back; raises BadInput when it does not match its digests."""
         try:
             block = self.read(cell, index)
-            if self._reader.known_sound(cell, index) or self._digest(block) == self.digest(cell, index):
-                self._reader.keep_sound(cell, index)
+            if self._blocks.known_sound(cell, index) or self._digest(block) == self.digest(cell, index):
+                self._blocks.keep_sound(cell, index)
                 return block
         except DAMAGE:
             pass
@@ -285,7 +285,7 @@ class ZarrStore(Store):
 
     def _read_arrays(self, cell: int, index: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """A block's rows of some arrays, by path."""
-        return self._reader.read(cell, index, self.block_rows(index), names)
+        return self._blocks.read(cell, index, self.block_rows(index), names)
 
     def content_hash(self) -> str:
         """SHA-256 over decoded arrays, coordinates and fingerprint: what two equal runs share.
@@ -322,8 +322,7 @@ class ZarrStore(Store):
             there = self.sound_parts(cell, index)
             if there is not None and self._origin in self.origins[cell, index]:
                 check_draws(there, block, f"block {index} of cell {cell}", str(self.path))
-        rows = self.block_rows(index)
-        self._set({name: ((cell, rows), array) for name, array in packed(values, self.layouts).items()})
+        self._blocks.write(cell, index, self.block_rows(index), packed(values, self.layouts))
         self._commit(cell, index, state, origins, self._digests_with(cell, index, part_digests(values), kept))
 
     def _digests_with(self, cell: int, index: int, new: Mapping[str, str], kept: Set[str]) -> NDArray[np.uint8]:
@@ -343,13 +342,9 @@ class ZarrStore(Store):
         there = [part for part, digest in zip(self.schema.parts, digests, strict=True) if digest.any()]
         chunks = self._chunks(cell, index, there)
         mark = Mark(state, origins, digests, stamp_of(self._tree.looks(chunks), chunks))
-        self._set({MARKS: ((cell, index), mark.values)})
+        self._blocks.write(cell, index, slice(index, index + 1), {MARKS: mark.values[None]})
         self._digests[cell, index] = digests
         self._stamps[cell, index] = np.frombuffer(mark.stamp, dtype=np.uint8)
-
-    def _set(self, values: Mapping[str, tuple[Any, Any]]) -> None:
-        """Write values at places of arrays."""
-        write_together((self._array(name), place, value) for name, (place, value) in values.items())
 
     def commit(self, cell: int, index: int, written: Written) -> None:
         """Mark a whole block whose arrays a worker has written; raises BadInput when they are not seen here."""

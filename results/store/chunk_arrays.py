@@ -1,30 +1,32 @@
-"""The arrays of a block read straight from their files: zarr's event loop and its threads cost several times as much.
+"""The arrays of a block, straight from and into their files: zarr's event loop and threads cost several times as much.
 
 The arrays of a store have one chunk a block: little-endian numbers, replications last, compressed by Blosc (by zstd in
-stores of schema 1, in the order of their axes) with a CRC-32C behind them. Any other array is left to zarr.
+stores of schema 1, in the order of their axes) with a CRC-32C behind them. Any other array is left to zarr, and so is
+what is written into an object store, whose requests zarr makes together. The bytes are the same.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import google_crc32c
 import numpy as np
-from numcodecs import blosc, zstd
+from numcodecs import Blosc, Zstd, blosc, zstd
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
-from results.store.tree import Tree
+from results.store.tree import Folder, Tree
 
 DECOMPRESS = {"blosc": blosc.decompress, "zstd": zstd.decompress}
+SHUFFLES = {"noshuffle": Blosc.NOSHUFFLE, "shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}
 CHECKSUM = 4  # bytes
 
 
-class ArrayReader:
-    """Reads the rows of a block of some arrays of a store; array_of: zarr's array at a path in it."""
+class ChunkArrays:
+    """Reads and writes the rows of a block of some arrays of a store; array_of: zarr's array at a path in it."""
 
     def __init__(self, store: Tree, array_of: Callable[[str], Any]) -> None:
         self._store, self._array_of = store, array_of
@@ -42,6 +44,15 @@ class ArrayReader:
         found = {name: values for name, (values, _) in read.items()}
         self._last[cell, index] = {} if others else {name: checksum for name, (_, checksum) in read.items()}
         return found | self._through_zarr((cell, rows), others) if others else found
+
+    def write(self, cell: int, index: int, rows: slice, values: Mapping[str, NDArray[Any]]) -> None:
+        """Write the rows of a whole block, by path; raises OSError where there is no room, or no right to write."""
+        others = dict(values)
+        if isinstance(self._store, Folder):
+            for name, files in [(name, self._chunks_of(name)) for name in values]:
+                if files is not None:
+                    self._store.put(files.key(cell, index), files.encoded(others.pop(name)))
+        write_together((self._array_of(name), (cell, rows), array) for name, array in others.items())
 
     def keep_sound(self, cell: int, index: int) -> None:
         """State that the arrays of a block, as they were last read, match its digests."""
@@ -77,6 +88,7 @@ class _Chunks:
     sizes: tuple[int, ...]
     dtype: np.dtype[Any]
     decompress: Callable[[Any], bytes]
+    compress: Callable[[Any], bytes]
 
     @classmethod
     def of(cls, name: str, array: Any) -> _Chunks | None:
@@ -94,7 +106,8 @@ class _Chunks:
         if not (little and regular and whole):
             return None
         stored, axes = tuple(chunk[axis] for axis in order), tuple(int(axis) for axis in np.argsort(order))
-        return cls(name, array.metadata, stored, axes, sizes, np.dtype(array.dtype), DECOMPRESS[names[1]])
+        return cls(name, array.metadata, stored, axes, sizes, np.dtype(array.dtype), DECOMPRESS[names[1]],
+                   _compressor(codecs[1]).encode)  # fmt: skip
 
     def key(self, cell: int, index: int) -> str:
         """The file of a block."""
@@ -113,3 +126,35 @@ class _Chunks:
             raise ValueError(f"a chunk of {self.name} does not match its checksum")
         values = np.frombuffer(self.decompress(body), dtype=self.dtype).reshape(self.shape).transpose(self.axes)[0]
         return values[(slice(count), *map(slice, self.sizes))], checksum
+
+    def encoded(self, values: NDArray[Any]) -> bytes:
+        """A chunk with the rows of a block (R, *sizes); what is left of it are fill values."""
+        shape = tuple(self.shape[axis] for axis in self.axes)
+        whole = values[None]
+        if whole.shape != shape:
+            whole = np.full(shape, self.metadata.fill_value, dtype=self.dtype)
+            place: tuple[Any, ...] = (0, slice(len(values)), *map(slice, self.sizes))
+            whole[place] = values
+        stored = np.ascontiguousarray(whole.transpose(np.argsort(self.axes)), dtype=self.dtype)
+        body = self.compress(stored)
+        return b"".join([body, google_crc32c.value(body).to_bytes(CHECKSUM, "little")])
+
+
+def _compressor(codec: Mapping[str, Any]) -> Any:
+    """numcodecs' compressor with the settings of a codec of zarr."""
+    given = dict(codec["configuration"])
+    if codec["name"] == "zstd":
+        return Zstd(**given)
+    return Blosc(**given | {"shuffle": SHUFFLES[given["shuffle"]]})
+
+
+def write_together(values: Iterable[tuple[Any, Any, Any]]) -> None:
+    """Write (array, place, values) together: one turn through zarr's event loop instead of one an array."""
+    all_values = [(array.async_array, place, value) for array, place, value in values]  # opened outside that loop
+    if not all_values:
+        return
+
+    async def write_all() -> None:
+        await asyncio.gather(*(array.setitem(place, value) for array, place, value in all_values))
+
+    sync(write_all())

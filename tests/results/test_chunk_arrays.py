@@ -1,0 +1,57 @@
+"""What is written straight into files has the bytes that zarr writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments.running.runner import run
+from results.store import chunk_arrays
+from studies import small_study
+
+
+class NoFolder:
+    """No tree is one: all that is written goes through zarr."""
+
+
+def chunks_of(store: Path) -> dict[str, bytes]:
+    """Every chunk, but the stamps of files, which marks hold, hang on the clock."""
+    files = {at.relative_to(store).as_posix(): at for at in store.rglob("*") if at.is_file() and "/c/" in f"{at}"}
+    return {name: at.read_bytes() for name, at in files.items() if not name.startswith("block_mark/")}
+
+
+def test_chunks_have_the_bytes_of_zarr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last block is not full."""
+    run(small_study(300), store=tmp_path / "files.zarr")
+    monkeypatch.setattr(chunk_arrays, "Folder", NoFolder)
+    run(small_study(300), store=tmp_path / "zarr.zarr")
+    files, by_zarr = chunks_of(tmp_path / "files.zarr"), chunks_of(tmp_path / "zarr.zarr")
+    assert len(files) > 50
+    assert files == by_zarr
+
+
+def test_marks_have_the_bytes_of_zarr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Marks are equal where the stamps in them are."""
+    from results.store import zarr_store
+
+    monkeypatch.setattr(zarr_store, "stamp_of", lambda looks, names: bytes(zarr_store.STAMP_BYTES))
+    run(small_study(300), store=tmp_path / "files.zarr")
+    monkeypatch.setattr(chunk_arrays, "Folder", NoFolder)
+    run(small_study(300), store=tmp_path / "zarr.zarr")
+    marks = sorted(
+        at.relative_to(tmp_path / "files.zarr") for at in (tmp_path / "files.zarr").glob("block_mark/c/*/*/0")
+    )
+    assert marks
+    for mark in marks:
+        assert (tmp_path / "files.zarr" / mark).read_bytes() == (tmp_path / "zarr.zarr" / mark).read_bytes()
+
+
+def test_a_write_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("results.store.tree.os.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        chunk_arrays.Folder(tmp_path).put("a/b", b"bytes")
+    assert [at for at in tmp_path.rglob("*") if at.is_file()] == []
