@@ -62,7 +62,7 @@ def test_arrays_are_those_that_zarr_reads(path: Path) -> None:
             by_zarr = np.asarray(store._array(name)[1, store.block_rows(index)])
             assert direct.dtype == by_zarr.dtype
             np.testing.assert_array_equal(direct, by_zarr)
-    assert all(chunks is not None for chunks in store._reader._chunks.values())
+    assert all(chunks is not None for chunks in store._blocks._chunks.values())
 
 
 def test_a_block_that_changes_between_two_readings_is_named(path: Path, tmp_path: Path) -> None:
