@@ -201,7 +201,11 @@ class Zip:
             raise FileNotFoundError(name)
         try:
             return self._zip.read(name)
-        except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+        except (
+            zipfile.BadZipFile,
+            EOFError,
+            RuntimeError,
+        ) as error:  # RuntimeError: encrypted, or not known to zipfile
             raise OSError(str(error)) from error
 
     def read_all(self, names: Iterable[str]) -> Contents:

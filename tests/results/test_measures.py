@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fits_of_worlds import value_of
 from scipy import stats
 
 from estimators.core.estimator import Status
@@ -93,14 +94,6 @@ def moved_coverage(low: np.ndarray, high: np.ndarray, e: np.ndarray) -> tuple[fl
     slope = (covers[2].mean() - covers[0].mean()) / (2 * half)
     scatter = share * (1 - share) + 2 * slope * np.mean(covers[1] * (e - bias)) + slope**2 * e.var(ddof=1)
     return share, np.sqrt(scatter / n)
-
-
-def value_of(frame: Any, measure: str, **where: Any) -> Any:
-    for key, wanted in where.items():
-        frame = frame[frame[key] == wanted]
-    rows = frame[frame["measure"] == measure]
-    assert len(rows) == 1, (measure, where, len(rows))
-    return rows.iloc[0]
 
 
 def test_each_measure_and_its_error_agree_with_brute_force(fabricate: Any, sample_of: Any) -> None:
