@@ -24,6 +24,8 @@ SETTINGS = {
     "distributed.nanny.pre-spawn-environ": dict.fromkeys(VARIABLES, 1),
     "distributed.worker.memory.terminate": 0.95,
     "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.admin.system-monitor.interval": "5s",  # of what only its dashboard shows
+    "distributed.admin.tick.interval": "500ms",  # 20 ms in each of five loops take some 3 % of a core
     "distributed.worker.profile.enabled": False,
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.allowed-failures": 0,  # a job runs in a child after a first death

@@ -6,7 +6,9 @@ import hashlib
 import random
 import secrets
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -230,12 +232,16 @@ class _Filling:
 
     def _send(self, places: list[tuple[int, int]], tally: _Tally, tell: int) -> None:
         """Send jobs, the first `tell` of them with the study; again, with it, where a worker does not know it."""
-        again = []
-        for outcome in self.executor.run(run_job, self._jobs(places, tell), run_carefully):
-            if outcome.error is None and outcome.result.block is None:
-                again.append((outcome.job.cell, outcome.job.index))
-                continue
-            self._keep(outcome)
+        again: list[tuple[int, int]] = []
+
+        def known() -> Iterator[Outcome]:
+            for outcome in self.executor.run(run_job, self._jobs(places, tell), run_carefully):
+                if outcome.error is None and outcome.result.block is None:
+                    again.append((outcome.job.cell, outcome.job.index))
+                else:
+                    yield outcome
+
+        for outcome in one_behind(self._keep, known()):
             tally.count(outcome)
         if again:
             self._send(again, tally, len(again))
@@ -339,6 +345,23 @@ def _size(block: Block) -> int:
     for found in block.estimates.values():
         arrays += [*(getattr(found, name) for name in of_fits), *found.statistics.values()]
     return sum(values.nbytes for values in arrays if values is not None)
+
+
+def one_behind[T](work: Callable[[T], None], items: Iterator[T]) -> Iterator[T]:
+    """Items once some work is done on them, by a thread, while the next one is being made; raises what it raises."""
+    with ThreadPoolExecutor(1) as pool:
+        behind: deque[tuple[T, Future[None]]] = deque()
+        for item in items:
+            if behind:
+                yield _done(*behind.popleft())
+            behind.append((item, pool.submit(work, item)))
+        while behind:
+            yield _done(*behind.popleft())
+
+
+def _done[T](item: T, future: Future[None]) -> T:
+    future.result()
+    return item
 
 
 def cell_print(study: Study, cell: Cell) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +38,8 @@ class Reading:
             return
         held: list[Block] | None = []
         taken = 0
-        for block in self.records.blocks(cell):
+        blocks = self.records.blocks(cell)
+        for block in ahead(blocks) if len(self.records.cells) < _cores() else blocks:
             size = size_of(block)
             if held is not None and self._take(size):
                 taken += size
@@ -67,10 +69,24 @@ def size_of(block: Block) -> int:
     return sum(array.nbytes for array in arrays)
 
 
+def ahead[T](items: Iterator[T]) -> Iterator[T]:
+    """The same, while a thread gets the next one: where cells are fewer than cores, one of these has nothing to do."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(list, itertools.islice(items, 1))
+        while item := following.result():
+            following = pool.submit(list, itertools.islice(items, 1))
+            yield item[0]
+
+
+def _cores() -> int:
+    """On how many cells are read beside each other."""
+    return min(os.cpu_count() or 1, WORKERS)
+
+
 def for_each[T](items: Iterable[int], work: Callable[[int], T]) -> dict[int, T]:
     """What some work makes of each item, on several cores; numpy lets threads run beside each other."""
     wanted = list(items)
-    workers = min(len(wanted), os.cpu_count() or 1, WORKERS)
+    workers = min(len(wanted), _cores())
     if workers < 2:
         return {item: work(item) for item in wanted}
     with ThreadPoolExecutor(workers) as pool:

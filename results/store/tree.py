@@ -8,7 +8,7 @@ import secrets
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 import zarr
 from zarr.storage import ZipStore
@@ -126,21 +126,21 @@ class Folder:
         found = {}
         for name in names:
             with contextlib.suppress(OSError):
-                seen = os.stat(self.path / name)
+                seen = os.stat(os.path.join(self.path, name))
                 found[name] = f"{seen.st_size} {seen.st_mtime_ns}"
         return found
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file beside its place and rename it."""
-        place = self.path / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        fresh = place.with_name(f"{place.name}.{secrets.token_hex(4)}.partial")  # two workers may write one block
+        place = os.path.join(self.path, name)
+        fresh = f"{place}.{secrets.token_hex(4)}.partial"  # two workers may write one block
         try:
-            fresh.write_bytes(data)
+            with _fresh_file(fresh) as file:
+                file.write(data)
             os.replace(fresh, place)
         except OSError:
             with contextlib.suppress(OSError):
-                fresh.unlink(missing_ok=True)
+                os.unlink(fresh)
             raise
 
     def delete(self, name: str) -> None:
@@ -222,6 +222,15 @@ def _tried(tree: Tree, name: str) -> bytes | OSError:
         return tree.read(name)
     except OSError as error:
         return error
+
+
+def _fresh_file(path: str) -> BinaryIO:
+    """A file that was not there, for writing; its folder is made where it is not there either."""
+    try:
+        return open(path, "xb")
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return open(path, "xb")
 
 
 def _numbers(folder: Path) -> Iterable[int]:
