@@ -23,6 +23,7 @@ WORKER_TTL = "30s"  # after which a worker that says nothing is started again
 SETTINGS = {
     "distributed.nanny.pre-spawn-environ": dict.fromkeys(VARIABLES, 1),
     "distributed.worker.memory.terminate": 0.95,
+    "distributed.worker.memory.monitor-interval": "250ms",
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.admin.system-monitor.interval": "5s",  # of what only its dashboard shows
     "distributed.admin.tick.interval": "500ms",  # 20 ms in each of five loops take some 3 % of a core

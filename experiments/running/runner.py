@@ -281,7 +281,8 @@ class _Filling:
                 self.store.write(job.cell, job.index, result.block)
             if self.log and isinstance(self.store, ZarrStore):
                 digest = self.store.digest(job.cell, job.index)
-                self.log.say("commit", cell=job.cell, block=job.index, digest=digest, seconds=round(result.seconds, 4))
+                self.log.say("commit", cell=job.cell, block=job.index, digest=digest, seconds=round(result.seconds, 4),
+                             computing=round(result.computing, 4))  # fmt: skip
         else:  # its workers died, or its design raised: the other blocks go on
             self.store.poison(job.cell, job.index, "".join(traceback.format_exception(outcome.error)))
             if self.log:

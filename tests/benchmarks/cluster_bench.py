@@ -13,7 +13,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ pin_environment()
 import psutil  # noqa: E402
 
 from estimators import SpatialPanel, TwoWayDID  # noqa: E402
+from experiments.running.log import read_log  # noqa: E402
 from experiments.running.runner import run  # noqa: E402
 from experiments.running.tasks import runner_of  # noqa: E402
 from experiments.study.study import Study  # noqa: E402
@@ -51,7 +52,8 @@ def main() -> None:
     if chosen.million:
         million(1_000_000)
     else:
-        in_turns(chosen.panels, chosen.pairs)
+        with tempfile.TemporaryDirectory() as folder:
+            in_turns(chosen.panels, chosen.pairs, Path(folder))
 
 
 def study_of(panels: int) -> Study:
@@ -92,30 +94,35 @@ def bare_on(processes: int, panels: int) -> float:
     return seconds
 
 
-def run_on(workers: int, panels: int) -> float:
-    """Seconds of a run with its store on local workers that are there, 0 for none; a small study comes first."""
+def run_on(workers: int, panels: int, folder: Path) -> tuple[float, float]:
+    """Seconds of a run with its store on local workers that are there, 0 for none, and what it costs beside computing.
+
+    That is the time of all workers over their processors' time of drawing and fitting. A small study comes first. The
+    stores stay: ext4 makes a file at several times the cost while many were deleted within the last half minute.
+    """
     pool = open_executor("local", workers) if workers else None
+    place = Path(tempfile.mkdtemp(dir=folder))
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            run(study_of(2 * BLOCK).resized(seed=99), store=Path(folder) / "first.zarr", executor=pool)
-            begin = time.perf_counter()
-            run(study_of(panels), store=Path(folder) / "bench.zarr", executor=pool)
-            return time.perf_counter() - begin
+        run(study_of(2 * BLOCK).resized(seed=99), store=place / "first.zarr", executor=pool)
+        begin = time.perf_counter()
+        run(study_of(panels), store=place / "bench.zarr", executor=pool)
+        seconds = time.perf_counter() - begin
+        computing = sum(event.get("computing", 0.0) for event in read_log(place / "bench.zarr"))
+        return seconds, seconds * max(workers, 1) / computing
     finally:
         if pool is not None:
             pool.close()
 
 
-def in_turns(panels: int, pairs: int) -> None:
+def in_turns(panels: int, pairs: int, folder: Path) -> None:
     """Print seconds of each turn, and the medians of the ratios."""
-    works: dict[str, Callable[[], float]] = {
-        "bare": lambda: bare_on(1, panels), "bare x 2": lambda: bare_on(2, panels),
-        "serial": lambda: run_on(0, panels), "local x 1": lambda: run_on(1, panels),
-        "local x 2": lambda: run_on(2, panels),
-    }  # fmt: skip
-    turns = []
+    places = {"serial": 0, "local x 1": 1, "local x 2": 2}
+    turns, costs = [], []
     for number in range(pairs):
-        turns.append({name: work() for name, work in works.items()})
+        turn = {"bare": bare_on(1, panels), "bare x 2": bare_on(2, panels)}
+        ran = {name: run_on(workers, panels, folder) for name, workers in places.items()}
+        turns.append(turn | {name: seconds for name, (seconds, _) in ran.items()})
+        costs.append({name: cost for name, (_, cost) in ran.items()})
         said = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in turns[-1].items())
         print(f"turn {number + 1}, {panels:,} panels each: {said}", flush=True)
     for above, below, words in (
@@ -123,9 +130,14 @@ def in_turns(panels: int, pairs: int) -> None:
         ("serial", "bare", "serial with store / bare loop"), ("local x 1", "bare", "local x 1 / bare loop"),
         ("local x 2", "bare x 2", "local x 2 / bare loop in two processes"),
     ):  # fmt: skip
-        ratios = [turn[above] / turn[below] for turn in turns]
-        print(f"{words}: median {statistics.median(ratios):.3f} of "
-              + ", ".join(f"{ratio:.3f}" for ratio in ratios))  # fmt: skip
+        say(words, [turn[above] / turn[below] for turn in turns])
+    for name in places:
+        say(f"{name}, all of its time / its own drawing and fitting", [cost[name] for cost in costs])
+
+
+def say(words: str, ratios: list[float]) -> None:
+    """Print a median and what it is of."""
+    print(f"{words}: median {statistics.median(ratios):.3f} of " + ", ".join(f"{ratio:.3f}" for ratio in ratios))
 
 
 def million(panels: int) -> None:
