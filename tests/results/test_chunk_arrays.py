@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from experiments.running.runner import run
-from results.store import chunk_arrays
+from results.store import ZarrStore, chunk_arrays, skeleton
 from studies import small_study
 
 
@@ -55,3 +57,20 @@ def test_a_write_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(OSError, match="No space left"):
         chunk_arrays.Folder(tmp_path).put("a/b", b"bytes")
     assert [at for at in tmp_path.rglob("*") if at.is_file()] == []
+
+
+def test_a_store_keeps_the_codec_that_it_was_made_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores of earlier code are compressed by Zstandard: a run goes on in them, and their numbers are the same."""
+    zstd = BloscCodec(typesize=8, cname="zstd", clevel=1, shuffle="shuffle")
+    monkeypatch.setattr(skeleton, "NUMBERS", (zstd, Crc32cCodec()))
+    run(small_study(128), store=tmp_path / "earlier.zarr")
+    monkeypatch.undo()
+    run(small_study(300), store=tmp_path / "earlier.zarr")
+    run(small_study(300), store=tmp_path / "now.zarr")
+    names = {path.name: str(zarr.open_group(path)["did/estimate"].metadata.to_dict()["codecs"])  # type: ignore[union-attr]
+             for path in (tmp_path / "earlier.zarr", tmp_path / "now.zarr")}  # fmt: skip
+    assert "zstd" in names["earlier.zarr"]
+    assert "lz4" in names["now.zarr"]
+    earlier, now = (ZarrStore.open(tmp_path / name) for name in names)
+    assert earlier.content_hash() == now.content_hash()
+    assert not earlier.pending()

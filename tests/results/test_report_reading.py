@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,24 @@ def test_numbers_do_not_depend_on_the_pieces_in_which_fits_are_judged(
     monkeypatch.setattr(reading, "PIECE", piece)
     found = frame(path, monkeypatch, 2**28, 1)
     pd.testing.assert_frame_equal(found, expected, check_exact=False, rtol=1e-9, atol=1e-13)
+
+
+def test_items_are_got_ahead_in_order_and_errors_are_raised() -> None:
+    """The second item is got while the first is used; the error comes after the items before it."""
+    second = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        second.set()
+        yield 1
+        raise OSError("gone")
+
+    got = reading.ahead(items())
+    assert next(got) == 0
+    assert second.wait(30.0)
+    assert next(got) == 1
+    with pytest.raises(OSError, match="gone"):
+        next(got)
 
 
 def test_arrays_are_those_that_zarr_reads(path: Path) -> None:
