@@ -187,7 +187,7 @@ def file_size_limit(folder: Path, reference: str) -> Found:
 
 
 def damaged_files(folder: Path, reference: str, each: int) -> Found:
-    """A flipped bit, a cut and a missing file of every kind of file: named in one line, mended by the next run."""
+    """A flipped bit, a cut and a missing file of every kind of file: named in one line, repaired by the next run."""
     store, plan = folder / "damaged.zarr", Resume(accept_code_change=True)
     run(quick_study(REPLICATIONS), store=store)
     kinds: dict[str, list[str]] = {}
@@ -207,7 +207,7 @@ def damaged_files(folder: Path, reference: str, each: int) -> Found:
     listed = "; ".join(f"{how}: " + ", ".join(f"{counts[how, sort]} {sort}" for sort in SORTS) for how in DAMAGES)
     said = f"{counts.total()} damages of {len(kinds)} kinds of files ({listed})"
     every = {sort for _, sort in counts} == set(SORTS)
-    return Found(f"{said}: {len(unseen)} not seen {unseen}, {wrong} not mended", not unseen and not wrong and every)
+    return Found(f"{said}: {len(unseen)} not seen {unseen}, {wrong} not repaired", not unseen and not wrong and every)
 
 
 SORTS = ("chunk", "label", "coordinate", "dial", "digest", "metadata", "provenance")
@@ -249,5 +249,5 @@ def silent_damage(folder: Path, reference: str) -> Found:
     trusted = not verified(store).sound
     run(quick_study(REPLICATIONS), store=store, plan=Resume(reread=True))
     same = ZarrStore.open(store).content_hash() == reference
-    return Found(f"1 silent flip: {'named' if named else 'NOT NAMED'} by verify, {'mended' if same else 'NOT MENDED'} "
+    return Found(f"1 silent flip: {'named' if named else 'NOT NAMED'} by verify, {'repaired' if same else 'NOT REPAIRED'} "
                  "by --reread", named and trusted and same)  # fmt: skip

@@ -98,7 +98,7 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
-def test_every_flipped_bit_truncation_and_missing_chunk_is_found_and_mended(store_copy: Path) -> None:
+def test_every_flipped_bit_truncation_and_missing_chunk_is_found_and_repaired(store_copy: Path) -> None:
     reference = ZarrStore.open(store_copy).content_hash()
     chunks = chunks_of(store_copy)
     assert len(chunks) == 2 * 4 * 3  # cells x blocks x arrays of the estimator
@@ -111,7 +111,7 @@ def test_every_flipped_bit_truncation_and_missing_chunk_is_found_and_mended(stor
         assert ZarrStore.open(store_copy).content_hash() == reference, chunk
 
 
-def test_damaged_digest_and_state_are_mended(store_copy: Path) -> None:
+def test_damaged_digest_and_state_are_repaired(store_copy: Path) -> None:
     reference = ZarrStore.open(store_copy).content_hash()
     flip(store_copy / "block_mark" / "c" / "0" / "1" / "0")
     (store_copy / "block_mark" / "c" / "1" / "2" / "0").unlink()

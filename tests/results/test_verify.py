@@ -83,7 +83,7 @@ def files_of_a_kind() -> list[str]:
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-def test_damage_of_every_kind_of_file_is_named_and_mended(folder: Path, how: str) -> None:
+def test_damage_of_every_kind_of_file_is_named_and_repaired(folder: Path, how: str) -> None:
     store, study = folder / "x.zarr", Study.from_toml(folder / "study.toml")
     reference, count = ZarrStore.open(store).content_hash(), 0
     for name in files_of_a_kind():
