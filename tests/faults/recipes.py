@@ -249,5 +249,5 @@ def silent_damage(folder: Path, reference: str) -> Found:
     trusted = not verified(store).sound
     run(quick_study(REPLICATIONS), store=store, plan=Resume(reread=True))
     same = ZarrStore.open(store).content_hash() == reference
-    return Found(f"1 silent flip: {'named' if named else 'NOT NAMED'} by verify, {'repaired' if same else 'NOT REPAIRED'} "
-                 "by --reread", named and trusted and same)  # fmt: skip
+    said = f"{'named' if named else 'NOT NAMED'} by verify, {'repaired' if same else 'NOT REPAIRED'} by --reread"
+    return Found(f"1 silent flip: {said}", named and trusted and same)
