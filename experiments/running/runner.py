@@ -6,7 +6,6 @@ import hashlib
 import random
 import secrets
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -55,7 +54,7 @@ class Progress:
     block: int = -1
 
 
-Listener = Callable[[Progress], None]
+Listener = Callable[[Progress], None]  # a thread calls it, for one block after the other
 
 
 def schema_of(study: Study) -> StoreSchema:
@@ -241,8 +240,11 @@ class _Filling:
                 else:
                     yield outcome
 
-        for outcome in one_behind(self._keep, known()):
+        def kept(outcome: Outcome) -> None:
+            self._keep(outcome)
             tally.count(outcome)
+
+        one_behind(kept, known())
         if again:
             self._send(again, tally, len(again))
 
@@ -348,21 +350,16 @@ def _size(block: Block) -> int:
     return sum(values.nbytes for values in arrays if values is not None)
 
 
-def one_behind[T](work: Callable[[T], None], items: Iterator[T]) -> Iterator[T]:
-    """Items once some work is done on them, by a thread, while the next one is being made; raises what it raises."""
+def one_behind[T](work: Callable[[T], None], items: Iterator[T]) -> None:
+    """Do some work on each item, in a thread, while the next one is being made; raises what the work raises."""
     with ThreadPoolExecutor(1) as pool:
-        behind: deque[tuple[T, Future[None]]] = deque()
+        behind: Future[None] | None = None
         for item in items:
-            if behind:
-                yield _done(*behind.popleft())
-            behind.append((item, pool.submit(work, item)))
-        while behind:
-            yield _done(*behind.popleft())
-
-
-def _done[T](item: T, future: Future[None]) -> T:
-    future.result()
-    return item
+            if behind is not None:
+                behind.result()
+            behind = pool.submit(work, item)
+        if behind is not None:
+            behind.result()
 
 
 def cell_print(study: Study, cell: Cell) -> str:

@@ -10,22 +10,23 @@ from typing import Any
 import pytest
 
 from experiments.running.log import read_log
-from experiments.running.runner import one_behind, run
+from experiments.running.runner import Progress, one_behind, run
 from results.store import ZarrStore
 from studies import small_study
 
 SECONDS = 30.0  # within which a thread must have come so far
 
 
-def test_items_come_in_order_when_their_work_is_done() -> None:
+def test_work_is_done_in_order_and_all_of_it() -> None:
     done: list[int] = []
-    for item in one_behind(done.append, iter(range(5))):
-        assert done[: item + 1] == list(range(item + 1))
+    one_behind(done.append, iter(range(5)))
     assert done == [0, 1, 2, 3, 4]
+    one_behind(done.append, iter(()))
+    assert len(done) == 5
 
 
 def test_work_is_done_while_the_next_item_is_made() -> None:
-    working, made = threading.Event(), threading.Event()
+    working, made, done = threading.Event(), threading.Event(), []
 
     def items() -> Iterator[int]:
         yield 0
@@ -36,26 +37,54 @@ def test_work_is_done_while_the_next_item_is_made() -> None:
     def work(item: int) -> None:
         working.set()
         assert made.wait(SECONDS), "the second item waits for the work on the first"
+        done.append(item)
 
-    assert list(one_behind(work, items())) == [0, 1]
+    one_behind(work, items())
+    assert done == [0, 1]
 
 
-@pytest.mark.parametrize("at", [0, 2])
+@pytest.mark.parametrize("at", [0, 1, 2])
 def test_an_error_of_the_work_is_raised_and_ends_it(at: int) -> None:
+    """At most one item more is made."""
+    made: list[int] = []
     done: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(5):
+            made.append(item)
+            yield item
 
     def work(item: int) -> None:
         if item == at:
             raise OSError(28, "No space left on device")
         done.append(item)
 
-    behind, found = one_behind(work, iter(range(3))), []
-    for _ in range(at):
-        found.append(next(behind))
     with pytest.raises(OSError, match="No space left"):
-        next(behind)
-    assert found == list(range(at))
-    assert done[:at] == found
+        one_behind(work, items())
+    assert done == list(range(at))
+    assert made == list(range(at + 2))
+
+
+def test_the_last_error_is_raised_too() -> None:
+    def work(item: int) -> None:
+        if item == 2:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        one_behind(work, iter(range(3)))
+
+
+def test_a_block_counts_as_soon_as_it_is_written(tmp_path: Path) -> None:
+    """Not when the next one has been computed; and never before it is in the store."""
+    path, heard = tmp_path / "x.zarr", []
+
+    def listen(progress: Progress) -> None:
+        if progress.block >= 0:
+            heard.append(progress.blocks)
+            assert len(ZarrStore.open(path).done()) == progress.blocks
+
+    run(small_study(), store=path, listen=listen)
+    assert heard == list(range(1, 9))
 
 
 def test_a_run_that_cannot_write_keeps_what_is_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
