@@ -26,7 +26,7 @@ SETTINGS = {
     "distributed.worker.memory.monitor-interval": "250ms",
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.admin.system-monitor.interval": "5s",  # of what only its dashboard shows
-    "distributed.admin.tick.interval": "500ms",  # 20 ms in each of five loops take some 3 % of a core
+    "distributed.admin.tick.interval": "500ms",  # 20 ms, in each of five loops, as a rule
     "distributed.worker.profile.enabled": False,
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.allowed-failures": 0,  # a job runs in a child after a first death

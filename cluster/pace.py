@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-TASK_SECONDS = 2.0  # of a task of short jobs: its way to a worker and back takes some 10 ms of a core
+TASK_SECONDS = 2.0  # of a task of short jobs: each wakes the client, on a core that could compute
 MOST_JOBS = 64  # of a task
 FACTOR = 20.0  # times the slowest of its kind a job may take
 LEAST_LIMIT = 60.0  # seconds: a machine may be busy with other work

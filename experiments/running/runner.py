@@ -98,14 +98,14 @@ def run(
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
-    `client` is a running Dask Client, which is used and left open. `shuffle` seeds another order of blocks. A block
-    that kills its workers or whose design raises is poisoned: left out, its traceback kept, tried again by the next
-    run. `plan` says how a store that is there is resumed. `until`, as in "coverage:0.005,bias:1e-4", ends each cell
-    once its Monte Carlo errors are that small; the study's replications are then the most. `writes`: who writes blocks
-    into the store, "client" (this process) or "workers", which all must see it under one path; by default the workers
-    of a local cluster do. Raises BadInput (before anything is written for what the first sixteen cells show),
-    StoreLocked when another run holds the store, WorkerRefused when no worker is like this process, ClusterLost when
-    the cluster is gone (the store resumes).
+    `client` is a running Dask Client, which is used and left open. `shuffle` seeds another order of blocks. `listen` is
+    called by a thread, after each block that is kept. A block that kills its workers or whose design raises is
+    poisoned: left out, its traceback kept, tried again by the next run. `plan` says how a store that is there is
+    resumed. `until`, as in "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the
+    study's replications are then the most. `writes`: who writes blocks into the store, "client" (this process) or
+    "workers", which all must see it under one path; by default the workers of a local cluster do. Raises BadInput
+    (before anything is written for what the first sixteen cells show), StoreLocked when another run holds the store,
+    WorkerRefused when no worker is like this process, ClusterLost when the cluster is gone (the store resumes).
     """
     prepare_process()
     where, plan = _executor(executor, client), plan or Resume()
@@ -240,11 +240,11 @@ class _Filling:
                 else:
                     yield outcome
 
-        def kept(outcome: Outcome) -> None:
+        def keep(outcome: Outcome) -> None:
             self._keep(outcome)
             tally.count(outcome)
 
-        one_behind(kept, known())
+        one_behind(keep, known())
         if again:
             self._send(again, tally, len(again))
 

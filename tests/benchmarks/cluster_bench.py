@@ -98,7 +98,7 @@ def run_on(workers: int, panels: int, folder: Path) -> tuple[float, float]:
     """Seconds of a run with its store on local workers that are there, 0 for none, and what it costs beside computing.
 
     That is the time of all workers over their processors' time of drawing and fitting. A small study comes first. The
-    stores stay: ext4 makes a file at several times the cost while many were deleted within the last half minute.
+    stores stay: ext4 passes over inodes that were deleted lately when it makes a file, which takes time.
     """
     pool = open_executor("local", workers) if workers else None
     place = Path(tempfile.mkdtemp(dir=folder))
