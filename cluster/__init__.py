@@ -8,7 +8,7 @@ from typing import Any
 from cluster.addresses import is_loopback
 from cluster.backends import BackEnd, Clocks, back_end, back_ends, forms
 from cluster.environment import Environment, environment
-from cluster.executor import Careful, ClusterLost, Executor, JobDied, Outcome, Serial, WorkerRefused
+from cluster.executor import Careful, ClusterLost, Executor, InTwo, JobDied, Outcome, Serial, WorkerRefused
 from cluster.options import Fault, Refused
 from cluster.process import available_cores, pin_environment, prepare_process
 
@@ -20,6 +20,7 @@ __all__ = [
     "Environment",
     "Executor",
     "Fault",
+    "InTwo",
     "JobDied",
     "Outcome",
     "Refused",

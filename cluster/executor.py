@@ -37,6 +37,23 @@ class JobDied(RuntimeError):
     """A job ended its process: it crashed, exited, ran longer than it may, or took more memory than it may."""
 
 
+@dataclass(frozen=True, slots=True)
+class InTwo:
+    """A function whose second part, such as writing, need not be over before the next job begins.
+
+    Workers of a cluster do the second part of a job in a thread, while they do the first part of the next one.
+
+    second: of a job and what the first part returned for it.
+    """
+
+    first: Work
+    second: Callable[[Any, Any], Any]
+
+    def __call__(self, job: Any) -> Any:
+        """Both, one after the other."""
+        return self.second(job, self.first(job))
+
+
 @runtime_checkable
 class Executor(Protocol):
     """Runs a function on jobs."""

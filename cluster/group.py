@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
 import cloudpickle
 
 from cluster.child import Child, ending_after
-from cluster.executor import Outcome, WorkerRefused, outcome_of
+from cluster.executor import InTwo, Outcome, WorkerRefused, outcome_of
 from cluster.process import keep_output_free
 
 MEMORY_SHARE = 0.8  # of a worker's limit that a child of it may take
@@ -50,16 +51,20 @@ def run_group(request: Request) -> Answers:
         function, jobs = cloudpickle.loads(request.pickled)
     except ImportError as error:
         return Answers(worker.address, refused=lacking(error))
-    found = []
-    for job, seconds in zip(jobs, request.seconds, strict=True):
+    ended: list[_Ended] = []
+    with ThreadPoolExecutor(1) as behind:
+        for job, seconds in zip(jobs, request.seconds, strict=True):
+            with _one_at_a_time:
+                one = _careful(request, worker, function, job, seconds) if request.careful else _run(
+                    worker, function, job, seconds, behind)  # fmt: skip
+                if isinstance(one.outcome.error, WorkerRefused):
+                    return Answers(worker.address, refused=str(one.outcome.error))
+                ended.append(one)
+                if len(ended) > 1:
+                    ended[-2].wait()
         with _one_at_a_time:
-            begin = time.perf_counter()
-            outcome = _careful(request, worker, function, job, seconds) if request.careful else _run(
-                worker, function, job, seconds)  # fmt: skip
-            if isinstance(outcome.error, WorkerRefused):
-                return Answers(worker.address, refused=str(outcome.error))
-            found.append((outcome.result, outcome.error, outcome.died, time.perf_counter() - begin))
-    return Answers(worker.address, tuple(found))
+            ended[-1].wait()
+    return Answers(worker.address, tuple(one.answer() for one in ended))
 
 
 def lacking(error: ImportError) -> str:
@@ -68,22 +73,56 @@ def lacking(error: ImportError) -> str:
     return f"it has no module {name!r}, which the study needs: install it there, or say --ship-code"
 
 
-def _run(worker: Any, function: Any, job: Any, seconds: float) -> Outcome:
-    """A job in this process, which ends when the job takes too long; its nanny starts another."""
-    own = os.getpid()
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A job whose first part, or all of it, is over; limit: seconds that the second part may take, None = any.
+
+    took: seconds of the first part. behind: the second part, where there is one.
+    """
+
+    outcome: Outcome
+    took: float
+    limit: float | None = None
+    behind: Future[Outcome] | None = None
+
+    def wait(self) -> None:
+        """Until the second part is over too; this process ends when that takes too long."""
+        if self.behind is not None:
+            with ending_after(self.limit):
+                wait([self.behind])
+
+    def answer(self) -> tuple[Any, BaseException | None, bool, float]:
+        """Result, error, died, seconds."""
+        outcome = self.outcome if self.behind is None else self.behind.result()
+        return outcome.result, outcome.error, outcome.died, self.took
+
+
+def _run(worker: Any, function: Any, job: Any, seconds: float, behind: ThreadPoolExecutor) -> _Ended:
+    """A job in this process, which ends when the job takes too long; its nanny starts another.
+
+    The second part of a function in two runs in a thread.
+    """
+    own, begin = os.getpid(), time.perf_counter()
     if worker.nanny:  # the process is the worker's alone
         keep_output_free()
-    with ending_after(seconds if worker.nanny else None):
-        outcome = outcome_of(function, job)
+    limit = seconds if worker.nanny else None
+    first = function.first if isinstance(function, InTwo) else function
+    with ending_after(limit):
+        outcome = outcome_of(first, job)
     if os.getpid() != own:  # a copy that the job made and did not end
         os._exit(0)
-    return outcome
+    took = time.perf_counter() - begin
+    if outcome.error is not None or not isinstance(function, InTwo):
+        return _Ended(outcome, took)
+    second = behind.submit(outcome_of, lambda one: function.second(one, outcome.result), job)
+    return _Ended(outcome, took, limit, second)
 
 
-def _careful(request: Request, worker: Any, function: Any, job: Any, seconds: float) -> Outcome:
+def _careful(request: Request, worker: Any, function: Any, job: Any, seconds: float) -> _Ended:
     limit = worker.memory_manager.memory_limit
     memory = min(filter(None, [request.memory, int(limit * MEMORY_SHARE) if limit else None]), default=None)
-    return outcome_of(lambda one: function(one, seconds, memory), job)
+    begin = time.perf_counter()
+    return _Ended(outcome_of(lambda one: function(one, seconds, memory), job), time.perf_counter() - begin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from experiments.toml_files import as_written, no_pairs, unknown_key, written_key, wrong_value
-from sim.designs.parts.part import Part, Slot, slots_of
+from sim.designs.parts.part import KEPT_CLASSES, Part, Slot, slots_of
 from sim.errors import BadInput, Problem, bad, one_of
 
 PAIRS = "tuple[tuple[str,"  # how the type of a setting begins that a table can give: pairs of name and value
@@ -58,7 +59,8 @@ def _built[T](cls: type[T], settings: Mapping[str, Any], where: str) -> tuple[T 
     settings = _with_parts(cls, settings, where, problems)
     tables = {item.name for item in fields(cls) if str(item.type).startswith(PAIRS)}  # type: ignore[arg-type]
     known = {key: _pairs(value) if key in tables else value for key, value in settings.items() if key in names}
-    adapter: TypeAdapter[T] = TypeAdapter(cls, config=None if is_dataclass(cls) else ConfigDict(extra="forbid"))
+    kind: type = cls
+    adapter: TypeAdapter[T] = _adapter(kind)
     while True:
         wrong = set[str]()
         try:
@@ -78,6 +80,12 @@ def _built[T](cls: type[T], settings: Mapping[str, Any], where: str) -> tuple[T 
         if not (issubclass(cls, Part) and wrong and wrong <= known.keys()):
             return None, problems
         known = {key: value for key, value in known.items() if key not in wrong}
+
+
+@lru_cache(maxsize=KEPT_CLASSES)
+def _adapter(cls: type) -> TypeAdapter[Any]:
+    """What makes instances of a class; pydantic takes milliseconds to settle it."""
+    return TypeAdapter(cls, config=None if is_dataclass(cls) else ConfigDict(extra="forbid"))
 
 
 def _with_parts(cls: type, settings: Mapping[str, Any], where: str, problems: list[Problem]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from sim.errors import bad
 
@@ -79,13 +79,13 @@ def minimum_detectable_effect(
     if not 0 < alpha < power < 1:
         raise bad(f"power = {power:g} and alpha = {alpha:g}", where="minimum detectable effect",
                   allowed="0 < alpha < power < 1", remedy="correct them")  # fmt: skip
-    return float((stats.t.ppf(power, dof) + stats.t.ppf(1 - alpha / 2, dof)) * np.sqrt(variance))
+    return float((stdtrit(dof, power) + stdtrit(dof, 1 - alpha / 2)) * np.sqrt(variance))
 
 
 def power_at(effect: float, variance: float, *, alpha: float = 0.05, dof: float = np.inf) -> float:
     """How often the same test finds an effect, in either direction; the inverse of the MDE up to the far tail."""
-    critical, shift = stats.t.ppf(1 - alpha / 2, dof), effect / np.sqrt(variance)
-    return float(stats.t.sf(critical - shift, dof) + stats.t.cdf(-critical - shift, dof))
+    critical, shift = stdtrit(dof, 1 - alpha / 2), effect / np.sqrt(variance)
+    return float(stdtr(dof, shift - critical) + stdtr(dof, -critical - shift))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cluster import Environment, Executor
+from cluster import Environment, Executor, Serial
+from cluster.guarded import Guarded
 from experiments.running.tasks import BY_VALUE, environment_of
 from experiments.study.study import Study
 
@@ -47,6 +48,8 @@ def admit(executor: Executor, study: Study, *, ship: bool) -> None:
 
     Raises WorkerRefused when none is left. An executor that is this machine's own processes has nothing to ask.
     """
+    if isinstance(executor, Serial | Guarded):
+        return
     from cluster.dask_pool import DaskPool
 
     if not isinstance(executor, DaskPool):

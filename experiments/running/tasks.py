@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from cluster import Environment, WorkerRefused, environment, prepare_process
+from cluster import Environment, InTwo, WorkerRefused, environment, prepare_process
 from experiments.running.blocks import CellRunner
 from experiments.study.study import Study
 from results.store.block import Block
@@ -140,6 +140,11 @@ def run_job(job: Job) -> Result:
 
     Raises EnvironmentMismatch when this process is not like the client's.
     """
+    return kept(job, computed(job))
+
+
+def computed(job: Job) -> Result:
+    """The first part of a job, which draws and fits; raises EnvironmentMismatch."""
     prepare_process()
     if job.environment is not None:
         check_environment(job.environment)
@@ -151,5 +156,16 @@ def run_job(job: Job) -> Result:
         runner, busy = runner_of(study, job.cell), time.thread_time()
         block = runner.run(job.start, job.stop, only=job.only)
         computing = time.thread_time() - busy
-        kept = block if job.into is None else write_chunks(job.into, job.cell, job.index, block)
-    return Result(kept, time.perf_counter() - begin, computing)
+    return Result(block, time.perf_counter() - begin, computing)
+
+
+def kept(job: Job, result: Result) -> Result:
+    """The second part, which writes the block where workers write themselves."""
+    if job.into is None or not isinstance(result.block, Block):
+        return result
+    begin = time.perf_counter()
+    written = write_chunks(job.into, job.cell, job.index, result.block)
+    return replace(result, block=written, seconds=result.seconds + time.perf_counter() - begin)
+
+
+IN_TWO = InTwo(computed, kept)  # the same as run_job, for executors

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 from scipy.special import ndtri
-from scipy.stats import norm
 
 from estimators.core.estimator import Layout
 from results.diagnosis.diagnose import PROPORTIONS
@@ -81,7 +80,7 @@ class Question:
             return abs(value) / self.level - 1.0, mcse / self.level
         inner = (value * n + 0.5) / (n + 1.0)
         z = float(ndtri(inner))
-        return z - float(ndtri(self.level)), mcse / float(norm.pdf(z))
+        return z - float(ndtri(self.level)), mcse * math.sqrt(2 * math.pi) * math.exp(z * z / 2)
 
 
 def question_of(text: str, layouts: Mapping[str, Layout], estimator: str | None, term: str | None, error: str | None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from experiments.running.pilot import projected
 from experiments.running.until import Selection
@@ -45,7 +45,7 @@ def replications_for(bench: Bench, target: float, budget: int) -> list[Answer]:
 def _answer(bench: Bench, rest: Mapping[str, Any], target: float, budget: int) -> Answer:
     asks = f"the Monte Carlo error of {bench.question.whole_measure} is {target:g}"
     before, n = len(bench.taken), -(-bench.first // (BLOCK * GROUPS)) * BLOCK * GROUPS
-    point = float(stats.t.ppf(0.975, GROUPS - 1))
+    point = float(stdtrit(GROUPS - 1, 0.975))
     while True:
         bench.measure(rest, n)
         spread = spread_of(bench.store_at(rest), n, bench.question)
@@ -54,7 +54,7 @@ def _answer(bench: Bench, rest: Mapping[str, Any], target: float, budget: int) -
         if point * spread.log_se <= SURE or n >= min(value, budget):
             break
         n = min(2 * n, -(-budget // BLOCK) * BLOCK)
-    wide = math.exp(float(stats.t.ppf((1 + LEVEL) / 2, GROUPS - 1)) * spread.log_se)
+    wide = math.exp(float(stdtrit(GROUPS - 1, (1 + LEVEL) / 2)) * spread.log_se)
     lower, upper = (
         needed(replace(spread, mcse=mcse), n, worlds, target) for mcse in (spread.mcse / wide, spread.mcse * wide)
     )

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from sim.errors import BadInput
 
@@ -164,7 +164,7 @@ def narrow(measure: Measure, limits: Limits, points: list[Point], a: Point, b: P
 
 def _zoom(measure: Measure, limits: Limits, points: list[Point]) -> Found:
     """Replications where the root seems to be, until its interval is as short as wanted or the budget is spent."""
-    times = float(stats.t.ppf((1 + LEVEL) / 2, limits.freedom))
+    times = float(stdtrit(limits.freedom, (1 + LEVEL) / 2))
     each, spent, half = limits.first, sum(item.n for item in points), math.inf
     fit = guess = _secant(points)
     for _ in range(STEPS):

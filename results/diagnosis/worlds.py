@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f as f_distribution
+from scipy.special import fdtri
 
 from results.diagnosis.measures import Measured
 from results.diagnosis.moments import RunningMoments, Tally
@@ -80,6 +80,6 @@ def between_worlds(moments: RunningMoments) -> Between:
             return np.where(few, np.nan, np.where(np.isinf(of), 1.0, np.clip((of - 1) / (of - 1 + size), 0.0, 1.0)))
 
         value = share(ratio)
-        lower, upper = (share(ratio / f_distribution.ppf(p, df_b, df_w)) for p in (0.975, 0.025))
+        lower, upper = (share(ratio / fdtri(df_b, df_w, p)) for p in (0.975, 0.025))
         spread = 2 * (n - 1) * np.square((1 - value) * (1 + (size - 1) * value)) / (np.square(size) * df_w * df_b)
     return Between(Measured(value, np.where(few, np.nan, np.sqrt(spread)), n), lower, upper)

@@ -59,7 +59,12 @@ def packed(arrays: Mapping[str, NDArray[Any]], layouts: Mapping[str, Layout]) ->
 
 
 def _stacked(arrays: Mapping[str, NDArray[Any]], name: str, parts: Sequence[str]) -> NDArray[np.float64]:
-    return np.stack([np.asarray(arrays[f"{name}/{part}"], dtype=np.float64) for part in parts], axis=1)
+    """Arrays (R, *sizes) as one (R, P, *sizes), whose numbers of all replications lie side by side, as in a file."""
+    first = arrays[f"{name}/{parts[0]}"]
+    stacked = np.empty((len(parts), *first.shape[1:], len(first)))
+    for place, part in enumerate(parts):
+        stacked[place] = np.moveaxis(arrays[f"{name}/{part}"], 0, -1)
+    return np.moveaxis(stacked, -1, 0)
 
 
 def home_of(path: str, layouts: Mapping[str, Layout]) -> tuple[str, int | None]:

@@ -20,7 +20,17 @@ def great_circle_km(longitude: Floats, latitude: Floats) -> Floats:
     return distance
 
 
-def within_km(distance: Floats, km: float) -> Flags:
+def within_km(distance: Floats, km: float | Floats) -> Flags:
     """Which distances in km are at most `km`, equal ones included however they are rounded; of distance's shape."""
     near: Flags = distance <= km * (1 + MARGIN)
+    return near
+
+
+def among_nearest(distance: Floats, k: int) -> Flags:
+    """Which columns are the k nearest of each row, (N, M); of equal distances, however rounded, the first count."""
+    farthest = np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
+    nearer = distance < farthest * (1 - MARGIN)
+    equal = within_km(distance, farthest) & ~nearer
+    places = k - np.count_nonzero(nearer, axis=1, keepdims=True)
+    near: Flags = nearer | (equal & (np.cumsum(equal, axis=1) <= places))
     return near

@@ -19,7 +19,7 @@ from sim.arrays import Floats
 from sim.errors import bad, closest, listed
 from sim.panel.files import UNREADABLE, check_file
 from sim.weights import Standardize, Weights
-from sim.weights.distances import great_circle_km, within_km
+from sim.weights.distances import among_nearest, great_circle_km, within_km
 
 Islands = Literal["error", "nearest"]
 Strength = Callable[[Floats], Floats]
@@ -69,16 +69,18 @@ def knn(
     standardize: Standardize = "row",
     name: str | None = None,
 ) -> Weights:
-    """The k nearest units by great-circle distance (degrees in); raises BadInput unless 1 <= k < N."""
-    from libpysal.graph import Graph
+    """The k nearest units by great-circle distance (degrees in), the first of equally near ones.
 
+    By hand, because to load libpysal's takes most of a second in every process. Raises BadInput unless 1 <= k < N.
+    """
     name = name or f"knn-{k}"
     if not 1 <= k < len(units):
         raise bad(f"k = {k}", where=f"weights {name}", allowed=f"1 to {len(units) - 1}",
                   remedy="choose fewer neighbours")  # fmt: skip
-    Coordinates(units, longitude, latitude).check_apart(f"weights {name}")
-    graph = Graph.build_knn(_as_points(longitude, latitude), k=k, metric="haversine")
-    return Weights.of(units, sp.csr_array(graph.sparse), standardize, name)
+    places = Coordinates(units, longitude, latitude)
+    places.check_apart(f"weights {name}")
+    near = among_nearest(places.distances() + np.diag(np.full(len(units), np.inf)), k)
+    return Weights.of(units, sp.csr_array(near.astype(np.float64)), standardize, name)
 
 
 def inverse_distance(
@@ -229,12 +231,6 @@ def connected(
     whole = raw + sp.csr_array((links, (alone, near)), shape=raw.shape)
     attached = tuple((units[i], units[j]) for i, j in zip(alone, near, strict=True))
     return replace(Weights.of(units, whole, standardize, name), attached=attached)
-
-
-def _as_points(longitude: Floats, latitude: Floats) -> Any:
-    import geopandas
-
-    return geopandas.GeoSeries.from_xy(longitude, latitude, crs="EPSG:4326")
 
 
 def _by_distance(places: Coordinates, kernel: Strength) -> sp.csr_array:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import geopandas
 import made_cities
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
 import scipy.sparse as sp
+from libpysal.graph import Graph
 
 from sim.designs.geography import cities
 from sim.errors import BadInput
@@ -34,6 +36,27 @@ def test_knn_takes_the_nearest_by_great_circle() -> None:
     nearest = np.sort(np.argsort(distance, axis=1)[:, :4], axis=1)
     np.testing.assert_array_equal(weights.matrix.indices.reshape(-1, 4), nearest)
     assert weights.name == "knn-4"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_knn_are_those_of_libpysal(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    longitude, latitude = rng.uniform(-179, 179, 80), rng.uniform(-89, 89, 80)
+    units = tuple(f"u{i:02d}" for i in range(80))
+    points = geopandas.GeoSeries.from_xy(longitude, latitude, crs="EPSG:4326")
+    for k in (1, 5, 79):
+        graph = Graph.build_knn(points, k=k, metric="haversine")
+        np.testing.assert_array_equal(knn(units, longitude, latitude, k=k).dense > 0, graph.sparse.toarray() > 0)
+
+
+@pytest.mark.parametrize("east", [0.0, 1e-13])
+def test_of_equally_near_units_the_first_are_neighbours_however_distances_are_rounded(east: float) -> None:
+    """Places in a row: the inner ones have one on each side at one distance."""
+    n = 12
+    weights = knn(tuple(f"u{i:02d}" for i in range(n)), 100 + np.arange(n) / 10 + east, np.zeros(n), k=1)
+    np.testing.assert_array_equal(weights.matrix.indices, [1, *range(n - 1)])
+    wide = knn(tuple(f"u{i:02d}" for i in range(n)), 100 + np.arange(n) / 10 + east, np.zeros(n), k=3)
+    np.testing.assert_array_equal(wide.matrix.indices.reshape(-1, 3)[4], [2, 3, 5])
 
 
 def test_inverse_distance_with_power_and_cutoff() -> None:

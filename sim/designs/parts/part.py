@@ -9,7 +9,9 @@ import math
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from sim.discovery import discover, find
@@ -31,6 +33,7 @@ class Range:
         return self.low < value < self.high if self.open else self.low <= value <= self.high
 
 
+KEPT_CLASSES = 512  # whose types are remembered: to read them from their texts takes long
 LARGEST = 1e9
 FINITE = Range(-LARGEST, LARGEST, "a finite number")
 NOT_NEGATIVE = Range(0.0, LARGEST, "0 or more")
@@ -104,12 +107,11 @@ class Part(ABC):
 
     def _choices(self) -> Iterator[Problem]:
         """Dials of listed values that hold another one, as from Python."""
-        hints = get_type_hints(type(self))
-        for item in fields(self):  # type: ignore[arg-type]
-            options, value = _options(hints[item.name]), getattr(self, item.name)
+        for name, options in _choices_of(type(self)).items():
+            value = getattr(self, name)
             for one in value if isinstance(value, tuple) else (value,):
-                if options and one not in options:
-                    yield fault(f"{item.name} = {one!r}", one_of(map(str, options)), closest(str(one), options))
+                if one not in options:
+                    yield fault(f"{name} = {one!r}", one_of(map(str, options)), closest(str(one), options))
 
 
 def fault(what: str, allowed: str, remedy: str) -> Problem:
@@ -145,14 +147,23 @@ class Slot:
         return dict(table) | {dial: str(folder / path) for dial, path in given.items() if path and not is_text(path)}
 
 
-def slots_of(cls: type) -> dict[str, Slot]:
+@lru_cache(maxsize=KEPT_CLASSES)
+def slots_of(cls: type) -> Mapping[str, Slot]:
     """The slots of a design by the name of their field; none for a design that is not made of parts."""
     found = {}
     for name, hint in get_type_hints(cls).items():
         inner = get_args(hint)[0] if get_origin(hint) is tuple and get_args(hint) else hint
         if isinstance(inner, type) and issubclass(inner, Part):
             found[name] = Slot(inner, inner is not hint)
-    return found
+    return MappingProxyType(found)
+
+
+@lru_cache(maxsize=KEPT_CLASSES)
+def _choices_of(cls: type) -> Mapping[str, tuple[Any, ...]]:
+    """The dials of a part that list their values."""
+    hints = get_type_hints(cls)
+    found = {item.name: _options(hints[item.name]) for item in fields(cls)}
+    return MappingProxyType({name: options for name, options in found.items() if options})
 
 
 def _options(hint: Any) -> tuple[Any, ...]:
