@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 
 def one_thread[**P, T](function: Callable[P, T]) -> Callable[P, T]:
-    """The same function with the BLAS held to one thread while it runs (a few ms: for rare calls)."""
+    """The same function with the BLAS held to one thread while it runs."""
 
     @wraps(function)
     def limited(*args: P.args, **kwargs: P.kwargs) -> T:
-        with threadpool_limits(limits=1, user_api="blas"):
+        with _controller().limit(limits=1, user_api="blas"):
             return function(*args, **kwargs)
 
     return limited
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    """That of the BLAS of numpy and of scipy; to find them in the process takes milliseconds."""
+    import scipy.linalg  # noqa: F401  (it brings the second one)
+
+    return ThreadpoolController()
