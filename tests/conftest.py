@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from cluster import Executor, open_executor
 from estimators.core import regression
 from estimators.linear import covariances
 from estimators.spatial import spectrum
@@ -27,6 +28,21 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data at {folder}; set PANELPROOF_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def local_workers() -> Iterator[Callable[[int], Executor]]:
+    """Local clusters of so many workers, each started once; for tests that neither harm nor refuse workers."""
+    started: dict[int, Executor] = {}
+
+    def of(workers: int) -> Executor:
+        if workers not in started:
+            started[workers] = open_executor("local", workers)
+        return started[workers]
+
+    yield of
+    for executor in started.values():
+        executor.close()
 
 
 def moved(values: Any, steps: int) -> Any:

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from cluster import open_executor
+from cluster import Executor
 from experiments.running.runner import run
 from experiments.running.tasks import runner_of
 from results.store.zarr_store import BlockState, ZarrStore
@@ -34,12 +35,10 @@ def test_order_does_not_matter(reference: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_do_not_matter(reference: str, tmp_path: Path, workers: int) -> None:
-    pool = open_executor("local", workers)
-    try:
-        run(small_study(), store=tmp_path / "x.zarr", executor=pool, shuffle=workers)
-    finally:
-        pool.close()
+def test_workers_do_not_matter(
+    reference: str, tmp_path: Path, local_workers: Callable[[int], Executor], workers: int
+) -> None:
+    run(small_study(), store=tmp_path / "x.zarr", executor=local_workers(workers), shuffle=workers)
     assert ZarrStore.open(tmp_path / "x.zarr").content_hash() == reference
 
 

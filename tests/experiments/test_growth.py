@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster import open_executor
+from cluster import Executor
 from estimators import SpatialPanel, TwoWayDID
 from experiments.cli import run_command
 from experiments.running import tasks
@@ -80,12 +80,10 @@ def test_a_store_that_grew_in_any_order_equals_one_run(reference: str, store: Pa
     assert hash_of(store) == reference
 
 
-def test_all_at_once_and_with_workers_it_is_the_same(reference: str, store: Path, tmp_path: Path) -> None:
-    pool = open_executor("local", 2)
-    try:
-        run(LARGE, store=store, executor=pool, shuffle=4)
-    finally:
-        pool.close()
+def test_all_at_once_and_with_workers_it_is_the_same(
+    reference: str, store: Path, tmp_path: Path, local_workers: Callable[[int], Executor]
+) -> None:
+    run(LARGE, store=store, executor=local_workers(2), shuffle=4)
     assert hash_of(store) == reference
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.zarr", "x.zarr.log.jsonl"]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cluster import open_executor
+from cluster import Executor
 from experiments.running.runner import run
 from experiments.running.tasks import runner_of
 from experiments.study.study import Study
@@ -98,14 +99,11 @@ def test_another_file_is_another_study(study: Study, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_order_and_workers_do_not_matter(study: Study, reference: Path, tmp_path: Path, workers: int) -> None:
+def test_order_and_workers_do_not_matter(
+    study: Study, reference: Path, tmp_path: Path, local_workers: Callable[[int], Executor], workers: int
+) -> None:
     path = tmp_path / "x.zarr"
-    pool = open_executor("local", workers) if workers else None
-    try:
-        run(study, store=path, executor=pool, shuffle=3)
-    finally:
-        if pool is not None:
-            pool.close()
+    run(study, store=path, executor=local_workers(workers) if workers else None, shuffle=3)
     assert ZarrStore.open(path).content_hash() == ZarrStore.open(reference).content_hash()
 
 

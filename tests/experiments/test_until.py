@@ -8,11 +8,12 @@ import math
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cluster import open_executor
+from cluster import Executor
 from experiments.cli import run_command
 from experiments.running.pilot import pilot, projected
 from experiments.running.runner import Progress, run, schema_of
@@ -59,13 +60,12 @@ def test_cells_end_at_the_first_checkpoint_that_meets_the_target(serial: ZarrSto
             assert (size <= 0.009 and bias <= 0.001) == (blocks == counts[cell])
 
 
-def test_order_and_workers_do_not_matter(serial: ZarrStore, tmp_path: Path) -> None:
+def test_order_and_workers_do_not_matter(
+    serial: ZarrStore, tmp_path: Path, local_workers: Callable[[int], Executor]
+) -> None:
     for workers in (0, 1, 2):
-        pool = open_executor("local" if workers else "serial", workers or None)
-        try:
-            run(quick_study(), store=tmp_path / f"{workers}.zarr", executor=pool, shuffle=workers, until=UNTIL)
-        finally:
-            pool.close()
+        where = local_workers(workers) if workers else None
+        run(quick_study(), store=tmp_path / f"{workers}.zarr", executor=where, shuffle=workers, until=UNTIL)
         assert ZarrStore.open(tmp_path / f"{workers}.zarr").content_hash() == serial.content_hash()
 
 

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cluster import Executor, open_executor
+from cluster import Executor
 from experiments.cli import run_command
 from experiments.running.runner import run
 from results.store import ZarrStore
@@ -34,11 +34,9 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
     return ZarrStore.open(path).content_hash()
 
 
-@pytest.fixture(scope="module")
-def pool() -> Iterator[Executor]:
-    found = open_executor("local", 2)
-    yield found
-    found.close()
+@pytest.fixture
+def pool(local_workers: Callable[[int], Executor]) -> Executor:
+    return local_workers(2)
 
 
 @pytest.mark.parametrize("writes", ["workers", None])
