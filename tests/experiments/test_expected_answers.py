@@ -136,6 +136,7 @@ def with_grid(study: Study, estimators: tuple[str, ...] = (), **grid: tuple[obje
     return replace(study, estimators=chosen, grid=tuple((dial, dials.get(dial, own)) for dial, own in study.grid))
 
 
+@pytest.mark.long
 def test_a_wrong_w_spoils_the_indirect_effect_and_hardly_the_direct_one() -> None:
     names = ("assumed-knn-4", "assumed-knn-10", "assumed-queen")
     study = with_grid(builtin("wrong-w"), names, weights_kind=("knn", "contiguity"), weights_k=(4, 10))
@@ -183,6 +184,7 @@ def test_gaps_bias_where_they_depend_on_the_outcome_alone() -> None:
     assert spread[0.3] > spread[0.1]
 
 
+@pytest.mark.long
 def test_selection_on_trends_biases_by_the_gap_of_trends_and_pre_trends_seldom_warn() -> None:
     study = with_grid(builtin("selection"), errors_serial=(0.0,), adoption_strength=(1.0, 2.0))
     records = run(study.resized(replications=1024))

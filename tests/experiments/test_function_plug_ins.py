@@ -183,6 +183,7 @@ def script(text: str, file: Path, *arguments: object) -> subprocess.CompletedPro
     return subprocess.run(command, cwd=file.parent, capture_output=True, text=True, env=surroundings, timeout=240)
 
 
+@pytest.mark.long
 def test_functions_of_a_script_run_on_workers_resume_and_are_replayed(tmp_path: Path) -> None:
     for name in ("serial", "workers"):
         (tmp_path / name).mkdir()

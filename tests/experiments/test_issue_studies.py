@@ -167,8 +167,9 @@ def test_placebo_in_space_has_its_size(treated: int, serial: float) -> None:
     assert size == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / 1000))
 
 
+@pytest.mark.long
 @pytest.mark.slow
-def test_placebo_in_space_fails_where_errors_and_treatment_cluster_and_strata_mend_it() -> None:
+def test_placebo_in_space_fails_where_errors_and_treatment_cluster_and_strata_repair_it() -> None:
     """Random assignment needs no exchangeable errors; treatment of rich regions does, or permutations within them."""
     study = small("placebo", effect=(0.0,), treated=(142,), serial=(0.0,), spatial_error=(0.8,))
     sizes = {

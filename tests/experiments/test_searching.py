@@ -68,6 +68,7 @@ def test_the_number_of_units_of_known_power() -> None:
     assert all(isinstance(point.dials["units"], int) for point in answer.points)
 
 
+@pytest.mark.long
 def test_breakdowns_by_formula_lie_in_the_interval() -> None:
     """Of each kind 8 searches: at least 7 intervals hold the true breakdown (of 99% ones less with odds of 1 in 370).
 

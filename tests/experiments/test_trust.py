@@ -158,6 +158,7 @@ def test_a_budget_is_turned_into_replications_once(tmp_path: Path) -> None:
     assert Means().remembered(20.0) is None
 
 
+@pytest.mark.long
 def test_sizes_are_those_of_a_plain_study_file_of_the_twin(folder: Path) -> None:
     """`indirect:did` with information errors, by another seed: within 4 Monte Carlo errors."""
     found = pp.trust(folder / "panel.csv", folder / "spec.toml", claim="indirect:did", errors="information",
@@ -244,6 +245,7 @@ def test_another_panel_in_the_same_folder_is_refused_and_nothing_is_lost(
     assert (folder / "out" / "trust.json").read_bytes() == kept
 
 
+@pytest.mark.long
 def test_the_real_city_panel(shared_data: Path, tmp_path: Path) -> None:
     """DID and SDM with queen W: the page is written, and no error type without clusters has the right size."""
     table = pd.read_csv(shared_data / "city_panel.csv")

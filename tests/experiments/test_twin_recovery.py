@@ -37,6 +37,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[Paramet
     return by_dial
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dial", TRUTH)
 def test_parameters_are_found_again(found: Mapping[str, list[Parameter]], dial: str) -> None:
     """On average, up to 4 standard errors of the mean over panels, which must be small beside the parameter."""
@@ -46,6 +47,7 @@ def test_parameters_are_found_again(found: Mapping[str, list[Parameter]], dial: 
     assert abs(values.mean() - TRUTH[dial]) < 4 * error
 
 
+@pytest.mark.long
 def test_the_raw_autoregression_is_biased_as_nickell_says(found: Mapping[str, list[Parameter]]) -> None:
     raw = np.array([item.raw for item in found["errors.serial"]])
     bias = -(1 + 0.7) / 12

@@ -208,10 +208,10 @@ def test_poisoned_blocks_are_marked_and_tried_again(store_copy: Path) -> None:
     assert store.pending() == [(1, 2)]
 
 
+@pytest.mark.long
 def test_a_hash_needs_little_memory_whatever_the_number_of_replications(tmp_path: Path) -> None:
-    study = did_study(3_000_000, block=1 << 16)
-    store = ZarrStore.create(tmp_path / "x.zarr", schema_of(study))
-    store.content_hash()
+    ZarrStore.create(tmp_path / "small.zarr", schema_of(did_study(128))).content_hash()  # what it imports is no part
+    store = ZarrStore.create(tmp_path / "x.zarr", schema_of(did_study(3_000_000, block=1 << 16)))
     tracemalloc.start()
     store.content_hash()
     peak = tracemalloc.get_traced_memory()[1]

@@ -315,6 +315,7 @@ def test_error_types_in_words() -> None:
     assert error_words("mine") == "mine errors"
 
 
+@pytest.mark.long
 def test_two_hundred_cells_and_ten_estimators_are_judged_in_two_seconds(fabricate: Any, sample_of: Any) -> None:
     rng = np.random.default_rng(4)
     cells = []
