@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -98,3 +99,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("blocks of the documents")
         for line in lines:
             terminalreporter.line(str(line))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is there to stay, tests and modules, out of every later collection of garbage."""
+    gc.collect()
+    gc.freeze()

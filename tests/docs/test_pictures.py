@@ -37,6 +37,7 @@ def test_a_picture_keeps_its_size_and_colours_with_fewer_bytes() -> None:
     assert len(made) < 2_000
 
 
+@pytest.mark.long
 def test_a_picture_that_stays_large_is_refused() -> None:
     noise = np.random.default_rng(20260101).integers(0, 256, (700, 700, 3))
     with pytest.raises(ValueError, match="200,000; take a smaller screen"):
@@ -49,6 +50,7 @@ def test_a_page_without_a_browser_says_what_to_install(tmp_path: Path, monkeypat
         screen.first_screen(tmp_path / "page.html", 100, 100)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not any(map(screen.shutil.which, screen.NAMES)), reason="NO CHROMIUM: no page was photographed")
 def test_the_first_screen_of_a_page_is_taken_at_two_dots_a_pixel(tmp_path: Path) -> None:
     page = tmp_path / "page.html"

@@ -197,6 +197,7 @@ def test_solve_prints_and_keeps_its_answer(file: Path, capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out) == kept
 
 
+@pytest.mark.long
 def test_a_breakdown_along_two_dials_has_a_map(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = file.parent / "out"
     command = ["breakdown", str(file), "--dial", "effect.trend_gap", "--dial2", "effect.jump", "--measure", "bias:50%"]

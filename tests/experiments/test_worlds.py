@@ -232,6 +232,7 @@ def biases(worlds: int) -> tuple[np.ndarray, np.ndarray]:
     return values, mcse
 
 
+@pytest.mark.long
 def test_a_monte_carlo_error_says_how_far_another_seed_would_move_a_number() -> None:
     """Eight seeds: (7 s^2 / MCSE^2) is chi-square with 7 degrees of freedom, .26 to 29.9 but for 1 in 10,000 each.
 
