@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from libpysal.graph import Graph
 from sim.designs.geography import cities
 from sim.errors import BadInput
 from sim.panel.files import read_frame
-from sim.weights.distances import great_circle_km
+from sim.weights.distances import among_nearest, great_circle_km
 from sim.weights.neighbours import Coordinates, band, contiguity, economic, inverse_distance, knn, nested
 from sim.weights.weights_files import from_file
 
@@ -57,6 +58,15 @@ def test_of_equally_near_units_the_first_are_neighbours_however_distances_are_ro
     np.testing.assert_array_equal(weights.matrix.indices, [1, *range(n - 1)])
     wide = knn(tuple(f"u{i:02d}" for i in range(n)), 100 + np.arange(n) / 10 + east, np.zeros(n), k=3)
     np.testing.assert_array_equal(wide.matrix.indices.reshape(-1, 3)[4], [2, 3, 5])
+
+
+def test_of_equal_distances_the_first_count_whatever_rounding_makes_of_them() -> None:
+    rounded = 7.0 * (1 + np.array([3e-13, 0.0, -2e-13, -4e-13]))
+    for order in itertools.permutations(range(4)):
+        distance = np.array([[9.0, *rounded[list(order)], 1.0]])
+        for k in range(1, 7):
+            first = [5, 1, 2, 3, 4, 0][:k]
+            assert set(np.flatnonzero(among_nearest(distance, k)[0])) == set(first)
 
 
 def test_inverse_distance_with_power_and_cutoff() -> None:
