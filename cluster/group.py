@@ -52,9 +52,11 @@ def run_group(request: Request) -> Answers:
     except ImportError as error:
         return Answers(worker.address, refused=lacking(error))
     ended: list[_Ended] = []
+    took: list[float] = []
     with ThreadPoolExecutor(1) as behind:
         for job, seconds in zip(jobs, request.seconds, strict=True):
             with _one_at_a_time:
+                begin = time.perf_counter()
                 one = _careful(request, worker, function, job, seconds) if request.careful else _run(
                     worker, function, job, seconds, behind)  # fmt: skip
                 if isinstance(one.outcome.error, WorkerRefused):
@@ -62,9 +64,12 @@ def run_group(request: Request) -> Answers:
                 ended.append(one)
                 if len(ended) > 1:
                     ended[-2].wait()
+                took.append(time.perf_counter() - begin)  # slow writing counts as well
         with _one_at_a_time:
             ended[-1].wait()
-    return Answers(worker.address, tuple(one.answer() for one in ended))
+    outcomes = [one.settled for one in ended]
+    return Answers(worker.address, tuple((found.result, found.error, found.died, seconds)
+                                         for found, seconds in zip(outcomes, took, strict=True)))  # fmt: skip
 
 
 def lacking(error: ImportError) -> str:
@@ -75,15 +80,14 @@ def lacking(error: ImportError) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """A job whose first part, or all of it, is over; limit: seconds that the second part may take, None = any.
+    """A job whose first part, or all of it, is over.
 
-    took: seconds of the first part. behind: the second part, where there is one.
+    behind: the second part, where there is one. limit: seconds that it may take, None = any.
     """
 
     outcome: Outcome
-    took: float
-    limit: float | None = None
     behind: Future[Outcome] | None = None
+    limit: float | None = None
 
     def wait(self) -> None:
         """Until the second part is over too; this process ends when that takes too long."""
@@ -91,10 +95,10 @@ class _Ended:
             with ending_after(self.limit):
                 wait([self.behind])
 
-    def answer(self) -> tuple[Any, BaseException | None, bool, float]:
-        """Result, error, died, seconds."""
-        outcome = self.outcome if self.behind is None else self.behind.result()
-        return outcome.result, outcome.error, outcome.died, self.took
+    @property
+    def settled(self) -> Outcome:
+        """How the job ended."""
+        return self.outcome if self.behind is None else self.behind.result()
 
 
 def _run(worker: Any, function: Any, job: Any, seconds: float, behind: ThreadPoolExecutor) -> _Ended:
@@ -102,7 +106,7 @@ def _run(worker: Any, function: Any, job: Any, seconds: float, behind: ThreadPoo
 
     The second part of a function in two runs in a thread.
     """
-    own, begin = os.getpid(), time.perf_counter()
+    own = os.getpid()
     if worker.nanny:  # the process is the worker's alone
         keep_output_free()
     limit = seconds if worker.nanny else None
@@ -111,18 +115,16 @@ def _run(worker: Any, function: Any, job: Any, seconds: float, behind: ThreadPoo
         outcome = outcome_of(first, job)
     if os.getpid() != own:  # a copy that the job made and did not end
         os._exit(0)
-    took = time.perf_counter() - begin
     if outcome.error is not None or not isinstance(function, InTwo):
-        return _Ended(outcome, took)
+        return _Ended(outcome)
     second = behind.submit(outcome_of, lambda one: function.second(one, outcome.result), job)
-    return _Ended(outcome, took, limit, second)
+    return _Ended(outcome, second, limit)
 
 
 def _careful(request: Request, worker: Any, function: Any, job: Any, seconds: float) -> _Ended:
     limit = worker.memory_manager.memory_limit
     memory = min(filter(None, [request.memory, int(limit * MEMORY_SHARE) if limit else None]), default=None)
-    begin = time.perf_counter()
-    return _Ended(outcome_of(lambda one: function(one, seconds, memory), job), time.perf_counter() - begin)
+    return _Ended(outcome_of(lambda one: function(one, seconds, memory), job))
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,17 @@ def same(job: int) -> int:
     return job
 
 
+def slow(job: int, found: int) -> int:
+    time.sleep(0.2)
+    return found
+
+
+def test_slow_second_parts_count_for_how_long_jobs_take(alone: None) -> None:
+    """Else a store that takes long would get tasks that last many times as long as they should."""
+    answers = ran(InTwo(same, slow), [0, 1, 2])
+    assert all(seconds > 0.1 for *_, seconds in answers.outcomes[1:])
+
+
 @pytest.mark.slow
 def test_a_second_part_that_does_not_end_costs_its_job_alone() -> None:
     pool = open_executor("local", 1)
