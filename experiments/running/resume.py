@@ -109,12 +109,16 @@ class Resume:
         else:
             check_origins(store, here, self.expected(store, schema), str(store.path))
 
-    def expected(self, store: Store, schema: StoreSchema) -> set[tuple[int, int]]:
-        """(cell, block) of what a run will compute, by the marks of the blocks that are there and what raised."""
+    def expected(self, store: ZarrStore, schema: StoreSchema) -> set[tuple[int, int]]:
+        """(cell, block) of what a run will compute, by the marks of the blocks that are there and what raised.
+
+        A block whose mark is damaged has no digest, and is computed anew.
+        """
         places = {(cell, index) for cell in range(len(schema.cells))
                   for index in range(-(-max(schema.replications, store.replications) // schema.block))}  # fmt: skip
         mine = {place for place in places if self.shard is None or self.shard.holds(*place, len(schema.cells))}
-        return mine - set(store.done()) | set(store.raised() if self.retry_failed else ())
+        marked = {place for place in store.done() if store.digest(*place)}
+        return mine - marked | set(store.raised() if self.retry_failed else ())
 
     def _check_share(self, store: ZarrStore, grows: bool) -> None:
         """Raise BadInput for the store of another share, and for one that would grow by cells or estimators."""

@@ -24,6 +24,7 @@ from experiments.running.blocks import CellRunner
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.store import BlockState, ZarrStore
+from results.store.verify import verified
 from sim.designs.paper import Paper
 from sim.errors import BadInput
 
@@ -207,6 +208,23 @@ def test_kills_while_it_grows_lose_nothing(reference: str, store: Path, tmp_path
     run(LARGE, store=store)
     assert hash_of(store) == reference
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.zarr", "x.zarr.log.jsonl"]
+
+
+@pytest.mark.parametrize("begun", ["0.12345678.partial", None])
+def test_a_mark_that_was_not_renamed_into_place_is_none(reference: str, store: Path, begun: str | None) -> None:
+    """A kill after the folder of a mark, or the file beside its place, was made: the block is one that was not run."""
+    run(LARGE, store=store)
+    mark = store / "block_mark" / "c" / "2" / "1" / "0"
+    if begun is None:
+        mark.unlink()
+    else:
+        mark.rename(mark.with_name(begun))
+    held = ZarrStore.open(store)
+    assert held.state(2, 1) is BlockState.PENDING
+    assert (2, 1) not in held.done()
+    assert [line for line in verified(store).lines if "does not match" in line] == []
+    run(LARGE, store=store)
+    assert hash_of(store) == reference
 
 
 @pytest.mark.parametrize("renamed", [1, 2])
