@@ -59,8 +59,7 @@ def _built[T](cls: type[T], settings: Mapping[str, Any], where: str) -> tuple[T 
     settings = _with_parts(cls, settings, where, problems)
     tables = {item.name for item in fields(cls) if str(item.type).startswith(PAIRS)}  # type: ignore[arg-type]
     known = {key: _pairs(value) if key in tables else value for key, value in settings.items() if key in names}
-    kind: type = cls
-    adapter: TypeAdapter[T] = _adapter(kind)
+    adapter: TypeAdapter[T] = _adapter(cls)  # type: ignore[arg-type]
     while True:
         wrong = set[str]()
         try:
@@ -84,7 +83,7 @@ def _built[T](cls: type[T], settings: Mapping[str, Any], where: str) -> tuple[T 
 
 @lru_cache(maxsize=KEPT_CLASSES)
 def _adapter(cls: type) -> TypeAdapter[Any]:
-    """What makes instances of a class; pydantic takes milliseconds to settle it."""
+    """What makes instances of a class; pydantic takes long to settle it."""
     return TypeAdapter(cls, config=None if is_dataclass(cls) else ConfigDict(extra="forbid"))
 
 

@@ -21,7 +21,7 @@ def one_thread[**P, T](function: Callable[P, T]) -> Callable[P, T]:
 
 @cache
 def _controller() -> ThreadpoolController:
-    """That of the BLAS of numpy and of scipy; to find them in the process takes milliseconds."""
+    """That of the BLAS of numpy and of scipy; to find them in a process takes long."""
     import scipy.linalg  # noqa: F401  (it brings the second one)
 
     return ThreadpoolController()

@@ -48,7 +48,7 @@ def admit(executor: Executor, study: Study, *, ship: bool) -> None:
 
     Raises WorkerRefused when none is left. An executor that is this machine's own processes has nothing to ask.
     """
-    if isinstance(executor, Serial | Guarded):
+    if isinstance(executor, Serial | Guarded):  # without Dask, which takes long to load
         return
     from cluster.dask_pool import DaskPool
 

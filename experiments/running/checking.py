@@ -14,7 +14,7 @@ from cluster import ClusterLost, Executor
 from experiments.running.admission import ask, send
 from experiments.running.careful import run_carefully
 from experiments.running.places import Place
-from experiments.running.tasks import IN_TWO, Job, Result, environment_of
+from experiments.running.tasks import Job, Result, environment_of, run_job
 from experiments.study.study import BLOCK_UNIT, Study
 
 
@@ -71,7 +71,7 @@ def _pilot(executor: Executor, study: Study, here: Any) -> dict[str, Any]:
     jobs = [Job(study, 0, 0, 0, min(BLOCK_UNIT, study.replications), here)]
     seconds, error = [0.0], ""
     for _ in range(2):
-        for outcome in executor.run(IN_TWO, jobs, run_carefully):
+        for outcome in executor.run(run_job, jobs, run_carefully):
             result: Result | None = outcome.result
             error = str(outcome.error) if outcome.error else error
             seconds.append(result.seconds if result is not None else 0.0)

@@ -17,7 +17,7 @@ from estimators.core.estimator import Status
 from experiments.running.careful import run_carefully
 from experiments.running.log import RunLog, logged
 from experiments.running.resume import Resume, origin_of
-from experiments.running.tasks import IN_TWO, Job, Result, environment_of, runner_of
+from experiments.running.tasks import Job, Result, environment_of, run_job, runner_of
 from experiments.running.trial import check_fits
 from experiments.running.until import Stopping, Until
 from experiments.settings import kind_of, to_settings
@@ -234,7 +234,7 @@ class _Filling:
         again: list[tuple[int, int]] = []
 
         def known() -> Iterator[Outcome]:
-            for outcome in self.executor.run(IN_TWO, self._jobs(places, tell), run_carefully):
+            for outcome in self.executor.run(run_job, self._jobs(places, tell), run_carefully):
                 if outcome.error is None and outcome.result.block is None:
                     again.append((outcome.job.cell, outcome.job.index))
                 else:

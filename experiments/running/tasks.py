@@ -135,16 +135,11 @@ def check_environment(client: Environment) -> None:
         raise EnvironmentMismatch(f"a worker differs from the client: {', '.join(differences)}; {here.remedy(client)}")
 
 
-def run_job(job: Job) -> Result:
-    """Run one job, one at a time where a worker has several threads.
+def computed(job: Job) -> Result:
+    """The first part of a job, which draws and fits, one at a time where a worker has several threads.
 
     Raises EnvironmentMismatch when this process is not like the client's.
     """
-    return kept(job, computed(job))
-
-
-def computed(job: Job) -> Result:
-    """The first part of a job, which draws and fits; raises EnvironmentMismatch."""
     prepare_process()
     if job.environment is not None:
         check_environment(job.environment)
@@ -159,13 +154,13 @@ def computed(job: Job) -> Result:
     return Result(block, time.perf_counter() - begin, computing)
 
 
-def kept(job: Job, result: Result) -> Result:
+def written(job: Job, result: Result) -> Result:
     """The second part, which writes the block where workers write themselves."""
     if job.into is None or not isinstance(result.block, Block):
         return result
     begin = time.perf_counter()
-    written = write_chunks(job.into, job.cell, job.index, result.block)
-    return replace(result, block=written, seconds=result.seconds + time.perf_counter() - begin)
+    kept = write_chunks(job.into, job.cell, job.index, result.block)
+    return replace(result, block=kept, seconds=result.seconds + time.perf_counter() - begin)
 
 
-IN_TWO = InTwo(computed, kept)  # the same as run_job, for executors
+run_job = InTwo(computed, written)  # what executors run; a function of a job as well

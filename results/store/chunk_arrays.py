@@ -51,7 +51,7 @@ class ChunkArrays:
         if isinstance(self._store, Folder):
             for name, files in [(name, self._chunks_of(name)) for name in values]:
                 if files is not None:
-                    self._store.put(files.key(cell, index), *files.encoded(others.pop(name)))
+                    self._store.put(files.key(cell, index), files.encoded(others.pop(name)))
         write_together((self._array_of(name), (cell, rows), array) for name, array in others.items())
 
     def keep_sound(self, cell: int, index: int) -> None:
@@ -127,8 +127,8 @@ class _Chunks:
         values = np.frombuffer(self.decompress(body), dtype=self.dtype).reshape(self.shape).transpose(self.axes)[0]
         return values[(slice(count), *map(slice, self.sizes))], checksum
 
-    def encoded(self, values: NDArray[Any]) -> tuple[bytes, bytes]:
-        """A chunk with the rows of a block (R, *sizes), and its checksum; what is left of it are fill values."""
+    def encoded(self, values: NDArray[Any]) -> bytes:
+        """A chunk with the rows of a block (R, *sizes); what is left of it are fill values."""
         shape = tuple(self.shape[axis] for axis in self.axes)
         whole = values[None]
         if whole.shape != shape:
@@ -137,7 +137,7 @@ class _Chunks:
             whole[place] = values
         stored = np.ascontiguousarray(whole.transpose(np.argsort(self.axes)), dtype=self.dtype)
         body = self.compress(stored)
-        return body, google_crc32c.value(body).to_bytes(CHECKSUM, "little")
+        return b"".join([body, google_crc32c.value(body).to_bytes(CHECKSUM, "little")])
 
 
 def _compressor(codec: Mapping[str, Any]) -> Any:

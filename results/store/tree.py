@@ -36,7 +36,7 @@ class Tree(Protocol):
         ...
 
     def marks(self) -> Iterator[tuple[int, int, str]]:
-        """(cell, block, file) of every mark; marks that are not there cost nothing."""
+        """(cell, block, file) of every mark, and of those that are being put in place; others cost nothing."""
         ...
 
     def has(self, name: str) -> bool:
@@ -130,13 +130,13 @@ class Folder:
                 found[name] = f"{seen.st_size} {seen.st_mtime_ns}"
         return found
 
-    def put(self, name: str, *parts: bytes) -> None:
-        """Write a file, of one part or several, beside its place and rename it."""
+    def put(self, name: str, data: bytes) -> None:
+        """Write a file beside its place and rename it."""
         place = os.path.join(self.path, name)
         fresh = f"{place}.{secrets.token_hex(4)}.partial"  # two workers may write one block
         try:
             with _fresh_file(fresh) as file:
-                file.writelines(parts)
+                file.write(data)
             os.replace(fresh, place)
         except OSError:
             with contextlib.suppress(OSError):

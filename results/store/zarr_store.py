@@ -94,7 +94,7 @@ class ZarrStore(Store):
                   if cell < len(self.cells) and index < self.block_count}  # fmt: skip
         for file, held in self._tree.read_all(places).items():
             cell, index = places[file]
-            if isinstance(held, FileNotFoundError):  # a kill came before the mark was renamed into place
+            if isinstance(held, FileNotFoundError):  # being put in place, or a kill came before it was
                 continue
             try:
                 self._take(cell, index, Mark.of(decoded(held), parts))

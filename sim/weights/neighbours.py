@@ -71,7 +71,7 @@ def knn(
 ) -> Weights:
     """The k nearest units by great-circle distance (degrees in), the first of equally near ones.
 
-    By hand, because to load libpysal's takes most of a second in every process. Raises BadInput unless 1 <= k < N.
+    By hand, because every process would have to load libpysal for it. Raises BadInput unless 1 <= k < N.
     """
     name = name or f"knn-{k}"
     if not 1 <= k < len(units):
