@@ -223,7 +223,8 @@ def trust(
     """What `panelproof trust` writes to trust.json, as plain data; `write_trust(found, folder)` writes the page.
 
     out: a folder where the stores are kept and resumed; without it they stay in memory. budget: seconds of the
-    simulations. choices: errors (the type that you print), replications (a cell, in place of a budget).
+    simulations. choices: errors (the type that you print), effect (the size that matters), replications (a cell, in
+    place of a budget).
 
     >>> import panelproof as pp
     >>> found = pp.trust(pp.example_panel(30), replications=64)

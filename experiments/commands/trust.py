@@ -16,13 +16,14 @@ from experiments.commands.options import CLUSTER_OPTIONS, Command, cluster_optio
 @click.option("--spec", required=True, type=click.Path(path_type=Path), help="The SPEC.toml of this panel.")
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for trust.html, trust.json, trust.docx and the stores of the studies.",
+    help="Folder for trust.html, trust.json and the stores of the studies.",
 )  # fmt: skip
 @click.option(
     "--claim", default="did", show_default=True, metavar="CLAIM",
     help="did (table 2's two-way DID), indirect:did, sdm:did, or TABLE:COLUMN:TERM such as 7:3:w_did.",
 )  # fmt: skip
 @click.option("--errors", metavar="TYPE", help="The error type that you print (default: that of the tables).")
+@click.option("--effect", type=float, metavar="SIZE", help="The effect that matters: its power, and rates at it.")
 @click.option(
     "--budget", default="50s", show_default=True, metavar="TIME",
     help="Time for the simulations, such as 50s, 2m or 1h; a pilot turns it into replications.",
@@ -33,10 +34,11 @@ from experiments.commands.options import CLUSTER_OPTIONS, Command, cluster_optio
 )
 @click.option("--json", "as_json", is_flag=True, help="Print trust.json on stdout and nothing else.")
 def command(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choices: Any) -> int:
-    """Say whether a result on PANEL is safe: its estimator on twins of the panel, placebos, and threats.
+    """Say whether a result on PANEL is safe: its estimator on twins of the panel, placebos, and checks.
 
     Twins are fitted as [twin] of the spec says. Their studies are ordinary stores in DIR/stores; after an interruption
-    the same command goes on. The page names the error type to print, the power, and what would overturn the claim.
+    the same command goes on. The page says supported, contradicted or not decided and why, names the error type to print, and gives
+    every check with its error rates.
     """
     from rich.console import Console
 

@@ -8,20 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from experiments.trust.diagnostics import diagnostics
+from estimators.sensitivity.residual_dependence import bias_corrected, pesaran_cd, serial_correlation
+from experiments.trust.studies import Simulated
 from experiments.trust.trust import Trust
 from experiments.trust.verdict import verdict
 from experiments.twins.fidelity import misses
+from experiments.twins.real import Real
+from experiments.twins.statistics import moran_by_period
 from results.tables.records import Record
 
 POINTS = 61  # of the fitted power curve
 LIMITS = (
-    "Trends are parallel in twins by the methods parametric and residual. Those by the method factor keep the panel's "
-    "factors; their bias shows what these do to the claim. No simulation of this kind can test parallel trends.",
     "Twins show how an estimator does in the world that was fitted. Where that world is wrong, sizes and rankings can "
     "mislead (Advani, Kitagawa and Sloczynski 2019). So several methods are compared, and what twins miss is listed.",
     "The treatment of the twins is that of the panel or as good as the fitted adoption. What moves both adoption and "
     "outcome, and is in no column of the panel, is in no twin.",
+    "Shocks to whole groups that adopt together cannot be told from the effect within these groups.",
 )  # fmt: skip
 KEPT = {"covariates": "controls", "weights": "spatial weights", "calendar": "who is treated and when",
         "missing": "missing cells", "levels": "unit and period effects"}  # fmt: skip
@@ -29,22 +31,27 @@ KEPT = {"covariates": "controls", "weights": "spatial weights", "calendar": "who
 
 def document(found: Trust) -> dict[str, Any]:
     """The contract's keys, then studies, limits and notes."""
-    judged, p, mde = verdict(found), found.calibrated(), found.mde
+    judged = verdict(found)
     plain: dict[str, Any] = {
         "claim": _record(found.record) | {"text": found.claim.text, "outcome": found.claim.panel.roles.outcome},
-        "verdict": {"grade": judged.grade, "sentences": list(judged.sentences)},
+        "verdict": {"answer": judged.answer, "reason": judged.reason, "line": judged.line,
+                    "sentences": list(judged.sentences), "rates": asdict(found.evidence.rates)},
         "errors": _errors(found),
-        "calibrated": asdict(p) | {"se_type": found.recommended},
+        "advice": {"error": found.recommended, "reason": found.advice.reason},
+        "calibrated": _calibrated(found),
         "power": _power(found),
         "curve": _curve(found),
-        "mde": asdict(mde),
+        "mde": _detectable(found),
+        "effect": {"value": found.asked, "asked": found.ask.effect is not None},
         "diagnostics": diagnostics(found),
         "placebos": [asdict(one) for one in found.placebos],
-        "threats": [asdict(one) for one in found.threats],
+        "checks": [check.plain for check in found.checks],
+        "family": {"critical": found.evidence.critical, "false_alarm": found.evidence.familywise},
         "fidelity": [row.record for one in found.twin.all for row in one.fidelity],
+        "fidelity_joint": {"pvalue": found.twin.joint},
         "held_fixed": _held_fixed(found),
-        "studies": [_study(found, k) for k in range(len(found.simulated))],
-        "misses": [{"method": one.method, "sentences": list(misses(one.fidelity)),
+        "studies": [_study(found, one) for one in found.simulated],
+        "misses": [{"method": one.method, "sentences": list(misses(one.fidelity)), "joint": one.joint,
                     "inside": sum(row.inside for row in one.fidelity), "features": len(one.fidelity)}
                    for one in found.twin.all],
         "limits": list(LIMITS),
@@ -62,13 +69,20 @@ def _errors(found: Trust) -> list[dict[str, Any]]:
     rows = []
     for error in found.main.errors:
         size, record = found.main.size(error), found.shown[error]
+        ends = found.nearby.size(error, size)
         rows.append({
-            "se_type": error, "size": size.value, "mcse": size.mcse, "estimate": record.estimate, "se": record.se,
-            "pvalue": record.pvalue, "lower": record.lower, "upper": record.upper,
+            "se_type": error, "size": size.value, "mcse": size.mcse, "lower_size": ends.lower,
+            "upper_size": ends.upper, "estimate": record.estimate, "se": record.se, "pvalue": record.pvalue,
+            "lower": record.lower, "upper": record.upper, "allowed": error not in found.advice.forbidden,
             "recommended": error == found.recommended, "printed": error == found.printed,
-            "coverage": found.main.measure("coverage", error).value,
+            "forbidden": found.advice.forbidden.get(error), "coverage": found.main.measure("coverage", error).value,
         })  # fmt: skip
     return rows
+
+
+def _calibrated(found: Trust) -> dict[str, Any]:
+    p, ends = found.calibrated(), found.calibrated_interval
+    return asdict(p) | {"lower": ends.lower, "upper": ends.upper, "se_type": found.recommended}
 
 
 def _power(found: Trust) -> list[dict[str, Any]]:
@@ -88,19 +102,38 @@ def _curve(found: Trust) -> list[list[float]]:
     return [list(point) for point in zip(effects.tolist(), found.curve.at(effects).tolist(), strict=True)]
 
 
-def _study(found: Trust, number: int) -> dict[str, Any]:
+def _detectable(found: Trust) -> dict[str, Any]:
+    """The detectable effect with both kinds of uncertainty, the simulation's alone, and the worst of worlds nearby."""
+    own = found.simulated_mde
+    error = (own.upper - own.lower) / (2 * 1.96)
+    size = found.main.size(found.recommended)
+    return asdict(found.mde) | {"mcse": error, "worst": found.nearby.worst(found.recommended, size, own),
+                                "worlds": len(found.nearby.others)}  # fmt: skip
+
+
+def _study(found: Trust, one: Simulated) -> dict[str, Any]:
     """What one method's twins say, under the recommended error type."""
-    one = found.simulated[number]
     error = found.recommended
     cell = min(range(len(one.effects)), key=lambda k: abs(one.effects[k] - found.claim.estimate))
     size, power, bias = one.size(error), one.measure("rejection", error, cell), one.measure("bias", cell=cell)
-    cover, printed = one.measure("coverage", error, cell), one.size(found.printed)
+    cover, printed, p = one.measure("coverage", error, cell), one.size(found.printed), found.calibrated(one)
     return {
-        "method": one.method, "replications": one.replications, "cells": len(one.effects),
+        "method": one.method, "votes": one.votes, "replications": one.replications, "cells": len(one.effects),
         "worlds": one.study.world_count, "size": size.value, "size_mcse": size.mcse, "printed_size": printed.value,
         "power": power.value, "power_mcse": power.mcse, "coverage": cover.value, "coverage_mcse": cover.mcse,
-        "bias": bias.value, "bias_mcse": bias.mcse, "calibrated": found.calibrated(one).pvalue,
+        "bias": bias.value, "bias_mcse": bias.mcse, "calibrated": p.pvalue, "calibrated_mcse": p.mcse,
     }  # fmt: skip
+
+
+def diagnostics(found: Trust) -> dict[str, float | None]:
+    """AR(1) of the two-way residuals, raw and corrected for few periods, Moran's I (mean of periods, first W) and
+    Pesaran's CD."""
+    real = Real.of(found.claim.sample)
+    residuals = real.parts.residuals
+    raw = serial_correlation(residuals[0])
+    corrected = bias_corrected(raw, np.ones((1, len(residuals[0])), dtype=bool))
+    moran = None if real.weights is None else float(moran_by_period(residuals, real.weights).mean())
+    return {"ar1_raw": raw, "ar1": corrected, "moran": moran, "pesaran_cd": pesaran_cd(residuals[0])}
 
 
 def _held_fixed(found: Trust) -> list[str]:

@@ -6,7 +6,6 @@ import json
 import os
 import textwrap
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,22 @@ from rich.console import Console
 from rich.text import Text
 
 from estimators.core.error_types import error_label
-from results.report.trust import GRADES, marked, number, probability, share, trust_page, trust_word
+from results.report.trust import interval, marked, number, probability, share, trust_page
 
-LINES, WIDTH = 45, 100
-STYLES = {"holds": "bold green", "fragile": "bold yellow", "fails": "bold red"}
+WIDTH = 80
+LINES = 45
+STYLES = {"supported": "bold green", "not decided": "bold yellow", "contradicted": "bold red", "no claim": "bold"}
+MOST = 8  # checks in the terminal
 
 
 def write_trust(held: Mapping[str, Any], folder: str | Path) -> list[Path]:
-    """Write trust.json, trust.html and, where the library for Word files is installed, trust.docx."""
+    """Write trust.json and trust.html."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         "trust.json": (json.dumps(held, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(),
         "trust.html": trust_page(held).encode(),
     }
-    if find_spec("docx") is not None:
-        files["trust.docx"] = trust_word(held)
     for name, content in files.items():
         waiting = folder / f".{name}.partial"
         waiting.write_bytes(content)
@@ -38,49 +37,62 @@ def write_trust(held: Mapping[str, Any], folder: str | Path) -> list[Path]:
 
 
 def print_trust(held: Mapping[str, Any], console: Console) -> None:
-    """The page in the terminal, at most 45 lines: the verdict, error types, power, threats."""
-    console.print(Text(GRADES[held["verdict"]["grade"]], style=STYLES[held["verdict"]["grade"]]))
-    lines = [line for part in (_verdict(held), _errors(held), _power(held), _threats(held), _rest(held))
+    """The page in the terminal, at most 45 lines of 80 columns: the verdict, what to print, power, checks."""
+    said = textwrap.wrap(held["verdict"]["line"], WIDTH)
+    for line in said:
+        console.print(Text(line, style=STYLES[held["verdict"]["answer"]]), soft_wrap=True)
+    lines = [line for part in (_sentences(held), _errors(held), _power(held), _checks(held), _rest(held))
              for line in part]  # fmt: skip
-    if len(lines) > LINES - 1:
-        lines = [*lines[: LINES - 2], "More: trust.html and trust.json."]
+    room = LINES - len(said)
+    if len(lines) > room:
+        lines = [*lines[: room - 1], "More: trust.html and trust.json."]
     for line in lines:
         console.print(Text(line), soft_wrap=True)
 
 
-def _wrapped(text: str, indent: str = "  ") -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="- ", subsequent_indent=indent)
+def _wrapped(text: str, first: str = "- ") -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent="  ")
 
 
-def _verdict(held: Mapping[str, Any]) -> Iterator[str]:
+def _sentences(held: Mapping[str, Any]) -> Iterator[str]:
     for sentence in held["verdict"]["sentences"]:
         yield from _wrapped(sentence)
 
 
 def _errors(held: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{'standard errors':<46}{'size':>7}{'MC err.':>9}{'s.e.':>10}{'p':>9}"
+    yield f"{'standard errors':<36}{'size':>7}{'95% interval':>16}{'s.e.':>10}{'p':>9}"
     for row in held["errors"]:
-        mark = " *" if row["recommended"] else ""
-        yield (f"{error_label(row['se_type'])[:43] + mark:<46}{share(row['size']):>7}{share(row['mcse']):>9}"
+        mark = " *" if row["recommended"] else " -" if not row["allowed"] else ""
+        ends = interval(row["lower_size"], row["upper_size"], share)
+        yield (f"{error_label(row['se_type'])[:33] + mark:<36}{share(row['size']):>7}{ends:>16}"
                f"{number(row['se']):>10}{probability(row['pvalue']):>9}")  # fmt: skip
     tests = "".join(f", by permutation ({one['scheme']}) {probability(one['pvalue'])}" for one in held["placebos"])
-    yield f"* recommended. p calibrated on the twins {probability(held['calibrated']['pvalue'])}{tests}"
+    yield from _wrapped(f"* to print, - not to be printed here. p calibrated on the twins "
+                        f"{probability(held['calibrated']['pvalue'])}{tests}", "")  # fmt: skip
 
 
 def _power(held: Mapping[str, Any]) -> Iterator[str]:
     mde = held["mde"]
     at = ", ".join(f"{share(row['power'])} at {words}" for words, row in marked(held))
-    yield f"Power {at}; {share(mde['power'])} at {number(mde['value'])}"
+    yield from _wrapped(f"Power {share(mde['power'])} at {number(mde['value'])} ({number(mde['lower'])} to "
+                        f"{number(mde['upper'])}); {at}", "")  # fmt: skip
 
 
-def _threats(held: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{'threat':<36}{'needed':>10}{'found':>10}  overturns"
-    for row in held["threats"]:
-        yield (f"{row['name']:<36}{number(row['needed']):>10}{number(row['found']):>10}  "
-               f"{'yes' if row['overturns'] else 'no'}")  # fmt: skip
+def _checks(held: Mapping[str, Any]) -> Iterator[str]:
+    """Checks that re-estimate, the most serious first; no "needed" where no effect is claimed."""
+    if held["verdict"]["answer"] == "no claim":
+        return
+    rows = [row for row in held["checks"] if row["difference"] is not None]
+    if rows:
+        yield f"{'check':<32}{'needs':>9}{'found':>9}{'95% jointly':>18}  answer"
+    for row in rows[:MOST]:
+        ends = interval(row["lower"], row["upper"], number)
+        yield (f"{row['name'][:31]:<32}{number(row['needed']):>9}{number(row['difference']):>9}{ends:>18}  "
+               f"{row['answer']}")  # fmt: skip
 
 
 def _rest(held: Mapping[str, Any]) -> Iterator[str]:
     for row in held["studies"]:
-        yield (f"{row['method']}: {row['replications']:,} replications a cell, size {share(row['size'])}, power "
-               f"{share(row['power'])}, calibrated p {probability(row['calibrated'])}")  # fmt: skip
+        vote = "" if row["votes"] else " (no vote)"
+        yield from _wrapped(f"{row['method']}{vote}: {row['replications']:,} replications a cell, size "
+                            f"{share(row['size'])}, calibrated p {probability(row['calibrated'])}", "")  # fmt: skip

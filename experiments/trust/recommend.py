@@ -1,26 +1,105 @@
-"""Which error type to print: one rule, from sizes on the twin."""
+"""Which error type to print, and why: what must hold for each type first, its size on twins second."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+import numpy as np
+
+from estimators.core.error_types import error_label, kind_of
+from estimators.linear.few_clusters import cluster_facts
 from experiments.trust.studies import LEVEL, Measure
+from sim.errors import listed
+from sim.panel import Panel
+from sim.panel.panel import seen_in
 
 NEAR = 2.0  # Monte Carlo errors within which a size counts as the nominal one
+TOLERANCE = 0.01  # distance from 5% that is none
+FEWEST = {"cluster": 20.0, "cr2": 6.0, "cv3": 6.0}  # clusters, in effect, that a kind of errors can rest on
+FEWEST_TREATED = {"cluster": 10, "cr2": 4, "cv3": 4}  # clusters with a treated unit
+FEW_TREATED = 10  # treated units below which inference for few treated serves
+FOR_FEW = ("ferman-pinto", "conley-taber")
 
 
-def recommended(sizes: Mapping[str, Measure], printed: str) -> str:
-    """The printed error type where its size lies within 2 Monte Carlo errors of 5%, else that of the nearest size.
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """The error type to print and its reason in words; forbidden: why others may not be printed, by error type."""
 
-    Of sizes that differ from 5%, those above it count double: too many false findings are worse than too few.
+    error: str
+    reason: str
+    forbidden: Mapping[str, str]
+
+
+def assigned_by(panel: Panel) -> str:
+    """The attribute whose groups adopt as a whole: all units of each group are treated alike; "" = units by themselves.
+
+    Errors then have to be clustered by it (Abadie, Athey, Imbens and Wooldridge 2023). Of several the one with the
+    fewest groups that still has two treated ones or more.
     """
-    if _excess(sizes[printed]) == 0.0:
-        return printed
+    treatment = panel.roles.treatment
+    if treatment is None:
+        return ""
+    paths = np.where(seen_in(panel), panel.variables[treatment][0], 0.0).T  # (N, T)
+    found: dict[str, int] = {}
+    for name, values in panel.attributes.items():
+        labels, codes = np.unique(values.astype(str), return_inverse=True)
+        first = np.unique(codes, return_index=True)[1]
+        alike = bool((paths == paths[first][codes]).all())
+        ever = paths.any(axis=1)
+        groups = len(np.unique(codes[ever]))
+        if alike and 1 < len(labels) < len(paths) and 1 < groups < int(ever.sum()):
+            found[name] = len(labels)
+    return min(found, key=lambda name: found[name], default="")
+
+
+def forbidden_of(errors: tuple[str, ...], panel: Panel) -> dict[str, str]:
+    """Why error types may not be printed on a panel, whatever their size on twins, by error type."""
+    group, out = assigned_by(panel), {}
+    treated = int((panel.variables[str(panel.roles.treatment)][0] > 0).any(axis=0).sum()) if panel.roles.treatment else 0
+    for error in errors:
+        kind, _, name = error.partition(":")
+        if kind in FEWEST and "+" not in name:
+            facts = cluster_facts(panel, name)
+            if facts.effective < FEWEST[kind]:
+                out[error] = (f"{facts.clusters} clusters count as {facts.effective:.1f}, and these errors need "
+                              f"{FEWEST[kind]:.0f}")  # fmt: skip
+            elif panel.roles.treatment and min(facts.treated, facts.untreated) < FEWEST_TREATED[kind]:
+                out[error] = (f"{min(facts.treated, facts.untreated)} clusters have "
+                              f"{'treated' if facts.treated <= facts.untreated else 'untreated'} units, and these errors "
+                              f"need {FEWEST_TREATED[kind]}")  # fmt: skip
+        if group and error not in out and (kind not in FEWEST or name != group):
+            out[error] = f"whole groups ({group}) adopt together, so that errors must allow for shocks of a {group}"
+        if 0 < treated < FEW_TREATED and error not in out and kind not in FOR_FEW and kind_of(error) != "permutation":
+            out[error] = f"{treated} units are treated, and these errors need {FEW_TREATED}"
+    return out
+
+
+def advice(sizes: Mapping[str, Measure], printed: str, forbidden: Mapping[str, str]) -> Advice:
+    """The printed type where it is allowed and its size is right, else the allowed one whose size is nearest to 5%.
+
+    Of sizes that differ from 5%, those above it count double: too many false findings are worse than too few. Where no
+    type is allowed, the one of the nearest size among those for few treated, else among all.
+    """
     known = [error for error, size in sizes.items() if size.value == size.value]
-    return min(known, key=lambda error: (_excess(sizes[error]), abs(sizes[error].value - LEVEL)), default=printed)
+    allowed = [error for error in known if error not in forbidden]
+    if printed in allowed and _excess(sizes[printed]) == 0.0:
+        return Advice(printed, f"its test rejects in {sizes[printed].value:.1%} of twins without an effect", forbidden)
+    choice = allowed or [error for error in known if error in FOR_FEW] or known
+    best = min(choice, key=lambda error: (_excess(sizes[error]), abs(sizes[error].value - LEVEL)), default=printed)
+    if not known:
+        return Advice(printed, "no error type could be judged on twins", forbidden)
+    if not allowed:
+        return Advice(best, f"no error type is safe here; {error_label(best)} comes nearest: "
+                      f"{listed(dict.fromkeys(forbidden.values()), 2)}", forbidden)  # fmt: skip
+    why = forbidden.get(printed) or (f"the test of errors {error_label(printed)} rejects in {sizes[printed].value:.1%} "
+                                     "of twins without an effect")  # fmt: skip
+    if best == printed:
+        return Advice(best, f"no other has a size nearer to 5%: {sizes[best].value:.1%} on twins", forbidden)
+    return Advice(best, f"{why}; that of {error_label(best)} in {sizes[best].value:.1%}", forbidden)
 
 
 def _excess(size: Measure) -> float:
     gap = size.value - LEVEL
-    beyond = max(abs(gap) - NEAR * size.mcse, 0.0)
+    beyond = max(abs(gap) - TOLERANCE - NEAR * size.mcse, 0.0)
     return beyond * (2.0 if gap > 0 else 1.0)

@@ -8,8 +8,12 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri
 
-from estimators.core.estimator import Status
+from estimators.core.estimator import Estimator, Status
+from estimators.core.inference import p_values
+from estimators.core.inversion import p_value_errors
+from estimators.core.inversion import p_values as ranked
 from experiments.study.study import Study
 from experiments.trust.claim import Claim
 from experiments.twins.twin import Twin
@@ -33,14 +37,64 @@ class Measure:
     mcse: float
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Fits:
+    """What one estimator said of one term on R panels: estimate, se, dof, pvalue (R,), NaN where a fit failed."""
+
+    estimate: Floats
+    se: Floats
+    dof: Floats
+    pvalue: Floats
+
+    @property
+    def statistic(self) -> Floats:
+        """t, or where an error type has none, the normal quantile of its p value with the estimate's sign."""
+        return statistic_of(self.estimate, self.se, self.pvalue)
+
+
+def statistic_of(estimate: Floats, se: Floats, pvalue: Floats) -> Floats:
+    """t statistics (R,); where there is no standard error, the normal quantile of p with the sign of the estimate."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.isfinite(se), estimate / se, np.sign(estimate) * -ndtri(pvalue / 2))
+
+
+def fits_of(store: Store, cell: int, estimator: str, term: str, error: str) -> Fits:
+    """One term under one error type in a cell of a store."""
+    parts = []
+    for block in store.blocks(cell):
+        fits = block.estimates[estimator]
+        k, e = fits.terms.index(term), fits.errors.index(error)
+        estimate, se, dof = fits.estimate[:, k], fits.se[:, e, k], fits.dof[:, e, k]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            p = p_values(estimate / se, dof) if fits.pvalue is None else fits.pvalue[:, e, k]
+            p = np.where(np.isfinite(p), p, p_values(estimate / se, dof))
+        parts.append(np.where(fits.status == Status.OK, [estimate, se, dof, p], np.nan))
+    return Fits(*np.concatenate(parts, axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """(1 + number of |t*| >= |t|) / (B + 1) and its Monte Carlo error; panels without a t count as extreme."""
+
+    pvalue: float
+    mcse: float
+
+
+def calibrated(statistic: float, null: Floats) -> Calibrated:
+    """statistic: the claim's t; null (B,): those of twins with a zero effect."""
+    p = ranked(np.array([statistic]), null[None])
+    return Calibrated(float(p[0]), float(p_value_errors(p, len(null))[0]))
+
+
 @dataclass(frozen=True, eq=False)
 class Simulated:
-    """What the study of one method found. effects (D,): of its cells, the first 0."""
+    """What the study of one method found. effects (D,): of its cells, the first 0. votes: its twins are a null."""
 
     method: str
     study: Study
     store: Store
     term: str
+    votes: bool = True
 
     @property
     def estimator(self) -> str:
@@ -86,15 +140,13 @@ class Simulated:
         here = rows[(rows["measure"] == "rejection") & (rows["error"] == error) & (rows["cell"] == cell)]
         return 0 if here.empty else int(here["n"].iloc[0])
 
+    def fits(self, error: str, cell: int = 0) -> Fits:
+        """Estimates and tests of every replication of a cell."""
+        return fits_of(self.store, cell, self.estimator, self.term, error)
+
     def null_statistics(self, error: str) -> Floats:
         """t statistics of the panels without an effect, (B,), NaN where a fit failed."""
-        parts = []
-        for block in self.store.blocks(0):
-            fits = block.estimates[self.estimator]
-            k, e = fits.terms.index(self.term), fits.errors.index(error)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                parts.append(np.where(fits.status == Status.OK, fits.estimate[:, k] / fits.se[:, e, k], np.nan))
-        return np.concatenate(parts)
+        return self.fits(error).statistic
 
 
 def study_of(claim: Claim, twin: Twin, effects: Sequence[float], replications: int) -> Study:
@@ -104,6 +156,13 @@ def study_of(claim: Claim, twin: Twin, effects: Sequence[float], replications: i
         replications=replications, block=BLOCK, seed=claim.real.spec.inference.seed,
         question=f"How does the estimator of the claim {claim.text} do on twins by the method {twin.method}?",
     )  # fmt: skip
+
+
+def beside(study: Study, name: str, estimators: Sequence[Estimator], effect: float, replications: int) -> Study:
+    """Further estimators on the same twins, at one effect; without an effect the draws are those of the study."""
+    dial = study.grid[0][0]
+    return Study(name, study.design, tuple(estimators), grid=((dial, (effect,)),), replications=replications,
+                 block=BLOCK, seed=study.seed, question="What do the checks of the claim say on twins?")  # fmt: skip
 
 
 def pilot_of(claim: Claim, twin: Twin) -> Study:
@@ -118,15 +177,17 @@ def spread_of(claim: Claim, store: Store) -> float:
     return float(f"{np.std(values, ddof=1):.1e}")
 
 
-def effects_of(claim: Claim, sd: float) -> tuple[float, ...]:
-    """Zero, half the estimate, the estimate, twice the estimate, and effects around the expected detectable one."""
+def effects_of(claim: Claim, sd: float, asked: float | None = None) -> tuple[float, ...]:
+    """Zero, half the estimate, the estimate, twice the estimate, the effect that is asked for, and effects around the
+    expected detectable one."""
     sign = -1.0 if claim.estimate < 0 else 1.0
     wanted = [share * abs(claim.estimate) for share in SHARES]
+    wanted += [] if asked is None else [abs(asked)]
     for share in AROUND:
         effect = share * DETECTED * sd
         if all(abs(effect - other) > NEAR * effect for other in wanted):
             wanted.append(effect)
-    return (0.0, *(sign * effect for effect in sorted(wanted)))
+    return (0.0, *(sign * effect for effect in sorted({*wanted} - {0.0})))
 
 
 def short_effects_of(claim: Claim) -> tuple[float, ...]:

@@ -1,50 +1,68 @@
-"""Is a result safe? The claim, its twins, their studies, placebos and threats, put together."""
+"""Is a result safe? The claim, its twins, their studies, the checks and what twins say of them, put together."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
+import numpy as np
+
+from estimators.sensitivity.differences import Differences
 from experiments.application.spec.spec import RealPanel
+from experiments.checks import checks_of, family_of
+from experiments.checks.case import Case
+from experiments.checks.check import Check
 from experiments.running.runner import run
 from experiments.study.study import Study
 from experiments.trust.budget import Cost, shared_out, timed
-from experiments.trust.calibrated import Calibrated, calibrated
-from experiments.trust.claim import HEADLINE, Claim, claim_of
+from experiments.trust.claim import EFFECT, HEADLINE, Claim, claim_of
+from experiments.trust.evidence import Evidence, Rehearsal
 from experiments.trust.means import Means
+from experiments.trust.nearby import Interval, Nearby, nearby_of
 from experiments.trust.placebos import PlaceboTest, placebos_of
-from experiments.trust.recommend import recommended
+from experiments.trust.recommend import Advice, advice, forbidden_of
 from experiments.trust.studies import (
+    Calibrated,
     Measure,
     Simulated,
+    beside,
+    calibrated,
     effects_of,
+    fits_of,
     pilot_of,
     rejections,
     short_effects_of,
     spread_of,
+    statistic_of,
     study_of,
 )
-from experiments.trust.threats import Case, Threat, threats_of
 from experiments.twins.twin import Twin, twin
 from results.diagnosis.power_curve import Curve, Detectable, detectable, fitted_curve
 from results.store import Store
 from results.store.store import BlockState
 from results.tables.records import Record
-from sim.errors import bad
+from sim.errors import BadInput, bad, listed
+from sim.streams import Streams
 
 TIMED = 128  # replications of a timed pilot
+REHEARSED = 512  # twins on which the checks run, and fewer where a budget allows no more for the claim itself
+NEARBY = 0.15  # share of the budget for worlds near the fitted one, and as much for the checks on twins
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """How much is simulated: seconds, or replications a cell."""
+class Ask:
+    """What is asked. errors: the error type that the user prints. effect: the size that matters. budget: seconds of the
+    simulations; replications: a cell, in place of a budget. alone: without placebos, checks and worlds nearby."""
 
-    budget: float
-    replications: int | None
+    errors: str | None = None
+    effect: float | None = None
+    budget: float = 60.0
+    replications: int | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,13 +70,17 @@ class Trust:
     """What was found. shown: the claim under each error type; simulated: a study a method, the first one's first."""
 
     claim: Claim
+    ask: Ask
     twin: Twin
     shown: dict[str, Record]
     simulated: tuple[Simulated, ...]
-    placebos: tuple[PlaceboTest, ...]
-    threats: tuple[Threat, ...]
-    notes: tuple[str, ...]
-    seconds: float
+    advice: Advice
+    placebos: tuple[PlaceboTest, ...] = ()
+    checks: tuple[Check, ...] = ()
+    evidence: Evidence = field(default_factory=Evidence)
+    nearby: Nearby = field(default_factory=lambda: Nearby({}, (), np.zeros(0, dtype=bool)))
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
 
     @property
     def main(self) -> Simulated:
@@ -66,14 +88,19 @@ class Trust:
         return self.simulated[0]
 
     @property
+    def voters(self) -> tuple[Simulated, ...]:
+        """Studies on twins that serve as a null."""
+        return tuple(one for one in self.simulated if one.votes)
+
+    @property
     def printed(self) -> str:
         """The error type of the table."""
         return self.claim.printed
 
-    @cached_property
+    @property
     def recommended(self) -> str:
         """The error type to print."""
-        return recommended_of(self.main, self.printed)
+        return self.advice.error
 
     @property
     def in_part(self) -> bool:
@@ -90,12 +117,22 @@ class Trust:
         """The claim under the recommended error type."""
         return self.shown[self.recommended]
 
+    def statistic(self, error: str) -> float:
+        """t of the claim under an error type."""
+        record = self.shown[error]
+        values = (np.nan if value is None else value for value in (record.estimate, record.se, record.pvalue))
+        return float(statistic_of(*(np.array([value]) for value in values))[0])
+
     def calibrated(self, by: Simulated | None = None, error: str | None = None) -> Calibrated:
         """The calibrated p value, of the recommended error type on the first method's twins unless said."""
         error = error or self.recommended
-        statistic = self.shown[error].statistic
-        return calibrated(float("nan") if statistic is None else statistic,
-                          (by or self.main).null_statistics(error))  # fmt: skip
+        return calibrated(self.statistic(error), (by or self.main).null_statistics(error))
+
+    @cached_property
+    def calibrated_interval(self) -> Interval:
+        """Ends of the calibrated p value."""
+        p = self.calibrated()
+        return self.nearby.pvalue(self.recommended, self.statistic(self.recommended), Measure(p.pvalue, p.mcse))
 
     @cached_property
     def curve(self) -> Curve:
@@ -105,76 +142,108 @@ class Trust:
         return fitted_curve(cells["effects"], cells["rejected"], cells["counts"], sd)
 
     @cached_property
-    def mde(self) -> Detectable:
-        """The minimum detectable effect."""
+    def simulated_mde(self) -> Detectable:
+        """The minimum detectable effect of the fitted world, with the simulation's error alone."""
         return detectable(self.curve)
 
+    @cached_property
+    def mde(self) -> Detectable:
+        """The minimum detectable effect, with the uncertainty of the fitted world."""
+        return self.nearby.detectable(self.recommended, self.simulated_mde)
+
     @property
-    def power_at_estimate(self) -> Measure:
-        """The power at the estimate."""
-        cell = min(range(len(self.main.effects)), key=lambda k: abs(self.main.effects[k] - self.claim.estimate))
-        return self.main.measure("rejection", self.recommended, cell)
+    def asked(self) -> float:
+        """The effect at which rates are told: the one that is asked for, else the detectable one, as the claim signed."""
+        sign = -1.0 if self.claim.estimate < 0 else 1.0
+        return sign * abs(self.ask.effect) if self.ask.effect is not None else sign * self.simulated_mde.value
+
+    def at(self, effect: float) -> int:
+        """The cell whose effect is nearest."""
+        return min(range(len(self.main.effects)), key=lambda k: abs(self.main.effects[k] - effect))
 
 
 def trust(
-    real: RealPanel,
-    claim: str = HEADLINE,
-    *,
-    errors: str | None = None,
-    budget: float = 60.0,
-    replications: int | None = None,
-    means: Means | None = None,
-    alone: bool = False,
-    say: Say = lambda line: None,
+    real: RealPanel, claim: str = HEADLINE, *, means: Means | None = None, say: Say = lambda line: None, **asked: object
 ) -> Trust:
-    """All of it; raises BadInput before anything is written.
+    """All of it; asked: fields of `Ask`. Raises BadInput before anything is written."""
+    begin, means, ask = time.perf_counter(), means or Means(), Ask(**asked)  # type: ignore[arg-type]
+    named = claim_of(real, claim, ask.errors)
+    fitted = twin(named.sample)
+    shown = named.on(named.panel)
+    forbidden = forbidden_of(tuple(shown), named.panel)
+    found = _simulated(named, fitted, ask, means, say)
+    sizes = {error: found[0].size(error) for error in found[0].errors}
+    best = advice(sizes, named.printed, forbidden)
+    plain = Trust(named, ask, fitted, shown, found, best, notes=(*fitted.notes, *_lost(found)))
+    if not ask.alone:
+        say("checks, placebos and worlds near the fitted one")
+        plain = _examined(plain, means)
+    return replace(plain, seconds=time.perf_counter() - begin)
 
-    errors: the error type that the user prints. budget: seconds of the simulations; replications: a cell, in place of a
-    budget. alone: without placebos and threats.
-    """
-    begin, means = time.perf_counter(), means or Means()
-    asked = claim_of(real, claim, errors)
-    fitted = twin(real)
-    shown = asked.on(asked.panel)
-    studies = _planned(asked, fitted, _Plan(budget, replications), means, say)
+
+def _examined(found: Trust, means: Means) -> Trust:
+    """With placebos, the checks with their rates, and the uncertainty of the fitted world."""
+    tests, without = placebos_of(found.claim)
+    near = nearby_of(found.claim, found.twin, _share(found))
+    found = replace(found, placebos=tests, nearby=near, notes=(*found.notes, *without))
+    case = Case.of_claim(found.claim, found.advised)
+    family = family_of(case)
+    rehearsal = _rehearsed(found, family, means) if family is not None else None
+    checks = checks_of(case, None if rehearsal is None else rehearsal.critical)
+    if rehearsal is None:
+        return replace(found, checks=checks)
+    checks = tuple(sorted(map(rehearsal.rated, checks), key=lambda check: -check.severity))
+    return replace(found, checks=checks, evidence=rehearsal.evidence(found.asked))
+
+
+def _rehearsed(found: Trust, family: Differences, means: Means) -> Rehearsal | None:
+    """The differences on the panel and on twins; None for a claim whose dial does not move it one for one."""
+    if found.claim.dial != EFFECT:
+        return None
+    study = beside(found.main.study, "trust-checks", (found.claim.estimator, family), 0.0, _share(found, REHEARSED))
+    store = means.run("checks", study)
+    claim = fits_of(store, 0, study.estimators[0].name, found.claim.term, found.recommended)
+    own = family(found.claim.panel, Streams(study.seed))
+    return Rehearsal.of(own, store, study.estimators[1].name, claim, found.claim.estimate)
+
+
+def _share(found: Trust, most: int = 256) -> int:
+    """Replications of what stands beside the main study: as many as a cell of it, and at most so many."""
+    return min(found.main.replications, most)
+
+
+def _simulated(claim: Claim, fitted: Twin, ask: Ask, means: Means, say: Say) -> tuple[Simulated, ...]:
+    """The study of each method, run."""
+    studies = _planned(claim, fitted, ask, means, say)
     for method, study in studies.items():
         means.check(method, study)
-    if replications is None:
-        means.remember(budget, {method: study.replications for method, study in studies.items()})
+    if ask.replications is None:
+        means.remember(ask.budget, {method: study.replications for method, study in studies.items()})
     found = []
+    votes = {one.method: one.null for one in fitted.all}
     for method, study in studies.items():
         say(f"{method}: {len(study.cells)} cells of {study.replications:,} replications")
-        found.append(Simulated(method, study, means.run(method, study), asked.term))
-    tests, without = ((), ()) if alone else placebos_of(asked)
-    best = recommended_of(found[0], asked.printed)
-    case = Case(asked, shown[best], asked.printed, best, fitted, found[0], means.run)
-    dangers, unjudged = ((), ()) if alone else threats_of(case)
-    notes = (*fitted.notes, *_lost(found), *without, *unjudged)
-    return Trust(asked, fitted, shown, tuple(found), tests, dangers, notes, time.perf_counter() - begin)
+        found.append(Simulated(method, study, means.run(method, study), claim.term, votes[method]))
+    return tuple(found)
 
 
-def recommended_of(main: Simulated, printed: str) -> str:
-    """The error type to print."""
-    return recommended({error: main.size(error) for error in main.errors}, printed)
-
-
-def _planned(claim: Claim, twins: Twin, plan: _Plan, means: Means, say: Say) -> dict[str, Study]:
+def _planned(claim: Claim, twins: Twin, ask: Ask, means: Means, say: Say) -> dict[str, Study]:
     """The study of each method, after a timed pilot of each."""
     pilots = {one.method: pilot_of(claim, one) for one in twins.all}
     sd = spread_of(claim, _pilot(pilots[twins.method]))
-    effects = {one.method: effects_of(claim, sd) if one is twins.all[0] else short_effects_of(claim)
+    effects = {one.method: effects_of(claim, sd, ask.effect) if one is twins.all[0] else short_effects_of(claim)
                for one in twins.all}  # fmt: skip
-    counts = None if plan.replications else means.remembered(plan.budget)
+    counts = None if ask.replications else means.remembered(ask.budget)
     if counts is not None and counts.keys() >= pilots.keys():
-        say(f"replications as in an earlier run with a budget of {plan.budget:g} s or more")
-    elif plan.replications is None:
+        say(f"replications as in an earlier run with a budget of {ask.budget:g} s or more")
+    elif ask.replications is None:
         costs = {name: Cost(len(effects[name]), timed(partial(_in_memory, pilot), TIMED))
                  for name, pilot in pilots.items()}  # fmt: skip
-        counts = shared_out(costs, plan.budget, means.executor.workers)
-        say(f"budget {plan.budget:g} s: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        counts = shared_out(costs, ask.budget * (1 - 2 * NEARBY), means.executor.workers)
+        say(f"budget {ask.budget:g} s: " + ", ".join(f"{name} {count:,}" for name, count in counts.items())
             + " replications a cell")  # fmt: skip
     else:
-        counts = dict.fromkeys(pilots, plan.replications)
+        counts = dict.fromkeys(pilots, ask.replications)
     return {
         one.method: means.fitting(one.method, study_of(claim, one, effects[one.method], counts[one.method]))
         for one in twins.all

@@ -1,8 +1,8 @@
-"""The page of `panelproof trust`: HTML that needs nothing else, and tables for Word, from the numbers of trust.json."""
+"""The page of `panelproof trust`: HTML that needs nothing else, from the numbers of trust.json."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -10,12 +10,11 @@ from markupsafe import Markup
 from estimators.core.error_types import error_label
 from results.figures.power import PowerPlot, power_figure
 from results.page import page
-from results.tables.journal_table import Heading, JournalTable, Row
-from results.tables.records import Document
-from results.tables.word import word_tables
 
-GRADES = {"holds": "The claim holds", "fragile": "The claim is fragile", "fails": "The claim fails"}
-MARKS = {"holds": "holds", "fragile": "open", "fails": "departs"}  # classes of the stylesheet
+ANSWERS = {"supported": "Supported", "not decided": "Not decided", "contradicted": "Contradicted",
+           "no claim": "No claim"}  # fmt: skip
+MARKS = {"supported": "holds", "not decided": "open", "contradicted": "departs", "no claim": "open",
+         "consistent": "holds", "differs": "open", "cannot tell": "open", "contradicts": "departs"}  # of the stylesheet
 NOTHING = "–"
 
 
@@ -38,6 +37,11 @@ def probability(value: float | None) -> str:
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def interval(lower: float | None, upper: float | None, form: Callable[[float | None], str]) -> str:
+    """Two ends, each written by `form`; a dash where there is none."""
+    return NOTHING if lower is None or upper is None else f"{form(lower)} to {form(upper)}"
+
+
 def p_value(value: float | None) -> str:
     """A p value in a sentence: "p = 0.034", "p < 0.001"."""
     text = probability(value)
@@ -48,9 +52,13 @@ def trust_page(held: Mapping[str, Any]) -> str:
     """The page; held: trust.json as plain data."""
     pages = page("results.report", number=number, share=share, probability=probability, p_value=p_value,
                  label=error_label)  # fmt: skip
+    answer = held["verdict"]["answer"]
     return pages.get_template("trust.html").render(
-        held=held, title=GRADES[held["verdict"]["grade"]], mark=MARKS[held["verdict"]["grade"]], figure=figure(held),
-        advised=advised(held), printed=next(row for row in held["errors"] if row["printed"]), marked=marked(held),
+        held=held, title=ANSWERS[answer], marks=MARKS, mark=MARKS[answer], figure=figure(held), advised=advised(held),
+        printed=next(row for row in held["errors"] if row["printed"]), marked=marked(held), interval=interval,
+        number=number, share=share, rows=[row for row in held["checks"] if row["difference"] is not None],
+        facts=[row for row in held["checks"] if row["difference"] is None and row["severity"] > 0],
+        silent=sum(row["difference"] is None and row["severity"] == 0 for row in held["checks"]),
     )  # fmt: skip
 
 
@@ -60,11 +68,12 @@ def advised(held: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def marked(held: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Rows of the power table: half the estimate, the estimate, twice the estimate, in words."""
-    estimate = held["claim"]["estimate"]
-    wanted = {"half the estimate": 0.5, "the estimate": 1.0, "twice the estimate": 2.0}
-    return [(words, min(held["power"], key=lambda row: abs(row["effect"] - ratio * estimate)))
-            for words, ratio in wanted.items()]  # fmt: skip
+    """Rows of the power table, in words: the effect that was asked for, half the estimate, the estimate, twice it."""
+    estimate, asked = held["claim"]["estimate"], held["effect"]
+    wanted = {"the effect asked for": asked["value"]} if asked["asked"] else {}
+    wanted |= {"half the estimate": 0.5 * estimate, "the estimate": estimate, "twice the estimate": 2.0 * estimate}
+    return [(words, min(held["power"], key=lambda row: abs(row["effect"] - effect)))
+            for words, effect in wanted.items()]  # fmt: skip
 
 
 def figure(held: Mapping[str, Any]) -> Markup:
@@ -76,57 +85,3 @@ def figure(held: Mapping[str, Any]) -> Markup:
         held["mde"]["power"],
     )  # fmt: skip
     return Markup(power_figure(plot))
-
-
-def trust_word(held: Mapping[str, Any]) -> bytes:
-    """The same tables and sentences as a Word file."""
-    tables = [_errors_table(held), _power_table(held), _threats_table(held), _studies_table(held)]
-    notes = (GRADES[held["verdict"]["grade"]] + ".", *held["verdict"]["sentences"],
-             *(threat["sentence"] for threat in held["threats"]),
-             *(sentence for one in held["misses"] for sentence in one["sentences"]), *held["limits"])  # fmt: skip
-    return word_tables(Document({"outcome": held["claim"]["outcome"]}, (), notes=notes), tables)
-
-
-def _errors_table(held: Mapping[str, Any]) -> JournalTable:
-    columns = ("size", "MC error", "s.e.", "p", "from", "to")
-    rows = tuple(
-        Row(error_label(row["se_type"]) + (" (recommended)" if row["recommended"] else ""),
-            (share(row["size"]), share(row["mcse"]), number(row["se"]), probability(row["pvalue"]),
-             number(row["lower"]), number(row["upper"])))
-        for row in held["errors"]
-    )  # fmt: skip
-    return JournalTable("1", "Size of every error type on the twin, and the claim with it",
-                        tuple(map(Heading, columns)), rows)  # fmt: skip
-
-
-def _power_table(held: Mapping[str, Any]) -> JournalTable:
-    rows = tuple(
-        Row(number(row["effect"]), (share(row["power"]), share(row["mcse"]), number(row["type_m"]),
-                                    share(row["type_s"])))
-        for row in held["power"]
-    )  # fmt: skip
-    mde = held["mde"]
-    note = (f"Effect found with a power of {mde['power']:.0%}: {number(mde['value'])} "
-            f"({number(mde['lower'])} to {number(mde['upper'])}).")  # fmt: skip
-    heads = tuple(map(Heading, ("power", "MC error", "overstated", "wrong sign")))
-    return JournalTable("2", "Power by true effect", heads, rows, (note,))
-
-
-def _threats_table(held: Mapping[str, Any]) -> JournalTable:
-    rows = tuple(
-        Row(row["name"], (number(row["needed"]), number(row["found"]), "yes" if row["overturns"] else "no"))
-        for row in held["threats"]
-    )
-    return JournalTable("3", "Threats: what overturns the claim, and what is found",
-                        tuple(map(Heading, ("needed", "found", "overturns"))), rows,
-                        tuple(f"{row['name']}: {row['unit']}." for row in held["threats"]))  # fmt: skip
-
-
-def _studies_table(held: Mapping[str, Any]) -> JournalTable:
-    rows = tuple(
-        Row(row["method"], (f"{row['replications']:,}", share(row["size"]), share(row["power"]),
-                            share(row["coverage"]), probability(row["calibrated"])))
-        for row in held["studies"]
-    )  # fmt: skip
-    heads = tuple(map(Heading, ("replications", "size", "power", "coverage", "calibrated p")))
-    return JournalTable("4", "The methods", heads, rows)

@@ -17,6 +17,7 @@ CAMPAIGNS = {
     "seeds": "reported_errors",
     "searches": "searches",
     "pages": "trusted_pages",
+    "verdicts": "verdicts",
     "plugins": "plug_ins",
     "places": "places",
     "doors": "doors",

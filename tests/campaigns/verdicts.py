@@ -1,0 +1,215 @@
+"""The judge is judged: pages of `panelproof trust` on panels of known worlds, inside the twins' family and outside it.
+
+Each page is a line of runs/verdicts/WORLD.jsonl, so that an interrupted campaign goes on; `PANELS=50` makes it shorter,
+`WORLDS="staggered,common"` names some. The tables that it prints are those of docs/studies/verdicts.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from verdict_worlds import WORLDS, World
+
+from experiments.trust.document import document
+from experiments.trust.trust import trust
+
+PANELS = int(os.environ.get("PANELS", "200"))
+REPLICATIONS = 256
+FOLDER = Path(os.environ.get("PAGES", "runs/verdicts"))
+FULL = 10  # treated units from which the bar on recommended errors is narrow
+NULL, EFFECT, DRIFT = "no effect", "twice the detectable effect", "a drift as large"
+TOGETHER = 2  # processes
+
+
+@dataclass(frozen=True)
+class Case:
+    """A world with an effect and a drift, in detectable effects."""
+
+    world: World
+    what: str
+
+    @property
+    def effect(self) -> float:
+        """The true effect."""
+        return 2.0 * self.world.detectable() if self.what == EFFECT else 0.0
+
+    @property
+    def drift(self) -> float:
+        """Of the treated, a period."""
+        return self.world.drift_of(2.0 * self.world.detectable()) if self.what == DRIFT else 0.0
+
+    @property
+    def file(self) -> Path:
+        """Its pages."""
+        return FOLDER / f"{self.world.name}, {self.what}.jsonl".replace(" ", "-")
+
+    def pages(self) -> list[dict[str, Any]]:
+        """What is there."""
+        return [json.loads(line) for line in self.file.read_text().splitlines()][:PANELS] if self.file.exists() else []
+
+
+def cases() -> Iterator[Case]:
+    """Every world without an effect and with one; a drift where nothing else is wrong."""
+    named = [name for name in os.environ.get("WORLDS", "").split(",") if name]
+    for world in WORLDS:
+        if not named or world.name in named:
+            yield Case(world, NULL)
+            yield Case(world, EFFECT)
+            if world.family and not world.whole and len(world.dates) + sum(n for _, n in world.dates) > FULL + 1:
+                yield Case(world, DRIFT)
+
+
+def page(case: Case, number: int, effect: float, drift: float) -> dict[str, Any]:
+    """One page in a few numbers."""
+    with tempfile.TemporaryDirectory() as folder:
+        held = document(trust(case.world.real(Path(folder), number, effect, drift), replications=REPLICATIONS))
+    advised = next(row for row in held["errors"] if row["recommended"])
+    rows = [row for row in held["checks"] if row["difference"] is not None]
+    kept = ("name", "answer", "difference", "lower", "upper", "needed", "false_alarm", "power")
+    return {
+        "number": number, "answer": held["verdict"]["answer"], "reason": held["verdict"]["reason"],
+        "rates": held["verdict"]["rates"], "recommended": advised["se_type"], "pvalue": advised["pvalue"],
+        "size": advised["size"], "lower_size": advised["lower_size"], "upper_size": advised["upper_size"],
+        "allowed": advised["allowed"], "mde": held["mde"], "joint": held["fidelity_joint"]["pvalue"],
+        "calibrated": {row["method"]: row["calibrated"] for row in held["studies"] if row["votes"]},
+        "family": held["family"], "checks": [{name: row[name] for name in kept} for row in rows],
+    }  # fmt: skip
+
+
+def made() -> None:
+    """Every page that is missing, two at a time."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for case in cases():
+        there = {one["number"] for one in case.pages()}
+        wanted = [number for number in range(PANELS) if number not in there]
+        if not wanted:
+            continue
+        effect, drift = case.effect, case.drift
+        with ProcessPoolExecutor(TOGETHER, get_context("spawn")) as pool, case.file.open("a") as file:
+            waiting = [pool.submit(page, case, number, effect, drift) for number in wanted]
+            for future in waiting:
+                file.write(json.dumps(future.result()) + "\n")
+                file.flush()
+
+
+def share(hits: list[bool]) -> tuple[float, float]:
+    """A share and its Monte Carlo error."""
+    value = float(np.mean(hits)) if hits else float("nan")
+    return value, float(np.sqrt(max(value * (1 - value), 0.25 / max(len(hits), 1)) / max(len(hits), 1)))
+
+
+def main() -> bool:
+    """Every bar holds within 2 Monte Carlo errors."""
+    made()
+    bad: list[str] = []
+    for table in (_verdicts, _tests, _worlds, _alarms):
+        for line in table(bad):
+            print(line, flush=True)
+        print()
+    for line in bad:
+        print(f"  ! {line}")
+    return not bad
+
+
+def _judged(bad: list[str], case: Case, what: str, hits: list[bool], least: float, most: float) -> str:
+    """A share as a cell, and a fault where it lies outside its bar by more than 2 Monte Carlo errors."""
+    value, error = share(hits)
+    good = least - 2 * error <= value <= most + 2 * error
+    if not good:
+        bad.append(f"{case.world.name}, {case.what}: {what} {value:.1%} (Monte Carlo error {error:.1%})")
+    return f"{value:.1%}{'' if good else ' !'}"
+
+
+def _verdicts(bad: list[str]) -> Iterator[str]:
+    yield "| world | truth | pages | supported | not decided | contradicted | no claim | threat first |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for case in cases():
+        pages = case.pages()
+        given = {answer: [one["answer"] == answer for one in pages]
+                 for answer in ("supported", "not decided", "contradicted", "no claim")}  # fmt: skip
+        most = {NULL: 0.10 if case.world.whole else 0.05, EFFECT: 1.0, DRIFT: 0.20}[case.what]
+        few = sum(count for _, count in case.world.dates) < FULL
+        least = 0.80 if case.what == EFFECT and case.world.family and not case.world.whole and not few else 0.0
+        cells = [_judged(bad, case, "supported", given["supported"], least, most), f"{share(given['not decided'])[0]:.1%}",
+                 _judged(bad, case, "contradicted", given["contradicted"], 0.0, 0.05 if case.what == EFFECT else 1.0),
+                 f"{share(given['no claim'])[0]:.1%}"]  # fmt: skip
+        named = [one["reason"].lower().count("trend") > 0 for one in pages if one["answer"] in ("contradicted", "not decided")]
+        first = f"{share(named)[0]:.1%}" if case.what == DRIFT else ""
+        yield f"| {case.world.name} | {case.what} | {len(pages)} | {' | '.join(cells)} | {first} |"
+
+
+def _tests(bad: list[str]) -> Iterator[str]:
+    """Recommended errors and calibrated p values where there is no effect."""
+    yield "| world | true size, by unit | recommended rejects | printed size | calibrated p uniform (KS p, by method) | recommended |"
+    yield "|---|---|---|---|---|---|"
+    for case in cases():
+        if case.what != NULL:
+            continue
+        pages, treated = case.pages(), sum(count for _, count in case.world.dates)
+        rejected = [one["pvalue"] is not None and one["pvalue"] <= 0.05 for one in pages]
+        cell = _judged(bad, case, "recommended errors reject", rejected, 0.03 if treated >= FULL else 0.0,
+                       0.07 if treated >= FULL else 0.10)  # fmt: skip
+        uniform = {}
+        for method in ("parametric", "factor", "residual"):
+            p = [one["calibrated"][method] for one in pages if method in one["calibrated"]]
+            if len(p) > PANELS / 2:
+                uniform[method] = float(stats.kstest(p, "uniform").pvalue)
+                if uniform[method] < 0.01:
+                    bad.append(f"{case.world.name}: calibrated p by {method} is not uniform (p = {uniform[method]:.4f})")
+        said = ", ".join(f"{method} {value:.2f}" for method, value in uniform.items())
+        names, counts = np.unique([one["recommended"] for one in pages], return_counts=True)
+        kinds = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
+        printed = np.mean([one["size"] for one in pages])
+        yield f"| {case.world.name} | {case.world.size():.1%} | {cell} | {printed:.1%} | {said} | {kinds} |"
+
+
+def _worlds(bad: list[str]) -> Iterator[str]:
+    """Intervals of the detectable effect, and the joint test of fidelity."""
+    yield "| world | detectable effect | mean on the pages | interval covers | joint test below 5% | covers or seen |"
+    yield "|---|---|---|---|---|---|"
+    for case in cases():
+        if case.what != NULL:
+            continue
+        pages = case.pages()
+        covered, seen = [], []
+        for one in pages:
+            error = one["recommended"]
+            truth = case.world.detectable(error if error.startswith(("cluster", "cr2", "cv3", "iid", "hc1")) else "cluster:unit")
+            covered.append(one["mde"]["lower"] <= truth <= one["mde"]["upper"])
+            seen.append(one["joint"] is not None and one["joint"] < 0.05)
+        either = [a or b for a, b in zip(covered, seen, strict=True)]
+        cells = [_judged(bad, case, "interval of the detectable effect covers", covered, 0.90 if case.world.family else 0, 1),
+                 f"{share(seen)[0]:.1%}",
+                 _judged(bad, case, "covered or seen", either, 0.80, 1.0)]  # fmt: skip
+        mean = np.mean([one["mde"]["value"] for one in pages])
+        yield f"| {case.world.name} | {case.world.detectable():.4f} | {mean:.4f} | {' | '.join(cells)} |"
+
+
+def _alarms(bad: list[str]) -> Iterator[str]:
+    """Alarms on fresh panels of the same world beside what pages print, and leave-one-out."""
+    yield "| world | truth | pages with an alarm | as printed | leave-one-out contradicts |"
+    yield "|---|---|---|---|---|"
+    for case in cases():
+        if case.what == DRIFT or case.world.biased:
+            continue
+        pages = case.pages()
+        alarms = [any(row["answer"] in ("differs", "contradicts") for row in one["checks"]) for one in pages]
+        printed = [one["family"]["false_alarm"] for one in pages if one["family"]["false_alarm"] is not None]
+        lost = [any(row["answer"] == "contradicts" and row["name"].startswith("leave-out") for row in one["checks"])
+                for one in pages]  # fmt: skip
+        value, error = share(alarms)
+        expected = float(np.mean(printed)) if printed else float("nan")
+        if case.world.family and not case.world.ramp and abs(value - expected) > 3 * error:
+            bad.append(f"{case.world.name}, {case.what}: alarms {value:.1%}, printed {expected:.1%}")
+        cell = _judged(bad, case, "leave-one-out contradicts", lost, 0.0, 0.05)
+        yield f"| {case.world.name} | {case.what} | {value:.1%} | {expected:.1%} | {cell} |"
