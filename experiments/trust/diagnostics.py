@@ -12,7 +12,7 @@ from experiments.twins.statistics import moran_by_period
 
 def diagnostics(found: Trust) -> dict[str, float | None]:
     """AR(1), raw and corrected for few periods, Moran's I (mean of periods, first W) and Pesaran's CD."""
-    real = Real.of(found.claim.real)
+    real = Real.of(found.claim.sample)
     residuals = real.parts.residuals
     raw = serial_correlation(residuals[0])
     corrected = bias_corrected(raw, np.ones((1, len(residuals[0])), dtype=bool))

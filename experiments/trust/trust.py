@@ -134,7 +134,7 @@ def trust(
     """
     begin, means = time.perf_counter(), means or Means()
     asked = claim_of(real, claim, errors)
-    fitted = twin(real)
+    fitted = twin(asked.sample)
     shown = asked.on(asked.panel)
     studies = _planned(asked, fitted, _Plan(budget, replications), means, say)
     for method, study in studies.items():
@@ -149,7 +149,7 @@ def trust(
     best = recommended_of(found[0], asked.printed)
     case = Case(asked, shown[best], asked.printed, best, fitted, found[0], means.run)
     dangers, unjudged = ((), ()) if alone else threats_of(case)
-    notes = (*fitted.notes, *_lost(found), *without, *unjudged)
+    notes = (*asked.notes, *fitted.notes, *_lost(found), *without, *unjudged)
     return Trust(asked, fitted, shown, tuple(found), tests, dangers, notes, time.perf_counter() - begin)
 
 
