@@ -85,10 +85,22 @@ def one_of(names: Iterable[str]) -> str:
     return ", ".join(names) or "(none)"
 
 
-def closest(name: str, names: Iterable[str]) -> str:
-    """A remedy for a misspelt name: the nearest allowed one, if any is near."""
-    near = difflib.get_close_matches(str(name), list(names), n=1)
-    return f"did you mean {near[0]!r}?" if near else "correct the name"
+def closest(name: str, names: Iterable[str], otherwise: str = "correct the name") -> str:
+    """A remedy for a misspelt name: the nearest allowed one if any is near, else another remedy."""
+    near = _near(name, names, 1)
+    return f"did you mean {near[0]!r}?" if near else otherwise
+
+
+def nearest_first(name: str, names: Iterable[str], most: int = 8) -> str:
+    """At most `most` allowed names as text, those near a misspelt one first, with a count of the rest."""
+    names = list(names)
+    return listed(dict.fromkeys((*_near(name, names, most), *names)), most) or "(none)"
+
+
+def _near(name: str, names: Iterable[str], most: int) -> list[str]:
+    """The allowed names that are near one, the nearest first, whatever letters are large."""
+    plain = {other.lower(): other for other in names}
+    return [plain[other] for other in difflib.get_close_matches(str(name).lower(), plain, n=most)]
 
 
 def listed(items: Iterable[object], most: int = 5) -> str:

@@ -16,23 +16,40 @@ from estimators.core.estimator import Estimator
 from estimators.linear.did import TwoWayDID
 from estimators.spatial.form import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
+from estimators.staggered.adoption_effects import AdoptionEffects
+from estimators.staggered.aggregation import event_of
+from estimators.staggered.callaway_santanna import CallawaySantAnna
 from experiments.application.estimable import check_estimable
 from experiments.application.spec.spec import RealPanel
-from experiments.application.tables.columns import clustered_enough, main_cluster
+from experiments.application.tables.columns import ALONE, ROUNDING, clustered_enough, known_terms, main_cluster
 from experiments.application.tables.ledger import Fitted, Ledger
 from experiments.running.runner import run
 from experiments.study.study import Study
+from experiments.trust.sample import sample_of
 from results.tables.places import BASELINE, SPATIAL, Place
 from results.tables.records import EFFECTS, Record, records_of
 from sim.designs.observed import Observed
-from sim.errors import Problem, bad, closest, one_of, refuse
+from sim.designs.policy_truths import POLICY_MEANS
+from sim.errors import BadInput, Problem, bad, closest, listed, naming, nearest_first, refuse
+from sim.estimands import Estimand
 from sim.panel import Panel
 from sim.panel.panel import seen_in
 
 HEADLINE = "did"
-FORMS_OF_CLAIMS = "did, indirect:did, sdm:did, or TABLE:COLUMN:TERM such as 7:3:w_did"
+FORMS_OF_CLAIMS = "did, indirect:did, sdm:did, or TABLE:COLUMN:TERM such as 7:3:w_did or S:2:event(3)"
+STANDING = ("did", "direct:did", "indirect:did", "total:did", *(f"{form}:did" for form in FORMS))
 TABLES = {"2": "regressions", "3": "regressions", "4": "regressions", "5": "mediation", "7": "spatial_models",
           "R": "robustness", "S": "staggered"}  # fmt: skip
+MISSING = {
+    "3": "name capital or other_policy in [panel]",
+    "4": "name groups in [panel]",
+    "5": "name mediators in [panel]",
+    "7": "add a table [[weights]]",
+    "R": "ask for checks in [robustness]",
+    "S": "set staggered = true in [robustness]",
+}  # what gives a spec a table that it does not have
+DRAWN = {"wild", "simulation", "bootstrap", "monte-carlo", "permutation", "placebo"}  # drawn anew for every panel
+Staggered = AdoptionEffects | CallawaySantAnna  # their errors are clusters of units
 EFFECT, SPILLOVER = "effect.size", "spillover.w_effect"
 COEFFICIENT = re.compile(r"(beta|direct|indirect|total)\((w_)?(.+)\)")
 
@@ -41,15 +58,19 @@ COEFFICIENT = re.compile(r"(beta|direct|indirect|total)\((w_)?(.+)\)")
 class Claim:
     """A number that a user wants to trust.
 
-    text: as the user named it. real: the panel. fitted: the estimator on the panel. term: of the estimator. printed:
-    the error type that the table prints. dial: of a twin's design, the one that moves the estimand of the term.
+    text: as the user named it. real: the panel. sample: what of it the claim uses, `real` itself where that is all;
+    twins of the claim are twins of it. fitted: the estimator on the panel. term: of the estimator. printed: the error
+    type that the table prints. errors: that and the others that cost little, none where the estimator keeps its own.
+    dial: of a twin's design, the one that moves the estimand of the term.
     """
 
     text: str
     real: RealPanel
+    sample: RealPanel
     fitted: Fitted
     term: str
     printed: str
+    errors: tuple[str, ...]
     dial: str
 
     @property
@@ -63,26 +84,31 @@ class Claim:
         return self.fitted.panel
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of the sample, in words; none where it is the whole panel."""
+        return self.sample.notes[len(self.real.notes) :]
+
+    @property
     def estimator(self) -> Estimator:
-        """The very estimator, with the claim's term alone and every error type that costs little."""
+        """The very estimator, with the claim's term alone where it can report some terms, and `errors`."""
         own = self.fitted.estimator
         known = {item.name for item in fields(own)}  # type: ignore[arg-type]
-        changes: dict[str, Any] = {"full_fit": False, "simulate": 0, "terms": (self.term,)}
-        if isinstance(own, TwoWayDID | SpatialPanel):
-            changes["errors"] = error_types_of(own, self.panel, self.real, self.printed)
-        return replace(own, **{name: value for name, value in changes.items() if name in known})  # type: ignore[type-var]
+        changes: dict[str, Any] = {"full_fit": False, "simulate": 0, "terms": (self.term,), "errors": self.errors}
+        changes |= {"band": "", "uniform_draws": 0}  # drawn, and beside the claim
+        kept = {name: value for name, value in changes.items() if name in known and (name, value) != ("errors", ())}
+        return replace(own, **kept)  # type: ignore[type-var]
 
     def on(self, panel: Panel) -> dict[str, Record]:
         """The claim on a panel, by error type; through the runner, as `estimate` does. Raises BadInput for no fit."""
         estimator = self.estimator
         study = Study("claim", Observed(panel), (estimator,), replications=1, block=64, seed=1)
-        found = next(iter(run(study).blocks(0))).estimates[estimator.name]
+        found = next(iter(run(study).blocks(0))).estimates[estimator.name].only((self.term,))
         if not np.isfinite(found.estimate[0]).all():
             raise bad("the estimator has no estimate", where="the claim", allowed="a panel that it fits",
                       remedy="choose another claim")  # fmt: skip
         seen = seen_in(panel)
         sizes = panel.nobs, int(seen.any(axis=0).sum()), int(seen.any(axis=1).sum())
-        records = records_of(self.fitted.fit, found.only((self.term,)), *sizes)
+        records = records_of(self.fitted.fit, found, *sizes)
         return {record.se_type: record for record in records}
 
 
@@ -93,38 +119,56 @@ def claim_of(real: RealPanel, text: str = HEADLINE, error: str | None = None) ->
     give.
     """
     _check_panel(real)
-    place, term, choose = _read(real, text)
-    ledger = Ledger(seed=real.spec.inference.seed)
-    module = import_module(f"experiments.application.tables.{TABLES[place[0]]}")
-    getattr(module, "add_baseline" if place[0] == "2" else "add")(real, ledger)
-    there = [item for item in ledger.fitted if item.fit.place == place and choose(item)]
-    if not there:
-        columns = sorted({f"{item.fit.table}:{item.fit.column}" for item in ledger.fitted})
-        raise bad(f"table {place[0]} of this spec has no column {place[1]}", where=f"--claim {text}",
-                  allowed=one_of(columns), remedy="; ".join(ledger.failures) or "correct it")  # fmt: skip
-    found = [item for item in there if term in item.estimates.terms]
-    if not found:
-        terms = there[0].estimates.terms
-        raise bad(f"no term {term!r}", where=f"--claim {text}", allowed=one_of(terms), remedy=closest(term, terms))
-    fitted = min(found, key=lambda item: item.fit.transform != "lee-yu")  # of both transforms, the unbiased one
-    return Claim(text, real, fitted, term, _printed(real, fitted, error), dial_of(real, fitted, term, text))
+    place, term, choose = _read(real, text.strip())
+    fitted = _found(_ledger(real, place), place, term, text, choose)
+    with naming(f"--claim {text}"):
+        sample = sample_of(real, fitted)
+    dial = dial_of(sample, fitted, term, text)
+    if sample is not real:
+        with naming(f"--claim {text}"):
+            _check_panel(sample)
+    printed, errors = _errors(sample, fitted, term, text, error)
+    return Claim(text, real, sample, fitted, term, printed, errors, dial)
 
 
-def error_types_of(own: TwoWayDID | SpatialPanel, panel: Panel, real: RealPanel, printed: str) -> tuple[str, ...]:
-    """Every error type that the estimator's family serves on this panel without a bootstrap, the printed one first."""
-    family: Any = "regression" if isinstance(own, TwoWayDID) else "spatial"
+def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) -> tuple[str, ...]:
+    """Every error type that the estimator's family serves on this panel without a bootstrap, the printed one first.
+
+    None of estimators that are neither regressions, spatial models nor of staggered adoption.
+    """
+    family: Any = {TwoWayDID: "regression", SpatialPanel: "spatial"}.get(type(own))
+    staggered = isinstance(own, Staggered)
+    if family is None and not staggered:
+        return ()
     groups = [name for name in (*real.spec.panel.groups, real.spec.panel.cluster) if name and name in panel.attributes]
     wanted = [printed, "iid", "information", "hc1", "hessian", "qmle", "cluster:unit"]
     wanted += [f"cluster:{name}" for name in groups if name != real.spec.panel.unit]
-    wanted += ["cluster:unit+period", "driscoll-kraay", *own.errors, *real.spec.inference.errors]
-    cheap = [error for error in dict.fromkeys(wanted) if kind_of(error) not in {"wild", "simulation"}]
-    return clustered_enough(panel, tuple(error for error in cheap if served(error, tuple(panel.attributes), family)))
+    wanted += ["cluster:unit+period", "driscoll-kraay", *own.errors, *real.spec.inference.errors]  # type: ignore[attr-defined]
+    cheap = [error for error in dict.fromkeys(wanted) if kind_of(error) not in DRAWN]
+    known = tuple(panel.attributes)
+    if staggered:
+        one_way = {f"cluster:{name}" for name in ("unit", *known)}
+        return clustered_enough(panel, tuple(error for error in cheap if error in one_way))
+    return clustered_enough(panel, tuple(error for error in cheap if served(error, known, family)))
 
 
 def dial_of(real: RealPanel, fitted: Fitted, term: str, text: str) -> str:
     """The dial of a twin's design that moves the estimand of a term; raises BadInput where there is none."""
-    target = fitted.estimator.layout(fitted.panel.schema).targets.get(term, "")
-    if target.startswith("att"):
+    targets = fitted.estimator.layout(fitted.panel.schema).targets
+    dials = {name: _dial(real, target) for name, target in targets.items()}
+    if dial := dials.get(term):
+        return dial
+    known = set(known_terms(fitted.estimates))
+    others = [name for name in fitted.estimates.terms if dials.get(name) and name in known]
+    event = event_of(term)
+    early = "" if event is None else " before adoption" if event < 0 else ", which holds several times since adoption"
+    raise bad(f"twins have no dial for the term {term!r}{early}", where=f"--claim {text}",
+              allowed=nearest_first(term, others), remedy=closest(term, others, "choose one of them"))  # fmt: skip
+
+
+def _dial(real: RealPanel, target: str) -> str | None:
+    """The dial of an estimand, None where there is none."""
+    if Estimand.parse(target).kind in POLICY_MEANS:
         return EFFECT
     parts = COEFFICIENT.fullmatch(target)
     kind, lagged, name = parts.groups() if parts else ("", None, "")
@@ -132,9 +176,53 @@ def dial_of(real: RealPanel, fitted: Fitted, term: str, text: str) -> str:
         return SPILLOVER if lagged or kind == "indirect" else EFFECT
     if name in real.panel.roles.controls and not lagged and kind == "beta":
         return f"covariates.{name}.effect"
-    raise bad(f"twins have no dial for the term {term!r}", where=f"--claim {text}",
-              allowed="effects of the treatment, direct, indirect or total, and coefficients of controls",
-              remedy="choose such a term")  # fmt: skip
+    return None
+
+
+def _ledger(real: RealPanel, place: Place) -> Ledger:
+    """The fits of the table that a claim stands in."""
+    ledger = Ledger(seed=real.spec.inference.seed)
+    module = import_module(f"experiments.application.tables.{TABLES[place[0]]}")
+    part = {"2": "add_baseline", "S": "add_effects"}.get(place[0], "add")
+    getattr(module, part)(real, ledger)
+    ledger.fitted = [item for item in ledger.fitted if item.fit.column]  # column 0 holds tests
+    return ledger
+
+
+def _found(ledger: Ledger, place: Place, term: str, text: str, choose: Callable[[Fitted], bool]) -> Fitted:
+    """The fit that holds a term at a place; raises BadInput where the spec or the panel does not give it."""
+    there = [item for item in ledger.fitted if item.fit.place == place and choose(item)]
+    if not there:
+        raise _no_column(ledger, place, term, text)
+    terms = list(dict.fromkeys(name for item in there for name in known_terms(item.estimates)))
+    found = [item for item in there if term in item.estimates.terms]
+    if not found:
+        beside = [item.fit.column for item in ledger.fitted if term in known_terms(item.estimates)]
+        remedy = f"did you mean {place[0]}:{beside[0]}:{term}?" if beside else "choose one of them"
+        raise bad(f"no term {term!r}", where=f"--claim {text}", allowed=nearest_first(term, terms),
+                  remedy=closest(term, terms, remedy))  # fmt: skip
+    if term not in terms:
+        raise bad(f"the panel gives no estimate of the term {term!r}", where=f"--claim {text}",
+                  allowed=nearest_first(term, terms), remedy="choose one of them")  # fmt: skip
+    return min(found, key=lambda item: item.fit.transform != "lee-yu")  # of both transforms, the unbiased one
+
+
+def _no_column(ledger: Ledger, place: Place, term: str, text: str) -> BadInput:
+    """Why there is no fit at a place, with the columns that there are, the nearest first."""
+    table, column = place
+    columns = sorted({item.fit.column for item in ledger.fitted if item.fit.table == table},
+                     key=lambda other: (abs(other - column), other))  # fmt: skip
+    shown = next((record for record in ledger.records if record.place == place), None)
+    said = [*ledger.failures, *(note for note in ledger.notes if note.startswith(f"No table {table}"))]
+    if shown is not None:
+        what = f"{shown.where} holds tests" if not column else f"{shown.where} is of a sample that twins do not have"
+    elif columns:
+        what = f"table {table} of this spec has no column {column}"
+    else:
+        what = f"this spec gives no table {table} with claims"
+    remedy = f"did you mean {table}:{columns[0]}:{term}?" if columns else MISSING.get(table, "correct it")
+    return bad(what, where=f"--claim {text}", allowed=listed((f"{table}:{other}" for other in columns), 8) or "(none)",
+               remedy=listed((one.rstrip(".") for one in said), 1) or remedy)  # fmt: skip
 
 
 def _check_panel(real: RealPanel) -> None:
@@ -170,14 +258,27 @@ def _read(real: RealPanel, text: str) -> tuple[Place, str, Callable[[Fitted], bo
         model = first if first in FORMS else "sdm"
         if model in SPATIAL:
             return SPATIAL[model], _own(real, text if first in EFFECTS else rest), partial(_main, real, model)
-    if first in TABLES and rest.partition(":")[0].isdecimal() and rest.partition(":")[2]:
-        column, _, term = rest.partition(":")
-        return (first, int(column)), _own(real, term), lambda item: item.fit.weights in {None, *_first(real)}
+    if first.upper() in TABLES and rest:
+        return _cell(real, first.upper(), rest, text)
+    if rest and first.isalnum() and rest[0].isdecimal():
+        raise bad(f"there is no table {first!r} with claims", where=f"--claim {text}", allowed=", ".join(TABLES),
+                  remedy="choose one of them; `estimate` shows the tables")  # fmt: skip
     if rest or text not in (HEADLINE, real.panel.roles.treatment, real.spec.panel.treatment):
         raise bad(f"claim {text!r}", where="--claim", allowed=FORMS_OF_CLAIMS,
-                  remedy="choose one of them; `estimate` shows the tables")  # fmt: skip
+                  remedy=closest(text, STANDING, "choose one of them; `estimate` shows the tables"))  # fmt: skip
     title = "controls, units, periods"
     return BASELINE[title], _own(real, HEADLINE), lambda item: True
+
+
+def _cell(real: RealPanel, table: str, rest: str, text: str) -> tuple[Place, str, Callable[[Fitted], bool]]:
+    """Column and term of a table; raises BadInput where one of them is missing."""
+    column, _, term = rest.partition(":")
+    if not column.isdecimal() or not term:
+        lacks = "term" if column.isdecimal() else "column"
+        like = f"{table}:{column}:{'overall' if table == 'S' else HEADLINE}" if lacks == "term" else f"{table}:1:{rest}"
+        raise bad(f"the claim names no {lacks}", where=f"--claim {text}", allowed="TABLE:COLUMN:TERM, such as " + like,
+                  remedy="`estimate` shows the tables")  # fmt: skip
+    return (table, int(column)), _own(real, term), lambda item: item.fit.weights in {None, *_first(real)}
 
 
 def _main(real: RealPanel, model: str, item: Fitted) -> bool:
@@ -198,14 +299,36 @@ def _own(real: RealPanel, term: str) -> str:
     return term
 
 
-def _printed(real: RealPanel, fitted: Fitted, error: str | None) -> str:
-    """The error type of the table, or the one that the user names where the family serves it."""
-    known = [name for name in fitted.estimates.errors if kind_of(name) not in {"wild", "simulation"}]
-    if error is not None:
-        own, panel = fitted.estimator, fitted.panel
-        if isinstance(own, TwoWayDID | SpatialPanel):
-            known = [*error_types_of(own, panel, real, error)]
-        if error not in known:
-            raise bad(f"error type {error!r}", where="--errors", allowed=one_of(known), remedy=closest(error, known))
-        return error
-    return next(iter([name for name in known if name == main_cluster(real.spec)] or known))
+def _errors(real: RealPanel, fitted: Fitted, term: str, text: str, error: str | None) -> tuple[str, tuple[str, ...]]:
+    """The error type of the table, or the one that the user names, and all that the estimator is run with.
+
+    Those under which the term has no error are left out. Raises BadInput for one that the family does not serve, or
+    that the term does not have.
+    """
+    table = [name for name in fitted.estimates.errors if kind_of(name) not in DRAWN]
+    usual = error or next(iter([name for name in table if name == main_cluster(real.spec)] or table))
+    family = error_types_of(fitted.estimator, fitted.panel, real, usual)
+    known = [name for name in family or table if _has_error(fitted, name, term)]
+    if usual in known:
+        return usual, tuple(known) if family else ()
+    if usual in (*family, *table):
+        why = ALONE if isinstance(fitted.estimator, Staggered) else ROUNDING
+        raise bad(f"the term {term!r} has no {usual} error: {why}", where=f"--claim {text}",
+                  allowed=f"--errors {nearest_first(usual, known)}" if known else "a term with an error",
+                  remedy="choose another error type" if known else "choose another term")  # fmt: skip
+    drawn = " is drawn anew for every panel, and is not run on thousands of twins" if kind_of(usual) in DRAWN else ""
+    raise bad(f"error type {usual!r}{drawn}", where="--errors", allowed=nearest_first(usual, known),
+              remedy=closest(usual, known, "choose one of them"))  # fmt: skip
+
+
+def _has_error(fitted: Fitted, error: str, term: str) -> bool:
+    """Whether a fit has an error of a term; estimators of staggered adoption are asked for those not in the table."""
+    own, found = fitted.estimator, fitted.estimates
+    if error not in found.errors:
+        if not isinstance(own, Staggered):
+            return True
+        try:
+            found = replace(own, errors=(error,))(fitted.panel)
+        except BadInput:
+            return False
+    return bool(np.isfinite(found.se[0, found.errors.index(error), found.terms.index(term)]))

@@ -41,7 +41,7 @@ def placebos_of(claim: Claim) -> tuple[tuple[PlaceboTest, ...], tuple[str, ...]]
     found, notes = [], []
     for scheme in _schemes(claim):
         try:
-            ask = prepared(claim.real, None, scheme=scheme, estimator=name, term=claim.term, draws=DRAWS)
+            ask = prepared(claim.sample, None, scheme=scheme, estimator=name, term=claim.term, draws=DRAWS)
             test = answer(ask, run(ask.study))
         except BadInput as error:
             notes.append(f"No placebo test by {scheme}: {listed(problem.what for problem in error.problems)}.")
@@ -52,5 +52,5 @@ def placebos_of(claim: Claim) -> tuple[tuple[PlaceboTest, ...], tuple[str, ...]]
 
 def _schemes(claim: Claim) -> Iterator[str]:
     yield "space"
-    if group := Real.of(claim.real).grouping:
+    if group := Real.of(claim.sample).grouping:
         yield f"strata:{group}"

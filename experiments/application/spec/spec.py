@@ -41,7 +41,7 @@ from sim.panel.panel import part, seen_in
 from sim.panel.periods import period_step
 from sim.weights import Weights
 
-__all__ = ["RealPanel", "Spec", "balanced", "read_real_panel", "read_spec", "real_panel_of", "spec_of"]
+__all__ = ["RealPanel", "Spec", "balanced", "read_real_panel", "read_spec", "real_panel_of", "spec_of", "with_weights"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -73,7 +73,7 @@ class RealPanel:
     def subset(self, units: Flags, *, weights: bool = True) -> Panel:
         """The panel of some units, (N,), with W built anew for them, or without W."""
         kept = part(self.panel, units, np.ones(len(self.panel.periods), dtype=bool))
-        return _with_weights(kept, self.spec, self.order) if weights else kept
+        return with_weights(kept, self.spec, self.order) if weights else kept
 
 
 def read_spec(path: str | Path) -> Spec:
@@ -153,7 +153,7 @@ def real_panel_of(frame: pd.DataFrame, spec: Spec) -> RealPanel:
     )
     panel, index = with_index(with_capital(Panel(**table.parts), rows.file, section.capital), spec, rows.file)
     further = further_variables(frame, rows, spec, panel)
-    panel = _with_weights(panel, spec, table.order)
+    panel = with_weights(panel, spec, table.order)
     notes = (*_notes(table, rows, without, panel, spec.panel), *index_notes(spec.index, index))
     return RealPanel(panel, spec, table.order, notes, index, further, rows.file)
 
@@ -185,7 +185,7 @@ def balanced(panel: Panel, how: Balance, spec: Spec | None = None, order: tuple[
     if spec is None and panel.weights:
         raise bad("the weights are of other units", where=where, allowed="weights of the units that are kept",
                   remedy="pass the spec that the weights are built from")  # fmt: skip
-    return kept if spec is None else _with_weights(kept, spec, order or panel.units)
+    return kept if spec is None else with_weights(kept, spec, order or panel.units)
 
 
 def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
@@ -203,7 +203,7 @@ def _check_columns(frame: pd.DataFrame, spec: Spec) -> None:
     refuse(problems)
 
 
-def _with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
+def with_weights(panel: Panel, spec: Spec, order: tuple[str, ...]) -> Panel:
     """The panel with all weights of the spec; raises BadInput with the problems of all of them."""
     built: dict[str, Weights] = {}
     problems: list[Problem] = []

@@ -26,7 +26,7 @@ from estimators.staggered.two_stage import TwoStage
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables import adoption_checks
 from experiments.application.tables.columns import ALONE, known_terms, main_cluster, say_what_has_no_error
-from experiments.application.tables.ledger import Ledger, reasons
+from experiments.application.tables.ledger import Fitted, Ledger, reasons
 from results.figures.event_study import EventPath, event_figure, event_path
 from results.tables.places import BOUNDS, COMPARISONS, SPILLOVERS, STAGGERED
 from results.tables.records import Fit
@@ -76,38 +76,45 @@ class Staggered:
 
 def add(real: RealPanel, ledger: Ledger) -> None:
     """Tables and figures of [robustness] staggered and honest; what the panel does not allow is a note."""
-    section = real.spec.robustness
-    if not section.staggered or real.panel.roles.treatment is None:
-        return
+    found = _staggered(real, ledger)
+    if found is not None:
+        _draw(found, dict(_effects(found)))
+        adoption_checks.add(found.panel, found.core, ledger, found.errors, honest=real.spec.robustness.honest)
+        _spillovers(found)
+        if found.panel is not real.panel:
+            _say_balanced(ledger, found.panel)
+
+
+def add_effects(real: RealPanel, ledger: Ledger) -> None:
+    """The columns of table S alone, without diagnostics and figures."""
+    found = _staggered(real, ledger)
+    if found is not None:
+        dict(_effects(found))
+
+
+def _staggered(real: RealPanel, ledger: Ledger) -> Staggered | None:
+    """The panel that the tables are of; None, and a note, where the spec or the panel gives none."""
+    if not real.spec.robustness.staggered or real.panel.roles.treatment is None:
+        return None
     panel = _balanced(real, ledger)
     if panel is None:
-        return
-    _add(real, ledger, panel)
-    if panel is not real.panel:
-        _say_balanced(ledger, panel)
-
-
-def _add(real: RealPanel, ledger: Ledger, panel: Panel) -> None:
-    """Tables and figures of a balanced panel."""
+        return None
     treatment = str(real.panel.roles.treatment)
     try:
         cohorts = Cohorts.of(panel, treatment, f"table {STAGGERED}")
     except BadInput as refusal:
         ledger.note(f"No table {STAGGERED}: {reasons(refusal)}.")
-        return
+        return None
     if len(cohorts.firsts) == 1 and (cohorts.first == cohorts.firsts[0]).all():
         ledger.note(f"No table {STAGGERED}: all units become treated in {cohorts.labels[0]}, and there are no units "
                     "to compare with.")  # fmt: skip
-        return
+        return None
     core = part(panel, cohorts.first > 0, np.ones(len(panel.periods), dtype=bool))
     found = Staggered(
         ledger, panel, core, Cohorts.of(core, treatment, ""), _errors(real, panel), real.spec.inference.cluster_k
     )
     _say_sample(found, cohorts)
-    estimates = dict(_effects(found))
-    _draw(found, estimates)
-    adoption_checks.add(panel, core, ledger, found.errors, honest=real.spec.robustness.honest)
-    _spillovers(found)
+    return found
 
 
 def _balanced(real: RealPanel, ledger: Ledger) -> Panel | None:
@@ -161,8 +168,10 @@ def _effects(found: Staggered) -> Iterator[tuple[tuple[str, str | None], Estimat
         if chosen is None:
             continue
         choice, estimates = chosen
-        _keep(found, fit, choice, estimates)
-        yield (kind, transform), estimates
+        found.ledger.fitted.append(Fitted(choice.panel, choice.estimator, fit, estimates))
+        shown = _completed(found, choice.estimator, choice.panel, estimates)
+        _keep(found, fit, choice, shown)
+        yield (kind, transform), shown
 
 
 def _keep(found: Staggered, fit: Fit, choice: Choice, estimates: Estimates) -> None:
@@ -262,7 +271,7 @@ def _compared_with(
 
 
 def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tuple[Choice, Estimates] | None:
-    """The first choice that fits and its estimates, terms without one left out; a note when none does."""
+    """The first choice that fits and its estimates; a note when none does."""
     refusals: dict[str, None] = {}
     label = heading(fit.model, fit.transform)
     for choice in choices:
@@ -276,7 +285,7 @@ def _first_possible(found: Staggered, choices: Sequence[Choice], fit: Fit) -> tu
             continue
         if choice.remedy:
             found.ledger.note(f"Table {STAGGERED}, {label}: {choice.remedy}.")
-        return choice, _completed(found, choice.estimator, choice.panel, estimates)
+        return choice, estimates
     found.ledger.note(f"Table {STAGGERED} has no column {label}: {listed(tuple(refusals))}.")
     return None
 
