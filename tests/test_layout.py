@@ -48,5 +48,5 @@ def _functions(file: Path) -> list[tuple[str, int]]:
 
 def test_functions_fit_on_a_screen_and_files_in_a_sitting() -> None:
     files = [file for room in ROOMS for file in (REPOSITORY / room).rglob("*.py")]
-    assert [name for file in files for name, lines in _functions(file) if lines > 40] == []
-    assert [file.name for file in files if len(file.read_text(encoding="utf-8").splitlines()) > 400] == []
+    assert [name for file in files for name, lines in _functions(file) if lines > 60] == []
+    assert [file.name for file in files if len(file.read_text(encoding="utf-8").splitlines()) > 800] == []

@@ -11,7 +11,8 @@ import numpy as np
 from experiments.application.estimable import check_estimable
 from experiments.application.spec.index import index_facts
 from experiments.application.tables.ledger import Ledger
-from experiments.application.warnings import warnings_of
+from experiments.checks import checks_of
+from experiments.checks.case import Case
 from results.tables.records import Agreement, Document
 from sim.errors import Problem, bad, refuse
 from sim.panel.panel import seen_in
@@ -41,7 +42,7 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence
     if not ledger.records:
         raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
                   remedy="; ".join(ledger.failures))  # fmt: skip
-    warnings = warnings_of(real, ledger)
+    warnings = checks_of(Case.of(real, ledger))
     return Document(
         _facts(real),
         tuple(ledger.records),

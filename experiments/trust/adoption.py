@@ -6,7 +6,7 @@ import numpy as np
 
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.cohorts import Cohorts
-from experiments.application.tables.adoption_checks import reference_estimator
+from estimators.staggered.trend_evidence import reference_estimator
 from experiments.application.tables.columns import main_cluster
 from experiments.trust.claim import Claim
 from sim.panel import Panel

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from results.figures.style import BLUE, INK, RED, SOFT, draw, frame, number, span
+from results.tables.checks import Specification
 from results.tables.records import Figure
-from results.tables.warning import Specification
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,10 +9,10 @@ from dataclasses import replace
 from markupsafe import Markup
 
 from results.page import SYNTHETIC, page
+from results.tables.checks import INFORMS, OVERTURNS, WEAKENS, heading, spoken
 from results.tables.journal_table import JournalTable
 from results.tables.records import Document, Figure
 from results.tables.typography import split_stars, with_minus
-from results.tables.warning import INFORMS, OVERTURNS, WEAKENS, heading, spoken
 
 FACTS = {
     "outcome": "outcome",

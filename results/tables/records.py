@@ -18,8 +18,8 @@ import pandas as pd
 
 from estimators.core.estimator import Estimates
 from estimators.core.inference import critical_values, p_values
+from results.tables.checks import Check, Specification
 from results.tables.places import Place
-from results.tables.warning import PanelWarning, Specification
 from sim.arrays import Floats
 
 LEVEL = 0.05  # of the intervals
@@ -132,7 +132,7 @@ class Document:
     failed: int = 0  # fits that gave no column; the notes say which and why
     figures: tuple[Figure, ...] = ()
     cross_check: tuple[Agreement, ...] = ()
-    warnings: tuple[PanelWarning, ...] = ()
+    warnings: tuple[Check, ...] = ()
     specifications: tuple[Specification, ...] = ()
 
     @property

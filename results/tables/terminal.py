@@ -10,11 +10,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from results.tables.checks import LEAST_SHOWN, MOST_LINES, heading, sentences
 from results.tables.journal import journal_tables
 from results.tables.journal_table import JournalTable, Row
 from results.tables.records import Document
 from results.tables.typography import ascii_only, split_stars
-from results.tables.warning import LEAST_SHOWN, MOST_LINES, heading, sentences
 
 GAP = "  "
 LABEL_WIDTH, HEAD_WIDTH = 30, 14  # of row labels, and of the lines into which a column's heading is broken

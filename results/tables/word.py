@@ -15,10 +15,10 @@ from html import escape
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from results.tables.checks import heading, sentences
 from results.tables.journal_table import JournalTable, Row
 from results.tables.records import Document
 from results.tables.typography import split_stars, with_minus
-from results.tables.warning import heading, sentences
 from sim.errors import bad
 
 UPRIGHT, TURNED = 105, 160  # widest table on an upright page and on one that lies on its side, in letters

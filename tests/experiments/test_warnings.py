@@ -13,10 +13,10 @@ from warned import GROUPS, SPEC, dummies, made, of
 
 from experiments.application.estimate import estimate
 from experiments.application.spec.spec import read_real_panel, read_spec
-from experiments.application.warnings.wording import number
+from experiments.checks.case import number
+from results.tables.checks import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
 from results.tables.records import Document, Record
 from results.tables.typography import short_p, stars
-from results.tables.warning import INFORMS, OVERTURNS, SILENT, WEAKENS, PanelWarning
 
 COUNTED = ("specifications", "same_sign", "significant_5", "significant_10")
 CITIES = """
@@ -44,7 +44,7 @@ def headline(document: Document, error: str = "cluster:unit") -> Record:
     return found
 
 
-def said_of(document: Document, label: str) -> tuple[PanelWarning, float, float]:
+def said_of(document: Document, label: str) -> tuple[Check, float, float]:
     """The warning of a specification with its numbers, and its sentence made from them."""
     found, effect = of(document, f"specification:{label}"), headline(document)
     estimate_, pvalue = found.numbers["estimate"], found.numbers["pvalue"]

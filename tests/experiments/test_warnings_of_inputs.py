@@ -12,9 +12,9 @@ from warned import SPEC, dummies, made, of
 
 from experiments.application.estimate import estimate
 from experiments.application.spec.spec import read_real_panel, read_spec
-from experiments.application.warnings.wording import number
+from experiments.checks.case import number
+from results.tables.checks import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
 from results.tables.records import Document
-from results.tables.warning import INFORMS, OVERTURNS, SILENT, WEAKENS, PanelWarning
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_panel_that_starts_after_adoption(tmp_path: Path, start: int, severity
     assert of(committed, "without-pre-periods").severity == SILENT
 
 
-def links(folder: Path, table: pd.DataFrame) -> PanelWarning:
+def links(folder: Path, table: pd.DataFrame) -> Check:
     real = made_cities.real_panel(folder, SPEC)
     table.to_csv(folder / "w.csv", index=False)
     real = read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))

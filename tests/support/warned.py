@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.application.estimate import estimate
+from results.tables.checks import Check
 from results.tables.records import Document
-from results.tables.warning import PanelWarning
 
 GROUPS = 'groups = ["province"]\n'
 SPEC = f"""{made_cities.PANEL}
@@ -26,7 +26,7 @@ path = "w.csv"
 """
 
 
-def of(document: Document, code: str) -> PanelWarning:
+def of(document: Document, code: str) -> Check:
     """The one warning of a code."""
     (found,) = (warning for warning in document.warnings if warning.code == code)
     return found

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from estimators.linear.covariances import membership, unit_clusters
-from estimators.staggered.adoption_effects import pretrend_tests
-from estimators.staggered.aggregation import event_of
 from estimators.staggered.bacon import KINDS, decompose
-from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.dcdh import DCDH, coefficient_weights
 from estimators.staggered.honest import BoundsQuestion, Restriction, sensitivity
 from estimators.staggered.pretrends import pretrend_power
+from estimators.staggered.trend_evidence import EventTimes, reference_estimator
 from experiments.application.tables.columns import known_terms
 from experiments.application.tables.ledger import Ledger, reasons
 from results.figures.bacon import bacon_figure
 from results.tables.places import BOUNDS, COMPARISONS
 from results.tables.records import Fit
-from sim.arrays import Floats
 from sim.errors import BadInput
 from sim.panel import Panel
 
@@ -33,68 +27,6 @@ RESTRICTIONS: tuple[tuple[Restriction, tuple[float, ...]], ...] = (
     ("relative magnitudes", MAGNITUDES),
     ("smoothness", CURVATURES),
 )
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class EventTimes:
-    """Effects by event time around the reference period -1 and their clustered covariance.
-
-    events (P,): without -1, ascending and without gaps; estimate (P,); covariance (P, P). treated: clusters that hold
-    treated units. without_error: of the event times beside the reference period, -2 and 0, those without an error where
-    both have an estimate.
-    """
-
-    events: NDArray[np.int_]
-    estimate: Floats
-    covariance: Floats
-    treated: int
-    without_error: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, estimator: CallawaySantAnna, panel: Panel) -> EventTimes:
-        """The window's event times that are identified with an error, next to the reference period without gaps."""
-        answer, certain = estimator.influence(panel), np.isfinite(estimator(panel).se[0, 0])
-        terms = estimator.layout(panel.schema).terms
-        estimated = {event_of(term) for k, term in enumerate(terms) if np.isfinite(answer.estimate[0, k])}
-        codes = unit_clusters(estimator.errors[0], panel)
-        sums = answer.influence[0] @ membership(codes)
-        known = {event: k for k, term in enumerate(terms) if (event := event_of(term)) is not None and certain[k]}
-        early, late = -2, 0
-        while early in known:
-            early -= 1
-        while late in known:
-            late += 1
-        events = [event for event in range(early + 1, late) if event != -1]
-        places = [known[event] for event in events]
-        treated = panel.variables[str(panel.roles.treatment)][0].any(axis=0)
-        return cls(
-            np.array(events, dtype=np.int_),
-            answer.estimate[0, places],
-            sums[places] @ sums[places].T,
-            len(np.unique(codes[treated])),
-            tuple(event for event in (-2, 0) if event not in known) if {-2, 0} <= estimated else (),
-        )
-
-    @property
-    def pre(self) -> int:
-        """How many event times lie before the reference period."""
-        return int((self.events < 0).sum())
-
-    @property
-    def lacking(self) -> str:
-        """Why there are not event times with an error on both sides of the reference period."""
-        if not self.without_error:
-            return "they need event times before and after adoption"
-        return (
-            f"there is no error of {' and '.join(f'event({event})' for event in self.without_error)}: an error needs "
-            "two or more clusters of treated units and two or more clusters of comparison units"
-        )
-
-    def pretrend(self) -> tuple[float, float, float]:
-        """Wald statistic of no effect before adoption, its chi-squared p value and that of Hotelling's T^2."""
-        own = self.covariance[None, : self.pre, : self.pre]
-        wald, usual, hotelling = pretrend_tests(self.estimate[None, : self.pre], own, np.inf, self.treated)[0]
-        return float(wald), float(usual), float(hotelling)
 
 
 def add(panel: Panel, core: Panel, ledger: Ledger, errors: tuple[str, ...], *, honest: bool) -> None:
@@ -121,12 +53,6 @@ def _attempt(ledger: Ledger, what: str, make: Callable[[], None]) -> None:
         make()
     except BadInput as refusal:
         ledger.note(f"Table {COMPARISONS if 'bounds' not in what else BOUNDS} has no {what}: {reasons(refusal)}.")
-
-
-def reference_estimator(core: Panel, errors: tuple[str, ...]) -> CallawaySantAnna:
-    """Against never treated units, or against those not treated yet where all are treated in the end."""
-    never = bool((core.variables[str(core.roles.treatment)][0] == 0).all(axis=0).any())
-    return CallawaySantAnna(controls="never" if never else "not-yet", base="universal", errors=errors[:1])
 
 
 def _bacon(panel: Panel, ledger: Ledger) -> None:

@@ -11,8 +11,8 @@ from estimators.linear.covariances import cells_of, count_clusters
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.report.wording import joined
+from results.tables.checks import Specification
 from results.tables.records import Figure, Fit, Record, clusters_of, records_of, statistic_of, statistics_of
-from results.tables.warning import Specification
 from sim.designs.observed import Observed
 from sim.errors import BadInput, listed
 from sim.panel import Panel

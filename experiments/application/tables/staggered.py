@@ -22,6 +22,7 @@ from estimators.staggered.imputation import Imputation
 from estimators.staggered.spatial_did import Rings, SpatialDID
 from estimators.staggered.stacked import Stacked, StackedSample
 from estimators.staggered.sun_abraham import SunAbraham
+from estimators.staggered.trend_evidence import EventTimes
 from estimators.staggered.two_stage import TwoStage
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables import adoption_checks
@@ -295,7 +296,7 @@ def _completed(found: Staggered, estimator: Estimator, panel: Panel, estimates: 
     if isinstance(estimator, TwoWayDID):
         return replace(estimates, statistics={}).only((found.treatment,))
     if isinstance(estimator, CallawaySantAnna):
-        path = adoption_checks.EventTimes.of(estimator, panel)
+        path = EventTimes.of(estimator, panel)
         statistics = {name: estimates.statistics[name] for name in ("cells", "left_out")}
         events = [term.startswith("event(") for term in estimates.terms]
         banded = np.isfinite(estimates.se[0, 0, events]).any()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from experiments.application.tables.ledger import Ledger
-from experiments.application.warnings import confounding
-from experiments.application.warnings.case import Case as Warned
+from experiments.checks import confounding
+from experiments.checks.case import Case as Warned
 from experiments.trust.claim import EFFECT
 from experiments.trust.threats import Case, Threat
 from results.tables.places import BASELINE
@@ -18,8 +18,9 @@ def threat(case: Case) -> Threat | None:
     claim = case.claim
     if claim.fitted.fit.place != BASELINE["controls, units, periods"] or claim.dial != EFFECT:
         return None
-    warned = Warned(claim.real, Ledger(seed=claim.real.spec.inference.seed), case.record)
-    numbers = {one.code: one.numbers for one in confounding.check(warned)}
+    ledger = Ledger(seed=claim.real.spec.inference.seed)
+    warned = Warned.of_claim(claim.real, ledger, claim.fitted, claim.term, case.record)
+    numbers = {one.name: one.numbers for one in confounding.check(warned)}
     value = numbers.get("robustness-value", {})
     needed = value.get("rv")
     if needed is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from estimators.staggered.honest import BoundsQuestion, breakdown
-from experiments.application.tables.adoption_checks import EventTimes
+from estimators.staggered.trend_evidence import EventTimes
 from experiments.trust.adoption import cohort_wise, core_of
 from experiments.trust.claim import EFFECT
 from experiments.trust.threats import Case, Threat

@@ -16,26 +16,26 @@ from table_oracle.book import document_of
 from table_oracle.cases import ASKED, facts_of, whole_book
 
 from results.figures.specification_curve import curve_figure
+from results.tables.checks import Check, Specification, heading, sentences, spoken
 from results.tables.html import html_tables
 from results.tables.journal import journal_tables
 from results.tables.latex import latex_tables
 from results.tables.records import Document
 from results.tables.terminal import print_estimates
-from results.tables.warning import PanelWarning, Specification, heading, sentences, spoken
 from results.tables.word import word_tables
 
 SEVERITIES = (0, 1, 3, 2, 0, 3, 1, 2, 2, 0, 1, 3)
 WORDS = {3: "against", 2: "weakens", 1: "note"}
 ORDER = (2, 5, 11, 3, 7, 8, 1, 6, 10)  # by severity, then as given
 WARNINGS = tuple(
-    PanelWarning(f"code-{i}", severity, f"Finding number {i}: the effect of {i}.25 is no longer there with 5% of a_b.",
+    Check(f"code-{i}", severity, f"Finding number {i}: the effect of {i}.25 is no longer there with 5% of a_b.",
                  {"estimate": 0.25 + i, "none": float("nan")})
     for i, severity in enumerate(SEVERITIES)
 )  # fmt: skip
 FORMATS = ("terminal", "narrow", "html", "latex", "word")
 
 
-def document(warnings: tuple[PanelWarning, ...] = WARNINGS) -> Document:
+def document(warnings: tuple[Check, ...] = WARNINGS) -> Document:
     return replace(document_of(whole_book(), facts_of(ASKED[0]), ("A note.",)), warnings=warnings)
 
 

@@ -11,21 +11,22 @@ from estimators.core.regression import check_fixed
 from estimators.core.within import WithinTransform, observed_mask
 from estimators.sensitivity.romano_wolf import signed_statistics, stepdown
 from experiments.application.tables.robustness import with_outcome
-from experiments.application.warnings.case import SIGNIFICANT, Case, without
+from experiments.checks.case import SIGNIFICANT, Case, without
+from results.tables.checks import INFORMS, SILENT, WEAKENS, Check
 from results.tables.typography import short_p
-from results.tables.warning import INFORMS, SILENT, WEAKENS, PanelWarning
 from sim.arrays import Codes, Floats
 from sim.errors import BadInput
 from sim.panel import Panel
 
+NAME = "several outcomes"
 ORDER = 80
 DRAWS = 999
 
 
-def check(case: Case) -> Iterator[PanelWarning]:
+def check(case: Case) -> Iterator[Check]:
     """One record, where the treatment is tested on more than one outcome or mediator."""
     roles = case.panel.roles
-    if case.effect is None or not (case.real.spec.robustness.outcomes or roles.mediators):
+    if case.effect is None or not case.headline or not (case.real.spec.robustness.outcomes or roles.mediators):
         return
     scores = dict(_scores(case))
     if len(scores) < 2:
@@ -40,7 +41,7 @@ def check(case: Case) -> Iterator[PanelWarning]:
     yield _record(case, names, alone, together)
 
 
-def _record(case: Case, names: tuple[str, ...], alone: Floats, together: Floats) -> PanelWarning:
+def _record(case: Case, names: tuple[str, ...], alone: Floats, together: Floats) -> Check:
     numbers = {f"{what}:{name}": float(value) for what, values in (("alone", alone), ("together", together))
                for name, value in zip(names, values, strict=True)}  # fmt: skip
     lost = [name for name, one, all_of_them in zip(names, alone, together, strict=True)
@@ -52,7 +53,7 @@ def _record(case: Case, names: tuple[str, ...], alone: Floats, together: Floats)
     outcome = str(case.panel.roles.outcome)
     severity = SILENT if not lost else WEAKENS if outcome in lost else INFORMS
     said = f"Tested together (Romano and Wolf), the effects on {len(names)} outcomes and mediators have p: {listed}."
-    return PanelWarning("romano-wolf", severity, said, numbers)
+    return Check.fact("romano-wolf", severity, said, "", numbers)
 
 
 def _scores(case: Case) -> Iterator[tuple[str, tuple[Floats, float]]]:

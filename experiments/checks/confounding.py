@@ -8,18 +8,20 @@ import numpy as np
 
 from estimators.sensitivity.cinelli_hazlett import benchmark, partial_r2, robustness_value
 from estimators.sensitivity.oster import SHARE, Selection
-from experiments.application.warnings.case import Case, without
-from experiments.application.warnings.wording import number
-from results.tables.warning import INFORMS, SILENT, WEAKENS, PanelWarning
+from experiments.checks.case import Case, number, without
+from results.tables.checks import INFORMS, SILENT, WEAKENS, Check
 from sim.arrays import Floats
 
+NAME = "an omitted confounder"
 ORDER = 70
+UNIT = "share of what is left of treatment and outcome that a confounder explains"
+FAR = 10.0  # size of Oster's delta from which its denominator is next to zero
 LEAST_GAIN = 0.05  # share of the R2 within that controls must add for their selection to say anything
 
 
-def check(case: Case) -> Iterator[PanelWarning]:
+def check(case: Case) -> Iterator[Check]:
     """Cinelli and Hazlett's robustness value of the effect, then Oster's delta where there are controls."""
-    if case.effect is None:
+    if case.effect is None or not case.treated:
         return
     if _free(case) >= 2:
         yield _robustness(case)
@@ -37,7 +39,7 @@ def t_value(y: Floats, x: Floats, others: Floats, dof: float) -> tuple[float, fl
     return slope, error, slope / error
 
 
-def _robustness(case: Case) -> PanelWarning:
+def _robustness(case: Case) -> Check:
     """RV for all of the effect and for its significance, and what a confounder like the strongest control would do."""
     names, d, y, x = case.panel.roles.controls, case.treatment, case.outcome, case.controls
     dof = _free(case)
@@ -62,7 +64,10 @@ def _robustness(case: Case) -> PanelWarning:
         f"(robustness value).{beside}"
     )
     severity = WEAKENS if weak and case.claimed is not None else INFORMS if weak else SILENT
-    return PanelWarning("robustness-value", severity, said, numbers)
+    shares = [min(numbers[f"r2_treatment:{name}"] or 0.0, numbers[f"r2_outcome:{name}"] or 0.0)
+              for name in names if f"r2_treatment:{name}" in numbers]  # fmt: skip
+    return Check.fact("robustness-value", severity, said, "", numbers, unit=UNIT, benchmark=max(shares, default=None),
+                      remedy="name confounders of this strength, or argue that there is none")  # fmt: skip
 
 
 def _free(case: Case) -> int:
@@ -71,7 +76,7 @@ def _free(case: Case) -> int:
     return case.panel.nobs - (units + periods - 1) - len(case.panel.roles.regressors)
 
 
-def _selection(case: Case) -> PanelWarning:
+def _selection(case: Case) -> Check:
     """Oster's delta at r2_max = 1.3 R2, and the effect if unobservables were selected as strongly as controls."""
     found = Selection.of(case.outcome, case.treatment, case.controls)
     most = found.most()
@@ -80,12 +85,16 @@ def _selection(case: Case) -> PanelWarning:
                "r2_long": found.r2_long, "short": found.short, "long": found.long}  # fmt: skip
     told = found.r2_long - found.r2_short >= LEAST_GAIN * found.r2_long
     fragile = told and 0 < delta < 1
+    size = f"{delta:.2f}" if abs(delta) <= FAR else f"beyond {FAR:g} in size"
     said = (
         f"Oster's delta is {delta:.2f}: selection on unobservables that is {delta:.2f} times as strong as that on the "
         f"controls would remove the effect (R2 within up to {SHARE} times {found.r2_long:.3f})."
     )
-    quiet = f"Oster's delta is {delta:.2f}, which is not between 0 and 1."
+    quiet = f"Oster's delta is {size}, which is not between 0 and 1."
+    if not abs(delta) <= FAR:
+        quiet = f"Oster's delta is {size}: controls and treatment hardly go together, so that it says nothing."
     if not told:
-        quiet = f"The controls explain next to nothing beside the treatment: Oster's delta ({delta:.2f}) says little."
+        quiet = "The controls explain next to nothing beside the treatment: Oster's delta says nothing."
     severity = (WEAKENS if case.claimed is not None else INFORMS) if fragile else SILENT
-    return PanelWarning.of("oster-delta", severity, said, quiet, numbers)
+    return Check.fact("oster-delta", severity, said, quiet, numbers, unit="times the selection on controls",
+                      benchmark=1.0)  # fmt: skip

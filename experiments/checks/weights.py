@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.application.spec.weights import Contiguity, File
-from experiments.application.warnings.case import Case
-from results.tables.warning import OVERTURNS, SILENT, WEAKENS, PanelWarning
+from experiments.checks.case import Case
+from results.tables.checks import OVERTURNS, SILENT, WEAKENS, Check
 from sim.weights import Weights
 
+NAME = "W as its file has it"
 ORDER = 30
 
 
-def check(case: Case) -> Iterator[PanelWarning]:
+def check(case: Case) -> Iterator[Check]:
     """Every W that a file or a map gives."""
     for section in case.real.spec.weights:
         weights = case.panel.weights.get(section.label)
@@ -23,7 +24,7 @@ def check(case: Case) -> Iterator[PanelWarning]:
             yield _links(weights)
 
 
-def _links(weights: Weights) -> PanelWarning:
+def _links(weights: Weights) -> Check:
     """Whether links go both ways, as those of neighbours on a map do; links to the nearest unit of an island do not.
 
     A W whose rows differ in their weights, or that links all units to equally many others, is no contiguity.
@@ -42,14 +43,15 @@ def _links(weights: Weights) -> PanelWarning:
             f"Weights {name}: the file names each pair once and no link goes both ways, which gives {few:.1f} "
             f"neighbours a unit instead of {many:.1f}. Name each pair in both directions."
         )
-        return PanelWarning(f"pairs-once:{name}", OVERTURNS, said, numbers)
+        return Check.fact(f"pairs-once:{name}", OVERTURNS, said, "", numbers,
+                          remedy="name each pair in both directions")  # fmt: skip
     said = (
         f"Weights {name}: {count - both} of {count} links have no reverse link, although all weights of a unit are "
         "equal, as in contiguity: check the file."
     )
     severity = WEAKENS if both < count and _contiguity(weights, linked) else SILENT
     quiet = f"Weights {name}: links go both ways, or are not those of contiguity."
-    return PanelWarning.of(f"links:{name}", severity, said, quiet, numbers)
+    return Check.fact(f"links:{name}", severity, said, quiet, numbers)
 
 
 def _contiguity(weights: Weights, linked: NDArray[np.bool_]) -> bool:

@@ -10,21 +10,24 @@ import numpy as np
 from estimators.core.within import balanced_split
 from estimators.linear.did import TwoWayDID
 from estimators.sensitivity import residual_dependence as left
+from estimators.spatial.autocorrelation import folded_p_values
 from estimators.spatial.residual_moran import permuted_pooled_moran, pooled_moran
 from experiments.application.tables.ledger import Fitted
-from experiments.application.warnings.case import Case, without
+from experiments.checks.case import Case, without
+from results.tables.checks import INFORMS, SILENT, WEAKENS, Check
 from results.tables.places import BASELINE
 from results.tables.records import Fit
 from results.tables.typography import short_p
-from results.tables.warning import INFORMS, SILENT, WEAKENS, PanelWarning
 from sim.arrays import Floats
 from sim.panel import Panel
 
+NAME = "serial and spatial correlation"
 ORDER = 45
 SERIAL = 0.2  # corrected AR(1) from which errors that take periods as independent are too small
 PERMUTATIONS, DRAWS = 999, 199  # of units for Moran's I and groups; of panels for CD
 LEAST = 10  # clusters that errors can rest on, and units whose correlations can be averaged
 LEVEL = 0.05
+NEXT_TO_NOTHING = 0.005  # mean correlation within groups up to which sentences would say 0.00
 FAR = 2.0  # from the mean of the draws, which take the variances of units as known and may hardly differ
 WALK = 0.99  # the AR(1) with which errors near a random walk are drawn
 
@@ -39,7 +42,7 @@ class Model:
     residuals: Floats
 
 
-def check(case: Case) -> Iterator[PanelWarning]:
+def check(case: Case) -> Iterator[Check]:
     """AR(1) of every model's residuals, then the correlation between units of those of table 2."""
     if case.panel.roles.outcome is None or not case.panel.roles.regressors:
         return
@@ -67,7 +70,7 @@ def _residuals(case: Case) -> Floats:
     return without(case.outcome, np.stack([*own, *case.controls]))
 
 
-def _serial(case: Case, e: Floats, others: Sequence[Model]) -> PanelWarning:
+def _serial(case: Case, e: Floats, others: Sequence[Model]) -> Check:
     """AR(1) of table 2, and of the other models in its numbers."""
     raw, corrected = _ar1(case, e)
     numbers: dict[str, float | None] = {"ar1_raw": raw, "ar1": corrected}
@@ -84,7 +87,7 @@ def _serial(case: Case, e: Floats, others: Sequence[Model]) -> PanelWarning:
     strong = corrected > SERIAL
     exposed = strong and any(r.se_type == "information" for r in case.ledger.records)
     severity = WEAKENS if exposed else INFORMS if strong else SILENT
-    return PanelWarning.of("residual-ar1", severity, said, quiet, numbers)
+    return Check.fact("residual-ar1", severity, said, quiet, numbers)
 
 
 def _ar1(case: Case, e: Floats) -> tuple[float, float]:
@@ -135,13 +138,13 @@ def spatial_residuals(one: Fitted) -> Floats:
     return balanced_split(e)[0][0]
 
 
-def _cd(case: Case, e: Floats, a: float) -> PanelWarning:
+def _cd(case: Case, e: Floats, a: float) -> Check:
     """Pesaran's CD among those of independent errors with the units' own variances and the same AR(1)."""
     cd, t = left.pesaran_cd(e), len(e)
     within = float(np.clip(a, -WALK, WALK)) if np.isfinite(a) else 0.0
     drawn = left.simulated_cd(left.error_deviations(e), within, t, DRAWS, case.random("pesaran"))
     low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2]).tolist()
-    pvalue = _folded(cd, drawn)
+    pvalue = float(folded_p_values(drawn, np.array(cd)))
     said = (
         f"Pesaran's CD of the residuals of table 2 is {cd:.1f}; independent units would give {low:.1f} to {high:.1f}: "
         "units share shocks that period effects do not remove."
@@ -149,21 +152,15 @@ def _cd(case: Case, e: Floats, a: float) -> PanelWarning:
     quiet = f"Pesaran's CD of the residuals of table 2 is {cd:.1f}; independent units give {low:.1f} to {high:.1f}."
     numbers = {"cd": cd, "pvalue": pvalue, "lower": low, "upper": high}
     far = pvalue < LEVEL and abs(cd - float(drawn.mean())) > FAR
-    return PanelWarning.of("pesaran-cd", INFORMS if far else SILENT, said, quiet, numbers)
+    return Check.fact("pesaran-cd", INFORMS if far else SILENT, said, quiet, numbers)
 
 
-def _folded(value: float, drawn: Floats) -> float:
-    """Two-sided p value, the value one draw among equals."""
-    above, below = float((drawn >= value).sum()), float((drawn <= value).sum())
-    return min(1.0, 2.0 * (1.0 + min(above, below)) / (1.0 + len(drawn)))
-
-
-def _moran(case: Case, one: Model, name: str) -> PanelWarning:
+def _moran(case: Case, one: Model, name: str) -> Check:
     """Moran's I of the residuals of table 2, or of the SDM of this W, which should leave none."""
     weights, spatial = case.panel.weights[name], one.fit.model == "sdm"
     index = float(pooled_moran(one.residuals, weights))
     drawn = permuted_pooled_moran(one.residuals, weights, PERMUTATIONS, case.random(f"moran {one.label} {name}"))
-    pvalue = _folded(index, drawn)
+    pvalue = float(folded_p_values(drawn, np.array(index)))
     remedy = "the model does not remove it" if spatial else f"errors clustered by {case.unit} ignore it"
     label = "the SDM of table 7" if spatial else "table 2"
     said = (
@@ -174,16 +171,16 @@ def _moran(case: Case, one: Model, name: str) -> PanelWarning:
     ignored = spatial or case.main_error == "cluster:unit"
     severity = SILENT if pvalue >= LEVEL else WEAKENS if ignored else INFORMS
     code = f"residual-moran:sdm:{name}" if spatial else f"residual-moran:{name}"
-    return PanelWarning.of(code, severity, said, quiet, {"moran": index, "pvalue": pvalue})
+    return Check.fact(code, severity, said, quiet, {"moran": index, "pvalue": pvalue})
 
 
-def _groups(case: Case, e: Floats, name: str) -> PanelWarning:
+def _groups(case: Case, e: Floats, name: str) -> Check:
     """Whether units of one group share shocks that the main errors do not allow for."""
     codes = case.groups[name]
     own = left.group_correlation(e, codes)
     drawn = left.permuted_group_correlation(e, codes, PERMUTATIONS, case.random(f"groups {name}"))
-    pvalue = _folded(own, drawn)
-    alike = pvalue < LEVEL and own > 0
+    pvalue = float(folded_p_values(drawn, np.array(own)))
+    alike = pvalue < LEVEL and own > NEXT_TO_NOTHING
     inside = case.main_error == f"cluster:{name}"
     few = int(codes.max()) + 1
     remedy = f'set cluster = "{name}" ({few} clusters)' if few >= LEAST else f"{few} groups are too few to cluster by"
@@ -194,4 +191,4 @@ def _groups(case: Case, e: Floats, name: str) -> PanelWarning:
     severity = (WEAKENS if few >= LEAST else INFORMS) if alike and not inside else SILENT
     quiet = f"Residuals of two units of one {name} correlate {own:.2f} on average."
     numbers = {"correlation": own, "pvalue": pvalue, "mean_of_permutations": float(drawn.mean())}
-    return PanelWarning.of(f"residual-groups:{name}", severity, said, quiet, numbers)
+    return Check.fact(f"residual-groups:{name}", severity, said, quiet, numbers)

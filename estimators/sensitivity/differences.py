@@ -1,0 +1,617 @@
+"""By how much a two-way estimate changes when it is estimated in another way, with the error of the difference.
+
+That one estimate is significant and another is not says nothing of their difference (Gelman and Stern 2006). A
+coefficient that is linear in the outcome moves with the influence of each unit, b - beta = sum_i psi_i with
+psi_i = sum_t w_it e_it; an alternative a moves with phi_i in the same units, and phi_i = 0 for a unit that it leaves
+out. The difference d = a - b has the variance
+
+    Var(d) = c sum_g (sum_{i in g} (phi_i - psi_i))^2
+
+over the clusters g of the claim's errors, with the claim's small-sample factor c: one regression of both, stacked and
+clustered, gives the same sum. Weights w and projections follow from regressors alone and are prepared once.
+
+How an alternative is written:
+
+| text | the estimate |
+|---|---|
+| effects:NAME-by-period, effects:unit-trend | with effects of groups by period; with a linear trend of every unit |
+| controls:none, controls:-NAME | without controls, without one of them |
+| without:ATTRIBUTE=VALUE, without-cohort:PERIOD, without-unit:UNIT | on the panel without these units |
+| balanced | on the units without a missing cell |
+| neighbours:W | beside the treatment of the neighbours, W D (Butts 2023) |
+| outcome:NAME | of another outcome, brought to the standard deviation of the outcome |
+| trend | less kappa g, the bias of unequal linear trends |
+| lead:K | less the placebo in time: the estimate with adoption K periods earlier, without treated cells |
+| cohort-wise | plus Callaway and Sant'Anna's (2021) mean effect less the two-way one, both without controls |
+
+g is the slope of units that are ever treated against those that never are, over all untreated cells, with the claim's
+effects and controls; kappa is the claim's coefficient when the variable of that slope takes the outcome's place. The
+cohort-wise comparison is on the balanced part of the panel without units that are treated from the first period on.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from estimators.core import regression as ols
+from estimators.core.estimator import Estimates, Layout, Moments, Reduction, Status
+from estimators.core.names import RegressionEstimator, check_names, treatment_of
+from estimators.core.tile import Tile, spread
+from estimators.core.within import BY_PERIOD, check_effects
+from estimators.linear.covariances import ClusterK, counted_parameters, membership, unit_clusters
+from estimators.linear.equal_effects import group_labels
+from estimators.linear.least_squares import LeastSquares, LinearPlan
+from estimators.staggered.callaway_santanna import CallawaySantAnna, CallawaySantAnnaPlan, CallawaySantAnnaReduction
+from estimators.staggered.cohorts import Cohorts, check_clusters
+from sim.arrays import Codes, Flags, Floats
+from sim.design import Design
+from sim.designs.paper import Paper
+from sim.errors import BadInput, bad, closest, one_of
+from sim.panel import Panel, Schema
+from sim.panel.panel import part, seen_in, seen_part
+from sim.streams import Streams
+
+DIFFERENCE, ALTERNATIVE = "difference:", "alternative:"  # how terms begin
+FORMS = (
+    "effects:NAME-by-period", "effects:unit-trend", "controls:none", "controls:-NAME", "without:ATTRIBUTE=VALUE",
+    "without-cohort:PERIOD", "without-unit:UNIT", "balanced", "neighbours:W", "outcome:NAME", "trend", "lead:K",
+    "cohort-wise",
+)  # fmt: skip
+ALONE = ("balanced", "trend", "cohort-wise")
+NAMED = ("effects", "controls", "without", "without-cohort", "without-unit", "neighbours", "outcome", "lead")
+SLOPE, EXPOSURE, MOVED = "(slope)", "(exposure)", "(moved adoption)"  # variables that are made for an alternative
+SAME = 1e-20  # share of the claim's variance below which a difference's is rounding: both are one estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One other way to estimate. kind: the word before the colon; name: what follows it; value: what follows "="."""
+
+    text: str
+    kind: str
+    name: str = ""
+    value: str = ""
+
+    @classmethod
+    def parse(cls, text: str, asked_by: str = "differences") -> Alternative:
+        """Raises BadInput, with the list of forms, for a text that has none of them."""
+        kind, colon, name = text.partition(":")
+        name, equal, value = name.partition("=") if kind == "without" else (name, "", "")
+        known = (kind in ALONE and not colon) or (kind in NAMED and bool(name))
+        faults = {
+            "without": not equal,
+            "lead": not name.isdecimal() or name == "0",
+            "controls": name != "none" and not name.removeprefix("-") < name,
+            "effects": name != "unit-trend" and not name.endswith(BY_PERIOD),
+        }
+        if not known or faults.get(kind, False):
+            raise bad(f"alternative {text!r}", where=asked_by, allowed=one_of(FORMS), remedy="write one of these forms")
+        return cls(text, kind, name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Differences(RegressionEstimator):
+    """Differences of other estimates to the coefficient of a two-way regression, with clustered errors.
+
+    Terms are the coefficient itself and, for each alternative, difference:ALTERNATIVE (it less the coefficient) and
+    alternative:ALTERNATIVE (its own estimate). On a panel with treatments that are redrawn, what an alternative cannot
+    have is NaN in that replication; on a real panel it is bad input.
+
+    outcome, regressors: names of variables; None = the panel's own roles. effects: as in `TwoWayDID`. term: the
+    regressor that is asked about, None = the treatment. error: cluster:unit or cluster:ATTRIBUTE. cluster_k: which
+    parameters count in the factor of clusters, as in `TwoWayDID`. alternatives: how each is written stands in the
+    module's docstring. label: its name in tables.
+
+    >>> import panelproof as pp
+    >>> panel = pp.example_panel().panel
+    >>> from estimators.sensitivity.differences import Differences
+    >>> found = Differences(alternatives=("controls:none",))(panel)
+    >>> found.terms
+    ('did', 'difference:controls:none', 'alternative:controls:none')
+    """
+
+    kind: ClassVar[str] = "differences"
+
+    outcome: str | None = None
+    regressors: tuple[str, ...] | None = None
+    effects: tuple[str, ...] = ("unit", "period")
+    term: str | None = None
+    error: str = "cluster:unit"
+    cluster_k: ClusterK = "nonnested"
+    alternatives: tuple[str, ...] = ("effects:unit-trend",)
+    label: str = "differences"
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """The `paper` design without spillovers."""
+        return Paper(), ("did",)
+
+    def asked(self, schema: Schema) -> str:
+        """The term that is asked about; raises BadInput where it is no regressor."""
+        term = self.term or treatment_of(None, schema, self.name)
+        regressors = self.names(schema)[1]
+        if term not in regressors:
+            raise bad(f"the term {term!r} is no regressor", where=self.name, allowed=one_of(regressors),
+                      remedy=closest(term, regressors))  # fmt: skip
+        return term
+
+    def layout(self, schema: Schema) -> Layout:
+        """The coefficient, then two terms an alternative, which have no estimand; raises BadInput."""
+        outcome, regressors = self.names(schema)
+        check_names(schema, outcome, regressors, self.name)
+        check_effects(self.effects, schema, self.name)
+        check_clusters((self.error,), schema, self.name)
+        if self.cluster_k not in ("slopes", "nonnested", "all"):
+            raise bad(f"cluster_k = {self.cluster_k!r}", where=self.name, allowed="slopes, nonnested, all",
+                      remedy='set cluster_k = "nonnested"')  # fmt: skip
+        if len(set(self.alternatives)) < len(self.alternatives):
+            raise bad(f"alternatives = {list(self.alternatives)} repeat", where=self.name, allowed="each once",
+                      remedy="remove the repeated one")  # fmt: skip
+        term = self.asked(schema)
+        for one in self.read:
+            self._check(one, schema, term)
+        target = "att" if term == schema.roles.treatment and not schema.roles.continuous else f"beta({term})"
+        return Layout(self.terms(term), (self.error,), (), {term: target})
+
+    def terms(self, term: str) -> tuple[str, ...]:
+        """The names of the terms, that of the coefficient given."""
+        return (term, *(f"{head}{text}" for text in self.alternatives for head in (DIFFERENCE, ALTERNATIVE)))
+
+    @property
+    def read(self) -> tuple[Alternative, ...]:
+        """The alternatives; raises BadInput for one that has no form."""
+        return tuple(Alternative.parse(text, self.name) for text in self.alternatives)
+
+    def _check(self, one: Alternative, schema: Schema, term: str) -> None:
+        """Raise BadInput for a name that the panel does not have."""
+        held: dict[str, tuple[str, ...]] = {
+            "effects": ("unit-trend", *(f"{name}{BY_PERIOD}" for name in schema.attributes)),
+            "controls": ("none", *(f"-{name}" for name in self.names(schema)[1] if name != term)),
+            "without": schema.attributes,
+            "neighbours": schema.weights,
+            "outcome": schema.variables,
+        }
+        allowed = held.get(one.kind, (one.name,))
+        if one.name not in allowed:
+            raise bad(f"alternative {one.text!r}", where=self.name, allowed=one_of(allowed),
+                      remedy=closest(one.name, allowed))  # fmt: skip
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """Outcome, regressors and the other outcomes."""
+        own = super(Differences, self).variables(schema)
+        treatment = {schema.roles.treatment} if schema.roles.treatment else set()
+        return own | treatment | {one.name for one in self.read if one.kind == "outcome"}
+
+    def reduction(self, schema: Schema) -> DifferencesReduction:
+        """All of it: estimates and variances."""
+        outcome, regressors = self.names(schema)
+        return DifferencesReduction(outcome, regressors, self.effects, self.asked(schema), self.error, self.cluster_k,
+                                    self.read, self.name)  # fmt: skip
+
+    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
+        """The moments as estimates."""
+        assert isinstance(moments, DifferenceMoments)
+        with np.errstate(invalid="ignore"):
+            se = np.sqrt(moments.variance)[:, None]
+        return Estimates.of(self.layout(schema), moments.estimate, se, moments.dof[:, None], {},
+                            status=moments.status.astype(np.uint8))  # fmt: skip
+
+    def available(self, panel: Panel) -> dict[str, str]:
+        """Why each alternative cannot be had of a panel, by its text; "" = it can. Raises BadInput for the claim."""
+        bare = replace(self, alternatives=())
+        bare.layout(panel.schema)
+        reduction = bare.reduction(panel.schema)
+        claim = reduction.claim(panel.replication(0))
+        found = {}
+        for text in self.alternatives:
+            try:
+                one = Alternative.parse(text, self.name)
+                self._check(one, panel.schema, self.asked(panel.schema))
+                reduction.way(one, panel.replication(0), claim)
+            except BadInput as error:
+                found[text] = "; ".join(problem.what for problem in error.problems)
+            else:
+                found[text] = ""
+        return found
+
+    def stacked(self, panel: Panel) -> Stacked:
+        """Terms with the influence of every cluster on each; raises BadInput for a panel that cannot serve."""
+        self.layout(panel.schema)
+        reduction = self.reduction(panel.schema)
+        plan = reduction.prepare(panel)
+        if plan is not None:
+            return reduction.stacked(plan, panel)
+        parts = [reduction.stacked(reduction.plan(one), one)
+                 for one in (panel.replication(row) for row in range(panel.replications))]  # fmt: skip
+        return Stacked(*(np.concatenate(arrays) for arrays in
+                         zip(*((one.estimate, one.influence, one.dof) for one in parts), strict=True)))  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Stacked:
+    """estimate (R, K) of the terms; influence (R, K, G) of clusters, whose sums of squares are the variances and sums
+    of products the covariances, the small-sample factor in them; dof (R, K)."""
+
+    estimate: Floats
+    influence: Floats
+    dof: Floats
+
+    @property
+    def variance(self) -> Floats:
+        """(R, K)."""
+        return np.asarray(np.vecdot(self.influence, self.influence))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DifferenceMoments(Moments):
+    """estimate, variance, dof (R, K); status (R,)."""
+
+    estimate: Floats
+    variance: Floats
+    dof: Floats
+    status: Floats
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Fit:
+    """Coefficients (R,) and what every unit adds to their errors, (R, N); factor of its clustered variance, its dof."""
+
+    estimate: Floats
+    influence: Floats
+    factor: float
+    dof: float
+
+    def plus(self, other: Fit, times: float) -> Fit:
+        """This and a multiple of another, with the factor and the degrees of freedom of this."""
+        return Fit(self.estimate + times * other.estimate, self.influence + times * other.influence, self.factor,
+                   self.dof)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PreparedRegression:
+    """One coefficient of a regression on some cells of a panel, prepared for all outcomes.
+
+    units, periods: places of those that it uses, of `count` units. at: place of the coefficient. weights (T, N) on the
+    panel's cells: the coefficient is their sum with the outcome.
+    """
+
+    plan: LinearPlan
+    at: int
+    units: Codes
+    periods: Codes
+    count: int
+    factor: float
+    dof: float
+
+    @property
+    def psi(self) -> Floats:
+        """Weights of the used cells, (T', N')."""
+        assert self.plan.regressors is not None
+        return np.asarray(self.plan.regressors.slopes.psi[0, self.at])
+
+    def of(self, values: Floats) -> float:
+        """The coefficient of a variable (T, N) of the panel in place of the outcome."""
+        return float((self.psi * values[np.ix_(self.periods, self.units)]).sum())
+
+    def seen(self, y: Floats) -> Floats:
+        """The used part of a variable (R, T, N)."""
+        return y[:, self.periods[:, None], self.units]
+
+    def __call__(self, y: Floats) -> Fit:
+        """Outcomes (R, T, N) of the whole panel."""
+        found = self.plan.regressors
+        assert found is not None
+        y = self.plan.transform(self.seen(y))
+        slopes = np.matmul(found.bread, ols.inner(found.x, y)[:, :, None])[:, :, 0]
+        e = ols.residual(y, found.x, slopes)
+        influence = np.zeros((len(y), self.count))
+        influence[:, self.units] = (self.psi * e).sum(axis=1)
+        return Fit(slopes[:, self.at], influence, self.factor, self.dof)
+
+
+class Way(ABC):
+    """A prepared alternative."""
+
+    @abstractmethod
+    def __call__(self, outcomes: Mapping[str, Floats], claim: Fit) -> Fit:
+        """Outcomes by name (R, T, N) and the claim on them -> the alternative."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Refit(Way):
+    """Another regression of the same outcome, or of another one in the scale of the first."""
+
+    side: PreparedRegression
+    outcome: str
+    scale_of: str = ""
+
+    def __call__(self, outcomes: Mapping[str, Floats], claim: Fit) -> Fit:
+        """The other regression."""
+        found = self.side(outcomes[self.outcome])
+        if not self.scale_of:
+            return found
+        cells = self.side.plan.mask > 0
+        own, other = (self.side.seen(outcomes[name])[:, cells].std(axis=1) for name in (self.scale_of, self.outcome))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scale = own / other
+        return Fit(found.estimate * scale, found.influence * scale[:, None], found.factor, found.dof)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Shifted(Way):
+    """The claim and a multiple of a coefficient of another regression: an estimate of its bias."""
+
+    side: PreparedRegression
+    times: float
+    outcome: str
+
+    def __call__(self, outcomes: Mapping[str, Floats], claim: Fit) -> Fit:
+        """The claim less its bias."""
+        return claim.plus(self.side(outcomes[self.outcome]), self.times)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CohortWise(Way):
+    """The claim and what the cohort-wise mean effect differs by from the two-way one, both without controls."""
+
+    side: PreparedRegression
+    reduction: CallawaySantAnnaReduction
+    plan: CallawaySantAnnaPlan
+    panel: Panel
+
+    def __call__(self, outcomes: Mapping[str, Floats], claim: Fit) -> Fit:
+        """The claim and the difference."""
+        y = outcomes[self.reduction.outcome]
+        core = self.panel.with_variables({self.reduction.outcome: self.side.seen(y)})
+        answer = self.reduction.answer(core, self.plan)
+        at = self.reduction.terms.index("overall")
+        influence = np.zeros((len(y), self.side.count))
+        influence[:, self.side.units] = answer.influence[:, at] / np.sqrt(claim.factor)  # its variance has no factor
+        cohort_wise = Fit(answer.estimate[:, at], influence, claim.factor, claim.dof)
+        return claim.plus(cohort_wise, 1.0).plus(self.side(y), -1.0)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DifferencesPlan:
+    """The claim, its alternatives (None where one cannot be had), and clusters of units, None for units themselves."""
+
+    claim: PreparedRegression
+    ways: tuple[Way | None, ...]
+    clusters: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class DifferencesReduction(Reduction):
+    """Estimates of all alternatives and their variances; settings as in `Differences`."""
+
+    outcome: str
+    regressors: tuple[str, ...]
+    effects: tuple[str, ...]
+    term: str
+    error: str
+    cluster_k: ClusterK
+    alternatives: tuple[Alternative, ...]
+    asked_by: str = field(compare=False)
+
+    def prepare(self, panel: Panel) -> DifferencesPlan | None:
+        """The plan of regressors that do not change, else None; raises BadInput for what the panel cannot have."""
+        if set(self.effects) == {"unit", "period"}:
+            ols.check_fixed(panel, self.regressors, self.asked_by)
+        names = {*self.regressors, *([panel.roles.treatment] if panel.roles.treatment else [])}
+        if any(panel.variables[name].shape[0] > 1 for name in names):
+            return None
+        return self.plan(panel)
+
+    def plan(self, panel: Panel, *, strict: bool = True) -> DifferencesPlan:
+        """strict: raise BadInput for an alternative that the panel cannot have; else it is None."""
+        claim = self.claim(panel)
+        ways: list[Way | None] = []
+        for one in self.alternatives:
+            try:
+                ways.append(self.way(one, panel, claim))
+            except BadInput:
+                if strict:
+                    raise
+                ways.append(None)
+        clusters = None if self.error == "cluster:unit" else membership(unit_clusters(self.error, panel))
+        return DifferencesPlan(claim, tuple(ways), clusters)
+
+    def claim(self, panel: Panel) -> PreparedRegression:
+        """The regression that is claimed."""
+        return self._regression(panel, self.effects, self.regressors)
+
+    def _regression(
+        self, panel: Panel, effects: tuple[str, ...], regressors: tuple[str, ...], *, cells: Flags | None = None,
+        outcome: str = "", asked: str = "",
+    ) -> PreparedRegression:  # fmt: skip
+        """A regression on some cells (T, N), None = all, for its coefficient of `asked`."""
+        name = outcome or self.outcome
+        kept = {one: panel.variables[one] for one in regressors} | {name: panel.variables[name][:2]}
+        whole = replace(panel, variables=kept, weights={})
+        seen = seen_in(panel)
+        chosen = seen if cells is None else cells & seen
+        if not chosen.any():
+            raise bad("nothing is left to estimate", where=self.asked_by, allowed="cells", remedy="leave it out")
+        used = whole if chosen.all() else seen_part(whole, chosen)
+        own = LeastSquares(name, regressors, (self.error,), effects, asked_by=self.asked_by)
+        plan = own.prepare(used)
+        counted = counted_parameters(len(regressors), plan.effects, plan.nested[self.error], self.cluster_k)
+        factor, dof = plan.totals[self.error].factor(plan.nobs, plan.nobs - len(regressors) - plan.effects, counted)
+        units, periods = np.flatnonzero(chosen.any(axis=0)), np.flatnonzero(chosen.any(axis=1))
+        return PreparedRegression(plan, regressors.index(asked or self.term), units, periods, len(panel.units), factor,
+                                  dof)  # fmt: skip
+
+    def way(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
+        """An alternative on the panel; raises BadInput where it cannot be had."""
+        made: dict[str, Callable[[Alternative, Panel, PreparedRegression], Way]] = {
+            "effects": self._effects, "controls": self._controls, "without": self._without,
+            "without-cohort": self._without, "without-unit": self._without, "balanced": self._without,
+            "neighbours": self._neighbours, "outcome": self._outcome, "trend": self._trend, "lead": self._lead,
+            "cohort-wise": self._cohort_wise,
+        }  # fmt: skip
+        return made[one.kind](one, panel, claim)
+
+    def _effects(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
+        if one.name == "unit-trend":
+            effects = (*self.effects, one.name)
+        else:
+            effects = (*(name for name in self.effects if name != "period" and not name.endswith(BY_PERIOD)), one.name)
+        if set(effects) == set(self.effects):
+            raise self._refused(one, "the claim has these effects")
+        check_effects(effects, panel.schema, self.asked_by)
+        return Refit(self._regression(panel, effects, self.regressors), self.outcome)
+
+    def _controls(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
+        if one.name == "none":
+            left = tuple(name for name in self.regressors if name in (self.term, panel.roles.treatment))
+        else:
+            left = tuple(name for name in self.regressors if f"-{name}" != one.name)
+        if left == self.regressors:
+            raise self._refused(one, "the claim has no controls")
+        return Refit(self._regression(panel, self.effects, left), self.outcome)
+
+    def _without(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
+        seen = seen_in(panel)
+        match one.kind:
+            case "without":
+                gone = group_labels(panel.attributes[one.name]) == one.value
+            case "without-unit":
+                gone = np.array(panel.units) == one.name
+            case "without-cohort":
+                gone = np.array([*map(str, panel.periods), ""])[self._first(panel)] == one.name
+            case _:
+                gone = ~seen.all(axis=0)
+        if not gone.any():
+            raise self._refused(one, "no cell is missing" if one.kind == "balanced" else "there are no such units")
+        return Refit(self._regression(panel, self.effects, self.regressors, cells=~gone & seen), self.outcome)
+
+    def _neighbours(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
+        treatment = self._treatment(one, panel)
+        if not panel.balanced:
+            raise self._refused(one, "cells are missing")
+        exposed = panel.with_variables({EXPOSURE: panel.weights[one.name].lag(panel.variables[treatment])})
+        return Refit(self._regression(exposed, self.effects, (*self.regressors, EXPOSURE)), self.outcome)
+
+    def _outcome(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
+        if one.name in (self.outcome, *self.regressors):
+            raise self._refused(one, "it is in the claim's regression")
+        return Refit(self._regression(panel, self.effects, self.regressors, outcome=one.name), one.name, self.outcome)
+
+    def _trend(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
+        treatment, first = self._treatment(one, panel), self._first(panel)
+        never, untreated = first == len(panel.periods), np.arange(len(panel.periods))[:, None] < first
+        if not never.any():
+            raise self._refused(one, "no unit is never treated")
+        years = np.array(panel.periods, dtype=np.float64)
+        slope = (years - years.mean())[:, None] * ~never
+        others = tuple(name for name in self.regressors if name != treatment)
+        sloped = panel.with_variables({SLOPE: slope[None]})
+        side = self._regression(sloped, self.effects, (SLOPE, *others), cells=untreated & seen_in(panel), asked=SLOPE)
+        return Shifted(side, -claim.of(slope), self.outcome)
+
+    def _lead(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
+        treatment, first = self._treatment(one, panel), self._first(panel)
+        periods = np.arange(len(panel.periods))[:, None]
+        moved = first - int(one.name) * (first < len(panel.periods))
+        cells = seen_in(panel) & (periods < first) & (moved > 0)
+        placebo = panel.with_variables({MOVED: (periods >= moved)[None].astype(np.float64)})
+        names = tuple(MOVED if name == treatment else name for name in self.regressors)
+        return Shifted(self._regression(placebo, self.effects, names, cells=cells, asked=MOVED), -1.0, self.outcome)
+
+    def _cohort_wise(self, one: Alternative, panel: Panel, claim: PreparedRegression) -> Way:
+        treatment, whole = self._treatment(one, panel), seen_in(panel).all(axis=0)
+        core = whole & (self._first(panel) > 0)
+        if len(np.unique(self._first(panel)[core & (self._first(panel) < len(panel.periods))])) < 2:
+            raise self._refused(one, "the balanced part has fewer than two cohorts")
+        cells = np.broadcast_to(core, seen_in(panel).shape)
+        side = self._regression(panel, ("unit", "period"), (treatment,), cells=cells, asked=treatment)
+        sample = part(replace(panel, variables={treatment: panel.variables[treatment]}, weights={}), core,
+                      np.ones(len(panel.periods), dtype=bool))  # fmt: skip
+        sample = replace(sample, roles=replace(sample.roles, outcome=self.outcome, controls=(), mediators=()))
+        never = Cohorts.of(sample, treatment, self.asked_by).never.any()
+        own = CallawaySantAnna(outcome=self.outcome, treatment=treatment, controls="never" if never else "not-yet",
+                               window=(0, 0), errors=(self.error,), label=self.asked_by)  # fmt: skip
+        terms = ("overall",)
+        reduction = CallawaySantAnnaReduction(self.outcome, treatment, own.controls, None, (), own.base, 0, terms,
+                                              (self.error,), False, self.asked_by)  # fmt: skip
+        plan = reduction.plan(sample)
+        if not plan.certain[0, 0] or not plan.identified[0]:
+            raise self._refused(one, "the cohort-wise mean effect has no error")
+        return CohortWise(side, reduction, plan, sample)
+
+    def _treatment(self, one: Alternative, panel: Panel) -> str:
+        """The treatment, where it is what is asked about; raises BadInput where it is not."""
+        if self.term != panel.roles.treatment:
+            raise self._refused(one, f"{self.term!r} is not the treatment")
+        return self.term
+
+    def _first(self, panel: Panel) -> Codes:
+        """First treated period of every unit, T = never, (N,); raises BadInput for a treatment that is not 0/1 and
+        absorbing where it is observed."""
+        seen, d = seen_in(panel), panel.variables[treatment_of(None, panel.schema, self.asked_by)][0]
+        treated = seen & (d > 0)
+        first = np.where(treated.any(axis=0), treated.argmax(axis=0), len(panel.periods))
+        expected = np.arange(len(panel.periods))[:, None] >= first
+        if (seen & (d != expected)).any():
+            raise bad("the treatment is not 0/1 and absorbing", where=self.asked_by,
+                      allowed="0 before adoption, 1 after", remedy="leave this alternative out")  # fmt: skip
+        return first.astype(np.intp)
+
+    def _refused(self, one: Alternative, why: str) -> BadInput:
+        return bad(f"{one.text}: {why}", where=self.asked_by, allowed="alternatives that the panel can have",
+                   remedy="leave it out")  # fmt: skip
+
+    @np.errstate(divide="ignore", invalid="ignore")
+    def stacked(self, plan: DifferencesPlan, panel: Panel) -> Stacked:
+        """All terms on a panel with the plan's regressors."""
+        rows = panel.replications
+        wanted = {self.outcome, *(one.name for one in self.alternatives if one.kind == "outcome")}
+        outcomes = {name: spread(panel.variables[name], rows) for name in wanted}
+        claim = plan.claim(outcomes[self.outcome])
+        fits, factors, dofs = [claim], [claim.factor], [claim.dof]
+        for way in plan.ways:
+            found = missing(claim) if way is None else way(outcomes, claim)
+            fits += [found.plus(claim, -1.0), found]
+            factors += [claim.factor, found.factor]
+            dofs += [claim.dof, found.dof]
+        influence = np.stack([fit.influence for fit in fits], axis=1)
+        sums = influence if plan.clusters is None else influence @ plan.clusters
+        sums = sums * np.sqrt(np.array(factors))[:, None]
+        estimate = np.stack([fit.estimate for fit in fits], axis=1)
+        variance = np.vecdot(sums, sums)
+        same = variance <= SAME * variance[:, :1]
+        return Stacked(np.where(same, 0.0, estimate), np.where(same[:, :, None], 0.0, sums),
+                       np.broadcast_to(np.array(dofs), estimate.shape).copy())  # fmt: skip
+
+    def reduce(self, plan: DifferencesPlan | None, tile: Tile) -> DifferenceMoments:
+        """One tile: estimates and variances, of redrawn regressors one by one."""
+        if plan is not None:
+            return self._moments(plan, tile.panel)
+        panels = (tile.panel.replication(row) for row in range(tile.panel.replications))
+        return DifferenceMoments.join([self._alone(one) for one in panels])
+
+    def _alone(self, panel: Panel) -> DifferenceMoments:
+        """One replication with regressors of its own; one that cannot serve is NaN with a status."""
+        try:
+            plan = self.plan(panel, strict=False)
+        except BadInput:
+            nothing = np.full((1, 1 + 2 * len(self.alternatives)), np.nan)
+            return DifferenceMoments(nothing, nothing, nothing, np.array([float(Status.SINGULAR)]))
+        return self._moments(plan, panel)
+
+    def _moments(self, plan: DifferencesPlan, panel: Panel) -> DifferenceMoments:
+        found = self.stacked(plan, panel)
+        sound = np.isfinite(found.estimate[:, 0])
+        status = np.where(sound, float(Status.OK), float(Status.SINGULAR))
+        variance = found.variance
+        return DifferenceMoments(found.estimate, np.where(variance > 0, variance, np.nan), found.dof, status)
+
+
+def missing(claim: Fit) -> Fit:
+    """What an alternative is where it cannot be had."""
+    return Fit(np.full_like(claim.estimate, np.nan), np.full_like(claim.influence, np.nan), claim.factor, claim.dof)

@@ -1,0 +1,54 @@
+"""What speaks for and against an estimate: one module a subject, found by being there.
+
+Each module has `check(case)`, which yields `Check` records, NAME, what it is called in words, and ORDER, its place
+among the others. One that estimates in another way also has `alternatives(case)`, which yields those texts of
+`estimators.sensitivity.differences`; they are tested together, as one family. What its panel cannot have a module
+leaves out, and what was refused is a record that says so.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from results.tables.checks import SILENT, Check
+from sim.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from estimators.sensitivity.differences import Differences
+    from experiments.checks.case import Case
+
+NOT_CHECKS = ("case", "check")
+
+
+def modules() -> list[Any]:
+    """All modules of checks, in their order."""
+    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name not in NOT_CHECKS]
+    return sorted((import_module(f"{__name__}.{name}") for name in names), key=lambda module: module.ORDER)
+
+
+def checks_of(case: Case, critical: float | None = None) -> tuple[Check, ...]:
+    """Every check of a case; critical: the value of |t| that the whole family of differences is held to, None = that of
+    a multiplier bootstrap. The specification curve goes to the figures of the case's ledger."""
+    case = case if critical is None else replace(case, critical=critical)
+    return tuple(check for module in modules() for check in _checked(module, case))
+
+
+def family_of(case: Case) -> Differences | None:
+    """The estimator of all differences that the case's panel can have, None where the claim is none of two-way least
+    squares."""
+    return case.differences
+
+
+def _checked(module: Any, case: Case) -> Iterator[Check]:
+    """The records of one module; a refusal ends it and is a record itself."""
+    try:
+        yield from module.check(case)
+    except BadInput as refusal:
+        name = module.__name__.rpartition(".")[2]
+        why = "; ".join(problem.what for problem in refusal.problems)
+        yield Check.fact(f"not-checked:{name}", SILENT, f"The checks of {name} do not apply to this panel: {why}.")

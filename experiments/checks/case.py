@@ -1,0 +1,368 @@
+"""What all checks share: the panel, its tables, the claim, its differences, and the demeaned arrays behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from estimators.core.estimator import Estimates, Estimator
+from estimators.core.inference import critical_values
+from estimators.core.within import WithinTransform, observed_mask
+from estimators.linear.covariances import unit_clusters
+from estimators.linear.did import TwoWayDID
+from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE, Differences
+from estimators.sensitivity.leave_one_out import LeftOut, leave_one_out
+from estimators.staggered.bands import multipliers, simultaneous_critical_values
+from experiments.application.spec.spec import RealPanel
+from experiments.application.tables.columns import main_cluster
+from experiments.application.tables.ledger import Fitted, Ledger
+from experiments.checks.check import LEVEL, LEVELS, answers_of, needed_of
+from results.tables.checks import ANSWERS, INFORMS, WEAKENS, Answer, Check
+from results.tables.places import BASELINE
+from results.tables.records import Record
+from results.tables.typography import stars
+from sim.arrays import Codes, Floats
+from sim.panel import Panel
+from sim.panel.panel import seen_in, seen_part
+from sim.streams import Streams
+
+NEVER = "never treated"  # the label of units that no cohort holds
+SIGNIFICANT = 0.10  # up to which an effect is one that the reader may claim
+DRAWS = 1999  # multipliers behind the critical value of a family
+NAMED = 3  # names of a list that are said
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Family:
+    """All differences of a claim on its panel.
+
+    found: of the estimator (R = 1). critical: the value of |t| that the family is held to. reasons: why alternatives
+    that were asked for cannot be had, by their text.
+    """
+
+    estimator: Differences
+    found: Estimates
+    critical: float
+    reasons: dict[str, str]
+
+    def held(self, alternatives: Iterable[str]) -> tuple[str, ...]:
+        """Those of some alternatives that there are."""
+        return tuple(text for text in alternatives if text in self.estimator.alternatives)
+
+    def value(self, text: str, head: str = DIFFERENCE) -> tuple[float, float, float]:
+        """Estimate, standard error and degrees of freedom of an alternative or its difference."""
+        at = self.found.terms.index(f"{head}{text}")
+        return (float(self.found.estimate[0, at]), float(self.found.se[0, 0, at]), float(self.found.dof[0, 0, at]))
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A claim, its panel and the tables.
+
+    real: the panel that was read. ledger: its tables. panel: that of the claim's estimator. effect: the claim's record
+    with the errors by which it is judged, None where nothing is estimated; dof: of its t. estimator, term: what made
+    it. critical: the value of |t| that differences are held to, None = that of a multiplier bootstrap.
+    """
+
+    real: RealPanel
+    ledger: Ledger
+    panel: Panel
+    effect: Record | None
+    dof: float = float("inf")
+    estimator: Estimator | None = None
+    term: str = ""
+    critical: float | None = None
+
+    @classmethod
+    def of(cls, real: RealPanel, ledger: Ledger) -> Case:
+        """The case of table 2's two-way column with the main errors, of a panel whose tables are made."""
+        place, main = BASELINE["controls, units, periods"], main_cluster(real.spec)
+        term = real.panel.roles.treatment
+        found = [
+            r for r in ledger.records if r.place == place and r.term == term is not None and r.estimate is not None
+        ]
+        own = [record for record in found if record.se_type == main] or found
+        fits = [one for one in ledger.fitted if one.fit.place == place]
+        if not own or not fits or term is None:
+            return cls(real, ledger, real.panel, own[0] if own else None)
+        return cls.of_claim(real, ledger, fits[0], term, own[0])
+
+    @classmethod
+    def of_claim(cls, real: RealPanel, ledger: Ledger, fitted: Fitted, term: str, record: Record) -> Case:
+        """The case of any term of a fit; record: the claim with the errors by which it is judged."""
+        at, errors = fitted.estimates.terms.index(term), fitted.estimates.errors
+        row = errors.index(record.se_type) if record.se_type in errors else -1
+        dof = float(fitted.estimates.dof[0, row, at])
+        return cls(real, ledger, fitted.panel, record, dof, fitted.estimator, term)
+
+    @property
+    def level(self) -> float | None:
+        """The level at which the effect may be claimed; None = it may not."""
+        pvalue = None if self.effect is None else self.effect.pvalue
+        return None if pvalue is None else next((level for level in LEVELS if pvalue <= level), None)
+
+    @property
+    def claimed(self) -> Record | None:
+        """The effect, if it is significant at 10%."""
+        return self.effect if self.level is not None else None
+
+    @property
+    def sign(self) -> float:
+        """That of the claim."""
+        return -1.0 if self.effect is not None and (self.effect.estimate or 0.0) < 0 else 1.0
+
+    @property
+    def needed(self) -> float | None:
+        """The change towards zero, 0 or more, that takes the claim's support away; None = nothing is claimed."""
+        if self.level is None or self.effect is None or self.effect.estimate is None or self.effect.se is None:
+            return None
+        half = float(critical_values(np.array([self.dof]), self.level)[0]) * self.effect.se
+        return float(needed_of(np.array(self.effect.estimate), np.array(half)))
+
+    @property
+    def treated(self) -> bool:
+        """Whether the claim is the coefficient of the treatment."""
+        return self.effect is not None and self.panel.roles.treatment in (self.effect.term, self.term)
+
+    @property
+    def headline(self) -> bool:
+        """Whether the claim is that of table 2's two-way column."""
+        return self.effect is not None and self.effect.place == BASELINE["controls, units, periods"]
+
+    @property
+    def unit(self) -> str:
+        """What a unit is called."""
+        return self.real.spec.panel.unit
+
+    @property
+    def main_error(self) -> str:
+        """The main error type."""
+        return main_cluster(self.real.spec)
+
+    def random(self, purpose: str) -> np.random.Generator:
+        """The generator of one purpose."""
+        return Streams(self.ledger.seed, "warnings").fixed(purpose)
+
+    @cached_property
+    def balanced(self) -> Panel:
+        """The claim's panel without units that have a missing cell; raises BadInput as the spec says."""
+        if self.panel.balanced:
+            return self.panel
+        if self.panel is self.real.panel:
+            return self.real.balanced()
+        whole = seen_in(self.panel).all(axis=0)
+        return seen_part(self.panel, np.broadcast_to(whole, seen_in(self.panel).shape))
+
+    # Differences
+
+    @cached_property
+    def family(self) -> Family | None:
+        """All differences of all checks, None where the claim is none of two-way least squares."""
+        from experiments.checks import modules  # which import this module
+
+        own = self.estimator
+        if not isinstance(own, TwoWayDID) or self.effect is None or not own.effects:
+            return None
+        asked = [text for module in modules() if hasattr(module, "alternatives") for text in module.alternatives(self)]
+        made = {name: values for module in modules() if hasattr(module, "variables")
+                for name, values in module.variables(self).items()}  # fmt: skip
+        panel = self.panel.with_variables(made)
+        error = self.effect.se_type if self._clusters(self.effect.se_type) else self.main_error
+        every = Differences(own.outcome, own.regressors, own.effects, self.term, error, own.cluster_k,
+                            tuple(dict.fromkeys(asked)))  # fmt: skip
+        reasons = every.available(panel)
+        estimator = replace(every, alternatives=tuple(text for text, why in reasons.items() if not why))
+        stacked = estimator.stacked(panel)
+        critical = self._critical(stacked.influence[:, 1::2], float(stacked.dof[0, 0]))
+        return Family(estimator, estimator(panel), critical, {text: why for text, why in reasons.items() if why})
+
+    @property
+    def differences(self) -> Differences | None:
+        """The estimator of all of them."""
+        return None if self.family is None else self.family.estimator
+
+    def _clusters(self, error: str) -> bool:
+        """Whether an error type is of one grouping of units."""
+        kind, _, name = error.partition(":")
+        return kind == "cluster" and (name == "unit" or name in self.panel.attributes)
+
+    def _critical(self, influence: Floats, dof: float) -> float:
+        """Of max |t| over differences with these influences of clusters (1, A, G): Rademacher multipliers, and at least
+        that of t."""
+        if self.critical is not None:
+            return self.critical
+        single = float(critical_values(np.array([dof]), LEVEL)[0])
+        if not influence.any():
+            return single
+        drawn = multipliers("rademacher", DRAWS, influence.shape[2], self.random("differences"))
+        return max(single, float(simultaneous_critical_values(influence, drawn, LEVEL)[0]))
+
+    def answers(self, alternatives: Sequence[str]) -> list[Answer]:
+        """The answer of each of some alternatives of the family."""
+        assert self.family is not None
+        found = answers_of(self.family.found, alternatives, self.family.critical, level=self.level, needed=self.needed)
+        return [ANSWERS[ANSWERS.index(one)] for one in found[0].tolist()]
+
+    def judged(self, name: str, alternatives: Sequence[str], words: dict[str, str], remedy: str = "") -> Check | None:
+        """The check of some alternatives, by the one that speaks most against the claim; None where there is none.
+
+        words: each alternative in words. The most serious answer counts; among equal ones the largest move towards zero
+        in units of its error.
+        """
+        family = self.family
+        held = () if family is None else family.held(alternatives)
+        if family is None or not held:
+            return None
+        answers = self.answers(held)
+
+        def seriousness(k: int) -> tuple[int, float]:
+            d, se, _ = family.value(held[k])
+            return ANSWERS.index(answers[k]), -self.sign * d / se if se > 0 else 0.0
+
+        k = max(range(len(held)), key=seriousness)
+        d, se, _ = family.value(held[k])
+        se = 0.0 if d == 0 else se
+        half = family.critical * se
+        estimate, own, _ = family.value(held[k], ALTERNATIVE)
+        needed = None if self.needed is None else -self.sign * self.needed
+        numbers: dict[str, float | None] = {"estimate": estimate, "estimate_se": own, "effect": self.effect_value,
+                                            "tried": float(len(held)), "critical": family.critical}  # fmt: skip
+        said = self.sentence(words[held[k]], d, (d - half, d + half), estimate, answers[k])
+        return Check(
+            name, said, answers[k], WEAKENS if answers[k] == "differs" else INFORMS, numbers, words[held[k]], d, se,
+            d - half, d + half, needed, self.outcome_name, remedy=remedy, alternatives=held,
+        )  # fmt: skip
+
+    @property
+    def effect_value(self) -> float:
+        """The claim's estimate."""
+        assert self.effect is not None
+        assert self.effect.estimate is not None
+        return self.effect.estimate
+
+    @property
+    def outcome_name(self) -> str:
+        """The claim's outcome, in whose units differences are."""
+        own = getattr(self.estimator, "outcome", None)
+        return str(own or self.panel.roles.outcome)
+
+    def sentence(self, words: str, d: float, ends: tuple[float, float], estimate: float, answer: Answer) -> str:
+        """What a difference says, in words."""
+        says = {
+            "consistent": "no more than chance, and less than what takes the claim's support away",
+            "cannot tell": "which may be chance, and may be as much as takes the claim's support away",
+            "differs": "more than chance, and the claim stands",
+            "contradicts": "more than chance, and this estimate does not support the claim",
+        }[answer]
+        if self.level is None:
+            says = "more than chance" if answer == "differs" else "no more than chance"
+        return (
+            f"{words[0].upper()}{words[1:]} the effect is {number(estimate)} instead of {number(self.effect_value)}: a "
+            f"difference of {number(d)} ({number(ends[0])} to {number(ends[1])}), {says}."
+        )
+
+    # Arrays
+
+    @cached_property
+    def mask(self) -> Floats:
+        """1 where observed, (T, N)."""
+        return observed_mask(self.panel)
+
+    @cached_property
+    def _transform(self) -> WithinTransform:
+        return WithinTransform.of(self.panel)
+
+    def within(self, name: str) -> Floats:
+        """A variable without unit and period effects, (T, N), zero where unobserved."""
+        return self.demeaned(self.panel.variables[name][0])
+
+    def demeaned(self, values: Floats) -> Floats:
+        """Values (T, N) without unit and period effects, zero where unobserved."""
+        return np.asarray(self._transform(values[None])[0])
+
+    @cached_property
+    def outcome(self) -> Floats:
+        """The demeaned outcome."""
+        return self.within(self.outcome_name)
+
+    @cached_property
+    def treatment(self) -> Floats:
+        """The demeaned treatment."""
+        return self.within(str(self.panel.roles.treatment))
+
+    @cached_property
+    def controls(self) -> Floats:
+        """The demeaned controls, (K, T, N)."""
+        names = self.panel.roles.controls
+        return np.stack([self.within(name) for name in names]) if names else np.empty((0, *self.mask.shape))
+
+    @cached_property
+    def clusters(self) -> Codes:
+        """The main cluster of every unit, coded 0, 1, ..., (N,)."""
+        return unit_clusters(self.main_error, self.panel)
+
+    @cached_property
+    def _around_unit_means(self) -> Floats:
+        """Treatment, controls and outcome around unit means, (P, T, N), zero where unobserved."""
+        names = (*self.panel.roles.regressors, self.outcome_name)
+        raw = np.stack([np.where(self.mask > 0, self.panel.variables[name][0], 0.0) for name in names])
+        return np.asarray((raw - raw.sum(axis=1, keepdims=True) / np.maximum(self.mask.sum(axis=0), 1)) * self.mask)
+
+    def left_out(self, codes: Codes) -> LeftOut:
+        """The effect without each group of units, codes (N,), with the main errors."""
+        k, (t, n) = len(self.panel.roles.regressors), self.mask.shape
+        counted = {"slopes": k - t, "nonnested": k, "all": k + n - 1}[self.real.spec.inference.cluster_k]
+        mask = None if self.panel.balanced else self.mask
+        return leave_one_out(self._around_unit_means, codes, self.clusters, mask, counted=counted)
+
+    @cached_property
+    def cohorts(self) -> tuple[Codes, tuple[str, ...]]:
+        """The cohort of every unit, coded (N,), and the cohorts' first treated periods, NEVER among them."""
+        treated = (self.panel.variables[str(self.panel.roles.treatment)][0] > 0) & (self.mask > 0)
+        first = np.where(treated.any(axis=0), treated.argmax(axis=0), len(self.panel.periods))
+        values, codes = np.unique(first, return_inverse=True)
+        labels = (*map(str, self.panel.periods), NEVER)
+        return np.asarray(codes), tuple(labels[value] for value in values)
+
+    @property
+    def groups(self) -> dict[str, Codes]:
+        """Groups of units, by the name of their column: more than one, of more than one unit, coded (N,)."""
+        found = {}
+        spec = self.real.spec
+        for name in dict.fromkeys((*spec.panel.group_columns, *spec.group_columns)):
+            if name in self.panel.attributes:
+                codes = np.unique(self.panel.attributes[name], return_inverse=True)[1]
+                if 1 < int(codes.max()) + 1 < len(codes):
+                    found[name] = codes
+        return found
+
+    def fitted(self, table: str) -> list[Fitted]:
+        """The fits of a table."""
+        return [one for one in self.ledger.fitted if one.fit.table == table]
+
+
+def without(e: Floats, x: Floats) -> Floats:
+    """What regressors (K, T, N) leave of a demeaned variable (T, N), by least squares."""
+    if not len(x):
+        return e
+    columns = x.reshape(len(x), -1).T
+    slopes = np.linalg.lstsq(columns, e.ravel())[0]
+    return np.asarray((e.ravel() - columns @ slopes).reshape(e.shape))
+
+
+def number(value: float) -> str:
+    """Four decimals, or three significant digits of what is smaller or larger."""
+    return f"{value:.4f}" if value == 0 or 5e-5 <= abs(value) < 1e4 else f"{value:.3g}"
+
+
+def starred(value: float, pvalue: float | None) -> str:
+    """With its stars, as in the tables."""
+    return number(value) + (stars(pvalue) if pvalue is not None else "")
+
+
+def some(names: Sequence[str], most: int = NAMED) -> str:
+    """Names, the first of many."""
+    return ", ".join(names) if len(names) <= most else f"{', '.join(names[:most])} and {len(names) - most} more"

@@ -1,0 +1,79 @@
+"""The answers: what a difference between two estimates says of a claim, on one panel and on many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core.estimator import Estimates
+from estimators.core.inference import critical_values
+from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
+from results.tables.checks import ANSWERS, Answer, Check
+from sim.arrays import Flags, Floats
+
+__all__ = ["ANSWERS", "Answer", "Check", "answer_of", "answers_of", "needed_of", "worst_of"]
+
+Answers = NDArray[np.str_]
+
+LEVEL = 0.05
+LEVELS = (0.05, 0.10)  # at which an estimate may be claimed
+CAPPED = ("effects:unit-trend",)  # growing effects look like unequal trends there, so that none contradicts
+
+
+def answer_of(
+    difference: Floats, se: Floats, critical: Floats | float, needed: Floats | float | None, sign: Floats | float,
+    supports: Flags | bool,
+) -> Answers:  # fmt: skip
+    """Answers by intervals difference -+ critical se; arguments broadcast, a difference or error of NaN cannot tell.
+
+    needed (0 or more): the change towards zero that takes the claim's support away, None = nothing is claimed. sign:
+    of the claim. supports: whether the alternative's own interval excludes 0 with that sign.
+    """
+    difference, half = np.asarray(difference, np.float64), np.asarray(critical * np.asarray(se), np.float64)
+    towards = -np.sign(sign) * difference
+    differs = np.abs(difference) > half
+    if needed is None:
+        found = np.where(differs, "differs", "consistent")
+    else:
+        reaches = towards + half >= needed
+        against = (towards > 0) & ~np.asarray(supports)
+        found = np.where(
+            differs, np.where(against, "contradicts", "differs"), np.where(reaches, "cannot tell", "consistent")
+        )
+    return np.where(np.isfinite(towards) & np.isfinite(half), found, "cannot tell")
+
+
+def needed_of(estimate: Floats, half: Floats) -> Floats:
+    """The change towards zero that brings an interval estimate -+ half to zero: 0 where it holds zero already."""
+    return np.asarray(np.maximum(np.abs(estimate) - half, 0.0))
+
+
+def answers_of(
+    found: Estimates, alternatives: Sequence[str], critical: float, *, level: float | None = LEVEL,
+    needed: Floats | float | None = None,
+) -> Answers:  # fmt: skip
+    """Answers of some alternatives of `Differences` on R panels, (R, A).
+
+    critical: of the family's |t|. level: at which the claim is made, None = nothing is claimed. needed: of every panel,
+    (R,) or one number, in place of what its own clustered interval has. Each panel's claim is its own estimate.
+    """
+    estimate, se = found.estimate, found.se[:, 0]
+    margin = critical_values(found.dof[:, 0], level or LEVEL) * se
+    if needed is None:
+        needed = needed_of(estimate[:, 0], margin[:, 0])
+    own = np.broadcast_to(np.asarray(needed, np.float64), (len(estimate),))[:, None]
+    sign = np.sign(estimate[:, :1])
+    d, a = ([found.terms.index(f"{head}{text}") for text in alternatives] for head in (DIFFERENCE, ALTERNATIVE))
+    error = np.where(estimate[:, d] == 0, 0.0, se[:, d])  # an alternative that is the claim itself
+    supports = sign * estimate[:, a] > margin[:, a]
+    answers = answer_of(estimate[:, d], error, critical, None if level is None else own, sign, supports)
+    capped = np.isin(alternatives, CAPPED)
+    return np.where(capped & (answers == "contradicts"), "cannot tell", answers)
+
+
+def worst_of(answers: Answers) -> Answers:
+    """The most serious answer along the last axis, (R, A) -> (R,)."""
+    places = np.array([ANSWERS.index(one) for one in answers.ravel().tolist()], dtype=np.intp).reshape(answers.shape)
+    return np.asarray(np.array(ANSWERS)[places.max(axis=-1)])

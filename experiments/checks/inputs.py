@@ -1,0 +1,150 @@
+"""Columns that make an effect something else: controls made of the treatment, or the outcome in another form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.stats import rankdata
+
+from estimators.linear.did import TwoWayDID
+from experiments.application.tables.columns import treated_units
+from experiments.checks.case import Case, number, some, starred
+from results.tables.checks import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
+from sim.arrays import Flags, Floats
+from sim.panel.panel import seen_in
+
+NAME = "what was given"
+ORDER = 20
+SAME = 0.95  # correlation, without effects, from which a control is the outcome in another form
+MOVED_T, MOVED_SHARE = 5.0, 0.10  # t with the main errors, and share of the control's variance
+ROUNDING = 1e-9
+
+
+def check(case: Case) -> Iterator[Check]:
+    """Every control, then how many units are treated and since when."""
+    roles = case.panel.roles
+    if roles.treatment is not None:
+        for name in roles.controls:
+            yield _of_the_treatment(case, name)
+        yield from _treated(case)
+    for name in roles.controls if roles.outcome else ():
+        yield _outcome_again(case, name)
+
+
+def _of_the_treatment(case: Case, name: str) -> Check:
+    """A control that is a product of the treatment, or that the treatment moves."""
+    code, quiet = f"control-of-treatment:{name}", f"The control {name} is no function of the treatment."
+    did, control = case.panel.variables[str(case.panel.roles.treatment)][0], case.panel.variables[name][0]
+    seen = seen_in(case.panel)
+    untreated, treated = control[seen & (did == 0)], control[seen & (did != 0)]
+    spread = float(np.ptp(control[seen]))
+    made_of_it = bool(untreated.size and treated.size) and np.ptp(untreated) <= ROUNDING * spread < np.ptp(treated)
+    if made_of_it:
+        said = (
+            f"The control {name} is a function of the treatment (all untreated rows have the same value): the "
+            f"coefficient of DID beside it is not the mean effect{_effect(case)}."
+        )
+        return Check.fact(code, OVERTURNS, said, remedy=f"leave {name} out, or use its values before adoption")
+    t, share = _moved(case, name)
+    said = (
+        f"The treatment moves the control {name} (t = {t:.1f}, {share:.0%} of its variance): the coefficient of DID "
+        "leaves out the part of the effect that goes through it."
+    )
+    moved = abs(t) > MOVED_T and share > MOVED_SHARE
+    return Check.fact(code, WEAKENS if moved else SILENT, said, quiet, {"t": t, "share": share}, benchmark=MOVED_T,
+                      unit="t", remedy=f"use the values of {name} before adoption" if moved else "")  # fmt: skip
+
+
+def _effect(case: Case) -> str:
+    """How the effect changes when controls that are functions of the treatment are there, as an aside."""
+    if case.effect is None or case.effect.estimate is None:
+        return ""
+    alone = float((case.treatment * case.outcome).sum() / np.square(case.treatment).sum())
+    return f" ({starred(case.effect.estimate, case.effect.pvalue)}; without any control {number(alone)})"
+
+
+def _moved(case: Case, name: str) -> tuple[float, float]:
+    """t of the treatment in a two-way regression of a control on it, with the main errors, and the share of the
+    control's variance within units and periods that it explains."""
+    treatment, cluster_k = str(case.panel.roles.treatment), case.real.spec.inference.cluster_k
+    own = TwoWayDID(name, (treatment,), (case.main_error,), cluster_k=cluster_k, label=f"control {name}")
+    found = own(case.panel)
+    slope, control = float(found.estimate[0, 0]), case.within(name)
+    share = slope**2 * float(np.square(case.treatment).sum()) / float(np.square(control).sum())
+    return slope / float(found.se[0, 0, 0]), share
+
+
+def _outcome_again(case: Case, name: str) -> Check:
+    found = {
+        "values": _correlation(case.within(name), case.outcome),
+        "ranks": _correlation(case.demeaned(_ranks(case, name)), case.demeaned(_ranks(case, case.outcome_name))),
+    }
+    how = max(found, key=lambda way: abs(found[way]))
+    correlation = found[how]
+    said = (
+        f"The control {name} is the outcome in another form (correlation of their {how} within units and periods "
+        f"{correlation:.3f}): "
+        "the effect is what the treatment does to the rest."
+    )
+    quiet = f"The control {name} is not the outcome in another form."
+    severity = OVERTURNS if abs(correlation) > SAME else SILENT
+    numbers = {"correlation": correlation, "of_values": found["values"], "of_ranks": found["ranks"]}
+    return Check.fact(f"outcome-again:{name}", severity, said, quiet, numbers, benchmark=SAME,
+                      unit="correlation within units and periods",
+                      remedy=f"leave {name} out" if severity else "")  # fmt: skip
+
+
+def _ranks(case: Case, name: str) -> Floats:
+    """Ranks of a variable's observed values, (T, N): those of any increasing function of it."""
+    values, seen = case.panel.variables[name][0], seen_in(case.panel)
+    out = np.zeros_like(values)
+    out[seen] = rankdata(values[seen])
+    return out
+
+
+def _correlation(x: Floats, y: Floats) -> float:
+    """Of two demeaned variables."""
+    return float((x * y).sum() / np.sqrt(np.square(x).sum() * np.square(y).sum()))
+
+
+def _one_cluster(case: Case, treated: Flags, stars: str) -> Check:
+    """All treated units in one cluster of the main errors."""
+    group = case.main_error.removeprefix("cluster:")
+    held = len(np.unique(case.clusters[treated]))
+    said = (
+        f"All treated units are of one {group}: errors clustered by {group} know nothing of its own shocks, so that "
+        f"the stars of {stars} mean nothing. Use panelproof placebo."
+    )
+    quiet = f"Treated units are of {held} clusters by {group}."
+    return Check.fact("one-treated-cluster", OVERTURNS if held == 1 else SILENT, said, quiet,
+                      {"treated_clusters": float(held)}, unit="treated clusters",
+                      remedy="use panelproof placebo" if held == 1 else "")  # fmt: skip
+
+
+def _treated(case: Case) -> Iterator[Check]:
+    """One treated unit; treated units that are never seen untreated."""
+    treated = treated_units(case.panel)
+    count, name = int(treated.sum()), case.panel.units[int(treated.argmax())]
+    effect = case.effect
+    stars = starred(effect.estimate, effect.pvalue) if effect is not None and effect.estimate is not None else "DID"
+    said = (
+        f"Only {name} is treated: errors clustered by {case.unit} know nothing of its own shocks, so that the stars of "
+        f"{stars} mean nothing. Use panelproof placebo."
+    )
+    numbers: dict[str, float | None] = {"treated_units": float(count)}
+    severity = OVERTURNS if count == 1 else SILENT
+    yield Check.fact("one-treated-unit", severity, said, f"{count} units are treated.", numbers, unit="treated units",
+                     remedy="use panelproof placebo" if severity else "")  # fmt: skip
+    if case.main_error != "cluster:unit":
+        yield _one_cluster(case, treated, stars)
+    did = case.panel.variables[str(case.panel.roles.treatment)][0]
+    before = (seen_in(case.panel) & (did == 0)).any(axis=0)
+    late = [case.panel.units[i] for i in np.flatnonzero(treated & ~before)]
+    severity = WEAKENS if len(late) > count / 2 else INFORMS if late else SILENT
+    said = (
+        f"{len(late)} of {count} treated units are never seen untreated ({some(late)}): the panel starts after their "
+        "adoption, and they serve only as comparisons."
+    )
+    quiet = "All treated units are seen before treatment."
+    yield Check.fact("without-pre-periods", severity, said, quiet, numbers | {"units": float(len(late))})
