@@ -249,7 +249,7 @@ class TwoWayDID(RegressionEstimator):
             x = x - (x.sum(axis=(2, 3), keepdims=True) / plan.nobs) * plan.mask  # a reported constant's means are in it
         fit = FittedTreatment(moments.beta[:, k], own[:, k], moments.e, moments.d, x)
         draws = streams.tile(streams.start, streams.start + len(moments.e))
-        return plan.few.tests(error, fit, draws.each(error), self.draws)
+        return plan.few.tests(error, fit, draws.each("placebos"), self.draws)
 
     def _wild(
         self, error: str, plan: LinearPlan, moments: LinearMoments, reduction: LeastSquares, streams: Streams

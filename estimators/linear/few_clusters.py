@@ -92,7 +92,7 @@ def regressor_columns(x: Floats, bread: Floats) -> Floats:
 class AdjustedInfluence:
     """What residuals move coefficients by, adjusted within clusters (l), and the degrees of freedom of t, (1 or R, K).
 
-    Both are NaN of coefficients that are not identified without one of the clusters.
+    Of coefficients that are not identified without one of the clusters the influence is NaN, and CR2's dof.
     """
 
     influence: Influence
@@ -130,7 +130,7 @@ def _adjusted(kind: str, span: ClusterSpan, x: Floats, bread: Floats, psi: Float
     sound = lost <= LOST * whole
     left = np.where(sound[:, :, None], out, np.nan).reshape(psi.shape)
     if kind == "cv3":
-        return left, np.where(sound, len(span.cells) - 1.0, np.nan)
+        return left, np.full(sound.shape, len(span.cells) - 1.0)
     squares = np.stack([np.square(out[:, :, cells]).sum(axis=2) for cells in span.cells], axis=2)
     return left, np.where(sound, satterthwaite(squares, reach), np.nan)
 

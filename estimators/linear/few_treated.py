@@ -151,11 +151,10 @@ def variance_lines(squares: Floats, cells: Floats, usable: Flags) -> tuple[Float
 
     Least squares, then `REWEIGHTED` times weighted by 1/Var^2.
     """
-    weights = np.broadcast_to(usable.astype(np.float64), squares.shape)
-    for step in range(REWEIGHTED + 1):
-        if step:
-            fitted = constant[:, :, None] + slope[:, :, None] * np.where(usable, cells, 1.0)
-            weights = usable / np.square(fitted / fitted.mean(axis=2, keepdims=True))
+    constant, slope = _line(squares, cells, np.broadcast_to(usable.astype(np.float64), squares.shape))
+    for _ in range(REWEIGHTED):
+        fitted = constant[:, :, None] + slope[:, :, None] * np.where(usable, cells, 1.0)
+        weights = usable / np.square(fitted / fitted.mean(axis=2, keepdims=True))
         constant, slope = _line(squares, cells, weights)
     return constant, slope
 
