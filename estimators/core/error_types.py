@@ -16,7 +16,7 @@ from sim.errors import bad, one_of
 from sim.panel import Schema
 
 Family = Literal["regression", "least-squares", "spatial", "durbin-least-squares", "mediation"]
-Argument = Literal["none", "group", "groups", "distance"]
+Argument = Literal["none", "group", "groups", "distance", "size"]
 
 PLACE = ("longitude", "latitude")
 SHAPES = ("uniform", "bartlett")  # of a Conley kernel
@@ -31,6 +31,7 @@ class ErrorKind:
     kind: the word before the colon. meaning: one line. label: in tables, after "standard errors"; {of} is what follows
     the colon. families: who serves it. argument: what follows the colon. factor: small-sample factor and degrees of
     freedom of t in least squares. sandwich: made of scores, which spatial models split as martingale differences.
+    without_se: a test, which gives a p value and an interval and has no standard error.
     """
 
     kind: str
@@ -40,11 +41,14 @@ class ErrorKind:
     argument: Argument = "none"
     factor: str = ""
     sandwich: bool = False
+    without_se: bool = False
 
     @property
     def written(self) -> str:
-        """How users write it: A and B stand for unit, a column of groups or period, KM for a distance."""
-        forms = {"none": "", "group": ":A", "groups": ":A or cluster:A+B", "distance": ":KM or conley:KM:bartlett"}
+        """How users write it: A and B stand for unit, a column of groups or period, KM for a distance, SIZE for a
+        column of numbers."""
+        forms = {"none": "", "group": ":A", "groups": ":A or cluster:A+B", "distance": ":KM or conley:KM:bartlett",
+                 "size": f" or {self.kind}:SIZE"}  # fmt: skip
         return f"{self.kind}{forms[self.argument]}"
 
 
@@ -77,8 +81,29 @@ KINDS: dict[str, ErrorKind] = {
             "factor n/(n - k), all effects counted in k; t with n - k degrees of freedom", sandwich=True,
         ),
         ErrorKind(
+            "cv3", "cluster jackknife: each cluster left out in turn (CV3; MacKinnon, Nielsen and Webb 2023)",
+            "clustered by {of}, by the cluster jackknife (CV3)", ("regression",), "group",
+            "factor (G - 1)/G on squared changes of the estimate; t with G - 1 degrees of freedom",
+        ),
+        ErrorKind(
+            "cr2", "bias-reduced clusters for few of them (CR2; Bell and McCaffrey 2002, Imbens and Kolesár 2016)",
+            "clustered by {of}, bias-reduced (CR2)", ("regression",), "group",
+            "no factor; t with the degrees of freedom of Imbens and Kolesár (2016), those of a variance of independent "
+            "errors",
+        ),
+        ErrorKind(
             "wild", "restricted wild cluster bootstrap: a p value and an interval (Cameron, Gelbach and Miller 2008)",
-            "wild cluster bootstrap by {of}", ("regression",), "group",
+            "wild cluster bootstrap by {of}", ("regression",), "group", without_se=True,
+        ),
+        ErrorKind(
+            "conley-taber", "few treated units: the treatment's p value and interval from residuals of units that are "
+            "never treated (Conley and Taber 2011)",
+            "placebos of never treated units (Conley and Taber)", ("regression",), without_se=True,
+        ),
+        ErrorKind(
+            "ferman-pinto", "the same, rescaled by a variance that depends on the numbers of cells and on SIZE, a "
+            "column such as the population (Ferman and Pinto 2019)",
+            "rescaled placebos of never treated units (Ferman and Pinto{of})", ("regression",), "size", without_se=True,
         ),
         ErrorKind("information", "inverse of the expected information", "from the information matrix", SPATIAL),
         ErrorKind("hessian", "inverse of the observed Hessian", "from the observed Hessian", SPATIAL),
@@ -109,12 +134,14 @@ KINDS: dict[str, ErrorKind] = {
 
 @dataclass(frozen=True, slots=True)
 class ErrorType:
-    """An error type on panels with known attributes: its kind, and the groups or the distance that it names."""
+    """An error type on panels with known attributes: its kind, and the groups, the distance or the size (an attribute;
+    "" = none) that it names."""
 
     kind: ErrorKind
     groups: tuple[str, ...] = ()
     cutoff: float = 0.0
     shape: str = "uniform"
+    size: str = ""
 
     @property
     def may_be_floored(self) -> bool:
@@ -134,6 +161,19 @@ def groups_of(error: str, attributes: Sequence[str]) -> tuple[str, ...]:
     if entry is None or entry.argument not in ("group", "groups"):
         return ()
     return (text,) if text in attributes or entry.argument == "group" else tuple(text.split("+"))
+
+
+def size_of(error: str) -> str:
+    """The attribute that says how large units are, such as "population" in ferman-pinto:population; "" without one."""
+    kind, _, text = error.partition(":")
+    entry = KINDS.get(kind)
+    return text if entry is not None and entry.argument == "size" else ""
+
+
+def without_se(error: str) -> bool:
+    """Whether an error type is a test: a p value and an interval without a standard error."""
+    entry = KINDS.get(kind_of(error))
+    return entry is not None and entry.without_se
 
 
 def distance_of(error: str) -> tuple[float, str] | None:
@@ -161,6 +201,10 @@ def read_error(error: str, attributes: Sequence[str]) -> ErrorType | None:
     if kind.argument == "distance":
         found = distance_of(error)
         return None if found is None else ErrorType(kind, (), *found)
+    if kind.argument == "size":
+        size = size_of(error)
+        known = error == kind.kind or size in set(attributes) - set(PLACE)
+        return ErrorType(kind, size=size) if known else None
     groups = groups_of(error, attributes)
     allowed = {"unit", *attributes, *(("period",) if kind.argument == "groups" else ())} - set(PLACE)
     sound = 0 < len(set(groups)) == len(groups) <= 2 and set(groups) <= allowed
@@ -190,6 +234,8 @@ def forms(family: Family, attributes: Sequence[str]) -> list[str]:
             written.append(kind.kind)
         elif kind.argument == "distance":
             written += [f"{kind.kind}:KM", f"{kind.kind}:KM:bartlett"]
+        elif kind.argument == "size":
+            written += [kind.kind, *(f"{kind.kind}:{name}" for name in groups if name != "unit")]
         else:
             written += [f"{kind.kind}:{name}" for name in groups]
             written += ["cluster:period", "cluster:A+B"] * (kind.argument == "groups" and family not in SPATIAL)
@@ -230,4 +276,6 @@ def error_label(error: str) -> str:
         return error
     if kind == "bootstrap" and text == "unit":
         text = "units"
+    if entry.argument == "size" and text:
+        text = f", by {text}"
     return entry.label.format(of=text.replace("+", " and ") if kind == "cluster" else text)

@@ -203,7 +203,7 @@ def without_singletons(panel: Panel, effects: tuple[str, ...]) -> Panel:
     nothing but singletons is returned as it is, for its regressors to be refused.
     """
     seen = observed_mask(panel) > 0
-    levels = [_levels(effect, panel) for effect in effects if effect != "unit-trend"]
+    levels = [effect_levels(effect, panel) for effect in effects if effect != "unit-trend"]
     left = seen
     while True:
         kept = left.copy()
@@ -216,8 +216,8 @@ def without_singletons(panel: Panel, effects: tuple[str, ...]) -> Panel:
     return panel if (left == seen).all() or not left.any() else replace(panel, observed=left[None])
 
 
-def _levels(effect: str, panel: Panel) -> NDArray[np.intp]:
-    """The level of an effect of every cell, coded 0, 1, ..., (T, N)."""
+def effect_levels(effect: str, panel: Panel) -> NDArray[np.intp]:
+    """The level of an effect, other than a trend, of every cell, coded 0, 1, ..., (T, N)."""
     t, n = len(panel.periods), len(panel.units)
     if effect == "unit":
         return np.tile(np.arange(n), (t, 1))

@@ -12,6 +12,7 @@ pairs of observations u_it u_js' is taken is the error type. Small-sample factor
 | cluster:A+B | within A + within B - within both | the same with G = min(G_A, G_B) in all three | G - 1 |
 | driscoll-kraay | all pairs up to L periods apart, Bartlett weights | T/(T-1) (n-1)/(n-k) | T - 1 |
 | conley:KM | pairs nearer than KM in a period, own pairs up to L periods apart | n / (n - k) | n - k |
+| cv3:A, cr2:A | pairs within a cluster, contributions adjusted (`linear.few_clusters`) | (G-1)/G; 1 | G - 1; its own |
 
 With A nested in B, cluster:A+B is cluster:B. L = floor(4 (T/100)^(2/9)); k counts slopes and all effects, k_A those
 that the estimator's `cluster_k` names. Two-way clusters follow Cameron, Gelbach and Miller (2011) with the factor of
@@ -241,7 +242,12 @@ class ScoreSum:
         return np.where(rounding[:, :, None] | rounding[:, None, :], np.nan, matrix), floored
 
     def factor(self, nobs: int, free: int, counted: int) -> tuple[float, float]:
-        """Small-sample factor and the degrees of freedom of t; counted: parameters in the factor of clusters."""
+        """Small-sample factor and the degrees of freedom of t, NaN where each coefficient has its own; counted:
+        parameters in the factor of clusters."""
+        if self.kind == "cv3":
+            return (self.groups - 1) / self.groups, self.groups - 1
+        if self.kind == "cr2":
+            return 1.0, np.nan
         if self.kind == "driscoll-kraay":
             return self.groups / (self.groups - 1) * (nobs - 1) / free, self.groups - 1
         if not self.cells:

@@ -11,13 +11,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from estimators.core.error_types import check_error_types, groups_of, kind_of, may_be_floored
+from estimators.core.error_types import check_error_types, groups_of, kind_of, may_be_floored, without_se
 from estimators.core.estimator import Estimates, Estimator, Layout
-from estimators.core.names import RegressionEstimator, check_names, slope_targets
-from estimators.core.tile import spread
+from estimators.core.names import RegressionEstimator, check_names, slope_targets, treatment_of
+from estimators.core.tile import Tile, spread
 from estimators.core.treatment_kernels import TreatmentKernel
 from estimators.core.within import check_effects, without_singletons
 from estimators.linear.covariances import ClusterK, counted_parameters
+from estimators.linear.few_clusters import ADJUSTED, ClusterFacts, facts_of
+from estimators.linear.few_treated import PLACEBOS, FittedTreatment, PlaceboTest
 from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearPlan, Singletons, moments_of_redrawn
 from estimators.linear.wild import wild_clusters
 from sim.arrays import Floats
@@ -33,15 +35,17 @@ class TwoWayDID(RegressionEstimator):
     """Outcome on treatment and controls with unit and time effects, by the within transformation.
 
     outcome, regressors: names of variables; None = the panel's own roles. errors: see `core.error_types`: iid, hc1,
-    cluster:unit, cluster:ATTRIBUTE, cluster:A+B, driscoll-kraay, conley:KM, and wild:unit, wild:ATTRIBUTE (p value and
-    interval, no standard error). cluster_k: which parameters count in the cluster factor G/(G-1) (n-1)/(n-k): slopes
-    alone, also the effects that are not nested in the clusters, or all; a pooled constant always counts. target: the
-    estimand that the treatment's coefficient is held to; of a continuous treatment att is its coefficient. label: its
-    name in tables. effects: any of unit, period, unit-trend (linear, beside unit) and ATTRIBUTE-by-period; none =
-    pooled. constant: whether it is a term, the last. draws: of the wild bootstrap. singletons: drop or keep
-    observations that are the only one of a level of an effect (they have no residual; Correia 2015); the statistic nobs
-    counts what is used. terms: those that are reported, None = all; the treatment's alone, with iid or clustered
-    errors, is quick where the treatment alone is redrawn.
+    cluster:unit, cluster:ATTRIBUTE, cluster:A+B, driscoll-kraay, conley:KM; for few clusters cv3:unit, cv3:ATTRIBUTE,
+    cr2:unit, cr2:ATTRIBUTE; and, with p value and interval and no standard error, wild:unit, wild:ATTRIBUTE, and for
+    few treated units conley-taber, ferman-pinto, ferman-pinto:SIZE (two-way effects, the treatment alone). cluster_k:
+    which parameters count in the cluster factor G/(G-1) (n-1)/(n-k): slopes alone, also the effects that are not nested
+    in the clusters, or all; a pooled constant always counts. target: the estimand that the treatment's coefficient is
+    held to; of a continuous treatment att is its coefficient. label: its name in tables. effects: any of unit, period,
+    unit-trend (linear, beside unit) and ATTRIBUTE-by-period; none = pooled. constant: whether it is a term, the last.
+    draws: of the wild bootstrap, and of placebos of several treated units. singletons: drop or keep observations that
+    are the only one of a level of an effect (they have no residual; Correia 2015); the statistic nobs counts what is
+    used. terms: those that are reported, None = all; the treatment's alone, with iid or clustered errors, is quick
+    where the treatment alone is redrawn.
 
     >>> import panelproof as pp
     >>> found = pp.TwoWayDID()(pp.example_panel().panel)
@@ -84,21 +88,29 @@ class TwoWayDID(RegressionEstimator):
         check_names(schema, outcome, regressors, self.label)
         check_effects(self.effects, schema, self.label)
         check_error_types(self.errors, schema, self.label, "regression")
+        self._check_placebos(schema, regressors)
         if self.draws < 1:
             raise bad(f"draws = {self.draws}", where=self.label, allowed="1 or more", remedy="set draws = 999")
         own = self.target if self.target != "att" or not schema.roles.continuous else f"beta({schema.roles.treatment})"
         targets = slope_targets(schema, regressors, own)
         within = ("r2_within",) if self.effects else ()
         floored = (f"floored:{error}" for error in self.errors if may_be_floored(error, schema.attributes))
-        wild = any(error.startswith("wild:") for error in self.errors)
+        tests = any(without_se(error) for error in self.errors)
         whole = Layout(
             self._all_terms(schema),
             self.errors,
             ("r2", *within, "r2_adjusted", "sigma2", "nobs", *floored),
             targets,
-            ("pvalue", "lower", "upper") if wild else (),
+            ("pvalue", "lower", "upper") if tests else (),
         )
         return whole.only(self.terms, self.label)
+
+    def _check_placebos(self, schema: Schema, regressors: tuple[str, ...]) -> None:
+        for error in (each for each in self.errors if kind_of(each) in PLACEBOS):
+            if schema.roles.treatment not in regressors or set(self.effects) != {"unit", "period"}:
+                raise bad(f"{error} without a treatment beside unit and period effects", where=f"{self.label} errors",
+                          allowed="a treatment among the regressors, effects of units and periods alone",
+                          remedy="choose another error type")  # fmt: skip
 
     def _all_terms(self, schema: Schema) -> tuple[str, ...]:
         regressors = self.names(schema)[1]
@@ -107,6 +119,31 @@ class TwoWayDID(RegressionEstimator):
     def used(self, panel: Panel) -> Panel:
         """Without singletons, where they are dropped."""
         return without_singletons(panel, self.effects) if self.singletons == "drop" else panel
+
+    def cluster_facts(self, panel: Panel, group: str) -> ClusterFacts:
+        """What errors of the treatment's coefficient clustered by unit or an attribute can rest on, of R panels.
+
+        Raises BadInput for what the regression cannot serve, and for a group that the panel lacks or that is one.
+
+        >>> import panelproof as pp
+        >>> found = pp.TwoWayDID().cluster_facts(pp.example_panel().panel, "unit")
+        >>> found.clusters > found.effective[0] > found.treated[0]
+        True
+        """
+        alone = replace(self, errors=(f"cv3:{group}",))  # of one group of units
+        alone.layout(panel.schema)
+        treatment = treatment_of(None, panel.schema, self.label)
+        panel.schema.require(treatment, self.label)
+        if treatment not in self.names(panel.schema)[1]:
+            raise bad(f"the treatment {treatment!r} is no regressor", where=self.label,
+                      allowed=one_of(self.names(panel.schema)[1]), remedy="add it")  # fmt: skip
+        reduction = replace(alone.reduction(panel.schema), errors=(f"cluster:{group}",), alone="")
+        plan, tile = reduction.prepare(panel), Tile(panel)
+        found = plan.regressors or reduction.regressors_of(plan, tile)
+        k = reduction.regressors.index(treatment)
+        codes = plan.totals[f"cluster:{group}"].unit_codes
+        assert codes is not None
+        return facts_of(found.slopes.psi[:, k], tile.raw(treatment), codes, plan.mask)
 
     def reduction(self, schema: Schema) -> LeastSquares:
         """Least squares and the variances of the error types asked for."""
@@ -167,9 +204,18 @@ class TwoWayDID(RegressionEstimator):
                 dof[:, row] = plan.wild[error].max()
                 for name, values in self._wild(error, plan, moments, reduction, streams).items():
                     stored[name][:, row] = values
+            elif without_se(error):
+                k = terms.index(str(schema.roles.treatment))
+                tests = self._placebos(error, plan, moments, k, reduction, streams)
+                dof[:, row] = tests.controls[:, None] - 1
+                for name in layout.stored:
+                    stored[name][:, row, k] = getattr(tests, name)
             else:
                 factor, dof[:, row] = self._factor(error, plan, reduction)
-                variance[:, row] = moments.robust[:, reduction.summed.index(error)] * factor
+                at = reduction.summed.index(error)
+                variance[:, row] = moments.robust[:, at] * factor
+                if moments.dof is not None and kind_of(error) in ADJUSTED:
+                    dof[:, row] = moments.dof[:, at]
         statistics = self._statistics(plan, moments, free, reduction)
         whole = replace(layout, terms=terms)
         return Estimates.of(whole, moments.beta, np.sqrt(variance), dof, statistics, **stored).only(layout.terms)
@@ -187,6 +233,23 @@ class TwoWayDID(RegressionEstimator):
             "nobs": np.full(len(r2), float(plan.nobs)),
             **{f"floored:{error}": moments.floored[:, i].astype(float) for i, error in enumerate(reduction.summed)},
         }
+
+    def _placebos(
+        self, error: str, plan: LinearPlan, moments: LinearMoments, k: int, reduction: LeastSquares, streams: Streams
+    ) -> PlaceboTest:
+        """Tests of the treatment, regressor k, by placebos of never treated units."""
+        assert plan.few is not None
+        assert moments.e is not None
+        own, x = moments.own, moments.z
+        if own is None:
+            assert plan.regressors is not None
+            own = plan.regressors.own
+        if x is not None:
+            x = x[:, : len(reduction.regressors)]
+            x = x - (x.sum(axis=(2, 3), keepdims=True) / plan.nobs) * plan.mask  # a reported constant's means are in it
+        fit = FittedTreatment(moments.beta[:, k], own[:, k], moments.e, moments.d, x)
+        draws = streams.tile(streams.start, streams.start + len(moments.e))
+        return plan.few.tests(error, fit, draws.each("placebos"), self.draws)
 
     def _wild(
         self, error: str, plan: LinearPlan, moments: LinearMoments, reduction: LeastSquares, streams: Streams

@@ -17,7 +17,8 @@ from estimators.linear.covariances import DEGENERATE, ScoreSum, bartlett_sum
 from sim.arrays import Flags, Floats
 
 CELLS = 2**16  # of a regressor times residuals, whose sums are made together
-SUMMED = ("cluster", "driscoll-kraay")  # kinds whose sums within units or periods are computed here; others by ScoreSum
+# kinds whose sums within units or periods are computed here; others by ScoreSum
+SUMMED = ("cluster", "cv3", "cr2", "driscoll-kraay")
 
 
 @dataclass(frozen=True, eq=False, slots=True)

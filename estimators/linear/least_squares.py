@@ -7,17 +7,21 @@ observations, and has an error.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from estimators.core import regression as ols
+from estimators.core.error_types import without_se
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
 from estimators.core.tile import Tile, spread
 from estimators.core.treatments import Fields, Projection, TreatmentMoments
 from estimators.core.within import Transform, observed_mask, transform_of, without_singletons
 from estimators.linear.covariances import ScoreSum, cells_of, nested_effects
+from estimators.linear.few_clusters import ADJUSTED, AdjustedInfluence, ClusterSpan, adjusted_influences
+from estimators.linear.few_treated import FewTreated
 from estimators.linear.influence import Influence, RedrawnInfluence
 from estimators.linear.redrawn_did import DIDKernel, RedrawnRegression
 from sim.arrays import Codes, Flags, Floats
@@ -34,13 +38,15 @@ REGRESSORS_AT_ONCE = 64  # panels whose redrawn regressors are kept with them
 @dataclass(frozen=True, eq=False, slots=True)
 class Regressors:
     """Demeaned regressors x (1 or R, K, T, N), raw means (1 or R, K), bread (1 or R, K, K), the influence of residuals
-    on slopes and, where it is reported, on the constant: apart, so that it changes no bit of the slopes' errors."""
+    on slopes and, where it is reported, on the constant: apart, so that it changes no bit of the slopes' errors.
+    adjusted: influence on all terms under error types that adjust it within clusters."""
 
     x: Floats
     means: Floats
     bread: Floats
     slopes: Influence | RedrawnInfluence
     level: Influence | None
+    adjusted: Mapping[str, AdjustedInfluence] = field(default_factory=dict)
 
     @property
     def psi(self) -> Floats:
@@ -58,6 +64,8 @@ class Regressors:
         together: whether the matrix of all terms is floored, as in a pooled regression; beside effects a reported
         constant changes no other variance, and that of the slopes is floored by itself.
         """
+        if total.error in self.adjusted:
+            return self.adjusted[total.error].influence.variances(total, e, ssr)
         if self.level is None:
             return self.slopes.variances(total, e, ssr)
         variance, floored = self.slopes.variances(total, e, ssr)
@@ -65,6 +73,15 @@ class Regressors:
             return np.column_stack([variance, self.level.variances(total, e, ssr)[0]]), floored
         whole, more = Influence(self.psi, self.own).variances(total, e, ssr)
         return whole if together else np.column_stack([variance, whole[:, -1]]), floored | more
+
+    def dof(self, errors: tuple[str, ...], rows: int) -> Floats | None:
+        """Degrees of freedom of t where an error type has its own for each coefficient, (R, M, K); None without."""
+        if not self.adjusted:
+            return None
+        out = np.full((rows, len(errors), self.own.shape[1]), np.nan)
+        for error, found in self.adjusted.items():
+            out[:, errors.index(error)] = found.dof
+        return out
 
     def entering(self, mask: Floats) -> Floats:
         """The regressors of the form with a constant, Qx + xbar and 1, (1 or R, K + 1, T, N)."""
@@ -77,8 +94,9 @@ class LinearPlan:
     """What a cell's fixed variables give.
 
     used: the panel without singletons. transform: Q; None = the tile's own two-way one. mask (T, N): used cells.
-    regressors: None when redrawn. totals: what each error type but iid and wild adds up; nested: how many effects its
-    clusters nest. wild: clusters of cells (T, N) by error type. redrawn: where one regressor alone differs.
+    regressors: None when redrawn. totals: what each error type that is a sum of scores adds up; nested: how many
+    effects its clusters nest; spans: those that adjust scores within clusters. wild: clusters of cells (T, N) by error
+    type. few: for error types by placebos. redrawn: where one regressor alone differs.
     """
 
     used: Panel
@@ -89,7 +107,14 @@ class LinearPlan:
     totals: dict[str, ScoreSum]
     nested: dict[str, int]
     wild: dict[str, Codes]
+    spans: dict[str, ClusterSpan] = field(default_factory=dict)
+    few: FewTreated | None = None
     redrawn: RedrawnRegression | None = None
+
+    @property
+    def tests(self) -> bool:
+        """Whether error types without a standard error are asked for, which need residuals."""
+        return bool(self.wild) or self.few is not None
 
     @property
     def effects(self) -> int:
@@ -127,8 +152,8 @@ class LinearPlan:
 @dataclass(frozen=True, eq=False, slots=True)
 class LinearMoments(Moments):
     """beta (R, K) of all terms, residual and total sums of squares (R,), robust (R, M, K): variances before their
-    factors; floored (R, M); own (R, K): of redrawn regressors; what the wild bootstrap needs of them: e (R, T, N), psi
-    and z (R, K, T, N).
+    factors; floored (R, M); own (R, K): of redrawn regressors; what the wild bootstrap and placebos need of them: e (R,
+    T, N), psi and z (R, K, T, N), the treatment d (R, T, N); dof (R, M, K) where it is not the same for all.
     """
 
     beta: Floats
@@ -141,6 +166,8 @@ class LinearMoments(Moments):
     e: Floats | None
     psi: Floats | None
     z: Floats | None
+    d: Floats | None = None
+    dof: Floats | None = None
 
 
 def moments_of_redrawn(found: RedrawnRegression, waiting: TreatmentMoments) -> LinearMoments:
@@ -173,11 +200,11 @@ class LeastSquares(Reduction):
     @property
     def summed(self) -> tuple[str, ...]:
         """Error types that are sums of scores."""
-        return tuple(error for error in self.errors if error != "iid" and not error.startswith("wild:"))
+        return tuple(error for error in self.errors if error != "iid" and not without_se(error))
 
     def rows(self, plan: LinearPlan) -> int:
         """Fewer panels at once where their residuals are kept."""
-        if not plan.wild:
+        if not plan.tests:
             return ROWS_AT_ONCE
         return RESIDUALS_AT_ONCE if plan.regressors else REGRESSORS_AT_ONCE
 
@@ -193,18 +220,26 @@ class LeastSquares(Reduction):
             {error: ScoreSum.of(error, used, self.asked_by) for error in self.summed},
             {error: nested_effects(error, self.effects, used) for error in self.summed},
             {error: self._wild_cells(error, used) for error in self.errors if error.startswith("wild:")},
+            few=FewTreated.of(self.errors, used, self.asked_by),
         )  # fmt: skip
         self._check(plan, panel)
+        plan = replace(plan, spans=self._spans(plan))
         anew = {name for name in (self.outcome, *self.regressors) if panel.variables[name].shape[0] > 1}
         if not anew & set(self.regressors):
-            return replace(plan, regressors=self._regressors(plan, Tile(panel)))
+            found, few = self.regressors_of(plan, Tile(panel)), plan.few
+            if few is not None:
+                treatment = panel.variables[str(panel.roles.treatment)]
+                few = replace(few, fixed=few.placebos(treatment, found.x, found.bread))
+            return replace(plan, regressors=found, few=few)
         return replace(plan, redrawn=self._redrawn(plan, Tile(panel))) if anew == {self.alone} else plan
 
     def kernel(self, plan: LinearPlan, panel: Panel) -> DIDKernel | None:
         """The coefficient of `alone` with this regressor left open; None where it is not asked for alone, beside other
         effects or a constant, and under other errors. All other regressors are fixed."""
         clusters = [total.unit_codes for total in plan.totals.values()]
-        if not self.alone or not plan.shared or self.constant or plan.wild or any(codes is None for codes in clusters):
+        if not self.alone or not plan.shared or self.constant or plan.tests or plan.spans:
+            return None
+        if any(codes is None for codes in clusters):
             return None
         tile = Tile(panel)
         shape = (0, *plan.mask.shape)
@@ -242,6 +277,14 @@ class LeastSquares(Reduction):
                           allowed="an outcome that the effects do not absorb",
                           remedy="name another outcome")  # fmt: skip
 
+    def _spans(self, plan: LinearPlan) -> dict[str, ClusterSpan]:
+        """Of error types that adjust scores within clusters."""
+        return {
+            error: ClusterSpan.of(plan.used, self.effects, total, constant=self.constant)
+            for error, total in plan.totals.items()
+            if total.kind in ADJUSTED
+        }
+
     def _wild_cells(self, error: str, used: Panel) -> Codes:
         """Clusters of cells, coded 0, 1, ... over those that are observed; raises BadInput for one."""
         codes, seen = cells_of(error.removeprefix("wild:"), used), observed_mask(used) > 0
@@ -252,7 +295,8 @@ class LeastSquares(Reduction):
                       remedy="choose a finer grouping")  # fmt: skip
         return codes
 
-    def _regressors(self, plan: LinearPlan, tile: Tile) -> Regressors:
+    def regressors_of(self, plan: LinearPlan, tile: Tile) -> Regressors:
+        """Regressors of a tile and what follows from them alone."""
         x = ols.stack([plan.within(tile, name) for name in self.regressors])
         gram = ols.gram(x)
         if plan.regressors is None and len(x) > 1:
@@ -265,18 +309,20 @@ class LeastSquares(Reduction):
         bread = ols.invert(gram)[0]
         slopes = RedrawnInfluence(x, bread) if len(x) > 1 else Influence.of_fixed(x, bread)
         if not self.constant:
-            return Regressors(x, np.zeros((1, 0)), bread, slopes, None)
+            adjusted = adjusted_influences(plan.spans, x, bread, slopes.psi) if plan.spans else {}
+            return Regressors(x, np.zeros((1, 0)), bread, slopes, None, adjusted)
         means = plan.means(tile, self.regressors)
         last = plan.mask / plan.nobs - np.einsum("rk,rktn->rtn", spread(means, len(x)), slopes.psi)
         level = Influence.of(last[:, None], ols.sum_of_squares(last)[:, None])
-        return Regressors(x, means, bread, slopes, level)
+        found = Regressors(x, means, bread, slopes, level)
+        return replace(found, adjusted=adjusted_influences(plan.spans, x, bread, found.psi)) if plan.spans else found
 
     def reduce(self, plan: LinearPlan, tile: Tile) -> LinearMoments | TreatmentMoments:
         """One tile: projection, residuals, variances; of a treatment that alone is redrawn, its dates."""
         if plan.redrawn is not None:
             return TreatmentMoments.of(tile, self.alone, plan.redrawn.size, plan.redrawn.fit)
         r = tile.panel.replications
-        found = plan.regressors or self._regressors(plan, tile)
+        found = plan.regressors or self.regressors_of(plan, tile)
         y = spread(plan.within(tile, self.outcome), r)  # one outcome for all: a placebo
         slopes = np.matmul(found.bread, ols.inner(found.x, y)[:, :, None])[:, :, 0]
         e = ols.residual(y, found.x, slopes)
@@ -295,9 +341,11 @@ class LeastSquares(Reduction):
             robust=robust,
             floored=floored,
             own=spread(found.own, r) if redrawn else None,
-            e=e if plan.wild else None,
-            psi=found.psi if plan.wild and redrawn else None,
-            z=self._entering(plan, found) if plan.wild and redrawn else None,
+            e=e if plan.tests else None,
+            psi=found.psi if plan.tests and redrawn else None,
+            z=self._entering(plan, found) if plan.tests and redrawn else None,
+            d=spread(tile.raw(str(tile.panel.roles.treatment)), r) if plan.few and redrawn else None,
+            dof=found.dof(self.summed, r),
         )
 
     def _with_constant(self, plan: LinearPlan, tile: Tile, slopes: Floats, found: Regressors) -> Floats:
