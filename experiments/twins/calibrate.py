@@ -27,7 +27,7 @@ class Calibration:
     """What Newton's method found: parameters (P,), their statistics (S,) with Monte Carlo errors, and how it ended.
 
     edge (P,): parameters at an end of their range that would go beyond. matched: every mismatch is below its Monte
-    Carlo error.
+    Carlo error. slopes (S, P): of the statistics by the parameters, in units of the ranges.
     """
 
     values: Floats
@@ -36,51 +36,73 @@ class Calibration:
     edge: Flags
     matched: bool
     steps: int
+    slopes: Floats
 
 
-def calibrated(moments: Moments, target: Floats, start: Floats, low: Floats, high: Floats) -> Calibration:
+def calibrated(
+    moments: Moments, target: Floats, start: Floats, low: Floats, high: Floats, short: Moments | None = None
+) -> Calibration:
     """Damped Newton steps from `start` within [low, high] until mismatches are below their Monte Carlo errors.
 
     moments: parameters -> mean statistics (as many as parameters, each with the one that moves it most) and their Monte
-    Carlo errors, on common random numbers, so that differences between parameters are those of the parameters. A step
-    is halved while it does not bring the statistics nearer. A parameter that would leave its range stays at its end,
-    and its own statistic is left as it is.
+    Carlo errors, on common random numbers, so that differences between parameters are those of the parameters. short:
+    the same of fewer panels, which is enough for slopes. Slopes are brought up to date by each step (Broyden 1965), and
+    taken anew at the end and where a step does not bring the statistics nearer. A step is halved until it does. A parameter that would
+    leave its range stays at its end, and its own statistic is left as it is.
     """
-    at = np.clip(start, low, high)
+    at, ends = np.clip(start, low, high), (low, high)
     now, mcse = moments(at)
+    slopes, fresh = _slopes(short or moments, at, ends), True
     free = np.ones(len(at), dtype=bool)
     for step in range(MOST_STEPS):
         gap = (target - now) / np.maximum(mcse, LEAST)
-        if (np.abs(gap[free]) <= 1.0).all():
-            return Calibration(at, now, mcse, ~free, matched=True, steps=step)
-        slopes = _slopes(moments, at, now, low, high) / np.maximum(mcse, LEAST)[:, None]
-        move, free = _newton(slopes, gap, at, low, high)
-        following = _damped(moments, target, (at, now, mcse), move, free, (low, high))
+        move, free = _newton(slopes / np.maximum(mcse, LEAST)[:, None], gap, at, low, high)
+        matched = bool((np.abs(gap[free]) <= 1.0).all())
+        following = None if matched else _damped(moments, target, (at, now, mcse), move, free, ends)
+        if following is None and fresh:
+            return Calibration(at, now, mcse, ~free, matched, step, slopes)
         if following is None:
-            return Calibration(at, now, mcse, ~free, matched=False, steps=step)
+            slopes, fresh = _slopes(short or moments, at, ends), True
+            continue
+        moved = (following[0] - at) / (high - low)
+        slopes = slopes + np.outer(following[1] - now - slopes @ moved, moved) / max(float(moved @ moved), LEAST**2)
+        fresh = False
         at, now, mcse = following
-    return Calibration(at, now, mcse, ~free, matched=False, steps=MOST_STEPS)
+    return Calibration(at, now, mcse, ~free, matched=False, steps=MOST_STEPS, slopes=slopes)
 
 
-def _slopes(moments: Moments, at: Floats, now: Floats, low: Floats, high: Floats) -> Floats:
-    """Difference quotients (S, P), inwards from the ends of the range."""
-    columns = []
+def neighbourhood(found: Calibration, statistics: Floats, low: Floats, high: Floats) -> Floats:
+    """Parameters that panels of the fitted world would give in one Newton step each, (R, P).
+
+    statistics (R, S): those of panels at the fit, on the common random numbers. theta_r = theta + J^+ (s_r - mean s), within
+    the ranges; parameters at an end of theirs stay there and their statistics are left out.
+    """
+    free = ~found.edge
+    out = np.tile(found.values, (len(statistics), 1))
+    apart = statistics[:, free] - statistics[:, free].mean(axis=0)
+    scale = np.maximum(apart.std(axis=0), LEAST)
+    inverse = np.linalg.pinv(found.slopes[np.ix_(free, free)] / scale[:, None], rcond=1e-8)
+    out[:, free] += (apart / scale) @ inverse.T * (high - low)[free]
+    return np.asarray(np.clip(out, low, high))
+
+
+def _slopes(moments: Moments, at: Floats, ends: tuple[Floats, Floats]) -> Floats:
+    """Difference quotients (S, P) in units of the ranges, inwards from their ends."""
+    now, spans, columns = moments(at)[0], ends[1] - ends[0], []
     for k in range(len(at)):
-        width = WIDTH * (high[k] - low[k])
-        step = width if at[k] + width <= high[k] else -width
+        share = WIDTH if at[k] + WIDTH * spans[k] <= ends[1][k] else -WIDTH
         other = at.copy()
-        other[k] += step
-        columns.append((moments(other)[0] - now) / step)
+        other[k] += share * spans[k]
+        columns.append((moments(other)[0] - now) / share)
     return np.stack(columns, axis=1)
 
 
 def _newton(slopes: Floats, gap: Floats, at: Floats, low: Floats, high: Floats) -> tuple[Floats, Flags]:
     """The step, and which parameters take part in it: one that would leave its range from an end of it does not.
 
-    Steps are solved in units of the ranges, so that a parameter's unit of measurement does not matter.
+    Slopes are in units of the ranges, so that a parameter's unit of measurement does not matter.
     """
     spans = high - low
-    slopes = slopes * spans
     free = np.ones(len(at), dtype=bool)
     move = np.zeros(len(at))
     for _ in range(len(at)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -11,19 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.settings import build
-from experiments.twins.calibrate import Calibration, calibrated
-from experiments.twins.methods import Parameter
+from experiments.twins.calibrate import Calibration, calibrated, neighbourhood
 from experiments.twins.real import Real
 from experiments.twins.simulated import CommonStreams, simulated_errors
 from experiments.twins.statistics import (
-    Split,
     autoregression,
     group_correlation,
     kurtosis,
     moran_by_period,
     moran_curve,
     root_mean_square,
-    split,
     unequal_variances,
 )
 from sim.designs.parts.errors.process import Process
@@ -35,14 +32,25 @@ NUMBERS, FEWEST, MOST = 500_000, 64, 400  # of simulated unit-periods; least and
 LAST = 0.995  # largest partial autocorrelation
 FARTHEST = 0.95  # largest spatial coefficient
 LEVEL = 0.05  # of the tests for another kurtosis than that of normal errors, for order 2, for less than a random walk
+LARGEST_RATIO = 2.5  # of logarithms of sizes
+SHORTER = 4  # of the simulated panels, as many are enough for slopes
+COMPARED = (
+    ("treated_scale", "log ratio of mean squares, units before treatment to never treated ones"),
+    ("post_scale", "log ratio of mean squares, treated unit-periods to untreated ones of the same units"),
+    ("growth", "slope over periods of untreated unit-periods' log mean squares"),
+)  # dials, with the statistics that they move most
 LEAST_PERIODS = 8  # of a panel whose second-order autoregression is looked at
 
 
 @dataclass(frozen=True, eq=False)
 class ErrorsLaw:
-    """Parameters: innovation sd, p partial autocorrelations, spatial coefficient, group share, variance of log scales.
+    """Parameters: innovation sd, p partial autocorrelations, spatial coefficient, group share, logarithms of treated_scale
+    and of post_scale, growth, variance of log scales.
 
-    The spatial coefficient is there with a W, the group share with groups. names: of the statistics, in that order.
+    The spatial coefficient is there with a W, the group share with groups, scales and growth where there are enough
+    residuals to compare. These enter whether or not the panel's variances are told from equal ones: a test before would
+    leave differences that it misses, and the uncertainty about them, out of the twin and of its intervals. names: of the
+    statistics, in that order.
     """
 
     real: Real
@@ -50,6 +58,7 @@ class ErrorsLaw:
     order: int
     distribution: Literal["normal", "t5"] = "normal"
     unit_means: float = 1.0
+    _last: dict[str, tuple[Floats, Floats]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, real: Real) -> ErrorsLaw:
@@ -69,12 +78,35 @@ class ErrorsLaw:
         """With groups of several units."""
         return bool(self.real.grouping)
 
+    @property
+    def compared(self) -> list[tuple[int, str, str]]:
+        """Statistics of variances by treatment and period: place in `Status.ratios`, dial, words."""
+        here = (self.real.status.compares_units, self.real.status.compares_cells, self.real.status.compares_periods)
+        return [(k, *item) for k, (item, known) in enumerate(zip(COMPARED, here, strict=True)) if known]
+
+    @property
+    def dials(self) -> tuple[str, ...]:
+        """What each parameter is a dial of, or decides with others."""
+        return (
+            "sd",
+            *["serial"] * self.order,
+            *(["spatial"] if self.spatial else []),
+            *(["group_share"] if self.grouped else []),
+            *(dial for _, dial, _ in self.compared),
+            "unit_heteroskedastic",
+        )
+
     @cached_property
     def streams(self) -> CommonStreams:
         """As many panels as make half a million unit-periods."""
         periods, units = self.ground.shape
         count = int(np.clip(NUMBERS // (periods * units), FEWEST, MOST))
         return CommonStreams(self.real.spec.inference.seed, "twin errors", 0, count)
+
+    @cached_property
+    def first_streams(self) -> CommonStreams:
+        """The first of them, enough for slopes."""
+        return replace(self.streams, stop=max(self.streams.replications // SHORTER, FEWEST // 2), drawn={})
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -84,6 +116,7 @@ class ErrorsLaw:
             *(f"within-unit AR coefficient {k}" for k in range(1, self.order + 1)),
             *(["spatial coefficient of residuals, from their mean Moran's I"] if self.spatial else []),
             *(["correlation of residuals within groups"] if self.grouped else []),
+            *(words for _, _, words in self.compared),
             "variance of units' log mean squares",
         )
 
@@ -94,7 +127,10 @@ class ErrorsLaw:
             columns.append(self.as_coefficient(moran_by_period(e, self.ground.weights).mean(axis=1)))
         if self.grouped:
             columns.append(group_correlation(e, self.ground.places.group))
-        return np.stack([*columns, unequal_variances(e)], axis=1)
+        ratios = self.real.status.ratios(e)
+        columns += [ratios[:, k] for k, _, _ in self.compared]
+        group = self.real.status.ever[0].astype(np.intp) if self.real.status.compares_units else None
+        return np.stack([*columns, unequal_variances(e, group)], axis=1)
 
     @cached_property
     def curve(self) -> tuple[Floats, Floats]:
@@ -118,42 +154,62 @@ class ErrorsLaw:
 
     def table(self, values: Floats) -> dict[str, Any]:
         """The table [design.errors] at these parameters."""
-        rest = iter(values.tolist())
-        innovation, partial = next(rest), [next(rest) for _ in range(self.order)]
+        by_dial: dict[str, list[float]] = {}
+        for dial, value in zip(self.dials, values.tolist(), strict=True):
+            by_dial.setdefault(dial, []).append(value)
+        partial = by_dial.pop("serial")
         serial = coefficients(partial)
         table: dict[str, Any] = {
             "kind": "process",
-            "sd": innovation / float(np.sqrt(np.prod(1 - np.square(partial)))),
+            "sd": by_dial.pop("sd")[0] / float(np.sqrt(np.prod(1 - np.square(partial)))),
             "serial": serial if self.order > 1 else serial[0],
         }
-        if self.spatial:
-            table["spatial"] = next(rest)
-        if self.grouped:
-            table["group_share"] = next(rest)
-        table |= {"unit_heteroskedastic": float(np.sqrt(max(next(rest), 0.0))), "scale": 1.0}
+        unequal = float(np.sqrt(max(by_dial.pop("unit_heteroskedastic")[0], 0.0)))
+        for dial, (value,) in by_dial.items():
+            table[dial] = float(np.exp(value)) if dial.endswith("_scale") else value
+        table |= {"unit_heteroskedastic": unequal, "scale": 1.0}
         table |= {} if self.distribution == "normal" else {"distribution": self.distribution}
         return table | ({} if self.unit_means == 1 else {"unit_means": self.unit_means})
 
-    def errors(self, part: Process) -> Floats:
+    def errors(self, part: Process, streams: CommonStreams | None = None) -> Floats:
         """Simulated errors, (R, T, N)."""
-        return simulated_errors(part, self.ground, self.streams)
+        return simulated_errors(part, self.ground, streams or self.streams, self.real.policy)
 
-    def regressed(self, errors: Floats) -> Split:
-        """Two-way regressions of errors on what the panel's outcome is regressed on."""
-        return split(errors, self.real.regressors, self.real.removed)
+    def residuals(self, values: Floats) -> Floats:
+        """Residuals of simulated errors at these parameters, (R, T, N); those of the last ones are remembered."""
+        if (held := self._last.get("residuals")) is None or not np.array_equal(held[0], values):
+            self._last["residuals"] = (values.copy(), self._residuals(values, self.streams))
+        return self._last["residuals"][1]
+
+    def _residuals(self, values: Floats, streams: CommonStreams) -> Floats:
+        """The regression of errors on what the panel's outcome is regressed on."""
+        return self.real.regression(self.errors(self.part(values), streams)).residuals
 
     def moments(self, values: Floats) -> tuple[Floats, Floats]:
         """Mean statistics of simulated panels, with their Monte Carlo errors."""
-        found = self.statistics(self.regressed(self.errors(self.part(values))).residuals)
-        return found.mean(axis=0), found.std(axis=0, ddof=1) / np.sqrt(len(found))
+        return means(self.statistics(self.residuals(values)))
 
-    def fitted(self) -> Calibration:
+    def short_moments(self, values: Floats) -> tuple[Floats, Floats]:
+        """The same of the first panels."""
+        return means(self.statistics(self._residuals(values, self.first_streams)))
+
+    def fitted(self, start: Floats | None = None) -> Calibration:
         """The parameters at which statistics match."""
-        ends = np.array([*self._ranges()])
-        return calibrated(self.moments, self.target, self._start(), ends[:, 0], ends[:, 1])
+        begin = self._start() if start is None else start
+        return calibrated(self.moments, self.target, begin, *self.ends, short=self.short_moments)
+
+    @cached_property
+    def ends(self) -> tuple[Floats, Floats]:
+        """The ranges of the parameters, (P,) each."""
+        low, high = np.array([*self._ranges()]).T
+        return low, high
+
+    def nearby(self, found: Calibration) -> Floats:
+        """Parameters that panels of the fitted world would give, (R, P)."""
+        return neighbourhood(found, self.statistics(self.residuals(found.values)), *self.ends)
 
     def _ranges(self) -> Iterator[tuple[float, float]]:
-        size = self.target[0]
+        size, periods = self.target[0], self.ground.shape[0]
         yield (size * 1e-3, size * 10.0)
         yield from [(-LAST, LAST)] * self.order
         if self.ground.weights is not None:
@@ -161,6 +217,12 @@ class ErrorsLaw:
             yield (-most, most)
         if self.grouped:
             yield (0.0, 0.95)
+        for _, dial, _ in self.compared:
+            yield (
+                (-LARGEST_RATIO, LARGEST_RATIO)
+                if dial != "growth"
+                else (-LARGEST_RATIO / periods, LARGEST_RATIO / periods)
+            )
         yield (0.0, 4.0)
 
     def _start(self) -> Floats:
@@ -176,49 +238,58 @@ class ErrorsLaw:
             at += 1
         if self.grouped:
             start.append(float(np.clip(self.target[at], 0.02, 0.6)))
-        return np.array([*start, 0.05])
+        return np.array([*start, *[0.0] * len(self.compared), 0.05])
 
-    def with_order(self) -> ErrorsLaw:
+    def fit(self) -> tuple[ErrorsLaw, Calibration]:
+        """The law of the order and the distribution that residuals need, with its parameters."""
+        found = self.fitted()
+        law = self.with_order(found)
+        return law.with_distribution(found if law is self else law.fitted(self._longer(found.values)))
+
+    def with_order(self, found: Calibration) -> ErrorsLaw:
         """Of order 2 where the spec names no order and a first-order law does not bring the second coefficient."""
         if self.real.section.ar is not None or self.ground.shape[0] < LEAST_PERIODS:
             return self
         real = float(autoregression(self.real.parts.residuals, 2)[0, 1])
-        drawn = autoregression(self.regressed(self.errors(self.part(self.fitted().values))).residuals, 2)[:, 1]
+        drawn = autoregression(self.residuals(found.values), 2)[:, 1]
         low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2])
         return self if low <= real <= high else replace(self, order=2)
 
-    def with_distribution(self) -> tuple[ErrorsLaw, Calibration]:
+    def _longer(self, values: Floats) -> Floats:
+        """A start for an order more."""
+        return np.insert(values, 1 + self.order, 0.0)
+
+    def with_distribution(self, found: Calibration) -> tuple[ErrorsLaw, Calibration]:
         """Normal errors, or t errors with 5 degrees of freedom where the kurtosis is nearer to theirs."""
-        found = self.fitted()
         real = float(kurtosis(self.real.parts.residuals)[0])
-        normal = self._kurtosis(found)
+        normal = kurtosis(self.residuals(found.values))
         if (normal >= real).mean() >= LEVEL / 2:
             return self, found
         heavy = replace(self, distribution="t5")
-        other = heavy.fitted()
-        nearer = abs(np.median(heavy._kurtosis(other)) - real) < abs(np.median(normal) - real)
+        other = heavy.fitted(found.values)
+        nearer = abs(np.median(kurtosis(heavy.residuals(other.values))) - real) < abs(np.median(normal) - real)
         return (heavy, other) if nearer else (self, found)
-
-    def _kurtosis(self, found: Calibration) -> Floats:
-        return kurtosis(self.regressed(self.errors(self.part(found.values))).residuals)
 
     def is_walk(self, found: Calibration) -> bool:
         """Whether errors at the edge of stationarity bring autoregressions as low as the panel's in 5% of panels."""
         values = found.values.copy()
         values[1] = LAST
-        edge = self.statistics(self.regressed(self.errors(self.part(values))).residuals)
+        edge = self.statistics(self._residuals(values, self.streams))
         own = slice(1, 1 + self.order)
         return bool(self.target[own].sum() >= np.quantile(edge[:, own].sum(axis=1), LEVEL))
 
-    def parameters(self, found: Calibration) -> tuple[Parameter, ...]:
-        """Each dial with its value, beside the panel's own statistic."""
-        table, raw = self.table(found.values), iter(zip(self.names, self.target.tolist(), strict=True))
+    def named(self, values: Floats) -> dict[str, float]:
+        """The dials at these parameters, in the order of the statistics."""
+        table = self.table(values)
         serial = table["serial"] if self.order > 1 else [table["serial"]]
-        values = {"errors.sd": table["sd"]}
-        values |= {f"errors.serial {k}" if self.order > 1 else "errors.serial": x for k, x in enumerate(serial, 1)}
-        for dial in ("spatial", "group_share", "unit_heteroskedastic"):
-            values |= {f"errors.{dial}": table[dial]} if dial in table else {}
-        return tuple(Parameter(dial, float(value), *next(raw)) for dial, value in values.items())
+        named = {f"errors.serial {k}" if self.order > 1 else "errors.serial": x for k, x in enumerate(serial, 1)}
+        others = {f"errors.{dial}": table[dial] for dial in self.dials[1 + self.order :]}
+        return {"errors.sd": table["sd"]} | named | others
+
+
+def means(statistics: Floats) -> tuple[Floats, Floats]:
+    """Means over panels (R, S), with their Monte Carlo errors."""
+    return statistics.mean(axis=0), statistics.std(axis=0, ddof=1) / np.sqrt(len(statistics))
 
 
 def coefficients(partial: list[float]) -> list[float]:

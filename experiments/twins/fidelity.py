@@ -9,20 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.twins.cohorts import Regression, pretrend_f
 from experiments.twins.real import Real
 from experiments.twins.statistics import (
+    Status,
     autoregression,
     correlation,
+    eigenvalue_shares,
     kurtosis,
     lead_dummies,
     moran_by_period,
-    pretrend_f,
-    split,
+    tails,
     variance_shares,
 )
 from sim.design import Wanted
 from sim.designs.panel import PanelDesign
-from sim.errors import listed
 from sim.panel import Panel
 from sim.streams import Streams
 
@@ -31,8 +32,16 @@ Floats = NDArray[np.float64]
 WORLDS = 50  # among which the twins are spread where a world draws what it holds fixed
 NUMBERS = 1_000_000  # of unit-periods that are drawn at once
 LEADS = 3
-BAND = (0.025, 0.975)
+BAND, LEVEL = (0.025, 0.975), 0.05
+EIGENVALUES, TAIL = 3, 0.01
 MORAN = "Moran's I of residuals"
+MORAN_BY_PERIOD = "Moran's I by period (largest deviation)"
+VARIANCE_BY_PERIOD = "log variances by period (largest deviation)"
+JOINT = "joint test (p)"
+OF_LEVELS = (
+    "variance share",
+    "correlation of unit effects",
+)  # features that estimators with two-way effects do not see
 ROUNDING = 1e-9  # by which a feature that is the same in all twins may differ from the panel's
 
 # What it means that the panel's feature lies below, or above, those of the twins.
@@ -42,6 +51,16 @@ MEANINGS = {
     "variance share of the rest": ("changes within units are smaller", "changes within units are larger"),
     "AR(1)": ("residuals last less", "residuals last longer"),
     "AR(2)": ("residuals depend less on those two periods before", "residuals depend more on those two periods before"),
+    "Moran's I by period": ("periods differ less", "periods differ more"),
+    "log variances by period": ("periods differ less", "periods differ more"),
+    "log variance of units before treatment": ("units that will be treated vary less, beside the others,",
+                                               "units that will be treated vary more, beside the others,"),
+    "log variance under treatment": ("treated units vary less, beside their time before,",
+                                     "treated units vary more, beside their time before,"),
+    "eigenvalue share": ("residuals share less movement over periods", "residuals share more movement over periods"),
+    "1% quantile": ("the lowest residuals lie farther out", "the lowest residuals lie nearer"),
+    "99% quantile": ("the highest residuals lie nearer", "the highest residuals lie farther out"),
+    "joint test": ("fewer than 5% of twins lie as far from the other twins as the panel does", ""),
     "Moran's I": ("neighbours' residuals are less alike", "neighbours' residuals are more alike"),
     "kurtosis": ("extreme residuals are rarer", "extreme residuals are more frequent"),
     "pre-trend F": ("treated units keep closer to the others before adoption",
@@ -75,31 +94,65 @@ class Row:
         return below if self.real < self.lower else above
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Fidelity:
+    """Every feature of the panel beside those of the twins, and the p value of the joint test."""
+
+    rows: tuple[Row, ...]
+    joint: float
+
+
 def misses(rows: tuple[Row, ...]) -> tuple[str, ...]:
-    """In plain words, what twins miss; Moran's I of single periods in one sentence a direction."""
-    named = [row for row in rows if not row.inside and not row.feature.startswith(f"{MORAN} ")]
-    out = [
+    """In plain words, what twins miss."""
+    return tuple(
         f"{row.feature}: {row.says} in the panel than in its twins ({row.real:.3g}; 95% of twins lie between "
         f"{row.lower:.3g} and {row.upper:.3g})."
-        for row in named
-    ]
-    by_period = [row for row in rows if row.feature.startswith(f"{MORAN} ")]
-    for words in dict.fromkeys(row.says for row in by_period if row.says):
-        periods = [row.feature.removeprefix(f"{MORAN} ") for row in by_period if row.says == words]
-        out.append(f"{MORAN} in {listed(periods, 4)}: {words} in the panel than in its twins ({len(periods)} of "
-                   f"{len(by_period)} periods).")  # fmt: skip
-    return tuple(out)
+        if row.feature != JOINT else
+        f"The features of the residuals together: {row.says} (p = {row.real:.3g})."
+        for row in rows if not row.inside
+    )  # fmt: skip
 
 
-def fidelity(real: Real, method: str, design: PanelDesign) -> tuple[Row, ...]:
-    """Every feature of the panel beside those of `draws` twins."""
+def fidelity(real: Real, method: str, design: PanelDesign) -> Fidelity:
+    """Every feature of the panel beside those of `draws` twins, and one test of the residuals' features together."""
     own = features(real, real.panel, real.y)
-    twins: dict[str, list[Floats]] = {name: [] for name in own}
-    for panel in drawn(real, design):
-        for name, values in features(real, panel, panel.variables[real.outcome]).items():
-            twins[name].append(values)
-    rows = (_row(method, name, float(values[0]), np.concatenate(twins[name])) for name, values in own.items())
-    return tuple(row for row in rows if row is not None)
+    found = [features(real, panel, panel.variables[real.outcome]) for panel in drawn(real, design)]
+    twins = {name: np.concatenate([tile[name] for tile in found]) for name in own}
+    for name in (MORAN_BY_PERIOD, VARIANCE_BY_PERIOD):
+        if name in own:
+            own[name], twins[name] = largest_deviation(own[name], twins[name])
+    known = {name: values for name, values in twins.items() if _known(own[name][0], values)}
+    rows = [_row(method, name, float(own[name][0]), values) for name, values in known.items()]
+    judged = [name for name in known if not name.startswith(OF_LEVELS)]
+    p = joint_test(np.array([own[name][0] for name in judged]), np.stack([known[name] for name in judged], axis=1))
+    return Fidelity((*rows, Row(method, JOINT, p, LEVEL, 1.0, p >= LEVEL)), p)
+
+
+def joint_test(real: Floats, twins: Floats) -> float:
+    """p value of the largest standardised difference between a panel's features (F,) and those of the twins (R, F).
+
+    The panel's is compared with that of every twin among the others (max-t): (1 + number as large) / (1 + R). Features
+    that are the same in all twins are left out.
+    """
+    largest, among = largest_deviation(real[None], twins)
+    return float((1 + (among >= largest[0]).sum()) / (1 + len(among)))
+
+
+def largest_deviation(real: Floats, twins: Floats) -> tuple[Floats, Floats]:
+    """Largest |value - mean| / sd over columns: of the panel (1, K) among the twins (R, K), and of each twin among the
+    others, (1,) and (R,). NaN where a value is missing is no deviation."""
+    spread = np.nanstd(twins, axis=0)
+    used = spread > ROUNDING * np.maximum(np.abs(np.nanmean(twins, axis=0)), ROUNDING)
+    if not used.any():
+        return np.zeros(1), np.zeros(len(twins))
+    real, twins = real[:, used], twins[:, used]
+    count = np.isfinite(twins).sum(axis=0)
+    apart = twins - np.nanmean(twins, axis=0)
+    squares = np.nansum(np.square(apart), axis=0)
+    without = squares - np.square(apart) * count / (count - 1)  # sum of squares around the mean of the others
+    among = np.abs(apart) * count / (count - 1) / np.sqrt(np.maximum(without, ROUNDING * squares) / (count - 2))
+    own = np.abs(real - np.nanmean(twins, axis=0)) / np.sqrt(squares / (count - 1))
+    return np.nanmax(own, axis=1), np.nanmax(np.nan_to_num(among), axis=1)
 
 
 def drawn(real: Real, design: PanelDesign) -> Iterator[Panel]:
@@ -117,22 +170,18 @@ def drawn(real: Real, design: PanelDesign) -> Iterator[Panel]:
 
 
 def features(real: Real, panel: Panel, y: Floats) -> dict[str, Floats]:
-    """Each feature of R panels, (R,), by name; y (R, T, N): their outcome."""
+    """Each feature of R panels, (R,), by name, those by period (R, T); y (R, T, N): their outcome."""
     policy = None if real.policy is None else panel.variables[real.treatment]
     controls = [panel.variables[name] for name in real.covariates]
-    parts = split(y, [*([] if policy is None else [policy]), *controls], real.removed)
+    cohorts = real.regression.cohorts is not None
+    regression = Regression.of(policy, controls, controls_out=real.controls_out, by_cohort=cohorts)
+    parts = regression(y)
     shares = variance_shares(y)
     out = {f"variance share of {what}": shares[:, k] for k, what in enumerate(("units", "periods", "the rest"))}
-    out["AR(1) of residuals"] = autoregression(parts.residuals, 1)[:, 0]
-    out["AR(2) of residuals"] = autoregression(parts.residuals, 2)[:, 1]
-    if real.weights is not None:
-        by_period = moran_by_period(parts.residuals, panel.weights[next(iter(real.panel.weights))])
-        out[MORAN] = by_period.mean(axis=1)
-        out |= {f"{MORAN} {year}": by_period[:, t] for t, year in enumerate(real.panel.periods)}
-    out["kurtosis of residuals"] = kurtosis(parts.residuals)
+    out |= _of_residuals(real, panel, parts.residuals, policy)
     if policy is not None:
-        leads = max(sum(x.any() for x in lead_dummies(real.panel.variables[real.treatment], LEADS)), 1)
-        out["pre-trend F"] = pretrend_f(y, policy, controls, int(leads))
+        leads = max(sum(x.any() for x in lead_dummies(panel.variables[real.treatment][:1], LEADS)), 1)
+        out["pre-trend F"] = pretrend_f(y, regression, policy, int(leads))
         out["correlation of unit effects with treatment"] = correlation(parts.units, policy.mean(axis=1))
     return out | {
         f"correlation of unit effects with {name}": correlation(parts.units, panel.variables[name].mean(axis=1))
@@ -140,11 +189,33 @@ def features(real: Real, panel: Panel, y: Floats) -> dict[str, Floats]:
     }
 
 
-def _row(method: str, feature: str, real: float, twins: Floats) -> Row | None:
-    """None for a feature that the panel, or most twins, do not have."""
+def _of_residuals(real: Real, panel: Panel, e: Floats, policy: Floats | None) -> dict[str, Floats]:
+    """The features of residuals (R, T, N)."""
+    out = {"AR(1) of residuals": autoregression(e, 1)[:, 0], "AR(2) of residuals": autoregression(e, 2)[:, 1]}
+    if real.weights is not None:
+        by_period = moran_by_period(e, panel.weights[next(iter(real.panel.weights))])
+        out |= {MORAN: by_period.mean(axis=1), MORAN_BY_PERIOD: by_period}
+    status = Status.of(np.zeros((1, *e.shape[1:]), dtype=bool) if policy is None else policy != 0, real.freedom)
+    groups = status.by_group(e)
+    if real.status.compares_units:
+        out["log variance of units before treatment"] = groups[:, 1] - groups[:, 0]
+    if real.status.compares_cells:
+        out["log variance under treatment"] = groups[:, 2] - groups[:, 1]
+    out[VARIANCE_BY_PERIOD] = status.by_period(e)
+    out |= {f"eigenvalue share {k}": share for k, share in enumerate(eigenvalue_shares(e, EIGENVALUES).T, 1)}
+    out["kurtosis of residuals"] = kurtosis(e)
+    return out | dict(zip(("1% quantile", "99% quantile"), tails(e, TAIL).T, strict=True))
+
+
+def _known(real: float, twins: Floats) -> bool:
+    """False for a feature that the panel, or most twins, do not have."""
+    return bool(np.isfinite(real)) and bool(np.isfinite(twins).mean() >= 0.5)
+
+
+def _row(method: str, feature: str, real: float, twins: Floats) -> Row:
+    """The band of the twins that have the feature; a largest deviation has no lower end."""
     known = twins[np.isfinite(twins)]
-    if not np.isfinite(real) or len(known) < len(twins) / 2:
-        return None
-    lower, upper = np.quantile(known, BAND).tolist()
+    band = (0.0, 1 - LEVEL) if feature in {MORAN_BY_PERIOD, VARIANCE_BY_PERIOD} else BAND
+    lower, upper = np.quantile(known, band).tolist()
     slack = ROUNDING * max(abs(lower), abs(upper), 1.0)
     return Row(method, feature, real, lower, upper, lower - slack <= real <= upper + slack)

@@ -8,9 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.twins.calibrate import Calibration, calibrated
-from experiments.twins.errors_law import FARTHEST, ErrorsLaw
-from experiments.twins.methods import Parameter
+from experiments.twins.calibrate import Calibration, calibrated, neighbourhood
+from experiments.twins.errors_law import FARTHEST, ErrorsLaw, means
 from experiments.twins.real import Real
 from experiments.twins.statistics import Split, correlation, moran_of_thirds
 from sim.designs.parts.errors.process import Process
@@ -68,10 +67,10 @@ class LevelsLaw:
     @cached_property
     def noise(self) -> Split:
         """Two-way regressions of simulated errors: what they add to fitted effects."""
-        return self.errors.regressed(self.errors.errors(self.part))
+        return self.real.regression(self.errors.errors(self.part))
 
-    def moments(self, values: Floats) -> tuple[Floats, Floats]:
-        """Mean statistics of simulated panels, with their Monte Carlo errors."""
+    def drawn(self, values: Floats) -> Floats:
+        """Statistics of simulated panels, (R, S)."""
         named = dict(zip(self.dials, values.tolist(), strict=True))
         periods, units = self.errors.ground.shape
         streams, noise = self.errors.streams, self.noise
@@ -84,21 +83,34 @@ class LevelsLaw:
             unit = unit - unit.mean(axis=1, keepdims=True)
             unit = unit / unit.std(axis=1, keepdims=True)
         period = named["period_sd"] * streams.normals("levels of periods", periods)
-        drawn = Split(noise.slopes, noise.residuals, noise.units + named["unit_sd"] * unit, noise.periods + period)
-        found = self.statistics(drawn)
-        return found.mean(axis=0), found.std(axis=0, ddof=1) / np.sqrt(len(found))
+        return self.statistics(
+            Split(noise.slopes, noise.residuals, noise.units + named["unit_sd"] * unit, noise.periods + period)
+        )
+
+    def moments(self, values: Floats) -> tuple[Floats, Floats]:
+        """Mean statistics of simulated panels, with their Monte Carlo errors."""
+        return means(self.drawn(values))
+
+    def nearby(self, found: Calibration) -> Floats:
+        """Parameters that panels of the fitted world would give, (R, P)."""
+        return neighbourhood(found, self.drawn(found.values), *self.ends)
 
     def fitted(self) -> Calibration:
         """The parameters at which statistics match."""
+        low, high = self.ends
+        start = np.where(np.arange(len(low)) < 2, self.target, np.clip(self.target, 0.9 * low, 0.9 * high))
+        return calibrated(self.moments, self.target, start, low, high)
+
+    @cached_property
+    def ends(self) -> tuple[Floats, Floats]:
+        """The ranges of the parameters, (P,) each."""
         weights = self.errors.ground.weights
         most = FARTHEST / weights.radius if weights is not None else 0.0  # neighbours are alike, or independent
         sizes = [max(10 * size, 1e-9) for size in self.target[:2]]
         ends = {"unit_sd": (0.0, sizes[0]), "period_sd": (0.0, sizes[1]), "unit_spatial": (0.0, most),
                 "on_prosperity": (-CLOSEST, CLOSEST)}  # fmt: skip
-        start = dict(zip(self.dials, self.target, strict=True))
         low, high = np.array([ends[dial] for dial in self.dials]).T
-        begin = np.array([np.clip(start[dial], 0.9 * ends[dial][0], 0.9 * ends[dial][1]) for dial in self.dials])
-        return calibrated(self.moments, self.target, begin, low, high)
+        return low, high
 
     def units_are_apart(self, found: Calibration) -> bool:
         """Whether the errors alone set the means of units further apart than those of the panel are."""
@@ -108,7 +120,6 @@ class LevelsLaw:
         """Dials of [design.levels]."""
         return dict(zip(self.dials, values.tolist(), strict=True))
 
-    def parameters(self, found: Calibration) -> tuple[Parameter, ...]:
-        """Each dial with its value, beside the panel's own statistic."""
-        values = zip(self.dials, found.values.tolist(), self.names, self.target.tolist(), strict=True)
-        return tuple(Parameter(f"levels.{dial}", value, name, raw) for dial, value, name, raw in values)
+    def named(self, values: Floats) -> dict[str, float]:
+        """The dials at these parameters."""
+        return {f"levels.{dial}": value for dial, value in self.table(values).items()}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
 from rich.console import Console
 from rich.table import Table
@@ -34,10 +35,18 @@ def document(found: Twin) -> dict[str, Any]:
             {
                 "method": twin.method,
                 "parameters": [
-                    {"dial": item.dial, "value": item.value, "statistic": item.what, "raw": item.raw}
+                    {
+                        "dial": item.dial,
+                        "value": item.value,
+                        "se": item.se if np.isfinite(item.se) else None,
+                        "statistic": item.what,
+                        "raw": item.raw,
+                    }
                     for item in twin.parameters
                 ],
                 "effect": twin.tables["design"]["effect"]["size"],
+                "joint": twin.joint,
+                "null": twin.null,
                 "notes": list(twin.notes),
                 "misses": list(misses(twin.fidelity)),
             }
@@ -51,9 +60,10 @@ def print_twin(found: Twin, console: Console) -> None:
     """Fitted parameters beside the panel's own statistics, and what each twin misses."""
     for twin in found.all:
         console.print(Text(f"Twin by the method {twin.method}", style="bold"))
-        table = Table("dial", "fitted", "panel's own", "statistic", box=None, pad_edge=False)
+        table = Table("dial", "fitted", "standard error", "panel's own", "statistic", box=None, pad_edge=False)
         for item in twin.parameters:
-            table.add_row(item.dial, f"{item.value:.4g}", f"{item.raw:.4g}", item.what)
+            error = f"{item.se:.2g}" if np.isfinite(item.se) else ""
+            table.add_row(item.dial, f"{item.value:.4g}", error, f"{item.raw:.4g}", item.what)
         console.print(table)
         console.print(Text(f"effect in the twin: {twin.tables['design']['effect']['size']:.4g}"))
         inside = sum(row.inside for row in twin.fidelity)

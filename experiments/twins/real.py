@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 from experiments.application.estimable import check_estimable
 from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.spec.twin import TwinSection
-from experiments.twins.statistics import Split, split
+from experiments.twins.cohorts import Regression
+from experiments.twins.statistics import Split, Status, split
 from sim.errors import BadInput, Problem, bad
 from sim.panel import Panel
 from sim.weights import Weights
 
 Floats = NDArray[np.float64]
+FIXED = {"kept", "never"}  # kinds of adoption that are the same in every replication
+TINY = 1e-6  # share of variance that residuals keep at least
 TREATMENT = "did"  # what a twin calls a treatment that the panel does not have
 
 
@@ -91,10 +94,51 @@ class Real:
         return np.unique(self.panel.attributes[self.grouping], return_inverse=True)[1].astype(np.intp)
 
     @cached_property
-    def regressors(self) -> tuple[Floats, ...]:
-        """The treatment and the controls, (1, T, N) each: what residuals are free of."""
+    def controls(self) -> tuple[Floats, ...]:
+        """The controls, (1, T, N) each."""
+        return tuple(self.covariates.values())
+
+    @cached_property
+    def regression(self) -> Regression:
+        """What residuals are free of: unit and period effects, controls, and an effect of each cohort in each treated
+        period, or one effect where the treatment is not of that kind.
+
+        Controls that stay real have their means over units and periods in the effects, as a twin's have.
+        """
+        return Regression.of(self.policy, self.controls, controls_out=self.controls_out)
+
+    @property
+    def controls_out(self) -> bool:
+        """Whether unit and period effects are free of the controls."""
+        return "covariates" not in self.section.keep
+
+    @cached_property
+    def status(self) -> Status:
+        """Unit-periods by treatment."""
+        return Status.of(~self.policy_off[None], self.freedom)
+
+    @cached_property
+    def freedom(self) -> Floats:
+        """Share of an independent error's variance that residuals keep, (T, N): 1 less the leverage, controls evenly."""
+        periods, units = self.y.shape[1:]
+        cohorts = self.regression.cohorts
+        share = (
+            np.full((periods, units), (1 - 1 / periods) * (1 - 1 / units)) if cohorts is None else cohorts.freedom[0]
+        )
+        return np.asarray(share * max(1 - len(self.regression.regressors) / share.sum(), TINY))
+
+    @property
+    def redraws_adoption(self) -> bool:
+        """Whether who is treated, or when, differs between twins."""
+        asked = self.section.own_adoption
+        return asked.get("kind") not in FIXED if asked else "calendar" not in self.section.keep
+
+    @cached_property
+    def estimates(self) -> Floats:
+        """Two-way estimates of the effect (0 without a treatment) and of the controls, (1 + K,)."""
         policy = () if self.policy is None else (self.policy,)
-        return (*policy, *self.covariates.values())
+        found = split(self.y, (*policy, *self.controls)).slopes[0]
+        return found if policy else np.r_[0.0, found]
 
     @cached_property
     def effect(self) -> float:
@@ -104,15 +148,13 @@ class Real:
         """
         if self.section.effect is not None:
             return self.section.effect
-        return (
-            0.0 if self.policy is None or self.section.indicator else float(split(self.y, self.regressors).slopes[0, 0])
-        )
+        return 0.0 if self.section.indicator else float(self.estimates[0])
 
     @cached_property
     def slopes(self) -> Mapping[str, float]:
         """Coefficients of the controls, given the effect."""
         untreated = self.y if self.policy is None else self.y - self.effect * self.policy
-        found = split(untreated, tuple(self.covariates.values())).slopes[0]
+        found = split(untreated, self.controls).slopes[0]
         return dict(zip(self.covariates, found.tolist(), strict=True))
 
     @cached_property
@@ -124,25 +166,42 @@ class Real:
         return np.asarray(out[0])
 
     @cached_property
+    def untreated(self) -> Floats:
+        """The outcome without one estimated effect, (1, T, N)."""
+        return self.y if self.policy is None else self.y - self.estimates[0] * self.policy
+
+    @cached_property
     def mean(self) -> float:
         """Of the outcome without what unit and period effects are free of."""
-        slopes = self.parts.slopes[0, : self.removed]
-        out = (float(slope * x.mean()) for slope, x in zip(slopes, self.regressors[: self.removed], strict=True))
-        return float(self.y.mean()) - sum(out)
+        removed = () if "covariates" in self.section.keep else self.controls
+        out = (float(slope * x.mean()) for slope, x in zip(self.estimates[1:], removed, strict=False))
+        return float(self.untreated.mean()) - sum(out)
 
-    @property
-    def removed(self) -> int:
-        """How many of the regressors, the treatment first, unit and period effects are free of.
+    @cached_property
+    def additive(self) -> Floats:
+        """Unit and period effects with their mean, of what the effect and the controls leave of the outcome, (T, N)."""
+        if self.regression.cohorts is None:
+            return additive_part(self.rest)
+        units, periods = self.regression.cohorts.effects(self.rest[None])
+        residuals = self.regression.cohorts.residuals(self.rest[None])
+        level = (self.rest - units - periods[0][:, None] - residuals[0])[self.policy_off].mean()
+        return np.asarray(level + units + periods[0][:, None])
 
-        Controls that stay real have their means over units and periods in the effects, as a twin's have.
-        """
-        policies = 0 if self.policy is None else 1
-        return policies if "covariates" in self.section.keep else len(self.regressors)
+    @cached_property
+    def policy_off(self) -> NDArray[np.bool_]:
+        """Unit-periods that are not treated, (T, N)."""
+        return np.ones(self.y.shape[1:], dtype=bool) if self.policy is None else self.policy[0] == 0
 
     @cached_property
     def parts(self) -> Split:
-        """Two-way effects and residuals of the outcome on treatment and controls."""
-        return split(self.y, self.regressors, self.removed)
+        """Effects and residuals of the outcome by `regression`."""
+        return self.regression(self.untreated if self.regression.cohorts else self.y)
+
+
+def additive_part(values: Floats) -> Floats:
+    """Row means plus column means less the grand mean, (T, N)."""
+    out = values.mean(axis=0) + values.mean(axis=1)[:, None] - values.mean()
+    return np.asarray(out)
 
 
 def section_of(spec: Spec) -> TwinSection:
@@ -178,7 +237,7 @@ def _order_problems(spec: Spec, units: int, periods: int, where: str) -> Iterato
         yield Problem(f"ar = {order} of {periods} periods", where, f"a panel of {order + 3} or more periods",
                       "choose a lower order, or a longer panel")  # fmt: skip
     if section.rank is not None and section.rank > most:
-        yield Problem(f"rank = {section.rank} of {units} units and {periods} periods", where, f"1 to {most}",
+        yield Problem(f"rank = {section.rank} of {units} units and {periods} periods", where, f"0 to {most}",
                       "choose a lower rank")  # fmt: skip
 
 

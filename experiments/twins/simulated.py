@@ -29,8 +29,8 @@ class CommonStreams(Streams):
         return self.drawn[key].copy()
 
 
-def simulated_errors(part: Process, ground: Ground, streams: CommonStreams) -> Floats:
-    """Errors (R, T, N) of R worlds, each with scales of its own for the units."""
+def simulated_errors(part: Process, ground: Ground, streams: CommonStreams, treatment: Floats | None = None) -> Floats:
+    """Errors (R, T, N) of R worlds under a treatment (1, T, N), each with scales of its own for the units."""
     scales = np.ones((streams.replications, 1, 1))
     if part.unit_heteroskedastic:
         logs = part.unit_heteroskedastic * streams.normals("scales of units", ground.units)
@@ -38,4 +38,6 @@ def simulated_errors(part: Process, ground: Ground, streams: CommonStreams) -> F
     spatial = ground.spatial(part.spatial)
     loadings = np.zeros((0, ground.units))
     process = SettledProcess(part, ground, loadings, part.size * scales, True, spatial, None)
-    return process.spread(process.draw(streams))
+    errors = process.spread(process.draw(streams))
+    cells = part.cells(np.zeros((1, *ground.shape)) if treatment is None else treatment)
+    return errors if cells is None else errors * cells

@@ -16,6 +16,8 @@ from sim.weights import Weights
 
 Floats = NDArray[np.float64]
 FARTHEST, POINTS = 0.95, 39  # of the grid of spatial coefficients, in units of the inverse spectral radius
+FEWEST_UNITS, FEWEST_CELLS, FEWEST_PERIODS = 3, 10, 4  # whose variances are compared
+TINIEST = 1e-300  # mean square of which a logarithm is taken
 TINY = 1e-12  # of a sum of squares, relative to another, below which nothing is left of a variable
 
 
@@ -40,16 +42,24 @@ def split(y: Floats, regressors: Sequence[Floats] = (), removed: int | None = No
     A regressor of which nothing is left within units and periods has the slope 0. removed: how many of the regressors,
     the first ones, the effects are free of; None = all.
     """
-    inner, left, slopes = within(y), y, np.zeros((len(y), 0))
-    if regressors:
-        moved = [within(x) for x in regressors]
-        slopes = _slopes(inner, moved)
-        inner = inner - _fitted(slopes, moved)
-    if out := regressors[:removed]:
-        left = y - _fitted(slopes, out)
+    slopes, residuals = least_squares(within(y), [within(x) for x in regressors])
+    left = without(y, slopes, regressors[:removed])
     units, periods = left.mean(axis=1), left.mean(axis=2)
     grand = units.mean(axis=1, keepdims=True)
-    return Split(slopes, inner, units - grand, periods - grand)
+    return Split(slopes, residuals, units - grand, periods - grand)
+
+
+def least_squares(y: Floats, regressors: Sequence[Floats]) -> tuple[Floats, Floats]:
+    """Coefficients (R, K) and residuals of y on regressors of which effects are out; what is absorbed gets 0."""
+    if not regressors:
+        return np.zeros((len(y), 0)), y
+    slopes = _slopes(y, regressors)
+    return slopes, y - _fitted(slopes, regressors)
+
+
+def without(y: Floats, slopes: Floats, regressors: Sequence[Floats]) -> Floats:
+    """y less what the first coefficients make of as many regressors."""
+    return y - _fitted(slopes, regressors) if regressors else y
 
 
 def _fitted(slopes: Floats, regressors: Sequence[Floats]) -> Floats:
@@ -130,11 +140,88 @@ def group_correlation(e: Floats, group: NDArray[np.intp]) -> Floats:
     return ratio(together / max(pairs, 1.0), np.square(e).mean(axis=(1, 2)))
 
 
-def unequal_variances(e: Floats) -> Floats:
-    """Variance over units of the logarithm of their mean squares."""
+def unequal_variances(e: Floats, group: NDArray[np.intp] | None = None) -> Floats:
+    """Variance over units of the logarithm of their mean squares, within groups of units by code (N,) if there are."""
     squares = np.square(e).mean(axis=1)
     floor = TINY * squares.mean(axis=1, keepdims=True)
-    return np.asarray(np.log(np.maximum(squares, np.maximum(floor, 1e-300))).var(axis=1))
+    logs = np.log(np.maximum(squares, np.maximum(floor, TINIEST)))
+    if group is not None:
+        member = (group[:, None] == np.arange(group.max() + 1)).astype(np.float64)
+        logs = logs - (logs @ (member / np.maximum(member.sum(axis=0), 1.0))) @ member.T
+    return np.asarray(logs.var(axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Status:
+    """Which unit-periods are treated, and which units ever are: what variances are compared by, for 1 or R calendars.
+
+    ever (1 or R, N). groups (1 or R, T N, 3): weights of the mean squares of never treated units, of untreated and of
+    treated unit-periods of the others. untreated (1 or R, T, N). trend (T,): weights of the periods' log mean squares in
+    their slope. compares_units, compares_cells, compares_periods: whether there is enough to compare.
+    """
+
+    ever: NDArray[np.bool_]
+    groups: Floats
+    untreated: Floats
+    trend: Floats
+    compares_units: bool
+    compares_cells: bool
+    compares_periods: bool
+
+    @classmethod
+    def of(cls, treated: NDArray[np.bool_], freedom: Floats) -> Status:
+        """That of treated unit-periods (1 or R, T, N), of which the first calendar says what is compared.
+
+        freedom (T, N): share of the errors' variance that residuals keep.
+        """
+        rows, periods, _ = treated.shape
+        ever = treated.any(axis=1)
+        before = ~treated & ever[:, None, :]
+        never = ~treated & ~ever[:, None, :]
+        masks = np.stack([never, before, treated], axis=-1).reshape(rows, -1, 3)
+        free = masks[0].T @ freedom.ravel()
+        known = ((~treated[0]) * freedom).sum(axis=1) >= FEWEST_UNITS
+        time = np.where(known, np.arange(periods) - np.arange(periods)[known].mean() if known.any() else 0.0, 0.0)
+        units = min(int((~ever[0]).sum()), int(before[0].any(axis=0).sum()))
+        return cls(
+            ever=ever,
+            groups=masks / np.maximum(masks.sum(axis=1, keepdims=True), 1.0),
+            untreated=(~treated).astype(np.float64),
+            trend=time / max(float(time @ time), 1.0),
+            compares_units=units >= FEWEST_UNITS and bool(free[1] >= FEWEST_CELLS),
+            compares_cells=bool(min(free[1], free[2]) >= FEWEST_CELLS),
+            compares_periods=int(known.sum()) >= FEWEST_PERIODS,
+        )
+
+    def by_group(self, e: Floats) -> Floats:
+        """Logarithms of mean squares of the three groups, (R, 3)."""
+        squares = np.square(e).reshape(len(e), 1, -1)
+        return np.asarray(np.log(np.maximum(np.matmul(squares, self.groups)[:, 0], TINIEST)))
+
+    def by_period(self, e: Floats) -> Floats:
+        """Logarithms of mean squares of the periods' untreated unit-periods, (R, T)."""
+        sums = np.einsum("rtn,rtn->rt", np.square(e), np.broadcast_to(self.untreated, e.shape))
+        counts = np.maximum(self.untreated.sum(axis=2), 1.0)
+        return np.asarray(np.log(np.maximum(sums / counts, TINIEST)))
+
+    def ratios(self, e: Floats) -> Floats:
+        """Ever treated units before treatment against never treated ones, treated unit-periods against untreated ones
+        of the same units, both as log ratios of mean squares, and their slope over periods, (R, 3)."""
+        logs = self.by_group(e)
+        both = [logs[:, 1] - logs[:, 0], logs[:, 2] - logs[:, 1]]
+        return np.stack([*both, self.by_period(e) @ self.trend], axis=1)
+
+
+def eigenvalue_shares(e: Floats, count: int) -> Floats:
+    """Shares of the largest eigenvalues of the covariance over periods, (R, count)."""
+    values = np.linalg.eigvalsh(np.matmul(e, e.transpose(0, 2, 1)))[:, ::-1]
+    return ratio(values[:, :count], values.sum(axis=1, keepdims=True))
+
+
+def tails(e: Floats, share: float) -> Floats:
+    """The lower and the upper quantile of residuals over their root mean square, (R, 2)."""
+    cut = np.quantile(e.reshape(len(e), -1), [share, 1 - share], axis=1).T
+    return ratio(cut, np.broadcast_to(root_mean_square(e)[:, None], cut.shape))
 
 
 def kurtosis(e: Floats) -> Floats:
@@ -161,21 +248,6 @@ def variance_shares(y: Floats) -> Floats:
     parts = np.stack([np.square(z.mean(axis=1)).mean(axis=1), np.square(z.mean(axis=2)).mean(axis=1)], -1)
     shares = ratio(parts, total[:, None])
     return np.concatenate([shares, 1.0 - shares.sum(axis=1, keepdims=True)], axis=1)
-
-
-def pretrend_f(y: Floats, treatment: Floats, regressors: Sequence[Floats], leads: int) -> Floats:
-    """F of the leads of adoption: whether treated units move apart 2 to leads + 1 periods before they are treated.
-
-    treatment (1 or R, T, N): units that stay treated. NaN where nobody has such a period.
-    """
-    dummies = [x for x in lead_dummies(treatment, leads) if x.any()]
-    rows, periods, units = y.shape
-    if not dummies:
-        return np.full(rows, np.nan)
-    short, long = split(y, [treatment, *regressors]), split(y, [treatment, *regressors, *dummies])
-    before, after = (np.square(one.residuals).sum(axis=(1, 2)) for one in (short, long))
-    free = periods * units - periods - units + 1 - long.slopes.shape[1]
-    return ratio((before - after) / len(dummies), after / max(free, 1))
 
 
 def lead_dummies(treatment: Floats, leads: int) -> list[Floats]:

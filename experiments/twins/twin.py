@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.twin import TwinSection
+from experiments.settings import build
 from experiments.study.study import Study
 from experiments.toml_files import validated
 from experiments.twins.fidelity import Row, fidelity
 from experiments.twins.methods import Fit, Parameter, method_called
 from experiments.twins.real import Real, section_of
 from experiments.twins.worlds import consecutive, held_panel, study_table
+from sim.arrays import Floats
 from sim.designs.panel import PanelDesign
+from sim.designs.parts.part import Slot, slots_of
 from sim.errors import BadInput
 from sim.panel import Panel
 from sim.panel.text import panel_text
@@ -28,8 +31,11 @@ class Twin:
     """A twin by one method.
 
     parameters: what was fitted, each beside the panel's own statistic. tables: the study as design.toml has it. held:
-    what is kept real. fidelity: features of the panel beside the twins'. notes: what a reader should know. others: the
-    twins by further methods, of the same panel.
+    what is kept real. fidelity: features of the panel beside the twins'. joint: p value of the test that the panel's
+    residuals are like those of its twins. null: whether the twin can serve as a world without an effect; one whose signal
+    and calendar are both kept cannot, and has no vote. covariance (P, P): of the parameters over panels of the fitted
+    world, None where a method has none. variations: levels and errors as such panels would give them. notes: what a
+    reader should know. others: the twins by further methods, of the same panel.
     """
 
     method: str
@@ -38,6 +44,10 @@ class Twin:
     held: Panel
     fidelity: tuple[Row, ...]
     notes: tuple[str, ...]
+    joint: float
+    null: bool = True
+    covariance: Floats | None = None
+    variations: tuple[tuple[Mapping[str, Any], Mapping[str, Any]], ...] = ()
     others: tuple[Twin, ...] = ()
 
     @cached_property
@@ -50,6 +60,15 @@ class Twin:
         """The fitted design."""
         assert isinstance(self.study.design, PanelDesign)
         return self.study.design
+
+    @cached_property
+    def nearby(self) -> tuple[PanelDesign, ...]:
+        """Worlds that panels of the fitted world would give: its uncertainty; () where nothing is fitted anew."""
+        slots = slots_of(PanelDesign)
+        return tuple(
+            replace(self.design, levels=_part(slots["levels"], levels), errors=_part(slots["errors"], errors))
+            for levels, errors in self.variations
+        )
 
     def _repr_html_(self) -> str:
         from experiments.notebook import twin_card  # for notebooks alone
@@ -86,7 +105,16 @@ def _twin(real: Real, method: str, fit: Fit, held: Panel) -> Twin:
     design = study_with(tables, held).design
     assert isinstance(design, PanelDesign)
     notes = fit.notes if consecutive(real) else (*fit.notes, STEPS.format(real.panel.periods[0]))
-    return Twin(method, fit.parameters, tables, held, fidelity(real, method, design), notes)
+    report = fidelity(real, method, design)
+    return Twin(
+        method, fit.parameters, tables, held, report.rows, notes, report.joint, fit.null, fit.covariance, fit.nearby
+    )
+
+
+def _part(slot: Slot, table: Mapping[str, Any]) -> Any:
+    """The part that a table of a design describes."""
+    cls = slot.find(str(table.get("kind", slot.base.default)), "twin")
+    return build(cls, {key: value for key, value in table.items() if key != "kind"}, "twin")
 
 
 def _with_methods(real: RealPanel, method: str | Sequence[str]) -> RealPanel:

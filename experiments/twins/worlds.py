@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from experiments.application.tables.columns import clustered_enough, error_types, main_cluster
 from experiments.twins.adoption import adoption_table
 from experiments.twins.methods import Fit
-from experiments.twins.real import Real
+from experiments.twins.real import FIXED, Real
 from experiments.twins.statistics import autoregression, within
 from sim.errors import bad
 from sim.panel import Panel, Roles
@@ -21,7 +21,6 @@ from sim.panel.periods import period_step
 Floats = NDArray[np.float64]
 
 FILE = "panel.parquet"
-FIXED = {"kept", "never"}  # kinds of adoption that are the same in every replication
 QUESTION = "How do the estimators of the claim do on twins of the real panel?"
 NOISE = 1e-9  # variance share of a covariate's changes below which it counts as constant
 

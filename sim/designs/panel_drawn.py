@@ -119,6 +119,9 @@ class Drawn:
         noise = self.world.errors.spread(self.innovations)
         if noise is self.innovations and needed:
             noise = noise.copy()
+        sizes = self._once("cells", lambda: self.design.errors.cells(self.did), "adoption")
+        if sizes is not None:
+            noise *= sizes
         if mediated is None and self.fixed("adoption", "covariates", "effects"):
             outcome = self.world.spread(noise, overwrite=True)
             outcome += self.world.once("base", lambda: self._levels() + self.world.spread(self._signal()))

@@ -28,12 +28,14 @@ class TwinSection(Table):
     """[twin]: the methods, what stays real, and the fitted world's dials.
 
     method: one or more of parametric, factor, residual. keep: what stays real: covariates, weights, calendar, missing
-    (cells), levels (unit and period effects); the rest is drawn from fitted processes. rank: of the factor method's
-    signal. ar: order of the errors' autoregression; without it 2 by the factor method, 1 or 2 as the residuals need
-    in a parametric twin. round: digits of the factor method's AR coefficients. standardize: whether the outcome is
+    (cells), levels (unit and period effects); the rest is drawn from fitted processes. rank: number of the
+    factor method's factors, or, where adoption is drawn anew, terms of its signal; without it as the residuals need. ar:
+    order of the errors' autoregression; without it 1 by the factor method, 1 or 2 as the residuals need in a parametric
+    twin. round: digits of the factor method's AR coefficients. standardize: whether the outcome is
     brought to mean 0 and standard deviation 1. effect: of the treatment in the twin; without it
     the estimate, or 0 with an indicator. block: neighbours whose residuals are drawn together; without it 8 where there
-    is a W, else 1. replications: of the study that is written. draws: twins that the bands of the fidelity report are
+    is a W, else 1. paths: whether each unit keeps its residuals, with a random sign (flipped), or gets those of one that
+    is drawn (resampled). replications: of the study that is written. draws: twins that the bands of the fidelity report are
     made of. adoption: another assignment than the real one, a table as [design.adoption] of a study with, for the kind
     propensity, indicator: a column whose value in the last period is what the logit explains (default: ever treated).
     """
@@ -43,12 +45,13 @@ class TwinSection(Table):
 
     method: Annotated[tuple[Method, ...], BeforeValidator(_listed)] = ("parametric", "factor", "residual")
     keep: tuple[Kept, ...] = KEPT
-    rank: Count | None = None
+    rank: Annotated[int, Field(ge=0, strict=True)] | None = None
     ar: Annotated[int, Field(ge=1, le=4, strict=True)] | None = None
     round: Annotated[int, Field(ge=0, le=12, strict=True)] | None = None
     standardize: Annotated[bool, Field(strict=True)] = False
     effect: Number | None = None
     block: Count | None = None
+    paths: Literal["flipped", "resampled"] = "flipped"
     replications: Count = 2000
     draws: Annotated[int, Field(ge=100, le=10_000, strict=True)] = 500
     adoption: dict[str, Any] = Field(default_factory=dict, description='a table such as { kind = "propensity" }')

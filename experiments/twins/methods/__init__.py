@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -15,15 +15,19 @@ from sim.discovery import discover
 
 Floats = NDArray[np.float64]
 
+NEARBY = 40  # worlds that panels of the fitted world would give
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a twin. dial: of the design; raw: the panel's own statistic (what: in words); value: as fitted."""
+    """A parameter of a twin. dial: of the design; raw: the panel's own statistic (what: in words); value: as fitted; se:
+    its standard error over panels of the fitted world, NaN where the parameter is at an end of its range or chosen."""
 
     dial: str
     value: float
     what: str
     raw: float
+    se: float = float("nan")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -31,7 +35,9 @@ class Fit:
     """What a method made of a panel.
 
     levels, errors: tables of the design. variables (T, N), attributes (N,): what these tables read of the panel that is
-    kept. parameters: what was fitted. notes: in words, what a reader should know of the fit.
+    kept. parameters: what was fitted. notes: in words, what a reader should know of the fit. covariance (P, P): of the
+    parameters over panels of the fitted world. nearby: levels and errors as panels of the fitted world would give them,
+    () where a method has no parameters to fit again. null: whether the twin can serve as a world without an effect.
     """
 
     levels: Mapping[str, Any]
@@ -40,6 +46,20 @@ class Fit:
     variables: Mapping[str, Floats] = field(default_factory=dict)
     attributes: Mapping[str, Floats] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    covariance: Floats | None = None
+    nearby: tuple[tuple[Mapping[str, Any], Mapping[str, Any]], ...] = ()
+    null: bool = True
+
+
+def parameters_with_errors(
+    values: Mapping[str, float], words: Sequence[tuple[str, float]], draws: Floats
+) -> tuple[tuple[Parameter, ...], Floats]:
+    """Parameters by dial beside their statistics, with standard errors and covariance of draws (R, P) of the parameters."""
+    covariance = np.atleast_2d(np.cov(draws, rowvar=False))
+    errors = np.sqrt(np.diag(covariance))
+    listed = zip(values.items(), words, errors.tolist(), strict=True)
+    made = tuple(Parameter(dial, value, *word, se or float("nan")) for (dial, value), word, se in listed)
+    return made, covariance
 
 
 class Method(ABC):
@@ -63,7 +83,9 @@ def kept_levels(method: str) -> dict[str, Any]:
     return {"kind": "fitted", "method": method, "additive": 1.0, "interactive": 1.0}
 
 
-def additive_part(values: Floats) -> Floats:
-    """Row means plus column means less the grand mean, (T, N)."""
-    out = values.mean(axis=0) + values.mean(axis=1)[:, None] - values.mean()
-    return np.asarray(out)
+def kept_variables(method: str, additive: Floats, interactive: Floats | None = None) -> dict[str, Floats]:
+    """Fitted levels as the variables that `kept_levels` reads, (T, N) each; without an interactive part it is 0."""
+    return {
+        f"{method}.additive": additive,
+        f"{method}.interactive": additive * 0 if interactive is None else interactive,
+    }

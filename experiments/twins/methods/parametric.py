@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from experiments.twins.calibrate import Calibration
 from experiments.twins.errors_law import ErrorsLaw
 from experiments.twins.levels_law import LevelsLaw
-from experiments.twins.methods import Fit, Method, additive_part, kept_levels
+from experiments.twins.methods import NEARBY, Fit, Method, kept_levels, kept_variables, parameters_with_errors
 from experiments.twins.real import Real
 
 Floats = NDArray[np.float64]
@@ -24,6 +24,10 @@ APART = (
     "Stationary errors that last so long would set units further apart than they are, so the errors of the twin are "
     "deviations from units' means. Estimates with unit effects do not depend on this."
 )
+ONE_EFFECT = (
+    "The treatment does not last once it has begun, is no 0 or 1, or has one unit a cohort: errors are fitted to residuals "
+    "of one constant effect, so that an effect that differs between unit-periods counts as noise."
+)
 ENDED = "The fit of {} did not reach the panel's statistics within their Monte Carlo errors: {}."
 
 
@@ -34,14 +38,13 @@ class Parametric(Method):
     kind: ClassVar[str] = "parametric"
 
     def fit(self, real: Real) -> Fit:
-        """Errors first, by the two-way residuals, on which levels have no influence; then levels, by their means."""
-        law = ErrorsLaw.of(real).with_order()
-        law, found = law.with_distribution()
-        part = law.part(found.values)
-        notes = [*_edges(law, found, part.ar)]
+        """Errors first, by the residuals, on which levels have no influence; then levels, by their means."""
+        law, found = ErrorsLaw.of(real).fit()
+        notes = [*_edges(law, found, law.part(found.values).ar)]
+        notes += [ONE_EFFECT] if real.policy is not None and real.regression.cohorts is None else []
         if "levels" in real.section.keep:
             return self._kept(real, law, found, notes)
-        levels = LevelsLaw(real, law, part)
+        levels = LevelsLaw(real, law, law.part(found.values))
         effects = levels.fitted()
         if levels.units_are_apart(effects):
             notes.append(APART)
@@ -49,15 +52,36 @@ class Parametric(Method):
             levels = LevelsLaw(real, law, law.part(found.values))
             effects = levels.fitted()
         notes += _unmatched("levels", levels.names, levels.target, effects)
-        table = {"kind": "effects", "mean": real.mean, **levels.table(effects.values)}
-        parameters = (*law.parameters(found), *levels.parameters(effects))
-        return Fit(table, law.table(found.values), parameters, notes=tuple(notes))
+        errors_by, levels_by = law.nearby(found), levels.nearby(effects)
+        words = zip((*law.names, *levels.names), (*law.target.tolist(), *levels.target.tolist()), strict=True)
+        draws = [
+            [*law.named(own).values(), *levels.named(of).values()] for own, of in zip(errors_by, levels_by, strict=True)
+        ]
+        parameters, covariance = parameters_with_errors(
+            law.named(found.values) | levels.named(effects.values), [*words], np.array(draws)
+        )
+
+        def table(values: Floats) -> dict[str, Any]:
+            return {"kind": "effects", "mean": real.mean, **levels.table(values)}
+
+        pairs = zip(levels_by[:NEARBY], errors_by[:NEARBY], strict=True)
+        nearby = tuple((table(of), law.table(own)) for of, own in pairs)
+        return Fit(table(effects.values), law.table(found.values), parameters, notes=tuple(notes),
+                   covariance=covariance, nearby=nearby)  # fmt: skip
 
     def _kept(self, real: Real, law: ErrorsLaw, found: Calibration, notes: list[str]) -> Fit:
-        additive = additive_part(real.rest)
-        variables = {f"{self.kind}.additive": additive, f"{self.kind}.interactive": np.zeros_like(additive)}
+        errors_by, levels = law.nearby(found), kept_levels(self.kind)
+        draws = np.array([[*law.named(own).values()] for own in errors_by])
+        words = [*zip(law.names, law.target.tolist(), strict=True)]
+        parameters, covariance = parameters_with_errors(law.named(found.values), words, draws)
         return Fit(
-            kept_levels(self.kind), law.table(found.values), law.parameters(found), variables, notes=tuple(notes)
+            levels,
+            law.table(found.values),
+            parameters,
+            kept_variables(self.kind, real.additive),
+            notes=tuple(notes),
+            covariance=covariance,
+            nearby=tuple((levels, law.table(own)) for own in errors_by[:NEARBY]),
         )
 
 

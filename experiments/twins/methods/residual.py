@@ -1,4 +1,4 @@
-"""Two-way effects as they are, and whole residual paths drawn again."""
+"""Two-way effects as they are, and whole residual paths with random signs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.twins.methods import Fit, Method, Parameter, additive_part, kept_levels
+from experiments.twins.methods import Fit, Method, Parameter, kept_levels, kept_variables
 from experiments.twins.real import Real
 from experiments.twins.statistics import root_mean_square
 
@@ -19,27 +19,41 @@ BLOCK = 8  # neighbours that are drawn together where there is a W
 
 @dataclass(frozen=True, slots=True)
 class Residual(Method):
-    """Levels are the fitted two-way effects; errors are the two-way residuals, whole paths of units or of blocks of
-    neighbours, at the size at which residuals of twins are as large as those of the panel."""
+    """Levels are the fitted two-way effects; errors are the residuals, whole paths of units or of blocks of neighbours.
+
+    Each path keeps its unit and gets a random sign, which blocks of neighbours share: errors have the mean zero in every
+    unit-period, so that no estimate is moved by the panel's own noise, and each unit-period keeps its variance. Residuals
+    are larger by what the regression took of them: of never treated units, and of the others before and under treatment.
+    """
 
     kind: ClassVar[str] = "residual"
 
     def fit(self, real: Real) -> Fit:
-        """Effects and residuals of the two-way regression."""
-        residuals = real.parts.residuals
-        raw = float(root_mean_square(residuals)[0])
-        _, periods, units = residuals.shape
-        free = periods * (units - 1) - len(real.regressors)  # unit means of paths are 0, and take nothing again
-        sd = raw * float(np.sqrt(periods * units / max(free, 1)))
-        block = real.section.block or (min(BLOCK, units // 2) if real.weights is not None else 1)
-        additive = additive_part(real.rest)
+        """Effects and residuals of the regression."""
+        residuals = real.parts.residuals[0]
+        raw = float(root_mean_square(residuals[None])[0])
+        paths = residuals * restored(real)
+        sd = float(root_mean_square(paths[None])[0])
+        block = real.section.block or (min(BLOCK, len(paths[0]) // 2) if real.weights is not None else 1)
+        errors = {"kind": "residuals", "variable": f"{self.kind}.residual", "draw": real.section.paths, "block": block}
         return Fit(
             levels=kept_levels(self.kind),
-            errors={"kind": "residuals", "variable": f"{self.kind}.residual", "block": block, "sd": sd, "scale": 1.0},
+            errors=errors | {"sd": sd, "scale": 1.0},
             parameters=(Parameter("errors.sd", sd, "root mean square of the residuals", raw),),
-            variables={
-                f"{self.kind}.additive": additive,
-                f"{self.kind}.interactive": np.zeros_like(additive),
-                f"{self.kind}.residual": residuals[0],
-            },
+            variables=kept_variables(self.kind, real.additive) | {f"{self.kind}.residual": paths},
         )
+
+
+def restored(real: Real) -> Floats:
+    """Factors that bring residuals to the size that errors without unit means have, by status of treatment, (T, N).
+
+    The root of 1 - 1/T over the mean share of variance that residuals keep (HC2 by groups of unit-periods): unit means
+    of paths are 0, and a regression takes nothing of them again.
+    """
+    treated = ~real.policy_off
+    ever = np.broadcast_to(treated.any(axis=0), treated.shape)
+    out = np.ones(treated.shape)
+    for group in (~ever, ever & ~treated, treated):
+        if group.any():
+            out[group] = np.sqrt((1 - 1 / len(treated)) / real.freedom[group].mean())
+    return out

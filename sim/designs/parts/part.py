@@ -34,6 +34,7 @@ class Range:
 
 
 KEPT_CLASSES = 512  # whose types are remembered: to read them from their texts takes long
+LATER = "later"  # metadata of a dial that is no part of a study's settings while it has its default
 LARGEST = 1e9
 FINITE = Range(-LARGEST, LARGEST, "a finite number")
 NOT_NEGATIVE = Range(0.0, LARGEST, "0 or more")

@@ -46,6 +46,11 @@ class Errors(Part):
     def settle(self, ground: Ground, streams: Streams) -> ErrorProcess:
         """Draw what the world holds fixed of them."""
 
+    def cells(self, treatment: Floats) -> Floats | None:
+        """Sizes of the errors of unit-periods, relative to one another, that follow treatment (1 or R, T, N): arrays
+        like it, by which errors are multiplied after they spread; None where errors do not follow it."""
+        return None
+
     def like(self, shocks: Floats) -> Floats:
         """Standard normal shocks (R, T, N) made as persistent over periods as the errors, in place where possible."""
         return shocks

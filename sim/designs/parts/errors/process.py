@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from sim.designs.parts.errors import Errors
 from sim.designs.parts.ground import Floats, Ground, standard
-from sim.designs.parts.part import FINITE, INSIDE, NOT_NEGATIVE, SHARE, Outline, fault, unknown_covariate, whole_from
+from sim.designs.parts.part import (
+    FINITE,
+    INSIDE,
+    LATER,
+    NOT_NEGATIVE,
+    SHARE,
+    Outline,
+    Range,
+    fault,
+    unknown_covariate,
+    whole_from,
+)
 from sim.designs.parts.scores import arma_correlations, is_stationary, persistent
 from sim.errors import Problem
 from sim.streams import Streams
@@ -34,14 +45,19 @@ class Process(Errors):
     covariate_slope: see by_covariate. unit_means: factor of each unit's mean error over the panel; 0 leaves deviations
     from it, as for errors near a random walk. scale: factor of all errors; 0 leaves none. keeps: what sd fixes whatever
     serial and moving are: variance (that of a period) | norm (sd^2 is the Frobenius norm of a unit's covariance matrix
-    over the square root of T, which is the variance of independent errors).
+    over the square root of T, which is the variance of independent errors). treated_scale: factor of the errors of units
+    that are treated in some period, in all periods. post_scale: factor of errors in treated unit-periods. growth: change
+    of the logarithm of the errors' size from one period to the next; the middle of the panel keeps its size. These three
+    are factors of errors that are spread over space already, so that errors shared by neighbours and groups change with
+    the unit-period. common_paths: paths over the periods, lists of T numbers each; each unit has a standard normal loading on
+    each of them, drawn in every replication and independent of who is treated.
     """
 
     kind: ClassVar[str] = "process"
     ranges: ClassVar = {
         "sd": NOT_NEGATIVE, "spatial": INSIDE, "group_share": SHARE, "factors": whole_from(0), "factor_share": SHARE,
         "unit_heteroskedastic": NOT_NEGATIVE, "scale": NOT_NEGATIVE, "moving": FINITE, "covariate_slope": FINITE,
-        "unit_means": SHARE,
+        "unit_means": SHARE, "treated_scale": NOT_NEGATIVE, "post_scale": NOT_NEGATIVE, "growth": Range(-2.0, 2.0, "-2 to 2"),
     }  # fmt: skip
 
     sd: float = 1.0
@@ -59,6 +75,10 @@ class Process(Errors):
     scale: float = 1.0
     keeps: Literal["variance", "norm"] = "variance"
     unit_means: float = 1.0
+    treated_scale: float = field(default=1.0, metadata={LATER: True})
+    post_scale: float = field(default=1.0, metadata={LATER: True})
+    growth: float = field(default=0.0, metadata={LATER: True})
+    common_paths: tuple[tuple[float, ...], ...] = field(default=(), metadata={LATER: True})
 
     @property
     def held_fixed(self) -> tuple[str, ...]:
@@ -77,13 +97,20 @@ class Process(Errors):
 
     @property
     def lam(self) -> float:
-        """The AR form's coefficient."""
-        return self.spatial if self.spatial_kind == "ar" or not self.spatial else float("nan")
+        """The AR form's coefficient, where errors of neighbours that are spread do not differ in size."""
+        known = self.spatial_kind == "ar" and not self.differs
+        return self.spatial if known or not self.spatial else float("nan")
+
+    @property
+    def differs(self) -> bool:
+        """Whether errors differ in size between unit-periods."""
+        return self.treated_scale != 1 or self.post_scale != 1 or self.growth != 0
 
     @property
     def sigma2(self) -> float:
         """The variance, NaN where errors last, are shared or differ in size: unit and period effects take up a part."""
         alike = not (self.ar or self.moving or self.group_share or self.factor_share or self.by_covariate)
+        alike = alike and not self.common_paths and not self.differs
         return self.size**2 if alike and not self.unit_heteroskedastic and self.unit_means == 1 else float("nan")
 
     @property
@@ -106,6 +133,14 @@ class Process(Errors):
             yield fault(f"factor_share = {self.factor_share:g} without factors", "factors of 1 or more", "set factors")
         if self.by_covariate and self.by_covariate not in outline.covariates:
             yield unknown_covariate("by_covariate", self.by_covariate, outline)
+        if wrong := [len(path) for path in self.common_paths if len(path) != len(outline.periods)]:
+            yield fault(f"common_paths: one of {wrong[0]} numbers", f"{len(outline.periods)} numbers, one a period",
+                        "correct common_paths")  # fmt: skip
+        if not all(np.isfinite(path).all() for path in self.common_paths):
+            yield fault("common_paths: a number that is not finite", "finite numbers", "correct common_paths")
+        if self.differs and outline.mediators:
+            yield fault("errors differ in size between unit-periods, beside mediators", "one of the two",
+                        "leave out treated_scale, post_scale and growth, or the mediators")  # fmt: skip
 
     def settle(self, ground: Ground, streams: Streams) -> SettledProcess:
         """Loadings and scales of units."""
@@ -127,6 +162,15 @@ class Process(Errors):
         at = np.arange(periods)
         correlations = arma_correlations(self.ar, self.moving, periods)[np.abs(at[:, None] - at)]
         return float(np.sqrt(np.sqrt(periods) / np.linalg.norm(correlations)))
+
+    def cells(self, treatment: Floats) -> Floats | None:
+        """treated_scale, post_scale and exp(growth t) where they apply, t counted from the middle of the panel."""
+        if not self.differs:
+            return None
+        on = treatment != 0
+        time = np.arange(treatment.shape[1]) - (treatment.shape[1] - 1) / 2
+        sizes = np.where(on, self.post_scale, 1.0) * np.exp(self.growth * time)[:, None]
+        return np.asarray(sizes * np.where(on.any(axis=1, keepdims=True), self.treated_scale, 1.0))
 
     def like(self, shocks: Floats) -> Floats:
         """The same ARMA process."""
@@ -154,6 +198,9 @@ class SettledProcess:
             errors += self._shared(streams)
         errors = persistent(errors, part.serial, part.moving)
         errors *= self.sizes if self.unequal else self.sizes[0]
+        if part.common_paths:
+            loadings = streams.normals("loadings on paths", len(part.common_paths), self.ground.units)
+            errors += part.scale * np.matmul(np.array(part.common_paths).T, loadings)
         if part.unit_means != 1.0:
             errors -= (1.0 - part.unit_means) * errors.mean(axis=1, keepdims=True)
         return errors
