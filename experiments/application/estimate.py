@@ -30,18 +30,7 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence
 
     estimators: names of further ones, each a column of table 2.
     """
-    panel, chosen = real.panel, _chosen(real, estimators) if estimators else {}
-    _check_sizes(panel)
-    check_estimable(real)
-    ledger = Ledger(seed=real.spec.inference.seed, notes=list(real.notes))
-    for name in _asked_for(real):
-        import_module(f"experiments.application.tables.{name}").add(real, ledger)
-    if chosen:
-        import_module("experiments.application.tables.regressions").add_chosen(ledger, chosen)
-    _say_counting(real, ledger)
-    if not ledger.records:
-        raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
-                  remedy="; ".join(ledger.failures))  # fmt: skip
+    ledger = ledger_of(real, estimators)
     warnings = checks_of(Case.of(real, ledger))
     return Document(
         _facts(real),
@@ -54,6 +43,23 @@ def estimate(real: RealPanel, *, cross_check: bool = False, estimators: Sequence
         warnings,
         tuple(ledger.specifications),
     )
+
+
+def ledger_of(real: RealPanel, estimators: Sequence[str] = (), *, pictures: bool = True) -> Ledger:
+    """The tables that a spec asks for, and a column for each further estimator; raises BadInput as `estimate` does."""
+    chosen = _chosen(real, estimators) if estimators else {}
+    _check_sizes(real.panel)
+    check_estimable(real)
+    ledger = Ledger(real.spec.inference.seed, pictures, notes=list(real.notes))
+    for name in _asked_for(real):
+        import_module(f"experiments.application.tables.{name}").add(real, ledger)
+    if chosen:
+        import_module("experiments.application.tables.regressions").add_chosen(ledger, chosen)
+    _say_counting(real, ledger)
+    if not ledger.records:
+        raise bad("no model can be fitted", where="estimation", allowed="an outcome that varies, sound regressors",
+                  remedy="; ".join(ledger.failures))  # fmt: skip
+    return ledger
 
 
 def _chosen(real: RealPanel, names: Sequence[str]) -> dict[Estimator, Panel]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,6 +39,8 @@ from sim.streams import TILE, Streams, world_of
 
 MOST_TRACEBACKS = 5  # of an estimator in a block
 KEPT_WORLDS = 64  # of a cell, while other blocks may ask for them
+KEPT_PLANS = 4  # of studies
+_PLANNED: OrderedDict[Hashable, tuple[Panel, Mapping[Reduction, Any]]] = OrderedDict()  # the last ones of this process
 PLANNED_ON = 2  # replications of the panel that plans are made of: enough to tell what differs, few for memory
 
 
@@ -94,10 +96,20 @@ class CellRunner:
         return self.streams.within(f"world {index}")
 
     def plan(self, index: int, panel: Panel) -> Mapping[Reduction, Any]:
-        """Every reduction's work on what does not change in a world, each once; the panel is any tile of it."""
+        """Every reduction's work on what does not change in a world, each once; the panel is any tile of it.
+
+        Worlds and cells that hold the same fixed, such as those of twins of one panel, share it.
+        """
         plans = self.world(index).plans
         if not plans:
-            plans |= _plans(self.estimators, self.schema, _first_rows(panel), self.worlds)
+            first, key = _first_rows(panel), (self.estimators, self.schema, self.worlds)
+            last = _PLANNED.get(key)
+            if last is None or not _fixed_alike(last[0], first):
+                last = first, _plans(self.estimators, self.schema, first, self.worlds)
+                _PLANNED[key] = last
+                while len(_PLANNED) > KEPT_PLANS:
+                    _PLANNED.popitem(last=False)
+            plans |= last[1]
         return plans
 
     def draw(self, start: int) -> Draw:
@@ -209,6 +221,25 @@ def _plans(estimators: tuple[Estimator, ...], schema: Schema, panel: Panel, worl
                 plan = reduction.prepare(panel.replication(0) if alone else panel)
                 plans[reduction] = reduction.for_worlds(plan, worlds)
     return {} if alone else plans
+
+
+def _fixed_alike(a: Panel, b: Panel) -> bool:
+    """Whether two panels are equal in all that does not differ between their replications."""
+    if a.variables.keys() != b.variables.keys() or not _equal(a.observed, b.observed):
+        return False
+    pairs = [(values, b.variables[name]) for name, values in a.variables.items()]
+    return (
+        all(len(x) == len(y) for x, y in pairs)
+        and all(np.array_equal(x, y, equal_nan=True) for x, y in pairs if len(x) == 1)
+        and a.attributes.keys() == b.attributes.keys()
+        and all(np.array_equal(values, b.attributes[name]) for name, values in a.attributes.items())
+        and a.weights.keys() == b.weights.keys()
+        and all(w is b.weights[name] or w.digest == b.weights[name].digest for name, w in a.weights.items())
+    )
+
+
+def _equal(a: NDArray[np.bool_] | None, b: NDArray[np.bool_] | None) -> bool:
+    return a is b or (a is not None and b is not None and np.array_equal(a, b))
 
 
 def _first_rows(panel: Panel) -> Panel:

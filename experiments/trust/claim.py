@@ -14,6 +14,7 @@ import numpy as np
 from estimators.core.error_types import kind_of, served
 from estimators.core.estimator import Estimator
 from estimators.linear.did import TwoWayDID
+from estimators.linear.few_treated import FEWEST_CONTROLS
 from estimators.spatial.form import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.staggered.adoption_effects import AdoptionEffects
@@ -21,7 +22,14 @@ from estimators.staggered.aggregation import event_of
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from experiments.application.estimable import check_estimable
 from experiments.application.spec.spec import RealPanel
-from experiments.application.tables.columns import ALONE, ROUNDING, clustered_enough, known_terms, main_cluster
+from experiments.application.tables.columns import (
+    ALONE,
+    ROUNDING,
+    clustered_enough,
+    known_terms,
+    main_cluster,
+    treated_units,
+)
 from experiments.application.tables.ledger import Fitted, Ledger
 from experiments.running.runner import run
 from experiments.study.study import Study
@@ -50,6 +58,7 @@ MISSING = {
 }  # what gives a spec a table that it does not have
 DRAWN = {"wild", "simulation", "bootstrap", "monte-carlo", "permutation", "placebo"}  # drawn anew for every panel
 Staggered = AdoptionEffects | CallawaySantAnna  # their errors are clusters of units
+FEW = 10  # treated units below which inference for few of them is shown
 EFFECT, SPILLOVER = "effect.size", "spillover.w_effect"
 COEFFICIENT = re.compile(r"(beta|direct|indirect|total)\((w_)?(.+)\)")
 
@@ -141,8 +150,9 @@ def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) 
     if family is None and not staggered:
         return ()
     groups = [name for name in (*real.spec.panel.groups, real.spec.panel.cluster) if name and name in panel.attributes]
-    wanted = [printed, "iid", "information", "hc1", "hessian", "qmle", "cluster:unit"]
-    wanted += [f"cluster:{name}" for name in groups if name != real.spec.panel.unit]
+    by = ["unit", *(name for name in groups if name != real.spec.panel.unit)]
+    wanted = [printed, "iid", "information", "hc1", "hessian", "qmle", *(f"cluster:{name}" for name in by)]
+    wanted += [f"{kind}:{name}" for kind in ("cr2", "cv3") for name in by] + _for_few_treated(panel)
     wanted += ["cluster:unit+period", "driscoll-kraay", *own.errors, *real.spec.inference.errors]  # type: ignore[attr-defined]
     cheap = [error for error in dict.fromkeys(wanted) if kind_of(error) not in DRAWN]
     known = tuple(panel.attributes)
@@ -150,6 +160,13 @@ def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) 
         one_way = {f"cluster:{name}" for name in ("unit", *known)}
         return clustered_enough(panel, tuple(error for error in cheap if error in one_way))
     return clustered_enough(panel, tuple(error for error in cheap if served(error, known, family)))
+
+
+def _for_few_treated(panel: Panel) -> list[str]:
+    """Inference for few treated units, where they are few and others are never treated."""
+    treated = treated_units(panel) if panel.roles.treatment else np.ones(0, dtype=bool)
+    few = 0 < treated.sum() < FEW and (~treated).sum() >= FEWEST_CONTROLS
+    return ["conley-taber", "ferman-pinto"] if few else []
 
 
 def dial_of(real: RealPanel, fitted: Fitted, term: str, text: str) -> str:

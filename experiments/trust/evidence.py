@@ -8,63 +8,22 @@ linear in the outcome. A constant effect moves the claim and all its alternative
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from estimators.core.estimator import Estimates, Status
 from estimators.core.inference import critical_values
-from experiments.checks.check import Check, answer_of
+from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
+from experiments.checks.case import Family
+from experiments.checks.check import Check, answers_of
 from experiments.trust.studies import LEVEL, Fits
 from results.store import Store
 from sim.arrays import Flags, Floats
 
 LEAN = 0.10  # one-sided level at which a trend before adoption that explains the claim leaves it undecided
 TREND = "trend"  # the alternative that allows for the treated units' trend before adoption
-NEVER_CONTRADICTS = ("effects:unit-trend",)  # effects that grow look like trends there
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Differences:
-    """Alternatives K on R panels: difference from the claim with its error, the alternative's own estimate and the half
-    width of its 95% interval, (R, K) each; NaN where a fit failed."""
-
-    names: tuple[str, ...]
-    difference: Floats
-    se: Floats
-    alternative: Floats
-    half: Floats
-
-    @classmethod
-    def of(cls, blocks: Sequence[Estimates]) -> Differences:
-        """From what the estimator of the differences said."""
-        terms = blocks[0].terms
-        names = tuple(term.removeprefix("difference:") for term in terms if term.startswith("difference:"))
-        places = [[terms.index(f"{kind}:{name}") for name in names] for kind in ("difference", "alternative")]
-        parts = []
-        for block in blocks:
-            sound = (block.status == Status.OK)[:, None]
-            half = critical_values(block.dof[:, 0], LEVEL) * block.se[:, 0]
-            columns = (block.estimate[:, places[0]], block.se[:, 0][:, places[0]], block.estimate[:, places[1]],
-                       half[:, places[1]])  # fmt: skip
-            parts.append([np.where(sound, column, np.nan) for column in columns])
-        return cls(names, *(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-    @property
-    def statistics(self) -> Floats:
-        """t of the differences, (R, K); 0 where there is none."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.nan_to_num(self.difference / self.se, posinf=0.0, neginf=0.0)
-
-    def contradicts(self, critical: float, sign: Floats, effect: float) -> Flags:
-        """Which panels have an alternative that contradicts the claim, (R,); sign (R,): of the claims."""
-        moved = self.alternative + effect
-        far = np.abs(self.statistics) > critical
-        towards = self.difference * sign[:, None] < 0
-        lost = moved * sign[:, None] <= self.half
-        may = np.array([name not in NEVER_CONTRADICTS for name in self.names])
-        return np.asarray((far & towards & lost & may).any(axis=1))
+ALARMS = ("differs", "contradicts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,95 +55,108 @@ class Evidence:
     critical: float | None = None
     familywise: float | None = None
     lean: Lean | None = None
-    rates: Rates = Rates()
+    rates: Rates = field(default_factory=Rates)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Rehearsal:
-    """The checks on the panel and on R twins without an effect, beside the claim's fits on the same twins."""
+    """The differences on the panel and on R twins without an effect, beside the claim's fits on the same twins.
 
-    own: Differences
-    twins: Differences
+    own: of all alternatives; twins: of those that twins can have, in Estimates whose rows are replications.
+    """
+
+    own: Family
+    twins: Estimates
     claim: Fits
     estimate: float
 
     @classmethod
-    def of(cls, own: Estimates, store: Store, family: str, claim: Fits, estimate: float) -> Rehearsal:
-        """own: the differences on the panel; store: of the study; family: the estimator's name there."""
-        blocks = [block.estimates[family] for block in store.blocks(0)]
-        return cls(Differences.of([own]), Differences.of(blocks), claim, estimate)
+    def of(cls, own: Family, store: Store, name: str, claim: Fits, estimate: float) -> Rehearsal:
+        """store: of the study of the differences; name: of their estimator there."""
+        found = Estimates.join([block.estimates[name] for block in store.blocks(0)])
+        lost = (found.status != Status.OK)[:, None]
+        return cls(own, replace(found, estimate=np.where(lost, np.nan, found.estimate)), claim, estimate)
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """Those that run on twins."""
+        return tuple(term.removeprefix(DIFFERENCE) for term in self.twins.terms if term.startswith(DIFFERENCE))
+
+    def statistics(self, text: str) -> Floats:
+        """t of a difference on twins, (R,), 0 where there is none."""
+        at = self.twins.terms.index(f"{DIFFERENCE}{text}")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.nan_to_num(self.twins.estimate[:, at] / self.twins.se[:, 0, at], posinf=0.0, neginf=0.0)
+
+    @property
+    def largest(self) -> Floats:
+        """The largest |t| of all differences, (R,)."""
+        return np.max([np.abs(self.statistics(text)) for text in self.alternatives], axis=0)
 
     @property
     def critical(self) -> float:
         """Of the largest difference: alarms in 5% of twins."""
-        return float(np.quantile(np.abs(self.twins.statistics).max(axis=1), 1 - LEVEL))
+        return float(np.quantile(self.largest, 1 - LEVEL))
 
     def evidence(self, effect: float) -> Evidence:
         """All of it; effect: the one at which rates are told."""
-        largest = np.abs(self.twins.statistics).max(axis=1)
-        return Evidence(self.critical, float((largest > self.critical).mean()), self._lean(), self._rates(effect))
+        sign = np.sign(self.claim.estimate + effect)
+        rates = Rates(float(self._supported(0.0).mean()), float(self._supported(effect).mean()),
+                      float(self._contradicted(sign, effect).mean()))  # fmt: skip
+        return Evidence(self.critical, float((self.largest > self.critical).mean()), self._lean(), rates)
 
     def rated(self, check: Check) -> Check:
-        """A check with its interval, answer, false alarms and power by the critical value of the twins."""
-        name = check.alternative_name
-        if name not in self.twins.names or check.se is None or check.difference is None:
+        """A check that re-estimates with its false alarms and its power."""
+        texts = [text for text in check.alternatives if text in self.alternatives]
+        if not texts or check.difference is None:
             return check
-        k, c = self.twins.names.index(name), self.critical
-        d, se = self.twins.difference[:, k], self.twins.se[:, k]
-        sign = -1.0 if self.estimate < 0 else 1.0
+        alarms = np.max([np.abs(self.statistics(text)) for text in texts], axis=0) > self.critical
+        shown = min(texts, key=lambda text: abs(self.own.value(text)[0] - check.difference))
+        found = None if check.needed is None else float(self._detected(shown, check.needed).mean())
+        return replace(check, false_alarm=float(alarms.mean()), power=found)
+
+    def _detected(self, text: str, needed: float) -> Flags:
+        """Twins on which a difference gives an alarm where it is moved by as much as the claim needs, (R,)."""
+        at = self.twins.terms.index(f"{DIFFERENCE}{text}")
         with np.errstate(divide="ignore", invalid="ignore"):
-            alarms = np.abs(d / se) > c
-            found = None if check.needed is None else float(np.mean(np.abs((d - sign * check.needed) / se) > c))
-        own, half = self.own.alternative[0, k], self.own.half[0, k]
-        answer = str(answer_of(check.difference, check.se, c, check.needed or 0.0, sign, bool(own * sign > half)))
-        if name in NEVER_CONTRADICTS and answer == "contradicts":
-            answer = "cannot tell"
-        return replace(check, lower=check.difference - c * check.se, upper=check.difference + c * check.se,
-                       answer=answer, false_alarm=float(alarms.mean()), power=found)  # fmt: skip
+            return np.abs((self.twins.estimate[:, at] + needed) / self.twins.se[:, 0, at]) > self.critical
+
+    def _contradicted(self, sign: Floats, effect: float) -> Flags:
+        """Twins on which some alternative contradicts the claim, (R,); sign: of the claims."""
+        moved = np.array([not term.startswith(DIFFERENCE) for term in self.twins.terms])
+        found = replace(self.twins, estimate=self.twins.estimate + effect * moved)
+        answers = answers_of(found, self.alternatives, self.critical)
+        own = found.estimate[:, 0] * sign > 0  # as signed as the claim that is told of
+        return np.asarray((answers == "contradicts").any(axis=1) & own)
 
     def _lean(self) -> Lean | None:
-        if TREND not in self.own.names:
+        if TREND not in self.alternatives:
             return None
-        k = self.own.names.index(TREND)
         sign = -1.0 if self.estimate < 0 else 1.0
-        own, drawn = -sign * self.own.statistics[0, k], self.twins.statistics[:, k]
+        d, se, _ = self.own.value(TREND)
+        own, drawn = -sign * d / se, self.statistics(TREND)
         alike = float((np.abs(drawn) >= own).sum())  # the law of the null is that of either sign
         pvalue = (1.0 + alike) / (2.0 * (1.0 + len(drawn))) if own > 0 else 1.0
-        estimate, half = float(self.own.alternative[0, k]), float(self.own.half[0, k])
+        estimate, error, dof = self.own.value(TREND, ALTERNATIVE)
+        half = float(critical_values(np.array([dof]), LEVEL)[0]) * error
         return Lean(pvalue, estimate, estimate - half, estimate + half,
                     bool(pvalue <= LEAN and estimate * sign <= half))  # fmt: skip
 
-    def _rates(self, effect: float) -> Rates:
-        null = self._supported(0.0)
-        there = self._supported(effect)
-        sign = np.sign(self.claim.estimate + effect)
-        wrong = self.twins.contradicts(self.critical, sign, effect)
-        return Rates(float(null.mean()), float(there.mean()), float(wrong.mean()))
-
     def _supported(self, effect: float) -> Flags:
         """Which twins get the verdict "supported" with an effect, (R,)."""
-        estimate = self.claim.estimate + effect
-        moved = replace(self.claim, estimate=estimate)
-        null, sign = np.sort(np.abs(self.claim.statistic)), np.sign(estimate)
+        moved = replace(self.claim, estimate=self.claim.estimate + effect)
+        null, sign = np.sort(np.nan_to_num(np.abs(self.claim.statistic))), np.sign(moved.estimate)
         with np.errstate(invalid="ignore"):
-            p = self._pvalue(effect)
             ranks = 1.0 - np.searchsorted(null, np.abs(moved.statistic)) / len(null)
-        return np.asarray((p <= LEVEL) & (ranks <= LEVEL)
-                          & ~self.twins.contradicts(self.critical, sign, effect) & ~self._leans(sign, effect))  # fmt: skip
-
-    def _pvalue(self, effect: float) -> Floats:
-        """p of the claim on twins, (R,): moved by an effect, where there are standard errors."""
-        if not effect:
-            return self.claim.pvalue
-        width = critical_values(self.claim.dof, LEVEL) * self.claim.se
-        return np.where(np.abs(self.claim.estimate + effect) > width, 0.0, 1.0)
+            small = moved.moved_pvalue(self.claim) <= LEVEL
+        return np.asarray(small & (ranks <= LEVEL) & ~self._contradicted(sign, effect) & ~self._leans(sign, effect))
 
     def _leans(self, sign: Floats, effect: float) -> Flags:
         """Which twins have a trend before adoption that explains the claim, (R,)."""
-        if TREND not in self.twins.names:
+        if TREND not in self.alternatives:
             return np.zeros(len(sign), dtype=bool)
-        k = self.twins.names.index(TREND)
-        statistics = self.twins.statistics[:, k]
+        statistics = self.statistics(TREND)
         bound = float(np.quantile(np.abs(statistics), 1 - 2 * LEAN))
-        moved = self.twins.alternative[:, k] + effect
-        return np.asarray((-sign * statistics >= bound) & (moved * sign <= self.twins.half[:, k]))
+        at = self.twins.terms.index(f"{ALTERNATIVE}{TREND}")
+        half = critical_values(self.twins.dof[:, 0, at], LEVEL) * self.twins.se[:, 0, at]
+        return np.asarray((-sign * statistics >= bound) & ((self.twins.estimate[:, at] + effect) * sign <= half))

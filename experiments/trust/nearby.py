@@ -2,17 +2,16 @@
 
 The worlds are twins of twins: the fit repeated on panels drawn from the fitted world (`Twin.nearby`), all on the draws
 of one seed, so that what differs between them is the world alone. Sizes, p values and the detectable effect then have a
-sampling variance beside the simulation's (Beran 1988; Davidson and MacKinnon 2007), and a worst case over the 95%
-ellipsoid of the parameters (Advani, Kitagawa and Sloczynski 2019).
+sampling variance beside the simulation's (Beran 1988; Davidson and MacKinnon 2007), and a worst case (Advani, Kitagawa
+and Sloczynski 2019).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import stats
 from scipy.special import expit, logit
 
 from estimators.core.inference import critical_values
@@ -24,7 +23,8 @@ from experiments.twins.twin import Twin
 from results.diagnosis.power_curve import POWER, Z95, Detectable
 from sim.arrays import Flags, Floats
 
-COVERED = 0.95  # of the ellipsoid of parameters over which the worst case is taken
+WORLDS = 30  # near the fitted one that are looked at
+SLOW = ("driscoll-kraay",)  # and errors clustered in two ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +37,32 @@ class Interval:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Nearby:
-    """Fits on panels without an effect, by error type: of the fitted world, and of B worlds near it on the same draws.
+    """Fits on panels without an effect, by error type: of the fitted world, and of B worlds near it on its draws."""
 
-    inside (B,): worlds in the 95% ellipsoid of the parameters.
-    """
-
-    fitted: dict[str, Fits]
-    others: tuple[dict[str, Fits], ...]
-    inside: Flags
+    fitted: dict[str, Fits] = field(default_factory=dict)
+    others: tuple[dict[str, Fits], ...] = ()
 
     def size(self, error: str, found: Measure) -> Interval:
-        """The size of a 5% test; found: its size on twins with the simulation's error. On the scale of log odds."""
+        """The size of a 5% test; found: its size on twins with the simulation's error. On the scale of log odds.
+
+        NaN for an error type that does not run there.
+        """
         if not self.others:
-            return Interval(found.value - Z95 * found.mcse, found.value + Z95 * found.mcse)
+            return _around(found, 0.0)
+        if error not in self.fitted:
+            return Interval(float("nan"), float("nan"))
         shares = np.array([_odds(world[error].pvalue <= LEVEL) for world in self.others])
         return _around(found, float(shares.std(ddof=1)))
 
     def pvalue(self, error: str, statistic: float, found: Measure) -> Interval:
         """The calibrated p value of a t statistic."""
         if not self.others:
-            return Interval(max(found.value - Z95 * found.mcse, 0.0), min(found.value + Z95 * found.mcse, 1.0))
+            return _around(found, 0.0)
         beyond = [_odds(np.abs(world[error].statistic) >= abs(statistic)) for world in self.others]
         return _around(found, float(np.std(beyond, ddof=1)))
 
     def detectable(self, error: str, found: Detectable) -> Detectable:
-        """The detectable effect with an interval that holds both kinds of uncertainty, on the scale of its logarithm."""
+        """The detectable effect with an interval for both kinds of uncertainty, on the scale of its logarithm."""
         if not self.others or not found.value > 0:
             return found
         spread = float(np.log(self.effects(error)).std(ddof=1))
@@ -75,13 +76,13 @@ class Nearby:
         return np.array([detected(world[error]) / own for world in self.others])
 
     def worst(self, error: str, size: Measure, mde: Detectable) -> dict[str, float | None]:
-        """The largest size and detectable effect over the ellipsoid."""
-        if not self.inside.any():
+        """The largest size and detectable effect in any of these worlds."""
+        if not self.others:
             return {"size": None, "mde": None}
         own = np.mean(self.fitted[error].pvalue <= LEVEL)
-        sizes = np.array([np.mean(world[error].pvalue <= LEVEL) for world in self.others])[self.inside]
+        sizes = np.array([np.mean(world[error].pvalue <= LEVEL) for world in self.others])
         return {"size": float(np.clip(size.value + max(sizes.max() - own, 0.0), 0.0, 1.0)),
-                "mde": float(mde.value * max(self.effects(error)[self.inside].max(), 1.0))}  # fmt: skip
+                "mde": float(mde.value * max(self.effects(error).max(), 1.0))}  # fmt: skip
 
 
 def detected(null: Fits) -> float:
@@ -94,28 +95,23 @@ def detected(null: Fits) -> float:
     return float(np.quantile([critical - null.estimate[sound], critical + null.estimate[sound]], POWER))
 
 
-def nearby_of(claim: Claim, twin: Twin, replications: int = BLOCK) -> Nearby:
-    """The claim's estimator in the fitted world and in those of `twin.nearby`, without an effect, in memory."""
-    pilot = pilot_of(claim, twin).resized(replications=replications)
-    fitted, *others = (_fits(claim, replace(pilot, design=design)) for design in (twin.design, *twin.nearby))
-    return Nearby(fitted, tuple(others), _inside(twin))
+def nearby_of(claim: Claim, twin: Twin, keep: Sequence[str], replications: int = BLOCK) -> Nearby:
+    """The claim's estimator in the fitted world and in those of `twin.nearby`, without an effect, in memory.
+
+    keep: error types that run there in any case; of the others those that cost next to nothing.
+    """
+    errors = tuple(error for error in claim.errors if error in keep or (error not in SLOW and "+" not in error))
+    quick = replace(claim, errors=errors)
+    pilot = pilot_of(quick, twin).resized(replications=replications)
+    designs = (twin.design, *twin.nearby[:WORLDS])
+    fitted, *others = (_fits(quick, replace(pilot, design=design)) for design in designs)
+    return Nearby(fitted, tuple(others))
 
 
 def _fits(claim: Claim, study: Study) -> dict[str, Fits]:
     store = run(study)
     name = study.estimators[0].name
     return {error: fits_of(store, 0, name, claim.term, error) for error in store.layouts[name].errors}
-
-
-def _inside(twin: Twin) -> Flags:
-    """Which parameters of the worlds nearby lie in the ellipsoid, (B,)."""
-    values = twin.nearby_values
-    if len(values) < 2:
-        return np.zeros(len(twin.nearby), dtype=bool)
-    away = values - values.mean(axis=0)
-    inverse = np.linalg.pinv(np.cov(away.T, ddof=1).reshape(values.shape[1], -1))
-    distance = np.einsum("bp,pq,bq->b", away, inverse, away)
-    return np.asarray(distance <= stats.chi2.ppf(COVERED, np.linalg.matrix_rank(inverse)))
 
 
 def _odds(hits: Flags | Sequence[bool]) -> float:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from estimators.core.error_types import error_label, kind_of
-from estimators.linear.few_clusters import cluster_facts
+from estimators.core.error_types import error_label
+from estimators.linear.did import TwoWayDID
 from experiments.trust.studies import LEVEL, Measure
 from sim.errors import listed
 from sim.panel import Panel
@@ -16,10 +16,10 @@ from sim.panel.panel import seen_in
 
 NEAR = 2.0  # Monte Carlo errors within which a size counts as the nominal one
 TOLERANCE = 0.01  # distance from 5% that is none
-FEWEST = {"cluster": 20.0, "cr2": 6.0, "cv3": 6.0}  # clusters, in effect, that a kind of errors can rest on
-FEWEST_TREATED = {"cluster": 10, "cr2": 4, "cv3": 4}  # clusters with a treated unit
-FEW_TREATED = 10  # treated units below which inference for few treated serves
-FOR_FEW = ("ferman-pinto", "conley-taber")
+FEWEST = {"cluster": 30.0, "cr2": 8.0, "cv3": 8.0}  # clusters, in effect, that a kind of errors can rest on
+FEWEST_TREATED = {"cluster": 20, "cr2": 4, "cv3": 4}  # clusters with treated units, and as many with untreated ones
+FOR_FEW = ("conley-taber", "ferman-pinto")  # they take treated and other units as equally noisy
+FEW_TREATED = 4  # treated units below which no clustered errors serve
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +55,33 @@ def assigned_by(panel: Panel) -> str:
 
 def forbidden_of(errors: tuple[str, ...], panel: Panel) -> dict[str, str]:
     """Why error types may not be printed on a panel, whatever their size on twins, by error type."""
-    group, out = assigned_by(panel), {}
-    treated = int((panel.variables[str(panel.roles.treatment)][0] > 0).any(axis=0).sum()) if panel.roles.treatment else 0
+    group, own = assigned_by(panel), panel.roles.treatment
+    treated = int((panel.variables[own][0] > 0).any(axis=0).sum()) if own else 0
+    out = {}
     for error in errors:
         kind, _, name = error.partition(":")
-        if kind in FEWEST and "+" not in name:
-            facts = cluster_facts(panel, name)
-            if facts.effective < FEWEST[kind]:
-                out[error] = (f"{facts.clusters} clusters count as {facts.effective:.1f}, and these errors need "
-                              f"{FEWEST[kind]:.0f}")  # fmt: skip
-            elif panel.roles.treatment and min(facts.treated, facts.untreated) < FEWEST_TREATED[kind]:
-                out[error] = (f"{min(facts.treated, facts.untreated)} clusters have "
-                              f"{'treated' if facts.treated <= facts.untreated else 'untreated'} units, and these errors "
-                              f"need {FEWEST_TREATED[kind]}")  # fmt: skip
-        if group and error not in out and (kind not in FEWEST or name != group):
-            out[error] = f"whole groups ({group}) adopt together, so that errors must allow for shocks of a {group}"
-        if 0 < treated < FEW_TREATED and error not in out and kind not in FOR_FEW and kind_of(error) != "permutation":
-            out[error] = f"{treated} units are treated, and these errors need {FEW_TREATED}"
+        said = _too_few(kind, name, panel) if kind in FEWEST and own and "+" not in name else ""
+        if not said and kind in FOR_FEW and treated >= FEW_TREATED:
+            said = f"these take treated and other units as equally noisy, which {treated} treated units need not"
+        if not said and group and (kind not in FEWEST or name != group):
+            said = f"whole groups ({group}) adopt together, so that errors must allow for shocks of a {group}"
+        if not said and 0 < treated < FEW_TREATED and kind not in FOR_FEW:
+            said = f"{treated} units are treated, and these errors need {FEW_TREATED}"
+        if said:
+            out[error] = said
     return out
+
+
+def _too_few(kind: str, name: str, panel: Panel) -> str:
+    """What clustered errors lack, in words; "" = nothing."""
+    facts = TwoWayDID(errors=("iid",)).cluster_facts(panel, name)
+    effective, treated, others = (float(values[0]) for values in (facts.effective, facts.treated, facts.untreated))
+    if min(treated, others) < FEWEST_TREATED[kind]:
+        which = "treated" if treated <= others else "untreated"
+        return f"{min(treated, others):.0f} clusters have {which} units, and these errors need {FEWEST_TREATED[kind]}"
+    if effective < FEWEST[kind]:
+        return f"{facts.clusters} clusters count as {effective:.1f}, and these errors need {FEWEST[kind]:.0f}"
+    return ""
 
 
 def advice(sizes: Mapping[str, Measure], printed: str, forbidden: Mapping[str, str]) -> Advice:

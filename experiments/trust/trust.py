@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
 
-from estimators.sensitivity.differences import Differences
+from experiments.application.estimate import ledger_of
 from experiments.application.spec.spec import RealPanel
-from experiments.checks import checks_of, family_of
+from experiments.checks import checks_of
 from experiments.checks.case import Case
-from experiments.checks.check import Check
 from experiments.running.runner import run
 from experiments.study.study import Study
 from experiments.trust.budget import Cost, shared_out, timed
@@ -42,8 +41,9 @@ from experiments.twins.twin import Twin, twin
 from results.diagnosis.power_curve import Curve, Detectable, detectable, fitted_curve
 from results.store import Store
 from results.store.store import BlockState
+from results.tables.checks import Check
 from results.tables.records import Record
-from sim.errors import BadInput, bad, listed
+from sim.errors import bad
 from sim.streams import Streams
 
 TIMED = 128  # replications of a timed pilot
@@ -78,7 +78,7 @@ class Trust:
     placebos: tuple[PlaceboTest, ...] = ()
     checks: tuple[Check, ...] = ()
     evidence: Evidence = field(default_factory=Evidence)
-    nearby: Nearby = field(default_factory=lambda: Nearby({}, (), np.zeros(0, dtype=bool)))
+    nearby: Nearby = field(default_factory=Nearby)
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -153,7 +153,7 @@ class Trust:
 
     @property
     def asked(self) -> float:
-        """The effect at which rates are told: the one that is asked for, else the detectable one, as the claim signed."""
+        """The effect at which rates are told, as the claim signed: the one asked for, else the detectable one."""
         sign = -1.0 if self.claim.estimate < 0 else 1.0
         return sign * abs(self.ask.effect) if self.ask.effect is not None else sign * self.simulated_mde.value
 
@@ -174,7 +174,7 @@ def trust(
     found = _simulated(named, fitted, ask, means, say)
     sizes = {error: found[0].size(error) for error in found[0].errors}
     best = advice(sizes, named.printed, forbidden)
-    plain = Trust(named, ask, fitted, shown, found, best, notes=(*fitted.notes, *_lost(found)))
+    plain = Trust(named, ask, fitted, shown, found, best, notes=(*named.notes, *fitted.notes, *_lost(found)))
     if not ask.alone:
         say("checks, placebos and worlds near the fitted one")
         plain = _examined(plain, means)
@@ -184,27 +184,33 @@ def trust(
 def _examined(found: Trust, means: Means) -> Trust:
     """With placebos, the checks with their rates, and the uncertainty of the fitted world."""
     tests, without = placebos_of(found.claim)
-    near = nearby_of(found.claim, found.twin, _share(found))
+    near = nearby_of(found.claim, found.twin, (found.printed, found.recommended), _share(found))
     found = replace(found, placebos=tests, nearby=near, notes=(*found.notes, *without))
-    case = Case.of_claim(found.claim, found.advised)
-    family = family_of(case)
-    rehearsal = _rehearsed(found, family, means) if family is not None else None
+    claim = found.claim
+    case = Case.of_claim(claim.sample, ledger_of(claim.sample, pictures=False), claim.fitted, claim.term, found.advised)
+    rehearsal = _rehearsed(found, case, means)
     checks = checks_of(case, None if rehearsal is None else rehearsal.critical)
-    if rehearsal is None:
-        return replace(found, checks=checks)
-    checks = tuple(sorted(map(rehearsal.rated, checks), key=lambda check: -check.severity))
-    return replace(found, checks=checks, evidence=rehearsal.evidence(found.asked))
+    if rehearsal is not None:
+        checks = tuple(map(rehearsal.rated, checks))
+        found = replace(found, evidence=rehearsal.evidence(found.asked))
+    return replace(found, checks=tuple(sorted(checks, key=lambda check: -check.severity)))
 
 
-def _rehearsed(found: Trust, family: Differences, means: Means) -> Rehearsal | None:
-    """The differences on the panel and on twins; None for a claim whose dial does not move it one for one."""
-    if found.claim.dial != EFFECT:
+def _rehearsed(found: Trust, case: Case, means: Means) -> Rehearsal | None:
+    """The differences on the panel and on twins; None for a claim whose dial does not move it one for one, and for one
+    without differences."""
+    if found.claim.dial != EFFECT or case.family is None:
         return None
+    every = case.family.estimator
+    twin = found.main.study.design.draw(Streams(found.main.study.seed, "one twin", 0, 1)).panel
+    held = tuple(text for text, why in every.available(twin).items() if not why)
+    if not held:
+        return None
+    family = replace(every, alternatives=held)
     study = beside(found.main.study, "trust-checks", (found.claim.estimator, family), 0.0, _share(found, REHEARSED))
     store = means.run("checks", study)
     claim = fits_of(store, 0, study.estimators[0].name, found.claim.term, found.recommended)
-    own = family(found.claim.panel, Streams(study.seed))
-    return Rehearsal.of(own, store, study.estimators[1].name, claim, found.claim.estimate)
+    return Rehearsal.of(case.family, store, study.estimators[1].name, claim, found.claim.estimate)
 
 
 def _share(found: Trust, most: int = 256) -> int:

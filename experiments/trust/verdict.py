@@ -59,8 +59,8 @@ def _no_claim(found: Trust) -> list[str]:
         return []
     shown = next((value for value in p if value is not None), None)
     said = "there is no p value" if shown is None else f"p = {shown:.2f} with errors {error_label(found.printed)}"
-    return [f"No effect is claimed ({said}). Your panel detects an effect of {abs(found.mde.value):.3g} with a power of "
-            f"{found.mde.power:.0%}."]  # fmt: skip
+    detected = f"{abs(found.mde.value):.3g} with a power of {found.mde.power:.0%}"
+    return [f"No effect is claimed ({said}). Your panel detects an effect of {detected}."]
 
 
 def _contradictions(found: Trust) -> list[str]:
@@ -72,8 +72,9 @@ def _leaning(found: Trust) -> list[str]:
     lean = found.evidence.lean
     if lean is None or not lean.explains:
         return []
-    return [f"Trends before adoption lean the claim's way: as much or more in {lean.pvalue:.1%} of twins without such a "
-            f"trend. Without this trend the estimate is {lean.estimate:.4g} ({lean.lower:.4g} to {lean.upper:.4g})."]  # fmt: skip
+    rest = f"{lean.estimate:.4g} ({lean.lower:.4g} to {lean.upper:.4g})"
+    return [f"Trends before adoption lean the claim's way: as much or more in {lean.pvalue:.1%} of twins that have no "
+            f"such trend. Without it the estimate is {rest}."]  # fmt: skip
 
 
 def _not_significant(found: Trust) -> list[str]:
@@ -145,9 +146,9 @@ def _rates(found: Trust) -> tuple[str, ...]:
     rates = found.evidence.rates
     if rates.supported_without_effect is None:
         return ()
+    sound = f"{rates.contradicted_without_threat:.1%} of claims that nothing is wrong with are contradicted"
     return (f"On twins of your panel a claim is supported in {rates.supported_without_effect:.1%} of cases without an "
-            f"effect and in {rates.supported_at_effect:.1%} where the effect is {abs(found.asked):.3g}; "
-            f"{rates.contradicted_without_threat:.1%} of claims that nothing is wrong with are contradicted.",)  # fmt: skip
+            f"effect and in {rates.supported_at_effect:.1%} where the effect is {abs(found.asked):.3g}; {sound}.",)  # fmt: skip
 
 
 def disagreeing(found: Trust) -> str:

@@ -13,8 +13,16 @@ from results.page import page
 
 ANSWERS = {"supported": "Supported", "not decided": "Not decided", "contradicted": "Contradicted",
            "no claim": "No claim"}  # fmt: skip
-MARKS = {"supported": "holds", "not decided": "open", "contradicted": "departs", "no claim": "open",
-         "consistent": "holds", "differs": "open", "cannot tell": "open", "contradicts": "departs"}  # of the stylesheet
+MARKS = {
+    "supported": "holds",
+    "not decided": "open",
+    "contradicted": "departs",
+    "no claim": "open",
+    "consistent": "holds",
+    "differs": "open",
+    "cannot tell": "open",
+    "contradicts": "departs",
+}  # of the stylesheet
 NOTHING = "–"
 
 

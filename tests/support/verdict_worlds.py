@@ -39,7 +39,7 @@ class World:
     treated: factor of the errors of units that are treated at some time. post: of those in treated cells. growth: of
     the log sd from the first period to the last. factor: sd of loadings on a random walk. groups: of equal size, and
     sd of shocks that a group shares in a period. whole: whole groups adopt. heavy: t errors with 4 degrees of freedom.
-    ramp: the effect starts at a fraction and is whole in the last period. spill: neighbours on a ring get a share of it.
+    ramp: the effect starts at a fraction and is whole in the last period. spill: share that neighbours on a ring get.
     """
 
     name: str

@@ -63,7 +63,7 @@ def _bacon(panel: Panel, ledger: Ledger) -> None:
             own = {"weight": found.share(kind), "mean": float(found.average(kind)[0]), "comparisons": float(count)}
             ledger.values(fit, own, kind)
     ledger.value(fit, "twfe", float(found.twfe[0]))
-    ledger.figures.append(bacon_figure(found, str(panel.roles.outcome)))
+    ledger.draw(bacon_figure, found, str(panel.roles.outcome))
 
 
 def _weights(panel: Panel, ledger: Ledger, column: int, controls: tuple[str, ...]) -> None:

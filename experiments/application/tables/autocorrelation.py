@@ -201,7 +201,7 @@ def _local(sections: CrossSections, last: int, name: str, weights: Weights) -> N
             f"Local Moran: with {draws} draws no p-value is below {2 / (draws + 1):.2g}. A unit can pass a false "
             f"discovery rate of {LEVEL:.0%} only together with others; with draws = {alone}, a unit can pass alone."
         )
-    ledger.figures.append(moran_figure(_plot(sections, last, name, quadrant, pvalues, draws)))
+    ledger.draw(moran_figure, _plot(sections, last, name, quadrant, pvalues, draws))
 
 
 def _plot(

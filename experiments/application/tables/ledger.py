@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from estimators.core.error_types import groups_of
@@ -31,9 +31,13 @@ class Fitted:
 
 @dataclass(eq=False, slots=True)
 class Ledger:
-    """Grows table by table. `seed` is that of everything that is drawn: bootstraps, permutations, simulations."""
+    """Grows table by table. `seed` is that of everything that is drawn: bootstraps, permutations, simulations.
+
+    pictures: whether figures are drawn, which takes longer than many tables.
+    """
 
     seed: int
+    pictures: bool = True
     records: list[Record] = field(default_factory=list)
     statistics: list[Record] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -102,6 +106,11 @@ class Ledger:
         """Keep several statistics of a fit, or of one of its terms, by name."""
         for name, value in found.items():
             self.value(fit, name, value, term)
+
+    def draw[**P](self, make: Callable[P, Figure], *arguments: P.args, **choices: P.kwargs) -> None:
+        """Keep a figure."""
+        if self.pictures:
+            self.figures.append(make(*arguments, **choices))
 
     def note(self, text: str) -> None:
         """Tell the reader something, once."""

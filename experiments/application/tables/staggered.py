@@ -314,7 +314,7 @@ def _draw(found: Staggered, estimates: dict[tuple[str, str | None], Estimates]) 
         if model in DRAWN and model not in paths and any(term.startswith("event(") for term in one.terms):
             paths[model] = event_path(one, heading(model, transform))
     if paths:
-        found.ledger.figures.append(event_figure(tuple(paths.values()), str(found.panel.roles.outcome)))
+        found.ledger.draw(event_figure, tuple(paths.values()), str(found.panel.roles.outcome))
 
 
 def _spillovers(found: Staggered) -> None:
