@@ -91,7 +91,7 @@ class Rehearsal:
     @property
     def largest(self) -> Floats:
         """The largest |t| of all differences, (R,)."""
-        return np.max([np.abs(self.statistics(text)) for text in self.alternatives], axis=0)
+        return np.asarray(np.max([np.abs(self.statistics(text)) for text in self.alternatives], axis=0))
 
     @property
     def critical(self) -> float:
@@ -111,7 +111,7 @@ class Rehearsal:
         if not texts or check.difference is None:
             return check
         alarms = np.max([np.abs(self.statistics(text)) for text in texts], axis=0) > self.critical
-        shown = min(texts, key=lambda text: abs(self.own.value(text)[0] - check.difference))
+        shown = min(texts, key=lambda text: abs(self.own.value(text)[0] - (check.difference or 0.0)))
         found = None if check.needed is None else float(self._detected(shown, check.needed).mean())
         return replace(check, false_alarm=float(alarms.mean()), power=found)
 

@@ -147,8 +147,9 @@ def _rates(found: Trust) -> tuple[str, ...]:
     if rates.supported_without_effect is None:
         return ()
     sound = f"{rates.contradicted_without_threat:.1%} of claims that nothing is wrong with are contradicted"
+    at = f"{rates.supported_at_effect:.1%} where the effect is {abs(found.asked):.3g}"
     return (f"On twins of your panel a claim is supported in {rates.supported_without_effect:.1%} of cases without an "
-            f"effect and in {rates.supported_at_effect:.1%} where the effect is {abs(found.asked):.3g}; {sound}.",)  # fmt: skip
+            f"effect and in {at}; {sound}.",)  # fmt: skip
 
 
 def disagreeing(found: Trust) -> str:

@@ -155,7 +155,7 @@ def _verdicts(bad: list[str]) -> Iterator[str]:
 
 def _tests(bad: list[str]) -> Iterator[str]:
     """Recommended errors and calibrated p values where there is no effect."""
-    yield "| world | true size, by unit | recommended rejects | its size on twins | calibrated p uniform | recommended |"
+    yield "| world | true size, by unit | recommended rejects | on twins | calibrated p uniform | recommended |"
     yield "|---|---|---|---|---|---|"
     for case in cases():
         if case.what != NULL:

@@ -31,8 +31,8 @@ k = 4
 rank = 2
 draws = 100
 """
-KEYS = {"claim", "verdict", "errors", "calibrated", "power", "mde", "diagnostics", "placebos", "threats", "fidelity",
-        "held_fixed"}  # fmt: skip
+KEYS = {"claim", "verdict", "errors", "calibrated", "power", "mde", "diagnostics", "placebos", "checks", "fidelity",
+        "fidelity_joint", "held_fixed"}  # fmt: skip
 FIXED = {
     "1",
     "5%",
@@ -75,17 +75,66 @@ def test_the_folder_holds_the_page_and_ordinary_stores(folder: Path, held: dict[
 
 def test_trust_json_has_the_fields_of_the_contract(held: dict[str, Any]) -> None:
     assert set(held) >= KEYS
-    assert held["verdict"]["grade"] in {"holds", "fragile", "fails"}
-    assert {"se_type", "size", "mcse", "estimate", "se", "pvalue", "lower", "upper", "recommended"} <= set(
-        held["errors"][0]
-    )
+    assert held["verdict"]["answer"] in {"supported", "contradicted", "not decided", "no claim"}
+    assert set(held["verdict"]["rates"]) == {
+        "supported_without_effect", "supported_at_effect", "contradicted_without_threat"}  # fmt: skip
+    assert {"se_type", "size", "mcse", "lower_size", "upper_size", "estimate", "se", "pvalue", "lower", "upper",
+            "allowed", "recommended"} <= set(held["errors"][0])  # fmt: skip
     assert sum(row["recommended"] for row in held["errors"]) == 1
     assert {row["se_type"] for row in held["errors"]} >= {"iid", "hc1", "cluster:unit", "cluster:province"}
     assert set(held["power"][0]) == {"effect", "power", "mcse", "type_s", "type_m"}
-    assert set(held["mde"]) == {"power", "value", "lower", "upper"}
+    assert {"power", "value", "lower", "upper", "mcse"} <= set(held["mde"])
+    assert {"pvalue", "mcse", "lower", "upper"} <= set(held["calibrated"])
+    assert set(held["fidelity_joint"]) == {"pvalue"}
     assert set(held["diagnostics"]) == {"ar1_raw", "ar1", "moran", "pesaran_cd"}
     assert {row["scheme"] for row in held["placebos"]} == {"space", "strata:province"}
-    assert all({"name", "needed", "found", "unit", "overturns"} <= set(row) for row in held["threats"])
+    names = {"name", "alternative", "difference", "se", "lower", "upper", "needed", "unit", "benchmark", "answer",
+             "false_alarm", "power", "remedy"}  # fmt: skip
+    assert all(names <= set(row) for row in held["checks"])
+    assert {row["answer"] for row in held["checks"]} <= {"consistent", "differs", "contradicts", "cannot tell"}
+
+
+def test_checks_that_estimate_again_have_their_rates(held: dict[str, Any]) -> None:
+    """Those that run on twins: a share of false alarms of at most 5%, together 5%, and a share that is detected."""
+    rated = [row for row in held["checks"] if row["false_alarm"] is not None]
+    assert {row["name"] for row in rated} >= {"unequal-trends", "placebo-in-time", "leave-out:province"}
+    assert all(0 <= row["false_alarm"] <= 0.05 + 1e-9 for row in rated)
+    assert held["family"]["false_alarm"] == pytest.approx(0.05, abs=0.02)
+    assert all((row["lower"], row["upper"]) == pytest.approx(
+        (row["difference"] - held["family"]["critical"] * row["se"],
+         row["difference"] + held["family"]["critical"] * row["se"])) for row in rated)  # fmt: skip
+    rates = held["verdict"]["rates"]
+    assert 0 <= rates["supported_without_effect"] < rates["supported_at_effect"] <= 1
+
+
+def test_the_checks_are_those_of_estimate(folder: Path, held: dict[str, Any]) -> None:
+    """The same names, and for what is not a share of twins the same numbers."""
+    said = {one.name: one for one in pp.estimate(folder / "panel.csv", folder / "spec.toml").warnings}
+    assert {row["name"] for row in held["checks"]} == set(said)
+    for row in held["checks"]:
+        for key in ("difference", "se", "needed"):
+            assert row[key] == pytest.approx(getattr(said[row["name"]], key), rel=1e-9)
+
+
+def test_where_no_effect_is_claimed_nothing_is_needed(folder: Path, tmp_path: Path) -> None:
+    """The outcome permuted over units has no effect: the page says what the panel detects."""
+    frame = pd.read_csv(folder / "panel.csv")
+    units = frame["city"].unique()
+    other = dict(zip(units, np.roll(units, 7), strict=True))
+    values = frame.set_index(["city", "year"])["y"]
+    frame["y"] = [values[other[city], year] for city, year in zip(frame["city"], frame["year"], strict=True)]
+    frame.to_csv(tmp_path / "panel.csv", index=False)
+    found = pp.trust(tmp_path / "panel.csv", folder / "spec.toml", replications=128)
+    if found["claim"]["pvalue"] > 0.10:
+        assert found["verdict"]["answer"] == "no claim"
+        assert "detects an effect of" in found["verdict"]["reason"]
+        assert all(row["needed"] is None for row in found["checks"])
+
+
+def test_the_effect_that_matters_is_a_row_of_the_power_table(folder: Path) -> None:
+    found = pp.trust(folder / "panel.csv", folder / "spec.toml", effect=0.123, replications=128)
+    assert any(abs(row["effect"]) == pytest.approx(0.123) for row in found["power"])
+    assert abs(found["effect"]["value"]) == pytest.approx(0.123)
     assert {row["method"] for row in held["fidelity"]} == {"parametric", "factor", "residual"}
 
 
@@ -124,6 +173,7 @@ def test_the_page_needs_nothing_else_and_scrolls_inside_its_tables(folder: Path)
     assert "<script" not in page
     assert "http" not in page.replace("http://www.w3.org", "")
     assert page.count("<table>") == page.count('class="wide dense"')
+    assert page.index("<h1") < page.index('class="reason"') < page.index("Print errors") < page.index("<h2")
     assert "prefers-color-scheme: dark" in page
     assert "Advani, Kitagawa and Sloczynski 2019" in page
 
@@ -135,9 +185,10 @@ def test_the_terminal_page_is_short_and_a_second_run_adds_nothing(
     before = [ZarrStore.open(store).digest(cell, 0) for cell in range(len(ZarrStore.open(store).cells))]
     assert run_command(arguments(folder)) == 0
     lines = capsys.readouterr().out.splitlines()
-    grade = next(k for k, line in enumerate(lines) if line.startswith("The claim "))
+    verdict = next(k for k, line in enumerate(lines) if line.startswith(("Supported", "Contradicted", "Not ", "No ")))
     written = next(k for k, line in enumerate(lines) if line.startswith("wrote "))
-    assert written - grade <= 45
+    assert written - verdict <= 45
+    assert max(len(line) for line in lines[verdict:written]) <= 80
     after = json.loads((folder / "out" / "trust.json").read_text(encoding="utf-8"))
     assert after == held
     assert [ZarrStore.open(store).digest(cell, 0) for cell in range(len(before))] == before
@@ -262,7 +313,7 @@ def test_the_real_city_panel(shared_data: Path, tmp_path: Path) -> None:
         sizes = {row["se_type"]: row for row in held["errors"]}
         naive = sizes["iid" if claim == "did" else "information"]
         assert naive["size"] - 4 * naive["mcse"] > 0.05
-        assert len(held["threats"]) >= 2
+        assert len(held["checks"]) >= 2
 
 
 CITIES = """
