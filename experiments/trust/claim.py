@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from estimators.core.error_types import kind_of, served
+from estimators.core.error_types import kind_of, served, without_se
 from estimators.core.estimator import Estimator
 from estimators.linear.did import TwoWayDID
 from estimators.spatial.form import FORMS
@@ -117,7 +117,7 @@ def error_types_of(own: TwoWayDID | SpatialPanel, panel: Panel, real: RealPanel,
     wanted = [printed, "iid", "information", "hc1", "hessian", "qmle", "cluster:unit"]
     wanted += [f"cluster:{name}" for name in groups if name != real.spec.panel.unit]
     wanted += ["cluster:unit+period", "driscoll-kraay", *own.errors, *real.spec.inference.errors]
-    cheap = [error for error in dict.fromkeys(wanted) if kind_of(error) not in {"wild", "simulation"}]
+    cheap = [error for error in dict.fromkeys(wanted) if not (without_se(error) or kind_of(error) == "simulation")]
     return clustered_enough(panel, tuple(error for error in cheap if served(error, tuple(panel.attributes), family)))
 
 
@@ -200,7 +200,7 @@ def _own(real: RealPanel, term: str) -> str:
 
 def _printed(real: RealPanel, fitted: Fitted, error: str | None) -> str:
     """The error type of the table, or the one that the user names where the family serves it."""
-    known = [name for name in fitted.estimates.errors if kind_of(name) not in {"wild", "simulation"}]
+    known = [name for name in fitted.estimates.errors if not (without_se(name) or kind_of(name) == "simulation")]
     if error is not None:
         own, panel = fitted.estimator, fitted.panel
         if isinstance(own, TwoWayDID | SpatialPanel):
