@@ -48,7 +48,7 @@ class ErrorKind:
         """How users write it: A and B stand for unit, a column of groups or period, KM for a distance, SIZE for a
         column of numbers."""
         forms = {"none": "", "group": ":A", "groups": ":A or cluster:A+B", "distance": ":KM or conley:KM:bartlett",
-                 "size": f" or {self.kind}:SIZE"}  # fmt: skip
+                 "size": f":SIZE or {self.kind}"}  # fmt: skip
         return f"{self.kind}{forms[self.argument]}"
 
 
@@ -86,9 +86,9 @@ KINDS: dict[str, ErrorKind] = {
             "factor (G - 1)/G on squared changes of the estimate; t with G - 1 degrees of freedom",
         ),
         ErrorKind(
-            "cr2", "bias-reduced clusters for few of them (CR2; Bell and McCaffrey 2002, Imbens and Kolesár 2016)",
+            "cr2", "bias-reduced clusters for few of them (CR2; Bell and McCaffrey 2002, Imbens and Kolesar 2016)",
             "clustered by {of}, bias-reduced (CR2)", ("regression",), "group",
-            "no factor; t with the degrees of freedom of Imbens and Kolesár (2016), those of a variance of independent "
+            "no factor; t with the degrees of freedom of Imbens and Kolesar (2016), those of a variance of independent "
             "errors",
         ),
         ErrorKind(
@@ -168,6 +168,11 @@ def size_of(error: str) -> str:
     kind, _, text = error.partition(":")
     entry = KINDS.get(kind)
     return text if entry is not None and entry.argument == "size" else ""
+
+
+def columns_of(error: str, attributes: Sequence[str]) -> tuple[str, ...]:
+    """Everything that an error type names: groups, unit and period among them, and sizes."""
+    return (*groups_of(error, attributes), *filter(None, [size_of(error)]))
 
 
 def without_se(error: str) -> bool:

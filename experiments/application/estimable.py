@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from estimators.core.error_types import kind_of
 from estimators.core.regression import check_fixed
+from estimators.linear.few_treated import PLACEBOS
 from experiments.application.spec.spec import RealPanel
-from experiments.application.tables.columns import clustered_enough, error_types
+from experiments.application.tables.columns import clustered_enough, error_types, never_treated
 from sim.errors import BadInput, Problem, gathering, refuse
 from sim.panel import Panel
 
@@ -35,8 +37,13 @@ def _cluster_problems(real: RealPanel) -> Iterator[Problem]:
     sound = clustered_enough(real.panel, asked)
     for error in (error for error in asked if error not in sound):
         key = "[inference] errors" if error in real.spec.inference.errors else "[panel] cluster"
-        yield Problem(f"{error} has 1 cluster", f"{real.spec.file}, {key}", "2 or more clusters",
-                      "choose a finer grouping")  # fmt: skip
+        where = f"{real.spec.file}, {key}"
+        if kind_of(error) in PLACEBOS:
+            count = never_treated(real.panel)
+            yield Problem(f"{error} with {count} unit{'s' * (count != 1)} never treated", where,
+                          "a treatment, and 2 or more units without it", "choose another error type")  # fmt: skip
+        else:
+            yield Problem(f"{error} has 1 cluster", where, "2 or more clusters", "choose a finer grouping")
 
 
 def _column_problems(real: RealPanel) -> Iterator[Problem]:

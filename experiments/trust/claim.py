@@ -348,4 +348,5 @@ def _has_error(fitted: Fitted, error: str, term: str) -> bool:
             found = replace(own, errors=(error,))(fitted.panel)
         except BadInput:
             return False
-    return bool(np.isfinite(found.se[0, found.errors.index(error), found.terms.index(term)]))
+    at = 0, found.errors.index(error), found.terms.index(term)
+    return bool(np.isfinite(found.se[at]) or (found.pvalue is not None and np.isfinite(found.pvalue[at])))

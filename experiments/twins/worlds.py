@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from estimators.core.error_types import without_se
 from experiments.application.tables.columns import clustered_enough, error_types, main_cluster
 from experiments.twins.adoption import adoption_table
 from experiments.twins.methods import Fit
@@ -122,7 +123,7 @@ def normal_covariate(x: Floats) -> dict[str, float]:
 
 def estimator_tables(real: Real) -> list[dict[str, Any]]:
     """DID with the error types of the spec, and with a W the SDM, by Lee and Yu where W allows it."""
-    errors = [error for error in error_types(real.spec) if not error.startswith("wild:")]
+    errors = [error for error in error_types(real.spec) if not without_se(error)]
     did: dict[str, Any] = {"kind": "did", "errors": [*clustered_enough(real.panel, tuple(errors))]}
     if real.spec.inference.cluster_k != "nonnested":
         did["cluster_k"] = real.spec.inference.cluster_k

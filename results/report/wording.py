@@ -18,11 +18,16 @@ ERRORS = {
     "delta": "delta-method errors",
     "sobel": "Sobel's errors",
     "monte-carlo": "Monte Carlo intervals",
+    "conley-taber": "Conley and Taber's placebos",
+    "ferman-pinto": "Ferman and Pinto's placebos",
 }
 BEGINNINGS = {
     "cluster:": "errors clustered by {}",
     "conley:": "Conley's errors within {} km",
+    "cv3:": "the cluster jackknife by {}",
+    "cr2:": "bias-reduced errors clustered by {}",
     "wild:": "the wild bootstrap by {}",
+    "ferman-pinto:": "Ferman and Pinto's placebos, rescaled by {}",
     "bootstrap:": "the bootstrap by {}",
     "permutation:": "the permutation test ({})",
 }

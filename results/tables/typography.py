@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from math import isfinite
 
-from estimators.core.error_types import KINDS, error_label, factor_text, kind_of
+from estimators.core.error_types import KINDS, error_label, factor_text, kind_of, without_se
 from estimators.spatial.lm_tests import CHI_SQUARE
 from results.tables.records import EFFECTS
 
@@ -230,8 +230,9 @@ def error_note(kind: str, *, likelihood: bool, factor: str = "", cluster_k: str 
     entry = KINDS.get(kind_of(kind))
     if kind == CHI_SQUARE:
         return "Test statistics, χ² with one degree of freedom; brackets hold their p values."
-    if kind_of(kind) == "wild":
-        return f"Brackets hold 95% intervals, not standard errors: restricted {error_label(kind)}, its test inverted."
+    if without_se(kind):
+        restricted = "restricted " * (kind_of(kind) == "wild")
+        return f"Brackets hold 95% intervals, not standard errors: {restricted}{error_label(kind)}, its test inverted."
     said = f"Standard errors in brackets, {error_label(kind)}"
     if factor:
         return f"{said}: {factor}"

@@ -11,7 +11,7 @@ import pytest
 from estimators import Estimates
 from estimators.core.inference import p_values
 from estimators.linear.did import TwoWayDID
-from estimators.linear.few_treated import variance_lines
+from estimators.linear.few_treated import Placebos, variance_lines
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams
@@ -116,11 +116,29 @@ def test_one_treated_unit_by_hand() -> None:
     assert found.estimate[0, 0] == pytest.approx(7.0)
     assert found.pvalue[0, 0, 0] == pytest.approx(1 / 5)
     assert found.dof[0, 0, 0] == 3
-    near = placed(y - np.array([[0.0], [1.0]]) * np.array([4.0, 0, 0, 0, 0]), {0: 1})  # an estimate of 3
+    near = placed(y - np.array([[0.0], [1.0]]) * np.array([3.4, 0, 0, 0, 0]), {0: 1})  # an estimate of 3.6
     again = TwoWayDID(errors=("conley-taber",))(near)
     assert again.pvalue is not None
-    # placebos -2, -1, 0, 3 times sqrt(1 + 1/4)/sqrt(1 - 1/4) = 1.29: 3.87 alone is beyond 3
+    # placebos -2, -1, 0, 3 times sqrt(1 + 1/4)/sqrt(1 - 1/4) = 1.29: 3.87 alone is beyond 3.6
     assert again.pvalue[0, 0, 0] == pytest.approx(2 / 5)
+
+
+def test_assignments_are_of_all_units_that_can_serve_and_of_no_other() -> None:
+    """Units 0 and 4 are treated, 1 and 2 always; of the others 7 is never observed with both of them."""
+    did = np.zeros((6, 10))
+    did[2:, 0] = did[4:, 4] = did[:, 1] = did[:, 2] = 1.0
+    mask = np.ones((6, 10))
+    mask[3:, 7] = 0.0
+    found = Placebos.of(did, mask, np.empty((0, 6, 10)))
+    every, drawn = found.assignments(999), found.drawn(np.random.default_rng(1), 2000)
+    assert every is not None
+    assert found.assignments(29) is None
+    for some in (every, drawn):
+        assert np.unique(some[:, 0]).tolist() == [3, 5, 6, 7, 8, 9]
+        assert np.unique(some[:, 1]).tolist() == [3, 5, 6, 8, 9]  # 7 is not seen after the date of 4
+    assert len(every) == len(np.unique(every, axis=0)) == 30
+    counts = np.bincount(drawn[:, 1], minlength=10)[[3, 5, 6, 8, 9]]
+    assert np.abs(counts - 400).max() <= 4 * np.sqrt(400 * 0.8)
 
 
 def test_several_dates_in_a_batch_and_one_by_one() -> None:

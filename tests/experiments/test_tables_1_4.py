@@ -212,7 +212,7 @@ def test_the_error_types_of_every_column(tmp_path: Path) -> None:
     for (_, _, model), found in kinds.items():
         assert list(dict.fromkeys(found)) == (whole[:-1] if model in ("random", "interaction") else whole)
     assert len(kinds) == 8 + 2 + 5 + 1
-    assert any("no wild bootstrap" in note for note in ledger.notes)
+    assert any("Random effects have no wild:unit errors" in note for note in ledger.notes)
     assert not ledger.failures
 
 

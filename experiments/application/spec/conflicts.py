@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from estimators.core.error_types import forms, groups_of, served
+from estimators.core.error_types import columns_of, forms, served
 from experiments.application.spec.sections import (
     PLACES,
     IndexSection,
@@ -112,7 +112,7 @@ def _error_problems(
     keys = {panel.unit: "unit", panel.period: "period"}
     allowed = forms("regression", (*groups, "COLUMN"))
     for error in dict.fromkeys(inference.errors):
-        named = groups_of(error, groups)
+        named = columns_of(error, groups)
         called = [f"{name!r} is the {keys[name]}" for name in named if name in keys and name != keys[name]]
         if not _exists(error, groups):
             yield Problem(f"unknown error type {error!r}", where, one_of(allowed), "choose among them")
@@ -126,7 +126,7 @@ def _error_problems(
 
 def _exists(error: str, groups: tuple[str, ...]) -> bool:
     """Whether regressions know an error type; columns that it names become groups of units."""
-    named = tuple(name for name in groups_of(error, groups) if name not in ("", "unit", "period"))
+    named = tuple(name for name in columns_of(error, groups) if name not in ("", "unit", "period"))
     return served(error, named, "regression")
 
 

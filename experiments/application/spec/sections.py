@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, override
 
 from pydantic import Field
 
-from estimators.core.error_types import groups_of
+from estimators.core.error_types import columns_of
 from estimators.linear.covariances import ClusterK
 from experiments.application.spec.transforms import Transforms
 from experiments.application.spec.twin import TwinSection
@@ -153,8 +153,8 @@ class InferenceSection(Table):
     seed: Annotated[int, Field(ge=0, strict=True)] = 20240601
 
     def clusters(self, groups: tuple[str, ...]) -> tuple[str, ...]:
-        """Columns that clustered and wild error types name; `groups`: columns that are, whatever their names hold."""
-        named = (name for error in self.errors for name in groups_of(error, groups))
+        """Columns of groups or sizes that error types name; `groups`: columns that are, whatever their names hold."""
+        named = (name for error in self.errors for name in columns_of(error, groups))
         return tuple(dict.fromkeys(name for name in named if name not in ("unit", "period")))
 
     @override

@@ -6,24 +6,33 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from estimators.core.error_types import error_label, groups_of
+from estimators.core.error_types import error_label, groups_of, kind_of, served, without_se
 from estimators.core.estimator import Estimates
 from estimators.core.names import outcome_of
 from estimators.core.regression import check_fixed
 from estimators.core.within import without_singletons
 from estimators.linear.covariances import cells_of, count_clusters, equal_to
 from estimators.linear.did import TwoWayDID
+from estimators.linear.few_clusters import ADJUSTED
+from estimators.linear.few_treated import PLACEBOS, treated_and_never
 from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.tables.ledger import Ledger, reasons
 from results.tables.records import Fit
 from sim.arrays import Flags
 from sim.errors import BadInput, listed
 from sim.panel import Panel
+from sim.panel.long_table import TREATMENT
 from sim.panel.panel import seen_in
 
 UNIT_AND_PERIOD = ("unit", "period")
 ALONE = "what they average or compare with rests on one cluster, or on cohorts of one unit each"
 ROUNDING = "it is zero up to rounding"
+_WHY = {
+    "cv3": "without one of the clusters there is no such coefficient",
+    "cr2": "without one of the clusters there is no such coefficient",
+    "conley-taber": "no unit that is never treated has its cells",
+    "ferman-pinto": "no unit that is never treated has its cells",
+}
 FEW_TREATED = 10  # MacKinnon and Webb (2018)
 FEW_CLUSTERS = 30
 TOO_FEW_FOR_WILD = 6
@@ -43,6 +52,11 @@ def error_types(spec: Spec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("iid", "hc1", main_cluster(spec), *spec.inference.errors)))
 
 
+def least_squares_errors(spec: Spec) -> tuple[str, ...]:
+    """Those of them that estimators other than the regression of `did` have too."""
+    return tuple(error for error in error_types(spec) if served(error, tuple(spec.attributes), "least-squares"))
+
+
 def regression(
     spec: Spec,
     label: str,
@@ -52,9 +66,16 @@ def regression(
     effects: tuple[str, ...] = UNIT_AND_PERIOD,
     errors: tuple[str, ...] | None = None,
 ) -> TwoWayDID:
-    """The linear regression of every column, with the settings of the spec: the estimator that studies run."""
+    """The linear regression of every column, with the settings of the spec: the estimator that studies run.
+
+    Error types by placebos are of a treatment beside two-way effects; other columns do not have them.
+    """
+    treated = spec.panel.treatment is not None or spec.panel.first_treated is not None
+    placebos = set(effects) == set(UNIT_AND_PERIOD) and treated and (regressors is None or TREATMENT in regressors)
+    wanted = error_types(spec) if errors is None else errors
+    kept = tuple(error for error in wanted if placebos or kind_of(error) not in PLACEBOS)
     return TwoWayDID(
-        outcome, regressors, error_types(spec) if errors is None else errors, label=label, effects=effects,
+        outcome, regressors, kept, label=label, effects=effects,
         constant=True, draws=spec.inference.draws, cluster_k=spec.inference.cluster_k,
     )  # fmt: skip
 
@@ -89,11 +110,17 @@ def say_what_has_no_error(
     """A note for every error type that is missing of some terms; why: in words, why an error type is."""
     names = ["DID" if term == part.roles.treatment else term for term in estimates.terms]
     for row, error in enumerate(estimates.errors):
-        tested = estimates.pvalue if error.startswith("wild:") else estimates.se
+        tested = estimates.pvalue if without_se(error) else estimates.se
         assert tested is not None
         lacking = [name for name, value in zip(names, tested[0, row], strict=True) if np.isnan(value)]
+        if kind_of(error) in PLACEBOS:
+            lacking = [name for name in lacking if name == "DID"]  # it is a test of the treatment alone
+        if kind_of(error) in ADJUSTED:
+            lacking = [name for name in lacking if name != "constant"]  # without a cluster its effects are unknown
         if lacking:
-            ledger.note(f"{fit.where} has no {error} error of {listed(lacking)}: {why(error)}.")
+            ledger.note(
+                f"{fit.where} has no {error} error of {listed(lacking)}: {_WHY.get(kind_of(error)) or why(error)}."
+            )
 
 
 def known_terms(estimates: Estimates) -> tuple[str, ...]:
@@ -116,12 +143,23 @@ def unfit(panel: Panel, regressors: tuple[str, ...]) -> str | None:
 
 
 def clustered_enough(panel: Panel, errors: tuple[str, ...]) -> tuple[str, ...]:
-    """The error types whose clusters, by every attribute that they name, are two or more on this panel."""
+    """The error types whose clusters, by every attribute that they name, are two or more on this panel; those by
+    placebos where as many units are never treated."""
     return tuple(
         error
         for error in errors
         if all(_clusters(panel, name) > 1 for name in groups_of(error, tuple(panel.attributes)))
+        and (kind_of(error) not in PLACEBOS or never_treated(panel) > 1)
     )
+
+
+def never_treated(panel: Panel) -> int:
+    """How many units placebos can come from; 0 of a panel without a treatment."""
+    treatment = panel.roles.treatment
+    seen = seen_in(panel)
+    if treatment is None:
+        return 0
+    return int(treated_and_never(np.where(seen, panel.variables[treatment][0], 0.0), seen.astype(np.float64))[1].sum())
 
 
 def _clusters(panel: Panel, name: str) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from estimators.core.error_types import groups_of
+from estimators.core.error_types import groups_of, kind_of
 from estimators.core.estimator import Estimates, Estimator, Status
 from estimators.linear.covariances import cells_of, count_clusters
+from estimators.linear.few_clusters import ADJUSTED
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.report.wording import joined
@@ -17,6 +18,8 @@ from sim.designs.observed import Observed
 from sim.errors import BadInput, listed
 from sim.panel import Panel
 from sim.panel.panel import seen_in
+
+CLUSTERED = ("cluster", *ADJUSTED)  # kinds of error types whose tables say how many clusters there are
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -93,7 +96,7 @@ class Ledger:
         self.records += records_of(fit, estimates, panel.nobs if nobs is None else nobs, units, periods)
         self.statistics += statistics_of(fit, estimates)
         for error in estimates.errors:
-            names = groups_of(error, tuple(panel.attributes)) if error.startswith("cluster:") else ()
+            names = groups_of(error, tuple(panel.attributes)) if kind_of(error) in CLUSTERED else ()
             if names not in ((), ("unit",)):
                 fewest = min(count_clusters(cells_of(name, panel), panel) for name in names)
                 self.value(fit, clusters_of(error), float(fewest))

@@ -16,6 +16,7 @@ from experiments.application.tables.columns import (
     ROUNDING,
     clustered_enough,
     error_types,
+    least_squares_errors,
     say_what_has_no_error,
     say_what_is_left_out,
     unfit,
@@ -46,9 +47,9 @@ def add(real: RealPanel, ledger: Ledger, first_column: int) -> None:
     ]
     if not any(made):
         return
-    lacking = [error for error in error_types(real.spec) if error.startswith("wild:")]
+    lacking = [error for error in error_types(real.spec) if error not in least_squares_errors(real.spec)]
     if lacking:
-        ledger.note(f"PSM columns have no {listed(lacking)} errors: the bootstrap cannot use weights.")
+        ledger.note(f"PSM columns have no {listed(lacking)} errors: they cannot use weights.")
     ledger.note(
         "Standard errors of the PSM columns take the matching weights as given; they ignore the error of the score."
     )
@@ -60,7 +61,7 @@ def _in_words(refusal: BadInput) -> str:
 
 
 def _estimators(real: RealPanel, section: PsmSection) -> list[PsmDID]:
-    errors = tuple(error for error in error_types(real.spec) if not error.startswith("wild:"))
+    errors = least_squares_errors(real.spec)
     return [
         PsmDID(
             covariates=section.covariates, method=method, neighbours=section.neighbours, caliper=section.caliper,

@@ -20,6 +20,7 @@ from experiments.application.tables.columns import (
     few_clusters,
     few_treated,
     known_terms,
+    least_squares_errors,
     main_cluster,
     regression,
     say_what_has_no_error,
@@ -65,8 +66,9 @@ def add_baseline(real: RealPanel, ledger: Ledger) -> None:
         ledger.note("The spec names no treatment: the coefficients are those of the controls.")
     if roles.treatment is not None and not roles.controls:
         ledger.note("Table 2 has no column 2: this column adds controls, and the spec names none.")
-    if any(error.startswith("wild:") for error in real.spec.inference.errors):
-        ledger.note("Random effects have no wild bootstrap; their columns show the other error types.")
+    lacking = [error for error in error_types(real.spec) if error not in least_squares_errors(real.spec)]
+    if lacking:
+        ledger.note(f"Random effects have no {listed(lacking)} errors; their columns show the other error types.")
     _say_what_is_few(real, ledger)
     fits: dict[Estimator, Fit] = {}
     for title in EFFECTS:
@@ -74,7 +76,8 @@ def add_baseline(real: RealPanel, ledger: Ledger) -> None:
         if None in regressors or (title == "controls" and not roles.controls):
             continue
         fits |= _column(title, tuple(name for name in regressors if name), real.spec)
-    ledger.fit(real.panel, fits)
+    for estimator, estimates in ledger.fit(real.panel, fits).items():
+        say_what_has_no_error(ledger, fits[estimator], real.panel, estimates)
 
 
 def add_chosen(ledger: Ledger, chosen: Mapping[Estimator, Panel]) -> None:
@@ -112,10 +115,10 @@ def _column(title: str, regressors: tuple[str, ...], spec: Spec) -> dict[Estimat
     label = f"table-{place[0]}-column-{place[1]}"
     fits: dict[Estimator, Fit] = {regression(spec, f"{label}-{model}", regressors, effects=effects): Fit(place, model)}
     if model == "pooled":
-        errors = tuple(error for error in error_types(spec) if not error.startswith("wild:"))
         random = RandomEffects(
-            regressors=regressors, periods="period" in effects, errors=errors, label=f"{label}-random"
-        )
+            regressors=regressors, periods="period" in effects, errors=least_squares_errors(spec),
+            label=f"{label}-random",
+        )  # fmt: skip
         fits[random] = Fit(place, "random")
     return fits
 
@@ -186,7 +189,7 @@ def _count_treated(part: Panel, spec: Spec, ledger: Ledger, fit: Fit) -> None:
 def _equal_effects(real: RealPanel, ledger: Ledger, group: str, labels: NDArray[np.str_], values: list[str]) -> None:
     """The test between the values with an estimate and a clustered variance, under errors that all of them can have."""
     kept: list[str] = []
-    errors = tuple(error for error in error_types(real.spec) if not error.startswith("wild:"))
+    errors = least_squares_errors(real.spec)
     for value in values:
         part = real.subset(labels == value, weights=False)
         if len(part.units) >= LEAST_UNITS and unfit(part, real.panel.roles.regressors) is None:

@@ -1,0 +1,110 @@
+"""Errors for few clusters and few treated units from a spec to the tables: who has them, and what is said of others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from estimators.linear.did import TwoWayDID
+from experiments.application.estimable import check_estimable
+from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
+from experiments.application.tables.ledger import Ledger
+from experiments.application.tables.regressions import add_baseline
+from results.tables.typography import error_note
+from sim import BadInput
+
+ERRORS = ("cv3:province", "cr2:province", "conley-taber", "ferman-pinto:people")
+
+
+def frame(*, treated: tuple[int, ...] = (0, 1, 5), units: int = 24) -> pd.DataFrame:
+    """Cities of six provinces over eight years, some treated from the fifth on, and how many people they have."""
+    rng = np.random.default_rng(6)
+    city, year = np.divmod(np.arange(units * 8), 8)
+    d = (np.isin(city, treated) & (year >= 4)).astype(int)
+    return pd.DataFrame(
+        {"city": city, "year": 2010 + year, "d": d, "x": rng.standard_normal(units * 8), "province": city % 6,
+         "people": 1.0 + city % 5, "y": rng.standard_normal(units * 8) + 0.5 * d}
+    )  # fmt: skip
+
+
+def real(tmp_path: Path, data: pd.DataFrame, errors: tuple[str, ...] = ERRORS, more: str = "") -> RealPanel:
+    data.to_csv(tmp_path / "panel.csv", index=False)
+    (tmp_path / "spec.toml").write_text(
+        '[panel]\nunit = "city"\nperiod = "year"\noutcome = "y"\ntreatment = "d"\ncontrols = ["x"]\n'
+        f"[inference]\ndraws = 99\nerrors = {list(errors)}\n{more}"
+    )
+    return read_real_panel(tmp_path / "panel.csv", read_spec(tmp_path / "spec.toml"))
+
+
+def test_every_two_way_column_has_them_and_others_what_they_can(tmp_path: Path) -> None:
+    panel, ledger = real(tmp_path, frame()), Ledger(1)
+    check_estimable(panel)
+    add_baseline(panel, ledger)
+    assert not ledger.failures
+    kinds: dict[tuple[int, str], list[str]] = {}
+    for record in ledger.records:
+        if record.table == "2":
+            kinds.setdefault((record.column, record.model), []).append(record.se_type)
+    for (column, model), found in kinds.items():
+        kept = set(ERRORS if column in (1, 5) and model == "did" else () if model == "random" else ERRORS[:2])
+        assert set(found) & set(ERRORS) == kept, (column, model)
+    assert any("Random effects have no cv3:province, cr2:province, conley-taber" in note for note in ledger.notes)
+    assert not any("conley-taber error of" in note for note in ledger.notes)
+
+
+def test_the_numbers_are_those_of_the_estimator(tmp_path: Path) -> None:
+    panel, ledger = real(tmp_path, frame()), Ledger(1)
+    add_baseline(panel, ledger)
+    own = TwoWayDID(errors=ERRORS, constant=True)(panel.panel)
+    column = max(record.column for record in ledger.records if record.table == "2" and record.model == "did")
+    found = {r.se_type: r for r in ledger.records if (r.table, r.column, r.term) == ("2", column, "did")}
+    assert own.pvalue is not None
+    for row, error in enumerate(ERRORS[:2]):
+        assert found[error].se == pytest.approx(own.se[0, row, 0])
+    assert found["conley-taber"].se is None
+    assert found["conley-taber"].pvalue is not None
+    assert found["conley-taber"].lower is not None
+    counts = {r.term or r.name: r.value for r in ledger.statistics if r.column == column and r.table == "2"}
+    assert counts["clusters:cv3:province"] == counts["clusters:cr2:province"] == 6
+
+
+def test_a_column_of_one_treated_cluster_says_why_it_has_no_jackknife(tmp_path: Path) -> None:
+    panel = real(tmp_path, frame(treated=(0, 6, 12)))
+    ledger = Ledger(1)
+    add_baseline(panel, ledger)
+    why = "error of DID: without one of the clusters there is no such coefficient."
+    assert [note for note in ledger.notes if why in note] == [
+        f"Table 2, column {column} (all) has no {error}:province {why}"
+        for column in (1, 2, 3, 4, 5)
+        for error in ("cv3", "cr2")
+    ]
+
+
+def test_what_placebos_need_is_said_before_any_table(tmp_path: Path) -> None:
+    data = frame(treated=tuple(range(23)))
+    data.loc[data["city"] < 10, "d"] = (data["year"] >= 2012).astype(int)
+    with pytest.raises(BadInput, match="conley-taber with 1 unit never treated; allowed: a treatment, and 2 or more"):
+        check_estimable(real(tmp_path, data, ("conley-taber",)))
+    for wrong, said in (("ferman-pinto:", "unknown"), ("ferman-pinto:city", "is the unit"), ("cr2:year", "is the")):
+        with pytest.raises(BadInput, match=said):
+            real(tmp_path, frame(), (wrong,))
+    uneven = frame()
+    uneven["people"] = np.arange(len(uneven))
+    with pytest.raises(BadInput, match="people"):
+        real(tmp_path, uneven, ("ferman-pinto:people",))
+
+
+def test_notes_of_tables_say_what_they_are() -> None:
+    assert error_note("cv3:province", likelihood=False) == (
+        "Standard errors in brackets, clustered by province, by the cluster jackknife (CV3): factor (G - 1)/G on "
+        "squared changes of the estimate; t with G - 1 degrees of freedom."
+    )
+    assert "degrees of freedom of Imbens and Kolesar (2016)" in error_note("cr2:unit", likelihood=False)
+    for error in ("conley-taber", "ferman-pinto:people"):
+        said = error_note(error, likelihood=False)
+        assert said.startswith("Brackets hold 95% intervals, not standard errors: ")
+        assert "restricted" not in said
+    assert "restricted wild" in error_note("wild:unit", likelihood=False)
