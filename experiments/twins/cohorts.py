@@ -105,7 +105,8 @@ class CohortEffects:
 
     @cached_property
     def freedom(self) -> Floats:
-        """Share of an independent error's variance that is left in each unit-period, (1, T, N): 1 less its leverage."""
+        """Share of an independent error's variance that is left in each unit-period of one calendar, (1, T, N): 1 less its
+        leverage."""
         groups, periods = self.untreated.shape[1:]
         alone = np.eye(groups * periods).reshape(-1, groups, periods)
         cohort, period = self.levels(alone)
