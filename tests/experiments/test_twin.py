@@ -22,7 +22,6 @@ from experiments.running.runner import run
 from experiments.study.study import Study
 from experiments.twins.fidelity import Row, misses
 from experiments.twins.real import Real
-from experiments.twins.statistics import split
 from experiments.twins.twin import Twin, twin
 from results.diagnosis import diagnose
 from results.store.zarr_store import ZarrStore
@@ -149,8 +148,8 @@ def test_did_is_unbiased_on_a_twin_with_the_real_calendar(whole: Twin, method: s
 
 
 def test_without_the_errors_kept_levels_are_the_real_ones(folder: Path) -> None:
-    """What a residual twin leaves of the panel is its paths before they are brought to size, and in treated unit-periods
-    the mean of the cohort, which is an effect."""
+    """What a residual twin leaves of the panel is its paths before they are brought to size, and in treated
+    unit-periods the mean of the cohort, which is an effect."""
     real = pp.read_panel(folder / "panel.csv", folder / "spec.toml")
     one, held = twin(real, "residual"), Real.of(real)
     signal = _without_errors(one.design).draw(Streams(1)).panel.variables["y"][0]

@@ -1,4 +1,5 @@
-"""The noise of twins: free of effects that differ, of another size by treatment and period, with its standard errors."""
+"""The noise of twins: free of effects that differ, of another size by treatment and period, with its standard
+errors."""
 
 from __future__ import annotations
 
@@ -100,7 +101,8 @@ def test_a_treatment_that_does_not_last_has_one_effect_and_says_so(tmp_path: Pat
 
 
 def test_nearby_worlds_are_spread_as_the_covariance_says(tmp_path: Path) -> None:
-    """40 designs that draw, around the fit; their dials have the reported standard errors, up to the error of 40 draws."""
+    """40 designs that draw, around the fit; their dials have the reported standard errors, up to the error of 40
+    draws."""
     real = made_twins.drawn_panel(tmp_path, 2, WORLD, SPEC)
     one = twin(real)
     assert len(one.nearby) == 40
@@ -119,7 +121,8 @@ def test_nearby_worlds_are_spread_as_the_covariance_says(tmp_path: Path) -> None
 
 
 def test_one_newton_step_is_that_of_a_linear_world() -> None:
-    """theta + A^-1 (s - mean s) where statistics are A theta; a parameter at its end stays, with its statistic left out."""
+    """theta + A^-1 (s - mean s) where statistics are A theta; a parameter at its end stays, with its statistic left
+    out."""
     slopes = np.array([[2.0, 0.5], [0.0, 4.0]])
 
     def moments(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

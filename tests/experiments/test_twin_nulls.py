@@ -165,7 +165,8 @@ def test_residual_twins_are_centred_where_neighbours_are_drawn_together(tmp_path
 
 
 def test_residuals_are_brought_to_size_by_status(tmp_path: Path) -> None:
-    """The mean share of variance that least squares with dummies keeps, by status, times the squared factor is 1 - 1/T."""
+    """The mean share of variance that least squares with dummies keeps, by status, times the squared factor is 1 -
+    1/T."""
     small = {"units": 14, "periods": 6, "weights": {"kind": "none"},
              "adoption": {"kind": "staggered", "cohorts": (2003, 2005), "never": 0.4}}  # fmt: skip
     real = Real.of(made_twins.drawn_panel(tmp_path, 2, small, SPEC))

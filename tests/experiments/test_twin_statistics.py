@@ -262,8 +262,8 @@ def test_the_largest_deviation_is_that_from_the_other_twins() -> None:
 
 
 def test_the_joint_test_has_its_size() -> None:
-    """Panels that are twins themselves are rejected at 5%, up to 3 Monte Carlo errors, with features that are skewed and
-    correlated; and p values do not depend on units of features."""
+    """Panels that are twins themselves are rejected at 5%, up to 3 Monte Carlo errors, with features that are skewed
+    and correlated; and p values do not depend on units of features."""
     rng = np.random.default_rng(17)
     mix = rng.standard_normal((5, 5))
     draw = lambda rows: np.exp(0.5 * rng.standard_normal((rows, 5)) @ mix)  # noqa: E731
