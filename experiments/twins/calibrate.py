@@ -47,8 +47,8 @@ def calibrated(
     moments: parameters -> mean statistics (as many as parameters, each with the one that moves it most) and their Monte
     Carlo errors, on common random numbers, so that differences between parameters are those of the parameters. short:
     the same of fewer panels, which is enough for slopes. Slopes are brought up to date by each step (Broyden 1965), and
-    taken anew at the end and where a step does not bring the statistics nearer. A step is halved until it does. A parameter that would
-    leave its range stays at its end, and its own statistic is left as it is.
+    taken anew at the end and where a step does not bring the statistics nearer. A step is halved until it does. A
+    parameter that would leave its range stays at its end, and its own statistic is left as it is.
     """
     at, ends = np.clip(start, low, high), (low, high)
     now, mcse = moments(at)
@@ -74,8 +74,8 @@ def calibrated(
 def neighbourhood(found: Calibration, statistics: Floats, low: Floats, high: Floats) -> Floats:
     """Parameters that panels of the fitted world would give in one Newton step each, (R, P).
 
-    statistics (R, S): those of panels at the fit, on the common random numbers. theta_r = theta + J^+ (s_r - mean s), within
-    the ranges; parameters at an end of theirs stay there and their statistics are left out.
+    statistics (R, S): those of panels at the fit, on the common random numbers. theta_r = theta + J^+ (s_r - mean s),
+    within the ranges; parameters at an end of theirs stay there and their statistics are left out.
     """
     free = ~found.edge
     out = np.tile(found.values, (len(statistics), 1))

@@ -30,8 +30,8 @@ class CohortEffects:
 
     @classmethod
     def of(cls, treatment: Floats | None) -> CohortEffects | None:
-        """The cohorts of a treatment (1 or R, T, N) of 0 and 1 that lasts; None for another one, or where one calendar has
-        no cohort of two units, so that no residual of a treated unit-period is left."""
+        """The cohorts of a treatment (1 or R, T, N) of 0 and 1 that lasts; None for another one, or where one
+        calendar has no cohort of two units, so that no residual of a treated unit-period is left."""
         if treatment is None or not np.isin(treatment, (0.0, 1.0)).all() or (np.diff(treatment, axis=1) < 0).any():
             return None
         periods = treatment.shape[1]
@@ -85,7 +85,8 @@ class CohortEffects:
         return np.where(begun, cohort, (means - period[:, None, :]).mean(axis=2)), period
 
     def residuals(self, y: Floats) -> Floats:
-        """What the regression leaves of (R, T, N); differences from the first period, so that a level costs no digits."""
+        """What the regression leaves of (R, T, N); differences from the first period, so that a level costs no
+        digits."""
         y = y - y[:, :1]
         means = self.means(y)
         cohort, period = self.levels(means)
@@ -105,7 +106,8 @@ class CohortEffects:
 
     @cached_property
     def freedom(self) -> Floats:
-        """Share of an independent error's variance that is left in each unit-period, (1, T, N): 1 less its leverage."""
+        """Share of an independent error's variance that is left in each unit-period of one calendar, (1, T, N): 1
+        less its leverage."""
         groups, periods = self.untreated.shape[1:]
         alone = np.eye(groups * periods).reshape(-1, groups, periods)
         cohort, period = self.levels(alone)
@@ -168,7 +170,8 @@ class Regression:
 
 
 def pretrend_f(y: Floats, regression: Regression, treatment: Floats, leads: int) -> Floats:
-    """F of the leads of adoption, (R,): whether treated units move apart 2 to leads + 1 periods before they are treated.
+    """F of the leads of adoption, (R,): whether treated units move apart 2 to leads + 1 periods before they are
+    treated.
 
     y (R, T, N); treatment (1 or R, T, N): units that stay treated. NaN where nobody has such a period.
     """

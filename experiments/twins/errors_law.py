@@ -44,13 +44,13 @@ LEAST_PERIODS = 8  # of a panel whose second-order autoregression is looked at
 
 @dataclass(frozen=True, eq=False)
 class ErrorsLaw:
-    """Parameters: innovation sd, p partial autocorrelations, spatial coefficient, group share, logarithms of treated_scale
-    and of post_scale, growth, variance of log scales.
+    """Parameters: innovation sd, p partial autocorrelations, spatial coefficient, group share, logarithms of
+    treated_scale and of post_scale, growth, variance of log scales.
 
     The spatial coefficient is there with a W, the group share with groups, scales and growth where there are enough
     residuals to compare. These enter whether or not the panel's variances are told from equal ones: a test before would
-    leave differences that it misses, and the uncertainty about them, out of the twin and of its intervals. names: of the
-    statistics, in that order.
+    leave differences that it misses, and the uncertainty about them, out of the twin and of its intervals. names: of
+    the statistics, in that order.
     """
 
     real: Real

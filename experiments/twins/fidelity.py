@@ -217,5 +217,6 @@ def _row(method: str, feature: str, real: float, twins: Floats) -> Row:
     known = twins[np.isfinite(twins)]
     band = (0.0, 1 - LEVEL) if feature in {MORAN_BY_PERIOD, VARIANCE_BY_PERIOD} else BAND
     lower, upper = np.quantile(known, band).tolist()
+    lower = lower if band == BAND else 0.0
     slack = ROUNDING * max(abs(lower), abs(upper), 1.0)
     return Row(method, feature, real, lower, upper, lower - slack <= real <= upper + slack)

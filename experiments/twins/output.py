@@ -68,6 +68,7 @@ def print_twin(found: Twin, console: Console) -> None:
         console.print(Text(f"effect in the twin: {twin.tables['design']['effect']['size']:.4g}"))
         inside = sum(row.inside for row in twin.fidelity)
         console.print(Text(f"{inside} of {len(twin.fidelity)} features of the panel lie within the band of its twins."))
+        console.print(Text(f"Joint test of the residuals' features: p = {twin.joint:.3g}."))
         for sentence in misses(twin.fidelity):
             console.print(Text(f"It misses: {sentence}", style="yellow"))
         for note in twin.notes:

@@ -119,7 +119,8 @@ class Real:
 
     @cached_property
     def freedom(self) -> Floats:
-        """Share of an independent error's variance that residuals keep, (T, N): 1 less the leverage, controls evenly."""
+        """Share of an independent error's variance that residuals keep, (T, N): 1 less the leverage, controls
+        evenly."""
         periods, units = self.y.shape[1:]
         cohorts = self.regression.cohorts
         share = (

@@ -156,8 +156,8 @@ class Status:
     """Which unit-periods are treated, and which units ever are: what variances are compared by, for 1 or R calendars.
 
     ever (1 or R, N). groups (1 or R, T N, 3): weights of the mean squares of never treated units, of untreated and of
-    treated unit-periods of the others. untreated (1 or R, T, N). trend (T,): weights of the periods' log mean squares in
-    their slope. compares_units, compares_cells, compares_periods: whether there is enough to compare.
+    treated unit-periods of the others. untreated (1 or R, T, N). trend (T,): weights of the periods' log mean squares
+    in their slope. compares_units, compares_cells, compares_periods: whether there is enough to compare.
     """
 
     ever: NDArray[np.bool_]
@@ -214,14 +214,16 @@ class Status:
 
 def eigenvalue_shares(e: Floats, count: int) -> Floats:
     """Shares of the largest eigenvalues of the covariance over periods, (R, count)."""
-    values = np.linalg.eigvalsh(np.matmul(e, e.transpose(0, 2, 1)))[:, ::-1]
+    moments = np.matmul(e, e.transpose(0, 2, 1))
+    values = np.asarray(np.linalg.eigvalsh(moments)[:, ::-1], dtype=np.float64)
     return ratio(values[:, :count], values.sum(axis=1, keepdims=True))
 
 
 def tails(e: Floats, share: float) -> Floats:
     """The lower and the upper quantile of residuals over their root mean square, (R, 2)."""
     cut = np.quantile(e.reshape(len(e), -1), [share, 1 - share], axis=1).T
-    return ratio(cut, np.broadcast_to(root_mean_square(e)[:, None], cut.shape))
+    sizes = np.broadcast_to(root_mean_square(e)[:, None], cut.shape)
+    return ratio(np.asarray(cut, dtype=np.float64), sizes)
 
 
 def kurtosis(e: Floats) -> Floats:

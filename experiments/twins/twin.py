@@ -32,10 +32,10 @@ class Twin:
 
     parameters: what was fitted, each beside the panel's own statistic. tables: the study as design.toml has it. held:
     what is kept real. fidelity: features of the panel beside the twins'. joint: p value of the test that the panel's
-    residuals are like those of its twins. null: whether the twin can serve as a world without an effect; one whose signal
-    and calendar are both kept cannot, and has no vote. covariance (P, P): of the parameters over panels of the fitted
-    world, None where a method has none. variations: levels and errors as such panels would give them. notes: what a
-    reader should know. others: the twins by further methods, of the same panel.
+    residuals are like those of its twins. null: whether the twin can serve as a world without an effect; one whose
+    signal and calendar are both kept cannot, and has no vote. covariance (P, P): of the parameters over panels of the
+    fitted world, None where a method has none. variations: levels and errors as such panels would give them. notes:
+    what a reader should know. others: the twins by further methods, of the same panel.
     """
 
     method: str

@@ -22,7 +22,6 @@ from experiments.running.runner import run
 from experiments.study.study import Study
 from experiments.twins.fidelity import Row, misses
 from experiments.twins.real import Real
-from experiments.twins.statistics import split
 from experiments.twins.twin import Twin, twin
 from results.diagnosis import diagnose
 from results.store.zarr_store import ZarrStore
@@ -82,8 +81,13 @@ def test_fidelity_json_has_the_fields_of_the_contract(folder: Path, whole: Twin)
     assert {row["method"] for row in rows} == {"parametric", "factor", "residual"}
     named = {row["feature"] for row in rows if row["method"] == "parametric"}
     assert named >= FITTED | {"AR(2) of residuals", "kurtosis of residuals", "pre-trend F",
-                              "correlation of unit effects with road", "Moran's I of residuals 2010"}  # fmt: skip
+                              "correlation of unit effects with road", "Moran's I by period (largest deviation)",
+                              "log variance of units before treatment", "log variance under treatment",
+                              "log variances by period (largest deviation)", "eigenvalue share 3", "1% quantile",
+                              "99% quantile", "joint test (p)"}  # fmt: skip
     assert all(row["inside"] == (row["lower"] <= row["real"] <= row["upper"]) for row in rows)
+    joint = {row["method"]: row["real"] for row in rows if row["feature"] == "joint test (p)"}
+    assert joint == {one.method: one.joint for one in whole.all}
 
 
 def test_what_was_fitted_lies_inside(whole: Twin) -> None:
@@ -108,7 +112,9 @@ def test_the_command_prints_the_same_numbers(folder: Path, whole: Twin, capsys: 
     assert [item["dial"] for item in own] == [item.dial for item in whole.parameters]
     pp.show(whole)
     printed = capsys.readouterr().out
-    assert all(item.dial in printed for item in whole.parameters)
+    assert all(item.dial.split("_")[0] in printed for item in whole.parameters)  # long ones go over two lines
+    assert "error" in printed
+    assert own[0]["se"] == whole.parameters[0].se > 0
     assert "Rankings of estimators can mislead" in printed
 
 
@@ -133,42 +139,54 @@ def test_the_effect_is_the_estimate_of_the_very_estimator(folder: Path, whole: T
 
 @pytest.mark.parametrize("method", ["parametric", "factor", "residual"])
 def test_did_is_unbiased_on_a_twin_with_the_real_calendar(whole: Twin, method: str) -> None:
-    """Levels are additive or unrelated to the calendar only by chance: the factor method is left out."""
+    """Levels are additive, and loadings on factors are drawn anew, whoever is treated."""
     one = next(item for item in whole.all if item.method == method)
+    assert one.null
     found = diagnose(run(one.study.resized(replications=1024))).frame
     row = found[(found["estimator"] == "did") & (found["term"] == "did") & (found["measure"] == "bias")].iloc[0]
-    if method == "factor":
-        assert row["value"] != 0
-    else:
-        assert abs(row["value"]) < 4 * row["mcse"]
+    assert abs(row["value"]) < 4 * row["mcse"]
 
 
 def test_without_the_errors_kept_levels_are_the_real_ones(folder: Path) -> None:
-    """Y = F + M + tau D + X b + E: what a twin keeps and what it draws are the whole panel."""
+    """What a residual twin leaves of the panel is its paths before they are brought to size, and in treated
+    unit-periods the mean of the cohort, which is an effect."""
     real = pp.read_panel(folder / "panel.csv", folder / "spec.toml")
-    for method, rest in (("factor", None), ("residual", "residual.residual")):
-        one = twin(real, method)
-        silent = Study.from_settings({**one.study.settings, "design": one.study.settings["design"]}).design
-        assert isinstance(silent, PanelDesign)
-        signal = _without_errors(silent).draw(Streams(1)).panel.variables["y"][0]
-        left = real.panel.variables["y"][0] - signal
-        if rest:
-            np.testing.assert_allclose(left, one.held.variables[rest][0], atol=1e-8)
-        else:
-            y0 = Real.of(real).rest
-            singular = np.linalg.svd(y0, compute_uv=False)
-            assert np.square(left).sum() == pytest.approx(np.square(singular[2:]).sum(), rel=1e-8)
+    one, held = twin(real, "residual"), Real.of(real)
+    signal = _without_errors(one.design).draw(Streams(1)).panel.variables["y"][0]
+    left = real.panel.variables["y"][0] - signal
+    first = held.policy[0].sum(axis=0)  # type: ignore[index]
+    for cohort in np.unique(first):
+        own = first == cohort
+        treated = ~held.policy_off[:, own][:, 0]
+        left[np.ix_(treated, own)] -= left[np.ix_(treated, own)].mean(axis=1, keepdims=True)
+    paths = held.regression.cohorts.residuals(held.rest[None])[0]  # type: ignore[union-attr]
+    np.testing.assert_allclose(left, paths, atol=1e-8)
 
 
-def test_residuals_have_the_size_of_errors(folder: Path) -> None:
-    """Drawn again and regressed again, residuals are on average as large as the real ones: effects take their part."""
-    (folder / "alone.toml").write_text(SPEC.replace("rank = 2", "block = 1"), encoding="utf-8")
-    one = twin(pp.read_panel(folder / "panel.csv", folder / "alone.toml"), "residual")
-    drawn = one.design.draw(Streams(1).tile(0, 400)).panel
-    parts = split(drawn.variables["y"], [drawn.variables[name] for name in ("did", "road", "book")])
-    squares = np.square(parts.residuals).mean(axis=(1, 2))
-    real = np.square(one.held.variables["residual.residual"]).mean()
-    assert abs(squares.mean() - real) < 4 * squares.std() / np.sqrt(400)
+def test_a_kept_signal_is_the_real_one_and_has_no_vote(folder: Path) -> None:
+    """Y = F + M + tau D + X b + E with levels among what is kept; the calendar is kept too, so it is no null."""
+    text = SPEC.replace("rank = 2", 'rank = 2\nkeep = ["covariates", "weights", "calendar", "missing", "levels"]')
+    (folder / "kept.toml").write_text(text, encoding="utf-8")
+    real = pp.read_panel(folder / "panel.csv", folder / "kept.toml")
+    one = twin(real, "factor")
+    signal = _without_errors(one.design).draw(Streams(1)).panel.variables["y"][0]
+    singular = np.linalg.svd(Real.of(real).rest, compute_uv=False)
+    left = real.panel.variables["y"][0] - signal
+    assert np.square(left).sum() == pytest.approx(np.square(singular[2:]).sum(), rel=1e-8)
+    assert not one.null
+    assert any("has no vote" in note for note in one.notes)
+    (folder / "drawn.toml").write_text(SPEC + '[twin.adoption]\nkind = "random"\n', encoding="utf-8")
+    assert twin(pp.read_panel(folder / "panel.csv", folder / "drawn.toml"), "factor").null
+
+
+def test_residuals_have_the_size_of_errors(tmp_path: Path) -> None:
+    """Drawn again and regressed again, residuals of independent errors are on average as large as the real ones: the
+    regression takes its part."""
+    real = made_twins.drawn_panel(tmp_path, 5, made_twins.SERIAL | {"units": 200}, made_twins.ALONE)
+    one, held = twin(real, "residual"), Real.of(real)
+    drawn = one.design.draw(Streams(1).tile(0, 200)).panel
+    squares = np.square(held.regression(drawn.variables["y"]).residuals).mean(axis=(1, 2))
+    assert squares.mean() == pytest.approx(np.square(held.parts.residuals).mean(), rel=0.004)
 
 
 def _without_errors(design: PanelDesign) -> PanelDesign:
@@ -281,15 +299,20 @@ draws = 200
 def test_sentences_are_in_words() -> None:
     rows = (
         Row("factor", "AR(1) of residuals", 0.6, 0.3, 0.5, inside=False),
-        Row("factor", "Moran's I of residuals 2010", 0.1, 0.3, 0.5, inside=False),
-        Row("factor", "Moran's I of residuals 2011", 0.2, 0.3, 0.5, inside=False),
+        Row("factor", "Moran's I by period (largest deviation)", 4.0, 0.0, 3.1, inside=False),
+        Row("factor", "log variance under treatment", 0.4, -0.3, 0.3, inside=False),
         Row("factor", "kurtosis of residuals", 3.0, 2.5, 3.5, inside=True),
+        Row("factor", "joint test (p)", 0.012, 0.05, 1.0, inside=False),
     )
     assert misses(rows) == (
         "AR(1) of residuals: residuals last longer in the panel than in its twins (0.6; 95% of twins lie between 0.3 "
         "and 0.5).",
-        "Moran's I of residuals in 2010, 2011: neighbours' residuals are less alike in the panel than in its twins "
-        "(2 of 2 periods).",
+        "Moran's I by period (largest deviation): periods differ more in the panel than in its twins (4; 95% of twins "
+        "lie between 0 and 3.1).",
+        "log variance under treatment: treated units vary more, beside their time before, in the panel than in its "
+        "twins (0.4; 95% of twins lie between -0.3 and 0.3).",
+        "The features of the residuals together: fewer than 5% of twins lie as far from the other twins as the panel "
+        "does (p = 0.012).",
     )
 
 

@@ -131,5 +131,5 @@ def test_units_stay_as_near_as_they_are_when_errors_nearly_add_up(tmp_path: Path
 def test_the_order_is_that_which_residuals_need(tmp_path: Path, serial: Any, order: int) -> None:
     """Where the spec names none."""
     dials = made_twins.KNOWN | {"errors": {"sd": 1.0, "serial": serial}}
-    law = ErrorsLaw.of(Real.of(made_twins.drawn_panel(tmp_path, 1, dials))).with_order()
-    assert law.order == order
+    law = ErrorsLaw.of(Real.of(made_twins.drawn_panel(tmp_path, 1, dials)))
+    assert law.with_order(law.fitted()).order == order

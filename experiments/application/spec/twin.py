@@ -28,16 +28,16 @@ class TwinSection(Table):
     """[twin]: the methods, what stays real, and the fitted world's dials.
 
     method: one or more of parametric, factor, residual. keep: what stays real: covariates, weights, calendar, missing
-    (cells), levels (unit and period effects); the rest is drawn from fitted processes. rank: number of the
-    factor method's factors, or, where adoption is drawn anew, terms of its signal; without it as the residuals need. ar:
-    order of the errors' autoregression; without it 1 by the factor method, 1 or 2 as the residuals need in a parametric
-    twin. round: digits of the factor method's AR coefficients. standardize: whether the outcome is
-    brought to mean 0 and standard deviation 1. effect: of the treatment in the twin; without it
-    the estimate, or 0 with an indicator. block: neighbours whose residuals are drawn together; without it 8 where there
-    is a W, else 1. paths: whether each unit keeps its residuals, with a random sign (flipped), or gets those of one that
-    is drawn (resampled). replications: of the study that is written. draws: twins that the bands of the fidelity report are
-    made of. adoption: another assignment than the real one, a table as [design.adoption] of a study with, for the kind
-    propensity, indicator: a column whose value in the last period is what the logit explains (default: ever treated).
+    (cells), levels (unit and period effects); the rest is drawn from fitted processes. rank: number of the factor
+    method's factors, or, where adoption is drawn anew, terms of its signal; without it as the residuals need. ar: order
+    of the errors' autoregression; without it 1 by the factor method, 1 or 2 as the residuals need in a parametric twin.
+    round: digits of the factor method's AR coefficients. standardize: whether the outcome is brought to mean 0 and
+    standard deviation 1. effect: of the treatment in the twin; without it the estimate, or 0 with an indicator. block:
+    neighbours whose residuals are drawn together; without it 8 where there is a W, else 1. paths: whether each unit
+    keeps its residuals, with a random sign (flipped), or gets those of one that is drawn (resampled). replications: of
+    the study that is written. draws: twins that the bands of the fidelity report are made of. adoption: another
+    assignment than the real one, a table as [design.adoption] of a study with, for the kind propensity, indicator: a
+    column whose value in the last period is what the logit explains (default: ever treated).
     """
 
     place: ClassVar[str] = "[twin]"

@@ -20,8 +20,9 @@ NEARBY = 40  # worlds that panels of the fitted world would give
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a twin. dial: of the design; raw: the panel's own statistic (what: in words); value: as fitted; se:
-    its standard error over panels of the fitted world, NaN where the parameter is at an end of its range or chosen."""
+    """A parameter of a twin. dial: of the design; raw: the panel's own statistic (what: in words); value: as fitted;
+    se: its standard error over panels of the fitted world, NaN where the parameter is at an end of its range or
+    chosen."""
 
     dial: str
     value: float
@@ -54,7 +55,8 @@ class Fit:
 def parameters_with_errors(
     values: Mapping[str, float], words: Sequence[tuple[str, float]], draws: Floats
 ) -> tuple[tuple[Parameter, ...], Floats]:
-    """Parameters by dial beside their statistics, with standard errors and covariance of draws (R, P) of the parameters."""
+    """Parameters by dial beside their statistics, with standard errors and covariance of draws (R, P) of the
+    parameters."""
     covariance = np.atleast_2d(np.cov(draws, rowvar=False))
     errors = np.sqrt(np.diag(covariance))
     listed = zip(values.items(), words, errors.tolist(), strict=True)

@@ -33,8 +33,9 @@ ORDER = 1  # of the autoregression, where the spec says nothing
 LARGEST = 0.995  # root of an autoregression that correction ends at
 ROUNDS, NEAR = 60, 1e-8  # of the correction of autoregressions
 KEPT_SIGNAL = (
-    "The signal and the calendar are both kept: what the signal does to an estimate is the same in every twin and no sampling "
-    "error, so this twin has no vote on size, power and p values. Leave levels out of keep, or draw adoption again."
+    "The signal and the calendar are both kept: what the signal does to an estimate is the same in every twin. That is "
+    "no sampling error, so this twin has no vote on size, power and p values. Leave levels out of keep, or draw "
+    "adoption again."
 )
 RANK = "number of factors by Bai and Ng (2002), beside that by Ahn and Horenstein (2013)"
 
@@ -69,9 +70,9 @@ def factors_of(residuals: Floats) -> Factors:
     """Numbers of factors of residuals (T, N) without unit and period effects, 0 allowed.
 
     by_ratio: argmax of l_k / l_(k+1) with the mock value l_0 = V(0) / ln m, m = min(N, T) (Ahn and Horenstein 2013,
-    section 3). by_criterion: argmin of ln V(k) + k (N + T) / (N T) ln(N T / (N + T)) (Bai and Ng 2002, IC_p1). V(k) is the
-    sum of the eigenvalues l after the first k of the second moments; k is at most the number of those above V(0) / m, and
-    below m / 2.
+    section 3). by_criterion: argmin of ln V(k) + k (N + T) / (N T) ln(N T / (N + T)) (Bai and Ng 2002, IC_p1). V(k) is
+    the sum of the eigenvalues l after the first k of the second moments; k is at most the number of those above V(0) /
+    m, and below m / 2.
     """
     periods, units = residuals.shape
     least = min(periods, units)
@@ -149,8 +150,8 @@ class Interactive:
 def unbiased_autoregression(raw: Floats, keep: Floats) -> Floats:
     """AR coefficients at which the expected moments of errors, projected by `keep` (T, T), have the coefficients `raw`.
 
-    So the bias of short panels (Nickell 1981), and that of factors taken out, are gone. A step that leaves the stationary
-    processes is halved until it does not.
+    So the bias of short panels (Nickell 1981), and that of factors taken out, are gone. A step that leaves the
+    stationary processes is halved until it does not.
     """
     order, periods = len(raw), len(keep)
     at = np.zeros(order)
@@ -180,10 +181,10 @@ class Factor(Method):
     """Unit and period effects are kept; what units share over time are factors, and errors are an autoregression.
 
     With the real calendar, factors are those of the residuals, and each twin draws loadings anew from a centred normal
-    law with the fitted variances, so that they have nothing to do with who is treated. Where adoption is drawn anew, the
-    whole signal stays as it is: the first singular terms of the outcome. A unit's errors have the covariance s R then: R
-    holds the correlations of an AR(p) with the coefficients of pooled least squares, and s makes the Frobenius norm that
-    of the empirical covariance.
+    law with the fitted variances, so that they have nothing to do with who is treated. Where adoption is drawn anew,
+    the whole signal stays as it is: the first singular terms of the outcome. A unit's errors have the covariance s R
+    then: R holds the correlations of an AR(p) with the coefficients of pooled least squares, and s makes the Frobenius
+    norm that of the empirical covariance.
     """
 
     kind: ClassVar[str] = "factor"

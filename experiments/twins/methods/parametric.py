@@ -25,8 +25,8 @@ APART = (
     "deviations from units' means. Estimates with unit effects do not depend on this."
 )
 ONE_EFFECT = (
-    "The treatment does not last once it has begun, is no 0 or 1, or has one unit a cohort: errors are fitted to residuals "
-    "of one constant effect, so that an effect that differs between unit-periods counts as noise."
+    "The treatment does not last once it has begun, is no 0 or 1, or has one unit a cohort: errors are fitted to "
+    "residuals of one constant effect, so that an effect that differs between unit-periods counts as noise."
 )
 ENDED = "The fit of {} did not reach the panel's statistics within their Monte Carlo errors: {}."
 

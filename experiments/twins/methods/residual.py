@@ -21,9 +21,10 @@ BLOCK = 8  # neighbours that are drawn together where there is a W
 class Residual(Method):
     """Levels are the fitted two-way effects; errors are the residuals, whole paths of units or of blocks of neighbours.
 
-    Each path keeps its unit and gets a random sign, which blocks of neighbours share: errors have the mean zero in every
-    unit-period, so that no estimate is moved by the panel's own noise, and each unit-period keeps its variance. Residuals
-    are larger by what the regression took of them: of never treated units, and of the others before and under treatment.
+    Each path keeps its unit and gets a random sign, which blocks of neighbours share: errors have the mean zero in
+    every unit-period, so that no estimate is moved by the panel's own noise, and each unit-period keeps its variance.
+    Residuals are larger by what the regression took of them: of never treated units, and of the others before and under
+    treatment.
     """
 
     kind: ClassVar[str] = "residual"

@@ -45,19 +45,20 @@ class Process(Errors):
     covariate_slope: see by_covariate. unit_means: factor of each unit's mean error over the panel; 0 leaves deviations
     from it, as for errors near a random walk. scale: factor of all errors; 0 leaves none. keeps: what sd fixes whatever
     serial and moving are: variance (that of a period) | norm (sd^2 is the Frobenius norm of a unit's covariance matrix
-    over the square root of T, which is the variance of independent errors). treated_scale: factor of the errors of units
-    that are treated in some period, in all periods. post_scale: factor of errors in treated unit-periods. growth: change
-    of the logarithm of the errors' size from one period to the next; the middle of the panel keeps its size. These three
-    are factors of errors that are spread over space already, so that errors shared by neighbours and groups change with
-    the unit-period. common_paths: paths over the periods, lists of T numbers each; each unit has a standard normal loading on
-    each of them, drawn in every replication and independent of who is treated.
+    over the square root of T, which is the variance of independent errors). treated_scale: factor of the errors of
+    units that are treated in some period, in all periods. post_scale: factor of errors in treated unit-periods. growth:
+    change of the logarithm of the errors' size from one period to the next; the middle of the panel keeps its size.
+    These three are factors of errors that are spread over space already, so that errors shared by neighbours and groups
+    change with the unit-period. common_paths: paths over the periods, lists of T numbers each; each unit has a standard
+    normal loading on each of them, drawn in every replication and independent of who is treated.
     """
 
     kind: ClassVar[str] = "process"
     ranges: ClassVar = {
         "sd": NOT_NEGATIVE, "spatial": INSIDE, "group_share": SHARE, "factors": whole_from(0), "factor_share": SHARE,
         "unit_heteroskedastic": NOT_NEGATIVE, "scale": NOT_NEGATIVE, "moving": FINITE, "covariate_slope": FINITE,
-        "unit_means": SHARE, "treated_scale": NOT_NEGATIVE, "post_scale": NOT_NEGATIVE, "growth": Range(-2.0, 2.0, "-2 to 2"),
+        "unit_means": SHARE, "treated_scale": NOT_NEGATIVE, "post_scale": NOT_NEGATIVE,
+        "growth": Range(-2.0, 2.0, "-2 to 2"),
     }  # fmt: skip
 
     sd: float = 1.0
