@@ -215,7 +215,8 @@ def _no_column(ledger: Ledger, place: Place, term: str, text: str) -> BadInput:
     columns = sorted({item.fit.column for item in ledger.fitted if item.fit.table == table},
                      key=lambda other: (abs(other - column), other))  # fmt: skip
     shown = next((record for record in ledger.records if record.place == place), None)
-    said = [*ledger.failures, *(note for note in ledger.notes if note.startswith(f"No table {table}"))]
+    why = (f"No table {table}", f"Table {table} has no column {column}", f"Table {table}, column {column} ")
+    said = [*ledger.failures, *(note for note in ledger.notes if note.startswith(why))]
     if shown is not None:
         what = f"{shown.where} holds tests" if not column else f"{shown.where} is of a sample that twins do not have"
     elif columns:
