@@ -5,28 +5,25 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status, find_estimator
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.core.inversion import linear_interval, p_value_errors, p_values
 from estimators.core.names import outcome_of
+from estimators.core.some_terms import Value, inside, outside
 from estimators.core.tile import Tile
 from estimators.placebo.kernel_tests import Draws, KernelTest, NullTests, Statistic
 from sim.arrays import Floats
 from sim.design import Design
-from sim.discovery import discover
 from sim.errors import bad, closest, listed, naming, one_of
 from sim.panel import Panel, Schema
 from sim.schemes import FORMS, Relabel, Time, scheme_of
 from sim.schemes.nulls import assigned_anew, redraws_treatment, terms_tested
 from sim.streams import Streams
-
-Value = bool | int | float | str | tuple[str, ...] | tuple[int, ...] | None
 
 LEAST_DRAWS = 99
 DRAWS_AT_ONCE = 64  # assignments fitted together by estimators without a kernel of their own
@@ -90,19 +87,16 @@ class PermutationTest(Estimator):
     @classmethod
     def of(cls, estimator: Estimator, **settings: Any) -> PermutationTest:
         """The test of an estimator's term; settings are the fields of the test."""
-        own = type(estimator)
-        known = discover("estimators", Estimator).get(own.kind) is own
-        pairs = tuple(
-            (item.name, getattr(estimator, item.name))
-            for item in fields(own)  # type: ignore[arg-type]
-            if getattr(estimator, item.name) != item.default
-        )
-        return cls(own.kind if known else f"{own.__module__}:{own.__qualname__}", pairs, **settings)
+        return cls(*inside(estimator), **settings)
 
     @property
     def inner(self) -> Estimator:
         """The estimator that is tested; raises BadInput for a kind or settings that do not exist, and for a test."""
-        return _inner(self.estimator, self.settings)
+        found = outside(self.estimator, self.settings, "permutation test")
+        if isinstance(found, PermutationTest):
+            raise bad("a permutation test of a permutation test", where="estimator", allowed="any other estimator",
+                      remedy='name the estimator whose term is tested, e.g. estimator = "did"')  # fmt: skip
+        return found
 
     @property
     def name(self) -> str:
@@ -365,17 +359,3 @@ def _has_its_own_kernel(cls: type[Estimator]) -> bool:
 def _observed(panel: Panel, values: Floats) -> Floats:
     """The same, zero where nothing was observed."""
     return values if panel.observed is None else np.where(panel.observed, values, 0.0)
-
-
-@lru_cache(maxsize=64)
-def _inner(kind: str, settings: tuple[tuple[str, Value], ...]) -> Estimator:
-    cls = find_estimator(kind, "permutation test, estimator")
-    if issubclass(cls, PermutationTest):
-        raise bad("a permutation test of a permutation test", where="estimator", allowed="any other estimator",
-                  remedy='name the estimator whose term is tested, e.g. estimator = "did"')  # fmt: skip
-    names = [item.name for item in fields(cls)]  # type: ignore[arg-type]
-    for name, _ in settings:
-        if name not in names:
-            raise bad(f"unknown setting {name!r}", where=f"permutation test of {kind}", allowed=one_of(names),
-                      remedy=closest(name, names))  # fmt: skip
-    return cls(**dict(settings))

@@ -20,7 +20,7 @@ from experiments.commands.options import CLUSTER_OPTIONS, Command, cluster_optio
 )  # fmt: skip
 @click.option(
     "--claim", default="did", show_default=True, metavar="CLAIM",
-    help="did (table 2's two-way DID), indirect:did, sdm:did, or TABLE:COLUMN:TERM such as 7:3:w_did.",
+    help="did (table 2's two-way DID), indirect:did, sdm:did, or TABLE:COLUMN:TERM: 7:3:w_did, 'S:2:event(3)'.",
 )  # fmt: skip
 @click.option("--errors", metavar="TYPE", help="The error type that you print (default: that of the tables).")
 @click.option("--effect", type=float, metavar="SIZE", help="The effect that matters: its power, and rates at it.")

@@ -13,6 +13,7 @@ import numpy as np
 
 from estimators.core.error_types import kind_of, served
 from estimators.core.estimator import Estimator
+from estimators.core.some_terms import SomeTerms
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_treated import FEWEST_CONTROLS
 from estimators.spatial.form import FORMS
@@ -99,13 +100,14 @@ class Claim:
 
     @property
     def estimator(self) -> Estimator:
-        """The very estimator, with the claim's term alone where it can report some terms, and `errors`."""
+        """The very estimator, with the claim's term alone and `errors`."""
         own = self.fitted.estimator
         known = {item.name for item in fields(own)}  # type: ignore[arg-type]
         changes: dict[str, Any] = {"full_fit": False, "simulate": 0, "terms": (self.term,), "errors": self.errors}
         changes |= {"band": "", "uniform_draws": 0}  # drawn, and beside the claim
         kept = {name: value for name, value in changes.items() if name in known and (name, value) != ("errors", ())}
-        return replace(own, **kept)  # type: ignore[type-var]
+        lean = replace(own, **kept)  # type: ignore[type-var]
+        return lean if "terms" in known else SomeTerms.of(lean, (self.term,))
 
     def on(self, panel: Panel) -> dict[str, Record]:
         """The claim on a panel, by error type; through the runner, as `estimate` does. Raises BadInput for no fit."""
@@ -230,7 +232,8 @@ def _no_column(ledger: Ledger, place: Place, term: str, text: str) -> BadInput:
     columns = sorted({item.fit.column for item in ledger.fitted if item.fit.table == table},
                      key=lambda other: (abs(other - column), other))  # fmt: skip
     shown = next((record for record in ledger.records if record.place == place), None)
-    said = [*ledger.failures, *(note for note in ledger.notes if note.startswith(f"No table {table}"))]
+    why = (f"No table {table}", f"Table {table} has no column {column}", f"Table {table}, column {column} ")
+    said = [*ledger.failures, *(note for note in ledger.notes if note.startswith(why))]
     if shown is not None:
         what = f"{shown.where} holds tests" if not column else f"{shown.where} is of a sample that twins do not have"
     elif columns:
