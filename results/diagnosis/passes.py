@@ -134,7 +134,7 @@ class FirstPass:
         if not significant.any():
             return
         estimate, shape = fits.estimate[:, None, :], significant.shape
-        self.wrong_sign.add(np.broadcast_to(estimate * truth < 0, shape), significant, rows)
+        self.wrong_sign.add(np.broadcast_to(np.sign(estimate) * np.sign(truth) < 0, shape), significant, rows)
         self.size_found.add(np.broadcast_to(np.abs(estimate), shape), significant, rows)
         self.size_true.add(np.broadcast_to(np.abs(truth), shape), significant, rows)
 

@@ -9,7 +9,7 @@ from results.diagnosis.judging import FAMILYWISE, interval_point
 from results.report.numbers import clear
 from sim.streams import TILE
 
-FEW = 10  # worlds, below which a mark takes more than 6.6 Monte Carlo errors
+FEW = 10  # worlds, below which a mark takes more than 7 Monte Carlo errors
 
 
 def fixed_sentence(diagnosis: Diagnosis) -> str:
@@ -34,8 +34,8 @@ def judged_sentence(count: int, worlds: int, reached: int) -> str:
     """
     parts = []
     if count > 1:
-        parts.append(f"{count:,} numbers are judged at once: by Holm's correction chance says \"fails\" in at most "
-                     f"{100 * FAMILYWISE:g}% of studies where all lie within their tolerance.")  # fmt: skip
+        parts.append(f"{count:,} numbers are judged at once, by Holm's method: chance alone fails at most "
+                     f"{100 * FAMILYWISE:g}% of studies.")  # fmt: skip
     if reached > 1:
         mark = f"{clear(reached):.{0 if reached < FEW else 1}f}"
         parts.append(f"Monte Carlo errors of {reached} worlds have {reached - 1} degree{'s' * (reached > 2)} of "

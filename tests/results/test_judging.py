@@ -263,8 +263,7 @@ def test_sentences_and_records_say_what_is_needed_and_how_much_is_judged(fabrica
         f"8.0% when c = 0; needs about {planned:,.0f} replications).",
     )  # fmt: skip
     assert found.notes[0] == (
-        '3 numbers are judged at once: by Holm\'s correction chance says "fails" in at most 5% of studies where all '
-        "lie within their tolerance."
+        "3 numbers are judged at once, by Holm's method: chance alone fails at most 5% of studies."
     )
     (record,) = verdict_records(found)
     assert (record["replications_needed"], record["pvalue"]) == (planned, None)
@@ -330,3 +329,21 @@ def test_judged_cells_without_a_number_are_no_judgement() -> None:
     known = judged([row_of(100, 2000)])
     empty = Judged(1, math.nan, math.nan, math.nan, math.nan, Grade.OPEN, known.cells[0].row)
     assert judgements([replace(known, cells=(*known.cells, empty))]) == 1
+
+
+def test_claims_of_a_study_are_one_family(fabricate: Any, sample_of: Any) -> None:
+    """A size that fails among 5 numbers and not among 5 sizes and as many biases and coverages twice."""
+    odd, right = sizes(sample_of, 2000, 186), sizes(sample_of, 2000, 100)
+    records = fabricate([({"c": c}, {"ols": right if c else odd}) for c in range(5)])
+    single = 2 * stats.binom.sf(185, 2000, EDGE)
+    assert 5 * single < 0.05 < 20 * single
+    size, others = Claim("size"), (Claim("bias"), Claim("coverage"), Claim("bias", tolerance=0.3))
+    for claims, grade in (((size,), Grade.FAILS), ((size, *others), Grade.OPEN)):
+        found = verdicts(replace(diagnose(records), claims=claims))
+        assert judgements(found) == 5 * len(claims)
+        assert found[0].measure == "size"
+        assert found[0].grade is grade
+
+
+def test_the_points_are_those_of_the_worlds_that_were_reached() -> None:
+    assert "4 worlds have 3 degrees of freedom: an interval takes 3.2 of them" in judged_sentence(5, 64, 4)
