@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable
 from functools import cache
 
-import numpy as np
 from scipy.special import betainc, ndtr, stdtr, stdtrit
 
 from results.diagnosis.claims import POWER
@@ -72,17 +71,21 @@ def _tail(score: float, worlds: int) -> float:
 
 def fits_needed(nominal: float, tolerance: float, *, share: bool, cells: int = 1, worlds: int = 1,
                 at: float | None = None) -> float:  # fmt: skip
-    """Independent fits a cell with which all of so many cells are told to hold in 80% of studies; infinite if never.
+    """Independent fits a cell with which all of so many cells are told right in 80% of studies; infinite if never.
 
-    share: whether the measure is one, else a bias in standard errors of the estimator. worlds: behind an interval,
-    whose point of t is that of as many. at: what the measure really is in every cell; None: the nominal value.
+    To tell right is an interval between the edges, or beyond the nearer one where the measure really lies there. share:
+    whether the measure is one, else a bias in standard errors of the estimator. worlds: behind an interval, whose point
+    of t is that of as many. at: what the measure really is in every cell; None: the nominal value.
     """
     real = nominal if at is None else at
-    spread = _root(real) if share else 1.0
+    spread = max(_root(real), ROUNDING) if share else 1.0
     edges = [(abs(edge - real), _root(edge) if share else 1.0)
              for edge in (nominal - tolerance, nominal + tolerance) if not share or 0 < edge < 1]  # fmt: skip
-    if not nominal - tolerance < real < nominal + tolerance or spread == 0:
+    nearest = min(edges, default=(math.inf, 0.0))
+    if not nearest[0] > ROUNDING:
         return math.inf
+    if abs(real - nominal) > tolerance:
+        edges = [nearest]
     point, wanted = interval_point(worlds), POWER ** (1 / cells)
 
     def chance(n: float) -> float:
@@ -113,15 +116,15 @@ def replications_needed(fits: float, n: float, inflation: float, worlds: int) ->
     n, inflation: replications so far and the factor by which worlds widen the variance. Fits of one world have the
     correlation r = (inflation - 1) / (n / G - 1) (Kish 1965), so that n replications in G worlds are worth
     n / (1 + (n / G - 1) r), never more than G / r. Where that is too few the replications are infinite, and the worlds
-    those in which as many replications a world as now are worth enough; else the worlds are those of now.
+    those in which as many replications a world as now are worth enough; else the worlds are 0.
     """
     a_world = n / worlds
-    if worlds == 1 or inflation <= 1 or a_world <= 1:
-        return fits, worlds
+    if worlds == 1 or inflation <= 1 or a_world <= 1 or math.isinf(fits):
+        return fits, 0
     r = min((inflation - 1) / (a_world - 1), 1.0)
     if fits * r < worlds:
-        return fits * (1 - r) / (1 - fits * r / worlds), worlds
-    return math.inf, int(np.ceil(fits * inflation / a_world))
+        return fits * (1 - r) / (1 - fits * r / worlds), 0
+    return math.inf, math.ceil(fits * inflation / a_world)
 
 
 def about(count: float) -> float:

@@ -146,7 +146,9 @@ def _interval(verdict: Verdict, worst: Judged) -> str:
     row = worst.row
     lost = 1 - row["n"] / row["attempted"]
     when = f" when {row['setting']}" if row["setting"] else ""
-    if within(worst.lower - verdict.nominal, worst.upper - verdict.nominal, verdict.tolerance):
+    if worst.value != worst.value or within(
+        worst.lower - verdict.nominal, worst.upper - verdict.nominal, verdict.tolerance
+    ):
         return f"{per_cent(lost)} of fits failed{when}" if lost else f"only {row['n']:,.0f} fits{when}"
     more = _beyond(verdict, worst) or f"; {needs_text(needed(verdict, worst))}"
     if verdict.measure == "bias":
@@ -159,9 +161,9 @@ def needs_text(found: Needed) -> str:
     if found.replications < MOST_ASKED:
         at = "at this value needs" if found.at_value else "needs"
         return f"{at} about {found.replications:,.0f} replications"
-    if found.at_value:
-        return "too near the tolerance to tell"
-    return f"needs more worlds, about {found.worlds:,}, not more replications"
+    if found.worlds:
+        return f"needs more worlds, about {found.worlds:,}, not more replications"
+    return "too near the tolerance to tell"
 
 
 def _beyond(verdict: Verdict, worst: Judged) -> str:

@@ -294,9 +294,9 @@ def standardised(row: Row) -> tuple[float, float, float, float]:
 class Needed:
     """What would tell whether an open cell holds.
 
-    replications: a cell, with two digits; infinite where no number in these worlds is enough. worlds: in which.
-    at_value: whether that is so for the value that was found, because more than the planned number are there already;
-    else it is for a measure as promised, in all cells of the verdict with a chance of 80%.
+    replications: a cell, with two digits; infinite where no number is enough. worlds: that it takes where that is for
+    the few worlds of now, else 0. at_value: whether that is so for the value that was found, because as many as are
+    planned are there; else it is for a measure as promised, in all cells of the verdict with a chance of 80%.
     """
 
     replications: float
@@ -310,13 +310,15 @@ def needed(verdict: Verdict, item: Judged) -> Needed:
     n = float(item.row["n_error"] if share else item.row["n"])
     alone = (item.value * (1 - item.value) if share else 1.0) / n
     inflation = max(item.mcse**2 / alone, 1.0) if worlds > 1 and alone > 0 else 1.0
-    goal = partial(fits_needed, verdict.nominal, verdict.tolerance, share=share, worlds=worlds)
-    planned = goal(cells=len(verdict.cells))
-    at_value = n / inflation >= planned
-    if at_value:
-        planned = goal(at=item.value)
-    count, reached = replications_needed(planned, n, inflation, worlds)
-    return Needed(about(count) if np.isfinite(count) else count, reached, at_value)
+    goal = partial(fits_needed, verdict.nominal, verdict.tolerance, share=share, cells=len(verdict.cells))
+    planned = goal(worlds=worlds)
+    if at_value := n / inflation >= planned:
+        goal = partial(goal, cells=1, at=item.value)
+        planned = goal(worlds=worlds)
+    count, wider = replications_needed(planned, n, inflation, worlds)
+    if wider:  # of which the point of t is a smaller one
+        _, wider = replications_needed(goal(worlds=wider), n, inflation, worlds)
+    return Needed(about(count) if np.isfinite(count) else count, max(wider, worlds + 1) if wider else 0, at_value)
 
 
 def grades(found: Sequence[Verdict]) -> Grade:

@@ -29,7 +29,8 @@ from results.diagnosis.measures import interval, proportion
 from results.report.answer import answer, verdict_records
 from results.report.notices import failed_fits
 from results.report.numbers import clear
-from results.report.verdicts import Grade, Judged, Verdict, _adjusted, _judge, judgements, needed, verdicts
+from results.report.sentences import needs_text
+from results.report.verdicts import Grade, Judged, Needed, Verdict, _adjusted, _judge, judgements, needed, verdicts
 from results.report.worlds import judged_sentence
 
 ALPHA, EDGE, CELLS = 0.05, 0.075, 24
@@ -198,12 +199,24 @@ def test_fits_that_tell_a_size_of_five_percent_from_its_tolerance() -> None:
 
 
 def test_fits_that_tell_what_lies_off_the_middle() -> None:
-    """A size of 6% lies nearer to 7.5%: more fits; one on the edge or beyond is never told to hold."""
+    """A size of 6% lies nearer to 7.5%: more fits; one on the edge is never told."""
     off = fits_needed(ALPHA, 0.025, share=True, at=0.06)
     assert exact_chance(round(off), 0.06) == pytest.approx(0.8, abs=0.03)
     assert off > 2 * fits_needed(ALPHA, 0.025, share=True)
-    for real in (0.075, 0.025, 0.2):
+    for real in (0.075, 0.025):
         assert fits_needed(ALPHA, 0.025, share=True, at=real) == math.inf
+
+
+@pytest.mark.parametrize("real", [0.10, 0.01])
+def test_fits_that_tell_what_lies_beyond(real: float) -> None:
+    """The score test against the nearer edge rejects in 80% of studies; a share of 0 is seen as one at once."""
+    n = round(fits_needed(ALPHA, 0.025, share=True, at=real))
+    edge = 0.075 if real > ALPHA else 0.025
+    hits = np.arange(n + 1)
+    score = (hits / n - edge) / math.sqrt(edge * (1 - edge) / n)
+    told = stats.binom.pmf(hits[score >= Z], n, real) if real > ALPHA else stats.binom.pmf(hits[score <= -Z], n, real)
+    assert told.sum() == pytest.approx(0.8, abs=0.04)
+    assert fits_needed(ALPHA, 0.025, share=True, at=0.0) == pytest.approx(Z**2 * 0.025 * 0.975 / 0.025**2, rel=2e-3)
 
 
 @pytest.mark.parametrize("worlds", [1, 6])
@@ -220,11 +233,12 @@ def test_replications_that_are_worth_so_many_independent_fits() -> None:
     """64 fits a world with an inflation of 4 have the correlation 3 / 63; 20 worlds are never worth more than 420."""
     count, worlds = replications_needed(200.0, 1280.0, 4.0, 20)
     r = 3 / 63
-    assert worlds == 20
+    assert worlds == 0
     assert count / (1 + (count / 20 - 1) * r) == pytest.approx(200.0)
     assert replications_needed(421.0, 1280.0, 4.0, 20) == (math.inf, 27)  # 421 * 4 / 64, rounded up
-    assert replications_needed(200.0, 1280.0, 1.0, 20) == (200.0, 20)
-    assert replications_needed(200.0, 1280.0, 4.0, 1) == (200.0, 1)
+    assert replications_needed(200.0, 1280.0, 1.0, 20) == (200.0, 0)
+    assert replications_needed(200.0, 1280.0, 4.0, 1) == (200.0, 0)
+    assert replications_needed(math.inf, 1280.0, 4.0, 20) == (math.inf, 0)
 
 
 def test_counts_are_rounded_up_to_two_digits() -> None:
@@ -235,7 +249,7 @@ def test_an_open_cell_says_what_it_needs() -> None:
     verdict = judged([row_of(15, 300)])
     found = needed(verdict, verdict.worst)
     assert verdict.grade is Grade.OPEN
-    assert (found.replications, found.worlds, found.at_value) == (840, 1, False)
+    assert (found.replications, found.worlds, found.at_value) == (840, 0, False)
     enough = judged([row_of(66, 1000)])
     assert enough.grade is Grade.OPEN
     found = needed(enough, enough.worst)
@@ -243,8 +257,13 @@ def test_an_open_cell_says_what_it_needs() -> None:
     assert found.replications == about(fits_needed(ALPHA, 0.025, share=True, at=0.066))
     wide = judged([row_of(64, 1280, worlds=20, widening=2.0)])
     found = needed(wide, wide.worst)
-    fits = fits_needed(ALPHA, 0.025, share=True, worlds=20)
+    wider = math.ceil(fits_needed(ALPHA, 0.025, share=True, worlds=20) * 4 / 64)
+    fits = fits_needed(ALPHA, 0.025, share=True, worlds=wider)
     assert (found.replications, found.worlds) == (math.inf, math.ceil(fits * 4 / 64))
+    assert 20 < found.worlds < wider
+    assert needs_text(found) == f"needs more worlds, about {found.worlds}, not more replications"
+    assert needs_text(Needed(math.inf, 0, at_value=True)) == "too near the tolerance to tell"
+    assert needs_text(Needed(9800.0, 0, at_value=True)) == "at this value needs about 9,800 replications"
 
 
 def sizes(sample_of: Any, n: int, hits: int) -> Any:
