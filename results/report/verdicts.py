@@ -42,6 +42,7 @@ from results.report.numbers import (
     is_test,
     worlds_of,
 )
+from sim.streams import TILE
 
 Row = dict[Any, Any]
 
@@ -92,7 +93,8 @@ class Verdict:
     """A claim judged for one estimator, term and error type ("" where the measure has none).
 
     cells: in the order of the grid, those where the measure is defined; at least one. nominal: what is promised (0 for
-    bias). tolerance: the departure that does not matter; NaN where the measure is stated and not judged.
+    bias). tolerance: the departure that does not matter; NaN where the measure is stated and not judged. worlds: of the
+    study, of which the replications so far may reach some.
     """
 
     claim: Claim
@@ -102,6 +104,7 @@ class Verdict:
     nominal: float
     tolerance: float
     cells: tuple[Judged, ...]
+    worlds: int = 1
 
     @property
     def measure(self) -> str:
@@ -223,7 +226,7 @@ def _judged(claim: Claim, diagnosis: Diagnosis, rows: dict[tuple[str, str], dict
                 cells = tuple(item for row in own if (item := _judge(claim, row, alpha, nominal)) is not None)
                 if cells and (claim.measure != "power" or any(not is_null(item.row) for item in cells)):
                     tolerance = claim.limit(alpha) if claim.is_judged else np.nan
-                    yield Verdict(claim, name, term, error, nominal, tolerance, cells)
+                    yield Verdict(claim, name, term, error, nominal, tolerance, cells, diagnosis.worlds)
 
 
 def _judge(claim: Claim, row: Row, alpha: float, nominal: float) -> Judged | None:
@@ -305,20 +308,26 @@ class Needed:
 
 
 def needed(verdict: Verdict, item: Judged) -> Needed:
-    """The replications that a cell of a judged verdict takes: planned ones, or those for its value beyond these."""
-    share, worlds = verdict.measure != "bias", worlds_of(item.row)
+    """The replications that a cell of a judged verdict takes: planned ones, or those for its value beyond these.
+
+    While they do not reach all worlds of the study, further ones lie in new worlds, a tile in each.
+    """
+    share, reached, worlds = verdict.measure != "bias", worlds_of(item.row), max(verdict.worlds, worlds_of(item.row))
     n = float(item.row["n_error"] if share else item.row["n"])
     alone = (item.value * (1 - item.value) if share else 1.0) / n
-    inflation = max(item.mcse**2 / alone, 1.0) if worlds > 1 and alone > 0 else 1.0
+    inflation = max(item.mcse**2 / alone, 1.0) if reached > 1 and alone > 0 else 1.0
     goal = partial(fits_needed, verdict.nominal, verdict.tolerance, share=share, cells=len(verdict.cells))
     planned = goal(worlds=worlds)
     if at_value := n / inflation >= planned:
         goal = partial(goal, cells=1, at=item.value)
         planned = goal(worlds=worlds)
-    count, wider = replications_needed(planned, n, inflation, worlds)
+    whole = n if reached == worlds else float(worlds * TILE)
+    if reached < worlds and planned * inflation <= whole:
+        return Needed(about(planned * inflation), 0, at_value)
+    count, wider = replications_needed(planned, whole, inflation, worlds)
     if wider:  # of which the point of t is a smaller one
-        _, wider = replications_needed(goal(worlds=wider), n, inflation, worlds)
-    return Needed(about(count) if np.isfinite(count) else count, max(wider, worlds + 1) if wider else 0, at_value)
+        wider = max(replications_needed(goal(worlds=wider), whole, inflation, worlds)[1], worlds + 1)
+    return Needed(about(count) if np.isfinite(count) else count, wider, at_value)
 
 
 def grades(found: Sequence[Verdict]) -> Grade:

@@ -41,10 +41,10 @@ def judged_sentence(count: int, worlds: int, reached: int) -> str:
         parts.append(f"Monte Carlo errors of {reached} worlds have {reached - 1} degree{'s' * (reached > 2)} of "
                      f"freedom: an interval takes {interval_point(reached):.1f} of them on either side and a mark "
                      f"{mark}, in place of 2.0 and 4.")  # fmt: skip
-    if 1 < reached < FEW:
-        parts.append("Only departures as large as that can be told; more worlds tell more, more replications do not.")
     if reached < worlds:
         parts.append(f"{worlds * TILE:,} replications reach all {worlds} worlds.")
+    elif 1 < reached < FEW:
+        parts.append("Only departures as large as that can be told; more worlds tell more, more replications do not.")
     return " ".join(parts)
 
 

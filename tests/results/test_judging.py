@@ -366,3 +366,20 @@ def test_claims_of_a_study_are_one_family(fabricate: Any, sample_of: Any) -> Non
 
 def test_the_points_are_those_of_the_worlds_that_were_reached() -> None:
     assert "4 worlds have 3 degrees of freedom: an interval takes 3.2 of them" in judged_sentence(5, 64, 4)
+
+
+def test_further_replications_lie_in_the_worlds_that_are_not_yet_reached() -> None:
+    """128 replications of 4 worlds with an inflation of 4: where worlds are left, each brings 8 fits."""
+    row = row_of(10, 128, worlds=4, widening=2.0)
+    many, few, lone = (replace(judged([row]), worlds=worlds) for worlds in (250, 16, 4))
+    fits = fits_needed(ALPHA, 0.025, share=True, worlds=250)
+    assert needed(many, many.worst) == Needed(about(4 * fits), 0, at_value=False)
+    r, fits = 3 / 31, fits_needed(ALPHA, 0.025, share=True, worlds=16)
+    assert 4 * fits > 16 * 32
+    assert fits * r > 16
+    found = needed(few, few.worst)
+    assert found.replications == math.inf
+    assert found.worlds > 16
+    assert needed(lone, lone.worst).worlds > 4
+    assert replications_needed(200.0, 16 * 32.0, 4.0, 16) == (math.inf, 25)  # 200 * 4 / 32
+    assert judged_sentence(1, 64, 4).count("more replications do not") == 0
