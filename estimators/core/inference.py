@@ -26,6 +26,15 @@ def critical_values(dof: Floats, alpha: float) -> Floats:
     return values[inverse].reshape(dof.shape)
 
 
+def holm(pvalues: Floats) -> Floats:
+    """p-values of M tests adjusted so that the chance of any false rejection keeps to the level (Holm 1979), (M,)."""
+    order = np.argsort(pvalues, kind="stable")
+    steps = pvalues[order] * np.arange(len(pvalues), 0, -1)
+    out = np.empty(len(pvalues))
+    out[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return out
+
+
 def usual_error(kinds: Sequence[str], asked: str | None = None) -> str:
     """The error type asked for where there is one; else the first cluster, else information or the last; "" of none."""
     if asked in kinds:

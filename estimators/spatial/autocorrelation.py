@@ -147,15 +147,6 @@ def _folded(above: NDArray[np.int64], below: NDArray[np.int64], draws: int) -> F
     return np.minimum(1.0, 2.0 * (1.0 + np.minimum(above, below)) / (draws + 1.0))
 
 
-def holm(pvalues: Floats) -> Floats:
-    """p-values of M tests adjusted so that the chance of any false rejection keeps to the level (Holm 1979), (M,)."""
-    order = np.argsort(pvalues, kind="stable")
-    steps = pvalues[order] * np.arange(len(pvalues), 0, -1)
-    out = np.empty(len(pvalues))
-    out[order] = np.minimum(1.0, np.maximum.accumulate(steps))
-    return out
-
-
 def false_discovery_rate(pvalues: Floats) -> Floats:
     """p-values of M tests adjusted for the share of false ones among the rejected (Benjamini-Hochberg 1995), (M,)."""
     order = np.argsort(pvalues, kind="stable")

@@ -135,7 +135,25 @@ def foretell(study: Study, store: StorePath, console: Console) -> int:
         cells = f", cell {worst['cell']}" if len(study.cells) > 1 else ""
         console.print(f"Monte Carlo error of {measure} after {replications:,} replications: at most "
                       f"{worst['mcse']:.2g} ({who}{cells})", markup=False, soft_wrap=True)  # fmt: skip
+    for line in _planned(study, replications):
+        console.print(line, markup=False, soft_wrap=True)
     return 0
+
+
+def _planned(study: Study, replications: int) -> Iterator[str]:
+    """How many replications each judged claim of a study takes; the level of tests is that of a report, 5%."""
+    from results.diagnosis.claims import DEFAULTS
+    from results.diagnosis.judging import about, fits_needed
+
+    worlds, cells = worlds_reached(replications, study.world_count), len(study.cells)
+    for claim in study.claims or DEFAULTS:
+        if not claim.is_judged:
+            continue
+        lone, every = (fits_needed(claim.nominal(0.05), claim.limit(0.05), share=claim.measure != "bias", cells=count,
+                                   worlds=worlds) for count in (1, cells))  # fmt: skip
+        all_cells = f", about {about(every):,.0f} a cell for all {cells} cells" if cells > 1 else ""
+        yield (f'To tell that {claim.measure} holds takes about {about(lone):,.0f} replications in one cell{all_cells} '
+               f"(chance 80%, tolerance {claim.limit(0.05):g}), and more where worlds differ.")  # fmt: skip
 
 
 def _more_than_asked(held: ZarrStore, asked: int) -> str:

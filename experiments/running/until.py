@@ -18,6 +18,7 @@ from estimators.core.estimator import Layout
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.measures import MEANINGS
 from results.diagnosis.passes import OF_A_TERM
+from results.diagnosis.worlds import bound_factor
 from results.report.bias_table import key_terms
 from results.store import BlockState, Stopped, Store
 from results.store.block import Block
@@ -65,7 +66,11 @@ class Until:
                    tuple(targets))  # fmt: skip
 
     def met(self, store: Store, cell: int, blocks: int) -> bool:
-        """Whether the first `blocks` blocks of a cell meet every target, for every estimator's key terms."""
+        """Whether the first `blocks` blocks of a cell meet every target, for every estimator's key terms.
+
+        Where replications share worlds it is the upper confidence bound of a Monte Carlo error that is held against the
+        target: the error itself is a guess from a few worlds, and a run would stop where it is small by luck.
+        """
         frame = diagnose(Selection(store, cell, range(blocks))).frame
         frame = frame[(frame["sample"] == "own") & (frame["n"] > 0)]
         key = {(name, term) for name, layout in store.layouts.items() for term in key_terms(layout)}
@@ -74,8 +79,8 @@ class Until:
             named = (rows["term"] == target.which) | (rows["error"] == target.which)
             pairs = zip(rows["estimator"], rows["term"], strict=True)
             chosen = named if target.which else np.array([pair in key or not pair[1] for pair in pairs], dtype=bool)
-            mcse = rows["mcse"].to_numpy()[np.asarray(chosen)]
-            if not len(mcse) or not bool((mcse <= target.mcse).all()):  # NaN is no small error
+            bounds = (rows["mcse"].to_numpy() * bound_factor(rows["worlds"].to_numpy()))[np.asarray(chosen)]
+            if not len(bounds) or not bool((bounds <= target.mcse).all()):  # NaN is no small error
                 return False
         return True
 
@@ -195,4 +200,4 @@ class Stopping:
         whole = self.store.block_count
         found = [self.ended.get(cell) or (whole, False) for cell in range(len(self.store.cells))]
         counts = tuple(min(blocks * self.store.block, self.store.replications) for blocks, _ in found)
-        return Stopped(self.until.rule, counts, tuple(met for _, met in found))
+        return Stopped(self.until.rule, counts, tuple(met for _, met in found), self.store.worlds)

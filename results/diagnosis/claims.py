@@ -64,6 +64,10 @@ class Claim:
         """Whether error types differ in the measure."""
         return self.measure in ("coverage", "size", "power")
 
+    def nominal(self, alpha: float) -> float:
+        """What is promised at a level alpha of tests and intervals: no bias, coverage 1 - alpha, rejection alpha."""
+        return {"bias": 0.0, "coverage": 1 - alpha}.get(self.measure, alpha)
+
     def limit(self, alpha: float) -> float:
         """The tolerance at a level alpha of tests and intervals."""
         if self.tolerance is not None:

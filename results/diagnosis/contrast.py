@@ -15,7 +15,7 @@ from results.diagnosis.fits import fits_of
 from results.diagnosis.grouping import Grouping
 from results.diagnosis.measures import Measured
 from results.diagnosis.moments import RunningMoments
-from results.diagnosis.worlds import clustered, widened
+from results.diagnosis.worlds import clustered, variance_over_worlds, widened
 from results.store.block import Records
 from sim.errors import bad, one_of
 
@@ -59,7 +59,7 @@ def contrast(records: Records, a: Target, b: Target, cell: int, alpha: float = 0
         rest = (measures.variance_without(side.error, moments[key]) for side, key in ((one, "a"), (other, "b")))
         gain = measures.relative_precision(*rest)
         without.add(gain, both & np.isfinite(gain))
-    gain = measures.relative_precision(moments["a"].variance, moments["b"].variance)
+    gain = measures.relative_precision(variance_over_worlds(moments["a"]), variance_over_worlds(moments["b"]))
     measured = {f"{name}_difference": (measures.mean(moments[name]), influence.of_mean(moments[name]),
                                       moments[name].counts) for name in names[:3]}  # fmt: skip
     precision = influence.of_precision(moments["a"], moments["b"])

@@ -14,7 +14,14 @@ from results.diagnosis.fits import Fits
 from results.diagnosis.grouping import Grouping
 from results.diagnosis.measures import Measured
 from results.diagnosis.moments import Extremes, Piece, RunningMoments, Tally
-from results.diagnosis.worlds import Between, between_worlds, clustered, widened
+from results.diagnosis.worlds import (
+    Between,
+    between_worlds,
+    clustered,
+    spread_over_worlds,
+    variance_over_worlds,
+    widened,
+)
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -127,7 +134,7 @@ class FirstPass:
         if not significant.any():
             return
         estimate, shape = fits.estimate[:, None, :], significant.shape
-        self.wrong_sign.add(np.broadcast_to(estimate * truth < 0, shape), significant, rows)
+        self.wrong_sign.add(np.broadcast_to(np.sign(estimate) * np.sign(truth) < 0, shape), significant, rows)
         self.size_found.add(np.broadcast_to(np.abs(estimate), shape), significant, rows)
         self.size_true.add(np.broadcast_to(np.abs(truth), shape), significant, rows)
 
@@ -291,7 +298,7 @@ def measures_by_term(first: FirstPass, second: SecondPass) -> dict[str, Measured
     ratio = measures.jackknifed(measures.ratio(first.error.average, first.truth.average), second.relative_ratio)
     truth = measures.mean(first.truth)
     known = first.error.n > 0
-    spread = measures.empirical_se(first.error), measures.empirical_se(first.estimate)
+    spread = spread_over_worlds(first.error), spread_over_worlds(first.estimate)
     return {
         "truth": truth._replace(mcse=np.where(varies, truth.mcse, np.where(first.truth.n > 0, 0.0, np.nan))),
         "mean_estimate": measures.mean(first.estimate),
@@ -306,7 +313,7 @@ def measures_by_term(first: FirstPass, second: SecondPass) -> dict[str, Measured
 
 def measures_by_error(first: FirstPass, second: SecondPass) -> dict[str, Measured]:
     """Measures of each error type, (E, K)."""
-    gap = measures.se_error(first.variance_with_error.average, first.error_with_se.variance)
+    gap = measures.se_error(first.variance_with_error.average, variance_over_worlds(first.error_with_se))
     size = measures.ratio(first.size_found.average, first.size_true.average)
     return {
         "mean_se": measures.mean(first.se),

@@ -17,8 +17,8 @@ from results.report.numbers import LEAST_FITS, TOO_FEW
 from results.report.power_sentences import power_sentence
 from results.report.screens import Screened, screen_sentence, screened
 from results.report.sentences import claim_sentence
-from results.report.verdicts import Grade, Verdict, claims_of, claims_table, grades, verdicts
-from results.report.worlds import fixed_sentence
+from results.report.verdicts import Grade, Verdict, claims_of, claims_table, grades, judgements, needed, verdicts
+from results.report.worlds import fixed_sentence, judged_sentence, worlds_reached
 
 MOST_CURVES = 500  # that are fitted of a claim on power: more than anybody reads
 NOTHING = "There are no finished replications yet."
@@ -49,7 +49,8 @@ class Answer:
     """The answer of a diagnosis.
 
     failures: how many fits failed and why; "" where none did. claims: in the order of the study, those that found
-    something to judge. notes: what was held fixed, numbers that are missing, terms without a truth.
+    something to judge. notes: what was held fixed and how much is judged at once, numbers that are missing,
+    terms without a truth.
     """
 
     claims: tuple[ClaimAnswer, ...]
@@ -88,8 +89,9 @@ def answer(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> Answer:
         own = [item for item in found if item.claim is claim]
         if part := _answered(claim, own, diagnosis, wrong_size):
             parts.append(part)
-    fixed = fixed_sentence(diagnosis)
-    notes = (*([fixed] if fixed else []), *notices(table))
+    judged = judged_sentence(judgements(found), diagnosis.worlds, worlds_reached(diagnosis))
+    basis = " ".join(part for part in (fixed_sentence(diagnosis), judged) if part)
+    notes = (*([basis] if basis else []), *notices(table))
     return Answer(tuple(parts), failure_notice(failed), tuple(failed), notes, _nothing(table))
 
 
@@ -139,7 +141,8 @@ def verdict_records(found: Answer) -> Iterator[dict[str, Any]]:
             yield _record(verdict.measure, verdict.grade, verdict.estimator, verdict.term, verdict.error,
                           worst.row["setting"], worst.value, worst.mcse, worst.lower, worst.upper,
                           nominal=verdict.nominal if part.claim.is_judged else np.nan, tolerance=verdict.tolerance,
-                          times=verdict.times, sentence=part.sentence)  # fmt: skip
+                          times=verdict.times, pvalue=worst.pvalue, replications=_needed(verdict),
+                          sentence=part.sentence)  # fmt: skip
         for verdict, drawn in part.curves:
             for curve in drawn:
                 yield _record("mde", Grade.STATED, verdict.estimator, verdict.term, verdict.error, curve.setting,
@@ -150,11 +153,19 @@ def verdict_records(found: Answer) -> Iterator[dict[str, Any]]:
                           screen.mcse, screen.lower, screen.upper, sentence=part.sentence)  # fmt: skip
 
 
+def _needed(verdict: Verdict) -> float:
+    """The replications that an open verdict needs, planned or for its value; NaN for others."""
+    worst = verdict.worst
+    return needed(verdict, worst).replications if verdict.grade is Grade.OPEN and np.isfinite(worst.value) else np.nan
+
+
 def _record(measure: str, grade: Grade, estimator: str, term: str, error: str, setting: str, value: float,
             mcse: float, lower: float, upper: float, *, nominal: float = np.nan, tolerance: float = np.nan,
-            times: float = np.nan, sentence: str) -> dict[str, Any]:  # fmt: skip
+            times: float = np.nan, pvalue: float = np.nan, replications: float = np.nan,
+            sentence: str) -> dict[str, Any]:  # fmt: skip
     numbers = {"value": value, "mcse": mcse, "lower": lower, "upper": upper, "nominal": nominal,
-               "tolerance": tolerance, "times_tolerance": times}  # fmt: skip
+               "tolerance": tolerance, "times_tolerance": times, "pvalue": pvalue,
+               "replications_needed": replications}  # fmt: skip
     plain = {name: float(number) if np.isfinite(number) else None for name, number in numbers.items()}
     about = {"class": str(grade), "measure": measure, "estimator": estimator, "term": term, "error": error}
     return about | {"setting": setting} | plain | {"sentence": sentence}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from results.diagnosis.claims import Claim
-from results.report.sentences import Group, groups_of, head, span_of
-from results.report.verdicts import Grade, Verdict
+from results.report.sentences import MOST_ASKED, Group, groups_of, head, needs_text, span_of
+from results.report.verdicts import Grade, Verdict, needed
 from results.report.wording import Subject, errors_text, joined, per_cent
 
 MOST_NAMED = 3  # of those that hold or are open
@@ -24,8 +24,15 @@ def brief_sentence(claim: Claim, found: Sequence[Verdict], alpha: float) -> str:
     if failed := by_grade[Grade.FAILS]:
         parts.append(_failed(groups_of(failed, found)))
     if unsure := by_grade[Grade.OPEN]:
-        parts.append(f"{len(unsure)} of {len(found)} cannot be told")
+        parts.append(f"{len(unsure)} of {len(found)} cannot be told{_needs(unsure)}")
     return f"{head(claim, found, alpha)}: {'; '.join(parts)}."
+
+
+def _needs(unsure: Sequence[Verdict]) -> str:
+    """The most replications that one of them is planned to need; "" where all have so many."""
+    counts = [needed(item, item.worst) for item in unsure if item.worst.value == item.worst.value]
+    counts = [item for item in counts if not item.at_value and item.replications < MOST_ASKED]
+    return f" ({needs_text(max(counts, key=lambda item: item.replications))})" if counts else ""
 
 
 def _named(groups: Sequence[Group]) -> Subject:

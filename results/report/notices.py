@@ -7,10 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from estimators.core.inference import holm
 from results.diagnosis.claims import MOST_FAILED
 from results.diagnosis.diagnose import Diagnosis
+from results.diagnosis.judging import FAMILYWISE, beyond_share
 from results.report.bias_table import failure_counts, reasons, settings
 from results.report.numbers import LEAST_FITS
 from results.report.verdicts import Grade, grade_of
@@ -60,19 +63,32 @@ def failed_fits(diagnosis: Diagnosis) -> list[Failed]:
     for row in frame.to_dict("records"):
         rows.setdefault(row["estimator"], []).append(row)
     texts, found = settings(diagnosis), []
+    every = int((diagnosis.frame["measure"] == "convergence").sum())
+    grades = _grades_of_failures([row for name in counts for row in rows[name]], every)
     for name, counted in counts.items():
         worst = min(rows[name], key=lambda row: row["value"])
-        parts = [_grade_of_failures(row) for row in rows[name]]
-        found.append(Failed(name, sum(int(row["attempted"]) for row in rows[name]), counted,
-                            max(parts, key=lambda grade: grade.rank), texts[worst["cell"]], 1 - worst["value"],
+        grade = max((grades[name, row["cell"]] for row in rows[name]), key=lambda grade: grade.rank)
+        found.append(Failed(name, sum(int(row["attempted"]) for row in rows[name]), counted, grade,
+                            texts[worst["cell"]], 1 - worst["value"],
                             worst["mcse"], 1 - worst["upper"], 1 - worst["lower"]))  # fmt: skip
     return sorted(found, key=lambda item: (-item.grade.rank, -item.share))
 
 
-def _grade_of_failures(row: dict[Any, Any]) -> Grade:
-    """The grade of one cell, of which a row holds the share of fits that succeeded."""
-    return grade_of(1 - row["upper"], 1 - row["lower"], MOST_FAILED, clear=row["value"] < 1,
-                    usable=row["attempted"] >= LEAST_FITS)  # fmt: skip
+def _grades_of_failures(rows: Rows, every: int) -> dict[tuple[str, int], Grade]:
+    """The grade of each (estimator, cell), of which a row holds the share of fits that succeeded.
+
+    Too many failed where Holm's p value says so over `every` cell of every estimator.
+    """
+    single = np.ones(every)
+    single[: len(rows)] = [beyond_share(1 - row["value"], row["mcse"], row["attempted"], row["worlds"], 0.0,
+                                        MOST_FAILED) for row in rows]  # fmt: skip
+    grades = {}
+    for row, pvalue in zip(rows, holm(single), strict=False):
+        grade = grade_of(1 - row["upper"], 1 - row["lower"], MOST_FAILED, clear=row["value"] < 1,
+                         usable=row["attempted"] >= LEAST_FITS)  # fmt: skip
+        lucky = grade is Grade.FAILS and pvalue > FAMILYWISE
+        grades[row["estimator"], row["cell"]] = Grade.OPEN if lucky else grade
+    return grades
 
 
 def failure_notice(found: Sequence[Failed]) -> str:

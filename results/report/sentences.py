@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from results.diagnosis.claims import Claim
+from results.diagnosis.judging import beyond, within
 from results.report.bias_table import in_order, plain
-from results.report.verdicts import Grade, Judged, Verdict
+from results.report.verdicts import Grade, Judged, Needed, Verdict, needed
 from results.report.wording import (
     Subject,
     bias_text,
@@ -21,6 +22,7 @@ from results.report.wording import (
 
 Dials = Sequence[Mapping[str, object]]
 MOST_NAMED = 5  # estimators or error types that a sentence describes one by one
+MOST_ASKED = 1e7  # replications that a sentence asks for
 MOST_TERMS = 4  # that are named at its head
 
 
@@ -144,22 +146,29 @@ def _interval(verdict: Verdict, worst: Judged) -> str:
     row = worst.row
     lost = 1 - row["n"] / row["attempted"]
     when = f" when {row['setting']}" if row["setting"] else ""
-    if (
-        verdict.tolerance
-        and -verdict.tolerance <= worst.lower - verdict.nominal
-        and (worst.upper - verdict.nominal <= verdict.tolerance)
+    if worst.value != worst.value or within(
+        worst.lower - verdict.nominal, worst.upper - verdict.nominal, verdict.tolerance
     ):
         return f"{per_cent(lost)} of fits failed{when}" if lost else f"only {row['n']:,.0f} fits{when}"
-    beyond = _beyond(verdict, worst)
+    more = _beyond(verdict, worst) or f"; {needs_text(needed(verdict, worst))}"
     if verdict.measure == "bias":
-        return f"Monte Carlo interval {worst.lower:.2f} to {worst.upper:.2f} standard errors{when}{beyond}"
-    return f"Monte Carlo interval {per_cent(worst.lower)} to {per_cent(worst.upper)}{when}{beyond}"
+        return f"Monte Carlo interval {worst.lower:.2f} to {worst.upper:.2f} standard errors{when}{more}"
+    return f"Monte Carlo interval {per_cent(worst.lower)} to {per_cent(worst.upper)}{when}{more}"
+
+
+def needs_text(found: Needed) -> str:
+    """What would tell, in words: "needs about 1,700 replications"."""
+    if found.replications < MOST_ASKED:
+        at = "at this value needs" if found.at_value else "needs"
+        return f"{at} about {found.replications:,.0f} replications"
+    if found.worlds:
+        return f"needs more worlds, about {found.worlds:,}, not more replications"
+    return "too near the tolerance to tell"
 
 
 def _beyond(verdict: Verdict, worst: Judged) -> str:
     """Why an interval that lies beyond the tolerance does not yet fail: it must be clear of the Monte Carlo error."""
-    low, high = (end - verdict.nominal for end in (worst.lower, worst.upper))
-    if low > verdict.tolerance or high < -verdict.tolerance:
+    if beyond(worst.lower - verdict.nominal, worst.upper - verdict.nominal, verdict.tolerance):
         return "; this probably fails, and more replications make it clear"
     return ""
 

@@ -1,26 +1,37 @@
 """How the claims of a study turn out: one verdict a claim, estimator, term and error type, ranked by practical size.
 
 A cell departs by value - what is promised, with a 95% Monte Carlo interval. Its grade: "fails" where the departure is
-clear of the Monte Carlo error (`numbers.is_biased`, `numbers.is_off`) and the interval lies beyond the tolerance;
-"detectable but harmless" where it is clear and the interval lies within the tolerance; "holds" where it is not clear
-and the interval lies within; else "cannot be told". A verdict has the worst grade of its cells.
+clear of the Monte Carlo error (`numbers.is_biased`, `numbers.is_off`), the interval lies beyond the tolerance, and so
+does the departure by Holm's p value over all that the study judges (`diagnosis.judging`); "detectable but harmless"
+where it is clear and the interval lies within the tolerance; "holds" where it is not clear and the interval lies
+within; else "cannot be told". A verdict has the worst grade of its cells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
+from estimators.core.inference import holm
 from results.diagnosis.claims import DEFAULTS, MOST_FAILED, Claim, terms_of
 from results.diagnosis.diagnose import Diagnosis
-from results.diagnosis.measures import Z95
+from results.diagnosis.judging import (
+    FAMILYWISE,
+    about,
+    beyond,
+    beyond_mean,
+    beyond_share,
+    fits_needed,
+    interval_point,
+    replications_needed,
+    within,
+)
 from results.report.bias_table import bias_table, key_terms
 from results.report.numbers import (
     LEAST_FITS,
@@ -31,6 +42,7 @@ from results.report.numbers import (
     is_test,
     worlds_of,
 )
+from sim.streams import TILE
 
 Row = dict[Any, Any]
 
@@ -57,7 +69,8 @@ _RANKS = {grade: place for place, grade in enumerate(Grade)}
 class Judged:
     """A measure in one cell: its value with the ends of its 95% Monte Carlo interval, and its row of the bias table.
 
-    Bias is in standard errors of the estimator, shares are between 0 and 1.
+    Bias is in standard errors of the estimator, shares are between 0 and 1. pvalue: of a departure beyond the
+    tolerance, by Holm over all that the study judges; NaN where the interval does not lie beyond.
     """
 
     cell: int
@@ -67,6 +80,7 @@ class Judged:
     upper: float
     grade: Grade
     row: Row
+    pvalue: float = np.nan
 
     def departure(self, nominal: float) -> float:
         """How far the value is from what is promised; 0 where there is none."""
@@ -79,7 +93,8 @@ class Verdict:
     """A claim judged for one estimator, term and error type ("" where the measure has none).
 
     cells: in the order of the grid, those where the measure is defined; at least one. nominal: what is promised (0 for
-    bias). tolerance: the departure that does not matter; NaN where the measure is stated and not judged.
+    bias). tolerance: the departure that does not matter; NaN where the measure is stated and not judged. worlds: of the
+    study, of which the replications so far may reach some.
     """
 
     claim: Claim
@@ -89,6 +104,7 @@ class Verdict:
     nominal: float
     tolerance: float
     cells: tuple[Judged, ...]
+    worlds: int = 1
 
     @property
     def measure(self) -> str:
@@ -153,10 +169,31 @@ def verdicts(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> list[Ve
     A claim of screens has no verdict: `results.report.screens` states it.
     """
     rows = _rows_by_place(claims_table(diagnosis, table))
-    found: list[Verdict] = []
-    for claim in claims_of(diagnosis):
-        found += worst_first(_judged(claim, diagnosis, rows))
-    return found
+    single = [list(_judged(claim, diagnosis, rows)) for claim in claims_of(diagnosis)]
+    together = iter(_adjusted([item for of_claim in single for item in of_claim]))
+    return [item for of_claim in single for item in worst_first([next(together) for _ in of_claim])]
+
+
+def judgements(found: Iterable[Verdict]) -> int:
+    """How many numbers are judged at once: cells of all verdicts that can fail, where the measure is known."""
+    return sum(item.value == item.value for verdict in found if verdict.claim.is_judged for item in verdict.cells)
+
+
+def _adjusted(found: list[Verdict]) -> list[Verdict]:
+    """The verdicts with p values over all of them: a cell fails only where its own keeps below `FAMILYWISE`.
+
+    A cell that does not fail alone has the p value 1, which makes those of others no smaller.
+    """
+    failing = [(place, index) for place, verdict in enumerate(found) for index, item in enumerate(verdict.cells)
+               if item.grade is Grade.FAILS]  # fmt: skip
+    single = np.ones(max(judgements(found), len(failing)))
+    single[: len(failing)] = [found[place].cells[index].pvalue for place, index in failing]
+    cells = [list(verdict.cells) for verdict in found]
+    for (place, index), pvalue in zip(failing, holm(single), strict=False):
+        grade = Grade.FAILS if pvalue <= FAMILYWISE else Grade.OPEN
+        cells[place][index] = replace(cells[place][index], grade=grade, pvalue=float(pvalue))
+    changed = {place for place, _ in failing}
+    return [replace(item, cells=tuple(cells[place])) if place in changed else item for place, item in enumerate(found)]
 
 
 _COLUMNS = ("cell", "setting", "estimator", "term", "estimand", "tests", "error", "truth", "truth_mcse",
@@ -175,7 +212,7 @@ def _rows_by_place(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, list[
 
 def _judged(claim: Claim, diagnosis: Diagnosis, rows: dict[tuple[str, str], dict[str, list[Row]]]) -> Iterator[Verdict]:
     alpha = diagnosis.alpha
-    nominal = {"bias": 0.0, "coverage": 1 - alpha}.get(claim.measure, alpha)
+    nominal = claim.nominal(alpha)
     for name, layout in diagnosis.layouts.items():
         if claim.measure == "screen" or (claim.estimators and name not in claim.estimators):
             continue
@@ -189,7 +226,7 @@ def _judged(claim: Claim, diagnosis: Diagnosis, rows: dict[tuple[str, str], dict
                 cells = tuple(item for row in own if (item := _judge(claim, row, alpha, nominal)) is not None)
                 if cells and (claim.measure != "power" or any(not is_null(item.row) for item in cells)):
                     tolerance = claim.limit(alpha) if claim.is_judged else np.nan
-                    yield Verdict(claim, name, term, error, nominal, tolerance, cells)
+                    yield Verdict(claim, name, term, error, nominal, tolerance, cells, diagnosis.worlds)
 
 
 def _judge(claim: Claim, row: Row, alpha: float, nominal: float) -> Judged | None:
@@ -211,21 +248,27 @@ def _judge(claim: Claim, row: Row, alpha: float, nominal: float) -> Judged | Non
             clear = is_off(row, "rejection", nominal)
     if value != value and not (claim.measure == "bias" and row["n"] > 0):
         return None
-    grade = Grade.STATED
-    if claim.is_judged:
-        grade = grade_of(lower - nominal, upper - nominal, claim.limit(alpha), clear=clear, usable=_usable(claim, row))
-    return Judged(row["cell"], value, mcse, lower, upper, grade, row)
+    if not claim.is_judged:
+        return Judged(row["cell"], value, mcse, lower, upper, Grade.STATED, row)
+    tolerance = claim.limit(alpha)
+    grade = grade_of(lower - nominal, upper - nominal, tolerance, clear=clear, usable=_usable(claim, row))
+    pvalue = np.nan
+    if grade is Grade.FAILS and claim.measure == "bias":
+        pvalue = beyond_mean(value, mcse, worlds_of(row), tolerance)
+    elif grade is Grade.FAILS:
+        pvalue = beyond_share(value, mcse, row["n_error"], worlds_of(row), nominal - tolerance, nominal + tolerance)
+    return Judged(row["cell"], value, mcse, lower, upper, grade, row, pvalue)
 
 
 def grade_of(lower: float, upper: float, tolerance: float, *, clear: bool, usable: bool = True) -> Grade:
-    """The grade of a departure with a Monte Carlo interval from lower to upper.
+    """The grade of a departure with a Monte Carlo interval from lower to upper, judged alone.
 
     clear: whether the departure is clear of its Monte Carlo error. usable: whether there are fits enough, and few of
     them failed; otherwise nothing can hold.
     """
-    if clear and (lower > tolerance or upper < -tolerance):
+    if clear and beyond(lower, upper, tolerance):
         return Grade.FAILS
-    if not usable or not (-tolerance <= lower and upper <= tolerance):  # NaN lies nowhere
+    if not usable or not within(lower, upper, tolerance):
         return Grade.OPEN
     return Grade.HARMLESS if clear else Grade.HOLDS
 
@@ -246,14 +289,45 @@ def standardised(row: Row) -> tuple[float, float, float, float]:
         value = float(np.sign(row["bias"]) * np.inf) if row["bias"] else 0.0
         return value, 0.0, value, value
     value, mcse = row["bias"] / scale, row["bias_mcse"] / scale
-    wide = _point(worlds_of(row)) * mcse
+    wide = interval_point(worlds_of(row)) * mcse
     return value, mcse, value - wide, value + wide
 
 
-@cache
-def _point(worlds: int) -> float:
-    """Monte Carlo errors on either side of a 95% interval: 1.96, or the point of t where worlds are few."""
-    return float(stdtrit(worlds - 1, 0.975)) if worlds > 1 else Z95
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """What would tell whether an open cell holds.
+
+    replications: a cell, with two digits; infinite where no number is enough. worlds: that it takes where that is for
+    the few worlds of now, else 0. at_value: whether that is so for the value that was found, because as many as are
+    planned are there; else it is for a measure as promised, in all cells of the verdict with a chance of 80%.
+    """
+
+    replications: float
+    worlds: int
+    at_value: bool
+
+
+def needed(verdict: Verdict, item: Judged) -> Needed:
+    """The replications that a cell of a judged verdict takes: planned ones, or those for its value beyond these.
+
+    While they do not reach all worlds of the study, further ones lie in new worlds, a tile in each.
+    """
+    share, reached, worlds = verdict.measure != "bias", worlds_of(item.row), max(verdict.worlds, worlds_of(item.row))
+    n = float(item.row["n_error"] if share else item.row["n"])
+    alone = (item.value * (1 - item.value) if share else 1.0) / n
+    inflation = max(item.mcse**2 / alone, 1.0) if reached > 1 and alone > 0 else 1.0
+    goal = partial(fits_needed, verdict.nominal, verdict.tolerance, share=share, cells=len(verdict.cells))
+    planned = goal(worlds=worlds)
+    if at_value := n / inflation >= planned:
+        goal = partial(goal, cells=1, at=item.value)
+        planned = goal(worlds=worlds)
+    whole = n if reached == worlds else float(worlds * TILE)
+    if reached < worlds and planned * inflation <= whole:
+        return Needed(about(planned * inflation), 0, at_value)
+    count, wider = replications_needed(planned, whole, inflation, worlds)
+    if wider:  # of which the point of t is a smaller one
+        wider = max(replications_needed(goal(worlds=wider), whole, inflation, worlds)[1], worlds + 1)
+    return Needed(about(count) if np.isfinite(count) else count, wider, at_value)
 
 
 def grades(found: Sequence[Verdict]) -> Grade:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from results.diagnosis.diagnose import Diagnosis
+from results.diagnosis.judging import FAMILYWISE, interval_point
+from results.report.numbers import clear
+from sim.streams import TILE
+
+FEW = 10  # worlds, below which a mark takes more than 7 Monte Carlo errors
 
 
 def fixed_sentence(diagnosis: Diagnosis) -> str:
@@ -20,6 +25,27 @@ def fixed_sentence(diagnosis: Diagnosis) -> str:
     of = f" of {worlds}" if reached < worlds else ""
     return (f"{what[0].upper()}{what[1:]} {was} drawn in {reached}{of} worlds: numbers are averages over such worlds, "
             "and Monte Carlo errors include them.")  # fmt: skip
+
+
+def judged_sentence(count: int, worlds: int, reached: int) -> str:
+    """How many numbers are judged at once, and with few worlds what can be told; "" for a lone number in one world.
+
+    count: of judgements. worlds, reached: that the study has, and that lie behind a number.
+    """
+    parts = []
+    if count > 1:
+        parts.append(f"{count:,} numbers are judged at once, by Holm's method: chance alone fails at most "
+                     f"{100 * FAMILYWISE:g}% of studies.")  # fmt: skip
+    if reached > 1:
+        mark = f"{clear(reached):.{0 if reached < FEW else 1}f}"
+        parts.append(f"Monte Carlo errors of {reached} worlds have {reached - 1} degree{'s' * (reached > 2)} of "
+                     f"freedom: an interval takes {interval_point(reached):.1f} of them on either side and a mark "
+                     f"{mark}, in place of 2.0 and 4.")  # fmt: skip
+    if reached < worlds:
+        parts.append(f"{worlds * TILE:,} replications reach all {worlds} worlds.")
+    elif 1 < reached < FEW:
+        parts.append("Only departures as large as that can be told; more worlds tell more, more replications do not.")
+    return " ".join(parts)
 
 
 def worlds_reached(diagnosis: Diagnosis) -> int:

@@ -128,7 +128,7 @@ class Store(ABC):
         kept = self.noted("until")
         if not kept or kept["room"] != self.replications:
             return None  # it has grown since
-        return Stopped(kept["rule"], tuple(kept["replications"]), tuple(kept["met"]))
+        return Stopped(kept["rule"], tuple(kept["replications"]), tuple(kept["met"]), self.worlds)
 
     def stop(self, stopped: Stopped | None) -> None:
         """State where cells stopped; None: every replication is wanted."""

@@ -14,6 +14,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from estimators.core.estimator import Status
+from estimators.core.inference import holm
 from estimators.spatial import autocorrelation as ac
 from estimators.spatial.residual_moran import (
     MoranTest,
@@ -193,7 +194,7 @@ def test_folded_p_values_count_the_rarer_tail_twice_and_ties_in_both() -> None:
 
 def test_adjusted_p_values_are_those_of_statsmodels() -> None:
     p = np.random.default_rng(4).random(20) ** 3
-    np.testing.assert_allclose(ac.holm(p), multipletests(p, method="holm")[1], rtol=1e-12)
+    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1], rtol=1e-12)
     np.testing.assert_allclose(ac.false_discovery_rate(p), multipletests(p, method="fdr_bh")[1], rtol=1e-12)
 
 

@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from cluster import Executor
 from experiments.cli import run_command
@@ -19,6 +22,8 @@ from experiments.running.pilot import pilot, projected
 from experiments.running.runner import Progress, run, schema_of
 from experiments.running.until import Selection, Until, checkpoints
 from results.diagnosis.diagnose import diagnose
+from results.diagnosis.judging import about, fits_needed
+from results.diagnosis.worlds import bound_factor
 from results.store import BlockState, Store
 from results.store.zarr_store import ZarrStore
 from sim.errors import BadInput
@@ -242,3 +247,108 @@ def test_a_dry_run_prints_its_pilot(tmp_path: Path, capsys: pytest.CaptureFixtur
     for measure in ("bias", "coverage", "rejection"):
         assert f"Monte Carlo error of {measure} after 4,096 replications: at most" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
+
+
+def test_with_few_worlds_the_upper_bound_of_an_error_is_held_against_the_target(tmp_path: Path) -> None:
+    """The 97.5% bound of an error from 4 worlds is 3.73 times the error: 3 / .2158 is its square."""
+    study = quick_study(512, worlds=4)
+    store = run(study, store=tmp_path / "x.zarr")
+    layouts = schema_of(study).layouts
+    error, times = largest(store, 0, 8, "bias"), math.sqrt(3 / stats.chi2.ppf(0.025, 3))
+    assert times == pytest.approx(3.73, abs=0.01)
+    assert not Until.read(f"bias:did:{1.01 * error:.6g}", layouts).met(store, 0, 8)
+    assert not Until.read(f"bias:did:{0.99 * times * error:.6g}", layouts).met(store, 0, 8)
+    assert Until.read(f"bias:did:{1.01 * times * error:.6g}", layouts).met(store, 0, 8)
+
+
+def test_a_run_that_few_worlds_keep_from_its_target_asks_for_more(tmp_path: Path) -> None:
+    study = quick_study(512, worlds=4)
+    store = run(study, store=tmp_path / "x.zarr", until="coverage:1e-6")
+    said = (
+        "Monte Carlo errors of at most coverage:1e-06 were not reached in any of 2 cells; with 4 worlds an error is "
+        "judged by its upper confidence bound: set more worlds in the study, because more replications in the same "
+        "worlds may not be enough"
+    )
+    assert store.stopped is not None
+    assert store.stopped.sentence == ZarrStore.open(tmp_path / "x.zarr").stopped.sentence == said  # type: ignore[union-attr]
+    reached = replace(store.stopped, met=(True, False))
+    assert "in 1 of 2 cells, after 512 replications; with 4 worlds" in reached.sentence
+    assert "worlds" not in replace(store.stopped, met=(True, True)).sentence
+    assert "worlds" not in replace(store.stopped, worlds=1).sentence
+
+
+def stopped_runs(worlds: int, target: float, bound: bool) -> tuple[float, float, float, float]:
+    """Of 8,000 runs whose worlds hold a tenth of a variance of 1, how things end.
+
+    Shares that stop before 40,000 replications, that stop although the true error is above the target, whose 95%
+    interval of t covers where they end, and whose interval covers among those that stop.
+    """
+    rng, runs, share = np.random.default_rng(worlds), 8000, 0.1
+    marks = [count * 64 for count in checkpoints(40_000 // 64, 64, worlds)]
+    common = math.sqrt(share) * rng.standard_normal((runs, worlds))
+    total, before = np.zeros((runs, worlds)), 0
+    ended, early, false, covered, both = np.zeros(runs, bool), 0, 0, 0, 0
+    for mark in marks:
+        more = (mark - before) / worlds
+        total += more * common + math.sqrt((1 - share) * more) * rng.standard_normal((runs, worlds))
+        before = mark
+        means = total * worlds / mark
+        error = np.fmax(
+            means.std(axis=1, ddof=1) / math.sqrt(worlds), 1 / math.sqrt(mark) * math.sqrt(1 - share / worlds)
+        )
+        held = error * (bound_factor(np.array(worlds)) if bound else 1.0)
+        now = ~ended & ((held <= target) | (mark == marks[-1]))
+        true = math.sqrt(share / worlds + (1 - share) / mark)
+        early += int(now.sum()) * (mark < marks[-1])
+        false += int((now & (held <= target)).sum()) * (true > target)
+        half = stats.t.ppf(0.975, worlds - 1) * error
+        covers = int((np.abs(means.mean(axis=1)) <= half)[now].sum())
+        covered, both = covered + covers, both + covers * (mark < marks[-1])
+        ended |= now
+    return early / runs, false / runs, covered / runs, both / max(early, 1)
+
+
+def test_few_worlds_seldom_stop_a_run_by_luck() -> None:
+    """A target of .7 of what 4 worlds leave in any run: a third of runs stopped, wrongly, and 88% of these covered."""
+    target = 0.7 * math.sqrt(0.1 / 4)
+    early, false, _, lucky = stopped_runs(4, target, bound=False)
+    assert early > 0.3
+    assert false > 0.3
+    assert lucky < 0.90
+    early, false, covered, _ = stopped_runs(4, target, bound=True)
+    assert early < 0.05
+    assert false < 0.05
+    assert 0.93 <= covered <= 0.97
+
+
+@pytest.mark.parametrize(("worlds", "times"), [(4, 1.0), (4, 5.0), (8, 1.0), (8, 3.0), (32, 1.0), (32, 2.0)])
+def test_intervals_cover_where_runs_end(worlds: int, times: float) -> None:
+    """Targets of what the worlds leave, which hardly a run reaches, and of a multiple, which most runs reach."""
+    early, false, covered, stopped = stopped_runs(worlds, times * math.sqrt(0.1 / worlds), bound=True)
+    assert (early > 0.85) == (times > 1)
+    assert false <= 0.06
+    assert 0.93 <= covered <= 0.97
+    if times > 1:
+        assert 0.93 <= stopped <= 0.97
+
+
+def test_a_dry_run_says_what_claims_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `fits_needed` has it: 840 for one size, 263 for one bias, and more for three cells."""
+    (tmp_path / "study.toml").write_text(
+        'replications = 256\nworlds = 1\n[design]\nkind = "paper"\ncontrols = "none"\n'
+        '[grid]\neffect = [0.0, 0.1, 0.2]\n[[estimators]]\nkind = "did"\n'
+        '[[claims]]\nmeasure = "size"\n[[claims]]\nmeasure = "power"\n'
+        '[[claims]]\nmeasure = "bias"\ntolerance = 0.1\n'
+    )
+    command = ["run", str(tmp_path / "study.toml"), "--cluster", "serial", "--store", str(tmp_path / "x.zarr")]
+    assert run_command([*command, "--dry-run"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    size, bias = (
+        about(fits_needed(*of, share=share, cells=3)) for of, share in (((0.05, 0.025), True), ((0.0, 0.1), False))
+    )
+    assert (
+        f"To tell that size holds takes about 840 replications in one cell, about {size:,.0f} a cell for all 3 cells "
+        "(chance 80%, tolerance 0.025)"
+    ) in printed
+    assert f"To tell that bias holds takes about 1,100 replications in one cell, about {bias:,.0f} a cell" in printed
+    assert "power holds" not in printed

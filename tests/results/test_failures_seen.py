@@ -117,7 +117,7 @@ def test_one_error_that_is_missing_is_left_out_and_counted(fabricate: Any, sampl
     assert list(table["n_error"]) == [63, 64]
     assert notices(table) == ["Missing in usable fits: one errors of ols (1 of 64)."]
     text = printed(diagnosis)
-    assert "- Missing in usable fits: one errors of ols (1 of 64)." in text[:6]
+    assert "- Missing in usable fits: one errors of ols (1 of 64)." in text[:7]  # after how much is judged at once
     assert "all usable" not in "".join(text)
 
 

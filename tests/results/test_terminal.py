@@ -14,6 +14,7 @@ from results.diagnosis.diagnose import diagnose
 from results.report.bias_table import bias_table, failures, in_order, key_terms
 from results.report.facts import ReportFacts
 from results.report.numbers import bracketed, fixed, is_off, share_text
+from results.report.short import MOST_SAID
 from results.report.terminal import print_bias_table
 
 FACTS = ReportFacts("toy", "Does it hold?", seed=42)
@@ -212,7 +213,7 @@ def test_a_long_answer_is_told_in_brief_on_the_first_screen_alone(fabricate: Any
     out = io.StringIO()
     print_bias_table(diagnosis, Console(file=out, width=80), facts)
     answer = out.getvalue().split("\n\n")[0]
-    assert len(answer.splitlines()) <= 2 + 10
+    assert len(answer.splitlines()) <= 2 + MOST_SAID
     said = " ".join(answer.split())
     assert "estimator-right holds (at most 0.018 standard errors); estimator-lowest, estimator-highest" in said
     assert "fail (at worst t" in said

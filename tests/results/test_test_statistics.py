@@ -28,7 +28,7 @@ LMS = ("lm_lag", "lm_err", "rlm_lag", "rlm_err")
 def diagnosis() -> Diagnosis:
     forms = (LMTests("exact"), LMTests("elhorst"))
     design = Paper(effect=0.0, controls="none")
-    study = Study("lm", design, forms, grid=(("rho", (0.0, 0.1)),), replications=3072, seed=5)
+    study = Study("lm", design, forms, grid=(("rho", (0.0, 0.1)),), replications=6144, seed=5)
     return diagnose(run(study))
 
 
@@ -52,7 +52,7 @@ def test_rejections_are_reported_and_no_bias(diagnosis: Diagnosis) -> None:
         assert value == pytest.approx(expected, abs=4 * mcse)
     power, _, fits = measures(diagnosis, 0.1, "lm-exact", "lm_lag")["rejection"]
     assert power > 0.8
-    assert fits == 3072
+    assert fits == 6144
 
 
 def test_a_wrong_size_is_called_one(diagnosis: Diagnosis) -> None:

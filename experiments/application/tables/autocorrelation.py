@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.inference import p_values
+from estimators.core.inference import holm, p_values
 from estimators.spatial import autocorrelation as ac
 from estimators.spatial.residual_moran import EXACT_FIT, ResidualMaker, permuted_pooled_moran, pooled_moran
 from experiments.application.spec.spec import RealPanel
@@ -177,7 +177,7 @@ def _tested(
 
 def _keep(ledger: Ledger, tests: list[tuple[Record, float]]) -> None:
     """Keep tests of one kind, of all years, with p-values adjusted over them; a single test is not adjusted."""
-    adjusted = ac.holm(np.array([1.0 if record.pvalue is None else record.pvalue for record, _ in tests]))
+    adjusted = holm(np.array([1.0 if record.pvalue is None else record.pvalue for record, _ in tests]))
     for (record, expected), together in zip(tests, adjusted, strict=True):
         ledger.records.append(record)
         ledger.value(record, "expected", expected, record.se_type)

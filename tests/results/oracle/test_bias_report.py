@@ -295,12 +295,18 @@ def test_what_the_verdicts_say(diagnosis: Any) -> None:
     near(said[4], -100 * bias["bias"][0] / bias["truth"][0])
     near(said[5], bias["truth"][0])
     size = {name: counted(0, name, 0, j)["rejected"] for name, j in (("alpha", 0), ("beta", 1))}
+    # sizes of 12.5% in 200 draws are more than 7.5% alone (p = .0085), and not by Holm over 28 numbers
     sizes = re.search(
-        r"alpha with one errors rejects ([\d.]+)% and beta with two errors rejects ([\d.]+)%, both when", text
+        r"cannot be told for alpha with one errors, beta with two errors.* \(Monte Carlo interval "
+        r"([\d.]+)% to ([\d.]+)% when size = 0; this probably fails",
+        text,
     )
     assert sizes is not None
-    near(sizes[1], size["alpha"][0])
-    near(sizes[2], size["beta"][0])
+    for name, (share, error) in size.items():
+        assert share > 7.5 + Z * error, name
+    share, error = size["alpha"]
+    near(sizes[1], share - Z * error)
+    near(sizes[2], share + Z * error)
     covered = re.search(r"t1 of alpha with one errors covers ([\d.]+)%", text)
     assert covered is not None
     near(covered[1], min(counted(cell, "alpha", 1, 0)["coverage"][0] for cell in (0, 1)))

@@ -1,0 +1,385 @@
+"""Judging many numbers at once: error rates, points of t, ties and what replications tell, by slow programs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from estimators.core.estimator import Status
+from estimators.core.inference import holm
+from results.diagnosis.claims import Claim
+from results.diagnosis.diagnose import diagnose
+from results.diagnosis.judging import (
+    about,
+    beyond,
+    beyond_mean,
+    beyond_share,
+    fits_needed,
+    interval_point,
+    replications_needed,
+    within,
+)
+from results.diagnosis.measures import interval, proportion
+from results.report.answer import answer, verdict_records
+from results.report.notices import failed_fits
+from results.report.numbers import clear
+from results.report.sentences import needs_text
+from results.report.verdicts import Grade, Judged, Needed, Verdict, _adjusted, _judge, judgements, needed, verdicts
+from results.report.worlds import judged_sentence
+
+ALPHA, EDGE, CELLS = 0.05, 0.075, 24
+SIZE = Claim("size")
+Z = float(stats.norm.ppf(0.975))
+
+
+def row_of(hits: float, n: int, cell: int = 0, worlds: int = 1, widening: float = 1.0) -> dict[Any, Any]:
+    """A row of a bias table: a true null that was rejected in some of n fits, whose MCSE worlds widen."""
+    found = proportion(np.array([float(hits)]), np.array([float(n)]))
+    found = found._replace(mcse=found.mcse * widening)
+    lower, upper = interval(found, True, None if worlds == 1 else np.array([float(worlds)]))
+    return {"cell": cell, "term": "t0", "truth": 0.0, "truth_mcse": 0.0, "n": n, "n_error": n, "attempted": n,
+            "worlds": worlds, "setting": f"c = {cell}", "rejection": float(found.value[0]),
+            "rejection_mcse": float(found.mcse[0]), "rejection_lower": float(lower[0]),
+            "rejection_upper": float(upper[0])}  # fmt: skip
+
+
+def judged(rows: list[dict[Any, Any]], claim: Claim = SIZE) -> Verdict:
+    cells = [_judge(claim, row, ALPHA, ALPHA) for row in rows]
+    return Verdict(claim, "ols", "t0", "iid", ALPHA, claim.limit(ALPHA), tuple(item for item in cells if item))
+
+
+@pytest.mark.parametrize("n", [300, 2000])
+def test_a_study_on_the_edge_of_its_tolerance_says_fails_in_at_most_one_of_twenty(n: int) -> None:
+    """1,500 studies of 24 tests of size 7.5%, which is tolerated. Judged one by one, 45% of them fail somewhere."""
+    rng, studies = np.random.default_rng(20260301), 1500
+    alone = together = 0
+    once = cache(lambda hit: judged([row_of(hit, n)]).cells[0])
+    for hits in rng.binomial(n, EDGE, (studies, CELLS)):
+        verdict = replace(judged([row_of(100, n)]), cells=tuple(map(once, hits.tolist())))
+        alone += verdict.grade is Grade.FAILS
+        (adjusted,) = _adjusted([verdict])
+        together += adjusted.grade is Grade.FAILS
+    if n == 2000:
+        assert alone / studies > 0.35
+    assert together / studies <= 0.05
+
+
+def test_a_size_far_beyond_its_tolerance_still_fails_among_many() -> None:
+    rows = [row_of(100, 2000, cell) for cell in range(CELLS - 1)] + [row_of(260, 2000, CELLS - 1)]
+    (verdict,) = _adjusted([judged(rows)])
+    assert [item.grade for item in verdict.cells].count(Grade.FAILS) == 1
+    assert verdict.worst.cell == CELLS - 1
+    assert verdict.worst.pvalue == pytest.approx(24 * 2 * stats.binom.sf(259, 2000, EDGE), rel=1e-6)
+
+
+def test_the_family_is_all_that_a_study_judges() -> None:
+    """A size of 9.3% in 2,000 fits: p = .0037 alone; of 12 numbers .044, of 24 numbers in two verdicts .088."""
+    odd, right = row_of(186, 2000), row_of(100, 2000)
+    single = 2 * stats.binom.sf(185, 2000, EDGE)
+    assert judged([odd]).cells[0].pvalue == pytest.approx(single, rel=1e-9)
+    few = judged([odd] + [right] * 11)
+    assert _adjusted([few])[0].grade is Grade.FAILS
+    assert _adjusted([few])[0].worst.pvalue == pytest.approx(12 * single)
+    first, second = _adjusted([few, judged([right] * 12)])
+    assert (first.grade, second.grade) == (Grade.OPEN, Grade.HOLDS)
+    assert first.worst.pvalue == pytest.approx(24 * single)
+    stated = replace(second, claim=Claim("power"))
+    assert judgements([few, judged([right] * 12)]) == 24
+    assert judgements([few, stated]) == 12
+
+
+def slow_holm(pvalues: list[float]) -> list[float]:
+    """Tests are rejected in order, each against the level over those that are left; the level at which that happens."""
+    found = {}
+    left, level = dict(enumerate(pvalues)), 0.0
+    while left:
+        place = min(left, key=lambda key: left[key])
+        level = max(level, min(1.0, len(left) * left.pop(place)))
+        found[place] = level
+    return [found[place] for place in range(len(pvalues))]
+
+
+def test_holm_by_hand_and_one_after_the_other() -> None:
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+    values = np.random.default_rng(2).uniform(size=30).round(1) ** 3
+    np.testing.assert_allclose(holm(values), slow_holm(values.tolist()), rtol=1e-14)
+
+
+def binomial_tail(hits: int, n: int, p: float, above: bool) -> float:
+    """P(X >= hits) or P(X <= hits), term by term."""
+    chosen = range(hits, n + 1) if above else range(hits + 1)
+    return math.fsum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in chosen)
+
+
+@pytest.mark.parametrize(("hits", "above"), [(9, True), (30, True), (0, False), (1, False)])
+def test_p_values_of_shares_are_no_smaller_than_exact_ones(hits: int, above: bool) -> None:
+    n, low, high = 120, 0.04, 0.06
+    value = hits / n
+    edge = high if above else low
+    found = beyond_share(value, math.sqrt(value * (1 - value) / n), n, 1, low, high)
+    normal = stats.norm.sf(abs(value - edge) / math.sqrt(edge * (1 - edge) / n))
+    exact = binomial_tail(hits, n, edge, above)
+    assert found == pytest.approx(min(1.0, 2 * max(normal, exact)), rel=1e-9)
+
+
+def test_worlds_widen_p_values_of_shares() -> None:
+    """With an MCSE of twice that of independent fits a quarter of the fits count, and t has 5 degrees of freedom."""
+    value, n, worlds = 0.2, 1000, 6
+    found = beyond_share(value, 2 * math.sqrt(value * (1 - value) / n), n, worlds, 0.025, 0.075)
+    score = (0.2 - 0.075) / math.sqrt(0.075 * 0.925 / 250)
+    assert found == pytest.approx(2 * stats.t.sf(score, 5), rel=1e-9)
+    assert found > 1e3 * 2 * stats.norm.sf(score)
+
+
+def test_p_values_of_means() -> None:
+    assert beyond_mean(0.3, 0.03, 1, 0.2) == pytest.approx(2 * stats.norm.sf(0.1 / 0.03))
+    assert beyond_mean(-0.3, 0.03, 4, 0.2) == pytest.approx(2 * stats.t.sf(0.1 / 0.03, 3))
+    assert beyond_mean(-0.1, 0.03, 1, 0.2) == 1.0
+    assert beyond_mean(0.3, 0.0, 1, 0.2) == 0.0
+    assert beyond_mean(math.inf, 0.0, 1, 0.2) == 0.0
+
+
+def test_exact_ties_lie_within() -> None:
+    """A value on the edge departs by no more than is tolerated, however the edge is rounded."""
+    assert beyond_mean(0.2, 0.01, 1, 0.2) == beyond_mean(-0.2, 0.01, 1, 0.2) == 1.0
+    assert 0.95 + 0.025 != 0.975 or 0.975 - 0.95 != 0.025
+    assert beyond_share(0.975, 0.001, 4000, 1, 0.925, 0.95 + 0.025) == 1.0
+    assert beyond_share(0.05 - 0.025, 0.001, 4000, 1, 0.025, 0.075) == 1.0
+    assert within(1.0 - 0.95, 1.0 - 0.95, 0.05)  # .05 + 4e-17
+    assert not beyond(1.0 - 0.95, 1.0 - 0.95, 0.05)
+    assert not beyond(-0.05, 0.95 - 1.0, 0.05)
+    assert not within(-0.01, 0.0501, 0.05)
+    assert not within(-0.0501, 0.01, 0.05)
+    assert beyond(0.0501, 0.06, 0.05)
+    assert beyond(-0.06, -0.0501, 0.05)
+    assert not within(math.nan, math.nan, 0.05)
+
+
+def test_intervals_that_always_cover_lie_on_a_tolerance_of_one_less_the_level(fabricate: Any, sample_of: Any) -> None:
+    """Coverage 1 is .05 from .95, all that a tolerance of .05 allows, although 1 - .95 is more than .05 in doubles."""
+    noise = np.random.default_rng(1).standard_normal((4000, 1))
+    sample = sample_of(np.ones((4000, 1)), 1 + noise, np.full((4000, 1, 1), 100.0), dof=1e6)
+    diagnosis = replace(diagnose(fabricate([({}, {"ols": sample})])), claims=(Claim("coverage", tolerance=0.05),))
+    (verdict,) = verdicts(diagnosis)
+    assert (verdict.worst.value, verdict.worst.upper) == (1.0, 1.0)
+    assert verdict.grade is Grade.HARMLESS
+
+
+def exact_chance(n: int, real: float, tolerance: float = 0.025) -> float:
+    """The chance that Wilson's 95% interval lies within .05 +- tolerance, count by count."""
+    chance = 0.0
+    for hits in range(n + 1):
+        weight = stats.binom.pmf(hits, n, real)
+        if weight > 1e-12:
+            p, z2 = hits / n, Z**2
+            half = Z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+            middle, scale = p + z2 / (2 * n), 1 + z2 / n
+            chance += weight * (
+                0.05 - tolerance <= (middle - half) / scale and (middle + half) / scale <= 0.05 + tolerance
+            )
+    return chance
+
+
+def test_fits_that_tell_a_size_of_five_percent_from_its_tolerance() -> None:
+    """300 fits tell it in about a tenth of cells; some 840 in 80% of cells, some 1,710 in all of 24 cells in 80%."""
+    lone, every = (fits_needed(ALPHA, 0.025, share=True, cells=cells) for cells in (1, CELLS))
+    assert 0.05 < exact_chance(300, ALPHA) < 0.15
+    assert 800 < lone < 900
+    assert 1600 < every < 1800
+    assert exact_chance(round(lone), ALPHA) == pytest.approx(0.8, abs=0.03)
+    assert exact_chance(round(every), ALPHA) ** CELLS == pytest.approx(0.8, abs=0.06)
+    assert exact_chance(round(0.8 * lone), ALPHA) < 0.72
+    assert fits_needed(0.95, 0.025, share=True) == pytest.approx(lone, rel=2e-3)
+
+
+def test_fits_that_tell_what_lies_off_the_middle() -> None:
+    """A size of 6% lies nearer to 7.5%: more fits; one on the edge is never told."""
+    off = fits_needed(ALPHA, 0.025, share=True, at=0.06)
+    assert exact_chance(round(off), 0.06) == pytest.approx(0.8, abs=0.03)
+    assert off > 2 * fits_needed(ALPHA, 0.025, share=True)
+    for real in (0.075, 0.025):
+        assert fits_needed(ALPHA, 0.025, share=True, at=real) == math.inf
+
+
+@pytest.mark.parametrize("real", [0.10, 0.01])
+def test_fits_that_tell_what_lies_beyond(real: float) -> None:
+    """The score test against the nearer edge rejects in 80% of studies; a share of 0 is seen as one at once."""
+    n = round(fits_needed(ALPHA, 0.025, share=True, at=real))
+    edge = 0.075 if real > ALPHA else 0.025
+    hits = np.arange(n + 1)
+    score = (hits / n - edge) / math.sqrt(edge * (1 - edge) / n)
+    told = stats.binom.pmf(hits[score >= Z], n, real) if real > ALPHA else stats.binom.pmf(hits[score <= -Z], n, real)
+    assert told.sum() == pytest.approx(0.8, abs=0.04)
+    assert fits_needed(ALPHA, 0.025, share=True, at=0.0) == pytest.approx(Z**2 * 0.025 * 0.975 / 0.025**2, rel=2e-3)
+
+
+@pytest.mark.parametrize("worlds", [1, 6])
+def test_fits_that_tell_a_bias_from_its_tolerance(worlds: int) -> None:
+    """Of estimates with standard deviation 1: P(|mean| + point / sqrt(n) <= .2) = .8."""
+    n = fits_needed(0.0, 0.2, share=False, worlds=worlds)
+    point = Z if worlds == 1 else stats.t.ppf(0.975, worlds - 1)
+    assert 2 * stats.norm.cdf((0.2 - point / math.sqrt(n)) * math.sqrt(n)) - 1 == pytest.approx(0.8, abs=2e-3)
+    if worlds == 1:
+        assert 255 < n < 270
+
+
+def test_replications_that_are_worth_so_many_independent_fits() -> None:
+    """64 fits a world with an inflation of 4 have the correlation 3 / 63; 20 worlds are never worth more than 420."""
+    count, worlds = replications_needed(200.0, 1280.0, 4.0, 20)
+    r = 3 / 63
+    assert worlds == 0
+    assert count / (1 + (count / 20 - 1) * r) == pytest.approx(200.0)
+    assert replications_needed(421.0, 1280.0, 4.0, 20) == (math.inf, 27)  # 421 * 4 / 64, rounded up
+    assert replications_needed(200.0, 1280.0, 1.0, 20) == (200.0, 0)
+    assert replications_needed(200.0, 1280.0, 4.0, 1) == (200.0, 0)
+    assert replications_needed(math.inf, 1280.0, 4.0, 20) == (math.inf, 0)
+
+
+def test_counts_are_rounded_up_to_two_digits() -> None:
+    assert [about(count) for count in (835.2, 1708.9, 1700.0, 26.3, 9.2, 99.5)] == [840, 1800, 1700, 27, 10, 100]
+
+
+def test_an_open_cell_says_what_it_needs() -> None:
+    verdict = judged([row_of(15, 300)])
+    found = needed(verdict, verdict.worst)
+    assert verdict.grade is Grade.OPEN
+    assert (found.replications, found.worlds, found.at_value) == (840, 0, False)
+    enough = judged([row_of(66, 1000)])
+    assert enough.grade is Grade.OPEN
+    found = needed(enough, enough.worst)
+    assert found.at_value
+    assert found.replications == about(fits_needed(ALPHA, 0.025, share=True, at=0.066))
+    wide = judged([row_of(64, 1280, worlds=20, widening=2.0)])
+    found = needed(wide, wide.worst)
+    wider = math.ceil(fits_needed(ALPHA, 0.025, share=True, worlds=20) * 4 / 64)
+    fits = fits_needed(ALPHA, 0.025, share=True, worlds=wider)
+    assert (found.replications, found.worlds) == (math.inf, math.ceil(fits * 4 / 64))
+    assert 20 < found.worlds < wider
+    assert needs_text(found) == f"needs more worlds, about {found.worlds}, not more replications"
+    assert needs_text(Needed(math.inf, 0, at_value=True)) == "too near the tolerance to tell"
+    assert needs_text(Needed(9800.0, 0, at_value=True)) == "at this value needs about 9,800 replications"
+
+
+def sizes(sample_of: Any, n: int, hits: int) -> Any:
+    """Fits of a true null of which exactly `hits` are rejected."""
+    estimate = np.where(np.arange(n) < hits, 3.0, 0.5)[:, None] * np.where(np.arange(n) % 2, 1.0, -1.0)[:, None]
+    return sample_of(np.zeros((n, 1)), estimate, np.ones((n, 1, 1)), dof=1e6)
+
+
+def test_sentences_and_records_say_what_is_needed_and_how_much_is_judged(fabricate: Any, sample_of: Any) -> None:
+    cells = [({"c": c}, {"ols": sizes(sample_of, 320, 16)}) for c in range(3)]
+    diagnosis = replace(diagnose(fabricate(cells)), claims=(Claim("size"),))
+    found = answer(diagnosis)
+    planned = about(fits_needed(ALPHA, 0.025, share=True, cells=3))
+    assert found.sentences == (
+        "5% tests of t0 where the truth is 0: cannot be told for ols in 3 of 3 cells (Monte Carlo interval 3.1% to "
+        f"8.0% when c = 0; needs about {planned:,.0f} replications).",
+    )  # fmt: skip
+    assert found.notes[0] == (
+        "3 numbers are judged at once, by Holm's method: chance alone fails at most 5% of studies."
+    )
+    (record,) = verdict_records(found)
+    assert (record["replications_needed"], record["pvalue"]) == (planned, None)
+    alone = replace(diagnose(fabricate(cells[:1])), claims=(Claim("size"),))
+    assert answer(alone).notes == ()
+
+
+def test_a_lucky_failure_among_many_is_open_and_a_record_has_its_p_value(fabricate: Any, sample_of: Any) -> None:
+    odd, right = sizes(sample_of, 2000, 186), sizes(sample_of, 2000, 100)
+    cells = [({"c": c}, {"ols": right if c else odd}) for c in range(CELLS)]
+    many, few = (replace(diagnose(fabricate(part)), claims=(Claim("size"),)) for part in (cells, cells[:5]))
+    single = 2 * stats.binom.sf(185, 2000, EDGE)
+    for diagnosis, count, grade in ((many, 24, "cannot be told"), (few, 5, "fails")):
+        (record,) = verdict_records(answer(diagnosis))
+        assert record["class"] == grade
+        assert record["pvalue"] == pytest.approx(count * single, rel=1e-6)
+    assert "this probably fails, and more replications make it clear" in answer(many).sentences[0]
+
+
+def test_points_of_few_worlds() -> None:
+    """With 4 worlds an interval takes 3.18 Monte Carlo errors and a mark 32.6."""
+    assert interval_point(4) == pytest.approx(stats.t.ppf(0.975, 3))
+    assert clear(4) == pytest.approx(stats.t.isf(stats.norm.sf(4.0), 3))
+    assert interval_point(1) == pytest.approx(Z)
+    said = judged_sentence(1, 4, 4)
+    assert said == (
+        "Monte Carlo errors of 4 worlds have 3 degrees of freedom: an interval takes 3.2 of them on either side and a "
+        "mark 33, in place of 2.0 and 4. Only departures as large as that can be told; more worlds tell more, more "
+        "replications do not."
+    )
+    assert "have 1 degree of freedom" in judged_sentence(1, 2, 2)
+    assert "Only departures" not in judged_sentence(1, 32, 32)
+    assert judged_sentence(1, 64, 4).endswith("2,048 replications reach all 64 worlds.")
+    assert judged_sentence(1, 1, 1) == ""
+    assert judged_sentence(0, 1, 1) == ""
+
+
+def test_a_size_that_fails_in_one_world_is_open_in_four() -> None:
+    one, four = (judged([row_of(300, 2000, worlds=worlds, widening=2.0)]) for worlds in (1, 4))
+    assert one.grade is Grade.FAILS
+    assert four.grade is Grade.OPEN
+
+
+def test_one_of_many_cells_with_more_than_one_failed_fit_in_a_hundred_is_luck(fabricate: Any, sample_of: Any) -> None:
+    """40 cells of 1,000 fits, of which 1% fail: 20 in one of them have p below .05 alone, and not of all."""
+
+    def cell(failed: int) -> Any:
+        status = np.where(np.arange(1000) < failed, Status.SINGULAR, Status.OK)
+        return replace(sizes(sample_of, 1000, 50), status=status)
+
+    def grade(cells: int, failed: int) -> Grade:
+        parts = [({"c": c}, {"ols": cell(failed if c == 0 else 10)}) for c in range(cells)]
+        (found,) = failed_fits(diagnose(fabricate(parts)))
+        return found.grade
+
+    assert 2 * binomial_tail(20, 1000, 0.01, above=True) < 0.05 < 40 * 2 * binomial_tail(20, 1000, 0.01, above=True)
+    assert grade(1, 20) is Grade.FAILS
+    assert grade(40, 20) is Grade.OPEN
+    assert grade(40, 60) is Grade.FAILS
+
+
+def test_judged_cells_without_a_number_are_no_judgement() -> None:
+    known = judged([row_of(100, 2000)])
+    empty = Judged(1, math.nan, math.nan, math.nan, math.nan, Grade.OPEN, known.cells[0].row)
+    assert judgements([replace(known, cells=(*known.cells, empty))]) == 1
+
+
+def test_claims_of_a_study_are_one_family(fabricate: Any, sample_of: Any) -> None:
+    """A size that fails among 5 numbers and not among 5 sizes and as many biases and coverages twice."""
+    odd, right = sizes(sample_of, 2000, 186), sizes(sample_of, 2000, 100)
+    records = fabricate([({"c": c}, {"ols": right if c else odd}) for c in range(5)])
+    single = 2 * stats.binom.sf(185, 2000, EDGE)
+    assert 5 * single < 0.05 < 20 * single
+    size, others = Claim("size"), (Claim("bias"), Claim("coverage"), Claim("bias", tolerance=0.3))
+    for claims, grade in (((size,), Grade.FAILS), ((size, *others), Grade.OPEN)):
+        found = verdicts(replace(diagnose(records), claims=claims))
+        assert judgements(found) == 5 * len(claims)
+        assert found[0].measure == "size"
+        assert found[0].grade is grade
+
+
+def test_the_points_are_those_of_the_worlds_that_were_reached() -> None:
+    assert "4 worlds have 3 degrees of freedom: an interval takes 3.2 of them" in judged_sentence(5, 64, 4)
+
+
+def test_further_replications_lie_in_the_worlds_that_are_not_yet_reached() -> None:
+    """128 replications of 4 worlds with an inflation of 4: where worlds are left, each brings 8 fits."""
+    row = row_of(10, 128, worlds=4, widening=2.0)
+    many, few, lone = (replace(judged([row]), worlds=worlds) for worlds in (250, 16, 4))
+    fits = fits_needed(ALPHA, 0.025, share=True, worlds=250)
+    assert needed(many, many.worst) == Needed(about(4 * fits), 0, at_value=False)
+    r, fits = 3 / 31, fits_needed(ALPHA, 0.025, share=True, worlds=16)
+    assert 4 * fits > 16 * 32
+    assert fits * r > 16
+    found = needed(few, few.worst)
+    assert found.replications == math.inf
+    assert found.worlds > 16
+    assert needed(lone, lone.worst).worlds > 4
+    assert replications_needed(200.0, 16 * 32.0, 4.0, 16) == (math.inf, 25)  # 200 * 4 / 32
+    assert judged_sentence(1, 64, 4).count("more replications do not") == 0
