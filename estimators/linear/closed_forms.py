@@ -1,4 +1,4 @@
-"""What two-way DID with one date of adoption estimates and how precisely, in closed form: variances, MDE, spillovers.
+"""What two-way DID with one date of adoption estimates and how precisely, in closed form: variances, spillovers.
 
 N_T treated and N_C control units, m periods before and r from adoption on, errors with within-unit covariances:
 
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
 
 from sim.errors import bad
 
@@ -66,26 +65,6 @@ def did_variance(treated: int, controls: int, pre: int, post: int, errors: Covar
         - 2 * errors.across
     )
     return (1 / treated + 1 / controls) * inner
-
-
-def minimum_detectable_effect(
-    variance: float, *, power: float = 0.8, alpha: float = 0.05, dof: float = np.inf
-) -> float:
-    """The effect that a two-sided t test of level alpha finds with this power: (t_power + t_{1-alpha/2}) sqrt(Var).
-
-    Burlig, Preonas and Woerman (2020, section 2): both quantiles are those of t with `dof` degrees of freedom. Raises
-    BadInput for a power below alpha or outside of (0, 1).
-    """
-    if not 0 < alpha < power < 1:
-        raise bad(f"power = {power:g} and alpha = {alpha:g}", where="minimum detectable effect",
-                  allowed="0 < alpha < power < 1", remedy="correct them")  # fmt: skip
-    return float((stdtrit(dof, power) + stdtrit(dof, 1 - alpha / 2)) * np.sqrt(variance))
-
-
-def power_at(effect: float, variance: float, *, alpha: float = 0.05, dof: float = np.inf) -> float:
-    """How often the same test finds an effect, in either direction; the inverse of the MDE up to the far tail."""
-    critical, shift = stdtrit(dof, 1 - alpha / 2), effect / np.sqrt(variance)
-    return float(stdtr(dof, shift - critical) + stdtr(dof, -critical - shift))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,10 @@ class Answer:
     """Where a measure crosses its level along a dial, with a 99% interval.
 
     asks: the measure and level in words, "the coverage of ... falls below 90%". dial: its name. setting: values of the
-    other dials. state: found | passed | not reached. value, lower, upper: the dial's value and interval; of a state
-    other than found the value at which the search began or ended. whole: the first whole value beyond the crossing, of
-    a dial that counts something. replications: of all points. points: all that was measured.
+    other dials. state: found | passed | tied | not reached. value, lower, upper: the dial's value and interval; of a
+    state other than found the value at which the search began or ended. whole: the first whole value beyond the
+    crossing, of a dial that counts something. replications: of all points. points: all that was measured. note: what a
+    reader must know beside it, a sentence with a space before.
     """
 
     asks: str
@@ -46,9 +47,13 @@ class Answer:
         values = len({tuple(item.dials.items()) for item in self.points})
         work = f"from {self.replications:,} replications" + (f" at {values} values" if values > 1 else "")
         if self.state == "passed":
-            return f"{head} already at {self.dial} = {self.value:.4g}, {work}."
+            return f"{head} already at {self.dial} = {self.value:.4g}, where the search begins, {work}.{self.note}"
+        if self.state == "tied":
+            place = f"{self.dial} = {self.value:.4g}, where the search begins"
+            return f"{head} at {place}, or so near to it that it cannot be told, {work}.{self.note}"
         if self.state == "not reached":
-            return f"{head} nowhere up to {self.dial} = {self.value:.4g}, {work}.{self.note}"
+            way = "down" if self.points and self.value < self.points[0].dials.get(self.dial, -math.inf) else "up"
+            return f"{head} nowhere {way} to {self.dial} = {self.value:.4g}, {work}.{self.note}"
         ends = f"{100 * LEVEL:g}% interval {self.lower:.4g} to {self.upper:.4g}"
         first = "" if self.whole in {None, self.value} else f", so at {self.whole:,}"
         return f"{head} at {self.dial} = {self.value:.4g} ({ends}){first}, {work}.{self.note}"

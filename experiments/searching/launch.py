@@ -13,11 +13,22 @@ from rich.table import Table
 from experiments.running.places import Place, named_place, table_of
 from experiments.running.reporting import unwritable
 from experiments.searching.answers import Answer, document, keep
-from experiments.searching.points import Bench
+from experiments.searching.points import Bench, settings_of_rest
 from experiments.searching.question import MEASURES
 from experiments.searching.replications import CALLED, replications_for
 from experiments.searching.root import LEVEL
-from experiments.searching.solve import NAMED, Search, bench_of, breakdown, dial_of, dials_of, frontier, solve
+from experiments.searching.solve import (
+    NAMED,
+    Search,
+    bench_of,
+    breakdown,
+    check_frontier,
+    check_possible,
+    dial_of,
+    dials_of,
+    frontier,
+    solve,
+)
 from experiments.study.builtin import study_of
 from results.figures.frontier import FrontierPoint, frontier_svg
 from sim.errors import bad, one_of
@@ -26,15 +37,12 @@ FIGURE = "frontier.svg"
 
 
 def check_search(text: str, out: Path | None, options: Search, where: dict[str, Any]) -> tuple[Path, Place]:
-    """Folder and place of a search; raises BadInput for what cannot be: a folder, a cluster, a range, a precision."""
+    """Folder and place of a search; raises BadInput for what cannot be: a folder, a cluster, a precision."""
     place = named_place(where, table_of(text))
     folder = out or Path("runs") / f"search-{Path(text).stem}"
     if reason := unwritable(folder):
         raise bad(f"cannot be written: {reason}", where=str(folder), allowed="a writable folder",
                   remedy="choose another --out")  # fmt: skip
-    if options.low is not None and options.high is not None and not options.low < options.high:
-        raise bad(f"--from {options.low:g} and --to {options.high:g}", where="--from", allowed="a number below --to",
-                  remedy="correct one of them")  # fmt: skip
     if not 0 < options.precision < 1:
         raise bad(f"precision {options.precision:g}", where="--precision", allowed="above 0, below 1",
                   remedy="correct the number")  # fmt: skip
@@ -52,6 +60,7 @@ def run_solve(text: str, goal: str, name: str, out: Path | None, chosen: dict[st
         return _searched(bench, place, as_json, lambda: replications_for(bench, target, options.budget))
     bench = bench_of(study, goal, folder, where="GOAL", **chosen)
     dial = dial_of(study, name, "--for")
+    check_possible(bench, dial, settings_of_rest(study, [dial]), options)
     return _searched(bench, place, as_json, lambda: solve(bench, dial, options))
 
 
@@ -79,8 +88,10 @@ def run_breakdown(text: str, dial: str, second: str | None, measure: str, out: P
     bench = bench_of(study, measure, folder, where="--measure", **chosen)
     if second is None:
         name = dial_of(study, dial, "--dial")
+        check_possible(bench, name, settings_of_rest(study, [name]), options)
         return _searched(bench, place, as_json, lambda: breakdown(bench, name, options))
     first, other = dials_of(study, (dial, second), "--dial2")
+    check_frontier(bench, first, other, options)
 
     def both() -> list[Answer]:
         answers = frontier(bench, first, other, options)

@@ -13,6 +13,7 @@ from typing import Any
 
 from cluster import Executor
 from experiments.running.runner import run
+from experiments.running.tasks import runner_of
 from experiments.running.until import Selection
 from experiments.searching.question import Question
 from experiments.searching.root import Point
@@ -29,13 +30,17 @@ Listener = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What was measured at values of the dials: the measure, its Monte Carlo error, from n replications in a store."""
+    """What was measured at values of the dials: the measure, its Monte Carlo error, from n replications in a store.
+
+    fits: of the replications, those that the measure is a mean of.
+    """
 
     dials: Mapping[str, Any]
     value: float
     mcse: float
     n: int
     store: str
+    fits: int
 
 
 @dataclass(eq=False, slots=True)
@@ -70,15 +75,18 @@ class Bench:
                        replications=replications, common_random_numbers=False)  # fmt: skip
 
     def measure(self, dials: Mapping[str, Any], replications: int) -> Taken:
-        """The measure at some values of dials, from so many replications; raises BadInput for values that it lacks."""
+        """The measure at some values of dials, from so many replications in whole blocks; raises BadInput for values
+        that it lacks."""
+        replications = -(-replications // BLOCK) * BLOCK
         study = self.study_at(dials, replications)
-        name = f"{study.cells[0].key or 'all'}.zarr"
+        name, place = self._place(study)
         held = self.stores.get(name)
         if held is None or held.replications < replications:
-            place = None if self.folder is None else self.folder / "points" / name
             held = self.stores[name] = run(study, store=place, executor=self.executor)
-        value, mcse = self.question.value(diagnose(Selection(held, 0, range(replications // BLOCK))).frame)
-        taken = Taken(dials, value, mcse, replications, "" if self.folder is None else f"points/{name}")
+        value, mcse, fits = self.question.value(diagnose(Selection(held, 0, range(replications // BLOCK))).frame)
+        taken = Taken(dials, value, mcse, replications, "" if self.folder is None else f"points/{name}", fits)
+        if taken in self.taken:
+            return taken
         self.taken.append(taken)
         if self.listen:
             words = ", ".join(
@@ -88,16 +96,43 @@ class Bench:
             self.listen(f"{words or 'pilot'}: {found}")
         return taken
 
+    def check(self, dials: Mapping[str, Any]) -> None:
+        """Draw one tile of the truth at values of the dials; raises BadInput for a measure that cannot be had there."""
+        study = self.study_at(dials, BLOCK)
+        target = study.layouts(study.cells[0].design.schema)[self.question.estimator].targets.get(self.question.term)
+        if target is not None:
+            where = ", ".join(f"{dial} = {value}" for dial, value in dials.items())
+            self.question.check_truth(runner_of(study, 0).draw(0).truth[target], target, where)
+
+    def probe(self, dials: Mapping[str, Any]) -> None:
+        """Fit one tile unless that place was measured before; raises BadInput where fits that succeed have no such
+        measure, as of an error type without intervals."""
+        study = self.study_at(dials, TILE)
+        name, place = self._place(study)
+        if name in self.stores or (place is not None and place.exists()):
+            return
+        frame = diagnose(run(study, executor=self.executor)).frame
+        mine = frame[frame["estimator"] == self.question.estimator]
+        if bool(mine[mine["measure"] == "convergence"]["n"].any()):
+            column = {"type_s": "rejection"}.get(self.question.column, self.question.column)
+            replace(self.question, measure=column, share=False).value(frame)
+
+    def _place(self, study: Study) -> tuple[str, Path | None]:
+        """The name of a point's store, and where it is kept."""
+        name = f"{study.cells[0].key or 'all'}.zarr"
+        return name, None if self.folder is None else self.folder / "points" / name
+
     def store_at(self, dials: Mapping[str, Any]) -> Store:
         """The store of a point that was measured."""
-        return self.stores[f"{self.study_at(dials, BLOCK).cells[0].key or 'all'}.zarr"]
+        return self.stores[self._place(self.study_at(dials, BLOCK))[0]]
 
     def along(self, dial: str, others: Mapping[str, Any], whole: bool) -> Callable[[float, int], Point]:
         """The distance from the level as a function of one dial, the others as given."""
 
         def measure(x: float, replications: int) -> Point:
             taken = self.measure({**others, dial: int(x) if whole else x}, replications)
-            return Point(x, *self.question.distance(taken.value, taken.mcse, taken.n), taken.n)
+            found = taken.value, taken.mcse, taken.fits
+            return Point(x, *self.question.distance(*found), taken.n, self.question.apart(*found))
 
         return measure
 

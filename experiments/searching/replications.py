@@ -37,9 +37,14 @@ class Spread:
 def replications_for(bench: Bench, target: float, budget: int) -> list[Answer]:
     """The replications at which the bench's measure has the Monte Carlo error `target`, in each cell of the grid.
 
-    The pilot doubles until its own error is known up to 5%, or it has reached the answer or the budget.
+    The pilot doubles until its own error is known up to 5%, or it has reached the answer or the budget. Raises
+    BadInput, after one tile of fits at most, for a measure that there is not.
     """
-    return [_answer(bench, rest, target, budget) for rest in settings_of_rest(bench.study, [])]
+    rests = settings_of_rest(bench.study, [])
+    for rest in rests:
+        bench.check(rest)
+    bench.probe(rests[0])
+    return [_answer(bench, rest, target, budget) for rest in rests]
 
 
 def _answer(bench: Bench, rest: Mapping[str, Any], target: float, budget: int) -> Answer:
@@ -100,7 +105,7 @@ def spread_of(store: Store, replications: int, question: Question) -> Spread:
 def _mcse(store: Store, indices: Any, question: Question) -> tuple[float, float]:
     """The Monte Carlo error from some blocks, and the variance that independent fits would have."""
     frame = diagnose(Selection(store, 0, indices)).frame
-    value, mcse = question.value(frame)
+    value, mcse, _ = question.value(frame)
     rows = frame[(frame["estimator"] == question.estimator) & (frame["term"] == question.term)]
     n = float(rows[rows["measure"] == question.column]["n"].max())
     if question.column in PROPORTIONS:

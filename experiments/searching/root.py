@@ -9,6 +9,9 @@ squares, quadratic in x (local polynomial regression; Fan and Gijbels 1996). The
 with V the squared standard errors of the points, times their chi-squared over its degrees of freedom where that is more
 than 1, so that a fit which does not hold widens the interval. Its level is 99%: where a search looks next, and when it
 ends, depend on what it has found, which costs an interval some of its level.
+
+A search goes one way from its start, and its answer is the root or, where y has crossed before, the start: what the fit
+gives on the other side of the start is moved to the start, which loses the interval none of its level.
 """
 
 from __future__ import annotations
@@ -33,16 +36,27 @@ STEPS = 12  # at most, of each stage
 GROWTH = 4.0  # at most, of replications from one stage to the next
 LEVEL = 0.99  # of the interval of a root
 CENTRE = 2  # replications at the root for one at either end of the window
+START = 8  # the budget over the most replications that tell on which side of the level the start lies
+NEAR = 0.1  # of the first step: a root that is nearer to the origin needs no shorter interval
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """y at x with its standard error, from n replications; y is 0 where the level is met."""
+    """y at x with its standard error, from n replications; y is 0 where the level is met.
+
+    apart: how many standard errors y lies from 0, where that is known better than by y / se.
+    """
 
     x: float
     y: float
     se: float
     n: int
+    apart: float | None = None
+
+    @property
+    def clear(self) -> bool:
+        """Whether the sign of y is believed."""
+        return abs(self.y) > CLEAR * self.se if self.apart is None else self.apart > CLEAR
 
 
 Measure = Callable[[float, int], Point]  # y at x from so many replications; raises BadInput where x is not allowed
@@ -75,8 +89,9 @@ class Limits:
 class Found:
     """What a search found.
 
-    state: found; passed (y has crossed at the start already); not reached (no crossing up to `value`). value, lower,
-    upper: the root and its interval at LEVEL. rising: whether y rises there. points: all that was measured, in order.
+    state: found; passed (y has crossed at the start already); tied (y is not told from 0 at the start); not reached (no
+    crossing up to `value`). value, lower, upper: the root and its interval at LEVEL. rising: whether y rises there.
+    points: all that was measured, in order. short: whether the interval is as short as was wanted.
     """
 
     state: str
@@ -85,6 +100,7 @@ class Found:
     upper: float
     rising: bool
     points: tuple[Point, ...]
+    short: bool = True
 
     @property
     def replications(self) -> int:
@@ -102,16 +118,33 @@ class Fit:
 
 
 def search(measure: Measure, limits: Limits, sign: int) -> Found:
-    """The x at which y crosses zero on the way from `start`, where y has the sign `sign`; 0: whatever it has."""
-    begin = measure(limits.start, limits.first)
-    points = [begin]
-    if sign and np.sign(begin.y) != sign and abs(begin.y) > CLEAR * begin.se:
-        return _nothing("passed", limits.start, points)
-    crossed = _bracket(measure, limits, points, sign or int(np.sign(begin.y)) or 1)
+    """The x at which y crosses zero on the way from `start`, where y has the sign `sign`; 0: whatever it has.
+
+    A start whose sign is not believed is measured again with more replications, unless it has the sign `sign`.
+    """
+    points = settled(measure, limits, sign)
+    begin = points[-1]
+    holds = np.sign(begin.y) == sign if sign else begin.clear
+    if not holds:
+        return _nothing("passed" if begin.clear else "tied", limits.start, points)
+    crossed = _bracket(measure, limits, points, sign or int(np.sign(begin.y)))
     if crossed is None:
         return _nothing("not reached", max(points, key=lambda item: abs(item.x - limits.start)).x, points)
     narrow(measure, limits, points, *crossed)
     return _zoom(measure, limits, points)
+
+
+def settled(measure: Measure, limits: Limits, sign: int) -> list[Point]:
+    """The start, with ever more replications until its sign is `sign` or is believed, or an eighth of the budget is
+    spent."""
+    n = limits.first
+    points = [measure(limits.start, n)]
+    while not points[-1].clear and (not sign or np.sign(points[-1].y) != sign):
+        n = int(n * GROWTH)
+        if n > limits.budget / START:
+            break
+        points.append(measure(limits.start, n))
+    return points
 
 
 def _nothing(state: str, at: float, points: Sequence[Point]) -> Found:
@@ -120,10 +153,10 @@ def _nothing(state: str, at: float, points: Sequence[Point]) -> Found:
 
 def _bracket(measure: Measure, limits: Limits, points: list[Point], sign: int) -> tuple[Point, Point] | None:
     """Two points between which y crosses; None where it does not, as far as x may go."""
-    last = points[0]
+    last = points[-1]
     for x in _steps(measure, limits, points):
         new = next(point for point in reversed(points) if point.x == x)
-        if np.sign(new.y) == -sign and abs(new.y) > min(CLEAR * new.se, WINDOW):
+        if np.sign(new.y) == -sign and new.clear:
             return last, new
         last = new
     return None
@@ -167,6 +200,7 @@ def _zoom(measure: Measure, limits: Limits, points: list[Point]) -> Found:
     times = float(stdtrit(limits.freedom, (1 + LEVEL) / 2))
     each, spent, half = limits.first, sum(item.n for item in points), math.inf
     fit = guess = _secant(points)
+    short = False
     for _ in range(STEPS):
         tried = [_allowed(measure, x, share * each) for x, share in _places(guess, limits)]
         new = [item for item in tried if item is not None]
@@ -176,15 +210,33 @@ def _zoom(measure: Measure, limits: Limits, points: list[Point]) -> Found:
             break
         fit = fitted(points, guess.root, WINDOW / abs(guess.slope)) or fit
         half = times * fit.se
-        aim = limits.precision * abs(fit.root - limits.origin)
-        if half <= aim or spent >= limits.budget:
+        aim = limits.precision * max(abs(fit.root - limits.origin), NEAR * abs(limits.step))
+        short = half <= aim
+        if short or spent >= limits.budget:
             break
         guess = fit if math.isfinite(fit.se) and fit.slope else guess
         need = (half / aim) ** 2 if aim > 0 and math.isfinite(half) else GROWTH
         room = max(limits.budget - spent, 0) // (2 + CENTRE)
         each = max(limits.first, min(int(each * min(max(need, 1.5), GROWTH)), room))
         each = -(-each // limits.first) * limits.first
-    return Found("found", fit.root, fit.root - half, fit.root + half, fit.slope > 0, tuple(points))
+    return _on_the_way(fit, half, limits, points, short)
+
+
+def _on_the_way(fit: Fit, half: float, limits: Limits, points: Sequence[Point], short: bool) -> Found:
+    """A root with its interval, none of it before the start; without a fit between the points that bracket it."""
+    ends = (fit.root - half, fit.root + half) if math.isfinite(half) else _bracketing(points)
+    keep = max if limits.step > 0 else min
+    value, lower, upper = (float(keep(x, limits.start)) for x in (fit.root, *ends))
+    if lower == upper == limits.start:
+        return _nothing("passed", limits.start, points)
+    return Found("found", value, lower, upper, fit.slope > 0, tuple(points), short)
+
+
+def _bracketing(points: Sequence[Point]) -> tuple[float, float]:
+    """The nearest two places between which y changes its sign for sure."""
+    ordered = sorted({item.x: item for item in points if item.clear}.values(), key=lambda item: item.x)
+    pairs = [(a.x, b.x) for a, b in itertools.pairwise(ordered) if np.sign(a.y) != np.sign(b.y)]
+    return min(pairs, key=lambda pair: pair[1] - pair[0], default=(-math.inf, math.inf))
 
 
 def _allowed(measure: Measure, x: float, n: int) -> Point | None:

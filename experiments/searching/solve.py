@@ -11,12 +11,12 @@ from typing import Any
 from cluster import Executor
 from experiments.running.runner import schema_of
 from experiments.searching.answers import Answer
-from experiments.searching.points import Bench, Listener, settings_of_rest
+from experiments.searching.points import Bench, Listener, Taken, settings_of_rest
 from experiments.searching.question import Question, question_of
-from experiments.searching.root import Found, Limits, search
+from experiments.searching.root import Found, Limits, search, settled
 from experiments.study.dials import dial_names, value_of
 from experiments.study.study import Study
-from sim.errors import bad, closest, one_of
+from sim.errors import BadInput, bad, closest, one_of
 
 NAMED = {"effect": ("effect.size", "effect"), "units": ("units",), "periods": ("periods",),
          "treated": ("adoption.treated", "treated")}  # fmt: skip
@@ -24,6 +24,11 @@ LEAST = {"units": 4, "periods": 2, "adoption.treated": 1, "treated": 1}  # of di
 MOST_TIMES = 50  # as many units or periods as the study has, at most
 FRONTIER = 5  # values of a second dial, its own breakdown left out
 SIGNS = {"coverage": 1, "size": -1, "rejection": -1, "bias": -1, "power": 1, "type_s": -1}  # of y where all is well
+SPREADS = (
+    3.0  # standard deviations of the estimate: the first step along an effect, a little beyond what 80% power takes
+)
+MOST_SPREADS = 100.0  # of them: as far as a search along an effect goes unless it is told to
+LEAST_SPREADS = 0.25  # of them: where it begins for a measure that needs an effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +67,87 @@ def dial_of(study: Study, name: str, where: str) -> str:
 
 def solve(bench: Bench, dial: str, options: Search) -> list[Answer]:
     """The value of the dial at which the measure crosses its level, in each cell of the other dials."""
+    rests = _possible_rests(bench, dial, options)
     asks = f"{bench.question.whole_measure} reaches {_level(bench.question)}"
     asks = f"the {asks}".replace("the bias", "the absolute bias")
-    return [_answer(bench, dial, rest, options, asks, 0) for rest in settings_of_rest(bench.study, [dial])]
+    return [_answer(bench, dial, rest, options, asks) for rest in rests]
 
 
 def breakdown(bench: Bench, dial: str, options: Search) -> list[Answer]:
     """The smallest departure along the dial that takes the measure beyond its level, in each cell of other dials."""
-    sign = SIGNS[bench.question.measure]
-    return [_answer(bench, dial, rest, options, bench.question.words, sign)
-            for rest in settings_of_rest(bench.study, [dial])]  # fmt: skip
+    rests = _possible_rests(bench, dial, options)
+    return [_answer(bench, dial, rest, options, bench.question.words, breaks=True) for rest in rests]
+
+
+def _possible_rests(bench: Bench, dial: str, options: Search) -> list[dict[str, Any]]:
+    """The settings of the other dials; raises BadInput, after one tile of fits at most, for what cannot be searched."""
+    rests = settings_of_rest(bench.study, [dial])
+    check_possible(bench, dial, rests, options)
+    start = _start(bench, dial, options)
+    bench.probe({**rests[0], dial: int(start) if _counts(bench.study, dial) else start})
+    return rests
+
+
+def check_possible(bench: Bench, dial: str, rests: Sequence[Mapping[str, Any]], options: Search,
+                   to: str = "--to") -> None:  # fmt: skip
+    """Raise BadInput for a search that cannot be, before anything is fitted: tiles of truths are drawn, no more.
+
+    A dial without a number, ends that the design does not allow, ends that are equal, and a measure that there is not
+    where the search begins or goes. to: the option that says where it ends.
+    """
+    whole, start = _counts(bench.study, dial), _start(bench, dial, options)
+    for name, value in (("--from", options.low), (to, options.high)):
+        if value is not None and not (math.isfinite(value) and (float(value).is_integer() or not whole)):
+            raise bad(f"{dial} = {value:g}", where=name, allowed="a whole number" if whole else "a finite number",
+                      remedy="correct the number")  # fmt: skip
+    if options.high == start:
+        raise bad(f"the search begins at {dial} = {start:g} too", where=to, allowed="another value",
+                  remedy="correct it, or say --from")  # fmt: skip
+    effect, needs = dial in NAMED["effect"], bench.question.needs_effect
+    beyond = _own_value(bench.study, dial) or 1.0
+    end = beyond if effect and options.high is None else options.high
+    ends = [start] if end is None else [start, end]
+    for value in ends:
+        if not (effect and needs and not value):  # without an effect power is the size; others begin beside it
+            for rest in rests:
+                bench.check({**rest, dial: int(value) if whole else value})
+
+
+def _start(bench: Bench, dial: str, options: Search) -> float:
+    """Where a search begins: at no effect, and along another dial at the dial's own value."""
+    own = _own_value(bench.study, dial)
+    if options.low is not None:
+        return options.low
+    return 0.0 if dial in NAMED["effect"] else own
 
 
 def frontier(bench: Bench, dial: str, second: str, options: Search) -> list[Answer]:
     """The breakdown along `dial` for values of a second dial, from its own value up to `options.second`.
 
-    Without that, up to the breakdown along the second dial alone, which is then the last answer. Raises BadInput where
-    there is none, and where the grid has further dials.
+    Without that, up to the breakdown along the second dial alone, which is then the last answer, and the only one where
+    the result does not break down there. Raises BadInput where the grid has further dials.
     """
-    rest = settings_of_rest(bench.study, [dial, second])
-    if len(rest) > 1:
-        raise bad(f"the grid has other dials: {', '.join(rest[0])}", where="--dial2", allowed="a grid of the two dials",
-                  remedy="leave the others out of [grid]")  # fmt: skip
-    words, sign, end, alone = bench.question.words, SIGNS[bench.question.measure], options.second, list[Answer]()
+    rest = check_frontier(bench, dial, second, options)
+    bench.probe(rest)
+    words, end, alone = bench.question.words, options.second, list[Answer]()
     if end is None:
-        alone = [_answer(bench, second, rest[0], replace(options, low=None, high=None), words, sign)]
-        if alone[0].state == "passed":
-            return alone
+        alone = [_answer(bench, second, rest, replace(options, low=None, high=None), words, breaks=True)]
         if alone[0].state != "found":
-            raise bad(f"there is no breakdown along {second} up to {alone[0].value:g}", where="--dial2",
-                      allowed="a dial that breaks the result, or its last value", remedy="say --to2")  # fmt: skip
+            note = " Say with --to2 where the frontier ends." if alone[0].state == "not reached" else alone[0].note
+            return [replace(alone[0], note=note)]
     steps = _between(bench.study, second, alone[0].value if end is None else end, last=end is not None)
-    return [*(_answer(bench, dial, {**rest[0], second: x}, options, words, sign) for x in steps), *alone]
+    return [*(_answer(bench, dial, {**rest, second: x}, options, words, breaks=True) for x in steps), *alone]
+
+
+def check_frontier(bench: Bench, dial: str, second: str, options: Search) -> dict[str, Any]:
+    """The setting of the other dials, none of which a grid may have; raises BadInput for what cannot be searched."""
+    rests = settings_of_rest(bench.study, [dial, second])
+    if len(rests) > 1:
+        raise bad(f"the grid has other dials: {', '.join(rests[0])}", where="--dial2", allowed="a grid of both dials",
+                  remedy="leave the others out of [grid]")  # fmt: skip
+    check_possible(bench, dial, rests, options)
+    check_possible(bench, second, rests, replace(options, low=None, high=options.second), "--to2")
+    return rests[0]
 
 
 def _between(study: Study, dial: str, end: float, *, last: bool) -> list[float | int]:
@@ -109,21 +163,51 @@ def _level(question: Question) -> str:
     return f"{100 * question.level:g}%"
 
 
-def _answer(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, asks: str, sign: int) -> Answer:
-    """One search."""
+def _answer(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, asks: str,
+            breaks: bool = False) -> Answer:  # fmt: skip
+    """One search; breaks: for the place where all is no longer well, on the way from where it is."""
     before = len(bench.taken)
-    whole = _counts(bench.study, dial)
-    measure = bench.along(dial, rest, whole)
-    found = search(measure, _limits(bench, dial, rest, options, whole), sign)
-    first = _first_whole(found) if whole and found.state == "found" else None
+    whole, question = _counts(bench.study, dial), bench.question
+    limits = _limits(bench, dial, rest, options, whole)
+    sign = SIGNS[question.measure] if breaks else _sign_at_start(question.measure, dial, limits)
+    found = search(bench.along(dial, rest, whole), limits, sign)
+    first = None
+    if whole and found.state == "found":
+        first = _first_whole(found, limits, question.measure == "power" and not breaks)
+    taken = tuple(bench.taken[before:])
     return Answer(asks, dial, dict(rest), found.state, found.value, found.lower, found.upper, first, found.replications,
-                  tuple(bench.taken[before:]))  # fmt: skip
+                  taken, _note(found, question, dial, taken))  # fmt: skip
 
 
-def _first_whole(found: Found) -> int:
-    """The first whole value beyond the crossing, on the side that the search went to."""
-    begin = found.points[0].x
-    return math.ceil(found.value) if found.value >= begin or found.rising else math.floor(found.value)
+def _sign_at_start(measure: str, dial: str, limits: Limits) -> int:
+    """The sign that y has where a search for a level begins, 0 where either may be.
+
+    Along an effect, away from none, power rises and the share of wrong signs falls.
+    """
+    away = abs(limits.start + limits.step) > abs(limits.start)
+    rises = {"power": -1, "type_s": 1}.get(measure, 0) if dial in NAMED["effect"] else 0
+    return rises if away else -rises
+
+
+def _first_whole(found: Found, limits: Limits, reached: bool) -> int:
+    """The first whole value beyond the crossing, as the search went; reached: the nearest at which y is above 0."""
+    up = found.rising if reached else limits.step > 0
+    return math.ceil(found.value) if up else math.floor(found.value)
+
+
+def _note(found: Found, question: Question, dial: str, taken: Sequence[Taken]) -> str:
+    """What a reader must know beside an answer."""
+    if found.state == "found" and not found.short:
+        return " The interval is wider than --precision asks: raise --budget."
+    last = [item for item in taken if item.dials[dial] == found.value]
+    if found.state not in {"passed", "tied"} or not last:
+        return ""
+    at = max(last, key=lambda item: item.n)
+    scale, unit = (100.0, "%") if question.measure != "bias" or question.share else (1.0, "")
+    value = f"{scale * abs(at.value):.3g}{unit} (Monte Carlo error {scale * at.mcse:.2g}{unit})"
+    if question.measure == "power" and dial in NAMED["effect"] and not found.value:
+        return f" There it is the size of the test: {value} where no effect is."
+    return f" There it is {value}."
 
 
 def _limits(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, whole: bool) -> Limits:
@@ -132,40 +216,52 @@ def _limits(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, w
     common = {"whole": whole, "first": bench.first, "budget": options.budget, "precision": options.precision,
               "freedom": bench.freedom}  # fmt: skip
     limits: Callable[..., Limits] = lambda **more: Limits(**(common | more))  # noqa: E731
+    start, high = _start(bench, dial, options), options.high
+    if high is not None:
+        step = (high - start) / 8
+        step = math.copysign(max(1.0, abs(step)), step) if whole else step
+        origin = 0.0 if whole or dial in NAMED["effect"] else start
+        return limits(start=start, origin=origin, step=step, factor=2.0, least=min(start, high),
+                      most=max(start, high))  # fmt: skip
     if whole:
-        return _counting(bench, dial, rest, options, int(own), limits)
-    effect = dial in NAMED["effect"]
-    start = options.low if options.low is not None else 0.0 if effect else own
-    most = math.inf if options.high is None else options.high
-    if options.high is not None:
-        return limits(start=start, origin=start, step=(options.high - start) / 8, factor=2.0, least=start, most=most)
-    if effect:
-        step = 3 * _spread(bench, {**rest, dial: start})
-        return limits(start=start, origin=start, step=step, factor=2.0, least=start)
+        return _counting(bench, dial, rest, int(start), limits)
+    if dial in NAMED["effect"]:
+        return _of_effect(bench, dial, rest, start, own, limits)
     return limits(start=start, origin=start, step=abs(start) / 4 or 0.01, factor=3.0, least=start)
 
 
-def _counting(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, own: int,
-              limits: Callable[..., Limits]) -> Limits:  # fmt: skip
-    """Of a dial that counts something: up from its value where power falls short there, and down where it does not."""
-    start = own if options.low is None else int(options.low)
+def _of_effect(bench: Bench, dial: str, rest: Mapping[str, Any], start: float, own: float,
+               limits: Callable[..., Limits]) -> Limits:  # fmt: skip
+    """Along an effect, to the side on which the design's own effect lies."""
+    sd = math.copysign(_spread(bench, {**rest, dial: start}) or abs(own) or 1.0, own)
+    if bench.question.needs_effect and bench.question.measure != "power" and not start:
+        start = LEAST_SPREADS * sd
+    least, most = sorted((start, start + MOST_SPREADS * sd))
+    return limits(start=start, step=SPREADS * sd, factor=2.0, least=least, most=most)
+
+
+def _counting(bench: Bench, dial: str, rest: Mapping[str, Any], start: int, limits: Callable[..., Limits]) -> Limits:
+    """Of a dial that counts something: up from its value where that is too few for the level, and down where it is
+    not."""
     least, most = LEAST.get(dial, 0), MOST_TIMES * max(start, 1)
     if dial in NAMED["treated"]:  # power is largest where half of the units are treated
         most = max(bench.study.design.schema.units // 2, start)
-    if options.high is not None:
-        return limits(start=start, step=max(1, (int(options.high) - start) // 8), factor=2.0, least=start,
-                      most=int(options.high))  # fmt: skip
-    begin = bench.along(dial, rest, True)(float(start), bench.first)
-    if begin.y < 0:
-        return limits(start=start, step=max(start, 1), factor=2.0, least=least, most=most)
+    up = limits(start=start, step=max(start, 1), factor=2.0, least=least, most=most)
+    begin = settled(bench.along(dial, rest, True), up, 0)[-1]
+    if begin.y * SIGNS[bench.question.measure] < 0:
+        return up
     return limits(start=start, step=-max(start // 2, 1), factor=1.5, least=least, most=most)
 
 
 def _spread(bench: Bench, dials: Mapping[str, Any]) -> float:
-    """The standard deviation of the estimate at some values of dials, a step that moves power."""
+    """The standard deviation of the estimate at some values of dials, a step that moves power; 0 of what is no
+    estimate."""
     other = replace(bench.question, measure="bias", error="", share=False, level=1.0)
     small = replace(bench, question=other, taken=[], listen=None)
-    taken = small.measure(dials, bench.first)
+    try:
+        taken = small.measure(dials, bench.first)
+    except BadInput:
+        return 0.0
     return taken.mcse * math.sqrt(taken.n)
 
 
@@ -176,7 +272,7 @@ def _own_value(study: Study, dial: str) -> float:
         share = value_of(study.design, "adoption.share")
         return float(round((share or 0.5) * study.design.schema.units))
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise bad(f"{dial} = {value!r} is no number", where="--dial", allowed="a dial that holds a number",
+        raise bad(f"{dial} = {value!r} is no number", where="the dial", allowed="a dial that holds a number",
                   remedy="name another dial, or set it in [design]")  # fmt: skip
     return float(value)
 

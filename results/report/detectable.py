@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from results.diagnosis.claims import POWER
-from results.diagnosis.power_curve import detectable, fitted_curve
+from results.diagnosis.power_curve import told_effect
 from results.report.bias_table import setting_text
 from results.report.numbers import is_null
 from results.report.verdicts import Judged, Verdict
 from sim.arrays import Floats
 
-WIDEST = 3.0  # times the mde that its interval may reach: the simulated effects do not tell more
 LEAST_CHANGE = 0.2  # of the largest truth: what changes less is chance of the draws
 
 
@@ -71,19 +70,10 @@ def _curve(dial: str, setting: str, cells: tuple[Judged, ...]) -> Curve:
     effects = np.array([abs(item.row["truth"]) for item in cells])
     shares = np.array([item.value for item in cells])
     counts = np.array([_independent(item) for item in cells])
-    empty = Curve(dial, setting, cells, np.nan, np.nan, np.nan, beyond=False)
-    telling = (effects > 0) & (shares > 0) & (shares < 1)  # effects that are found always tell only an upper bound
-    if np.unique(effects).size < 2 or not shares.max() > shares.min() or not telling.any():
-        return empty
-    curve = fitted_curve(effects, shares * counts, counts, _start(cells, effects))
-    if not curve.at(np.zeros(1))[0] < POWER:  # a test that rejects nearly always finds no effect
-        return empty
-    found = detectable(curve, POWER)
-    if found.value > effects.max():
-        return replace(empty, beyond=bool(shares.max() < POWER))
-    if found.value < effects.min() or not found.upper < WIDEST * found.value:
-        return empty
-    return replace(empty, mde=found.value, lower=found.lower, upper=found.upper)
+    found = told_effect(effects, shares, counts, _start(cells, effects), POWER)
+    if found is None or not np.isfinite(found.value):
+        return Curve(dial, setting, cells, np.nan, np.nan, np.nan, beyond=found is not None)
+    return Curve(dial, setting, cells, found.value, found.lower, found.upper, beyond=False)
 
 
 def _start(cells: tuple[Judged, ...], effects: Floats) -> float:

@@ -12,13 +12,12 @@ from estimators.linear.closed_forms import (
     Covariances,
     did_variance,
     exposure_of_random_adopters,
-    minimum_detectable_effect,
-    power_at,
     spillover_bias,
 )
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
+from results.diagnosis.power_curve import minimum_detectable_effect
 from sim import BadInput
 from sim.designs.panel import PanelDesign
 from sim.designs.parts.adoption.random import Random
@@ -78,16 +77,6 @@ def test_independent_errors_give_the_variance_of_mckenzie() -> None:
     np.testing.assert_allclose(more, [0.4, 0.2, 0.1])  # sigma^2 2/n (1/m + 1/r), McKenzie's equation for DID
 
 
-def test_the_detectable_effect_has_its_power() -> None:
-    variance = 0.37
-    assert minimum_detectable_effect(1.0) == pytest.approx(0.8416212 + 1.9599640, abs=1e-6)
-    for power in (0.5, 0.8, 0.95):
-        for dof in (np.inf, 200.0):
-            effect = minimum_detectable_effect(variance, power=power, dof=dof)
-            assert power_at(effect, variance, dof=dof) == pytest.approx(power, abs=0.003 if dof < 1e9 else 1e-3)
-    assert power_at(0.0, variance) == pytest.approx(0.05)
-
-
 @pytest.mark.parametrize("serial", [0.0, 0.6])
 def test_standard_errors_are_those_of_burlig_preonas_and_woerman(serial: float) -> None:
     """Equation 2 with serial correlation, McKenzie's formula without; iid errors are right in the second case alone."""
@@ -139,8 +128,6 @@ def test_what_cannot_be_is_bad_input() -> None:
         lambda: did_variance(0, 3, 2, 2, Covariances(1.0)),
         lambda: did_variance(2, 3, 0, 2, Covariances(1.0)),
         lambda: Covariances.autoregressive(1.0, 0.5, 0, 3),
-        lambda: minimum_detectable_effect(1.0, power=1.0),
-        lambda: minimum_detectable_effect(1.0, power=0.04),
     ):
         with pytest.raises(BadInput, match="allowed: "):
             call()

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from estimators.linear.closed_forms import Covariances, did_variance, minimum_detectable_effect, power_at
+from estimators.linear.closed_forms import Covariances, did_variance
 from experiments.cli import run_command
 from experiments.running.runner import run
 from experiments.study.builtin import builtin, names
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
+from results.diagnosis.power_curve import minimum_detectable_effect, power_at
 
 Found = dict[tuple[object, ...], tuple[float, float]]
 

@@ -121,8 +121,9 @@ def test_a_second_dial_ends_where_it_is_told_to(file: Path, capsys: pytest.Captu
     answers = frontier(bench, "effect.trend_gap", "effect.jump", Search(precision=0.3, second=0.1))
     assert [item.setting["effect.jump"] for item in answers] == [0.0, 0.02, 0.04, 0.06, 0.08, 0.1]
     assert {item.dial for item in answers} == {"effect.trend_gap"}
-    with pytest.raises(BadInput, match=r"there is no breakdown along errors\.serial"):
-        frontier(bench, "effect.trend_gap", "errors.serial", Search(precision=0.3))
+    (alone,) = frontier(bench, "effect.trend_gap", "errors.serial", Search(precision=0.3))
+    assert (alone.dial, alone.state) == ("errors.serial", "not reached")
+    assert alone.sentence.endswith("Say with --to2 where the frontier ends.")
 
 
 @pytest.mark.parametrize("measure", ["coverage", "bias"])
@@ -246,7 +247,27 @@ def test_what_is_passed_already_or_never(file: Path, capsys: pytest.CaptureFixtu
         (["solve", "power:0.8", "--for", "effect", "--term", "rho"], "term 'rho'"),
         (["solve", "power:0.8", "--for", "effect", "--error", "hc1"], "error type 'hc1'"),
         (["solve", "power:0.8", "--for", "effect.shape"], "effect.shape = 'constant' is no number"),
-        (["solve", "power:0.8", "--for", "effect", "--from", "2", "--to", "1"], "--from 2 and --to 1"),
+        (
+            ["solve", "power:0.8", "--for", "effect", "--from", "2", "--to", "2"],
+            "--to; the search begins at effect.size = 2",
+        ),
+        (["solve", "power:0.8", "--for", "units", "--to", "20.5"], "--to; units = 20.5; allowed: a whole number"),
+        (["solve", "power:0.8", "--for", "units", "--from", "nan"], "--from; units = nan; allowed: a whole number"),
+        (["solve", "power:0.8", "--for", "units", "--to", "1"], "units = 1"),
+        (["solve", "power:0", "--for", "effect"], "level '0'"),
+        (["solve", "power:1", "--for", "effect"], "level '1'"),
+        (["solve", "power:120%", "--for", "effect"], "level '120%'"),
+        (["solve", "size:0.1", "--for", "effect"], "the truth of did is 0.5; allowed: size where the truth is 0"),
+        (["solve", "power:0.8", "--for", "units", "--from", "40", "--to", "40"], "begins at units = 40 too"),
+        (["breakdown", "--dial", "errors.serial", "--to", "1.5"], "serial"),
+        (["breakdown", "--dial", "errors.serial", "--to", "0"], "--to; the search begins at errors.serial = 0 too"),
+        (["breakdown", "--dial", "errors.serial", "--dial2", "effect.shape"], "effect.shape = 'constant' is no number"),
+        (["breakdown", "--dial", "effect.shape", "--dial2", "errors.serial"], "effect.shape = 'constant' is no number"),
+        (
+            ["breakdown", "--dial", "errors.serial", "--dial2", "effect.jump", "--to2", "0"],
+            "--to2; the search begins at",
+        ),
+        (["breakdown", "--dial", "errors.serial", "--measure", "bias:25%", "--error", "hc1"], "error type 'hc1'"),
         (["solve", "power:0.8", "--for", "effect", "--precision", "0"], "precision 0"),
         (["breakdown", "--dial", "errors.serial", "--measure", "size:0.10"], "the truth of did is 0.5"),
         (["breakdown", "--dial", "errors.serial", "--dial2", "errors.serial"], "named twice"),

@@ -60,12 +60,17 @@ def test_the_interval_of_the_detectable_effect_covers_it() -> None:
 
 
 @pytest.mark.parametrize("count", [64.0, 1000.0, 20000.0])
-def test_effects_that_are_found_always_or_never_give_no_interval(count: float) -> None:
-    """The likelihood has no maximum there: the fit passes through the shares and says nothing of the curve between."""
+def test_effects_that_are_found_always_or_never_give_an_upper_end_alone(count: float) -> None:
+    """The likelihood has no maximum there: the fit passes through the shares and says nothing of the curve between.
+
+    An effect that is always found is not below the detectable one, so that the interval has an upper end and no lower.
+    """
     effects = np.array([0.0, 0.0157])
     curve = fitted_curve(effects, np.array([0.0, count]), np.full(2, count), 0.0028)
     assert curve.at(effects) == pytest.approx([0.0, 1.0], abs=1e-6)
-    assert detectable(curve).upper > 3 * detectable(curve).value
+    found = detectable(curve)
+    assert found.lower == 0.0
+    assert found.value < found.upper <= 0.0157 * (1 + 1e-3)
 
 
 # Budget

@@ -1,0 +1,350 @@
+"""Which way a search goes, where it begins, what it says at its start, where the answer is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+from estimators.core.estimator import Layout
+from experiments.running.runner import run
+from experiments.searching import points, solve
+from experiments.searching.answers import Answer
+from experiments.searching.points import BLOCK
+from experiments.searching.question import Question, main_error, question_of
+from experiments.searching.replications import Spread, needed
+from experiments.searching.root import Found, Limits, Point, fitted, search, settled
+from experiments.searching.solve import Search, bench_of, breakdown, check_possible
+from references import known_breakdowns as known
+from results.diagnosis.diagnose import diagnose
+from sim.errors import BadInput
+
+NOISE = 1.5  # of one replication
+LAYOUTS = {"did": Layout(("did",), ("iid", "cluster:unit"), (), {"did": "att"}),
+           "lm": Layout(("lm_lag",), ("chi2",), (), {"lm_lag": "dependence"}, tests=True),
+           "bare": Layout(("constant",), (), (), {})}  # fmt: skip
+
+
+def noisy(function: Callable[[float], float], seed: int, *, start: tuple[float, ...] = ()) -> Any:
+    """A measure with normal noise; start: what the first measurements of the first x are."""
+    left = [*start]
+
+    def measure(x: float, n: int) -> Point:
+        noise = NOISE * np.random.default_rng([seed, abs(hash((x, n))) % 2**32]).standard_normal() / math.sqrt(n)
+        return Point(x, left.pop(0) if left else function(x) + noise, NOISE / math.sqrt(n), n)
+
+    return measure
+
+
+# The start
+
+
+def test_noise_that_puts_the_start_beyond_the_level_is_measured_away() -> None:
+    """y(0) = .05 is well; the first 512 replications say -.06, less than a standard error beyond."""
+    found = search(noisy(lambda x: 0.05 - x, 1, start=(-0.06,)), Limits(0.0, 0.5, least=0.0, budget=400_000), 1)
+    assert found.state == "found"
+    assert found.lower <= 0.05 <= found.upper
+    assert [(item.x, item.n) for item in found.points[:2]] == [(0.0, 512), (0.0, 2048)]
+
+
+def test_a_start_at_the_level_is_a_tie() -> None:
+    """Exactly at the level without noise, and with noise as long as an eighth of the budget lasts."""
+    exact = search(lambda x, n: Point(x, -x, 0.0, n), Limits(0.0, 0.5, least=0.0), 1)
+    assert (exact.state, exact.value) == ("tied", 0.0)
+    noise = search(noisy(lambda x: -x, 3, start=(-0.01, -0.01, -0.01)), Limits(0.0, 0.5, budget=8 * 512 * 16), 1)
+    assert (noise.state, [item.n for item in noise.points]) == ("tied", [512, 2048, 8192])
+    either = search(noisy(lambda x: x, 3, start=(0.01,)), Limits(0.0, 0.5, budget=8 * 512), 0)
+    assert either.state == "tied"
+
+
+def test_a_start_that_is_clearly_beyond_the_level_is_passed() -> None:
+    found = search(noisy(lambda x: -0.5 - x, 1), Limits(0.0, 0.5), 1)
+    assert (found.state, found.value, len(found.points)) == ("passed", 0.0, 1)
+
+
+@pytest.mark.parametrize("way", [1.0, -1.0])
+def test_no_answer_lies_before_the_start(way: float) -> None:
+    """Half of the searches from the very root find it before the start: their answers are moved there, and hold it."""
+    limits = Limits(1.0 * way, 0.5 * way, least=-5.0, most=5.0, budget=100_000)
+    moved = 0
+    for seed in range(40):
+        found = search(noisy(lambda x: 2.0 * (1.0 - abs(x)) + 0.01, seed, start=(0.1,)), limits, 1)
+        if found.state == "found":
+            assert min(way * item for item in (found.value, found.lower, found.upper)) >= 1.0
+            assert way * found.lower == 1.0 or way * found.upper == 1.0 or way * found.value > 1.0
+            moved += way * found.value == 1.0
+        else:
+            assert found.state == "passed"
+    assert moved > 0
+
+
+@pytest.mark.parametrize("start", [3.0, -3.0])
+def test_a_search_goes_down_where_it_is_told_to(start: float) -> None:
+    """From 3 down to -5 the root 1 of x - 1 is met, from -3 the step of 8 goes up to it."""
+    limits = Limits(start, -start / 3, least=-5.0, most=5.0)
+    for seed in range(20):
+        found = search(noisy(lambda x: x - 1.0, seed), limits, 0)
+        assert found.state == "found"
+        assert found.lower <= found.value <= found.upper
+        assert abs(found.value - 1.0) < 1.6 * (found.upper - found.lower) / 2  # 4 standard errors
+
+
+def test_negative_roots_have_ordered_intervals() -> None:
+    found = search(noisy(lambda x: -2.8 * x - 2.8, 5), Limits(0.0, -0.3, factor=2.0, least=-10.0, most=0.0), -1)
+    assert found.state == "found"
+    assert -1.1 < found.lower < found.value < found.upper < -0.9
+
+
+def test_a_crossing_without_a_fit_lies_between_the_points_that_are_sure() -> None:
+    """y jumps at .4 without noise: no local fit, and the interval is the bracket."""
+    found = search(lambda x, n: Point(x, 1.0 if x < 0.4 else -1.0, 0.0, n), Limits(0.0, 0.1, least=0.0), 1)
+    assert found.state == "found"
+    assert 0.0 <= found.lower <= 0.4 <= found.upper <= 1.0
+
+
+def test_a_budget_that_ends_a_search_is_said() -> None:
+    limits = Limits(0.0, 0.5, budget=3000, precision=0.0001)
+    assert not search(noisy(lambda x: x - 1, 2), limits, 0).short
+    assert search(noisy(lambda x: x - 1, 2), replace(limits, budget=200_000, precision=0.05), 0).short
+
+
+# The interval, by hand from counts
+
+
+def test_the_interval_of_a_power_by_hand_from_counts() -> None:
+    """Power 400 of 1,000 at .2 and 700 of 1,000 at .4, level 50%: a line in probits, by the delta method."""
+    question = Question("power", 0.5, False, "did", "did", "iid")
+    counts, n = {0.2: 400, 0.4: 700}, 1000
+    measured, z, se = [], {}, {}
+    for x, count in counts.items():
+        p = count / n
+        mcse = math.sqrt(p * (1 - p) / n)
+        z[x] = norm.ppf((count + 0.5) / (n + 1))
+        se[x] = mcse / norm.pdf(z[x])
+        measured.append(Point(x, *question.distance(p, mcse, n), n))
+    slope = (z[0.4] - z[0.2]) / 0.2
+    root = 0.2 - z[0.2] / slope
+    weight = (root - 0.2) / 0.2  # of the upper point
+    error = math.hypot((1 - weight) * se[0.2], weight * se[0.4]) / slope
+    fit = fitted(measured, 0.3, 0.1)
+    assert fit is not None
+    assert (fit.root, fit.se) == pytest.approx((root, error), rel=1e-9)
+
+
+def test_the_side_of_a_share_is_judged_with_the_error_at_the_level() -> None:
+    """512 of 512 against 80%: (1 - .8) / sqrt(.8 .2 / 512) = 11.3 errors; the probit scale would give 2.7."""
+    question = Question("power", 0.8, False, "did", "did", "iid")
+    assert question.apart(1.0, 0.0027, 512) == pytest.approx(0.2 / math.sqrt(0.16 / 512))
+    y, se = question.distance(1.0, 0.0027, 512)
+    assert y / se < 3.0
+    assert question.apart(0.7, 0.05, 512) == pytest.approx(2.0)  # worlds widen the error
+    assert replace(question, measure="bias", level=0.1).apart(-0.2, 0.05, 512) == pytest.approx(2.0)
+
+
+def test_type_s_counts_the_significant_fits_alone() -> None:
+    """3 of 30 significant fits of 512 have the wrong sign: inner (3 + .5) / 31, not (51.2 + .5) / 513."""
+    question = Question("type_s", 0.05, False, "did", "did", "iid")
+    row = {"cell": 0, "estimator": "did", "term": "did", "error": "iid", "sample": "own", "measure": "type_s",
+           "value": 0.1, "mcse": 0.055, "n": 30}  # fmt: skip
+    truth = row | {"error": "", "measure": "truth", "value": 0.5, "n": 512}
+    found = question.value(pd.DataFrame([row, truth]))
+    assert found == (0.1, 0.055, 30)
+    assert question.distance(*found)[0] == pytest.approx(norm.ppf(3.5 / 31) - norm.ppf(0.05))
+
+
+# Ways and whole numbers, by the rules
+
+
+def ways(monkeypatch: pytest.MonkeyPatch, measure: str, y: float, dial: str = "units") -> Limits:
+    """The limits of a search along a dial that counts, where y at its start is known for sure."""
+    bench = bench_of(known.study(1, 0.5), f"{measure}:0.5", None)
+    monkeypatch.setattr(points.Bench, "along", lambda *_: lambda x, n: Point(x, y, 0.001, n))
+    return solve._limits(bench, dial, {}, Search(), True)
+
+
+@pytest.mark.parametrize(
+    ("measure", "y", "up"),
+    [("power", -1.0, True), ("power", 1.0, False), ("coverage", -1.0, True), ("type_s", 1.0, True),
+     ("type_s", -1.0, False), ("rejection", 1.0, True), ("bias", -1.0, False), ("bias", 1.0, True)],
+)  # fmt: skip
+def test_more_units_are_tried_where_they_are_too_few(
+    monkeypatch: pytest.MonkeyPatch, measure: str, y: float, up: bool
+) -> None:
+    limits = ways(monkeypatch, measure, y)
+    assert (limits.step > 0) == up
+    assert limits.least == 4
+
+
+@pytest.mark.parametrize(
+    ("value", "rising", "step", "reached", "whole"),
+    [(37.2, True, -20.0, True, 38), (37.2, True, 20.0, True, 38), (37.2, False, 20.0, True, 37),
+     (37.2, True, -20.0, False, 37), (37.2, False, 20.0, False, 38), (37.0, True, 20.0, True, 37),
+     (37.0, True, -20.0, False, 37)],
+)  # fmt: skip
+def test_the_whole_value_beyond_a_crossing(value: float, rising: bool, step: float, reached: bool, whole: int) -> None:
+    """Power of 80% with 37.2 units takes 38, whichever way the search came; a breakdown on the way down is at 37."""
+    found = Found("found", value, value - 1, value + 1, rising, (Point(40.0, 1.0, 0.1, 1),))
+    assert solve._first_whole(found, Limits(40.0, step), reached) == whole
+
+
+@pytest.mark.parametrize(
+    ("measure", "start", "step", "sign"),
+    [("power", 0.0, 1.0, -1), ("power", 0.0, -1.0, -1), ("power", 2.0, -0.25, 1), ("power", -2.0, 0.25, 1),
+     ("type_s", 0.1, 1.0, 1), ("type_s", 2.0, -0.5, -1), ("coverage", 0.0, 1.0, 0)],
+)  # fmt: skip
+def test_along_an_effect_power_rises_and_wrong_signs_fall(measure: str, start: float, step: float, sign: int) -> None:
+    assert solve._sign_at_start(measure, "effect.size", Limits(start, step)) == sign
+    assert solve._sign_at_start(measure, "errors.serial", Limits(start, step)) == 0
+
+
+@pytest.mark.parametrize(("own", "way"), [(0.5, 1.0), (-0.5, -1.0), (0.0, 1.0)])
+def test_a_search_along_an_effect_goes_to_its_own_side(own: float, way: float) -> None:
+    bench = bench_of(known.study(1, own), "power:0.8", None)
+    limits = solve._limits(bench, "effect.size", {}, Search(), False)
+    exact = 3 * math.sqrt((1 / 100 + 1 / 100) / 2)  # standard deviations of DID with 100 and 100 units, 4 periods each
+    assert limits.step == pytest.approx(way * exact, rel=0.12)  # 4 standard errors of one from 512
+    ends = sorted((0.0, limits.step / 3 * 100))
+    assert (limits.start, limits.least, limits.most) == pytest.approx((0.0, *ends))
+
+
+def test_an_end_below_the_start_is_looked_for_downwards() -> None:
+    bench = bench_of(known.study(1, 0.5), "coverage:0.9", None)
+    limits = solve._limits(bench, "errors.serial", {}, Search(high=-0.8), False)
+    assert (limits.start, limits.step, limits.least, limits.most) == (0.0, -0.1, -0.8, 0.0)
+    whole = solve._limits(bench, "units", {}, Search(high=196), True)
+    assert (whole.start, whole.step, whole.least, whole.most) == (200.0, -1.0, 196.0, 200.0)
+
+
+# Searches of studies
+
+
+def test_the_size_above_the_target_power_ends_a_search_at_once() -> None:
+    """Under AR(.9) iid errors reject a true null in 22%: no effect has a power of 10%."""
+    size = known.size_under_serial_correlation(0.9)
+    study = known.study(3, 0.5)
+    design = replace(study.design, errors=replace(study.design.errors, serial=0.9))  # type: ignore[attr-defined,call-arg]
+    bench = bench_of(replace(study, design=design), "power:0.1", None)
+    (answer,) = solve.solve(bench, "effect.size", Search())
+    assert (answer.state, answer.value, answer.replications) == ("passed", 0.0, 512)
+    (point,) = answer.points
+    assert abs(point.value - size) < 4 * math.sqrt(size * (1 - size) / 512)
+    assert f" There it is the size of the test: {100 * point.value:.3g}%" in answer.sentence
+
+
+def test_a_negative_effect_of_known_power() -> None:
+    bench = bench_of(known.study(22, -0.5), "power:0.8", None)
+    (answer,) = solve.solve(bench, "effect.size", Search(precision=0.03))
+    exact = -(norm.ppf(0.8) + norm.ppf(0.975)) * math.sqrt((1 / 100 + 1 / 100) / 2)
+    assert answer.state == "found"
+    assert answer.lower < answer.value < answer.upper < 0
+    assert abs(answer.value - exact) < 1.6 * (answer.upper - answer.lower) / 2
+
+
+def test_what_cannot_be_is_refused_before_anything_is_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(points, "run", lambda *_, **__: pytest.fail("a fit"))
+    effect, none = known.study(1, 0.5), known.study(1, 0.0)
+    for study, measure, dial, options, said in (
+        (effect, "size:0.1", "errors.serial", Search(), "the truth of did is 0.5"),
+        (none, "size:0.1", "effect.size", Search(), "the truth of did is 1"),
+        (none, "power:0.8", "units", Search(), "the truth of did is 0; allowed: power where the truth is not 0"),
+        (none, "bias:25%", "errors.serial", Search(), "the truth of did is 0"),
+        (none, "type_s:0.1", "units", Search(), "the truth of did is 0; allowed: type s where the truth is not 0"),
+        (effect, "power:0.8", "effect.size", Search(low=1.0, high=1.0), "begins at effect.size = 1 too"),
+        (effect, "size:0.1", "effect.size", Search(high=0.0), "begins at effect.size = 0 too"),
+        (effect, "coverage:0.9", "errors.serial", Search(high=1.5), "serial"),
+        (effect, "coverage:0.9", "units", Search(high=2.5), "units = 2.5"),
+        (effect, "coverage:0.9", "effect.shape", Search(), "effect.shape = 'constant' is no number"),
+    ):
+        with pytest.raises(BadInput, match="allowed: ") as error:
+            breakdown(bench_of(study, measure, None), dial, options)
+        assert said in str(error.value)
+        assert len(error.value.problems) == 1
+    check_possible(bench_of(none, "power:0.8", None), "effect.size", [{}], Search())  # the effect is the dial
+
+
+@pytest.mark.parametrize(
+    ("measure", "estimator", "said"),
+    [("coverage:0.9", "lm", "lm tests and estimates nothing: it has no coverage; allowed: size, power, rejection"),
+     ("bias:0.1", "lm", "it has no bias"), ("power:0.8", "bare", "constant of bare has no truth"),
+     ("rejection:0.8", "bare", "bare has no error type, so that it has no rejection")],
+)  # fmt: skip
+def test_measures_that_an_estimator_never_has(measure: str, estimator: str, said: str) -> None:
+    with pytest.raises(BadInput) as error:
+        question_of(measure, LAYOUTS, estimator, None, None, "GOAL")
+    assert said in str(error.value)
+
+
+def test_fits_that_lack_a_measure_are_found_on_one_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals that no fit has: refused after one tile."""
+    sizes: list[int] = []
+
+    def frame_without_coverage(store: Any) -> Any:
+        sizes.append(store.replications)
+        found = diagnose(store)
+        return replace(found, frame=found.frame[found.frame["measure"] != "coverage"])
+
+    monkeypatch.setattr(points, "diagnose", frame_without_coverage)
+    with pytest.raises(BadInput, match=r"there is no coverage of did \(iid errors\)"):
+        breakdown(bench_of(known.study(1, 0.5), "coverage:0.9", None), "errors.serial", Search())
+    assert sizes == [32]
+
+
+@pytest.mark.parametrize(
+    ("errors", "main"),
+    [(("iid", "hc1", "cluster:unit"), "cluster:unit"), (("iid", "cluster:city", "cluster:unit"), "cluster:city"),
+     (("information",), "information"), ((), ""), (("wild:unit", "iid"), "wild:unit")],
+)  # fmt: skip
+def test_the_error_type_that_answers_are_about(errors: tuple[str, ...], main: str) -> None:
+    assert main_error(errors) == main
+
+
+def test_answers_say_their_error_type() -> None:
+    question = question_of("power:0.8", LAYOUTS, "did", None, None, "GOAL")
+    assert question.error == "cluster:unit"
+    assert "power of did by did (cluster:unit errors)" in question.whole_measure
+    assert question_of("power:0.8", LAYOUTS, "did", None, "iid", "GOAL").error == "iid"
+    assert question_of("bias:0.1", LAYOUTS, "did", None, None, "GOAL").words == (
+        "the absolute bias of did by did rises above 0.1")  # fmt: skip
+
+
+def test_a_part_of_a_block_is_measured_as_a_whole_one() -> None:
+    bench = bench_of(known.study(1), "rejection:0.5", None)
+    part, whole = bench.measure({}, 300), bench.measure({}, 2 * BLOCK)
+    assert part == whole
+    assert (part.n, part.fits, len(bench.taken)) == (512, 512, 1)
+    records = run(replace(known.study(1), replications=512, block=BLOCK, common_random_numbers=False))
+    t = [fits.estimate[:, 0] / fits.se[:, 0, 0] for fits in (block.estimates["did"] for block in records.blocks(0))]
+    rejected = np.abs(np.concatenate(t)) > 1.9617  # the quantile of t with 1,392 degrees of freedom
+    assert len(rejected) == 512
+    assert abs(part.value - rejected.mean()) <= 1 / 512
+
+
+def test_replications_of_a_share_by_hand() -> None:
+    """p = .3 of 1,000: the error .0145 falls to .005 with .21 / .005^2 = 8,400 replications."""
+    spread = Spread(math.sqrt(0.21 / 1000), 0.21 / 1000, 0.01)
+    assert needed(spread, 1000, 1, 0.005) == pytest.approx(8400, rel=1e-6)
+    assert needed(spread, 1000, 1, 0.02) == pytest.approx(525, rel=1e-6)
+
+
+def test_answers_that_are_none_say_where_the_search_was() -> None:
+    answer = Answer("the size of did by did (iid errors) rises above 5%", "errors.serial", {}, "tied", 0.0, math.nan,
+                    math.nan, None, 8192, (), " There it is 5.1%.")  # fmt: skip
+    assert answer.sentence == (
+        "The size of did by did (iid errors) rises above 5% at errors.serial = 0, where the search begins, or so near "
+        "to it that it cannot be told, from 8,192 replications. There it is 5.1%.")  # fmt: skip
+    assert answer.plain["lower"] is None
+    passed = replace(answer, state="passed", note="")
+    assert "already at errors.serial = 0, where the search begins, from 8,192 replications." in passed.sentence
+
+
+def test_the_start_is_settled_by_the_sign_that_is_wanted() -> None:
+    limits = Limits(0.0, 1.0, budget=8 * 2048)
+    measure = noisy(lambda x: 0.0, 1, start=(0.01, -0.02))
+    assert [item.n for item in settled(measure, limits, 1)] == [512]
+    assert [item.n for item in settled(noisy(lambda x: 0.0, 1, start=(0.01, -0.02)), limits, 0)] == [512, 2048]
