@@ -22,7 +22,7 @@ from sim.designs.parts.levels import Levels
 from sim.designs.parts.levels.effects import Effects
 from sim.designs.parts.measurement import MeasurementPart
 from sim.designs.parts.measurement.classical import Classical
-from sim.designs.parts.mediators import MediatorPart
+from sim.designs.parts.mediators import MediatorPart, total_problems
 from sim.designs.parts.missing import MissingPart
 from sim.designs.parts.missing.pattern import Pattern
 from sim.designs.parts.part import Outline, Part
@@ -131,6 +131,16 @@ class PanelDials(Design):
         for table, part in self.parts if "periods" not in wrong else ():
             for problem in part.problems(outline):
                 yield replace(problem, where=table)
+        if not wrong:
+            yield from self._total_problems()
+
+    def _total_problems(self) -> Iterator[Problem]:
+        """Mediators within the outcome's error that do not fit into it; nothing where parts are wrong by themselves."""
+        if any(True for part in (self.errors, *self.mediators) for _ in part.problems(self.outline)):
+            return
+        total = self.errors.period_sd(self.periods)
+        for problem in total_problems([part for part in self.mediators if part.within], total):
+            yield replace(problem, where="[[design.mediators]]")
 
     def _order_problems(self) -> Iterator[Problem]:
         """Parts that take what is drawn later than they are."""
