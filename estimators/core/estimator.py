@@ -16,7 +16,7 @@ from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import TreatmentKernel
 from sim.design import Design
 from sim.discovery import discover, find
-from sim.errors import bad, closest, one_of
+from sim.errors import bad, choice_problems, closest, one_of, refuse
 from sim.notebook import Text
 from sim.panel import Panel, Schema
 from sim.streams import Streams
@@ -314,6 +314,10 @@ class Estimator(ABC):
     """Frozen settings; the same object serves real and synthetic panels. Subclasses are frozen dataclasses."""
 
     kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for settings of listed values that hold another one; who has checks of its own calls this."""
+        refuse(choice_problems(self, f"estimator {self.kind}"))
 
     @property
     def name(self) -> str:

@@ -23,7 +23,7 @@ from estimators.linear.wild import wild_clusters
 from sim.arrays import Floats
 from sim.design import Design
 from sim.designs.paper import Paper
-from sim.errors import bad, one_of
+from sim.errors import bad
 from sim.panel import Panel, Schema
 from sim.streams import Streams
 
@@ -62,13 +62,6 @@ class TwoWayDID(RegressionEstimator):
     draws: int = 999
     singletons: Singletons = "drop"
     terms: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        choices = {"cluster_k": ("slopes", "nonnested", "all"), "singletons": ("drop", "keep")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise bad(f"{name} = {getattr(self, name)!r}", where=self.label, allowed=one_of(allowed),
-                          remedy=f'set {name} = "{allowed[0]}"')  # fmt: skip
 
     @property
     def home(self) -> tuple[Design, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -67,13 +67,6 @@ class Stacked(AdoptionEffects):
     def terms(self) -> tuple[str, ...]:
         """Two averages and the window's event times but the reference."""
         return (*event_terms(self.window), "overall", "overall:event")
-
-    def check(self) -> None:
-        """Raise BadInput for settings that cannot be."""
-        AdoptionEffects.check(self)
-        if self.weighting not in get_args(Weighting):
-            raise bad(f"weighting = {self.weighting!r}", where=self.name, allowed=", ".join(get_args(Weighting)),
-                      remedy="choose one of them")  # fmt: skip
 
     def fit(self, panel: Panel) -> StackedFit:
         """The stacked regression; raises BadInput when no cohort has a stack."""

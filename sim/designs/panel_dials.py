@@ -30,7 +30,7 @@ from sim.designs.parts.spillover import SpilloverPart
 from sim.designs.parts.spillover.neighbours import Neighbours
 from sim.designs.parts.weights import WeightsPart
 from sim.designs.parts.weights.knn import Knn
-from sim.errors import BadInput, Problem
+from sim.errors import BadInput, Problem, choice_problems
 from sim.panel import Roles, Schema
 
 LEAST_NOISE = 1e-9  # a standard deviation below which noise drowns in the rounding of fits
@@ -124,8 +124,7 @@ class PanelDials(Design):
             what = f"units = {self.units}, but the geography {self.geography.kind!r} has {fixed}"
             yield Problem(what, "[design]", f"{fixed}, or another geography", "leave units out")
         yield from self._name_problems()
-        for name in sorted(set(self.redraw) - {"adoption", "covariates"}):
-            yield Problem(f"redraw = {name!r}", "[design]", "adoption, covariates", "choose among them")
+        yield from choice_problems(self, "[design]")
         yield from self._order_problems()
         outline = replace(self.outline, units=MOST_UNITS) if "units" in wrong else self.outline
         for table, part in self.parts if "periods" not in wrong else ():

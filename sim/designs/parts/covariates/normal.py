@@ -51,7 +51,7 @@ class Normal(Covariate):
     def faults(self, outline: Outline) -> Iterator[Problem]:
         """What every covariate may have wrong, and shares above one."""
         yield from Covariate.faults(self, outline)
-        if self.between + self.group_share > 1:
+        if max(self.between, self.group_share) <= 1 < self.between + self.group_share:
             yield fault("between and group_share sum to more than 1", "a sum up to 1", "correct one of them")
 
     @property
