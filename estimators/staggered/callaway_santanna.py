@@ -20,7 +20,7 @@ from estimators.core.names import outcome_of, treatment_of
 from estimators.core.tile import Tile, spread
 from estimators.linear.covariances import membership, unit_clusters
 from estimators.staggered.adoption_effects import has_error
-from estimators.staggered.aggregation import Aggregation, check_terms, staggered_targets, staggered_terms
+from estimators.staggered.aggregation import Aggregation, check_terms, staggered_targets, staggered_terms, told_by_cells
 from estimators.staggered.bands import Multipliers, multipliers, simultaneous_critical_values
 from estimators.staggered.cohort_comparisons import Base, CohortEstimates, Comparisons, Controls, CovariateMap, MeansMap
 from estimators.staggered.cohorts import Cohorts, check_clusters
@@ -90,7 +90,8 @@ class CallawaySantAnna(Estimator):
         self._check(schema)
         terms = staggered_terms(self.window, self.cohorts, self.years)
         bands = tuple(f"critical:{family}" for family in self._families) if self.band else ()
-        return Layout(terms, self.errors, ("cells", "left_out", *bands), staggered_targets(terms))
+        targets = staggered_targets(terms)
+        return Layout(terms, self.errors, ("cells", "left_out", *bands), targets, perhaps=told_by_cells(terms))
 
     @property
     def _families(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
-from sim.panel import Panel
+from sim.panel import Panel, Schema
 
 Weighting = Literal["variance", "corrective"]
 
@@ -67,6 +67,14 @@ class Stacked(AdoptionEffects):
     def terms(self) -> tuple[str, ...]:
         """Two averages and the window's event times but the reference."""
         return (*event_terms(self.window), "overall", "overall:event")
+
+    def check_size(self, schema: Schema) -> None:
+        """Raise BadInput for a whole window that is wider than the panel: no cohort would have a stack."""
+        low, high = self._reach
+        if self.complete and high - low >= schema.periods:
+            raise bad(f"window = {list(self.window)} of {high - low + 1} event times in {schema.periods} periods",
+                      where=self.name, allowed="a window within the panel, the period before adoption in it",
+                      remedy="shorten the window, or set complete = false")  # fmt: skip
 
     def fit(self, panel: Panel) -> StackedFit:
         """The stacked regression; raises BadInput when no cohort has a stack."""
