@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import difflib
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+REMEMBERED = 512  # classes of settings whose types are remembered: to read them from their texts takes long
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,39 @@ def _near(name: str, names: Iterable[str], most: int) -> list[str]:
     """The allowed names that are near one, the nearest first, whatever letters are large."""
     plain = {other.lower(): other for other in names}
     return [plain[other] for other in difflib.get_close_matches(str(name).lower(), plain, n=most)]
+
+
+def choice_problems(settings: object, where: str) -> Iterator[Problem]:
+    """Settings of a dataclass, alone or in tuples, whose type lists values (`Literal`) and that hold another one."""
+    cls: Any = type(settings)
+    for name, options in _choices_of(cls).items():
+        value = getattr(settings, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if one not in options:
+                yield Problem(f"{name} = {one!r}", where, one_of(str(x) or '""' for x in options if x is not None),
+                              closest(str(one), [str(x) for x in options if x]))  # fmt: skip
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _choices_of(cls: Any) -> Mapping[str, tuple[Any, ...]]:
+    """The settings that list their values, by name; none of a class whose types cannot be read."""
+    try:
+        hints = get_type_hints(cls)
+    except NameError:  # that a plug-in imports for type checkers alone
+        return MappingProxyType({})
+    found = {item.name: _options(hints[item.name]) for item in fields(cls)}
+    return MappingProxyType({name: options for name, options in found.items() if options})
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    """The values that a type lists, alone, in a tuple, or besides None; () where it lists none."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        parts = [_options(one) for one in inner if one is not NoneType]
+        return (*(x for part in parts for x in part), None) if parts and all(parts) else ()
+    if origin is tuple:
+        return _options(inner[0]) if inner else ()
+    return inner if origin is Literal else ()
 
 
 def listed(items: Iterable[object], most: int = 5) -> str:

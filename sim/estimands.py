@@ -1,6 +1,7 @@
 """Names of estimands, e.g. `att`, `att(2010,2012)`, `beta(w_did)`, `direct(did)`.
 
-`dependence` is the larger of |rho| and |lambda|: zero where there is spatial dependence of neither kind.
+`dependence` is the larger of |rho| and the size of the errors' spatial coefficient, lambda or that of a moving average:
+zero where there is spatial dependence of no kind, NaN where units share shocks that no such coefficient describes.
 """
 
 from __future__ import annotations

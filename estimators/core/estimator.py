@@ -16,7 +16,7 @@ from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import TreatmentKernel
 from sim.design import Design
 from sim.discovery import discover, find
-from sim.errors import bad, closest, one_of
+from sim.errors import bad, choice_problems, closest, one_of, refuse
 from sim.notebook import Text
 from sim.panel import Panel, Schema
 from sim.streams import Streams
@@ -64,6 +64,7 @@ class Layout:
     stored: tuple[str, ...] = ()  # which of pvalue, lower, upper do not follow from estimate, se and dof
     tests: bool = False  # whether terms are test statistics, which test their targets and estimate none
     screen: str = ""  # p value of a test without which, by custom, estimates are not shown
+    perhaps: tuple[str, ...] = ()  # terms that are NaN, without a failure, where no cell of the calendar tells them
 
     def only(self, terms: tuple[str, ...] | None, asked_by: str) -> Layout:
         """The same with some of its terms, None = all; raises BadInput for others."""
@@ -73,7 +74,8 @@ class Layout:
             if term not in self.terms:
                 raise bad(f"no term {term!r}", where=f"{asked_by} terms", allowed=one_of(self.terms),
                           remedy=closest(term, self.terms))  # fmt: skip
-        return replace(self, terms=terms, targets={term: self.targets[term] for term in terms if term in self.targets})
+        targets = {term: self.targets[term] for term in terms if term in self.targets}
+        return replace(self, terms=terms, targets=targets, perhaps=tuple(x for x in self.perhaps if x in terms))
 
     @property
     def pvalues(self) -> tuple[str, ...]:
@@ -314,6 +316,10 @@ class Estimator(ABC):
     """Frozen settings; the same object serves real and synthetic panels. Subclasses are frozen dataclasses."""
 
     kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        """Raise BadInput for settings of listed values that hold another one; who has checks of its own calls this."""
+        refuse(choice_problems(self, f"estimator {self.kind}"))
 
     @property
     def name(self) -> str:

@@ -269,12 +269,12 @@ def nested_effects(error: str, effects: tuple[str, ...], panel: Panel) -> int:
     return transform_of(nested, panel, constant=True).effects - 1 if nested else 0
 
 
-def counted_parameters(slopes: int, effects: int, nested: int, cluster_k: ClusterK) -> int:
+def counted_parameters[N: (int, Floats)](slopes: int, effects: N, nested: N, cluster_k: ClusterK) -> N:
     """k in the factor of a clustered error type: slopes, and those of all effects that `cluster_k` counts.
 
-    effects: their number; nested: of those, what `nested_effects` says.
+    effects: their number, of one panel or of several; nested: of those, what `nested_effects` says.
     """
-    return slopes + {"slopes": 0, "nonnested": effects - nested, "all": effects}[cluster_k]
+    return slopes + {"slopes": 0 * effects, "nonnested": effects - nested, "all": effects}[cluster_k]
 
 
 def counted_by_cluster(

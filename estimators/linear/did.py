@@ -67,13 +67,6 @@ class TwoWayDID(RegressionEstimator):
     singletons: Singletons = "drop"
     terms: tuple[str, ...] | None = None
 
-    def __post_init__(self) -> None:
-        choices = {"cluster_k": ("slopes", "nonnested", "all"), "singletons": ("drop", "keep")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise bad(f"{name} = {getattr(self, name)!r}", where=self.label, allowed=one_of(allowed),
-                          remedy=f'set {name} = "{allowed[0]}"')  # fmt: skip
-
     @property
     def home(self) -> tuple[Design, tuple[str, ...]]:
         """The `paper` design without spillovers."""

@@ -76,6 +76,7 @@ class PermutationTest(Estimator):
     label: str = ""
 
     def __post_init__(self) -> None:
+        Estimator.__post_init__(self)
         if isinstance(scheme_of(self.scheme), Time):
             raise bad("the scheme time has no p value, for placebo dates are always earlier than the real ones",
                       where="permutation test", allowed=one_of(form for form in FORMS if form != Time.kind),

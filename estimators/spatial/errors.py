@@ -92,25 +92,21 @@ def covariances(
     for row in np.flatnonzero(np.isfinite(parameters).all(axis=1)):
         scores = SpatialScores.at(moments.y[row], moments.x[row, :p], parameters[row], form, plan.spectrum, transform)
         bread = inverse(scores.information())
-        by_order: dict[bytes, Floats] = {}
         for e, error in enumerate(errors):
             if error == "hessian":
                 continue
-            matrices[row, e], floored[row, e] = _covariance(error, scores, bread, kernels.get(error), by_order)
+            matrices[row, e], floored[row, e] = _covariance(error, scores, bread, kernels.get(error))
     return Sandwiches(matrices, floored)
 
 
-def _covariance(
-    error: str, scores: SpatialScores, bread: Floats, kernel: Kernel | None, by_order: dict[bytes, Floats]
-) -> tuple[Floats, bool]:
-    """The sandwich (K, K), and whether it was floored; by_order keeps scores that several error types share."""
+def _covariance(error: str, scores: SpatialScores, bread: Floats, kernel: Kernel | None) -> tuple[Floats, bool]:
+    """The sandwich (K, K), and whether it was floored."""
     if error == "qmle":
         return bread + bread @ scores.excess() @ bread, False
-    order = np.arange(scores.e.shape[1]) if kernel is None else kernel.order
-    key = order.tobytes()
-    if key not in by_order:
-        by_order[key] = scores.by_observation(order)
-    meat, floored = (outer(by_order[key][None])[0], False) if kernel is None else kernel.meat(by_order[key])
+    if kernel is None:  # of least squares, whose scores have no e'Ge
+        meat, floored = outer(scores.by_observation(np.arange(scores.e.shape[1]))[None])[0], False
+    else:
+        meat, floored = kernel.meat(scores)
     return _factor(error, scores, kernel) * (bread @ meat @ bread), floored
 
 
@@ -132,45 +128,47 @@ def _factor(error: str, scores: SpatialScores, kernel: Kernel | None) -> float:
 class Kernel:
     """Which scores may be correlated: within clusters, within periods near in time, or near in space.
 
-    order (N,) of units along which e'Ge is split, clusters contiguous, units by label; clusters (N,) codes;
-    nearness (N, N) weights of pairs of units; neither: Driscoll and Kraay.
+    clusters (N,) codes; nearness (N, N) weights of pairs of units, and the order (N,) of units along which e'Ge is then
+    split: by places, from west to east, so that what units are called and where a file has them does not matter;
+    neither: Driscoll and Kraay, whose sums over all units no order changes.
     """
 
-    order: NDArray[np.intp]
     clusters: NDArray[np.intp] | None = None
     nearness: Floats | None = None
+    order: NDArray[np.intp] | None = None
 
     @classmethod
     def of(cls, error: str, plan: SpatialPlan) -> Kernel:
         """The kernel of an error type on a plan's units; raises BadInput for one cluster, two periods, no places."""
-        by_label = np.argsort(np.array(plan.labels), kind="stable").astype(np.intp)
         if error.startswith(CONLEY):
-            return cls(by_label, nearness=nearness(error, plan.attributes))
+            near = nearness(error, plan.attributes)  # checks the places
+            order = np.lexsort((np.array(plan.labels), plan.attributes["latitude"], plan.attributes["longitude"]))
+            return cls(nearness=near, order=order.astype(np.intp))
         if error == "driscoll-kraay":
             check_periods(error, plan.periods)
-            return cls(by_label)
+            return cls()
         name = error.removeprefix("cluster:")
         if name == "unit":
-            return cls(by_label, np.arange(plan.units))
+            return cls(np.arange(plan.units))
         codes = np.unique(plan.attributes[name], return_inverse=True)[1]
         if not codes.any():
             raise bad(f"{error} has 1 cluster", where="errors", allowed="2 or more clusters",
                       remedy="choose a finer grouping")  # fmt: skip
-        return cls(by_label[np.argsort(codes[by_label], kind="stable")], codes)
+        return cls(codes)
 
     @property
     def groups(self) -> int | None:
         """Number of clusters."""
         return None if self.clusters is None else int(self.clusters.max()) + 1
 
-    def meat(self, scores: Floats) -> tuple[Floats, bool]:
-        """Variance of the sum of scores (K, T, N), (K, K), and whether negative eigenvalues were set to zero."""
-        lag = bartlett_lag(scores.shape[1])
+    def meat(self, scores: SpatialScores) -> tuple[Floats, bool]:
+        """Variance of the sum of scores, (K, K), and whether negative eigenvalues were set to zero."""
         if self.clusters is not None:
-            sums = np.stack([np.bincount(self.clusters, own) for own in scores.sum(axis=1)])
-            return sums @ sums.T, False
+            return scores.cluster_meat(self.clusters), False
+        periods, units = scores.e.shape
+        each, lag = scores.by_observation(np.arange(units) if self.order is None else self.order), bartlett_lag(periods)
         if self.nearness is None:
-            return bartlett_sum(scores.sum(axis=2)[None], lag)[0], False
-        scale = np.sqrt(np.square(scores).sum(axis=(1, 2)))
-        meat, floored = floor_eigenvalues(conley_sum(scores[None], self.nearness, lag), scale[None])
+            return bartlett_sum(each.sum(axis=2)[None], lag)[0], False
+        scale = np.sqrt(np.square(each).sum(axis=(1, 2)))
+        meat, floored = floor_eigenvalues(conley_sum(each[None], self.nearness, lag), scale[None])
         return meat[0], bool(floored[0])

@@ -30,7 +30,7 @@ from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMomen
 from estimators.spatial.spectrum import FLAT, own_information
 from sim.design import Design
 from sim.designs.paper import Paper
-from sim.errors import bad, closest, one_of
+from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
 from sim.streams import Streams
 from sim.weights import Weights
@@ -65,10 +65,8 @@ class LMTests(Estimator):
     label: str = ""
 
     def __post_init__(self) -> None:
-        if self.form not in FORMS:
-            raise bad(f"form = {self.form!r}", where="LM tests", allowed=one_of(FORMS),
-                      remedy=closest(self.form, FORMS))  # fmt: skip
-        if not set(self.effects) <= set(EFFECTS) or len(set(self.effects)) < len(self.effects):
+        Estimator.__post_init__(self)
+        if len(set(self.effects)) < len(self.effects):
             raise bad(f"effects = {list(self.effects)}", where="LM tests", allowed=f"each once: {one_of(EFFECTS)}",
                       remedy='set effects = ["unit", "period"]')  # fmt: skip
 

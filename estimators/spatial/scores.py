@@ -127,6 +127,35 @@ class SpatialScores:
         variance = (e**2 - s2 * self.sizes.nobs / (units * periods)) / (2 * s2**2)
         return np.concatenate([slopes, spatial, variance[None]])
 
+    def cluster_meat(self, clusters: NDArray[np.intp]) -> Floats:
+        """Variance of the sum of scores that depend on each other within clusters alone, (K, K); clusters (N,) codes.
+
+        e'Ge is split along an order of the clusters as by `by_observation`, and the sums of squares are averaged over
+        all orders, so that no order of the units matters. Cluster c has a_c, what is its own, and of each cluster d
+        that stands before it q_cd, the pairs of both. An order puts d before c in 1/2 of the cases and two clusters in
+        1/3, so that the average is a_c a_c' + (a_c q_c' + q_c a_c') / 2 + q_c q_c' / 3 + sum_d q_cd q_cd' / 6, summed
+        over c, with q_c = sum_d q_cd.
+        """
+        s2, e, kept = self.sigma2, self.e, self.sizes.periods / self.e.shape[0]
+        p, together = self.z.shape[0], e.T @ e
+        square = np.diagonal(together)
+        inside = (clusters[:, None] == np.arange(clusters.max() + 1)).astype(np.float64)
+        own = np.empty((self.z.shape[0] + len(self.multipliers) + 1, len(clusters)))
+        own[:p] = (self.z * e).sum(axis=1) / s2
+        own[-1] = (square - s2 * self.sizes.nobs / len(clusters)) / (2 * s2**2)
+        pairs = np.zeros((len(own), inside.shape[1], inside.shape[1]))
+        for s, g in enumerate(self.multipliers, p):
+            own[s] = (self.linear[s - p] * e).sum(axis=0) / s2 + np.diagonal(g) * (square / s2 - len(e) * kept)
+            between = (g + g.T) * together / s2
+            np.fill_diagonal(between, 0.0)
+            pairs[s] = inside.T @ between @ inside
+        sums = own @ inside + np.diagonal(pairs, axis1=1, axis2=2) / 2
+        pairs[:, np.arange(inside.shape[1]), np.arange(inside.shape[1])] = 0.0
+        before = pairs.sum(axis=2)
+        across = sums @ before.T / 2
+        flat = pairs.reshape(len(own), -1)
+        return np.asarray(sums @ sums.T + across + across.T + before @ before.T / 3 + flat @ flat.T / 6)
+
     def _assembled(self, slopes: Floats, across: Floats, spatial: Floats, sigma2: Floats) -> Floats:
         """Blocks of slopes, slopes by spatial, spatial, spatial by sigma2 (S,) as one matrix."""
         p = slopes.shape[0]

@@ -29,7 +29,7 @@ from estimators.spatial.redrawn_sdm import DurbinKernel, RedrawnDurbin, RedrawnD
 from estimators.spatial.spectrum import Transform
 from sim.design import Design
 from sim.designs.paper import Paper
-from sim.errors import BadInput, bad, closest, listed, one_of
+from sim.errors import BadInput, bad, listed
 from sim.panel import Panel, Schema
 from sim.streams import Streams
 
@@ -80,10 +80,7 @@ class SpatialPanel(Estimator):
     terms: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name, allowed in (("model", FORMS), ("transform", ("direct", "lee-yu"))):
-            if getattr(self, name) not in allowed:
-                raise bad(f"{name} = {getattr(self, name)!r}", where="spatial estimator", allowed=one_of(allowed),
-                          remedy=closest(getattr(self, name), allowed))  # fmt: skip
+        Estimator.__post_init__(self)
         if self.simulate < 0 or self.simulate == 1:
             raise bad(f"simulate = {self.simulate}", where="spatial estimator", allowed="0, or 2 or more draws",
                       remedy="use some thousand draws: they give two digits of a quantile")  # fmt: skip

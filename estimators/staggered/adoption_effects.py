@@ -32,7 +32,14 @@ from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Red
 from estimators.core.names import outcome_of, treatment_of
 from estimators.core.tile import Tile, spread
 from estimators.linear.covariances import membership, unit_clusters
-from estimators.staggered.aggregation import Window, check_terms, event_of, staggered_targets, staggered_terms
+from estimators.staggered.aggregation import (
+    Window,
+    check_terms,
+    event_of,
+    staggered_targets,
+    staggered_terms,
+    told_by_cells,
+)
 from estimators.staggered.cohorts import check_clusters
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import BadInput, bad, one_of
@@ -108,6 +115,9 @@ class AdoptionEffects(Estimator):
             raise bad(f"uniform_draws = {self.uniform_draws}", where=self.name, allowed="0 (none) or more",
                       remedy="set uniform_draws = 999")  # fmt: skip
 
+    def check_size(self, schema: Schema) -> None:
+        """Raise BadInput for settings that no panel of this size can serve."""
+
     def names(self, schema: Schema) -> tuple[str, str, tuple[str, ...]]:
         """Outcome, treatment and controls; raises BadInput when one is missing."""
         treatment = treatment_of(None, schema, self.name)
@@ -123,9 +133,11 @@ class AdoptionEffects(Estimator):
             raise bad(f"a variable is used twice among {one_of((*named[:2], *named[2]))}", where=self.name,
                       allowed="each variable once", remedy="remove the repeated name")  # fmt: skip
         self.check()
+        self.check_size(schema)
         check_clusters(self.errors, schema, self.name)
         statistics = (*PRETREND, *(("uniform",) if self.uniform_draws else ()))
-        return Layout(self.terms(), self.errors, statistics, self.targets(), screen=PRETREND[-1])
+        terms = self.terms()
+        return Layout(terms, self.errors, statistics, self.targets(), screen=PRETREND[-1], perhaps=told_by_cells(terms))
 
     def variables(self, schema: Schema) -> frozenset[str]:
         """Outcome, treatment and controls."""

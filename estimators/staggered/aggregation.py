@@ -70,6 +70,11 @@ def staggered_targets(terms: Iterable[str]) -> dict[str, str]:
     return targets
 
 
+def told_by_cells(terms: Iterable[str]) -> tuple[str, ...]:
+    """Those of the terms that not every calendar tells: all but the overall averages."""
+    return tuple(term for term in terms if term not in OVERALL)
+
+
 def check_terms(window: Window, cohorts: tuple[int, ...], years: tuple[int, ...], asked_by: str) -> None:
     """Raise BadInput for a window that is empty, or cohorts or years that repeat."""
     if len(window) != 2 or window[0] > window[1]:

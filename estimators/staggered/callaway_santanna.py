@@ -11,7 +11,7 @@ and overall:calendar, which rest on the earliest cohorts of one city each.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from estimators.core.names import outcome_of, treatment_of
 from estimators.core.tile import Tile, spread
 from estimators.linear.covariances import membership, unit_clusters
 from estimators.staggered.adoption_effects import has_error
-from estimators.staggered.aggregation import Aggregation, check_terms, staggered_targets, staggered_terms
+from estimators.staggered.aggregation import Aggregation, check_terms, staggered_targets, staggered_terms, told_by_cells
 from estimators.staggered.bands import Multipliers, multipliers, simultaneous_critical_values
 from estimators.staggered.cohort_comparisons import Base, CohortEstimates, Comparisons, Controls, CovariateMap, MeansMap
 from estimators.staggered.cohorts import Cohorts, check_clusters
@@ -74,7 +74,7 @@ class CallawaySantAnna(Estimator):
     cohorts: tuple[int, ...] = ()
     years: tuple[int, ...] = ()
     errors: tuple[str, ...] = ("cluster:unit",)
-    band: str = ""
+    band: Literal["", "rademacher", "mammen"] = ""
     draws: int = 999
     alpha: float = 0.05
     label: str = ""
@@ -90,7 +90,8 @@ class CallawaySantAnna(Estimator):
         self._check(schema)
         terms = staggered_terms(self.window, self.cohorts, self.years)
         bands = tuple(f"critical:{family}" for family in self._families) if self.band else ()
-        return Layout(terms, self.errors, ("cells", "left_out", *bands), staggered_targets(terms))
+        targets = staggered_targets(terms)
+        return Layout(terms, self.errors, ("cells", "left_out", *bands), targets, perhaps=told_by_cells(terms))
 
     @property
     def _families(self) -> tuple[str, ...]:
@@ -118,10 +119,9 @@ class CallawaySantAnna(Estimator):
         if not 0 <= self.anticipation < schema.periods:
             raise bad(f"anticipation = {self.anticipation}", where=self.name, allowed="0 or more, below T",
                       remedy="correct the number of periods")  # fmt: skip
-        if self.band not in ("", *get_args(Multipliers)) or self.draws < 1 or not 0 < self.alpha < 1:
-            raise bad(f"band = {self.band!r}, draws = {self.draws}, alpha = {self.alpha}", where=self.name,
-                      allowed='"", rademacher or mammen; 1 or more; between 0 and 1',
-                      remedy="correct them")  # fmt: skip
+        if self.draws < 1 or not 0 < self.alpha < 1:
+            raise bad(f"draws = {self.draws}, alpha = {self.alpha}", where=self.name,
+                      allowed="1 or more; between 0 and 1", remedy="correct them")  # fmt: skip
 
     def reduction(self, schema: Schema) -> CallawaySantAnnaReduction:
         """Averages and the variances of their influences."""
@@ -160,7 +160,7 @@ class CallawaySantAnna(Estimator):
         rows = len(influence)
         streams = streams if streams.replications == rows else Streams(0, "", 0, rows)
         found: dict[str, list[Floats]] = {family: [] for family in self._families}
-        kind: Multipliers = "mammen" if self.band == "mammen" else "rademacher"
+        kind: Multipliers = self.band or "rademacher"
         for row, generator in enumerate(streams.each("multipliers")):
             drawn = multipliers(kind, self.draws, influence.shape[2], generator)
             for family, values in found.items():

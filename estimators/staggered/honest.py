@@ -27,7 +27,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.special import log_ndtr, ndtr, ndtri, ndtri_exp
 
 from sim.arrays import Flags, Floats
-from sim.errors import bad
+from sim.errors import bad, closest, one_of
 
 Restriction = Literal["smoothness", "relative magnitudes"]
 
@@ -285,16 +285,17 @@ INTERVALS: dict[Restriction, Callable[[BoundsQuestion, float], tuple[float, floa
 
 def sensitivity(question: BoundsQuestion, restriction: Restriction, bounds: Floats, null: float = 0.0) -> Sensitivity:
     """Intervals at each of the bounds (B,), and the breakdown value for the conclusion that l'effect is not `null`."""
-    interval = INTERVALS[restriction]
+    interval = _interval_of(restriction)
     ends = np.array([interval(question, float(bound)) for bound in bounds]).reshape(-1, 2)
     return Sensitivity(question.original, ends[:, 0], ends[:, 1], breakdown(question, restriction, null))
 
 
 def breakdown(question: BoundsQuestion, restriction: Restriction, null: float = 0.0) -> float:
     """The smallest M or Mbar whose interval covers `null`, by bisection; 0 when M = 0 does, inf when none is found."""
+    interval = _interval_of(restriction)
 
     def covers(bound: float) -> bool:
-        lower, upper = INTERVALS[restriction](question, bound)
+        lower, upper = interval(question, bound)
         return lower <= null <= upper
 
     if covers(0.0):
@@ -313,6 +314,14 @@ def breakdown(question: BoundsQuestion, restriction: Restriction, null: float = 
         middle = (low + high) / 2.0
         low, high = (low, middle) if covers(middle) else (middle, high)
     return high
+
+
+def _interval_of(restriction: Restriction) -> Callable[[BoundsQuestion, float], tuple[float, float]]:
+    """The interval under a restriction; raises BadInput for one that does not exist."""
+    if restriction not in INTERVALS:
+        raise bad(f"restriction = {restriction!r}", where="honest bounds", allowed=one_of(INTERVALS),
+                  remedy=closest(restriction, INTERVALS))  # fmt: skip
+    return INTERVALS[restriction]
 
 
 def _check_bound(bound: float) -> None:

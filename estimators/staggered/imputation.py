@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from estimators.staggered.untreated_fit import Averages, UntreatedFit, sums_by_u
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
-from sim.errors import bad
 from sim.panel import Panel
 
 Averaging = Literal["treated", "event", "cohort-period"]
@@ -54,13 +53,6 @@ class Imputation(CohortEffects):
         """The `paper` design, with one date where groups are cohorts by period: its own cohorts are too small."""
         design = Paper(calendar="single") if self.averages == "cohort-period" else Paper()
         return design, ("overall", "event(0)", "event(3)")
-
-    def check(self) -> None:
-        """Raise BadInput for settings that cannot be."""
-        CohortEffects.check(self)
-        if self.averages not in get_args(Averaging):
-            raise bad(f"averages = {self.averages!r}", where=self.name, allowed=", ".join(get_args(Averaging)),
-                      remedy="choose one of them")  # fmt: skip
 
     def fit(self, panel: Panel) -> ImputationFit:
         """Weights of all terms; raises BadInput for periods without untreated units."""

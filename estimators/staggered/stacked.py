@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
-from sim.panel import Panel
+from sim.panel import Panel, Schema
 
 Weighting = Literal["variance", "corrective"]
 
@@ -68,12 +68,13 @@ class Stacked(AdoptionEffects):
         """Two averages and the window's event times but the reference."""
         return (*event_terms(self.window), "overall", "overall:event")
 
-    def check(self) -> None:
-        """Raise BadInput for settings that cannot be."""
-        AdoptionEffects.check(self)
-        if self.weighting not in get_args(Weighting):
-            raise bad(f"weighting = {self.weighting!r}", where=self.name, allowed=", ".join(get_args(Weighting)),
-                      remedy="choose one of them")  # fmt: skip
+    def check_size(self, schema: Schema) -> None:
+        """Raise BadInput for a whole window that is wider than the panel: no cohort would have a stack."""
+        low, high = self._reach
+        if self.complete and high - low >= schema.periods:
+            raise bad(f"window = {list(self.window)} of {high - low + 1} event times in {schema.periods} periods",
+                      where=self.name, allowed="a window within the panel, the period before adoption in it",
+                      remedy="shorten the window, or set complete = false")  # fmt: skip
 
     def fit(self, panel: Panel) -> StackedFit:
         """The stacked regression; raises BadInput when no cohort has a stack."""

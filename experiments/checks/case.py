@@ -313,10 +313,10 @@ class Case:
 
     def left_out(self, codes: Codes) -> LeftOut:
         """The effect without each group of units, codes (N,), with the main errors."""
-        k, (t, n) = len(self.panel.roles.regressors), self.mask.shape
-        counted = {"slopes": k - t, "nonnested": k, "all": k + n - 1}[self.real.spec.inference.cluster_k]
-        mask = None if self.panel.balanced else self.mask
-        return leave_one_out(self._around_unit_means, codes, self.clusters, mask, counted=counted)
+        return leave_one_out(
+            self._around_unit_means, codes, self.clusters, None if self.panel.balanced else self.mask,
+            counted=len(self.panel.roles.regressors), cluster_k=self.real.spec.inference.cluster_k,
+        )  # fmt: skip
 
     @cached_property
     def cohorts(self) -> tuple[Codes, tuple[str, ...]]:

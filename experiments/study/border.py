@@ -223,18 +223,21 @@ def lacking(estimates: Estimates, layout: Layout, *, with_errors: bool) -> dict[
 
     An error type is there for a term when its standard error is finite, or a p value or bound that is stored beside it.
     Where some are stored, an error type may leave out terms that it does not serve, such as Sobel's of a proportion,
-    but not all of them. `with_errors` says whether errors count: on a real panel a missing one is an empty line of a
-    table, with a note, and no failure.
+    but not all of them. Terms that the layout says are there only perhaps may be NaN as long as another is not, and so
+    may their errors, as those of a cohort of one unit. `with_errors` says whether errors count: on a real panel a
+    missing one is an empty line of a table, with a note, and no failure.
     """
     ok = estimates.status == Status.OK
     found: dict[int, str] = {}
     infinite = ~np.isfinite(estimates.estimate)
+    perhaps = np.isin(estimates.terms, layout.perhaps)
+    infinite &= ~(perhaps & np.isnan(estimates.estimate) & ~infinite.all(axis=1, keepdims=True))
     for row in np.flatnonzero(ok & infinite.any(axis=1)):
         term = int(np.flatnonzero(infinite[row])[0])
         found[int(row)] = f"the estimate of {estimates.terms[term]} is {estimates.estimate[row, term]}"
     if not with_errors or not estimates.errors:
         return found
-    there = np.isfinite(estimates.se)
+    there = np.isfinite(estimates.se) | perhaps
     for name in layout.stored:
         there |= np.isfinite(getattr(estimates, name))
     absent = ~there.any(axis=2) if layout.stored else ~there.all(axis=2)  # (R, E)

@@ -20,7 +20,8 @@ from experiments.study.study import Study
 from experiments.trust.claim import Claim
 from experiments.trust.studies import BLOCK, LEVEL, Fits, Measure, fits_of, pilot_of
 from experiments.twins.twin import Twin
-from results.diagnosis.power_curve import POWER, Z95, Detectable
+from results.diagnosis.claims import POWER
+from results.diagnosis.power_curve import Z95, Detectable
 from sim.arrays import Flags, Floats
 
 WORLDS = 30  # near the fitted one that are looked at

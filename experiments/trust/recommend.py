@@ -16,8 +16,8 @@ from sim.panel.panel import seen_in
 
 NEAR = 2.0  # Monte Carlo errors within which a size counts as the nominal one
 TOLERANCE = 0.01  # distance from 5% that is none
-FEWEST = {"cluster": 30.0, "cr2": 8.0, "cv3": 8.0}  # clusters, in effect, that a kind of errors can rest on
-FEWEST_TREATED = {"cluster": 20, "cr2": 4, "cv3": 4}  # clusters with treated units, and as many with untreated ones
+FEWEST = {"cluster": 30.0, "cr2": 4.0, "cv3": 8.0}  # clusters, in effect, that a kind of errors can rest on
+FEWEST_TREATED = {"cluster": 20, "cr2": 4, "cv3": 8}  # clusters with treated units, and as many with untreated ones
 FOR_FEW = ("conley-taber", "ferman-pinto")  # they take treated and other units as equally noisy
 FEW_TREATED = 4  # treated units below which no clustered errors serve
 

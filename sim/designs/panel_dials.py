@@ -22,7 +22,7 @@ from sim.designs.parts.levels import Levels
 from sim.designs.parts.levels.effects import Effects
 from sim.designs.parts.measurement import MeasurementPart
 from sim.designs.parts.measurement.classical import Classical
-from sim.designs.parts.mediators import MediatorPart
+from sim.designs.parts.mediators import MediatorPart, total_problems
 from sim.designs.parts.missing import MissingPart
 from sim.designs.parts.missing.pattern import Pattern
 from sim.designs.parts.part import Outline, Part
@@ -30,7 +30,7 @@ from sim.designs.parts.spillover import SpilloverPart
 from sim.designs.parts.spillover.neighbours import Neighbours
 from sim.designs.parts.weights import WeightsPart
 from sim.designs.parts.weights.knn import Knn
-from sim.errors import BadInput, Problem
+from sim.errors import BadInput, Problem, choice_problems
 from sim.panel import Roles, Schema
 
 LEAST_NOISE = 1e-9  # a standard deviation below which noise drowns in the rounding of fits
@@ -124,13 +124,22 @@ class PanelDials(Design):
             what = f"units = {self.units}, but the geography {self.geography.kind!r} has {fixed}"
             yield Problem(what, "[design]", f"{fixed}, or another geography", "leave units out")
         yield from self._name_problems()
-        for name in sorted(set(self.redraw) - {"adoption", "covariates"}):
-            yield Problem(f"redraw = {name!r}", "[design]", "adoption, covariates", "choose among them")
+        yield from choice_problems(self, "[design]")
         yield from self._order_problems()
         outline = replace(self.outline, units=MOST_UNITS) if "units" in wrong else self.outline
         for table, part in self.parts if "periods" not in wrong else ():
             for problem in part.problems(outline):
                 yield replace(problem, where=table)
+        if not wrong:
+            yield from self._total_problems()
+
+    def _total_problems(self) -> Iterator[Problem]:
+        """Mediators within the outcome's error that do not fit into it; nothing where parts are wrong by themselves."""
+        if any(True for part in (self.errors, *self.mediators) for _ in part.problems(self.outline)):
+            return
+        total = self.errors.period_sd(self.periods)
+        for problem in total_problems([part for part in self.mediators if part.within], total):
+            yield replace(problem, where="[[design.mediators]]")
 
     def _order_problems(self) -> Iterator[Problem]:
         """Parts that take what is drawn later than they are."""

@@ -11,9 +11,11 @@ from sim.designs.panel_dials import PanelDials
 from sim.designs.panel_settled import Settled
 from sim.designs.parts.adoption import Absorbing
 from sim.designs.parts.ground import Floats, Ground
-from sim.designs.parts.mediators import MediatorPart
+from sim.designs.parts.mediators import MediatorPart, structural_sd
 from sim.designs.policy_truths import Adoption
 from sim.streams import Streams
+
+ROUNDING = 1e-14  # of a variance, relative to that before others were taken from it
 
 
 class Drawn:
@@ -182,33 +184,62 @@ class Drawn:
         return self.world.once(("level", part.name), lambda: part.mean + part.levels * (levels - levels.mean()))
 
     def _fresh(self, part: MediatorPart) -> Floats:
-        """Standard errors of a mediator, as persistent as the outcome's, (R, T, N)."""
-        return self.design.errors.like(self.streams.normals(f"mediator {part.name}", *self.ground.shape))
+        """Standard errors of a mediator, (R, T, N), as persistent as the outcome's; within them shared as they are."""
+        purpose = f"mediator {part.name}"
+        shocks = self.streams.normals(purpose, *self.ground.shape)
+        return self.design.errors.like(
+            self.world.errors.mixed(shocks, self.streams, purpose) if part.within else shocks
+        )
 
     def _own_error(self, part: MediatorPart) -> Floats:
         """A mediator's error u, correlated with the outcome's."""
         own = np.sqrt(1 - part.confounding**2) * self._fresh(part)
-        if part.confounding and self.design.errors.size:
-            own = own + part.confounding / self.design.errors.size * self.innovations
+        if part.confounding and (sd := self._period_sd):
+            own = own + part.confounding / sd * self.innovations
         spatial = self.world.mediator_filters[part.name]
         return part.sd * (own if spatial is None else spatial.apply(own))
 
+    @property
+    def _period_sd(self) -> float:
+        """The standard deviation of the outcome's errors in a period, before they spread over space."""
+        return self.design.errors.period_sd(self.design.periods)
+
     def _within(self, part: MediatorPart) -> Floats:
-        """A mediator drawn given the outcome's total error e = e_y + b u, so that wanting it changes nothing else.
+        """A mediator drawn given the outcome's total error e = e_y + sum b u, so that wanting it changes nothing else.
 
-        Both parts of u have the errors' serial correlation, so that e_y is as free of other periods' u as of its own.
+        u = slope e + row of the root times fresh shocks of the mediators up to this one, all independent of e_y but for
+        their confounding. All parts of u have the errors' serial correlation, are shared by groups and spread over
+        space as they do, so that e_y is as free of other unit-periods' u as of its own.
         """
-        total = self.design.errors.size
-        covariance = part.b * part.sd**2 + part.confounding * part.sd * structural_sd(part, total)
-        slope = covariance / total**2 if total else 0.0
-        rest = np.sqrt(max(part.sd**2 - slope * covariance, 0.0))
-        return self._level(part) + part.a * self.did + slope * self.innovations + rest * self._fresh(part)
+        parts = [item for item in self.design.mediators if item.within]
+        slopes, root = self.world.once("within", lambda: given_totals(parts, self._period_sd))
+        at = parts.index(part)
+        error = slopes[at] * self.innovations
+        for before, share in zip(parts[: at + 1], root[at], strict=False):
+            if share:
+                error = error + share * self._fresh(before)
+        return self._level(part) + part.a * self.did + self.world.errors.spread(error)
 
 
-def structural_sd(part: MediatorPart, total: float) -> float:
-    """sd of e_y in total^2 = sd_y^2 + 2 b kappa sd_m sd_y + b^2 sd_m^2."""
-    half = part.b * part.confounding * part.sd
-    return float(np.sqrt(max(half**2 + total**2 - (part.b * part.sd) ** 2, 0.0)) - half)
+def given_totals(parts: list[MediatorPart], total: float) -> tuple[Floats, Floats]:
+    """Means and Cholesky root of the errors u (M,) of mediators given an outcome's error e of sd `total`.
+
+    c = cov(u, e) = b sd^2 + kappa sd sd_y; u given e has mean c e / total^2 and variance diag(sd^2) - c c' / total^2.
+    """
+    b, sd, kappa = (np.array([getattr(part, dial) for part in parts]) for dial in ("b", "sd", "confounding"))
+    with_outcome = b * sd**2 + kappa * sd * max(structural_sd(parts, total), 0.0)
+    slopes = with_outcome / total**2 if total else np.zeros(len(parts))
+    return slopes, semidefinite_root(np.diag(sd**2) - np.outer(slopes, with_outcome))
+
+
+def semidefinite_root(matrix: Floats) -> Floats:
+    """The lower triangular root of a positive semidefinite matrix (M, M); a pivot that is rounding counts as zero."""
+    out = np.zeros_like(matrix)
+    for k in range(len(matrix)):
+        left = matrix[k:, k] - out[k:, :k] @ out[k, :k]
+        if left[0] > ROUNDING * matrix[k, k]:
+            out[k:, k] = left / np.sqrt(left[0])
+    return out
 
 
 def drawn_treatments(design: PanelDials, ground: Ground, streams: Streams) -> Floats:

@@ -199,8 +199,9 @@ class Truth:
             if name not in known and name.startswith("w_"):
                 return self._pair(name[2:])[1] if self.design.weights.exists else float("nan")
             return self._pair(name)[0] if name != self.design.treatment or not self._takes_sizes else float("nan")
-        rho, lam = self.design.spillover.rho, self.design.errors.lam
-        if not self.design.weights.exists:
-            rho, lam = float("nan"), float("nan")
-        values = {"rho": rho, "lambda": lam, "sigma2": self.design.errors.sigma2, "dependence": max(abs(rho), abs(lam))}
+        rho, errors = self.design.spillover.rho, self.design.errors
+        values = {"sigma2": errors.sigma2}
+        if self.design.weights.exists:
+            own = errors.dependence
+            values |= {"rho": rho, "lambda": errors.lam, "dependence": float(np.fmax(abs(rho), own)) if rho else own}
         return float("nan") if ask.arguments else values.get(ask.kind, float("nan"))

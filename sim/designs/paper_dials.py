@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
 from sim.designs.paper_facts import (
     CITIES,
@@ -16,7 +16,7 @@ from sim.designs.paper_facts import (
     Coefficients,
 )
 from sim.designs.preset import Preset
-from sim.errors import bad
+from sim.errors import bad, choice_problems, refuse
 
 LARGEST = 1e6  # of a dial: the outcome lies between 0 and 1
 
@@ -61,15 +61,7 @@ class PaperDials(Preset):
     treated: int = TREATED
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for item in fields(self):
-            hint = hints[item.name]
-            if get_origin(hint) is Literal and getattr(self, item.name) not in get_args(hint):
-                raise bad(f"{item.name} = {getattr(self, item.name)!r}", where="design paper",
-                          allowed=", ".join(map(str, get_args(hint))), remedy="choose one of them")  # fmt: skip
-        if unknown := set(self.redraw) - {"calendar", "controls"}:
-            raise bad(f"redraw = {sorted(unknown)}", where="design paper", allowed="calendar, controls",
-                      remedy="choose among them")  # fmt: skip
+        refuse(choice_problems(self, "design paper"))
         large = [item.name for item in fields(self) if isinstance(value := getattr(self, item.name), float | int)
                  and not abs(value) <= LARGEST]  # fmt: skip
         if large:

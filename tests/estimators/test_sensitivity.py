@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import made_cities
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from estimators.core.within import WithinTransform
+from estimators.linear.covariances import ClusterK
 from estimators.linear.did import TwoWayDID
 from estimators.sensitivity import leave_one_out as leaving
 from estimators.sensitivity.cinelli_hazlett import adjusted, benchmark, partial_r2, robustness_value
@@ -156,7 +158,8 @@ def without_means(panel: Panel, names: tuple[str, ...]) -> tuple[Floats, Floats]
 
 @pytest.mark.parametrize("gaps", [False, True])
 @pytest.mark.parametrize("by", ["province", "unit"])
-def test_each_group_left_out_is_a_refit(gaps: bool, by: str) -> None:
+@pytest.mark.parametrize("cluster_k", get_args(ClusterK))
+def test_each_group_left_out_is_a_refit(cluster_k: ClusterK, by: str, gaps: bool) -> None:
     panel = made_cities.panel()
     if gaps:
         seen = np.ones((1, len(panel.periods), len(panel.units)), dtype=bool)
@@ -169,12 +172,13 @@ def test_each_group_left_out_is_a_refit(gaps: bool, by: str) -> None:
     province = np.unique(frame["province"].to_numpy(str), return_inverse=True)[1]
     groups = province if by == "province" else units
     for clusters, error in ((units, "cluster:unit"), (province, "cluster:province")):
-        found = leave_one_out(columns, groups, clusters, mask if gaps else None, counted=len(panel.roles.regressors))
+        k = len(panel.roles.regressors)
+        found = leave_one_out(columns, groups, clusters, mask if gaps else None, counted=k, cluster_k=cluster_k)
         assert isinstance(found, LeftOut)
         with_province = replace(panel, attributes={"province": province}, weights={})
         for group in range(groups.max() + 1):
             kept = part(with_province, groups != group, np.ones(len(panel.periods), dtype=bool))
-            fit = TwoWayDID(errors=(error,))(kept)
+            fit = TwoWayDID(errors=(error,), cluster_k=cluster_k)(kept)
             assert found.estimate[group] == pytest.approx(fit.estimate[0, 0], rel=1e-9)
             assert found.se[group] == pytest.approx(fit.se[0, 0, 0], rel=1e-9)
             assert found.clusters[group] == len(np.unique(clusters[groups != group]))

@@ -95,8 +95,8 @@ def test_hessian_errors_equal_numerical_derivatives(model: str, transform: str, 
     np.testing.assert_allclose(got.se[0, 0], wanted, rtol=2e-6)
 
 
-def written_out(panel: Panel, model: str, transform: str, order: list[int]) -> np.ndarray:
-    """Scores (P + S + 1, T, N) by loops over units, from dense matrices."""
+def written_out(panel: Panel, model: str, transform: str) -> tuple[np.ndarray, np.ndarray]:
+    """Scores by loops over units, from dense matrices: of units alone (K, T, N), and of pairs of them (K, T, N, N)."""
     w, t, n = next(iter(panel.weights.values())).dense, len(panel.periods), len(panel.units)
     form = FORMS[model]
     at = parameters(SpatialPanel(model=model, transform=transform)(panel))
@@ -112,7 +112,7 @@ def written_out(panel: Panel, model: str, transform: str, order: list[int]) -> n
         return v - v.mean(axis=0) - v.mean(axis=1, keepdims=True) + v.mean()
 
     e = within((y @ a.T - signal) @ b.T)
-    out = [within(values @ b.T) * e / s2 for values in x]
+    out, pairs = [within(values @ b.T) * e / s2 for values in x], [np.zeros((t, n, n)) for _ in x]
     kept = 1.0 if transform == "direct" else (t - 1) / t
     centre = identity if transform == "direct" else identity - 1 / n
     for name, value in spatial.items():
@@ -120,15 +120,63 @@ def written_out(panel: Panel, model: str, transform: str, order: list[int]) -> n
         fitted = (y @ a.T) @ b.T - e if name == "rho" else (y @ a.T - signal) @ b.T - e
         linear = within(fitted @ g.T)
         g = centre @ g
-        score = np.empty((t, n))
-        for period in range(t):
-            for place, i in enumerate(order):
-                before = sum((g[i, j] + g[j, i]) / 2 * e[period, j] for j in order[:place])
-                own = linear[period, i] * e[period, i] + e[period, i] * (g[i, i] * e[period, i] + 2 * before)
-                score[period, i] = (own - s2 * kept * g[i, i]) / s2
+        score, pair = np.empty((t, n)), np.zeros((t, n, n))
+        for period, i in itertools.product(range(t), range(n)):
+            own = linear[period, i] * e[period, i] + e[period, i] * g[i, i] * e[period, i]
+            score[period, i] = (own - s2 * kept * g[i, i]) / s2
+            for j in set(range(n)) - {i}:
+                pair[period, i, j] = (g[i, j] + g[j, i]) * e[period, i] * e[period, j] / s2
         out.append(score)
+        pairs.append(pair)
     m = n * t if transform == "direct" else (n - 1) * (t - 1)
-    return np.stack([*out, (e**2 - s2 * m / (n * t)) / (2 * s2**2)])
+    last = (e**2 - s2 * m / (n * t)) / (2 * s2**2)
+    return np.stack([*out, last]), np.stack([*pairs, np.zeros((t, n, n))])
+
+
+def in_order(own: np.ndarray, pairs: np.ndarray, order: list[int]) -> np.ndarray:
+    """Scores (K, T, N) with each pair in the unit that stands later."""
+    out = own.copy()
+    for place, i in enumerate(order):
+        out[:, :, i] += pairs[:, :, i, order[:place]].sum(axis=2)
+    return out
+
+
+def over_orders(own: np.ndarray, pairs: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Sums of squares of clusters' scores, (K, K), averaged over all orders of the clusters by loops over them."""
+    members = [np.flatnonzero(codes == c) for c in np.unique(codes)]
+    half = [own[:, :, i].sum(axis=(1, 2)) + pairs[:, :, i][..., i].sum(axis=(1, 2, 3)) / 2 for i in members]
+    meat = np.zeros((len(own), len(own)))
+    for c, i in enumerate(members):
+        meat += np.outer(half[c], half[c])
+        others = [pairs[:, :, i][..., j].sum(axis=(1, 2, 3)) for d, j in enumerate(members) if d != c]
+        for d, one in enumerate(others):
+            meat += (np.outer(half[c], one) + np.outer(one, half[c])) / 2  # d stands before c in half of the orders
+            for f, other in enumerate(others):
+                meat += np.outer(one, other) * (1 / 2 if d == f else 1 / 3)
+    return meat
+
+
+@pytest.mark.parametrize("by", ["unit", "province"])
+@pytest.mark.parametrize("model", ["sdm", "sac"])
+def test_clusters_scores_are_averaged_over_every_order(model: str, by: str) -> None:
+    """All 720 orders of six units, or all 5,040 of seven provinces, one after the other."""
+    panel = small_panel(6 if by == "unit" else 15, 5, seed=4)
+    own, pairs = written_out(panel, model, "direct")
+    codes = np.arange(6) if by == "unit" else np.unique(panel.attributes["province"], return_inverse=True)[1]
+    orders = [*itertools.permutations(range(codes.max() + 1))]
+    alone = over_orders(own, pairs, codes)
+    total = np.zeros_like(alone)
+    inside = np.equal.outer(codes, np.arange(codes.max() + 1)).astype(float)
+    by_cluster = inside.T @ pairs.sum(axis=1) @ inside  # (K, G, G)
+    base = own.sum(axis=1) @ inside + np.diagonal(by_cluster, axis1=1, axis2=2) / 2
+    for order in orders:
+        place = np.argsort(order)
+        earlier = np.greater.outer(place, place)
+        sums = base + (by_cluster * earlier).sum(axis=2)
+        total += sums @ sums.T
+    at = scores(panel, model, "direct")
+    np.testing.assert_allclose(alone, total / len(orders), rtol=1e-9, atol=1e-9 * np.abs(total).max())
+    np.testing.assert_allclose(at.cluster_meat(codes), alone, rtol=1e-7, atol=1e-9 * np.abs(alone).max())
 
 
 @pytest.mark.parametrize(("transform", "weights"), [("direct", "knn"), ("lee-yu", "knn"), ("direct", "uneven")])
@@ -140,8 +188,8 @@ def test_sandwiches_equal_sums_written_out(model: str, transform: str, weights: 
     got = SpatialPanel(model=model, transform=transform, errors=errors)(panel)
     assert got.status[0] == Status.OK
     province = panel.attributes["province"]
-    by_label = list(range(15))
-    contiguous = sorted(by_label, key=lambda i: (province[i], i))
+    units = range(15)
+    eastwards = sorted(units, key=lambda i: panel.attributes["longitude"][i])
     km = great_circle_km(panel.attributes["longitude"], panel.attributes["latitude"])
     nearness = {"conley:900": km <= 900, "conley:900:bartlett": np.maximum(1 - km / 900, 0)}
     bread = brute_force.covariance(panel, model, transform)
@@ -150,28 +198,27 @@ def test_sandwiches_equal_sums_written_out(model: str, transform: str, weights: 
     def summed(rows: np.ndarray) -> np.ndarray:
         return rows.T @ rows
 
-    plain = written_out(panel, model, transform, by_label)
-    sorted_scores = written_out(panel, model, transform, contiguous)
+    own, pairs = written_out(panel, model, transform)
+    plain = in_order(own, pairs, eastwards)
     sums = plain.sum(axis=2).T
     space = {}
     for error, near in nearness.items():
-        pairs = itertools.product(range(6), by_label, by_label)
-        space[error] = sum(near[i, j] * np.outer(plain[:, t, i], plain[:, t, j]) for t, i, j in pairs)
+        each = itertools.product(range(6), units, units)
+        space[error] = sum(near[i, j] * np.outer(plain[:, t, i], plain[:, t, j]) for t, i, j in each)
     kraay = summed(sums)
     for lag in (1, 2):
         share = 1 - lag / 3
         cross = sum(np.outer(sums[t], sums[t - lag]) for t in range(lag, 6))
         kraay = kraay + share * (cross + cross.T)
-        cross = sum(np.outer(plain[:, t, i], plain[:, t - lag, i]) for t in range(lag, 6) for i in by_label)
+        cross = sum(np.outer(plain[:, t, i], plain[:, t - lag, i]) for t in range(lag, 6) for i in units)
         space = {error: meat + share * (cross + cross.T) for error, meat in space.items()}
     scale = np.sqrt(np.square(plain).sum(axis=(1, 2)))
     for error, meat in space.items():
         values, vectors = np.linalg.eigh(meat / np.outer(scale, scale))
         space[error] = vectors @ np.diag(np.maximum(values, 0)) @ vectors.T * np.outer(scale, scale)
         assert got.statistics[f"floored:{error}"][0] == (values[0] < 0)
-    groups = np.array([sorted_scores[:, :, province == p].sum(axis=(1, 2)) for p in np.unique(province)])
-    meats = {"cluster:unit": summed(plain.sum(axis=1).T), "cluster:province": summed(groups), "driscoll-kraay": kraay,
-             **space}  # fmt: skip
+    meats = {"cluster:unit": over_orders(own, pairs, np.arange(15)),
+             "cluster:province": over_orders(own, pairs, province), "driscoll-kraay": kraay, **space}  # fmt: skip
     for e, error in enumerate(errors):
         factor = 1.0
         if model == "slx" and error.startswith("cluster"):
@@ -185,20 +232,26 @@ def test_sandwiches_equal_sums_written_out(model: str, transform: str, weights: 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_order_of_units_does_not_matter(model: str) -> None:
-    """Although e'Ge is split along an order of the units: it is that of their labels."""
+    """Nor do their names, although pairs of units in e'Ge belong to one of both: cities of a file in another order,
+    and cities that are called by another name, have the same errors."""
     panel = located(small_panel(20, 5, seed=6))
-    order = np.random.default_rng(1).permutation(20)
-    units = tuple(panel.units[i] for i in order)
-    shuffled = Panel(
-        units,
-        panel.periods,
-        {name: values[:, :, order] for name, values in panel.variables.items()},
-        panel.roles,
-        {name: values[order] for name, values in panel.attributes.items()},
-        weights={name: w.reordered(units) for name, w in panel.weights.items()},
-    )
     estimator = SpatialPanel(model=model, errors=ALL)
-    np.testing.assert_allclose(estimator(shuffled).se, estimator(panel).se, rtol=1e-7)
+    wanted = estimator(panel).se
+    for seed in (1, 2):
+        order = np.random.default_rng(seed).permutation(20)
+        units = tuple(panel.units[i] for i in order)
+        shuffled = Panel(
+            units,
+            panel.periods,
+            {name: values[:, :, order] for name, values in panel.variables.items()},
+            panel.roles,
+            {name: values[order] for name, values in panel.attributes.items()},
+            weights={name: w.reordered(units) for name, w in panel.weights.items()},
+        )
+        called = {name: Weights.of(units, w.dense, name=name) for name, w in panel.weights.items()}
+        renamed = replace(panel, units=units, weights=called)
+        np.testing.assert_allclose(estimator(shuffled).se, wanted, rtol=1e-7)
+        np.testing.assert_allclose(estimator(renamed).se, wanted, rtol=1e-7)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -293,13 +346,15 @@ def test_cigarettes_t_values_of_the_observed_hessian(
     assert got.estimate[0, k] / got.se[0, 0, k] == pytest.approx(printed, abs=6e-5)
 
 
-def test_clusters_are_contiguous_and_units_in_the_order_of_their_labels() -> None:
-    panel = small_panel(20, 5, seed=6)
+def test_clusters_have_codes_and_no_order() -> None:
+    panel = located(small_panel(20, 5, seed=6))
     plan = SpatialPanel().reduction(panel.schema).prepare(panel)
     kernel = Kernel.of("cluster:province", plan)
-    codes = kernel.clusters[kernel.order]
-    assert (np.diff(codes) >= 0).all()
     assert kernel.groups == 7
+    assert kernel.order is None
+    order = Kernel.of("conley:900", plan).order
+    assert order is not None
+    assert (np.diff(panel.attributes["longitude"][order]) >= 0).all()
 
 
 @pytest.mark.parametrize(
@@ -373,14 +428,10 @@ def test_wald_tests_take_the_covariance_of_every_error_type(transform: str) -> N
     at, k = parameters(got), len(panel.roles.regressors)
     bread = brute_force.covariance(panel, "sdm", transform)
     province = panel.attributes["province"]
-    by_label = list(range(40))
-    contiguous = sorted(by_label, key=lambda i: (province[i], i))
-    units = written_out(panel, "sdm", transform, by_label).sum(axis=1).T
-    ordered = written_out(panel, "sdm", transform, contiguous)
-    provinces = np.array([ordered[:, :, province == p].sum(axis=(1, 2)) for p in np.unique(province)])
+    own, pairs = written_out(panel, "sdm", transform)
     covariances = {
-        "": bread, ":cluster:unit": bread @ units.T @ units @ bread,
-        ":cluster:province": bread @ provinces.T @ provinces @ bread,
+        "": bread, ":cluster:unit": bread @ over_orders(own, pairs, np.arange(40)) @ bread,
+        ":cluster:province": bread @ over_orders(own, pairs, province) @ bread,
     }  # fmt: skip
 
     def common_factor(point: np.ndarray) -> np.ndarray:
@@ -393,6 +444,6 @@ def test_wald_tests_take_the_covariance_of_every_error_type(transform: str) -> N
         error = common_factor(at) @ np.linalg.solve(jacobian @ covariance @ jacobian.T, common_factor(at))
         for name, wanted in (("wald_sar", lag), ("wald_sem", error)):
             assert got.statistics[f"{name}{ending}"][0] == pytest.approx(wanted, rel=1e-6)
-            m = {"": None, ":cluster:unit": 40, ":cluster:province": len(provinces)}[ending]
+            m = {"": None, ":cluster:unit": 40, ":cluster:province": len(np.unique(province))}[ending]
             p = chi2.sf(wanted, k) if m is None else f_law.sf(wanted * (m - k) / (k * (m - 1)), k, m - k)
             assert got.statistics[f"{name}{ending}_p"][0] == pytest.approx(p, rel=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import made_cities
 import numpy as np
@@ -11,12 +12,16 @@ import pandas as pd
 import pytest
 from warned import GROUPS, SPEC, dummies, made, of
 
+from estimators.linear.covariances import ClusterK
+from estimators.linear.did import TwoWayDID
 from experiments.application.estimate import estimate
 from experiments.application.spec.spec import read_real_panel, read_spec
-from experiments.checks.case import number
+from experiments.application.tables.ledger import Ledger
+from experiments.checks.case import Case, number
 from results.tables.checks import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
 from results.tables.records import Document, Record
 from results.tables.typography import short_p, stars
+from sim.panel.panel import part
 
 COUNTED = ("specifications", "same_sign", "significant_5", "significant_10")
 CITIES = """
@@ -56,6 +61,21 @@ def said_of(document: Document, label: str) -> tuple[Check, float, float]:
         f"(p {short_p(pvalue)}) with {label}."
     )
     return found, estimate_, pvalue
+
+
+@pytest.mark.parametrize("cluster_k", get_args(ClusterK))
+def test_leaving_out_a_province_counts_the_effects_that_are_left(tmp_path: Path, cluster_k: ClusterK) -> None:
+    """The error of the spec's column, fitted again to the panel without the province."""
+    spec = SPEC.replace("draws = 99", f'draws = 99\ncluster_k = "{cluster_k}"')
+    real = made_cities.real_panel(tmp_path, spec)
+    case, panel = Case(real, Ledger(seed=0), None), real.panel
+    codes = np.unique(panel.attributes["province"], return_inverse=True)[1]
+    found = case.left_out(codes)
+    for group in range(codes.max() + 1):
+        kept = part(panel, codes != group, np.ones(len(panel.periods), dtype=bool))
+        fit = TwoWayDID(errors=("cluster:unit",), cluster_k=cluster_k)(kept)
+        assert found.estimate[group] == pytest.approx(fit.estimate[0, 0], rel=1e-9)
+        assert found.se[group] == pytest.approx(fit.se[0, 0, 0], rel=1e-9)
 
 
 def test_the_real_city_panel(tmp_path: Path, shared_data: Path) -> None:

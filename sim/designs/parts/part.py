@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from abc import ABC
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from sim.discovery import discover, find
-from sim.errors import Problem, closest, one_of
+from sim.errors import Problem, choice_problems, one_of
 from sim.panel.file_text import is_text
 
 
@@ -87,7 +87,7 @@ class Part(ABC):
 
     def problems(self, outline: Outline) -> Iterator[Problem]:
         """What is wrong with its dials, alone and beside the other parts; `where` is left to the design."""
-        yield from self._choices()
+        yield from choice_problems(self, "")
         wrong: list[str] = []
         for name, allowed in self.ranges.items():
             given = getattr(self, name)
@@ -105,14 +105,6 @@ class Part(ABC):
     def faults(self, outline: Outline) -> Iterator[Problem]:
         """What is wrong besides numbers out of range."""
         return iter(())
-
-    def _choices(self) -> Iterator[Problem]:
-        """Dials of listed values that hold another one, as from Python."""
-        for name, options in _choices_of(type(self)).items():
-            value = getattr(self, name)
-            for one in value if isinstance(value, tuple) else (value,):
-                if one not in options:
-                    yield fault(f"{name} = {one!r}", one_of(map(str, options)), closest(str(one), options))
 
 
 def fault(what: str, allowed: str, remedy: str) -> Problem:
@@ -157,18 +149,3 @@ def slots_of(cls: type) -> Mapping[str, Slot]:
         if isinstance(inner, type) and issubclass(inner, Part):
             found[name] = Slot(inner, inner is not hint)
     return MappingProxyType(found)
-
-
-@lru_cache(maxsize=KEPT_CLASSES)
-def _choices_of(cls: type) -> Mapping[str, tuple[Any, ...]]:
-    """The dials of a part that list their values."""
-    hints = get_type_hints(cls)
-    found = {item.name: _options(hints[item.name]) for item in fields(cls)}
-    return MappingProxyType({name: options for name, options in found.items() if options})
-
-
-def _options(hint: Any) -> tuple[Any, ...]:
-    """The values that a type lists, alone or in a tuple; () where it lists none."""
-    if get_origin(hint) is tuple:
-        return _options(get_args(hint)[0]) if get_args(hint) else ()
-    return get_args(hint) if get_origin(hint) is Literal else ()

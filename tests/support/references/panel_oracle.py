@@ -297,6 +297,14 @@ class PanelPieces:
         change = self.gain[at:].mean(axis=0) - self.gain[:at].mean(axis=0)
         return float(change[ever].mean() - change[~ever].mean())
 
+    @staticmethod
+    def dependence(rho: float, errors: Any) -> float:
+        """The largest spatial coefficient of any kind; without one unknown if units share errors in another way."""
+        found = [abs(x) for x in (rho, getattr(errors, "spatial", 0.0)) if x != 0]
+        if found:
+            return max(found)
+        return 0.0 if errors.kind == "process" and not errors.group_share + errors.factor_share else np.nan
+
     def coefficient(self, kind: str, name: str) -> float:
         """Coefficients, impacts and parameters of the errors."""
         spill: Any = self.design.spillover
@@ -308,7 +316,7 @@ class PanelPieces:
             alike = all(not getattr(errors, dial, 1) for dial in (
                 "serial", "moving", "group_share", "factor_share", "by_covariate", "unit_heteroskedastic"))  # fmt: skip
             values = {"rho": np.nan if missing else spill.rho, "lambda": np.nan if missing else lam,
-                      "dependence": np.nan if missing else max(abs(spill.rho), abs(lam)),
+                      "dependence": np.nan if missing else self.dependence(spill.rho, errors),
                       "sigma2": (errors.sd * errors.scale) ** 2 if alike else np.nan}  # fmt: skip
             return values.get(kind, np.nan)
         if kind == "beta":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -11,8 +11,9 @@ from scipy.special import ndtr
 
 from sim.designs.parts.covariates import Covariate
 from sim.designs.parts.ground import Floats, Ground, smooth
-from sim.designs.parts.part import FINITE, INSIDE, NOT_NEGATIVE, SHARE
+from sim.designs.parts.part import FINITE, INSIDE, NOT_NEGATIVE, SHARE, Outline, fault
 from sim.designs.parts.scores import persistent
+from sim.errors import Problem
 from sim.streams import Streams
 from sim.weights.filters import SpatialFilter
 
@@ -24,11 +25,12 @@ class Normal(Covariate):
     """A covariate with a part of units, a part of groups and a part that changes over periods.
 
     name: of the variable. effect: its coefficient in the outcome. lag_effect: coefficient of its spatial lag.
-    bad_control: whether the treatment moves it. moved: by how much, where it does. mean, sd: of its values. between:
-    share of its variance between units. group_share: share of its variance that units of a group have in common in a
-    period. serial: first-order autocorrelation of what changes over periods. spatial: spatial coefficient over W, of
-    both parts. on_prosperity: correlation of the units' part with prosperity. distribution: of its values: normal |
-    uniform | lognormal | binary (1 where the score is above 0; mean and sd are then not used).
+    bad_control: whether the treatment moves it. moved: by how much, where it does. mean, sd: of its values, over all
+    units where they differ by their places in W. between: share of its variance between units. group_share: share of
+    its variance that units of a group have in common in a period. serial: first-order autocorrelation of what changes
+    over periods. spatial: spatial coefficient over W, of both parts. on_prosperity: correlation of the units' part with
+    prosperity. distribution: of its values: normal | uniform | lognormal | binary (1 where the score is above 0; mean
+    and sd are then not used).
     """
 
     kind: ClassVar[str] = "normal"
@@ -46,6 +48,12 @@ class Normal(Covariate):
     on_prosperity: float = 0.0
     distribution: Distribution = "normal"
 
+    def faults(self, outline: Outline) -> Iterator[Problem]:
+        """What every covariate may have wrong, and shares above one."""
+        yield from Covariate.faults(self, outline)
+        if max(self.between, self.group_share) <= 1 < self.between + self.group_share:
+            yield fault("between and group_share sum to more than 1", "a sum up to 1", "correct one of them")
+
     @property
     def has_unit_part(self) -> bool:
         """With a share between units."""
@@ -58,18 +66,31 @@ class Normal(Covariate):
         unit = smooth(ground, self.on_prosperity * ground.places.prosperity + own, self.spatial)
         groups = int(ground.places.group.max()) + 1
         shocks = rng.standard_normal((1, *ground.shape)), rng.standard_normal((1, len(ground.periods), groups))
-        world = NormalValues(self, ground, unit, ground.spatial(self.spatial))
-        return NormalValues(self, ground, unit, world.filter, world.made(*shocks))
+        spatial = ground.spatial(self.spatial)
+        world = NormalValues(self, ground, unit, spatial, self._shrinkage(spatial, ground))
+        return replace(world, fixed=world.made(*shocks))
+
+    def _shrinkage(self, spatial: SpatialFilter | None, ground: Ground) -> float:
+        """What brings the mean variance of the part that changes, spread over space, back to its share; 1 without."""
+        changing = max(1.0 - self.between, 0.0)
+        if spatial is None or not changing:
+            return 1.0
+        groups = np.equal.outer(ground.places.group, np.unique(ground.places.group)).astype(np.float64)
+        own = max(changing - self.group_share, 0.0) * np.square(spatial.multiplier).sum()
+        shared = self.group_share * np.square(spatial.multiplier @ groups).sum()
+        return float(np.sqrt(changing * ground.units / (own + shared)))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class NormalValues:
-    """A settled normal covariate: unit (N,) is the units' part, `fixed` (1, T, N) the values without redraws."""
+    """A settled normal covariate: unit (N,) is the units' part, `fixed` (1, T, N) the values without redraws; what is
+    filtered is multiplied by `shrinkage`."""
 
     part: Normal
     ground: Ground
     unit: Floats
     filter: SpatialFilter | None
+    shrinkage: float = 1.0
     fixed: Floats | None = None
 
     def values(self, streams: Streams | None) -> Floats:
@@ -89,13 +110,13 @@ class NormalValues:
     def made(self, own: Floats, shared: Floats) -> Floats:
         """Values of shocks of units (R, T, N) and of groups (R, T, G)."""
         part = self.part
-        within = max(1.0 - part.between - part.group_share, 0.0)
+        within = max(1.0 - part.between - part.group_share, 0.0)  # -1e-17 where rounding sums shares to more than 1
         score = np.sqrt(within) * own
         if self._shares:
             score += np.sqrt(part.group_share) * shared[:, :, self.ground.places.group]
         score = persistent(score, part.serial)
         if self.filter is not None:
-            score = self.filter.apply(score)
+            score = self.shrinkage * self.filter.apply(score)
         return _CURVES[part.distribution](score + np.sqrt(part.between) * self.unit, part.mean, part.sd)
 
 

@@ -17,6 +17,10 @@ class ErrorProcess(Protocol):
         """Errors before they spread over space, (R, T, N); the caller may overwrite them."""
         ...
 
+    def mixed(self, shocks: Floats, streams: Streams, purpose: str) -> Floats:
+        """Shocks of units (R, T, N), and beside them in their shares what units have in common, of this purpose."""
+        ...
+
     def spread(self, errors: Floats) -> Floats:
         """Errors spread over neighbours; the argument itself where they do not spread."""
         ...
@@ -34,13 +38,22 @@ class Errors(Part):
 
     @property
     @abstractmethod
+    def dependence(self) -> float:
+        """How large their spatial coefficient is, whatever its kind; NaN where units depend on each other otherwise."""
+
+    @property
+    @abstractmethod
     def sigma2(self) -> float:
         """Their variance where they are independent and alike, NaN where estimators with unit effects find another."""
 
     @property
     @abstractmethod
     def size(self) -> float:
-        """Their standard deviation before they spread over space; 0 where there are none."""
+        """The standard deviation that is dialled; 0 where there are none."""
+
+    def period_sd(self, periods: int) -> float:
+        """Their standard deviation in a period of so many, before they spread over space and without unit_means."""
+        return self.size
 
     @abstractmethod
     def settle(self, ground: Ground, streams: Streams) -> ErrorProcess:

@@ -108,6 +108,12 @@ class Process(Errors):
         return self.treated_scale != 1 or self.post_scale != 1 or self.growth != 0
 
     @property
+    def dependence(self) -> float:
+        """The size of the AR or MA coefficient; without one NaN where groups or factors are shared."""
+        shared = self.group_share or self.factor_share
+        return float("nan") if shared and not self.spatial else abs(self.spatial)
+
+    @property
     def sigma2(self) -> float:
         """The variance, NaN where errors last, are shared or differ in size: unit and period effects take up a part."""
         alike = not (self.ar or self.moving or self.group_share or self.factor_share or self.by_covariate)
@@ -153,16 +159,16 @@ class Process(Errors):
         scales = np.exp(logs) / np.sqrt(np.square(np.exp(logs)).mean())
         spatial = ground.spatial(self.spatial) if self.spatial_kind == "ar" else None
         moving = ground.main_weights if self.spatial_kind == "ma" and self.spatial else None
-        sizes = self.size * self._shrinkage(len(ground.periods)) * scales
+        sizes = self.period_sd(len(ground.periods)) * scales
         return SettledProcess(self, ground, loadings, sizes, bool(np.ptp(logs)), spatial, moving)
 
-    def _shrinkage(self, periods: int) -> float:
-        """Standard deviation of a period over sd: below 1 where errors last and their norm is kept."""
+    def period_sd(self, periods: int) -> float:
+        """The size; less where errors last and their norm is kept."""
         if self.keeps == "variance" or not (self.ar or self.moving):
-            return 1.0
+            return self.size
         at = np.arange(periods)
         correlations = arma_correlations(self.ar, self.moving, periods)[np.abs(at[:, None] - at)]
-        return float(np.sqrt(np.sqrt(periods) / np.linalg.norm(correlations)))
+        return self.size * float(np.sqrt(np.sqrt(periods) / np.linalg.norm(correlations)))
 
     def cells(self, treatment: Floats) -> Floats | None:
         """treated_scale, post_scale and exp(growth t) where they apply, t counted from the middle of the panel."""
@@ -193,11 +199,7 @@ class SettledProcess:
     def draw(self, streams: Streams) -> Floats:
         """Shocks of units, groups and factors in their shares, made persistent, times the units' sizes."""
         part = self.part
-        errors = self._shocks(streams)
-        if part.group_share or part.factor_share:
-            errors *= np.sqrt(max(1.0 - part.group_share - part.factor_share, 0.0))
-            errors += self._shared(streams)
-        errors = persistent(errors, part.serial, part.moving)
+        errors = persistent(self.mixed(self._shocks(streams), streams, "errors"), part.serial, part.moving)
         errors *= self.sizes if self.unequal else self.sizes[0]
         if part.common_paths:
             loadings = streams.normals("loadings on paths", len(part.common_paths), self.ground.units)
@@ -205,6 +207,14 @@ class SettledProcess:
         if part.unit_means != 1.0:
             errors -= (1.0 - part.unit_means) * errors.mean(axis=1, keepdims=True)
         return errors
+
+    def mixed(self, shocks: Floats, streams: Streams, purpose: str) -> Floats:
+        """Shocks of units (R, T, N), and beside them in their shares those of groups and factors; in place."""
+        part = self.part
+        if part.group_share or part.factor_share:
+            shocks *= np.sqrt(max(1.0 - part.group_share - part.factor_share, 0.0))
+            shocks += self._shared(streams, purpose)
+        return shocks
 
     def spread(self, errors: Floats) -> Floats:
         """S e or (I + spatial W) e."""
@@ -223,14 +233,14 @@ class SettledProcess:
             return np.asarray((np.exp(normals) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e))
         return normals
 
-    def _shared(self, streams: Streams) -> Floats:
+    def _shared(self, streams: Streams, purpose: str) -> Floats:
         """Shocks of groups and of factors, (R, T, N)."""
         part, ground = self.part, self.ground
         out = np.zeros((1, *ground.shape))
         if part.group_share:
-            shocks = streams.normals("errors of groups", len(ground.periods), int(ground.places.group.max()) + 1)
+            shocks = streams.normals(f"{purpose} of groups", len(ground.periods), int(ground.places.group.max()) + 1)
             out = out + np.sqrt(part.group_share) * shocks[:, :, ground.places.group]
         if part.factor_share:
-            paths = streams.normals("errors of factors", len(ground.periods), part.factors)
+            paths = streams.normals(f"{purpose} of factors", len(ground.periods), part.factors)
             out = out + np.sqrt(part.factor_share / part.factors) * (paths @ self.loadings)
         return out

@@ -42,6 +42,11 @@ class Residuals(Errors):
         return float("nan")
 
     @property
+    def dependence(self) -> float:
+        """Nor is it known how units depend on each other."""
+        return float("nan")
+
+    @property
     def sigma2(self) -> float:
         """Nor one variance."""
         return float("nan")
@@ -75,6 +80,10 @@ class SettledResiduals:
         """Paths of each replication, (R, T, N)."""
         drawn = (self._one(rng) for rng in streams.each("residuals"))
         return np.stack([*drawn])
+
+    def mixed(self, shocks: Floats, streams: Streams, purpose: str) -> Floats:
+        """The shocks: what units have in common is in the paths."""
+        return shocks
 
     def spread(self, errors: Floats) -> Floats:
         """They are spread already."""

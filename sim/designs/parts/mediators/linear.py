@@ -16,10 +16,12 @@ class Linear(MediatorPart):
     """m = mean + levels (unit and period effects) + a D + u; the outcome has b m + interaction D m.
 
     name: of the variable. a: effect of the treatment on it. b: its effect on the outcome. sd: standard deviation of its
-    own error u. confounding: correlation of u with the outcome's error. interaction: effect of the product of treatment
-    and mediator on the outcome. spatial: spatial coefficient of u over W. mean: of the mediator. levels: factor of the
+    own error u before it spreads over space. confounding: correlation of u with the outcome's error, both before they
+    spread. interaction: effect of the product of treatment and mediator on the outcome. spatial: spatial coefficient of
+    u over W. mean: of the mediator. levels: factor of the
     outcome's unit and period effects in it. within: whether effect.size and errors.sd are totals, what goes through
-    the mediator included; it is then drawn only when an estimator reads it.
+    the mediator included; it is then drawn only when an estimator reads it, its error lasts and spreads as the
+    outcome's does, and b sd must fit into errors.sd.
     """
 
     kind: ClassVar[str] = "linear"

@@ -1,0 +1,488 @@
+"""Marginal laws of parts and truths of their parameters, from definitions: closed forms, sums by hand, slow programs.
+
+Moments of many draws are within 4 of their Monte Carlo errors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from experiments.settings import build
+from sim import BadInput, Panel, Streams, Wanted
+from sim.designs.panel import PanelDesign
+from sim.designs.parts.geography.uniform import compact_groups
+
+SEED = 77
+SILENT: dict[str, Any] = {"levels": {"unit_sd": 0.0, "period_sd": 0.0}, "adoption": {"kind": "never"}}
+ALONE: dict[str, Any] = {**SILENT, "errors": {"scale": 0.0}}
+UNITS, PERIODS = 40, 8
+
+
+def design_of(**settings: Any) -> PanelDesign:
+    return build(PanelDesign, {"units": UNITS, "periods": PERIODS, **settings}, "worlds.toml [design]")
+
+
+def panel_of(replications: int = 400, *, scope: str = "", **settings: Any) -> Panel:
+    design, streams = design_of(**settings), Streams(SEED, scope)
+    wanted = Wanted(frozenset(design.schema.variables), ())
+    return design.settle(streams).draw(streams.tile(0, replications), wanted).panel
+
+
+def truth_of(name: str, **settings: Any) -> float:
+    design, streams = design_of(**settings), Streams(SEED)
+    (value,) = design.settle(streams).draw(streams.tile(0, 1), Wanted(frozenset({"y"}), (name,))).truth[name]
+    return float(value)
+
+
+def assert_close(statistic: Any, expected: float) -> None:
+    """A mean over replications, or worlds, within 4 Monte Carlo errors."""
+    values = np.asarray(statistic, dtype=np.float64)
+    mcse = values.std(ddof=1) / np.sqrt(len(values))
+    print(f"{values.mean():.5f} of {expected:.5f}, {(values.mean() - expected) / mcse:+.2f} errors")
+    assert abs(values.mean() - expected) <= 4 * mcse
+
+
+def within(x: np.ndarray) -> np.ndarray:
+    """Without unit and period means, (R, T, N)."""
+    out = x - x.mean(axis=1, keepdims=True)
+    return np.asarray(out - out.mean(axis=2, keepdims=True))
+
+
+# Spatial dependence as LM tests ask for it
+
+
+@pytest.mark.parametrize(
+    ("rho", "errors", "expected"),
+    [
+        (0.0, {}, 0.0),
+        (0.0, {"spatial": -0.4}, 0.4),
+        (0.0, {"spatial": -0.4, "spatial_kind": "ma"}, 0.4),
+        (0.3, {"spatial": 0.2, "spatial_kind": "ma"}, 0.3),
+        (0.1, {"spatial": 0.2, "spatial_kind": "ma"}, 0.2),
+        (0.0, {"spatial": 0.0, "spatial_kind": "ma"}, 0.0),
+        (0.0, {"group_share": 0.3}, np.nan),
+        (0.0, {"factors": 1, "factor_share": 0.3}, np.nan),
+        (-0.2, {"group_share": 0.3}, 0.2),
+        (0.0, {"group_share": 0.3, "spatial": 0.4}, 0.4),
+    ],
+)
+def test_dependence_is_that_of_any_spatial_process(rho: float, errors: dict[str, Any], expected: float) -> None:
+    """LM tests are right to reject beside a moving average; 0 is left to errors that depend on no neighbour."""
+    got = truth_of("dependence", spillover={"rho": rho}, errors=errors)
+    np.testing.assert_equal(got, expected)
+
+
+def test_lambda_is_none_of_a_moving_average() -> None:
+    assert np.isnan(truth_of("lambda", errors={"spatial": 0.4, "spatial_kind": "ma"}))
+    assert truth_of("lambda", errors={"spatial": 0.4}) == 0.4
+    assert truth_of("rho", errors={"spatial": 0.4, "spatial_kind": "ma"}, spillover={"rho": 0.1}) == 0.1
+
+
+@pytest.mark.slow
+def test_lm_tests_find_the_moving_average_that_is_there() -> None:
+    """Moran's I of errors e + .8 W e is that of its covariance, and far from what independent errors show."""
+    panel = panel_of(errors={"spatial": 0.8, "spatial_kind": "ma"}, **SILENT)
+    w, e = panel.weights["knn-6"].dense, panel.variables["y"]
+    moran = (e * (e @ w.T)).sum(axis=(1, 2)) / np.square(e).sum(axis=(1, 2))
+    a = np.eye(UNITS) + 0.8 * w
+    assert moran.mean() == pytest.approx(np.sum(w * (a @ a.T)) / np.trace(a @ a.T), abs=0.01)
+    assert (moran > 0.1).mean() > 0.95
+
+
+# Mediators
+
+
+def slopes(panel: Panel, names: tuple[str, ...], transform: Any = within) -> np.ndarray:
+    """Least squares of y on mediators without unit and period means, (R, M)."""
+    y = transform(panel.variables["y"]).reshape(panel.replications, -1)
+    x = np.stack([transform(panel.variables[name]).reshape(panel.replications, -1) for name in names], axis=2)
+    return np.array([np.linalg.lstsq(a, b)[0] for a, b in zip(x, y, strict=True)])
+
+
+M = {"name": "m", "b": 0.5, "sd": 0.8, "within": True}
+N = {"name": "n", "b": -0.4, "sd": 1.0, "within": True}
+WORLDS_OF_TOTALS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "lasting": {"errors": {"serial": 0.6}},
+    "norm kept": {"errors": {"serial": 0.9, "keeps": "norm"}},
+    "norm of arma": {"errors": {"serial": [0.3, 0.2], "moving": [0.4], "keeps": "norm", "scale": 1.5}},
+    "groups": {"errors": {"group_share": 0.8}, "geography": {"groups": 3}},
+    "factors": {"errors": {"factors": 1, "factor_share": 0.6}},
+    "unequal": {"errors": {"unit_heteroskedastic": 0.5}},
+    "spread": {"errors": {"spatial": 0.7}},
+    "moving average": {"errors": {"spatial": 0.9, "spatial_kind": "ma"}},
+}
+
+
+@pytest.mark.parametrize("name", WORLDS_OF_TOTALS)
+def test_a_mediator_within_totals_has_its_coefficient(name: str) -> None:
+    """Errors of the outcome hold b u: regressed on the mediator, they give b, whatever the errors' process."""
+    panel = panel_of(mediators=[M], **{**SILENT, **WORLDS_OF_TOTALS[name]})
+    assert_close(slopes(panel, ("m",))[:, 0], 0.5)
+
+
+@pytest.mark.parametrize("name", ["plain", "norm kept", "groups", "spread"])
+def test_two_mediators_within_totals_have_theirs_together_and_alone(name: str) -> None:
+    """Their errors are independent of each other, although both are in the outcome's."""
+    panel = panel_of(mediators=[M, N], **{**SILENT, **WORLDS_OF_TOTALS[name]})
+    both = slopes(panel, ("m", "n"))
+    for got, expected in ((both[:, 0], 0.5), (both[:, 1], -0.4), (slopes(panel, ("n",))[:, 0], -0.4)):
+        assert_close(got, expected)
+
+
+@pytest.mark.parametrize("kind", ["ar", "ma"])
+def test_a_mediator_within_spread_totals_has_its_coefficient_once_they_are_filtered(kind: str) -> None:
+    """As spatial error models do: the inverse of the errors' filter, on both sides."""
+    panel = panel_of(mediators=[M], errors={"spatial": 0.6, "spatial_kind": kind}, **SILENT)
+    w = panel.weights["knn-6"].dense
+    back = np.eye(UNITS) - 0.6 * w if kind == "ar" else np.linalg.inv(np.eye(UNITS) + 0.6 * w)
+    assert_close(slopes(panel, ("m",), lambda x: within(x @ back.T))[:, 0], 0.5)
+
+
+def test_a_mediator_within_totals_has_its_sd_and_leaves_theirs() -> None:
+    settings: dict[str, Any] = {**SILENT, "errors": {"serial": 0.6, "sd": 1.5}}
+    panel, without = panel_of(mediators=[M, N], **settings), panel_of(**settings)
+    np.testing.assert_array_equal(panel.variables["y"], without.variables["y"])
+    for name, sd in (("m", 0.8), ("n", 1.0)):
+        u = panel.variables[name]
+        assert_close(np.square(u).mean(axis=(1, 2)), sd**2)
+        assert_close((u[:, 1:] * u[:, :-1]).mean(axis=(1, 2)), 0.6 * sd**2)
+    assert_close((panel.variables["m"] * panel.variables["n"]).mean(axis=(1, 2)), 0.0)
+
+
+@pytest.mark.parametrize("keeps", ["variance", "norm"])
+@pytest.mark.parametrize("kappas", [(0.5,), (-0.6, 0.7)])
+def test_confounding_within_totals_is_the_correlation_with_what_is_left(keeps: str, kappas: tuple[float, ...]) -> None:
+    parts = [{**part, "confounding": kappa} for part, kappa in zip((M, N), kappas, strict=False)]
+    settings: dict[str, Any] = {**SILENT, "errors": {"serial": 0.7, "keeps": keeps, "sd": 1.3}}
+    panel = panel_of(mediators=parts, **settings)
+    left = panel.variables["y"] - sum(part["b"] * panel.variables[part["name"]] for part in parts)
+    for part, kappa in zip(parts, kappas, strict=True):
+        u = panel.variables[part["name"]]
+        spreads = np.sqrt(np.square(u).mean() * np.square(left).mean())
+        assert_close((u * left).mean(axis=(1, 2)) / spreads, kappa)
+
+
+@pytest.mark.parametrize("keeps", ["variance", "norm"])
+def test_confounding_of_a_mediator_beside_the_errors_is_a_correlation(keeps: str) -> None:
+    part = {"name": "m", "b": 0.5, "sd": 0.8, "confounding": 0.6}
+    panel = panel_of(mediators=[part], errors={"serial": 0.9, "keeps": keeps}, **SILENT)
+    u = panel.variables["m"]
+    e = panel.variables["y"] - 0.5 * u
+    assert_close(np.square(u).mean(axis=(1, 2)), 0.64)
+    assert_close((u * e).mean(axis=(1, 2)) / np.sqrt(np.square(u).mean() * np.square(e).mean()), 0.6)
+
+
+@pytest.mark.parametrize(
+    ("mediators", "errors", "words"),
+    [
+        ([{**M, "b": 2.0}], {}, "moves the outcome with sd 1.6, its errors with 1 in all"),
+        ([{**M, "b": 2.0}], {"sd": 2.0, "scale": 0.5}, "its errors with 1 in all"),
+        ([{**M, "b": -1.3}], {}, "moves the outcome with sd 1.04"),
+        ([{**M, "b": 1.2}, {**N, "b": -0.4}], {}, "moves the outcome with sd 1.04"),
+        ([{**M, "b": 1.1}], {"serial": 0.9, "keeps": "norm"}, "moves the outcome with sd 0.88"),
+        ([{**M, "confounding": 0.8}, {**N, "confounding": -0.7}], {}, "squares of confounding"),
+    ],
+)
+def test_a_mediator_that_totals_cannot_hold_is_bad_input(
+    mediators: list[dict[str, Any]], errors: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        design_of(mediators=mediators, errors=errors)
+    (problem,) = caught.value.problems
+    assert words in problem.what
+    assert problem.where == "worlds.toml [[design.mediators]]"
+    design_of(mediators=[{**part, "within": False} for part in mediators], errors=errors)
+
+
+def test_confounding_makes_room_for_a_mediator_in_a_total() -> None:
+    """b kappa < 0: e_y = .6 and b u = 1.2 of correlation -.9 sum to errors of a smaller sd."""
+    total = float(np.sqrt(0.6**2 + 1.2**2 - 2 * 0.9 * 0.6 * 1.2))
+    settings: dict[str, Any] = {**SILENT, "errors": {"sd": total}}
+    part = {"name": "m", "b": 1.2, "sd": 1.0, "confounding": -0.9, "within": True}
+    panel = panel_of(mediators=[part], **settings)
+    u, e = panel.variables["m"], panel.variables["y"]
+    left = e - 1.2 * u
+    assert_close((u * left).mean(axis=(1, 2)) / np.sqrt(np.square(u).mean() * np.square(left).mean()), -0.9)
+    assert_close(np.square(u).mean(axis=(1, 2)), 1.0)
+
+
+# Covariates
+
+
+@pytest.mark.parametrize("redraw", [[], ["covariates"]])
+def test_shares_of_a_covariate_above_one_are_bad_input(redraw: list[str]) -> None:
+    x = {"name": "x", "between": 0.7, "group_share": 0.4}
+    with pytest.raises(BadInput, match=r"covariates.* 1; between and group_share sum to more than 1; allowed: "):
+        design_of(covariates=[x], redraw=redraw)
+    design_of(covariates=[{**x, "group_share": 0.3}], redraw=redraw)
+
+
+def worlds_of(x: dict[str, Any], count: int = 60, draws: int = 6, **settings: Any) -> list[np.ndarray]:
+    """The covariate in many worlds, each (draws, T, N)."""
+    own = {"covariates": [{"name": "x", **x}], "redraw": ["covariates"], **settings}
+    return [panel_of(draws, scope=f"world {i}", **own).variables["x"] for i in range(count)]
+
+
+SPREAD: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "spread": {"spatial": 0.8},
+    "spread the other way": {"spatial": -0.7, "between": 0.2},
+    "lasting": {"serial": 0.6, "between": 0.3},
+    "of groups": {"group_share": 0.4, "between": 0.4},
+    "spread groups": {"group_share": 0.6, "between": 0.1, "spatial": 0.7, "serial": 0.4},
+    "no units' part": {"between": 0.0, "spatial": 0.8},
+    "units alone": {"between": 1.0, "spatial": 0.8},
+    "prosperous": {"on_prosperity": 0.7, "between": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_a_covariate_has_its_mean_and_sd(name: str) -> None:
+    x = worlds_of({**SPREAD[name], "mean": 2.0, "sd": 3.0})
+    assert_close([values.mean() for values in x], 2.0)
+    assert_close([np.square(values - 2.0).mean() for values in x], 9.0)
+
+
+@pytest.mark.parametrize("spatial", [0.0, 0.6])
+def test_the_part_of_a_covariate_that_changes_has_its_share_and_lasts(spatial: float) -> None:
+    x = worlds_of({"between": 0.3, "serial": 0.5, "spatial": spatial}, draws=30)
+    moved = [values - values.mean(axis=0) for values in x]  # the units' part is the same in all draws of a world
+    assert_close([np.square(values).mean() * 30 / 29 for values in moved], 0.7)
+    assert_close([(v[:, 2:] * v[:, :-2]).mean() * 30 / 29 for v in moved], 0.7 * 0.5**2)
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "lognormal"])
+@pytest.mark.parametrize("between", [0.0, 0.5])
+def test_a_curved_covariate_has_its_mean_sd_and_law(distribution: str, between: float) -> None:
+    """Quantiles too: uniform on mean -+ sqrt(3) sd; exp(z) moved and stretched has P(x < x(z)) = Phi(z)."""
+    x = worlds_of({"mean": -1.0, "sd": 2.0, "between": between, "distribution": distribution}, 120)
+    assert_close([values.mean() for values in x], -1.0)
+    assert_close([np.square(values + 1.0).mean() for values in x], 4.0)
+    sd_of_exp = np.sqrt(np.exp(2.0) - np.exp(1.0))
+    for share in (0.1, 0.5, 0.9):
+        lognormal = -1.0 + 2.0 * (np.exp(norm.ppf(share)) - np.exp(0.5)) / sd_of_exp
+        quantile = -1.0 + 2.0 * np.sqrt(3) * (2 * share - 1) if distribution == "uniform" else lognormal
+        assert_close([(values < quantile).mean() for values in x], share)
+
+
+def test_a_binary_covariate_is_one_half_of_the_time() -> None:
+    assert_close([values.mean() for values in worlds_of({"distribution": "binary"}, 120)], 0.5)
+
+
+def test_a_bounded_covariate_has_its_moments_and_bounds() -> None:
+    """A beta law: its third moment about the mean too."""
+    x = worlds_of({"kind": "bounded", "mean": 3.0, "sd": 1.2, "low": 1.0, "high": 9.0}, 120)
+    assert_close([values.mean() for values in x], 3.0)
+    assert_close([np.square(values - 3.0).mean() for values in x], 1.44)
+    assert min(values.min() for values in x) >= 1.0
+    assert max(values.max() for values in x) <= 9.0
+    share, variance = 0.25, (1.2 / 8) ** 2
+    size = share * (1 - share) / variance - 1
+    skew = 2 * (1 - 2 * share) * np.sqrt(size + 1) / ((size + 2) * np.sqrt(share * (1 - share)))
+    assert_close([((values - 3.0) ** 3).mean() / 1.2**3 for values in x], skew)
+
+
+@pytest.mark.parametrize("part", ["covariate", "levels"])
+def test_what_follows_prosperity_is_correlated_with_it_as_dialled(part: str) -> None:
+    found = []
+    for i in range(200):
+        x = [{"name": "x", "between": 1.0, "on_prosperity": 0.6}]
+        settings = {"covariates": x} if part == "covariate" else {"levels": {"on_prosperity": 0.6, "period_sd": 0.0}}
+        streams = Streams(SEED, f"world {i}")
+        world: Any = design_of(**settings).settle(streams)
+        ground = world.settled.ground
+        values = ground.covariates["x"][0] if part == "covariate" else ground.levels.unit
+        found.append((values * ground.places.prosperity).mean())
+    assert_close(found, 0.6)
+
+
+# Errors
+
+MIXTURES: dict[str, dict[str, Any]] = {
+    "t5 in groups that last": {"distribution": "t5", "group_share": 0.5, "serial": 0.5},
+    "lognormal beside factors": {"distribution": "lognormal", "factors": 2, "factor_share": 0.4, "serial": [0.3, 0.2]},
+    "unequal units, groups and factors": {
+        "unit_heteroskedastic": 0.6, "group_share": 0.3, "factors": 1, "factor_share": 0.3,
+    },
+    "by a covariate": {"by_covariate": "x", "covariate_slope": 0.8},
+    "all shared": {"group_share": 0.6, "factors": 3, "factor_share": 0.4, "moving": [0.5]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_errors_have_their_sd_whatever_they_are_mixed_of(name: str) -> None:
+    """Over 150 worlds: loadings, sizes and places are drawn anew."""
+    x = [{"name": "x"}]
+    squares, means, lags = [], [], []
+    for i in range(150):
+        e = panel_of(4, scope=f"world {i}", errors={"sd": 1.5, **MIXTURES[name]}, covariates=x, **SILENT).variables["y"]
+        squares.append(np.square(e).mean())
+        means.append(e.mean())
+        lags.append((e[:, 1:] * e[:, :-1]).mean())
+    assert_close(squares, 2.25)
+    assert_close(means, 0.0)
+    lag = {"t5 in groups that last": 0.5, "lognormal beside factors": 0.3 / 0.8, "all shared": 0.5 / 1.25}
+    assert_close(lags, 2.25 * lag.get(name, 0.0))
+
+
+def test_t5_and_lognormal_errors_have_the_quantiles_of_their_laws() -> None:
+    from scipy.stats import t
+
+    for distribution, quantile in (
+        ("t5", t.ppf(0.9, 5) * np.sqrt(3 / 5)),
+        ("lognormal", (np.exp(norm.ppf(0.9)) - np.exp(0.5)) / np.sqrt(np.exp(2.0) - np.exp(1.0))),
+    ):
+        e = panel_of(errors={"distribution": distribution}, **SILENT).variables["y"]
+        assert_close((e < quantile).mean(axis=(1, 2)), 0.9)
+
+
+@pytest.mark.parametrize("moving", [[], [0.5]])
+def test_the_norm_that_is_kept_gives_this_variance_to_a_period(moving: list[float]) -> None:
+    """sd^2 sqrt(T) over the Frobenius norm of the correlations, here by a double loop over periods."""
+    phi, theta = 0.8, (moving or [0.0])[0]
+    gamma = [(1 + 2 * phi * theta + theta**2) / (1 - phi**2)]
+    gamma.append(phi * gamma[0] + theta)
+    gamma += [gamma[1] * phi ** (lag - 1) for lag in range(2, PERIODS)]
+    total = sum((gamma[abs(s - t)] / gamma[0]) ** 2 for s in range(PERIODS) for t in range(PERIODS))
+    errors = {"sd": 1.2, "serial": phi, "moving": moving, "keeps": "norm"}
+    e = panel_of(errors=errors, **SILENT).variables["y"]
+    assert_close(np.square(e).mean(axis=(1, 2)), 1.44 * np.sqrt(PERIODS / total))
+    assert_close((e[:, 1:] * e[:, :-1]).mean(axis=(1, 2)), 1.44 * np.sqrt(PERIODS / total) * gamma[1] / gamma[0])
+
+
+# Levels
+
+
+def test_unit_levels_that_are_smooth_over_space_keep_their_sd_and_lie_near_each_other() -> None:
+    near, apart = [], []
+    for i in range(60):
+        streams = Streams(SEED, f"world {i}")
+        world: Any = design_of(levels={"unit_sd": 2.0, "unit_spatial": 0.8, "mean": 5.0}).settle(streams)
+        unit = world.settled.ground.levels.unit
+        assert np.square(unit).mean() == pytest.approx(4.0)
+        assert unit.mean() == pytest.approx(0.0, abs=1e-9)
+        w = world.settled.ground.main_weights.dense
+        near.append((unit * (w @ unit)).mean() / 4.0)
+        apart.append(world.settled.ground.levels.total.mean())
+    assert np.mean(near) > 0.3
+    assert np.mean(apart) == pytest.approx(5.0, abs=0.5)
+
+
+def test_bounded_levels_have_their_moments() -> None:
+    levels = {"kind": "bounded", "mean": 0.5, "unit_sd": 0.1, "low": -0.2, "high": 0.4, "period_sd": 0.05}
+    squares, means = [], []
+    for i in range(100):
+        world: Any = design_of(levels=levels).settle(Streams(SEED, f"world {i}"))
+        found = world.settled.ground.levels
+        squares.append(np.square(found.unit).mean())
+        means.append(found.unit.mean())
+        assert -0.2 <= found.unit.min() <= found.unit.max() <= 0.4
+        assert np.square(found.period).mean() == pytest.approx(0.05**2)
+        np.testing.assert_allclose(np.diff(found.period), found.period[1] - found.period[0])
+    assert np.mean(squares) == pytest.approx(0.01, rel=0.03)
+    assert np.mean(means) == pytest.approx(0.0, abs=0.003)
+
+
+def test_interactive_levels_have_their_share_and_standard_paths() -> None:
+    levels = {"unit_sd": 1.5, "period_sd": 0.0, "factors": 3, "factor_share": 0.8, "trends_sd": 0.2}
+    shares = []
+    for i in range(200):
+        world: Any = design_of(levels=levels).settle(Streams(SEED, f"world {i}"))
+        found = world.settled.ground.levels
+        time = np.arange(PERIODS) - (PERIODS - 1) / 2
+        shares.append(np.square(found.total - found.unit - found.trend * time[:, None]).mean())
+    assert_close(shares, 0.8 * 2.25)
+
+
+# Places
+
+
+@pytest.mark.parametrize(("units", "groups"), [(40, 8), (41, 5), (97, 12), (30, 1), (285, 31)])
+def test_groups_are_compact_and_of_equal_size(units: int, groups: int) -> None:
+    """A column after another from west to east, in each a block after another from south to north, by loops."""
+    rng = np.random.default_rng(groups)
+    longitude, latitude = rng.uniform(size=(2, units))
+    codes = compact_groups(longitude, latitude, groups)
+    sizes = [sum(1 for code in codes if code == g) for g in range(groups)]
+    assert sum(sizes) == units
+    assert max(sizes) - min(sizes) <= 1
+    columns: list[list[int]] = [[0]]
+    for g in range(1, groups):
+        last = columns[-1][-1]
+        if min(longitude[codes == g]) > max(longitude[np.isin(codes, columns[-1])]):
+            columns.append([g])
+        else:
+            assert min(latitude[codes == g]) > max(latitude[codes == last])
+            columns[-1].append(g)
+    assert len(columns) == max(round(np.sqrt(groups)), 1)
+    counts = [len(column) for column in columns]
+    assert max(counts) - min(counts) <= 1
+
+
+# Adoption
+
+
+def shares_treated(adoption: dict[str, Any], **settings: Any) -> list[float]:
+    return [
+        float((panel_of(5, scope=f"world {i}", adoption=adoption, redraw=["adoption"], **settings).variables["did"] > 0)
+              .any(axis=1).mean())
+        for i in range(80)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("on", ["levels", "trends", "neighbours", "covariates", "factors"])
+def test_a_propensity_treats_its_share_whatever_it_depends_on(on: str) -> None:
+    adoption = {"kind": "propensity", "on": on, "share": 0.35, "strength": 1.5, "covariates": ["x"]}
+    settings: dict[str, Any] = {"covariates": [{"name": "x"}], "levels": {"trends_sd": 0.2, "factors": 2}}
+    assert_close(shares_treated(adoption, **settings), 0.35)
+
+
+def test_a_propensity_with_a_cap_never_treats_more_and_has_its_log_odds() -> None:
+    """exp(strength) is the odds ratio of units one standard deviation apart."""
+    adoption = {"kind": "propensity", "strength": 1.2, "intercept": -0.5}
+    panel = panel_of(3000, adoption=adoption, redraw=["adoption"], levels={"period_sd": 0.0}, errors={"scale": 0.0})
+    ever = panel.variables["did"].any(axis=1).mean(axis=0)
+    unit = panel.variables["y"][0].mean(axis=0)
+    z = (unit - unit.mean()) / unit.std()
+    slope, constant = np.polyfit(z, np.log(ever / (1 - ever)), 1)
+    assert slope == pytest.approx(1.2, abs=0.06)
+    assert constant == pytest.approx(-0.5, abs=0.06)
+    capped = panel_of(200, adoption={**adoption, "most": 6}, redraw=["adoption"]).variables["did"].any(axis=1)
+    assert capped.sum(axis=1).max() == 6
+
+
+@pytest.mark.parametrize("prosperity", [0.0, 2.0])
+def test_a_calendar_is_kept_and_prosperous_units_come_first_in_it(prosperity: float) -> None:
+    """Gumbel top-k: the first unit is i with probability exp(a p_i) / sum exp(a p_j)."""
+    adoption = {"kind": "calendar", "dates": [[2004, 1]], "on_prosperity": prosperity}
+    design, streams = design_of(adoption=adoption, redraw=["adoption"]), Streams(SEED)
+    world: Any = design.settle(streams)
+    did = world.draw(streams.tile(0, 4000), Wanted(frozenset({"did"}), ())).panel.variables["did"]
+    counts = did.any(axis=1).mean(axis=0)
+    chances = np.exp(prosperity * world.settled.ground.places.prosperity)
+    chances /= chances.sum()
+    assert (did.any(axis=1).sum(axis=1) == 1).all()
+    assert (np.abs(counts - chances) < 4.5 * np.sqrt(chances * (1 - chances) / 4000)).all()
+
+
+def test_doses_last_as_dialled() -> None:
+    """Scores of doses have autocorrelation between + (1 - between) serial^k; uniform doses are Phi of them."""
+    adoption = {"kind": "dose", "share": 1.0, "last_periods": 7, "between": 0.3, "serial": 0.6, "mean": 1.0, "sd": 0.5}
+    did = panel_of(adoption=adoption, redraw=["adoption"], levels={"unit_sd": 0.0}).variables["did"][:, 1:]
+    assert (did > 0).all()
+    score = norm.ppf((did - 1.0) / (0.5 * np.sqrt(12)) + 0.5)
+    for lag in (1, 3):
+        assert_close((score[:, lag:] * score[:, : 7 - lag]).mean(axis=(1, 2)), 0.3 + 0.7 * 0.6**lag)
+
+
+def test_switching_comes_to_its_stationary_share() -> None:
+    adoption = {"kind": "switching", "on": 0.3, "off": 0.5, "share": 0.5}
+    did = panel_of(adoption=adoption, redraw=["adoption"], periods=20).variables["did"]
+    expected = [0.5 * 0.3 / 0.8 * (1 - 0.2**t) for t in range(20)]
+    for t in (1, 2, 19):
+        assert_close(did[:, t].mean(axis=1), expected[t])
