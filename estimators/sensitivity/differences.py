@@ -86,7 +86,7 @@ class Alternative:
         faults = {
             "without": not equal,
             "lead": not name.isdecimal() or name == "0",
-            "controls": name != "none" and not name.removeprefix("-") < name,
+            "controls": name != "none" and (not name.startswith("-") or name == "-"),
             "effects": name != "unit-trend" and not name.endswith(BY_PERIOD),
         }
         if not known or faults.get(kind, False):

@@ -232,9 +232,19 @@ class Case:
                                             "tried": float(len(held)), "critical": family.critical}  # fmt: skip
         said = self.sentence(words[held[k]], d, (d - half, d + half), estimate, answers[k])
         return Check(
-            name, said, answers[k], WEAKENS if answers[k] == "differs" else INFORMS, numbers, words[held[k]], d, se,
-            d - half, d + half, needed, self.outcome_name, remedy=remedy, alternatives=held,
+            name, said, answers[k], self._weight(d, se, answers[k]), numbers, words[held[k]], d, se, d - half, d + half,
+            needed, self.outcome_name, remedy=remedy, alternatives=held,
         )  # fmt: skip
+
+    def _weight(self, d: float, se: float, answer: Answer) -> int:
+        """More for a difference towards zero, and for a move as large as the claim needs that a test of its own would
+        find."""
+        assert self.family is not None
+        if answer == "differs":
+            return WEAKENS if -self.sign * d > 0 else INFORMS
+        single = float(critical_values(self.family.found.dof[0, 0, :1], LEVEL)[0])
+        enough = self.needed is not None and -self.sign * d >= self.needed
+        return WEAKENS if enough and abs(d) > single * se else INFORMS
 
     @property
     def effect_value(self) -> float:
