@@ -10,6 +10,7 @@ import pytest
 
 from estimators.linear.did import TwoWayDID
 from estimators.sensitivity.differences import FORMS, Alternative, Differences
+from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from sim import BadInput, Panel, Roles
 from sim.panel.panel import part, seen_part
@@ -330,3 +331,18 @@ def test_intervals_of_differences_that_are_zero_hold_zero() -> None:
         zip(texts, rejected, strict=True)
     )
     assert (np.abs(statistic.mean(axis=0)) < 0.2).all()
+
+
+# What units add to the errors of a spatial model
+
+
+@pytest.mark.parametrize("model", ["sar", "sem", "sdm", "slx"])
+@pytest.mark.parametrize("error", ["cluster:unit", "cluster:province"])
+def test_squares_of_influence_are_the_clustered_variances(panel: Panel, model: str, error: str) -> None:
+    estimator = SpatialPanel(model=model, transform="direct", errors=(error,))  # type: ignore[arg-type]
+    estimate, influence = estimator.influence(panel, error)
+    found = estimator(panel)
+    codes = np.unique(panel.attributes["province"], return_inverse=True)[1]
+    sums = influence if error == "cluster:unit" else influence @ (codes[:, None] == np.arange(9))
+    np.testing.assert_allclose(estimate, found.estimate[0], rtol=1e-12)
+    np.testing.assert_allclose(np.sqrt(np.square(sums).sum(axis=1)), found.se[0, 0], rtol=1e-8)

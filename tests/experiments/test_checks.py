@@ -15,9 +15,9 @@ from warned import GROUPS, SPEC, made, of
 from estimators.core.inference import critical_values
 from estimators.sensitivity.differences import Differences
 from estimators.staggered.bands import multipliers, simultaneous_critical_values
-from experiments.application.tables import regressions
+from experiments.application.tables import regressions, spatial_models
 from experiments.application.tables.ledger import Ledger
-from experiments.checks import checks_of, family_of, modules
+from experiments.checks import another_w, checks_of, family_of, modules
 from experiments.checks.case import Case
 from experiments.checks.check import answer_of, answers_of, needed_of, worst_of
 from results.tables.checks import Check
@@ -319,3 +319,47 @@ def test_at_most_one_panel_in_twenty_is_contradicted_where_nothing_is_wrong(powe
         flips[row] = lost.any()
     assert fired[claimed].mean() <= 0.05
     assert flips[claimed].mean() > (0.3 if power < 0.9 else 0.1)  # what a change of significance would have said
+
+
+# A spatial claim under another W
+
+
+SPATIAL = SPEC.replace('outcomes = ["second"]', "") + '[[weights]]\nkind = "knn"\nk = 5\n'
+
+
+def spatial_case(folder: Path, term: str = "did") -> Case:
+    real = made_cities.real_panel(folder, SPATIAL)
+    ledger = Ledger(seed=1)
+    spatial_models.add(real, ledger)
+    fitted = next(f for f in ledger.fitted if (f.fit.model, f.fit.transform, f.fit.weights) == ("sdm", "direct", "w"))
+    record = next(r for r in ledger.records if r.place == fitted.fit.place and r.term == term
+                  and (r.model, r.transform, r.weights) == ("sdm", "direct", "w"))  # fmt: skip
+    return Case.of_claim(real, ledger, fitted, term, record)
+
+
+def test_a_spatial_claim_is_held_to_another_w(tmp_path: Path) -> None:
+    """The estimate under the other W is that of table 7, with the claim of table 7 as what it differs from."""
+    case = spatial_case(tmp_path)
+    assert case.family is None
+    (found,) = another_w.check(case)
+    assert found.numbers["tried"] == 1.0
+    assert found.alternative == "with W knn-5"
+    other = next(r for r in case.ledger.records if r.term == "did" and (r.model, r.transform, r.weights)
+                 == ("sdm", "direct", "knn-5"))  # fmt: skip
+    assert found.numbers["estimate"] == pytest.approx(other.estimate, rel=1e-6)
+    assert found.difference == pytest.approx((other.estimate or 0) - case.effect_value, rel=1e-5)
+    assert 0 < (found.se or 0) < 2 * (found.numbers["estimate_se"] or 0)
+    assert next(another_w.check(spatial_case(tmp_path, "indirect:did"))).difference != found.difference
+
+
+def test_links_that_go_one_way_are_tried_both_ways(tmp_path: Path) -> None:
+    near = made_cities.nearest(4)
+    both = another_w.both_ways(near)
+    linked = near.dense > 0
+    np.testing.assert_array_equal(both.dense > 0, linked | linked.T)
+    degree = (linked | linked.T).sum(axis=1)
+    np.testing.assert_allclose(both.dense, (linked | linked.T) / degree[:, None])
+
+
+def test_other_models_and_two_way_claims_have_no_other_w(case: Case) -> None:
+    assert list(another_w.check(case)) == []
