@@ -333,6 +333,20 @@ def test_intervals_of_differences_that_are_zero_hold_zero() -> None:
     assert (np.abs(statistic.mean(axis=0)) < 0.2).all()
 
 
+def test_units_without_time_before_a_placebo_are_left_out(panel: Panel) -> None:
+    """The first cohort adopts in the third period: three periods earlier it has no time before the placebo."""
+    first = np.where(panel.variables["did"][0].any(axis=0), panel.variables["did"][0].argmax(axis=0), 9)
+    lead = int(first.min())
+    kept = first > lead
+    rest = long(panel, (np.arange(9)[:, None] < first) & kept)
+    moved = np.where(first < 9, first - lead, 9)
+    x = [(rest["time"] >= moved[rest["unit"]]) * 1.0, rest["road"], rest["book"]]
+    hand = Plain(rest, x, two_way(rest))
+    found = Differences(alternatives=(f"lead:{lead}",))(panel)
+    assert 0 < kept.sum() < 36
+    assert found.estimate[0, 1] == pytest.approx(-hand.b, rel=1e-8)
+
+
 # What units add to the errors of a spatial model
 
 

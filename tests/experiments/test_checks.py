@@ -17,7 +17,7 @@ from estimators.sensitivity.differences import Differences
 from estimators.staggered.bands import multipliers, simultaneous_critical_values
 from experiments.application.tables import regressions, spatial_models
 from experiments.application.tables.ledger import Ledger
-from experiments.checks import another_w, checks_of, family_of, modules
+from experiments.checks import another_w, checks_of, family_of, influence, modules
 from experiments.checks.case import Case
 from experiments.checks.check import answer_of, answers_of, needed_of, worst_of
 from results.tables.checks import Check
@@ -363,3 +363,10 @@ def test_links_that_go_one_way_are_tried_both_ways(tmp_path: Path) -> None:
 
 def test_other_models_and_two_way_claims_have_no_other_w(case: Case) -> None:
     assert list(another_w.check(case)) == []
+
+
+def test_cohorts_that_are_left_out_adopt(case: Case) -> None:
+    """Units that are never treated are no cohort."""
+    asked = [text for text in influence.alternatives(case) if text.startswith("without-cohort:")]
+    first = made_cities.frame().query("d == 1").groupby("city")["year"].min().unique()
+    assert sorted(asked) == sorted(f"without-cohort:{year}" for year in first)
