@@ -219,6 +219,10 @@ class Differences(RegressionEstimator):
                 found[text] = ""
         return found
 
+    def served(self, panel: Panel) -> Differences:
+        """The same with those alternatives that a panel can have; raises BadInput for the claim."""
+        return replace(self, alternatives=tuple(text for text, why in self.available(panel).items() if not why))
+
     def stacked(self, panel: Panel) -> Stacked:
         """Terms with the influence of every cluster on each; raises BadInput for a panel that cannot serve."""
         self.layout(panel.schema)

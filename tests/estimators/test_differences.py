@@ -298,6 +298,11 @@ def test_what_a_panel_cannot_have_is_said(panel: Panel, gaps: Panel) -> None:
         replace(gaps, weights=panel.weights))["neighbours:grid"]  # fmt: skip
 
 
+def test_the_alternatives_that_a_panel_can_have(panel: Panel) -> None:
+    asked = Differences(alternatives=("balanced", "trend", "outcome:nothing", "controls:none"))
+    assert asked.served(panel) == replace(asked, alternatives=("trend", "controls:none"))
+
+
 def test_a_control_may_be_asked_about(panel: Panel) -> None:
     found = Differences(term="road", alternatives=("controls:-book", "trend"))
     reasons = found.available(panel)

@@ -19,7 +19,7 @@ from experiments.application.tables import regressions, spatial_models
 from experiments.application.tables.ledger import Ledger
 from experiments.checks import another_w, checks_of, family_of, influence, modules
 from experiments.checks.case import Case
-from experiments.checks.check import answer_of, answers_of, needed_of, worst_of
+from experiments.checks.check import answer_of, answers_of, family_critical, needed_of, with_departure, worst_of
 from results.tables.checks import Check
 from sim import Panel, Roles
 
@@ -181,6 +181,32 @@ def test_answers_on_many_panels_are_those_one_by_one(case: Case) -> None:
     for row in range(7):
         alone = answers_of(family.estimator(many.replication(row)), texts, family.critical)
         assert whole[row].tolist() == alone[0].tolist()
+
+
+def test_a_family_on_many_panels_has_the_critical_value_of_its_largest_t(case: Case) -> None:
+    family = case.family
+    assert family is not None
+    y = case.panel.variables["y"]
+    noise = np.random.default_rng(5).standard_normal((200, *y.shape[1:]))
+    many = case.panel.with_variables({"y": noise})
+    found = family.estimator(many)
+    t = found.estimate[:, 1::2] / found.se[:, 0, 1::2]
+    largest = np.sort(np.abs(t).max(axis=1))
+    assert family_critical(found) == largest[189]  # 5% of 200 lie above
+    spoilt = replace(found, estimate=np.where(np.arange(len(found.terms)) == 1, np.nan, found.estimate))
+    assert family_critical(spoilt) <= family_critical(found)
+
+
+def test_a_departure_moves_difference_and_alternative_and_no_other(case: Case) -> None:
+    family = case.family
+    assert family is not None
+    moved = with_departure(family.found, ("trend",), -2.0)
+    changed = [
+        term for term, a, b in zip(moved.terms, moved.estimate[0], family.found.estimate[0], strict=True) if a != b
+    ]
+    assert changed == ["difference:trend", "alternative:trend"]
+    assert moved.estimate[0, moved.terms.index("difference:trend")] == pytest.approx(family.value("trend")[0] - 2.0)
+    assert answers_of(moved, ("trend",), family.critical).tolist() == [["contradicts"]]
 
 
 def test_unit_trends_never_contradict(tmp_path: Path) -> None:
