@@ -86,7 +86,7 @@ class Alternative:
         faults = {
             "without": not equal,
             "lead": not name.isdecimal() or name == "0",
-            "controls": name != "none" and not name.removeprefix("-") < name,
+            "controls": name != "none" and (not name.startswith("-") or name == "-"),
             "effects": name != "unit-trend" and not name.endswith(BY_PERIOD),
         }
         if not known or faults.get(kind, False):
@@ -218,6 +218,10 @@ class Differences(RegressionEstimator):
             else:
                 found[text] = ""
         return found
+
+    def served(self, panel: Panel) -> Differences:
+        """The same with those alternatives that a panel can have; raises BadInput for the claim."""
+        return replace(self, alternatives=tuple(text for text, why in self.available(panel).items() if not why))
 
     def stacked(self, panel: Panel) -> Stacked:
         """Terms with the influence of every cluster on each; raises BadInput for a panel that cannot serve."""

@@ -110,6 +110,21 @@ def _covariance(error: str, scores: SpatialScores, bread: Floats, kernel: Kernel
     return _factor(error, scores, kernel) * (bread @ meat @ bread), floored
 
 
+def unit_influence(
+    error: str, parameters: Floats, form: SpatialForm, transform: Transform, plan: SpatialPlan, moments: SpatialMoments
+) -> Floats:
+    """What every unit of the first panel adds to the errors of its parameters (K,) under a clustered error type.
+
+    (K, N), the bread times the unit's scores. Raises BadInput for one cluster.
+    """
+    assert moments.y is not None
+    assert moments.x is not None
+    kernel, p = Kernel.of(error, plan), form.slopes(len(plan.names))
+    scores = SpatialScores.at(moments.y[0], moments.x[0, :p], parameters, form, plan.spectrum, transform)
+    own = scores.by_observation(kernel.order).sum(axis=1)
+    return np.asarray(np.sqrt(_factor(error, scores, kernel)) * (inverse(scores.information()) @ own))
+
+
 def _factor(error: str, scores: SpatialScores, kernel: Kernel | None) -> float:
     """The small-sample factor of least squares; 1 in models with spatial parameters."""
     if scores.form.parameters:

@@ -17,10 +17,18 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Reduction, Status
 from estimators.core.names import check_names, outcome_of, weights_of
+from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import TreatmentKernel
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
 from estimators.spatial.effects import Simulated, jacobian, simulate
-from estimators.spatial.errors import Sandwiches, check_errors, covariances, independent_sums, needs_scores
+from estimators.spatial.errors import (
+    Sandwiches,
+    check_errors,
+    covariances,
+    independent_sums,
+    needs_scores,
+    unit_influence,
+)
 from estimators.spatial.fits import FIT_STATISTICS, SpatialFit, effect_variances, fit_model, fit_statistics
 from estimators.spatial.form import FORMS, Model, SpatialForm
 from estimators.spatial.likelihood import Sizes, log_likelihood
@@ -219,6 +227,27 @@ class SpatialPanel(Estimator):
             return whole
         first = fit.covariance() if found is None or self.errors[0] == "information" else found.matrices[:, 0]
         return _with_simulation(whole, self._simulated(fit, first, plan, streams))
+
+    def influence(self, panel: Panel, error: str = "cluster:unit") -> tuple[Floats, Floats]:
+        """Terms of one panel (K,), and what every unit adds to their errors, (K, N).
+
+        Sums within the clusters of the error type have the covariance of the terms as their sum of products: the
+        sandwich of scores, effects by the delta method. Raises BadInput for a panel that cannot serve.
+        """
+        own = replace(self, errors=(error,), full_fit=False, simulate=0, terms=None)
+        own.layout(panel.schema)
+        products = own._products(panel.schema)
+        plan = products.prepare(panel)
+        own._check(plan)
+        moments = products.reduce(plan, Tile(panel))
+        fit = fit_model(self.form, plan, moments, self._sizes(plan), self.transform)
+        if not fit.converged[0]:
+            raise bad("the likelihood has no maximum inside its bounds", where=self.name, allowed="a fit",
+                      remedy="choose another model or W")  # fmt: skip
+        psi = unit_influence(error, fit.parameters[0], self.form, self.transform, plan, moments)
+        moved = jacobian(fit.slopes, fit.rho(self.form), fit.traces, plan.units, self.form)[0] @ psi
+        estimate = np.concatenate([fit.slopes, fit.spatial, fit.sigma2[:, None], fit.effects], axis=1)
+        return estimate[0], np.concatenate([psi, moved])
 
     def _check(self, plan: SpatialPlan | RedrawnDurbinPlan) -> None:
         """Raise BadInput for a W, or lags of regressors, that this model cannot serve."""

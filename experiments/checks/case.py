@@ -58,6 +58,18 @@ class Family:
         return (float(self.found.estimate[0, at]), float(self.found.se[0, 0, at]), float(self.found.dof[0, 0, at]))
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One alternative in words: its difference to the claim with its error, its own estimate and error, the answer."""
+
+    words: str
+    difference: float
+    se: float
+    estimate: float
+    estimate_se: float
+    answer: Answer
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """A claim, its panel and the tables.
@@ -176,7 +188,7 @@ class Case:
         reasons = every.available(panel)
         estimator = replace(every, alternatives=tuple(text for text, why in reasons.items() if not why))
         stacked = estimator.stacked(panel)
-        critical = self._critical(stacked.influence[:, 1::2], float(stacked.dof[0, 0]))
+        critical = self.critical_of(stacked.influence[:, 1::2], float(stacked.dof[0, 0]))
         return Family(estimator, estimator(panel), critical, {text: why for text, why in reasons.items() if why})
 
     @property
@@ -189,7 +201,7 @@ class Case:
         kind, _, name = error.partition(":")
         return kind == "cluster" and (name == "unit" or name in self.panel.attributes)
 
-    def _critical(self, influence: Floats, dof: float) -> float:
+    def critical_of(self, influence: Floats, dof: float) -> float:
         """Of max |t| over differences with these influences of clusters (1, A, G): Rademacher multipliers, and at least
         that of t."""
         if self.critical is not None:
@@ -207,34 +219,41 @@ class Case:
         return [ANSWERS[ANSWERS.index(one)] for one in found[0].tolist()]
 
     def judged(self, name: str, alternatives: Sequence[str], words: dict[str, str], remedy: str = "") -> Check | None:
-        """The check of some alternatives, by the one that speaks most against the claim; None where there is none.
-
-        words: each alternative in words. The most serious answer counts; among equal ones the largest move towards zero
-        in units of its error.
-        """
+        """The check of some alternatives of the family, words: each in words; None where there is none of them."""
         family = self.family
         held = () if family is None else family.held(alternatives)
         if family is None or not held:
             return None
-        answers = self.answers(held)
+        moves = []
+        for text, answer in zip(held, self.answers(held), strict=True):
+            d, se, _ = family.value(text)
+            estimate, own, _ = family.value(text, ALTERNATIVE)
+            moves.append(Move(words[text], d, 0.0 if d == 0 else se, estimate, own, answer))
+        dof = float(family.found.dof[0, 0, 0])
+        return replace(self.most_serious(name, moves, family.critical, dof), remedy=remedy, alternatives=held)
 
-        def seriousness(k: int) -> tuple[int, float]:
-            d, se, _ = family.value(held[k])
-            return ANSWERS.index(answers[k]), -self.sign * d / se if se > 0 else 0.0
+    def most_serious(self, name: str, moves: Sequence[Move], critical: float, dof: float) -> Check:
+        """The check of some moves: the most serious answer counts, among equal ones the largest move towards zero in
+        units of its error. dof: of a test of one move alone."""
+        move = max(moves, key=lambda one: (ANSWERS.index(one.answer),
+                                           -self.sign * one.difference / one.se if one.se > 0 else 0.0))  # fmt: skip
+        half, needed = critical * move.se, None if self.needed is None else -self.sign * self.needed
+        ends = move.difference - half, move.difference + half
+        numbers: dict[str, float | None] = {"estimate": move.estimate, "estimate_se": move.estimate_se,
+                                            "effect": self.effect_value, "tried": float(len(moves)),
+                                            "critical": critical}  # fmt: skip
+        return Check(name, self.sentence(move, ends), move.answer, self._weight(move, dof), numbers, move.words,
+                     move.difference, move.se, *ends, needed, self.outcome_name)  # fmt: skip
 
-        k = max(range(len(held)), key=seriousness)
-        d, se, _ = family.value(held[k])
-        se = 0.0 if d == 0 else se
-        half = family.critical * se
-        estimate, own, _ = family.value(held[k], ALTERNATIVE)
-        needed = None if self.needed is None else -self.sign * self.needed
-        numbers: dict[str, float | None] = {"estimate": estimate, "estimate_se": own, "effect": self.effect_value,
-                                            "tried": float(len(held)), "critical": family.critical}  # fmt: skip
-        said = self.sentence(words[held[k]], d, (d - half, d + half), estimate, answers[k])
-        return Check(
-            name, said, answers[k], WEAKENS if answers[k] == "differs" else INFORMS, numbers, words[held[k]], d, se,
-            d - half, d + half, needed, self.outcome_name, remedy=remedy, alternatives=held,
-        )  # fmt: skip
+    def _weight(self, move: Move, dof: float) -> int:
+        """More for a difference towards zero, and for a move as large as the claim needs that a test of its own would
+        find."""
+        towards = -self.sign * move.difference
+        if move.answer == "differs":
+            return WEAKENS if towards > 0 else INFORMS
+        single = float(critical_values(np.array([dof]), LEVEL)[0])
+        enough = self.needed is not None and towards >= self.needed
+        return WEAKENS if enough and towards > single * move.se else INFORMS
 
     @property
     def effect_value(self) -> float:
@@ -249,19 +268,20 @@ class Case:
         own = getattr(self.estimator, "outcome", None)
         return str(own or self.panel.roles.outcome)
 
-    def sentence(self, words: str, d: float, ends: tuple[float, float], estimate: float, answer: Answer) -> str:
+    def sentence(self, move: Move, ends: tuple[float, float]) -> str:
         """What a difference says, in words."""
         says = {
             "consistent": "no more than chance, and less than what takes the claim's support away",
             "cannot tell": "which may be chance, and may be as much as takes the claim's support away",
             "differs": "more than chance, and the claim stands",
             "contradicts": "more than chance, and this estimate does not support the claim",
-        }[answer]
+        }[move.answer]
         if self.level is None:
-            says = "more than chance" if answer == "differs" else "no more than chance"
+            says = "more than chance" if move.answer == "differs" else "no more than chance"
         return (
-            f"{words[0].upper()}{words[1:]} the effect is {number(estimate)} instead of {number(self.effect_value)}: a "
-            f"difference of {number(d)} ({number(ends[0])} to {number(ends[1])}), {says}."
+            f"{move.words[0].upper()}{move.words[1:]} the effect is {number(move.estimate)} instead of "
+            f"{number(self.effect_value)}: a difference of {number(move.difference)} ({number(ends[0])} to "
+            f"{number(ends[1])}), {says}."
         )
 
     # Arrays

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from results.tables.checks import ANSWERS, Answer, Check
 from sim.arrays import Flags, Floats
 
-__all__ = ["ANSWERS", "Answer", "Check", "answer_of", "answers_of", "needed_of", "worst_of"]
+__all__ = ["ANSWERS", "Answer", "Check", "answer_of", "answers_of", "family_critical", "needed_of", "with_departure",
+           "worst_of"]  # fmt: skip
 
 Answers = NDArray[np.str_]
 
@@ -77,3 +79,23 @@ def worst_of(answers: Answers) -> Answers:
     """The most serious answer along the last axis, (R, A) -> (R,)."""
     places = np.array([ANSWERS.index(one) for one in answers.ravel().tolist()], dtype=np.intp).reshape(answers.shape)
     return np.asarray(np.array(ANSWERS)[places.max(axis=-1)])
+
+
+def family_critical(found: Estimates, level: float = LEVEL) -> float:
+    """The |t| that the largest of all differences of `Differences` exceeds on a share `level` of R panels without a
+    departure; what a panel cannot have is left out."""
+    at = [k for k, term in enumerate(found.terms) if term.startswith(DIFFERENCE)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = np.abs(found.estimate[:, at] / found.se[:, 0, at])
+    largest = np.where(np.isfinite(size), size, 0.0).max(axis=1)
+    return float(np.quantile(largest, 1.0 - level, method="inverted_cdf"))
+
+
+def with_departure(found: Estimates, alternatives: Sequence[str], by: Floats | float) -> Estimates:
+    """The same panels if these alternatives differed from the claim by so much more, `by` (R,) or one number: what a
+    departure of that size does to a difference whose error it does not change."""
+    estimate = found.estimate.copy()
+    for text in alternatives:
+        for head in (DIFFERENCE, ALTERNATIVE):
+            estimate[:, found.terms.index(f"{head}{text}")] += by
+    return replace(found, estimate=estimate)

@@ -174,13 +174,18 @@ def _moran(case: Case, one: Model, name: str) -> Check:
     return Check.fact(code, severity, said, quiet, {"moran": index, "pvalue": pvalue})
 
 
+def shared(correlation: float, pvalue: float) -> bool:
+    """Whether a mean correlation within groups is one to speak of: neither chance nor next to nothing."""
+    return pvalue < LEVEL and correlation > NEXT_TO_NOTHING
+
+
 def _groups(case: Case, e: Floats, name: str) -> Check:
     """Whether units of one group share shocks that the main errors do not allow for."""
     codes = case.groups[name]
     own = left.group_correlation(e, codes)
     drawn = left.permuted_group_correlation(e, codes, PERMUTATIONS, case.random(f"groups {name}"))
     pvalue = float(folded_p_values(drawn, np.array(own)))
-    alike = pvalue < LEVEL and own > NEXT_TO_NOTHING
+    alike = shared(own, pvalue)
     inside = case.main_error == f"cluster:{name}"
     few = int(codes.max()) + 1
     remedy = f'set cluster = "{name}" ({few} clusters)' if few >= LEAST else f"{few} groups are too few to cluster by"

@@ -37,8 +37,8 @@ def command(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **ch
     """Say whether a result on PANEL is safe: its estimator on twins of the panel, placebos, and checks.
 
     Twins are fitted as [twin] of the spec says. Their studies are ordinary stores in DIR/stores; after an interruption
-    the same command goes on. The page says supported, contradicted or not decided and why, names the error type to print, and gives
-    every check with its error rates.
+    the same command goes on. The page says supported, contradicted or not decided and why, names the error type to
+    print, and gives every check with its error rates.
     """
     from rich.console import Console
 

@@ -153,7 +153,7 @@ class Answer(PlaceboCard):
         if units:
             found.append(f"{units:,} of {len(ask.panel.units):,} units, {treated:,} treated ones among them, keep what "
                          f"they have in every placebo: {ask.scheme} finds nothing to exchange it with.")  # fmt: skip
-        return (*found, *centre_notes(self.estimate, self.usable, ask.scheme))
+        return (*found, *centre_notes(self.estimate, self.usable, ask.scheme, before=not test))
 
     @property
     def plot(self) -> PlaceboPlot:

@@ -21,6 +21,7 @@ from estimators import SpatialPanel, TwoWayDID
 from estimators.placebo.permutation import PermutationTest
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.cli import run_command
+from experiments.placebo.centre import centre_notes
 from experiments.placebo.output import print_placebo
 from experiments.placebo.placebo import SHIFT, Answer, answer, question
 from experiments.running.reporting import facts_of
@@ -198,6 +199,16 @@ def test_placebos_around_the_estimate_are_said(tmp_path: Path) -> None:
     assert "what the assignment by strata:province keeps" in note
     for other in ((4.0, "space"), (0.0, "strata:province")):
         assert not any(note.startswith("The placebos have mean") for note in found[other].notes)
+
+
+def test_the_mean_of_placebos_in_time_is_evidence_on_trends() -> None:
+    """Of either sign, and nothing that an assignment keeps."""
+    placebos = -1.0 + 0.1 * np.random.default_rng(1).standard_normal(99)
+    (note,) = centre_notes(1.5, placebos, "time", before=True)
+    assert "evidence against parallel trends" in note
+    assert "keeps" not in note
+    assert list(centre_notes(1.5, placebos, "space")) == []  # of the other sign
+    assert list(centre_notes(9.0, placebos, "time", before=True)) == []
 
 
 def test_a_look_at_the_time_before_gives_a_share_and_no_test(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from estimators.core.estimator import Estimates
 from estimators.mediation.mediation import Mediation
 from estimators.mediation.paths import indirect_at
 from experiments.application.references import linearmodels
@@ -209,6 +210,16 @@ def test_sensitivity_stands_beside_the_effect(paper: RealPanel, of_paper: Ledger
 def test_a_share_of_no_effect_is_said_to_mean_nothing(tmp_path: Path) -> None:
     ledger = table(real_panel(tmp_path, paper_frame(Paper(effect=0.0)), SPEC))
     assert any("gpat: the total effect is not distinguishable from zero" in note for note in ledger.notes)
+
+
+def test_a_total_effect_whose_interval_holds_no_zero_is_distinguishable() -> None:
+    """t = 1.99 with 200 degrees of freedom is significant at 5%; with 30 it is not."""
+    for dof, said in ((200.0, False), (30.0, True)):
+        found = Estimates(("total",), ("delta",), np.array([[1.99]]), np.ones((1, 1, 1)), np.full((1, 1, 1), dof),
+                          np.array([1], dtype=np.uint8))  # fmt: skip
+        ledger = Ledger(seed=1)
+        mediation._add_note(ledger, "gpat", found)
+        assert any("not distinguishable from zero (t = 1.99)" in note for note in ledger.notes) is said
 
 
 @pytest.mark.parametrize("left_out", ['treatment = "eip"', 'mediators = ["gpat"]'])

@@ -20,9 +20,10 @@ from experiments.application.tables.ledger import Ledger
 from experiments.checks.case import Case, number
 from results.tables.checks import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
 from results.tables.records import Document, Record
-from results.tables.typography import short_p, stars
 from sim.panel.panel import part
 
+KEYS = ["code", "severity", "sentence", "numbers", "alternative", "difference", "se", "lower", "upper", "needed",
+        "unit", "benchmark", "answer", "false_alarm", "power", "remedy"]  # fmt: skip
 COUNTED = ("specifications", "same_sign", "significant_5", "significant_10")
 CITIES = """
 [panel]
@@ -49,18 +50,25 @@ def headline(document: Document, error: str = "cluster:unit") -> Record:
     return found
 
 
-def said_of(document: Document, label: str) -> tuple[Check, float, float]:
+def half_length(document: Document) -> float:
+    """Of the headline's interval."""
+    effect = headline(document)
+    return ((effect.upper or 0) - (effect.lower or 0)) / 2
+
+
+def said_of(document: Document, label: str) -> tuple[Check, float]:
     """The warning of a specification with its numbers, and its sentence made from them."""
     found, effect = of(document, f"specification:{label}"), headline(document)
-    estimate_, pvalue = found.numbers["estimate"], found.numbers["pvalue"]
+    estimate_ = found.numbers["estimate"]
     assert estimate_ is not None
-    assert pvalue is not None
     assert effect.estimate is not None
-    assert found.sentence == (
-        f"The effect of {number(effect.estimate)}{stars(effect.pvalue)} is {number(estimate_)}{stars(pvalue)} "
-        f"(p {short_p(pvalue)}) with {label}."
+    difference, lower, upper = found.difference, found.lower, found.upper
+    assert difference == pytest.approx(estimate_ - effect.estimate)
+    assert found.sentence.startswith(
+        f"With {label} the effect is {number(estimate_)} instead of {number(effect.estimate)}: a difference of "
+        f"{number(difference)} ({number(lower or 0)} to {number(upper or 0)}), "
     )
-    return found, estimate_, pvalue
+    return found, estimate_
 
 
 @pytest.mark.parametrize("cluster_k", get_args(ClusterK))
@@ -82,15 +90,17 @@ def test_the_real_city_panel(tmp_path: Path, shared_data: Path) -> None:
     """It vanishes with province-by-year effects, its breakdown value is 0, residuals are almost a random walk."""
     (tmp_path / "spec.toml").write_text(CITIES, encoding="utf-8")
     document = estimate(read_real_panel(shared_data / "city_panel.csv", read_spec(tmp_path / "spec.toml")))
-    said = [warning.sentence for warning in document.warnings if warning.severity == OVERTURNS]
-    assert "The effect of 0.0477* is -0.0004 (p = .989) with province-by-year effects." in said
-    assert any(sentence.startswith("The honest breakdown value is 0: ") for sentence in said)
+    assert not [warning for warning in document.warnings if warning.severity == OVERTURNS]
+    by_year = of(document, "specification:province-by-year effects")
+    assert by_year.sentence.startswith("With province-by-year effects the effect is -0.0004 instead of 0.0477: ")
+    assert (by_year.answer, by_year.severity) == ("cannot tell", WEAKENS)  # its t is 2.7, that of the family 2.8
+    assert of(document, "honest-breakdown").severity == WEAKENS
     assert of(document, "honest-breakdown").numbers["breakdown"] == 0
     serial = of(document, "residual-ar1")
     assert serial.sentence.startswith("Residuals of table 2 have AR(1) 0.77 (0.92 corrected for 18 periods)")
     assert serial.severity == INFORMS  # clustered errors allow for it, and there is no table 7
     assert of(document, "pre-trend").severity == WEAKENS
-    assert of(document, "leave-out:province").severity == WEAKENS
+    assert of(document, "leave-out:province").answer == "cannot tell"
     groups = of(document, "residual-groups:province")
     assert groups.severity == WEAKENS
     assert 'set cluster = "province" (30 clusters)' in groups.sentence
@@ -115,12 +125,15 @@ def test_specifications_of_the_committed_panel(committed: Document) -> None:
         "no controls": dummies(frame, "city", "year", regressors=("d",)),
     }
     effect = headline(committed).estimate
+    assert effect is not None
     for label, value in expected.items():
-        found, estimate_, pvalue = said_of(committed, label)
+        found, estimate_ = said_of(committed, label)
         assert estimate_ == pytest.approx(value, rel=1e-8)
-        overturned = estimate_ / effect < 0.5 and pvalue > 0.1
-        assert found.severity == (OVERTURNS if overturned else WEAKENS if pvalue > 0.1 else found.severity)
-        assert (found.severity == SILENT) == (pvalue <= 0.1 and 0.5 <= estimate_ / effect <= 2)
+        half = (found.upper or 0) - (found.difference or 0)
+        assert abs(found.difference or 0) < half  # no difference is told from zero
+        reaches = (found.lower or 0) <= (found.needed or 0)
+        assert found.answer == ("cannot tell" if reaches else "consistent")
+        assert found.needed == pytest.approx(-effect + half_length(committed))
 
 
 def test_counts_are_those_of_the_specifications(committed: Document) -> None:
@@ -239,7 +252,9 @@ def test_trends_are_those_of_tables_s(tmp_path: Path) -> None:
     )
     breakdown = of(document, "honest-breakdown").numbers["breakdown"]
     assert breakdown == pytest.approx(statistic("S3", "honest", "breakdown", transform="relative magnitudes"))
-    assert (of(document, "honest-breakdown").severity >= WEAKENS) == (breakdown < 1)
+    assert (of(document, "honest-breakdown").severity >= INFORMS) == (breakdown < 1)
+    first = statistic("S3", "honest", "breakdown", transform="relative magnitudes", column=1)
+    assert of(document, "honest-breakdown:first").numbers["breakdown"] == pytest.approx(first)
     share = statistic("S2", "dcdh-weights", "negative_share", transform="controls")
     assert of(document, "negative-weights").numbers["negative_share"] == pytest.approx(share)
 
@@ -247,8 +262,13 @@ def test_trends_are_those_of_tables_s(tmp_path: Path) -> None:
 def test_trends_that_differ_before_adoption_overturn(tmp_path: Path) -> None:
     frame = made_cities.frame()
     treated = frame.groupby("city")["d"].transform("max")
-    document = made(tmp_path, SPEC, frame.assign(y=frame["y"] + 2.0 * treated * (frame["year"] - 2010)))
-    assert of(document, "pre-trend").severity == OVERTURNS
+    noise = np.random.default_rng(6).standard_normal(len(frame))
+    document = made(tmp_path, SPEC, frame.assign(y=(noise + 2.0 * treated * (frame["year"] - 2010)).round(6)))
+    assert of(document, "unequal-trends").answer == "contradicts"
+    placebo = of(document, "placebo-in-time")
+    assert (placebo.answer, placebo.severity) == ("differs", WEAKENS)
+    assert placebo.numbers["mean"] == pytest.approx(np.mean([placebo.numbers[f"lead:{k}"] for k in (1, 2, 3)]))
+    assert of(document, "pre-trend").severity == WEAKENS
     assert (of(document, "pre-trend").numbers["pvalue"] or 0) < 0.05
 
 
@@ -293,7 +313,7 @@ def test_tests_of_several_outcomes(committed: Document) -> None:
 
 def test_one_outcome_alone_is_not_adjusted(tmp_path: Path) -> None:
     document = made(tmp_path, made_cities.PANEL)
-    assert not [warning for warning in document.warnings if warning.code == "romano-wolf"]
+    assert not [warning for warning in document.warnings if warning.name == "romano-wolf"]
 
 
 def test_a_group_that_carries_the_effect(tmp_path: Path) -> None:
@@ -303,16 +323,16 @@ def test_a_group_that_carries_the_effect(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     y = 4.0 * frame["d"] * (frame["province"] == carrier) + 0.3 * rng.standard_normal(len(frame))
     found = of(made(tmp_path, SPEC, frame.assign(y=y.round(6))), "leave-out:province")
-    assert found.severity >= WEAKENS
-    assert found.sentence.startswith(f"Without province {carrier} the effect is {number(found.numbers['worst'])} ")
+    assert found.answer in {"cannot tell", "contradicts"}
+    assert found.sentence.startswith(f"Without province {carrier} the effect is {number(found.numbers['estimate'])} ")
     rest = frame.assign(y=y.round(6))[frame["province"] != carrier]
-    assert found.numbers["worst"] == pytest.approx(dummies(rest, "city", "year"), rel=1e-8)
+    assert found.numbers["estimate"] == pytest.approx(dummies(rest, "city", "year"), rel=1e-8)
 
 
 def test_a_panel_with_gaps_keeps_what_it_can_have(tmp_path: Path) -> None:
     spec = made_cities.PANEL.replace('controls = ["road", "book"]', 'controls = ["road", "book"]\nmissing = "drop"')
     document = made(tmp_path, spec, made_cities.frame_with_gaps())
-    codes = {warning.code for warning in document.warnings}
+    codes = {warning.name for warning in document.warnings}
     assert {"residual-ar1", "robustness-value", "negative-weights", "leave-out:cohort", "not-checked:trends"} <= codes
     assert "pesaran-cd" not in codes
     assert of(document, "not-checked:trends").severity == SILENT
@@ -320,18 +340,18 @@ def test_a_panel_with_gaps_keeps_what_it_can_have(tmp_path: Path) -> None:
 
 def test_without_a_treatment_only_residuals_and_controls_are_checked(tmp_path: Path) -> None:
     document = made(tmp_path, SPEC.replace('treatment = "d"\n', "").replace('mediators = ["patents"]\n', ""))
-    heads = {warning.code.partition(":")[0] for warning in document.warnings}
+    heads = {warning.name.partition(":")[0] for warning in document.warnings}
     assert heads == {"residual-ar1", "pesaran-cd", "residual-moran", "residual-groups", "outcome-again", "links"}
     assert document.specifications == ()
 
 
 def test_json_holds_every_check_and_every_specification(committed: Document) -> None:
     plain = json.loads(committed.to_json())
-    assert [one["code"] for one in plain["warnings"]] == [warning.code for warning in committed.warnings]
-    assert len({warning.code for warning in committed.warnings}) == len(committed.warnings)
+    assert [one["code"] for one in plain["warnings"]] == [warning.name for warning in committed.warnings]
+    assert len({warning.name for warning in committed.warnings}) == len(committed.warnings)
     assert [one["sentence"] for one in plain["warnings"]] == [warning.sentence for warning in committed.warnings]
     assert [one["label"] for one in plain["specifications"]] == [one.label for one in committed.specifications]
-    assert all(set(one) == {"code", "severity", "sentence", "numbers"} for one in plain["warnings"])
+    assert all(list(one) == KEYS for one in plain["warnings"])
 
 
 def test_the_feet_of_tables_2_5_and_7_hold_the_same_numbers(committed: Document) -> None:
@@ -363,9 +383,9 @@ def test_without_a_significant_effect_none_is_taken_away(tmp_path: Path) -> None
     document = made(tmp_path, SPEC, frame.assign(y=rng.standard_normal(len(frame)).round(6)))
     assert (headline(document).pvalue or 0) > 0.1
     flipped = of(document, "leave-out:province")
-    assert flipped.severity == OVERTURNS
-    assert flipped.numbers["worst"] * (headline(document).estimate or 0) < 0
-    assert "takes its significance" not in flipped.sentence
+    assert (flipped.numbers["estimate"] or 0) * (headline(document).estimate or 0) < 0
+    assert flipped.needed is None
     for warning in document.warnings:
-        if warning.code.startswith("specification:"):
-            assert warning.severity <= INFORMS  # nothing is claimed that could be overturned
+        if warning.difference is not None:
+            assert warning.answer in {"consistent", "differs"}  # nothing is claimed that could be contradicted
+            assert "support" not in warning.sentence

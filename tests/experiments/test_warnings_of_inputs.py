@@ -81,7 +81,7 @@ def links(folder: Path, table: pd.DataFrame) -> Check:
     real = made_cities.real_panel(folder, SPEC)
     table.to_csv(folder / "w.csv", index=False)
     real = read_real_panel(folder / "panel.csv", read_spec(folder / "spec.toml"))
-    (found,) = (w for w in estimate(real).warnings if w.code in ("links:w", "pairs-once:w"))
+    (found,) = (w for w in estimate(real).warnings if w.name in ("links:w", "pairs-once:w"))
     return found
 
 
@@ -91,7 +91,7 @@ def test_pairs_that_are_named_once(tmp_path: Path, committed: Document) -> None:
     once = edges[edges["focal"] < edges["neighbor"]]
     last = pd.DataFrame([("C36", "C01", 1.0)], columns=["focal", "neighbor", "weight"])  # else an island
     found = links(tmp_path, pd.concat([once, last]))
-    assert found.code == "pairs-once:w"
+    assert found.name == "pairs-once:w"
     assert found.severity == OVERTURNS
     count = len(once) + 1
     assert f"gives {count / 36:.1f} neighbours a unit instead of {2 * count / 36:.1f}" in found.sentence

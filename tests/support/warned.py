@@ -28,7 +28,7 @@ path = "w.csv"
 
 def of(document: Document, code: str) -> Check:
     """The one warning of a code."""
-    (found,) = (warning for warning in document.warnings if warning.code == code)
+    (found,) = (warning for warning in document.warnings if warning.name == code)
     return found
 
 

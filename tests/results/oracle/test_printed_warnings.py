@@ -28,8 +28,8 @@ SEVERITIES = (0, 1, 3, 2, 0, 3, 1, 2, 2, 0, 1, 3)
 WORDS = {3: "against", 2: "weakens", 1: "note"}
 ORDER = (2, 5, 11, 3, 7, 8, 1, 6, 10)  # by severity, then as given
 WARNINGS = tuple(
-    Check(f"code-{i}", severity, f"Finding number {i}: the effect of {i}.25 is no longer there with 5% of a_b.",
-                 {"estimate": 0.25 + i, "none": float("nan")})
+    Check.fact(f"code-{i}", severity, f"Finding number {i}: the effect of {i}.25 is no longer there with 5% of a_b.",
+                 "", {"estimate": 0.25 + i, "none": float("nan")})
     for i, severity in enumerate(SEVERITIES)
 )  # fmt: skip
 FORMATS = ("terminal", "narrow", "html", "latex", "word")
@@ -111,11 +111,15 @@ def test_one_warning() -> None:
 
 def test_json_has_every_check() -> None:
     plain = json.loads(document().to_json())["warnings"]
-    assert plain == [
+    first = ("code", "severity", "sentence", "numbers")
+    assert [{name: one[name] for name in first} for one in plain] == [
         {"code": f"code-{i}", "severity": severity, "sentence": WARNINGS[i].sentence,
          "numbers": {"estimate": 0.25 + i, "none": None}}
         for i, severity in enumerate(SEVERITIES)
     ]  # fmt: skip
+    answers = ("consistent", "cannot tell", "cannot tell", "contradicts")
+    assert [one["answer"] for one in plain] == [answers[severity] for severity in SEVERITIES]
+    assert all(one["difference"] is None for one in plain)
 
 
 def test_the_curve_shows_every_specification_with_its_numbers() -> None:

@@ -1,0 +1,367 @@
+"""Differences of other estimates to a two-way one: held to stacked regressions on dummies, refits and simulations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import made_cities
+import numpy as np
+import pytest
+
+from estimators.linear.did import TwoWayDID
+from estimators.sensitivity.differences import FORMS, Alternative, Differences
+from estimators.spatial.spatial_panel import SpatialPanel
+from estimators.staggered.callaway_santanna import CallawaySantAnna
+from sim import BadInput, Panel, Roles
+from sim.panel.panel import part, seen_part
+
+FIXED = (
+    "effects:province-by-period", "effects:unit-trend", "controls:none", "controls:-road", "without:province=P2",
+    "without-cohort:2014", "neighbours:grid", "trend", "lead:1", "lead:2", "cohort-wise", "outcome:second",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    """The made-up cities with their provinces and a second outcome; the treatment is `did`."""
+    frame = made_cities.frame().sort_values(["city", "year"])
+    own = made_cities.panel()
+    second = frame["second"].to_numpy(float).reshape(36, 9).T[None].copy()
+    provinces = frame.drop_duplicates("city")["province"].to_numpy(str)
+    return replace(own.with_variables({"second": second}), attributes={"province": provinces})
+
+
+@pytest.fixture(scope="module")
+def gaps(panel: Panel) -> Panel:
+    """The same with some cells missing."""
+    seen = np.random.default_rng(3).random((1, 9, 36)) > 0.08
+    seen[:, :, :12] = True
+    d = panel.variables["did"][0]
+    seen[0, d.argmax(axis=0), np.arange(36)] = True  # whose dates are seen
+    return replace(panel, observed=seen, weights={})
+
+
+def batch(panel: Panel, rows: int = 5, seed: int = 1) -> Panel:
+    """Replications of the outcome."""
+    y, noise = panel.variables["y"], np.random.default_rng(seed).standard_normal((rows, 9, 36))
+    return panel.with_variables({"y": np.concatenate([y, y + noise])})
+
+
+def dummies_of(codes: np.ndarray) -> np.ndarray:
+    """0/1 columns of codes (n,)."""
+    return (codes[:, None] == np.unique(codes)).astype(float)
+
+
+def long(panel: Panel, cells: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Columns of the observed cells, or of some of them."""
+    seen = panel.observed[0] if panel.observed is not None else np.ones((9, 36), bool)
+    chosen = seen if cells is None else seen & cells
+    time, unit = (grid[chosen] for grid in np.indices(chosen.shape))
+    out = {name: values[0][chosen] for name, values in panel.variables.items()}
+    return out | {"unit": unit, "time": time, "province": panel.attributes["province"][unit].astype(str)}
+
+
+class Plain:
+    """A regression on dummies: the coefficient of its first column, and each unit's part of its error."""
+
+    def __init__(self, data: dict[str, np.ndarray], x: list[np.ndarray], effects: list[np.ndarray], y: str = "y"):
+        design = np.column_stack([*x, *effects])
+        inverse = np.linalg.pinv(design, rcond=1e-10)
+        e, weights = data[y] - design @ (inverse @ data[y]), inverse[0]
+        self.b, self.k = float(weights @ data[y]), len(x)
+        self.parts = np.bincount(data["unit"], weights * e, minlength=36)
+        self.weights, self.n, self.data = weights, len(e), data
+        self.periods, self.units = len(np.unique(data["time"])), len(np.unique(data["unit"]))
+
+    def factor(self, effects: int) -> float:
+        """With period effects counted and those of units, nested in clusters, not."""
+        return self.units / (self.units - 1) * (self.n - 1) / (self.n - self.k - effects)
+
+
+def two_way(data: dict[str, np.ndarray]) -> list[np.ndarray]:
+    return [dummies_of(data["unit"]), dummies_of(data["time"])]
+
+
+def claim_of(panel: Panel) -> Plain:
+    data = long(panel)
+    return Plain(data, [data["did"], data["road"], data["book"]], two_way(data))
+
+
+def alternatives_by_hand(panel: Panel) -> dict[str, tuple[float, np.ndarray]]:
+    """Estimate and units' parts of every alternative, by regressions on dummies."""
+    data, claim = long(panel), claim_of(panel)
+    first = np.where(panel.variables["did"][0].any(axis=0), panel.variables["did"][0].argmax(axis=0), 9)
+    never = first == 9
+    x = [data["did"], data["road"], data["book"]]
+    cells_of_pairs = np.array([f"{p}-{t}" for p, t in zip(data["province"], data["time"], strict=True)])
+    trends = dummies_of(data["unit"]) * (data["time"] - 4.0)[:, None]
+    found = {
+        "effects:province-by-period": Plain(data, x, [dummies_of(data["unit"]), dummies_of(cells_of_pairs)]),
+        "effects:unit-trend": Plain(data, x, [*two_way(data), trends]),
+        "controls:none": Plain(data, x[:1], two_way(data)),
+        "controls:-road": Plain(data, [x[0], x[2]], two_way(data)),
+    }
+    provinces = panel.attributes["province"].astype(str)
+    for text, units in (("without:province=P2", provinces == "P2"), ("without-cohort:2014", first == 4)):
+        rest = long(panel, np.broadcast_to(~units, (9, 36)))
+        found[text] = Plain(rest, [rest["did"], rest["road"], rest["book"]], two_way(rest))
+    out = {text: (one.b, one.parts) for text, one in found.items()}
+    untreated = np.arange(9)[:, None] < first
+    rest = long(panel, untreated)
+    ever = ~never
+    slope = Plain(rest, [ever[rest["unit"]] * rest["time"], rest["road"], rest["book"]], two_way(rest))
+    kappa = float(claim.weights @ (ever[data["unit"]] * data["time"]))
+    out["trend"] = claim.b - kappa * slope.b, claim.parts - kappa * slope.parts
+    for k in (1, 2):
+        moved = np.where(ever, first - k, 9)
+        rest = long(panel, untreated & (moved > 0))
+        placebo = Plain(rest, [(rest["time"] >= moved[rest["unit"]]) * 1.0, rest["road"], rest["book"]], two_way(rest))
+        out[f"lead:{k}"] = claim.b - placebo.b, claim.parts - placebo.parts
+    return out
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_differences_are_those_of_stacked_regressions(panel: Panel, gaps: Panel, masked: bool) -> None:
+    """d and its variance: claim and alternative on dummies, units' parts subtracted, squared and summed."""
+    used = gaps if masked else panel
+    claim, hand = claim_of(used), alternatives_by_hand(used)
+    found = Differences(alternatives=tuple(hand))(used)
+    factor = claim.factor(9)
+    assert found.estimate[0, 0] == pytest.approx(claim.b, rel=1e-9)
+    for text, (estimate, parts) in hand.items():
+        at = found.terms.index(f"difference:{text}")
+        assert found.estimate[0, at] == pytest.approx(estimate - claim.b, abs=1e-9), text
+        assert found.se[0, 0, at] == pytest.approx(np.sqrt(factor * np.square(parts - claim.parts).sum()), rel=1e-7), (
+            text
+        )
+        assert found.dof[0, 0, at] == 35
+        assert found.estimate[0, at + 1] == pytest.approx(estimate, rel=1e-9), text
+
+
+def test_own_errors_are_those_of_the_estimator(panel: Panel) -> None:
+    """A refit's estimate and error are those that tables print; the claim's too."""
+    refits = {
+        "effects:province-by-period": (
+            TwoWayDID(effects=("unit", "province-by-period"), errors=("cluster:unit",)),
+            panel,
+        ),
+        "controls:none": (TwoWayDID(regressors=("did",), errors=("cluster:unit",)), panel),
+    }
+    keep = panel.attributes["province"].astype(str) != "P2"
+    refits["without:province=P2"] = (TwoWayDID(errors=("cluster:unit",)), part(panel, keep, np.ones(9, bool)))
+    found = Differences(alternatives=tuple(refits))(panel)
+    own = TwoWayDID(errors=("cluster:unit",))(panel)
+    assert (found.estimate[0, 0], found.se[0, 0, 0]) == pytest.approx((own.estimate[0, 0], own.se[0, 0, 0]), rel=1e-12)
+    for text, (estimator, used) in refits.items():
+        at, other = found.terms.index(f"alternative:{text}"), estimator(used)
+        assert found.estimate[0, at] == pytest.approx(other.estimate[0, 0], rel=1e-10)
+        assert found.se[0, 0, at] == pytest.approx(other.se[0, 0, 0], rel=1e-10)
+        assert found.dof[0, 0, at] == other.dof[0, 0, 0]
+
+
+@pytest.mark.parametrize("cluster_k", ["slopes", "nonnested", "all"])
+def test_clusters_and_their_factor_are_those_of_the_claim(panel: Panel, cluster_k: str) -> None:
+    error, text = "cluster:province", "controls:none"
+    found = Differences(alternatives=(text,), error=error, cluster_k=cluster_k)(panel)  # type: ignore[arg-type]
+    own = TwoWayDID(errors=(error,), cluster_k=cluster_k)(panel)  # type: ignore[arg-type]
+    assert found.se[0, 0, 0] == pytest.approx(own.se[0, 0, 0], rel=1e-10)
+    assert found.dof[0, 0].tolist() == [8.0] * 3
+    claim, other = claim_of(panel), long(panel)
+    alone = Plain(other, [other["did"]], two_way(other))
+    groups = np.unique(panel.attributes["province"].astype(str), return_inverse=True)[1]
+    sums = np.bincount(groups, alone.parts - claim.parts)
+    counted = {"slopes": 3, "nonnested": 3 + 9 - 1 + 1, "all": 3 + 9 + 36 - 1}[cluster_k]
+    factor = 9 / 8 * (324 - 1) / (324 - counted)
+    assert found.se[0, 0, 1] == pytest.approx(np.sqrt(factor * np.square(sums).sum()), rel=1e-8)
+
+
+def test_the_neighbours_treatment_is_one_more_regressor(panel: Panel) -> None:
+    data = long(panel)
+    exposure = (panel.variables["did"][0] @ panel.weights["grid"].dense.T)[data["time"], data["unit"]]
+    hand = Plain(data, [data["did"], data["road"], data["book"], exposure], two_way(data))
+    found = Differences(alternatives=("neighbours:grid",))(panel)
+    assert found.estimate[0, 2] == pytest.approx(hand.b, rel=1e-9)
+
+
+def test_cohort_by_cohort_is_compared_with_two_way_without_controls(panel: Panel) -> None:
+    """Alternative = claim + (Callaway and Sant'Anna - two-way without controls), like with like."""
+    found = Differences(alternatives=("cohort-wise",))(panel)
+    cohort_wise = CallawaySantAnna()
+    data, answer = long(panel), cohort_wise.influence(panel)
+    at = cohort_wise(panel).terms.index("overall")
+    alone, claim = Plain(data, [data["did"]], two_way(data)), claim_of(panel)
+    assert found.estimate[0, 1] == pytest.approx(answer.estimate[0, at] - alone.b, rel=1e-9)
+    factor = claim.factor(9)
+    parts = answer.influence[0, at] - np.sqrt(factor) * alone.parts
+    assert found.se[0, 0, 1] == pytest.approx(np.sqrt(np.square(parts).sum()), rel=1e-9)
+    bare = replace(panel, roles=Roles("y", "did"))
+    assert Differences(alternatives=("cohort-wise",))(bare).estimate[0, 2] == pytest.approx(answer.estimate[0, at])
+
+
+def test_another_outcome_has_the_scale_of_the_first(panel: Panel) -> None:
+    found = Differences(alternatives=("outcome:second",))(panel)
+    other = TwoWayDID("second", ("did", "road", "book"))(panel).estimate[0, 0]
+    scale = panel.variables["y"].std() / panel.variables["second"].std()
+    assert found.estimate[0, 2] == pytest.approx(other * scale, rel=1e-10)
+    twice = panel.with_variables({"other": 5.0 * panel.variables["y"] + 7.0})
+    same = Differences(alternatives=("outcome:other",))(twice)
+    assert same.estimate[0, 1] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_units_without_gaps_alone(gaps: Panel) -> None:
+    found = Differences(alternatives=("balanced",))(gaps)
+    assert gaps.observed is not None
+    whole = gaps.observed[0].all(axis=0)
+    other = TwoWayDID()(seen_part(gaps, np.broadcast_to(whole, (9, 36))))
+    assert 12 <= whole.sum() < 36
+    assert found.estimate[0, 2] == pytest.approx(other.estimate[0, 0], rel=1e-10)
+
+
+def test_a_batch_is_its_panels_one_by_one(panel: Panel) -> None:
+    estimator = Differences(alternatives=FIXED)
+    many = batch(panel)
+    whole = estimator(many)
+    for row in range(6):
+        alone = estimator(many.replication(row))
+        np.testing.assert_allclose(whole.estimate[row], alone.estimate[0], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(whole.se[row], alone.se[0], rtol=1e-9, atol=1e-12)
+
+
+def test_redrawn_adoption_is_fitted_one_by_one(panel: Panel) -> None:
+    """Treatments of exchanged units; where an alternative cannot be had it alone is missing."""
+    rng = np.random.default_rng(4)
+    d = np.stack([panel.variables["did"][0][:, rng.permutation(36)] for _ in range(4)])
+    d[2, :, :] = np.where(np.arange(9)[:, None] >= 4, 1.0, 0.0) * (np.arange(36) % 2)  # one cohort
+    many = panel.with_variables({"did": d})
+    estimator = Differences(alternatives=("trend", "cohort-wise"))
+    found = estimator(many)
+    assert found.status.tolist() == [1, 1, 1, 1]
+    assert np.isnan(found.estimate[2, 3:]).all()
+    assert np.isfinite(np.delete(found.estimate, 2, axis=0)).all()
+    for row in (0, 1, 3):
+        np.testing.assert_allclose(found.estimate[row], estimator(many.replication(row)).estimate[0], rtol=1e-10)
+
+
+def test_order_and_scale_change_nothing_else(panel: Panel) -> None:
+    estimator = Differences(alternatives=FIXED)
+    found, order = estimator(panel), np.random.default_rng(2).permutation(36)
+    turned = replace(
+        panel, units=tuple(panel.units[i] for i in order), weights={"grid": panel.weights["grid"].reordered(
+            tuple(panel.units[i] for i in order))},
+        variables={name: values[:, :, order] for name, values in panel.variables.items()},
+        attributes={name: values[order] for name, values in panel.attributes.items()},
+    )  # fmt: skip
+    np.testing.assert_allclose(estimator(turned).estimate, found.estimate, rtol=1e-8, atol=1e-11)
+    np.testing.assert_allclose(estimator(turned).se, found.se, rtol=1e-8, atol=1e-11)
+    scaled = estimator(panel.with_variables({"y": -3.0 * panel.variables["y"] + 8.0}))
+    signs = np.where([term.endswith("outcome:second") for term in found.terms], np.nan, -3.0)
+    np.testing.assert_allclose(np.delete(scaled.estimate / found.estimate, [-2, -1], axis=1),
+                               np.delete(signs, [-2, -1])[None], rtol=1e-6)  # fmt: skip
+    np.testing.assert_allclose(np.delete(scaled.se[:, 0], [-2, -1], axis=1),
+                               3.0 * np.delete(found.se[:, 0], [-2, -1], axis=1), rtol=1e-7)  # fmt: skip
+
+
+def test_covariances_are_those_of_the_stack(panel: Panel) -> None:
+    estimator = Differences(alternatives=("controls:none", "trend"))
+    stacked, found, hand = estimator.stacked(panel), estimator(panel), alternatives_by_hand(panel)
+    claim = claim_of(panel)
+    np.testing.assert_allclose(np.sqrt(stacked.variance), found.se[:, 0], rtol=1e-12)
+    product = (hand["controls:none"][1] - claim.parts) @ (hand["trend"][1] - claim.parts)
+    assert stacked.influence[0, 1] @ stacked.influence[0, 3] == pytest.approx(claim.factor(9) * product, rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "trends", "lead:", "lead:0", "lead:x", "controls:road", "without:province", "effects:province", "trend:1"],
+)
+def test_unknown_alternatives_are_bad_input(text: str) -> None:
+    with pytest.raises(BadInput, match="alternative") as raised:
+        Alternative.parse(text)
+    assert FORMS[0] in str(raised.value)
+
+
+def test_what_a_panel_cannot_have_is_said(panel: Panel, gaps: Panel) -> None:
+    asked = ("balanced", "controls:-cars", "neighbours:far", "without:province=nowhere", "without-unit:C99", "lead:8",
+             "outcome:y", "trend", "effects:unit-trend")  # fmt: skip
+    reasons = Differences(alternatives=asked).available(panel)
+    assert reasons["balanced"] == "balanced: no cell is missing"
+    assert "controls:-cars" in reasons["controls:-cars"]
+    assert all(reasons[text] for text in asked[:-2])
+    assert [reasons[text] for text in asked[-2:]] == ["", ""]
+    with pytest.raises(BadInput, match="no cell is missing"):
+        Differences(alternatives=("balanced",))(panel)
+    every = panel.with_variables({"did": np.where(np.arange(9)[:, None] >= 5 + np.arange(36) % 3, 1.0, 0.0)[None]})
+    assert "never treated" in Differences(alternatives=("trend",)).available(every)["trend"]
+    dose = panel.with_variables({"did": panel.variables["did"] * 0.5})
+    assert "0/1" in Differences(alternatives=("lead:1",)).available(dose)["lead:1"]
+    assert "cells are missing" in Differences(alternatives=("neighbours:grid",)).available(
+        replace(gaps, weights=panel.weights))["neighbours:grid"]  # fmt: skip
+
+
+def test_the_alternatives_that_a_panel_can_have(panel: Panel) -> None:
+    asked = Differences(alternatives=("balanced", "trend", "outcome:nothing", "controls:none"))
+    assert asked.served(panel) == replace(asked, alternatives=("trend", "controls:none"))
+
+
+def test_a_control_may_be_asked_about(panel: Panel) -> None:
+    found = Differences(term="road", alternatives=("controls:-book", "trend"))
+    reasons = found.available(panel)
+    assert reasons["controls:-book"] == ""
+    assert "'road' is not the treatment" in reasons["trend"]
+    alone = replace(found, alternatives=("controls:none",))(panel)
+    assert alone.terms[0] == "road"
+    assert alone.estimate[0, 2] == pytest.approx(TwoWayDID(regressors=("did", "road"))(panel).estimate[0, 1], rel=1e-9)
+
+
+def test_intervals_of_differences_that_are_zero_hold_zero() -> None:
+    """60 x 10, 24 treated at two dates, AR(.4) errors, trends parallel, one effect: 95% of |t| are below 2.
+
+    The slope of trends, a placebo, unit trends and no controls, 1,000 panels; 4 Monte Carlo errors.
+    """
+    rng, rows, n, t = np.random.default_rng(20250401), 1000, 60, 10
+    e = rng.standard_normal((rows, t, n))
+    for period in range(1, t):
+        e[:, period] = 0.4 * e[:, period - 1] + np.sqrt(1 - 0.16) * e[:, period]
+    first = np.repeat([4, 6, 10], [12, 12, 36])
+    d = (np.arange(t)[:, None] >= first).astype(float)
+    x = rng.standard_normal((1, t, n))
+    panel = Panel(tuple(f"u{i}" for i in range(n)), tuple(range(t)), {"y": e + 0.5 * d , "d": d[None], "x": x},
+                  Roles("y", "d", ("x",)))  # fmt: skip
+    texts = ("trend", "lead:1", "effects:unit-trend", "controls:none", "cohort-wise", "without-cohort:4")
+    found = Differences(alternatives=texts)(panel)
+    at = [found.terms.index(f"difference:{text}") for text in texts]
+    statistic = found.estimate[:, at] / found.se[:, 0, at]
+    rejected = (np.abs(statistic) > 2.001).mean(axis=0)
+    assert (np.abs(rejected - 0.05) < 0.025 + 4 * np.sqrt(0.05 * 0.95 / rows)).all(), dict(
+        zip(texts, rejected, strict=True)
+    )
+    assert (np.abs(statistic.mean(axis=0)) < 0.2).all()
+
+
+def test_units_without_time_before_a_placebo_are_left_out(panel: Panel) -> None:
+    """The first cohort adopts in the third period: three periods earlier it has no time before the placebo."""
+    first = np.where(panel.variables["did"][0].any(axis=0), panel.variables["did"][0].argmax(axis=0), 9)
+    lead = int(first.min())
+    kept = first > lead
+    rest = long(panel, (np.arange(9)[:, None] < first) & kept)
+    moved = np.where(first < 9, first - lead, 9)
+    x = [(rest["time"] >= moved[rest["unit"]]) * 1.0, rest["road"], rest["book"]]
+    hand = Plain(rest, x, two_way(rest))
+    found = Differences(alternatives=(f"lead:{lead}",))(panel)
+    assert 0 < kept.sum() < 36
+    assert found.estimate[0, 1] == pytest.approx(-hand.b, rel=1e-8)
+
+
+# What units add to the errors of a spatial model
+
+
+@pytest.mark.parametrize("model", ["sar", "sem", "sdm", "slx"])
+@pytest.mark.parametrize("error", ["cluster:unit", "cluster:province"])
+def test_squares_of_influence_are_the_clustered_variances(panel: Panel, model: str, error: str) -> None:
+    estimator = SpatialPanel(model=model, transform="direct", errors=(error,))  # type: ignore[arg-type]
+    estimate, influence = estimator.influence(panel, error)
+    found = estimator(panel)
+    codes = np.unique(panel.attributes["province"], return_inverse=True)[1]
+    sums = influence if error == "cluster:unit" else influence @ (codes[:, None] == np.arange(9))
+    np.testing.assert_allclose(estimate, found.estimate[0], rtol=1e-12)
+    np.testing.assert_allclose(np.sqrt(np.square(sums).sum(axis=1)), found.se[0, 0], rtol=1e-8)

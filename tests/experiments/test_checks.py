@@ -1,0 +1,398 @@
+"""The answers of checks: by hand, mirrored for negative claims, and their rates on panels of known worlds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import made_cities
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from warned import GROUPS, SPEC, made, of
+
+from estimators.core.inference import critical_values
+from estimators.sensitivity.differences import Differences
+from estimators.staggered.bands import multipliers, simultaneous_critical_values
+from experiments.application.tables import regressions, spatial_models
+from experiments.application.tables.ledger import Ledger
+from experiments.checks import another_w, checks_of, family_of, influence, modules
+from experiments.checks.case import Case
+from experiments.checks.check import answer_of, answers_of, family_critical, needed_of, with_departure, worst_of
+from results.tables.checks import Check
+from sim import Panel, Roles
+
+TABLE = [  # difference, se, supports -> answer, of a claim of 5 that needs a change of 3 towards zero; critical 2
+    (-0.5, 0.5, True, "consistent"),
+    (-0.5, 1.3, True, "cannot tell"),
+    (+0.5, 1.0, True, "consistent"),
+    (+0.5, 2.0, True, "cannot tell"),
+    (-2.5, 1.0, True, "differs"),
+    (-2.5, 1.0, False, "contradicts"),
+    (+2.5, 1.0, False, "differs"),
+    (-6.0, 2.0, False, "contradicts"),
+    (-1.0, 1.0, False, "cannot tell"),
+    (0.0, 0.0, True, "consistent"),
+    (float("nan"), 1.0, True, "cannot tell"),
+]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize(("difference", "se", "supports", "answer"), TABLE)
+def test_answers_by_hand(difference: float, se: float, supports: bool, answer: str, sign: float) -> None:
+    """Two standard errors around the difference; a negative claim is the mirror of a positive one."""
+    got = answer_of(np.array(sign * difference), np.array(se), 2.0, 3.0, sign, supports)
+    assert str(got) == answer
+
+
+def test_the_edge_of_what_is_needed() -> None:
+    """-0.5 -+ 2 se reaches -3 at se = 1.25."""
+    for se, answer in ((1.2499, "consistent"), (1.2501, "cannot tell")):
+        assert str(answer_of(np.array(-0.5), np.array(se), 2.0, 3.0, 1.0, True)) == answer
+
+
+def test_without_a_claim_nothing_is_contradicted() -> None:
+    d = np.array([-0.5, -2.5, 2.5])
+    assert answer_of(d, np.ones(3), 2.0, None, 1.0, False).tolist() == ["consistent", "differs", "differs"]
+
+
+def test_what_a_claim_needs_is_what_its_interval_leaves() -> None:
+    found = needed_of(np.array([5.0, -5.0, 1.0]), np.array([2.0, 2.0, 2.0]))
+    assert found.tolist() == [3.0, 3.0, 0.0]
+
+
+def test_the_most_serious_answer_counts() -> None:
+    answers = np.array([["consistent", "differs"], ["cannot tell", "consistent"], ["contradicts", "differs"]])
+    assert worst_of(answers).tolist() == ["differs", "cannot tell", "contradicts"]
+
+
+def test_severity_follows_from_the_answer() -> None:
+    check = Check("a", "b", "differs", 2)
+    assert [replace(check, answer=a).severity for a in ("consistent", "cannot tell", "differs", "contradicts")] == [
+        0, 2, 2, 3]  # fmt: skip
+    assert replace(check, false_alarm=0.02, power=0.7).record["false_alarm"] == 0.02
+    assert set(check.record) == {
+        "name", "alternative", "difference", "se", "lower", "upper", "needed", "unit", "benchmark", "answer",
+        "false_alarm", "power", "remedy",
+    }  # fmt: skip
+
+
+# On panels
+
+
+def case_of(folder: Path, spec: str, table: pd.DataFrame | None = None) -> Case:
+    real = made_cities.real_panel(folder, spec, table)
+    ledger = Ledger(seed=1)
+    regressions.add_baseline(real, ledger)
+    return Case.of(real, ledger)
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return case_of(tmp_path_factory.mktemp("case"), SPEC)
+
+
+def test_every_module_says_what_it_is() -> None:
+    names = [module.NAME for module in modules()]
+    assert len(set(names)) == len(names) >= 12
+    assert all(callable(module.check) for module in modules())
+
+
+def test_the_family_holds_all_alternatives_of_the_panel(case: Case) -> None:
+    family = family_of(case)
+    assert family is not None
+    assert family.error == "cluster:unit"
+    heads = {text.partition(":")[0] for text in family.alternatives}
+    assert heads == {"effects", "controls", "trend", "lead", "cohort-wise", "without", "without-cohort", "neighbours"}
+    assert sum(text.startswith("without:province=") for text in family.alternatives) == 9
+    assert {"controls:none", "controls:-road", "controls:-book"} <= set(family.alternatives)
+
+
+def test_the_critical_value_is_that_of_brute_force(case: Case) -> None:
+    """The 95% quantile of the largest |t| of random signs, and not below that of t with 35 degrees of freedom."""
+    family = case.family
+    assert family is not None
+    stacked = family.estimator.stacked(case.panel)
+    scores = stacked.influence[0, 1::2]
+    rng = np.random.default_rng(9)
+    largest = []
+    for _ in range(4000):
+        signs = rng.choice([-1.0, 1.0], size=36)
+        largest.append(np.max(np.abs(scores @ signs) / np.sqrt((scores**2).sum(axis=1))))
+    assert family.critical == pytest.approx(np.quantile(largest, 0.95), abs=0.08)
+    assert family.critical > critical_values(np.array([35.0]), 0.05)[0]
+
+
+def test_a_given_critical_value_is_used(case: Case) -> None:
+    by_name = {check.name: check for check in checks_of(case, 4.0)}
+    found = by_name["specification:no controls"]
+    assert found.numbers["critical"] == 4.0
+    assert found.upper == pytest.approx((found.difference or 0) + 4.0 * (found.se or 0))
+
+
+def test_what_the_claim_needs(case: Case) -> None:
+    assert case.effect is not None
+    assert case.needed == pytest.approx(min(abs(case.effect.lower or 0), abs(case.effect.upper or 0)), rel=1e-9)
+    found = next(check for check in checks_of(case) if check.name == "unequal-trends")
+    assert found.needed == pytest.approx(-(case.needed or 0))
+
+
+def test_at_ten_percent_the_claim_needs_what_a_wider_level_leaves(tmp_path: Path) -> None:
+    """A claim with .05 < p < .10: the interval at 90%."""
+    frame = made_cities.frame()
+    rng = np.random.default_rng(17)
+    for size in np.linspace(0.1, 0.6, 26):
+        table = frame.assign(y=(size * frame["d"] + rng.standard_normal(len(frame))).round(6))
+        found = case_of(tmp_path, SPEC, table)
+        assert found.effect is not None
+        if 0.06 < (found.effect.pvalue or 1.0) < 0.095:
+            break
+    assert found.level == 0.10
+    half = critical_values(np.array([35.0]), 0.10)[0] * (found.effect.se or 0)
+    assert found.needed == pytest.approx(abs(found.effect.estimate or 0) - half)
+    assert (found.needed or 0) > 0
+
+
+def test_a_negative_claim_is_the_mirror_of_a_positive_one(tmp_path: Path) -> None:
+    frame = made_cities.frame()
+    drift = frame.groupby("city")["d"].transform("max") * (frame["year"] - 2010)
+    up = frame.assign(y=(drift + np.random.default_rng(6).standard_normal(len(frame))).round(6))
+    one, other = (checks_of(case_of(tmp_path, SPEC, table)) for table in (up, up.assign(y=-up["y"])))
+    answers = [check.answer for check in one if check.difference is not None]
+    assert answers == [check.answer for check in other if check.difference is not None]
+    assert {"contradicts", "consistent"} <= set(answers)
+    for a, b in zip(one, other, strict=True):
+        if a.difference is not None:
+            assert b.difference == pytest.approx(-a.difference, rel=1e-7, abs=1e-10), a.name
+            assert b.needed == pytest.approx(-(a.needed or 0), rel=1e-7)
+
+
+def test_answers_on_many_panels_are_those_one_by_one(case: Case) -> None:
+    family = case.family
+    assert family is not None
+    y = case.panel.variables["y"]
+    noise = np.random.default_rng(3).standard_normal((6, *y.shape[1:]))
+    many = replace(case.panel, variables={**case.panel.variables, "y": np.concatenate([y, y + noise])})
+    texts = family.estimator.alternatives
+    whole = answers_of(family.estimator(many), texts, family.critical)
+    assert whole.shape == (7, len(texts))
+    assert whole[0].tolist() == case.answers(texts)
+    for row in range(7):
+        alone = answers_of(family.estimator(many.replication(row)), texts, family.critical)
+        assert whole[row].tolist() == alone[0].tolist()
+
+
+def test_a_family_on_many_panels_has_the_critical_value_of_its_largest_t(case: Case) -> None:
+    family = case.family
+    assert family is not None
+    y = case.panel.variables["y"]
+    noise = np.random.default_rng(5).standard_normal((200, *y.shape[1:]))
+    many = case.panel.with_variables({"y": noise})
+    found = family.estimator(many)
+    t = found.estimate[:, 1::2] / found.se[:, 0, 1::2]
+    largest = np.sort(np.abs(t).max(axis=1))
+    assert family_critical(found) == largest[189]  # 5% of 200 lie above
+    spoilt = replace(found, estimate=np.where(np.arange(len(found.terms)) == 1, np.nan, found.estimate))
+    assert family_critical(spoilt) <= family_critical(found)
+
+
+def test_a_departure_moves_difference_and_alternative_and_no_other(case: Case) -> None:
+    family = case.family
+    assert family is not None
+    moved = with_departure(family.found, ("trend",), -2.0)
+    changed = [
+        term for term, a, b in zip(moved.terms, moved.estimate[0], family.found.estimate[0], strict=True) if a != b
+    ]
+    assert changed == ["difference:trend", "alternative:trend"]
+    assert moved.estimate[0, moved.terms.index("difference:trend")] == pytest.approx(family.value("trend")[0] - 2.0)
+    assert answers_of(moved, ("trend",), family.critical).tolist() == [["contradicts"]]
+
+
+def test_unit_trends_never_contradict(tmp_path: Path) -> None:
+    """An effect that grows with time since adoption: unit trends take it, and the sentence says what looks alike."""
+    frame = made_cities.frame().sort_values(["city", "year"])
+    since = frame.groupby("city")["d"].cumsum()
+    noise = np.random.default_rng(8).standard_normal(len(frame)) * 0.3
+    document = made(tmp_path, SPEC, frame.assign(y=(since + noise).round(6)))
+    found = of(document, "specification:city-specific linear trends")
+    assert found.difference is not None
+    assert found.answer != "contradicts"
+    assert "look alike" in found.sentence
+    assert found.severity == 2
+
+
+def test_rank_correlation_sees_a_function_of_the_outcome(tmp_path: Path) -> None:
+    """y = exp(control): values within units and periods go together at .6, ranks at 1."""
+    frame = made_cities.frame()
+    rng = np.random.default_rng(5)
+    frame["new"] = 2.5 * rng.standard_normal(len(frame)) + frame["d"]
+    frame["y"] = np.exp(frame["new"])
+    document = made(tmp_path, SPEC.replace('"book"]', '"book", "new"]'), frame.round(6))
+    found = of(document, "outcome-again:new")
+    assert abs(found.numbers["of_values"] or 0) < 0.9
+    assert found.numbers["of_ranks"] == pytest.approx(1.0, abs=1e-4)
+    assert found.answer == "contradicts"
+    assert "ranks" in found.sentence
+
+
+def test_the_t_of_a_control_is_that_of_the_regression(tmp_path: Path) -> None:
+    """With the cluster factor, by a regression on dummies."""
+    frame = made_cities.frame().sort_values(["year", "city"])
+    frame["new"] = (0.8 * frame["d"] + np.random.default_rng(4).standard_normal(len(frame))).round(6)
+    found = of(made(tmp_path, SPEC.replace('"book"]', '"book", "new"]'), frame), "control-of-treatment:new")
+    effects = np.column_stack([pd.get_dummies(frame[name]).to_numpy(float) for name in ("city", "year")])
+    design = np.column_stack([frame["d"].to_numpy(float), effects])
+    inverse = np.linalg.pinv(design, rcond=1e-10)
+    y = frame["new"].to_numpy(float)
+    e = y - design @ (inverse @ y)
+    sums = pd.Series(inverse[0] * e).groupby(frame["city"].to_numpy()).sum()
+    factor = 36 / 35 * 323 / (324 - 1 - 9)
+    assert found.numbers["t"] == pytest.approx(inverse[0] @ y / np.sqrt(factor * np.square(sums).sum()), rel=1e-7)
+
+
+def test_a_correlation_that_reads_as_zero_is_no_warning(tmp_path: Path) -> None:
+    """Within large groups a mean correlation next to nothing may be significant: it is not said to be a fault."""
+    from experiments.checks import residuals
+
+    case = case_of(tmp_path, SPEC.replace('outcomes = ["second"]', ""))
+    e = np.zeros((9, 36))
+    e[:] = np.random.default_rng(1).standard_normal((9, 36))
+    found = residuals._groups(case, e, "province")
+    assert (found.numbers["correlation"] or 0) > residuals.NEXT_TO_NOTHING or found.severity == 0
+    assert residuals.shared(0.004, 0.001) is False
+    assert residuals.shared(0.02, 0.001) is True
+    assert residuals.shared(0.02, 0.2) is False
+
+
+def test_a_delta_of_oster_far_from_one_says_nothing(tmp_path: Path) -> None:
+    frame = made_cities.frame()
+    rng = np.random.default_rng(31)
+    found = None
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        frame["road"] = rng.standard_normal(len(frame))
+        frame["y"] = frame["d"] + 1.5 * frame["road"] + 0.5 * rng.standard_normal(len(frame))
+        (tmp_path / str(seed)).mkdir()
+        found = of(made(tmp_path / str(seed), made_cities.PANEL, frame.round(6)), "oster-delta")
+        if abs(found.numbers["delta"] or 0) > 10:
+            break
+    assert found is not None
+    assert abs(found.numbers["delta"] or 0) > 10
+    assert f"{found.numbers['delta']:.2f}" not in found.sentence
+    assert "says nothing" in found.sentence
+    assert found.severity == 0
+
+
+def test_one_treated_cluster(tmp_path: Path) -> None:
+    frame = made_cities.frame()
+    only = frame.loc[frame["d"] == 1, "province"].iloc[0]
+    spec = SPEC.replace('outcomes = ["second"]', "").replace(GROUPS, f'{GROUPS}cluster = "province"\n')
+    document = made(tmp_path, spec, frame.assign(d=frame["d"] * (frame["province"] == only)))
+    found = of(document, "one-treated-cluster")
+    assert found.answer == "contradicts"
+    assert found.sentence.startswith("All treated units are of one province")
+
+
+# Rates
+
+
+@pytest.mark.parametrize("power", [0.8, 0.985])
+def test_at_most_one_panel_in_twenty_is_contradicted_where_nothing_is_wrong(power: float) -> None:
+    """100 x 14, 40 treated at three dates, AR(.3), one constant effect found with power .8 and .985; 200 panels.
+
+    The family: each of ten groups and cohort left out, unit trends, slopes, placebos, cohort by cohort; its critical
+    value is that of each panel's own multipliers.
+    """
+    rng, rows, n, t = np.random.default_rng(20250402), 200, 100, 14
+    first = np.repeat([5, 8, 11, 14], [14, 13, 13, 60])
+    d = (np.arange(t)[:, None] >= first).astype(float)
+    groups = np.array([f"g{i % 10}" for i in range(n)])
+    e = rng.standard_normal((rows, t, n))
+    for period in range(1, t):
+        e[:, period] = 0.3 * e[:, period - 1] + np.sqrt(1 - 0.09) * e[:, period]
+    e += rng.standard_normal((rows, 1, n))
+    nothing = {"y": e, "d": d[None]}
+    bare = Panel(tuple(f"u{i}" for i in range(n)), tuple(range(t)), nothing, Roles("y", "d"), {"group": groups})
+    sd = Differences(alternatives=())(bare).estimate[:, 0].std()
+    y = e + (stats.t.ppf(0.975, 99) + stats.norm.ppf(power)) * sd * d
+    panel = Panel(tuple(f"u{i}" for i in range(n)), tuple(range(t)), {"y": y, "d": d[None]}, Roles("y", "d"),
+                  {"group": groups})  # fmt: skip
+    texts = (
+        *(f"without:group=g{i}" for i in range(10)),
+        *(f"without-cohort:{k}" for k in (5, 8, 11)),
+        "effects:unit-trend",
+        "effects:group-by-period",
+        "trend",
+        "lead:1",
+        "lead:2",
+        "lead:3",
+        "cohort-wise",
+    )
+    estimator = Differences(alternatives=texts)
+    found, stacked = estimator(panel), estimator.stacked(panel)
+    claimed = found.estimate[:, 0] / found.se[:, 0, 0] > stats.t.ppf(0.975, 99)
+    assert abs(claimed.mean() - power) < 0.09
+    drawn = multipliers("rademacher", 999, n, rng)
+    critical = np.maximum(simultaneous_critical_values(stacked.influence[:, 1::2], drawn, 0.05), 1.984)
+    fired = np.zeros(rows, dtype=bool)
+    flips = np.zeros(rows, dtype=bool)
+    for row in range(rows):
+        answers = answers_of(found.take(slice(row, row + 1)), texts, float(critical[row]))
+        fired[row] = "contradicts" in answers[0]
+        at = [found.terms.index(f"alternative:{text}") for text in texts[:13]]
+        lost = np.abs(found.estimate[row, at] / found.se[row, 0, at]) < 1.99
+        flips[row] = lost.any()
+    assert fired[claimed].mean() <= 0.05
+    assert flips[claimed].mean() > (0.3 if power < 0.9 else 0.1)  # what a change of significance would have said
+
+
+# A spatial claim under another W
+
+
+SPATIAL = SPEC.replace('outcomes = ["second"]', "") + '[[weights]]\nkind = "knn"\nk = 5\n'
+
+
+def spatial_case(folder: Path, term: str = "did") -> Case:
+    real = made_cities.real_panel(folder, SPATIAL)
+    ledger = Ledger(seed=1)
+    spatial_models.add(real, ledger)
+    fitted = next(f for f in ledger.fitted if (f.fit.model, f.fit.transform, f.fit.weights) == ("sdm", "direct", "w"))
+    record = next(r for r in ledger.records if r.place == fitted.fit.place and r.term == term
+                  and (r.model, r.transform, r.weights) == ("sdm", "direct", "w"))  # fmt: skip
+    return Case.of_claim(real, ledger, fitted, term, record)
+
+
+def test_a_spatial_claim_is_held_to_another_w(tmp_path: Path) -> None:
+    """The estimate under the other W is that of table 7, with the claim of table 7 as what it differs from."""
+    case = spatial_case(tmp_path)
+    assert case.family is None
+    (found,) = another_w.check(case)
+    assert found.numbers["tried"] == 1.0
+    assert found.alternative == "with W knn-5"
+    other = next(r for r in case.ledger.records if r.term == "did" and (r.model, r.transform, r.weights)
+                 == ("sdm", "direct", "knn-5"))  # fmt: skip
+    assert found.numbers["estimate"] == pytest.approx(other.estimate, rel=1e-6)
+    assert found.difference == pytest.approx((other.estimate or 0) - case.effect_value, rel=1e-5)
+    assert 0 < (found.se or 0) < 2 * (found.numbers["estimate_se"] or 0)
+    assert next(another_w.check(spatial_case(tmp_path, "indirect:did"))).difference != found.difference
+
+
+def test_links_that_go_one_way_are_tried_both_ways(tmp_path: Path) -> None:
+    near = made_cities.nearest(4)
+    both = another_w.both_ways(near)
+    linked = near.dense > 0
+    np.testing.assert_array_equal(both.dense > 0, linked | linked.T)
+    degree = (linked | linked.T).sum(axis=1)
+    np.testing.assert_allclose(both.dense, (linked | linked.T) / degree[:, None])
+
+
+def test_other_models_and_two_way_claims_have_no_other_w(case: Case) -> None:
+    assert list(another_w.check(case)) == []
+
+
+def test_cohorts_that_are_left_out_adopt(case: Case) -> None:
+    """Units that are never treated are no cohort."""
+    asked = [text for text in influence.alternatives(case) if text.startswith("without-cohort:")]
+    first = made_cities.frame().query("d == 1").groupby("city")["year"].min().unique()
+    assert sorted(asked) == sorted(f"without-cohort:{year}" for year in first)
