@@ -121,7 +121,8 @@ def unit_influence(
     assert moments.x is not None
     kernel, p = Kernel.of(error, plan), form.slopes(len(plan.names))
     scores = SpatialScores.at(moments.y[0], moments.x[0, :p], parameters, form, plan.spectrum, transform)
-    own = scores.by_observation(kernel.order).sum(axis=1)
+    order = np.argsort(np.array(plan.labels), kind="stable").astype(np.intp)  # any one serves: units by name
+    own = scores.by_observation(order).sum(axis=1)
     return np.asarray(np.sqrt(_factor(error, scores, kernel)) * (inverse(scores.information()) @ own))
 
 

@@ -290,11 +290,18 @@ def sensitivity(question: BoundsQuestion, restriction: Restriction, bounds: Floa
     return Sensitivity(question.original, ends[:, 0], ends[:, 1], breakdown(question, restriction, null))
 
 
-def breakdown(question: BoundsQuestion, restriction: Restriction, null: float = 0.0) -> float:
-    """The smallest M or Mbar whose interval covers `null`, by bisection; 0 when M = 0 does, inf when none is found."""
+def breakdown(question: BoundsQuestion, restriction: Restriction, null: float = 0.0, tolerance: float = 1e-8) -> float:
+    """The smallest M or Mbar that allows for `null`, by bisection; 0 when M = 0 does, inf when none is found.
+
+    Under relative magnitudes the test of `null` itself is asked, which saves the ends of its interval. tolerance:
+    relative one of the bisection.
+    """
     interval = _interval_of(restriction)
 
     def covers(bound: float) -> bool:
+        if restriction == "relative magnitudes":
+            tests, alpha = Vertices.of(question, bound), 1.0 - question.level
+            return bool(tests.accept(np.array([null]), alpha, tests.least_favourable(FIRST_STAGE * alpha))[0])
         lower, upper = interval(question, bound)
         return lower <= null <= upper
 
@@ -309,8 +316,8 @@ def breakdown(question: BoundsQuestion, restriction: Restriction, null: float = 
         high *= 2.0
     else:
         return float("inf")
-    low, tolerance = 0.0, 1e-8 * high
-    while high - low > tolerance:
+    low, close = 0.0, tolerance * high
+    while high - low > close:
         middle = (low + high) / 2.0
         low, high = (low, middle) if covers(middle) else (middle, high)
     return high

@@ -109,14 +109,14 @@ def core_of(panel: Panel, treatment: str, asked_by: str) -> Panel:
     return part(panel, cohorts.first > 0, np.ones(len(panel.periods), dtype=bool))
 
 
-def breakdowns(path: EventTimes) -> tuple[float, float]:
+def breakdowns(path: EventTimes, tolerance: float = 1e-8) -> tuple[float, float]:
     """The Mbar of relative magnitudes at which the effect of the first period after adoption, and the mean over all
-    later event times, are not told from zero (Rambachan and Roth 2023); raises BadInput without event times on both
-    sides."""
+    later event times, are not told from zero (Rambachan and Roth 2023); tolerance: relative one. Raises BadInput
+    without event times on both sides."""
     post = len(path.events) - path.pre
     weights = (np.eye(1, post)[0] if post else np.zeros(0), np.full(post, 1.0 / max(post, 1)))
-    first, mean = (breakdown(BoundsQuestion(path.estimate, path.covariance, path.pre, own), "relative magnitudes")
-                   for own in weights)  # fmt: skip
+    questions = (BoundsQuestion(path.estimate, path.covariance, path.pre, own) for own in weights)
+    first, mean = (breakdown(one, "relative magnitudes", tolerance=tolerance) for one in questions)
     return first, mean
 
 
@@ -129,7 +129,8 @@ class TrendEvidence(Estimator):
     test's target says in which worlds nothing is treated. Units treated from the first period on are left out.
 
     outcome, treatment: names of variables; None = the panel's own roles. error: cluster:unit or cluster:ATTRIBUTE.
-    bounds: whether there are breakdown values, of some tens of milliseconds each. label: its name in tables.
+    bounds: whether there are breakdown values, of some tens of milliseconds each. tolerance: relative one of these.
+    label: its name in tables.
     """
 
     kind: ClassVar[str] = "trend-evidence"
@@ -138,6 +139,7 @@ class TrendEvidence(Estimator):
     treatment: str | None = None
     error: str = "cluster:unit"
     bounds: bool = False
+    tolerance: float = 1e-8
     label: str = "trend-evidence"
 
     @property
@@ -182,7 +184,7 @@ class TrendEvidence(Estimator):
         pvalue = path.pretrend()[2] if path.pre else float("nan")
         values = [abs(float(ndtri(pvalue / 2.0)))]
         if self.bounds:
-            values += [min(value, MOST) for value in breakdowns(path)]
+            values += [min(value, MOST) for value in breakdowns(path, self.tolerance)]
         estimate = np.array(values)[None]
         se = np.where(np.arange(len(values)) == 0, 1.0, np.nan)[None, None]
         return Estimates.of(layout, estimate, se, np.full(se.shape, np.inf), {})

@@ -8,22 +8,26 @@ linear in the outcome. A constant effect moves the claim and all its alternative
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.special import ndtri
 
 from estimators.core.estimator import Estimates, Status
 from estimators.core.inference import critical_values
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from experiments.checks.case import Family
-from experiments.checks.check import Check, answers_of
+from experiments.checks.check import Answer, Check, answers_of, family_critical
 from experiments.trust.studies import LEVEL, Fits
+from results.diagnosis.power_curve import Z95
 from results.store import Store
 from sim.arrays import Flags, Floats
 
 LEAN = 0.10  # one-sided level at which a trend before adoption that explains the claim leaves it undecided
 TREND = "trend"  # the alternative that allows for the treated units' trend before adoption
-ALARMS = ("differs", "contradicts")
+PRETREND = "pre-trend"  # the joint test of cohort-wise effects before adoption
+BOUNDS = {"honest-breakdown:first": "breakdown:first", "honest-breakdown": "breakdown:mean"}  # checks, terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +54,12 @@ class Rates:
 @dataclass(frozen=True, eq=False, slots=True)
 class Evidence:
     """What twins say of the checks: the critical value of their family, the share of twins with any alarm, the lean of
-    trends, and the rates of the verdict."""
+    trends, the share of twins whose joint pre-trend test is as large, and the rates of the verdict."""
 
     critical: float | None = None
     familywise: float | None = None
     lean: Lean | None = None
+    pretrend: float | None = None
     rates: Rates = field(default_factory=Rates)
 
 
@@ -96,14 +101,14 @@ class Rehearsal:
     @property
     def critical(self) -> float:
         """Of the largest difference: alarms in 5% of twins."""
-        return float(np.quantile(self.largest, 1 - LEVEL))
+        return family_critical(self.twins, LEVEL)
 
     def evidence(self, effect: float) -> Evidence:
         """All of it; effect: the one at which rates are told."""
         sign = np.sign(self.claim.estimate + effect)
         rates = Rates(float(self._supported(0.0).mean()), float(self._supported(effect).mean()),
                       float(self._contradicted(sign, effect).mean()))  # fmt: skip
-        return Evidence(self.critical, float((self.largest > self.critical).mean()), self._lean(), rates)
+        return Evidence(self.critical, float((self.largest > self.critical).mean()), self._lean(), rates=rates)
 
     def rated(self, check: Check) -> Check:
         """A check that re-estimates with its false alarms and its power."""
@@ -160,3 +165,44 @@ class Rehearsal:
         at = self.twins.terms.index(f"{ALTERNATIVE}{TREND}")
         half = critical_values(self.twins.dof[:, 0, at], LEVEL) * self.twins.se[:, 0, at]
         return np.asarray((-sign * statistics >= bound) & ((self.twins.estimate[:, at] + effect) * sign <= half))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Benchmarks:
+    """Evidence on trends of twins whose trends are parallel and whose effect is the estimate, by term, (R,) each."""
+
+    values: Mapping[str, Floats] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, stores: Mapping[str, Store]) -> Benchmarks:
+        """From stores of `TrendEvidence`, by its name."""
+        out = {}
+        for name, store in stores.items():
+            found = Estimates.join([block.estimates[name] for block in store.blocks(0)])
+            sound = found.estimate[found.status == Status.OK]
+            out |= {term: sound[:, k] for k, term in enumerate(found.terms) if len(sound) >= len(found.estimate) / 2}
+        return cls(out)
+
+    def rated(self, check: Check) -> Check:
+        """A breakdown value with its benchmark, the median on sound panels, and how many of these show as little; the
+        joint test with the share of sound panels on which it is significant."""
+        term = BOUNDS.get(check.name)
+        if check.name == PRETREND and PRETREND in self.values:
+            return replace(check, false_alarm=float((self.values[PRETREND] > Z95).mean()))
+        found = check.numbers.get("breakdown")
+        if term not in self.values or found is None:
+            return check
+        drawn = self.values[term]
+        share, middle = float((drawn <= found).mean()), float(np.median(drawn))
+        said = f"{check.sentence} Of twins with parallel trends and this effect, {share:.0%} show as little."
+        answer: Answer = "consistent" if share >= LEVEL else "cannot tell"
+        numbers = {**check.numbers, "share_of_twins": share, "median_of_twins": middle}
+        return replace(check, sentence=said, answer=answer, benchmark=middle, numbers=numbers)
+
+    def pretrend(self, checks: Sequence[Check]) -> float | None:
+        """The share of sound panels whose joint test before adoption is as large as the panel's."""
+        found = next((check.numbers.get("pvalue") for check in checks if check.name == PRETREND), None)
+        if found is None or PRETREND not in self.values:
+            return None
+        drawn = self.values[PRETREND]
+        return float((1.0 + (drawn >= -ndtri(found / 2.0)).sum()) / (1.0 + len(drawn)))

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from estimators.staggered.trend_evidence import TrendEvidence
 from experiments.application.estimate import ledger_of
 from experiments.application.spec.spec import RealPanel
 from experiments.checks import checks_of
@@ -17,7 +18,7 @@ from experiments.running.runner import run
 from experiments.study.study import Study
 from experiments.trust.budget import Cost, shared_out, timed
 from experiments.trust.claim import EFFECT, HEADLINE, Claim, claim_of
-from experiments.trust.evidence import Evidence, Rehearsal
+from experiments.trust.evidence import Benchmarks, Evidence, Rehearsal
 from experiments.trust.means import Means
 from experiments.trust.nearby import Interval, Nearby, nearby_of
 from experiments.trust.placebos import PlaceboTest, placebos_of
@@ -56,12 +57,14 @@ Say = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What is asked. errors: the error type that the user prints. effect: the size that matters. budget: seconds of the
-    simulations; replications: a cell, in place of a budget. alone: without placebos, checks and worlds nearby."""
+    simulations; replications: a cell, in place of a budget. benchmarks: twins behind what bounds under unequal trends
+    show on sound panels. alone: without placebos, checks and worlds nearby."""
 
     errors: str | None = None
     effect: float | None = None
     budget: float = 60.0
     replications: int | None = None
+    benchmarks: int = 64
     alone: bool = False
 
 
@@ -191,8 +194,9 @@ def _examined(found: Trust, means: Means) -> Trust:
     rehearsal = _rehearsed(found, case, means)
     checks = checks_of(case, None if rehearsal is None else rehearsal.critical)
     if rehearsal is not None:
-        checks = tuple(map(rehearsal.rated, checks))
-        found = replace(found, evidence=rehearsal.evidence(found.asked))
+        sound = _benchmarks(found, case, means)
+        checks = tuple(sound.rated(rehearsal.rated(check)) for check in checks)
+        found = replace(found, evidence=replace(rehearsal.evidence(found.asked), pretrend=sound.pretrend(checks)))
     return replace(found, checks=tuple(sorted(checks, key=lambda check: -check.severity)))
 
 
@@ -211,6 +215,22 @@ def _rehearsed(found: Trust, case: Case, means: Means) -> Rehearsal | None:
     store = means.run("checks", study)
     claim = fits_of(store, 0, study.estimators[0].name, found.claim.term, found.recommended)
     return Rehearsal.of(case.family, store, study.estimators[1].name, claim, found.claim.estimate)
+
+
+def _benchmarks(found: Trust, case: Case, means: Means) -> Benchmarks:
+    """What event times before adoption, and the bounds that rest on them, show on twins with the effect as estimated."""
+    count = min(found.ask.benchmarks, found.main.replications) // 32 * 32
+    error = case.main_error if case.main_error.startswith("cluster:") else "cluster:unit"
+    estimators = [TrendEvidence(error=error)]
+    estimators += [TrendEvidence(error=error, bounds=True, tolerance=1e-3, label="bounds")] if count else []
+    parts = {}
+    for one, replications in zip(estimators, (_share(found), count), strict=False):
+        study = beside(found.main.study, f"trust-{one.label}", (one,), found.claim.estimate, replications)
+        try:
+            parts[one.label] = means.run(one.label, study)
+        except BadInput:  # dates that are not final, or no event times
+            return Benchmarks()
+    return Benchmarks.of(parts)
 
 
 def _share(found: Trust, most: int = 256) -> int:

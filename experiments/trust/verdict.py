@@ -17,6 +17,7 @@ from sim.errors import listed
 
 Answer = Literal["supported", "contradicted", "not decided", "no claim"]
 CLAIMED = 0.10  # p value up to which an effect is one that is claimed
+RARE = 0.01  # share of sound twins with as large a joint test before adoption that leaves a claim undecided
 NEAR = 2.0  # Monte Carlo errors that a simulated p value must lie beyond 5%
 PARALLEL = ("The verdict assumes parallel trends where the data cannot speak: they hold by construction in twins, and "
             "the trends before adoption are all that tests them.")  # fmt: skip
@@ -64,7 +65,9 @@ def _no_claim(found: Trust) -> list[str]:
 
 
 def _contradictions(found: Trust) -> list[str]:
-    return [check.sentence for check in found.checks if check.answer == "contradicts"]
+    """Checks that contradict the claim, those of trends first."""
+    said = [check for check in found.checks if check.answer == "contradicts"]
+    return [check.sentence for check in sorted(said, key=lambda check: check.name != "unequal-trends")]
 
 
 def _leaning(found: Trust) -> list[str]:
@@ -75,6 +78,15 @@ def _leaning(found: Trust) -> list[str]:
     rest = f"{lean.estimate:.4g} ({lean.lower:.4g} to {lean.upper:.4g})"
     return [f"Trends before adoption lean the claim's way: as much or more in {lean.pvalue:.1%} of twins that have no "
             f"such trend. Without it the estimate is {rest}."]  # fmt: skip
+
+
+def _pretrends(found: Trust) -> list[str]:
+    """A joint test before adoption that is larger than on 99 of 100 sound twins."""
+    share = found.evidence.pretrend
+    if share is None or share > RARE:
+        return []
+    return [f"Treated and other units move apart before adoption: the joint test is as large in {share:.1%} of twins "
+            "with parallel trends."]  # fmt: skip
 
 
 def _not_significant(found: Trust) -> list[str]:
@@ -109,6 +121,7 @@ RULES: tuple[Rule, ...] = (
     Rule("no claim", _no_claim),
     Rule("contradicted", _contradictions),
     Rule("not decided", _leaning),
+    Rule("not decided", _pretrends),
     Rule("not decided", _no_safe_errors),
     Rule("not decided", _not_significant),
     Rule("not decided", _calibrated),

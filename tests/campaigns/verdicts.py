@@ -72,7 +72,9 @@ def cases() -> Iterator[Case]:
 def page(case: Case, number: int, effect: float, drift: float) -> dict[str, Any]:
     """One page in a few numbers."""
     with tempfile.TemporaryDirectory() as folder:
-        held = document(trust(case.world.real(Path(folder), number, effect, drift), replications=REPLICATIONS))
+        held = document(
+            trust(case.world.real(Path(folder), number, effect, drift), replications=REPLICATIONS, benchmarks=0)
+        )
     advised = next(row for row in held["errors"] if row["recommended"])
     rows = [row for row in held["checks"] if row["difference"] is not None]
     kept = ("name", "answer", "difference", "lower", "upper", "needed", "false_alarm", "power")
