@@ -139,7 +139,8 @@ class IndexSection(Table):
 class InferenceSection(Table):
     """[inference]: error types beside iid, HC1 and clustered ones, and how much is drawn.
 
-    errors: as the estimators name them, e.g. "driscoll-kraay", "cluster:unit+province", "conley:200", "wild:unit".
+    errors: as the estimators name them, e.g. "driscoll-kraay", "cluster:unit+province", "conley:200", "wild:unit",
+    "cv3:province", "conley-taber".
     cluster_k: parameters that count in the factor of clustered errors, as in `TwoWayDID`. draws: of every bootstrap,
     permutation and simulation. seed: of all of them.
     """
