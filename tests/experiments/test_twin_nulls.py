@@ -72,21 +72,23 @@ def test_the_number_of_factors_is_found(tmp_path: Path, dials: dict[str, Any], r
         assert method_called("factor").fit(Real.of(other)).parameters[0].value == asked
 
 
-def test_both_numbers_of_factors_by_hand() -> None:
-    """Two factors above noise; ratios and the criterion written out over eigenvalues of 12 x 40 residuals."""
+@pytest.mark.parametrize(("strength", "ratio"), [(3.0, 2), (0.0, 0)])
+def test_both_numbers_of_factors_by_hand(strength: float, ratio: int) -> None:
+    """Two factors above noise, or noise alone; ratios and the criterion written out over eigenvalues of 20 x 60
+    residuals."""
     rng = np.random.default_rng(6)
-    t, n = 12, 40
-    e = rng.standard_normal((t, 2)) @ rng.standard_normal((2, n)) * 3 + rng.standard_normal((t, n))
+    t, n = 20, 60
+    e = rng.standard_normal((t, 2)) @ rng.standard_normal((2, n)) * strength + rng.standard_normal((t, n))
     e = e - e.mean(axis=0) - e.mean(axis=1)[:, None] + e.mean()
     mu = np.sort(np.linalg.eigvalsh(e @ e.T / (t * n)))[::-1]
-    ladder = [mu.sum() / np.log(12), *mu]
-    most = int((mu > mu.sum() / 12).sum())
-    assert 2 <= most <= 5
+    ladder = [mu.sum() / np.log(t), *mu]
+    most = min(int((mu > mu.sum() / t).sum()), 9)
     ratios = [ladder[k] / ladder[k + 1] for k in range(most + 1)]
     criterion = [np.log(mu[k:].sum()) + k * (n + t) / (n * t) * np.log(n * t / (n + t)) for k in range(most + 1)]
     found = factors_of(e)
-    assert found.by_ratio == int(np.argmax(ratios)) == 2
+    assert found.by_ratio == int(np.argmax(ratios)) == ratio
     assert found.by_criterion == int(np.argmin(criterion))
+    assert strength > 0 or found.by_criterion < most  # the penalty decides
     assert factors_of(np.zeros((t, n))).by_ratio == 0
 
 
