@@ -176,7 +176,7 @@ class Benchmarks:
     @classmethod
     def of(cls, stores: Mapping[str, Store]) -> Benchmarks:
         """From stores of `TrendEvidence`, by its name."""
-        out = {}
+        out: dict[str, Floats] = {}
         for name, store in stores.items():
             found = Estimates.join([block.estimates[name] for block in store.blocks(0)])
             sound = found.estimate[found.status == Status.OK]
@@ -186,7 +186,7 @@ class Benchmarks:
     def rated(self, check: Check) -> Check:
         """A breakdown value with its benchmark, the median on sound panels, and how many of these show as little; the
         joint test with the share of sound panels on which it is significant."""
-        term = BOUNDS.get(check.name)
+        term = BOUNDS.get(check.name, "")
         if check.name == PRETREND and PRETREND in self.values:
             return replace(check, false_alarm=float((self.values[PRETREND] > Z95).mean()))
         found = check.numbers.get("breakdown")

@@ -44,7 +44,7 @@ from results.store import Store
 from results.store.store import BlockState
 from results.tables.checks import Check
 from results.tables.records import Record
-from sim.errors import bad
+from sim.errors import BadInput, bad
 from sim.streams import Streams
 
 TIMED = 128  # replications of a timed pilot
