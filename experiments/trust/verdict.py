@@ -95,8 +95,7 @@ def _not_significant(found: Trust) -> list[str]:
     if p is not None and p <= LEVEL:
         return []
     said = "there is no p value" if p is None else f"p = {p:.3f}"
-    why = f" ({found.advice.reason})" if found.recommended != found.printed else ""
-    return [f"With errors {error_label(found.recommended)} {said}{why}."]
+    return [f"With errors {error_label(found.recommended)} {said}."]
 
 
 def _calibrated(found: Trust) -> list[str]:
