@@ -77,7 +77,7 @@ def search_options(command: Function) -> Function:
         click.option("--term", help="Its term (default: the first key term)."),
         click.option("--error", help="Its error type (default: the first clustered one, else the first)."),
         click.option("--seed", type=click.IntRange(0), help="The seed (default: the study's)."),
-        click.option("--from", "low", type=float, help="Where it begins (default: no effect, or the dial's own value)."),
+        click.option("--from", "low", type=float, help="Where it begins (default: no effect; else the dial's own)."),
         click.option("--to", "high", type=float, help="Where it ends, on either side (default: as far as it takes)."),
         click.option("--precision", type=float, default=0.02, show_default=True,
                      help="Half the interval over the answer, at which the search ends."),
