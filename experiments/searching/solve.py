@@ -201,7 +201,7 @@ def _sign_at_start(measure: str, dial: str, limits: Limits) -> int:
     """
     away = abs(limits.start + limits.step) > abs(limits.start)
     rises = {"power": -1, "type_s": 1}.get(measure, 0) if dial in NAMED["effect"] else 0
-    return rises if away else -rises
+    return rises if away else 0
 
 
 def _first_whole(found: Found, limits: Limits, reached: bool) -> int:

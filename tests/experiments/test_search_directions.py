@@ -204,8 +204,8 @@ def test_the_whole_value_beyond_a_crossing(value: float, rising: bool, step: flo
 
 @pytest.mark.parametrize(
     ("measure", "start", "step", "sign"),
-    [("power", 0.0, 1.0, -1), ("power", 0.0, -1.0, -1), ("power", 2.0, -0.25, 1), ("power", -2.0, 0.25, 1),
-     ("type_s", 0.1, 1.0, 1), ("type_s", 2.0, -0.5, -1), ("coverage", 0.0, 1.0, 0)],
+    [("power", 0.0, 1.0, -1), ("power", 0.0, -1.0, -1), ("power", 2.0, -0.25, 0), ("power", -2.0, 0.25, 0),
+     ("type_s", 0.1, 1.0, 1), ("type_s", 2.0, -0.5, 0), ("coverage", 0.0, 1.0, 0)],
 )  # fmt: skip
 def test_along_an_effect_power_rises_and_wrong_signs_fall(measure: str, start: float, step: float, sign: int) -> None:
     assert solve._sign_at_start(measure, "effect.size", Limits(start, step)) == sign
@@ -244,6 +244,13 @@ def test_the_size_above_the_target_power_ends_a_search_at_once() -> None:
     (point,) = answer.points
     assert abs(point.value - size) < 4 * math.sqrt(size * (1 - size) / 512)
     assert f" There it is the size of the test: {100 * point.value:.3g}%" in answer.sentence
+
+
+def test_a_search_across_no_effect_never_says_that_it_began_beyond_the_level() -> None:
+    """At .2 the power is 52% (2 errors): from there over 0 to -.2 no effect has 80%."""
+    (answer,) = solve.solve(bench_of(known.study(4, 0.5), "power:0.8", None), "effect.size", Search(low=0.2, high=-0.2))
+    assert (answer.state, answer.value) == ("not reached", -0.2)
+    assert "nowhere down to effect.size = -0.2" in answer.sentence
 
 
 def test_a_negative_effect_of_known_power() -> None:
