@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cluster import Executor
 from experiments.running.runner import run
 from experiments.running.tasks import runner_of
@@ -20,6 +22,7 @@ from experiments.searching.root import Point
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.store import Store
+from sim.arrays import Floats
 from sim.streams import TILE
 
 BLOCK = 256  # replications stored together in a search: its steps are small
@@ -96,13 +99,18 @@ class Bench:
             self.listen(f"{words or 'pilot'}: {found}")
         return taken
 
-    def check(self, dials: Mapping[str, Any]) -> None:
-        """Draw one tile of the truth at values of the dials; raises BadInput for a measure that cannot be had there."""
+    def truth(self, dials: Mapping[str, Any]) -> tuple[str, Floats]:
+        """The estimand that is asked of, and one tile of its truth at values of the dials; none of a term without."""
         study = self.study_at(dials, BLOCK)
         target = study.layouts(study.cells[0].design.schema)[self.question.estimator].targets.get(self.question.term)
-        if target is not None:
+        return ("", np.empty(0)) if target is None else (target, runner_of(study, 0).draw(0).truth[target])
+
+    def check(self, dials: Mapping[str, Any]) -> None:
+        """Raise BadInput for a measure that cannot be had of the truth at values of the dials."""
+        target, truth = self.truth(dials)
+        if target:
             where = ", ".join(f"{dial} = {value}" for dial, value in dials.items())
-            self.question.check_truth(runner_of(study, 0).draw(0).truth[target], target, where)
+            self.question.check_truth(truth, target, where)
 
     def probe(self, dials: Mapping[str, Any]) -> None:
         """Fit one tile unless that place was measured before; raises BadInput where fits that succeed have no such

@@ -181,7 +181,13 @@ def _steps(measure: Measure, limits: Limits, points: list[Point]) -> Iterator[fl
 
 
 def narrow(measure: Measure, limits: Limits, points: list[Point], a: Point, b: Point) -> None:
-    """Shrink a bracket by secants and halves until both its ends are near the root, or the last point is."""
+    """Shrink a bracket by secants and halves until both its ends are near the root, or the last point is.
+
+    An end that noise may have put on the side of the other lies near the root: it is measured again, and that is all.
+    """
+    if np.sign(a.y) == np.sign(b.y):
+        points.append(measure(a.x, int(a.n * GROWTH)))
+        return
     for turn in range(STEPS):
         if max(abs(a.y), abs(b.y)) < 2 * WINDOW or abs(points[-1].y) < WINDOW:
             return

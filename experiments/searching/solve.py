@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from cluster import Executor
 from experiments.running.runner import schema_of
@@ -16,7 +19,7 @@ from experiments.searching.question import Question, question_of
 from experiments.searching.root import Found, Limits, search, settled
 from experiments.study.dials import dial_names, value_of
 from experiments.study.study import Study
-from sim.errors import BadInput, bad, closest, one_of
+from sim.errors import BadInput, bad, one_of
 
 NAMED = {"effect": ("effect.size", "effect"), "units": ("units",), "periods": ("periods",),
          "treated": ("adoption.treated", "treated")}  # fmt: skip
@@ -61,8 +64,10 @@ def dial_of(study: Study, name: str, where: str) -> str:
         if dial in dials:
             return dial
     short = [short for short, own in NAMED.items() if any(dial in dials for dial in own)]
-    raise bad(f"design {study.design.kind!r} has no dial {name!r}", where=where, allowed=one_of((*short, *dials)),
-              remedy=closest(name, dials))  # fmt: skip
+    near = difflib.get_close_matches(name, dials, n=3, cutoff=0.5)
+    raise bad(f"design {study.design.kind!r} has no dial {name!r}", where=where,
+              allowed=f"{one_of(dict.fromkeys((*short, *near)))}, or another dial that holds a number",
+              remedy=f"`panelproof kinds {study.design.kind}` lists them")  # fmt: skip
 
 
 def solve(bench: Bench, dial: str, options: Search) -> list[Answer]:
@@ -106,11 +111,21 @@ def check_possible(bench: Bench, dial: str, rests: Sequence[Mapping[str, Any]], 
     effect, needs = dial in NAMED["effect"], bench.question.needs_effect
     beyond = _own_value(bench.study, dial) or 1.0
     end = beyond if effect and options.high is None else options.high
+    if effect and needs and end is not None:
+        _check_moved(bench, dial, {**rests[0], dial: start}, {**rests[0], dial: end})
     ends = [start] if end is None else [start, end]
     for value in ends:
         if not (effect and needs and not value):  # without an effect power is the size; others begin beside it
             for rest in rests:
                 bench.check({**rest, dial: int(value) if whole else value})
+
+
+def _check_moved(bench: Bench, dial: str, start: Mapping[str, Any], end: Mapping[str, Any]) -> None:
+    """Raise BadInput for an effect that the truth in question does not hang on."""
+    target, truth = bench.truth(start)
+    if target and np.isfinite(truth).all() and np.array_equal(truth, bench.truth(end)[1]):
+        raise bad(f"{dial} does not move the truth of {target}, {truth.mean():.4g}", where="the dial",
+                  allowed="a dial that does", remedy="name another dial, or another --term")  # fmt: skip
 
 
 def _start(bench: Bench, dial: str, options: Search) -> float:
@@ -176,7 +191,7 @@ def _answer(bench: Bench, dial: str, rest: Mapping[str, Any], options: Search, a
         first = _first_whole(found, limits, question.measure == "power" and not breaks)
     taken = tuple(bench.taken[before:])
     return Answer(asks, dial, dict(rest), found.state, found.value, found.lower, found.upper, first, found.replications,
-                  taken, _note(found, question, dial, taken))  # fmt: skip
+                  taken, _note(found, bench, dial, taken))  # fmt: skip
 
 
 def _sign_at_start(measure: str, dial: str, limits: Limits) -> int:
@@ -186,7 +201,7 @@ def _sign_at_start(measure: str, dial: str, limits: Limits) -> int:
     """
     away = abs(limits.start + limits.step) > abs(limits.start)
     rises = {"power": -1, "type_s": 1}.get(measure, 0) if dial in NAMED["effect"] else 0
-    return rises if away else -rises
+    return rises if away else 0
 
 
 def _first_whole(found: Found, limits: Limits, reached: bool) -> int:
@@ -195,17 +210,17 @@ def _first_whole(found: Found, limits: Limits, reached: bool) -> int:
     return math.ceil(found.value) if up else math.floor(found.value)
 
 
-def _note(found: Found, question: Question, dial: str, taken: Sequence[Taken]) -> str:
+def _note(found: Found, bench: Bench, dial: str, taken: Sequence[Taken]) -> str:
     """What a reader must know beside an answer."""
     if found.state == "found" and not found.short:
         return " The interval is wider than --precision asks: raise --budget."
     last = [item for item in taken if item.dials[dial] == found.value]
     if found.state not in {"passed", "tied"} or not last:
         return ""
-    at = max(last, key=lambda item: item.n)
+    at, question = max(last, key=lambda item: item.n), bench.question
     scale, unit = (100.0, "%") if question.measure != "bias" or question.share else (1.0, "")
     value = f"{scale * abs(at.value):.3g}{unit} (Monte Carlo error {scale * at.mcse:.2g}{unit})"
-    if question.measure == "power" and dial in NAMED["effect"] and not found.value:
+    if question.measure == "power" and not bench.truth(at.dials)[1].any():
         return f" There it is the size of the test: {value} where no effect is."
     return f" There it is {value}."
 

@@ -149,7 +149,7 @@ def _profile(effect: float, reach: Floats, effects: Floats, rejected: Floats, co
     """
 
     def likely(some: slice) -> Floats:
-        c, shift = CRITICALS[some, None], np.abs(effects) * (reach[some] / effect)[:, None]
+        c, shift = CRITICALS[some, None], effects * (reach[some] / effect)[:, None]
         found = _log_likelihood(ndtr(shift - c) + ndtr(-shift - c), rejected, counts)
         return np.where(reach[some] > 0, found, -np.inf)
 

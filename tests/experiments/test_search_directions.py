@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from experiments.searching.answers import Answer
 from experiments.searching.points import BLOCK
 from experiments.searching.question import Question, main_error, question_of
 from experiments.searching.replications import Spread, needed
-from experiments.searching.root import Found, Limits, Point, fitted, search, settled
+from experiments.searching.root import Found, Limits, Point, fitted, narrow, search, settled
 from experiments.searching.solve import Search, bench_of, breakdown, check_possible
+from experiments.study.study import Study
 from references import known_breakdowns as known
 from results.diagnosis.diagnose import diagnose
 from sim.errors import BadInput
@@ -106,6 +108,13 @@ def test_a_crossing_without_a_fit_lies_between_the_points_that_are_sure() -> Non
     found = search(lambda x, n: Point(x, 1.0 if x < 0.4 else -1.0, 0.0, n), Limits(0.0, 0.1, least=0.0), 1)
     assert found.state == "found"
     assert 0.0 <= found.lower <= 0.4 <= found.upper <= 1.0
+
+
+def test_a_bracket_whose_ends_noise_puts_on_one_side_is_not_shrunk() -> None:
+    """At 1 y is -.05, measured as +.05: the root lies beyond, and no search goes from there towards the far end."""
+    points = [Point(0.0, -2.0, 0.1, 512), Point(1.0, 0.05, 0.1, 512), Point(2.0, 1.9, 0.1, 512)]
+    narrow(lambda x, n: Point(x, -0.05, 0.05, n), Limits(0.0, 1.0), points, points[1], points[2])
+    assert [(item.x, item.n) for item in points[3:]] == [(1.0, 2048)]
 
 
 def test_a_budget_that_ends_a_search_is_said() -> None:
@@ -195,8 +204,8 @@ def test_the_whole_value_beyond_a_crossing(value: float, rising: bool, step: flo
 
 @pytest.mark.parametrize(
     ("measure", "start", "step", "sign"),
-    [("power", 0.0, 1.0, -1), ("power", 0.0, -1.0, -1), ("power", 2.0, -0.25, 1), ("power", -2.0, 0.25, 1),
-     ("type_s", 0.1, 1.0, 1), ("type_s", 2.0, -0.5, -1), ("coverage", 0.0, 1.0, 0)],
+    [("power", 0.0, 1.0, -1), ("power", 0.0, -1.0, -1), ("power", 2.0, -0.25, 0), ("power", -2.0, 0.25, 0),
+     ("type_s", 0.1, 1.0, 1), ("type_s", 2.0, -0.5, 0), ("coverage", 0.0, 1.0, 0)],
 )  # fmt: skip
 def test_along_an_effect_power_rises_and_wrong_signs_fall(measure: str, start: float, step: float, sign: int) -> None:
     assert solve._sign_at_start(measure, "effect.size", Limits(start, step)) == sign
@@ -235,6 +244,13 @@ def test_the_size_above_the_target_power_ends_a_search_at_once() -> None:
     (point,) = answer.points
     assert abs(point.value - size) < 4 * math.sqrt(size * (1 - size) / 512)
     assert f" There it is the size of the test: {100 * point.value:.3g}%" in answer.sentence
+
+
+def test_a_search_across_no_effect_never_says_that_it_began_beyond_the_level() -> None:
+    """At .2 the power is 52% (2 errors): from there over 0 to -.2 no effect has 80%."""
+    (answer,) = solve.solve(bench_of(known.study(4, 0.5), "power:0.8", None), "effect.size", Search(low=0.2, high=-0.2))
+    assert (answer.state, answer.value) == ("not reached", -0.2)
+    assert "nowhere down to effect.size = -0.2" in answer.sentence
 
 
 def test_a_negative_effect_of_known_power() -> None:
@@ -323,6 +339,38 @@ def test_a_part_of_a_block_is_measured_as_a_whole_one() -> None:
     rejected = np.abs(np.concatenate(t)) > 1.9617  # the quantile of t with 1,392 degrees of freedom
     assert len(rejected) == 512
     assert abs(part.value - rejected.mean()) <= 1 / 512
+
+
+def test_a_point_is_read_from_its_first_replications(tmp_path: Path) -> None:
+    """A store that holds more is read as far as a search asks, so that a repeated search takes the same steps."""
+    first = bench_of(known.study(1), "rejection:0.5", None).measure({}, BLOCK)
+    more = bench_of(known.study(1), "rejection:0.5", tmp_path).measure({}, 4 * BLOCK)
+    again = bench_of(known.study(1), "rejection:0.5", tmp_path).measure({}, BLOCK)
+    assert replace(again, store="") == first
+    assert more.value != first.value
+
+
+def test_an_effect_that_moves_nothing_is_refused_and_names_no_size() -> None:
+    """The coefficient of a covariate hangs on no effect of the treatment."""
+    study = Study.from_settings({
+        "name": "covariate", "worlds": 1, "seed": 1, "replications": 512,
+        "design": {"kind": "panel", "units": 20, "periods": 6, "covariates": [{"name": "x", "effect": 0.3}]},
+        "estimators": [{"kind": "did", "errors": ["iid"]}],
+    })  # fmt: skip
+    bench = bench_of(study, "power:0.5", None, term="x")
+    with pytest.raises(BadInput, match=r"effect\.size does not move the truth of beta\(x\), 0\.3; allowed: "):
+        solve.solve(bench, "effect.size", Search())
+    found = Found("passed", 0.0, math.nan, math.nan, False, (Point(0.0, 1.0, 0.1, 512),))
+    taken = (points.Taken({"effect.size": 0.0}, 0.9, 0.01, 512, "", 512),)
+    assert solve._note(found, bench, "effect.size", taken) == " There it is 90% (Monte Carlo error 1%)."
+
+
+def test_a_dial_that_there_is_not_is_refused_in_a_short_line() -> None:
+    with pytest.raises(BadInput) as error:
+        solve.dial_of(known.study(1), "errors.serail", "--for")
+    said = str(error.value)
+    assert "no dial 'errors.serail'; allowed: effect, units, periods, treated, errors.serial" in said
+    assert len(said) < 240
 
 
 def test_replications_of_a_share_by_hand() -> None:
