@@ -157,10 +157,11 @@ def test_paths_with_signs_have_no_bias_by_symmetry(tmp_path: Path) -> None:
 
 
 def test_residual_twins_are_centred_where_neighbours_are_drawn_together(tmp_path: Path) -> None:
-    """Blocks of 8 neighbours with a spatial law: the mean DID of 2,000 twins is 0 within 4 Monte Carlo errors."""
+    """Blocks of 8 neighbours with a spatial law: the mean DID of 2,000 twins is 0 within 4 Monte Carlo errors (drawn
+    with replacement, it lies 19 away on this panel)."""
     dials = WORLD | {"weights": {"kind": "knn", "k": 6}, "errors": {"sd": 1.0, "serial": 0.3, "spatial": 0.6},
                      "geography": {"groups": 10}}  # fmt: skip
-    one = twin(made_twins.drawn_panel(tmp_path, 4, dials, made_twins.SPEC + "effect = 0.0\n"), "residual")
+    one = twin(made_twins.drawn_panel(tmp_path, 10, dials, made_twins.SPEC + "effect = 0.0\n"), "residual")
     panel = one.design.draw(Streams(9).tile(0, 2000)).panel
     found = split(panel.variables["y"], [panel.variables["did"]]).slopes[:, 0]
     assert abs(found.mean()) < 4 * found.std() / np.sqrt(2000)
