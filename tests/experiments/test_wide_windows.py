@@ -82,6 +82,8 @@ def test_a_missing_estimate_of_another_kind_is_still_a_failure() -> None:
     assert not lacking(with_value("event(1)", np.nan), layout, with_errors=False)
     nothing = replace(whole, estimate=np.full_like(whole.estimate, np.nan))
     assert lacking(nothing, layout, with_errors=False)
+    late = ("event(0)", "event(1)")
+    assert lacking(nothing.only(late), layout.only(late, "a test"), with_errors=False)
     no_error = replace(whole, se=np.full_like(whole.se, np.nan))
     assert lacking(no_error, layout, with_errors=True)
 

@@ -169,6 +169,14 @@ def test_a_mediator_within_totals_has_its_sd_and_leaves_theirs() -> None:
     assert_close((panel.variables["m"] * panel.variables["n"]).mean(axis=(1, 2)), 0.0)
 
 
+def test_a_mediator_within_no_errors_has_its_own() -> None:
+    """In a world without errors it has its sd all the same, and no part of it is in the outcome."""
+    panel = panel_of(mediators=[M, N], **ALONE)
+    assert not panel.variables["y"].any()
+    for name, sd in (("m", 0.8), ("n", 1.0)):
+        assert_close(np.square(panel.variables[name]).mean(axis=(1, 2)), sd**2)
+
+
 @pytest.mark.parametrize("keeps", ["variance", "norm"])
 @pytest.mark.parametrize("kappas", [(0.5,), (-0.6, 0.7)])
 def test_confounding_within_totals_is_the_correlation_with_what_is_left(keeps: str, kappas: tuple[float, ...]) -> None:
