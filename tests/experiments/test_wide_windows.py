@@ -59,7 +59,7 @@ def test_stacks_of_whole_windows_wider_than_the_panel_are_refused_before_a_study
     window: tuple[int, int], size: int
 ) -> None:
     estimator = find_estimator("stacked")(window=window)
-    with pytest.raises(BadInput, match=rf"stacked; window = .* of {size} event times in 6 periods"):
+    with pytest.raises(BadInput, match=rf"over the window .*: {size} event times in 6 periods"):
         Study("windows", design(), (estimator,))
     replace(estimator, complete=False).layout(design().schema)
     replace(estimator, window=(-3, 2)).layout(design().schema)
