@@ -72,7 +72,8 @@ class Stacked(AdoptionEffects):
         """Raise BadInput for a whole window that is wider than the panel: no cohort would have a stack."""
         low, high = self._reach
         if self.complete and high - low >= schema.periods:
-            raise bad(f"window = {list(self.window)} of {high - low + 1} event times in {schema.periods} periods",
+            raise bad(f"no cohort has clean controls over the window {list(self.window)}: {high - low + 1} event times "
+                      f"in {schema.periods} periods",
                       where=self.name, allowed="a window within the panel, the period before adoption in it",
                       remedy="shorten the window, or set complete = false")  # fmt: skip
 

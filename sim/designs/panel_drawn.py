@@ -214,11 +214,12 @@ class Drawn:
         parts = [item for item in self.design.mediators if item.within]
         slopes, root = self.world.once("within", lambda: given_totals(parts, self._period_sd))
         at = parts.index(part)
-        error = slopes[at] * self.innovations
+        spread = self.world.errors.spread
+        out = self._level(part) + part.a * self.did + spread(slopes[at] * self.innovations)
         for before, share in zip(parts[: at + 1], root[at], strict=False):
             if share:
-                error = error + share * self._fresh(before)
-        return self._level(part) + part.a * self.did + self.world.errors.spread(error)
+                out = out + spread(share * self._fresh(before))
+        return out
 
 
 def given_totals(parts: list[MediatorPart], total: float) -> tuple[Floats, Floats]:
@@ -227,8 +228,10 @@ def given_totals(parts: list[MediatorPart], total: float) -> tuple[Floats, Float
     c = cov(u, e) = b sd^2 + kappa sd sd_y; u given e has mean c e / total^2 and variance diag(sd^2) - c c' / total^2.
     """
     b, sd, kappa = (np.array([getattr(part, dial) for part in parts]) for dial in ("b", "sd", "confounding"))
+    if not total:  # the outcome has no errors: mediators have theirs alone
+        return np.zeros(len(parts)), np.diag(sd)
     with_outcome = b * sd**2 + kappa * sd * max(structural_sd(parts, total), 0.0)
-    slopes = with_outcome / total**2 if total else np.zeros(len(parts))
+    slopes = with_outcome / total**2
     return slopes, semidefinite_root(np.diag(sd**2) - np.outer(slopes, with_outcome))
 
 
@@ -238,7 +241,8 @@ def semidefinite_root(matrix: Floats) -> Floats:
     for k in range(len(matrix)):
         left = matrix[k:, k] - out[k:, :k] @ out[k, :k]
         if left[0] > ROUNDING * matrix[k, k]:
-            out[k:, k] = left / np.sqrt(left[0])
+            out[k, k] = np.sqrt(left[0])
+            out[k + 1 :, k] = left[1:] / out[k, k]
     return out
 
 

@@ -59,7 +59,7 @@ def test_stacks_of_whole_windows_wider_than_the_panel_are_refused_before_a_study
     window: tuple[int, int], size: int
 ) -> None:
     estimator = find_estimator("stacked")(window=window)
-    with pytest.raises(BadInput, match=rf"stacked; window = .* of {size} event times in 6 periods"):
+    with pytest.raises(BadInput, match=rf"over the window .*: {size} event times in 6 periods"):
         Study("windows", design(), (estimator,))
     replace(estimator, complete=False).layout(design().schema)
     replace(estimator, window=(-3, 2)).layout(design().schema)
@@ -82,6 +82,8 @@ def test_a_missing_estimate_of_another_kind_is_still_a_failure() -> None:
     assert not lacking(with_value("event(1)", np.nan), layout, with_errors=False)
     nothing = replace(whole, estimate=np.full_like(whole.estimate, np.nan))
     assert lacking(nothing, layout, with_errors=False)
+    late = ("event(0)", "event(1)")
+    assert lacking(nothing.only(late), layout.only(late, "a test"), with_errors=False)
     no_error = replace(whole, se=np.full_like(whole.se, np.nan))
     assert lacking(no_error, layout, with_errors=True)
 

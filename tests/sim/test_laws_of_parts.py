@@ -15,6 +15,7 @@ from experiments.settings import build
 from sim import BadInput, Panel, Streams, Wanted
 from sim.designs.panel import PanelDesign
 from sim.designs.parts.geography.uniform import compact_groups
+from sim.panel.text import panel_text
 
 SEED = 77
 SILENT: dict[str, Any] = {"levels": {"unit_sd": 0.0, "period_sd": 0.0}, "adoption": {"kind": "never"}}
@@ -125,6 +126,20 @@ def test_a_mediator_within_totals_has_its_coefficient(name: str) -> None:
     assert_close(slopes(panel, ("m",))[:, 0], 0.5)
 
 
+@pytest.mark.parametrize("draw", ["resampled", "flipped"])
+def test_a_mediator_within_residual_paths_has_its_coefficient(draw: str) -> None:
+    """Residuals have no means of units: of four periods they keep all their variance within units, normals three
+    quarters, which would give .98. Flipped paths of 30 units are so few that least squares has a bias of .01."""
+    raw = np.random.default_rng(6).standard_normal((1, 4, 30))
+    held = Panel(tuple(f"u{i}" for i in range(30)), (1, 2, 3, 4), {"residual.residual": within(raw)})
+    panel = panel_of(
+        units=None, periods=4, first_period=1, geography={"kind": "kept", "panel": panel_text(held)},
+        weights={"kind": "none"}, errors={"kind": "residuals", "draw": draw, "sd": 1.2},
+        mediators=[{**M, "b": 0.9, "sd": 1.0}], **SILENT,
+    )  # fmt: skip
+    assert slopes(panel, ("m",))[:, 0].mean() == pytest.approx(0.9, abs=0.02)
+
+
 @pytest.mark.parametrize("name", ["plain", "norm kept", "groups", "spread"])
 def test_two_mediators_within_totals_have_theirs_together_and_alone(name: str) -> None:
     """Their errors are independent of each other, although both are in the outcome's."""
@@ -152,6 +167,14 @@ def test_a_mediator_within_totals_has_its_sd_and_leaves_theirs() -> None:
         assert_close(np.square(u).mean(axis=(1, 2)), sd**2)
         assert_close((u[:, 1:] * u[:, :-1]).mean(axis=(1, 2)), 0.6 * sd**2)
     assert_close((panel.variables["m"] * panel.variables["n"]).mean(axis=(1, 2)), 0.0)
+
+
+def test_a_mediator_within_no_errors_has_its_own() -> None:
+    """In a world without errors it has its sd all the same, and no part of it is in the outcome."""
+    panel = panel_of(mediators=[M, N], **ALONE)
+    assert not panel.variables["y"].any()
+    for name, sd in (("m", 0.8), ("n", 1.0)):
+        assert_close(np.square(panel.variables[name]).mean(axis=(1, 2)), sd**2)
 
 
 @pytest.mark.parametrize("keeps", ["variance", "norm"])
@@ -289,7 +312,7 @@ def test_a_bounded_covariate_has_its_moments_and_bounds() -> None:
 
 @pytest.mark.parametrize("part", ["covariate", "levels"])
 def test_what_follows_prosperity_is_correlated_with_it_as_dialled(part: str) -> None:
-    found = []
+    found, squares = [], []
     for i in range(200):
         x = [{"name": "x", "between": 1.0, "on_prosperity": 0.6}]
         settings = {"covariates": x} if part == "covariate" else {"levels": {"on_prosperity": 0.6, "period_sd": 0.0}}
@@ -298,7 +321,9 @@ def test_what_follows_prosperity_is_correlated_with_it_as_dialled(part: str) -> 
         ground = world.settled.ground
         values = ground.covariates["x"][0] if part == "covariate" else ground.levels.unit
         found.append((values * ground.places.prosperity).mean())
+        squares.append(np.square(values).mean())
     assert_close(found, 0.6)
+    assert_close(squares, 1.0)
 
 
 # Errors

@@ -18,7 +18,7 @@ class ErrorProcess(Protocol):
         ...
 
     def mixed(self, shocks: Floats, streams: Streams, purpose: str) -> Floats:
-        """Shocks of units (R, T, N), and beside them in their shares what units have in common, of this purpose."""
+        """Standard shocks (R, T, N) with what units have in common as in the errors, made of normal ones of units."""
         ...
 
     def spread(self, errors: Floats) -> Floats:

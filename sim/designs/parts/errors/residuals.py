@@ -82,8 +82,10 @@ class SettledResiduals:
         return np.stack([*drawn])
 
     def mixed(self, shocks: Floats, streams: Streams, purpose: str) -> Floats:
-        """The shocks: what units have in common is in the paths."""
-        return shocks
+        """Paths drawn once more, at a standard deviation of 1; the shocks where there are no errors."""
+        if not self.part.size:
+            return shocks
+        return np.stack([self._one(rng) for rng in streams.each(purpose)]) / self.part.size
 
     def spread(self, errors: Floats) -> Floats:
         """They are spread already."""
