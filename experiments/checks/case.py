@@ -189,7 +189,8 @@ class Case:
         estimator = replace(every, alternatives=tuple(text for text, why in reasons.items() if not why))
         stacked = estimator.stacked(panel)
         critical = self.critical_of(stacked.influence[:, 1::2], float(stacked.dof[0, 0]))
-        return Family(estimator, estimator(panel), critical, {text: why for text, why in reasons.items() if why})
+        found = estimator.estimates(stacked, panel.schema)
+        return Family(estimator, found, critical, {text: why for text, why in reasons.items() if why})
 
     @property
     def differences(self) -> Differences | None:
