@@ -24,11 +24,18 @@ from experiments.checks import (
     index_weights,
     influence,
     missing_cells,
-    modules,
     spillovers,
 )
 from experiments.checks.case import Case
-from experiments.checks.check import answer_of, answers_of, family_critical, needed_of, with_departure, worst_of
+from experiments.checks.check import (
+    answer_of,
+    answers_of,
+    family_critical,
+    modules,
+    needed_of,
+    with_departure,
+    worst_of,
+)
 from results.tables.checks import Check
 from sim import Panel, Roles
 
