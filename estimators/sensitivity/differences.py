@@ -108,9 +108,7 @@ class Differences(RegressionEstimator):
     module's docstring. label: its name in tables.
 
     >>> import panelproof as pp
-    >>> panel = pp.example_panel().panel
-    >>> from estimators.sensitivity.differences import Differences
-    >>> found = Differences(alternatives=("controls:none",))(panel)
+    >>> found = pp.Differences(alternatives=("controls:none",))(pp.example_panel().panel)
     >>> found.terms
     ('did', 'difference:controls:none', 'alternative:controls:none')
     """
@@ -201,6 +199,10 @@ class Differences(RegressionEstimator):
         return Estimates.of(self.layout(schema), moments.estimate, se, moments.dof[:, None], {},
                             status=moments.status.astype(np.uint8))  # fmt: skip
 
+    def estimates(self, found: Stacked, schema: Schema) -> Estimates:
+        """What a stack says, term by term."""
+        return self.solve(None, DifferenceMoments.of(found), schema, Streams(0))
+
     def available(self, panel: Panel) -> dict[str, str]:
         """Why each alternative cannot be had of a panel, by its text; "" = it can. Raises BadInput for the claim."""
         bare = replace(self, alternatives=())
@@ -259,6 +261,13 @@ class DifferenceMoments(Moments):
     variance: Floats
     dof: Floats
     status: Floats
+
+    @classmethod
+    def of(cls, found: Stacked) -> DifferenceMoments:
+        """Of the terms and the influence on them; SINGULAR where there is no claim."""
+        status = np.where(np.isfinite(found.estimate[:, 0]), float(Status.OK), float(Status.SINGULAR))
+        variance = found.variance
+        return cls(found.estimate, np.where(variance > 0, variance, np.nan), found.dof, status)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -609,11 +618,7 @@ class DifferencesReduction(Reduction):
         return self._moments(plan, panel)
 
     def _moments(self, plan: DifferencesPlan, panel: Panel) -> DifferenceMoments:
-        found = self.stacked(plan, panel)
-        sound = np.isfinite(found.estimate[:, 0])
-        status = np.where(sound, float(Status.OK), float(Status.SINGULAR))
-        variance = found.variance
-        return DifferenceMoments(found.estimate, np.where(variance > 0, variance, np.nan), found.dof, status)
+        return DifferenceMoments.of(self.stacked(plan, panel))
 
 
 def missing(claim: Fit) -> Fit:

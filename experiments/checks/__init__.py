@@ -8,11 +8,10 @@ leaves out, and what was refused is a record that says so.
 
 from __future__ import annotations
 
-import pkgutil
 from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from experiments.checks.check import modules
 from results.tables.checks import SILENT, Check
 from sim.errors import BadInput
 
@@ -21,14 +20,6 @@ if TYPE_CHECKING:
 
     from estimators.sensitivity.differences import Differences
     from experiments.checks.case import Case
-
-NOT_CHECKS = ("case", "check")
-
-
-def modules() -> list[Any]:
-    """All modules of checks, in their order."""
-    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name not in NOT_CHECKS]
-    return sorted((import_module(f"{__name__}.{name}") for name in names), key=lambda module: module.ORDER)
 
 
 def checks_of(case: Case, critical: float | None = None) -> tuple[Check, ...]:

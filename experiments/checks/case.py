@@ -19,7 +19,7 @@ from estimators.staggered.bands import multipliers, simultaneous_critical_values
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables.columns import main_cluster
 from experiments.application.tables.ledger import Fitted, Ledger
-from experiments.checks.check import LEVEL, LEVELS, answers_of, needed_of
+from experiments.checks.check import LEVEL, LEVELS, answers_of, modules, needed_of
 from results.tables.checks import ANSWERS, INFORMS, WEAKENS, Answer, Check
 from results.tables.places import BASELINE
 from results.tables.records import Record
@@ -173,8 +173,6 @@ class Case:
     @cached_property
     def family(self) -> Family | None:
         """All differences of all checks, None where the claim is none of two-way least squares."""
-        from experiments.checks import modules  # which import this module
-
         own = self.estimator
         if not isinstance(own, TwoWayDID) or self.effect is None or not own.effects:
             return None
@@ -189,7 +187,8 @@ class Case:
         estimator = replace(every, alternatives=tuple(text for text, why in reasons.items() if not why))
         stacked = estimator.stacked(panel)
         critical = self.critical_of(stacked.influence[:, 1::2], float(stacked.dof[0, 0]))
-        return Family(estimator, estimator(panel), critical, {text: why for text, why in reasons.items() if why})
+        found = estimator.estimates(stacked, panel.schema)
+        return Family(estimator, found, critical, {text: why for text, why in reasons.items() if why})
 
     @property
     def differences(self) -> Differences | None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +19,24 @@ from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from results.tables.checks import ANSWERS, Answer, Check
 from sim.arrays import Flags, Floats
 
-__all__ = ["ANSWERS", "Answer", "Check", "answer_of", "answers_of", "family_critical", "needed_of", "with_departure",
-           "worst_of"]  # fmt: skip
+__all__ = ["ANSWERS", "Answer", "Check", "answer_of", "answers_of", "family_critical", "modules", "needed_of",
+           "with_departure", "worst_of"]  # fmt: skip
 
 Answers = NDArray[np.str_]
 
+NOT_CHECKS = ("case", "check")  # files of the folder that hold what the others share
 LEVEL = 0.05
 LEVELS = (0.05, 0.10)  # at which an estimate may be claimed
 CAPPED = ("effects:unit-trend",)  # growing effects look like unequal trends there, so that none contradicts
+
+
+@cache
+def modules() -> tuple[Any, ...]:
+    """All modules of checks, in their order: the files beside this one."""
+    package = __name__.rpartition(".")[0]
+    names = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    found = (import_module(f"{package}.{name}") for name in names if name not in NOT_CHECKS)
+    return tuple(sorted(found, key=lambda module: module.ORDER))
 
 
 def answer_of(

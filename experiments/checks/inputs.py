@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.stats import rankdata
 
 from estimators.linear.did import TwoWayDID
 from experiments.application.tables.columns import treated_units
@@ -96,10 +95,11 @@ def _outcome_again(case: Case, name: str) -> Check:
 
 
 def _ranks(case: Case, name: str) -> Floats:
-    """Ranks of a variable's observed values, (T, N): those of any increasing function of it."""
+    """Ranks of a variable's observed values, the mean one of equal values, (T, N): those of any increasing function."""
     values, seen = case.panel.variables[name][0], seen_in(case.panel)
+    _, place, counts = np.unique(values[seen], return_inverse=True, return_counts=True)
     out = np.zeros_like(values)
-    out[seen] = rankdata(values[seen])
+    out[seen] = (np.cumsum(counts) - (counts - 1) / 2.0)[place]
     return out
 
 

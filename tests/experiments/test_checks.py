@@ -10,16 +10,32 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from warned import GROUPS, SPEC, made, of
+from warned import GROUPS, SPEC, dummies, made, of
 
 from estimators.core.inference import critical_values
-from estimators.sensitivity.differences import Differences
+from estimators.sensitivity.differences import ALTERNATIVE, Differences
 from estimators.staggered.bands import multipliers, simultaneous_critical_values
 from experiments.application.tables import regressions, spatial_models
 from experiments.application.tables.ledger import Ledger
-from experiments.checks import another_w, checks_of, family_of, influence, modules
+from experiments.checks import (
+    another_w,
+    checks_of,
+    family_of,
+    index_weights,
+    influence,
+    missing_cells,
+    spillovers,
+)
 from experiments.checks.case import Case
-from experiments.checks.check import answer_of, answers_of, family_critical, needed_of, with_departure, worst_of
+from experiments.checks.check import (
+    answer_of,
+    answers_of,
+    family_critical,
+    modules,
+    needed_of,
+    with_departure,
+    worst_of,
+)
 from results.tables.checks import Check
 from sim import Panel, Roles
 
@@ -209,15 +225,18 @@ def test_a_departure_moves_difference_and_alternative_and_no_other(case: Case) -
     assert answers_of(moved, ("trend",), family.critical).tolist() == [["contradicts"]]
 
 
-def test_unit_trends_never_contradict(tmp_path: Path) -> None:
-    """An effect that grows with time since adoption: unit trends take it, and the sentence says what looks alike."""
+@pytest.mark.parametrize("start", [0, None])
+def test_unit_trends_never_contradict(tmp_path: Path, start: int | None) -> None:
+    """An effect that grows with time since adoption, and trends that differ: unit trends take all of both alike."""
     frame = made_cities.frame().sort_values(["city", "year"])
-    since = frame.groupby("city")["d"].cumsum()
+    treated = frame.groupby("city")["d"]
+    moves = treated.cumsum() if start == 0 else 2.0 * treated.transform("max") * (frame["year"] - 2010)
     noise = np.random.default_rng(8).standard_normal(len(frame)) * 0.3
-    document = made(tmp_path, SPEC, frame.assign(y=(since + noise).round(6)))
+    document = made(tmp_path, SPEC, frame.assign(y=(moves + noise).round(6)))
     found = of(document, "specification:city-specific linear trends")
     assert found.difference is not None
-    assert found.answer != "contradicts"
+    assert found.answer == ("differs" if start == 0 else "cannot tell")
+    assert abs(found.difference) > 2.0 * (found.se or 0)
     assert "look alike" in found.sentence
     assert found.severity == 2
 
@@ -396,3 +415,69 @@ def test_cohorts_that_are_left_out_adopt(case: Case) -> None:
     asked = [text for text in influence.alternatives(case) if text.startswith("without-cohort:")]
     first = made_cities.frame().query("d == 1").groupby("city")["year"].min().unique()
     assert sorted(asked) == sorted(f"without-cohort:{year}" for year in first)
+
+
+# Checks that re-estimate in other ways, by hand
+
+
+def test_an_index_is_held_against_other_indices(tmp_path: Path) -> None:
+    """With equal weights, and without each of three indicators, in the scale of the claim's index."""
+    text = made_cities.PANEL.replace('outcome = "y"\n', "") + (
+        '[index]\nname = "h"\npositive = ["y", "gdp"]\nnegative = ["patents"]\n'
+    )
+    case = case_of(tmp_path, text)
+    scores = dict(index_weights.others(case.panel, ("y", "gdp"), ("patents",)))
+    assert list(scores) == ["with equal weights", "without y", "without gdp", "without patents"]
+    parts = [case.panel.variables[name][0] for name in ("y", "gdp", "patents")]
+    scaled = [(x - x.min()) / (x.max() - x.min()) for x in parts]
+    np.testing.assert_allclose(scores["with equal weights"][0], (scaled[0] + scaled[1] + 1 - scaled[2]) / 3)
+    assert np.abs(scores["without gdp"] - case.panel.variables["h"]).max() > 0.01
+    (found,) = index_weights.check(case)
+    assert found.numbers["tried"] == 4.0
+    assert case.family is not None
+    equal = case.family.value("outcome:index with equal weights", ALTERNATIVE)[0]
+    frame = made_cities.frame().sort_values(["year", "city"])
+    by_hand = dummies(frame.assign(y=scores["with equal weights"][0].ravel()), "city", "year")
+    scale = case.panel.variables["h"].std() / scores["with equal weights"].std()
+    assert equal == pytest.approx(by_hand * scale, rel=1e-8)
+    served = case.family.estimator.served(case.panel)  # a panel without those variables, as a twin is
+    assert not [text for text in served.alternatives if text.startswith("outcome:")]
+
+
+def test_missing_cells_are_held_to_units_that_have_none(tmp_path: Path) -> None:
+    spec = made_cities.PANEL.replace('controls = ["road", "book"]', 'controls = ["road", "book"]\nmissing = "drop"')
+    case = case_of(tmp_path, spec, made_cities.frame_with_gaps())
+    (found,) = missing_cells.check(case)
+    frame = made_cities.frame_with_gaps().dropna(subset=["y", "d", "road", "book"])
+    whole = frame.groupby("city")["year"].transform("size") == 9
+    assert found.numbers["estimate"] == pytest.approx(dummies(frame[whole], "city", "year"), rel=1e-8)
+    assert found.numbers["share"] == pytest.approx(1 - len(frame) / 324)
+    assert found.alternatives == ("balanced",)
+
+
+def test_spillovers_are_the_coefficient_beside_the_neighbours(case: Case) -> None:
+    (found,) = spillovers.check(case)
+    frame = made_cities.frame().sort_values(["year", "city"])
+    exposure = frame["d"].to_numpy(float).reshape(9, 36) @ made_cities.neighbours().dense.T
+    by_hand = dummies(frame.assign(w_d=exposure.ravel()), "city", "year", regressors=("d", "w_d", "road", "book"))
+    assert found.numbers["estimate"] == pytest.approx(by_hand, rel=1e-8)
+    assert found.unit == "y"
+
+
+def test_a_claim_of_a_subsample_is_judged_on_it(tmp_path: Path) -> None:
+    """Table 3's column without capitals: its own units, error and needs."""
+    spec = SPEC.replace(GROUPS, f'{GROUPS}capital = "is_capital"\n')
+    real = made_cities.real_panel(tmp_path, spec)
+    ledger = Ledger(seed=1)
+    regressions.add(real, ledger)
+    fitted = next(item for item in ledger.fitted if item.fit.place[0] == "3" and len(item.panel.units) < 36)
+    record = next(r for r in ledger.records if r.place == fitted.fit.place and (r.term, r.se_type)
+                  == ("did", "cluster:unit"))  # fmt: skip
+    case = Case.of_claim(real, ledger, fitted, "did", record)
+    found = {check.name: check for check in checks_of(case)}
+    assert case.family is not None
+    assert case.family.found.estimate[0, 0] == pytest.approx(record.estimate, rel=1e-9)
+    assert case.family.found.se[0, 0, 0] == pytest.approx(record.se, rel=1e-9)
+    assert case.needed is None or case.needed <= abs(record.estimate or 0)
+    assert "unequal-trends" in found
+    assert "specification-curve" not in found  # that of the headline

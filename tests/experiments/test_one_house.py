@@ -23,7 +23,9 @@ from sim.designs.observed import Observed
 from sim.panel import Panel, Schema
 
 # kinds that `estimate` prints and no built-in study runs, each with the reason
-NOT_IN_STUDIES: dict[str, str] = {}
+NOT_IN_STUDIES: dict[str, str] = {
+    "differences": "its rates are those of its tests, and on twins of the user's own panel those of the page",
+}
 
 
 @pytest.fixture

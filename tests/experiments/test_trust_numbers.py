@@ -1,29 +1,21 @@
-"""The numbers behind `panelproof trust`: power curves, budgets, error types, calibrated p values, threats, verdicts."""
+"""The numbers behind `panelproof trust`: power curves, budgets, error types, calibrated p values, verdicts."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import made_cities
 import made_twins
 import numpy as np
-import page_numbers
 import pytest
 from made_twins import ALONE, SERIAL
 from scipy import stats
 
 from estimators.linear.did import TwoWayDID
-from experiments.running.runner import run
-from experiments.study.study import Study
 from experiments.trust.budget import LEAST, MOST, Cost, seconds_of, shared_out, timed
 from experiments.trust.calibrated import calibrated
 from experiments.trust.document import document
 from experiments.trust.recommend import recommended
 from experiments.trust.studies import Measure, effects_of
-from experiments.trust.threats import Case, confounding, index_weights, trends
-from experiments.trust.threats.influence import without_each
-from experiments.trust.threats.spillovers import durbin
-from experiments.trust.threats.spillovers import threat as spillovers
 from experiments.trust.trust import Trust, trust
 from experiments.trust.verdict import RULES, verdict
 from results.diagnosis.power_curve import detectable, fitted_curve, power
@@ -143,63 +135,6 @@ def test_effects_of_the_grid(spatial: Trust) -> None:
     assert {0.5 * spatial.claim.estimate, spatial.claim.estimate, 2 * spatial.claim.estimate} <= set(effects)
 
 
-def test_the_bias_by_spillovers_is_that_of_butts(spatial: Trust) -> None:
-    """The DID of what neighbours add, by hand: rho = 0 makes it w_effect times the DID of W D."""
-    case = case_of(spatial)
-    rho, lagged = durbin(case)
-    found = spillovers(case)
-    assert found is not None
-    panel = spatial.claim.panel
-    dose = panel.variables["did"][0]
-    w = next(iter(panel.weights.values())).matrix.toarray()
-    added = np.linalg.solve(np.eye(len(w)) - rho * w, (spatial.claim.estimate * dose + lagged * dose @ w.T).T).T
-    by_hand = did(added, dose) - added_truth(added, dose, w, rho)
-    assert abs(found.numbers["bias"] - by_hand) < 4 * found.numbers["mcse"]
-
-
-def did(y: np.ndarray, dose: np.ndarray) -> float:
-    inner = [x - x.mean(axis=0) - x.mean(axis=1, keepdims=True) + x.mean() for x in (y, dose)]
-    return float((inner[0] * inner[1]).sum() / np.square(inner[1]).sum())
-
-
-def added_truth(added: np.ndarray, dose: np.ndarray, w: np.ndarray, rho: float) -> float:
-    """The mean over treated unit-periods of outcomes with the treatment less those without: all of `added`."""
-    return float(added[dose > 0].mean())
-
-
-def test_estimates_without_a_group_are_those_of_the_estimator_on_the_rest(spatial: Trust) -> None:
-    case = case_of(spatial)
-    found = {one.what: one for one in without_each(case)}
-    groups = spatial.claim.panel.attributes["group"].astype(str)
-    assert {f"group {name}" for name in np.unique(groups)} <= set(found)
-    name = str(np.unique(groups)[0])
-    kept = np.flatnonzero(groups != name)
-    y, dose = (spatial.claim.panel.variables[one][0][:, kept] for one in ("y", "did"))
-    assert found[f"group {name}"].estimate == pytest.approx(did(y, dose), rel=1e-9)
-
-
-def test_threats_are_found_by_existing(spatial: Trust) -> None:
-    names = {one.name for one in spatial.threats}
-    assert {"serial and spatial correlation", "spillovers", "one influential group or cohort", "unequal trends",
-            "shocks shared within groups"} <= names  # fmt: skip
-    for one in spatial.threats:
-        values = [*one.numbers.values(), *(x for x in (one.needed, one.found) if x is not None)]
-        written = [x for x in page_numbers.numbers_in(one.sentence) if x != "5%"]
-        labels = {part for name in without_names(spatial) for part in page_numbers.numbers_in(name)}
-        assert [x for x in written if x not in labels and not page_numbers.is_shown(x, values)] == []
-
-
-def without_names(found: Trust) -> list[str]:
-    return [one.what for one in without_each(case_of(found))]
-
-
-def case_of(found: Trust) -> Case:
-    def simulate(name: str, study: Study):  # type: ignore[no-untyped-def]
-        return run(study)
-
-    return Case(found.claim, found.advised, found.printed, found.recommended, found.twin, found.main, simulate)
-
-
 def test_a_large_effect_without_threats_is_not_failed(spatial: Trust) -> None:
     judged = verdict(spatial)
     assert judged.grade in {"holds", "fragile"}
@@ -211,16 +146,12 @@ def test_a_large_effect_without_threats_is_not_failed(spatial: Trust) -> None:
 
 
 def test_no_effect_fails_and_the_verdict_rests_on_parallel_trends(tmp_path: Path) -> None:
-    """With unequal trends, which a twin cannot represent, the page names the assumption and the threat sees them."""
+    """With unequal trends, which a twin cannot represent, the page names the assumption."""
     none = trust(made_twins.drawn_panel(tmp_path, 1, SERIAL | {"effect": {"size": 0.0}}, ALONE), replications=128,
                  alone=True)  # fmt: skip
     assert verdict(none).grade == "fails"
     gap = SERIAL | {"effect": {"size": 0.0, "trend_gap": 0.4}, "errors": {"sd": 0.3, "serial": 0.2}}
     found = trust(made_twins.drawn_panel(tmp_path, 1, gap, ALONE), replications=128, alone=True)
-    seen = trends.threat(case_of(found))
-    assert seen is not None
-    assert seen.needed is not None
-    assert seen.overturns
     assert "parallel trends" in verdict(found).sentences[-1]
 
 
@@ -255,39 +186,3 @@ def test_the_very_estimator_is_studied(spatial: Trust) -> None:
     assert isinstance(studied, TwoWayDID)
     assert (own.regressors, own.effects, own.cluster_k) == (studied.regressors, studied.effects, studied.cluster_k)
     assert document(spatial)["claim"]["estimate"] == spatial.claim.estimate
-
-
-def test_an_index_is_held_against_other_indices(tmp_path: Path) -> None:
-    """With equal weights, and without each of three indicators; by hand for equal weights."""
-    text = made_cities.PANEL.replace('outcome = "y"\n', "") + (
-        '[index]\nname = "h"\npositive = ["y", "gdp"]\nnegative = ["patents"]\n'
-        '[twin]\nmethod = "parametric"\ndraws = 100\n'
-    )
-    real = made_cities.real_panel(tmp_path, text)
-    found = trust(real, replications=128, alone=True)
-    assert found.claim.panel.roles.outcome == "h"
-    scores = dict(index_weights.others(found.claim.panel, ("y", "gdp"), ("patents",)))
-    assert list(scores) == ["with equal weights", "without y", "without gdp", "without patents"]
-    parts = [found.claim.panel.variables[name][0] for name in ("y", "gdp", "patents")]
-    scaled = [(x - x.min()) / (x.max() - x.min()) for x in parts]
-    np.testing.assert_allclose(scores["with equal weights"][0], (scaled[0] + scaled[1] + 1 - scaled[2]) / 3)
-    seen = index_weights.threat(case_of(found))
-    assert seen is not None
-    assert seen.numbers["indices"] == 4
-    assert np.abs(scores["without gdp"] - found.claim.panel.variables["h"]).max() > 0.01
-
-
-def test_a_confounder_is_measured_by_what_estimate_warns_of(tmp_path: Path) -> None:
-    """The robustness value by hand: of a t statistic with classical errors."""
-    real = made_cities.real_panel(tmp_path, made_cities.PANEL + '[twin]\nmethod = "parametric"\ndraws = 100\n')
-    found = trust(real, replications=128, alone=True)
-    seen = confounding.threat(case_of(found))
-    assert seen is not None
-    classical = found.shown["iid"]
-    panel = found.claim.panel
-    dof = panel.nobs - (len(panel.units) + len(panel.periods) - 1) - len(panel.roles.regressors)
-    f2 = (classical.statistic or 0.0) ** 2 / dof
-    assert seen.needed == pytest.approx(0.5 * (np.sqrt(f2**2 + 4 * f2) - f2), rel=1e-8)
-    assert seen.found is not None
-    assert 0 <= seen.found < 1
-    assert set(seen.numbers) == {"oster_delta"}
