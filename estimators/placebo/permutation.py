@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
 from estimators.core.inversion import linear_interval, p_value_errors, p_values
 from estimators.core.names import outcome_of
-from estimators.core.some_terms import Value, inside, outside
 from estimators.core.tile import Tile
 from estimators.placebo.kernel_tests import Draws, KernelTest, NullTests, Statistic
+from estimators.placebo.some_terms import Value, inside, outside
 from sim.arrays import Floats
 from sim.design import Design
 from sim.errors import bad, closest, listed, naming, one_of

@@ -11,7 +11,7 @@ and overall:calendar, which rest on the earliest cohorts of one city each.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class CallawaySantAnna(Estimator):
     cohorts: tuple[int, ...] = ()
     years: tuple[int, ...] = ()
     errors: tuple[str, ...] = ("cluster:unit",)
-    band: Literal["", "rademacher", "mammen"] = ""
+    band: str = ""
     draws: int = 999
     alpha: float = 0.05
     label: str = ""
@@ -119,9 +119,10 @@ class CallawaySantAnna(Estimator):
         if not 0 <= self.anticipation < schema.periods:
             raise bad(f"anticipation = {self.anticipation}", where=self.name, allowed="0 or more, below T",
                       remedy="correct the number of periods")  # fmt: skip
-        if self.draws < 1 or not 0 < self.alpha < 1:
-            raise bad(f"draws = {self.draws}, alpha = {self.alpha}", where=self.name,
-                      allowed="1 or more; between 0 and 1", remedy="correct them")  # fmt: skip
+        if self.band not in ("", *get_args(Multipliers)) or self.draws < 1 or not 0 < self.alpha < 1:
+            raise bad(f"band = {self.band!r}, draws = {self.draws}, alpha = {self.alpha}", where=self.name,
+                      allowed='"", rademacher or mammen; 1 or more; between 0 and 1',
+                      remedy="correct them")  # fmt: skip
 
     def reduction(self, schema: Schema) -> CallawaySantAnnaReduction:
         """Averages and the variances of their influences."""
@@ -160,7 +161,7 @@ class CallawaySantAnna(Estimator):
         rows = len(influence)
         streams = streams if streams.replications == rows else Streams(0, "", 0, rows)
         found: dict[str, list[Floats]] = {family: [] for family in self._families}
-        kind: Multipliers = self.band or "rademacher"
+        kind: Multipliers = "mammen" if self.band == "mammen" else "rademacher"
         for row, generator in enumerate(streams.each("multipliers")):
             drawn = multipliers(kind, self.draws, influence.shape[2], generator)
             for family, values in found.items():

@@ -13,9 +13,9 @@ import numpy as np
 
 from estimators.core.error_types import kind_of, served
 from estimators.core.estimator import Estimator
-from estimators.core.some_terms import SomeTerms
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_treated import FEWEST_CONTROLS
+from estimators.placebo.some_terms import SomeTerms
 from estimators.spatial.form import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.staggered.adoption_effects import AdoptionEffects
@@ -151,7 +151,8 @@ def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) 
     staggered = isinstance(own, Staggered)
     if family is None and not staggered:
         return ()
-    groups = [name for name in (*real.spec.panel.groups, real.spec.panel.cluster) if name and name in panel.attributes]
+    named = dict.fromkeys((*real.spec.panel.groups, real.spec.panel.cluster, assigned_by(panel)))
+    groups = [name for name in named if name and name in panel.attributes]
     by = ["unit", *(name for name in groups if name != real.spec.panel.unit)]
     wanted = [printed, "iid", "information", "hc1", "hessian", "qmle", *(f"cluster:{name}" for name in by)]
     wanted += [f"{kind}:{name}" for kind in ("cr2", "cv3") for name in by] + _for_few_treated(panel)
@@ -162,6 +163,30 @@ def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) 
         one_way = {f"cluster:{name}" for name in ("unit", *known)}
         return clustered_enough(panel, tuple(error for error in cheap if error in one_way))
     return clustered_enough(panel, tuple(error for error in cheap if served(error, known, family)))
+
+
+def assigned_by(panel: Panel) -> str:
+    """The attribute whose groups adopt as a whole: all units of each group are treated alike; "" = units by themselves.
+
+    Errors then have to be clustered by it (Abadie, Athey, Imbens and Wooldridge 2023). Of several the one with the
+    fewest groups that still has two treated ones or more. An attribute that says no more than the date of adoption is
+    no grouping.
+    """
+    treatment = panel.roles.treatment
+    if treatment is None:
+        return ""
+    paths = np.where(seen_in(panel), panel.variables[treatment][0], 0.0).T  # (N, T)
+    found: dict[str, int] = {}
+    dates = len(np.unique(paths, axis=0))
+    for name, values in panel.attributes.items():
+        labels, codes = np.unique(values.astype(str), return_inverse=True)
+        first = np.unique(codes, return_index=True)[1]
+        alike = bool((paths == paths[first][codes]).all())
+        ever = paths.any(axis=1)
+        groups = len(np.unique(codes[ever]))
+        if alike and dates < len(labels) < len(paths) and 1 < groups < int(ever.sum()):
+            found[name] = len(labels)
+    return min(found, key=lambda name: found[name], default="")
 
 
 def _for_few_treated(panel: Panel) -> list[str]:

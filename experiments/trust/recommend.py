@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from estimators.core.error_types import error_label
 from estimators.linear.did import TwoWayDID
+from experiments.trust.claim import assigned_by
 from experiments.trust.studies import LEVEL, Measure
 from sim.errors import listed
 from sim.panel import Panel
-from sim.panel.panel import seen_in
 
 NEAR = 2.0  # Monte Carlo errors within which a size counts as the nominal one
 TOLERANCE = 0.01  # distance from 5% that is none
@@ -29,28 +27,6 @@ class Advice:
     error: str
     reason: str
     forbidden: Mapping[str, str]
-
-
-def assigned_by(panel: Panel) -> str:
-    """The attribute whose groups adopt as a whole: all units of each group are treated alike; "" = units by themselves.
-
-    Errors then have to be clustered by it (Abadie, Athey, Imbens and Wooldridge 2023). Of several the one with the
-    fewest groups that still has two treated ones or more.
-    """
-    treatment = panel.roles.treatment
-    if treatment is None:
-        return ""
-    paths = np.where(seen_in(panel), panel.variables[treatment][0], 0.0).T  # (N, T)
-    found: dict[str, int] = {}
-    for name, values in panel.attributes.items():
-        labels, codes = np.unique(values.astype(str), return_inverse=True)
-        first = np.unique(codes, return_index=True)[1]
-        alike = bool((paths == paths[first][codes]).all())
-        ever = paths.any(axis=1)
-        groups = len(np.unique(codes[ever]))
-        if alike and 1 < len(labels) < len(paths) and 1 < groups < int(ever.sum()):
-            found[name] = len(labels)
-    return min(found, key=lambda name: found[name], default="")
 
 
 def forbidden_of(errors: tuple[str, ...], panel: Panel) -> dict[str, str]:

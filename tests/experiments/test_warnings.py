@@ -76,7 +76,7 @@ def test_leaving_out_a_province_counts_the_effects_that_are_left(tmp_path: Path,
     """The error of the spec's column, fitted again to the panel without the province."""
     spec = SPEC.replace("draws = 99", f'draws = 99\ncluster_k = "{cluster_k}"')
     real = made_cities.real_panel(tmp_path, spec)
-    case, panel = Case(real, Ledger(seed=0), None), real.panel
+    case, panel = Case(real, Ledger(seed=0), real.panel, None), real.panel
     codes = np.unique(panel.attributes["province"], return_inverse=True)[1]
     found = case.left_out(codes)
     for group in range(codes.max() + 1):
