@@ -64,8 +64,6 @@ def test_the_message_names_the_estimator_and_the_nearest_value() -> None:
     with pytest.raises(BadInput, match=r"^estimator callaway-santanna; controls = 'nevr'; allowed: never, not-yet; did "
                                        r"you mean 'never'\?$"):  # fmt: skip
         CallawaySantAnna(controls="nevr")  # type: ignore[arg-type]
-    with pytest.raises(BadInput, match="band = 'normal'; allowed: \"\", rademacher, mammen"):
-        CallawaySantAnna(band="normal")  # type: ignore[arg-type]
 
 
 def test_all_wrong_settings_are_named_at_once() -> None:
