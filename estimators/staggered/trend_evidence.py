@@ -7,6 +7,7 @@ and grows with the noise and the number of periods even where trends are paralle
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -22,7 +23,7 @@ from estimators.staggered.aggregation import event_of
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.cohorts import Cohorts, check_clusters
 from estimators.staggered.honest import BoundsQuestion, breakdown
-from sim.arrays import Floats
+from sim.arrays import Flags, Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import BadInput
@@ -51,13 +52,31 @@ class EventTimes:
 
     @classmethod
     def of(cls, estimator: CallawaySantAnna, panel: Panel) -> EventTimes:
-        """The window's event times that are identified with an error, next to the reference period without gaps."""
-        answer, certain = estimator.influence(panel), np.isfinite(estimator(panel).se[0, 0])
-        terms = estimator.layout(panel.schema).terms
-        estimated = {event_of(term) for k, term in enumerate(terms) if np.isfinite(answer.estimate[0, k])}
+        """Of one panel: the window's event times that have an error, next to the reference period without gaps."""
+        return cls.each(estimator, panel)[0]
+
+    @classmethod
+    def each(cls, estimator: CallawaySantAnna, panel: Panel) -> list[EventTimes]:
+        """Of every replication of a panel, whose treatment is the same in all; each with the bits that it has alone."""
+        reduction = estimator.reduction(panel.schema)
+        plan, certain = reduction.plan(panel), np.isfinite(estimator(panel).se[:, 0])
+        answers = [reduction.answer(panel.replication(row), plan) for row in range(panel.replications)]
+        events = [event_of(term) for term in estimator.layout(panel.schema).terms]
         codes = unit_clusters(estimator.errors[0], panel)
-        sums = answer.influence[0] @ membership(codes)
-        known = {event: k for k, term in enumerate(terms) if (event := event_of(term)) is not None and certain[k]}
+        member = membership(codes)
+        treated = len(np.unique(codes[panel.variables[str(panel.roles.treatment)][0].any(axis=0)]))
+        return [
+            cls._one(events, answer.estimate[0], answer.influence[0] @ member, known, treated)
+            for answer, known in zip(answers, certain, strict=True)
+        ]
+
+    @classmethod
+    def _one(
+        cls, named: Sequence[int | None], estimate: Floats, sums: Floats, certain: Flags, treated: int
+    ) -> EventTimes:
+        """named: event times of the terms, None for others; sums (K, G): of the clusters' influences."""
+        estimated = {event for event, value in zip(named, estimate, strict=True) if np.isfinite(value)}
+        known = {event: k for k, event in enumerate(named) if event is not None and certain[k]}
         early, late = -2, 0
         while early in known:
             early -= 1
@@ -65,12 +84,11 @@ class EventTimes:
             late += 1
         events = [event for event in range(early + 1, late) if event != -1]
         places = [known[event] for event in events]
-        treated = panel.variables[str(panel.roles.treatment)][0].any(axis=0)
         return cls(
             np.array(events, dtype=np.int_),
-            answer.estimate[0, places],
+            estimate[places],
             sums[places] @ sums[places].T,
-            len(np.unique(codes[treated])),
+            treated,
             tuple(event for event in (-2, 0) if event not in known) if {-2, 0} <= estimated else (),
         )
 
@@ -169,18 +187,29 @@ class TrendEvidence(Estimator):
         bare = replace(panel, variables={name: panel.variables[name] for name in (outcome, treatment)}, roles=roles,
                        weights={})  # fmt: skip
         found = []
-        for row in range(panel.replications):
+        for path in self._paths(bare):
             try:
-                found.append(self._one(bare.replication(row), layout))
+                if isinstance(path, BadInput):
+                    raise path
+                found.append(self._one(path, layout))
             except BadInput:
                 if panel.replications == 1:
                     raise
                 found.append(Estimates.failed(layout, Status.REFUSED))
         return Estimates.join(found)
 
-    def _one(self, panel: Panel, layout: Layout) -> Estimates:
-        core = core_of(panel, str(panel.roles.treatment), self.name)
-        path = EventTimes.of(reference_estimator(core, (self.error,)), core)
+    def _paths(self, panel: Panel) -> Iterator[EventTimes | BadInput]:
+        """Of every replication, together where all have one treatment; or why there is none."""
+        treatment = str(panel.roles.treatment)
+        alike = len(panel.variables[treatment]) == 1 and (panel.observed is None or len(panel.observed) == 1)
+        for one in [panel] if alike else [panel.replication(row) for row in range(panel.replications)]:
+            try:
+                core = core_of(one, treatment, self.name)
+                yield from EventTimes.each(reference_estimator(core, (self.error,)), core)
+            except BadInput as refusal:
+                yield from [refusal] * one.replications
+
+    def _one(self, path: EventTimes, layout: Layout) -> Estimates:
         pvalue = path.pretrend()[2] if path.pre else float("nan")
         values = [abs(float(ndtri(pvalue / 2.0)))]
         if self.bounds:
