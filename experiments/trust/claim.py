@@ -143,8 +143,11 @@ def claim_of(real: RealPanel, text: str = HEADLINE, error: str | None = None) ->
 
 
 def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) -> tuple[str, ...]:
-    """Every error type that the estimator's family serves on this panel without a bootstrap, the printed one first.
+    """The error types of a claim that need no bootstrap, the printed one first: classical, robust, clustered in three
+    forms by units and groups, for few treated units where they are few, and those of the spec.
 
+    Variances clustered in two ways may be negative in short panels, which would cost twins their fits: they are there
+    where the spec names them.
     None of estimators that are neither regressions, spatial models nor of staggered adoption.
     """
     family: Any = {TwoWayDID: "regression", SpatialPanel: "spatial"}.get(type(own))
@@ -156,7 +159,7 @@ def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) 
     by = ["unit", *(name for name in groups if name != real.spec.panel.unit)]
     wanted = [printed, "iid", "information", "hc1", "hessian", "qmle", *(f"cluster:{name}" for name in by)]
     wanted += [f"{kind}:{name}" for kind in ("cr2", "cv3") for name in by] + _for_few_treated(panel)
-    wanted += ["cluster:unit+period", "driscoll-kraay", *own.errors, *real.spec.inference.errors]  # type: ignore[attr-defined]
+    wanted += [*own.errors, *real.spec.inference.errors]  # type: ignore[attr-defined]
     cheap = [error for error in dict.fromkeys(wanted) if kind_of(error) not in DRAWN]
     known = tuple(panel.attributes)
     if staggered:
