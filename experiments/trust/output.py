@@ -84,10 +84,10 @@ def _checks(held: Mapping[str, Any]) -> Iterator[str]:
         return
     rows = [row for row in held["checks"] if row["difference"] is not None]
     if rows:
-        yield f"{'check':<32}{'needs':>9}{'found':>9}{'95% jointly':>18}  answer"
+        yield f"{'check':<28}{'needs':>9}{'found':>9}{'95% jointly':>21}  answer"
     for row in rows[:MOST]:
         ends = interval(row["lower"], row["upper"], number)
-        yield (f"{row['name'][:31]:<32}{number(row['needed']):>9}{number(row['difference']):>9}{ends:>18}  "
+        yield (f"{row['name'][:27]:<28}{number(row['needed']):>9}{number(row['difference']):>9}{ends:>21}  "
                f"{row['answer']}")  # fmt: skip
 
 
