@@ -109,6 +109,11 @@ class Claim:
         lean = replace(own, **kept)  # type: ignore[type-var]
         return lean if "terms" in known else SomeTerms.of(lean, (self.term,))
 
+    def dof(self, error: str) -> float:
+        """Degrees of freedom of its t under an error type, which the table need not print."""
+        found = self.estimator(self.panel)
+        return float(found.dof[0, found.errors.index(error), found.terms.index(self.term)])
+
     def on(self, panel: Panel) -> dict[str, Record]:
         """The claim on a panel, by error type; through the runner, as `estimate` does. Raises BadInput for no fit."""
         estimator = self.estimator

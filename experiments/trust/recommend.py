@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from estimators.core.error_types import error_label
+from estimators.core.error_types import error_label, groups_of
 from estimators.linear.did import TwoWayDID
 from experiments.trust.studies import LEVEL, Measure
 from sim.errors import listed
@@ -60,7 +60,9 @@ def forbidden_of(errors: tuple[str, ...], panel: Panel) -> dict[str, str]:
     out = {}
     for error in errors:
         kind, _, name = error.partition(":")
-        said = _too_few(kind, name, panel) if kind in FEWEST and own and "+" not in name else ""
+        groups = [one for one in groups_of(error, (*panel.attributes,)) if one != "period"]
+        lacks = (_too_few(kind, one, panel) for one in groups if kind in FEWEST and own)
+        said = next(filter(None, lacks), "")
         if not said and kind in FOR_FEW and treated >= FEW_TREATED:
             said = f"these take treated and other units as equally noisy, which {treated} treated units need not"
         if not said and group and (kind not in FEWEST or name != group):
