@@ -219,7 +219,7 @@ def _rehearsed(found: Trust, case: Case, means: Means) -> Rehearsal | None:
 
 
 def _benchmarks(found: Trust, case: Case, means: Means) -> Benchmarks:
-    """What event times before adoption, and the bounds that rest on them, show on twins with the effect as estimated."""
+    """What event times before adoption, and bounds that rest on them, show on twins with the effect as estimated."""
     count = min(found.ask.benchmarks, found.main.replications) // 32 * 32
     error = case.main_error if case.main_error.startswith("cluster:") else "cluster:unit"
     estimators = [TrendEvidence(error=error)]

@@ -228,12 +228,14 @@ def test_numbers_that_a_check_says_are_its_own(spatial: Trust) -> None:
     assert {"unequal-trends", "placebo-in-time", "spillovers", "leave-out:group"} <= names
     assert len(names) == len(spatial.checks)
     conventions = {"5%", "10%", "1.3", "0", "1", "2", "3"}
+    counts, unknown = {"12", "6", "6,", "7"}, []  # periods, groups, neighbours, the number of a table
     for one in spatial.checks:
         values = [*(x for x in one.numbers.values() if x is not None),
                   *(x for x in (one.difference, one.lower, one.upper, one.needed) if x is not None)]  # fmt: skip
         written = page_numbers.numbers_in(one.sentence.replace("p .", "p 0.").replace("p < .", "p < 0."))
-        labels = {*page_numbers.numbers_in(one.alternative), *conventions, "12"}  # 12 periods
-        assert [x for x in written if x not in labels and not page_numbers.is_shown(x, values)] == [], one.sentence
+        labels = {*page_numbers.numbers_in(one.alternative), *conventions, *counts}
+        unknown += [(x, one.sentence) for x in written if x not in labels and not page_numbers.is_shown(x, values)]
+    assert unknown == []
 
 
 @pytest.mark.parametrize("errors", ["cluster:unit", "cr2:province"])
@@ -328,8 +330,8 @@ def test_an_index_is_held_against_other_indices(tmp_path: Path) -> None:
     panel = found.claim.panel
     assert panel.roles.outcome == "h"
     check = next(one for one in found.checks if one.name == "index-weights")
-    assert check.alternatives == tuple(f"outcome:index {what}" for what in
-                                       ("with equal weights", "without y", "without gdp", "without patents"))  # fmt: skip
+    whats = ("with equal weights", "without y", "without gdp", "without patents")
+    assert check.alternatives == tuple(f"outcome:index {what}" for what in whats)
     parts = [panel.variables[name][0] for name in ("y", "gdp", "patents")]
     scaled = [(x - x.min()) / (x.max() - x.min()) for x in parts]
     scaled[2] = 1 - scaled[2]

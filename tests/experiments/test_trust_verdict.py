@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -169,7 +170,7 @@ def test_what_is_forbidden_is_not_recommended_whatever_its_size() -> None:
 
 
 def test_where_nothing_is_allowed_inference_for_few_treated_comes_first() -> None:
-    why = {error: "1 unit is treated" for error in ("iid", "cluster:unit", "conley-taber", "ferman-pinto")}
+    why = dict.fromkeys(("iid", "cluster:unit", "conley-taber", "ferman-pinto"), "1 unit is treated")
     sizes = {"iid": Measure(0.05, 0.005), "cluster:unit": Measure(0.4, 0.01), "conley-taber": Measure(0.08, 0.005),
              "ferman-pinto": Measure(0.11, 0.005)}  # fmt: skip
     found = advice(sizes, "cluster:unit", why)
@@ -209,6 +210,9 @@ def record(p: float | None) -> Any:
     return SimpleNamespace(term="did", table="2", column=5, pvalue=p)
 
 
+FINE = ((0.002, 0.001),)  # a calibrated p value and its Monte Carlo error
+
+
 class Method(SimpleNamespace):
     """A study of one method: its calibrated p value, its Monte Carlo error."""
 
@@ -216,9 +220,10 @@ class Method(SimpleNamespace):
         return Measure(0.051, 0.003)
 
 
-def trust(p: float | None = 0.001, advised: float | None = 0.001, calibrated: tuple[tuple[float, float], ...] = ((0.002, 0.001),),
-          printed: str = "cluster:unit", recommended: str = "cluster:unit", estimate: float = 0.5,
-          **more: Any) -> Trust:  # fmt: skip
+def trust(
+    p: float | None = 0.001, advised: float | None = 0.001, calibrated: tuple[tuple[float, float], ...] = FINE,
+    printed: str = "cluster:unit", recommended: str = "cluster:unit", estimate: float = 0.5, **more: Any,
+) -> Trust:  # fmt: skip
     """A page with the numbers that rules look at; all is well unless said."""
     voters = tuple(Method(method=f"method{k}", p=Calibrated(*one)) for k, one in enumerate(calibrated))
     made = {
@@ -294,7 +299,7 @@ def test_edges_of_the_rules(changes: dict[str, Any], answer: str) -> None:
 def test_the_first_rule_that_applies_answers_and_the_others_are_said() -> None:
     """Each pair in the order of the rules: the reason is the first one's, the second one's is a sentence."""
     names = [name for name in ALONE if not name.startswith(("no effect", "no p", "calibrated by"))]
-    for first, second in zip(names, names[1:], strict=False):
+    for first, second in pairwise(names):
         changes = ALONE[first][0] | ALONE[second][0]
         if {"evidence"} <= ALONE[first][0].keys() & ALONE[second][0].keys():
             changes["evidence"] = Evidence(lean=LEAN, pretrend=0.01)
@@ -324,7 +329,12 @@ def test_a_page_without_a_p_value_never_calls_the_estimate_significant() -> None
     assert "not significant at 10%" in said
     assert "no p value" in said
     assert "significant at 1%" not in said
-    levels = {0.01: "significant at 1%", 0.011: "significant at 5%", 0.05: "significant at 5%", 0.1: "significant at 10%"}
+    levels = {
+        0.01: "significant at 1%",
+        0.011: "significant at 5%",
+        0.05: "significant at 5%",
+        0.1: "significant at 10%",
+    }
     for p, words in levels.items():
         assert f", {words} with errors" in verdict(trust(p=p)).sentences[0]
 
