@@ -103,11 +103,14 @@ def advice(sizes: Mapping[str, Measure], printed: str, forbidden: Mapping[str, s
     if not allowed:
         return Advice(best, f"no error type is safe here; {error_label(best)} comes nearest: "
                       f"{listed(dict.fromkeys(forbidden.values()), 2)}", forbidden)  # fmt: skip
-    why = forbidden.get(printed) or (f"the test of errors {error_label(printed)} rejects in {sizes[printed].value:.1%} "
-                                     "of twins without an effect")  # fmt: skip
     if best == printed:
         return Advice(best, f"no other has a size nearer to 5%: {sizes[best].value:.1%} on twins", forbidden)
-    return Advice(best, f"{why}; that of {error_label(best)} in {sizes[best].value:.1%}", forbidden)
+    of_twins = f"in {sizes[best].value:.1%} of twins without an effect"
+    if printed in forbidden:
+        return Advice(best, f"errors {error_label(printed)} do not serve here ({forbidden[printed]}); the test of "
+                      f"errors {error_label(best)} rejects {of_twins}", forbidden)  # fmt: skip
+    return Advice(best, f"its test rejects {of_twins}, that of errors {error_label(printed)} in "
+                  f"{sizes[printed].value:.1%}", forbidden)  # fmt: skip
 
 
 def _excess(size: Measure) -> float:
