@@ -150,7 +150,8 @@ def claim_of(real: RealPanel, text: str = HEADLINE, error: str | None = None) ->
 def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) -> tuple[str, ...]:
     """Every error type that the estimator's family serves on this panel without a bootstrap, the printed one first.
 
-    None of estimators that are neither regressions, spatial models nor of staggered adoption.
+    None of estimators that are neither regressions, spatial models nor of staggered adoption. Two-way clusters only
+    where they are asked for: their variance may be negative, and a twin without one error type is lost for all.
     """
     family: Any = {TwoWayDID: "regression", SpatialPanel: "spatial"}.get(type(own))
     staggered = isinstance(own, Staggered)
@@ -160,7 +161,7 @@ def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) 
     by = ["unit", *(name for name in groups if name != real.spec.panel.unit)]
     wanted = [printed, "iid", "information", "hc1", "hessian", "qmle", *(f"cluster:{name}" for name in by)]
     wanted += [f"{kind}:{name}" for kind in ("cr2", "cv3") for name in by] + _for_few_treated(panel)
-    wanted += ["cluster:unit+period", "driscoll-kraay", *own.errors, *real.spec.inference.errors]  # type: ignore[attr-defined]
+    wanted += ["driscoll-kraay", *own.errors, *real.spec.inference.errors]  # type: ignore[attr-defined]
     cheap = [error for error in dict.fromkeys(wanted) if kind_of(error) not in DRAWN]
     known = tuple(panel.attributes)
     if staggered:
@@ -347,10 +348,11 @@ def _errors(real: RealPanel, fitted: Fitted, term: str, text: str, error: str | 
 
 
 def _has_error(fitted: Fitted, error: str, term: str) -> bool:
-    """Whether a fit has an error of a term; estimators of staggered adoption are asked for those not in the table."""
+    """Whether a fit has an error of a term; regressions and estimators of staggered adoption are asked for those not in
+    the table: with one treated cluster nothing is left without it."""
     own, found = fitted.estimator, fitted.estimates
     if error not in found.errors:
-        if not isinstance(own, Staggered):
+        if not isinstance(own, Staggered | TwoWayDID):
             return True
         try:
             found = replace(own, errors=(error,))(fitted.panel)

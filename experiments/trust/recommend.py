@@ -9,6 +9,7 @@ import numpy as np
 
 from estimators.core.error_types import error_label, groups_of
 from estimators.linear.did import TwoWayDID
+from experiments.checks.inputs import FOR_FEW
 from experiments.trust.studies import LEVEL, Measure
 from sim.errors import listed
 from sim.panel import Panel
@@ -18,7 +19,6 @@ NEAR = 2.0  # Monte Carlo errors within which a size counts as the nominal one
 TOLERANCE = 0.01  # distance from 5% that is none
 FEWEST = {"cluster": 30.0, "cr2": 4.0, "cv3": 8.0}  # clusters, in effect, that a kind of errors can rest on
 FEWEST_TREATED = {"cluster": 20, "cr2": 4, "cv3": 8}  # clusters with treated units, and as many with untreated ones
-FOR_FEW = ("conley-taber", "ferman-pinto")  # they take treated and other units as equally noisy
 FEW_TREATED = 4  # treated units below which no clustered errors serve
 
 
@@ -68,7 +68,9 @@ def forbidden_of(errors: tuple[str, ...], panel: Panel) -> dict[str, str]:
         if not said and group and (kind not in FEWEST or name != group):
             said = f"whole groups ({group}) adopt together, so that errors must allow for shocks of a {group}"
         if not said and 0 < treated < FEW_TREATED and kind not in FOR_FEW:
-            said = f"{treated} units are treated, and these errors need {FEW_TREATED}"
+            said = (
+                f"{treated} {'unit is' if treated == 1 else 'units are'} treated, and these errors need {FEW_TREATED}"
+            )
         if said:
             out[error] = said
     return out
@@ -80,7 +82,9 @@ def _too_few(kind: str, name: str, panel: Panel) -> str:
     effective, treated, others = (float(values[0]) for values in (facts.effective, facts.treated, facts.untreated))
     if min(treated, others) < FEWEST_TREATED[kind]:
         which = "treated" if treated <= others else "untreated"
-        return f"{min(treated, others):.0f} clusters have {which} units, and these errors need {FEWEST_TREATED[kind]}"
+        least = int(min(treated, others))
+        held = f"{least} cluster has" if least == 1 else f"{least} clusters have"
+        return f"{held} {which} units, and these errors need {FEWEST_TREATED[kind]}"
     if effective < FEWEST[kind]:
         return f"{facts.clusters} clusters count as {effective:.1f}, and these errors need {FEWEST[kind]:.0f}"
     return ""

@@ -49,6 +49,59 @@ def test_a_drift_as_large_is_not_supported_and_its_trend_is_named(tmp_path: Path
     assert reason.lower().startswith(TRENDS)
 
 
+# Few treated units, few groups
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [0, 1])
+def test_one_treated_unit_is_judged_by_inference_for_few(tmp_path: Path, number: int) -> None:
+    """An effect of 5 standard deviations: no error type that clusters or takes errors as homoskedastic is printed, no
+    fit is lost, and that the stars of clustered errors mean nothing does not contradict another test."""
+    world = World("one treated", **SMALL, dates=((6, 1),))
+    found = trust(world.real(tmp_path, number, 5.0), replications=128, benchmarks=0)
+    assert found.recommended in {"conley-taber", "ferman-pinto"}
+    assert {error for error in found.main.errors if error not in found.advice.forbidden} == {
+        "conley-taber", "ferman-pinto"}  # fmt: skip
+    assert found.main.count("iid", 0) == 128
+    assert found.main.size("cluster:unit").value > 0.5
+    assert (found.advised.pvalue or 1.0) <= 1 / 25
+    check = next(one for one in found.checks if one.name == "one-treated-unit")
+    assert check.answer != "contradicts"
+    assert check.severity == 1
+    assert verdict(found).answer == "supported"
+
+
+@pytest.mark.slow
+def test_two_treated_units_lose_no_twin(tmp_path: Path) -> None:
+    """A variance by two-way clusters that is negative on a twin would cost that twin for all error types."""
+    world = World("two treated", **SMALL, dates=((6, 2),))
+    found = trust(world.real(tmp_path, 0, 3.0), replications=256, alone=True)
+    assert found.main.count("iid", 0) == 256
+    assert found.recommended in {"conley-taber", "ferman-pinto"}
+
+
+@pytest.mark.slow
+def test_three_groups_are_no_clusters(tmp_path: Path) -> None:
+    world = World("three groups", **SMALL, dates=((4, 7), (6, 7), (8, 6)), groups=3, group_sd=0.7)
+    found = trust(world.real(tmp_path, 0, 3.0), errors="cluster:group", replications=128, alone=True)
+    assert found.printed == "cluster:group"
+    assert not found.recommended.endswith(":group")
+    assert {error for error in found.advice.forbidden if error.endswith(":group")} == {
+        "cluster:group", "cr2:group", "cv3:group"}  # fmt: skip
+    assert "need 20" in found.advice.reason
+
+
+@pytest.mark.slow
+def test_whole_groups_are_the_clusters_to_print(tmp_path: Path) -> None:
+    """The test by units rejects a third of true nulls there."""
+    world = World("whole groups", units=60, periods=10, groups=12, group_sd=1.4, group_ar=0.3, whole=True,
+                  dates=((6, 30),))  # fmt: skip
+    found = trust(world.real(tmp_path, 0, 3.0), replications=128, alone=True)
+    assert found.recommended == "cr2:group"
+    assert "whole groups (group) adopt together" in found.advice.reason
+    assert found.main.size("cluster:unit").value > 0.2
+
+
 # Mirrors
 
 

@@ -77,6 +77,7 @@ def test_groups_that_adopt_at_different_dates_are_whole_where_their_units_do_ali
         ("cluster:unit", 20, 200, "200 clusters count as 24.7, and these errors need 30"),
         ("cluster:unit+period", 19, 60, "19 clusters have treated units, and these errors need 20"),
         ("cluster:unit+period", 20, 40, ""),
+        ("cluster:unit", 1, 60, "1 cluster has treated units, and these errors need 20"),
         ("cr2:unit", 4, 40, ""),
         ("cr2:unit", 3, 40, "3 clusters have treated units, and these errors need 4"),
         ("cv3:unit", 8, 40, ""),
@@ -87,8 +88,8 @@ def test_groups_that_adopt_at_different_dates_are_whole_where_their_units_do_ali
         ("ferman-pinto", 4, 40, "equally noisy"),
         ("iid", 4, 40, ""),
         ("iid", 3, 40, "3 units are treated, and these errors need 4"),
-        ("hc1", 1, 40, "1 units are treated, and these errors need 4"),
-        ("driscoll-kraay", 1, 40, "1 units are treated, and these errors need 4"),
+        ("hc1", 1, 40, "1 unit is treated, and these errors need 4"),
+        ("driscoll-kraay", 1, 40, "1 unit is treated, and these errors need 4"),
     ],
 )
 def test_what_an_error_type_needs(error: str, treated: int, units: int, words: str) -> None:
