@@ -76,8 +76,6 @@ class TrustCard(dict[str, Any]):
         ]
         heads = ("errors", "size", "MC error", "std. error", "p")
         rows = [tuple(row[name] for name in ("se_type", "size", "mcse", "se", "pvalue")) for row in self["errors"]]
-        title = f"{claim['outcome']}: the claim {VERBS[self['verdict']['grade']]}"
-        return card(title, facts, heads, rows, answer=self["verdict"]["sentences"])
-
-
-VERBS = {"holds": "holds", "fragile": "is fragile", "fails": "fails"}
+        verdict = self["verdict"]
+        return card(f"{claim['outcome']}: {verdict['answer']}", facts, heads, rows,
+                    answer=[verdict["reason"], *verdict["sentences"]])  # fmt: skip

@@ -89,7 +89,7 @@ def test_names_are_escaped_everywhere(study):
         records=tuple(dataclasses.replace(one, term=EVIL, sample=EVIL) for one in document["2", 5].records),
     )  # fmt: skip
     trust = TrustCard(claim={"text": EVIL, "outcome": EVIL}, mde={"value": 0.1}, held_fixed=[EVIL],
-                      verdict={"grade": "fails", "sentences": [EVIL]},
+                      verdict={"answer": "not decided", "reason": EVIL, "sentences": [EVIL]},
                       errors=[{"se_type": EVIL, "size": 0.05, "mcse": 0.01, "se": 1.0, "pvalue": 0.2}])  # fmt: skip
     cards = [panel, study, store, evil_document, evil_document["2", 5], trust, Text(EVIL)]
     for each in cards:

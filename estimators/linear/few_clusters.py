@@ -187,6 +187,7 @@ def facts_of(psi: Floats, treatment: Floats, codes: Codes, mask: Floats) -> Clus
 
 
 def effective_clusters(shares: Floats) -> Floats:
-    """G* of the clusters' parts of a variance (R, G), (R,)."""
-    relative = shares / shares.mean(axis=1, keepdims=True) - 1
+    """G* of the clusters' parts of a variance (R, G), (R,); NaN where no cluster has a part."""
+    with np.errstate(invalid="ignore"):
+        relative = shares / shares.mean(axis=1, keepdims=True) - 1
     return np.asarray(shares.shape[1] / (1 + np.square(relative).mean(axis=1)))

@@ -103,11 +103,14 @@ class Case:
         return cls.of_claim(real, ledger, fits[0], term, own[0])
 
     @classmethod
-    def of_claim(cls, real: RealPanel, ledger: Ledger, fitted: Fitted, term: str, record: Record) -> Case:
-        """The case of any term of a fit; record: the claim with the errors by which it is judged."""
-        at, errors = fitted.estimates.terms.index(term), fitted.estimates.errors
-        row = errors.index(record.se_type) if record.se_type in errors else -1
-        dof = float(fitted.estimates.dof[0, row, at])
+    def of_claim(
+        cls, real: RealPanel, ledger: Ledger, fitted: Fitted, term: str, record: Record, dof: float | None = None
+    ) -> Case:
+        """The case of any term of a fit; record: the claim with the errors by which it is judged; dof: of its t, where
+        the fit has no such errors."""
+        if dof is None:
+            at, errors = fitted.estimates.terms.index(term), fitted.estimates.errors
+            dof = float(fitted.estimates.dof[0, errors.index(record.se_type) if record.se_type in errors else -1, at])
         return cls(real, ledger, fitted.panel, record, dof, fitted.estimator, term)
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from estimators.core.error_types import kind_of
 from estimators.linear.did import TwoWayDID
 from experiments.application.tables.columns import treated_units
 from experiments.checks.case import Case, number, some, starred
@@ -18,6 +19,7 @@ ORDER = 20
 SAME = 0.95  # correlation, without effects, from which a control is the outcome in another form
 MOVED_T, MOVED_SHARE = 5.0, 0.10  # t with the main errors, and share of the control's variance
 ROUNDING = 1e-9
+FOR_FEW = ("conley-taber", "ferman-pinto")  # kinds of errors that know the shocks of one treated unit
 
 
 def check(case: Case) -> Iterator[Check]:
@@ -134,6 +136,9 @@ def _treated(case: Case) -> Iterator[Check]:
     )
     numbers: dict[str, float | None] = {"treated_units": float(count)}
     severity = OVERTURNS if count == 1 else SILENT
+    if severity and effect is not None and kind_of(effect.se_type) in FOR_FEW:
+        severity = INFORMS
+        said = f"Only {name} is treated: the test of the claim takes it to be as noisy as units that never are."
     yield Check.fact("one-treated-unit", severity, said, f"{count} units are treated.", numbers, unit="treated units",
                      remedy="use panelproof placebo" if severity else "")  # fmt: skip
     if case.main_error != "cluster:unit":

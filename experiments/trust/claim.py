@@ -109,6 +109,11 @@ class Claim:
         lean = replace(own, **kept)  # type: ignore[type-var]
         return lean if "terms" in known else SomeTerms.of(lean, (self.term,))
 
+    def dof(self, error: str) -> float:
+        """Degrees of freedom of its t under an error type, which the table need not print."""
+        found = self.estimator(self.panel)
+        return float(found.dof[0, found.errors.index(error), found.terms.index(self.term)])
+
     def on(self, panel: Panel) -> dict[str, Record]:
         """The claim on a panel, by error type; through the runner, as `estimate` does. Raises BadInput for no fit."""
         estimator = self.estimator
@@ -146,9 +151,8 @@ def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) 
     """The error types of a claim that need no bootstrap, the printed one first: classical, robust, clustered in three
     forms by units and groups, for few treated units where they are few, and those of the spec.
 
-    Variances clustered in two ways may be negative in short panels, which would cost twins their fits: they are there
-    where the spec names them.
-    None of estimators that are neither regressions, spatial models nor of staggered adoption.
+    None of estimators that are neither regressions, spatial models nor of staggered adoption. Two-way clusters only
+    where they are asked for: their variance may be negative, and a twin without one error type is lost for all.
     """
     family: Any = {TwoWayDID: "regression", SpatialPanel: "spatial"}.get(type(own))
     staggered = isinstance(own, Staggered)
@@ -370,10 +374,11 @@ def _errors(real: RealPanel, fitted: Fitted, term: str, text: str, error: str | 
 
 
 def _has_error(fitted: Fitted, error: str, term: str) -> bool:
-    """Whether a fit has an error of a term; estimators of staggered adoption are asked for those not in the table."""
+    """Whether a fit has an error of a term; regressions and estimators of staggered adoption are asked for those not in
+    the table: with one treated cluster nothing is left without it."""
     own, found = fitted.estimator, fitted.estimates
     if error not in found.errors:
-        if not isinstance(own, Staggered):
+        if not isinstance(own, Staggered | TwoWayDID):
             return True
         try:
             found = replace(own, errors=(error,))(fitted.panel)

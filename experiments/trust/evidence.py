@@ -152,7 +152,7 @@ class Rehearsal:
         moved = replace(self.claim, estimate=self.claim.estimate + effect)
         null, sign = np.sort(np.nan_to_num(np.abs(self.claim.statistic))), np.sign(moved.estimate)
         with np.errstate(invalid="ignore"):
-            ranks = 1.0 - np.searchsorted(null, np.abs(moved.statistic)) / len(null)
+            ranks = (len(null) - np.searchsorted(null, np.abs(moved.statistic))) / len(null)
             small = moved.moved_pvalue(self.claim) <= LEVEL
         return np.asarray(small & (ranks <= LEVEL) & ~self._contradicted(sign, effect) & ~self._leans(sign, effect))
 

@@ -67,7 +67,7 @@ class Nearby:
         if not self.others or not found.value > 0:
             return found
         spread = float(np.log(self.effects(error)).std(ddof=1))
-        own = np.log(found.upper / found.lower) / (2 * Z95)
+        own = np.log(found.upper / found.lower) / (2 * Z95) if found.lower > 0 else np.inf
         factor = float(np.exp(Z95 * np.hypot(spread, own)))
         return replace(found, lower=found.value / factor, upper=found.value * factor)
 

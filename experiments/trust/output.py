@@ -84,10 +84,10 @@ def _checks(held: Mapping[str, Any]) -> Iterator[str]:
         return
     rows = [row for row in held["checks"] if row["difference"] is not None]
     if rows:
-        yield f"{'the effect':<29}{'needs':>8}{'found':>9}{'95% jointly':>20}  answer"
+        yield f"{'the effect':<28}{'needs':>9}{'found':>9}{'95% jointly':>21}  answer"
     for row in rows[:MOST]:
         ends = interval(row["lower"], row["upper"], number)
-        yield (f"{row['alternative'][:28]:<29}{number(row['needed']):>8}{number(row['difference']):>9}{ends:>20}  "
+        yield (f"{row['alternative'][:27]:<28}{number(row['needed']):>9}{number(row['difference']):>9}{ends:>21}  "
                f"{row['answer']}")  # fmt: skip
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from estimators.core.error_types import error_label
+from estimators.core.error_types import error_label, groups_of
 from estimators.linear.did import TwoWayDID
+from experiments.checks.inputs import FOR_FEW
 from experiments.trust.claim import assigned_by
 from experiments.trust.studies import LEVEL, Measure
 from sim.errors import listed
@@ -16,7 +17,7 @@ NEAR = 2.0  # Monte Carlo errors within which a size counts as the nominal one
 TOLERANCE = 0.01  # distance from 5% that is none
 FEWEST = {"cluster": 30.0, "cr2": 4.0, "cv3": 8.0}  # clusters, in effect, that a kind of errors can rest on
 FEWEST_TREATED = {"cluster": 20, "cr2": 4, "cv3": 8}  # clusters with treated units, and as many with untreated ones
-FOR_FEW = ("conley-taber", "ferman-pinto")  # they take treated and other units as equally noisy
+ORDER = ("cluster", "cr2", "cv3", *FOR_FEW)
 FEW_TREATED = 4  # treated units below which no clustered errors serve
 
 
@@ -36,13 +37,17 @@ def forbidden_of(errors: tuple[str, ...], panel: Panel) -> dict[str, str]:
     out = {}
     for error in errors:
         kind, _, name = error.partition(":")
-        said = _too_few(kind, name, panel) if kind in FEWEST and own and "+" not in name else ""
+        groups = [one for one in groups_of(error, (*panel.attributes,)) if one != "period"]
+        lacks = (_too_few(kind, one, panel) for one in groups if kind in FEWEST and own)
+        said = next(filter(None, lacks), "")
         if not said and kind in FOR_FEW and treated >= FEW_TREATED:
             said = f"these take treated and other units as equally noisy, which {treated} treated units need not"
         if not said and group and (kind not in FEWEST or name != group):
             said = f"whole groups ({group}) adopt together, so that errors must allow for shocks of a {group}"
         if not said and 0 < treated < FEW_TREATED and kind not in FOR_FEW:
-            said = f"{treated} units are treated, and these errors need {FEW_TREATED}"
+            said = (
+                f"{treated} {'unit is' if treated == 1 else 'units are'} treated, and these errors need {FEW_TREATED}"
+            )
         if said:
             out[error] = said
     return out
@@ -54,7 +59,9 @@ def _too_few(kind: str, name: str, panel: Panel) -> str:
     effective, treated, others = (float(values[0]) for values in (facts.effective, facts.treated, facts.untreated))
     if min(treated, others) < FEWEST_TREATED[kind]:
         which = "treated" if treated <= others else "untreated"
-        return f"{min(treated, others):.0f} clusters have {which} units, and these errors need {FEWEST_TREATED[kind]}"
+        least = int(min(treated, others))
+        held = f"{least} cluster has" if least == 1 else f"{least} clusters have"
+        return f"{held} {which} units, and these errors need {FEWEST_TREATED[kind]}"
     if effective < FEWEST[kind]:
         return f"{facts.clusters} clusters count as {effective:.1f}, and these errors need {FEWEST[kind]:.0f}"
     return ""
@@ -63,25 +70,35 @@ def _too_few(kind: str, name: str, panel: Panel) -> str:
 def advice(sizes: Mapping[str, Measure], printed: str, forbidden: Mapping[str, str]) -> Advice:
     """The printed type where it is allowed and its size is right, else the allowed one whose size is nearest to 5%.
 
-    Of sizes that differ from 5%, those above it count double: too many false findings are worse than too few. Where no
-    type is allowed, the one of the nearest size among those for few treated, else among all.
+    Of sizes that differ from 5%, those above it count double: too many false findings are worse than too few. Among
+    types of the right size, within error, those that assume least come first (`ORDER`). Where no type is allowed, the
+    one of the nearest size among those for few treated, else among all.
     """
     known = [error for error, size in sizes.items() if size.value == size.value]
     allowed = [error for error in known if error not in forbidden]
     if printed in allowed and _excess(sizes[printed]) == 0.0:
         return Advice(printed, f"its test rejects in {sizes[printed].value:.1%} of twins without an effect", forbidden)
     choice = allowed or [error for error in known if error in FOR_FEW] or known
-    best = min(choice, key=lambda error: (_excess(sizes[error]), abs(sizes[error].value - LEVEL)), default=printed)
+    best = min(choice, key=lambda error: (_excess(sizes[error]), _rank(error), abs(sizes[error].value - LEVEL)),
+               default=printed)  # fmt: skip
     if not known:
         return Advice(printed, "no error type could be judged on twins", forbidden)
     if not allowed:
         return Advice(best, f"no error type is safe here; {error_label(best)} comes nearest: "
                       f"{listed(dict.fromkeys(forbidden.values()), 2)}", forbidden)  # fmt: skip
-    why = forbidden.get(printed) or (f"the test of errors {error_label(printed)} rejects in {sizes[printed].value:.1%} "
-                                     "of twins without an effect")  # fmt: skip
     if best == printed:
         return Advice(best, f"no other has a size nearer to 5%: {sizes[best].value:.1%} on twins", forbidden)
-    return Advice(best, f"{why}; that of {error_label(best)} in {sizes[best].value:.1%}", forbidden)
+    of_twins = f"in {sizes[best].value:.1%} of twins without an effect"
+    if printed in forbidden:
+        return Advice(best, f"errors {error_label(printed)} do not serve here ({forbidden[printed]}); the test of "
+                      f"errors {error_label(best)} rejects {of_twins}", forbidden)  # fmt: skip
+    return Advice(best, f"its test rejects {of_twins}, that of errors {error_label(printed)} in "
+                  f"{sizes[printed].value:.1%}", forbidden)  # fmt: skip
+
+
+def _rank(error: str) -> int:
+    kind = error.partition(":")[0]
+    return ORDER.index(kind) if kind in ORDER else len(ORDER)
 
 
 def _excess(size: Measure) -> float:

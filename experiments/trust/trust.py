@@ -190,7 +190,8 @@ def _examined(found: Trust, means: Means) -> Trust:
     near = nearby_of(found.claim, found.twin, (found.printed, found.recommended), _share(found))
     found = replace(found, placebos=tests, nearby=near, notes=(*found.notes, *without))
     claim = found.claim
-    case = Case.of_claim(claim.sample, ledger_of(claim.sample, pictures=False), claim.fitted, claim.term, found.advised)
+    ledger, dof = ledger_of(claim.sample, pictures=False), claim.dof(found.recommended)
+    case = Case.of_claim(claim.sample, ledger, claim.fitted, claim.term, found.advised, dof)
     rehearsal = _rehearsed(found, case, means)
     checks = checks_of(case, None if rehearsal is None else rehearsal.critical)
     if rehearsal is not None:

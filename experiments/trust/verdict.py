@@ -13,7 +13,6 @@ from typing import Literal
 from estimators.core.error_types import error_label
 from experiments.trust.studies import LEVEL
 from experiments.trust.trust import Trust
-from sim.errors import listed
 
 Answer = Literal["supported", "contradicted", "not decided", "no claim"]
 CLAIMED = 0.10  # p value up to which an effect is one that is claimed
@@ -162,9 +161,3 @@ def _rates(found: Trust) -> tuple[str, ...]:
     at = f"{rates.supported_at_effect:.1%} where the effect is {abs(found.asked):.3g}"
     return (f"On twins of your panel a claim is supported in {rates.supported_without_effect:.1%} of cases without an "
             f"effect and in {at}; {sound}.",)  # fmt: skip
-
-
-def disagreeing(found: Trust) -> str:
-    """Methods with a vote whose calibrated p value lies on the other side of 5% than the first one's, in words."""
-    first = found.calibrated().pvalue <= LEVEL
-    return listed(one.method for one in found.voters[1:] if (found.calibrated(one).pvalue <= LEVEL) != first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -12,13 +13,17 @@ import numpy as np
 import page_numbers
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import panelproof as pp
 from experiments.cli import run_command
+from experiments.notebook import TrustCard
 from experiments.running.runner import run
 from experiments.study.study import Study
 from experiments.trust.means import Means
+from experiments.trust.output import print_trust
 from results.diagnosis.diagnose import diagnose
+from results.report.trust import trust_page
 from results.store.zarr_store import ZarrStore
 
 SPEC = f"""{made_cities.PANEL}
@@ -86,6 +91,7 @@ def test_trust_json_has_the_fields_of_the_contract(held: dict[str, Any]) -> None
     assert {"power", "value", "lower", "upper", "mcse"} <= set(held["mde"])
     assert {"pvalue", "mcse", "lower", "upper"} <= set(held["calibrated"])
     assert set(held["fidelity_joint"]) == {"pvalue"}
+    assert {row["method"] for row in held["fidelity"]} == {"parametric", "factor", "residual"}
     assert set(held["diagnostics"]) == {"ar1_raw", "ar1", "moran", "pesaran_cd"}
     assert {row["scheme"] for row in held["placebos"]} == {"space", "strata:province"}
     names = {"name", "alternative", "difference", "se", "lower", "upper", "needed", "unit", "benchmark", "answer",
@@ -96,7 +102,7 @@ def test_trust_json_has_the_fields_of_the_contract(held: dict[str, Any]) -> None
 
 def test_checks_that_estimate_again_have_their_rates(held: dict[str, Any]) -> None:
     """Those that run on twins: a share of false alarms of at most 5%, together 5%, and a share that is detected."""
-    rated = [row for row in held["checks"] if row["false_alarm"] is not None]
+    rated = [row for row in held["checks"] if row["false_alarm"] is not None and row["difference"] is not None]
     assert {row["name"] for row in rated} >= {"unequal-trends", "placebo-in-time", "leave-out:province"}
     assert all(0 <= row["false_alarm"] <= 0.05 + 1e-9 for row in rated)
     assert held["family"]["false_alarm"] == pytest.approx(0.05, abs=0.02)
@@ -108,12 +114,18 @@ def test_checks_that_estimate_again_have_their_rates(held: dict[str, Any]) -> No
 
 
 def test_the_checks_are_those_of_estimate(folder: Path, held: dict[str, Any]) -> None:
-    """The same names, and for what is not a share of twins the same numbers."""
+    """The same names and differences. What the claim needs is told by the errors that the page recommends: what their
+    95% interval leaves of the estimate."""
     said = {one.name: one for one in pp.estimate(folder / "panel.csv", folder / "spec.toml").warnings}
     assert {row["name"] for row in held["checks"]} == set(said)
-    for row in held["checks"]:
-        for key in ("difference", "se", "needed"):
-            assert row[key] == pytest.approx(getattr(said[row["name"]], key), rel=1e-9)
+    rows = [row for row in held["checks"] if row["difference"] is not None]
+    assert len(rows) >= 8
+    for row in rows:
+        assert row["difference"] == pytest.approx(said[row["name"]].difference, rel=1e-9)
+        assert row["se"] is None or row["se"] == pytest.approx(said[row["name"]].se, rel=1e-9)
+    advised = next(row for row in held["errors"] if row["recommended"])
+    assert advised["lower"] > 0
+    assert [row["needed"] for row in rows] == pytest.approx([-advised["lower"]] * len(rows))
 
 
 def test_where_no_effect_is_claimed_nothing_is_needed(folder: Path, tmp_path: Path) -> None:
@@ -125,17 +137,19 @@ def test_where_no_effect_is_claimed_nothing_is_needed(folder: Path, tmp_path: Pa
     frame["y"] = [values[other[city], year] for city, year in zip(frame["city"], frame["year"], strict=True)]
     frame.to_csv(tmp_path / "panel.csv", index=False)
     found = pp.trust(tmp_path / "panel.csv", folder / "spec.toml", replications=128)
-    if found["claim"]["pvalue"] > 0.10:
-        assert found["verdict"]["answer"] == "no claim"
-        assert "detects an effect of" in found["verdict"]["reason"]
-        assert all(row["needed"] is None for row in found["checks"])
+    assert found["claim"]["pvalue"] > 0.10
+    assert found["verdict"]["answer"] == "no claim"
+    assert f"detects an effect of {found['mde']['value']:.3g}" in found["verdict"]["reason"]
+    assert all(row["needed"] is None and row["power"] is None for row in found["checks"])
+    assert "the claim needs" not in trust_page(found)
+    assert any(row["difference"] is not None for row in found["checks"])
 
 
 def test_the_effect_that_matters_is_a_row_of_the_power_table(folder: Path) -> None:
     found = pp.trust(folder / "panel.csv", folder / "spec.toml", effect=0.123, replications=128)
     assert any(abs(row["effect"]) == pytest.approx(0.123) for row in found["power"])
     assert abs(found["effect"]["value"]) == pytest.approx(0.123)
-    assert {row["method"] for row in held["fidelity"]} == {"parametric", "factor", "residual"}
+    assert "where the effect is 0.123" in " ".join(found["verdict"]["sentences"])
 
 
 def test_the_claim_is_the_record_of_estimate(folder: Path, held: dict[str, Any]) -> None:
@@ -151,7 +165,9 @@ def test_the_claim_is_the_record_of_estimate(folder: Path, held: dict[str, Any])
 
 def test_every_number_of_the_page_is_in_the_json(folder: Path, held: dict[str, Any]) -> None:
     text = page_numbers.text_of((folder / "out" / "trust.html").read_text(encoding="utf-8"))
-    values = list(page_numbers.values_in(held))
+    rows = [row for row in held["checks"] if row["difference"] is not None]
+    silent = [row for row in held["checks"] if row["difference"] is None and row["severity"] == 0]
+    values = [*page_numbers.values_in(held), float(len(rows)), float(len(silent))]  # counts of what the page lists
     written = set(page_numbers.numbers_in(text)) - FIXED - {str(year) for year in range(2010, 2019)}
     assert len(written) > 40
     assert [one for one in sorted(written) if not page_numbers.is_shown(one, values)] == []
@@ -164,7 +180,9 @@ def test_the_table_of_error_types_shows_the_row_of_each(folder: Path, held: dict
     assert len(rows) == len(held["errors"])
     for text, row in zip(rows, held["errors"], strict=True):
         p = f"{row['pvalue']:.3f}" if row["pvalue"] >= 0.001 else "<0.001"
-        assert f" {row['size']:.1%} {row['mcse']:.1%} {row['se']:.3g} {p} " in text
+        ends = "–" if row["lower_size"] is None else f"{row['lower_size']:.1%} to {row['upper_size']:.1%}"
+        assert f" {row['size']:.1%} {row['mcse']:.1%} {ends} {row['se']:.3g} {p} " in text
+        assert ("(not here)" in text) == (not row["allowed"])
         assert ("(recommended)" in text) == row["recommended"]
 
 
@@ -192,6 +210,26 @@ def test_the_terminal_page_is_short_and_a_second_run_adds_nothing(
     after = json.loads((folder / "out" / "trust.json").read_text(encoding="utf-8"))
     assert after == held
     assert [ZarrStore.open(store).digest(cell, 0) for cell in range(len(before))] == before
+
+
+def test_lines_of_the_terminal_are_short_whatever_the_numbers(held: dict[str, Any]) -> None:
+    numbers = {"difference": -0.00123, "needed": -0.00456, "lower": -0.00789, "upper": -0.00123}
+    long = {"name": f"leave-out:{'province' * 4}", "answer": "cannot tell"}
+    small = [row | numbers | long for row in held["checks"]]
+    for answer in ("supported", "contradicted", "not decided", "no claim"):
+        judged = held["verdict"] | {"answer": answer, "line": f"{answer.capitalize()}: {'because ' * 30}."}
+        console = Console(file=io.StringIO(), width=200)
+        print_trust(held | {"checks": small, "verdict": judged}, console)
+        lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+        assert max(len(line) for line in lines) <= 80
+        assert len(lines) <= 45
+        assert any("leave-out" in line for line in lines) == (answer != "no claim")
+
+
+def test_a_notebook_shows_the_verdict(held: dict[str, Any]) -> None:
+    html = TrustCard(held)._repr_html_()
+    assert f"{held['claim']['outcome']}: {held['verdict']['answer']}" in html
+    assert held["verdict"]["reason"][:30] in html
 
 
 def test_a_budget_is_turned_into_replications_once(tmp_path: Path) -> None:

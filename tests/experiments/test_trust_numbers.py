@@ -1,24 +1,29 @@
-"""The numbers behind `panelproof trust`: power curves, budgets, error types, calibrated p values, verdicts."""
+"""The numbers behind `panelproof trust`: power curves, budgets, statistics and p values, and pages of known worlds."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import made_cities
 import made_twins
 import numpy as np
+import page_numbers
 import pytest
 from made_twins import ALONE, SERIAL
 from scipy import stats
 
+from estimators.core.estimator import Estimates
 from estimators.linear.did import TwoWayDID
 from experiments.trust.budget import LEAST, MOST, Cost, seconds_of, shared_out, timed
-from experiments.trust.calibrated import calibrated
 from experiments.trust.document import document
-from experiments.trust.recommend import recommended
-from experiments.trust.studies import Measure, effects_of
+from experiments.trust.studies import Fits, calibrated, effects_of, fits_of, statistic_of
 from experiments.trust.trust import Trust, trust
 from experiments.trust.verdict import RULES, verdict
 from results.diagnosis.power_curve import detectable, fitted_curve, power
+from results.store import Store
+from sim.arrays import Floats
 from sim.errors import BadInput
 
 CLUSTERED = made_twins.SPEC.replace('method = "parametric"', 'method = "parametric"\ndraws = 100')
@@ -94,19 +99,7 @@ def test_the_pilot_is_timed_after_a_first_round() -> None:
     assert asked == [64, 128]
 
 
-# Error types
-
-
-def test_the_printed_error_type_stays_where_its_size_is_right() -> None:
-    sizes = {"iid": Measure(0.30, 0.01), "hc1": Measure(0.05, 0.004), "cluster:unit": Measure(0.058, 0.005)}
-    assert recommended(sizes, "cluster:unit") == "cluster:unit"
-    assert recommended(sizes, "iid") == "hc1"
-
-
-def test_too_many_false_findings_count_double() -> None:
-    sizes = {"a": Measure(0.20, 0.001), "b": Measure(0.062, 0.001), "c": Measure(0.035, 0.001)}
-    assert recommended(sizes, "a") == "c"
-    assert recommended(sizes | {"nan": Measure(float("nan"), float("nan"))}, "a") == "c"
+# Statistics and p values
 
 
 def test_a_calibrated_p_value_counts_statistics_as_large() -> None:
@@ -114,6 +107,73 @@ def test_a_calibrated_p_value_counts_statistics_as_large() -> None:
     found = calibrated(-2.0, null)
     assert found.pvalue == (1 + 3) / 6  # 3, 2 and the fit that failed
     assert found.mcse == pytest.approx(np.sqrt(found.pvalue * (1 - found.pvalue) / 5))
+
+
+def test_as_large_counts_whatever_the_sign() -> None:
+    assert calibrated(2.0, np.array([-2.0, 2.0, 1.99])).pvalue == (1 + 2) / 4
+    assert calibrated(-2.0, -np.array([-2.0, 2.0, 1.99])).pvalue == (1 + 2) / 4
+
+
+def test_a_statistic_is_t_or_what_p_says() -> None:
+    """-1 with p = .05 and no error: -1.96; half of p lies in each tail."""
+    estimate, se = np.array([3.0, -1.0, 1.0, 2.0]), np.array([2.0, np.nan, np.nan, np.nan])
+    found = statistic_of(estimate, se, np.array([0.9, 0.05, 0.3173105, np.nan]))
+    assert found[:3] == pytest.approx([1.5, -1.959964, 1.0], abs=1e-5)
+    assert np.isnan(found[3])
+
+
+def fits(estimate: Floats, se: Floats, dof: float, pvalue: Floats) -> Fits:
+    return Fits(estimate, se, np.full(len(estimate), dof), pvalue)
+
+
+def test_p_values_of_moved_estimates() -> None:
+    """With an error by t; without one by the error that p of the unmoved estimate implies: 1 with p = .3173 is one
+    standard error, so that 3 is three."""
+    still = fits(np.array([1.0, 1.0, -1.0]), np.array([0.5, np.nan, np.nan]), 7.0,
+                 np.array([0.1, 0.31731051, 0.31731051]))  # fmt: skip
+    moved = Fits(still.estimate + 2.0, still.se, still.dof, still.pvalue)
+    found = moved.moved_pvalue(still)
+    assert found == pytest.approx([2 * stats.t.sf(6.0, 7), 2 * stats.norm.sf(3.0), 2 * stats.norm.sf(1.0)], rel=1e-6)
+    assert still.moved_pvalue(still)[1:] == pytest.approx(still.pvalue[1:])
+
+
+def test_fits_of_a_store_by_hand() -> None:
+    """Two blocks, two terms, two error types: one by t, one with p values that are stored; a failed fit is NaN."""
+    estimate = np.array([[0.0, 2.0], [0.0, -1.0], [0.0, 5.0]])
+    se = np.array([[[9.0, 1.0], [9.0, np.nan]]] * 3)
+    dof = np.array([[[9.0, 4.0], [9.0, 60.0]]] * 3)
+    p = np.array([[[9.0, np.nan], [9.0, 0.2]], [[9.0, np.nan], [9.0, 0.4]], [[9.0, 0.5], [9.0, 0.6]]])
+    status = np.array([1, 1, 3], dtype=np.uint8)
+    rows = [slice(0, 2), slice(2, 3)]
+    blocks = [SimpleNamespace(estimates={"did": Estimates(("x", "did"), ("hc1", "permutation"), estimate[one], se[one],
+                                                          dof[one], status[one], pvalue=p[one])})
+              for one in rows]  # fmt: skip
+    store = cast(Store, SimpleNamespace(blocks=lambda cell: blocks if cell == 4 else []))
+    own = fits_of(store, 4, "did", "did", "hc1")
+    assert own.estimate[:2].tolist() == [2.0, -1.0]
+    assert own.se[:2].tolist() == [1.0, 1.0]
+    assert own.pvalue[:2] == pytest.approx([2 * stats.t.sf(2.0, 4), 2 * stats.t.sf(1.0, 4)])
+    drawn = fits_of(store, 4, "did", "did", "permutation")
+    assert drawn.pvalue[:2].tolist() == [0.2, 0.4]
+    assert drawn.statistic[:2] == pytest.approx([stats.norm.isf(0.1), -stats.norm.isf(0.2)])
+    assert all(np.isnan(getattr(one, name)[2]) for one in (own, drawn) for name in ("estimate", "se", "dof", "pvalue"))
+    without = [SimpleNamespace(estimates={"did": Estimates(("x", "did"), ("hc1", "iid"), estimate, se, dof, status)})]
+    plain = fits_of(cast(Store, SimpleNamespace(blocks=lambda cell: without)), 0, "did", "did", "hc1")
+    assert plain.pvalue[:2] == pytest.approx(own.pvalue[:2])
+
+
+def test_effects_of_a_negative_claim_are_negative() -> None:
+    """Half, once, twice the estimate, the effect asked for in its direction, and five around 2.8 sd; one that lies
+    within 2% of another is left out."""
+    claim = SimpleNamespace(estimate=-1.0)
+    found = effects_of(claim, 0.1, 0.3)  # type: ignore[arg-type]
+    around = [share * 0.28 for share in (0.6, 0.8, 1.0, 1.2, 1.5)]
+    assert found == pytest.approx((0.0, *(-x for x in sorted([0.5, 1.0, 2.0, 0.3, *around]))))
+    near = effects_of(claim, 0.99 * 0.5 / 2.8)  # type: ignore[arg-type]
+    assert near == pytest.approx((0.0, *(-x for x in (0.297, 0.396, 0.5, 0.594, 0.7425, 1.0, 2.0))))  # no .495
+    near = effects_of(claim, 0.97 * 0.5 / 2.8)  # type: ignore[arg-type]
+    assert len(near) == 1 + 3 + 5
+    assert effects_of(SimpleNamespace(estimate=1.0), 0.1, -0.3) == tuple(-x for x in found)  # type: ignore[arg-type]
 
 
 # A whole page on panels of known worlds
@@ -135,24 +195,95 @@ def test_effects_of_the_grid(spatial: Trust) -> None:
     assert {0.5 * spatial.claim.estimate, spatial.claim.estimate, 2 * spatial.claim.estimate} <= set(effects)
 
 
-def test_a_large_effect_without_threats_is_not_failed(spatial: Trust) -> None:
+def did(y: Floats, dose: Floats) -> float:
+    inner = [x - x.mean(axis=0) - x.mean(axis=1, keepdims=True) + x.mean() for x in (y, dose)]
+    return float((inner[0] * inner[1]).sum() / np.square(inner[1]).sum())
+
+
+def test_the_estimate_without_a_group_is_that_of_the_estimator_on_the_rest(spatial: Trust) -> None:
+    check = next(one for one in spatial.checks if one.name == "leave-out:group")
+    groups = spatial.claim.panel.attributes["group"].astype(str)
+    kept = np.flatnonzero(groups != check.alternative.removeprefix("without group "))
+    assert 0 < len(kept) < 60
+    y, dose = (spatial.claim.panel.variables[one][0][:, kept] for one in ("y", "did"))
+    assert check.numbers["estimate"] == pytest.approx(did(y, dose), rel=1e-9)
+    assert check.difference == pytest.approx(did(y, dose) - spatial.claim.estimate, rel=1e-6)
+
+
+def test_spillovers_are_seen_beside_the_neighbours_treatment(spatial: Trust) -> None:
+    """By least squares on the demeaned treatment and W D, which hold an effect of 1 and .8 on neighbours."""
+    check = next(one for one in spatial.checks if one.name == "spillovers")
+    panel = spatial.claim.panel
+    y, dose = panel.variables["y"][0], panel.variables["did"][0]
+    w = next(iter(panel.weights.values())).matrix.toarray()
+    inner = [x - x.mean(axis=0) - x.mean(axis=1, keepdims=True) + x.mean() for x in (y, dose, dose @ w.T)]
+    slopes = np.linalg.lstsq(np.stack([x.ravel() for x in inner[1:]], axis=1), inner[0].ravel())[0]
+    assert check.numbers["estimate"] == pytest.approx(slopes[0], rel=1e-8)
+    assert check.difference == pytest.approx(slopes[0] - spatial.claim.estimate, rel=1e-6)
+
+
+def test_numbers_that_a_check_says_are_its_own(spatial: Trust) -> None:
+    """Every number of a sentence is in the record, but for levels, names of groups and factors by convention."""
+    names = {one.name for one in spatial.checks}
+    assert {"unequal-trends", "placebo-in-time", "spillovers", "leave-out:group"} <= names
+    assert len(names) == len(spatial.checks)
+    conventions = {"5%", "10%", "1.3", "0", "1", "2", "3"}
+    counts, unknown = {"12", "6", "6,", "7"}, []  # periods, groups, neighbours, the number of a table
+    for one in spatial.checks:
+        values = [*(x for x in one.numbers.values() if x is not None),
+                  *(x for x in (one.difference, one.lower, one.upper, one.needed) if x is not None)]  # fmt: skip
+        written = page_numbers.numbers_in(one.sentence.replace("p .", "p 0.").replace("p < .", "p < 0."))
+        labels = {*page_numbers.numbers_in(one.alternative), *conventions, *counts}
+        unknown += [(x, one.sentence) for x in written if x not in labels and not page_numbers.is_shown(x, values)]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("errors", ["cluster:unit", "cr2:province"])
+def test_the_claim_needs_what_its_interval_leaves(tmp_path: Path, errors: str) -> None:
+    """Towards zero, with the errors and degrees of freedom that the page recommends: of 9 provinces, those of CR2 are
+    few."""
+    text = f'{made_cities.PANEL}groups = ["province"]\n[twin]\nmethod = "parametric"\ndraws = 100\n'
+    found = trust(made_cities.real_panel(tmp_path, text), errors=errors, replications=128, benchmarks=0)
+    assert found.recommended.startswith("cr2:province") or errors == "cluster:unit"
+    lower = found.advised.lower or 0.0
+    assert lower > 0
+    needs = [one.needed for one in found.checks if one.difference is not None]
+    assert needs == pytest.approx([-lower] * len(needs))
+    assert len(needs) >= 5
+
+
+def test_the_fitted_world_is_among_those_nearby(spatial: Trust) -> None:
+    """The same draws as the main study, as far as they go; 30 other worlds; intervals that hold the value."""
+    error = spatial.recommended
+    own, main = spatial.nearby.fitted[error], spatial.main.fits(error)
+    np.testing.assert_array_equal(own.estimate, main.estimate[: len(own.estimate)])
+    assert len(spatial.nearby.others) == 30
+    assert all(len(world[error].estimate) == len(own.estimate) for world in spatial.nearby.others)
+    mde = spatial.mde
+    assert mde.lower < spatial.simulated_mde.lower < mde.value < spatial.simulated_mde.upper < mde.upper
+    p = spatial.calibrated()
+    assert spatial.calibrated_interval.lower < p.pvalue < spatial.calibrated_interval.upper
+
+
+def test_a_large_effect_without_threats_is_supported(spatial: Trust) -> None:
     judged = verdict(spatial)
-    assert judged.grade in {"holds", "fragile"}
+    assert judged.answer == "supported"
     assert "significant at 1%" in judged.sentences[0]
-    reasons = [reason for rule in RULES for reason in rule.reasons(spatial)]
-    assert set(reasons) <= set(judged.sentences)
-    assert (judged.grade == "holds") == (not reasons)
+    assert [reason for rule in RULES for reason in rule.reasons(spatial)] == []
     assert "parallel trends" in judged.sentences[-1]
 
 
-def test_no_effect_fails_and_the_verdict_rests_on_parallel_trends(tmp_path: Path) -> None:
-    """With unequal trends, which a twin cannot represent, the page names the assumption."""
+def test_without_an_effect_none_is_claimed_and_a_drift_is_named(tmp_path: Path) -> None:
+    """With unequal trends, which a twin cannot represent, the page names the assumption and the trends."""
     none = trust(made_twins.drawn_panel(tmp_path, 1, SERIAL | {"effect": {"size": 0.0}}, ALONE), replications=128,
                  alone=True)  # fmt: skip
-    assert verdict(none).grade == "fails"
+    assert verdict(none).answer == "no claim"
     gap = SERIAL | {"effect": {"size": 0.0, "trend_gap": 0.4}, "errors": {"sd": 0.3, "serial": 0.2}}
-    found = trust(made_twins.drawn_panel(tmp_path, 1, gap, ALONE), replications=128, alone=True)
-    assert "parallel trends" in verdict(found).sentences[-1]
+    found = trust(made_twins.drawn_panel(tmp_path, 1, gap, ALONE), replications=128, benchmarks=0)
+    judged = verdict(found)
+    assert judged.answer == "contradicted"
+    assert judged.reason.startswith("Less the bias of unequal linear trends")
+    assert "parallel trends" in judged.sentences[-1]
 
 
 def test_the_detectable_effect_is_that_of_arithmetic(tmp_path: Path) -> None:
@@ -186,3 +317,56 @@ def test_the_very_estimator_is_studied(spatial: Trust) -> None:
     assert isinstance(studied, TwoWayDID)
     assert (own.regressors, own.effects, own.cluster_k) == (studied.regressors, studied.effects, studied.cluster_k)
     assert document(spatial)["claim"]["estimate"] == spatial.claim.estimate
+
+
+def test_an_index_is_held_against_other_indices(tmp_path: Path) -> None:
+    """With equal weights, and without each of three indicators: of these the check shows one, brought to the standard
+    deviation of the index; by hand."""
+    text = made_cities.PANEL.replace('outcome = "y"\n', "") + (
+        '[index]\nname = "h"\npositive = ["y", "gdp"]\nnegative = ["patents"]\n'
+        '[twin]\nmethod = "parametric"\ndraws = 100\n'
+    )
+    found = trust(made_cities.real_panel(tmp_path, text), replications=128, benchmarks=0)
+    panel = found.claim.panel
+    assert panel.roles.outcome == "h"
+    check = next(one for one in found.checks if one.name == "index-weights")
+    whats = ("with equal weights", "without y", "without gdp", "without patents")
+    assert check.alternatives == tuple(f"outcome:index {what}" for what in whats)
+    parts = [panel.variables[name][0] for name in ("y", "gdp", "patents")]
+    scaled = [(x - x.min()) / (x.max() - x.min()) for x in parts]
+    scaled[2] = 1 - scaled[2]
+    others = {"with equal weights": sum(scaled) / 3}
+    for k, name in enumerate(("y", "gdp", "patents")):
+        others[f"without {name}"] = by_entropy([x for j, x in enumerate(scaled) if j != k])
+    shown = others[check.alternative.removeprefix("of the index ")]
+    own = panel.variables["h"][0]
+    by_hand = beside_controls(panel, shown) * own.std() / shown.std()
+    assert check.numbers["estimate"] == pytest.approx(by_hand, rel=1e-6)
+
+
+def by_entropy(scaled: list[Floats]) -> Floats:
+    """The entropy-weighted sum of indicators in [0, 1]."""
+    weights = []
+    for x in scaled:
+        share = (x / x.sum()).ravel()
+        weights.append(1 + sum(p * np.log(p) for p in share if p > 0) / np.log(share.size))
+    return np.asarray(sum(w * x for w, x in zip(weights, scaled, strict=True)) / sum(weights))
+
+
+def beside_controls(panel, y):  # type: ignore[no-untyped-def]
+    """Coefficient of the treatment beside the controls, with unit and period effects."""
+    columns = [panel.variables[name][0] for name in ("did", *panel.roles.controls)]
+    inner = [x - x.mean(axis=0) - x.mean(axis=1, keepdims=True) + x.mean() for x in (*columns, y)]
+    return float(np.linalg.lstsq(np.stack([x.ravel() for x in inner[:-1]], axis=1), inner[-1].ravel())[0][0])
+
+
+def test_a_confounder_is_measured_by_what_estimate_warns_of(tmp_path: Path) -> None:
+    """The robustness value by hand: of a t statistic with classical errors."""
+    real = made_cities.real_panel(tmp_path, made_cities.PANEL + '[twin]\nmethod = "parametric"\ndraws = 100\n')
+    found = trust(real, replications=128, benchmarks=0)
+    seen = {one.name: one for one in found.checks}
+    classical, panel = found.shown["iid"], found.claim.panel
+    dof = panel.nobs - (len(panel.units) + len(panel.periods) - 1) - len(panel.roles.regressors)
+    f2 = (classical.statistic or 0.0) ** 2 / dof
+    assert seen["robustness-value"].numbers["rv"] == pytest.approx(0.5 * (np.sqrt(f2**2 + 4 * f2) - f2), rel=1e-8)
+    assert np.isfinite(seen["oster-delta"].numbers["delta"] or 0.0)

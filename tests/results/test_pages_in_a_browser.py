@@ -1,4 +1,5 @@
-"""The report of built-in studies in a real browser: heights, phone width, console, requests, sorting, first screen."""
+"""Reports of built-in studies and trust pages in a real browser: heights, phone width, console, requests, sorting,
+first screen, printed sheets."""
 
 from __future__ import annotations
 
@@ -7,14 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_cities
 import pytest
+from verdict_worlds import SMALL, World
 
+from estimators.core.error_types import error_label
 from experiments.running.reporting import facts_of, further_charts
 from experiments.running.runner import run
 from experiments.study.builtin import builtin
+from experiments.trust.document import document
+from experiments.trust.trust import trust
 from results.diagnosis.diagnose import diagnose
 from results.report.answer import answer
 from results.report.html import html_report
+from results.report.trust import trust_page
 from results.store.zarr_store import ZarrStore
 from tests.support.browser import Browser, binary, browser
 
@@ -111,6 +118,109 @@ def test_a_click_on_a_heading_sorts_and_words_filter(pages: dict[str, tuple[Path
     rows = chromium.run(f"[...{table}.tBodies[0].rows].filter(row => !row.hidden).map(row => row.innerText)")
     assert 0 < len(rows) < len(before)
     assert all("200" in row and "0.6" in row for row in rows)
+
+
+# Trust pages
+
+SIZES = [WIDE, (500, 844), PHONE]
+CITIES = f"""{made_cities.PANEL}
+groups = ["province"]
+{made_cities.PLACES}
+[[weights]]
+kind = "knn"
+k = 4
+[twin]
+draws = 100
+"""
+PAGES = ("supported", "contradicted", "no claim")
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """The page of each answer and its numbers; the first has all error types, methods and checks."""
+    folder = tmp_path_factory.mktemp("trusted")
+    world = World("small staggered", **SMALL, dates=((4, 7), (6, 7), (8, 6)))
+    drift = world.drift_of(2.0 * world.detectable())
+    real = {
+        "supported": made_cities.real_panel(folder, CITIES),
+        "contradicted": world.real(folder, 1, drift=drift),
+        "no claim": world.real(folder, 1),
+    }
+    found = {}
+    for name, one in real.items():
+        held = document(trust(one, replications=256, benchmarks=32))
+        assert held["verdict"]["answer"] == name
+        page = folder / f"{name.replace(' ', '-')}.html"
+        page.write_text(trust_page(held), encoding="utf-8")
+        found[name] = page, held
+    return found
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dark", [False, True])
+def test_trust_pages_are_readable_everywhere(
+    trusted: dict[str, tuple[Path, dict[str, Any]]], chromium: Browser, name: str, size: tuple[int, int], dark: bool
+) -> None:
+    page, _ = trusted[name]
+    chromium.open(page.as_uri(), *size, dark=dark)
+    assert chromium.run("document.documentElement.scrollWidth <= innerWidth"), chromium.run(ESCAPES)
+    assert chromium.run(ESCAPES) == []
+    assert chromium.run("document.documentElement.scrollHeight") <= TALLEST * (1 if size == WIDE else 1.5)
+    assert chromium.complaints == []
+    assert chromium.requests == [page.as_uri()]
+    ink, ground = (chromium.run(f"getComputedStyle(document.body).{key}") for key in ("color", "backgroundColor"))
+    assert (_light(ground), _light(ink)) == ((False, True) if dark else (True, False))
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("size", SIZES)
+def test_the_first_screen_has_verdict_reason_estimate_and_what_to_print(
+    trusted: dict[str, tuple[Path, dict[str, Any]]], chromium: Browser, name: str, size: tuple[int, int]
+) -> None:
+    page, held = trusted[name]
+    chromium.open(page.as_uri(), *size)
+    seen = """[...document.querySelectorAll('header h1, header p')]
+      .filter(e => e.getBoundingClientRect().bottom < innerHeight).map(e => e.innerText).join(' ')"""
+    said = " ".join(str(chromium.run(seen)).split())
+    advised = next(row for row in held["errors"] if row["recommended"])
+    estimate = f"{held['claim']['estimate']:.4g}".replace("-", "\N{MINUS SIGN}")
+    assert held["verdict"]["reason"] in said
+    assert f"Is this result safe? {name.capitalize()}" in said
+    assert f"{held['claim']['outcome']}: {estimate}" in said
+    assert f"Print errors {error_label(advised['se_type'])}: s.e. " in said
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_trust_page_prints_on_three_sheets(
+    trusted: dict[str, tuple[Path, dict[str, Any]]], chromium: Browser, name: str
+) -> None:
+    chromium.open(trusted[name][0].as_uri(), *WIDE)
+    assert 1 <= chromium.printed() <= 3
+
+
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_tables_of_a_trust_page_are_read_on_a_phone(
+    trusted: dict[str, tuple[Path, dict[str, Any]]], chromium: Browser, size: tuple[int, int]
+) -> None:
+    """No name runs into the next column or is a word a line, no caption is cut, the answer is seen without scrolling,
+    and the letters of the figure are not smaller than 8 pixels."""
+    chromium.open(trusted["supported"][0].as_uri(), *size)
+    assert chromium.run("[...document.querySelectorAll('tbody th')].length") > 15
+    assert (
+        chromium.run("""[...document.querySelectorAll('tbody th')].filter(e => e.scrollWidth > e.clientWidth + 1
+      || e.getBoundingClientRect().width < 120).map(e => e.innerText)""")
+        == []
+    )
+    words = "document.createRange()"
+    right = f"""[...document.querySelectorAll('caption')].map(e => {{ const r = {words}; r.selectNodeContents(e);
+      return r.getBoundingClientRect().right; }})"""
+    assert all(end <= size[0] for end in chromium.run(right))
+    answers = chromium.run("[...document.querySelectorAll('td.answer')].map(e => e.getBoundingClientRect().right)")
+    assert len(answers) > 5
+    assert max(answers) < size[0]
+    letters = "[...document.querySelectorAll('.paper svg text')].map(e => e.getBoundingClientRect().height)"
+    assert min(chromium.run(letters)) > 8
 
 
 def _light(colour: Any) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -49,6 +51,18 @@ class Browser:
         found = self._call("Runtime.evaluate", {"expression": script, "returnByValue": True})
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
+
+    def picture(self) -> bytes:
+        """The whole page as a PNG."""
+        found = self._call("Page.captureScreenshot", {"captureBeyondViewport": True})
+        return base64.b64decode(found["data"])
+
+    def printed(self) -> int:
+        """How many sheets of A4 the page prints, with margins of a centimetre."""
+        sheet = {"paperWidth": 8.27, "paperHeight": 11.69, "printBackground": True}
+        sheet |= dict.fromkeys(("marginTop", "marginBottom", "marginLeft", "marginRight"), 0.4)
+        content = base64.b64decode(self._call("Page.printToPDF", sheet)["data"])
+        return len(re.findall(rb"/Type\s*/Page[^s]", content))
 
     @property
     def complaints(self) -> list[str]:

@@ -15,6 +15,8 @@ from experiments.twins.statistics import root_mean_square
 Floats = NDArray[np.float64]
 
 BLOCK = 8  # neighbours that are drawn together where there is a W
+FEWEST_BLOCKS = 12  # whose signs give thousands of different panels
+FEW = "Residual twins have {} block{} of neighbours with a sign each, too few for a null: they have no vote."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,16 @@ class Residual(Method):
         paths = residuals * restored(real)
         sd = float(root_mean_square(paths[None])[0])
         block = real.section.block or (min(BLOCK, len(paths[0]) // 2) if real.weights is not None else 1)
+        blocks = len(paths[0]) // block
+        few = () if blocks >= FEWEST_BLOCKS else (FEW.format(blocks, "" if blocks == 1 else "s"),)
         errors = {"kind": "residuals", "variable": f"{self.kind}.residual", "draw": real.section.paths, "block": block}
         return Fit(
             levels=kept_levels(self.kind),
             errors=errors | {"sd": sd, "scale": 1.0},
             parameters=(Parameter("errors.sd", sd, "root mean square of the residuals", raw),),
             variables=kept_variables(self.kind, real.additive) | {f"{self.kind}.residual": paths},
+            null=not few,
+            notes=few,
         )
 
 

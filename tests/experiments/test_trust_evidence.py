@@ -1,0 +1,344 @@
+"""What twins say of checks and of the verdict, by slow loops over made-up twins; and mirrored for negative claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from estimators.core.estimator import Estimates
+from estimators.sensitivity.differences import Differences
+from experiments.checks.case import Family
+from experiments.trust.evidence import Benchmarks, Evidence, Rehearsal
+from experiments.trust.studies import Fits
+from results.store import Store
+from results.tables.checks import Check
+from sim.arrays import Floats
+
+R, DOF = 200, 30.0
+T = float(stats.t.ppf(0.975, DOF))
+TEXTS = ("trend", "lead:1", "controls:none", "effects:unit-trend")
+TERMS = ("did", *(f"{head}:{text}" for text in TEXTS for head in ("difference", "alternative")))
+
+
+def estimates(values: Floats, errors: Floats) -> Estimates:
+    """values, errors (R, K) of TERMS."""
+    return Estimates(TERMS, ("cluster:unit",), values, errors[:, None], np.full((len(values), 1, len(TERMS)), DOF),
+                     np.ones(len(values), dtype=np.uint8))  # fmt: skip
+
+
+def made(seed: int = 1, *, shift: float = 0.0) -> tuple[Floats, Floats]:
+    """Claim, then difference and alternative of each text, with errors that differ, (R, K) each."""
+    rng = np.random.default_rng(seed)
+    claim = rng.standard_normal(R)
+    values, errors = [claim], [rng.uniform(0.8, 1.2, R)]
+    for k in range(len(TEXTS)):
+        d = shift + (0.8 + 0.2 * k) * rng.standard_normal(R)
+        values += [d, claim + d]
+        errors += [rng.uniform(0.6, 1.0, R), rng.uniform(1.0, 1.6, R)]
+    return np.array(values).T, np.array(errors).T
+
+
+def rehearsal(values: Floats, errors: Floats, own: Sequence[float], own_errors: Sequence[float]) -> Rehearsal:
+    """own: claim, and difference and alternative of each text, on the panel."""
+    found = estimates(np.array([own]), np.array([own_errors]))
+    family = Family(Differences(alternatives=TEXTS), found, 2.5, {})
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = 2 * stats.t.sf(np.abs(values[:, 0] / errors[:, 0]), DOF)
+    claim = Fits(values[:, 0], errors[:, 0], np.full(len(values), DOF), p)
+    return Rehearsal(family, estimates(values, errors), claim, own[0])
+
+
+OWN = [3.0, -2.0, 1.0, 0.4, 3.4, 0.1, 3.1, -0.2, 2.8]
+OWN_ERRORS = [1.0, 0.9, 1.2, 0.8, 1.1, 0.7, 1.0, 0.9, 1.0]
+
+
+def mirrored(one: Rehearsal) -> Rehearsal:
+    """The outcome times -1, on the panel and on every twin."""
+    own = replace(one.own, found=replace(one.own.found, estimate=-one.own.found.estimate))
+    twins = replace(one.twins, estimate=-one.twins.estimate)
+    return Rehearsal(own, twins, replace(one.claim, estimate=-one.claim.estimate), -one.estimate)
+
+
+# A slow program
+
+
+def critical_by_hand(values: Floats, errors: Floats) -> float:
+    """The smallest of the largest |t| that at most 5% of twins exceed."""
+    largest = sorted(
+        max(abs(values[r, 1 + 2 * k] / errors[r, 1 + 2 * k]) for k in range(len(TEXTS))) for r in range(len(values))
+    )
+    return float(next(c for c in largest if sum(one > c for one in largest) <= 0.05 * len(values)))
+
+
+def contradicted_by_hand(values: Floats, errors: Floats, r: int, effect: float, critical: float) -> bool:
+    """Whether some alternative differs by more than chance towards zero, and its own interval holds zero or lies
+    beyond it; linear trends of units never count."""
+    claim = values[r, 0] + effect
+    sign = 1.0 if claim > 0 else -1.0
+    for k, text in enumerate(TEXTS):
+        d, d_error = values[r, 1 + 2 * k], errors[r, 1 + 2 * k]
+        other, other_error = values[r, 2 + 2 * k] + effect, errors[r, 2 + 2 * k]
+        far, towards = abs(d) > critical * d_error, sign * d < 0
+        if text != "effects:unit-trend" and far and towards and not sign * other > T * other_error:
+            return True
+    return False
+
+
+def leans_by_hand(values: Floats, errors: Floats, r: int, effect: float) -> bool:
+    """Whether the trend leans the claim's way as it does in one of ten twins, and what it leaves is nothing."""
+    t = values[:, 1] / errors[:, 1]
+    sign = 1.0 if values[r, 0] + effect > 0 else -1.0
+    left = sign * (values[r, 2] + effect)
+    return bool(-sign * t[r] >= np.percentile(np.abs(t), 80) and left <= T * errors[r, 2])
+
+
+def supported_by_hand(values: Floats, errors: Floats, effect: float, critical: float) -> float:
+    t = np.abs(values[:, 0] / errors[:, 0])
+    hits = 0
+    for r in range(len(values)):
+        moved = abs((values[r, 0] + effect) / errors[r, 0])
+        significant = moved >= T
+        calibrated = sum(one >= moved for one in t) / len(t) <= 0.05
+        against = contradicted_by_hand(values, errors, r, effect, critical)
+        hits += significant and calibrated and not against and not leans_by_hand(values, errors, r, effect)
+    return hits / len(values)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_rates_are_those_of_a_slow_program(seed: int) -> None:
+    values, errors = made(seed)
+    one, effect = rehearsal(values, errors, OWN, OWN_ERRORS), 3.0
+    critical = critical_by_hand(values, errors)
+    assert one.critical == critical
+    found = one.evidence(effect)
+    largest = np.abs(values[:, 1::2] / errors[:, 1::2]).max(axis=1)
+    assert found.critical == critical
+    assert found.familywise == pytest.approx((largest > critical).mean())
+    assert found.familywise == pytest.approx(0.05)
+    assert found.rates.supported_without_effect == pytest.approx(supported_by_hand(values, errors, 0.0, critical))
+    assert found.rates.supported_at_effect == pytest.approx(supported_by_hand(values, errors, effect, critical))
+    assert 0.3 < (found.rates.supported_at_effect or 0.0) < 0.95
+    against = [contradicted_by_hand(values, errors, r, effect, critical) for r in range(R)]
+    assert found.rates.contradicted_without_threat == pytest.approx(np.mean(against))
+    assert 0 < sum(against) < R / 10
+
+
+@pytest.mark.parametrize(("scale", "first"), [(0.7, 1), (1.4, 0)])
+def test_every_rule_of_support_counts(scale: float, first: int) -> None:
+    """Without a condition of the slow program its share is another one. Errors that are too small are seen by ranks
+    among twins, errors that are too large by the test itself."""
+    values, errors = made(9)
+    errors[:, 0] *= scale
+    effect, critical = 2.0, critical_by_hand(values, errors)
+    t = np.abs(values[:, 0] / errors[:, 0])
+    moved = np.abs((values[:, 0] + effect) / errors[:, 0])
+    conditions = [
+        moved >= T,
+        np.array([(t >= one).mean() <= 0.05 for one in moved]),
+        np.array([not contradicted_by_hand(values, errors, r, effect, critical) for r in range(R)]),
+        np.array([not leans_by_hand(values, errors, r, effect) for r in range(R)]),
+    ]
+    whole = np.all(conditions, axis=0).mean()
+    found = rehearsal(values, errors, OWN, OWN_ERRORS).evidence(effect).rates.supported_at_effect
+    assert found == pytest.approx(whole)
+    for k in (first, 2, 3):
+        assert np.all([one for j, one in enumerate(conditions) if j != k], axis=0).mean() > whole
+
+
+def test_a_negative_claim_is_the_mirror_of_a_positive_one() -> None:
+    values, errors = made(4)
+    one = rehearsal(values, errors, OWN, OWN_ERRORS)
+    found, other = one.evidence(2.5), mirrored(one).evidence(-2.5)
+    assert (found.rates, found.critical, found.familywise) == (other.rates, other.critical, other.familywise)
+    assert found.lean is not None
+    assert other.lean is not None
+    assert (found.lean.pvalue, found.lean.explains) == (other.lean.pvalue, other.lean.explains)
+    assert other.lean.estimate == -found.lean.estimate
+    assert (other.lean.lower, other.lean.upper) == (-found.lean.upper, -found.lean.lower)
+    check = Check("a", "b", alternatives=("lead:1", "controls:none"), difference=0.4, needed=-1.3)
+    turned = replace(check, difference=-0.4, needed=1.3)
+    rated, rated_other = one.rated(check), mirrored(one).rated(turned)
+    assert (rated.false_alarm, rated.power) == (rated_other.false_alarm, rated_other.power)
+
+
+def test_a_positive_effect_on_negative_twins_is_none_of_their_claims() -> None:
+    """A twin counts as contradicted by the sign that it has itself: all differences lie above zero, none is towards
+    zero for positive claims, and all are for negative ones."""
+    values, errors = made(5)
+    for k in range(len(TEXTS)):
+        values[:, 1 + 2 * k] = np.where(np.arange(R) < 20, 9.0, 0.1)
+        values[:, 2 + 2 * k] = values[:, 0] + values[:, 1 + 2 * k]
+    one = rehearsal(values, errors, OWN, OWN_ERRORS)
+    assert one.evidence(8.0).rates.contradicted_without_threat == 0.0
+    assert one.critical > 9.0  # a tenth of twins have it, so that it is no alarm
+    values[:, 1::2] = np.where(np.arange(R) < 10, 9.0, 0.1)[:, None]
+    values[:, 2::2] = values[:, :1] + values[:, 1::2]
+    one = rehearsal(values, errors, OWN, OWN_ERRORS)
+    assert one.evidence(-8.0).rates.contradicted_without_threat == pytest.approx(10 / R)
+
+
+# Alarms of a check
+
+
+def test_false_alarms_and_detection_of_a_check_by_hand() -> None:
+    values, errors = made(6)
+    one = rehearsal(values, errors, OWN, OWN_ERRORS)
+    critical = critical_by_hand(values, errors)
+    check = Check("a", "b", alternatives=("lead:1", "controls:none"), difference=0.1, needed=-1.7)
+    t = [np.abs(values[:, k] / errors[:, k]) for k in (3, 5)]
+    rated = one.rated(check)
+    assert rated.false_alarm == pytest.approx(np.mean((t[0] > critical) | (t[1] > critical)))
+    assert rated.false_alarm > 0
+    shown = np.mean([abs((values[r, 5] - 1.7) / errors[r, 5]) > critical for r in range(R)])  # 0.1 is controls:none
+    assert rated.power == pytest.approx(shown)
+    other = one.rated(replace(check, difference=0.4))
+    assert other.power == pytest.approx(np.mean(np.abs((values[:, 3] - 1.7) / errors[:, 3]) > critical))
+    assert other.power != rated.power
+    assert (rated.sentence, rated.answer, rated.difference) == (check.sentence, check.answer, check.difference)
+
+
+def test_without_a_claim_nothing_is_detected_and_other_checks_stay() -> None:
+    one = rehearsal(*made(7), OWN, OWN_ERRORS)
+    check = Check("a", "b", alternatives=("lead:1",), difference=0.4)
+    assert one.rated(check).power is None
+    assert one.rated(check).false_alarm is not None
+    for other in (Check("a", "b"), replace(check, alternatives=("lead:3",)), replace(check, difference=None)):
+        assert one.rated(other) is other
+
+
+def test_what_a_twin_lacks_is_no_alarm() -> None:
+    """NaN, and a difference of zero without an error: neither is an alarm nor detected, and the rest is as before."""
+    values, errors = made(8)
+    values[:5, 3], errors[5:9, 3], values[5:9, 3] = np.nan, 0.0, 0.0
+    one = rehearsal(values, errors, OWN, OWN_ERRORS)
+    t = one.statistics("lead:1")
+    assert t[:9].tolist() == [0.0] * 9
+    np.testing.assert_allclose(t[9:], values[9:, 3] / errors[9:, 3])
+    check = Check("a", "b", alternatives=("lead:1",), difference=0.4, needed=-50.0)
+    assert one.rated(check).power == pytest.approx(1 - 5 / R)  # -50 over nothing is found
+
+
+def test_lost_twins_count_and_are_never_supported() -> None:
+    values, errors = made(9)
+    found = estimates(values, errors)
+    found.status[:40] = 3
+    found.estimate[:40] = 1e6
+    store = cast(Store, SimpleNamespace(blocks=lambda cell: [SimpleNamespace(estimates={"differences": part})
+                                                             for part in halves(found)]))  # fmt: skip
+    claim = rehearsal(values, errors, OWN, OWN_ERRORS).claim
+    lost = replace(claim, estimate=np.where(np.arange(R) < 40, np.nan, claim.estimate))
+    one = Rehearsal.of(rehearsal(values, errors, OWN, OWN_ERRORS).own, store, "differences", lost, 3.0)
+    assert np.isnan(one.twins.estimate[:40]).all()
+    np.testing.assert_array_equal(one.twins.estimate[40:], values[40:])
+    assert (one.evidence(50.0).rates.supported_at_effect or 0.0) <= 0.8
+
+
+def halves(found: Estimates) -> list[Estimates]:
+    return [Estimates(found.terms, found.errors, found.estimate[rows], found.se[rows], found.dof[rows],
+                      found.status[rows]) for rows in (slice(0, 128), slice(128, None))]  # fmt: skip
+
+
+# Trends that lean
+
+
+def leaning(own: float, left: float, statistics: Sequence[float], sign: float = 1.0) -> Evidence:
+    """own: t of the trend's difference on the panel; left: what it leaves of the claim, with an error of 1; statistics:
+    t of the trend on twins."""
+    values, errors = made(10)
+    values, errors = values[: len(statistics)], errors[: len(statistics)]
+    values[:, 1] = np.array(statistics) * errors[:, 1]
+    panel, panel_errors = list(OWN), list(OWN_ERRORS)
+    panel[1], panel_errors[1], panel[2], panel_errors[2] = 0.5 * own, 0.5, left, 1.0
+    return rehearsal(values, errors, (sign * np.array(panel)).tolist(), panel_errors).evidence(sign)
+
+
+NINETEEN = [0.1 * k * (-1) ** k for k in range(1, 20)]  # |t| of .1, .2, ... 1.9
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize(
+    ("own", "left", "pvalue", "explains"),
+    [
+        (-5.0, 1.0, 1 / 40, True),  # beyond all 19: (1 + 0) / (2 x 20)
+        (-1.65, 1.0, 4 / 40, True),  # 1.7, 1.8 and 1.9 are as large: 10%
+        (-1.55, 1.0, 5 / 40, False),  # 12.5%
+        (-5.0, 2.0, 1 / 40, True),  # 2.0 lies within t(.975; 30) = 2.04
+        (-5.0, 2.1, 1 / 40, False),
+        (-5.0, -9.0, 1 / 40, True),  # beyond zero
+        (5.0, -9.0, 1.0, False),  # the trend leans the other way
+    ],
+)
+def test_the_lean_of_trends_by_hand(own: float, left: float, pvalue: float, explains: bool, sign: float) -> None:
+    found = leaning(own, left, NINETEEN, sign).lean
+    assert found is not None
+    assert found.pvalue == pytest.approx(pvalue)
+    assert found.explains is explains
+    assert found.estimate == pytest.approx(sign * left)
+    assert (found.lower, found.upper) == pytest.approx((sign * left - T, sign * left + T))
+
+
+def test_without_a_slope_there_is_no_lean() -> None:
+    values, errors = made(11)
+    one = rehearsal(values, errors, OWN, OWN_ERRORS)
+    keep = [k for k, term in enumerate(TERMS) if not term.endswith("trend") or "unit" in term]
+    twins = replace(one.twins, terms=tuple(TERMS[k] for k in keep), estimate=one.twins.estimate[:, keep],
+                    se=one.twins.se[:, :, keep], dof=one.twins.dof[:, :, keep])  # fmt: skip
+    found = replace(one, twins=twins).evidence(3.0)
+    assert found.lean is None
+    assert (found.rates.supported_at_effect or 0.0) > (one.evidence(3.0).rates.supported_at_effect or 1.0)
+
+
+# Benchmarks
+
+
+def benchmarks(**values: Sequence[float]) -> Benchmarks:
+    names = {"pretrend": "pre-trend", "first": "breakdown:first", "mean": "breakdown:mean"}
+    return Benchmarks({names[name]: np.array(row) for name, row in values.items()})
+
+
+def test_a_breakdown_value_beside_that_of_sound_panels() -> None:
+    bounds = Check("honest-breakdown:first", "It is 0.30.", "cannot tell", numbers={"breakdown": 0.3})
+    drawn = [0.1, 0.3, 0.5, 0.7, 0.9]
+    found = benchmarks(first=drawn).rated(bounds)
+    assert found.benchmark == 0.5
+    assert found.answer == "consistent"
+    assert found.numbers["share_of_twins"] == pytest.approx(0.4)
+    assert "40% show as little" in found.sentence
+    rare = benchmarks(first=[0.5] * 96 + [0.2] * 4).rated(bounds)
+    assert (rare.answer, rare.numbers["share_of_twins"]) == ("cannot tell", pytest.approx(0.04))
+    edge = benchmarks(first=[0.5] * 95 + [0.2] * 5).rated(bounds)
+    assert edge.answer == "consistent"
+    assert benchmarks(mean=drawn).rated(bounds) is bounds
+    assert benchmarks(mean=drawn).rated(replace(bounds, name="honest-breakdown")).benchmark == 0.5
+    assert benchmarks(first=drawn, mean=drawn).rated(replace(bounds, numbers={})).benchmark is None
+
+
+def test_the_joint_test_beside_that_of_sound_panels() -> None:
+    """p = .05 is |z| = 1.96: of |z| of 1, 1.9, 2 and 3 two are as large, and two are false alarms."""
+    one = benchmarks(pretrend=[1.0, 1.9, 2.0, 3.0])
+    check = Check("pre-trend", "b", numbers={"pvalue": 0.05})
+    assert one.rated(check).false_alarm == pytest.approx(0.5)
+    assert one.pretrend([Check("other", "b", numbers={"pvalue": 0.9}), check]) == pytest.approx((1 + 2) / 5)
+    tiny = replace(check, numbers={"pvalue": 2 * float(stats.norm.sf(3.5))})
+    assert one.pretrend([tiny]) == pytest.approx(1 / 5)
+    assert one.pretrend([replace(check, numbers={"pvalue": 2 * float(stats.norm.sf(2.5))})]) == pytest.approx(2 / 5)
+    assert one.pretrend([]) is None
+    assert benchmarks(first=[1.0]).pretrend([check]) is None
+
+
+def test_benchmarks_are_of_fits_that_ended_well_where_most_did() -> None:
+    def store(status: Sequence[int]) -> Any:
+        rows = len(status)
+        found = Estimates(("pre-trend",), ("cluster:unit",), np.arange(float(rows))[:, None], np.ones((rows, 1, 1)),
+                          np.full((rows, 1, 1), np.inf), np.array(status, dtype=np.uint8))  # fmt: skip
+        return SimpleNamespace(blocks=lambda cell: [SimpleNamespace(estimates={"path": found})])
+
+    kept = Benchmarks.of({"path": store([1, 3, 1, 3])}).values["pre-trend"]
+    assert kept.tolist() == [0.0, 2.0]
+    assert Benchmarks.of({"path": store([1, 3, 3, 3])}).values == {}

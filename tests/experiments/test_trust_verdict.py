@@ -1,0 +1,359 @@
+"""Which errors to print, and the rules of the verdict: each alone, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from experiments.trust.evidence import Evidence, Lean, Rates
+from experiments.trust.recommend import Advice, advice, assigned_by, forbidden_of
+from experiments.trust.studies import Calibrated, Measure
+from experiments.trust.trust import Trust
+from experiments.trust.verdict import PARALLEL, RULES, verdict
+from results.diagnosis.power_curve import Detectable
+from results.tables.checks import Check
+from sim.panel import Panel, Roles
+
+# Who is treated alike
+
+
+def panel(treated: int, units: int, groups: Mapping[str, Any] | None = None, periods: int = 8) -> Panel:
+    """The first units adopt half way; groups: labels of units by the name of their attribute."""
+    dose = ((np.arange(periods)[:, None] >= periods // 2) & (np.arange(units) < treated)) * 1.0
+    y = np.random.default_rng(3).standard_normal((1, periods, units))
+    return Panel(tuple(f"u{i:03d}" for i in range(units)), tuple(range(2001, 2001 + periods)),
+                 {"y": y, "did": dose[None]}, Roles("y", "did"),
+                 {name: np.array(labels) for name, labels in (groups or {}).items()})  # fmt: skip
+
+
+def blocks(units: int, size: int) -> list[str]:
+    return [f"g{i // size:02d}" for i in range(units)]
+
+
+def test_whole_groups_that_adopt_are_found() -> None:
+    """60 units in groups of 5, of which the first 6 adopt; with a group cut in two, units adopt by themselves."""
+    assert assigned_by(panel(30, 60, {"province": blocks(60, 5)})) == "province"
+    assert assigned_by(panel(31, 60, {"province": blocks(60, 5)})) == ""
+    assert assigned_by(panel(30, 60)) == ""
+
+
+def test_of_several_groupings_the_one_with_the_fewest_groups_counts() -> None:
+    both = {"county": blocks(60, 5), "province": blocks(60, 15)}
+    assert assigned_by(panel(30, 60, both)) == "province"
+    assert assigned_by(panel(30, 60, {name: both[name] for name in ("province", "county")})) == "province"
+    assert assigned_by(panel(15, 60, both)) == "county"  # one treated province says nothing of provinces
+
+
+def test_groups_that_are_units_or_all_are_no_groups() -> None:
+    whole = panel(30, 60, {"code": [f"c{i}" for i in range(60)], "country": ["x"] * 60})
+    assert assigned_by(whole) == ""
+    two = {"half": ["a"] * 30 + ["b"] * 30}
+    assert assigned_by(panel(30, 60, two)) == ""  # one group is treated
+
+
+def test_groups_that_adopt_at_different_dates_are_whole_where_their_units_do_alike() -> None:
+    one = panel(30, 60, {"province": blocks(60, 5)})
+    dose = one.variables["did"].copy()
+    dose[0, 2:, :5] = 1.0
+    assert assigned_by(one.with_variables({"did": dose.copy()})) == "province"
+    dose[0, 1, 0] = 1.0
+    assert assigned_by(one.with_variables({"did": dose})) == ""
+
+
+# What an error type needs
+
+
+@pytest.mark.parametrize(
+    ("error", "treated", "units", "words"),
+    [
+        ("cluster:unit", 20, 40, ""),
+        ("cluster:unit", 19, 60, "19 clusters have treated units, and these errors need 20"),
+        ("cluster:unit", 41, 60, "19 clusters have untreated units, and these errors need 20"),
+        ("cluster:unit", 20, 200, "200 clusters count as 24.7, and these errors need 30"),
+        ("cluster:unit+period", 19, 60, "19 clusters have treated units, and these errors need 20"),
+        ("cluster:unit+period", 20, 40, ""),
+        ("cluster:unit", 1, 60, "1 cluster has treated units, and these errors need 20"),
+        ("cr2:unit", 4, 40, ""),
+        ("cr2:unit", 3, 40, "3 clusters have treated units, and these errors need 4"),
+        ("cv3:unit", 8, 40, ""),
+        ("cv3:unit", 7, 40, "7 clusters have treated units, and these errors need 8"),
+        ("conley-taber", 3, 40, ""),
+        ("ferman-pinto", 3, 40, ""),
+        ("conley-taber", 4, 40, "equally noisy"),
+        ("ferman-pinto", 4, 40, "equally noisy"),
+        ("iid", 4, 40, ""),
+        ("iid", 3, 40, "3 units are treated, and these errors need 4"),
+        ("hc1", 1, 40, "1 unit is treated, and these errors need 4"),
+        ("driscoll-kraay", 1, 40, "1 unit is treated, and these errors need 4"),
+    ],
+)
+def test_what_an_error_type_needs(error: str, treated: int, units: int, words: str) -> None:
+    """Units count by their shares g of the variance: (sum g)^2 / sum g^2, and 1/n_1^2 or 1/n_0^2 at one date."""
+    found = forbidden_of((error,), panel(treated, units)).get(error, "")
+    assert (found == "") == (words == "")
+    assert words in found
+
+
+def test_the_effective_number_of_clusters_by_hand() -> None:
+    """The 24.7 of the table: 20 treated units of 200."""
+    treated, others = 1 / 20**2, 1 / 180**2
+    total, squares = 20 * treated + 180 * others, 20 * treated**2 + 180 * others**2
+    assert f"{total**2 / squares:.1f}" == "24.7"
+
+
+def test_whole_groups_ask_for_clusters_of_groups() -> None:
+    """60 provinces of 3 units, 30 of which adopt: what does not cluster by province is out, with the reason."""
+    one = panel(90, 180, {"province": blocks(180, 3)})
+    errors = ("iid", "hc1", "driscoll-kraay", "cluster:unit", "cluster:unit+period", "cr2:unit", "cluster:province",
+              "cr2:province", "cv3:province")  # fmt: skip
+    found = forbidden_of(errors, one)
+    assert set(errors) - set(found) == {"cluster:province", "cr2:province", "cv3:province"}
+    assert all("province" in found[error] for error in found)
+
+
+def test_three_clusters_are_never_allowed() -> None:
+    one = panel(30, 60, {"region": [f"r{i % 3}" for i in range(60)]})
+    errors = ("cluster:region", "cr2:region", "cv3:region", "cluster:region+period")
+    assert set(forbidden_of(errors, one)) == set(errors)
+
+
+def test_without_a_treatment_nothing_is_asked() -> None:
+    one = panel(30, 60)
+    free = Panel(one.units, one.periods, {"y": one.variables["y"], "x": one.variables["did"]}, Roles("y", None, ("x",)))
+    assert forbidden_of(("iid", "cluster:unit"), free) == {}
+
+
+# Which one to print
+
+
+def test_the_printed_error_type_stays_where_its_size_is_right() -> None:
+    sizes = {"iid": Measure(0.30, 0.01), "hc1": Measure(0.05, 0.004), "cluster:unit": Measure(0.058, 0.005)}
+    found = advice(sizes, "cluster:unit", {})
+    assert (found.error, found.reason) == ("cluster:unit", "its test rejects in 5.8% of twins without an effect")
+    other = advice(sizes, "iid", {})
+    assert other.error == "hc1"
+    assert other.reason == (
+        "its test rejects in 5.0% of twins without an effect, that of errors homoskedastic in 30.0%"
+    )
+
+
+@pytest.mark.parametrize(("size", "stays"), [(0.079, True), (0.081, False), (0.021, True), (0.019, False)])
+def test_a_size_is_right_within_a_point_and_two_monte_carlo_errors(size: float, stays: bool) -> None:
+    sizes = {"a": Measure(size, 0.01), "b": Measure(0.05, 0.01)}
+    assert (advice(sizes, "a", {}).error == "a") is stays
+
+
+def test_too_many_false_findings_count_double() -> None:
+    """Beyond the tolerance lie .012 - .01 above, twice that is .004, and .015 - .01 below: the smaller wins."""
+    sizes = {"a": Measure(0.20, 0.0), "b": Measure(0.062, 0.0), "c": Measure(0.0365, 0.0)}
+    assert advice(sizes, "a", {}).error == "c"  # .0035 below counts once, .002 above counts .004
+    assert advice(sizes | {"c": Measure(0.0355, 0.0)}, "a", {}).error == "b"  # .0045 and .004
+    unknown = {"nan": Measure(float("nan"), float("nan"))}
+    assert advice(sizes | unknown, "a", {}).error == "c"
+    assert advice(sizes | unknown, "nan", {}).error == "c"
+
+
+def test_of_sizes_that_are_right_the_nearest_is_printed() -> None:
+    sizes = {"a": Measure(0.20, 0.001), "b": Measure(0.057, 0.001), "c": Measure(0.052, 0.001)}
+    assert advice(sizes, "a", {}).error == "c"
+
+
+def test_what_is_forbidden_is_not_recommended_whatever_its_size() -> None:
+    sizes = {"cluster:unit": Measure(0.05, 0.005), "hc1": Measure(0.09, 0.005), "cr2:unit": Measure(0.07, 0.005)}
+    found = advice(sizes, "cluster:unit", {"cluster:unit": "3 clusters have treated units"})
+    assert found.error == "cr2:unit"
+    assert found.reason == (
+        "errors clustered by unit do not serve here (3 clusters have treated units); the test of errors clustered by "
+        "unit, bias-reduced (CR2) rejects in 7.0% of twins without an effect"
+    )
+
+
+def test_where_nothing_is_allowed_inference_for_few_treated_comes_first() -> None:
+    why = dict.fromkeys(("iid", "cluster:unit", "conley-taber", "ferman-pinto"), "1 unit is treated")
+    sizes = {"iid": Measure(0.05, 0.005), "cluster:unit": Measure(0.4, 0.01), "conley-taber": Measure(0.08, 0.005),
+             "ferman-pinto": Measure(0.11, 0.005)}  # fmt: skip
+    found = advice(sizes, "cluster:unit", why)
+    assert found.error == "conley-taber"
+    assert "no error type is safe here" in found.reason
+    assert found.reason.endswith("1 unit is treated")
+    two = {error: sizes[error] for error in ("iid", "cluster:unit")}
+    assert advice(two, "cluster:unit", why).error == "iid"
+
+
+def test_without_a_known_size_the_printed_type_stays() -> None:
+    found = advice({"a": Measure(float("nan"), float("nan"))}, "a", {})
+    assert (found.error, found.reason) == ("a", "no error type could be judged on twins")
+
+
+def test_the_printed_type_may_be_the_nearest_of_all() -> None:
+    found = advice({"a": Measure(0.10, 0.001), "b": Measure(0.20, 0.001)}, "a", {})
+    assert (found.error, found.reason) == ("a", "no other has a size nearer to 5%: 10.0% on twins")
+
+
+def test_one_treated_unit_never_gets_homoskedastic_errors() -> None:
+    """Whatever the sizes: inference for few treated is allowed, and no other."""
+    errors = ("cluster:unit", "iid", "hc1", "cr2:unit", "cv3:unit", "conley-taber", "ferman-pinto", "driscoll-kraay",
+              "cluster:unit+period")  # fmt: skip
+    forbidden = forbidden_of(errors, panel(1, 40))
+    assert set(errors) - set(forbidden) == {"conley-taber", "ferman-pinto"}
+    sizes = dict.fromkeys(errors, Measure(0.05, 0.005)) | {"conley-taber": Measure(0.12, 0.005),
+                                                            "ferman-pinto": Measure(0.09, 0.005)}  # fmt: skip
+    assert advice(sizes, "cluster:unit", forbidden).error == "ferman-pinto"
+    assert advice(sizes, "iid", forbidden).error == "ferman-pinto"
+
+
+# The verdict
+
+
+def record(p: float | None) -> Any:
+    return SimpleNamespace(term="did", table="2", column=5, pvalue=p)
+
+
+FINE = ((0.002, 0.001),)  # a calibrated p value and its Monte Carlo error
+
+
+class Method(SimpleNamespace):
+    """A study of one method: its calibrated p value, its Monte Carlo error."""
+
+    def size(self, error: str) -> Measure:
+        return Measure(0.051, 0.003)
+
+
+def trust(
+    p: float | None = 0.001, advised: float | None = 0.001, calibrated: tuple[tuple[float, float], ...] = FINE,
+    printed: str = "cluster:unit", recommended: str = "cluster:unit", estimate: float = 0.5, **more: Any,
+) -> Trust:  # fmt: skip
+    """A page with the numbers that rules look at; all is well unless said."""
+    voters = tuple(Method(method=f"method{k}", p=Calibrated(*one)) for k, one in enumerate(calibrated))
+    made = {
+        "record": record(p), "advised": record(advised), "printed": printed, "recommended": recommended,
+        "advice": Advice(recommended, "a reason", {}), "mde": Detectable(0.8, 0.3, 0.2, 0.4), "voters": voters,
+        "main": voters[0], "calibrated": lambda by=None: (by or voters[0]).p, "checks": (), "evidence": Evidence(),
+        "claim": SimpleNamespace(estimate=estimate), "asked": 0.3,
+    }  # fmt: skip
+    return cast(Trust, SimpleNamespace(**made | more))
+
+
+def moved(answer: str, name: str = "leave-out:province") -> Check:
+    return Check(name, f"The sentence of {name}.", answer, difference=-0.4)  # type: ignore[arg-type]
+
+
+LEAN = Lean(0.02, 0.1, -0.2, 0.4, True)
+FORBIDDEN = Advice("cluster:unit", "a reason", {"cluster:unit": "three clusters are too few"})
+
+
+def test_where_nothing_is_wrong_the_claim_is_supported() -> None:
+    found = verdict(trust(checks=(moved("consistent"), moved("differs"), moved("cannot tell"), Check("fact", "x"))))
+    assert found.answer == "supported"
+    assert found.reason == ("p is 0.001 with errors clustered by unit and 0.002 calibrated on twins, and none of 3 "
+                            "other estimates contradicts it.")  # fmt: skip
+    assert found.line == f"Supported: {found.reason}"
+    assert found.sentences[-1] == PARALLEL
+    assert verdict(trust()).reason == "p is 0.001 with errors clustered by unit and 0.002 calibrated on twins."
+
+
+ALONE: dict[str, tuple[dict[str, Any], str, str]] = {
+    "no effect is claimed": ({"p": 0.11, "advised": 0.2}, "no claim", "detects an effect of 0.3 with a power of 80%"),
+    "a check contradicts": ({"checks": (moved("contradicts"),)}, "contradicted", "sentence of leave-out:province"),
+    "a trend leans": ({"evidence": Evidence(lean=LEAN)}, "not decided", "as much or more in 2.0% of twins"),
+    "a rare joint test": ({"evidence": Evidence(pretrend=0.01)}, "not decided", "as large in 1.0% of twins"),
+    "no error type is safe": ({"advice": FORBIDDEN}, "not decided", "three clusters are too few"),
+    "the errors to print": ({"advised": 0.07}, "not decided", "p = 0.070"),
+    "no p value": ({"advised": None}, "not decided", "there is no p value"),
+    "calibrated": ({"calibrated": ((0.09, 0.01),)}, "not decided", "method0"),
+    "calibrated by the second": ({"calibrated": ((0.01, 0.01), (0.09, 0.01))}, "not decided", "method1"),
+    "calibrated by none": ({"calibrated": ((float("nan"), 0.01),)}, "not decided", "method0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_each_rule_alone(name: str) -> None:
+    changes, answer, words = ALONE[name]
+    page = trust(**changes)
+    found = verdict(page)
+    assert (found.answer, words in found.reason) == (answer, True)
+    assert sum(bool(rule.reasons(page)) for rule in RULES) == 1 + (name == "no effect is claimed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({"p": 0.10, "advised": 0.5}, "not decided"),  # claimed at 10% by the printed errors
+        ({"p": 0.5, "advised": 0.10}, "not decided"),
+        ({"p": None, "advised": None}, "no claim"),
+        ({"p": None, "advised": 0.01}, "supported"),
+        ({"p": 0.20, "advised": 0.01}, "supported"),
+        ({"advised": 0.05}, "supported"),
+        ({"advised": 0.0501}, "not decided"),
+        ({"calibrated": ((0.07, 0.0101),)}, "supported"),  # within two Monte Carlo errors of 5%
+        ({"calibrated": ((0.07, 0.0099),)}, "not decided"),
+        ({"evidence": Evidence(pretrend=0.0101)}, "supported"),
+        ({"evidence": Evidence(lean=Lean(0.02, 0.1, -0.2, 0.4, False))}, "supported"),
+    ],
+)
+def test_edges_of_the_rules(changes: dict[str, Any], answer: str) -> None:
+    assert verdict(trust(**changes)).answer == answer
+
+
+def test_the_first_rule_that_applies_answers_and_the_others_are_said() -> None:
+    """Each pair in the order of the rules: the reason is the first one's, the second one's is a sentence."""
+    names = [name for name in ALONE if not name.startswith(("no effect", "no p", "calibrated by"))]
+    for first, second in pairwise(names):
+        changes = ALONE[first][0] | ALONE[second][0]
+        if {"evidence"} <= ALONE[first][0].keys() & ALONE[second][0].keys():
+            changes["evidence"] = Evidence(lean=LEAN, pretrend=0.01)
+        found = verdict(trust(**changes))
+        assert found.answer == ALONE[first][1]
+        assert ALONE[first][2] in found.reason
+        assert any(ALONE[second][2] in sentence for sentence in found.sentences)
+
+
+def test_without_a_claim_no_other_reason_is_said() -> None:
+    found = verdict(trust(p=0.5, advised=0.5, checks=(moved("contradicts"),), evidence=Evidence(lean=LEAN)))
+    assert found.answer == "no claim"
+    assert found.line.startswith("No claim: no effect is claimed (p = 0.50 with errors clustered by unit).")
+    assert not any("sentence of" in sentence or "lean" in sentence for sentence in found.sentences)
+
+
+def test_of_contradictions_that_of_trends_is_the_reason() -> None:
+    page = trust(checks=(moved("contradicts"), moved("differs", "cohort-wise"), moved("contradicts", "unequal-trends")))
+    found = verdict(page)
+    assert found.reason == "The sentence of unequal-trends."
+    assert "The sentence of leave-out:province." in found.sentences
+    assert "The sentence of cohort-wise." not in found.sentences
+
+
+def test_a_page_without_a_p_value_never_calls_the_estimate_significant() -> None:
+    said = " ".join(verdict(trust(p=None, advised=None)).sentences)
+    assert "not significant at 10%" in said
+    assert "no p value" in said
+    assert "significant at 1%" not in said
+    levels = {
+        0.01: "significant at 1%",
+        0.011: "significant at 5%",
+        0.05: "significant at 5%",
+        0.1: "significant at 10%",
+    }
+    for p, words in levels.items():
+        assert f", {words} with errors" in verdict(trust(p=p)).sentences[0]
+
+
+def test_other_errors_to_print_are_said_with_their_reason() -> None:
+    found = verdict(trust(recommended="cr2:unit", advised=0.3))
+    assert "Print errors" in found.sentences[2]
+    assert "a reason" in found.sentences[2]
+    assert found.reason.endswith("p = 0.300 (a reason).")
+    assert not any("Print errors" in sentence for sentence in verdict(trust()).sentences)
+
+
+def test_rates_are_said_where_checks_run_on_twins() -> None:
+    rates = Rates(0.021, 0.834, 0.013)
+    said = verdict(trust(evidence=Evidence(rates=rates), asked=-0.3)).sentences
+    assert any("supported in 2.1% of cases without an effect and in 83.4% where the effect is 0.3; 1.3% of claims"
+               in sentence for sentence in said)  # fmt: skip
+    assert not any("On twins of your panel" in sentence for sentence in verdict(trust()).sentences)
