@@ -136,10 +136,19 @@ def test_the_printed_error_type_stays_where_its_size_is_right() -> None:
     found = advice(sizes, "cluster:unit", {})
     assert (found.error, found.reason) == ("cluster:unit", "its test rejects in 5.8% of twins without an effect")
     other = advice(sizes, "iid", {})
-    assert other.error == "hc1"
+    assert other.error == "cluster:unit"  # which assumes less than hc1; both sizes are right within error
     assert other.reason == (
-        "its test rejects in 5.0% of twins without an effect, that of errors homoskedastic in 30.0%"
+        "its test rejects in 5.8% of twins without an effect, that of errors homoskedastic in 30.0%"
     )
+
+
+def test_of_right_sizes_those_come_first_that_assume_least() -> None:
+    sizes = {"a": Measure(0.20, 0.01), "iid": Measure(0.05, 0.01), "cv3:unit": Measure(0.049, 0.01),
+             "cr2:unit": Measure(0.06, 0.01), "conley-taber": Measure(0.05, 0.01)}  # fmt: skip
+    left = dict(sizes)
+    for first in ("cr2:unit", "cv3:unit", "conley-taber", "iid"):
+        assert advice(left, "a", {}).error == first
+        del left[first]
 
 
 @pytest.mark.parametrize(("size", "stays"), [(0.079, True), (0.081, False), (0.021, True), (0.019, False)])
