@@ -356,7 +356,7 @@ def test_other_errors_to_print_are_said_with_their_reason() -> None:
     found = verdict(trust(recommended="cr2:unit", advised=0.3))
     assert "Print errors" in found.sentences[2]
     assert "a reason" in found.sentences[2]
-    assert found.reason.endswith("p = 0.300 (a reason).")
+    assert found.reason.endswith("p = 0.300.")
     assert not any("Print errors" in sentence for sentence in verdict(trust()).sentences)
 
 
