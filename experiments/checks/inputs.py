@@ -133,7 +133,8 @@ def _treated(case: Case) -> Iterator[Check]:
         f"{stars} mean nothing. Use panelproof placebo."
     )
     numbers: dict[str, float | None] = {"treated_units": float(count)}
-    severity = OVERTURNS if count == 1 else SILENT
+    placebos = effect is not None and effect.se is None and effect.pvalue is not None  # inference for few treated units
+    severity = OVERTURNS if count == 1 and not placebos else SILENT
     yield Check.fact("one-treated-unit", severity, said, f"{count} units are treated.", numbers, unit="treated units",
                      remedy="use panelproof placebo" if severity else "")  # fmt: skip
     if case.main_error != "cluster:unit":

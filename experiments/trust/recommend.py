@@ -9,7 +9,6 @@ from estimators.core.error_types import error_label
 from estimators.linear.did import TwoWayDID
 from experiments.trust.claim import assigned_by
 from experiments.trust.studies import LEVEL, Measure
-from sim.errors import listed
 from sim.panel import Panel
 
 NEAR = 2.0  # Monte Carlo errors within which a size counts as the nominal one
@@ -42,7 +41,7 @@ def forbidden_of(errors: tuple[str, ...], panel: Panel) -> dict[str, str]:
         if not said and group and (kind not in FEWEST or name != group):
             said = f"whole groups ({group}) adopt together, so that errors must allow for shocks of a {group}"
         if not said and 0 < treated < FEW_TREATED and kind not in FOR_FEW:
-            said = f"{treated} units are treated, and these errors need {FEW_TREATED}"
+            said = f"treated units: {treated}, needed: {FEW_TREATED}"
         if said:
             out[error] = said
     return out
@@ -54,9 +53,9 @@ def _too_few(kind: str, name: str, panel: Panel) -> str:
     effective, treated, others = (float(values[0]) for values in (facts.effective, facts.treated, facts.untreated))
     if min(treated, others) < FEWEST_TREATED[kind]:
         which = "treated" if treated <= others else "untreated"
-        return f"{min(treated, others):.0f} clusters have {which} units, and these errors need {FEWEST_TREATED[kind]}"
+        return f"clusters with {which} units: {min(treated, others):.0f}, needed: {FEWEST_TREATED[kind]}"
     if effective < FEWEST[kind]:
-        return f"{facts.clusters} clusters count as {effective:.1f}, and these errors need {FEWEST[kind]:.0f}"
+        return f"clusters: {facts.clusters}, which count as {effective:.1f}, needed: {FEWEST[kind]:.0f}"
     return ""
 
 
@@ -75,13 +74,14 @@ def advice(sizes: Mapping[str, Measure], printed: str, forbidden: Mapping[str, s
     if not known:
         return Advice(printed, "no error type could be judged on twins", forbidden)
     if not allowed:
-        return Advice(best, f"no error type is safe here; {error_label(best)} comes nearest: "
-                      f"{listed(dict.fromkeys(forbidden.values()), 2)}", forbidden)  # fmt: skip
-    why = forbidden.get(printed) or (f"the test of errors {error_label(printed)} rejects in {sizes[printed].value:.1%} "
-                                     "of twins without an effect")  # fmt: skip
+        return Advice(best, f"no error type is safe here, and errors {error_label(best)} come nearest to the right "
+                      f"size: {'; '.join([*dict.fromkeys(forbidden.values())][:2])}", forbidden)  # fmt: skip
+    why = f"the test of errors {error_label(printed)} rejects in {sizes[printed].value:.1%} of twins without an effect"
+    if printed in forbidden:
+        why = f"errors {error_label(printed)} are not to be printed here ({forbidden[printed]})"
     if best == printed:
         return Advice(best, f"no other has a size nearer to 5%: {sizes[best].value:.1%} on twins", forbidden)
-    return Advice(best, f"{why}; that of {error_label(best)} in {sizes[best].value:.1%}", forbidden)
+    return Advice(best, f"{why}; the test of errors {error_label(best)} rejects in {sizes[best].value:.1%}", forbidden)
 
 
 def _excess(size: Measure) -> float:
