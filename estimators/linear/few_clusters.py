@@ -161,7 +161,8 @@ def adjusted_influences(
 class ClusterFacts:
     """What errors clustered by a group of units can rest on, of one coefficient; arrays (1 or R,).
 
-    clusters: with an observed cell. treated: with a treated cell; untreated: with a unit that is never treated.
+    clusters: with an observed cell. treated: with a treated cell; untreated: with a unit that is untreated while others
+    are treated, never treated or later.
     effective: G* = G/(1 + squared coefficient of variation of the clusters' shares of the variance) of Carter, Schnepel
     and Steigerwald (2017, REStat 99:698) where errors are independent. shared: G* where all units of a
     cluster have the same error in a period; with clusters of units it is `effective`.
@@ -179,8 +180,10 @@ def facts_of(psi: Floats, treatment: Floats, codes: Codes, mask: Floats) -> Clus
     members = membership(codes)
     seen = mask.sum(axis=0) > 0
     used = (members[seen] > 0).any(axis=0)
-    ever = (np.where(mask > 0, treatment, 0.0) != 0).any(axis=1)  # (R, N)
-    treated, untreated = (((units @ members) > 0).sum(axis=1) for units in (ever * 1.0, (~ever & seen) * 1.0))
+    own = np.where(mask > 0, treatment, 0.0) != 0  # (R, T, N)
+    begun = np.logical_or.accumulate(own.any(axis=2), axis=1)[:, :, None]
+    ever, beside = own.any(axis=1), (begun & ~own & (mask > 0)).any(axis=1)  # (R, N)
+    treated, untreated = (((units @ members) > 0).sum(axis=1) for units in (ever * 1.0, beside * 1.0))
     shares = np.square(psi).sum(axis=1) @ members, np.square(psi @ members).sum(axis=1)
     effective, shared = (effective_clusters(each[:, used]) for each in shares)
     return ClusterFacts(int(used.sum()), treated.astype(float), untreated.astype(float), effective, shared)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.special import ndtri
 
 from estimators.core.estimator import Estimates, Estimator
 from estimators.core.inference import critical_values
@@ -132,10 +133,13 @@ class Case:
     @property
     def needed(self) -> float | None:
         """The change towards zero, 0 or more, that takes the claim's support away; None = nothing is claimed."""
-        if self.level is None or self.effect is None or self.effect.estimate is None or self.effect.se is None:
+        if self.level is None or self.effect is None or self.effect.estimate is None:
             return None
-        half = float(critical_values(np.array([self.dof]), self.level)[0]) * self.effect.se
-        return float(needed_of(np.array(self.effect.estimate), np.array(half)))
+        size, se, dof = abs(self.effect.estimate), self.effect.se, self.dof
+        if se is None:  # errors that only have a p value: the standard error that it implies
+            se, dof = size / -float(ndtri((self.effect.pvalue or 0.0) / 2)), np.inf
+        half = float(critical_values(np.array([dof]), self.level)[0]) * se
+        return float(needed_of(np.array(size), np.array(half)))
 
     @property
     def treated(self) -> bool:

@@ -175,9 +175,9 @@ def error_types_of(own: Estimator, panel: Panel, real: RealPanel, printed: str) 
 def assigned_by(panel: Panel) -> str:
     """The attribute whose groups adopt as a whole: all units of each group are treated alike; "" = units by themselves.
 
-    Errors then have to be clustered by it (Abadie, Athey, Imbens and Wooldridge 2023). Of several the one with the
-    fewest groups that still has two treated ones or more. An attribute that says no more than the date of adoption is
-    no grouping.
+    Errors then have to be clustered by it (Abadie, Athey, Imbens and Wooldridge 2023); where a single group is treated,
+    no such clusters serve. Of several the one with the fewest groups. An attribute that says no more than the date of
+    adoption is no grouping.
     """
     treatment = panel.roles.treatment
     if treatment is None:
@@ -191,7 +191,7 @@ def assigned_by(panel: Panel) -> str:
         alike = bool((paths == paths[first][codes]).all())
         ever = paths.any(axis=1)
         groups = len(np.unique(codes[ever]))
-        if alike and dates < len(labels) < len(paths) and 1 < groups < int(ever.sum()):
+        if alike and dates < len(labels) < len(paths) and 0 < groups < int(ever.sum()):
             found[name] = len(labels)
     return min(found, key=lambda name: found[name], default="")
 

@@ -149,11 +149,11 @@ class Rehearsal:
 
     def _supported(self, effect: float) -> Flags:
         """Which twins get the verdict "supported" with an effect, (R,)."""
-        moved = replace(self.claim, estimate=self.claim.estimate + effect)
+        moved = self.claim.moved(effect)
         null, sign = np.sort(np.nan_to_num(np.abs(self.claim.statistic))), np.sign(moved.estimate)
         with np.errstate(invalid="ignore"):
             ranks = (len(null) - np.searchsorted(null, np.abs(moved.statistic))) / len(null)
-            small = moved.moved_pvalue(self.claim) <= LEVEL
+            small = moved.pvalue <= LEVEL
         return np.asarray(small & (ranks <= LEVEL) & ~self._contradicted(sign, effect) & ~self._leans(sign, effect))
 
     def _leans(self, sign: Floats, effect: float) -> Flags:

@@ -18,7 +18,8 @@ from results.report.trust import interval, marked, number, probability, share, t
 WIDTH = 80
 LINES = 45
 STYLES = {"supported": "bold green", "not decided": "bold yellow", "contradicted": "bold red", "no claim": "bold"}
-MOST = 8  # checks in the terminal
+LABEL = 33  # letters of an error type
+MOST = 12  # lines of checks in the terminal
 
 
 def write_trust(held: Mapping[str, Any], folder: str | Path) -> list[Path]:
@@ -64,7 +65,9 @@ def _errors(held: Mapping[str, Any]) -> Iterator[str]:
     for row in held["errors"]:
         mark = " *" if row["recommended"] else " -" if not row["allowed"] else ""
         ends = interval(row["lower_size"], row["upper_size"], share)
-        yield (f"{error_label(row['se_type'])[:33] + mark:<36}{share(row['size']):>7}{ends:>16}"
+        label = error_label(row["se_type"])
+        label = label if len(label) <= LABEL else row["se_type"]  # as --errors takes it
+        yield (f"{label + mark:<36}{share(row['size']):>7}{ends:>16}"
                f"{number(row['se']):>10}{probability(row['pvalue']):>9}")  # fmt: skip
     tests = "".join(f", by permutation ({one['scheme']}) {probability(one['pvalue'])}" for one in held["placebos"])
     yield from _wrapped(f"* to print, - not to be printed here. p calibrated on the twins "
@@ -84,11 +87,20 @@ def _checks(held: Mapping[str, Any]) -> Iterator[str]:
         return
     rows = [row for row in held["checks"] if row["difference"] is not None]
     if rows:
-        yield f"{'the effect':<28}{'needs':>9}{'found':>9}{'95% jointly':>21}  answer"
-    for row in rows[:MOST]:
-        ends = interval(row["lower"], row["upper"], number)
-        yield (f"{row['alternative'][:27]:<28}{number(row['needed']):>9}{number(row['difference']):>9}{ends:>21}  "
-               f"{row['answer']}")  # fmt: skip
+        yield f"{'the effect':<28} {'needs':>8} {'found':>9} {'95% jointly':>19}  answer"
+    lines = [_check(row) for row in rows]
+    shown = next((k for k in range(len(lines)) if sum(map(len, lines[: k + 1])) > MOST), len(lines))
+    yield from (line for part in lines[:shown] for line in part)
+    if shown < len(rows):
+        yield f"{len(rows) - shown} more in trust.html"
+
+
+def _check(row: Mapping[str, Any]) -> list[str]:
+    """The lines of a check: its numbers, and what is left of a long name below."""
+    first, *more = textwrap.wrap(row["alternative"], 28, subsequent_indent="  ")
+    ends = interval(row["lower"], row["upper"], number)
+    numbers = f"{number(row['needed']):>8} {number(row['difference']):>9} {ends:>19}"
+    return [f"{first:<28} {numbers}  {row['answer']}", *more]
 
 
 def _rest(held: Mapping[str, Any]) -> Iterator[str]:

@@ -63,7 +63,7 @@ def _too_few(kind: str, name: str, panel: Panel) -> str:
         held = f"{least} cluster has" if least == 1 else f"{least} clusters have"
         return f"{held} {which} units, and these errors need {FEWEST_TREATED[kind]}"
     if effective < FEWEST[kind]:
-        return f"{facts.clusters} clusters count as {effective:.1f}, and these errors need {FEWEST[kind]:.0f}"
+        return f"clusters: {facts.clusters}, which count as {effective:.1f}, needed: {FEWEST[kind]:.0f}"
     return ""
 
 

@@ -51,12 +51,14 @@ class Fits:
         """t, or where an error type has none, the normal quantile of its p value with the estimate's sign."""
         return statistic_of(self.estimate, self.se, self.pvalue)
 
-    def moved_pvalue(self, still: Fits) -> Floats:
-        """p values (R,) of estimates that an effect has moved from `still`: by t, or where there is no standard error,
-        with the standard error that p of the unmoved estimate implies."""
+    def moved(self, effect: float) -> Fits:
+        """The fits if an effect moved every estimate by so much: by t, or where there is no standard error, with the
+        one that the p value of the unmoved estimate implies."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            error = np.where(np.isfinite(self.se), self.se, still.estimate / still.statistic)
-            return p_values(self.estimate / error, np.where(np.isfinite(self.se), self.dof, np.inf))
+            known = np.isfinite(self.se)
+            se = np.where(known, self.se, self.estimate / self.statistic)
+            dof, estimate = np.where(known, self.dof, np.inf), self.estimate + effect
+            return Fits(estimate, se, dof, p_values(estimate / se, dof))
 
 
 def statistic_of(estimate: Floats, se: Floats, pvalue: Floats) -> Floats:

@@ -170,6 +170,8 @@ def trust(
 ) -> Trust:
     """All of it; asked: fields of `Ask`. Raises BadInput before anything is written."""
     begin, means, ask = time.perf_counter(), means or Means(), Ask(**asked)  # type: ignore[arg-type]
+    if ask.effect is not None and not np.isfinite(ask.effect):
+        raise bad(f"effect {ask.effect}", where="--effect", allowed="a finite number", remedy="correct it")
     named = claim_of(real, claim, ask.errors)
     fitted = twin(named.sample)
     shown = named.on(named.panel)
@@ -284,9 +286,12 @@ def _in_memory(study: Study, replications: int) -> Store:
 def _pilot(study: Study) -> Store:
     """A run in memory of which the estimates are looked at; raises BadInput where none was fitted."""
     store = run(study)
-    fits = next(iter(store.blocks(0))).estimates[study.estimators[0].name]
+    block = next(iter(store.blocks(0)))
+    fits = block.estimates[study.estimators[0].name]
     if (fits.status == 1).sum() < len(fits.status) / 2:
-        raise bad("the claim's estimator fails on most twins", where="the pilot", allowed="an estimator that fits them",
+        said = "".join(f": {text.strip().rpartition(chr(10))[2]}" for text in list(block.tracebacks.values())[:1])
+        raise bad(f"the claim's estimator fails on most twins{said}", where="the pilot",
+                  allowed="an estimator that fits them",
                   remedy="choose another claim, or another method in [twin]")  # fmt: skip
     return store
 

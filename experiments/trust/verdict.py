@@ -129,8 +129,10 @@ RULES: tuple[Rule, ...] = (
 def _support(found: Trust) -> str:
     """Why a claim is supported."""
     p, own = found.calibrated(), found.advised.pvalue
-    counted = sum(check.difference is not None for check in found.checks)
-    checks = f", and none of {counted} other estimates contradicts it" if counted else ""
+    answers = [check.answer for check in found.checks if check.difference is not None]
+    vague = answers.count("cannot tell")
+    few = f"; {vague} of them cannot tell" if vague else ""
+    checks = f", and none of {len(answers)} other estimates contradicts it{few}" if answers else ""
     return (f"p is {own:.3g} with errors {error_label(found.recommended)} and {p.pvalue:.3g} calibrated on twins"
             f"{checks}.")  # fmt: skip
 
@@ -147,7 +149,9 @@ def opening(found: Trust) -> tuple[str, ...]:
         f"{said} with errors {error_label(found.printed)} ({value}).",
         f"On panels like yours, this 5% test rejects in {size.value:.1%} of cases where there is no effect.",
     ]
-    if found.recommended != found.printed:
+    if found.recommended in found.advice.forbidden:
+        out.append(f"{found.advice.reason[:1].upper()}{found.advice.reason[1:]}.")
+    elif found.recommended != found.printed:
         out.append(f"Print errors {error_label(found.recommended)}: {found.advice.reason}.")
     return tuple(out)
 

@@ -35,7 +35,8 @@ class Range:
 
 KEPT_CLASSES = 512  # whose types are remembered: to read them from their texts takes long
 LATER = "later"  # metadata of a dial that is no part of a study's settings while it has its default
-LARGEST = 1e9
+LARGEST = 1e30  # of a number in any unit of measurement: its fourth power is finite
+MOST = 1e9  # of what is counted
 FINITE = Range(-LARGEST, LARGEST, "a finite number")
 NOT_NEGATIVE = Range(0.0, LARGEST, "0 or more")
 POSITIVE = Range(0.0, LARGEST, "more than 0", open=True)
@@ -45,7 +46,7 @@ INSIDE = Range(-1.0, 1.0, "more than -1, less than 1", open=True)
 
 def whole_from(low: int) -> Range:
     """Whole numbers from `low`."""
-    return Range(low, LARGEST, f"a whole number from {low}")
+    return Range(low, MOST, f"a whole number from {low}")
 
 
 @dataclass(frozen=True, slots=True)
