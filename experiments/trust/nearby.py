@@ -122,9 +122,17 @@ def _odds(hits: Flags | Sequence[bool]) -> float:
 
 
 def _around(found: Measure, spread: float) -> Interval:
-    """An interval about a share: the spread of its log odds over worlds, and the simulation's error."""
-    share = float(np.clip(found.value, 1e-6, 1 - 1e-6))
+    """An interval about a share: the spread of its log odds over worlds, and the simulation's error.
+
+    Log odds of 0 and 1 are infinite: their other end is that of the share of which `mcse` is the error (Agresti and
+    Coull's, sqrt(2) share / 1.96 = mcse up to terms that vanish).
+    """
+    never, always = found.value <= 0, found.value >= 1
+    near = min(found.mcse * Z95 / np.sqrt(2.0), 0.5)
+    share = near if never else 1 - near if always else found.value
+    if not 0 < share < 1:  # no error, or no share
+        return Interval(found.value, found.value)
     own = found.mcse / (share * (1 - share))
     half = Z95 * float(np.hypot(spread, own if np.isfinite(own) else 0.0))
     lower, upper = expit(logit(share) - half), expit(logit(share) + half)
-    return Interval(float(lower), float(upper))
+    return Interval(0.0 if never else float(lower), 1.0 if always else float(upper))
