@@ -1,8 +1,8 @@
 """Error rates of checks and of the verdict on the user's own panel: the same checks on twins where nothing is wrong.
 
 Every check that re-estimates is a term of one estimator (`Differences`), so that a study of it on twins without an
-effect says how often an alarm is false; the critical value is the one at which the largest of all differences gives an
-alarm in 5% of twins. What an alarm would find is told by moving the differences by what the claim needs: they are
+effect says how often an alarm is false; the critical value is the one that the largest of all differences exceeds in
+5% of further twins. What an alarm would find is told by moving the differences by what the claim needs: they are
 linear in the outcome. A constant effect moves the claim and all its alternatives alike.
 """
 
@@ -109,7 +109,7 @@ class Rehearsal:
 
     @property
     def critical(self) -> float:
-        """Of the largest difference: alarms in 5% of twins."""
+        """Of the largest difference: alarms in 5% of further twins."""
         return family_critical(self.twins, LEVEL)
 
     def evidence(self, effect: float) -> Evidence:

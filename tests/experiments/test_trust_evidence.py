@@ -191,6 +191,7 @@ def fits(scale: float, seed: int = 1, rows: int = 256) -> Fits:
 
 
 SCALES = (0.8, 0.9, 1.1, 1.4)
+T3 = 3.182446  # the 97.5% point of t with a degree of freedom less than worlds
 
 
 def nearby() -> Nearby:
@@ -204,7 +205,7 @@ def log_odds(hits: np.ndarray) -> float:
 
 
 def ends_by_hand(share: float, mcse: float, spread: float) -> tuple[float, float]:
-    half = 1.959963985 * np.sqrt(spread**2 + (mcse / (share * (1 - share))) ** 2)
+    half = np.sqrt((T3 * spread) ** 2 + (1.959963985 * mcse / (share * (1 - share))) ** 2)
     odds = share / (1 - share) * np.exp([-half, half])
     low, high = odds / (1 + odds)
     return float(low), float(high)
@@ -248,7 +249,7 @@ def test_a_detectable_effect_varies_over_worlds_by_its_logarithm() -> None:
     own = detected(fits(1.0))
     ratios = np.array([detected(fits(scale)) / own for scale in SCALES])
     found = nearby().detectable("cluster:unit", Detectable(0.8, 2.8, 2.8 / 1.1, 2.8 * 1.1))
-    half = np.sqrt((1.959963985 * np.log(ratios).std(ddof=1)) ** 2 + np.log(1.1) ** 2)
+    half = np.sqrt((T3 * np.log(ratios).std(ddof=1)) ** 2 + np.log(1.1) ** 2)
     assert (found.lower, found.value, found.upper) == pytest.approx((2.8 * np.exp(-half), 2.8, 2.8 * np.exp(half)))
     worst = nearby().worst("cluster:unit", Measure(0.06, 0.01), found)
     more = np.mean(fits(1.4).pvalue <= 0.05) - np.mean(fits(1.0).pvalue <= 0.05)
