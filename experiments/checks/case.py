@@ -14,6 +14,7 @@ from estimators.core.inference import critical_values
 from estimators.core.within import WithinTransform, observed_mask
 from estimators.linear.covariances import unit_clusters
 from estimators.linear.did import TwoWayDID
+from estimators.linear.few_clusters import ADJUSTED
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE, Differences
 from estimators.sensitivity.leave_one_out import LeftOut, leave_one_out
 from estimators.staggered.bands import multipliers, simultaneous_critical_values
@@ -187,7 +188,7 @@ class Case:
         made = {name: values for module in modules() if hasattr(module, "variables")
                 for name, values in module.variables(self).items()}  # fmt: skip
         panel = self.panel.with_variables(made)
-        error = self.effect.se_type if self._clusters(self.effect.se_type) else self.main_error
+        error = self._clustered(self.effect.se_type)
         every = Differences(own.outcome, own.regressors, own.effects, self.term, error, own.cluster_k,
                             tuple(dict.fromkeys(asked)))  # fmt: skip
         reasons = every.available(panel)
@@ -202,10 +203,11 @@ class Case:
         """The estimator of all of them."""
         return None if self.family is None else self.family.estimator
 
-    def _clusters(self, error: str) -> bool:
-        """Whether an error type is of one grouping of units."""
+    def _clustered(self, error: str) -> str:
+        """The clustered type of an error type's grouping of units, for few clusters too; else the main one."""
         kind, _, name = error.partition(":")
-        return kind == "cluster" and (name == "unit" or name in self.panel.attributes)
+        grouped = kind in ("cluster", *ADJUSTED) and (name == "unit" or name in self.panel.attributes)
+        return f"cluster:{name}" if grouped else self.main_error
 
     def critical_of(self, influence: Floats, dof: float) -> float:
         """Of max |t| over differences with these influences of clusters (1, A, G): Rademacher multipliers, and at least

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pkgutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ Answers = NDArray[np.str_]
 
 NOT_CHECKS = ("case", "check")  # files of the folder that hold what the others share
 LEVEL = 0.05
+ROUNDING = 1e-9  # of a rank
 LEVELS = (0.05, 0.10)  # at which an estimate may be claimed
 CAPPED = ("effects:unit-trend",)  # growing effects look like unequal trends there, so that none contradicts
 
@@ -97,13 +99,17 @@ def worst_of(answers: Answers) -> Answers:
 
 
 def family_critical(found: Estimates, level: float = LEVEL) -> float:
-    """The |t| that the largest of all differences of `Differences` exceeds on a share `level` of R panels without a
-    departure; what a panel cannot have is left out."""
+    """The |t| that the largest of all differences of `Differences` exceeds in at most a share `level` of further panels
+    without a departure, by R of them; what a panel cannot have is left out.
+
+    The next of R + 1 panels in exchangeable order is beyond the k-th of the R with probability 1 - k / (R + 1).
+    """
     at = [k for k, term in enumerate(found.terms) if term.startswith(DIFFERENCE)]
     with np.errstate(divide="ignore", invalid="ignore"):
         size = np.abs(found.estimate[:, at] / found.se[:, 0, at])
     largest = np.where(np.isfinite(size), size, 0.0).max(axis=1)
-    return float(np.quantile(largest, 1.0 - level, method="inverted_cdf"))
+    rank = min(math.ceil((1.0 - level) * (len(largest) + 1) - ROUNDING), len(largest))
+    return float(np.sort(largest)[rank - 1])
 
 
 def with_departure(found: Estimates, alternatives: Sequence[str], by: Floats | float) -> Estimates:

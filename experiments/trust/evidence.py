@@ -1,8 +1,8 @@
 """Error rates of checks and of the verdict on the user's own panel: the same checks on twins where nothing is wrong.
 
 Every check that re-estimates is a term of one estimator (`Differences`), so that a study of it on twins without an
-effect says how often an alarm is false; the critical value is the one at which the largest of all differences gives an
-alarm in 5% of twins. What an alarm would find is told by moving the differences by what the claim needs: they are
+effect says how often an alarm is false; the critical value is the one that the largest of all differences exceeds in
+5% of further twins. What an alarm would find is told by moving the differences by what the claim needs: they are
 linear in the outcome. A constant effect moves the claim and all its alternatives alike.
 """
 
@@ -16,10 +16,11 @@ from scipy.special import ndtri
 
 from estimators.core.estimator import Estimates, Status
 from estimators.core.inference import critical_values
+from estimators.core.inversion import p_value_errors
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from experiments.checks.case import Family
-from experiments.checks.check import Answer, Check, answers_of, family_critical
-from experiments.trust.studies import LEVEL, Fits
+from experiments.checks.check import LEVELS, Answer, Check, answers_of, family_critical
+from experiments.trust.studies import LEVEL, Fits, within_level
 from results.diagnosis.power_curve import Z95
 from results.store import Store
 from sim.arrays import Flags, Floats
@@ -44,7 +45,8 @@ class Lean:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """How often twins get a verdict; None where the checks do not run on twins."""
+    """How often twins get a verdict, and how often one that can be claimed (p up to 10%) is contradicted; None where
+    the checks do not run on twins, and of the last where none can be claimed."""
 
     supported_without_effect: float | None = None
     supported_at_effect: float | None = None
@@ -68,19 +70,26 @@ class Rehearsal:
     """The differences on the panel and on R twins without an effect, beside the claim's fits on the same twins.
 
     own: of all alternatives; twins: of those that twins can have, in Estimates whose rows are replications.
+    calibrating: twins behind the calibrated p value of the page. safe: whether what the recommended errors need is
+    there; without it the verdict is never "supported".
     """
 
     own: Family
     twins: Estimates
     claim: Fits
     estimate: float
+    calibrating: int
+    safe: bool = True
 
     @classmethod
-    def of(cls, own: Family, store: Store, name: str, claim: Fits, estimate: float) -> Rehearsal:
+    def of(
+        cls, own: Family, store: Store, name: str, claim: Fits, estimate: float, calibrating: int, *, safe: bool
+    ) -> Rehearsal:
         """store: of the study of the differences; name: of their estimator there."""
         found = Estimates.join([block.estimates[name] for block in store.blocks(0)])
         lost = (found.status != Status.OK)[:, None]
-        return cls(own, replace(found, estimate=np.where(lost, np.nan, found.estimate)), claim, estimate)
+        twins = replace(found, estimate=np.where(lost, np.nan, found.estimate))
+        return cls(own, twins, claim, estimate, calibrating, safe)
 
     @property
     def alternatives(self) -> tuple[str, ...]:
@@ -100,14 +109,13 @@ class Rehearsal:
 
     @property
     def critical(self) -> float:
-        """Of the largest difference: alarms in 5% of twins."""
+        """Of the largest difference: alarms in 5% of further twins."""
         return family_critical(self.twins, LEVEL)
 
     def evidence(self, effect: float) -> Evidence:
         """All of it; effect: the one at which rates are told."""
-        sign = np.sign(self.claim.estimate + effect)
         rates = Rates(float(self._supported(0.0).mean()), float(self._supported(effect).mean()),
-                      float(self._contradicted(sign, effect).mean()))  # fmt: skip
+                      self._wrongly_contradicted(effect))  # fmt: skip
         return Evidence(self.critical, float((self.largest > self.critical).mean()), self._lean(), rates=rates)
 
     def rated(self, check: Check) -> Check:
@@ -134,6 +142,14 @@ class Rehearsal:
         own = found.estimate[:, 0] * sign > 0  # as signed as the claim that is told of
         return np.asarray((answers == "contradicts").any(axis=1) & own)
 
+    def _wrongly_contradicted(self, effect: float) -> float | None:
+        """The share of contradicted ones among twins whose effect can be claimed."""
+        moved = self.claim.moved(effect)
+        with np.errstate(invalid="ignore"):
+            claimed = moved.pvalue <= max(LEVELS)
+        found = self._contradicted(np.sign(moved.estimate), effect)[claimed]
+        return float(found.mean()) if len(found) else None
+
     def _lean(self) -> Lean | None:
         if TREND not in self.alternatives:
             return None
@@ -154,7 +170,8 @@ class Rehearsal:
         with np.errstate(invalid="ignore"):
             ranks = (len(null) - np.searchsorted(null, np.abs(moved.statistic))) / len(null)
             small = moved.pvalue <= LEVEL
-        return np.asarray(small & (ranks <= LEVEL) & ~self._contradicted(sign, effect) & ~self._leans(sign, effect))
+        small &= within_level(ranks, p_value_errors(ranks, self.calibrating)) & self.safe
+        return np.asarray(small & ~self._contradicted(sign, effect) & ~self._leans(sign, effect))
 
     def _leans(self, sign: Floats, effect: float) -> Flags:
         """Which twins have a trend before adoption that explains the claim, (R,)."""

@@ -21,6 +21,7 @@ from experiments.trust.claim import Claim
 from experiments.trust.studies import BLOCK, LEVEL, Fits, Measure, fits_of, pilot_of
 from experiments.twins.twin import Twin
 from results.diagnosis.claims import POWER
+from results.diagnosis.judging import interval_point
 from results.diagnosis.power_curve import Z95, Detectable
 from sim.arrays import Flags, Floats
 
@@ -49,26 +50,26 @@ class Nearby:
         NaN for an error type that does not run there.
         """
         if not self.others:
-            return _around(found, 0.0)
+            return _around(found, 0.0, 0)
         if error not in self.fitted:
             return Interval(float("nan"), float("nan"))
         shares = np.array([_odds(world[error].pvalue <= LEVEL) for world in self.others])
-        return _around(found, float(shares.std(ddof=1)))
+        return _around(found, float(shares.std(ddof=1)), len(shares))
 
     def pvalue(self, error: str, statistic: float, found: Measure) -> Interval:
         """The calibrated p value of a t statistic."""
         if not self.others:
-            return _around(found, 0.0)
+            return _around(found, 0.0, 0)
         beyond = [_odds(np.abs(world[error].statistic) >= abs(statistic)) for world in self.others]
-        return _around(found, float(np.std(beyond, ddof=1)))
+        return _around(found, float(np.std(beyond, ddof=1)), len(beyond))
 
     def detectable(self, error: str, found: Detectable) -> Detectable:
         """The detectable effect with an interval for both kinds of uncertainty, on the scale of its logarithm."""
         if not self.others or not found.value > 0:
             return found
         spread = float(np.log(self.effects(error)).std(ddof=1))
-        own = np.log(found.upper / found.lower) / (2 * Z95) if found.lower > 0 else np.inf
-        factor = float(np.exp(Z95 * np.hypot(spread, own)))
+        own = float(np.log(found.upper / found.lower)) / (2 * Z95) if found.lower > 0 else np.inf
+        factor = float(np.exp(_half(spread, own, len(self.others))))
         return replace(found, lower=found.value / factor, upper=found.value * factor)
 
     def effects(self, error: str) -> Floats:
@@ -121,10 +122,23 @@ def _odds(hits: Flags | Sequence[bool]) -> float:
     return float(logit((np.sum(hits) + 0.5) / (count + 1.0)))
 
 
-def _around(found: Measure, spread: float) -> Interval:
-    """An interval about a share: the spread of its log odds over worlds, and the simulation's error."""
-    share = float(np.clip(found.value, 1e-6, 1 - 1e-6))
+def _half(spread: float, own: float, worlds: int) -> float:
+    """Half an interval: the spread over so many worlds, by t for their number, and the simulation's error."""
+    return float(np.hypot(interval_point(worlds) * spread, Z95 * own))
+
+
+def _around(found: Measure, spread: float, worlds: int) -> Interval:
+    """An interval about a share: the spread of its log odds over worlds, and the simulation's error.
+
+    Log odds of 0 and 1 are infinite: their other end is that of the share of which `mcse` is the error (Agresti and
+    Coull's, sqrt(2) share / 1.96 = mcse up to terms that vanish).
+    """
+    never, always = found.value <= 0, found.value >= 1
+    near = min(found.mcse * Z95 / np.sqrt(2.0), 0.5)
+    share = near if never else 1 - near if always else found.value
+    if not 0 < share < 1:  # no error, or no share
+        return Interval(found.value, found.value)
     own = found.mcse / (share * (1 - share))
-    half = Z95 * float(np.hypot(spread, own if np.isfinite(own) else 0.0))
+    half = _half(spread, own if np.isfinite(own) else 0.0, worlds)
     lower, upper = expit(logit(share) - half), expit(logit(share) + half)
-    return Interval(float(lower), float(upper))
+    return Interval(0.0 if never else float(lower), 1.0 if always else float(upper))

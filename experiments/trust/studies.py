@@ -19,7 +19,7 @@ from experiments.trust.claim import Claim
 from experiments.twins.twin import Twin
 from results.diagnosis.diagnose import diagnose
 from results.store import Store
-from sim.arrays import Floats
+from sim.arrays import Flags, Floats
 
 BLOCK = 256  # replications stored together: what an interruption can cost
 SHARES = (0.5, 1.0, 2.0)  # of the estimate at which power is simulated
@@ -27,6 +27,7 @@ AROUND = (0.6, 0.8, 1.0, 1.2, 1.5)  # of the expected minimum detectable effect
 NEAR = 0.02  # relative distance of two effects of which one is enough
 DETECTED = 2.8  # standard deviations that a 5% test finds with a power of about 80%
 LEVEL = 0.05
+BEYOND = 2.0  # Monte Carlo errors above 5% from which a simulated p value is clearly above it
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,11 @@ def calibrated(statistic: float, null: Floats) -> Calibrated:
     """statistic: the claim's t; null (B,): those of twins with a zero effect."""
     p = ranked(np.array([statistic]), null[None])
     return Calibrated(float(p[0]), float(p_value_errors(p, len(null))[0]))
+
+
+def within_level(pvalue: Floats | float, mcse: Floats | float) -> Flags:
+    """Whether simulated p values are not clearly above 5%; not where there is none."""
+    return np.asarray(pvalue - BEYOND * mcse <= LEVEL)
 
 
 @dataclass(frozen=True, eq=False)

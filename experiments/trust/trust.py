@@ -217,7 +217,8 @@ def _rehearsed(found: Trust, case: Case, means: Means) -> Rehearsal | None:
     study = beside(found.main.study, "trust-checks", (found.claim.estimator, family), 0.0, _share(found, REHEARSED))
     store = means.run("checks", study)
     claim = fits_of(store, 0, study.estimators[0].name, found.claim.term, found.recommended)
-    return Rehearsal.of(case.family, store, study.estimators[1].name, claim, found.claim.estimate)
+    return Rehearsal.of(case.family, store, study.estimators[1].name, claim, found.claim.estimate,
+                        found.main.replications, safe=found.recommended not in found.advice.forbidden)  # fmt: skip
 
 
 def _benchmarks(found: Trust, case: Case, means: Means) -> Benchmarks:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from estimators.core.error_types import error_label
-from experiments.trust.studies import LEVEL
+from experiments.checks.check import LEVELS
+from experiments.trust.studies import LEVEL, within_level
 from experiments.trust.trust import Trust
 
 Answer = Literal["supported", "contradicted", "not decided", "no claim"]
-CLAIMED = 0.10  # p value up to which an effect is one that is claimed
+CLAIMED = max(LEVELS)  # p value up to which an effect is one that is claimed
 RARE = 0.01  # share of sound twins with as large a joint test before adoption that leaves a claim undecided
-NEAR = 2.0  # Monte Carlo errors that a simulated p value must lie beyond 5%
 PARALLEL = ("The verdict assumes parallel trends where the data cannot speak: they hold by construction in twins, and "
             "the trends before adoption are all that tests them.")  # fmt: skip
 
@@ -102,7 +102,7 @@ def _calibrated(found: Trust) -> list[str]:
     out = []
     for one in found.voters:
         p = found.calibrated(one)
-        if not p.pvalue - NEAR * p.mcse <= LEVEL:
+        if not within_level(p.pvalue, p.mcse):
             out.append(f"Twins by the method {one.method} without an effect give a t statistic as large in "
                        f"{p.pvalue:.1%} of cases (Monte Carlo error {p.mcse:.1%}).")  # fmt: skip
     return out
@@ -161,7 +161,8 @@ def _rates(found: Trust) -> tuple[str, ...]:
     rates = found.evidence.rates
     if rates.supported_without_effect is None:
         return ()
-    sound = f"{rates.contradicted_without_threat:.1%} of claims that nothing is wrong with are contradicted"
     at = f"{rates.supported_at_effect:.1%} where the effect is {abs(found.asked):.3g}"
+    sound = rates.contradicted_without_threat
+    said = "" if sound is None else f"; {sound:.1%} of claims that nothing is wrong with are contradicted"
     return (f"On twins of your panel a claim is supported in {rates.supported_without_effect:.1%} of cases without an "
-            f"effect and in {at}; {sound}.",)  # fmt: skip
+            f"effect and in {at}{said}.",)  # fmt: skip

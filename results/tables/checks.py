@@ -30,9 +30,9 @@ class Check:
     name, None where there is none. alternative: how else the claim is estimated, in words, "" for a fact. difference,
     se, lower, upper: that estimate less the claim, its error and interval, in `unit`. needed: the difference that takes
     the claim's support away (of the other sign than the claim), None without a claim. benchmark: what the number is
-    held against by convention or on panels without a fault. false_alarm, power: how often it contradicts where nothing
-    is wrong, and where the difference is `needed`; None until they are simulated. remedy: what to do. alternatives: of
-    the estimator `Differences`, those that the check looks at.
+    held against by convention or on panels without a fault. false_alarm, power: how often it gives an alarm where
+    nothing is wrong, and where the difference is `needed`; None until they are simulated. remedy: what to do.
+    alternatives: of the estimator `Differences`, those that the check looks at.
     """
 
     name: str

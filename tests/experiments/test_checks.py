@@ -125,6 +125,21 @@ def test_the_family_holds_all_alternatives_of_the_panel(case: Case) -> None:
     assert {"controls:none", "controls:-road", "controls:-book"} <= set(family.alternatives)
 
 
+@pytest.mark.parametrize("kind", ["cluster", "cr2", "cv3"])
+def test_differences_are_clustered_as_the_claim_is(case: Case, kind: str) -> None:
+    """Errors for few clusters of a group allow for its shocks, and so must the errors of differences."""
+    assert case.effect is not None
+    by_province = replace(case, effect=replace(case.effect, se_type=f"{kind}:province")).family
+    by_unit = replace(case, effect=replace(case.effect, se_type="hc1")).family
+    assert by_province is not None
+    assert by_unit is not None
+    assert (by_province.estimator.error, by_unit.estimator.error) == ("cluster:province", "cluster:unit")
+    frame = made_cities.frame()
+    places = frame.drop_duplicates("city")["province"].nunique() - 1
+    assert by_province.value("trend")[2] == places
+    assert by_province.value("trend")[0] == pytest.approx(by_unit.value("trend")[0])
+
+
 def test_the_critical_value_is_that_of_brute_force(case: Case) -> None:
     """The 95% quantile of the largest |t| of random signs, and not below that of t with 35 degrees of freedom."""
     family = case.family
@@ -208,7 +223,9 @@ def test_a_family_on_many_panels_has_the_critical_value_of_its_largest_t(case: C
     found = family.estimator(many)
     t = found.estimate[:, 1::2] / found.se[:, 0, 1::2]
     largest = np.sort(np.abs(t).max(axis=1))
-    assert family_critical(found) == largest[189]  # 5% of 200 lie above
+    assert family_critical(found) == largest[190]  # the 191st: a further panel is above with probability 10/201
+    assert family_critical(found.take(slice(0, 199))) == np.sort(np.abs(t).max(axis=1)[:199])[189]  # 10/200
+    assert family_critical(found.take(slice(0, 12))) == np.abs(t).max(axis=1)[:12].max()  # 5% is beyond twelve
     spoilt = replace(found, estimate=np.where(np.arange(len(found.terms)) == 1, np.nan, found.estimate))
     assert family_critical(spoilt) <= family_critical(found)
 
