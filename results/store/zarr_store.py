@@ -97,7 +97,7 @@ class ZarrStore(Store):
             if isinstance(held, FileNotFoundError):  # being put in place, or a kill came before it was
                 continue
             try:
-                self._take(cell, index, Mark.of(decoded(held), parts))
+                self._take(cell, index, Mark.of(decoded(held, parts), parts))
             except DAMAGE:
                 self.states[cell, index] = BlockState.DONE  # without digests: the block is named as damaged
 
