@@ -16,7 +16,7 @@ from pathlib import Path
 from results.store.bucket import ObjectPath, StorePath
 from results.store.lease import StoreLocked, leased
 from results.store.place import check_place
-from results.store.plain_files import check_own, open_beside, read_plain
+from results.store.plain_files import LINK, check_own, not_ours, open_beside, read_plain
 from sim.errors import BadInput, bad
 
 SUFFIX = ".lock"  # of its name
@@ -92,8 +92,7 @@ def set_aside(real: Path) -> Path:
 def _put_back(real: Path) -> None:
     """After a kill between two renames: the store that was set aside returns, or goes if the new one is in place."""
     if set_aside(real).is_symlink():
-        raise bad("is a link, which is not followed", where=str(set_aside(real)), allowed="a store that a run set aside",
-                  remedy="find out who put it there, and remove it")  # fmt: skip
+        raise not_ours(set_aside(real), LINK)
     if real.exists():
         shutil.rmtree(set_aside(real), ignore_errors=True)
     else:

@@ -59,19 +59,20 @@ def open_beside(path: Path, flags: int) -> int:
     try:
         return _opened(path, flags)
     except NotPlain as error:
-        raise _not_ours(path, str(error.strerror)) from error
+        raise not_ours(path, str(error.strerror)) from error
 
 
 def check_own(descriptor: int, path: Path) -> None:
     """Raise BadInput for a file of another user, and for one that has another name too: it may be any file."""
     found = os.fstat(descriptor)
     if found.st_uid != os.geteuid():
-        raise _not_ours(path, f"belongs to user {found.st_uid}")
+        raise not_ours(path, f"belongs to user {found.st_uid}")
     if found.st_nlink > 1:
-        raise _not_ours(path, "has another name too")
+        raise not_ours(path, "has another name too")
 
 
-def _not_ours(path: Path, what: str) -> BadInput:
+def not_ours(path: Path, what: str) -> BadInput:
+    """Bad input: what a file beside a store is that a run would write to."""
     return bad(f"{what}, and a run writes into it", where=str(path), allowed="a plain file of your own",
                remedy="find out who put it there, and remove it")  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -10,12 +11,13 @@ import stat
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import zarr
-from zarr.storage import ZipStore
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import LocalStore, ZipStore
 
-from results.store.local_zarr import PlainStore
 from results.store.plain_files import (
     LINK,
     PLAIN,
@@ -104,7 +106,7 @@ class Folder:
 
     def group(self, mode: Literal["r", "r+"]) -> zarr.Group:
         """The store as zarr sees it."""
-        store = PlainStore(self.path, read_only=mode == "r", tree=self)
+        store = _Zarr(self.path, read_only=mode == "r", tree=self)
         return zarr.open_group(store=store, mode=mode, zarr_format=3)
 
     def metadata(self, names: frozenset[str]) -> Iterator[str]:
@@ -215,6 +217,62 @@ class Folder:
     def take_place(self, made: Path) -> None:
         """Become the store that was made in a folder of the same file system."""
         os.rename(made, self.path.resolve())
+
+
+class _Zarr(LocalStore):
+    """zarr's store, whose files are read and written by our tree, which follows no link."""
+
+    def __init__(self, root: Path | str, *, read_only: bool = False, tree: Folder) -> None:
+        super().__init__(root, read_only=read_only)
+        self._tree = tree
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        return type(self)(self.root, read_only=read_only, tree=self._tree)
+
+    def get_sync(self, key: str, *, prototype: Any = None, byte_range: Any = None) -> Any:
+        """A file or a part of it; None where it is not there. Raises NotPlain for a link."""
+        try:
+            data = self._tree.read(key)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return (prototype or default_buffer_prototype()).buffer.from_bytes(data[_part(byte_range, len(data))])
+
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+        return await asyncio.to_thread(self.get_sync, key, prototype=prototype, byte_range=byte_range)
+
+    async def get_partial_values(self, prototype: Any, key_ranges: Iterable[tuple[str, Any]]) -> list[Any]:
+        return [await self.get(key, prototype, part) for key, part in key_ranges]
+
+    async def exists(self, key: str) -> bool:
+        return await asyncio.to_thread(self._tree.has, key)
+
+    def set_sync(self, key: str, value: Any) -> None:
+        self._check_writable()
+        self._tree.put(key, value.to_bytes())
+
+    async def _set(self, key: str, value: Any, exclusive: bool = False) -> None:
+        if exclusive and await self.exists(key):
+            raise FileExistsError(key)
+        await asyncio.to_thread(self.set_sync, key, value)
+
+    def delete_sync(self, key: str) -> None:
+        self._check_writable()
+        with contextlib.suppress(FileNotFoundError):
+            self._tree.delete(key)
+
+    async def delete(self, key: str) -> None:
+        await asyncio.to_thread(self.delete_sync, key)
+
+
+def _part(asked: Any, size: int) -> slice:
+    """The bytes of a file of `size` that zarr asks for."""
+    if isinstance(asked, RangeByteRequest):
+        return slice(asked.start, asked.end)
+    if isinstance(asked, OffsetByteRequest):
+        return slice(asked.offset, None)
+    if isinstance(asked, SuffixByteRequest):
+        return slice(max(0, size - asked.suffix), None)
+    return slice(None)
 
 
 class Zip:
