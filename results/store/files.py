@@ -99,6 +99,14 @@ def _json(data: bytes | OSError) -> Any:
         return None
 
 
+def arrays_at_root(tree: Tree) -> list[str]:
+    """The arrays that stand at the root, in order of their names, whatever became of groups beside them."""
+    names = [name for name in tree.metadata(frozenset({META})) if name.count("/") == 1]
+    held = {name: _json(data) for name, data in tree.read_all(names).items()}
+    arrays = (name for name, facts in held.items() if isinstance(facts, dict) and facts.get("node_type") == "array")
+    return sorted(name.partition("/")[0] for name in arrays)
+
+
 def seal(attributes: Mapping[str, Any]) -> str:
     """SHA-256 of attributes without their own digest."""
     rest = {key: value for key, value in attributes.items() if key != "digest"}

@@ -94,8 +94,10 @@ def test_what_is_no_file_is_never_sound_and_a_run_puts_files_in_its_place(
         place.mkdir()
         (place / "more").write_bytes(b"x")
     assert not verified(store).sound
-    with pytest.raises(BadInput):
-        ZarrStore.open(store).content_hash()
+    found = reference if part == PROVENANCE else ""  # which stands outside of the hash
+    with contextlib.suppress(BadInput):
+        found = ZarrStore.open(store).content_hash()
+    assert (found == reference) == (part == PROVENANCE)
     run(quick_study(128), store=store)
     assert verified(store).sound, verified(store).lines
     assert ZarrStore.open(store).content_hash() == reference
@@ -199,9 +201,10 @@ def test_a_mark_that_opens_to_much_is_damaged_and_not_opened(store: Path, monkey
     assert len(bomb) < 1 << 16
     (store / "block_mark" / "c" / "1" / "1" / "0").write_bytes(bomb)
     parts = len(ZarrStore.open(store).schema.parts)
-    with monkeypatch.context() as patch, pytest.raises(ValueError, match=f"a mark of {1 << 26} bytes"):
+    with monkeypatch.context() as patch:
         patch.setattr(marks, "_zstd", None)
-        decoded(bomb, parts)
+        with pytest.raises(ValueError, match=f"a mark of {1 << 26} bytes"):
+            decoded(bomb, parts)
     assert mark_bytes(parts) < 1 << 10
     tracemalloc.start()
     try:
@@ -229,6 +232,15 @@ def test_a_chunk_that_opens_to_much_is_damaged_and_not_opened(store: Path, refer
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
 
 
+def texts(held: object) -> Iterator[str]:
+    """All texts of a document."""
+    if isinstance(held, str):
+        yield held
+    elif isinstance(held, dict | list):
+        for part in [*held, *held.values()] if isinstance(held, dict) else held:
+            yield from texts(part)
+
+
 def test_names_of_a_store_move_no_cursor(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     held = json.loads((store / META).read_text())["attributes"]
     layouts = {"did": json.loads(json.dumps(held["layouts"]["did"]).replace('"iid"', json.dumps(f"iid{ESCAPES}")))}
@@ -248,10 +260,8 @@ def test_names_of_a_store_move_no_cursor(store: Path, tmp_path: Path, capsys: py
         text = said.out + said.err
         assert not set(text) & {"\x1b", "\x07", "\x9b", "\u202e"}, words
         shown += "\\x1b]0;owned" in text or "\\u001b]0;owned" in text
-        if "--json" in words and said.out:
-            assert ESCAPES in json.dumps(json.loads(said.out), ensure_ascii=False).encode().decode(
-                "unicode_escape"
-            ) or (json.loads(said.out))
+        if "--json" in words:
+            assert ESCAPES in "".join(texts(json.loads(said.out))), "a program reads the names as they are"
     assert shown >= 6, "the names are shown"
 
 
