@@ -294,7 +294,7 @@ def plant(how: str, place: Path, victim: Path) -> None:
     as_other("sh", "-c", PLANTS[how].format(victim=victim, place=place, folder=place.parent))
 
 
-@pytest.mark.parametrize("how", [*PLANTS, "another name of it"])
+@pytest.mark.parametrize("how", [*PLANTS, "another name of it", "a pipe of our own"])
 def test_the_lock_writes_to_a_plain_file_of_its_own_user_alone(
     group_folder: Path, tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -303,6 +303,8 @@ def test_the_lock_writes_to_a_plain_file_of_its_own_user_alone(
     try:
         if how in PLANTS:
             plant(how, lock, victim)
+        elif how == "a pipe of our own":
+            os.mkfifo(lock)
         else:
             os.link(victim, lock)  # as another user may where the system lets him
         with pytest.raises(BadInput, match="a run writes into it"), locked(group_folder / "s.zarr"):
