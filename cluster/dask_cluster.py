@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +16,9 @@ import dask
 from distributed import Client, Security
 
 from cluster.executor import ClusterLost
+from cluster.options import Fault, Refused
 from cluster.process import VARIABLES, pin_environment
+from cluster.scratch import NoSafePlace, own_folder
 from cluster.steady_tls import PRELOAD
 
 STARTUP_SECONDS = 60.0
@@ -36,12 +41,41 @@ SETTINGS = {
 
 
 @contextlib.contextmanager
-def starting() -> Iterator[None]:
-    """Dask as a cluster that starts now needs it: quiet, with one thread and short clocks."""
+def starting(scratch: str) -> Iterator[None]:
+    """Dask as a cluster that starts now needs it: quiet, with one thread and short clocks.
+
+    scratch: the folder of its members' scratch folders, one that `cluster.scratch` has made.
+    """
     pin_environment()
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    with dask.config.set(SETTINGS):
+    with dask.config.set({**SETTINGS, "temporary-directory": scratch}):
         yield
+
+
+def made_scratch() -> str:
+    """A scratch folder of our own on this machine; raises Refused where there is no safe place for one."""
+    try:
+        return own_folder()
+    except NoSafePlace as error:
+        allowed = "a folder of your own, or of root with the sticky bit"
+        raise Refused(Fault(str(error), "scratch folder", allowed, "set TMPDIR to a folder of your own")) from error
+
+
+@contextlib.contextmanager
+def removing_on_error(folder: str) -> Iterator[None]:
+    """Remove a scratch folder when what is inside raises."""
+    try:
+        yield
+    except BaseException:
+        removed_scratch(folder)
+        raise
+
+
+def removed_scratch(folder: str) -> None:
+    """Remove a scratch folder whose members have ended, and look for no modules there any longer."""
+    inside = [entry for entry in sys.path if entry.startswith(folder + os.sep)]
+    sys.path[:] = [entry for entry in sys.path if entry not in inside]
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def client_of(owned: Any, workers: int, what: str, seconds: float = STARTUP_SECONDS, cluster: Any = None) -> Client:

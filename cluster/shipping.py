@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import io
 import zipfile
 from collections.abc import Iterable
@@ -49,19 +50,29 @@ def _plugin(content: bytes, modules: tuple[str, ...]) -> Any:
     """A plug-in of workers whose class travels as it is, because a worker may lack our modules."""
     from distributed import WorkerPlugin
 
+    from cluster import scratch
+
+    source = inspect.getsource(scratch)
+
     class Shipped(WorkerPlugin):  # type: ignore[misc]
         def setup(self, worker: Any) -> None:
             import importlib
             import io
             import sys
-            import tempfile
             import zipfile
 
-            folder = tempfile.mkdtemp(prefix="panelproof-", dir=worker.local_directory)
-            zipfile.ZipFile(io.BytesIO(content)).extractall(folder)
-            sys.path.insert(0, folder)
+            own: dict[str, Any] = {"__name__": "scratch"}
+            exec(source, own)  # the worker's scratch folder may be Dask's shared one
+            self.folder = own["own_folder"]()
+            zipfile.ZipFile(io.BytesIO(content)).extractall(self.folder)
+            sys.path.insert(0, self.folder)
             for name in [name for name in sys.modules if name.partition(".")[0] in modules]:
                 del sys.modules[name]
             importlib.invalidate_caches()
+
+        def teardown(self, worker: Any) -> None:
+            import shutil
+
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     return Shipped()

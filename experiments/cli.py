@@ -196,5 +196,7 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
 
 
 def _said(text: str, code: int) -> int:
-    click.echo(f"panelproof: {text}", err=True)
+    from sim.errors import visible
+
+    click.echo(visible(f"panelproof: {text}"), err=True)
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +27,23 @@ class Problem:
 
     def __str__(self) -> str:
         parts = (self.where, self.what, f"allowed: {self.allowed}", self.remedy)
-        return " ".join("; ".join(part for part in parts if part).split())
+        return visible(" ".join("; ".join(part for part in parts if part).split()))
+
+
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """A text for a terminal: what would move its cursor, change its colours or turn letters round stands as "\\x1b".
+
+    Lines and tabs stay. A name in a store or a bundle may hold anything (ECMA-48, section 8; Unicode TR 36).
+    """
+    return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def visible_json(text: str) -> str:
+    """The same of a JSON document, whose texts stay what they are."""
+    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class BadInput(ValueError):

@@ -39,11 +39,11 @@ class Local(BackEnd):
         from distributed import LocalCluster
 
         from cluster.certificates import security_of
-        from cluster.dask_cluster import client_of, ignore_interrupts, starting
+        from cluster.dask_cluster import client_of, ignore_interrupts, made_scratch, removing_on_error, starting
         from cluster.dask_pool import DaskPool
 
-        count = self.workers or available_cores()
-        with starting():
+        count, folder = self.workers or available_cores(), made_scratch()
+        with removing_on_error(folder), starting(folder):
             cluster = LocalCluster(
                 n_workers=count,
                 threads_per_worker=1,
@@ -54,8 +54,9 @@ class Local(BackEnd):
                 dashboard_address="127.0.0.1:0",  # any free port of the loopback address
                 silence_logs=logging.CRITICAL,
                 memory_limit=self.memory or "auto",
+                local_directory=folder,
             )
-        owned = _WithLeftovers(cluster)
+        owned = _WithLeftovers(cluster, folder)
         client = client_of(owned, count, "local cluster", cluster=cluster)
         client.run(ignore_interrupts)
         return DaskPool(client, owned, clocks.pace, bytes_of(self.memory), say, on_this_machine=True)
@@ -63,13 +64,16 @@ class Local(BackEnd):
 
 @dataclass(frozen=True, slots=True)
 class _WithLeftovers:
-    """A cluster, and the processes that jobs started in its workers and left, which end with it."""
+    """A cluster, the processes that jobs started in its workers and left, and its scratch folder, which end with it."""
 
     cluster: Any
+    folder: str
 
     def close(self, timeout: float | None = None) -> None:
         """Stop the cluster, then what its workers have left."""
         import psutil
+
+        from cluster.dask_cluster import removed_scratch
 
         left: list[psutil.Process] = []
         for nanny in self.cluster.workers.values():
@@ -81,3 +85,4 @@ class _WithLeftovers:
             for process in left:
                 with contextlib.suppress(psutil.Error):  # psutil knows a process of the same number from this one
                     process.kill()
+            removed_scratch(self.folder)

@@ -6,7 +6,6 @@ import contextlib
 import shlex
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from cluster.process import VARIABLES
 if TYPE_CHECKING:
     from cluster.certificates import Certificates
 
+SCRATCH = "cluster.scratch"  # the module that makes a scratch folder on a node
 STAGGER = "4m"  # workers of one start do not leave together
 LEAVE_SECONDS = 300  # before the end of its time a worker finishes its task and leaves
 
@@ -69,12 +69,12 @@ class Slurm(BackEnd):
 
     def open(self, clocks: Clocks = NO_LIMITS, say: Say = silent) -> Executor:
         """Ask Slurm for workers, and wait for the first."""
-        from cluster.dask_cluster import client_of, starting
+        from cluster.dask_cluster import client_of, made_scratch, starting
         from cluster.dask_pool import DaskPool
 
         certificates, folder = self._certificates()
-        owned = _WithFolder(folder)
-        with starting():
+        owned = _WithFolder(folder, made_scratch())
+        with starting(owned.scratch):
             try:
                 owned.cluster = cluster = self.cluster(certificates)
                 self._scale(cluster)
@@ -109,13 +109,23 @@ class Slurm(BackEnd):
             scheduler_options={"dashboard_address": "127.0.0.1:0", **host},
             worker_extra_args=["--no-dashboard", "--preload", MODULE, "--preload-nanny", MODULE, *self._leaving()],
             job_extra_directives=[*self.lines, *([] if self.log else ["--output=/dev/null"])],
-            job_script_prologue=[*(f"export {name}=1" for name in VARIABLES), *self.before],
+            job_script_prologue=[*(f"export {name}=1" for name in VARIABLES), *self.before, *self._scratch],
             log_directory=self.log,
-            python=shlex.quote(self.python or sys.executable),
-            local_directory=tempfile.gettempdir(),
+            python=self._python,
+            local_directory='"$PANELPROOF_SCRATCH"',
             security=certificates.security,
             protocol="tls://",
         )
+
+    @property
+    def _python(self) -> str:
+        return shlex.quote(self.python or sys.executable)
+
+    @property
+    def _scratch(self) -> list[str]:
+        """A folder of our own on the node, which goes with the job; without one no worker starts."""
+        return [f'PANELPROOF_SCRATCH="$({self._python} -m {SCRATCH})" || exit 2',
+                """trap 'rm -rf -- "$PANELPROOF_SCRATCH"' EXIT"""]  # fmt: skip
 
     def _leaving(self) -> list[str]:
         """A worker leaves before its time is over, and not at the same moment as the others."""
@@ -132,18 +142,22 @@ class Slurm(BackEnd):
 
 @dataclass(eq=False)
 class _WithFolder:
-    """A cluster, and the folder of its certificates, which goes with it."""
+    """A cluster, the folder of its certificates and its scheduler's scratch folder, which go with it."""
 
     folder: Path | None
+    scratch: str
     cluster: Any = None
 
     def close(self, timeout: float | None = None) -> None:
-        """Stop the cluster and remove the folder."""
+        """Stop the cluster and remove the folders."""
+        from cluster.dask_cluster import removed_scratch
+
         if self.cluster is not None:
             with contextlib.suppress(Exception):
                 self.cluster.close(timeout=timeout)
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+        removed_scratch(self.scratch)
 
 
 def seconds_of(walltime: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import secrets
 import tempfile
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, 
 from cluster.executor import ClusterLost, Executor
 from cluster.options import Fault, checked_numbers
 from cluster.process import KERNELS, VARIABLES
+from cluster.scratch import PREFIX, not_private, open_above
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class Ssh(BackEnd):
     hosts: names or addresses. workers: on each host; None = one. user, port, key: of the SSH connection; None = as
     your SSH configuration says. known_hosts: the file of known hosts; None = yours. python: the interpreter there;
     None = the path of this one. memory: what each worker may take, such as 4GB; None = its share of the host. tls:
-    files {ca, cert, key} in PEM, at the same place on all hosts; None = temporary certificates, in a folder that only
-    you can read. folder: where on the hosts that folder is made; None = where this machine keeps temporary files.
+    files {ca, cert, key} in PEM, at the same place on all hosts; None = temporary certificates. folder: where on the
+    hosts a folder is made that only you can read, for these and for scratch files; None = where this machine keeps
+    temporary files.
     """
 
     name: ClassVar[str] = "ssh"
@@ -69,7 +72,7 @@ class Ssh(BackEnd):
         folder = _Folder(self)
         try:
             security, files = folder.filled()
-            with starting(), dask.config.set(_configuration(files)):
+            with starting(folder.path), dask.config.set(_configuration(files)):
                 cluster = SSHCluster(
                     [self.hosts[0], *hosts],
                     connect_options=self._connection,
@@ -117,14 +120,14 @@ class Ssh(BackEnd):
 
 @dataclass(eq=False)
 class _Folder:
-    """The certificates on the hosts, and the cluster that needs them for as long as it runs.
+    """The scratch folder on the hosts with their certificates, and the cluster that needs them for as long as it runs.
 
     Keys never stand in a command line, which every user of a host can read; a worker that starts anew reads the files.
     """
 
     back: Ssh
     cluster: Any = None
-    _path: str = ""
+    path: str = ""
 
     def filled(self) -> tuple[Any, Any]:
         """Security of this client, and where the files are on the hosts."""
@@ -133,22 +136,20 @@ class _Folder:
         from cluster.certificates import Certificates, texts_of
 
         given = Certificates.given(self.back.tls, "[cluster] tls") if self.back.tls is not None else None
-        if given is not None:
-            return given.security, given
-        security = Security.temporary()
-        self._path = f"{self.back.folder or tempfile.gettempdir()}/panelproof-{secrets.token_hex(8)}"
-        texts = texts_of(security)
-        self._on_hosts(_write, self._path, texts)
-        return security, Certificates(*(f"{self._path}/{name}" for name in texts))
+        security = Security.temporary() if given is None else given.security
+        texts = texts_of(security) if given is None else {}
+        self.path = f"{self.back.folder or tempfile.gettempdir()}/{PREFIX}{secrets.token_hex(8)}"
+        self._on_hosts(_write, self.path, texts)
+        return security, given or Certificates(*(f"{self.path}/{name}" for name in texts))
 
     def close(self, timeout: float | None = None) -> None:
         """Stop the cluster and remove the files."""
         if self.cluster is not None:
             with contextlib.suppress(Exception):
                 self.cluster.close(timeout=timeout)
-        if self._path:
+        if self.path:
             with contextlib.suppress(Exception):
-                self._on_hosts(_remove, self._path)
+                self._on_hosts(_remove, self.path)
 
     def _on_hosts(self, action: Any, *arguments: Any) -> None:
         """Do something on every host, by SFTP."""
@@ -166,10 +167,22 @@ async def _on_all(hosts: Iterable[str], options: dict[str, Any], action: Any, *a
 
 
 async def _write(sftp: Any, folder: str, texts: dict[str, str]) -> None:
-    """A folder of files that nobody else can read."""
+    """A new folder of files that nobody else can read or swap; raises OSError where another user could."""
     import asyncssh
 
     await sftp.mkdir(folder, asyncssh.SFTPAttrs(permissions=0o700))
+    made = await sftp.lstat(folder)
+    reason = not_private(folder, made.permissions, made.uid, made.uid)  # it is ours, because it was not there
+    above = await sftp.realpath(posixpath.dirname(folder))
+    above = above.decode() if isinstance(above, bytes) else above
+    while not reason:
+        found = await sftp.stat(above)
+        reason = open_above(above, found.permissions, found.uid, made.uid)
+        if above == (above := posixpath.dirname(above)):
+            break
+    if reason:
+        await sftp.rmdir(folder)
+        raise OSError(f"no safe place for a scratch folder ({reason}); the option folder names another")
     for name, text in texts.items():
         async with sftp.open(f"{folder}/{name}", "w", asyncssh.SFTPAttrs(permissions=0o600)) as file:
             await file.write(text)

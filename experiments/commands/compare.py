@@ -21,12 +21,11 @@ if TYPE_CHECKING:
               help="Level of tests and intervals.")  # fmt: skip
 def command(a: StorePath, b: StorePath, everything: bool, as_json: bool, alpha: float) -> None:
     """Print what store B says minus what store A says: paired where both drew the same panels, unpaired elsewhere."""
-    from rich.console import Console
-
     from results.diagnosis.comparison import compare
     from results.report.comparison import comparison_json, print_comparison
+    from results.report.terminal import NamesConsole
     from results.store.zarr_store import ZarrStore
-    from sim.errors import bad
+    from sim.errors import bad, visible_json
 
     if not 0 < alpha < 1:  # NaN passes click's range
         raise bad(f"alpha = {alpha}", where="--alpha", allowed="above 0, below 1", remedy="correct the number")
@@ -37,6 +36,6 @@ def command(a: StorePath, b: StorePath, everything: bool, as_json: bool, alpha: 
         raise bad(f"nothing can be compared: they lack {lacking} in common", where=f"{a} and {b}",
                   allowed="stores of equal dials with an estimator in common", remedy="name other stores")  # fmt: skip
     if as_json:
-        click.echo(comparison_json(found, one, other))
+        click.echo(visible_json(comparison_json(found, one, other)))
     else:
-        print_comparison(found, one, other, Console(highlight=False), everything=everything)
+        print_comparison(found, one, other, NamesConsole(highlight=False), everything=everything)

@@ -57,7 +57,16 @@ class Command(click.Command):
 
 def print_json(document: object) -> None:
     """One JSON document on standard output."""
-    click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+    from sim.errors import visible_json
+
+    click.echo(visible_json(json.dumps(document, indent=1, ensure_ascii=False)))
+
+
+def say(text: str) -> None:
+    """A line on standard output, in which names of a store or a bundle are text whatever they hold."""
+    from sim.errors import visible
+
+    click.echo(visible(text))
 
 
 def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 @click.option("--trust", is_flag=True, help="Import the modules that STORE names (only for a store of your own).")
 def command(store: StorePath, cell: int, replication: int, save: Path | None, trust: bool) -> int:
     """Draw and fit REPLICATION of CELL again, and compare with what STORE holds (exit 1 when it differs)."""
-    from rich.console import Console
 
     from experiments.running.replay import compare, replay, save_panel
+    from results.report.terminal import NamesConsole
     from results.store.zarr_store import ZarrStore
 
-    console = Console(highlight=False)
+    console = NamesConsole(highlight=False)
     records = ZarrStore.open(store)
     again = replay(records, cell, replication, trust=trust)
     if save is not None:

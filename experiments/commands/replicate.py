@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.commands.options import STORE, Command, as_json_option, cluster_options, print_json
+from experiments.commands.options import STORE, Command, as_json_option, cluster_options, print_json, say
 
 if TYPE_CHECKING:
     from results.store.bucket import StorePath
@@ -24,7 +24,7 @@ CODES = {"differs": 1, "not checked": 3}
 @click.option("--panel", type=click.Path(path_type=Path), help="Make a bundle with the estimates of this panel.")
 @click.option("--spec", type=click.Path(path_type=Path), help="The SPEC.toml of that panel.")
 @click.option("--with-data", is_flag=True, help="Put the panel, and files that its spec names, into the bundle.")
-@click.option("--trust", is_flag=True, help="Import the code that a store names, because the store is yours.")
+@click.option("--trust", is_flag=True, help="Import the code that a store or a bundle names, because you trust it.")
 @cluster_options("local")
 @as_json_option
 def command(
@@ -41,42 +41,38 @@ def command(
 
     A bundle holds study files, the spec, the numbers that were found, versions, hashes, checksums and a README with the
     commands. It never holds the panel unless --with-data says so. Run again, it exits with 0 when all is the same, with
-    1 when something differs, and with 3 when the panel is not there.
+    1 when something differs, and with 3 when the panel is not there. Nothing is run when a file is not as deposited;
+    code that the bundle holds is run with --trust alone.
     """
     if stores or panel or spec:
         from experiments.replication.writing import write_bundle
 
         return _said_of_files(
-            folder, write_bundle(folder, stores, panel, spec, with_data=with_data, trust=trust), as_json
+            folder, write_bundle(folder, stores, panel, spec, with_data=with_data, trust=trust), trust, as_json
         )
-    return _run_again(folder, where, as_json)
+    return _run_again(folder, where, trust, as_json)
 
 
-def _said_of_files(folder: Path, files: list[str], as_json: bool) -> int:
+def _said_of_files(folder: Path, files: list[str], trust: bool, as_json: bool) -> int:
     if as_json:
         print_json({"folder": str(folder), "files": files})
     else:
-        click.echo(f"wrote {folder}: {', '.join(files)}\nrun it again: panelproof replicate {quote(str(folder))}")
+        again = f"panelproof replicate {quote(str(folder))}{' --trust' * trust}"
+        say(f"wrote {folder}: {', '.join(files)}\nrun it again: {again}")
     return 0
 
 
-def _run_again(folder: Path, where: Mapping[str, Any], as_json: bool) -> int:
+def _run_again(folder: Path, where: Mapping[str, Any], trust: bool, as_json: bool) -> int:
     from dataclasses import asdict
 
-    from experiments.replication.bundle import read_manifest
     from experiments.replication.rerun import rerun
     from experiments.running.places import named_place
 
-    read_manifest(folder)
-    executor = named_place(where).open()
     findings = []
-    try:
-        for finding in rerun(folder, executor):
-            findings.append(finding)
-            if not as_json:
-                click.echo(f"{finding.part}: {finding.verdict}; {finding.reason}")
-    finally:
-        executor.close()
+    for finding in rerun(folder, named_place(where).open, trust=trust):
+        findings.append(finding)
+        if not as_json:
+            say(f"{finding.part}: {finding.verdict}; {finding.reason}")
     if as_json:
         print_json({"findings": [asdict(finding) for finding in findings]})
     verdicts = {finding.verdict for finding in findings}

@@ -39,12 +39,12 @@ def command(
     figures: Path | None, formats: str, out: Path | None, alpha: float, trust: bool,
 ) -> None:  # fmt: skip
     """Print the answer to a study's question on one screen, from a store that `run` made; --full prints all of it."""
-    from rich.console import Console
 
     from cluster import prepare_process
     from experiments.running.exports import pivots_of, print_pivots, wishes, write_exports
     from experiments.running.reporting import print_json, print_report, write_html
     from results.diagnosis.diagnose import diagnose
+    from results.report.terminal import NamesConsole
     from results.store.zarr_store import ZarrStore
     from sim.errors import bad
 
@@ -58,7 +58,7 @@ def command(
                   remedy="leave --by and the measure's name out: --json has every measure of every cell")  # fmt: skip
     diagnosis = diagnose(records, alpha, own)
     pivots = pivots_of(diagnosis, wanted) if wanted.any_pivot or wanted.formats else []
-    console = Console(highlight=False)
+    console = NamesConsole(highlight=False)
     if as_json:
         print_json(records, diagnosis)
     elif wanted.any_pivot:

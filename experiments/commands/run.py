@@ -74,14 +74,13 @@ def command(
     **others: Any,
 ) -> int:
     """Run a built-in study or one of your own. After a kill or an interruption, the same command resumes the study."""
-    from rich.console import Console
-
     from experiments.running.launch import check_run, describe, foretell, launch, show, what_failed
     from experiments.running.places import named_place, table_of
     from experiments.running.resume import Resume, share_of
     from experiments.study.builtin import study_of
+    from results.report.terminal import NamesConsole
 
-    console = Console(highlight=False, stderr=as_json)
+    console = NamesConsole(highlight=False, stderr=as_json)
     where = {name: others.pop(name) for name in CLUSTER_OPTIONS}
     with redirect_stdout(sys.stderr if as_json else sys.stdout):  # plug-ins may print
         chosen = study_of(study).resized(**others)

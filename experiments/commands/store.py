@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.commands.options import STORE, Command, as_json_option, print_json
+from experiments.commands.options import STORE, Command, as_json_option, print_json, say
 
 if TYPE_CHECKING:
     from results.store import Store
@@ -27,7 +27,7 @@ def hash_(store: StorePath) -> None:
     """SHA-256 over decoded arrays, coordinates and fingerprint: equal for equal runs."""
     from results.store.zarr_store import ZarrStore
 
-    click.echo(ZarrStore.open(store).content_hash())
+    say(ZarrStore.open(store).content_hash())
 
 
 @command.command("verify", cls=Command)
@@ -42,7 +42,7 @@ def verify(store: StorePath, as_json: bool) -> int:
         print_json({"sound": found.sound, "lines": list(found.lines)})
         return 0 if found.sound else 1
     for line in found.lines:
-        click.echo(line)
+        say(line)
     return 0 if found.sound else 1
 
 
@@ -58,14 +58,14 @@ def info(store: StorePath, as_json: bool) -> None:
     if as_json:
         print_json(_facts(records, study))
         return
-    click.echo(f"study         {study['name']}: {study['question']}")
-    click.echo(f"cells         {len(records.cells)}")
-    click.echo(f"replications  {records.replications} per cell, in blocks of {records.block}")
+    say(f"study         {study['name']}: {study['question']}")
+    say(f"cells         {len(records.cells)}")
+    say(f"replications  {records.replications} per cell, in blocks of {records.block}")
     if records.stopped is not None:
-        click.echo(f"until         {records.stopped.sentence}")
-    click.echo(f"estimators    {', '.join(records.layouts)}")
-    click.echo(f"seed          {study['seed']}")
-    click.echo(f"fingerprint   {records.fingerprint}")
+        say(f"until         {records.stopped.sentence}")
+    say(f"estimators    {', '.join(records.layouts)}")
+    say(f"seed          {study['seed']}")
+    say(f"fingerprint   {records.fingerprint}")
     _say_environments(records)
     _say_failures(records)
 
@@ -83,10 +83,10 @@ def merge_(stores: tuple[StorePath, ...], out: StorePath, accept_code_change: bo
     if as_json:
         print_json({"store": str(out), **asdict(merged)})
         return 3 if merged.total > merged.done else 0
-    click.echo(f"merged {len(stores)} stores: {merged.sentence}")
-    click.echo(f"store   {out}")
+    say(f"merged {len(stores)} stores: {merged.sentence}")
+    say(f"store   {out}")
     if missing := merged.total - merged.done:
-        click.echo(f"{missing:,} blocks are missing; run the study with --store {out} to compute them")
+        say(f"{missing:,} blocks are missing; run the study with --store {out} to compute them")
     return 3 if missing else 0
 
 
@@ -102,8 +102,8 @@ def pack_(store: StorePath, out: Path | None) -> None:
     from results.store.pack import pack
 
     target = out or (store.with_name(f"{store.name}.zip") if isinstance(store, Path) else Path(f"{store.name}.zip"))
-    click.echo(f"packed {pack(store, target):,} files")
-    click.echo(f"store   {target}")
+    say(f"packed {pack(store, target):,} files")
+    say(f"store   {target}")
 
 
 def _facts(records: Store, study: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _say_environments(records: Store) -> None:
     """Where its blocks were computed: one line an environment, with what differs from the first."""
     for origin in records.environments:
         differs = f"; differs from the first: {', '.join(origin.differs)}" if origin.differs else ""
-        click.echo(f"made with     {origin.text} ({origin.blocks} block{'s' * (origin.blocks != 1)}{differs})")
+        say(f"made with     {origin.text} ({origin.blocks} block{'s' * (origin.blocks != 1)}{differs})")
 
 
 def _say_failures(records: Store) -> None:
@@ -133,8 +133,8 @@ def _say_failures(records: Store) -> None:
     for name, counts in records.status_counts().items():
         for status, count in sorted(counts.items()):
             if status is not Status.OK:
-                click.echo(f"failed fits   {name}: {count} of {counts.total()}, {status.meaning}")
+                say(f"failed fits   {name}: {count} of {counts.total()}, {status.meaning}")
     for key, text in records.tracebacks.items():
-        click.echo(f"traceback     {key}: {(text.strip().splitlines() or ['(empty)'])[-1]}")
+        say(f"traceback     {key}: {(text.strip().splitlines() or ['(empty)'])[-1]}")
     if records.tracebacks:
-        click.echo("`panelproof replay STORE CELL REPLICATION` prints the full traceback of a fit")
+        say("`panelproof replay STORE CELL REPLICATION` prints the full traceback of a fit")

@@ -22,6 +22,7 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
         "sha256sum -c SHA256SUMS           # the files are those that were deposited",
         "panelproof replicate .            # runs everything again and compares",
         "```", "",
+        *_code(manifest["code"]),
         "The last command prints a line for each result. It ends with 0 when all are the same, with 1 when one",
         "differs, with 3 when data that are not in this folder were not there. What it computes goes into `rerun/`;",
         "after an interruption the same command goes on.", "",
@@ -44,6 +45,13 @@ def _lines(manifest: Mapping[str, Any]) -> Iterator[str]:
         "| `requirements.txt` | the version of every package |",
         "| `SHA256SUMS` | the checksum of every file |", "",
     )  # fmt: skip
+
+
+def _code(code: list[str]) -> Iterator[str]:
+    if code:
+        names = ", ".join(f"`{name}`" for name in code)
+        yield from (f"The studies name code in this folder ({names}). Read it, and then say",
+                    "`panelproof replicate . --trust`; without that nothing of it is run.", "")  # fmt: skip
 
 
 def _application(application: Mapping[str, Any] | None) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,10 +12,21 @@ import pandas as pd
 
 from cluster import Executor
 from cluster.environment import Environment
-from experiments.replication.bundle import PANEL, RERUN, RESULTS, STUDIES, changed_files, read_manifest, sha256_of
+from experiments.replication.bundle import (
+    PANEL,
+    RERUN,
+    RESULTS,
+    STUDIES,
+    beside_spec,
+    changed_files,
+    code_of,
+    read_manifest,
+    sha256_of,
+)
 from experiments.running.resume import Resume
 from experiments.running.runner import run
 from experiments.running.tasks import environment_of
+from experiments.running.trusted import refuse_code
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
@@ -35,19 +46,29 @@ class Finding:
     reason: str
 
 
-def rerun(folder: Path, executor: Executor | None = None) -> Iterator[Finding]:
+def rerun(folder: Path, opened: Callable[[], Executor] | None = None, *, trust: bool = False) -> Iterator[Finding]:
     """Run every part of a bundle again, into its folder `rerun`, and say of each whether it is the same.
 
-    Raises BadInput when `folder` is no bundle.
+    When a file is not as deposited nothing is run. opened: starts the place where studies run, which is closed at the
+    end; None = this process. Raises BadInput when `folder` is no bundle, and for one that names code unless `trust`.
     """
     manifest = read_manifest(folder)
-    changed = changed_files(folder)
-    yield Finding("files", "differs" if changed else "same bits",
-                  f"not as deposited: {', '.join(changed)}" if changed else "all are as deposited")  # fmt: skip
-    if manifest["application"] is not None:
-        yield _application(folder, manifest["application"])
-    for facts in manifest["studies"]:
-        yield _study(folder, facts, executor)
+    if changed := changed_files(folder, manifest):
+        yield Finding("files", "differs", f"not as deposited: {', '.join(changed)}; nothing was run")
+        return
+    yield Finding("files", "same bits", "all are as deposited")
+    code = code_of(folder, manifest)
+    if not trust:
+        refuse_code(code, str(folder), "bundle")
+    executor = None if opened is None else opened()
+    try:
+        if manifest["application"] is not None:
+            yield _application(folder, manifest["application"])
+        for facts in manifest["studies"]:
+            yield _study(folder, facts, executor)
+    finally:
+        if executor is not None:
+            executor.close()
 
 
 def _study(folder: Path, facts: Mapping[str, Any], executor: Executor | None) -> Finding:
@@ -94,7 +115,11 @@ def _application(folder: Path, facts: Mapping[str, Any]) -> Finding:
     other = [name for name, digest in facts["data"].items() if sha256_of(place / name) != digest]
     if other:
         return Finding(part, "differs", f"other data: the SHA-256 of {', '.join(other)} is not that of the manifest")
-    found = estimate(read_real_panel(place / facts["panel"], read_spec(place / "SPEC.toml"))).frame
+    spec = read_spec(place / "SPEC.toml")
+    for weights in spec.weights:
+        if isinstance(path := getattr(weights, "path", None), Path):
+            beside_spec(path, place / "SPEC.toml")
+    found = estimate(read_real_panel(place / facts["panel"], spec)).frame
     (folder / RERUN).mkdir(exist_ok=True)
     found.to_csv(folder / RERUN / "estimates.csv", index=False)
     expected, again = (pd.read_csv(folder / name / "estimates.csv", dtype={"table": str}) for name in (RESULTS, RERUN))

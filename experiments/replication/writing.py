@@ -19,8 +19,11 @@ from experiments.replication.bundle import (
     REQUIREMENTS,
     RESULTS,
     STUDIES,
+    beside_spec,
+    code_of,
     requirements,
     sha256_of,
+    texts_in,
     write_json,
     write_sums,
 )
@@ -84,9 +87,10 @@ def _about(folder: Path, studies: list[dict[str, Any]], application: dict[str, A
     packages = requirements()
     manifest = {"format": FORMAT, "packages": packages, "studies": studies, "application": application}
     write_json(folder / MANIFEST, manifest)
+    code = code_of(folder, manifest)
     lines = [f"{name}=={version}\n" for name, version in packages.items() if name != "panelproof"]
     (folder / REQUIREMENTS).write_text("".join(lines), encoding="utf-8")
-    (folder / README).write_text(readme(manifest), encoding="utf-8")
+    (folder / README).write_text(readme(manifest | {"code": code}), encoding="utf-8")
     write_sums(folder)
 
 
@@ -123,21 +127,13 @@ def _study(folder: Path, path: StorePath, with_data: bool, trust: bool) -> dict[
 
 def _check_portable(settings: Mapping[str, Any], path: StorePath, with_data: bool) -> None:
     """Raise BadInput for a study that no one else can run, or that holds a real panel which is not to be given away."""
-    texts = list(_texts(settings))
+    texts = texts_in(settings)
     if inline := [text for text in texts if text.startswith(INLINE)]:
         raise bad(f"{inline[0].partition('@')[0].removeprefix(INLINE)} is a function of a script", where=str(path),
                   allowed="functions in a module", remedy="put it into a file beside a study file")  # fmt: skip
     if not with_data and (settings["design"]["kind"] == "observed" or any(map(_is_panel, texts))):
         raise bad("the study holds a real panel", where=str(path), allowed="--with-data, which puts the panel in",
                   remedy="say --with-data if the data may be given away, or leave this store out")  # fmt: skip
-
-
-def _texts(value: Any) -> list[str]:
-    """All texts in nested settings."""
-    if isinstance(value, str):
-        return [value]
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return [text for part in parts for text in _texts(part)]
 
 
 def _is_panel(text: str) -> bool:
@@ -173,7 +169,7 @@ def _application(folder: Path, panel: Path, spec: Path, with_data: bool) -> dict
     needed = {panel.name: panel}
     for weights in read.weights:
         if isinstance(path := getattr(weights, "path", None), Path):
-            needed[_beside(path, spec)] = path
+            needed[beside_spec(path, spec)] = path
     shutil.copyfile(spec, folder / PANEL / "SPEC.toml")
     for name, path in needed.items() if with_data else ():
         (folder / PANEL / name).parent.mkdir(parents=True, exist_ok=True)
@@ -185,12 +181,3 @@ def _application(folder: Path, panel: Path, spec: Path, with_data: bool) -> dict
         "with_data": with_data,
         "digest": real.panel.digest,
     }
-
-
-def _beside(path: Path, spec: Path) -> str:
-    """A file by its place below the spec's folder; raises BadInput for one elsewhere."""
-    try:
-        return path.resolve().relative_to(spec.resolve().parent).as_posix()
-    except ValueError:
-        raise bad("lies outside the folder of the spec", where=str(path), allowed="a file in or below it",
-                  remedy="move it there and correct the path in the spec") from None  # fmt: skip

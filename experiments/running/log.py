@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from results.store.bucket import StorePath
+from results.store.plain_files import check_own, open_beside, read_plain
 
 SUFFIX = ".log.jsonl"
 
@@ -46,7 +47,7 @@ def logged(store: StorePath, **facts: Any) -> Iterator[RunLog]:
     stream = None
     if isinstance(store, Path):  # object stores cannot append
         with contextlib.suppress(OSError):
-            stream = log_of(store).open("a", encoding="utf-8")
+            stream = _opened(log_of(store))
     log = RunLog(stream)
     log.say("start", pid=os.getpid(), **facts)
     try:
@@ -62,6 +63,17 @@ def logged(store: StorePath, **facts: Any) -> Iterator[RunLog]:
                 stream.close()
 
 
+def _opened(file: Path) -> IO[str]:
+    """A log, to append to; raises BadInput where it is a link, a pipe or another user's."""
+    descriptor = open_beside(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        check_own(descriptor, file)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return open(descriptor, "a", encoding="utf-8")
+
+
 def log_of(store: Path) -> Path:
     """Where the log of a store is."""
     real = store.resolve()
@@ -72,7 +84,7 @@ def read_log(store: Path) -> list[dict[str, Any]]:
     """The events of all runs into a store, in order; a last line that was cut by a kill is left out."""
     found = []
     with contextlib.suppress(FileNotFoundError):
-        for line in log_of(store).read_text(encoding="utf-8").splitlines():
+        for line in read_plain(log_of(store)).decode("utf-8").splitlines():
             with contextlib.suppress(ValueError):
                 found.append(json.loads(line))
     return found

@@ -27,7 +27,7 @@ from results.report.terminal import print_bias_table
 from results.store import ZarrStore
 from sim.designs.parts.geography.kept import Kept
 from sim.designs.placebo import Placebo, panel_of
-from sim.errors import bad, listed
+from sim.errors import bad, listed, visible_json
 from sim.panel import Panel
 
 
@@ -117,7 +117,7 @@ def print_json(store: ZarrStore, diagnosis: Diagnosis) -> None:
         study["until"] = {"rule": stopped.rule, "replications": list(stopped.replications), "met": list(stopped.met)}
     study |= {"worlds": diagnosis.worlds, "held_fixed": list(diagnosis.held_fixed)}
     document = {"study": study, "verdict": verdict_of(diagnosis), "cells": list(diagnosis.cells), "measures": rows}
-    click.echo(json.dumps(document, ensure_ascii=False))
+    click.echo(visible_json(json.dumps(document, ensure_ascii=False)))
 
 
 def verdict_of(diagnosis: Diagnosis) -> dict[str, Any]:

@@ -29,7 +29,13 @@ def _named(settings: Any) -> Iterator[str]:
 
 def check_trusted(settings: Any, where: str) -> None:
     """Raise BadInput for a store whose study names code that is not panelproof's own."""
-    if found := named_code(settings):
+    refuse_code(named_code(settings), where, "store")
+
+
+def refuse_code(found: list[str], where: str, what: str) -> None:
+    """Raise BadInput for a store or a bundle that names code, where there is any."""
+    if found:
+        known = f"if this {what} is yours" if what == "store" else "if you have read its code"
         raise bad(f"its study names code that would be imported: {listed(found)}", where=where,
-                  allowed="a store of built-in kinds, or one that you trust",
-                  remedy="say --trust (in Python trust=True) if this store is yours")  # fmt: skip
+                  allowed=f"a {what} of built-in kinds, or one that you trust",
+                  remedy=f"say --trust (in Python trust=True) {known}")  # fmt: skip

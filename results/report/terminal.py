@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from rich import box
 from rich.console import Console
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -37,6 +38,7 @@ from results.report.numbers import (
 )
 from results.report.short import print_short, replications_of
 from results.report.worlds import worlds_reached
+from sim.errors import visible
 from sim.estimands import null_hypothesis
 
 PLAIN_WIDTH = 120  # of output that is not a terminal
@@ -47,6 +49,15 @@ SPARED = ("mean", "emp. SE", "truth", "mean SE", "worlds %")
 BETWEEN = "Worlds %: the share of the variance of estimate minus truth that lies between worlds."
 FULL = "panelproof report STORE --full"
 SHORT = {"cover % (MCSE)": "cover %", "reject % (MCSE)": "reject %"}
+
+
+class NamesConsole(Console):
+    """A terminal on which names of a store are text: what they hold moves no cursor and changes no colour."""
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        """What is printed, in pieces, without control characters but those of rich."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
 
 def print_bias_table(

@@ -8,6 +8,7 @@ what is written into an object store, whose requests zarr makes together. The by
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from numcodecs import Blosc, Zstd, blosc, zstd
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
+from results.store.marks import opened_size
 from results.store.tree import Folder, Tree
 
 DECOMPRESS = {"blosc": blosc.decompress, "zstd": zstd.decompress}
@@ -87,6 +89,7 @@ class _Chunks:
     axes: tuple[int, ...]  # which of these is which of the array's
     sizes: tuple[int, ...]
     dtype: np.dtype[Any]
+    codec: str
     decompress: Callable[[Any], bytes]
     compress: Callable[[Any], bytes]
 
@@ -106,8 +109,8 @@ class _Chunks:
         if not (little and regular and whole):
             return None
         stored, axes = tuple(chunk[axis] for axis in order), tuple(int(axis) for axis in np.argsort(order))
-        return cls(name, array.metadata, stored, axes, sizes, np.dtype(array.dtype), DECOMPRESS[names[1]],
-                   _compressor(codecs[1]).encode)  # fmt: skip
+        return cls(name, array.metadata, stored, axes, sizes, np.dtype(array.dtype), names[1],
+                   DECOMPRESS[names[1]], _compressor(codecs[1]).encode)  # fmt: skip
 
     def key(self, cell: int, index: int) -> str:
         """The file of a block."""
@@ -124,6 +127,8 @@ class _Chunks:
         body, checksum = data[:-CHECKSUM], int.from_bytes(data[-CHECKSUM:].tobytes(), "little")
         if google_crc32c.value(body) != checksum:
             raise ValueError(f"a chunk of {self.name} does not match its checksum")
+        if opened_size(self.codec, body.data[:64]) != math.prod(self.shape) * self.dtype.itemsize:
+            raise ValueError(f"a chunk of {self.name} opens to another size")
         values = np.frombuffer(self.decompress(body), dtype=self.dtype).reshape(self.shape).transpose(self.axes)[0]
         return values[(slice(count), *map(slice, self.sizes))], checksum
 

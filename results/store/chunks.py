@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from pathlib import Path
 
 import zarr
 
@@ -24,11 +25,13 @@ from results.store.chunk_arrays import ChunkArrays
 from results.store.marks import NO_STAMP, stamp_of
 from results.store.packing import packed
 from results.store.place import tree_of
+from results.store.plain_files import read_plain, write_beside
 from results.store.skeleton import StoreSchema, schema_from
 from sim.errors import BadInput, bad
 
 SEEN_SECONDS = 30.0  # in which a network file system must show what a worker wrote
 KEPT_STORES = 4  # that a worker remembers
+MOST_BYTES = 1 << 12  # of a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def shared(path: StorePath) -> Iterator[Shared]:
     real = path.resolve()
     token = Shared(real, secrets.token_hex(8))
     try:
-        token_file(real).write_text(token.token, encoding="utf-8")
+        write_text_beside(token_file(real), token.token)
         yield token
     finally:
         with contextlib.suppress(OSError, StoreUnreachable):
@@ -88,8 +91,8 @@ def write_chunks(place: Shared, cell: int, index: int, block: Block) -> Written:
 def _check_seen(place: Shared) -> None:
     """Raise BadInput in a worker that does not see the store."""
     try:
-        seen = token_file(place.path).read_text(encoding="utf-8")
-    except OSError:
+        seen = read_text_beside(token_file(place.path))
+    except (OSError, ValueError):
         seen = ""
     except StoreUnreachable as error:
         raise _unseen(place, f"a worker does not see the store: {error}") from error
@@ -125,3 +128,16 @@ def _opened(place: Shared) -> tuple[StoreSchema, ChunkArrays]:
 def token_file(real: StorePath) -> StorePath:
     """The file beside a store by which workers know it."""
     return real.with_name(f".{real.name}.token")
+
+
+def write_text_beside(file: StorePath, text: str) -> None:
+    """Write a file beside a store anew; of a folder no link is followed, and only its owner can read it."""
+    if isinstance(file, Path):
+        write_beside(file, text.encode())
+    else:
+        file.write_text(text)
+
+
+def read_text_beside(file: StorePath) -> str:
+    """What a file beside a store says; raises OSError where it is not there or, in a folder, no plain file."""
+    return read_plain(file, MOST_BYTES).decode("utf-8") if isinstance(file, Path) else file.read_text()

@@ -14,6 +14,7 @@ from xarray.backends import BackendEntrypoint
 
 from results.store.bucket import store_path
 from results.store.labelled import groups_of
+from results.store.tree import META, Folder
 from results.store.zarr_store import ZarrStore
 
 
@@ -42,10 +43,10 @@ class StoreEngine(BackendEntrypoint):
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether it is a folder that `panelproof run` made."""
-        if not isinstance(filename_or_obj, str | Path) or not (facts := Path(filename_or_obj) / "zarr.json").is_file():
+        if not isinstance(filename_or_obj, str | Path):
             return False
         try:
-            attributes = json.loads(facts.read_text(encoding="utf-8")).get("attributes", {})
+            attributes = json.loads(Folder(Path(filename_or_obj)).read(META)).get("attributes", {})
         except (OSError, ValueError, AttributeError):
             return False
         return {"fingerprint", "layouts", "cells", "estimands"} <= attributes.keys()

@@ -15,6 +15,7 @@ from typing import Any
 
 from results.store.bucket import StorePath
 from results.store.place import tree_of
+from results.store.plain_files import is_inside
 from results.store.tree import META, Tree
 from sim.errors import bad
 
@@ -22,6 +23,7 @@ PROVENANCE = f"provenance/{META}"
 CODECS = {"bytes", "blosc", "zstd", "crc32c", "transpose", "vlen-utf8"}  # those that we write
 TYPES = {"float64", "uint8", "uint16", "int64", "string"}
 FORMAT_2 = (".zarray", ".zgroup", ".zmetadata")
+NAMING = ("files", "layouts")  # attributes of the root whose keys are names of files and folders
 ROOT_KEYS = {"attributes", "zarr_format", "node_type", "consolidated_metadata"}
 
 
@@ -73,7 +75,8 @@ def _reason(held: Any) -> str:
     )
     if strange := [str(name) for name in named if name not in CODECS]:
         return f"names the codec {strange[0]!r}"
-    if not named or held.get("data_type") not in TYPES or held.get("storage_transformers"):
+    kind = held.get("data_type")
+    if not named or not isinstance(kind, str) or kind not in TYPES or held.get("storage_transformers"):
         return "holds an array of another kind"
     return ""
 
@@ -94,6 +97,14 @@ def _json(data: bytes | OSError) -> Any:
         return None if isinstance(data, OSError) else json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
+
+
+def arrays_at_root(tree: Tree) -> list[str]:
+    """The arrays that stand at the root, in order of their names, whatever became of groups beside them."""
+    names = [name for name in tree.metadata(frozenset({META})) if name.count("/") == 1]
+    held = {name: _json(data) for name, data in tree.read_all(names).items()}
+    arrays = (name for name, facts in held.items() if isinstance(facts, dict) and facts.get("node_type") == "array")
+    return sorted(name.partition("/")[0] for name in arrays)
 
 
 def seal(attributes: Mapping[str, Any]) -> str:
@@ -135,6 +146,8 @@ def root_damage(path: StorePath) -> Damage | None:
         return None
     if not held.keys() <= ROOT_KEYS or held.get("node_type") != "group" or attributes.get("digest") != seal(attributes):
         return Damage(META, "does not match its digest: the study, its cells or its settings are not as written")
+    if not all(isinstance(attributes.get(key), dict) and all(map(is_inside, attributes[key])) for key in NAMING):
+        return Damage(META, "names no files, or files outside of the store")
     return None
 
 
@@ -146,7 +159,9 @@ def damages(path: StorePath) -> list[Damage]:
         attributes = read_json(tree, META)["attributes"]
         if _earlier(attributes):
             return []
-        found += _changed(tree, attributes["files"])
+        found += [Damage(name, what) for name, what in tree.odd(chunks=False)]
+        named = {damage.file for damage in found}
+        found += [damage for damage in _changed(tree, attributes["files"]) if damage.file not in named]
     held = read_json(tree, PROVENANCE)
     if not isinstance(held, dict) or not isinstance(held.get("attributes"), dict):
         found.append(Damage(PROVENANCE, "cannot be read: it holds environments and tracebacks"))

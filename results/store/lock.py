@@ -16,9 +16,11 @@ from pathlib import Path
 from results.store.bucket import ObjectPath, StorePath
 from results.store.lease import StoreLocked, leased
 from results.store.place import check_place
-from sim.errors import bad
+from results.store.plain_files import LINK, check_own, not_ours, open_beside, read_plain
+from sim.errors import BadInput, bad
 
 SUFFIX = ".lock"  # of its name
+MOST_BYTES = 1 << 12  # that are read of its file
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def _flocked(path: Path) -> Iterator[None]:
         raise bad(f"cannot be written: {error.strerror or error}", where=str(path),
                   allowed="a store in a writable folder", remedy="choose another --store") from error  # fmt: skip
     try:
-        if set_aside(real).exists():
+        if os.path.lexists(set_aside(real)):
             _put_back(real)
         for leftover in real.parent.glob(f".{real.name}.*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -73,7 +75,11 @@ def _flocked(path: Path) -> Iterator[None]:
 def check_free(path: StorePath) -> None:
     """Raise StoreLocked when another run holds the store; writes nothing where there is no lock."""
     real = path.resolve()
-    if real.with_name(f"{real.name}{SUFFIX}").is_file():
+    if isinstance(real, ObjectPath):
+        held = real.with_name(f"{real.name}{SUFFIX}").is_file()
+    else:
+        held = os.path.lexists(real.with_name(f"{real.name}{SUFFIX}"))
+    if held:
         with locked(path):
             return
 
@@ -85,6 +91,8 @@ def set_aside(real: Path) -> Path:
 
 def _put_back(real: Path) -> None:
     """After a kill between two renames: the store that was set aside returns, or goes if the new one is in place."""
+    if set_aside(real).is_symlink():
+        raise not_ours(set_aside(real), LINK)
     if real.exists():
         shutil.rmtree(set_aside(real), ignore_errors=True)
     else:
@@ -98,13 +106,14 @@ def _acquired(file: Path) -> int:
     else can find, and it is made anew.
     """
     while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = open_beside(file, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _same_file(descriptor, file):
+                check_own(descriptor, file)
                 _say_who(descriptor)
                 return descriptor
-        except OSError:
+        except (OSError, BadInput):
             os.close(descriptor)
             raise
         os.close(descriptor)
@@ -123,7 +132,7 @@ def _say_who(descriptor: int) -> None:
 def _holder(file: Path) -> str:
     """Who holds a lock, in words; "" where its file does not say it (yet)."""
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
+        held = json.loads(read_plain(file, MOST_BYTES).decode("utf-8"))
         return f" (process {int(held['pid'])} on {str(held['host'])[:80]!s}, since {str(held['since'])[:40]})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
@@ -131,5 +140,5 @@ def _holder(file: Path) -> str:
 
 def _same_file(descriptor: int, file: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), file.stat())
+        return os.path.samestat(os.fstat(descriptor), os.lstat(file))
     return False

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 DIGEST_BYTES = 32
 STAMP_BYTES = 8
 NO_STAMP = bytes(STAMP_BYTES)
+ZSTD_MAGIC = bytes.fromhex("28b52ffd")
 _checksum, _zstd = CRC32C(location="end"), Zstd()
 
 
@@ -53,11 +54,34 @@ class Mark:
         return cls(raw[0], origins, digests, raw[-STAMP_BYTES:])
 
 
-def decoded(raw: bytes | OSError) -> NDArray[np.uint8]:
-    """The bytes of a mark's chunk; raises ValueError or RuntimeError when it is damaged, OSError where it is that."""
+def decoded(raw: bytes | OSError, parts: int) -> NDArray[np.uint8]:
+    """The bytes of a mark's chunk; raises ValueError or RuntimeError when it is damaged, OSError where it is that.
+
+    A chunk that says that it opens to another size than a mark's is not opened.
+    """
     if isinstance(raw, OSError):
         raise raw
-    return np.frombuffer(bytes(_zstd.decode(_checksum.decode(raw))), dtype=np.uint8)
+    body = bytes(_checksum.decode(raw))
+    if (size := opened_size("zstd", body)) != mark_bytes(parts):
+        raise ValueError(f"a mark of {size} bytes")
+    return np.frombuffer(bytes(_zstd.decode(body)), dtype=np.uint8)
+
+
+def opened_size(codec: str, body: bytes | memoryview) -> int:
+    """Bytes to which what "blosc" or "zstd" compressed says that it opens; -1 where it does not say it.
+
+    The headers: RFC 8878, section 3.1.1.1 (zstd), and README_CHUNK_FORMAT of c-blosc 1.
+    """
+    if codec == "blosc":
+        return int.from_bytes(body[4:8], "little") if len(body) >= 16 else -1
+    if len(body) < 6 or bytes(body[:4]) != ZSTD_MAGIC:
+        return -1
+    flag, single, dictionary = body[4] >> 6, body[4] >> 5 & 1, (0, 1, 2, 4)[body[4] & 3]
+    size = (single, 2, 4, 8)[flag]
+    start = 5 + (1 - single) + dictionary
+    if not size or len(body) < start + size:
+        return -1
+    return int.from_bytes(body[start : start + size], "little") + (256 if flag == 1 else 0)
 
 
 def stamp_of(looks: Mapping[str, str], chunks: Iterable[str]) -> bytes:

@@ -11,7 +11,7 @@ import zarr
 from zarr.storage import ObjectStore
 
 from results.store.bucket import HALF_MADE, ObjectPath, answered, client_of, obstore
-from results.store.tree import MARKS, META, Contents
+from results.store.tree import MARKS, META, Contents, marks_of
 
 AT_ONCE = 32  # requests
 FEW = 64  # objects: more are looked at by listing all
@@ -60,10 +60,11 @@ class Objects:
 
     def marks(self) -> Iterator[tuple[int, int, str]]:
         """(cell, block, file) of every mark."""
-        for name in self.chunks(MARKS):
-            cell, block = name.split("/")[2:4]
-            if cell.isdecimal() and block.isdecimal():
-                yield int(cell), int(block), name
+        yield from marks_of(self.chunks(MARKS))
+
+    def odd(self, *, chunks: bool = True) -> Iterator[tuple[str, str]]:
+        """Nothing: object stores have no links."""
+        return iter(())
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import zarr
@@ -13,6 +14,7 @@ from results.store.files import PROVENANCE, Damage, check_format, damages, fixed
 from results.store.marks import Mark, decoded
 from results.store.packing import PACKED
 from results.store.place import refuse_packed, writable
+from results.store.plain_files import write_beside
 from results.store.skeleton import StoreSchema, schema_from, seal_root, write_skeleton
 from results.store.tree import MARKS, META, Folder, WritableTree
 from results.store.workshop import beside
@@ -55,7 +57,8 @@ def repair(path: StorePath, schema: StoreSchema) -> list[Damage]:
     else:
         whole = schema_from(read_json(writable(path), META)["attributes"])
     if PROVENANCE in names and writable(path).has(PROVENANCE):
-        kept_provenance(path).write_bytes(writable(path).read(PROVENANCE))
+        kept, data = kept_provenance(path), writable(path).read(PROVENANCE)
+        write_beside(kept, data) if isinstance(kept, Path) else kept.write_bytes(data)
     with beside(path) as made:
         write_skeleton(made / "store", whole)
         if META in names:
@@ -104,7 +107,7 @@ def _forget_origins(path: StorePath, parts: int) -> None:
     assert isinstance(marks, zarr.Array)
     for cell, index, file in tree.marks():
         with contextlib.suppress(OSError, ValueError, RuntimeError):  # a damaged mark is computed again
-            mark = Mark.of(decoded(tree.read(file)), parts)
+            mark = Mark.of(decoded(tree.read(file), parts), parts)
             marks[cell, index] = replace(mark, origins=np.zeros(parts, dtype=np.uint16)).values
 
 

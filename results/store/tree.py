@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
 import os
 import secrets
+import stat
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import zarr
-from zarr.storage import ZipStore
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import LocalStore, ZipStore
 
+from results.store.plain_files import (
+    LINK,
+    PLAIN,
+    NotPlain,
+    delete_inside,
+    folder_inside,
+    is_inside,
+    read_plain,
+    replace_inside,
+    walked,
+)
 from sim.errors import bad
 
 META, MARKS = "zarr.json", "block_mark"
+MOST_ENTERED = 4096  # folders that are known to be no links
 
 type Contents = dict[str, bytes | OSError]  # of files by name, or why one cannot be read
 
@@ -45,6 +62,10 @@ class Tree(Protocol):
 
     def files(self, under: str = "") -> list[str]:
         """Every file, or those of a folder, in order of their names."""
+        ...
+
+    def odd(self, *, chunks: bool = True) -> Iterator[tuple[str, str]]:
+        """(name, what it is) of all that is neither file nor folder; chunks: also among chunks, of which many are."""
         ...
 
     def read(self, name: str) -> bytes:
@@ -77,21 +98,22 @@ class WritableTree(Tree, Protocol):
 
 
 class Folder:
-    """A store in a folder."""
+    """A store in a folder, below which no link is followed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._entered: set[str] = {""}  # folders that are no links
 
     def group(self, mode: Literal["r", "r+"]) -> zarr.Group:
         """The store as zarr sees it."""
-        return zarr.open_group(store=str(self.path), mode=mode, zarr_format=3)
+        store = _Zarr(self.path, read_only=mode == "r", tree=self)
+        return zarr.open_group(store=store, mode=mode, zarr_format=3)
 
     def metadata(self, names: frozenset[str]) -> Iterator[str]:
         """Files of these names, chunks left out."""
-        for folder, inner, files in os.walk(self.path):
-            inner[:] = sorted(name for name in inner if name != "c")  # chunks have no metadata
-            for name in sorted(names.intersection(files)):
-                yield (Path(folder) / name).relative_to(self.path).as_posix()
+        for name, what in walked(self.path, chunks=False):
+            if not what and name.rpartition("/")[2] in names:
+                yield name
 
     def chunks(self, array: str) -> list[str]:
         """The chunks of an array, in order of their names."""
@@ -99,57 +121,158 @@ class Folder:
 
     def files(self, under: str = "") -> list[str]:
         """Every file, or those of a folder, in order of their names."""
-        found = (self.path / under).rglob("*")
-        return sorted(at.relative_to(self.path).as_posix() for at in found if at.is_file())
+        with contextlib.suppress(OSError):
+            self._enter(under)
+            return sorted(name for name, what in walked(self.path, under) if not what)
+        return []
+
+    def odd(self, *, chunks: bool = True) -> Iterator[tuple[str, str]]:
+        """(name, what it is) of all that is neither file nor folder."""
+        return ((name, what) for name, what in walked(self.path, chunks=chunks) if what)
 
     def marks(self) -> Iterator[tuple[int, int, str]]:
         """(cell, block, file) of every mark."""
         top = f"{MARKS}/c"
-        for cell in _numbers(self.path / top):
-            for block in _numbers(self.path / top / str(cell)):
+        for cell in self._numbers(top):
+            for block in self._numbers(f"{top}/{cell}"):
                 yield cell, block, f"{top}/{cell}/{block}/0"
+
+    def _numbers(self, folder: str) -> list[int]:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, NotPlain):
+            self._enter(folder)
+            return sorted(int(name) for name in os.listdir(os.path.join(self.path, folder)) if name.isdecimal())
+        return []
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
-        return (self.path / name).is_file()
+        with contextlib.suppress(OSError):
+            self._enter(name.rpartition("/")[0])
+            return stat.S_ISREG(os.lstat(os.path.join(self.path, name)).st_mode)
+        return False
+
+    def _enter(self, folder: str) -> None:
+        """Raise NotPlain where a folder of the store, or one above it, is a link, or lies outside."""
+        if folder in self._entered:
+            return
+        if not is_inside(folder):
+            raise NotPlain(errno.EINVAL, "is no name of a file of a store", folder)
+        self._enter(folder.rpartition("/")[0])
+        place = os.path.join(self.path, folder)
+        mode = os.lstat(place).st_mode
+        if stat.S_ISLNK(mode):
+            raise NotPlain(errno.ELOOP, LINK, place)
+        if not stat.S_ISDIR(mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), place)
+        if len(self._entered) < MOST_ENTERED:
+            self._entered.add(folder)
 
     def read(self, name: str) -> bytes:
         """All of a file."""
-        return (self.path / name).read_bytes()
+        self._enter(name.rpartition("/")[0])
+        return read_plain(os.path.join(self.path, name))
 
     def read_all(self, names: Iterable[str]) -> Contents:
         """All of several files."""
         return {name: _tried(self, name) for name in names}
 
     def looks(self, names: Sequence[str]) -> dict[str, str]:
-        """How files look: their sizes and times."""
+        """How files look: their sizes and times. Folders below that of a cell are not asked whether they are links."""
         found = {}
         for name in names:
+            array, chunk, rest = name.partition("/c/")
+            cell = rest.partition("/")[0] if "/" in rest else ""
             with contextlib.suppress(OSError):
-                seen = os.stat(os.path.join(self.path, name))
-                found[name] = f"{seen.st_size} {seen.st_mtime_ns}"
+                self._enter(f"{array}/c/{cell}".rstrip("/") if chunk else name.rpartition("/")[0])
+                seen = os.lstat(os.path.join(self.path, name))
+                if stat.S_ISREG(seen.st_mode):
+                    found[name] = f"{seen.st_size} {seen.st_mtime_ns}"
         return found
 
     def put(self, name: str, data: bytes) -> None:
-        """Write a file beside its place and rename it."""
-        place = os.path.join(self.path, name)
-        fresh = f"{place}.{secrets.token_hex(4)}.partial"  # two workers may write one block
+        """Write a file beside its place and rename it; a link or a folder that has its name goes."""
+        if not is_inside(name):
+            raise NotPlain(errno.EINVAL, "is no name of a file of a store", name)
+        *folders, last = name.split("/")
+        fresh = f"{last}.{secrets.token_hex(4)}.partial"  # two workers may write one block
         try:
-            with _fresh_file(fresh) as file:
-                file.write(data)
-            os.replace(fresh, place)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(fresh)
+            with folder_inside(self.path, folders, make=True) as at:
+                try:
+                    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN, 0o666, dir_fd=at)
+                    with open(descriptor, "wb") as file:
+                        file.write(data)
+                    replace_inside(fresh, last, at)
+                except OSError:
+                    with contextlib.suppress(OSError):
+                        os.unlink(fresh, dir_fd=at)
+                    raise
+        except OSError as error:
+            error.filename = os.path.join(self.path, name)
             raise
 
     def delete(self, name: str) -> None:
         """Delete a file, which need not be there."""
-        (self.path / name).unlink(missing_ok=True)
+        if is_inside(name):
+            delete_inside(self.path, name)
 
     def take_place(self, made: Path) -> None:
         """Become the store that was made in a folder of the same file system."""
         os.rename(made, self.path.resolve())
+
+
+class _Zarr(LocalStore):
+    """zarr's store, whose files are read and written by our tree, which follows no link."""
+
+    def __init__(self, root: Path | str, *, read_only: bool = False, tree: Folder) -> None:
+        super().__init__(root, read_only=read_only)
+        self._tree = tree
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        return type(self)(self.root, read_only=read_only, tree=self._tree)
+
+    def get_sync(self, key: str, *, prototype: Any = None, byte_range: Any = None) -> Any:
+        """A file or a part of it; None where it is not there. Raises NotPlain for a link."""
+        try:
+            data = self._tree.read(key)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return (prototype or default_buffer_prototype()).buffer.from_bytes(data[_part(byte_range, len(data))])
+
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
+        return await asyncio.to_thread(self.get_sync, key, prototype=prototype, byte_range=byte_range)
+
+    async def get_partial_values(self, prototype: Any, key_ranges: Iterable[tuple[str, Any]]) -> list[Any]:
+        return [await self.get(key, prototype, part) for key, part in key_ranges]
+
+    async def exists(self, key: str) -> bool:
+        return await asyncio.to_thread(self._tree.has, key)
+
+    def set_sync(self, key: str, value: Any) -> None:
+        self._check_writable()
+        self._tree.put(key, value.to_bytes())
+
+    async def _set(self, key: str, value: Any, exclusive: bool = False) -> None:
+        if exclusive and await self.exists(key):
+            raise FileExistsError(key)
+        await asyncio.to_thread(self.set_sync, key, value)
+
+    def delete_sync(self, key: str) -> None:
+        self._check_writable()
+        with contextlib.suppress(FileNotFoundError):
+            self._tree.delete(key)
+
+    async def delete(self, key: str) -> None:
+        await asyncio.to_thread(self.delete_sync, key)
+
+
+def _part(asked: Any, size: int) -> slice:
+    """The bytes of a file of `size` that zarr asks for."""
+    if isinstance(asked, RangeByteRequest):
+        return slice(asked.start, asked.end)
+    if isinstance(asked, OffsetByteRequest):
+        return slice(asked.offset, None)
+    if isinstance(asked, SuffixByteRequest):
+        return slice(max(0, size - asked.suffix), None)
+    return slice(None)
 
 
 class Zip:
@@ -164,6 +287,9 @@ class Zip:
         if strange := [info.filename for info in self._zip.infolist() if info.compress_type != zipfile.ZIP_STORED]:
             raise bad(f"is not opened: {strange[0]} is compressed", where=str(path), remedy="pack the store again",
                       allowed="what `panelproof store pack` made, whose files are stored as they are")  # fmt: skip
+        if odd := [info.filename for info in self._zip.infolist() if not _is_entry(info)]:
+            raise bad(f"is not opened: {odd[0]!a} is a link, or no name of a file of a store", where=str(path),
+                      allowed="what `panelproof store pack` made", remedy="pack the store again")  # fmt: skip
         self.path = path
         self._names = frozenset(self._zip.namelist())
 
@@ -187,9 +313,11 @@ class Zip:
 
     def marks(self) -> Iterator[tuple[int, int, str]]:
         """(cell, block, file) of every mark."""
-        for name in self.chunks(MARKS):
-            cell, block = name.split("/")[2:4]
-            yield int(cell), int(block), name
+        yield from marks_of(self.chunks(MARKS))
+
+    def odd(self, *, chunks: bool = True) -> Iterator[tuple[str, str]]:
+        """Nothing: a zip with links is not opened."""
+        return iter(())
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -224,17 +352,16 @@ def _tried(tree: Tree, name: str) -> bytes | OSError:
         return error
 
 
-def _fresh_file(path: str) -> BinaryIO:
-    """A file that was not there, for writing; its folder is made where it is not there either."""
-    try:
-        return open(path, "xb")
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return open(path, "xb")
+def marks_of(names: Iterable[str]) -> Iterator[tuple[int, int, str]]:
+    """(cell, block, file) of the chunks of marks; a file of another name is no mark."""
+    for name in names:
+        cell, _, rest = name.removeprefix(f"{MARKS}/c/").partition("/")
+        block = rest.removesuffix("/0")
+        if cell.isdecimal() and block.isdecimal() and rest != block:
+            yield int(cell), int(block), name
 
 
-def _numbers(folder: Path) -> Iterable[int]:
-    try:
-        return sorted(int(name) for name in os.listdir(folder) if name.isdecimal())
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
+def _is_entry(info: zipfile.ZipInfo) -> bool:
+    """Whether an entry of a zip is a plain file below the folder where it would be unpacked."""
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    return is_inside(info.filename) and kind in (0, stat.S_IFREG)

@@ -50,6 +50,8 @@ def verified(path: StorePath) -> Verified:
     store = ZarrStore.open(path)
     wanted = frozenset(store.wanted())
     missing = [place for place in store.pending() if place in wanted]
+    odd = [f"{name}: {what}" for name, what in tree_of(path).odd()]
+    lines += odd
     counts = Counter(store.state(*place) for place in missing)
     for cell, index in missing:
         if store.state(cell, index) is BlockState.DONE:
@@ -58,4 +60,4 @@ def verified(path: StorePath) -> Verified:
     lines.append(", ".join([f"{len(wanted) - len(missing)} of {len(wanted)} blocks sound", *words]))
     if store.whole_digests:
         lines.append(NO_DIGESTS)
-    return Verified(tuple(lines), not missing and not found)
+    return Verified(tuple(lines), not missing and not found and not odd)

@@ -30,7 +30,7 @@ from results.store.chunk_arrays import ChunkArrays
 from results.store.chunks import Written, wait_until_seen
 from results.store.copying import fill_grown
 from results.store.earlier import DAMAGE, earlier_marks
-from results.store.files import check_format, damages, root_damage, seal
+from results.store.files import arrays_at_root, check_format, damages, root_damage, seal
 from results.store.growth import Growth, growth_of
 from results.store.hashing import content_hash
 from results.store.lock import set_aside
@@ -97,7 +97,7 @@ class ZarrStore(Store):
             if isinstance(held, FileNotFoundError):  # being put in place, or a kill came before it was
                 continue
             try:
-                self._take(cell, index, Mark.of(decoded(held), parts))
+                self._take(cell, index, Mark.of(decoded(held, parts), parts))
             except DAMAGE:
                 self.states[cell, index] = BlockState.DONE  # without digests: the block is named as damaged
 
@@ -303,7 +303,7 @@ class ZarrStore(Store):
     def coordinates(self) -> Iterator[tuple[str, Any]]:
         """The arrays that name the axes and the cells' parameters, in order of their paths."""
         own = {"truth", MARKS, "block_state", "block_digest"}  # the last two in stores of schema 1
-        names = [name for name, _ in self._root.arrays() if name not in own]
+        names = [name for name in arrays_at_root(self._tree) if name not in own]
         axes = ("term", "error") if self.whole_digests else ("term", "error", "quantity", "fact")
         names += [f"{group}/{axis}" for group in self.layouts for axis in axes]
         return ((name, self._array(name)) for name in sorted(names))
@@ -391,5 +391,5 @@ class ZarrStore(Store):
         self._load()
 
     def _all_arrays(self) -> list[str]:
-        names = [name for name, _ in self._root.arrays()]
+        names = arrays_at_root(self._tree)
         return names + [f"{group}/{name}" for group in self.layouts for name, _ in self._root[group].arrays()]  # type: ignore[union-attr]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from real_parts import ROOT
 
 from cluster.backends.slurm import Slurm, seconds_of
 from cluster.certificates import written
@@ -31,7 +35,7 @@ def test_a_job_asks_for_what_is_said_and_its_worker_leaves_before_its_end(
     certificates, folder = written(tmp_path)
     back = Slurm(walltime=walltime, partition="short", account="econ", memory="3GB", host="127.0.0.1",
                  lines=("--constraint=haswell",), before=("module load python",), python="/opt/my python")  # fmt: skip
-    with starting():
+    with starting(str(tmp_path)):
         cluster = back.cluster(certificates)
     try:
         script = cluster.job_script()
@@ -48,3 +52,34 @@ def test_a_job_asks_for_what_is_said_and_its_worker_leaves_before_its_end(
     assert f"{folder}/key.pem" in command
     assert (folder / "key.pem").read_text() not in script
     assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_the_worker_of_a_job_has_a_scratch_folder_of_its_own(tmp_path: Path) -> None:
+    """The job is run as Slurm runs it, with a worker that says where it would work: in a folder that goes with it."""
+    certificates, _ = written(tmp_path)
+    shown, tmp = tmp_path / "shown", tmp_path / "tmp"
+    tmp.mkdir(mode=0o1777)
+    back = Slurm(host="127.0.0.1", python=sys.executable)
+    with starting(str(tmp_path)):
+        cluster = back.cluster(certificates)
+    try:
+        script = cluster.job_script()
+    finally:
+        cluster.close()
+    (command,) = [line for line in script.splitlines() if "distributed.cli.dask_worker" in line]
+    assert '--local-directory "$PANELPROOF_SCRATCH"' in command
+    job = tmp_path / "job.sh"
+    job.write_text(script.replace(command, f'stat --format "%a %u %n" "$PANELPROOF_SCRATCH" > {shown}'))
+    environment = os.environ | {"TMPDIR": str(tmp), "PYTHONPATH": str(ROOT)}
+    subprocess.run(["bash", str(job)], env=environment, check=True, cwd=tmp_path, timeout=60)
+    mode, owner, place = shown.read_text().split()
+    assert (mode, owner) == ("700", str(os.geteuid()))
+    assert Path(place).parent == tmp
+    assert list(tmp.iterdir()) == [], "it goes with the job"
+    tmp.chmod(0o777)  # where another user could rename it
+    shown.unlink()
+    ran = subprocess.run(["bash", str(job)], env=environment | {"HOME": str(tmp)}, capture_output=True, text=True,
+                         cwd=tmp_path, timeout=60)  # fmt: skip
+    assert ran.returncode == 2
+    assert "no safe place for a scratch folder" in ran.stderr
+    assert not shown.exists(), "no worker starts"

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -59,8 +60,8 @@ def test_the_end_of_one_connection_is_none_of_another(pairs: list[Pair]) -> None
     assert staying.recv(5) == b"still"
 
 
-def test_all_members_of_clusters_that_start_here_load_it() -> None:
-    with starting():
+def test_all_members_of_clusters_that_start_here_load_it(tmp_path: Path) -> None:
+    with starting(str(tmp_path)):
         assert [dask.config.get(f"distributed.{name}.preload") for name in ("scheduler", "nanny", "worker")] == [
             [MODULE]
         ] * 3

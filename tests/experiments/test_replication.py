@@ -135,7 +135,12 @@ def test_what_was_changed_after_the_deposit_is_seen(tmp_path: Path, store: Path,
     assert run_command(["replicate", str(folder), "--from", str(store)]) == 0
     study = folder / "studies" / "quick.toml"
     study.write_text(study.read_text().replace("seed = 11", "seed = 12"))
-    assert verdicts(folder, capsys) == (1, {"files": "differs", "study quick": "differs"})
+    assert verdicts(folder, capsys) == (1, {"files": "differs"})
+    assert not (folder / "rerun").exists(), "nothing is run"
+    study.write_text(study.read_text().replace("seed = 12", "seed = 11"))
+    assert verdicts(folder, capsys)[0] == 0
+    (folder / "studies" / "more.py").write_text("")
+    assert verdicts(folder, capsys) == (1, {"files": "differs"})
 
 
 def test_other_bits_are_judged_by_the_environment_and_the_numbers(tmp_path: Path, store: Path, capsys) -> None:
@@ -229,8 +234,95 @@ def test_plug_ins_go_into_the_bundle(tmp_path: Path) -> None:
     assert run_command(["replicate", str(folder), "--from", str(store), "--trust"]) == 0
     assert (folder / "studies" / "gap_of_means.py").read_text() == PLUG_IN
     command = [sys.executable, "-m", "experiments", "replicate", str(folder), "--cluster", "serial"]
+    assert "panelproof replicate . --trust" in (folder / "README.md").read_text()
     (tmp_path / "gap_of_means.py").unlink()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False,
-                          env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])})  # fmt: skip
+
+    def again(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, *more], cwd=folder, capture_output=True, text=True, check=False,
+                              env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])})  # fmt: skip
+
+    refused = again()
+    assert refused.returncode == 2
+    assert "its study names code that would be imported: gap_of_means:gap" in refused.stderr
+    assert not (folder / "studies" / "__pycache__").exists(), "it was not imported"
+    assert not (folder / "rerun").exists()
+    done = again("--trust")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "study own: same bits" in done.stdout
+
+
+EVIL = "from pathlib import Path\nPath({mark!r}).write_text('ran')\n\ndef half(estimate):\n    return 0.5, 0.1\n"
+
+
+@pytest.mark.parametrize("named", ['kind = "evil:Thing"', 'measures = ["evil.py:half"]'])
+def test_a_strangers_bundle_runs_no_code(tmp_path: Path, store: Path, named: str, capsys) -> None:
+    """Neither one that is as deposited nor, whatever is said, one that is not."""
+    folder, mark = tmp_path / "bundle", tmp_path / "mark"
+    assert run_command(["replicate", str(folder), "--from", str(store)]) == 0
+    study = folder / "studies" / "quick.toml"
+    text = study.read_text()
+    study.write_text(f"{text}\n[[estimators]]\n{named}\n" if "kind" in named else f"{named}\n{text}")
+    (folder / "studies" / "evil.py").write_text(EVIL.format(mark=str(mark)))
+    for words in ([], ["--trust"]):
+        capsys.readouterr()
+        assert run_command(["replicate", str(folder), "--cluster", "serial", *words]) == 1
+        assert "not as deposited: studies/quick.toml, studies/evil.py; nothing was run" in capsys.readouterr().out
+        assert not mark.exists()
+    sums = folder / "SHA256SUMS"
+    sums.write_text(sums.read_text() + f"{'0' * 64}  studies/evil.py\n")
+    deposit_again(folder)
+    assert run_command(["replicate", str(folder), "--cluster", "serial"]) == 2
+    said = capsys.readouterr().err
+    assert "names code that would be imported: evil" in said
+    assert "--trust" in said
+    assert not mark.exists()
+    run_command(["replicate", str(folder), "--cluster", "serial", "--trust"])
+    assert mark.exists(), "what is trusted is imported"
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped", "a/b", "..", "a\x1b[31m"])
+def test_a_name_in_a_manifest_leads_nowhere(tmp_path: Path, store: Path, name: str, capsys) -> None:
+    folder = tmp_path / "deep" / "bundle"
+    assert run_command(["replicate", str(folder), "--from", str(store)]) == 0
+    before = files(tmp_path)
+    change_manifest(folder, name=name)
+    capsys.readouterr()
+    assert run_command(["replicate", str(folder), "--cluster", "serial"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "names the study" in said
+    assert "\x1b" not in said
+    assert files(tmp_path) == before
+
+
+def test_names_of_files_in_a_bundle_stay_inside(tmp_path: Path, store: Path, panel: list[str], capsys) -> None:
+    folder = tmp_path / "bundle"
+    assert run_command(["replicate", str(folder), "--from", str(store), *panel, "--with-data"]) == 0
+    manifest, sums = folder / "manifest.json", folder / "SHA256SUMS"
+    kept, lines = manifest.read_text(), sums.read_text()
+
+    def refused(words: str) -> bool:
+        capsys.readouterr()
+        code = run_command(["replicate", str(folder), "--cluster", "serial"])
+        said = capsys.readouterr().err
+        return code == 2 and words in said and said.count("\n") == 1
+
+    held = json.loads(kept)
+    for facts in ({"panel": "../panel.csv"}, {"data": {"/etc/hostname": "0"}}):
+        manifest.write_text(json.dumps(held | {"application": held["application"] | facts}))
+        assert refused("names the file")
+    for text in ("[]", "{", json.dumps({"format": 1}), json.dumps(held | {"studies": [{}]})):
+        manifest.write_text(text)
+        assert refused("manifest.json")
+    manifest.write_text(kept)
+    sums.write_text(f"{lines}{'0' * 64}  ../panel.csv\n")
+    assert refused("names the file '../panel.csv'")
+    sums.write_text(lines)
+    (folder / "rerun").symlink_to(tmp_path / "elsewhere")
+    assert refused("'rerun', which is a link")
+    (folder / "rerun").unlink()
+    spec = folder / "panel" / "SPEC.toml"
+    spec.write_text(spec.read_text().replace("'w.csv'", f"'{tmp_path}/w.csv'"))
+    deposit_again(folder)
+    assert refused("lies outside the folder of the spec")
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,0 +1,368 @@
+"""What another may put into a store or beside it: links, pipes, folders, names and bytes that open to more."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import tracemalloc
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numcodecs import Blosc, Zstd
+from numcodecs.checksum32 import CRC32C
+
+from experiments.cli import run_command
+from experiments.running.log import log_of, logged, read_log
+from experiments.running.runner import run
+from results.store import ZarrStore, locked, marks
+from results.store.chunks import shared
+from results.store.files import META, PROVENANCE, seal
+from results.store.lock import check_free
+from results.store.marks import decoded, mark_bytes, opened_size
+from results.store.verify import verified
+from sim.errors import BadInput
+from studies import quick_study
+
+NOBODY = 65534
+PARTS = ["zarr.json", "did", "did/zarr.json", "provenance/zarr.json", "truth/c", "truth/c/0", "truth/c/0/1/0",
+         "did/inference/c/1/0/0/0/0", "block_mark/c", "block_mark/c/1/1/0", "effect", "effect/c/0",
+         "did/term/c"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("made") / "x.zarr"
+    run(quick_study(128), store=path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def reference(made: Path) -> str:
+    return ZarrStore.open(made).content_hash()
+
+
+@pytest.fixture
+def store(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "x.zarr")
+    return tmp_path / "x.zarr"
+
+
+@pytest.fixture(autouse=True)
+def _no_wait() -> Iterator[None]:
+    """A reader that waits for a pipe is ended."""
+
+    def late(*_: object) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def bytes_below(place: Path) -> dict[str, bytes]:
+    files = [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("how", ["link", "pipe", "folder or file"])
+def test_what_is_no_file_is_never_sound_and_a_run_puts_files_in_its_place(
+    store: Path, tmp_path: Path, part: str, how: str, reference: str
+) -> None:
+    """A link leads to the very bytes that were there: they are not read, and not written."""
+    place, away = store / part, tmp_path / "away"
+    was_folder = place.is_dir()
+    place.rename(away)
+    before = bytes_below(away)
+    if how == "link":
+        place.symlink_to(away)
+    elif how == "pipe":
+        os.mkfifo(place)
+    elif was_folder:
+        place.write_bytes(b"x")
+    else:
+        place.mkdir()
+        (place / "more").write_bytes(b"x")
+    assert not verified(store).sound
+    found = reference if part == PROVENANCE else ""  # which stands outside of the hash
+    with contextlib.suppress(BadInput):
+        found = ZarrStore.open(store).content_hash()
+    assert (found == reference) == (part == PROVENANCE)
+    run(quick_study(128), store=store)
+    assert verified(store).sound, verified(store).lines
+    assert ZarrStore.open(store).content_hash() == reference
+    assert not place.is_symlink()
+    assert bytes_below(away) == before
+
+
+@pytest.mark.parametrize("stray", ["key", "did/key", "truth/c/0/key", "did/estimate/c/9"])
+def test_a_stray_link_is_named_and_what_it_leads_to_is_not_packed(
+    store: Path, tmp_path: Path, stray: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret, out = tmp_path / "id_ed25519", tmp_path / "x.zip"
+    secret.write_text("PRIVATE KEY")
+    (store / stray).symlink_to(secret)
+    assert run_command(["store", "verify", str(store)]) == 1
+    assert f"{stray}: is a link, which is not followed" in capsys.readouterr().out
+    run_command(["store", "pack", str(store), "--out", str(out)])
+    if out.exists():
+        assert b"PRIVATE KEY" not in out.read_bytes()
+        assert stray not in zipfile.ZipFile(out).namelist()
+    run(quick_study(128), store=store)
+    assert secret.read_text() == "PRIVATE KEY"
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "did/../../escaped", "did\\escaped", "link"])
+def test_a_zip_with_links_or_names_outside_is_not_opened(store: Path, tmp_path: Path, name: str) -> None:
+    packed = tmp_path / "x.zip"
+    assert run_command(["store", "pack", str(store), "--out", str(packed)]) == 0
+    ZarrStore.open(packed).content_hash()
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = (0o120777 if name == "link" else 0o100644) << 16
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_STORED) as archive:
+        archive.writestr(entry, "/etc/passwd")
+    with pytest.raises(BadInput, match="is a link, or no name of a file of a store"):
+        ZarrStore.open(packed)
+
+
+def edit(store: Path, **changes: object) -> None:
+    """Change attributes of the root as one would who knows the digests; None leaves one out."""
+    file = store / META
+    held = json.loads(file.read_text())
+    held["attributes"] |= changes
+    held["attributes"] = {key: value for key, value in held["attributes"].items() if value is not None}
+    held["attributes"]["digest"] = seal(held["attributes"])
+    file.write_text(json.dumps(held))
+
+
+@pytest.mark.parametrize("key", ["files", "layouts"])
+@pytest.mark.parametrize("name", ["../victim", "did/../../victim", "{tmp}/victim"])
+def test_names_in_a_store_lead_to_nothing_outside(
+    store: Path, tmp_path: Path, key: str, name: str, reference: str
+) -> None:
+    """`run` deletes what is not of the store: a crafted name must not make it delete another file."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    held = json.loads((store / META).read_text())["attributes"][key]
+    edit(store, **{key: held | {name.format(tmp=tmp_path): "0" * 64 if key == "files" else held.get("did")}})
+    assert not verified(store).sound
+    run(quick_study(128), store=store)
+    assert victim.read_text() == "mine"
+    assert ZarrStore.open(store).content_hash() == reference
+
+
+COMMANDS = [["report"], ["report", "--json"], ["store", "verify"], ["store", "hash"], ["store", "info"]]
+
+
+@pytest.mark.parametrize(
+    "harm", ["cut provenance", "provenance of another kind", "data_type", "data_types", "files", "no files"]
+)
+def test_crafted_metadata_are_said_in_one_line(store: Path, harm: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if harm == "cut provenance":
+        os.truncate(store / PROVENANCE, 40)
+    elif harm == "provenance of another kind":
+        (store / PROVENANCE).write_text("[1]")
+    elif harm.startswith("data_type"):
+        file = store / "did" / "estimate" / META
+        kind = {"name": "float64"} if harm == "data_type" else ["float64"]
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"data_type": kind}))
+    else:
+        edit(store, files=None if harm == "no files" else ["zarr.json"])
+    for words in COMMANDS:
+        code = run_command([*words, str(store)])
+        said = capsys.readouterr()
+        assert code in (0, 1, 2), words
+        assert "Traceback" not in said.out + said.err
+        if "verify" in words:
+            assert code in (1, 2)
+
+
+@pytest.mark.parametrize("codec", [Zstd(level=1), Blosc(cname="lz4", clevel=5)])
+@pytest.mark.parametrize("size", [1, 200, 255, 256, 257, 65_791, 65_792, 70_000, 1 << 20])
+def test_the_size_that_bytes_open_to_is_read_without_opening_them(codec: Zstd | Blosc, size: int) -> None:
+    for raw in (bytes(size), np.random.default_rng(3).bytes(size)):
+        assert opened_size(codec.codec_id, codec.encode(raw)) == size
+    assert opened_size(codec.codec_id, b"") == -1
+    assert opened_size("zstd", b"no such bytes") == -1
+
+
+def test_a_mark_that_opens_to_much_is_damaged_and_not_opened(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = bytes(CRC32C(location="end").encode(Zstd(level=1).encode(bytes(1 << 26))))
+    assert len(bomb) < 1 << 16
+    (store / "block_mark" / "c" / "1" / "1" / "0").write_bytes(bomb)
+    parts = len(ZarrStore.open(store).schema.parts)
+    with monkeypatch.context() as patch:
+        patch.setattr(marks, "_zstd", None)
+        with pytest.raises(ValueError, match=f"a mark of {1 << 26} bytes"):
+            decoded(bomb, parts)
+    assert mark_bytes(parts) < 1 << 10
+    tracemalloc.start()
+    try:
+        opened = ZarrStore.open(store)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
+    assert opened.pending() == [(1, 1)]
+
+
+def test_a_chunk_that_opens_to_much_is_damaged_and_not_opened(store: Path, reference: str) -> None:
+    bomb = bytes(CRC32C(location="end").encode(Blosc(cname="lz4", clevel=5, typesize=8).encode(bytes(1 << 26))))
+    (store / "did" / "inference" / "c" / "1" / "1" / "0" / "0" / "0").write_bytes(bomb)
+    opened = ZarrStore.open(store)
+    tracemalloc.start()
+    try:
+        assert opened.pending() == [(1, 1)]
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
+    run(quick_study(128), store=store)
+    assert ZarrStore.open(store).content_hash() == reference
+
+
+ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
+
+
+def texts(held: object) -> Iterator[str]:
+    """All texts of a document."""
+    if isinstance(held, str):
+        yield held
+    elif isinstance(held, dict | list):
+        for part in [*held, *held.values()] if isinstance(held, dict) else held:
+            yield from texts(part)
+
+
+def test_names_of_a_store_move_no_cursor(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    held = json.loads((store / META).read_text())["attributes"]
+    layouts = {"did": json.loads(json.dumps(held["layouts"]["did"]).replace('"iid"', json.dumps(f"iid{ESCAPES}")))}
+    study = held["study"] | {"name": f"n{ESCAPES}", "question": f"q{ESCAPES}", "expected": f"e{ESCAPES}"}
+    edit(store, study=study, layouts=layouts, cells=[{f"d{ESCAPES}": f"v{ESCAPES}"}, {f"d{ESCAPES}": "w"}])
+    ZarrStore(store, "a").note("tracebacks", {f"cell 0 block 0 {ESCAPES}": f"text {ESCAPES}"})
+    other = tmp_path / "other.zarr"
+    shutil.copytree(store, other)
+    (store / f"stray{ESCAPES}").symlink_to("/")
+    commands = [*([*words, str(other)] for words in COMMANDS), ["report", str(other), "--full"],
+                ["compare", str(other), str(other), "--all"], ["store", "verify", str(store)],
+                ["store", "info", str(store)], ["store", "info", str(other), "--json"]]  # fmt: skip
+    shown = 0
+    for words in commands:
+        run_command(words)
+        said = capsys.readouterr()
+        text = said.out + said.err
+        assert not set(text) & {"\x1b", "\x07", "\x9b", "\u202e"}, words
+        shown += "\\x1b]0;owned" in text or "\\u001b]0;owned" in text
+        if "--json" in words:
+            assert ESCAPES in "".join(texts(json.loads(said.out))), "a program reads the names as they are"
+    assert shown >= 6, "the names are shown"
+
+
+# Beside a store: lock, log, token, what is kept of provenance
+
+
+@pytest.fixture
+def group_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in which every user may write, as in a project of a group; the other user is inside."""
+    if os.geteuid() != 0:
+        pytest.skip("ANOTHER USER IS NOT TESTED HERE: only root can become one")
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def as_other(*command: str) -> None:
+    subprocess.run(command, user=NOBODY, group=NOBODY, extra_groups=[], check=True, cwd="/")
+
+
+PLANTS = {
+    "link": "ln -s {victim} {place}",
+    "pipe": "mkfifo {place}",
+    "file of another user": "touch {place}; chmod 666 {place}",
+    "link to nothing": "ln -s {folder}/new {place}",
+}
+
+
+def plant(how: str, place: Path, victim: Path) -> None:
+    as_other("sh", "-c", PLANTS[how].format(victim=victim, place=place, folder=place.parent))
+
+
+@pytest.mark.parametrize("how", [*PLANTS, "another name of it", "a pipe of our own"])
+def test_the_lock_writes_to_a_plain_file_of_its_own_user_alone(
+    group_folder: Path, tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    victim, lock = group_folder.parent / "victim-of-a-lock", group_folder / "s.zarr.lock"
+    victim.write_text("mine")
+    try:
+        if how in PLANTS:
+            plant(how, lock, victim)
+        elif how == "a pipe of our own":
+            os.mkfifo(lock)
+        else:
+            os.link(victim, lock)  # as another user may where the system lets him
+        with pytest.raises(BadInput, match="a run writes into it"), locked(group_folder / "s.zarr"):
+            pass
+        with pytest.raises(BadInput, match="a run writes into it"):
+            check_free(group_folder / "s.zarr")
+        (tmp_path / "s.toml").write_text('[design]\nkind = "paper"\ncontrols = "none"\n[[estimators]]\nkind = "did"\n')
+        asked = ["run", str(tmp_path / "s.toml"), "--cluster", "serial", "--store", str(group_folder / "s.zarr")]
+        for words in (["--dry-run"], []):
+            assert run_command([*asked, *words]) == 2
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1
+            assert f"{lock}; " in said
+        assert victim.read_text() == "mine"
+        assert not (group_folder / "new").exists()
+        assert not (group_folder / "s.zarr").exists()
+    finally:
+        victim.unlink()
+
+
+@pytest.mark.parametrize("how", list(PLANTS))
+def test_the_log_is_a_plain_file_of_its_own_user(group_folder: Path, how: str) -> None:
+    victim, store = group_folder / "victim", group_folder / "s.zarr"
+    victim.write_text("mine")
+    plant(how, log_of(store), victim)
+    with pytest.raises(BadInput, match="a run writes into it"), logged(store):
+        pass
+    assert victim.read_text() == "mine"
+    assert not (group_folder / "new").exists()
+    with contextlib.suppress(OSError):
+        assert read_log(store) == []
+
+
+@pytest.mark.parametrize("how", list(PLANTS))
+def test_token_and_kept_provenance_are_new_files(store: Path, group_folder: Path, how: str) -> None:
+    shutil.move(store, group_folder / "s.zarr")
+    store, victim = group_folder / "s.zarr", group_folder / "victim"
+    victim.write_text("mine")
+    token, kept = group_folder / ".s.zarr.token", group_folder / "s.zarr.provenance.json"
+    plant(how, token, victim)
+    plant(how, kept, victim)
+    with shared(store) as place:
+        assert token.read_text() == place.token
+        assert not token.is_symlink()
+        assert (token.stat().st_uid, token.stat().st_mode & 0o777) == (os.geteuid(), 0o600)
+    assert not token.exists()
+    os.truncate(store / PROVENANCE, 40)
+    run(quick_study(128), store=store)
+    assert kept.stat().st_size == 40
+    assert not kept.is_symlink()
+    assert kept.stat().st_uid == os.geteuid()
+    assert victim.read_text() == "mine"
+    assert not (group_folder / "new").exists()
+
+
+def test_a_store_that_was_set_aside_is_no_link(group_folder: Path, made: Path) -> None:
+    as_other("ln", "-s", str(made), str(group_folder / ".s.zarr.replaced"))
+    with pytest.raises(BadInput, match="is a link, which is not followed"), locked(group_folder / "s.zarr"):
+        pass
+    assert not (group_folder / "s.zarr").exists()
+    assert [path.name for path in group_folder.iterdir()] == [".s.zarr.replaced"]
