@@ -173,6 +173,7 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
     from cluster.executor import ClusterLost, WorkerRefused
     from results.store.bucket import StoreSilent, StoreUnreachable
     from results.store.lease import StoreLocked
+    from results.store.presence import StoreGone
     from sim.errors import BadInput
 
     if isinstance(error, BadInput):
@@ -181,6 +182,8 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
         return 2
     if isinstance(error, StoreLocked):
         return _said(str(error), LOCKED)
+    if isinstance(error, StoreGone):
+        return _said(str(error), IN_PART)
     if isinstance(error, StoreUnreachable):
         return _said(f"{error}; {KEPT}" if resumed and isinstance(error, StoreSilent) else str(error), 2)
     if isinstance(error, ClusterLost):

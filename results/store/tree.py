@@ -135,13 +135,27 @@ class Folder:
         place = os.path.join(self.path, name)
         fresh = f"{place}.{secrets.token_hex(4)}.partial"  # two workers may write one block
         try:
-            with _fresh_file(fresh) as file:
+            with self._fresh_file(fresh, first=name == META) as file:
                 file.write(data)
             os.replace(fresh, place)
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(fresh)
             raise
+
+    def _fresh_file(self, path: str, *, first: bool) -> BinaryIO:
+        """A file that was not there, for writing; its folder is made where it is not there either.
+
+        The store's own folder is made for its first file alone, the root's metadata: who removed the store would get a
+        folder that is none.
+        """
+        try:
+            return open(path, "xb")
+        except FileNotFoundError:
+            if not (first or self.path.is_dir()):
+                raise
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            return open(path, "xb")
 
     def delete(self, name: str) -> None:
         """Delete a file, which need not be there."""
@@ -222,15 +236,6 @@ def _tried(tree: Tree, name: str) -> bytes | OSError:
         return tree.read(name)
     except OSError as error:
         return error
-
-
-def _fresh_file(path: str) -> BinaryIO:
-    """A file that was not there, for writing; its folder is made where it is not there either."""
-    try:
-        return open(path, "xb")
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return open(path, "xb")
 
 
 def _numbers(folder: Path) -> Iterable[int]:
