@@ -95,7 +95,8 @@ class Slurm(BackEnd):
         """The cluster without workers; its `job_script()` is what Slurm will get."""
         from dask_jobqueue.slurm import SLURMCluster
 
-        from cluster.dask_cluster import ORPHANS, STEADY
+        from cluster.orphans import MODULE as ORPHANS
+        from cluster.steady_tls import MODULE as STEADY
 
         host = {"host": self.host} if self.host else {}
         return SLURMCluster(

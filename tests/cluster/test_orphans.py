@@ -121,7 +121,7 @@ class Ended(Exception):
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def quick(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Short clocks; what would end this process raises, and says why."""
     said: list[str] = []
 
@@ -132,7 +132,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(orphans, "end", end)
     for name, seconds in {"LOOK": 0.02, "GRACE": 0.2, "FIRST": 0.6, "SILENT": 1.2, "ANSWER": 0.1}.items():
         monkeypatch.setattr(orphans, f"{name}_SECONDS", seconds)
-    yield said
+    return said
 
 
 def seconds_of(work: Any) -> float:
