@@ -182,8 +182,7 @@ def _opened(path: StorePath, schema: StoreSchema, plan: Resume, here: Environmen
     """The store of a study under its lock: created, or repaired, checked and grown."""
     if path.exists():
         repair(path, schema)
-        plan.check(ZarrStore.open(path), schema, here)
-    return ZarrStore.open_or_create(path, schema)
+    return ZarrStore.open_or_create(path, schema, lambda store: plan.check(store, schema, here))
 
 
 def _executor(executor: Executor | None, client: object) -> Executor:
