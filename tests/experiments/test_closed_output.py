@@ -85,12 +85,25 @@ def test_a_full_disk_under_standard_output_is_one_line_and_no_success(study: Pat
 
 
 def test_a_closed_standard_output_gives_its_number_to_no_file(study: Path, tmp_path: Path) -> None:
-    """What is printed would else end in the first file that a run opens."""
     words = command("run", study, "--cluster", "serial", "--store", tmp_path / "x.zarr")
     script = 'exec "$@" >&- 2>&-'
     assert ran(["sh", "-c", script, "sh", *words], stderr=None)[0] == 0
     assert is_whole(tmp_path / "x.zarr")
     assert run_command(["store", "verify", str(tmp_path / "x.zarr"), "-q"]) == 0
+
+
+def test_a_closed_stream_gets_a_number_of_its_own(tmp_path: Path) -> None:
+    """So that no file that is opened later has the number of standard output."""
+    code = f"""
+import os
+from experiments.cli import open_closed_streams
+
+open_closed_streams()
+number = os.open({str(tmp_path / "first")!r}, os.O_CREAT | os.O_WRONLY)
+os._exit(0 if number > 2 else 9)
+"""
+    words = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    assert ran(words, stderr=None)[0] == 0
 
 
 def test_other_commands_write_their_files_too(tmp_path: Path, closed: int) -> None:

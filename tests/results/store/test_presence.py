@@ -17,6 +17,7 @@ from experiments.cli import run_command
 from experiments.running.runner import Progress, run
 from results.store import StoreGone, ZarrStore, present
 from results.store.chunks import shared, write_chunks
+from results.store.tree import Folder
 from results.store.verify import verified
 from sim.errors import BadInput
 from studies import quick_study
@@ -136,6 +137,16 @@ def test_a_worker_leaves_a_store_of_another_study_alone(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="a worker does not see the store"):
             write_chunks(place, 0, 0, block)
     assert verified(store).sound
+
+
+def test_a_write_makes_no_folder_of_a_store_that_is_gone(tmp_path: Path) -> None:
+    tree = Folder(tmp_path / "x.zarr")
+    with pytest.raises(FileNotFoundError):
+        tree.put("did/fit/c/0/0", b"numbers")
+    assert not tree.path.exists()
+    tree.path.mkdir()
+    tree.put("did/fit/c/0/0", b"numbers")
+    assert tree.read("did/fit/c/0/0") == b"numbers"
 
 
 def test_the_last_look_is_after_the_last_block(tmp_path: Path) -> None:
