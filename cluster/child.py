@@ -20,7 +20,7 @@ from typing import Any
 import cloudpickle
 
 from cluster.executor import JobDied, Work
-from cluster.process import keep_output_free
+from cluster.process import keep_output_free, keep_printing
 
 POLL_SECONDS = 0.05  # between two looks at a child's memory
 START_SECONDS = 120.0  # in which a child must have loaded what its job needs
@@ -174,6 +174,7 @@ def _as_copy(work: Callable[[], None]) -> None:
         for name in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, signal.SIG_DFL)
         sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w", buffering=1) for number in (1, 2))
+        keep_printing()
         work()
         code = 0
     except SystemExit as error:

@@ -17,8 +17,10 @@ from distributed import Client, Security
 
 from cluster.executor import ClusterLost
 from cluster.options import Fault, Refused
+from cluster.orphans import MODULE as ORPHANS
 from cluster.process import VARIABLES, pin_environment
 from cluster.scratch import NoSafePlace, own_folder
+from cluster.steady_tls import MODULE as STEADY
 from cluster.steady_tls import PRELOAD
 
 STARTUP_SECONDS = 60.0
@@ -37,7 +39,9 @@ SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # a job runs in a child after a first death
     "distributed.scheduler.worker-ttl": WORKER_TTL,
     **PRELOAD,
+    "distributed.worker.preload": [STEADY, ORPHANS],
 }
+WITHOUT_CLIENT = {f"distributed.{member}.preload": [STEADY, ORPHANS] for member in ("scheduler", "nanny")}
 
 
 @contextlib.contextmanager

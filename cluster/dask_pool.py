@@ -84,6 +84,7 @@ class DaskPool:
         on_this_machine: bool = False,
     ) -> None:
         self.client = client
+        self.address = str(client.scheduler.address)  # which a client that lost it knows no longer
         self.on_this_machine = on_this_machine
         self.refused: dict[str, str] = {}  # workers that may not compute, and why
         self.say = say
@@ -101,10 +102,19 @@ class DaskPool:
         """Threads of all workers that may compute, as last heard."""
         return max(1, sum(self._threads[name] for name in self._fit()))
 
-    @property
-    def address(self) -> str:
-        """The scheduler's address."""
-        return str(self.client.scheduler.address)
+    @contextlib.contextmanager
+    def reaching(self) -> Iterator[None]:
+        """What a scheduler raises that does not answer, and a client that has given it up, as ClusterLost."""
+        try:
+            yield
+        except (ClusterLost, WorkerRefused):
+            raise
+        except (OSError, TimeoutError) as error:
+            raise ClusterLost(f"the scheduler at {self.address} does not answer") from error
+        except Exception as error:
+            if self.client.status in {"running", "connecting"}:
+                raise
+            raise ClusterLost(f"the scheduler at {self.address} is gone") from error  # as Dask has closed the client
 
     def run(self, function: Work, jobs: Iterable[Any], careful: Careful | None = None) -> Iterator[Outcome]:
         """Outcomes as they come. Raises ClusterLost, and WorkerRefused when no worker may compute.
@@ -116,19 +126,23 @@ class DaskPool:
         waiting: dict[Future, _Task] = {}
         try:
             while True:
-                self._fill(waiting, work)
-                if not waiting:
-                    return
-                with contextlib.suppress(TimeoutError, CancelledError):
-                    wait(list(waiting), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
-                self._watch(waiting, work)
-                for future in [future for future in waiting if future.done()]:
-                    yield from self._ended(future, waiting.pop(future), work)
-        except (OSError, TimeoutError) as error:
-            raise ClusterLost(f"the scheduler at {self.address} does not answer") from error
+                with self.reaching():
+                    self._fill(waiting, work)
+                    if not waiting:
+                        return
+                    with contextlib.suppress(TimeoutError, CancelledError):
+                        wait(list(waiting), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
+                    self._watch(waiting, work)
+                    ended = [self._ended(future, waiting.pop(future), work)
+                             for future in list(waiting) if future.done()]  # fmt: skip
+                for outcomes in ended:
+                    with self.reaching():
+                        found = list(outcomes)
+                    yield from found
         finally:
-            with contextlib.suppress(Exception):
-                self.client.sync(self.client._cancel, list(waiting), force=True, callback_timeout=5)
+            if self.client.status == "running":
+                with contextlib.suppress(Exception):
+                    self.client.sync(self.client._cancel, list(waiting), force=True, callback_timeout=5)
 
     def _fill(self, waiting: dict[Future, _Task], work: _Work) -> None:
         """Submit tasks while there is room."""

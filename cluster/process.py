@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import os
+import select
 import sys
 from functools import cache
+from typing import Any
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 KERNELS = (
@@ -46,6 +49,59 @@ def keep_output_free() -> None:
         os.dup2(2, 1)
     with contextlib.suppress(OSError), open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
+    keep_printing()
+
+
+class Output(io.RawIOBase):
+    """What is printed, to an open file: a reader that has gone or a full disk stops nobody who prints.
+
+    failed: the first error; what is printed after it is thrown away.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.failed: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write, and wait where the reader is slow and said not to wait."""
+        while self.failed is None:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                select.select([], [self._descriptor], [])
+            except OSError as error:
+                self.failed = error
+        return len(data)
+
+    def writable(self) -> bool:
+        """It is for nothing else."""
+        return True
+
+    def fileno(self) -> int:
+        """The descriptor, which stays open when this is closed."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return os.isatty(self._descriptor)
+
+
+def keep_printing() -> None:
+    """From now on no print of this process raises because of what it is printed to."""
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        given = getattr(sys, name)
+        if isinstance(given, io.TextIOWrapper) and output_of(given) is None:
+            with contextlib.suppress(OSError):
+                given.flush()
+            made = io.TextIOWrapper(io.BufferedWriter(Output(descriptor)), encoding=given.encoding, errors=given.errors,
+                                    line_buffering=given.line_buffering or name == "stderr")  # fmt: skip
+            setattr(sys, name, made)
+
+
+def output_of(stream: Any) -> Output | None:
+    """What `keep_printing` put below a stream; None for another stream."""
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    return raw if isinstance(raw, Output) else None
 
 
 def available_cores() -> int:

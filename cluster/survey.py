@@ -32,11 +32,12 @@ class Worker:
 
 
 def survey(pool: DaskPool, packages: Iterable[str], modules: Iterable[str]) -> list[Worker]:
-    """Every worker that answers within a minute, in the order of addresses; raises TimeoutError when some do not."""
+    """Every worker that answers within a minute, in the order of addresses; raises ClusterLost when some do not."""
     client = pool.client
     ask = partial(client._run, _asking(tuple(packages), tuple(modules)), on_error="return")
-    answers = client.sync(ask, callback_timeout=ASK_SECONDS)
-    known = client.sync(client.scheduler.identity, callback_timeout=ASK_SECONDS)["workers"]
+    with pool.reaching():
+        answers = client.sync(ask, callback_timeout=ASK_SECONDS)
+        known = client.sync(client.scheduler.identity, callback_timeout=ASK_SECONDS)["workers"]
     found = []
     for address, answer in sorted(answers.items()):
         facts = known.get(address, {})

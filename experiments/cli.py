@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -73,13 +74,41 @@ def panelproof() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     put_own_packages_first()
-    from cluster.process import pin_environment
+    from cluster.process import keep_printing, pin_environment
 
     pin_environment()
+    open_closed_streams()
+    keep_printing()
     signal.signal(signal.SIGTERM, _terminate)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
         signal.signal(signal.SIGHUP, _terminate)
-    sys.exit(run_command(arguments))
+    sys.exit(printed(run_command(arguments), resumed=_is_resumed(arguments)))
+
+
+def open_closed_streams() -> None:
+    """Let nothing that a run opens get the number of a standard stream that was closed by who started it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+
+
+def printed(code: int, *, resumed: bool) -> int:
+    """The exit code, once all is printed: not 0 where standard output took not all of it.
+
+    A reader that has gone, as behind `| head`, wanted no more.
+    """
+    from cluster.process import output_of
+
+    out = output_of(sys.stdout)
+    if out is None:
+        return code
+    sys.stdout.flush()
+    if out.failed is None or out.failed.errno == errno.EPIPE:
+        return code
+    again = "what was computed is kept, and the same command prints it" if resumed else "print it elsewhere"
+    return _said(f"standard output: {out.failed.strerror}; not all was printed: {again}", code or IN_PART)
 
 
 def put_own_packages_first() -> None:
@@ -133,13 +162,6 @@ def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
         return _said(_stopped("interrupted", arguments), INTERRUPTED)
     except Terminated:
         return _said(_stopped("terminated", arguments), TERMINATED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    except SystemExit as error:
-        if isinstance(error.__context__, BrokenPipeError):  # rich ends a console whose reader has gone in this way
-            return 0
-        raise
     except Exception as error:
         said.update(getattr(error, "problems", ()))
         code = _expected(error, resumed=_is_resumed(arguments))
@@ -173,6 +195,7 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
     from cluster.executor import ClusterLost, WorkerRefused
     from results.store.bucket import StoreSilent, StoreUnreachable
     from results.store.lease import StoreLocked
+    from results.store.presence import StoreGone
     from sim.errors import BadInput
 
     if isinstance(error, BadInput):
@@ -181,6 +204,8 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
         return 2
     if isinstance(error, StoreLocked):
         return _said(str(error), LOCKED)
+    if isinstance(error, StoreGone):
+        return _said(str(error), IN_PART)
     if isinstance(error, StoreUnreachable):
         return _said(f"{error}; {KEPT}" if resumed and isinstance(error, StoreSilent) else str(error), 2)
     if isinstance(error, ClusterLost):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
-from cluster.executor import Executor
+from cluster.executor import ClusterLost, Executor
 from cluster.options import Fault, checked_numbers
 from cluster.process import available_cores
 
@@ -36,30 +36,44 @@ class Local(BackEnd):
 
     def open(self, clocks: Clocks = NO_LIMITS, say: Say = silent) -> Executor:
         """Start the workers, one thread each."""
-        from distributed import LocalCluster
-
         from cluster.certificates import security_of
-        from cluster.dask_cluster import client_of, ignore_interrupts, made_scratch, removing_on_error, starting
+        from cluster.dask_cluster import client_of, ignore_interrupts, made_scratch, removing_on_error
         from cluster.dask_pool import DaskPool
 
         count, folder = self.workers or available_cores(), made_scratch()
-        with removing_on_error(folder), starting(folder):
-            cluster = LocalCluster(
-                n_workers=count,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                protocol="tls",
-                security=security_of(self.tls, "[cluster] tls"),
-                dashboard_address="127.0.0.1:0",  # any free port of the loopback address
-                silence_logs=logging.CRITICAL,
-                memory_limit=self.memory or "auto",
-                local_directory=folder,
-            )
-        owned = _WithLeftovers(cluster, folder)
-        client = client_of(owned, count, "local cluster", cluster=cluster)
-        client.run(ignore_interrupts)
+        with removing_on_error(folder):
+            owned = _WithLeftovers(self._started(count, security_of(self.tls, "[cluster] tls"), folder), folder)
+        client = client_of(owned, count, "local cluster", cluster=owned.cluster)
+        try:
+            client.run(ignore_interrupts)
+        except (OSError, TimeoutError) as error:
+            owned.close(timeout=10)
+            raise ClusterLost(f"local cluster: a worker ended as soon as it had started: {error}") from error
         return DaskPool(client, owned, clocks.pace, bytes_of(self.memory), say, on_this_machine=True)
+
+    def _started(self, count: int, security: Any, folder: str) -> Any:
+        """Dask's cluster; raises ClusterLost when a worker ends before it is ready."""
+        from distributed import LocalCluster
+
+        from cluster.dask_cluster import starting
+
+        try:
+            with starting(folder):
+                return LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    protocol="tls",
+                    security=security,
+                    dashboard_address="127.0.0.1:0",  # any free port of the loopback address
+                    silence_logs=logging.CRITICAL,
+                    memory_limit=self.memory or "auto",
+                    local_directory=folder,
+                )
+        except (OSError, RuntimeError, TimeoutError) as error:  # Dask has closed what had started
+            why = str(error.__cause__ or error).strip(" .") or type(error).__name__
+            raise ClusterLost(f"local cluster: a worker ended before it was ready: {why}") from error
 
 
 @dataclass(frozen=True, slots=True)

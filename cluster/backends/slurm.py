@@ -95,7 +95,8 @@ class Slurm(BackEnd):
         """The cluster without workers; its `job_script()` is what Slurm will get."""
         from dask_jobqueue.slurm import SLURMCluster
 
-        from cluster.steady_tls import MODULE
+        from cluster.orphans import MODULE as ORPHANS
+        from cluster.steady_tls import MODULE as STEADY
 
         host = {"host": self.host} if self.host else {}
         return SLURMCluster(
@@ -107,7 +108,7 @@ class Slurm(BackEnd):
             walltime=self.walltime,
             interface=self.interface,
             scheduler_options={"dashboard_address": "127.0.0.1:0", **host},
-            worker_extra_args=["--no-dashboard", "--preload", MODULE, "--preload-nanny", MODULE, *self._leaving()],
+            worker_extra_args=["--no-dashboard", *_preloads(STEADY, ORPHANS), *self._leaving()],
             job_extra_directives=[*self.lines, *([] if self.log else ["--output=/dev/null"])],
             job_script_prologue=[*(f"export {name}=1" for name in VARIABLES), *self.before, *self._scratch],
             log_directory=self.log,
@@ -138,6 +139,11 @@ class Slurm(BackEnd):
         """Ask for workers; adaptively, so that those that leave or die are asked for again."""
         least = self.workers if self.least is None else min(self.least, self.workers)
         cluster.adapt(minimum_jobs=least, maximum_jobs=self.workers, wait_count=6)
+
+
+def _preloads(*modules: str) -> list[str]:
+    """What `dask worker` is told, so that worker and nanny load modules before they start."""
+    return [word for module in modules for option in ("--preload", "--preload-nanny") for word in (option, module)]
 
 
 @dataclass(eq=False)

@@ -65,14 +65,14 @@ class Ssh(BackEnd):
         import dask
         from distributed import SSHCluster
 
-        from cluster.dask_cluster import client_of, starting
+        from cluster.dask_cluster import WITHOUT_CLIENT, client_of, starting
         from cluster.dask_pool import DaskPool
 
         hosts = [host for host in self.hosts for _ in range(self.workers or 1)]
         folder = _Folder(self)
         try:
             security, files = folder.filled()
-            with starting(folder.path), dask.config.set(_configuration(files)):
+            with starting(folder.path), dask.config.set(_configuration(files) | WITHOUT_CLIENT):
                 cluster = SSHCluster(
                     [self.hosts[0], *hosts],
                     connect_options=self._connection,

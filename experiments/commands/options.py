@@ -13,6 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 Function = Callable[..., Any]
+QUIET = "panelproof.quiet"  # of a context: nothing that would be printed need be computed
 CLUSTER_OPTIONS = ("cluster", "workers", "cluster_option", "block_timeout", "ship_code", "insecure")
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 
@@ -50,6 +51,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the function, its standard output thrown away where `--quiet` says so."""
         if ctx.params.pop("quiet", False) and not ctx.params.get("as_json"):
+            ctx.meta[QUIET] = True
             with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
                 return super().invoke(ctx)
         return super().invoke(ctx)

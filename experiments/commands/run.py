@@ -11,6 +11,7 @@ import click
 
 from experiments.commands.options import (
     CLUSTER_OPTIONS,
+    QUIET,
     STORE,
     Command,
     as_json_option,
@@ -89,11 +90,14 @@ def command(
         place = named_place(where, table_of(study))
         plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change, shard=share, reread=reread)
         check_run(chosen, study, target, html, plan, until)
-    describe(chosen, target, place.where, plan, console)
+    quiet = click.get_current_context().meta.get(QUIET, False)
+    if not quiet:
+        describe(chosen, target, place.where, plan, console)
     if dry_run:
         return foretell(chosen, target, console)
     records, poisoned = launch(chosen, target, place, console, plan, until, writes)
-    show(records, console, html, full=full, as_json=as_json)
+    if not quiet or html is not None:
+        show(records, console, html, full=full, as_json=as_json)
     for line in (wrong := what_failed(records, poisoned)):
         console.print(line, style="red", markup=False, soft_wrap=True)
     return 3 if wrong else 0

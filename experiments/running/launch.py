@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from estimators.core.estimator import Status
 from experiments.running.admission import admit
 from experiments.running.careful import LOST, LOST_DRAW
 from experiments.running.places import Place
@@ -194,10 +193,9 @@ def launch(
 def never_fitted(store: Store) -> list[str]:
     """A line for each estimator whose every fit raised, with the last line of a traceback."""
     lines = []
-    for name, counts in store.status_counts().items():
-        if counts and set(counts) == {Status.ERROR}:
-            last = (store.traceback_of(name).strip().splitlines() or ["its traceback was not kept"])[-1]
-            lines.append(f"{name}: every fit failed: {last}")
+    for name in store.never_fitted():
+        last = (store.traceback_of(name).strip().splitlines() or ["its traceback was not kept"])[-1]
+        lines.append(f"{name}: every fit failed: {last}")
     return lines
 
 

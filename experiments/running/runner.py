@@ -6,7 +6,7 @@ import hashlib
 import random
 import secrets
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from experiments.running.until import Stopping, Until
 from experiments.settings import kind_of, to_settings
 from experiments.study.border import PluginRaised
 from experiments.study.study import Cell, Study, canonical_json
-from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked
+from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked, present
 from results.store.block import Block, union_of_layouts
 from results.store.bucket import ObjectPath, StorePath, store_path
 from results.store.chunks import Shared, Written, shared
@@ -105,7 +105,8 @@ def run(
     study's replications are then the most. `writes`: who writes blocks into the store, "client" (this process) or
     "workers", which all must see it under one path; by default the workers of a local cluster do. Raises BadInput
     (before anything is written for what the first sixteen cells show), StoreLocked when another run holds the store,
-    WorkerRefused when no worker is like this process, ClusterLost when the cluster is gone (the store resumes).
+    StoreGone when it was removed, moved or replaced meanwhile, WorkerRefused when no worker is like this process,
+    ClusterLost when the cluster is gone (the store resumes).
     """
     prepare_process()
     where, plan = _executor(executor, client), plan or Resume()
@@ -121,8 +122,19 @@ def run(
         return memory
     with locked(place) as still:
         study = study.resized(replications=(kept := _opened(place, schema, plan, here)).replications)
-        with logged(place, on=where.address, writes=by) as log, _shared(place, by, where) as into:
-            _Filling(study, kept, here, where, listen, target, into, log, still).fill(plan, shuffle)
+        with (
+            present(place) as there,
+            logged(place, on=where.address, writes=by) as log,
+            _shared(place, by, where) as into,
+        ):
+            own = _both(still, there)
+            filling = _Filling(study, kept, here, where, listen, target, into, log, own)
+            try:
+                filling.fill(plan, shuffle)
+            except (BadInput, OSError):
+                own()  # a store that went meanwhile is the reason
+                raise
+            own()
         return kept
 
 
@@ -146,6 +158,16 @@ def _shared(store: StorePath, writes: str, where: Executor) -> AbstractContextMa
     return shared(store) if writes == "workers" and not alone else nullcontext()
 
 
+def _both(*checks: Callable[[], None]) -> Callable[[], None]:
+    """One check that makes all, in order."""
+
+    def check() -> None:
+        for one in checks:
+            one()
+
+    return check
+
+
 def _writer(writes: str | None, store: str | StorePath | None, where: Executor) -> str:
     """Who writes blocks; raises BadInput for an unknown one, and for workers that would write where no store is."""
     if writes is not None and writes not in WRITES:
@@ -160,8 +182,7 @@ def _opened(path: StorePath, schema: StoreSchema, plan: Resume, here: Environmen
     """The store of a study under its lock: created, or repaired, checked and grown."""
     if path.exists():
         repair(path, schema)
-        plan.check(ZarrStore.open(path), schema, here)
-    return ZarrStore.open_or_create(path, schema)
+    return ZarrStore.open_or_create(path, schema, lambda store: plan.check(store, schema, here))
 
 
 def _executor(executor: Executor | None, client: object) -> Executor:
@@ -186,7 +207,8 @@ class _Filling:
 
     here: this process, for comparison; None where there is nothing to compare. until: the target at which cells stop.
     into: the store that workers write into themselves. log: is told of every block. still:
-    raises StoreLocked when the store is no longer this run's. run: a name of this run, by which workers know its study.
+    raises StoreLocked when the store is no longer this run's, StoreGone when it is there no more.
+    run: a name of this run, by which workers know its study.
     """
 
     study: Study
@@ -232,9 +254,10 @@ class _Filling:
     def _send(self, places: list[tuple[int, int]], tally: _Tally, tell: int) -> None:
         """Send jobs, the first `tell` of them with the study; again, with it, where a worker does not know it."""
         again: list[tuple[int, int]] = []
+        outcomes = self.executor.run(run_job, self._jobs(places, tell), run_carefully)
 
         def known() -> Iterator[Outcome]:
-            for outcome in self.executor.run(run_job, self._jobs(places, tell), run_carefully):
+            for outcome in outcomes:
                 if outcome.error is None and outcome.result.block is None:
                     again.append((outcome.job.cell, outcome.job.index))
                 else:
@@ -244,7 +267,11 @@ class _Filling:
             self._keep(outcome)
             tally.count(outcome)
 
-        one_behind(keep, known())
+        try:
+            one_behind(keep, known())
+        finally:
+            if isinstance(outcomes, Generator):
+                outcomes.close()  # jobs that are on their way are called off now, not when memory is cleared
         if again:
             self._send(again, tally, len(again))
 
@@ -269,10 +296,10 @@ class _Filling:
     def _keep(self, outcome: Outcome) -> None:
         """Write what became of a job; raises what concerns the whole run."""
         job: Job = outcome.job
+        self.still()
         if isinstance(outcome.error, BadInput | WorkerRefused) and not isinstance(outcome.error, PluginRaised):
             raise outcome.error
         self._log_deaths(outcome)
-        self.still()
         if outcome.error is None:
             result: Result = outcome.result
             if isinstance(result.block, Written):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -38,6 +39,8 @@ SCHEMA_VERSION = 2  # of what a store holds; part of the fingerprint
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of an estimator: it becomes a group of the store
 STUDY_NAME = re.compile(r"\w[\w .-]*")  # it names the store
 MOST_REPLICATIONS = 1_000_000_000
+MOST_CELLS = 100_000  # each is a design that is built before the first is drawn
+MOST_BLOCKS = 2_000_000  # each has a mark, of which a run holds all
 RESERVED = {"truth", "cell", "replication", "estimand", "block_mark", "provenance"}
 BLOCK_UNIT = 64  # blocks are multiples of it
 
@@ -143,6 +146,7 @@ class Study(FromFunctions, StudyCard):
         if self.replications > MOST_REPLICATIONS:
             yield Problem(f"replications = {self.replications}", where, f"up to {MOST_REPLICATIONS:,} a cell",
                           "ask for fewer")  # fmt: skip
+        yield from self._size_problems(where)
         if not STUDY_NAME.fullmatch(self.name):
             yield Problem(f"name = {self.name!r}", where, "letters, digits, spaces, . _ and -", "rename the study")
         yield from self._name_problems(where)
@@ -154,6 +158,17 @@ class Study(FromFunctions, StudyCard):
             if not values:
                 yield Problem(f"{dial!r} has no values", f"{where} [grid]", "one or more distinct values",
                               "correct the list")  # fmt: skip
+
+    def _size_problems(self, where: str) -> Iterator[Problem]:
+        """More cells than could be listed, or blocks than could be marked, before any of them is made."""
+        cells = math.prod(len(values) for _, values in self.grid)
+        blocks = cells * -(-self.replications // max(self.block, 1))
+        if cells > MOST_CELLS:
+            yield Problem(f"the values make {cells:,} cells", f"{where} [grid]", f"up to {MOST_CELLS:,} cells",
+                          "leave values out, or make several studies of it")  # fmt: skip
+        elif blocks > MOST_BLOCKS:
+            what = f"{cells:,} cells of {self.replications:,} replications make {blocks:,} blocks"
+            yield Problem(what, where, f"up to {MOST_BLOCKS:,} blocks", "set a larger block, or ask for fewer")
 
     def _name_problems(self, where: str) -> Iterator[Problem]:
         names = [estimator.name for estimator in self.estimators]

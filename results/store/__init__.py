@@ -4,6 +4,7 @@ from results.store.block import Block, Records
 from results.store.lease import StoreLocked
 from results.store.lock import locked
 from results.store.memory_store import MemoryStore
+from results.store.presence import StoreGone, present
 from results.store.shard import Shard
 from results.store.skeleton import StoreSchema
 from results.store.stopped import Stopped
@@ -19,8 +20,10 @@ __all__ = [
     "Shard",
     "Stopped",
     "Store",
+    "StoreGone",
     "StoreLocked",
     "StoreSchema",
     "ZarrStore",
     "locked",
+    "present",
 ]

@@ -8,6 +8,8 @@ worker leaves counts for nothing.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +29,7 @@ from results.store.packing import packed
 from results.store.place import tree_of
 from results.store.plain_files import read_plain, write_beside
 from results.store.skeleton import StoreSchema, schema_from
+from results.store.tree import META
 from sim.errors import BadInput, bad
 
 SEEN_SECONDS = 30.0  # in which a network file system must show what a worker wrote
@@ -36,10 +39,14 @@ MOST_BYTES = 1 << 12  # of a token
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A store that workers write into; token: what a file beside it says as long as this run lasts."""
+    """A store that workers write into; token: what a file beside it says as long as this run lasts.
+
+    root: SHA-256 of the root's metadata, "" where it is not compared.
+    """
 
     path: StorePath
     token: str
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,8 @@ class Written:
 def shared(path: StorePath) -> Iterator[Shared]:
     """A store for workers to write into, with a token beside it by which they know that they see the same one."""
     real = path.resolve()
-    token = Shared(real, secrets.token_hex(8))
+    root = "" if isinstance(real, ObjectPath) else _sha(real / META)
+    token = Shared(real, secrets.token_hex(8), root)
     try:
         write_text_beside(token_file(real), token.token)
         yield token
@@ -96,8 +104,29 @@ def _check_seen(place: Shared) -> None:
         seen = ""
     except StoreUnreachable as error:
         raise _unseen(place, f"a worker does not see the store: {error}") from error
-    if seen != place.token:
+    if seen != place.token or not _is_same(place):
         raise _unseen(place, "a worker does not see the store")
+
+
+def _is_same(place: Shared) -> bool:
+    """Whether the metadata at a store's root are those of the start: into another store nothing is written."""
+    if not place.root or isinstance(place.path, ObjectPath):
+        return True
+    try:
+        seen = os.stat(file := place.path / META)
+        return _kept_sha(file, (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns)) == place.root
+    except OSError:
+        return False
+
+
+def _sha(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+@lru_cache(maxsize=KEPT_STORES)
+def _kept_sha(file: Path, looks: tuple[int, ...]) -> str:
+    """SHA-256 of a file, read once as long as it looks the same."""
+    return _sha(file)
 
 
 def _unseen(place: Shared, what: str) -> BadInput:
@@ -111,7 +140,7 @@ def wait_until_seen(path: StorePath, chunks: Iterable[str], what: str) -> None:
     """Wait for files that a worker wrote; raises BadInput when they do not appear here."""
     names, deadline = list(chunks), time.monotonic() + SEEN_SECONDS
     while names and stamp_of(tree_of(path).looks(names), names) == NO_STAMP:
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or not tree_of(path).has(META):
             raise bad(f"{what}, which a worker wrote, is not seen here", where=str(path),
                       allowed="a file system that all share", remedy="leave --writes workers out")  # fmt: skip
         time.sleep(0.1)

@@ -91,7 +91,8 @@ def _check_one_study(stores: Sequence[ZarrStore]) -> None:
 
 def _check_one_environment(stores: Sequence[ZarrStore]) -> None:
     """Raise BadInput when blocks of several environments would stand in one store."""
-    found = {json.dumps(origin.facts, sort_keys=True): origin for store in stores for origin in store.environments}
+    found = {json.dumps(origin.facts, sort_keys=True): origin
+             for store in stores for origin in (*store.environments, *store.partial_environments)}  # fmt: skip
     if len(found) > 1:
         texts = " | ".join(origin.text for origin in found.values())
         what = f"blocks come from {len(found)} environments: {texts}"

@@ -256,6 +256,17 @@ class Store(ABC):
                     counts[name][Status(int(value))] += int(number)
         return counts
 
+    def never_fitted(self) -> list[str]:
+        """The estimators whose every fit raised; blocks are read until each has one that did not."""
+        left = list(self.layouts)
+        done = self.done()
+        for place in done:
+            if not left:
+                break
+            statuses = self.statuses(*place)
+            left = [name for name in left if (statuses[name] == Status.ERROR).all()]
+        return left if done else []
+
     def raised(self, except_for: Container[tuple[int, int]] = ()) -> list[tuple[int, int]]:
         """(cell, block) of every block that is there and holds a fit that raised, leaving out some blocks."""
         return [
@@ -290,7 +301,17 @@ class Store(ABC):
     @property
     def environments(self) -> tuple[Origin, ...]:
         """The environments that computed the blocks that are there; equal bits are promised for one alone."""
-        numbers = self.origins[self.states == BlockState.DONE]
+        return self._environments_of(self.origins[self.states == BlockState.DONE])
+
+    @property
+    def partial_environments(self) -> tuple[Origin, ...]:
+        """The environments that computed what is there of blocks that lack an estimator."""
+        numbers = self.origins[self.states == BlockState.PARTIAL]
+        known = numbers.max(axis=1, initial=0, keepdims=True)
+        return self._environments_of(np.where(numbers == 0, known, numbers))  # 0 is of a part that is not there
+
+    def _environments_of(self, numbers: NDArray[np.uint16]) -> tuple[Origin, ...]:
+        """The environments of these numbers (blocks, parts), each with its number of blocks."""
         known = [Origin("; ".join(self.noted("environments", [])) or "unknown"), *self.known_origins]
         found = ((origin, int((numbers == number).any(axis=1).sum())) for number, origin in enumerate(known))
         return tuple(Origin(origin.text, origin.facts, origin.differs, count) for origin, count in found if count)

@@ -192,6 +192,8 @@ class Folder:
         """Write a file beside its place and rename it; a link or a folder that has its name goes."""
         if not is_inside(name):
             raise NotPlain(errno.EINVAL, "is no name of a file of a store", name)
+        if name != META and not self.path.is_dir():  # who removed the store would get a folder that is none
+            raise FileNotFoundError(errno.ENOENT, "the store is not there any more", str(self.path))
         *folders, last = name.split("/")
         fresh = f"{last}.{secrets.token_hex(4)}.partial"  # two workers may write one block
         try:

@@ -148,11 +148,17 @@ class ZarrStore(Store):
         return cls(path, "r")
 
     @classmethod
-    def open_or_create(cls, path: StorePath, schema: StoreSchema) -> ZarrStore:
-        """The study's store, created or resumed and grown to its replications; raises BadInput for another study's."""
+    def open_or_create(
+        cls, path: StorePath, schema: StoreSchema, check: Callable[[ZarrStore], None] = lambda _: None
+    ) -> ZarrStore:
+        """The study's store, created or resumed and grown to its replications; raises BadInput for another study's.
+
+        check: is asked about a store that is there, before anything of it changes.
+        """
         if not path.exists():
             return cls.create(path, schema)
         store = cls(path, "a")
+        check(store)
         growth = store.check_study(schema)
         if growth is not None:
             size = max(schema.replications, store.replications)

@@ -46,7 +46,8 @@ def test_a_job_asks_for_what_is_said_and_its_worker_leaves_before_its_end(
     (command,) = [line for line in script.splitlines() if "distributed.cli.dask_worker" in line]
     assert command.startswith("'/opt/my python' -m")
     assert leaves in command
-    assert "--preload cluster.steady_tls --preload-nanny cluster.steady_tls" in command
+    for module in ("cluster.steady_tls", "cluster.orphans"):
+        assert f"--preload {module} --preload-nanny {module}" in command
     assert "module load python" in script[: script.index(command)]
     assert "export OPENBLAS_NUM_THREADS=1" in script
     assert f"{folder}/key.pem" in command

@@ -15,6 +15,7 @@ import pytest
 from distributed import Security
 
 from cluster.dask_cluster import starting
+from cluster.orphans import MODULE as ORPHANS
 from cluster.steady_tls import MODULE
 
 Pair = tuple[ssl.SSLSocket, ssl.SSLSocket]  # the scheduler's end and the peer's
@@ -63,5 +64,7 @@ def test_the_end_of_one_connection_is_none_of_another(pairs: list[Pair]) -> None
 def test_all_members_of_clusters_that_start_here_load_it(tmp_path: Path) -> None:
     with starting(str(tmp_path)):
         assert [dask.config.get(f"distributed.{name}.preload") for name in ("scheduler", "nanny", "worker")] == [
-            [MODULE]
-        ] * 3
+            [MODULE],
+            [MODULE],
+            [MODULE, ORPHANS],
+        ]

@@ -11,7 +11,7 @@ import pytest
 
 from experiments.cli import run_command
 from experiments.running.resume import Resume
-from experiments.running.runner import run
+from experiments.running.runner import run, schema_of
 from results.store import BlockState, Shard, StoreLocked, ZarrStore, locked
 from results.store.merge import merge
 from sim.errors import BadInput
@@ -126,6 +126,24 @@ def test_a_sound_copy_takes_the_place_of_a_damaged_one(
     merged = merge([whole, hurt][::order], tmp_path / "out.zarr")
     assert (merged.done, merged.shared) == (8, 7)
     assert hash_of(tmp_path / "out.zarr") == reference
+
+
+def test_what_is_there_of_partial_blocks_has_an_environment_too(shards: list[Path], tmp_path: Path) -> None:
+    """A store that has grown by an estimator and was not run since holds partial blocks alone."""
+    partial = tmp_path / "partial.zarr"
+    run(small_study(estimators=small_study().estimators[:2]), store=partial)
+    ZarrStore.open_or_create(partial, schema_of(small_study()))
+    assert set(ZarrStore.open(partial).states.ravel()) == {BlockState.PARTIAL}
+    assert ZarrStore.open(partial).environments == ()
+    merge([shards[0], partial], tmp_path / "same.zarr")
+    store = ZarrStore(partial, "a")
+    (own,) = store.noted("origins")
+    store.note("origins", [own | {"text": "another", "facts": own["facts"] | {"machine": "another"}}])
+    assert_refused([shards[0], partial], tmp_path / "out.zarr", r"blocks come from 2 environments: .* \| another")
+    merge([shards[0], partial], tmp_path / "out.zarr", accept_code_change=True)
+    merged = ZarrStore.open(tmp_path / "out.zarr")
+    assert [origin.blocks for origin in merged.environments] == [3]
+    assert [origin.blocks for origin in merged.partial_environments] == [5]
 
 
 def test_shards_of_two_environments_are_refused_unless_that_is_accepted(shards: list[Path], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,3 +205,18 @@ def test_a_study_file_that_is_not_there_or_no_toml(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("[design\n")
     with pytest.raises(BadInput, match=r"is not valid TOML: .*line 1"):
         Study.from_toml(tmp_path / "mine.toml")
+
+
+def test_absurd_sizes_are_refused_before_anything_of_that_size_is_made() -> None:
+    """Some 27 million cells took the memory of the machine; 15 million blocks as many marks."""
+    dials = ("effect", "sigma", "heterogeneity")
+    wide = {dial: [0.001 * (i + 1) for i in range(300)] for dial in dials}
+    tracemalloc.start()
+    with pytest.raises(BadInput, match=r"the values make 27,000,000 cells; allowed: up to 100,000 cells") as refused:
+        small_study(grid=wide)
+    with pytest.raises(BadInput, match=r"1 cells of 1,000,000,000 replications make 15,625,000 blocks; allowed: up to"):
+        small_study(1_000_000_000, grid={})
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+    assert len(str(refused.value).splitlines()) == 1
+    assert small_study(1_000_000_000, block=64 * 1024, grid={}).replications == 1_000_000_000

@@ -171,9 +171,9 @@ def _said(*command: str) -> str:
 
 @contextmanager
 def sshd(folder: Path) -> Iterator[Cluster]:
-    """An SSH server on the loopback address with keys of its own."""
-    server = shutil.which("sshd") or "/usr/sbin/sshd"
-    needs("ssh-keygen", server)
+    """An SSH server on the loopback address with keys of its own: sshd, and where there is none one in Python."""
+    server = shutil.which("sshd") or shutil.which("/usr/sbin/sshd")
+    needs("ssh-keygen")
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
     port = free_port()
@@ -185,7 +185,8 @@ def sshd(folder: Path) -> Iterator[Cluster]:
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    process = start(folder, server, "-D", "-e", "-f", str(folder / "sshd_config"))
+    in_python = (sys.executable, str(SUPPORT / "ssh_server.py"), str(folder), str(port))
+    process = start(folder, *((server, "-D", "-e", "-f", str(folder / "sshd_config")) if server else in_python))
     try:
         wait_until(lambda: _listens(port), 20, "the start of sshd")
         options = {"hosts": ("127.0.0.1",), "workers": 2, "port": port, "user": getpass.getuser(),

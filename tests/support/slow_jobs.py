@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -31,3 +32,9 @@ def double(x: int) -> int:
         while True:
             kept.append(bytearray(os.urandom(1 << 10)) * (16 << 10))
     return 2 * x
+
+
+def hold(x: int) -> int:
+    """Nothing, for a minute, in a call of C that lets no other thread of the process run."""
+    ctypes.PyDLL(None).sleep(60)
+    return x

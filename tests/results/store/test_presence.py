@@ -1,0 +1,209 @@
+"""A run whose store is removed, moved, replaced or overwritten meanwhile ends in one line, and harms nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster import Executor
+from experiments.cli import run_command
+from experiments.running.runner import Progress, run
+from results.store import StoreGone, ZarrStore, present
+from results.store.chunks import shared, write_chunks
+from results.store.tree import Folder
+from results.store.verify import verified
+from sim.errors import BadInput
+from studies import quick_study
+
+type Harm = Callable[[Path], None]
+
+
+def remove(store: Path) -> None:
+    shutil.rmtree(store, ignore_errors=True)
+
+
+def move(store: Path) -> None:
+    os.rename(store, store.with_name("moved.zarr"))
+
+
+def replace(store: Path) -> None:
+    """By a copy, which has all marks of this moment and another folder."""
+    move(store)
+    shutil.copytree(store.with_name("moved.zarr"), store)
+
+
+def put_another(store: Path) -> None:
+    move(store)
+    shutil.copytree(store.with_name("other.zarr"), store)
+
+
+def overwrite(store: Path) -> None:
+    """The folder stays, and what is in it is another study's."""
+    for inner in store.iterdir():
+        shutil.rmtree(inner) if inner.is_dir() else inner.unlink()
+    shutil.copytree(store.with_name("other.zarr"), store, dirs_exist_ok=True)
+
+
+def empty(store: Path) -> None:
+    for inner in store.iterdir():
+        shutil.rmtree(inner, ignore_errors=True) if inner.is_dir() else inner.unlink()
+
+
+HARMS: dict[str, tuple[Harm, str]] = {
+    "removed": (remove, r"x\.zarr was removed while this run wrote into it$"),
+    "moved": (move, r"x\.zarr was moved to \S+/moved\.zarr while .*is kept, and --store \S+/moved\.zarr resumes it$"),
+    "replaced": (replace, r"x\.zarr is another folder than the one .* was moved to \S+/moved\.zarr"),
+    "another": (put_another, r"x\.zarr is another folder than the one .* was moved to \S+/moved\.zarr"),
+    "overwritten": (overwrite, r"x\.zarr was overwritten: its zarr\.json is not the one that this run found$"),
+    "emptied": (empty, r"x\.zarr was emptied: its zarr\.json is gone$"),
+}
+
+
+def harmed_after(count: int, store: Path, harm: Harm) -> Callable[[Progress], None]:
+    """A listener that does harm once so many blocks are there."""
+    left = [True]
+
+    def listen(step: Progress) -> None:
+        if step.blocks >= count and left:
+            left.clear()
+            harm(store)
+
+    return listen
+
+
+@pytest.mark.parametrize("how", HARMS)
+def test_a_run_notices_before_its_next_mark(how: str, tmp_path: Path) -> None:
+    harm, words = HARMS[how]
+    store, other = tmp_path / "x.zarr", tmp_path / "other.zarr"
+    run(quick_study(320, seed=12), store=other)
+    hash_of_other, seen = ZarrStore.open(other).content_hash(), list[Progress]()
+    listen = harmed_after(4, store, harm)
+
+    def watched(step: Progress) -> None:
+        seen.append(step)
+        listen(step)
+
+    with pytest.raises(StoreGone, match=words) as gone:
+        run(quick_study(1600), store=store, listen=watched)
+    assert "\n" not in str(gone.value)
+    assert seen[-1].blocks == 4, "no block was acknowledged after the harm"
+    moved = tmp_path / "moved.zarr"
+    if how == "removed":
+        assert not store.exists(), "nothing is written where there is no store any more"
+    if moved.exists():
+        assert len(ZarrStore.open(moved).done()) == 4
+        run(quick_study(1600), store=moved)
+        assert verified(moved).sound
+    if how in ("another", "overwritten"):
+        assert ZarrStore.open(store).content_hash() == hash_of_other
+        assert verified(store).sound, "the other study's store is as it was"
+
+
+@pytest.mark.parametrize("how", ["removed", "another"])
+def test_workers_write_into_no_other_store(how: str, tmp_path: Path, local_workers: Callable[[int], Executor]) -> None:
+    harm, words = HARMS[how]
+    store, other = tmp_path / "x.zarr", tmp_path / "other.zarr"
+    run(quick_study(1600, seed=12), store=other)
+    hash_of_other = ZarrStore.open(other).content_hash()
+    with pytest.raises(StoreGone, match=words):
+        run(quick_study(6400), store=store, executor=local_workers(2), listen=harmed_after(4, store, harm))
+    time.sleep(0.5)  # of workers that still write
+    if how == "removed":
+        assert not (store / "zarr.json").exists()
+    else:
+        assert ZarrStore.open(store).content_hash() == hash_of_other
+        assert verified(store).sound
+
+
+def test_a_worker_leaves_a_store_of_another_study_alone(tmp_path: Path) -> None:
+    store, other = tmp_path / "x.zarr", tmp_path / "other.zarr"
+    run(quick_study(128), store=store)
+    run(quick_study(128, seed=12), store=other)
+    block = ZarrStore.open(store).sound(0, 0)
+    with shared(store) as place:
+        write_chunks(place, 0, 0, block)
+        move(store)
+        with pytest.raises(BadInput, match="a worker does not see the store"):
+            write_chunks(place, 0, 0, block)
+        assert not store.exists()
+        shutil.copytree(other, store)
+        with pytest.raises(BadInput, match="a worker does not see the store"):
+            write_chunks(place, 0, 0, block)
+    assert verified(store).sound
+
+
+def test_a_write_makes_no_folder_of_a_store_that_is_gone(tmp_path: Path) -> None:
+    tree = Folder(tmp_path / "x.zarr")
+    with pytest.raises(FileNotFoundError):
+        tree.put("did/fit/c/0/0", b"numbers")
+    assert not tree.path.exists()
+    tree.path.mkdir()
+    tree.put("did/fit/c/0/0", b"numbers")
+    assert tree.read("did/fit/c/0/0") == b"numbers"
+
+
+def test_the_last_look_is_after_the_last_block(tmp_path: Path) -> None:
+    store, study = tmp_path / "x.zarr", quick_study(128)
+    with pytest.raises(StoreGone, match="was removed"):
+        run(study, store=store, listen=harmed_after(4, store, remove))
+
+
+def test_a_store_that_goes_is_one_line_and_no_exit_code_of_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from experiments.running.progress import Lines
+
+    store, told = tmp_path / "x.zarr", Lines.step
+    harm = harmed_after(4, store, move)
+    monkeypatch.setattr(Lines, "step", lambda self, step: (told(self, step), harm(step))[0])
+    (tmp_path / "study.toml").write_text(
+        'replications = 640\nblock = 64\n[design]\nkind = "paper"\ncontrols = "none"\n[[estimators]]\nkind = "did"\n'
+    )
+    command = ["run", str(tmp_path / "study.toml"), "--cluster", "serial", "--store", str(store)]
+    assert run_command(command) == 3
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert re.search(r"panelproof: .*x\.zarr was moved to .*moved\.zarr", line)
+
+
+def test_equal_metadata_written_again_and_a_moved_link_are_told_apart(tmp_path: Path) -> None:
+    store, link = tmp_path / "x.zarr", tmp_path / "link.zarr"
+    run(quick_study(128), store=store)
+    link.symlink_to(store)
+    with present(link) as check:
+        root = store / "zarr.json"
+        text = root.read_bytes()
+        root.unlink()
+        root.write_bytes(text)  # as a backup does that puts files back
+        check()
+        check()
+        shutil.copytree(store, tmp_path / "y.zarr")
+        link.unlink()
+        link.symlink_to(tmp_path / "y.zarr")
+        with pytest.raises(StoreGone, match="is another folder"):
+            check()
+
+
+def test_a_store_of_objects_is_asked_for_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from object_server import BUCKET, served
+
+    from results.store import presence
+    from results.store.bucket import store_path
+
+    with served() as settings:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        place = store_path(f"s3://{BUCKET}/gone.zarr")
+        run(quick_study(128), store=place)
+        with present(place) as check:
+            dataclasses.replace(place, key=f"{place.key}/zarr.json").unlink()
+            check()
+            monkeypatch.setattr(presence, "ASKED_EVERY", 0.0)
+            with pytest.raises(StoreGone, match="was removed"):
+                check()
