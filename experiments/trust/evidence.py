@@ -113,7 +113,7 @@ class Rehearsal:
         return family_critical(self.twins, LEVEL)
 
     def evidence(self, effect: float) -> Evidence:
-        """All of it; effect: the one at which rates are told."""
+        """What twins say; effect: the one at which rates are told."""
         rates = Rates(float(self._supported(0.0).mean()), float(self._supported(effect).mean()),
                       self._wrongly_contradicted(effect))  # fmt: skip
         return Evidence(self.critical, float((self.largest > self.critical).mean()), self._lean(), rates=rates)

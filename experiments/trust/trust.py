@@ -168,7 +168,7 @@ class Trust:
 def trust(
     real: RealPanel, claim: str = HEADLINE, *, means: Means | None = None, say: Say = lambda line: None, **asked: object
 ) -> Trust:
-    """All of it; asked: fields of `Ask`. Raises BadInput before anything is written."""
+    """What a page holds; asked: fields of `Ask`. Raises BadInput before anything is written."""
     begin, means, ask = time.perf_counter(), means or Means(), Ask(**asked)  # type: ignore[arg-type]
     if ask.effect is not None and not np.isfinite(ask.effect):
         raise bad(f"effect {ask.effect}", where="--effect", allowed="a finite number", remedy="correct it")
