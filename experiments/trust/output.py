@@ -15,7 +15,7 @@ from rich.text import Text
 from estimators.core.error_types import error_label
 from results.report.trust import interval, marked, number, probability, share, trust_page
 
-WIDTH = 80
+WIDTH, NAME = 80, 23  # columns of the terminal, and of the name of a check
 LINES = 45
 STYLES = {"supported": "bold green", "not decided": "bold yellow", "contradicted": "bold red", "no claim": "bold"}
 LABEL = 33  # letters of an error type
@@ -87,7 +87,7 @@ def _checks(held: Mapping[str, Any]) -> Iterator[str]:
         return
     rows = [row for row in held["checks"] if row["difference"] is not None]
     if rows:
-        yield f"{'the effect':<28} {'needs':>8} {'found':>9} {'95% jointly':>19}  answer"
+        yield f"{'the effect':<{NAME}} {'needs':>8} {'found':>9} {'95% jointly':>21}  answer"
     lines = [_check(row) for row in rows]
     shown = next((k for k in range(len(lines)) if sum(map(len, lines[: k + 1])) > MOST), len(lines))
     yield from (line for part in lines[:shown] for line in part)
@@ -97,10 +97,10 @@ def _checks(held: Mapping[str, Any]) -> Iterator[str]:
 
 def _check(row: Mapping[str, Any]) -> list[str]:
     """The lines of a check: its numbers, and what is left of a long name below."""
-    first, *more = textwrap.wrap(row["alternative"], 28, subsequent_indent="  ")
+    first, *more = textwrap.wrap(row["alternative"] or row["name"], NAME, subsequent_indent="  ")
     ends = interval(row["lower"], row["upper"], number)
-    numbers = f"{number(row['needed']):>8} {number(row['difference']):>9} {ends:>19}"
-    return [f"{first:<28} {numbers}  {row['answer']}", *more]
+    numbers = f"{number(row['needed']):>8} {number(row['difference']):>9} {ends:>21}"
+    return [f"{first:<{NAME}} {numbers}  {row['answer']}", *more]
 
 
 def _rest(held: Mapping[str, Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from results.diagnosis.power_curve import Detectable
 from sim.arrays import Floats
 
 Z = 1.959963984540054
+T2 = 4.302652729696144  # the 97.5% point of t with a degree of freedom less than three worlds
 
 
 def fits(estimate: Sequence[float] | Floats, se: float | Sequence[float] | Floats = 1.0, dof: float = np.inf) -> Fits:
@@ -73,16 +74,20 @@ def expit(value: float) -> float:
 
 
 def test_the_interval_of_a_size_by_hand() -> None:
-    """Worlds that reject 2, 5 and 10 of 100: log odds of (k + .5)/(100.5 - k), their spread beside the simulation's."""
+    """Worlds that reject 2, 5 and 10 of 100: log odds of (k + .5)/(100.5 - k), their spread beside the simulation's.
+
+    The log odds -3.674, -2.854 and -2.154 have a spread of .761: half the interval is the root of (4.303 x .761)^2 +
+    (1.960 x .177)^2, 3.29, about log odds of -2.75.
+    """
     counts = (2, 5, 10)
     nearby = Nearby({"hc1": rejecting(5)}, tuple({"hc1": rejecting(k)} for k in counts))
     odds = [np.log((k + 0.5) / (100.5 - k)) for k in counts]
     mean = sum(odds) / 3
     spread = np.sqrt(sum((one - mean) ** 2 for one in odds) / 2)
     found = nearby.size("hc1", Measure(0.06, 0.01))
-    half = Z * np.sqrt(spread**2 + (0.01 / (0.06 * 0.94)) ** 2)
+    half = np.sqrt((T2 * spread) ** 2 + (Z * 0.01 / (0.06 * 0.94)) ** 2)
     assert (found.lower, found.upper) == pytest.approx((expit(logit(0.06) - half), expit(logit(0.06) + half)))
-    assert found.lower < 0.06 < found.upper < 0.30
+    assert (found.lower, found.upper) == pytest.approx((0.00237, 0.632), rel=2e-3)
 
 
 def test_without_worlds_nearby_the_interval_is_the_simulations() -> None:
@@ -104,7 +109,7 @@ def test_the_interval_of_a_calibrated_p_value_by_hand() -> None:
     worlds = tuple({"hc1": fits(np.where(np.arange(40) < k, 2.0, -1.0))} for k in (1, 2, 4))
     nearby = Nearby({"hc1": worlds[0]["hc1"]}, worlds)
     spread = np.std([np.log((k + 0.5) / (40.5 - k)) for k in (1, 2, 4)], ddof=1)
-    half = Z * np.hypot(spread, 0.02 / (0.1 * 0.9))
+    half = np.hypot(T2 * spread, Z * 0.02 / (0.1 * 0.9))
     for statistic in (2.0, -2.0):
         found = nearby.pvalue("hc1", statistic, Measure(0.1, 0.02))
         assert (found.lower, found.upper) == pytest.approx((expit(logit(0.1) - half), expit(logit(0.1) + half)))
@@ -116,9 +121,9 @@ def test_the_interval_of_the_detectable_effect_by_hand() -> None:
     worlds = tuple({"hc1": fits(scale * base, scale)} for scale in (1.0, 1.2, 1.5))
     nearby = Nearby({"hc1": fits(base, 1.0)}, worlds)
     assert nearby.effects("hc1") == pytest.approx([1.0, 1.2, 1.5])
-    spread, own = np.std(np.log([1.0, 1.2, 1.5]), ddof=1), np.log(0.55 / 0.45) / (2 * Z)
+    spread, own = np.std(np.log([1.0, 1.2, 1.5]), ddof=1), np.log(0.55 / 0.45) / (2 * Z)  # of the simulation
     found = nearby.detectable("hc1", Detectable(0.8, 0.5, 0.45, 0.55))
-    factor = np.exp(Z * np.sqrt(spread**2 + own**2))
+    factor = np.exp(np.sqrt((T2 * spread) ** 2 + (Z * own) ** 2))
     assert (found.value, found.power) == (0.5, 0.8)
     assert (found.lower, found.upper) == pytest.approx((0.5 / factor, 0.5 * factor))
     assert found.upper > 0.5 * 1.3

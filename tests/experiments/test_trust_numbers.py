@@ -131,10 +131,13 @@ def test_p_values_of_moved_estimates() -> None:
     standard error, so that 3 is three."""
     still = fits(np.array([1.0, 1.0, -1.0]), np.array([0.5, np.nan, np.nan]), 7.0,
                  np.array([0.1, 0.31731051, 0.31731051]))  # fmt: skip
-    moved = Fits(still.estimate + 2.0, still.se, still.dof, still.pvalue)
-    found = moved.moved_pvalue(still)
-    assert found == pytest.approx([2 * stats.t.sf(6.0, 7), 2 * stats.norm.sf(3.0), 2 * stats.norm.sf(1.0)], rel=1e-6)
-    assert still.moved_pvalue(still)[1:] == pytest.approx(still.pvalue[1:])
+    found = still.moved(2.0)
+    assert found.estimate.tolist() == [3.0, 3.0, 1.0]
+    assert found.pvalue == pytest.approx(
+        [2 * stats.t.sf(6.0, 7), 2 * stats.norm.sf(3.0), 2 * stats.norm.sf(1.0)], rel=1e-6
+    )
+    unmoved = still.moved(0.0).pvalue
+    assert unmoved == pytest.approx([2 * stats.t.sf(2.0, 7), *still.pvalue[1:]])
 
 
 def test_fits_of_a_store_by_hand() -> None:

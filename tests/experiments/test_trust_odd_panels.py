@@ -43,7 +43,10 @@ def test_one_treated_unit_is_judged_by_inference_for_few(alone: Trust) -> None:
 
 
 def test_that_clusters_mean_nothing_is_no_evidence_against_placebos(alone: Trust) -> None:
-    assert next(check for check in alone.checks if check.name == "one-treated-unit").answer == "consistent"
+    """What placebos assume of the treated unit cannot be tested; that clusters know nothing of it is not said."""
+    found = next(check for check in alone.checks if check.name == "one-treated-unit")
+    assert found.answer == "cannot tell"
+    assert found.sentence.endswith("is treated: the test of the claim takes it to be as noisy as units that never are.")
     assert verdict(alone).answer != "contradicted"
 
 
@@ -92,11 +95,13 @@ def test_the_advice_says_what_is_wrong_with_the_printed_errors() -> None:
     sizes = {"cluster:unit": Measure(0.22, 0.01), "conley-taber": Measure(0.04, 0.01)}
     found = advice(sizes, "cluster:unit", {"cluster:unit": "clusters with treated units: 3, needed: 20"})
     assert found.reason == (
-        "errors clustered by unit are not to be printed here (clusters with treated units: 3, needed: 20); the test of "
-        "errors placebos of never treated units (Conley and Taber) rejects in 4.0%"
+        "errors clustered by unit do not serve here (clusters with treated units: 3, needed: 20); the test of errors "
+        "placebos of never treated units (Conley and Taber) rejects in 4.0% of twins without an effect"
     )
     none = advice(sizes, "cluster:unit", dict.fromkeys(sizes, "one group"))
-    assert none.reason.startswith("no error type is safe here, and errors placebos of never")
+    assert none.reason == (
+        "no error type is safe here; placebos of never treated units (Conley and Taber) comes nearest: one group"
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e12])

@@ -46,14 +46,16 @@ def test_of_several_groupings_the_one_with_the_fewest_groups_counts() -> None:
     both = {"county": blocks(60, 5), "province": blocks(60, 15)}
     assert assigned_by(panel(30, 60, both)) == "province"
     assert assigned_by(panel(30, 60, {name: both[name] for name in ("province", "county")})) == "province"
-    assert assigned_by(panel(15, 60, both)) == "county"  # one treated province says nothing of provinces
+    assert assigned_by(panel(15, 60, both)) == "province"  # one province that adopts as a whole is assigned too
+    assert assigned_by(panel(20, 60, both)) == "county"  # the second province is cut, the counties are whole
+    assert assigned_by(panel(5, 60, both)) == "county"  # one whole county, a third of a province
 
 
 def test_groups_that_are_units_or_all_are_no_groups() -> None:
     whole = panel(30, 60, {"code": [f"c{i}" for i in range(60)], "country": ["x"] * 60})
     assert assigned_by(whole) == ""
     two = {"half": ["a"] * 30 + ["b"] * 30}
-    assert assigned_by(panel(30, 60, two)) == ""  # one group is treated
+    assert assigned_by(panel(30, 60, two)) == ""  # they say no more than the date
 
 
 def test_groups_that_adopt_at_different_dates_are_whole_where_their_units_do_alike() -> None:
@@ -74,7 +76,7 @@ def test_groups_that_adopt_at_different_dates_are_whole_where_their_units_do_ali
         ("cluster:unit", 20, 40, ""),
         ("cluster:unit", 19, 60, "19 clusters have treated units, and these errors need 20"),
         ("cluster:unit", 41, 60, "19 clusters have untreated units, and these errors need 20"),
-        ("cluster:unit", 20, 200, "200 clusters count as 24.7, and these errors need 30"),
+        ("cluster:unit", 20, 200, "clusters: 200, which count as 24.7, needed: 30"),
         ("cluster:unit+period", 19, 60, "19 clusters have treated units, and these errors need 20"),
         ("cluster:unit+period", 20, 40, ""),
         ("cluster:unit", 1, 60, "1 cluster has treated units, and these errors need 20"),
@@ -260,7 +262,7 @@ def test_where_nothing_is_wrong_the_claim_is_supported() -> None:
     found = verdict(trust(checks=(moved("consistent"), moved("differs"), moved("cannot tell"), Check("fact", "x"))))
     assert found.answer == "supported"
     assert found.reason == ("p is 0.001 with errors clustered by unit and 0.002 calibrated on twins, and none of 3 "
-                            "other estimates contradicts it.")  # fmt: skip
+                            "other estimates contradicts it; 1 of them cannot tell.")  # fmt: skip
     assert found.line == f"Supported: {found.reason}"
     assert found.sentences[-1] == PARALLEL
     assert verdict(trust()).reason == "p is 0.001 with errors clustered by unit and 0.002 calibrated on twins."

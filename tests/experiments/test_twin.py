@@ -141,7 +141,7 @@ def test_the_effect_is_the_estimate_of_the_very_estimator(folder: Path, whole: T
 def test_did_is_unbiased_on_a_twin_with_the_real_calendar(whole: Twin, method: str) -> None:
     """Levels are additive, and loadings on factors are drawn anew, whoever is treated."""
     one = next(item for item in whole.all if item.method == method)
-    assert one.null
+    assert one.null is (method != "residual")  # whose 36 units are 4 blocks of neighbours: 16 different panels
     found = diagnose(run(one.study.resized(replications=1024))).frame
     row = found[(found["estimator"] == "did") & (found["term"] == "did") & (found["measure"] == "bias")].iloc[0]
     assert abs(row["value"]) < 4 * row["mcse"]

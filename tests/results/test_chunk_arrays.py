@@ -50,10 +50,10 @@ def test_marks_have_the_bytes_of_zarr(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_write_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("results.store.tree.os.replace", full)
+    monkeypatch.setattr("results.store.plain_files.os.replace", full)
     with pytest.raises(OSError, match="No space left"):
         chunk_arrays.Folder(tmp_path).put("a/b", b"bytes")
     assert [at for at in tmp_path.rglob("*") if at.is_file()] == []

@@ -237,6 +237,7 @@ def test_a_copied_store_goes_on_in_its_new_place(place: ObjectPath, tmp_path: Pa
     for file in Folder(tmp_path / "x.zarr").files():
         Objects(place).put(file, Folder(tmp_path / "x.zarr").read(file))
     assert computed(place, quick_study(128)) == 0, "the blocks were read and are sound"
+    (tmp_path / "y.zarr").mkdir()
     for file in Objects(place).files():
         Folder(tmp_path / "y.zarr").put(file, Objects(place).read(file))
     assert computed(tmp_path / "y.zarr", STUDY) == 2
