@@ -85,6 +85,7 @@ def test_a_killed_client_of_a_local_cluster_leaves_nobody(tmp_path: Path, mark: 
     time.sleep(1.0)
     killed(process)
     wait_until(lambda: not members(mark), GONE_SECONDS, "the end of all members")
+    assert members(mark) == []
 
 
 @pytest.mark.slow

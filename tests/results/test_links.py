@@ -122,15 +122,15 @@ def test_a_stray_link_is_named_and_what_it_leads_to_is_not_packed(
     assert secret.read_text() == "PRIVATE KEY"
 
 
-@pytest.mark.parametrize("name", ["../escaped", "/tmp/escaped", "did/../../escaped", "did\\escaped", "link"])
+@pytest.mark.parametrize("name", ["../escaped", "{tmp}/escaped", "did/../../escaped", "did\\escaped", "link"])
 def test_a_zip_with_links_or_names_outside_is_not_opened(store: Path, tmp_path: Path, name: str) -> None:
     packed = tmp_path / "x.zip"
     assert run_command(["store", "pack", str(store), "--out", str(packed)]) == 0
     ZarrStore.open(packed).content_hash()
-    entry = zipfile.ZipInfo(name)
+    entry = zipfile.ZipInfo(name.format(tmp=tmp_path))
     entry.external_attr = (0o120777 if name == "link" else 0o100644) << 16
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_STORED) as archive:
-        archive.writestr(entry, "/etc/passwd")
+        archive.writestr(entry, "../secret")
     with pytest.raises(BadInput, match="is a link, or no name of a file of a store"):
         ZarrStore.open(packed)
 
