@@ -19,7 +19,7 @@ from estimators.core.inference import critical_values
 from estimators.core.inversion import p_value_errors
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from experiments.checks.case import Family
-from experiments.checks.check import LEVELS, Answer, Check, answers_of, family_critical
+from experiments.checks.check import LEVELS, Answer, Check, answers_of, family_critical, with_departure
 from experiments.trust.studies import LEVEL, Fits, within_level
 from results.diagnosis.power_curve import Z95
 from results.store import Store
@@ -130,9 +130,9 @@ class Rehearsal:
 
     def _detected(self, text: str, needed: float) -> Flags:
         """Twins on which a difference gives an alarm where it is moved by as much as the claim needs, (R,)."""
-        at = self.twins.terms.index(f"{DIFFERENCE}{text}")
+        at, moved = self.twins.terms.index(f"{DIFFERENCE}{text}"), with_departure(self.twins, (text,), needed)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.abs((self.twins.estimate[:, at] + needed) / self.twins.se[:, 0, at]) > self.critical
+            return np.abs(moved.estimate[:, at] / moved.se[:, 0, at]) > self.critical
 
     def _contradicted(self, sign: Floats, effect: float) -> Flags:
         """Twins on which some alternative contradicts the claim, (R,); sign: of the claims."""

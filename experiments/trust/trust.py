@@ -160,10 +160,6 @@ class Trust:
         sign = -1.0 if self.claim.estimate < 0 else 1.0
         return sign * abs(self.ask.effect) if self.ask.effect is not None else sign * self.simulated_mde.value
 
-    def at(self, effect: float) -> int:
-        """The cell whose effect is nearest."""
-        return min(range(len(self.main.effects)), key=lambda k: abs(self.main.effects[k] - effect))
-
 
 def trust(
     real: RealPanel, claim: str = HEADLINE, *, means: Means | None = None, say: Say = lambda line: None, **asked: object
@@ -208,12 +204,10 @@ def _rehearsed(found: Trust, case: Case, means: Means) -> Rehearsal | None:
     without differences."""
     if found.claim.dial != EFFECT or case.family is None:
         return None
-    every = case.family.estimator
     twin = found.main.study.design.draw(Streams(found.main.study.seed, "one twin", 0, 1)).panel
-    held = tuple(text for text, why in every.available(twin).items() if not why)
-    if not held:
+    family = case.family.estimator.served(twin)
+    if not family.alternatives:
         return None
-    family = replace(every, alternatives=held)
     study = beside(found.main.study, "trust-checks", (found.claim.estimator, family), 0.0, _share(found, REHEARSED))
     store = means.run("checks", study)
     claim = fits_of(store, 0, study.estimators[0].name, found.claim.term, found.recommended)
