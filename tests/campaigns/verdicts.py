@@ -69,6 +69,18 @@ class Case:
         """What is there."""
         return [json.loads(line) for line in self.file.read_text().splitlines()][:PANELS] if self.file.exists() else []
 
+    def make(self, upto: int, pool: ProcessPoolExecutor) -> None:
+        """The pages of its first panels that are missing."""
+        there = {one["number"] for one in self.pages()}
+        wanted = [number for number in range(upto) if number not in there]
+        if not wanted:
+            return
+        effect, drift = self.effect, self.drift
+        with self.file.open("a") as file:
+            for future in [pool.submit(page, self, number, effect, drift) for number in wanted]:
+                file.write(json.dumps(future.result()) + "\n")
+                file.flush()
+
 
 def cases() -> Iterator[Case]:
     """Every world without an effect and with one; a drift where nothing else is wrong."""
@@ -101,19 +113,14 @@ def page(case: Case, number: int, effect: float, drift: float) -> dict[str, Any]
 
 
 def made() -> None:
-    """Every page that is missing, two at a time."""
+    """Every page that is missing, two at a time: a few of each case first, and worlds without an effect first."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for case in cases():
-        there = {one["number"] for one in case.pages()}
-        wanted = [number for number in range(PANELS) if number not in there]
-        if not wanted:
-            continue
-        effect, drift = case.effect, case.drift
-        with ProcessPoolExecutor(TOGETHER, get_context("spawn"), prepare_process) as pool, case.file.open("a") as file:
-            waiting = [pool.submit(page, case, number, effect, drift) for number in wanted]
-            for future in waiting:
-                file.write(json.dumps(future.result()) + "\n")
-                file.flush()
+    with ProcessPoolExecutor(TOGETHER, get_context("spawn"), prepare_process) as pool:
+        for upto in sorted({min(PANELS, count) for count in (25, 100, PANELS)}):
+            for what in (NULL, EFFECT, DRIFT):
+                for case in cases():
+                    if case.what == what:
+                        case.make(upto, pool)
 
 
 def share(hits: list[bool]) -> tuple[float, float]:
