@@ -316,7 +316,9 @@ def test_error_types_in_words() -> None:
 
 
 @pytest.mark.long
-def test_two_hundred_cells_and_ten_estimators_are_judged_in_two_seconds(fabricate: Any, sample_of: Any) -> None:
+def test_two_hundred_cells_and_ten_estimators_are_judged_in_half_the_time_of_their_diagnosis(
+    fabricate: Any, sample_of: Any
+) -> None:
     rng = np.random.default_rng(4)
     cells = []
     for place in range(200):
@@ -324,10 +326,11 @@ def test_two_hundred_cells_and_ten_estimators_are_judged_in_two_seconds(fabricat
         samples = {f"e{k}": sample_of(theta, theta + 0.1 * rng.standard_normal(theta.shape), np.full((64, 3, 3), 0.1))
                    for k in range(10)}  # fmt: skip
         cells.append(({"effect": 0.1 * (place % 4), "n": place // 4}, samples))
-    diagnosis = diagnose(fabricate(cells))
+    records = fabricate(cells)
+    diagnosis = diagnose(records)
     table = bias_table(diagnosis)
-    seconds = _quickest(lambda: answer(diagnosis, table))
-    assert seconds < 2.0
+    judging = _quickest(lambda: answer(diagnosis, table))
+    assert judging < _quickest(lambda: diagnose(records)) / 2
 
 
 def _quickest(work: Callable[[], object]) -> float:
