@@ -25,7 +25,6 @@ from results.diagnosis.judging import interval_point
 from results.diagnosis.power_curve import Z95, Detectable
 from sim.arrays import Flags, Floats
 
-WORLDS = 30  # near the fitted one that are looked at
 SLOW = ("driscoll-kraay",)  # and errors clustered in two ways
 
 
@@ -105,7 +104,7 @@ def nearby_of(claim: Claim, twin: Twin, keep: Sequence[str], replications: int =
     errors = tuple(error for error in claim.errors if error in keep or (error not in SLOW and "+" not in error))
     quick = replace(claim, errors=errors)
     pilot = pilot_of(quick, twin).resized(replications=replications)
-    designs = (twin.design, *twin.nearby[:WORLDS])
+    designs = (twin.design, *twin.nearby)
     fitted, *others = (_fits(quick, replace(pilot, design=design)) for design in designs)
     return Nearby(fitted, tuple(others))
 

@@ -86,6 +86,30 @@ def neighbourhood(found: Calibration, statistics: Floats, low: Floats, high: Flo
     return np.asarray(np.clip(out, low, high))
 
 
+def few_of(draws: Floats, count: int, low: Floats, high: Floats) -> Floats:
+    """The first draws (count, P) of (R, P), moved so that their means and covariances are those of all draws.
+
+    Few draws of a fixed seed would have a spread of their own, the same for every panel of a size. With A = C^1/2
+    C_few^-1/2, symmetric roots of covariances: mean + A (draw - mean of the few), within the ranges (P,). Draws that
+    are no more than the parameters stay as they are.
+    """
+    some = draws[:count]
+    if len(some) <= draws.shape[1] + 1:
+        return some
+    scale = np.maximum(draws.std(axis=0), LEAST)
+    every, own = draws / scale, some / scale
+    move = _root(np.cov(every, rowvar=False), 0.5) @ _root(np.cov(own, rowvar=False), -0.5)
+    found = (every.mean(axis=0) + (own - own.mean(axis=0)) @ move.T) * scale
+    return np.where(draws.std(axis=0) > LEAST, np.clip(found, low, high), some)
+
+
+def _root(covariance: Floats, power: float) -> Floats:
+    """A symmetric power of a covariance (P, P), 0 in directions without variance."""
+    values, vectors = np.linalg.eigh(np.atleast_2d(covariance))
+    kept = values > 1e-9 * max(float(values.max()), LEAST)
+    return np.asarray((vectors[:, kept] * values[kept] ** power) @ vectors[:, kept].T)
+
+
 def _slopes(moments: Moments, at: Floats, ends: tuple[Floats, Floats]) -> Floats:
     """Difference quotients (S, P) in units of the ranges, inwards from their ends."""
     now, spans, columns = moments(at)[0], ends[1] - ends[0], []

@@ -24,6 +24,8 @@ period = "period"
 outcome = "y"
 treatment = "did"
 {groups}
+[inference]
+seed = {seed}
 [twin]
 draws = 200
 """
@@ -51,6 +53,7 @@ class World:
     post: float = 1.0
     growth: float = 0.0
     factor: float = 0.0
+    one_calendar: bool = False
     groups: int = 0
     group_sd: float = 0.0
     group_ar: float = 0.0
@@ -95,7 +98,8 @@ class World:
         scale = np.where(self.first < self.periods, self.treated, 1.0) * np.where(self.dose > 0, self.post, 1.0)
         e = e * scale * np.exp(self.growth * np.linspace(-0.5, 0.5, self.periods))[:, None]
         if self.factor:
-            paths = rng.standard_normal((count, self.periods, 1)).cumsum(axis=1)
+            drawn = np.random.default_rng(1) if self.one_calendar else rng
+            paths = drawn.standard_normal((1 if self.one_calendar else count, self.periods, 1)).cumsum(axis=1)
             e = e + self.factor * paths * rng.standard_normal((count, 1, self.units))
         if self.group_sd:
             shared = rng.standard_normal((count, self.periods + 20, self.groups))
@@ -127,7 +131,8 @@ class World:
     def real(self, folder: Path, number: int, effect: float = 0.0, drift: float = 0.0) -> RealPanel:
         """One panel as a user has it."""
         spec = folder / f"{self.name.replace(' ', '-')}.toml"
-        spec.write_text(SPEC.format(groups='groups = ["group"]' if self.groups else ""), encoding="utf-8")
+        groups = 'groups = ["group"]' if self.groups else ""
+        spec.write_text(SPEC.format(groups=groups, seed=number + 1), encoding="utf-8")
         rng = np.random.default_rng([number, *self.name.encode()])
         panel = self.panel(self.outcome(self.noise(rng, 1), effect, drift))
         return RealPanel(panel, read_spec(spec), panel.units, ())
@@ -183,6 +188,7 @@ WORLDS = (
     World("group shocks", groups=20, group_sd=0.7),
     World("ramped effects", ramp=True),
     World("factors", factor=0.3, family=False),
+    World("factors of one calendar", factor=0.3, one_calendar=True, family=False),
     World("spillovers", spill=0.3, family=False),
     World("ten treated", dates=((7, 10),)),
     World("few treated", dates=((7, 4),)),

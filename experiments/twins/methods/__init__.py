@@ -15,7 +15,7 @@ from sim.discovery import discover
 
 Floats = NDArray[np.float64]
 
-NEARBY = 40  # worlds that panels of the fitted world would give
+NEARBY = 30  # worlds that panels of the fitted world would give
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.twins.calibrate import Calibration
+from experiments.twins.calibrate import Calibration, few_of
 from experiments.twins.errors_law import ErrorsLaw
 from experiments.twins.levels_law import LevelsLaw
 from experiments.twins.methods import NEARBY, Fit, Method, kept_levels, kept_variables, parameters_with_errors
@@ -64,8 +64,10 @@ class Parametric(Method):
         def table(values: Floats) -> dict[str, Any]:
             return {"kind": "effects", "mean": real.mean, **levels.table(values)}
 
-        pairs = zip(levels_by[:NEARBY], errors_by[:NEARBY], strict=True)
-        nearby = tuple((table(of), law.table(own)) for of, own in pairs)
+        ends = zip(levels.ends, law.ends, strict=True)
+        drawn = few_of(np.hstack([levels_by, errors_by]), NEARBY, *map(np.concatenate, ends))
+        of, own = np.split(drawn, [levels_by.shape[1]], axis=1)
+        nearby = tuple((table(a), law.table(b)) for a, b in zip(of, own, strict=True))
         return Fit(table(effects.values), law.table(found.values), parameters, notes=tuple(notes),
                    covariance=covariance, nearby=nearby)  # fmt: skip
 
@@ -81,7 +83,7 @@ class Parametric(Method):
             kept_variables(self.kind, real.additive),
             notes=tuple(notes),
             covariance=covariance,
-            nearby=tuple((levels, law.table(own)) for own in errors_by[:NEARBY]),
+            nearby=tuple((levels, law.table(own)) for own in few_of(errors_by, NEARBY, *law.ends)),
         )
 
 
