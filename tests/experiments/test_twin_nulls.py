@@ -135,7 +135,7 @@ def test_loadings_are_drawn_anew_whoever_is_treated(tmp_path: Path) -> None:
     paths = np.array(errors.common_paths)  # type: ignore[attr-defined]
     got = np.einsum("rtn,rsn->ts", apart, apart) / (599 * 100)
     np.testing.assert_allclose(got, wanted + paths.T @ paths, atol=0.06)
-    assert len(one.nearby) == 40
+    assert len(one.nearby) == 30
     assert one.covariance is not None
     assert one.parameters[1].se > 0
 
