@@ -15,10 +15,10 @@ import numpy as np
 from scipy.special import expit, logit
 
 from estimators.core.inference import critical_values
-from experiments.running.runner import run
+from experiments.running.tasks import runner_of
 from experiments.study.study import Study
 from experiments.trust.claim import Claim
-from experiments.trust.studies import BLOCK, LEVEL, Fits, Measure, fits_of, pilot_of
+from experiments.trust.studies import BLOCK, LEVEL, Fits, Measure, fits_in, pilot_of
 from experiments.twins.twin import Twin
 from results.diagnosis.claims import POWER
 from results.diagnosis.judging import interval_point
@@ -110,9 +110,10 @@ def nearby_of(claim: Claim, twin: Twin, keep: Sequence[str], replications: int =
 
 
 def _fits(claim: Claim, study: Study) -> dict[str, Fits]:
-    store = run(study)
-    name = study.estimators[0].name
-    return {error: fits_of(store, 0, name, claim.term, error) for error in store.layouts[name].errors}
+    """Of the cell of a pilot, in this process: no store, and no second draw, as a user's design would need."""
+    block = runner_of(study, 0).run(0, study.replications)
+    found = block.estimates[study.estimators[0].name]
+    return {error: fits_in([found], claim.term, error) for error in found.errors}
 
 
 def _odds(hits: Flags | Sequence[bool]) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from estimators.core.estimator import Estimator, Status
+from estimators.core.estimator import Estimates, Estimator, Status
 from estimators.core.inference import p_values
 from estimators.core.inversion import p_value_errors
 from estimators.core.inversion import p_values as ranked
@@ -70,9 +70,13 @@ def statistic_of(estimate: Floats, se: Floats, pvalue: Floats) -> Floats:
 
 def fits_of(store: Store, cell: int, estimator: str, term: str, error: str) -> Fits:
     """One term under one error type in a cell of a store."""
+    return fits_in([block.estimates[estimator] for block in store.blocks(cell)], term, error)
+
+
+def fits_in(found: Sequence[Estimates], term: str, error: str) -> Fits:
+    """One term under one error type of consecutive fits."""
     parts = []
-    for block in store.blocks(cell):
-        fits = block.estimates[estimator]
+    for fits in found:
         k, e = fits.terms.index(term), fits.errors.index(error)
         estimate, se, dof = fits.estimate[:, k], fits.se[:, e, k], fits.dof[:, e, k]
         with np.errstate(divide="ignore", invalid="ignore"):
