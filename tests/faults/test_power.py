@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import itertools
+import json
 import os
 import random
+import shutil
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -19,16 +24,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import cuts
 from power import MODELS, Recorder, Step
 
+from cluster import Executor, Outcome, Serial
+from cluster.executor import Careful, Work
 from experiments.cli import run_command
 from experiments.running.log import log_of, logged, read_log
 from experiments.running.runner import run, schema_of
-from results.store import ZarrStore, flushing
+from results.store import ZarrStore, flushing, locked
 from results.store.chunks import Shared, shared, write_chunks
 from results.store.files import PROVENANCE, damages
 from results.store.flushing import acknowledged
 from results.store.marks import Mark, decoded
+from results.store.pack import pack
 from results.store.repair import repair
 from results.store.tree import Folder
+from results.store.verify import verified
 from studies import quick_study
 
 TRIES = 12  # states after one cut
@@ -114,6 +123,141 @@ def test_a_worker_elsewhere_flushes_its_block_before_it_answers(store: Path, tmp
         there = ZarrStore.open(into / "x.zarr")
         assert there.intact(1, 1)
         assert there.digest(1, 1) == digest
+
+
+def test_a_store_is_there_whole_or_not_at_all(store: Path, tmp_path: Path) -> None:
+    """A smaller one before, a larger one after: at no point of growth are both missing."""
+    larger = quick_study(128, grid=(("effect", (-0.01, 0.0, 0.02)),))
+    recorder = Recorder(store.parent)
+    with recorder.recording():
+        ZarrStore.open_or_create(store, schema_of(larger))
+    last = len(recorder.steps)
+    gone = [number for number, step in enumerate(recorder.steps, 1) if step.source and step.source[1] == store.name]
+    for cut in (*range(gone[0] - 1, gone[0] + 6), last - 30, last - 1, last):
+        for into in states(recorder, tmp_path / str(cut), cut, 6):
+            with locked(into / store.name):
+                found = ZarrStore.open(into / store.name)
+            assert sum(found.sound_parts(*place) is not None for place in found.places()) == 4, cut
+            assert not damages(found.path)
+
+
+def test_a_store_that_grows_has_one_size(store: Path, tmp_path: Path) -> None:
+    """Until its root says otherwise it is taken back to the old one, and then all is there."""
+    larger = schema_of(quick_study(256))
+    recorder = Recorder(store.parent)
+    with recorder.recording():
+        ZarrStore.open_or_create(store, larger)
+    sizes = set[int]()
+    for cut in range(len(recorder.steps) - 8, len(recorder.steps) + 1):
+        for into in states(recorder, tmp_path / str(cut), cut, 6):
+            root = json.loads((into / store.name / "zarr.json").read_text())["attributes"]["replications"]
+            sizes.add(root)
+            assert root == 128 or not damages(into / store.name)
+            repair(into / store.name, larger)
+            found = ZarrStore.open(into / store.name)
+            assert found.replications == root
+            assert all(found.intact(*place) for place in found.places() if place[1] < 2)
+    assert sizes == {128, 256}
+
+
+def test_a_zip_is_there_whole_or_not_at_all(store: Path, tmp_path: Path) -> None:
+    recorder = Recorder(store.parent)
+    with recorder.recording():
+        pack(store, store.parent / "x.zip")
+    made = 0
+    for cut in range(1, len(recorder.steps) + 1):
+        for into in states(recorder, tmp_path / str(cut), cut, 2):
+            if (into / "x.zip").exists():
+                made += 1
+                assert verified(into / "x.zip").sound
+            shutil.rmtree(into)
+    assert made
+    for into in states(recorder, tmp_path / "end"):
+        assert (into / "x.zip").exists(), "the command has ended"
+
+
+def test_a_block_written_during_a_flush_waits_for_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, seen = list[int](), list[list[int]]()
+
+    def flush(*_: object) -> None:
+        seen.append(list(told))
+        if len(seen) == 1:
+            written(number=2)
+
+    monkeypatch.setattr(flushing, "_flush", flush)
+    with acknowledged(tmp_path, lambda number: told.append(number)) as written:
+        written(number=1)
+    assert (seen, told) == ([[]], [1]), "a block that comes during the last flush belongs to no run"
+    monkeypatch.setattr(flushing, "LEAST_PAUSE", 0.0)
+    told.clear(), seen.clear()
+    with acknowledged(tmp_path, lambda number: told.append(number)) as written:
+        written(number=1)
+        while len(told) < 2:
+            time.sleep(0.001)
+    assert (seen, told) == ([[], [1]], [1, 2])
+
+
+def test_a_failed_flush_is_said_to_the_next_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = threading.Event()
+
+    def failing(*_: object) -> None:
+        failed.set()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(flushing, "_flush", failing)
+    monkeypatch.setattr(flushing, "LEAST_PAUSE", 0.0)
+    told, blocks = list[int](), list[int]()
+
+    def work(more: bool) -> None:
+        with acknowledged(tmp_path, lambda number: told.append(number)) as written:
+            written(number=1)
+            assert failed.wait(10)
+            deadline = time.monotonic() + 10
+            while more and time.monotonic() < deadline:
+                written(number=2)
+                blocks.append(2)
+                time.sleep(0.001)
+
+    for more in (True, False):
+        failed.clear()
+        begin = time.monotonic()
+        with pytest.raises(OSError, match="Input/output"):
+            work(more)
+        assert time.monotonic() < begin + 5, "the run ends at its next block"
+    assert not told
+
+
+def test_an_error_of_the_system_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_: int) -> int:
+        ctypes.set_errno(errno.EIO)
+        return -1
+
+    monkeypatch.setattr(flushing, "SYNCFS", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        flushing.flush(tmp_path)
+
+
+class Elsewhere:
+    """Workers on other machines, as a run sees them."""
+
+    workers = 1
+    address = "tcp://elsewhere"
+
+    def run(self, function: Work, jobs: Iterable[Any], careful: Careful | None = None) -> Iterator[Outcome]:
+        return Serial().run(function, jobs, careful)
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+@pytest.mark.parametrize(("where", "count"), [(Serial(), 0), (Elsewhere(), 4)], ids=["here", "elsewhere"])
+def test_workers_flush_where_this_machine_cannot(
+    where: Executor, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed = list[Path]()
+    monkeypatch.setattr("results.store.chunks.flush_files", lambda root, names: flushed.append(root))
+    run(quick_study(128), store=tmp_path / "x.zarr", executor=where, writes="workers")
+    assert flushed == count * [tmp_path / "x.zarr"]
 
 
 def test_lost_provenance_never_gives_old_blocks_to_a_new_environment(store: Path, tmp_path: Path) -> None:
