@@ -125,6 +125,21 @@ def test_a_worker_elsewhere_flushes_its_block_before_it_answers(store: Path, tmp
         assert there.digest(1, 1) == digest
 
 
+def test_a_new_store_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    recorder = Recorder(tmp_path / "disk")
+    with recorder.recording():
+        ZarrStore.create(recorder.root / "x.zarr", schema_of(quick_study(128)))
+    ends = [number for number, step in enumerate(recorder.steps, 1) if step.target and step.target[1] == "x.zarr"]
+    made = 0
+    for cut in (*ends, len(recorder.steps)):
+        for into in states(recorder, tmp_path / str(cut), cut):
+            if (into / "x.zarr").exists():
+                made += 1
+                assert not damages(into / "x.zarr")
+    assert made > TRIES, "at the end it is always there"
+
+
 def test_a_store_is_there_whole_or_not_at_all(store: Path, tmp_path: Path) -> None:
     """A smaller one before, a larger one after: at no point of growth are both missing."""
     larger = quick_study(128, grid=(("effect", (-0.01, 0.0, 0.02)),))
