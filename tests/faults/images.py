@@ -8,6 +8,7 @@ which brings the journal to the disk without the bytes of other files.
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import random
@@ -50,21 +51,20 @@ class Image:
         make = shutil.which(f"mkfs.{kind}", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         if make is None:
             raise NotHere(f"no mkfs.{kind}")
-        self._do(make, "-q", *(["-F"] if kind == "ext4" else []), str(self._file))
-        self.mount()
+        try:
+            subprocess.run([make, "-q", *(["-F"] if kind == "ext4" else []), self._file], check=True)
+            self.mount()
+        except subprocess.CalledProcessError as error:
+            raise NotHere(str(error)) from error
 
     def mount(self) -> None:
         """Mount it, which replays its journal."""
-        self._do("mount", "-o", "loop", str(self._file), str(self.place))
+        subprocess.run(["mount", "-o", "loop", self._file, self.place], check=True)
 
     def unmount(self) -> None:
-        """Unmount it, which frees its loop device."""
-        self._do("umount", str(self.place))
-
-    def _do(self, *command: str) -> None:
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise NotHere(f"{command[0]}: {done.stderr.strip()}")
+        """Unmount it, which frees its loop device; zips that were read in place are closed before."""
+        gc.collect()
+        subprocess.run(["umount", self.place], check=True)
 
 
 @contextmanager
