@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any
 
 from results.store.bucket import StorePath
@@ -18,9 +19,9 @@ SUFFIX = ".log.jsonl"
 
 
 class RunLog:
-    """Appends one line an event: start, commit, again, left, poisoned, end.
+    """Appends one line an event: start, commit, again, left, poisoned, end; threads take turns.
 
-    again: a block was computed once more, and why. left: a worker went.
+    commit: a block is on the disk. again: a block was computed once more, and why. left: a worker went.
 
     A line is handed to the system before the run goes on, so that it survives a kill. A full disk ends the log, not the
     run.
@@ -28,17 +29,19 @@ class RunLog:
 
     def __init__(self, stream: IO[str] | None) -> None:
         self._stream = stream
+        self._turn = Lock()
 
     def say(self, event: str, **facts: Any) -> None:
         """One event with what belongs to it."""
         if self._stream is None:
             return
         line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
-        try:
-            self._stream.write(json.dumps(line) + "\n")
-            self._stream.flush()
-        except OSError:
-            self._stream = None
+        with self._turn:
+            try:
+                self._stream.write(json.dumps(line) + "\n")
+                self._stream.flush()
+            except OSError:
+                self._stream = None
 
 
 @contextmanager
@@ -64,10 +67,16 @@ def logged(store: StorePath, **facts: Any) -> Iterator[RunLog]:
 
 
 def _opened(file: Path) -> IO[str]:
-    """A log, to append to; raises BadInput where it is a link, a pipe or another user's."""
-    descriptor = open_beside(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    """A log, to append to; raises BadInput where it is a link, a pipe or another user's.
+
+    A power cut can leave a part of a line, or zeros, at its end.
+    """
+    descriptor = open_beside(file, os.O_RDWR | os.O_APPEND | os.O_CREAT)
     try:
         check_own(descriptor, file)
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")
     except BaseException:
         os.close(descriptor)
         raise
@@ -81,10 +90,10 @@ def log_of(store: Path) -> Path:
 
 
 def read_log(store: Path) -> list[dict[str, Any]]:
-    """The events of all runs into a store, in order; a last line that was cut by a kill is left out."""
+    """The events of all runs into a store, in order; what a kill or a power cut left of a line is left out."""
     found = []
     with contextlib.suppress(FileNotFoundError):
-        for line in read_plain(log_of(store)).decode("utf-8").splitlines():
+        for line in read_plain(log_of(store)).decode("utf-8", "replace").splitlines():
             with contextlib.suppress(ValueError):
                 found.append(json.loads(line))
     return found

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
 from cluster.guarded import Guarded
@@ -27,6 +28,7 @@ from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked, pr
 from results.store.block import Block, union_of_layouts
 from results.store.bucket import ObjectPath, StorePath, store_path
 from results.store.chunks import Shared, Written, shared
+from results.store.flushing import acknowledged
 from results.store.repair import repair
 from sim.errors import BadInput, bad, closest, one_of
 
@@ -128,9 +130,9 @@ def run(
             _shared(place, by, where) as into,
         ):
             own = _both(still, there)
-            filling = _Filling(study, kept, here, where, listen, target, into, log, own)
             try:
-                filling.fill(plan, shuffle)
+                with acknowledged(place, partial(log.say, "commit")) as written:
+                    _Filling(study, kept, here, where, listen, target, into, log, own, written).fill(plan, shuffle)
             except (BadInput, OSError):
                 own()  # a store that went meanwhile is the reason
                 raise
@@ -155,7 +157,8 @@ def _shared(store: StorePath, writes: str, where: Executor) -> AbstractContextMa
     Without workers it writes into an object store itself: a copy of a process cannot use its connections.
     """
     alone = isinstance(store, ObjectPath) and isinstance(where, Serial | Guarded)
-    return shared(store) if writes == "workers" and not alone else nullcontext()
+    here = isinstance(where, Serial | Guarded) or getattr(where, "on_this_machine", False)
+    return shared(store, elsewhere=not here) if writes == "workers" and not alone else nullcontext()
 
 
 def _both(*checks: Callable[[], None]) -> Callable[[], None]:
@@ -206,9 +209,10 @@ class _Filling:
     """A study on its way into a store.
 
     here: this process, for comparison; None where there is nothing to compare. until: the target at which cells stop.
-    into: the store that workers write into themselves. log: is told of every block. still:
-    raises StoreLocked when the store is no longer this run's, StoreGone when it is there no more.
-    run: a name of this run, by which workers know its study.
+    into: the store that workers write into themselves. log: is told of what went wrong. still: raises StoreLocked when
+    the store is no longer this run's, StoreGone when it is there no more. written: is told of every block in a store,
+    and raises OSError when an earlier one did not come to the disk. run: a name of this run, by which workers know its
+    study.
     """
 
     study: Study
@@ -220,6 +224,7 @@ class _Filling:
     into: Shared | None = None
     log: RunLog | None = None
     still: Callable[[], None] = lambda: None
+    written: Callable[..., None] = lambda **_: None
     run: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def fill(self, plan: Resume, shuffle: int | None) -> None:
@@ -308,9 +313,9 @@ class _Filling:
             else:
                 assert result.block is not None, "asked again in _send"
                 self.store.write(job.cell, job.index, result.block)
-            if self.log and isinstance(self.store, ZarrStore):
+            if isinstance(self.store, ZarrStore):
                 digest = self.store.digest(job.cell, job.index)
-                self.log.say("commit", cell=job.cell, block=job.index, digest=digest, seconds=round(result.seconds, 4),
+                self.written(cell=job.cell, block=job.index, digest=digest, seconds=round(result.seconds, 4),
                              computing=round(result.computing, 4))  # fmt: skip
         else:  # its workers died, or its design raised: the other blocks go on
             self.store.poison(job.cell, job.index, "".join(traceback.format_exception(outcome.error)))

@@ -24,8 +24,9 @@ from estimators.core.estimator import Status
 from results.store.block import Block, block_arrays, part_digests
 from results.store.bucket import ObjectPath, StorePath, StoreUnreachable
 from results.store.chunk_arrays import ChunkArrays
+from results.store.flushing import flush_files
 from results.store.marks import NO_STAMP, stamp_of
-from results.store.packing import packed
+from results.store.packing import files_of, packed
 from results.store.place import tree_of
 from results.store.plain_files import read_plain, write_beside
 from results.store.skeleton import StoreSchema, schema_from
@@ -41,12 +42,14 @@ MOST_BYTES = 1 << 12  # of a token
 class Shared:
     """A store that workers write into; token: what a file beside it says as long as this run lasts.
 
-    root: SHA-256 of the root's metadata, "" where it is not compared.
+    root: SHA-256 of the root's metadata, "" where it is not compared. elsewhere: workers are on other machines, whose
+    systems this process cannot ask to flush.
     """
 
     path: StorePath
     token: str
     root: str = ""
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,11 @@ class Written:
 
 
 @contextmanager
-def shared(path: StorePath) -> Iterator[Shared]:
+def shared(path: StorePath, *, elsewhere: bool = False) -> Iterator[Shared]:
     """A store for workers to write into, with a token beside it by which they know that they see the same one."""
     real = path.resolve()
     root = "" if isinstance(real, ObjectPath) else _sha(real / META)
-    token = Shared(real, secrets.token_hex(8), root)
+    token = Shared(real, secrets.token_hex(8), root, elsewhere)
     try:
         write_text_beside(token_file(real), token.token)
         yield token
@@ -85,6 +88,9 @@ def write_chunks(place: Shared, cell: int, index: int, block: Block) -> Written:
         rows = slice(index * schema.block, index * schema.block + block.replications)
         zarr.config.set({"array.write_empty_chunks": True})  # a block of fill values is a result too
         arrays.write(cell, index, rows, packed(values, schema.layouts))
+        if place.elsewhere and isinstance(place.path, Path):
+            parts = [part for part in schema.parts if schema.estimands or part != "truth"]
+            flush_files(place.path, files_of(cell, index, parts))
     except OSError as error:
         raise bad(f"a worker cannot write: {error.strerror or error}", where=str(place.path),
                   allowed="a store that workers may write, with room on its disk",

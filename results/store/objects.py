@@ -104,8 +104,8 @@ class Objects:
             except FileNotFoundError:
                 return ""
 
-    def put(self, name: str, data: bytes) -> None:
-        """Write a file, whole or not at all."""
+    def put(self, name: str, data: bytes, *, flushed: bool = True) -> None:
+        """Write an object, whole or not at all; what was put is there."""
         with answered(self.path):
             self._obstore.put(self._client, name, data)
 
@@ -116,6 +116,9 @@ class Objects:
                 self._obstore.delete(self._client, name)
             except FileNotFoundError:
                 return
+
+    def flush(self) -> None:
+        """Nothing: what was put is there."""
 
     def take_place(self, made: Path) -> None:
         """Become the store that was made in a folder of this machine: its root's metadata are written last.

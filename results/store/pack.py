@@ -6,6 +6,7 @@ import os
 import zipfile
 
 from results.store.bucket import ObjectPath, StorePath, refused
+from results.store.flushing import flush, flush_names
 from results.store.lock import locked
 from results.store.place import PACKED_SUFFIX, check_place, is_packed, tree_of
 from results.store.workshop import beside
@@ -43,5 +44,7 @@ def pack(path: StorePath, out: StorePath) -> int:
                     archive.writestr(file, tree.read(file))
             if ZarrStore.open(made / out.name).content_hash() != before:
                 raise bad("was not written as it is", where=str(out), allowed="a sound disk", remedy="pack again")
-            os.rename(made / out.name, out.resolve())
+            flush(made)
+            os.rename(made / out.name, real := out.resolve())
+            flush_names(real.parent)
     return len(files)

@@ -78,10 +78,12 @@ def not_ours(path: Path, what: str) -> BadInput:
 
 
 def write_beside(path: Path, data: bytes) -> None:
-    """Write a new file that only its owner can read in the place of whatever has this name; no link is followed."""
+    """Write and flush a new file of its owner alone in the place of whatever has this name; no link is followed."""
     path.unlink(missing_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN, 0o600), "wb") as file:
         file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -65,11 +65,14 @@ def repair(path: StorePath, schema: StoreSchema) -> list[Damage]:
             expected = fixed_files(made / "store")
             there = fixed_files(path)
             names |= {file for file in expected.keys() | there.keys() if expected.get(file) != there.get(file)}
-        for name in sorted(names):
+        for name in sorted(names - {PROVENANCE}):
             _restore(Folder(made / "store"), writable(path), name)
-    check_format(path)
-    if PROVENANCE in names:
-        _forget_origins(path, len(whole.parts))
+        check_format(path)
+        if PROVENANCE in names:  # numbers of environments go before others can get them
+            _forget_origins(path, len(whole.parts))
+            writable(path).flush()
+            _restore(Folder(made / "store"), writable(path), PROVENANCE)
+    writable(path).flush()
     seal_root(path)
     return found
 

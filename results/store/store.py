@@ -381,6 +381,7 @@ class Store(ABC):
     def _keep_tracebacks(self, cell: int, index: int, texts: Mapping[str, str], names: Iterable[str]) -> None:
         """Replace a block's tracebacks of some estimators, and of the block as a whole."""
         place = f"cell {cell} block {index}"
+        before = dict(self.tracebacks)
         stale = [key for key in self.tracebacks if f"{key} ".startswith(f"{place} ") and _of(key) in {"", *names}]
         for key in stale:
             del self.tracebacks[key]
@@ -389,7 +390,7 @@ class Store(ABC):
             counts[_of(place + key)] += 1
             if counts[_of(place + key)] <= MOST_TRACEBACKS:
                 self.tracebacks[place + key] = text
-        if stale or texts:
+        if self.tracebacks != before:
             self.note("tracebacks", dict(self.tracebacks))
 
     @abstractmethod

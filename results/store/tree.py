@@ -18,6 +18,7 @@ from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteReques
 from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, ZipStore
 
+from results.store.flushing import flush, flush_names, flush_open
 from results.store.plain_files import (
     LINK,
     PLAIN,
@@ -84,16 +85,20 @@ class Tree(Protocol):
 class WritableTree(Tree, Protocol):
     """Files that can be written; for one process."""
 
-    def put(self, name: str, data: bytes) -> None:
-        """Write a file, whole or not at all."""
+    def put(self, name: str, data: bytes, *, flushed: bool = False) -> None:
+        """Write a file, whole or not at all; flushed: a power cut leaves the old one or the new one too."""
         ...
 
     def delete(self, name: str) -> None:
         """Delete a file, which need not be there."""
         ...
 
+    def flush(self) -> None:
+        """Have all that was written on the disk; raises OSError where that fails."""
+        ...
+
     def take_place(self, made: Path) -> None:
-        """Become the store that was made in a folder: whole or not at all."""
+        """Become the store that was made in a folder: whole or not at all, also in a power cut."""
         ...
 
 
@@ -188,8 +193,11 @@ class Folder:
                     found[name] = f"{seen.st_size} {seen.st_mtime_ns}"
         return found
 
-    def put(self, name: str, data: bytes) -> None:
-        """Write a file beside its place and rename it; a link or a folder that has its name goes."""
+    def put(self, name: str, data: bytes, *, flushed: bool = False) -> None:
+        """Write a file beside its place and rename it; a link or a folder that has its name goes.
+
+        What takes the place of another file is flushed before: a power cut would leave neither.
+        """
         if not is_inside(name):
             raise NotPlain(errno.EINVAL, "is no name of a file of a store", name)
         if name != META and not self.path.is_dir():  # who removed the store would get a folder that is none
@@ -202,7 +210,12 @@ class Folder:
                     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN, 0o666, dir_fd=at)
                     with open(descriptor, "wb") as file:
                         file.write(data)
+                        if flushed or _is_there(last, at):
+                            file.flush()
+                            flush_open(file.fileno())
                     replace_inside(fresh, last, at)
+                    if flushed:
+                        flush_open(at)
                 except OSError:
                     with contextlib.suppress(OSError):
                         os.unlink(fresh, dir_fd=at)
@@ -216,9 +229,15 @@ class Folder:
         if is_inside(name):
             delete_inside(self.path, name)
 
+    def flush(self) -> None:
+        """Have all that was written on the disk."""
+        flush(self.path)
+
     def take_place(self, made: Path) -> None:
         """Become the store that was made in a folder of the same file system."""
-        os.rename(made, self.path.resolve())
+        flush(made)
+        os.rename(made, real := self.path.resolve())
+        flush_names(real.parent)
 
 
 class _Zarr(LocalStore):
@@ -250,7 +269,7 @@ class _Zarr(LocalStore):
 
     def set_sync(self, key: str, value: Any) -> None:
         self._check_writable()
-        self._tree.put(key, value.to_bytes())
+        self._tree.put(key, value.to_bytes(), flushed=key.rpartition("/")[2] == META)
 
     async def _set(self, key: str, value: Any, exclusive: bool = False) -> None:
         if exclusive and await self.exists(key):
@@ -264,6 +283,14 @@ class _Zarr(LocalStore):
 
     async def delete(self, key: str) -> None:
         await asyncio.to_thread(self.delete_sync, key)
+
+
+def _is_there(name: str, at: int) -> bool:
+    try:
+        os.stat(name, dir_fd=at, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _part(asked: Any, size: int) -> slice:

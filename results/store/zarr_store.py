@@ -31,6 +31,7 @@ from results.store.chunks import Written, wait_until_seen
 from results.store.copying import fill_grown
 from results.store.earlier import DAMAGE, earlier_marks
 from results.store.files import arrays_at_root, check_format, damages, root_damage, seal
+from results.store.flushing import flush
 from results.store.growth import Growth, growth_of
 from results.store.hashing import content_hash
 from results.store.lock import set_aside
@@ -126,15 +127,17 @@ class ZarrStore(Store):
     def replaced(self, schema: StoreSchema, fill: Filler) -> ZarrStore:
         """A store of another schema in the place of this one, made in a temporary folder and filled from this one.
 
-        A kill leaves one of the two whole: `locked` puts this one back when the other is not yet in its place.
+        A kill or a power cut leaves one of the two whole: `locked` puts this one back when the other is not yet in its
+        place.
         """
         real = self.path.resolve()
         assert not isinstance(real, ObjectPath), "refused by check_study"
         with beside(self.path) as made:
             write_skeleton(made / "store", schema)
             fill(ZarrStore(made / "store", "a"))
+            flush(made / "store")  # before the old store goes, so that none is there for a moment alone
             os.rename(real, set_aside(real))
-            os.rename(made / "store", real)
+            writable(real).take_place(made / "store")
             shutil.rmtree(set_aside(real), ignore_errors=True)
         return ZarrStore(self.path, "a")
 
@@ -326,11 +329,15 @@ class ZarrStore(Store):
     ) -> None:
         """Write the arrays of a block or of some estimators, then their digests, then the block's mark."""
         values = block_arrays(block, self.layouts, self.estimands)
-        if kept:
-            there = self.sound_parts(cell, index)
-            if there is not None and self._origin in self.origins[cell, index]:
+        arrays = packed(values, self.layouts)
+        if kept and (there := self.sound_parts(cell, index)) is not None:
+            if self._origin in self.origins[cell, index]:
                 check_draws(there, block, f"block {index} of cell {cell}", str(self.path))
-        self._blocks.write(cell, index, self.block_rows(index), packed(values, self.layouts))
+            if there.truth.keys() == block.truth.keys() and all(
+                np.array_equal(there.truth[name], block.truth[name], equal_nan=True) for name in there.truth
+            ):
+                arrays.pop("truth", None)  # it is there already
+        self._blocks.write(cell, index, self.block_rows(index), arrays)
         self._commit(cell, index, state, origins, self._digests_with(cell, index, part_digests(values), kept))
 
     def _digests_with(self, cell: int, index: int, new: Mapping[str, str], kept: Set[str]) -> NDArray[np.uint8]:
@@ -392,6 +399,7 @@ class ZarrStore(Store):
         self._array("replication")[:] = np.arange(replications)
         marks = self._array(MARKS)
         marks.resize((len(self.cells), -(-replications // self.block), *marks.shape[2:]))
+        writable(self.path).flush()  # until the root says so, `repair` takes the store back to its size
         seal_root(self.path, replications=replications, study={**self._facts["study"], "replications": replications})
         self._root = self._tree.group("r+")
         self._load()

@@ -2,20 +2,24 @@
 
 `python tests/benchmarks/cluster_bench.py` measures in turns, on a machine with two idle cores: the bare loop that only
 draws and fits, alone and in two processes at once; a serial run with its store; local clusters of one and of two
-workers. `--million` runs a million panels of the full job on two workers, report included.
+workers. `--million` runs a million panels of the full job on two workers, report included. `--flushes` measures what
+it costs that blocks are flushed to the disk before they are committed.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 from cluster import environment, open_executor, pin_environment, prepare_process
 
@@ -31,7 +35,7 @@ from experiments.study.study import Study  # noqa: E402
 from results.diagnosis import diagnose  # noqa: E402
 from results.report.facts import ReportFacts  # noqa: E402
 from results.report.html import html_report  # noqa: E402
-from results.store import ZarrStore  # noqa: E402
+from results.store import ZarrStore, flushing  # noqa: E402
 from sim.designs.paper import Paper  # noqa: E402
 
 FULL = (TwoWayDID(errors=("iid", "hc1", "cluster:unit")),
@@ -46,14 +50,16 @@ def main() -> None:
     options.add_argument("--panels", type=int, default=64 * BLOCK, help="panels of each timed run")
     options.add_argument("--pairs", type=int, default=5, help="how often all are timed, in turns")
     options.add_argument("--million", action="store_true", help="a million panels with their report instead")
+    options.add_argument("--flushes", action="store_true", help="runs with and without flushes, in turns, instead")
     chosen = options.parse_args()
     prepare_process()
     print(environment(), flush=True)
     if chosen.million:
         million(1_000_000)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            in_turns(chosen.panels, chosen.pairs, Path(folder))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        measured = with_and_without_flushes if chosen.flushes else in_turns
+        measured(chosen.panels, chosen.pairs, Path(folder))
 
 
 def study_of(panels: int) -> Study:
@@ -133,6 +139,33 @@ def in_turns(panels: int, pairs: int, folder: Path) -> None:
         say(words, [turn[above] / turn[below] for turn in turns])
     for name in places:
         say(f"{name}, all of its time / its own drawing and fitting", [cost[name] for cost in costs])
+
+
+def with_and_without_flushes(panels: int, pairs: int, folder: Path) -> None:
+    """Print what flushes add to serial runs, and to runs of DID alone, whose blocks take the least time."""
+    for name, estimators in (("the full job", FULL), ("DID alone", FULL[:1])):
+        study = study_of(panels).resized(replications=panels if estimators is FULL else 4 * panels)
+        study = replace(study, estimators=estimators)
+        run(study.resized(replications=BLOCK, seed=99), store=folder / f"{name}.zarr")
+        ratios = []
+        for number in range(pairs):
+            seconds = {}
+            for flushed in (True, False) if number % 2 else (False, True):
+                os.sync()
+                with nullcontext() if flushed else not_flushed():
+                    begin = time.perf_counter()
+                    run(study, store=folder / f"{name}-{number}-{flushed}.zarr")
+                    seconds[flushed] = time.perf_counter() - begin
+            ratios.append(seconds[True] / seconds[False])
+            print(f"{name}, pair {number + 1}: flushed {seconds[True]:.2f} s, not {seconds[False]:.2f} s", flush=True)
+        say(f"{name}, serial run with flushes / without", ratios)
+
+
+@contextmanager
+def not_flushed() -> Iterator[None]:
+    """No flush reaches the system meanwhile."""
+    with mock.patch.object(flushing, "SYNCFS", mock.Mock(return_value=0)), mock.patch.object(os, "fsync"):
+        yield
 
 
 def say(words: str, ratios: list[float]) -> None:

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import psutil
 from checker import committed, endings, lost
+from cuts import WORKS, Counted, cut_in_a_model, reference_of
+from images import KINDS, NotHere, cut_on_disk
 from schedulers import started
 from victim import REPLICATIONS
 
@@ -251,3 +253,33 @@ def silent_damage(folder: Path, reference: str) -> Found:
     same = ZarrStore.open(store).content_hash() == reference
     said = f"{'named' if named else 'NOT NAMED'} by verify, {'repaired' if same else 'NOT REPAIRED'} by --reread"
     return Found(f"1 silent flip: {said}", named and trusted and same)
+
+
+def power_cuts(folder: Path, each: int) -> Found:
+    """Power cuts at so many points of each piece of work, in models of a disk."""
+    found = [cut_in_a_model(work, each, folder, reference_of(work, folder)) for work in WORKS]
+    return _of_cuts("in models of a disk", found)
+
+
+def power_cuts_of_disks(folder: Path, each: int) -> Found:
+    """The same on file systems in files, which are shut down."""
+    found = []
+    for work in WORKS:
+        reference = reference_of(work, folder)
+        for kind in KINDS:
+            place = folder / f"disk-{work}-{kind}"
+            place.mkdir()
+            try:
+                found.append(cut_on_disk(kind, work, each, place, reference))
+            except NotHere as reason:
+                return Found(f"power cuts of {kind}: SKIPPED, this machine does not let it be mounted: {reason}", True)
+    return _of_cuts(f"of {' and '.join(KINDS)}", found)
+
+
+def _of_cuts(where: str, found: list[Counted]) -> Found:
+    gone = [f"{one.work}, {what}" for one in found for what in one.lost]
+    cuts, said = (sum(getattr(one, name) for one in found) for name in ("cuts", "acknowledged"))
+    each = ", ".join(f"{work} {sum(one.cuts for one in found if one.work == work)}" for work in WORKS)
+    lines = "".join(f"\n  {line}" for line in gone[:10])
+    return Found(f"{cuts} power cuts {where} ({each}), {said} blocks acknowledged before them: {len(gone)} lost{lines}",
+                 not gone)  # fmt: skip

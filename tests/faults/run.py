@@ -31,6 +31,8 @@ RECIPES: dict[str, Callable[[Path, str], Found]] = {
     "limit": recipes.file_size_limit,
     "files": lambda folder, reference: recipes.damaged_files(folder, reference, 2),
     "silent": recipes.silent_damage,
+    "power": lambda folder, _: recipes.power_cuts(folder, 40),
+    "power-of-disks": lambda folder, _: recipes.power_cuts_of_disks(folder, 20),
 }
 
 
