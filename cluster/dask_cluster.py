@@ -45,6 +45,13 @@ SETTINGS = {
 WITHOUT_CLIENT = {f"distributed.{member}.preload": [STEADY, ORPHANS] for member in ("scheduler", "nanny")}
 
 
+def _be_quiet() -> None:
+    """Leave it to us to say that a scheduler is gone; some loggers of Dask have levels of their own."""
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if name.partition(".")[0] == "distributed" and isinstance(logger, logging.Logger):
+            logger.setLevel(logging.CRITICAL)
+
+
 @contextlib.contextmanager
 def starting(scratch: str) -> Iterator[None]:
     """Dask as a cluster that starts now needs it: quiet, with one thread and short clocks.
@@ -52,7 +59,7 @@ def starting(scratch: str) -> Iterator[None]:
     scratch: the folder of its members' scratch folders, one that `cluster.scratch` has made.
     """
     pin_environment()
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    _be_quiet()
     with dask.config.set({**SETTINGS, "temporary-directory": scratch}):
         yield
 
@@ -117,6 +124,7 @@ def client_of(
 
 def connected(address: str, security: Security | None) -> Client:
     """A client of the running scheduler at an address; raises ClusterLost when it does not answer."""
+    _be_quiet()
     try:
         client = Client(address, timeout=CONNECT_SECONDS, security=security)
     except (OSError, TimeoutError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import stat
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 import batch_system
 import psutil
 import pytest
-from real_parts import PARTS, PATH, ROOT, Cluster, made_batch_system, wait_until
+from real_parts import ENVIRONMENT, PARTS, PATH, ROOT, Cluster, made_batch_system, wait_until
 from slow_jobs import double, double_slowly
 
 from cluster import ClusterLost, Refused, back_end
@@ -356,6 +357,34 @@ def test_a_preempted_job_waits_for_its_turn_and_its_workers_join_again(
             assert not (tmp_path / f"{number}.deleted").exists()
         finally:
             pool.close()
+
+
+CLIENT = """
+import json, sys
+from cluster import back_end
+back_end(sys.argv[1], json.loads(sys.argv[2])).open().client.wait_for_workers(2, timeout=60)
+print("up", flush=True)
+input()
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_client_leaves_no_job_and_the_next_start_no_certificate(tmp_path: Path) -> None:
+    with batch("pbs", tmp_path, processes=2) as (_, back):
+        options = json.dumps({name: value for name, value in vars(back).items() if value is not None})
+        process = subprocess.Popen([sys.executable, "-c", CLIENT, "pbs", options], env=ENVIRONMENT, stdin=-1, stdout=-1)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        (kept,) = tmp_path.glob(".panelproof-*")
+        assert len(batch_system.numbers(tmp_path)) == 1
+        process.kill()
+        process.communicate()
+        wait_until(lambda: not batch_system.numbers(tmp_path), 30, "the end of the job")
+        wait_until(lambda: not members(tmp_path), 5, "the end of all members")
+        assert not list((tmp_path / "tmp").glob("panelproof-*")), "the job removes its scratch folder"
+        assert kept.exists(), "nobody was there to remove it"
+        _, folder = written(tmp_path)
+        assert list(tmp_path.glob(".panelproof-*")) == [folder]
 
 
 @pytest.mark.slow
