@@ -22,7 +22,7 @@ import pytest
 from real_parts import ENVIRONMENT, PARTS, PATH, ROOT, Cluster, made_batch_system, wait_until
 from slow_jobs import double, double_slowly
 
-from cluster import ClusterLost, Refused, back_end
+from cluster import ClusterLost, Refused, WorkerRefused, back_end, dask_pool
 from cluster.backends.jobs import Jobs, seconds_of
 from cluster.backends.lsf import Lsf
 from cluster.backends.pbs import Pbs
@@ -424,6 +424,32 @@ def test_no_worker_is_waited_for_that_cannot_come(
             back.open()
         assert time.monotonic() - begin < 60
         assert not list(tmp_path.glob(".panelproof-*"))
+
+
+@pytest.mark.slow
+def test_the_kept_output_is_named_when_workers_are_gone_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask_pool, "NO_WORKERS_SECONDS", 2.0)
+    with batch("lsf", tmp_path, log=str(tmp_path / "logs"), workers=1) as (_, back):
+        pool: Any = back.open()
+        try:
+            outcomes = pool.run(double_slowly, range(1000))
+            assert next(outcomes).result is not None
+            (tmp_path / "refuses").write_text("no more jobs\n")
+            batch_system.delete(tmp_path, batch_system.numbers(tmp_path)[0])
+            with pytest.raises(ClusterLost, match=f"no workers at .*; the output of its jobs is in {tmp_path}/logs$"):
+                list(outcomes)
+            (tmp_path / "refuses").unlink()
+            pool.client.wait_for_workers(1, timeout=60)
+            with pytest.raises(WorkerRefused, match=f"it is odd; the output of its jobs is in {tmp_path}/logs$"):
+                pool.refuse(next(iter(pool.client.scheduler_info()["workers"])), "it is odd")
+        finally:
+            pool.close()
+
+
+def test_without_a_folder_for_output_the_option_is_named() -> None:
+    assert Slurm().kept == "the option log names a folder in which the output of jobs is kept"
 
 
 def looked(listed: list[str | None], workers: list[list[str]], *, processes: int = 1) -> tuple[Any, list[str]]:
