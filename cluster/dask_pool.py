@@ -71,6 +71,7 @@ class DaskPool:
     owned: the cluster that was started for it, which `close` stops. pace: what jobs take. memory: bytes that a job
     which died before may take. say: is told which workers are left out, and why. on_this_machine: all workers see the
     folders that this process sees. logs: where the output of workers is, in words, for messages that workers are gone.
+    absence: seconds that it goes on without workers; None = a minute.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class DaskPool:
         *,
         on_this_machine: bool = False,
         logs: str = "",
+        absence: float | None = None,
     ) -> None:
         self.client = client
         self.address = str(client.scheduler.address)  # which a client that lost it knows no longer
@@ -91,6 +93,7 @@ class DaskPool:
         self.say = say
         self._owned = owned
         self._logs = f"; {logs}" if logs else ""
+        self.absence = NO_WORKERS_SECONDS if absence is None else absence
         self.pace = pace or Pace()
         self._memory = memory
         self._stamp = f"{time.time_ns():x}"
@@ -231,8 +234,8 @@ class DaskPool:
         self._refetch(waiting, work)
         if self._threads:
             self._seen = self._asked
-        elif self._asked - self._seen > NO_WORKERS_SECONDS:
-            raise ClusterLost(f"no workers at {self.address} for {NO_WORKERS_SECONDS:.0f} s{self._logs}")
+        elif self._asked - self._seen > self.absence:
+            raise ClusterLost(f"no workers at {self.address} for {self.absence:.0f} s{self._logs}")
 
     def _ask(self) -> None:
         """Which workers there are; raises WorkerRefused when none of them may compute, TimeoutError without answer."""

@@ -39,7 +39,7 @@ SHARED = """
     that only you can read; None = where a node keeps temporary files. log: a folder for the output of jobs; None = none
     is kept. lines: further lines for the head of the job. before: shell commands before the worker, such as
     "module load python". python: the interpreter on the nodes; None = this one. wait: seconds until the first worker
-    must be there. tls: files {ca, cert, key} in PEM; None = temporary certificates.
+    must be there, and that a run goes on without any. tls: files {ca, cert, key} in PEM; None = temporary certificates.
 """
 
 
@@ -142,7 +142,8 @@ class Jobs(BackEnd):
         except ClusterLost as error:
             raise ClusterLost(f"{error}; {self.kept}") from error
         memory = bytes_of(self.memory)
-        return DaskPool(client, owned, clocks.pace, memory and memory // self.processes, say, logs=self.kept)
+        share = memory and memory // self.processes
+        return DaskPool(client, owned, clocks.pace, share, say, logs=self.kept, absence=self.wait)
 
     @property
     def kept(self) -> str:

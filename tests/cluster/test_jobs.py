@@ -22,7 +22,7 @@ import pytest
 from real_parts import ENVIRONMENT, PARTS, PATH, ROOT, Cluster, made_batch_system, wait_until
 from slow_jobs import double, double_slowly
 
-from cluster import ClusterLost, Refused, WorkerRefused, back_end, dask_pool
+from cluster import ClusterLost, Refused, WorkerRefused, back_end
 from cluster.backends.jobs import Jobs, seconds_of
 from cluster.backends.lsf import Lsf
 from cluster.backends.pbs import Pbs
@@ -416,24 +416,23 @@ def test_no_worker_is_waited_for_that_cannot_come(
 
     monkeypatch.setattr(queued, "LOOK_SECONDS", 0.3)
     with batch("sge", tmp_path, log=str(tmp_path / "logs"), python=sys.executable if why == "refuses" else "/bin/false",
-               wait=500.0) as (_, back):  # fmt: skip
+               wait=50.0) as (_, back):  # fmt: skip
         if why == "refuses":
             (tmp_path / "refuses").write_text("Unable to run job: no such queue.\n")
         begin = time.monotonic()
         with pytest.raises(ClusterLost, match=words.format(tmp_path)):
             back.open()
-        assert time.monotonic() - begin < 60
+        assert time.monotonic() - begin < 45
         assert not list(tmp_path.glob(".panelproof-*"))
 
 
 @pytest.mark.slow
-def test_the_kept_output_is_named_when_workers_are_gone_or_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dask_pool, "NO_WORKERS_SECONDS", 2.0)
-    with batch("lsf", tmp_path, log=str(tmp_path / "logs"), workers=1) as (_, back):
+def test_the_kept_output_is_named_when_workers_are_gone_or_refused(tmp_path: Path) -> None:
+    with batch("lsf", tmp_path, log=str(tmp_path / "logs"), workers=1, wait=70.0) as (_, back):
         pool: Any = back.open()
         try:
+            assert pool.absence == 70.0, "as long as for the first worker"
+            pool.absence = 2.0
             outcomes = pool.run(double_slowly, range(1000))
             assert next(outcomes).result is not None
             (tmp_path / "refuses").write_text("no more jobs\n")
@@ -494,8 +493,8 @@ def looked(listed: list[str | None], workers: list[list[str]], *, processes: int
         (["", "7.head\n", ""], [[]] * 3, False),
         ([None] * 5, [[]] * 5, False),  # the batch system is silent
         (["job-ID prior\n------\n 7 0.5 x\n"] * 3, [[]] * 3, False),
-        ([], [["w"]] * 3, False),
-        ([], [["w-1"]] * 3, False),  # one of several workers is there
+        ([""] * 3, [["w"]] * 3, False),
+        ([""] * 3, [["w-1"]] * 3, False),  # one of several workers is there
         (["", ""], [["w1-0"], ["w1-0"]], True),  # of another job
     ],
 )
