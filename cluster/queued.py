@@ -41,9 +41,10 @@ class Queued(JobQueueCluster):  # type: ignore[misc]
 
     def hopeless(self) -> str:
         """Why no worker will come, once that is clear; "" until then."""
-        if self.refusal:
+        jobs = dict(self.workers)
+        if self.refusal and not any(job.job_id for job in jobs.values()):  # others may be over a limit of jobs
             return f"it took no job: {self.refusal}"
-        if self.workers and all(self.ended[name] >= HOPELESS for name in self.workers):
+        if jobs and all(self.ended[name] >= HOPELESS for name in jobs):
             return "its jobs end before a worker is there"
         return ""
 
