@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from dask_jobqueue.core import JobQueueCluster
+from dask_jobqueue.core import Job, JobQueueCluster
+from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 
 LOOK_SECONDS = 10.0  # between two looks at the jobs without workers
@@ -21,6 +22,14 @@ ANSWER_SECONDS = 60.0  # in which a batch system lists its jobs
 MOST_LOOKS = 64  # that a job must be missing before another is asked for, however often it has ended
 HOPELESS = 2  # times that every job must have ended without a worker
 NO_JOBS = "No unfinished job found"  # of LSF, which calls it an error
+
+
+class _Closing(Job):  # type: ignore[misc]
+    """A job that says that it is closed: without that Dask stops in the middle of closing its cluster."""
+
+    async def close(self) -> None:
+        await super().close()
+        self.status = Status.closed
 
 
 class Queued(JobQueueCluster):  # type: ignore[misc]
@@ -111,7 +120,8 @@ class Queued(JobQueueCluster):  # type: ignore[misc]
 
 def queued(kind: type[Any], lists: Sequence[str]) -> type[Queued]:
     """A class of dask-jobqueue, such as SLURMCluster, as one whose jobs come back."""
-    return type(kind.__name__, (Queued, kind), {"lists": tuple(lists)})
+    job = type(kind.job_cls.__name__, (_Closing, kind.job_cls), {})
+    return type(kind.__name__, (Queued, kind), {"lists": tuple(lists), "job_cls": job})
 
 
 def worded(error: str) -> str:

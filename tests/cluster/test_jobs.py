@@ -335,14 +335,14 @@ def test_workers_of_a_made_batch_system_join_work_and_leave_nothing(kind: str, t
 
 
 @pytest.mark.slow
-def test_a_preempted_job_waits_for_its_turn_and_its_workers_join_again(
+def test_a_preempted_job_waits_for_its_turn_and_its_worker_joins_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Longer than the 15 s after which Dask would cancel it."""
     from cluster import queued
 
     monkeypatch.setattr(queued, "LOOK_SECONDS", 1.0)
-    with batch("pbs", tmp_path, processes=2) as (_, back):
+    with batch("pbs", tmp_path, workers=1) as (_, back):
         (tmp_path / "waits").write_text("18")
         pool: Any = back.open()
         try:
@@ -414,6 +414,9 @@ def test_no_worker_is_waited_for_that_cannot_come(
 ) -> None:
     from cluster import queued
 
+    made: list[Any] = []
+    make = Jobs.cluster
+    monkeypatch.setattr(Jobs, "cluster", lambda *given: made.append(make(*given)) or made[-1])
     monkeypatch.setattr(queued, "LOOK_SECONDS", 0.3)
     with batch("sge", tmp_path, log=str(tmp_path / "logs"), python=sys.executable if why == "refuses" else "/bin/false",
                wait=50.0) as (_, back):  # fmt: skip
@@ -423,6 +426,7 @@ def test_no_worker_is_waited_for_that_cannot_come(
         with pytest.raises(ClusterLost, match=words.format(tmp_path)):
             back.open()
         assert time.monotonic() - begin < 45
+        assert [str(cluster.status) for cluster in made] == ["Status.closed"]
         assert not list(tmp_path.glob(".panelproof-*"))
 
 
