@@ -13,7 +13,9 @@ import dask
 from distributed import Security
 
 from cluster.options import Fault, Refused
+from cluster.scratch import PREFIX, claim, sweep
 
+KEYS_PREFIX = f".{PREFIX}"  # of folders that hold certificates
 KEYS = ("ca", "cert", "key")
 HOW = 'set [cluster] tls = {ca = "ca.pem", cert = "cert.pem", key = "key.pem"}'
 
@@ -72,7 +74,9 @@ def texts_of(security: Security) -> dict[str, str]:
 
 def written(folder: Path) -> tuple[Certificates, Path]:
     """Temporary certificates as files of a new folder, which is returned too and which nobody else can read."""
-    place = Path(tempfile.mkdtemp(prefix=".panelproof-", dir=folder))
+    sweep(str(folder), KEYS_PREFIX)
+    place = Path(tempfile.mkdtemp(prefix=KEYS_PREFIX, dir=folder))
+    claim(str(place))
     for name, text in texts_of(Security.temporary()).items():
         (place / name).write_text(text, encoding="utf-8")
     return Certificates(*(str(place / f"{key}.pem") for key in KEYS)), place

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dask
@@ -26,6 +26,7 @@ from cluster.steady_tls import PRELOAD
 STARTUP_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
 RETRY_SECONDS = 0.2
+LOOK_SECONDS = 2.0  # between two looks whether workers can still come
 WORKER_TTL = "30s"  # after which a worker that says nothing is started again
 SETTINGS = {
     "distributed.nanny.pre-spawn-environ": dict.fromkeys(VARIABLES, 1),
@@ -44,6 +45,13 @@ SETTINGS = {
 WITHOUT_CLIENT = {f"distributed.{member}.preload": [STEADY, ORPHANS] for member in ("scheduler", "nanny")}
 
 
+def _be_quiet() -> None:
+    """Leave it to us to say that a scheduler is gone; some loggers of Dask have levels of their own."""
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if name.partition(".")[0] == "distributed" and isinstance(logger, logging.Logger):
+            logger.setLevel(logging.CRITICAL)
+
+
 @contextlib.contextmanager
 def starting(scratch: str) -> Iterator[None]:
     """Dask as a cluster that starts now needs it: quiet, with one thread and short clocks.
@@ -51,7 +59,7 @@ def starting(scratch: str) -> Iterator[None]:
     scratch: the folder of its members' scratch folders, one that `cluster.scratch` has made.
     """
     pin_environment()
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    _be_quiet()
     with dask.config.set({**SETTINGS, "temporary-directory": scratch}):
         yield
 
@@ -82,28 +90,41 @@ def removed_scratch(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def client_of(owned: Any, workers: int, what: str, seconds: float = STARTUP_SECONDS, cluster: Any = None) -> Client:
+def client_of(
+    owned: Any,
+    workers: int,
+    what: str,
+    seconds: float = STARTUP_SECONDS,
+    cluster: Any = None,
+    hopeless: Callable[[], str] = str,
+) -> Client:
     """A client of a cluster that was started, when its first workers are there; raises ClusterLost, all closed.
 
-    owned: what is closed then. cluster: the cluster, where it is not the same.
+    owned: what is closed then. cluster: the cluster, where it is not the same. hopeless: why no worker will come, ""
+    while one may.
     """
     deadline = time.monotonic() + seconds
+    client: Client | None = None
     while True:
         try:
-            client = Client(cluster or owned, timeout=CONNECT_SECONDS)
-            client.wait_for_workers(workers, timeout=max(1.0, deadline - time.monotonic()))
+            client = client or Client(cluster or owned, timeout=CONNECT_SECONDS)
+            client.wait_for_workers(workers, timeout=max(1.0, min(LOOK_SECONDS, deadline - time.monotonic())))
         except (OSError, TimeoutError) as error:
-            if time.monotonic() < deadline:  # a connection broke while the cluster was still starting
+            why = hopeless()
+            if not why and time.monotonic() < deadline:
+                if client is not None and client.status != "running":  # its connection broke while all was starting
+                    client = None
                 time.sleep(RETRY_SECONDS)
                 continue
             with contextlib.suppress(Exception):
                 owned.close(timeout=10)
-            raise ClusterLost(f"{what}: no worker answered within {seconds:.0f} s") from error
+            raise ClusterLost(f"{what}: {why or f'no worker answered within {seconds:.0f} s'}") from error
         return client
 
 
 def connected(address: str, security: Security | None) -> Client:
     """A client of the running scheduler at an address; raises ClusterLost when it does not answer."""
+    _be_quiet()
     try:
         client = Client(address, timeout=CONNECT_SECONDS, security=security)
     except (OSError, TimeoutError) as error:

@@ -70,7 +70,8 @@ class DaskPool:
 
     owned: the cluster that was started for it, which `close` stops. pace: what jobs take. memory: bytes that a job
     which died before may take. say: is told which workers are left out, and why. on_this_machine: all workers see the
-    folders that this process sees.
+    folders that this process sees. logs: where the output of workers is, in words, for messages that workers are gone.
+    absence: seconds that it goes on without workers; None = a minute.
     """
 
     def __init__(
@@ -82,6 +83,8 @@ class DaskPool:
         say: Callable[[str], None] = lambda _: None,
         *,
         on_this_machine: bool = False,
+        logs: str = "",
+        absence: float | None = None,
     ) -> None:
         self.client = client
         self.address = str(client.scheduler.address)  # which a client that lost it knows no longer
@@ -89,6 +92,8 @@ class DaskPool:
         self.refused: dict[str, str] = {}  # workers that may not compute, and why
         self.say = say
         self._owned = owned
+        self._logs = f"; {logs}" if logs else ""
+        self.absence = NO_WORKERS_SECONDS if absence is None else absence
         self.pace = pace or Pace()
         self._memory = memory
         self._stamp = f"{time.time_ns():x}"
@@ -193,7 +198,7 @@ class DaskPool:
         work.again.append(task)
         work.patience -= 1
         if not work.patience:
-            raise ClusterLost(f"the scheduler at {self.address} keeps dropping tasks")
+            raise ClusterLost(f"the scheduler at {self.address} keeps dropping tasks{self._logs}")
 
     def _failed(self, error: BaseException | None, task: _Task, work: _Work) -> Iterator[Outcome]:
         """A task that did not answer: its worker died, or could not even load the function."""
@@ -229,8 +234,8 @@ class DaskPool:
         self._refetch(waiting, work)
         if self._threads:
             self._seen = self._asked
-        elif self._asked - self._seen > NO_WORKERS_SECONDS:
-            raise ClusterLost(f"no workers at {self.address} for {NO_WORKERS_SECONDS:.0f} s")
+        elif self._asked - self._seen > self.absence:
+            raise ClusterLost(f"no workers at {self.address} for {self.absence:.0f} s{self._logs}")
 
     def _ask(self) -> None:
         """Which workers there are; raises WorkerRefused when none of them may compute, TimeoutError without answer."""
@@ -239,7 +244,7 @@ class DaskPool:
         self._left += sorted(before.keys() - self._threads.keys())
         self._asked = time.monotonic()
         if self._threads and not self._fit():
-            raise WorkerRefused(worded({name: self.refused[name] for name in self._threads}))
+            raise WorkerRefused(worded({name: self.refused[name] for name in self._threads}) + self._logs)
 
     def _told_left(self) -> tuple[str, ...]:
         """Workers that went since this was asked before."""

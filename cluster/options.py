@@ -33,11 +33,13 @@ WORDS = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
-    str: "a text",
+    str: "a text in quotes",
     tuple: 'a list of texts, such as ["a", "b"], or a,b on the command line',
     dict: "a table",
 }
 MEMORY = re.compile(r"\d+(\.\d+)?\s*([kMGT]i?)?B", re.IGNORECASE)
+NAME = re.compile(r"[\w.@%+:,/=~$-]+")  # of a queue, a host, a folder; nothing that a shell would run
+CLOCK = re.compile(r"\d+:[0-5]\d:[0-5]\d")  # HH:MM:SS
 LASTING = re.compile(r"(\d+-)?\d{1,2}(:\d{2}){1,2}|\d+")  # D-HH:MM:SS, HH:MM:SS, MM:SS or minutes, as Slurm has them
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import posixpath
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, 
 from cluster.executor import ClusterLost, Executor
 from cluster.options import Fault, checked_numbers
 from cluster.process import KERNELS, VARIABLES
-from cluster.scratch import PREFIX, not_private, open_above
+from cluster.scratch import MOST_BYTES, OWNER, PREFIX, is_gone, not_private, open_above, record_of
 
 
 @dataclass(frozen=True)
@@ -183,9 +184,27 @@ async def _write(sftp: Any, folder: str, texts: dict[str, str]) -> None:
     if reason:
         await sftp.rmdir(folder)
         raise OSError(f"no safe place for a scratch folder ({reason}); the option folder names another")
-    for name, text in texts.items():
+    for name, text in {OWNER: record_of(os.getpid()), **texts}.items():
         async with sftp.open(f"{folder}/{name}", "w", asyncssh.SFTPAttrs(permissions=0o600)) as file:
             await file.write(text)
+    await _sweep(sftp, posixpath.dirname(folder), made.uid)
+
+
+async def _sweep(sftp: Any, place: str, user: int) -> None:
+    """Remove the folders of runs that this machine has started there and that are gone; none of another user."""
+    import asyncssh
+
+    for name in await sftp.listdir(place):
+        path = f"{place}/{name}"
+        if not str(name).startswith(PREFIX):
+            continue
+        with contextlib.suppress(asyncssh.SFTPError):
+            found, record = await sftp.lstat(path), await sftp.lstat(f"{path}/{OWNER}")
+            if not_private(path, found.permissions, found.uid, user) or not stat.S_ISREG(record.permissions):
+                continue
+            async with sftp.open(f"{path}/{OWNER}") as file:
+                if is_gone(await file.read(MOST_BYTES)):
+                    await sftp.rmtree(path)
 
 
 async def _remove(sftp: Any, folder: str) -> None:

@@ -105,8 +105,8 @@ def search_options(command: Function) -> Function:
 def cluster_options(default: str, *, place: bool = True) -> Callable[[Function], Function]:
     """Those of where a study runs; default: the place when nothing says another; place: the command has no WHERE."""
     options = (
-        click.option("--cluster", metavar="WHERE", help="serial, local, slurm, ssh, tcp://HOST:PORT or tls://HOST:PORT "
-                     f"(default: [cluster] of the study file, else {default})."),
+        click.option("--cluster", metavar="WHERE", help="serial, local, slurm, pbs, sge, lsf, ssh, tcp://HOST:PORT or "
+                     f"tls://HOST:PORT (default: [cluster] of the study file, else {default})."),
         click.option("--workers", type=click.IntRange(1),
                      help="Workers of a cluster that is started (local: default one a core; ssh: on each host)."),
         click.option("--cluster-option", multiple=True, metavar="KEY=VALUE",

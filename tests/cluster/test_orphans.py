@@ -233,6 +233,24 @@ def test_a_scheduler_that_is_gone_is_said_in_words_by_whoever_asks(tmp_path: Pat
         pool.close()
 
 
+@pytest.mark.long
+def test_a_scheduler_that_is_killed_under_a_run_is_one_line(tmp_path: Path) -> None:
+    """What Dask logs about it meanwhile is not printed."""
+    with by_command_line(tmp_path, workers=1) as cluster:
+        store = tmp_path / "x.zarr"
+        command = [sys.executable, "-m", "experiments", "run", "bias", "--cluster", cluster.where, "--replications",
+                   "200000", "--store", str(store), "-q"]  # fmt: skip
+        process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+        log = tmp_path / "x.zarr.log.jsonl"
+        wait_until(lambda: log.exists() and '"commit"' in log.read_text(), 60, "the first block")
+        cluster.processes["scheduler"].kill()
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 3, said
+        (line,) = said.strip().splitlines()
+        assert line.startswith(f"panelproof: the scheduler at {cluster.where} ")
+        assert "the same command resumes it" in line
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [0.0, 0.2])
 def test_a_worker_that_dies_at_the_start_is_one_line(tmp_path: Path, after: float) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -15,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_parts import ENVIRONMENT, by_command_line
+from real_parts import ENVIRONMENT, by_command_line, wait_until
 
-from cluster import Refused, back_end
+from cluster import Refused, back_end, scratch
 from cluster.backends import ssh
-from cluster.scratch import NoSafePlace, own_folder
+from cluster.certificates import written
+from cluster.scratch import NoSafePlace, began, boot, host, is_gone, own_folder, record_of, space, sweep
 from cluster.shipping import ship
 
 NOBODY = 65534
@@ -170,7 +173,7 @@ def test_the_folder_on_hosts_of_ssh_is_private_and_in_a_place_where_it_stays(sha
     """By a real SFTP session."""
     asyncssh = pytest.importorskip("asyncssh", reason="SFTP IS NOT TESTED HERE: asyncssh is not installed")
 
-    async def written(folder: Path) -> None:
+    async def fill(folder: Path) -> None:
         key = asyncssh.generate_private_key("ssh-ed25519")
         server = await asyncssh.create_server(
             _AnyoneIn, "127.0.0.1", 0, server_host_keys=[key], sftp_factory=True, allow_scp=False
@@ -184,13 +187,198 @@ def test_the_folder_on_hosts_of_ssh_is_private_and_in_a_place_where_it_stays(sha
         def begin_auth(self, username: str) -> bool:
             return False
 
-    asyncio.run(written(shared / "panelproof-1"))
+    record = gone_record()
+    gone, other = left(shared, record), left(shared, gone_record(host="another"), "panelproof-other")
+    theirs, linked = left(shared, record, "panelproof-theirs"), shared / "panelproof-linked"
+    os.chown(theirs, NOBODY, NOBODY)
+    linked.symlink_to(left(shared, record, "elsewhere"))
+    asyncio.run(fill(shared / "panelproof-1"))
+    assert not gone.exists(), "its run is gone"
+    assert [path.exists() for path in (other, theirs, linked, shared / "elsewhere")] == [True] * 4
+    assert json.loads((shared / "panelproof-1" / "owner.json").read_text())["pid"] == os.getpid()
+    asyncio.run(fill(shared / "panelproof-3"))
+    assert (shared / "panelproof-1").exists(), "its run goes on"
     assert stat.S_IMODE((shared / "panelproof-1").stat().st_mode) == 0o700
     assert stat.S_IMODE((shared / "panelproof-1" / "key.pem").stat().st_mode) == 0o600
     shared.chmod(0o777)
     with pytest.raises(OSError, match="can be written by others"):
-        asyncio.run(written(shared / "panelproof-2"))
+        asyncio.run(fill(shared / "panelproof-2"))
     assert not (shared / "panelproof-2").exists()
+
+
+def gone_record(**changes: object) -> str:
+    """Of a process of this machine that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    record = json.loads(record_of(process.pid))
+    assert record["began"], "it runs"
+    process.communicate()
+    return json.dumps(record | changes)
+
+
+def left(place: Path, record: str | None, name: str = "panelproof-left") -> Path:
+    """A folder as a run that was killed leaves it: with files, folders and a link to something of value."""
+    folder = place / name
+    folder.mkdir(mode=0o700)
+    (folder / "worker-1" / "deep").mkdir(parents=True)
+    (folder / "worker-1" / "deep" / "spilled").write_text("numbers")
+    (folder / "key.pem").write_text("secret")
+    for link, to in (("link", "of_value"), ("worker-1/link", "of_value"), ("link-to-file", "of_value/thesis.tex")):
+        (folder / link).symlink_to(place / to)
+    if record is not None:
+        (folder / "owner.json").write_text(record)
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files are, and something of value beside them."""
+    made = tmp_path / "tmp"
+    made.mkdir()
+    made.chmod(0o1777)
+    (made / "of_value").mkdir()
+    (made / "of_value" / "thesis.tex").write_text("years of work")
+    monkeypatch.setattr(tempfile, "tempdir", str(made))
+    return made
+
+
+def valued(place: Path) -> bool:
+    return (place / "of_value" / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("changes", [{}, {"boot": "another start", "pid": 1}])
+def test_the_next_start_removes_what_a_killed_one_has_left(place: Path, changes: dict[str, object]) -> None:
+    """Also after the machine has started anew, when another process has its number."""
+    folder = left(place, gone_record(**changes))
+    made = own_folder()
+    assert not folder.exists()
+    assert Path(made).parent == place
+    assert valued(place)
+    assert json.loads((Path(made) / "owner.json").read_text())["pid"] == os.getpid()
+    own_folder()
+    assert Path(made).exists(), "its process runs"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        None,
+        "",
+        "[]",
+        "{",
+        "null",
+        '{"pid": 1}',
+        *(json.dumps({"pid": 4_000_000, "began": "1", "boot": boot(), "host": host(), "space": space()} | changes)
+          for changes in ({"host": "another"}, {"boot": ""}, {"began": ""}, {"space": "pid:[1]"}, {"pid": "x"},
+                          {"host": "another", "boot": "another start"})),
+    ],
+)  # fmt: skip
+def test_a_folder_whose_owner_may_live_stays(place: Path, record: str | None) -> None:
+    """Of another machine or container, or without a record that says whose it is."""
+    folder = left(place, record)
+    own_folder()
+    assert (folder / "worker-1" / "deep" / "spilled").exists()
+
+
+def test_a_process_with_the_number_of_a_gone_one_is_not_its_owner(place: Path) -> None:
+    mine = json.loads(record_of(os.getpid()))
+    other = left(place, json.dumps(mine | {"began": str(int(mine["began"]) - 1)}))
+    own = left(place, json.dumps(mine), "panelproof-mine")
+    own_folder()
+    assert not other.exists()
+    assert own.exists()
+
+
+def test_a_process_that_nobody_has_waited_for_is_gone(place: Path) -> None:
+    """As under a container's first process, which takes no notice of orphans."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    record = record_of(process.pid)
+    wait_until(lambda: began(process.pid) == "", 20, "the end of a process")
+    folder = left(place, record)
+    own_folder()
+    process.wait()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("how", ["open to others", "of another user", "a link", "a file", "record by a link",
+                                 "record is a pipe", "another name"])  # fmt: skip
+def test_no_folder_of_another_and_nothing_by_a_link_is_removed(place: Path, how: str) -> None:
+    record = gone_record()
+    folder = left(place, record, "panelproof" if how == "another name" else "panelproof-left")
+    if how == "open to others":
+        folder.chmod(0o750)
+    elif how == "of another user":
+        if os.geteuid() != 0:
+            pytest.skip("ANOTHER USER IS NOT TESTED HERE: only root can become one")
+        os.chown(folder, NOBODY, NOBODY)
+    elif how == "a link":
+        folder.rename(place / "elsewhere")
+        folder.symlink_to(place / "elsewhere")
+    elif how == "a file":
+        folder.rename(place / "elsewhere")
+        folder.write_text(record)
+    elif how.startswith("record"):
+        (folder / "owner.json").rename(place / "record")
+        (folder / "owner.json").symlink_to(place / "record") if "link" in how else os.mkfifo(folder / "owner.json")
+    own_folder()
+    assert folder.exists()
+    assert how == "a file" or (folder / "worker-1" / "deep" / "spilled").exists()
+    assert how not in {"a link", "a file"} or (place / "elsewhere" / "key.pem").exists()
+    assert valued(place)
+
+
+def test_what_takes_the_place_of_a_folder_meanwhile_keeps_what_it_holds(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder of a group, where others may rename."""
+    folder = left(place, gone_record())
+
+    def swap(record: str) -> bool:
+        folder.rename(place / "elsewhere")
+        (place / "of_value").rename(folder)
+        return is_gone(record)
+
+    monkeypatch.setattr(scratch, "is_gone", swap)
+    own_folder()
+    assert (folder / "thesis.tex").read_text() == "years of work"
+    assert list((place / "elsewhere").iterdir()) == []
+
+
+def test_what_cannot_be_removed_stops_no_start_and_is_tried_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = left(place, gone_record())
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(PermissionError("busy")))
+    own_folder()
+    assert (folder / "owner.json").exists(), "the record goes last"
+    monkeypatch.undo()
+    sweep(str(place))
+    assert not folder.exists()
+
+
+def test_certificates_of_a_killed_run_go_with_the_next(place: Path) -> None:
+    folder = left(place, gone_record(), ".panelproof-left")
+    other = left(place, None, ".panelproof-older")
+    _, made = written(place)
+    assert not folder.exists()
+    assert other.exists()
+    written(place)
+    assert made.exists()
+    assert valued(place)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_leaves_nothing_for_long(place: Path) -> None:
+    """The real one: a local cluster whose client is killed, and the next."""
+    script = "from cluster import back_end\nback_end('local', {'workers': 1}).open()\nprint('up', flush=True)\ninput()"
+    settings = ENVIRONMENT | {"TMPDIR": str(place)}
+    for _ in range(2):
+        process = subprocess.Popen([sys.executable, "-c", script], env=settings, stdin=-1, stdout=-1, cwd=place)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        (folder,) = place.glob("panelproof-*")
+        assert json.loads((folder / "owner.json").read_text())["pid"] == process.pid
+        process.kill()
+        process.communicate()
+    own_folder()
+    assert len(list(place.glob("panelproof-*"))) == 1, "ours"
 
 
 def test_members_on_hosts_of_ssh_work_in_that_folder(monkeypatch: pytest.MonkeyPatch) -> None:

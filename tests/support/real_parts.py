@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import batch_system
+
 SUPPORT = Path(__file__).resolve().parent
 ROOT = SUPPORT.parent.parent
 PATH = os.pathsep.join([str(ROOT), str(SUPPORT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -130,7 +132,8 @@ def slurm(folder: Path) -> Iterator[Cluster]:
                     for name in ("socket", "pid-file", "log-file", "seed-file")))  # fmt: skip
     lines = [
         "ClusterName=made", f"SlurmctldHost={host}(127.0.0.1)", "AuthType=auth/munge",
-        f"AuthInfo=socket={folder}/munge.socket", "CredType=cred/munge", "ProctrackType=proctrack/linuxproc",
+        f"AuthInfo=socket={folder}/munge.socket,cred_expire=5", "JobRequeue=0",
+        "CredType=cred/munge", "ProctrackType=proctrack/linuxproc",
         "TaskPlugin=task/none", "SelectType=select/cons_tres", "SelectTypeParameters=CR_CPU", "SlurmUser=root",
         "SlurmdUser=root", f"StateSaveLocation={folder}/state", f"SlurmdSpoolDir={folder}/spool",
         f"SlurmctldPort={free_port()}", f"SlurmdPort={free_port()}", f"SlurmctldPidFile={folder}/slurmctld.pid",
@@ -203,6 +206,21 @@ def _listens(port: int) -> bool:
 
 
 @contextmanager
+def made_batch_system(folder: Path, kind: str) -> Iterator[Cluster]:
+    """A batch system of our own that runs jobs on this machine: PBS, Grid Engine and LSF cannot be had here."""
+    needs("bash")
+    before = os.environ["PATH"]
+    os.environ["PATH"] = ENVIRONMENT["PATH"] = f"{batch_system.install(folder, kind)}{os.pathsep}{before}"
+    try:
+        options = {"host": "127.0.0.1", "directory": str(folder), "memory": "1GB", "wait": 60.0,
+                   "before": [f"export PYTHONPATH={PATH}"]}  # fmt: skip
+        yield Cluster(kind, options)
+    finally:
+        batch_system.stop(folder)
+        os.environ["PATH"] = ENVIRONMENT["PATH"] = before
+
+
+@contextmanager
 def nothing(where: str, **options: Any) -> Iterator[Cluster]:
     """A back end that needs no part of its own."""
     yield Cluster(where, options)
@@ -214,5 +232,8 @@ PARTS: dict[str, Any] = {  # by back end: what must run before it can be opened
     "tcp": by_command_line,
     "tls": lambda folder: by_command_line(folder, tls=True),
     "slurm": slurm,
+    "pbs": lambda folder: made_batch_system(folder, "pbs"),
+    "sge": lambda folder: made_batch_system(folder, "sge"),
+    "lsf": lambda folder: made_batch_system(folder, "lsf"),
     "ssh": sshd,
 }
