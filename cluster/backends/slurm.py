@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
 from cluster.executor import ClusterLost, Executor
 from cluster.options import LASTING, Fault, checked_form, checked_numbers
-from cluster.process import VARIABLES
+from cluster.process import member_environment
 
 if TYPE_CHECKING:
     from cluster.certificates import Certificates
@@ -110,7 +110,7 @@ class Slurm(BackEnd):
             scheduler_options={"dashboard_address": "127.0.0.1:0", **host},
             worker_extra_args=["--no-dashboard", *_preloads(STEADY, ORPHANS), *self._leaving()],
             job_extra_directives=[*self.lines, *([] if self.log else ["--output=/dev/null"])],
-            job_script_prologue=[*(f"export {name}=1" for name in VARIABLES), *self.before, *self._scratch],
+            job_script_prologue=[*_exports(), *self.before, *self._scratch],
             log_directory=self.log,
             python=self._python,
             local_directory='"$PANELPROOF_SCRATCH"',
@@ -139,6 +139,11 @@ class Slurm(BackEnd):
         """Ask for workers; adaptively, so that those that leave or die are asked for again."""
         least = self.workers if self.least is None else min(self.least, self.workers)
         cluster.adapt(minimum_jobs=least, maximum_jobs=self.workers, wait_count=6)
+
+
+def _exports() -> list[str]:
+    """What a member must start with, as lines of a shell."""
+    return [f"export {name}={shlex.quote(value)}" for name, value in member_environment().items()]
 
 
 def _preloads(*modules: str) -> list[str]:
