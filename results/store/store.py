@@ -51,11 +51,8 @@ class Origin:
 
 def numbers_apart(origins: Iterable[Origin]) -> str:
     """How the numbers of several environments differ, in words; "" where they do not, or a store does not say."""
-    found = [
-        (origin.facts.get("numbers", ""), origin.facts["probe"]) for origin in origins if origin.facts.get("probe")
-    ]
-    modes = dict.fromkeys(mode for mode, _ in found)
-    digests = [probe for _, probe in found]
+    found = [origin.facts for origin in origins if origin.facts.get("probe")]
+    modes, digests = dict.fromkeys(facts["numbers"] for facts in found), [facts["probe"] for facts in found]
     kinds = dict.fromkeys(kind for probe in digests for kind in probe)
     apart = [kind for kind in kinds if len({probe.get(kind) for probe in digests}) > 1]
     words = [f"numbers differ in the last digits: {', '.join(apart)}"] if apart else []

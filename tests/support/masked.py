@@ -27,7 +27,11 @@ errors = ["iid", "hc1", "cluster:unit"]
 kind = "did"
 [[estimators]]
 kind = "spatial"
-model = ["sar", "sem", "sdm"]
+model = ["sar", "sem"]
+transform = "lee-yu"
+[[estimators]]
+kind = "spatial"
+model = "sdm"
 transform = ["direct", "lee-yu"]
 errors = ["information", "cluster:unit"]
 """,
