@@ -20,7 +20,7 @@ from typing import Any
 import cloudpickle
 
 from cluster.executor import JobDied, Work
-from cluster.process import keep_output_free, keep_printing
+from cluster.process import keep_output_free, keep_printing, member_environment
 
 POLL_SECONDS = 0.05  # between two looks at a child's memory
 START_SECONDS = 120.0  # in which a child must have loaded what its job needs
@@ -153,8 +153,8 @@ class Child:
             path = os.pathsep.join(filter(None, sys.path))
             self._process = subprocess.Popen(
                 [sys.executable, "-c", f"from cluster.child import main; main{files}"], pass_fds=files,
-                env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL, process_group=0,
+                env={**os.environ, **member_environment(), "PYTHONPATH": path}, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0,
             )  # fmt: skip
             self._pid = self._process.pid
         theirs.close()

@@ -18,7 +18,7 @@ from distributed import Client, Security
 from cluster.executor import ClusterLost
 from cluster.options import Fault, Refused
 from cluster.orphans import MODULE as ORPHANS
-from cluster.process import VARIABLES, pin_environment
+from cluster.process import member_environment, pin_environment
 from cluster.scratch import NoSafePlace, own_folder
 from cluster.steady_tls import MODULE as STEADY
 from cluster.steady_tls import PRELOAD
@@ -29,7 +29,6 @@ RETRY_SECONDS = 0.2
 LOOK_SECONDS = 2.0  # between two looks whether workers can still come
 WORKER_TTL = "30s"  # after which a worker that says nothing is started again
 SETTINGS = {
-    "distributed.nanny.pre-spawn-environ": dict.fromkeys(VARIABLES, 1),
     "distributed.worker.memory.terminate": 0.95,
     "distributed.worker.memory.monitor-interval": "250ms",
     "distributed.admin.system-monitor.gil.enabled": False,
@@ -60,7 +59,8 @@ def starting(scratch: str) -> Iterator[None]:
     """
     pin_environment()
     _be_quiet()
-    with dask.config.set({**SETTINGS, "temporary-directory": scratch}):
+    members = {"distributed.nanny.pre-spawn-environ": member_environment(), "temporary-directory": scratch}
+    with dask.config.set(SETTINGS | members):
         yield
 
 

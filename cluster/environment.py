@@ -9,17 +9,23 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from cluster.numbers import PORTABLE, numbers_of_process, portable_settings, probe
 from cluster.process import prepare_process
 
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 DIGITS = 16  # of a digest: enough to tell two versions apart
+OTHER_NUMBERS = "use the same C library and the same builds of numpy and scipy on all machines"
+NOT_PORTABLE = (
+    "use processors of one kind with the same settings of numpy and the C library, say --numbers portable, or say "
+    "--accept-other-numbers"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,8 @@ class Environment:
     """Two processes without differences compute equal bits.
 
     packages: (name, version). blas: library, version, kernel and threads of each. code: (module, digest of its files).
+    numbers: "portable" or "default". probe: (kind of operation, digest of its results) as `cluster.numbers.probe` says;
+    without both, as in stores of earlier versions, numbers are not compared.
     """
 
     python: str
@@ -34,9 +42,26 @@ class Environment:
     packages: tuple[tuple[str, str], ...]
     blas: tuple[str, ...]
     code: tuple[tuple[str, str], ...] = ()
+    numbers: str = ""
+    probe: tuple[tuple[str, str], ...] = ()
 
     def differences(self, other: Environment) -> tuple[str, ...]:
         """How this environment differs from another, in words. A module that only one of them names is left out."""
+        return (*self.differences_in_code(other), *self.differences_in_numbers(other))
+
+    def differences_in_numbers(self, other: Environment) -> tuple[str, ...]:
+        """How the numbers of the two differ, in words: what they are made for, and operations with other results."""
+        found = []
+        if self.numbers and other.numbers and self.numbers != other.numbers:
+            found.append(f"numbers {self.numbers} instead of {other.numbers}")
+        digests = dict(other.probe)
+        if apart := [name for name, digest in self.probe if digests.get(name, digest) != digest]:
+            equal = " although versions are equal" if self._versions == other._versions else ""
+            found.append(f"numbers differ in the last digits{equal}: {', '.join(apart)}")
+        return tuple(found)
+
+    def differences_in_code(self, other: Environment) -> tuple[str, ...]:
+        """How versions, kernels and code of the two differ, in words."""
         pairs = [
             ("python", self.python, other.python),
             ("machine", self.machine, other.machine),
@@ -60,8 +85,13 @@ class Environment:
                   if dict(self.packages).get(name, version) != version]  # fmt: skip
         if wanted:
             remedies.append(f"install {', '.join(wanted)} on the worker")
-        if self.blas != client.blas and not wanted:
+        if self.numbers != client.numbers == PORTABLE:
+            settings = " ".join(f"{name}={value}" for name, value in portable_settings().items())
+            remedies.append(f"start the worker with the settings that `panelproof cluster numbers` prints: {settings}")
+        elif self.blas != client.blas and not wanted:
             remedies.append(_blas_remedy(client.blas))
+        elif self.differences_in_numbers(client) and not wanted:
+            remedies.append(OTHER_NUMBERS if client.numbers == PORTABLE else NOT_PORTABLE)
         if self.machine != client.machine:
             remedies.append("use machines of one kind")
         others = dict(self.code)
@@ -70,9 +100,17 @@ class Environment:
         return "; ".join(remedies)
 
     def differs_in_code_alone(self, other: Environment) -> bool:
-        """Whether versions, kernels and machine are those of another environment."""
-        return (self.python, self.machine, self.packages, self.blas) == (
-            other.python, other.machine, other.packages, other.blas)  # fmt: skip
+        """Whether versions, kernels, machine and numbers are those of another environment."""
+        return self._versions == other._versions and not self.differences_in_numbers(other)
+
+    @property
+    def _versions(self) -> tuple[Any, ...]:
+        return self.python, self.machine, self.packages, self.blas
+
+    @property
+    def of_any_numbers(self) -> Environment:
+        """The same, without its numbers: from which one with other numbers does not differ."""
+        return replace(self, numbers="", probe=())
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -83,16 +121,21 @@ class Environment:
             "packages": dict(self.packages),
             "blas": list(self.blas),
             "code": dict(self.code),
+            "numbers": self.numbers,
+            "probe": dict(self.probe),
         }
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Environment:
         """The environment that `plain` describes."""
         return cls(plain["python"], plain["machine"], tuple(plain["packages"].items()), tuple(plain["blas"]),
-                   tuple(plain["code"].items()))  # fmt: skip
+                   tuple(plain["code"].items()), plain.get("numbers", ""),
+                   tuple(plain.get("probe", {}).items()))  # fmt: skip
 
     def __str__(self) -> str:
         parts = [f"python {self.python}", self.machine, *(" ".join(pair) for pair in self.packages), *self.blas]
+        if self.probe:
+            parts.append(f"{self.numbers} numbers {hashlib.sha256(repr(self.probe).encode()).hexdigest()[:DIGITS]}")
         if self.code:
             parts.append(f"code {hashlib.sha256(repr(self.code).encode()).hexdigest()[:DIGITS]}")
         return "; ".join(parts)
@@ -102,7 +145,8 @@ def environment(packages: Iterable[str] = ("numpy", "scipy"), modules: Iterable[
     """The environment of this process, with the versions of `packages` and digests of the sources of `modules`."""
     python, machine, blas = _interpreter()
     versions = tuple((name, _version(name)) for name in packages)
-    return Environment(python, machine, versions, blas, tuple((name, source_digest(name)) for name in modules))
+    code = tuple((name, source_digest(name)) for name in modules)
+    return Environment(python, machine, versions, blas, code, numbers_of_process(), probe())
 
 
 def _blas_remedy(wanted: tuple[str, ...]) -> str:

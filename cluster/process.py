@@ -12,10 +12,6 @@ from functools import cache
 from typing import Any
 
 VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-KERNELS = (
-    "OPENBLAS_CORETYPE",
-    "OPENBLAS_L2_SIZE",
-)  # which kernels OpenBLAS uses, and how it cuts products: they decide bits
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 KEPT_BYTES = 1 << 28
 
@@ -23,6 +19,18 @@ KEPT_BYTES = 1 << 28
 def pin_environment() -> None:
     """Ask for one thread before numpy is imported; also what child processes inherit."""
     os.environ.update(dict.fromkeys(VARIABLES, "1"))
+
+
+def member_environment() -> dict[str, str]:
+    """What every member of a cluster must start with, so that it computes as this process does.
+
+    One thread a BLAS, and the switches by which libraries choose variants of their functions, as they stand here.
+    """
+    from cluster.numbers import PORTABLE, SWITCHES, numbers_of_process, portable_settings
+
+    switches = {name: os.environ[name] for name in SWITCHES if name in os.environ}
+    portable = portable_settings() if numbers_of_process() == PORTABLE else {}
+    return {**dict.fromkeys(VARIABLES, "1"), **switches, **portable}
 
 
 @cache

@@ -163,12 +163,22 @@ def _outcome(arguments: Sequence[str] | None, said: set[object]) -> int:
     except Terminated:
         return _said(_stopped("terminated", arguments), TERMINATED)
     except Exception as error:
+        if arguments is None:
+            _restart_where_asked(error)
         said.update(getattr(error, "problems", ()))
         code = _expected(error, resumed=_is_resumed(arguments))
         if code is None:
             raise
         return code
     return code if isinstance(code, int) else 0
+
+
+def _restart_where_asked(error: Exception) -> None:
+    """Start this process anew where all that it lacks are the settings of portable numbers."""
+    from cluster.numbers import OtherSettings, restart
+
+    if isinstance(error.__cause__, OtherSettings):
+        restart()
 
 
 def _stopped(how: str, arguments: Sequence[str] | None) -> str:

@@ -18,7 +18,7 @@ from cluster.addresses import is_loopback
 from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
 from cluster.executor import ClusterLost, Executor
 from cluster.options import CLOCK, NAME, Fault, checked_form, checked_numbers
-from cluster.process import VARIABLES
+from cluster.process import member_environment
 
 if TYPE_CHECKING:
     from cluster.certificates import Certificates
@@ -203,7 +203,7 @@ class Jobs(BackEnd):
         files = {f"{tls}__CA_FILE": certificates.ca, f"{tls}__WORKER__CERT": certificates.cert,
                  f"{tls}__WORKER__KEY": certificates.key}  # fmt: skip
         found = {
-            **dict.fromkeys(VARIABLES, "1"),
+            **member_environment(),
             "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
             **{name: str(Path(path).resolve()) for name, path in files.items()},
         }

@@ -6,7 +6,9 @@ import contextlib
 import os
 import posixpath
 import secrets
+import shlex
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from cluster.addresses import is_loopback
 from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
 from cluster.executor import ClusterLost, Executor
 from cluster.options import Fault, checked_numbers
-from cluster.process import KERNELS, VARIABLES
+from cluster.process import member_environment
 from cluster.scratch import MOST_BYTES, OWNER, PREFIX, is_gone, not_private, open_above, record_of
 
 
@@ -103,12 +105,9 @@ class Ssh(BackEnd):
 
     @property
     def _remote_python(self) -> str:
-        """The interpreter there, which starts with one thread."""
-        import sys
-
-        settings = dict.fromkeys(VARIABLES, "1")
-        settings |= {name: os.environ[name] for name in KERNELS if name in os.environ}  # SSH takes no environment along
-        return f"env {' '.join(f'{name}={value}' for name, value in settings.items())} {self.python or sys.executable}"
+        """The interpreter there, with what a member must start with: SSH takes no environment along."""
+        settings = (shlex.quote(f"{name}={value}") for name, value in member_environment().items())
+        return f"env {' '.join(settings)} {self.python or sys.executable}"
 
     @property
     def _connection(self) -> dict[str, Any]:

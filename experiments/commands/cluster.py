@@ -33,6 +33,23 @@ def kinds(as_json: bool) -> None:
         click.echo(f"{item['form']}\n    {item['meaning']}\n    options: {', '.join(item['options'])}\n")
 
 
+@command.command("numbers", cls=Command)
+def numbers() -> None:
+    """Lines of a shell that set what a process must start with to compute portable numbers.
+
+    `eval "$(panelproof cluster numbers)"` sets them for Python, a notebook or `dask worker` in that shell.
+    """
+    from shlex import quote
+
+    from cluster.numbers import check_machine
+    from experiments.running.places import as_bad_input
+
+    with as_bad_input():
+        settings = check_machine()
+    for name, value in settings.items():
+        click.echo(f"export {name}={quote(value)}")
+
+
 @command.command("check", cls=Command)
 @click.argument("where", metavar="WHERE")
 @click.option("--study", metavar="STUDY|FILE.toml", default="bias", show_default=True,

@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 
 Function = Callable[..., Any]
 QUIET = "panelproof.quiet"  # of a context: nothing that would be printed need be computed
-CLUSTER_OPTIONS = ("cluster", "workers", "cluster_option", "block_timeout", "ship_code", "insecure")
+CLUSTER_OPTIONS = ("cluster", "workers", "cluster_option", "block_timeout", "ship_code", "insecure", "numbers")
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
 
 
@@ -102,6 +102,18 @@ def search_options(command: Function) -> Function:
     return command
 
 
+def accept_options(command: Function) -> Function:
+    """What lets blocks of one store come from several environments."""
+    numbers = click.option(
+        "--accept-other-numbers", is_flag=True,
+        help="Let blocks, and workers, differ in the last digits of their numbers; the store says so.",
+    )  # fmt: skip
+    code = click.option(
+        "--accept-code-change", is_flag=True, help="Let blocks of a store come from other code or other versions."
+    )
+    return code(numbers(command))
+
+
 def cluster_options(default: str, *, place: bool = True) -> Callable[[Function], Function]:
     """Those of where a study runs; default: the place when nothing says another; place: the command has no WHERE."""
     options = (
@@ -116,6 +128,8 @@ def cluster_options(default: str, *, place: bool = True) -> Callable[[Function],
         click.option("--ship-code", is_flag=True, help="Send this code to workers whose own is another."),
         click.option("--insecure", is_flag=True,
                      help="Allow plain tcp to another machine (anyone there can run code)."),
+        click.option("--numbers", type=click.Choice(["default", "portable"]),
+                     help="portable: the same bits on every processor of x86-64-v3 (default: as this one computes)."),
     )  # fmt: skip
 
     def add(command: Function) -> Function:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.commands.options import CLUSTER_OPTIONS, STORE, Command, as_json_option, cluster_options
+from experiments.commands.options import (
+    CLUSTER_OPTIONS,
+    STORE,
+    Command,
+    accept_options,
+    as_json_option,
+    cluster_options,
+)
 
 if TYPE_CHECKING:
     from results.store.bucket import StorePath
@@ -82,9 +89,7 @@ Terms that they test:
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for placebo.svg and placebo.json."
 )
 @cluster_options("serial")
-@click.option(
-    "--accept-code-change", is_flag=True, help="Add to a store whose blocks come from other code or other versions."
-)
+@accept_options
 @as_json_option
 def command(
     panel: Path,
@@ -92,6 +97,7 @@ def command(
     store: StorePath | None,
     out: Path | None,
     accept_code_change: bool,
+    accept_other_numbers: bool,
     as_json: bool,
     **choices: Any,
 ) -> int:
@@ -114,7 +120,8 @@ def command(
     if out is not None:
         check_folder(out)
     console = Console(highlight=False, stderr=as_json)
-    records, poisoned = launch(ask.study, target, place, console, Resume(accept_code_change=accept_code_change))
+    plan = Resume(accept_code_change=accept_code_change, accept_other_numbers=accept_other_numbers)
+    records, poisoned = launch(ask.study, target, place, console, plan)
     found = answer(ask, records)
     written = write_placebo(found, out) if out is not None else []
     if as_json:

@@ -14,6 +14,7 @@ from experiments.commands.options import (
     QUIET,
     STORE,
     Command,
+    accept_options,
     as_json_option,
     cluster_options,
     complete_study,
@@ -54,9 +55,7 @@ if TYPE_CHECKING:
     "--cluster local, else this process.",
 )
 @click.option("--reread", is_flag=True, help="Read every block of the store; else only those whose files have changed.")
-@click.option(
-    "--accept-code-change", is_flag=True, help="Add to a store whose blocks come from other code or other versions."
-)
+@accept_options
 @cluster_options("local")
 @as_json_option
 def command(
@@ -71,6 +70,7 @@ def command(
     writes: str | None,
     reread: bool,
     accept_code_change: bool,
+    accept_other_numbers: bool,
     as_json: bool,
     **others: Any,
 ) -> int:
@@ -84,11 +84,11 @@ def command(
     console = NamesConsole(highlight=False, stderr=as_json)
     where = {name: others.pop(name) for name in CLUSTER_OPTIONS}
     with redirect_stdout(sys.stderr if as_json else sys.stdout):  # plug-ins may print
+        place = named_place(where, table_of(study))
         chosen = study_of(study).resized(**others)
         share = share_of(shard, until)
         target = store or Path("runs") / f"{chosen.name}{share.suffix if share else ''}.zarr"
-        place = named_place(where, table_of(study))
-        plan = Resume(retry_failed=retry is not None, accept_code_change=accept_code_change, shard=share, reread=reread)
+        plan = Resume(retry is not None, accept_code_change, accept_other_numbers, share, reread)
         check_run(chosen, study, target, html, plan, until)
     quiet = click.get_current_context().meta.get(QUIET, False)
     if not quiet:

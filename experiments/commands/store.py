@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from experiments.commands.options import STORE, Command, as_json_option, print_json, say
+from experiments.commands.options import STORE, Command, accept_options, as_json_option, print_json, say
 
 if TYPE_CHECKING:
     from results.store import Store
@@ -73,13 +73,13 @@ def info(store: StorePath, as_json: bool) -> None:
 @command.command("merge", cls=Command)
 @click.argument("stores", type=STORE, nargs=-1, required=True)
 @click.option("--out", type=STORE, required=True, help="The new store; nothing may be there yet.")
-@click.option("--accept-code-change", is_flag=True, help="Join blocks that come from other code or other versions.")
+@accept_options
 @as_json_option
-def merge_(stores: tuple[StorePath, ...], out: StorePath, accept_code_change: bool, as_json: bool) -> int:
+def merge_(stores: tuple[StorePath, ...], out: StorePath, as_json: bool, **accepted: bool) -> int:
     """Join STORES of one study, such as its shards, into one; exit 3 when blocks are missing in it."""
     from results.store.merge import merge
 
-    merged = merge(stores, out, accept_code_change=accept_code_change)
+    merged = merge(stores, out, **accepted)
     if as_json:
         print_json({"store": str(out), **asdict(merged)})
         return 3 if merged.total > merged.done else 0

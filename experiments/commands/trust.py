@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from experiments.commands.options import CLUSTER_OPTIONS, Command, cluster_options
+from experiments.commands.options import CLUSTER_OPTIONS, Command, accept_options, cluster_options
 
 
 @click.command("trust", cls=Command)
@@ -29,9 +29,7 @@ from experiments.commands.options import CLUSTER_OPTIONS, Command, cluster_optio
     help="Time for the simulations, such as 50s, 2m or 1h; a pilot turns it into replications.",
 )  # fmt: skip
 @cluster_options("serial")
-@click.option(
-    "--accept-code-change", is_flag=True, help="Add to stores whose blocks come from other code or other versions."
-)
+@accept_options
 @click.option("--json", "as_json", is_flag=True, help="Print trust.json on stdout and nothing else.")
 def command(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **choices: Any) -> int:
     """Say whether a result on PANEL is safe: its estimator on twins of the panel, placebos, and checks.
@@ -45,6 +43,7 @@ def command(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **ch
     from experiments.application.spec.spec import read_real_panel, read_spec
     from experiments.placebo.output import check_folder
     from experiments.running.places import named_place
+    from experiments.running.resume import Resume
     from experiments.trust.budget import seconds_of
     from experiments.trust.document import document
     from experiments.trust.means import opened
@@ -57,7 +56,8 @@ def command(panel: Path, spec: Path, out: Path, budget: str, as_json: bool, **ch
     check_folder(out)
     console = Console(highlight=False, stderr=as_json)
     real = read_real_panel(panel, read_spec(spec))
-    with opened(out, place, accept=choices.pop("accept_code_change")) as means:
+    accepted = {name: choices.pop(name) for name in ("accept_code_change", "accept_other_numbers")}
+    with opened(out, place, Resume(**accepted)) as means:
         found = trust(real, budget=seconds, means=means, say=lambda line: console.print(line, style="dim"), **choices)
     held = document(found)
     written = write_trust(held, out)

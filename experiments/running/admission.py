@@ -43,10 +43,11 @@ def _judged(worker: Any, here: Environment) -> Asked:
     return Asked(worker, why, found.differs_in_code_alone(here))
 
 
-def admit(executor: Executor, study: Study, *, ship: bool) -> None:
+def admit(executor: Executor, study: Study, *, ship: bool, any_numbers: bool = False) -> None:
     """Leave workers out that are not like this process; ship: send them the code first, where only that differs.
 
-    Raises WorkerRefused when none is left. An executor that is this machine's own processes has nothing to ask.
+    any_numbers: their numbers may differ from those of this process in the last digits. Raises WorkerRefused when none
+    is left. An executor that is this machine's own processes has nothing to ask.
     """
     if isinstance(executor, Serial | Guarded):  # without Dask, which takes long to load
         return
@@ -55,6 +56,7 @@ def admit(executor: Executor, study: Study, *, ship: bool) -> None:
     if not isinstance(executor, DaskPool):
         return
     here = environment_of(study)
+    here = here.of_any_numbers if any_numbers else here
     found = ask(executor, here)
     if ship and any(item.why and item.code_alone for item in found):
         send(executor, here)

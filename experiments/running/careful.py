@@ -70,8 +70,7 @@ WAYS: dict[str, Callable[[CellRunner, Piece], Block | None]] = {
 def compute_piece(piece: Piece) -> Block | None:
     """In the child: the block of a piece, or None of one that only tries whether the process survives."""
     job = piece.job
-    if job.environment is not None:
-        check_environment(job.environment)
+    check_environment(job.environment)
     runner = runner_of(job.known, job.cell)
     chosen = (piece.estimator,) if piece.estimator else tuple(item.name for item in _estimators(job))
     runner = replace(runner, estimators=tuple(item for item in job.known.estimators if item.name in chosen))
@@ -96,7 +95,8 @@ def run_carefully(job: Job, seconds: float | None, memory: int | None) -> Result
             blocks.append(search.block(first, job.stop))
     finally:
         search.child.close()
-    return Result(_one_after_other(blocks), time.perf_counter() - begin)
+    made_in = check_environment(job.environment)
+    return Result(_one_after_other(blocks), time.perf_counter() - begin, made_in=made_in)
 
 
 @dataclass(eq=False, slots=True)

@@ -180,7 +180,7 @@ def launch(
     watch = Bar(console) if console.is_terminal else Lines(console)
     executor = place.open(lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True))
     try:
-        admit(executor, study, ship=place.ship)
+        admit(executor, study, ship=place.ship, any_numbers=plan.accept_other_numbers)
         with watch:
             records = run(study, store=store, executor=executor, listen=watch.step, plan=plan, until=until,
                           writes=writes)  # fmt: skip

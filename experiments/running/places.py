@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from cluster import BackEnd, Clocks, Executor, Refused, back_end, back_ends, prepare_process
+from cluster.numbers import check_numbers
 from experiments.toml_files import read_toml
 from sim.errors import BadInput, Problem, bad
 
 TABLE = "cluster"  # of a study file; it changes no result, so it is no part of the study
 WHERE = "where"  # the key of the table that names the back end
-TIMEOUT, SHIP = "block_timeout", "ship_code"
+TIMEOUT, SHIP, NUMBERS = "block_timeout", "ship_code", "numbers"
 FORM = "KEY=VALUE, such as partition=short"
 
 
@@ -48,6 +49,12 @@ def as_bad_input() -> Iterator[None]:
         raise BadInput(*problems) from error
 
 
+def require_numbers(asked: Any, where: str = "--numbers") -> None:
+    """Raise BadInput unless this process computes the numbers that are asked for, such as "portable"; None: any."""
+    with as_bad_input():
+        check_numbers(asked, where)
+
+
 def place_of(
     where: str | None,
     workers: int | None = None,
@@ -57,16 +64,19 @@ def place_of(
     options: Sequence[str] = (),
     timeout: float | None = None,
     ship: bool = False,
+    numbers: str | None = None,
     default: str = "local",
 ) -> Place:
     """The place that a command line names, with the rest from a table; raises BadInput with all faults.
 
-    options: "KEY=VALUE" each. default: the place when neither names one.
+    options: "KEY=VALUE" each. numbers: those that this process must compute. default: the place when neither names one.
     """
     table = dict(table or {})
     in_table = table.pop(WHERE, None)
     timeout = table.pop(TIMEOUT, None) if timeout is None else timeout
     ship = bool(table.pop(SHIP, False)) or ship
+    in_file = table.pop(NUMBERS, None)
+    require_numbers(numbers or in_file, "--numbers" if numbers else "[cluster]")
     if in_table is not None and not isinstance(in_table, str):
         raise bad(f"where = {in_table!r}", where="[cluster]", allowed='a text, such as "local"', remedy="correct where")
     chosen = where or in_table or default
@@ -91,7 +101,7 @@ def named_place(chosen: Mapping[str, Any], table: Mapping[str, Any] | None = Non
     """The place that the options of `cluster_options` name."""
     return place_of(chosen["cluster"], chosen["workers"], insecure=chosen["insecure"], table=table,
                     options=chosen["cluster_option"], timeout=chosen["block_timeout"], ship=chosen["ship_code"],
-                    default=default)  # fmt: skip
+                    numbers=chosen["numbers"], default=default)  # fmt: skip
 
 
 def table_of(study: str) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from cluster import Environment
@@ -11,6 +11,12 @@ from results.store import BlockState, Origin, Shard, Store, StoreSchema, ZarrSto
 from sim.errors import bad
 
 UNKNOWN = "the store does not say which code computed them"
+CODE, NUMBERS = "--accept-code-change", "--accept-other-numbers"  # what lets differences of two kinds be
+BOTH = frozenset({CODE, NUMBERS})
+UNDO = {
+    CODE: "undo the change",
+    NUMBERS: "use the processor, the settings and the --numbers of those blocks",
+}
 UNCHANGED = "no code has changed since then: the same fits will fail"
 
 
@@ -21,52 +27,64 @@ def origin_of(store: Store, here: Environment) -> Origin:
 
 
 def check_origins(
-    store: Store, here: Environment, again: Collection[tuple[int, int]], where: str, *, growing: bool = False
-) -> None:
-    """Raise BadInput when blocks that stay were computed by other code, versions or BLAS kernels.
+    store: Store, here: Environment, again: Collection[tuple[int, int]], where: str, accepted: Collection[str],
+    *, growing: bool = False,
+) -> None:  # fmt: skip
+    """Raise BadInput when blocks that stay were computed by other code, versions, BLAS kernels or with other numbers.
 
     again: the blocks that will be computed, anew or for the first time; without any there is nothing to refuse, unless
-    the store grows by cells or estimators.
+    the store grows by cells or estimators. accepted: CODE and NUMBERS where those may differ.
     """
-    for line in staying(store, here, again) if again or growing else ():
-        raise bad(line, where=where, allowed="blocks from one environment",
-                  remedy="undo the change, choose another --store, or say --accept-code-change")  # fmt: skip
+    for line, differing in _staying(store, here, again) if again or growing else ():
+        if lacking := [flag for flag in (CODE, NUMBERS) if flag in differing and flag not in accepted]:
+            undo = " and ".join(UNDO[flag] for flag in lacking)
+            raise bad(line, where=where, allowed="blocks from one environment",
+                      remedy=f"{undo}, choose another --store, or say {' and '.join(lacking)}")  # fmt: skip
 
 
 def staying(store: Store, here: Environment, again: Collection[tuple[int, int]]) -> list[str]:
     """What a run says of blocks that stay from another environment, a line for each."""
+    return [line for line, _ in _staying(store, here, again)]
+
+
+def _staying(
+    store: Store, here: Environment, again: Collection[tuple[int, int]]
+) -> Iterator[tuple[str, frozenset[str]]]:
+    """The same, each line with the kinds of its differences."""
     kept = [
         place
         for place in store.places()
         if (store.state(*place) is BlockState.DONE and place not in again)
         or store.state(*place) is BlockState.PARTIAL  # estimators that are there stay
     ]
-    return [
-        f"{_counted(count, 'block')} {'was' if count == 1 else 'were'} computed in another environment; what "
-        f"differs now: {words}"
-        for words, count in _differing(store, here, kept).items()
-    ]
+    for (words, kinds), count in _differing(store, here, kept).items():
+        yield (f"{_counted(count, 'block')} {'was' if count == 1 else 'were'} computed in another environment; what "
+               f"differs now: {words}", kinds)  # fmt: skip
 
 
 def retried(store: Store, here: Environment, again: Collection[tuple[int, int]]) -> str:
     """What `--retry failed` says of the blocks whose fits raised: how many, and whether the code has changed."""
     if not again:
         return "no fit raised: there is nothing to retry"
-    words = _differing(store, here, again)
+    words = [words for words, _ in _differing(store, here, again)]
     changed = f"what has changed since then: {'; '.join(words)}" if words else UNCHANGED
     return f"{_counted(len(again), 'block')} with failed fits to compute again; {changed}"
 
 
-def _differing(store: Store, here: Environment, places: Iterable[tuple[int, int]]) -> dict[str, int]:
-    """How this process differs from those that computed some blocks, in words, with the number of blocks."""
-    words = (dict.fromkeys(_differences(origin, here) for origin in store.origins_of(*place)) for place in places)
-    return dict(Counter(found for each in words for found in each if found))
+def _differing(
+    store: Store, here: Environment, places: Iterable[tuple[int, int]]
+) -> dict[tuple[str, frozenset[str]], int]:
+    """How this process differs from those that computed some blocks, in words and kinds, with the number of blocks."""
+    found = (dict.fromkeys(_differences(origin, here) for origin in store.origins_of(*place)) for place in places)
+    return dict(Counter(each for differences in found for each in differences if each[1]))
 
 
-def _differences(origin: Origin | None, here: Environment) -> str:
+def _differences(origin: Origin | None, here: Environment) -> tuple[str, frozenset[str]]:
     if origin is None:
-        return UNKNOWN
-    return ", ".join(here.differences(Environment.from_plain(origin.facts)))
+        return UNKNOWN, frozenset({CODE})
+    there = Environment.from_plain(origin.facts)
+    kinds = {CODE: here.differences_in_code(there), NUMBERS: here.differences_in_numbers(there)}
+    return ", ".join(here.differences(there)), frozenset(kind for kind, found in kinds.items() if found)
 
 
 def _counted(count: int, word: str) -> str:
@@ -87,13 +105,15 @@ def share_of(text: str | None, until: str | None) -> Shard | None:
 class Resume:
     """How a run goes on with a store that is there.
 
-    retry_failed: compute blocks with fits that raised again, as after a correction of an estimator; this implies the
-    other. accept_code_change: let blocks that were computed by other code, versions or BLAS kernels stay beside new
-    ones; without it such a store is refused. shard: the share of the study's blocks that is computed; None = all.
+    retry_failed: compute blocks with fits that raised again, as after a correction of an estimator; this implies
+    accept_code_change: let blocks that were computed by other code, versions or BLAS kernels stay beside new ones;
+    without it such a store is refused. accept_other_numbers: the same of blocks, and of workers, whose results differ
+    in the last digits. shard: the share of the study's blocks that is computed; None = all.
     """
 
     retry_failed: bool = False
     accept_code_change: bool = False
+    accept_other_numbers: bool = False
     shard: Shard | None = None
     reread: bool = False
 
@@ -101,13 +121,20 @@ class Resume:
         """Raise BadInput for another study's store, or one that holds blocks of other code; reads no block."""
         growth = store.check_study(schema)
         self._check_share(store, growth is not None and growth.computes)
-        if self.retry_failed or self.accept_code_change:
+        if self.accepted == BOTH:
             return
         if growth is not None and growth.computes:
             if growth.kept:
-                check_origins(store, here, (), str(store.path), growing=True)
+                check_origins(store, here, (), str(store.path), self.accepted, growing=True)
         else:
-            check_origins(store, here, self.expected(store, schema), str(store.path))
+            check_origins(store, here, self.expected(store, schema), str(store.path), self.accepted)
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        """The kinds of differences that blocks which stay may have."""
+        return frozenset({CODE} if self.accept_code_change or self.retry_failed else ()) | frozenset(
+            {NUMBERS} if self.accept_other_numbers else ()
+        )
 
     def expected(self, store: ZarrStore, schema: StoreSchema) -> set[tuple[int, int]]:
         """(cell, block) of what a run will compute, by the marks of the blocks that are there and what raised.
@@ -140,6 +167,6 @@ class Resume:
         todo = [place for place in missing if self.shard is None or self.shard.holds(*place, cells)]
         if self.retry_failed:
             todo += store.raised(set(todo))
-        elif not self.accept_code_change:
-            check_origins(store, here, todo, where)
+        if self.accepted != BOTH:
+            check_origins(store, here, todo, where, self.accepted)
         return todo

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
@@ -17,6 +17,7 @@ from cluster.guarded import Guarded
 from estimators.core.estimator import Status
 from experiments.running.careful import run_carefully
 from experiments.running.log import RunLog, logged
+from experiments.running.places import require_numbers
 from experiments.running.resume import Resume, origin_of
 from experiments.running.tasks import Job, Result, environment_of, run_job, runner_of
 from experiments.running.trial import check_fits
@@ -97,6 +98,7 @@ def run(
     plan: Resume | None = None,
     until: str | None = None,
     writes: str | None = None,
+    numbers: str | None = None,
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
@@ -105,12 +107,14 @@ def run(
     poisoned: left out, its traceback kept, tried again by the next run. `plan` says how a store that is there is
     resumed. `until`, as in "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the
     study's replications are then the most. `writes`: who writes blocks into the store, "client" (this process) or
-    "workers", which all must see it under one path; by default the workers of a local cluster do. Raises BadInput
+    "workers", which all must see it under one path; by default the workers of a local cluster do. `numbers`: "portable"
+    refuses to run unless this process was started with the settings of portable numbers. Raises BadInput
     (before anything is written for what the first sixteen cells show), StoreLocked when another run holds the store,
     StoreGone when it was removed, moved or replaced meanwhile, WorkerRefused when no worker is like this process,
     ClusterLost when the cluster is gone (the store resumes).
     """
     prepare_process()
+    require_numbers(numbers, "run")
     where, plan = _executor(executor, client), plan or Resume()
     by = _writer(writes, store, where)
     schema = schema_of(study)
@@ -118,9 +122,12 @@ def run(
     preflight(study)
     place = None if store is None else store_path(store)
     here = _here(study, place, where)
+    asked = here.of_any_numbers if here is not None and plan.accept_other_numbers else here
+    if study.own_estimators and (place is None or not place.exists()):
+        check_fits(study, where, asked)
     if place is None or here is None:
         memory = MemoryStore(schema)
-        _Filling(study, memory, here, where, listen, target).fill(plan, shuffle)
+        _Filling(study, memory, here, asked, where, listen, target).fill(plan, shuffle)
         return memory
     with locked(place) as still:
         study = study.resized(replications=(kept := _opened(place, schema, plan, here)).replications)
@@ -132,7 +139,8 @@ def run(
             own = _both(still, there)
             try:
                 with acknowledged(place, partial(log.say, "commit")) as written:
-                    _Filling(study, kept, here, where, listen, target, into, log, own, written).fill(plan, shuffle)
+                    filling = _Filling(study, kept, here, asked, where, listen, target, into, log, own, written)
+                    filling.fill(plan, shuffle)
             except (BadInput, OSError):
                 own()  # a store that went meanwhile is the reason
                 raise
@@ -141,14 +149,8 @@ def run(
 
 
 def _here(study: Study, place: StorePath | None, where: Executor) -> Environment | None:
-    """This process, for comparison, once a user's estimators have been tried where a store is new.
-
-    None for one process without earlier blocks: there is nothing to compare.
-    """
-    here = None if place is None and type(where) is Serial else environment_of(study)
-    if study.own_estimators and (place is None or not place.exists()):
-        check_fits(study, where, here)
-    return here
+    """This process, for comparison; None for one process without earlier blocks: there is nothing to compare."""
+    return None if place is None and type(where) is Serial else environment_of(study)
 
 
 def _shared(store: StorePath, writes: str, where: Executor) -> AbstractContextManager[Shared | None]:
@@ -208,16 +210,17 @@ def _executor(executor: Executor | None, client: object) -> Executor:
 class _Filling:
     """A study on its way into a store.
 
-    here: this process, for comparison; None where there is nothing to compare. until: the target at which cells stop.
-    into: the store that workers write into themselves. log: is told of what went wrong. still: raises StoreLocked when
-    the store is no longer this run's, StoreGone when it is there no more. written: is told of every block in a store,
-    and raises OSError when an earlier one did not come to the disk. run: a name of this run, by which workers know its
-    study.
+    here: this process, for comparison; None where there is nothing to compare. asked: the same as workers must be, and
+    without its numbers where they may have others. until: the target at which cells stop. into: the store that workers
+    write into themselves. log: is told of what went wrong. still: raises StoreLocked when the store is no longer this
+    run's, StoreGone when it is there no more. written: is told of every block in a store, and raises OSError when an
+    earlier one did not come to the disk. run: a name of this run, by which workers know its study.
     """
 
     study: Study
     store: Store
     here: Environment | None
+    asked: Environment | None
     executor: Executor
     listen: Listener | None
     until: Until | None
@@ -291,7 +294,7 @@ class _Filling:
             if cell not in panels:
                 schema = self.study.cells[cell].design.schema
                 panels[cell] = schema.periods * schema.units
-            yield Job(study, cell, index, start, stop, self.here, only, into, self.run, panels[cell])
+            yield Job(study, cell, index, start, stop, self.asked, only, into, self.run, panels[cell])
 
     def _only(self, cell: int, index: int) -> tuple[str, ...] | None:
         """The estimators that a block lacks; None for all, and for fits that raised and are tried again."""
@@ -307,6 +310,9 @@ class _Filling:
         self._log_deaths(outcome)
         if outcome.error is None:
             result: Result = outcome.result
+            if result.made_in is not None and self.here is not None:
+                made_in = replace(self.here, numbers=result.made_in.numbers, probe=result.made_in.probe)
+                self.store.computed_in(origin_of(self.store, made_in))
             if isinstance(result.block, Written):
                 assert isinstance(self.store, ZarrStore)
                 self.store.commit(job.cell, job.index, result.block)

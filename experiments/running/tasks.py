@@ -68,12 +68,14 @@ class Result:
     """A block, or what a worker that wrote it says of it, and the seconds it took.
 
     None in place of the block: the worker does not know the study and must be told. computing: the processor's seconds
-    of drawing and fitting alone, 0 where they were not taken.
+    of drawing and fitting alone, 0 where they were not taken. made_in: the worker's environment, where its numbers may
+    differ from the client's.
     """
 
     block: Block | Written | None
     seconds: float
     computing: float = 0.0
+    made_in: Environment | None = None
 
 
 def environment_of(study: Study) -> Environment:
@@ -127,12 +129,18 @@ def told(job: Job) -> Study | None:
         return job.study or _told.get(job.run)
 
 
-def check_environment(client: Environment) -> None:
-    """Raise EnvironmentMismatch when this process is not like the client's."""
+def check_environment(client: Environment | None) -> Environment | None:
+    """Raise EnvironmentMismatch when this process is not like the client's.
+
+    Returns this process where the client takes any numbers, so that it can say whose they are; else None.
+    """
+    if client is None:
+        return None
     names = [name for name, _ in client.packages]
     here = environment(names, [name for name, _ in client.code if name != BY_VALUE])
     if differences := here.differences(client):
         raise EnvironmentMismatch(f"a worker differs from the client: {', '.join(differences)}; {here.remedy(client)}")
+    return None if client.probe else here
 
 
 def computed(job: Job) -> Result:
@@ -141,8 +149,7 @@ def computed(job: Job) -> Result:
     Raises EnvironmentMismatch when this process is not like the client's.
     """
     prepare_process()
-    if job.environment is not None:
-        check_environment(job.environment)
+    made_in = check_environment(job.environment)
     study = told(job)
     if study is None:
         return Result(None, 0.0)
@@ -151,7 +158,7 @@ def computed(job: Job) -> Result:
         runner, busy = runner_of(study, job.cell), time.thread_time()
         block = runner.run(job.start, job.stop, only=job.only)
         computing = time.thread_time() - busy
-    return Result(block, time.perf_counter() - begin, computing)
+    return Result(block, time.perf_counter() - begin, computing, made_in)
 
 
 def written(job: Job, result: Result) -> Result:

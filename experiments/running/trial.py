@@ -27,8 +27,7 @@ class Trial:
 def try_fits(trial: Trial) -> None:
     """Fit twice; raises BadInput for a wrong answer and for two that differ."""
     prepare_process()
-    if trial.environment is not None:
-        check_environment(trial.environment)
+    check_environment(trial.environment)
     runner_of(trial.study, 0).try_fits(trial.study.own_estimators)
 
 

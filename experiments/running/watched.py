@@ -26,14 +26,15 @@ def run(
     plan: Resume | None = None,
     until: str | None = None,
     writes: str | None = None,
+    numbers: str | None = None,
     progress: bool | None = None,
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
     `client` is a running Dask Client, which is used and left open. `until`, as in "coverage:0.005,bias:1e-4", ends each
     cell once its Monte Carlo errors are that small; the study's replications are then the most. progress: a bar in a
-    notebook unless it is False, and on a terminal if it is True. `listen`, `shuffle`, `plan` and `writes` are as in
-    `experiments.running.runner.run`, which says what is raised.
+    notebook unless it is False, and on a terminal if it is True. `listen`, `shuffle`, `plan`, `writes` and `numbers`
+    are as in `experiments.running.runner.run`, which says what is raised.
 
     >>> import panelproof as pp
     >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
@@ -43,8 +44,9 @@ def run(
     """
     watch = watch_of(progress)
     with nullcontext() if watch is None else watch:
+        listen = _all(listen, watch.step if watch else None)
         return runner.run(study, store=store, executor=executor, client=client, shuffle=shuffle, plan=plan, until=until,
-                          writes=writes, listen=_all(listen, watch.step if watch else None))  # fmt: skip
+                          writes=writes, numbers=numbers, listen=listen)  # fmt: skip
 
 
 def _all(*listeners: Listener | None) -> Listener | None:

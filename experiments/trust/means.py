@@ -74,10 +74,10 @@ class Means:
 
 
 @contextmanager
-def opened(folder: Path | None, place: Place, *, accept: bool = False) -> Iterator[Means]:
-    """Means on a cluster, which is closed in the end; accept: add to stores of other code."""
+def opened(folder: Path | None, place: Place, plan: Resume) -> Iterator[Means]:
+    """Means on a cluster, which is closed in the end."""
     executor = place.open()
     try:
-        yield Means(folder, executor, Resume(accept_code_change=accept))
+        yield Means(folder, executor, plan)
     finally:
         executor.close()

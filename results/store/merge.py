@@ -10,10 +10,11 @@ from results.store.bucket import StorePath
 from results.store.copying import copy_block, copy_environments
 from results.store.identity import check_identity
 from results.store.lock import check_free, locked
-from results.store.store import BlockState, Store
+from results.store.store import BlockState, Store, numbers_apart
 from results.store.zarr_store import ZarrStore
 from sim.errors import BadInput, Problem, bad
 
+OF_NUMBERS = ("numbers", "probe")  # facts of an environment, which have words of their own
 MOST_LINES = 5  # about overlapping blocks
 Place = tuple[int, int]
 
@@ -39,11 +40,14 @@ class Merged:
         return text
 
 
-def merge(paths: Sequence[StorePath], out: StorePath, *, accept_code_change: bool = False) -> Merged:
+def merge(
+    paths: Sequence[StorePath], out: StorePath, *, accept_code_change: bool = False, accept_other_numbers: bool = False
+) -> Merged:
     """Join stores of one study into a new one at `out`; the stores themselves are left as they are.
 
     Raises BadInput, with nothing written, for stores of other studies, blocks that two stores hold with other bytes,
-    damaged blocks, and blocks of several environments unless that is accepted; StoreLocked for a store in use.
+    damaged blocks, and blocks of several environments, in code or in numbers, unless that is accepted; StoreLocked for
+    a store in use.
     """
     if len({path.resolve() for path in paths}) < max(2, len(paths)):
         raise bad(f"{len(paths)} stores are named, {len({path.resolve() for path in paths})} different ones",
@@ -52,8 +56,7 @@ def merge(paths: Sequence[StorePath], out: StorePath, *, accept_code_change: boo
         check_free(path)
     stores = [ZarrStore.open(path) for path in paths]
     _check_one_study(stores)
-    if not accept_code_change:
-        _check_one_environment(stores)
+    _check_one_environment(stores, code=accept_code_change, numbers=accept_other_numbers)
     holders = _holders(stores)
     taken = [0] * len(stores)
 
@@ -89,11 +92,15 @@ def _check_one_study(stores: Sequence[ZarrStore]) -> None:
                       remedy=f"run both with --replications {max(store.replications, first.replications)}")  # fmt: skip
 
 
-def _check_one_environment(stores: Sequence[ZarrStore]) -> None:
-    """Raise BadInput when blocks of several environments would stand in one store."""
-    found = {json.dumps(origin.facts, sort_keys=True): origin
-             for store in stores for origin in (*store.environments, *store.partial_environments)}  # fmt: skip
-    if len(found) > 1:
+def _check_one_environment(stores: Sequence[ZarrStore], *, code: bool, numbers: bool) -> None:
+    """Raise BadInput when blocks of several environments would stand in one store, unless that is accepted."""
+    origins = [origin for store in stores for origin in (*store.environments, *store.partial_environments)]
+    if not numbers and (apart := numbers_apart(origins)):
+        raise bad(f"blocks come from several environments: {apart}", where="store merge", allowed="blocks of one kind",
+                  remedy="run some again, or say --accept-other-numbers")  # fmt: skip
+    found = {json.dumps({key: value for key, value in origin.facts.items() if key not in OF_NUMBERS}, sort_keys=True):
+             origin for origin in origins}  # fmt: skip
+    if len(found) > 1 and not code:
         texts = " | ".join(origin.text for origin in found.values())
         what = f"blocks come from {len(found)} environments: {texts}"
         raise bad(what, where="store merge", allowed="blocks from one environment",

@@ -49,6 +49,16 @@ class Origin:
     blocks: int = 0
 
 
+def numbers_apart(origins: Iterable[Origin]) -> str:
+    """How the numbers of several environments differ, in words; "" where they do not, or a store does not say."""
+    found = [origin.facts for origin in origins if origin.facts.get("probe")]
+    modes, digests = dict.fromkeys(facts["numbers"] for facts in found), [facts["probe"] for facts in found]
+    kinds = dict.fromkeys(kind for probe in digests for kind in probe)
+    apart = [kind for kind in kinds if len({probe.get(kind) for probe in digests}) > 1]
+    words = [f"numbers differ in the last digits: {', '.join(apart)}"] if apart else []
+    return "; ".join([*words, f"some are {' and some '.join(modes)}"] if len(modes) > 1 else words)
+
+
 class Store(ABC):
     """A study's records, for those who run and those who read; satisfies `Records`.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from results.store.bucket import StorePath
 from results.store.files import damages, strange
 from results.store.place import check_place, is_packed, tree_of
-from results.store.store import BlockState
+from results.store.store import BlockState, numbers_apart
 from results.store.tree import META
 from results.store.zarr_store import ZarrStore
 from sim.errors import bad
@@ -58,6 +58,8 @@ def verified(path: StorePath) -> Verified:
             lines.append(f"cell {cell} block {index}: does not match its digest")
     words = [f"{counts[state]} {word}" for state, word in STATES if counts[state] or state is not BlockState.PARTIAL]
     lines.append(", ".join([f"{len(wanted) - len(missing)} of {len(wanted)} blocks sound", *words]))
+    if apart := numbers_apart([*store.environments, *store.partial_environments]):
+        lines.append(f"blocks come from several environments: {apart}")
     if store.whole_digests:
         lines.append(NO_DIGESTS)
     return Verified(tuple(lines), not missing and not found and not odd)

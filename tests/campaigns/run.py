@@ -21,6 +21,7 @@ CAMPAIGNS = {
     "plugins": "plug_ins",
     "places": "places",
     "doors": "doors",
+    "numbers": "other_numbers",
 }
 
 

@@ -24,11 +24,14 @@ class Machines:
 
 
 @contextmanager
-def started(folder: Path, *python_path: Path) -> Iterator[Machines]:
-    """Start them in a folder, on the loopback address; they look for modules in `python_path` first."""
+def started(folder: Path, *python_path: Path, **settings: str) -> Iterator[Machines]:
+    """Start them in a folder, on the loopback address; they look for modules in `python_path` first.
+
+    settings: further variables of their environment.
+    """
     file = folder / "scheduler.json"
     path = os.pathsep.join(map(str, [*python_path, SUPPORT, *filter(None, [os.environ.get("PYTHONPATH")])]))
-    environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", **settings}
     here = ("--host", "127.0.0.1", "--no-dashboard")
 
     def start(*arguments: str) -> subprocess.Popen[bytes]:
