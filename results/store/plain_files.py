@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def is_inside(name: object) -> bool:
 
 def read_plain(path: str | Path, most: int = -1) -> bytes:
     """What a file holds, or its first bytes; raises NotPlain for all that is no plain file."""
-    with open(_opened(path, os.O_RDONLY), "rb") as file:
+    with open(_opened(path, os.O_RDONLY), "rb", buffering=0) as file:
         return file.read(most)
 
 
@@ -143,10 +143,12 @@ def delete_inside(root: Path, name: str) -> None:
             shutil.rmtree(last, dir_fd=at)
 
 
-def walked(root: Path, under: str = "", *, chunks: bool = True) -> Iterator[tuple[str, str]]:
+def walked(
+    root: Path, under: str = "", instead: Callable[[str], Sequence[str] | None] = lambda _: None
+) -> Iterator[tuple[str, str]]:
     """(name, what is wrong with it) of all below a folder but plain folders; "" of a plain file.
 
-    chunks: also what folders called "c" hold.
+    instead: the files that are named of a folder without looking into it; None where it is looked into.
     """
     try:
         found = sorted(os.scandir(os.path.join(root, under)), key=lambda entry: entry.name)
@@ -155,8 +157,8 @@ def walked(root: Path, under: str = "", *, chunks: bool = True) -> Iterator[tupl
     for entry in found:
         name = f"{under}/{entry.name}" if under else entry.name
         if entry.is_dir(follow_symlinks=False):
-            if chunks or entry.name != "c":
-                yield from walked(root, name, chunks=chunks)
+            known = instead(name)
+            yield from walked(root, name, instead) if known is None else ((file, "") for file in known)
         elif entry.is_file(follow_symlinks=False):
             yield name, ""
         else:

@@ -118,9 +118,11 @@ class Store(ABC):
         """The replications of a block."""
         return slice(index * self.block, min((index + 1) * self.block, self.replications))
 
-    def places(self) -> list[tuple[int, int]]:
-        """(cell, block) of every block, the cells of one block together."""
-        return [(cell, index) for index in range(self.block_count) for cell in range(len(self.cells))]
+    def places(self, of: NDArray[np.bool_] | None = None) -> list[tuple[int, int]]:
+        """(cell, block) of every block, or of some (cells, blocks), the cells of one block together."""
+        wanted = np.ones(self.states.shape, dtype=np.bool_) if of is None else of
+        indices, cells = np.nonzero(wanted.T)
+        return list(zip(cells.tolist(), indices.tolist(), strict=True))
 
     @property
     def stopped(self) -> Stopped | None:
@@ -141,10 +143,12 @@ class Store(ABC):
     def wanted(self) -> list[tuple[int, int]]:
         """(cell, block) of every block that is wanted: all, those up to where a cell stopped, or those of a shard."""
         stopped = self.stopped
-        ends = [self.replications] * len(self.cells) if stopped is None else stopped.replications
-        mine, cells = self.shard, len(self.cells)
-        return [(cell, index) for cell, index in self.places()
-                if index * self.block < ends[cell] and (mine is None or mine.holds(cell, index, cells))]  # fmt: skip
+        ends = np.array([self.replications] * len(self.cells) if stopped is None else stopped.replications)
+        cells, indices = np.ogrid[: len(self.cells), : self.block_count]
+        wanted = indices * self.block < ends[:, None]
+        if (mine := self.shard) is not None:
+            wanted &= mine.holds(cells, indices, len(self.cells))
+        return self.places(wanted)
 
     @property
     def shard(self) -> Shard | None:
@@ -163,7 +167,7 @@ class Store(ABC):
 
     def done(self) -> list[tuple[int, int]]:
         """(cell, block) of every block that is there, by its mark alone."""
-        return [place for place in self.places() if self.state(*place) is BlockState.DONE]
+        return self.places(self.there)
 
     def pending(self) -> list[tuple[int, int]]:
         """(cell, block) of every block that is missing or damaged; all others are read."""
@@ -182,7 +186,7 @@ class Store(ABC):
 
     def changed(self) -> list[tuple[int, int]]:
         """(cell, block) of every block that is not done, or whose files do not look as they did when it was."""
-        return [place for place in self.places() if self.state(*place) is not BlockState.DONE]
+        return self.places(~self.there)
 
     def renew_stamp(self, cell: int, index: int) -> None:  # noqa: B027  (a store without files has nothing to note)
         """Note how the files of a sound block look now."""
@@ -312,7 +316,7 @@ class Store(ABC):
 
     def _environments_of(self, numbers: NDArray[np.uint16]) -> tuple[Origin, ...]:
         """The environments of these numbers (blocks, parts), each with its number of blocks."""
-        known = [Origin("; ".join(self.noted("environments", [])) or "unknown"), *self.known_origins]
+        known = [Origin("unknown"), *self.known_origins]
         found = ((origin, int((numbers == number).any(axis=1).sum())) for number, origin in enumerate(known))
         return tuple(Origin(origin.text, origin.facts, origin.differs, count) for origin, count in found if count)
 

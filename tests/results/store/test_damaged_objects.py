@@ -16,17 +16,17 @@ from studies import quick_study
 
 STUDY = quick_study(192)
 BLOCKS = {
-    "did/estimate/c/1/2/0": "cell 1 block 2: does not match its digest",
-    "did/fit/c/0/0/0": "cell 0 block 0: does not match its digest",
-    "block_mark/c/0/1/0": "3 of 6 blocks sound, 1 not run",
+    "did/estimate/c.1.2.0": "cell 1 block 2: does not match its digest",
+    "did/fit/c.0.0.0": "cell 0 block 0: does not match its digest",
+    "block_mark/c.0.1.0": "3 of 6 blocks sound, 1 not run",
 }
 OTHERS = {
-    "did/term/c/0": "did/term/c/0: does not match its digest",
+    "did/term/c.0": "did/term/c.0: does not match its digest",
     "effect/zarr.json": "effect/zarr.json: is missing",
     "provenance/zarr.json": "provenance/zarr.json: ",
 }
 ROOT = {"zarr.json": "zarr.json: "}
-GONE = {"did/fit/c/0/0/0", "block_mark/c/0/1/0", "effect/zarr.json"}
+GONE = {"did/fit/c.0.0.0", "block_mark/c.0.1.0", "effect/zarr.json"}
 
 
 def damage(tree: Objects, name: str) -> None:
@@ -56,8 +56,8 @@ def test_damage_is_named_and_a_run_repairs_it(place: ObjectPath, damaged: Mappin
 
 def test_a_file_that_is_not_of_the_store_is_named_and_deleted(place: ObjectPath) -> None:
     run(quick_study(64), store=place)
-    Objects(place).put("did/term/c/7", b"stray")
-    assert "did/term/c/7: is not of this store" in verified(place).lines
+    Objects(place).put("did/term/c.7", b"stray")
+    assert "did/term/c.7: is not of this store" in verified(place).lines
     run(quick_study(64), store=place)
     assert verified(place).sound
-    assert not Objects(place).has("did/term/c/7")
+    assert not Objects(place).has("did/term/c.7")
