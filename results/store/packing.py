@@ -88,7 +88,9 @@ def picked(stored: NDArray[Any], path: str, place: int | None) -> NDArray[Any]:
     if place is None:
         return stored
     found = stored[:, place]
-    return np.nan_to_num(found).astype(np.uint8) if path.endswith("/status") else found  # NaN: its chunk is missing
+    if not path.endswith("/status"):
+        return found
+    return np.where(np.isnan(found), 0, found).astype(np.uint8)  # NaN: its chunk is missing
 
 
 def unpacked(

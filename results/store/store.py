@@ -221,6 +221,11 @@ class Store(ABC):
         """Which blocks are there, by their marks alone, (cells, blocks)."""
         return np.asarray(self.states == BlockState.DONE)
 
+    @property
+    def marked(self) -> NDArray[np.bool_]:
+        """Which blocks are there with marks that are sound, (cells, blocks)."""
+        return self.there
+
     def to_xarray(self) -> xr.DataTree:
         """Truths at the root and one group an estimator, with dials, replications, terms and error types as dimensions.
 
@@ -252,13 +257,12 @@ class Store(ABC):
 
     def status_counts(self) -> dict[str, Counter[Status]]:
         """How many fits of each estimator ended in which status, over all blocks that are there."""
-        counts: dict[str, Counter[Status]] = {name: Counter() for name in self.layouts}
+        found = {name: np.zeros(256, dtype=np.int64) for name in self.layouts}
         for cell, index in self.done():
             for name, statuses in self.statuses(cell, index).items():
-                values, numbers = np.unique(statuses, return_counts=True)
-                for value, number in zip(values, numbers, strict=True):
-                    counts[name][Status(int(value))] += int(number)
-        return counts
+                found[name] += np.bincount(statuses, minlength=256)
+        return {name: Counter({Status(value): int(each[value]) for value in np.flatnonzero(each).tolist()})
+                for name, each in found.items()}  # fmt: skip
 
     def never_fitted(self) -> list[str]:
         """The estimators whose every fit raised; blocks are read until each has one that did not."""

@@ -205,6 +205,11 @@ class ZarrStore(Store):
         kept = self._digests[cell, index]
         return kept.tobytes().hex() if kept.any() else ""
 
+    @property
+    def marked(self) -> NDArray[np.bool_]:
+        """Which blocks are there with marks that are sound, (cells, blocks)."""
+        return np.asarray(self.there & self._digests.any(axis=(2, 3)))
+
     def sound(self, cell: int, index: int) -> Block:
         """A block that is there, read back; raises BadInput when it does not match its digests."""
         try:
