@@ -70,7 +70,7 @@ def _unchecked(chunk: bytes | OSError) -> bytes:
     if isinstance(chunk, OSError):
         raise chunk
     raw = chunk[:-CHECKSUM_BYTES]
-    if google_crc32c.value(raw) != int.from_bytes(chunk[-CHECKSUM_BYTES:], "little"):
+    if not raw or google_crc32c.value(raw) != int.from_bytes(chunk[-CHECKSUM_BYTES:], "little"):
         raise ValueError("a mark does not match its checksum")
     return raw
 

@@ -2,13 +2,12 @@
 
 First measured costs; then real runs whose workers sleep the measured times; then a simulation of up to 10,000 workers
 against the measured scheduler and client; then what commands cost on stores of up to 100,000 blocks, each in a process
-of its own. `blocks`, `clients` print one of these alone, and `blocks 1000` one size. docs/scaling.md holds a printed run.
+of its own. `clients` and `blocks` print a part alone, `blocks 1000` one size. docs/scaling.md holds a printed run.
 """
 
 from __future__ import annotations
 
 import heapq
-import os
 import resource
 import subprocess
 import sys
@@ -43,6 +42,14 @@ BLOCK = 2048
 TASK_SECONDS = 0.75  # blocks are grouped until a task lasts about so long (`cluster.pace`)
 WORKERS = (10, 100, 1_000, 10_000)
 SLEEPERS = (1, 10, 20, 40, 80)
+MEASURED = """
+import sys, time
+from experiments.cli import run_command
+code = run_command(sys.argv[1:])
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(time.process_time(), peak, file=sys.stderr)
+sys.exit(code)
+"""  # the peak of a process that was started counts that of its parent; this is its own
 SIZES = {"1000": (10, 100), "10000": (100, 100), "100000": (100, 1000), "600 cells x 50": (600, 50)}  # cells, blocks
 QUICK = 0.18  # seconds of a block of DID on a core of its own
 
@@ -245,7 +252,8 @@ def print_blocks(folder: Path, name: str) -> None:
     """Seconds of processor time and peak memory of commands on a store of one estimator that lacks one block."""
     cells, blocks = SIZES[name]
     study, store, file = many_blocks(cells, blocks), folder / "many.zarr", folder / "many.toml"
-    file.write_text(f'name = "many"\nreplications = {study.replications}\nblock = {SMALL}\nseed = {study.seed}\nworlds = 1\n'
+    file.write_text(f'name = "many"\nreplications = {study.replications}\nblock = {SMALL}\n'
+                    f'seed = {study.seed}\nworlds = 1\n'
                     f'[design]\nkind = "paper"\ncontrols = "none"\n[grid]\neffect = {list(study.grid[0][1])}\n'
                     '[[estimators]]\nkind = "did"\n', encoding="utf-8")  # fmt: skip
     fabricated(study, store, without=[(1, 3)])
@@ -259,12 +267,12 @@ def print_blocks(folder: Path, name: str) -> None:
 
 
 def _spent(words: list[str]) -> tuple[float, float]:
-    """Seconds of processor time of a command, and its peak memory in MB; its exit code must be 0."""
-    process = subprocess.Popen([sys.executable, "-m", "experiments", *words], stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, words
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    """Seconds of processor time of a command in a process of its own, and its peak memory in MB; its exit code is 0."""
+    found = subprocess.run([sys.executable, "-c", MEASURED, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                           text=True, check=False)  # fmt: skip
+    assert found.returncode == 0, (words, found.stderr)
+    seconds, kilobytes = found.stderr.split()[-2:]
+    return float(seconds), float(kilobytes) / 1024
 
 
 def main(what: str = "", *sizes: str) -> None:

@@ -147,3 +147,11 @@ def test_marks_are_those_of_the_store_after_it_grew_in_every_way(made: Path, tmp
     run(larger, store=store, plan=Resume(accept_code_change=True))
     assert verified(store).sound, verified(store).lines
     assert ZarrStore.open(store).environments[0].text == "unknown"
+
+
+@pytest.mark.parametrize("held", [b"", b"\0", bytes(4), bytes(400)])
+def test_what_a_power_cut_leaves_of_a_mark_is_damage(made: Path, tmp_path: Path, held: bytes) -> None:
+    store = tmp_path / "own.zarr"
+    shutil.copytree(made / "own", store)
+    (store / mark_of((1, 0))).write_bytes(held)
+    check(store, {(1, 0): DAMAGED}, ZarrStore.open(made / "own").content_hash())
