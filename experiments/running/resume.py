@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cluster import Environment
 from results.store import BlockState, Origin, Shard, Store, StoreSchema, ZarrStore
@@ -51,12 +54,7 @@ def _staying(
     store: Store, here: Environment, again: Collection[tuple[int, int]]
 ) -> Iterator[tuple[str, frozenset[str]]]:
     """The same, each line with the kinds of its differences."""
-    kept = [
-        place
-        for place in store.places()
-        if (store.state(*place) is BlockState.DONE and place not in again)
-        or store.state(*place) is BlockState.PARTIAL  # estimators that are there stay
-    ]
+    kept = (store.there & ~_mask(store, again)) | (store.states == BlockState.PARTIAL)  # whose estimators stay
     for (words, kinds), count in _differing(store, here, kept).items():
         yield (f"{_counted(count, 'block')} {'was' if count == 1 else 'were'} computed in another environment; what "
                f"differs now: {words}", kinds)  # fmt: skip
@@ -66,17 +64,31 @@ def retried(store: Store, here: Environment, again: Collection[tuple[int, int]])
     """What `--retry failed` says of the blocks whose fits raised: how many, and whether the code has changed."""
     if not again:
         return "no fit raised: there is nothing to retry"
-    words = [words for words, _ in _differing(store, here, again)]
+    words = [words for words, _ in _differing(store, here, _mask(store, again))]
     changed = f"what has changed since then: {'; '.join(words)}" if words else UNCHANGED
     return f"{_counted(len(again), 'block')} with failed fits to compute again; {changed}"
 
 
-def _differing(
-    store: Store, here: Environment, places: Iterable[tuple[int, int]]
-) -> dict[tuple[str, frozenset[str]], int]:
-    """How this process differs from those that computed some blocks, in words and kinds, with the number of blocks."""
-    found = (dict.fromkeys(_differences(origin, here) for origin in store.origins_of(*place)) for place in places)
-    return dict(Counter(each for differences in found for each in differences if each[1]))
+def _mask(store: Store, places: Collection[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Some blocks as an array (cells, blocks); those that the store has no room for yet are left out."""
+    held = np.zeros(store.states.shape, dtype=np.bool_)
+    cells, blocks = held.shape
+    known = [(cell, index) for cell, index in places if cell < cells and index < blocks]
+    held[tuple(np.array(known, dtype=np.intp).reshape(-1, 2).T)] = True
+    return held
+
+
+def _differing(store: Store, here: Environment, blocks: NDArray[np.bool_]) -> dict[tuple[str, frozenset[str]], int]:
+    """How this process differs from those that computed some blocks (cells, blocks), in words and kinds, with their
+    number. Blocks of equal states and environments are looked at once."""
+    places, said = store.places(blocks), Counter[tuple[str, frozenset[str]]]()
+    if places:
+        kinds = np.column_stack([store.states.T[blocks.T], store.origins.swapaxes(0, 1)[blocks.T]])
+        _, first, counts = np.unique(kinds, axis=0, return_index=True, return_counts=True)
+        for at, count in sorted(zip(first.tolist(), counts.tolist(), strict=True)):
+            found = dict.fromkeys(_differences(origin, here) for origin in store.origins_of(*places[at]))
+            said.update({each: count for each in found if each[1]})
+    return dict(said)
 
 
 def _differences(origin: Origin | None, here: Environment) -> tuple[str, frozenset[str]]:
@@ -141,11 +153,14 @@ class Resume:
 
         A block whose mark is damaged has no digest, and is computed anew.
         """
-        places = {(cell, index) for cell in range(len(schema.cells))
-                  for index in range(-(-max(schema.replications, store.replications) // schema.block))}  # fmt: skip
-        mine = {place for place in places if self.shard is None or self.shard.holds(*place, len(schema.cells))}
-        marked = {place for place in store.done() if store.digest(*place)}
-        return mine - marked | set(store.raised() if self.retry_failed else ())
+        cells, blocks = len(schema.cells), -(-max(schema.replications, store.replications) // schema.block)
+        mine = np.ones((cells, blocks), dtype=np.bool_)
+        if self.shard is not None:
+            cell, index = np.ogrid[:cells, :blocks]
+            mine &= self.shard.holds(cell, index, cells)
+        there = store.marked[:cells]
+        mine[: len(there), : there.shape[1]] &= ~there
+        return set(store.places(mine)) | set(store.raised() if self.retry_failed else ())
 
     def _check_share(self, store: ZarrStore, grows: bool) -> None:
         """Raise BadInput for the store of another share, and for one that would grow by cells or estimators."""

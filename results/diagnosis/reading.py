@@ -12,6 +12,7 @@ from results.store.block import Block, Records
 
 BUDGET = 256 * 2**20  # bytes of blocks that are kept between passes
 PIECE = 8192  # replications that are judged together, at most: memory is then that of a piece
+JOINED = 2048  # replications of small blocks that are judged together
 WORKERS = 4  # at most, and no more than cores: each holds a block and what is made of it
 
 
@@ -25,8 +26,8 @@ class Reading:
         self._lock = Lock()
 
     def pieces(self, cell: int) -> Iterator[Block]:
-        """The finished blocks of a cell, in order and in pieces."""
-        for block in self._blocks(cell):
+        """The finished blocks of a cell, in order and in pieces of about equal size."""
+        for block in together(self._blocks(cell)):
             if block.replications <= PIECE:
                 yield block
             else:
@@ -58,6 +59,19 @@ class Reading:
                 return False
             self._left -= size
             return True
+
+
+def together(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Small blocks that follow one another joined, because each piece costs a pass as much as thousands of rows."""
+    held: list[Block] = []
+    for block in blocks:
+        end = held[-1].start + held[-1].replications if held else block.start
+        if held and (block.start != end or end + block.replications - held[0].start > JOINED):
+            yield Block.join(held)
+            held = []
+        held.append(block)
+    if held:
+        yield Block.join(held)
 
 
 def size_of(block: Block) -> int:

@@ -33,6 +33,16 @@ class Block:
         of_estimators = (estimates.status.size for estimates in self.estimates.values())
         return next(of_estimators, None) or len(next(iter(self.truth.values())))
 
+    @staticmethod
+    def join(blocks: Sequence[Block]) -> Block:
+        """Blocks whose replications follow one another, as one, without tracebacks."""
+        first = blocks[0]
+        if len(blocks) == 1:
+            return first
+        truth = {name: np.concatenate([block.truth[name] for block in blocks]) for name in first.truth}
+        estimates = {name: Estimates.join([block.estimates[name] for block in blocks]) for name in first.estimates}
+        return Block(truth, estimates, {}, first.start)
+
     def take(self, rows: slice) -> Block:
         """Some of its replications, from `rows.start` on, without tracebacks."""
         truth = {name: values[rows] for name, values in self.truth.items()}

@@ -1,8 +1,8 @@
 """The arrays of a block, straight from and into their files: zarr's event loop and threads cost several times as much.
 
 The arrays of a store have one chunk a block: little-endian numbers, replications last, compressed by Blosc (by zstd in
-stores of schema 1, in the order of their axes) with a CRC-32C behind them. Any other array is left to zarr, and so is
-what is written into an object store, whose requests zarr makes together. The bytes are the same.
+stores of earlier code) with a CRC-32C behind them. Any other array is left to zarr, and so is what is written into an
+object store, whose requests zarr makes together. The bytes are the same.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ class ChunkArrays:
     def __init__(self, store: Tree, array_of: Callable[[str], Any]) -> None:
         self._store, self._array_of = store, array_of
         self._chunks: dict[str, _Chunks | None] = {}
-        self._last: dict[tuple[int, int], dict[str, int]] = {}  # checksums of the files of a block, by path
-        self._sound: dict[tuple[int, int], dict[str, int]] = {}
+        self._last: dict[int, tuple[int, int]] = {}  # of each cell the block that was last read, and its `seen`
 
     def read(self, cell: int, index: int, rows: slice, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """By path; raises an error of zarr, ValueError or OSError for a damaged chunk."""
@@ -44,7 +43,8 @@ class ChunkArrays:
         held = self._store.read_all(keys.values())
         read = {name: files.decoded(held[keys[name]], rows) for name, files in chunks.items() if files is not None}
         found = {name: values for name, (values, _) in read.items()}
-        self._last[cell, index] = {} if others else {name: checksum for name, (_, checksum) in read.items()}
+        checksums = tuple((name, checksum) for name, (_, checksum) in read.items())
+        self._last[cell] = index, 0 if others else hash(checksums) % 2**64
         return found | self._through_zarr((cell, rows), others) if others else found
 
     def write(self, cell: int, index: int, rows: slice, values: Mapping[str, NDArray[Any]]) -> None:
@@ -56,13 +56,13 @@ class ChunkArrays:
                     self._store.put(files.key(cell, index), files.encoded(others.pop(name)))
         write_together((self._array_of(name), (cell, rows), array) for name, array in others.items())
 
-    def keep_sound(self, cell: int, index: int) -> None:
-        """State that the arrays of a block, as they were last read, match its digests."""
-        self._sound[cell, index] = self._last[cell, index]
+    def seen(self, cell: int, index: int) -> int:
+        """A number of the checksums of a block's files that were just read: of equal files the same in this process.
 
-    def known_sound(self, cell: int, index: int) -> bool:
-        """Whether the files of a block had the same checksums when they were last read as when they were sound."""
-        return bool(self._last[cell, index]) and self._last[cell, index] == self._sound.get((cell, index))
+        0 where it is not known.
+        """
+        block, found = self._last[cell]
+        return found if block == index else 0
 
     def _chunks_of(self, name: str) -> _Chunks | None:
         if name not in self._chunks:

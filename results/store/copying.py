@@ -43,8 +43,6 @@ def copy_block(
 def fill_grown(source: Store, target: Store, growth: Growth) -> None:
     """Write what a store holds into a larger one; blocks that lack an estimator are PARTIAL there."""
     numbers = copy_environments(source, target)
-    if earlier := source.noted("environments"):
-        target.note("environments", earlier)  # of a store that does not say which block came from where
     for new, old in growth.cells.items():
         for index in range(min(source.block_count, target.block_count)):
             held = source.state(old, index) is not BlockState.PENDING

@@ -1,8 +1,7 @@
 """The files of a store that are no results: what may be opened at all, and digests over all of them.
 
 The root's attributes hold a SHA-256 of every other metadata file and coordinate (`files`), and one of themselves
-(`digest`); the attributes of `provenance`, which change during a run, have a `digest` of their own. A store of schema 1
-has neither.
+(`digest`); the attributes of `provenance`, which change during a run, have a `digest` of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import Any
 from results.store.bucket import StorePath
 from results.store.place import tree_of
 from results.store.plain_files import is_inside
-from results.store.tree import META, Tree
+from results.store.tree import META, Tree, axes_in, json_of
 from sim.errors import bad
 
 PROVENANCE = f"provenance/{META}"
@@ -51,12 +50,21 @@ def strange(path: StorePath) -> Iterator[Damage]:
 
     It reads text alone: nothing that a crafted store names is looked up or run.
     """
-    for file, held in _metadata(tree_of(path)):
+    found = dict(_metadata(tree_of(path)))
+    for file, held in found.items():
         if file.rpartition("/")[2] in FORMAT_2:
             yield Damage(file, "is of zarr format 2")
             continue
         if held is not None and (reason := _reason(held)):  # what cannot be read is named by `damages`
             yield Damage(file, reason)
+    root = found.get(META)
+    attributes = root.get("attributes") if isinstance(root, dict) else None
+    names = attributes.get("layouts") if isinstance(attributes, dict) else None
+    for name in names if isinstance(names, dict) else ():  # folders of arrays with blocks are not looked into
+        steps = name.split("/")
+        for file in ("/".join((*steps[: count + 1], META)) for count in range(len(steps))):
+            if isinstance(held := found.get(file), dict) and held.get("node_type") == "array":
+                yield Damage(file, "holds an array in the place of an estimator")
 
 
 def _reason(held: Any) -> str:
@@ -84,27 +92,18 @@ def _reason(held: Any) -> str:
 def _metadata(tree: Tree) -> Iterator[tuple[str, Any]]:
     """Every metadata file, by its path in the store, with what it holds; None where that cannot be read."""
     for name, data in tree.read_all(tree.metadata(frozenset({META, *FORMAT_2}))).items():
-        yield name, _json(data)
+        yield name, json_of(data)
 
 
 def read_json(tree: Tree, name: str) -> Any:
     """What a JSON file of a store holds; None where it cannot be read."""
-    return _json(tree.read_all([name])[name])
-
-
-def _json(data: bytes | OSError) -> Any:
-    try:
-        return None if isinstance(data, OSError) else json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return None
+    return json_of(tree.read_all([name])[name])
 
 
 def arrays_at_root(tree: Tree) -> list[str]:
     """The arrays that stand at the root, in order of their names, whatever became of groups beside them."""
     names = [name for name in tree.metadata(frozenset({META})) if name.count("/") == 1]
-    held = {name: _json(data) for name, data in tree.read_all(names).items()}
-    arrays = (name for name, facts in held.items() if isinstance(facts, dict) and facts.get("node_type") == "array")
-    return sorted(name.partition("/")[0] for name in arrays)
+    return sorted(name.partition("/")[0] for name, data in tree.read_all(names).items() if axes_in(data))
 
 
 def seal(attributes: Mapping[str, Any]) -> str:
@@ -121,14 +120,9 @@ def fixed_files(path: StorePath) -> dict[str, str]:
 def _fixed_files(tree: Tree) -> dict[str, str]:
     held = tree.read_all(tree.metadata(frozenset({META, *FORMAT_2})))
     kept = {file: data for file, data in held.items() if file not in (META, PROVENANCE)}
-    lines = [file for file, data in kept.items() if _is_coordinate(_json(data))]
+    lines = [file for file, data in kept.items() if axes_in(data) == 1]  # coordinates
     kept |= tree.read_all(chunk for file in lines for chunk in tree.chunks(file.removesuffix(f"/{META}")))
     return {file: _sha(data) for file, data in sorted(kept.items())}
-
-
-def _is_coordinate(held: Any) -> bool:
-    """Whether metadata are those of an array with one axis."""
-    return isinstance(held, dict) and len(held.get("shape") or ()) == 1
 
 
 def _sha(data: bytes | OSError) -> str:
@@ -142,8 +136,8 @@ def root_damage(path: StorePath) -> Damage | None:
     if not isinstance(held, dict) or not isinstance(held.get("attributes"), dict):
         return Damage(META, "cannot be read: it holds the study, its cells and its settings")
     attributes = held["attributes"]
-    if _earlier(attributes):
-        return None
+    if "digest" not in attributes:
+        return Damage(META, "holds no digest: it is damaged, or of version 0.1.0, whose stores are no longer read")
     if not held.keys() <= ROOT_KEYS or held.get("node_type") != "group" or attributes.get("digest") != seal(attributes):
         return Damage(META, "does not match its digest: the study, its cells or its settings are not as written")
     if not all(isinstance(attributes.get(key), dict) and all(map(is_inside, attributes[key])) for key in NAMING):
@@ -157,8 +151,6 @@ def damages(path: StorePath) -> list[Damage]:
     tree = tree_of(path)
     if not found:
         attributes = read_json(tree, META)["attributes"]
-        if _earlier(attributes):
-            return []
         found += [Damage(name, what) for name, what in tree.odd(chunks=False)]
         named = {damage.file for damage in found}
         found += [damage for damage in _changed(tree, attributes["files"]) if damage.file not in named]
@@ -181,9 +173,3 @@ def _changed(tree: Tree, files: Mapping[str, str]) -> Iterator[Damage]:
             yield Damage(file, "does not match its digest")
     for file in there.keys() - files.keys():
         yield Damage(file, "is not of this store")
-
-
-def _earlier(attributes: Mapping[str, Any]) -> bool:
-    """Whether these are the attributes of a store of schema 1, which has no digests over them."""
-    identity = attributes.get("identity")
-    return "digest" not in attributes and isinstance(identity, dict) and identity.get("schema") == 1

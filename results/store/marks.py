@@ -1,8 +1,11 @@
-"""The mark of a block: what became of it, what computed it, its digests, and how its files looked.
+"""The mark of a block: what became of it, what computed it, its digests, how its files looked, and whose it is.
 
 All of it is one chunk of `block_mark (cell, block, byte)`, written last and renamed into place: a block counts with all
 of it or not at all. Bytes: the state; the environment of each part (2, little-endian); the SHA-256 of each part (32);
-a stamp of the sizes and times (in object stores ETags) of the block's files (8, zeros = not known).
+a stamp of the sizes and times (in object stores ETags) of the block's files (8, zeros = not known); a seal (16): the
+beginning of the SHA-256 over the study's fingerprint, the cell, the block and all bytes before. A mark that was copied
+from another place or study does not have the seal of this one. Marks of stores of format 2 have none, and are
+compressed.
 """
 
 from __future__ import annotations
@@ -11,20 +14,30 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import google_crc32c
 import numpy as np
 from numcodecs import Zstd
-from numcodecs.checksum32 import CRC32C
 from numpy.typing import NDArray
 
 DIGEST_BYTES = 32
 STAMP_BYTES = 8
 NO_STAMP = bytes(STAMP_BYTES)
+SEAL_BYTES = 16
+CHECKSUM_BYTES = 4  # behind a mark, as the codec crc32c of zarr has it
 ZSTD_MAGIC = bytes.fromhex("28b52ffd")
-_checksum, _zstd = CRC32C(location="end"), Zstd()
+_zstd = Zstd()
+
+
+class ForeignMark(ValueError):
+    """The mark of another block, or of a block of another study."""
 
 
 def mark_bytes(parts: int) -> int:
-    """Bytes of a mark."""
+    """Bytes of a mark, its seal included."""
+    return _body_bytes(parts) + SEAL_BYTES
+
+
+def _body_bytes(parts: int) -> int:
     return 1 + parts * (2 + DIGEST_BYTES) + STAMP_BYTES
 
 
@@ -37,34 +50,76 @@ class Mark:
     digests: NDArray[np.uint8]
     stamp: bytes = NO_STAMP
 
-    @property
-    def values(self) -> NDArray[np.uint8]:
-        """The mark as it is written."""
+    def chunk(self, fingerprint: str, cell: int, index: int) -> bytes:
+        """The mark as it is written for a block of a study: sealed, with a checksum behind it."""
         raw = bytes([self.state]) + self.origins.astype("<u2").tobytes() + self.digests.tobytes() + self.stamp
-        return np.frombuffer(raw, dtype=np.uint8)
-
-    @classmethod
-    def of(cls, values: NDArray[np.uint8], parts: int) -> Mark:
-        """The mark that `values` writes; raises ValueError for another length."""
-        raw = values.tobytes()
-        if len(raw) != mark_bytes(parts):
-            raise ValueError(f"a mark of {len(raw)} bytes")
-        origins = np.frombuffer(raw, "<u2", parts, 1).astype(np.uint16)
-        digests = np.frombuffer(raw, np.uint8, parts * DIGEST_BYTES, 1 + 2 * parts).reshape(parts, DIGEST_BYTES)
-        return cls(raw[0], origins, digests, raw[-STAMP_BYTES:])
+        return _checked(raw + seal_of(raw, fingerprint, cell, index))
 
 
-def decoded(raw: bytes | OSError, parts: int) -> NDArray[np.uint8]:
-    """The bytes of a mark's chunk; raises ValueError or RuntimeError when it is damaged, OSError where it is that.
+def seal_of(body: bytes, fingerprint: str, cell: int, index: int) -> bytes:
+    """What binds the bytes of a mark to a study and a place in it."""
+    return hashlib.sha256(b"%s %d %d " % (fingerprint.encode(), cell, index) + body).digest()[:SEAL_BYTES]
+
+
+def _checked(raw: bytes) -> bytes:
+    return raw + google_crc32c.value(raw).to_bytes(CHECKSUM_BYTES, "little")
+
+
+def _unchecked(chunk: bytes | OSError) -> bytes:
+    """A chunk without its checksum; raises ValueError where this is another one, OSError where there is no chunk."""
+    if isinstance(chunk, OSError):
+        raise chunk
+    raw = chunk[:-CHECKSUM_BYTES]
+    if not raw or google_crc32c.value(raw) != int.from_bytes(chunk[-CHECKSUM_BYTES:], "little"):
+        raise ValueError("a mark does not match its checksum")
+    return raw
+
+
+def body_of(chunk: bytes | OSError, parts: int, fingerprint: str, cell: int, index: int) -> bytes:
+    """The bytes of a mark before its seal, when the chunk is that of this block of this study.
+
+    Raises ForeignMark for that of another, ValueError for a damaged one, OSError where it cannot be read.
+    """
+    raw = _unchecked(chunk)
+    if len(raw) != mark_bytes(parts):
+        raise ForeignMark(f"a mark of {len(raw)} bytes")
+    body = raw[:-SEAL_BYTES]
+    if raw[-SEAL_BYTES:] != seal_of(body, fingerprint, cell, index):
+        raise ForeignMark("the mark of another block")
+    return body
+
+
+def body_without_seal(chunk: bytes | OSError, parts: int) -> bytes:
+    """The same of a store of format 2; raises ValueError or RuntimeError when it is damaged.
 
     A chunk that says that it opens to another size than a mark's is not opened.
     """
-    if isinstance(raw, OSError):
-        raise raw
-    body = bytes(_checksum.decode(raw))
-    if (size := opened_size("zstd", body)) != mark_bytes(parts):
+    raw = _unchecked(chunk)
+    if (size := opened_size("zstd", raw)) != _body_bytes(parts):
         raise ValueError(f"a mark of {size} bytes")
-    return np.frombuffer(bytes(_zstd.decode(body)), dtype=np.uint8)
+    return bytes(_zstd.decode(raw))
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Marks of many blocks, n of them: states (n,), origins (n, parts), digests (n, parts, 32), stamps (n, 8)."""
+
+    states: NDArray[np.uint8]
+    origins: NDArray[np.uint16]
+    digests: NDArray[np.uint8]
+    stamps: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, bodies: Iterable[bytes], parts: int) -> Marks:
+        """The marks that such bytes are, all at once."""
+        table = np.frombuffer(b"".join(bodies), dtype=np.uint8).reshape(-1, _body_bytes(parts))
+        origins, digests = 1 + 2 * parts, 1 + (2 + DIGEST_BYTES) * parts
+        return cls(
+            table[:, 0],
+            np.ascontiguousarray(table[:, 1:origins]).view("<u2").astype(np.uint16),
+            table[:, origins:digests].reshape(-1, parts, DIGEST_BYTES),
+            table[:, digests:],
+        )
 
 
 def opened_size(codec: str, body: bytes | memoryview) -> int:
@@ -84,11 +139,28 @@ def opened_size(codec: str, body: bytes | memoryview) -> int:
     return int.from_bytes(body[start : start + size], "little") + (256 if flag == 1 else 0)
 
 
+class Stamp:
+    """A stamp of how files of a store look, which are told one after the other, in order (`Tree.looks`)."""
+
+    __slots__ = ("_sha", "files")
+
+    def __init__(self) -> None:
+        self._sha, self.files = hashlib.sha256(), 0
+
+    def see(self, name: str, look: str) -> None:
+        """One more file."""
+        self._sha.update(f"{name} {look}\n".encode())
+        self.files += 1
+
+    def of(self, files: int) -> bytes:
+        """The stamp of so many files; zeros where there were fewer."""
+        return self._sha.digest()[:STAMP_BYTES] if self.files == files else NO_STAMP
+
+
 def stamp_of(looks: Mapping[str, str], chunks: Iterable[str]) -> bytes:
-    """A stamp of how files of a store look, by name (`Tree.looks`); zeros where one is missing."""
-    sha = hashlib.sha256()
-    for name in chunks:
-        if name not in looks:
-            return NO_STAMP
-        sha.update(f"{name} {looks[name]}\n".encode())
-    return sha.digest()[:STAMP_BYTES]
+    """A stamp of some files of a store, by name; zeros where one is missing."""
+    stamp, names = Stamp(), list(chunks)
+    for name in names:
+        if name in looks:
+            stamp.see(name, looks[name])
+    return stamp.of(len(names))

@@ -10,6 +10,7 @@ from results.store.bucket import StorePath
 from results.store.copying import copy_block, copy_environments
 from results.store.identity import check_identity
 from results.store.lock import check_free, locked
+from results.store.skeleton import STORE_FORMAT
 from results.store.store import BlockState, Store, numbers_apart
 from results.store.zarr_store import ZarrStore
 from sim.errors import BadInput, Problem, bad
@@ -81,7 +82,7 @@ def _check_one_study(stores: Sequence[ZarrStore]) -> None:
     first = stores[0]
     for store in stores:
         where = str(store.path)
-        if store.whole_digests:
+        if store.schema.store_format != STORE_FORMAT:
             raise bad("is of an earlier format", where=where, allowed="stores of this version",
                       remedy="run its study into it once, which writes it anew")  # fmt: skip
         if store.fingerprint != first.fingerprint:

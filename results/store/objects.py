@@ -11,10 +11,9 @@ import zarr
 from zarr.storage import ObjectStore
 
 from results.store.bucket import HALF_MADE, ObjectPath, answered, client_of, obstore
-from results.store.tree import MARKS, META, Contents, marks_of
+from results.store.tree import MARKS, META, Contents, axes_in, is_chunk, marks_of
 
 AT_ONCE = 32  # requests
-FEW = 64  # objects: more are looked at by listing all
 
 
 class Objects:
@@ -36,7 +35,10 @@ class Objects:
         while folders:
             pages = _together(self._folder, folders)
             found += [name for _, files in pages for name in files if name.rpartition("/")[2] in names]
-            folders = [name for inner, _ in pages for name in inner if name.rpartition("/")[2] != "c"]
+            held = self.read_all(f"{name}/{META}" for inner, _ in pages for name in inner)
+            of_blocks = {file for file, data in held.items() if axes_in(data) > 1}
+            found += [file for file in of_blocks if META in names]  # they hold an object a block: they are not listed
+            folders = [file.removesuffix(f"/{META}") for file in held if file not in of_blocks]
         yield from sorted(found)
 
     def _folder(self, name: str) -> tuple[list[str], list[str]]:
@@ -56,11 +58,11 @@ class Objects:
 
     def chunks(self, array: str) -> list[str]:
         """The chunks of an array, in order of their names."""
-        return self.files(f"{array}/c")
+        return [name for name in self.files(array) if is_chunk(name)]
 
-    def marks(self) -> Iterator[tuple[int, int, str]]:
+    def marks(self, separator: str = ".") -> Iterator[tuple[int, int, str]]:
         """(cell, block, file) of every mark."""
-        yield from marks_of(self.chunks(MARKS))
+        yield from marks_of(self.files(MARKS), separator)
 
     def odd(self, *, chunks: bool = True) -> Iterator[tuple[str, str]]:
         """Nothing: object stores have no links."""
@@ -88,11 +90,12 @@ class Objects:
 
     def looks(self, names: Sequence[str]) -> dict[str, str]:
         """How files look: their sizes and ETags; those that are not there are left out."""
-        if len(names) > FEW:
-            wanted = set(names)
-            return {held["path"]: _look(held) for held in self._all() if held["path"] in wanted}
         found = zip(names, _together(self._seen, names), strict=True)
         return {name: look for name, look in found if look}
+
+    def looks_in(self, array: str) -> Iterator[tuple[str, str]]:
+        """(name, how it looks) of every chunk of an array."""
+        return ((held["path"], _look(held)) for held in self._all(array) if is_chunk(held["path"]))
 
     def _seen(self, name: str) -> str:
         """How a file looks; "" where it is not there. Of a chunk that was just put its answer said so."""
@@ -156,7 +159,7 @@ class _Zarr(ObjectStore[Any]):
         with answered(self._path):
             data = value.as_buffer_like()
             put = await obstore().put_async(self.store, key, data)
-        if put["e_tag"] and "/c/" in key and not key.startswith(MARKS):
+        if put["e_tag"] and is_chunk(key):
             self._written[key] = _look({"size": len(value), "e_tag": put["e_tag"]})
 
     async def delete(self, key: str) -> None:

@@ -2,7 +2,7 @@
 
 An estimator has three arrays: `estimate (cell, replication, term)`, `inference (cell, replication, quantity, error,
 term)` with se, dof and what else is stored of each, and `fit (cell, replication, fact)` with the status and the fit
-statistics. In a store of schema 1 each of these was an array of its own.
+statistics.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Layout
+from results.store.tree import CHUNK
 
 PACKED = ("estimate", "inference", "fit")  # the arrays of an estimator
 
@@ -29,7 +30,7 @@ def facts(layout: Layout) -> tuple[str, ...]:
 
 
 def single_paths(name: str, layout: Layout) -> tuple[str, ...]:
-    """The arrays of an estimator by their own names, as digests and stores of schema 1 know them."""
+    """The arrays of an estimator by their own names, as digests know them."""
     return tuple(f"{name}/{part}" for part in ("estimate", *quantities(layout), *facts(layout)))
 
 
@@ -40,10 +41,14 @@ def packed_paths(name: str) -> tuple[str, ...]:
 
 def files_of(cell: int, index: int, parts: Iterable[str]) -> list[str]:
     """The files of a store that hold some parts of a block: "truth", and the arrays of estimators."""
-    ends = {"estimate": "0", "inference": "0/0/0", "fit": "0"}
-    return [file for part in parts for file in (
-        [f"truth/c/{cell}/{index}/0"] if part == "truth"
-        else [f"{part}/{name}/c/{cell}/{index}/{ends[name]}" for name in PACKED])]  # fmt: skip
+    return [f"{start}{cell}.{index}{end}" for start, end in names_of(parts)]
+
+
+def names_of(parts: Iterable[str]) -> list[tuple[str, str]]:
+    """How the names of these files begin and end, with the cell and the block between."""
+    ends = {"estimate": ".0", "inference": ".0.0.0", "fit": ".0"}
+    return [(f"{array}/{CHUNK}", end) for part in parts for array, end in (
+        [(part, ".0")] if part == "truth" else [(f"{part}/{name}", ends[name]) for name in PACKED])]  # fmt: skip
 
 
 def packed(arrays: Mapping[str, NDArray[Any]], layouts: Mapping[str, Layout]) -> dict[str, NDArray[Any]]:
@@ -83,7 +88,9 @@ def picked(stored: NDArray[Any], path: str, place: int | None) -> NDArray[Any]:
     if place is None:
         return stored
     found = stored[:, place]
-    return np.nan_to_num(found).astype(np.uint8) if path.endswith("/status") else found  # NaN: its chunk is missing
+    if not path.endswith("/status"):
+        return found
+    return np.where(np.isnan(found), 0, found).astype(np.uint8)  # NaN: its chunk is missing
 
 
 def unpacked(

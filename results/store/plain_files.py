@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from sim.errors import BadInput, bad
 PLAIN = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe is opened without waiting, and then seen
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 LINK, PIPE = "is a link, which is not followed", "is no file"
+READ = 1 << 20  # bytes at once; a plain file gives fewer only at its end
 TRIES = 8  # to enter a folder that another writer makes at the same time
 
 
@@ -36,8 +37,14 @@ def is_inside(name: object) -> bool:
 
 def read_plain(path: str | Path, most: int = -1) -> bytes:
     """What a file holds, or its first bytes; raises NotPlain for all that is no plain file."""
-    with open(_opened(path, os.O_RDONLY), "rb") as file:
-        return file.read(most)
+    descriptor = _opened(path, os.O_RDONLY)
+    try:  # four calls of the system a file: a store has many
+        held = os.read(descriptor, READ if most < 0 else most)
+        while len(held) >= READ and most < 0 and (more := os.read(descriptor, len(held))):
+            held += more
+        return held
+    finally:
+        os.close(descriptor)
 
 
 def _opened(path: str | Path, flags: int) -> int:
@@ -145,10 +152,12 @@ def delete_inside(root: Path, name: str) -> None:
             shutil.rmtree(last, dir_fd=at)
 
 
-def walked(root: Path, under: str = "", *, chunks: bool = True) -> Iterator[tuple[str, str]]:
+def walked(
+    root: Path, under: str = "", instead: Callable[[str], Sequence[str] | None] = lambda _: None
+) -> Iterator[tuple[str, str]]:
     """(name, what is wrong with it) of all below a folder but plain folders; "" of a plain file.
 
-    chunks: also what folders called "c" hold.
+    instead: the files that are named of a folder without looking into it; None where it is looked into.
     """
     try:
         found = sorted(os.scandir(os.path.join(root, under)), key=lambda entry: entry.name)
@@ -157,8 +166,8 @@ def walked(root: Path, under: str = "", *, chunks: bool = True) -> Iterator[tupl
     for entry in found:
         name = f"{under}/{entry.name}" if under else entry.name
         if entry.is_dir(follow_symlinks=False):
-            if chunks or entry.name != "c":
-                yield from walked(root, name, chunks=chunks)
+            known = instead(name)
+            yield from walked(root, name, instead) if known is None else ((file, "") for file in known)
         elif entry.is_file(follow_symlinks=False):
             yield name, ""
         else:

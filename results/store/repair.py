@@ -6,17 +6,14 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import zarr
-
 from results.store.bucket import StorePath
 from results.store.files import PROVENANCE, Damage, check_format, damages, fixed_files, read_json
-from results.store.marks import Mark, decoded
+from results.store.marks import Mark, Marks, body_of
 from results.store.packing import PACKED
 from results.store.place import refuse_packed, writable
 from results.store.plain_files import write_beside
-from results.store.skeleton import StoreSchema, schema_from, seal_root, write_skeleton
-from results.store.tree import MARKS, META, Folder, WritableTree
+from results.store.skeleton import FORMAT_2, StoreSchema, schema_from, seal_root, write_skeleton
+from results.store.tree import META, Folder, WritableTree
 from results.store.workshop import beside
 from sim.errors import bad
 
@@ -29,6 +26,9 @@ def check_repairable(path: StorePath, schema: StoreSchema) -> list[Damage]:
     """
     refuse_packed(path)
     found = damages(path)
+    if found and _is_earlier(path):
+        raise bad(f"is of an earlier format and damaged: {found[0]}", where=str(path), allowed="a store that is whole",
+                  remedy="repair it with the version that made it, or choose another --store")  # fmt: skip
     if not any(damage.file == META for damage in found):
         return found
     said = {_attribute(path, f"{name}/{META}", "study") for name in schema.layouts} - {None}
@@ -69,7 +69,7 @@ def repair(path: StorePath, schema: StoreSchema) -> list[Damage]:
             _restore(Folder(made / "store"), writable(path), name)
         check_format(path)
         if PROVENANCE in names:  # numbers of environments go before others can get them
-            _forget_origins(path, len(whole.parts))
+            _forget_origins(path, len(whole.parts), whole.fingerprint)
             writable(path).flush()
             _restore(Folder(made / "store"), writable(path), PROVENANCE)
     writable(path).flush()
@@ -93,7 +93,7 @@ def rebuilt(path: StorePath, damage: Damage) -> str:
 
 def _restore(source: Folder, target: WritableTree, name: str) -> None:
     """Put one file in its place again, or all of a coordinate, whose chunks belong together."""
-    array = name.partition("/c/")[0].removesuffix(f"/{META}") if name != META else ""
+    array = name.rpartition("/")[0]
     held = read_json(source, f"{array}/{META}") if array else None
     together = bool(held and len(held.get("shape") or ()) == 1)
     wanted = source.files(array) if together else [name] if source.has(name) else []
@@ -103,15 +103,25 @@ def _restore(source: Folder, target: WritableTree, name: str) -> None:
         target.put(file, source.read(file))
 
 
-def _forget_origins(path: StorePath, parts: int) -> None:
+def _forget_origins(path: StorePath, parts: int, fingerprint: str) -> None:
     """State that the environments of blocks are not known: nothing says any longer what their numbers mean."""
     tree = writable(path)
-    marks = tree.group("r+")[MARKS]
-    assert isinstance(marks, zarr.Array)
     for cell, index, file in tree.marks():
-        with contextlib.suppress(OSError, ValueError, RuntimeError):  # a damaged mark is computed again
-            mark = Mark.of(decoded(tree.read(file), parts), parts)
-            marks[cell, index] = replace(mark, origins=np.zeros(parts, dtype=np.uint16)).values
+        with contextlib.suppress(OSError, ValueError):  # a damaged mark, or that of another block: it is computed again
+            held = Marks.of([body_of(tree.read(file), parts, fingerprint, cell, index)], parts)
+            mark = Mark(int(held.states[0]), 0 * held.origins[0], held.digests[0], held.stamps[0].tobytes())
+            tree.put(file, mark.chunk(fingerprint, cell, index))
+
+
+def _is_earlier(path: StorePath) -> bool:
+    """Whether a store is of format 2, by its root, or where that is damaged by how an array names its chunks."""
+    root = read_json(writable(path), META)
+    said = root.get("attributes") if isinstance(root, dict) else None
+    if isinstance(said, dict) and {"fingerprint", "digest"} <= said.keys():
+        return said.get("format", FORMAT_2) == FORMAT_2
+    array = read_json(writable(path), f"truth/{META}")
+    named = array.get("chunk_key_encoding") if isinstance(array, dict) else None
+    return bool(isinstance(named, dict) and named.get("configuration") == {"separator": "/"})
 
 
 def _attribute(path: StorePath, file: str, name: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from sim.errors import bad
 
@@ -25,8 +26,9 @@ class Shard:
                       remedy="correct it")  # fmt: skip
         return cls(number, of)
 
-    def holds(self, cell: int, index: int, cells: int) -> bool:
-        """Whether a block belongs to it; more replications change nothing about earlier blocks."""
+    def holds(self, cell: Any, index: Any, cells: int) -> Any:
+        """Whether a block belongs to it, or which of some arrays of blocks; more replications change nothing about
+        earlier blocks."""
         return (index * cells + cell) % self.of == self.number - 1
 
     def __str__(self) -> str:

@@ -23,6 +23,9 @@ from results.store.packing import facts, quantities
 from results.store.place import tree_of
 from results.store.tree import MARKS, Folder
 
+STORE_FORMAT = 3  # of the files: a chunk is one file in the folder of its array, a mark is sealed
+FORMAT_2 = 2  # the one before: each number in the name of a chunk was a folder
+KEYS: Any = {"name": "default", "separator": "."}  # of chunks: "c.CELL.BLOCK.0"
 CODECS = (ZstdCodec(level=1), Crc32cCodec())
 NUMBERS = (BloscCodec(typesize=8, cname="lz4", clevel=5, shuffle="shuffle"), Crc32cCodec())
 PIECE = 1 << 16  # of a coordinate, in one chunk and read at once
@@ -44,6 +47,7 @@ class StoreSchema:
     held_fixed: tuple[str, ...] = ()  # what that is, in words
     cell_prints: tuple[str, ...] = ()  # of each cell, the fingerprint of all that its draws hang on
     estimator_prints: Mapping[str, str] = field(default_factory=dict)  # of each estimator, that of its settings
+    store_format: int = STORE_FORMAT
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -66,7 +70,8 @@ def write_skeleton(path: Path, schema: StoreSchema) -> None:
     builder.results(root, "truth", ("estimand",), (len(schema.estimands),))
     size = mark_bytes(len(schema.parts))
     root.create_array(MARKS, shape=(len(schema.cells), blocks, size), chunks=(1, 1, size), dtype="u1", fill_value=0,
-                      dimension_names=("cell", "block", "byte"), compressors=CODECS)  # fmt: skip
+                      dimension_names=("cell", "block", "byte"), compressors=(Crc32cCodec(),),
+                      chunk_key_encoding=KEYS)  # fmt: skip
     for name, layout in schema.layouts.items():
         said = {"fingerprint": schema.estimator_prints.get(name, ""), "study": schema.fingerprint}
         group = root.create_group(name, attributes=said)
@@ -108,29 +113,33 @@ class _Builder:
             dimension_names=("cell", "replication", *axes),
             filters=(TransposeCodec(order=(0, *range(2, 2 + len(sizes)), 1)),),  # numbers of one kind together
             compressors=NUMBERS,
+            chunk_key_encoding=KEYS,
         )
 
     def labels(self, group: Any, name: str, labels: Sequence[str]) -> None:
-        array = group.create_array(name, shape=(len(labels),), dtype=str, dimension_names=(name,), compressors=CODECS)
+        array = group.create_array(name, shape=(len(labels),), dtype=str, dimension_names=(name,), compressors=CODECS,
+                                   chunk_key_encoding=KEYS)  # fmt: skip
         if labels:
             array[:] = np.array(labels, dtype=object)
 
     def numbers(self, group: Any, name: str, values: NDArray[Any]) -> None:
         array = group.create_array(name, shape=values.shape, chunks=(min(max(len(values), 1), PIECE),), dtype="i8",
-                                   dimension_names=(name,), compressors=CODECS)  # fmt: skip
+                                   dimension_names=(name,), compressors=CODECS, chunk_key_encoding=KEYS)  # fmt: skip
         array[:] = values
 
     def parameter(self, group: Any, dial: str, values: list[Any]) -> None:
         name = dial if dial not in {"cell", "truth", "replication", "estimand"} else f"dial_{dial}"
         number = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         array = group.create_array(
-            name, shape=(len(values),), dtype="f8" if number else str, dimension_names=("cell",), compressors=CODECS
+            name, shape=(len(values),), dtype="f8" if number else str, dimension_names=("cell",), compressors=CODECS,
+            chunk_key_encoding=KEYS,
         )  # fmt: skip
         array[:] = np.array(values, dtype=np.float64) if number else np.array([str(v) for v in values], dtype=object)
 
 
 def _attributes(schema: StoreSchema) -> dict[str, Any]:
     return {
+        "format": schema.store_format,
         "study": schema.study,
         "identity": schema.identity,
         "fingerprint": schema.fingerprint,
@@ -159,7 +168,7 @@ def _plain(layout: Layout) -> dict[str, Any]:
 
 def schema_from(attributes: Mapping[str, Any]) -> StoreSchema:
     """What a store was created from, as its attributes say."""
-    prints = attributes.get("fingerprints", {})  # a store of schema 1 has none
+    prints = attributes["fingerprints"]
     return StoreSchema(
         study=attributes["study"],
         identity=attributes["identity"],
@@ -169,10 +178,11 @@ def schema_from(attributes: Mapping[str, Any]) -> StoreSchema:
         estimands=tuple(attributes["estimands"]),
         replications=int(attributes["replications"]),
         block=int(attributes["block"]),
-        worlds=int(attributes.get("worlds", 1)),  # a store of earlier code does not say: it drew one
-        held_fixed=tuple(attributes.get("held_fixed", ())),
-        cell_prints=tuple(prints.get("cells", ())),
-        estimator_prints=dict(prints.get("estimators", {})),
+        worlds=int(attributes["worlds"]),
+        held_fixed=tuple(attributes["held_fixed"]),
+        cell_prints=tuple(prints["cells"]),
+        estimator_prints=dict(prints["estimators"]),
+        store_format=int(attributes.get("format", FORMAT_2)),
     )
 
 

@@ -128,9 +128,11 @@ class Store(ABC):
         """The replications of a block."""
         return slice(index * self.block, min((index + 1) * self.block, self.replications))
 
-    def places(self) -> list[tuple[int, int]]:
-        """(cell, block) of every block, the cells of one block together."""
-        return [(cell, index) for index in range(self.block_count) for cell in range(len(self.cells))]
+    def places(self, of: NDArray[np.bool_] | None = None) -> list[tuple[int, int]]:
+        """(cell, block) of every block, or of some (cells, blocks), the cells of one block together."""
+        wanted = np.ones(self.states.shape, dtype=np.bool_) if of is None else of
+        indices, cells = np.nonzero(wanted.T)
+        return list(zip(cells.tolist(), indices.tolist(), strict=True))
 
     @property
     def stopped(self) -> Stopped | None:
@@ -151,10 +153,12 @@ class Store(ABC):
     def wanted(self) -> list[tuple[int, int]]:
         """(cell, block) of every block that is wanted: all, those up to where a cell stopped, or those of a shard."""
         stopped = self.stopped
-        ends = [self.replications] * len(self.cells) if stopped is None else stopped.replications
-        mine, cells = self.shard, len(self.cells)
-        return [(cell, index) for cell, index in self.places()
-                if index * self.block < ends[cell] and (mine is None or mine.holds(cell, index, cells))]  # fmt: skip
+        ends = np.array([self.replications] * len(self.cells) if stopped is None else stopped.replications)
+        cells, indices = np.ogrid[: len(self.cells), : self.block_count]
+        wanted = indices * self.block < ends[:, None]
+        if (mine := self.shard) is not None:
+            wanted &= mine.holds(cells, indices, len(self.cells))
+        return self.places(wanted)
 
     @property
     def shard(self) -> Shard | None:
@@ -173,7 +177,7 @@ class Store(ABC):
 
     def done(self) -> list[tuple[int, int]]:
         """(cell, block) of every block that is there, by its mark alone."""
-        return [place for place in self.places() if self.state(*place) is BlockState.DONE]
+        return self.places(self.there)
 
     def pending(self) -> list[tuple[int, int]]:
         """(cell, block) of every block that is missing or damaged; all others are read."""
@@ -192,7 +196,7 @@ class Store(ABC):
 
     def changed(self) -> list[tuple[int, int]]:
         """(cell, block) of every block that is not done, or whose files do not look as they did when it was."""
-        return [place for place in self.places() if self.state(*place) is not BlockState.DONE]
+        return self.places(~self.there)
 
     def renew_stamp(self, cell: int, index: int) -> None:  # noqa: B027  (a store without files has nothing to note)
         """Note how the files of a sound block look now."""
@@ -227,6 +231,11 @@ class Store(ABC):
         """Which blocks are there, by their marks alone, (cells, blocks)."""
         return np.asarray(self.states == BlockState.DONE)
 
+    @property
+    def marked(self) -> NDArray[np.bool_]:
+        """Which blocks are there with marks that are sound, (cells, blocks)."""
+        return self.there
+
     def to_xarray(self) -> xr.DataTree:
         """Truths at the root and one group an estimator, with dials, replications, terms and error types as dimensions.
 
@@ -258,13 +267,12 @@ class Store(ABC):
 
     def status_counts(self) -> dict[str, Counter[Status]]:
         """How many fits of each estimator ended in which status, over all blocks that are there."""
-        counts: dict[str, Counter[Status]] = {name: Counter() for name in self.layouts}
+        found = {name: np.zeros(256, dtype=np.int64) for name in self.layouts}
         for cell, index in self.done():
             for name, statuses in self.statuses(cell, index).items():
-                values, numbers = np.unique(statuses, return_counts=True)
-                for value, number in zip(values, numbers, strict=True):
-                    counts[name][Status(int(value))] += int(number)
-        return counts
+                found[name] += np.bincount(statuses, minlength=256)
+        return {name: Counter({Status(value): int(each[value]) for value in np.flatnonzero(each).tolist()})
+                for name, each in found.items()}  # fmt: skip
 
     def never_fitted(self) -> list[str]:
         """The estimators whose every fit raised; blocks are read until each has one that did not."""
@@ -322,7 +330,7 @@ class Store(ABC):
 
     def _environments_of(self, numbers: NDArray[np.uint16]) -> tuple[Origin, ...]:
         """The environments of these numbers (blocks, parts), each with its number of blocks."""
-        known = [Origin("; ".join(self.noted("environments", [])) or "unknown"), *self.known_origins]
+        known = [Origin("unknown"), *self.known_origins]
         found = ((origin, int((numbers == number).any(axis=1).sum())) for number, origin in enumerate(known))
         return tuple(Origin(origin.text, origin.facts, origin.differs, count) for origin, count in found if count)
 

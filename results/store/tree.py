@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import json
 import os
 import secrets
 import stat
@@ -32,7 +33,7 @@ from results.store.plain_files import (
 )
 from sim.errors import bad
 
-META, MARKS = "zarr.json", "block_mark"
+META, MARKS, CHUNK = "zarr.json", "block_mark", "c."  # CHUNK: how the names of chunks begin
 MOST_ENTERED = 4096  # folders that are known to be no links
 
 type Contents = dict[str, bytes | OSError]  # of files by name, or why one cannot be read
@@ -53,8 +54,8 @@ class Tree(Protocol):
         """The chunks of an array, in order of their names."""
         ...
 
-    def marks(self) -> Iterator[tuple[int, int, str]]:
-        """(cell, block, file) of every mark, and of those that are being put in place; others cost nothing."""
+    def marks(self, separator: str = ".") -> Iterator[tuple[int, int, str]]:
+        """(cell, block, file) of every mark; others cost nothing. separator: "/" in stores of format 2."""
         ...
 
     def has(self, name: str) -> bool:
@@ -66,7 +67,7 @@ class Tree(Protocol):
         ...
 
     def odd(self, *, chunks: bool = True) -> Iterator[tuple[str, str]]:
-        """(name, what it is) of all that is neither file nor folder; chunks: also among chunks, of which many are."""
+        """(name, what it is) of all that is neither file nor folder; chunks: also among blocks, of which many are."""
         ...
 
     def read(self, name: str) -> bytes:
@@ -79,6 +80,10 @@ class Tree(Protocol):
 
     def looks(self, names: Sequence[str]) -> dict[str, str]:
         """How files look without being read: sizes and times or versions; those that are not there are left out."""
+        ...
+
+    def looks_in(self, array: str) -> Iterator[tuple[str, str]]:
+        """(name, how it looks) of every chunk of an array, by one listing and in no order."""
         ...
 
 
@@ -116,13 +121,21 @@ class Folder:
 
     def metadata(self, names: frozenset[str]) -> Iterator[str]:
         """Files of these names, chunks left out."""
-        for name, what in walked(self.path, chunks=False):
+
+        def of_blocks(folder: str) -> list[str] | None:
+            return [file for name in names if self.has(file := f"{folder}/{name}")] if self._blocks(folder) else None
+
+        for name, what in walked(self.path, instead=of_blocks):
             if not what and name.rpartition("/")[2] in names:
                 yield name
 
+    def _blocks(self, folder: str) -> bool:
+        """Whether a folder is that of an array with a chunk a block."""
+        return axes_in(_tried(self, f"{folder}/{META}")) > 1
+
     def chunks(self, array: str) -> list[str]:
         """The chunks of an array, in order of their names."""
-        return self.files(f"{array}/c")
+        return [name for name in self.files(array) if is_chunk(name)]
 
     def files(self, under: str = "") -> list[str]:
         """Every file, or those of a folder, in order of their names."""
@@ -133,20 +146,20 @@ class Folder:
 
     def odd(self, *, chunks: bool = True) -> Iterator[tuple[str, str]]:
         """(name, what it is) of all that is neither file nor folder."""
-        return ((name, what) for name, what in walked(self.path, chunks=chunks) if what)
+        found = walked(self.path, instead=lambda folder: None if chunks or not self._blocks(folder) else ())
+        return ((name, what) for name, what in found if what)
 
-    def marks(self) -> Iterator[tuple[int, int, str]]:
+    def marks(self, separator: str = ".") -> Iterator[tuple[int, int, str]]:
         """(cell, block, file) of every mark."""
-        top = f"{MARKS}/c"
-        for cell in self._numbers(top):
-            for block in self._numbers(f"{top}/{cell}"):
-                yield cell, block, f"{top}/{cell}/{block}/0"
+        flat = (f"{MARKS}/{entry.name}" for entry in self._entries(MARKS))
+        yield from marks_of(self.files(MARKS) if separator == "/" else flat, separator)
 
-    def _numbers(self, folder: str) -> list[int]:
+    def _entries(self, folder: str) -> Iterator[os.DirEntry[str]]:
+        """What is in a folder; nothing where there is none or it is a link."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, NotPlain):
             self._enter(folder)
-            return sorted(int(name) for name in os.listdir(os.path.join(self.path, folder)) if name.isdecimal())
-        return []
+            with os.scandir(os.path.join(self.path, folder)) as entries:
+                yield from entries
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -181,17 +194,21 @@ class Folder:
         return {name: _tried(self, name) for name in names}
 
     def looks(self, names: Sequence[str]) -> dict[str, str]:
-        """How files look: their sizes and times. Folders below that of a cell are not asked whether they are links."""
+        """How files look: their sizes and times."""
         found = {}
         for name in names:
-            array, chunk, rest = name.partition("/c/")
-            cell = rest.partition("/")[0] if "/" in rest else ""
             with contextlib.suppress(OSError):
-                self._enter(f"{array}/c/{cell}".rstrip("/") if chunk else name.rpartition("/")[0])
-                seen = os.lstat(os.path.join(self.path, name))
-                if stat.S_ISREG(seen.st_mode):
-                    found[name] = f"{seen.st_size} {seen.st_mtime_ns}"
+                self._enter(name.rpartition("/")[0])
+                if look := _look(os.lstat(os.path.join(self.path, name))):
+                    found[name] = look
         return found
+
+    def looks_in(self, array: str) -> Iterator[tuple[str, str]]:
+        """(name, how it looks) of every chunk of an array."""
+        for entry in self._entries(array):
+            with contextlib.suppress(FileNotFoundError):
+                if entry.name.startswith(CHUNK) and (look := _look(entry.stat(follow_symlinks=False))):
+                    yield f"{array}/{entry.name}", look
 
     def put(self, name: str, data: bytes, *, flushed: bool = False) -> None:
         """Write a file beside its place and rename it; a link or a folder that has its name goes.
@@ -329,20 +346,20 @@ class Zip:
     def metadata(self, names: frozenset[str]) -> Iterator[str]:
         """Files of these names, chunks left out."""
         for name in sorted(self._names):
-            if name.rpartition("/")[2] in names and "/c/" not in f"/{name}":
+            if name.rpartition("/")[2] in names:
                 yield name
 
     def chunks(self, array: str) -> list[str]:
         """The chunks of an array, in order of their names."""
-        return self.files(f"{array}/c")
+        return [name for name in self.files(array) if is_chunk(name)]
 
     def files(self, under: str = "") -> list[str]:
         """Every file, or those of a folder, in order of their names."""
         return sorted(name for name in self._names if name.startswith(f"{under}/" if under else ""))
 
-    def marks(self) -> Iterator[tuple[int, int, str]]:
+    def marks(self, separator: str = ".") -> Iterator[tuple[int, int, str]]:
         """(cell, block, file) of every mark."""
-        yield from marks_of(self.chunks(MARKS))
+        yield from marks_of(self.files(MARKS), separator)
 
     def odd(self, *, chunks: bool = True) -> Iterator[tuple[str, str]]:
         """Nothing: a zip with links is not opened."""
@@ -373,6 +390,10 @@ class Zip:
         """How files look: nobody writes into a zip."""
         return {name: "" for name in names if name in self._names}
 
+    def looks_in(self, array: str) -> Iterator[tuple[str, str]]:
+        """(name, how it looks) of every chunk of an array."""
+        return ((name, "") for name in self.chunks(array))
+
 
 def _tried(tree: Tree, name: str) -> bytes | OSError:
     try:
@@ -381,13 +402,45 @@ def _tried(tree: Tree, name: str) -> bytes | OSError:
         return error
 
 
-def marks_of(names: Iterable[str]) -> Iterator[tuple[int, int, str]]:
+def _look(seen: os.stat_result) -> str:
+    """How a plain file looks; "" of all else."""
+    return f"{seen.st_size} {seen.st_mtime_ns}" if stat.S_ISREG(seen.st_mode) else ""
+
+
+def marks_of(names: Iterable[str], separator: str) -> Iterator[tuple[int, int, str]]:
     """(cell, block, file) of the chunks of marks; a file of another name is no mark."""
     for name in names:
-        cell, _, rest = name.removeprefix(f"{MARKS}/c/").partition("/")
-        block = rest.removesuffix("/0")
-        if cell.isdecimal() and block.isdecimal() and rest != block:
-            yield int(cell), int(block), name
+        if place := place_in(name, f"{MARKS}/c{separator}", f"{separator}0", separator):
+            yield *place, name
+
+
+def place_in(name: str, start: str, end: str, separator: str = ".") -> tuple[int, int] | None:
+    """The cell and the block that stand between the start and the end of a chunk's name; None of another name."""
+    cell, _, block = name.removeprefix(start).removesuffix(end).partition(separator)
+    if not (cell.isdecimal() and block.isdecimal()):
+        return None
+    place = int(cell), int(block)
+    return place if name == f"{start}{place[0]}{separator}{place[1]}{end}" else None
+
+
+def is_chunk(name: str) -> bool:
+    """Whether a file of a store is a chunk of an array, by its name; in stores of format 2 they lie in folders."""
+    return name.rpartition("/")[2].startswith(CHUNK) or "/c/" in name
+
+
+def json_of(data: bytes | OSError) -> Any:
+    """What a JSON file holds; None where it cannot be read."""
+    try:
+        return None if isinstance(data, OSError) else json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def axes_in(data: bytes | OSError) -> int:
+    """How many axes an array has whose metadata these are; 0 where they are not those of an array."""
+    held = json_of(data)
+    is_array = isinstance(held, dict) and held.get("node_type") == "array" and isinstance(held.get("shape"), list)
+    return len(held["shape"]) if is_array else 0
 
 
 def _is_entry(info: zipfile.ZipInfo) -> bool:

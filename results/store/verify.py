@@ -9,8 +9,9 @@ from pathlib import Path
 from results.store.bucket import StorePath
 from results.store.files import damages, strange
 from results.store.place import check_place, is_packed, tree_of
+from results.store.skeleton import FORMAT_2
 from results.store.store import BlockState, numbers_apart
-from results.store.tree import META
+from results.store.tree import META, is_chunk
 from results.store.zarr_store import ZarrStore
 from sim.errors import bad
 
@@ -20,7 +21,8 @@ STATES = (
     (BlockState.POISONED, "poisoned"),
     (BlockState.DONE, "damaged"),
 )
-NO_DIGESTS = "labels, dials, metadata and provenance have no digests in this earlier format; `run` writes it anew"
+FOREIGN, DAMAGED = "is the block of another place or study", "does not match its digest"
+UNSEALED = "marks do not name their study and place in this earlier format; `run` with the study writes it anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def verified(path: StorePath) -> Verified:
     named = {damage.file for damage in found}
     found += [damage for damage in strange(path) if damage.file not in named]
     lines = [str(damage) for damage in found]
-    if any("/c/" not in damage.file for damage in found):
+    if any(not is_chunk(damage.file) for damage in found):
         lines.append("blocks were not read: `run` with the study rebuilds metadata, then verify again")
         return Verified(tuple(lines), False)
     store = ZarrStore.open(path)
@@ -55,11 +57,11 @@ def verified(path: StorePath) -> Verified:
     counts = Counter(store.state(*place) for place in missing)
     for cell, index in missing:
         if store.state(cell, index) is BlockState.DONE:
-            lines.append(f"cell {cell} block {index}: does not match its digest")
+            lines.append(f"cell {cell} block {index}: {FOREIGN if (cell, index) in store.foreign else DAMAGED}")
     words = [f"{counts[state]} {word}" for state, word in STATES if counts[state] or state is not BlockState.PARTIAL]
     lines.append(", ".join([f"{len(wanted) - len(missing)} of {len(wanted)} blocks sound", *words]))
     if apart := numbers_apart([*store.environments, *store.partial_environments]):
         lines.append(f"blocks come from several environments: {apart}")
-    if store.whole_digests:
-        lines.append(NO_DIGESTS)
+    if store.schema.store_format == FORMAT_2:
+        lines.append(UNSEALED)
     return Verified(tuple(lines), not missing and not found and not odd)

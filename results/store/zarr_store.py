@@ -6,8 +6,8 @@ an estimator: `estimate (cell, replication, term)`, `inference (cell, replicatio
 replication, fact)`. A block counts only when its mark is there and matches what is read back. The attributes of the
 group `provenance`, which stands outside the promise of identical bytes, keep environments and tracebacks.
 
-A store of schema 1 (`results.store.earlier`) is read; `run` writes it anew before it adds to it. A store in one zip is
-read in place.
+A store of format 2, whose chunks lie in folders and whose marks do not say whose they are, is read; `run` writes it
+anew before it adds to it. A store in one zip is read in place.
 """
 
 from __future__ import annotations
@@ -18,32 +18,43 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from results.store.block import Block, block_arrays, check_draws, digest_of, part_digests
+from results.store.block import Block, block_arrays, check_draws, part_digests
 from results.store.bucket import ObjectPath, StorePath, StoreUnreachable, refused
 from results.store.chunk_arrays import ChunkArrays
 from results.store.chunks import Written, wait_until_seen
 from results.store.copying import fill_grown
-from results.store.earlier import DAMAGE, earlier_marks
 from results.store.files import arrays_at_root, check_format, damages, root_damage, seal
 from results.store.flushing import flush
 from results.store.growth import Growth, growth_of
 from results.store.hashing import content_hash
 from results.store.lock import set_aside
-from results.store.marks import DIGEST_BYTES, NO_STAMP, STAMP_BYTES, Mark, decoded, stamp_of
-from results.store.packing import estimates_of, files_of, home_of, packed, packed_paths, picked, single_paths, unpacked
+from results.store.marks import (
+    DIGEST_BYTES,
+    NO_STAMP,
+    STAMP_BYTES,
+    ForeignMark,
+    Mark,
+    Marks,
+    Stamp,
+    body_of,
+    body_without_seal,
+    stamp_of,
+)
+from results.store.packing import estimates_of, files_of, home_of, names_of, packed, packed_paths, picked, unpacked
 from results.store.place import check_place, refuse_packed, tree_of, writable
-from results.store.skeleton import StoreSchema, schema_from, seal_root, write_skeleton
+from results.store.skeleton import FORMAT_2, StoreSchema, schema_from, seal_root, write_skeleton
 from results.store.store import BlockState, Store
-from results.store.tree import MARKS, META
+from results.store.tree import CHUNK, MARKS, META, WritableTree, place_in
 from results.store.workshop import beside
 from sim.errors import bad
 
+DAMAGE = (ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
 type Filler = Callable[[ZarrStore], None]  # writes what a new store holds from the start
 
 
@@ -76,37 +87,40 @@ class ZarrStore(Store):
         self._blocks = ChunkArrays(self._tree, self._array)
         self._facts: dict[str, Any] = dict(self._root.attrs)
         self.schema = schema_from(self._facts)
-        self.whole_digests = "digest" not in self._facts  # schema 1
         size, parts = (len(self.cells), self.block_count), len(self.schema.parts)
+        self.states = np.zeros(size, dtype=np.uint8)
+        self.origins = np.zeros((*size, parts), dtype=np.uint16)
+        self._digests = np.zeros((*size, parts, DIGEST_BYTES), dtype=np.uint8)
         self._stamps = np.zeros((*size, STAMP_BYTES), dtype=np.uint8)
-        if self.whole_digests:
-            self.states, self.origins, self._digests = earlier_marks(self._root, size, parts)
-        else:
-            self.states = np.zeros(size, dtype=np.uint8)
-            self.origins = np.zeros((*size, parts), dtype=np.uint16)
-            self._digests = np.zeros((*size, parts, DIGEST_BYTES), dtype=np.uint8)
-            self._read_marks(parts)
+        self._sound = np.zeros(size, dtype=np.uint64)  # of a block that was sound, what its files held
+        self.foreign: set[tuple[int, int]] = set()  # blocks whose marks are of another place or study
+        self._read_marks(parts)
         known = self.origins <= len(self.noted("origins", []))  # damaged provenance has lost what numbers mean
         self.origins = np.where(known, self.origins, 0).astype(np.uint16)
 
     def _read_marks(self, parts: int) -> None:
         """Fill what is known of blocks from the marks that are there."""
-        places = {file: (cell, index) for cell, index, file in self._tree.marks()
+        sealed, bodies = self.schema.store_format != FORMAT_2, dict[tuple[int, int], bytes]()
+        places = {file: (cell, index) for cell, index, file in self._tree.marks("." if sealed else "/")
                   if cell < len(self.cells) and index < self.block_count}  # fmt: skip
         for file, held in self._tree.read_all(places).items():
-            cell, index = places[file]
-            if isinstance(held, FileNotFoundError):  # being put in place, or a kill came before it was
+            place = places[file]
+            if isinstance(held, FileNotFoundError):  # a kill came before it was put in place
                 continue
+            self.states[place] = BlockState.DONE  # and without digests, where it is damaged
             try:
-                self._take(cell, index, Mark.of(decoded(held, parts), parts))
+                bodies[place] = (
+                    body_of(held, parts, self.fingerprint, *place) if sealed else body_without_seal(held, parts)
+                )
+            except ForeignMark:
+                self.foreign.add(place)
             except DAMAGE:
-                self.states[cell, index] = BlockState.DONE  # without digests: the block is named as damaged
-
-    def _take(self, cell: int, index: int, mark: Mark) -> None:
-        """Know a block by its mark."""
-        self.states[cell, index] = BlockState(mark.state)
-        self.origins[cell, index], self._digests[cell, index] = mark.origins, mark.digests
-        self._stamps[cell, index] = np.frombuffer(mark.stamp, dtype=np.uint8)
+                continue
+        found, at = Marks.of(bodies.values(), parts), tuple(np.array(list(bodies), dtype=np.intp).reshape(-1, 2).T)
+        self.states[at], self.origins[at] = found.states, found.origins
+        self._digests[at], self._stamps[at] = found.digests, found.stamps
+        strange = self.states > max(BlockState)
+        self.states[strange], self._digests[strange] = BlockState.DONE, 0
 
     @classmethod
     def create(cls, path: StorePath, schema: StoreSchema, fill: Filler | None = None) -> ZarrStore:
@@ -194,12 +208,18 @@ class ZarrStore(Store):
         kept = self._digests[cell, index]
         return kept.tobytes().hex() if kept.any() else ""
 
+    @property
+    def marked(self) -> NDArray[np.bool_]:
+        """Which blocks are there with marks that are sound, (cells, blocks)."""
+        return np.asarray(self.there & self._digests.any(axis=(2, 3)))
+
     def sound(self, cell: int, index: int) -> Block:
         """A block that is there, read back; raises BadInput when it does not match its digests."""
         try:
             block = self.read(cell, index)
-            if self._blocks.known_sound(cell, index) or self._digest(block) == self.digest(cell, index):
-                self._blocks.keep_sound(cell, index)
+            seen = self._blocks.seen(cell, index)
+            if (seen and seen == self._sound[cell, index]) or self._digest(block) == self.digest(cell, index):
+                self._sound[cell, index] = seen
                 return block
         except DAMAGE:
             pass
@@ -208,8 +228,6 @@ class ZarrStore(Store):
     def arrays_of(self, cell: int, index: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Arrays of a block that is there, by their paths; raises BadInput when one is damaged."""
         try:
-            if self.whole_digests:
-                return self._read_arrays(cell, index, names)
             homes = {name: home_of(name, self.layouts) for name in names}
             held = self._read_arrays(cell, index, list(dict.fromkeys(home for home, _ in homes.values())))
             return {name: picked(held[home], name, place) for name, (home, place) in homes.items()}
@@ -218,14 +236,11 @@ class ZarrStore(Store):
 
     def _digest(self, block: Block) -> str:
         """What `digest` is of a block."""
-        arrays = block_arrays(block, self.layouts, self.estimands)
-        found = {} if self.whole_digests else part_digests(arrays)
-        return digest_of(arrays) if self.whole_digests else "".join(found[part] for part in self.schema.parts)
+        found = part_digests(block_arrays(block, self.layouts, self.estimands))
+        return "".join(found[part] for part in self.schema.parts)
 
     def sound_parts(self, cell: int, index: int) -> Block | None:
         """The truths of a block and those estimators that match their digests; None where the truths do not."""
-        if self.whole_digests:
-            return self.sound(cell, index) if self.intact(cell, index) else None
         kept = dict(zip(self.schema.parts, self._digests[cell, index], strict=True))
         block: Block | None = None
         for part in self.schema.parts:
@@ -253,21 +268,31 @@ class ZarrStore(Store):
 
     def changed(self) -> list[tuple[int, int]]:
         """(cell, block) of every block that is not done, or whose files do not look as they did when it was."""
-        chunks = {place: self._chunks(*place, self.schema.parts) for place in self.done()}
-        looks = self._tree.looks(list(itertools.chain(*chunks.values())))
-        same = {place for place, names in chunks.items()
-                if NO_STAMP != self._stamps[place].tobytes() == stamp_of(looks, names)}  # fmt: skip
-        return [place for place in self.places() if place not in same]
+        names, stamps = names_of(self._with_files(self.schema.parts)), dict[tuple[int, int], Stamp]()
+        for start, end in names:  # one listing an array, whatever the number of blocks
+            for name, look in self._tree.looks_in(start.removesuffix(f"/{CHUNK}")):
+                if (place := place_in(name, start, end)) is not None:
+                    if place not in stamps:
+                        stamps[place] = Stamp()
+                    stamps[place].see(name, look)
+        same = np.zeros(self.states.shape, dtype=np.bool_)
+        for place in zip(*(axis.tolist() for axis in np.nonzero(self.there)), strict=True):
+            found = stamps[place].of(len(names)) if place in stamps else NO_STAMP
+            same[place] = NO_STAMP != found == self._stamps[place].tobytes()
+        return self.places(~same)
 
     def renew_stamp(self, cell: int, index: int) -> None:
         """Note how the files of a sound block look now, as after a copy, so that the next run need not read them."""
-        if not self.whole_digests:
-            self._commit(cell, index, BlockState(self.state(cell, index)), self.origins[cell, index],
-                         self._digests[cell, index])  # fmt: skip
+        self._commit(cell, index, BlockState(self.state(cell, index)), self.origins[cell, index],
+                     self._digests[cell, index])  # fmt: skip
 
     def _chunks(self, cell: int, index: int, parts: Iterable[str]) -> list[str]:
         """The files that hold some parts of a block."""
-        return files_of(cell, index, [name for name in parts if self.estimands or name != "truth"])
+        return files_of(cell, index, self._with_files(parts))
+
+    def _with_files(self, parts: Iterable[str]) -> list[str]:
+        """Those of some parts of a block that are kept in files: truths without a name are not."""
+        return [name for name in parts if self.estimands or name != "truth"]
 
     def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
         """The status (R,) of each fit of a block that is there, by estimator; raises BadInput when it is damaged."""
@@ -282,11 +307,8 @@ class ZarrStore(Store):
     def read(self, cell: int, index: int, names: Sequence[str] | None = None) -> Block:
         """A block as it was written, with all estimators or some; raises an error of zarr for a damaged chunk."""
         layouts = {name: self.layouts[name] for name in (self.layouts if names is None else names)}
-        own = [single_paths(name, layout) if self.whole_digests else packed_paths(name)
-               for name, layout in layouts.items()]  # fmt: skip
-        found = self._read_arrays(cell, index, ["truth", *itertools.chain(*own)])
-        if not self.whole_digests:
-            found |= unpacked(found, self.layouts, layouts)
+        found = self._read_arrays(cell, index, ["truth", *itertools.chain(*map(packed_paths, layouts))])
+        found |= unpacked(found, self.layouts, layouts)
         return Block(
             truth={name: found["truth"][:, i] for i, name in enumerate(self.estimands)},
             estimates={name: estimates_of(name, layout, found) for name, layout in layouts.items()},
@@ -311,10 +333,8 @@ class ZarrStore(Store):
 
     def coordinates(self) -> Iterator[tuple[str, Any]]:
         """The arrays that name the axes and the cells' parameters, in order of their paths."""
-        own = {"truth", MARKS, "block_state", "block_digest"}  # the last two in stores of schema 1
-        names = [name for name in arrays_at_root(self._tree) if name not in own]
-        axes = ("term", "error") if self.whole_digests else ("term", "error", "quantity", "fact")
-        names += [f"{group}/{axis}" for group in self.layouts for axis in axes]
+        names = [name for name in arrays_at_root(self._tree) if name not in {"truth", MARKS}]
+        names += [f"{group}/{axis}" for group in self.layouts for axis in ("term", "error", "quantity", "fact")]
         return ((name, self._array(name)) for name in sorted(names))
 
     def _array(self, name: str) -> Any:
@@ -357,7 +377,9 @@ class ZarrStore(Store):
         there = [part for part, digest in zip(self.schema.parts, digests, strict=True) if digest.any()]
         chunks = self._chunks(cell, index, there)
         mark = Mark(state, origins, digests, stamp_of(self._tree.looks(chunks), chunks))
-        self._blocks.write(cell, index, slice(index, index + 1), {MARKS: mark.values[None]})
+        tree = cast(WritableTree, self._tree)
+        tree.put(f"{MARKS}/{CHUNK}{cell}.{index}.0", mark.chunk(self.fingerprint, cell, index))
+        self.foreign.discard((cell, index))
         self._digests[cell, index] = digests
         self._stamps[cell, index] = np.frombuffer(mark.stamp, dtype=np.uint8)
 

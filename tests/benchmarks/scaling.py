@@ -1,13 +1,15 @@
 """What a task, a block and a store cost here, and how far a cluster carries: `python tests/benchmarks/scaling.py`.
 
 First measured costs; then real runs whose workers sleep the measured times; then a simulation of up to 10,000 workers
-against the measured scheduler and client. docs/scaling.md holds a printed run.
+against the measured scheduler and client; then what commands cost on stores of up to 100,000 blocks, each in a process
+of its own. `clients` and `blocks` print a part alone, `blocks 1000` one size. docs/scaling.md holds a printed run.
 """
 
 from __future__ import annotations
 
 import heapq
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +25,8 @@ from cluster import Outcome, environment, open_executor, pin_environment, prepar
 pin_environment()
 
 import numpy as np  # noqa: E402
+from many_blocks import BLOCK as SMALL  # noqa: E402
+from many_blocks import fabricated, many_blocks  # noqa: E402
 
 from estimators import SpatialPanel, TwoWayDID  # noqa: E402
 from experiments.running.runner import run, schema_of  # noqa: E402
@@ -38,6 +42,15 @@ BLOCK = 2048
 TASK_SECONDS = 0.75  # blocks are grouped until a task lasts about so long (`cluster.pace`)
 WORKERS = (10, 100, 1_000, 10_000)
 SLEEPERS = (1, 10, 20, 40, 80)
+MEASURED = """
+import sys, time
+from experiments.cli import run_command
+code = run_command(sys.argv[1:])
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(time.process_time(), peak, file=sys.stderr)
+sys.exit(code)
+"""  # the peak of a process that was started counts that of its parent; this is its own
+SIZES = {"1000": (10, 100), "10000": (100, 100), "100000": (100, 1000), "600 cells x 50": (600, 50)}  # cells, blocks
 QUICK = 0.18  # seconds of a block of DID on a core of its own
 
 
@@ -55,11 +68,13 @@ class Costs:
 
 
 def study_of(name: str, cells: int = 12, replications: int = BLOCK, block: int = BLOCK) -> Study:
-    """A cheap study (DID) and a dear one (DID, SAR, and SDM with clustered errors)."""
-    did = TwoWayDID(errors=("iid", "hc1", "cluster:unit"))
-    dear = (did, SpatialPanel("sar", "lee-yu"), SpatialPanel("sdm", "direct", errors=("information", "cluster:unit")))
+    """A cheap study (DID), one of three estimators (DID, SAR, SDM), and a dear one, whose SDM has clustered errors."""
+    did, sar = TwoWayDID(errors=("iid", "hc1", "cluster:unit")), SpatialPanel("sar", "lee-yu")
+    three = (did, sar, SpatialPanel("sdm", "direct"))
+    dear = (did, sar, SpatialPanel("sdm", "direct", errors=("information", "cluster:unit")))
     grid = (("effect", tuple(1e-4 * number for number in range(cells))),)
-    return Study(name, Paper(), (did,) if name == "did" else dear, seed=1, grid=grid, replications=replications,
+    estimators = {"did": (did,), "three": three, "dear": dear}[name]
+    return Study(name, Paper(), estimators, seed=1, grid=grid, replications=replications,
                  block=block)  # fmt: skip
 
 
@@ -140,7 +155,8 @@ def print_store(folder: Path, block: Block) -> None:
 def print_costs(costs: Costs) -> None:
     """Costs of a block, and what 500 cells of one block weigh."""
     print(f"{costs.name}: a block of {BLOCK:,} computed {1e3 * costs.compute:.0f} ms, written {1e3 * costs.write:.1f}, "
-          f"marked {1e3 * costs.mark:.1f}, diagnosed {1e3 * costs.diagnose:.1f}")  # fmt: skip
+          f"marked {1e3 * costs.mark:.1f}, diagnosed {1e3 * costs.diagnose:.1f}; one writing process carries "
+          f"{costs.compute / costs.write:.0f} workers, one that marks {costs.compute / costs.mark:.0f}")  # fmt: skip
     print(f"  {costs.files:.0f} files, {costs.bytes / 1e6:.2f} MB; 500 such are {500 * costs.files:,.0f} files, "
           f"{500 * costs.bytes / 1e6:,.0f} MB")  # fmt: skip
 
@@ -232,15 +248,53 @@ def simulated(workers: int, costs: Costs, task: float, writes: str) -> tuple[flo
     return goal * group / ended, max(loads, key=lambda name: loads[name])
 
 
-def main() -> None:
-    """Print all figures."""
+def print_blocks(folder: Path, name: str) -> None:
+    """Seconds of processor time and peak memory of commands on a store of one estimator that lacks one block."""
+    cells, blocks = SIZES[name]
+    study, store, file = many_blocks(cells, blocks), folder / "many.zarr", folder / "many.toml"
+    file.write_text(f'name = "many"\nreplications = {study.replications}\nblock = {SMALL}\n'
+                    f'seed = {study.seed}\nworlds = 1\n'
+                    f'[design]\nkind = "paper"\ncontrols = "none"\n[grid]\neffect = {list(study.grid[0][1])}\n'
+                    '[[estimators]]\nkind = "did"\n', encoding="utf-8")  # fmt: skip
+    fabricated(study, store, without=[(1, 3)])
+    run_it = ["run", str(file), "--cluster", "serial", "--store", str(store), "-q"]
+    commands = {"dry run": [*run_it, "--dry-run"], "quiet resume": run_it,
+                **{word: ["store", word, str(store)] for word in ("info", "verify", "hash")},
+                "report": ["report", str(store)]}  # fmt: skip
+    said = [f"{word} {spent[0]:.1f} s {spent[1]:.0f} MB" for word, spent in
+            ((word, _spent(words)) for word, words in commands.items())]  # fmt: skip
+    print(f"{cells * blocks:,} blocks in {cells} cells: " + ", ".join(said), flush=True)
+
+
+def _spent(words: list[str]) -> tuple[float, float]:
+    """Seconds of processor time of a command in a process of its own, and its peak memory in MB; its exit code is 0."""
+    found = subprocess.run([sys.executable, "-c", MEASURED, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                           text=True, check=False)  # fmt: skip
+    assert found.returncode == 0, (words, found.stderr)
+    seconds, kilobytes = found.stderr.split()[-2:]
+    return float(seconds), float(kilobytes) / 1024
+
+
+def main(what: str = "", *sizes: str) -> None:
+    """Print all figures, or those of `blocks` or `clients` alone."""
     prepare_process()
     print(environment())
+    if what != "clients":
+        print("processor time and peak memory of commands; one block of each store is missing at first")
+        for size in sizes or SIZES:
+            with tempfile.TemporaryDirectory() as name:
+                print_blocks(Path(name), size)
+    if what != "blocks":
+        print_clients()
+
+
+def print_clients() -> None:
+    """How many workers one process feeds."""
     task = task_seconds()
     print(f"a task: {1e3 * task:.2f} ms")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        found = [costs_of("did", folder), costs_of("dear", folder)]
+        found = [costs_of(name, folder) for name in ("did", "three", "dear")]
         for costs, _ in found:
             print_costs(costs)
         print_store(folder, found[0][1])
@@ -253,8 +307,8 @@ def main() -> None:
         for writes in ("client", "workers"):
             cells = [(count, *simulated(count, costs, task, writes)) for count in WORKERS]
             said = "   ".join(f"{count:,}: {rate:,.0f} ({what})" for count, rate, what in cells)
-            print(f"  {costs.name:4} {writes:8} write  {said}")
+            print(f"  {costs.name:5} {writes:8} write  {said}")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

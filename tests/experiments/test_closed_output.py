@@ -158,7 +158,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 def test_a_quiet_run_reads_no_more_than_what_it_needs(study: Path, tmp_path: Path, counted: dict[str, int]) -> None:
     words = ["run", str(study), "--cluster", "serial", "--store", str(tmp_path / "x.zarr"), "--replications", "640"]
     assert run_command([*words, "--quiet"]) == 0
-    (tmp_path / "x.zarr" / "block_mark" / "c" / "0" / "3" / "0").unlink()
+    (tmp_path / "x.zarr" / "block_mark" / "c.0.3.0").unlink()
     counted.update(dict.fromkeys(counted, 0))
     assert run_command([*words, "--quiet"]) == 0
     assert counted == {"diagnosed": 0, "statuses": 1, "blocks": 0}, "one block says that the estimator could be fitted"

@@ -155,7 +155,7 @@ def test_an_estimator_that_is_gone_would_be_lost(store: Path) -> None:
 def test_a_damaged_block_is_computed_whole_and_the_rest_reused(
     reference: str, store: Path, fitted: list[tuple[int, str]]
 ) -> None:
-    chunk = store / "did" / "inference" / "c" / "1" / "2" / "0" / "0" / "0"
+    chunk = store / "did" / "inference" / "c.1.2.0.0.0"
     chunk.write_bytes(chunk.read_bytes()[:-2])
     run(STEPS["estimator"](SMALL), store=store)
     assert fitted.count((1, "did")) == 1
@@ -214,7 +214,7 @@ def test_kills_while_it_grows_lose_nothing(reference: str, store: Path, tmp_path
 def test_a_mark_that_was_not_renamed_into_place_is_none(reference: str, store: Path, begun: str | None) -> None:
     """A kill after the folder of a mark, or the file beside its place, was made: the block is one that was not run."""
     run(LARGE, store=store)
-    mark = store / "block_mark" / "c" / "2" / "1" / "0"
+    mark = store / "block_mark" / "c.2.1.0"
     if begun is None:
         mark.unlink()
     else:

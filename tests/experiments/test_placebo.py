@@ -6,7 +6,6 @@ import dataclasses
 import io
 import json
 import re
-import shutil
 import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
@@ -77,7 +76,7 @@ def test_a_store_resumes_grows_and_needs_no_file(
     one, two = tmp_path / "one.zarr", tmp_path / "two.zarr"
     assert run_command(command(files, "--draws", "4500", "--estimator", estimator, "--store", str(one))) == 0
     assert run_command(command(files, "--draws", "2500", "--estimator", estimator, "--store", str(two))) == 0
-    shutil.rmtree(two / group / "estimate" / "c" / "0" / "0")
+    (two / group / "estimate" / "c.0.0.0").unlink()
     assert run_command(command(files, "--draws", "4500", "--estimator", estimator, "--store", str(two))) == 0
     assert ZarrStore.open(one).content_hash() == ZarrStore.open(two).content_hash()
     again = Study.from_settings(ZarrStore.open(one).facts["study"])

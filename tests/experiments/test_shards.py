@@ -109,7 +109,7 @@ def test_what_does_not_belong_together_is_refused_and_nothing_written(shards: li
 
 
 def test_a_damaged_shard_is_named(shards: list[Path], tmp_path: Path) -> None:
-    chunk = next(path for path in (shards[1] / "did" / "inference" / "c").rglob("*") if path.is_file())
+    chunk = next(path for path in (shards[1] / "did" / "inference").glob("c.*") if path.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-3])
     assert_refused(shards, tmp_path / "out.zarr", r"2\.zarr; block \d of cell \d is damaged")
 
@@ -121,7 +121,7 @@ def test_a_sound_copy_takes_the_place_of_a_damaged_one(
     whole, hurt = tmp_path / "whole.zarr", tmp_path / "hurt.zarr"
     merge(shards, whole)
     shutil.copytree(whole, hurt)
-    chunk = next(path for path in (hurt / "did" / "inference" / "c").rglob("*") if path.is_file())
+    chunk = next(path for path in (hurt / "did" / "inference").glob("c.*") if path.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-3])
     merged = merge([whole, hurt][::order], tmp_path / "out.zarr")
     assert (merged.done, merged.shared) == (8, 7)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
@@ -137,20 +136,6 @@ def test_one_replication_again(tmp_path: Path) -> None:
     store = ZarrStore.open(tmp_path / "x.zarr")
     for replication in (200, 150):
         assert compare(store, replay(store, 0, replication), Console(file=io.StringIO())) == 0
-
-
-def test_a_store_of_earlier_code_is_of_one_world(tmp_path: Path) -> None:
-    """Of schema 1, before worlds were drawn."""
-    import zarr
-
-    with zipfile.ZipFile(Path(__file__).resolve().parent.parent / "data" / "store_of_schema_1.zip") as archive:
-        archive.extractall(tmp_path)
-    root = zarr.open_group(str(tmp_path / "frozen.zarr"), mode="r+")
-    for name in ("worlds", "held_fixed"):
-        del root.attrs[name]
-    store = ZarrStore.open(tmp_path / "frozen.zarr")
-    assert (store.worlds, store.held_fixed) == (1, ())
-    assert set(diagnose(store).frame["worlds"]) == {1}
 
 
 def test_the_number_of_worlds_is_part_of_a_study() -> None:

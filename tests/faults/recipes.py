@@ -196,7 +196,7 @@ def damaged_files(folder: Path, reference: str, each: int) -> Found:
     for file in sorted(store.rglob("*")):
         if file.is_file():
             name = file.relative_to(store).as_posix()
-            kinds.setdefault(name.partition("/c/")[0], []).append(name)
+            kinds.setdefault(name.partition("/c.")[0], []).append(name)
     chance, counts, unseen, wrong = random.Random(7), Counter[tuple[str, str]](), [], 0
     for kind, names in kinds.items():
         for how in list(DAMAGES)[: 3 if each else 1]:
@@ -218,7 +218,7 @@ LABELS = ("term", "error", "quantity", "fact", "estimand")
 
 def sort_of(name: str) -> str:
     """What a file of a store of the quick study holds, one of SORTS."""
-    array, _, chunk = name.partition("/c/")
+    array, _, chunk = name.partition("/c.")
     if not chunk:
         return "provenance" if name.startswith("provenance/") else "metadata"
     named = {"block_mark": "digest", "cell": "coordinate", "replication": "coordinate", "effect": "dial"}
@@ -242,7 +242,7 @@ def silent_damage(folder: Path, reference: str) -> Found:
     """A bit that flips without a change of size or times, as on a bad disk: `--reread` finds and mends it."""
     store = folder / "silent.zarr"
     run(quick_study(REPLICATIONS), store=store)
-    file = store / "did" / "inference" / "c" / "1" / "3" / "0" / "0" / "0"
+    file = store / "did" / "inference" / "c.1.3.0.0.0"
     times = file.stat()
     _flip(file)
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))

@@ -48,7 +48,7 @@ def test_the_checker_sees_a_lost_block_and_another_digest(tmp_path: Path) -> Non
     assert len(committed(store)) == 4
     assert lost(store) == []
     assert endings(store) == ["done"]
-    (store / "truth" / "c" / "1" / "0" / "0").unlink()
+    (store / "truth" / "c.1.0.0").unlink()
     assert lost(store) == [(1, 0)]
     text = log_of(store).read_text()
     log_of(store).write_text(text + text.replace('"digest": "', '"digest": "00') + '{"event": "sta')

@@ -91,15 +91,15 @@ def test_a_block_that_changes_between_two_readings_is_named(path: Path, tmp_path
     store = ZarrStore.open(copy)
     assert len(list(store.blocks(0))) == 3
     assert len(list(store.blocks(0))) == 3
-    chunks = copy / "did" / "estimate" / "c" / "0"
-    good = (chunks / "0" / "0").read_bytes()
-    (chunks / "0" / "0").write_bytes((chunks / "1" / "0").read_bytes())  # whole, but of another block
+    chunks = copy / "did" / "estimate"
+    good = (chunks / "c.0.0.0").read_bytes()
+    (chunks / "c.0.0.0").write_bytes((chunks / "c.0.1.0").read_bytes())  # whole, but of another block
     with pytest.raises(BadInput, match="block 0 of cell 0 is damaged"):
         list(store.blocks(0))
-    (chunks / "0" / "0").write_bytes(good[:-9] + bytes([good[-9] ^ 1]) + good[-8:])
+    (chunks / "c.0.0.0").write_bytes(good[:-9] + bytes([good[-9] ^ 1]) + good[-8:])
     with pytest.raises(BadInput, match="block 0 of cell 0 is damaged"):
         list(store.blocks(0))
-    (chunks / "0" / "0").write_bytes(good)
+    (chunks / "c.0.0.0").write_bytes(good)
     assert len(list(store.blocks(0))) == 3
 
 

@@ -72,9 +72,9 @@ DAMAGES: dict[str, Callable[[Path], None]] = {"flip": flip, "cut": cut, "gone": 
 
 def files_of_a_kind() -> list[str]:
     """One file of every kind: chunks of each kind of array, labels, dials, coordinates, digests, marks, metadata."""
-    chunks = [f"{name}/c/1/1/0" for name in ("truth", "did/estimate")]
-    chunks += ["did/inference/c/2/0/0/0/0", "sar-direct/fit/c/0/2/0", "block_mark/c/1/0/0"]
-    labels = [f"{name}/c/0" for name in ("did/term", "did/error", "did/quantity", "sar-direct/fact", "estimand",
+    chunks = [f"{name}/c.1.1.0" for name in ("truth", "did/estimate")]
+    chunks += ["did/inference/c.2.0.0.0.0", "sar-direct/fit/c.0.2.0", "block_mark/c.1.0.0"]
+    labels = [f"{name}/c.0" for name in ("did/term", "did/error", "did/quantity", "sar-direct/fact", "estimand",
                                          "effect", "spillover", "cell", "replication")]  # fmt: skip
     metadata = ["zarr.json", "provenance/zarr.json", "did/zarr.json"]
     arrays = ("did/inference", "did/term", "effect", "replication", "truth", "block_mark", "sar-direct/fit")
@@ -90,9 +90,9 @@ def test_damage_of_every_kind_of_file_is_named_and_repaired(folder: Path, how: s
         DAMAGES[how](store / name)
         found = verified(store)
         assert not found.sound, name
-        place = name.partition("/c/")[2].split("/")
+        place = name.partition("/c.")[2].split(".")
         line = f"cell {place[0]} block {place[1]}: " if len(place) > 1 else f"{name}: "
-        if not (name.startswith("block_mark/c") and how == "gone"):  # a block without a mark is one that was not run
+        if not (name.startswith("block_mark/c.") and how == "gone"):  # a block without a mark is one that was not run
             assert sum(said.startswith(line) for said in found.lines) == 1, (name, found.lines)
         run(study, store=store, plan=Resume(accept_code_change=True))
         assert verified(store).sound, (name, verified(store).lines)
@@ -126,13 +126,13 @@ def test_an_edited_number_in_the_metadata_is_never_printed(
 
 def test_every_damage_has_a_line_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = folder / "x.zarr"
-    for name in ("did/term/c/0", "effect/c/0", "did/inference/c/2/0/0/0/0", "truth/c/1/1/0"):
+    for name in ("did/term/c.0", "effect/c.0", "did/inference/c.2.0.0.0.0", "truth/c.1.1.0"):
         flip(store / name)
     assert run_command(["store", "verify", str(store)]) == 1
     lines = capsys.readouterr().out.splitlines()[-5:]
     assert lines == [
-        "did/term/c/0: does not match its digest",
-        "effect/c/0: does not match its digest",
+        "did/term/c.0: does not match its digest",
+        "effect/c.0: does not match its digest",
         "cell 2 block 0: does not match its digest",
         "cell 1 block 1: does not match its digest",
         "10 of 12 blocks sound, 0 not run, 0 poisoned, 2 damaged",
@@ -186,7 +186,7 @@ def test_files_that_were_added_are_named_and_removed(folder: Path, capsys: pytes
 def test_more_replications_keep_the_digests_true(folder: Path) -> None:
     assert run_here(folder, "--replications", "200") == 0
     assert damages(folder / "x.zarr") == []
-    cut(folder / "x.zarr" / "replication" / "c" / "0")
+    cut(folder / "x.zarr" / "replication" / "c.0")
     assert run_here(folder) == 0
     assert run_command(["store", "verify", str(folder / "x.zarr")]) == 0
     assert ZarrStore.open(folder / "x.zarr").replications == 200

@@ -142,11 +142,11 @@ def test_a_worker_leaves_a_store_of_another_study_alone(tmp_path: Path) -> None:
 def test_a_write_makes_no_folder_of_a_store_that_is_gone(tmp_path: Path) -> None:
     tree = Folder(tmp_path / "x.zarr")
     with pytest.raises(FileNotFoundError):
-        tree.put("did/fit/c/0/0", b"numbers")
+        tree.put("did/fit/c.0.0", b"numbers")
     assert not tree.path.exists()
     tree.path.mkdir()
-    tree.put("did/fit/c/0/0", b"numbers")
-    assert tree.read("did/fit/c/0/0") == b"numbers"
+    tree.put("did/fit/c.0.0", b"numbers")
+    assert tree.read("did/fit/c.0.0") == b"numbers"
 
 
 def test_the_last_look_is_after_the_last_block(tmp_path: Path) -> None:
