@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
 from cluster.guarded import Guarded
@@ -23,7 +23,7 @@ from experiments.running.until import Stopping, Until
 from experiments.settings import kind_of, to_settings
 from experiments.study.border import PluginRaised
 from experiments.study.study import Cell, Study, canonical_json
-from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked, present
+from results.store import Hold, MemoryStore, Store, StoreSchema, ZarrStore, locked, present
 from results.store.block import Block, union_of_layouts
 from results.store.bucket import ObjectPath, StorePath, store_path
 from results.store.chunks import Shared, Written, shared
@@ -95,6 +95,7 @@ def run(
     plan: Resume | None = None,
     until: str | None = None,
     writes: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
@@ -103,7 +104,8 @@ def run(
     poisoned: left out, its traceback kept, tried again by the next run. `plan` says how a store that is there is
     resumed. `until`, as in "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the
     study's replications are then the most. `writes`: who writes blocks into the store, "client" (this process) or
-    "workers", which all must see it under one path; by default the workers of a local cluster do. Raises BadInput
+    "workers", which all must see it under one path; by default the workers of a local cluster do. `tell` is called
+    with a line for what is unusual of the store: an earlier run lost its machine, no locks. Raises BadInput
     (before anything is written for what the first sixteen cells show), StoreLocked when another run holds the store,
     StoreGone when it was removed, moved or replaced meanwhile, WorkerRefused when no worker is like this process,
     ClusterLost when the cluster is gone (the store resumes).
@@ -120,14 +122,17 @@ def run(
         memory = MemoryStore(schema)
         _Filling(study, memory, here, where, listen, target).fill(plan, shuffle)
         return memory
-    with locked(place) as still:
-        study = study.resized(replications=(kept := _opened(place, schema, plan, here)).replications)
+    with locked(place, tell) as hold:
+        study = study.resized(replications=(kept := _opened(place, schema, plan, here, hold)).replications)
+        if hold.unclean:
+            tell(f"the last run into {place} did not end, and its machine may have lost power: every block is read")
+            plan = replace(plan, reread=True)
         with (
             present(place) as there,
             logged(place, on=where.address, writes=by) as log,
             _shared(place, by, where) as into,
         ):
-            own = _both(still, there)
+            own = _both(there, hold.check)
             filling = _Filling(study, kept, here, where, listen, target, into, log, own)
             try:
                 filling.fill(plan, shuffle)
@@ -135,6 +140,7 @@ def run(
                 own()  # a store that went meanwhile is the reason
                 raise
             own()
+        hold.settle()
         return kept
 
 
@@ -178,11 +184,17 @@ def _writer(writes: str | None, store: str | StorePath | None, where: Executor) 
     return writes or ("workers" if getattr(where, "on_this_machine", False) else "client")
 
 
-def _opened(path: StorePath, schema: StoreSchema, plan: Resume, here: Environment) -> ZarrStore:
-    """The store of a study under its lock: created, or repaired, checked and grown."""
+def _opened(path: StorePath, schema: StoreSchema, plan: Resume, here: Environment, hold: Hold) -> ZarrStore:
+    """The store of a study, held: created, or repaired, checked and grown."""
     if path.exists():
+        hold.enter()
         repair(path, schema)
-    return ZarrStore.open_or_create(path, schema, lambda store: plan.check(store, schema, here))
+
+    def check(store: ZarrStore) -> None:
+        hold.enter()  # of a store that another run made just now, or whose marks were repaired
+        plan.check(store, schema, here)
+
+    return ZarrStore.open_or_create(path, schema, check, hold.follow)
 
 
 def _executor(executor: Executor | None, client: object) -> Executor:

@@ -36,14 +36,17 @@ def is_inside(name: object) -> bool:
 
 def read_plain(path: str | Path, most: int = -1) -> bytes:
     """What a file holds, or its first bytes; raises NotPlain for all that is no plain file."""
-    with open(_opened(path, os.O_RDONLY), "rb") as file:
+    with open(open_plain(path, os.O_RDONLY), "rb") as file:
         return file.read(most)
 
 
-def _opened(path: str | Path, flags: int) -> int:
-    """The descriptor of a plain file; one that is made can be read by others, and written by its owner alone."""
+def open_plain(path: str | Path, flags: int, at: int | None = None) -> int:
+    """The descriptor of a plain file, of an open folder where `at` is one; raises NotPlain for all that is none.
+
+    One that is made can be read by others, and written by its owner alone.
+    """
     try:
-        descriptor = os.open(path, flags | PLAIN, 0o644)
+        descriptor = os.open(path, flags | PLAIN, 0o644, dir_fd=at)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a pipe or socket without a reader
             raise NotPlain(error.errno, LINK if error.errno == errno.ELOOP else PIPE, str(path)) from error
@@ -57,7 +60,7 @@ def _opened(path: str | Path, flags: int) -> int:
 def open_beside(path: Path, flags: int) -> int:
     """The descriptor of a file that a run keeps beside its store; raises BadInput where a link or a pipe is there."""
     try:
-        return _opened(path, flags)
+        return open_plain(path, flags)
     except NotPlain as error:
         raise not_ours(path, str(error.strerror)) from error
 

@@ -18,6 +18,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from results.store.earlier import DAMAGE, earlier_marks
 from results.store.files import arrays_at_root, check_format, damages, root_damage, seal
 from results.store.growth import Growth, growth_of
 from results.store.hashing import content_hash
-from results.store.lock import set_aside
+from results.store.lock import set_aside, taking_place
 from results.store.marks import DIGEST_BYTES, NO_STAMP, STAMP_BYTES, Mark, decoded, stamp_of
 from results.store.packing import estimates_of, files_of, home_of, packed, packed_paths, picked, single_paths, unpacked
 from results.store.place import check_place, refuse_packed, tree_of, writable
@@ -44,6 +45,11 @@ from results.store.workshop import beside
 from sim.errors import bad
 
 type Filler = Callable[[ZarrStore], None]  # writes what a new store holds from the start
+type Follower = Callable[[Path], None]  # holds a new store in the folder where it was made, as `Hold.follow` does
+
+
+def not_held(_: Path) -> None:
+    """Nobody holds the store: nothing else writes into it."""
 
 
 class ZarrStore(Store):
@@ -108,10 +114,12 @@ class ZarrStore(Store):
         self._stamps[cell, index] = np.frombuffer(mark.stamp, dtype=np.uint8)
 
     @classmethod
-    def create(cls, path: StorePath, schema: StoreSchema, fill: Filler | None = None) -> ZarrStore:
-        """A new store, made in a temporary folder, filled there and put in its place.
+    def create(
+        cls, path: StorePath, schema: StoreSchema, fill: Filler | None = None, follow: Follower = not_held
+    ) -> ZarrStore:
+        """A new store, made in a temporary folder, filled there, held by `follow` and put in its place.
 
-        Raises BadInput when the path is taken.
+        Raises BadInput when the path is taken, StoreLocked when another run takes it meanwhile.
         """
         check_place(path)
         if path.exists():
@@ -120,12 +128,15 @@ class ZarrStore(Store):
             write_skeleton(made / "store", schema)
             if fill is not None:
                 fill(cls(made / "store", "a"))
-            writable(path).take_place(made / "store")
+            follow(made / "store")
+            with taking_place(path):
+                writable(path).take_place(made / "store")
         return cls(path, "a")
 
-    def replaced(self, schema: StoreSchema, fill: Filler) -> ZarrStore:
+    def replaced(self, schema: StoreSchema, fill: Filler, follow: Follower = not_held) -> ZarrStore:
         """A store of another schema in the place of this one, made in a temporary folder and filled from this one.
 
+        follow: holds the new store before it takes the place of this one.
         A kill leaves one of the two whole: `locked` puts this one back when the other is not yet in its place.
         """
         real = self.path.resolve()
@@ -133,8 +144,10 @@ class ZarrStore(Store):
         with beside(self.path) as made:
             write_skeleton(made / "store", schema)
             fill(ZarrStore(made / "store", "a"))
+            follow(made / "store")
             os.rename(real, set_aside(real))
-            os.rename(made / "store", real)
+            with taking_place(self.path):
+                os.rename(made / "store", real)
             shutil.rmtree(set_aside(real), ignore_errors=True)
         return ZarrStore(self.path, "a")
 
@@ -149,21 +162,25 @@ class ZarrStore(Store):
 
     @classmethod
     def open_or_create(
-        cls, path: StorePath, schema: StoreSchema, check: Callable[[ZarrStore], None] = lambda _: None
+        cls,
+        path: StorePath,
+        schema: StoreSchema,
+        check: Callable[[ZarrStore], None] = lambda _: None,
+        follow: Follower = not_held,
     ) -> ZarrStore:
         """The study's store, created or resumed and grown to its replications; raises BadInput for another study's.
 
-        check: is asked about a store that is there, before anything of it changes.
+        check: is asked about a store that is there, before anything of it changes. follow: as of `create`.
         """
         if not path.exists():
-            return cls.create(path, schema)
+            return cls.create(path, schema, None, follow)
         store = cls(path, "a")
         check(store)
         growth = store.check_study(schema)
         if growth is not None:
             size = max(schema.replications, store.replications)
             larger = replace(schema, replications=size, study={**schema.study, "replications": size})
-            return store.replaced(larger, lambda target: fill_grown(store, target, growth))
+            return store.replaced(larger, lambda target: fill_grown(store, target, growth), follow)
         if schema.replications > store.replications:
             store._grow(schema.replications)
         return store
