@@ -132,7 +132,7 @@ def run(
             logged(place, on=where.address, writes=by) as log,
             _shared(place, by, where) as into,
         ):
-            own = _both(there, hold.check)
+            kept.before_mark = own = _both(there, hold.check)
             filling = _Filling(study, kept, here, where, listen, target, into, log, own)
             try:
                 filling.fill(plan, shuffle)

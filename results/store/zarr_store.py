@@ -53,9 +53,13 @@ def not_held(_: Path) -> None:
 
 
 class ZarrStore(Store):
-    """A study's store on disk. Make it with `create`, `open` or `open_or_create`."""
+    """A study's store on disk. Make it with `create`, `open` or `open_or_create`.
+
+    before_mark: is called right before each mark is written, and raises where the store is no longer this run's.
+    """
 
     def __init__(self, path: StorePath, mode: str) -> None:
+        self.before_mark: Callable[[], None] = lambda: None
         if mode == "a":
             refuse_packed(path)
         self.path = path
@@ -367,6 +371,7 @@ class ZarrStore(Store):
         there = [part for part, digest in zip(self.schema.parts, digests, strict=True) if digest.any()]
         chunks = self._chunks(cell, index, there)
         mark = Mark(state, origins, digests, stamp_of(self._tree.looks(chunks), chunks))
+        self.before_mark()
         self._blocks.write(cell, index, slice(index, index + 1), {MARKS: mark.values[None]})
         self._digests[cell, index] = digests
         self._stamps[cell, index] = np.frombuffer(mark.stamp, dtype=np.uint8)

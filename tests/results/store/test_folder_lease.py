@@ -323,6 +323,21 @@ def test_who_lost_it_writes_no_further_mark(store: Path, monkeypatch: pytest.Mon
     assert json.loads(file_of(store).read_text())["pid"] == 7, "the lease of another is left alone"
 
 
+def test_who_loses_it_while_numbers_are_written_writes_no_mark(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, left = Folder.put, [store]
+
+    def taken(tree: Folder, name: str, data: bytes) -> None:
+        real(tree, name, data)
+        if name.startswith("did/fit/c/") and left:
+            file_of(left.pop()).unlink()
+            left_by(store, age=0.0)
+
+    monkeypatch.setattr(Folder, "put", taken)
+    with pytest.raises(StoreLocked, match="was taken over"):
+        run(quick_study(320), store=store)
+    assert len(ZarrStore.open(store).done()) == 4
+
+
 @pytest.mark.parametrize("slept", [(31.0, 1.0), (-31.0, 1.0), (1.0, 31.0)])
 def test_who_has_slept_renews_before_it_looks(
     store: Path, monkeypatch: pytest.MonkeyPatch, slept: tuple[float, float]
