@@ -326,8 +326,8 @@ class InFolder:
 
     def __init__(self, store: Path) -> None:
         self.name = str(store / MARKS / FILE)
-        with folder_inside(store, [MARKS], make=False) as folder:
-            self._folder = os.dup(folder)
+        with folder_inside(store, [], make=False) as root, folder_inside(store, [MARKS], make=False) as folder:
+            self._root, self._folder = os.dup(root), os.dup(folder)
         self._file = -1  # as long as it is open, its number is given to no other file
 
     def look(self) -> Held | None:
@@ -381,9 +381,9 @@ class InFolder:
         return _version(os.fstat(self._file)) if self.is_own() else None
 
     def is_own(self) -> bool:
-        """Whether the file that was made is there under its name."""
+        """Whether the file that was made is there under its name, in whatever is the folder of the marks by now."""
         try:
-            there = os.stat(FILE, dir_fd=self._folder, follow_symlinks=False)
+            there = os.stat(f"{MARKS}/{FILE}", dir_fd=self._root, follow_symlinks=False)
             return os.path.samestat(there, os.fstat(self._file))
         except OSError as error:
             if error.errno not in GONE:
@@ -428,9 +428,9 @@ class InFolder:
 
     def close(self) -> None:
         """Give back what is open."""
-        for descriptor in {self._file, self._folder} - {-1}:
+        for descriptor in {self._file, self._folder, self._root} - {-1}:
             os.close(descriptor)
-        self._file = self._folder = -1
+        self._file = self._folder = self._root = -1
 
 
 def _said(data: bytes) -> dict[str, Any]:

@@ -283,6 +283,18 @@ def test_who_takes_over_looks_again_at_what_was_renamed(store: Path, monkeypatch
     assert held.end()
 
 
+def test_one_that_another_run_has_just_made_is_not_made_again(store: Path) -> None:
+    first, second = InFolder(store), InFolder(store)
+    assert second.look() is None, "so it would make one"
+    assert first.make(b"{}") is not None
+    text = file_of(store).read_bytes()
+    assert second.make(b'{"run": "second"}') is None
+    assert file_of(store).read_bytes() == text
+    assert first.is_own()
+    for place in (first, second):
+        place.close()
+
+
 def test_of_many_that_take_over_one_alone_does(store: Path) -> None:
     for _ in range(10):
         left_by(store)
@@ -358,6 +370,20 @@ def test_a_lease_that_is_deleted_ends_the_run(store: Path) -> None:
     with locked(store) as hold:
         file_of(store).unlink()
         with pytest.raises(StoreLocked, match="held by nobody: its lease was deleted"):
+            hold.check()
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_folder_of_marks_that_another_replaces_takes_the_lease_with_it(store: Path, back: bool) -> None:
+    marks, away = store / "block_mark", store.parent / "away"
+    with locked(store) as hold:
+        marks.rename(away)
+        if back:
+            away.rename(marks)
+            hold.check()
+            return
+        shutil.copytree(away, marks)
+        with pytest.raises(StoreLocked, match="was taken over"):
             hold.check()
 
 
