@@ -178,12 +178,16 @@ def launch(
     from results.store.zarr_store import ZarrStore
 
     watch = Bar(console) if console.is_terminal else Lines(console)
-    executor = place.open(lambda line: console.print(line, style="yellow", markup=False, soft_wrap=True))
+
+    def tell(line: str) -> None:
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
+
+    executor = place.open(tell)
     try:
         admit(executor, study, ship=place.ship, any_numbers=plan.accept_other_numbers)
         with watch:
             records = run(study, store=store, executor=executor, listen=watch.step, plan=plan, until=until,
-                          writes=writes)  # fmt: skip
+                          writes=writes, tell=tell)  # fmt: skip
     finally:
         executor.close()
     assert isinstance(records, ZarrStore)

@@ -25,7 +25,7 @@ from experiments.running.until import Stopping, Until
 from experiments.settings import kind_of, to_settings
 from experiments.study.border import PluginRaised
 from experiments.study.study import Cell, Study, canonical_json
-from results.store import MemoryStore, Store, StoreSchema, ZarrStore, locked, present
+from results.store import Hold, MemoryStore, Store, StoreSchema, ZarrStore, locked, present
 from results.store.block import Block, union_of_layouts
 from results.store.bucket import ObjectPath, StorePath, store_path
 from results.store.chunks import Shared, Written, shared
@@ -99,6 +99,7 @@ def run(
     until: str | None = None,
     writes: str | None = None,
     numbers: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Store:
     """Run what is missing of a study and return its records, in a Zarr store at `store` or in memory.
 
@@ -108,7 +109,8 @@ def run(
     resumed. `until`, as in "coverage:0.005,bias:1e-4", ends each cell once its Monte Carlo errors are that small; the
     study's replications are then the most. `writes`: who writes blocks into the store, "client" (this process) or
     "workers", which all must see it under one path; by default the workers of a local cluster do. `numbers`: "portable"
-    refuses to run unless this process was started with the settings of portable numbers. Raises BadInput
+    refuses to run unless this process was started with the settings of portable numbers. `tell` is called with a line
+    for what is unusual of the store: an earlier run lost its machine, no locks. Raises BadInput
     (before anything is written for what the first sixteen cells show), StoreLocked when another run holds the store,
     StoreGone when it was removed, moved or replaced meanwhile, WorkerRefused when no worker is like this process,
     ClusterLost when the cluster is gone (the store resumes).
@@ -129,22 +131,29 @@ def run(
         memory = MemoryStore(schema)
         _Filling(study, memory, here, asked, where, listen, target).fill(plan, shuffle)
         return memory
-    with locked(place) as still:
-        study = study.resized(replications=(kept := _opened(place, schema, plan, here)).replications)
+    with locked(place, tell) as hold:
+        study = study.resized(replications=(kept := _opened(place, schema, plan, here, hold)).replications)
+        if hold.unclean:
+            tell(f"the last run into {place} did not end, and its machine or its disk may have failed: every block is "
+                 "read")  # fmt: skip
+            plan = replace(plan, reread=True)
         with (
             present(place) as there,
             logged(place, on=where.address, writes=by) as log,
             _shared(place, by, where) as into,
         ):
-            own = _both(still, there)
+            kept.before_mark = own = _both(there, hold.check)
             try:
                 with acknowledged(place, partial(log.say, "commit")) as written:
                     filling = _Filling(study, kept, here, asked, where, listen, target, into, log, own, written)
                     filling.fill(plan, shuffle)
-            except (BadInput, OSError):
+            except (BadInput, OSError) as error:
                 own()  # a store that went meanwhile is the reason
+                if isinstance(error, OSError):
+                    hold.doubt()
                 raise
             own()
+        hold.settle()
         return kept
 
 
@@ -183,11 +192,17 @@ def _writer(writes: str | None, store: str | StorePath | None, where: Executor) 
     return writes or ("workers" if getattr(where, "on_this_machine", False) else "client")
 
 
-def _opened(path: StorePath, schema: StoreSchema, plan: Resume, here: Environment) -> ZarrStore:
-    """The store of a study under its lock: created, or repaired, checked and grown."""
+def _opened(path: StorePath, schema: StoreSchema, plan: Resume, here: Environment, hold: Hold) -> ZarrStore:
+    """The store of a study, held: created, or repaired, checked and grown."""
     if path.exists():
+        hold.enter()
         repair(path, schema)
-    return ZarrStore.open_or_create(path, schema, lambda store: plan.check(store, schema, here))
+
+    def check(store: ZarrStore) -> None:
+        hold.enter()  # of a store that another run made just now, or whose marks were repaired
+        plan.check(store, schema, here)
+
+    return ZarrStore.open_or_create(path, schema, check, hold.follow)
 
 
 def _executor(executor: Executor | None, client: object) -> Executor:

@@ -2,7 +2,7 @@
 
 from results.store.block import Block, Records
 from results.store.lease import StoreLocked
-from results.store.lock import locked
+from results.store.lock import Hold, locked
 from results.store.memory_store import MemoryStore
 from results.store.presence import StoreGone, present
 from results.store.shard import Shard
@@ -14,6 +14,7 @@ from results.store.zarr_store import ZarrStore
 __all__ = [
     "Block",
     "BlockState",
+    "Hold",
     "MemoryStore",
     "Origin",
     "Records",

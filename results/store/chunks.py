@@ -75,8 +75,9 @@ def shared(path: StorePath, *, elsewhere: bool = False) -> Iterator[Shared]:
         write_text_beside(token_file(real), token.token)
         yield token
     finally:
-        with contextlib.suppress(OSError, StoreUnreachable):
-            token_file(real).unlink()
+        with contextlib.suppress(OSError, ValueError, StoreUnreachable):
+            if read_text_beside(token_file(real)) == token.token:  # not that of a run that has taken the store over
+                token_file(real).unlink()
 
 
 def write_chunks(place: Shared, cell: int, index: int, block: Block) -> Written:

@@ -1,56 +1,158 @@
-"""One run at a time on a store: a locked file beside a folder, a lease (`results.store.lease`) in an object store."""
+"""One run at a time on a store: it holds a lease (`results.store.lease`), and of a folder a locked file beside it too.
+
+The file (flock) dies with its holder, and refuses a second run on one machine at once. Other machines may not see it,
+and some file systems have none; and a store that is mounted elsewhere has another folder beside it. The lease lies in
+the store, so that whatever path leads to the store, its writer is seen.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from results.store.bucket import ObjectPath, StorePath
-from results.store.lease import StoreLocked, leased
+from results.store.lease import InFolder, InObjects, Lease, StoreLocked, Tell
 from results.store.place import check_place
 from results.store.plain_files import LINK, check_own, not_ours, open_beside, read_plain
 from sim.errors import BadInput, bad
 
 SUFFIX = ".lock"  # of its name
 MOST_BYTES = 1 << 12  # that are read of its file
+NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # of file systems without flock
+TAKEN = {errno.EEXIST, errno.ENOTEMPTY}  # where a folder is renamed to a name that another run has just given
 
 
-@contextmanager
-def locked(path: StorePath) -> Iterator[Callable[[], None]]:
-    """Hold the store's lock; raises StoreLocked when another run has it.
+def _ignore(_: str) -> None:
+    pass
 
-    Yields what raises StoreLocked as soon as another run has taken the lock over, as can happen in an object store.
+
+class Hold:
+    """A store that this run alone writes into; `locked` gives it.
+
+    unclean: an earlier run did not end, and its machine is not known to have stayed up since. What was written last may
+    then be missing on the disk, marks or numbers, and every block is to be read.
     """
-    check_place(path)
-    if isinstance(path, ObjectPath):
-        with leased(path, path.with_name(f"{path.name}{SUFFIX}")) as check:
-            path.with_name(f".{path.name}.token").unlink()  # of a killed run whose workers wrote
-            yield check
-        return
-    with _flocked(path):
-        yield lambda: None
+
+    def __init__(self, path: StorePath, tell: Tell) -> None:
+        self.unclean = False
+        self._path, self._real, self._tell = path, path.resolve(), tell
+        self._leases: list[Lease] = []  # the last one counts; that of a store that was replaced goes with it
+
+    def enter(self) -> None:
+        """Take the lease of a store if one is there by now; raises StoreLocked.
+
+        A store that was set aside returns. Then what killed runs left beside the store goes.
+        """
+        if isinstance(self._real, ObjectPath):
+            if not self._leases:
+                self._take(_place_of(self._real))
+                self._real.with_name(f".{self._real.name}.token").unlink()  # of a killed run whose workers wrote
+        elif not self._leases:
+            self._enter_folder(self._real)
+
+    def _enter_folder(self, real: Path) -> None:
+        aside = set_aside(real)
+        try:
+            if os.path.lexists(aside) and not real.exists():
+                if aside.is_symlink():
+                    raise not_ours(aside, LINK)
+                self._take_in(aside)
+                with taking_place(self._path):
+                    os.rename(aside, real)  # after a kill between two renames; the lease goes with it
+            elif real.exists():
+                self._take_in(real)
+        except OSError as error:
+            raise bad(f"cannot be written: {error.strerror or error}", where=str(self._path),
+                      allowed="a store in a writable folder", remedy="choose another --store") from error  # fmt: skip
+        if real.exists():
+            _sweep(real)
+
+    def _take_in(self, store: Path) -> None:
+        """Take the lease of a folder; without marks it is no store, or one that is to be repaired."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            self._take(place := InFolder(store))
+            self.unclean = self.unclean or bool(place.unread())
+
+    def _take(self, place: InFolder | InObjects) -> None:
+        lease = Lease(self._path, place)
+        try:
+            lease.take(self._tell)
+        except BaseException:
+            lease.end()
+            raise
+        self._leases.append(lease)
+
+    def follow(self, made: Path) -> None:
+        """Hold the store that was made in a folder too, before it takes its place; raises StoreLocked."""
+        if isinstance(self._real, ObjectPath):
+            self.check()
+            return
+        for lease in self._leases:
+            lease.renew()
+        self.check()
+        self._take_in(made)
+
+    def check(self) -> None:
+        """Raise StoreLocked when the store is no longer this run's."""
+        for lease in self._leases[-1:]:
+            lease.check()
+
+    def doubt(self) -> None:
+        """The disk failed under what was written: the next run is to read every block, whatever it looks like."""
+        for lease in self._leases[-1:]:
+            if isinstance(lease.place, InFolder):
+                lease.place.doubt()
+
+    def settle(self) -> None:
+        """Every block was read or computed, and all is on disk: what was unclean is forgotten."""
+        for lease in self._leases[-1:]:
+            if isinstance(lease.place, InFolder):
+                lease.place.settle()
+
+    def leave(self) -> None:
+        """Give the store back."""
+        if self._leases and isinstance(self._real, Path) and self._real.exists():
+            with contextlib.suppress(StoreLocked, BadInput, OSError):
+                self.check()
+                _sweep(self._real)
+        for lease in reversed(self._leases):
+            lease.end()
 
 
 @contextmanager
-def _flocked(path: Path) -> Iterator[None]:
+def locked(path: StorePath, tell: Tell = _ignore) -> Iterator[Hold]:
+    """Hold a store; raises StoreLocked when another run has it. Where nothing is there yet, `Hold.follow` holds it."""
+    check_place(path)
+    with contextlib.nullcontext() if isinstance(path, ObjectPath) else _flocked(path, tell):
+        hold = Hold(path, tell)
+        try:
+            hold.enter()
+            yield hold
+        finally:
+            hold.leave()
+
+
+@contextmanager
+def _flocked(path: Path, tell: Tell) -> Iterator[None]:
     """Hold the lock of a store in a folder (flock: it dies with its holder).
 
     The lock belongs to the place that the path leads to, through whatever symbolic links. Its file stands beside the
-    store and is removed at the end.
+    store and is removed at the end. Where the file system has no such locks, it says so and goes on.
     """
     real = path.resolve()
-    file = real.with_name(f"{real.name}{SUFFIX}")
+    file = _lock_of(real)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _acquired(file)
+        descriptor = _acquired(file, tell)
     except BlockingIOError as error:
         raise StoreLocked(
             f"{path} is in use by another run{_holder(file)}; wait for that run or stop it. If it no "
@@ -60,11 +162,6 @@ def _flocked(path: Path) -> Iterator[None]:
         raise bad(f"cannot be written: {error.strerror or error}", where=str(path),
                   allowed="a store in a writable folder", remedy="choose another --store") from error  # fmt: skip
     try:
-        if os.path.lexists(set_aside(real)):
-            _put_back(real)
-        for leftover in real.parent.glob(f".{real.name}.*.partial"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        real.with_name(f".{real.name}.token").unlink(missing_ok=True)  # of a killed run whose workers wrote
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -73,15 +170,26 @@ def _flocked(path: Path) -> Iterator[None]:
 
 
 def check_free(path: StorePath) -> None:
-    """Raise StoreLocked when another run holds the store; writes nothing where there is no lock."""
+    """Raise StoreLocked when another run holds the store; takes nothing over."""
     real = path.resolve()
-    if isinstance(real, ObjectPath):
-        held = real.with_name(f"{real.name}{SUFFIX}").is_file()
-    else:
-        held = os.path.lexists(real.with_name(f"{real.name}{SUFFIX}"))
-    if held:
-        with locked(path):
-            return
+    if isinstance(real, Path) and os.path.lexists(_lock_of(real)):
+        with _flocked(real, _ignore):
+            pass
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        lease = Lease(path, _place_of(real))
+        try:
+            lease.check_free()
+        finally:
+            lease.end()
+
+
+def _place_of(real: StorePath) -> InFolder | InObjects:
+    return InFolder(real) if isinstance(real, Path) else InObjects(real, _lock_of(real))
+
+
+def _lock_of[P: (Path, ObjectPath)](real: P) -> P:
+    """The file, or the object, beside a store by which it is locked."""
+    return real.with_name(f"{real.name}{SUFFIX}")
 
 
 def set_aside(real: Path) -> Path:
@@ -89,17 +197,27 @@ def set_aside(real: Path) -> Path:
     return real.with_name(f".{real.name}.replaced")
 
 
-def _put_back(real: Path) -> None:
-    """After a kill between two renames: the store that was set aside returns, or goes if the new one is in place."""
+@contextmanager
+def taking_place(path: StorePath) -> Iterator[None]:
+    """Raise StoreLocked where another run has put a store in the place that a folder is renamed to."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in TAKEN:
+            raise
+        raise StoreLocked(f"{path} was made by another run meanwhile; wait for that run or stop it") from error
+
+
+def _sweep(real: Path) -> None:
+    """Remove what killed runs left beside a store that is this run's."""
     if set_aside(real).is_symlink():
         raise not_ours(set_aside(real), LINK)
-    if real.exists():
-        shutil.rmtree(set_aside(real), ignore_errors=True)
-    else:
-        os.rename(set_aside(real), real)
+    for leftover in (set_aside(real), *real.parent.glob(f".{real.name}.*.partial")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    real.with_name(f".{real.name}.token").unlink(missing_ok=True)  # of a killed run whose workers wrote
 
 
-def _acquired(file: Path) -> int:
+def _acquired(file: Path, tell: Tell) -> int:
     """The descriptor of a locked file that still has its name; raises BlockingIOError when another holds the lock.
 
     Between opening and locking, the holder before us may have removed the file: then the lock is on a file that nobody
@@ -108,7 +226,7 @@ def _acquired(file: Path) -> int:
     while True:
         descriptor = open_beside(file, os.O_RDWR | os.O_CREAT)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(descriptor, file, tell)
             if _same_file(descriptor, file):
                 check_own(descriptor, file)
                 _say_who(descriptor)
@@ -117,6 +235,16 @@ def _acquired(file: Path) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _flock(descriptor: int, file: Path, tell: Tell) -> None:
+    """Lock a file; where its file system has no locks, the lease in the store is all."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        tell(f"the file system of {file.parent} has no locks ({error.strerror}); the lease in the store is used alone")
 
 
 def _say_who(descriptor: int) -> None:

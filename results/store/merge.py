@@ -71,8 +71,8 @@ def merge(
             if stated := stores[0].noted(name):
                 target.note(name, stated)
 
-    with locked(out):
-        merged = ZarrStore.create(out, stores[0].schema, fill)
+    with locked(out) as hold:
+        merged = ZarrStore.create(out, stores[0].schema, fill, hold.follow)
     shared = sum(len(held) > 1 and stores[held[0]].state(*place) is BlockState.DONE for place, held in holders.items())
     return Merged(tuple(taken), shared, len(merged.done()), len(merged.places()))
 

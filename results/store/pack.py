@@ -7,6 +7,7 @@ import zipfile
 
 from results.store.bucket import ObjectPath, StorePath, refused
 from results.store.flushing import flush, flush_names
+from results.store.lease import is_lease
 from results.store.lock import locked
 from results.store.place import PACKED_SUFFIX, check_place, is_packed, tree_of
 from results.store.workshop import beside
@@ -37,7 +38,7 @@ def pack(path: StorePath, out: StorePath) -> int:
     with locked(path):
         before = ZarrStore.open(path).content_hash()  # which reads every block
         tree = tree_of(path)
-        files = tree.files()
+        files = [file for file in tree.files() if not is_lease(file)]
         with beside(out) as made:
             with zipfile.ZipFile(made / out.name, "w", zipfile.ZIP_STORED) as archive:  # chunks are compressed already
                 for file in files:

@@ -37,7 +37,7 @@ def is_inside(name: object) -> bool:
 
 def read_plain(path: str | Path, most: int = -1) -> bytes:
     """What a file holds, or its first bytes; raises NotPlain for all that is no plain file."""
-    descriptor = _opened(path, os.O_RDONLY)
+    descriptor = open_plain(path, os.O_RDONLY)
     try:  # four calls of the system a file: a store has many
         held = os.read(descriptor, READ if most < 0 else most)
         while len(held) >= READ and most < 0 and (more := os.read(descriptor, len(held))):
@@ -47,10 +47,13 @@ def read_plain(path: str | Path, most: int = -1) -> bytes:
         os.close(descriptor)
 
 
-def _opened(path: str | Path, flags: int) -> int:
-    """The descriptor of a plain file; one that is made can be read by others, and written by its owner alone."""
+def open_plain(path: str | Path, flags: int, at: int | None = None) -> int:
+    """The descriptor of a plain file, of an open folder where `at` is one; raises NotPlain for all that is none.
+
+    One that is made can be read by others, and written by its owner alone.
+    """
     try:
-        descriptor = os.open(path, flags | PLAIN, 0o644)
+        descriptor = os.open(path, flags | PLAIN, 0o644, dir_fd=at)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a pipe or socket without a reader
             raise NotPlain(error.errno, LINK if error.errno == errno.ELOOP else PIPE, str(path)) from error
@@ -64,7 +67,7 @@ def _opened(path: str | Path, flags: int) -> int:
 def open_beside(path: Path, flags: int) -> int:
     """The descriptor of a file that a run keeps beside its store; raises BadInput where a link or a pipe is there."""
     try:
-        return _opened(path, flags)
+        return open_plain(path, flags)
     except NotPlain as error:
         raise not_ours(path, str(error.strerror)) from error
 

@@ -18,6 +18,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -33,7 +34,7 @@ from results.store.files import arrays_at_root, check_format, damages, root_dama
 from results.store.flushing import flush
 from results.store.growth import Growth, growth_of
 from results.store.hashing import content_hash
-from results.store.lock import set_aside
+from results.store.lock import set_aside, taking_place
 from results.store.marks import (
     DIGEST_BYTES,
     NO_STAMP,
@@ -56,12 +57,21 @@ from sim.errors import bad
 
 DAMAGE = (ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
 type Filler = Callable[[ZarrStore], None]  # writes what a new store holds from the start
+type Follower = Callable[[Path], None]  # holds a new store in the folder where it was made, as `Hold.follow` does
+
+
+def not_held(_: Path) -> None:
+    """Nobody holds the store: nothing else writes into it."""
 
 
 class ZarrStore(Store):
-    """A study's store on disk. Make it with `create`, `open` or `open_or_create`."""
+    """A study's store on disk. Make it with `create`, `open` or `open_or_create`.
+
+    before_mark: is called right before each mark is written, and raises where the store is no longer this run's.
+    """
 
     def __init__(self, path: StorePath, mode: str) -> None:
+        self.before_mark: Callable[[], None] = lambda: None
         if mode == "a":
             refuse_packed(path)
         self.path = path
@@ -123,10 +133,12 @@ class ZarrStore(Store):
         self.states[strange], self._digests[strange] = BlockState.DONE, 0
 
     @classmethod
-    def create(cls, path: StorePath, schema: StoreSchema, fill: Filler | None = None) -> ZarrStore:
-        """A new store, made in a temporary folder, filled there and put in its place.
+    def create(
+        cls, path: StorePath, schema: StoreSchema, fill: Filler | None = None, follow: Follower = not_held
+    ) -> ZarrStore:
+        """A new store, made in a temporary folder, filled there, held by `follow` and put in its place.
 
-        Raises BadInput when the path is taken.
+        Raises BadInput when the path is taken, StoreLocked when another run takes it meanwhile.
         """
         check_place(path)
         if path.exists():
@@ -135,14 +147,16 @@ class ZarrStore(Store):
             write_skeleton(made / "store", schema)
             if fill is not None:
                 fill(cls(made / "store", "a"))
-            writable(path).take_place(made / "store")
+            follow(made / "store")
+            with taking_place(path):
+                writable(path).take_place(made / "store")
         return cls(path, "a")
 
-    def replaced(self, schema: StoreSchema, fill: Filler) -> ZarrStore:
+    def replaced(self, schema: StoreSchema, fill: Filler, follow: Follower = not_held) -> ZarrStore:
         """A store of another schema in the place of this one, made in a temporary folder and filled from this one.
 
         A kill or a power cut leaves one of the two whole: `locked` puts this one back when the other is not yet in its
-        place.
+        place. follow: holds the new store before it takes the place of this one.
         """
         real = self.path.resolve()
         assert not isinstance(real, ObjectPath), "refused by check_study"
@@ -150,8 +164,10 @@ class ZarrStore(Store):
             write_skeleton(made / "store", schema)
             fill(ZarrStore(made / "store", "a"))
             flush(made / "store")  # before the old store goes, so that none is there for a moment alone
+            follow(made / "store")
             os.rename(real, set_aside(real))
-            writable(real).take_place(made / "store")
+            with taking_place(self.path):
+                writable(real).take_place(made / "store")
             shutil.rmtree(set_aside(real), ignore_errors=True)
         return ZarrStore(self.path, "a")
 
@@ -166,21 +182,25 @@ class ZarrStore(Store):
 
     @classmethod
     def open_or_create(
-        cls, path: StorePath, schema: StoreSchema, check: Callable[[ZarrStore], None] = lambda _: None
+        cls,
+        path: StorePath,
+        schema: StoreSchema,
+        check: Callable[[ZarrStore], None] = lambda _: None,
+        follow: Follower = not_held,
     ) -> ZarrStore:
         """The study's store, created or resumed and grown to its replications; raises BadInput for another study's.
 
-        check: is asked about a store that is there, before anything of it changes.
+        check: is asked about a store that is there, before anything of it changes. follow: as of `create`.
         """
         if not path.exists():
-            return cls.create(path, schema)
+            return cls.create(path, schema, None, follow)
         store = cls(path, "a")
         check(store)
         growth = store.check_study(schema)
         if growth is not None:
             size = max(schema.replications, store.replications)
             larger = replace(schema, replications=size, study={**schema.study, "replications": size})
-            return store.replaced(larger, lambda target: fill_grown(store, target, growth))
+            return store.replaced(larger, lambda target: fill_grown(store, target, growth), follow)
         if schema.replications > store.replications:
             store._grow(schema.replications)
         return store
@@ -378,6 +398,7 @@ class ZarrStore(Store):
         chunks = self._chunks(cell, index, there)
         mark = Mark(state, origins, digests, stamp_of(self._tree.looks(chunks), chunks))
         tree = cast(WritableTree, self._tree)
+        self.before_mark()
         tree.put(f"{MARKS}/{CHUNK}{cell}.{index}.0", mark.chunk(self.fingerprint, cell, index))
         self.foreign.discard((cell, index))
         self._digests[cell, index] = digests

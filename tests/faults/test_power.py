@@ -352,7 +352,10 @@ def test_a_disk_that_fails_to_flush_ends_the_run_in_one_line(
     assert sum(event["event"] == "commit" for event in read_log(tmp_path / "x.zarr")) <= sum(calls[:at])
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    assert run_command(["run", "study.toml", "--cluster", "serial", "--store", "x.zarr", "-q", "--reread"]) == 0
+    assert run_command(["run", "study.toml", "--cluster", "serial", "--store", "x.zarr"]) == 0
+    assert "every block is read" in " ".join(capsys.readouterr().err.split())  # nobody has to say --reread
+    assert run_command(["run", "study.toml", "--cluster", "serial", "--store", "x.zarr"]) == 0
+    assert "every block is read" not in " ".join(capsys.readouterr().err.split())
 
 
 STUDY = """

@@ -105,12 +105,12 @@ def test_a_lock_that_was_not_renewed_is_taken_over(place: ObjectPath) -> None:
 def test_a_lock_that_is_renewed_is_not_taken_over(place: ObjectPath, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RENEWED", 0.2)
     monkeypatch.setattr(lease, "EXPIRES", 2.0)
-    with locked(place) as check:
+    with locked(place) as hold:
         for _ in range(5):
             time.sleep(0.5)
             with pytest.raises(StoreLocked, match="in use"), locked(place):
                 pass
-            check()
+            hold.check()
         assert json.loads(lock_of(place).read_text())["count"] > 5
 
 
@@ -157,10 +157,10 @@ def test_an_answer_that_was_lost_is_no_loss_of_the_lock(place: ObjectPath, monke
         return real(self, data, mode)
 
     monkeypatch.setattr(ObjectPath, "write_bytes", twice)
-    with locked(place) as check:
+    with locked(place) as hold:
         monkeypatch.setattr(lease, "EXPIRES", 0.0)
-        check()
-        check()
+        hold.check()
+        hold.check()
     assert beside(place) == []
 
 

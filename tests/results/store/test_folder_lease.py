@@ -1,0 +1,605 @@
+"""The lease inside a store in a folder: made, renewed, taken over, lost; and what a lost machine leaves."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xarray as xr
+import zarr
+
+from experiments.cli import run_command
+from experiments.running.resume import Resume
+from experiments.running.runner import Progress, run
+from results.store import StoreLocked, ZarrStore, lease, lock, locked
+from results.store.lease import InFolder, Lease
+from results.store.lock import check_free
+from results.store.pack import pack
+from results.store.tree import Folder
+from results.store.verify import verified
+from sim.errors import BadInput
+from studies import quick_study
+
+HOLD = """
+import sys
+from pathlib import Path
+from results.store import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("made") / "x.zarr"
+    run(quick_study(128), store=store)
+    return store
+
+
+@pytest.fixture
+def store(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path / "x.zarr")
+    return tmp_path / "x.zarr"
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEWED", 0.2)
+    monkeypatch.setattr(lease, "EXPIRES", 1.2)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Makes what follows run on another host, whose locks see no other."""
+
+    def go() -> None:
+        monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+        monkeypatch.setattr(lock, "_flock", lambda *_: None)
+
+    return go
+
+
+def ignore(_: str) -> None:
+    pass
+
+
+def file_of(store: Path) -> Path:
+    return store / "block_mark" / "lease"
+
+
+def left_by(store: Path, *, age: float = 100.0, text: str | None = None, **changes: Any) -> Path:
+    """The lease of a run on another machine that was not renewed for so long."""
+    said = {"host": "elsewhere", "pid": 7, "since": "2026-01-01 10:00:00+01:00", "machine": "elsewhere 1 2",
+            "boot": lease._boot(), "expires": 60.0, "run": "another", "count": 1} | changes  # fmt: skip
+    file = file_of(store)
+    file.write_text(json.dumps(said) if text is None else text, encoding="latin-1")
+    os.utime(file, (time.time() - age, time.time() - age))
+    return file
+
+
+def leases(store: Path) -> list[str]:
+    return sorted(file.name for file in (store / "block_mark").iterdir() if file.name.startswith("lease"))
+
+
+def test_it_says_who_holds_it_and_nothing_is_left(store: Path) -> None:
+    with locked(store):
+        said = json.loads(file_of(store).read_text())
+        assert (said["host"], said["pid"], said["boot"]) == (socket.gethostname(), os.getpid(), lease._boot())
+        assert said["machine"].split()[1] == said["boot"]
+        assert leases(store) == ["lease"]
+    assert leases(store) == []
+    with pytest.raises(ZeroDivisionError), locked(store):
+        raise ZeroDivisionError
+    assert leases(store) == []
+    assert [file.name for file in store.parent.iterdir()] == ["x.zarr"]
+
+
+def test_nothing_that_reads_a_store_sees_it(store: Path, made: Path, tmp_path: Path) -> None:
+    whole = ZarrStore.open(made).content_hash()
+    with locked(store), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ZarrStore.open(store).content_hash() == whole
+        assert verified(store).sound
+        assert sorted(name for name, _ in zarr.open_group(store, mode="r").members(max_depth=None))
+        xr.open_datatree(store).close()
+        xr.open_datatree(store, engine="zarr", consolidated=False).close()
+    left_by(store)
+    assert pack(store, tmp_path / "x.zip") == len(Folder(made).files()), "that of a run that is gone is not packed"
+    assert verified(tmp_path / "x.zip").sound
+
+
+def test_the_copy_of_a_store_in_use_is_not_in_use(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: Callable[[], None]
+) -> None:
+    """A file system that gives a file another number on each host shows such leases too: so it is watched."""
+    monkeypatch.setattr(lease, "EXPIRES", 3.0)
+    said = list[str]()
+    with locked(store) as hold:
+        copy = shutil.copytree(store, tmp_path / "y.zarr")
+        check_free(copy)
+        run(quick_study(192), store=copy, tell=said.append)
+        assert ["is watched for 1 s" in line for line in said] == [True]
+        elsewhere()
+        with pytest.raises(StoreLocked, match="in use"), locked(store):
+            pass
+        hold.check()
+    assert verified(copy).sound
+    assert verified(store).sound
+
+
+def test_a_second_run_is_told_who_holds_it_and_when_it_may_take_over(
+    store: Path, elsewhere: Callable[[], None]
+) -> None:
+    left_by(store, age=20.0)
+    for attempt in (lambda: run(quick_study(192), store=store), lambda: check_free(store)):
+        with pytest.raises(StoreLocked) as caught:
+            attempt()
+        said = str(caught.value)
+        assert f"{store} is in use by another run (process 7 on elsewhere, since 2026-01-01 10:00:00+01:00)" in said
+        assert "this command takes over in 40 seconds" in said or "takes over in 39 seconds" in said
+        assert said.endswith(f"or at once if you delete {file_of(store)}")
+    assert leases(store) == ["lease"], "the probe of the time is gone"
+    file_of(store).unlink()
+    with locked(store):
+        pass
+
+
+def test_the_command_exits_with_75(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    left_by(store, age=0.0)
+    assert run_command(["store", "pack", str(store)]) == 75
+    assert "is in use by another run" in capsys.readouterr().err
+
+
+def test_one_that_was_not_renewed_is_watched_and_taken_over(store: Path) -> None:
+    left_by(store, expires=0.9)
+    said = list[str]()
+    begun = time.monotonic()
+    with locked(store, said.append) as hold:
+        assert time.monotonic() - begun >= 0.3
+        assert json.loads(file_of(store).read_text())["pid"] == os.getpid()
+        assert not hold.unclean, "this machine stayed up"
+        assert leases(store) == ["lease"]
+    (line,) = said
+    assert "process 7 on elsewhere" in line
+    assert leases(store) == []
+
+
+def test_one_that_is_renewed_while_it_is_watched_is_in_use(store: Path) -> None:
+    """Its times are old, because the clock of its holder is slow."""
+    file, ended = left_by(store, expires=3.0), threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(0.3):
+            os.utime(file, (time.time() - 3600, time.time() - 3600))
+
+    renewing = threading.Thread(target=renew)
+    renewing.start()
+    try:
+        with (
+            pytest.raises(StoreLocked, match=r"\(process 7 on elsewhere, .*which renews .*block_mark/lease"),
+            locked(store),
+        ):
+            pass
+    finally:
+        ended.set()
+        renewing.join()
+    assert json.loads(file.read_text())["pid"] == 7
+
+
+def test_one_that_is_given_back_while_it_is_watched_is_free(store: Path) -> None:
+    file = left_by(store, expires=3.0)
+    threading.Timer(0.2, file.unlink).start()
+    with locked(store) as hold:
+        hold.check()
+        assert json.loads(file.read_text())["pid"] == os.getpid()
+
+
+def test_it_is_renewed(store: Path, short: None, elsewhere: Callable[[], None]) -> None:
+    with locked(store) as hold:
+        elsewhere()
+        for _ in range(4):
+            time.sleep(0.5)
+            with pytest.raises(StoreLocked, match="in use by another run"), locked(store):
+                pass
+            hold.check()
+
+
+def test_a_killed_holder_on_this_machine_is_taken_over_at_once(store: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    (store.parent / "x.zarr.lock").unlink()  # so that the lease alone is asked
+    with pytest.raises(StoreLocked, match=f"process {holder.pid} on .*block_mark/lease$"), locked(store):
+        pass
+    holder.kill()
+    holder.communicate()
+    said = list[str]()
+    with locked(store, said.append) as hold:
+        assert not hold.unclean
+    assert said == []
+    assert leases(store) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"host": 1}', "\xff", "[" * 4000, '{"expires": "soon", "pid": -1}'])
+def test_one_that_does_not_say_who_holds_it_holds_all_the_same(store: Path, text: str) -> None:
+    left_by(store, age=30.0, text=text)
+    with (
+        pytest.raises(StoreLocked, match=r"in use by another run \(process .* on .*takes over in [23]\d seconds"),
+        locked(store),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 2**70, True, "1", None])
+def test_a_strange_process_is_not_looked_for(store: Path, pid: object) -> None:
+    left_by(store, age=0.0, pid=pid, machine=lease._machine())
+    with pytest.raises(StoreLocked, match="in use"), locked(store):
+        pass
+
+
+@pytest.mark.parametrize("how", ["link", "pipe", "folder"])
+def test_what_is_no_file_is_refused_and_left_alone(store: Path, tmp_path: Path, how: str) -> None:
+    victim, file = tmp_path / "victim", file_of(store)
+    victim.write_text("mine")
+    {"link": lambda: file.symlink_to(victim), "pipe": lambda: os.mkfifo(file), "folder": file.mkdir}[how]()
+    for attempt in (lambda: run(quick_study(192), store=store), lambda: check_free(store)):
+        with pytest.raises(BadInput, match=f"{file}; .*a run writes into it|a run writes into it.*{file}"):
+            attempt()
+    assert victim.read_text() == "mine"
+
+
+def test_who_takes_over_looks_again_at_what_was_renamed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its holder wakes up at this moment, renews it and goes on: it is put back, and its holder never knows."""
+    held = Lease(store, InFolder(store))
+    held.take(ignore)
+    os.utime(file_of(store), (1.0, 1.0))
+    real = os.rename
+
+    def woken(*names: Any, **folders: Any) -> None:
+        held.renew()
+        real(*names, **folders)
+
+    other = InFolder(store)
+    found = other.look()
+    assert found is not None
+    monkeypatch.setattr(lease.os, "rename", woken)
+    assert other.take_over(found, b"{}") is None
+    held.check()
+    assert leases(store) == ["lease"]
+    other.close()
+    assert held.end()
+
+
+def test_one_that_another_run_has_just_made_is_not_made_again(store: Path) -> None:
+    first, second = InFolder(store), InFolder(store)
+    assert second.look() is None, "so it would make one"
+    assert first.make(b"{}") is not None
+    text = file_of(store).read_bytes()
+    assert second.make(b'{"run": "second"}') is None
+    assert file_of(store).read_bytes() == text
+    assert first.is_own()
+    for place in (first, second):
+        place.close()
+
+
+def test_of_many_that_take_over_one_alone_does(store: Path) -> None:
+    for _ in range(10):
+        left_by(store)
+        places = [InFolder(store) for _ in range(6)]
+        found = [place.look() for place in places]
+        start = threading.Barrier(len(places))
+        won = list[int]()
+
+        def take(number: int, places: Any = places, found: Any = found, start: Any = start, won: Any = won) -> None:
+            start.wait()
+            if places[number].take_over(found[number], b"{}") is not None:
+                won.append(number)
+
+        threads = [threading.Thread(target=take, args=[number]) for number in range(len(places))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        own = [number for number in won if places[number].is_own()]
+        assert len(own) <= 1, "who lost it meanwhile sees that"
+        assert len(won) >= 1
+        for place in places:
+            place.close()
+        file_of(store).unlink(missing_ok=True)
+
+
+def test_who_lost_it_writes_no_further_mark(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def another_takes_over(step: Progress) -> None:
+        if step.blocks == 6:
+            file_of(store).rename(store / "block_mark" / "lease.0.left")
+            left_by(store, age=0.0)
+
+    with pytest.raises(
+        StoreLocked, match="was taken over while this run did not answer; held by process 7 on elsewhere"
+    ):
+        run(quick_study(320), store=store, listen=another_takes_over)
+    assert len(ZarrStore.open(store).done()) == 6
+    assert json.loads(file_of(store).read_text())["pid"] == 7, "the lease of another is left alone"
+
+
+def test_who_loses_it_while_numbers_are_written_writes_no_mark(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, left = Folder.put, [store]
+
+    def taken(tree: Folder, name: str, data: bytes) -> None:
+        real(tree, name, data)
+        if name.startswith("did/fit/c/") and left:
+            file_of(left.pop()).unlink()
+            left_by(store, age=0.0)
+
+    monkeypatch.setattr(Folder, "put", taken)
+    with pytest.raises(StoreLocked, match="was taken over"):
+        run(quick_study(320), store=store)
+    assert len(ZarrStore.open(store).done()) == 4
+
+
+@pytest.mark.parametrize("slept", [(31.0, 1.0), (-31.0, 1.0), (1.0, 31.0)])
+def test_who_has_slept_renews_before_it_looks(
+    store: Path, monkeypatch: pytest.MonkeyPatch, slept: tuple[float, float]
+) -> None:
+    """So that another run that takes over at this moment sees that it woke up; either clock shows it."""
+    monkeypatch.setattr(lease, "_clocks", lambda: (0.0, 0.0))
+    with locked(store) as hold:
+        os.utime(file_of(store), (1.0, 1.0))
+        monkeypatch.setattr(lease, "_clocks", lambda: (1.0, 1.0))
+        hold.check()
+        assert file_of(store).stat().st_mtime == 1.0
+        monkeypatch.setattr(lease, "_clocks", lambda: slept)
+        hold.check()
+        assert file_of(store).stat().st_mtime > 1.0
+
+
+def test_a_lease_that_is_deleted_ends_the_run(store: Path) -> None:
+    with locked(store) as hold:
+        file_of(store).unlink()
+        with pytest.raises(StoreLocked, match="held by nobody: its lease was deleted"):
+            hold.check()
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_a_folder_of_marks_that_another_replaces_takes_the_lease_with_it(store: Path, back: bool) -> None:
+    marks, away = store / "block_mark", store.parent / "away"
+    with locked(store) as hold:
+        marks.rename(away)
+        if back:
+            away.rename(marks)
+            hold.check()
+            return
+        shutil.copytree(away, marks)
+        with pytest.raises(StoreLocked, match="was taken over"):
+            hold.check()
+
+
+def test_another_file_of_its_name_is_not_its_own(store: Path) -> None:
+    """As another run makes it, or a tool that puts files back."""
+    with locked(store) as hold:
+        text = file_of(store).read_bytes()
+        file_of(store).rename(store / "block_mark" / "kept")
+        file_of(store).write_bytes(text)
+        with pytest.raises(StoreLocked, match="was taken over"):
+            hold.check()
+    assert file_of(store).read_bytes() == text
+
+
+def test_a_file_system_without_locks_is_used_with_the_lease_alone(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+
+        def none(*_: object, number: int = number) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(lock.fcntl, "flock", none)
+        said = list[str]()
+        with locked(store, said.append), pytest.raises(StoreLocked, match="in use by another run"), locked(store):
+            pass
+        (line,) = said
+        assert line.startswith(f"the file system of {store.parent} has no locks")
+        assert "\n" not in line
+    monkeypatch.setattr(lock.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(BadInput, match="cannot be written: Input/output error"), locked(store):
+        pass
+
+
+# A machine that lost power
+
+
+def garble(store: Path) -> Path:
+    """Numbers of a block that a power cut left as zeros, with the size and the time that its mark notes."""
+    (chunk,) = [file for file in (store / "did" / "estimate").rglob("*") if file.is_file()][1:2]
+    seen = chunk.stat()
+    chunk.write_bytes(bytes(seen.st_size))
+    os.utime(chunk, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    return chunk
+
+
+@pytest.mark.parametrize("boot", ["another", "", None])
+def test_a_run_whose_machine_may_have_lost_power_has_its_blocks_read(store: Path, made: Path, boot: str | None) -> None:
+    garble(store)
+    run(quick_study(128), store=store)
+    assert not verified(store).sound, "a usual run reads no block that looks as noted"
+    left_by(store, expires=0.3, boot=boot)
+    said, again = list[str](), list[str]()
+    run(quick_study(128), store=store, tell=said.append)
+    assert said[-1].endswith("its machine or its disk may have failed: every block is read")
+    assert verified(store).sound
+    assert ZarrStore.open(store).content_hash() == ZarrStore.open(made).content_hash()
+    assert leases(store) == []
+    run(quick_study(128), store=store, tell=again.append)
+    assert again == []
+
+
+def test_a_lease_that_was_cut_is_of_a_machine_that_lost_power(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "EXPIRES", 0.3)
+    left_by(store, text="")
+    with locked(store) as hold:
+        assert hold.unclean
+
+
+@pytest.mark.parametrize("machine", [None, "elsewhere 1 2"])
+def test_a_killed_run_on_a_machine_that_stayed_up_has_its_blocks_taken(store: Path, machine: str | None) -> None:
+    left_by(store, expires=0.3, machine=machine or lease._machine(), pid=2**22 + 1)
+    with locked(store) as hold:
+        assert not hold.unclean
+
+
+def test_it_stays_unclean_until_a_run_has_ended(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run that reads every block may be stopped too: then the next one does."""
+    left_by(store, expires=0.3, boot="another")
+
+    def stop(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(quick_study(256), store=store, listen=stop)
+    assert [name.endswith(".unread") for name in leases(store)] == [True]
+    with locked(store) as hold:
+        assert hold.unclean, "nobody has read them"
+    plans = list[bool]()
+    real = Resume.todo
+    monkeypatch.setattr(Resume, "todo", lambda plan, *rest: (plans.append(plan.reread), real(plan, *rest))[1])
+    run(quick_study(256), store=store)
+    run(quick_study(256), store=store)
+    assert plans == [True, False]
+    assert leases(store) == []
+
+
+# Stores that take a place
+
+
+def test_a_store_that_another_run_has_just_made_is_not_overwritten(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, real = tmp_path / "y.zarr", Folder.take_place
+
+    def late(tree: Folder, at: Path) -> None:
+        shutil.copytree(store, target)
+        real(tree, at)
+
+    monkeypatch.setattr(Folder, "take_place", late)
+    with pytest.raises(StoreLocked, match=r"y\.zarr was made by another run meanwhile"):
+        run(quick_study(320), store=target)
+    assert len(ZarrStore.open(target).done()) == 4
+    assert leases(target) == []
+    assert not list(tmp_path.glob(".y*"))
+
+
+@pytest.mark.parametrize("when", ["between", "before"])
+def test_a_new_store_is_held_before_it_takes_its_place(
+    store: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: Callable[[], None], when: str
+) -> None:
+    """At every step of a growth another run is refused, and takes nothing away."""
+    real, tried = os.rename, list[str]()
+
+    def watched(source: Any, target: Any, **folders: Any) -> None:
+        if when == "before":
+            refused(source)
+        real(source, target, **folders)
+        if when == "between":
+            refused(source)
+
+    def refused(source: Any) -> None:
+        if not str(source).endswith(("x.zarr", "store")):
+            return
+        with monkeypatch.context() as there:
+            there.setattr(os, "rename", real)
+            there.setattr(socket, "gethostname", lambda: "elsewhere")
+            there.setattr(lock, "_flock", lambda *_: None)
+            with pytest.raises(StoreLocked, match="in use by another run"), locked(store):
+                pass
+        tried.append(str(source))
+
+    monkeypatch.setattr(os, "rename", watched)
+    run(quick_study(128, grid=(("effect", (0.0, 0.02, 0.04)),)), store=store)
+    assert len(tried) == 2
+    assert verified(store).sound
+    assert leases(store) == []
+
+
+def test_a_run_that_lost_its_lease_does_not_grow(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from results.store import zarr_store
+
+    real = zarr_store.fill_grown
+
+    def slow(*arguments: Any) -> None:
+        real(*arguments)
+        file_of(store).unlink()
+        left_by(store, age=0.0)
+
+    monkeypatch.setattr(zarr_store, "fill_grown", slow)
+    with pytest.raises(StoreLocked, match="was taken over"):
+        run(quick_study(128, grid=(("effect", (0.0, 0.02, 0.04)),)), store=store)
+    assert len(ZarrStore.open(store).cells) == 2
+    assert json.loads(file_of(store).read_text())["pid"] == 7
+
+
+def test_a_store_that_was_set_aside_is_taken_back_by_who_holds_its_lease(store: Path) -> None:
+    aside = store.with_name(".x.zarr.replaced")
+    store.rename(aside)
+    left_by(aside, age=0.0)
+    with pytest.raises(StoreLocked, match="in use by another run"), locked(store):
+        pass
+    assert not store.exists()
+    os.utime(aside / "block_mark" / "lease", (1.0, 1.0))
+    left_by(aside, expires=0.3)
+    with locked(store) as hold:
+        hold.check()
+        assert leases(store) == ["lease"]
+    assert not aside.exists()
+
+
+def test_what_another_run_makes_beside_is_swept_by_the_holder_alone(store: Path, tmp_path: Path) -> None:
+    for name in (".x.zarr.1.partial", ".y.zarr.1.partial"):
+        (tmp_path / name).mkdir()
+    left_by(store, age=0.0)
+    (tmp_path / ".x.zarr.token").write_text("of its workers")
+    with pytest.raises(StoreLocked), locked(store):
+        pass
+    with locked(tmp_path / "y.zarr"):
+        pass
+    assert (tmp_path / ".x.zarr.1.partial").exists()
+    assert (tmp_path / ".x.zarr.token").exists()
+    assert (tmp_path / ".y.zarr.1.partial").exists(), "perhaps another run makes the store there"
+    file_of(store).unlink()
+    run(quick_study(64), store=tmp_path / "y.zarr")
+    with locked(store):
+        pass
+    left = sorted(file.name for file in tmp_path.iterdir())
+    assert left == ["x.zarr", "y.zarr", "y.zarr.log.jsonl"]
+
+
+@pytest.mark.parametrize("harm", ["no folder of marks", "a link to one"])
+def test_a_store_whose_marks_are_gone_is_held_once_it_is_repaired(store: Path, made: Path, harm: str) -> None:
+    shutil.rmtree(store / "block_mark")
+    if harm == "a link to one":
+        other = shutil.copytree(made / "block_mark", store.parent / "other")
+        (store / "block_mark").symlink_to(other)
+    held = list[bool]()
+    run(quick_study(128), store=store, listen=lambda _: held.append(file_of(store).is_file()))
+    assert held
+    assert all(held)
+    assert not (store / "block_mark").is_symlink()
+    assert verified(store).sound
+
+
+def test_a_folder_that_is_no_store_gets_no_lease(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "text").write_text("mine")
+    with pytest.raises(BadInput):
+        run(quick_study(64), store=tmp_path / "mine")
+    assert [file.name for file in (tmp_path / "mine").iterdir()] == ["text"]

@@ -1,0 +1,157 @@
+"""A run as on a host of its own: another name, locks that no other host sees, clocks and starts of its own.
+
+As a program it runs `quick_study` into a store, says each block on standard output, and how it ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import fcntl
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+SUPPORT = Path(__file__).resolve().parent
+PAUSED = "paused"
+WAIT = 60.0  # seconds for an answer
+
+
+class Host:
+    """Such a run, as another process started it."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._lines = queue.SimpleQueue[str]()
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line.rstrip("\n"))
+        self._lines.put("")
+
+    def until(self, *what: str) -> list[str]:
+        """The lines that it says up to one that begins in such a way; fails when none comes."""
+        said: list[str] = []
+        while not said or not said[-1].startswith(what):
+            try:
+                said.append(self._lines.get(timeout=WAIT))
+            except queue.Empty:
+                said.append("")
+            assert said[-1], f"{what} was never said; {said}"
+        return said
+
+    def end(self) -> str:
+        """How it ended: "done", or the name of an error and its text."""
+        return self.until("end ")[-1].removeprefix("end ")
+
+    def go_on(self) -> None:
+        """Let a paused run go on."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the run alone."""
+        os.kill(self.process.pid, number)
+
+
+@contextmanager
+def host(store: Path, *options: str, mounts: Sequence[str] = ()) -> Iterator[Host]:
+    """A run into a store on a host of its own, in a mount namespace of its own where it mounts something."""
+    command = [sys.executable, str(Path(__file__).resolve()), str(store), *options]
+    if mounts:
+        script = " && ".join([*mounts, 'exec "$@"'])
+        command = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", *command]
+    paths = os.pathsep.join([str(SUPPORT.parent.parent), str(SUPPORT)])
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+                               env={**os.environ, "PYTHONPATH": paths})  # fmt: skip
+    found = Host(process)
+    try:
+        yield found
+    finally:
+        process.kill()
+        found.reader.join()
+        with process:  # its pipes are closed, and it is waited for
+            pass
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--name", default="")
+    parser.add_argument("--boot", default="")
+    parser.add_argument("--flock", choices=("seen", "local", "none"), default="local")
+    parser.add_argument("--expires", type=float, default=60.0)
+    parser.add_argument("--behind", type=float, default=0.0, help="seconds that the clock of this host is behind")
+    parser.add_argument("--coarse", type=float, default=0.0, help="seconds to which times of files are rounded down")
+    parser.add_argument("--replications", type=int, default=640)
+    parser.add_argument("--effects", type=float, nargs="+", default=[0.0, 0.02])
+    parser.add_argument("--pause", type=int, default=0, help="blocks after which it waits for a line")
+    ask = parser.parse_args()
+    put_elsewhere(ask)
+    from experiments.running.runner import Progress, run
+    from results.store import StoreGone, StoreLocked
+    from sim.errors import BadInput
+    from studies import quick_study
+
+    study = quick_study(ask.replications, grid=(("effect", tuple(ask.effects)),))
+
+    def listen(step: Progress) -> None:
+        say(f"blocks {step.blocks}")
+        if step.blocks == ask.pause and step.cell >= 0:
+            say(PAUSED)
+            sys.stdin.readline()
+
+    try:
+        run(study, store=ask.store, listen=listen, tell=lambda line: say(f"told {line}"))
+        say("end done")
+    except (StoreLocked, StoreGone, BadInput, OSError) as error:
+        say(f"end {type(error).__name__}: {error}")
+
+
+def put_elsewhere(ask: Any) -> None:
+    """Make of this process one on another host."""
+    from results.store import lease, lock
+
+    lease.EXPIRES, lease.RENEWED = ask.expires, ask.expires / 4
+    if ask.name:
+        socket.gethostname = lambda: ask.name
+    if ask.boot:
+        lease._boot = lambda: ask.boot
+
+    def flock(descriptor: int, how: int) -> None:
+        if ask.flock == "none":
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    if ask.flock != "seen":
+        lock.fcntl = type("fcntl", (), {**vars(fcntl), "flock": staticmethod(flock)})
+    real = os.utime
+    if ask.behind or ask.coarse:
+
+        def utime(descriptor: int) -> None:
+            now = time.time() - ask.behind
+            now -= now % ask.coarse if ask.coarse else 0.0
+            real(descriptor, (now, now))
+
+        lease.os = type("os", (), {**vars(os), "utime": staticmethod(utime)})
+
+
+if __name__ == "__main__":
+    main()
