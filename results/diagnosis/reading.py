@@ -27,7 +27,7 @@ class Reading:
 
     def pieces(self, cell: int) -> Iterator[Block]:
         """The finished blocks of a cell, in order and in pieces of about equal size."""
-        for block in together(self._blocks(cell)):
+        for block in self._blocks(cell):
             if block.replications <= PIECE:
                 yield block
             else:
@@ -39,7 +39,7 @@ class Reading:
             return
         held: list[Block] | None = []
         taken = 0
-        blocks = self.records.blocks(cell)
+        blocks = together(self.records.blocks(cell))
         for block in ahead(blocks) if len(self.records.cells) < _cores() else blocks:
             size = size_of(block)
             if held is not None and self._take(size):

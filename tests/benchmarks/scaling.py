@@ -299,6 +299,7 @@ def print_clients() -> None:
             print_costs(costs)
         print_store(folder, found[0][1])
         print_sleepers(folder, *found[0])
+        print_sleepers(folder / "three", *found[1])
         faster = replace(found[0][0], name="did", compute=QUICK)
         print(f"the same with blocks of {1e3 * QUICK:.0f} ms, as on a machine with nothing else to do")
         print_sleepers(folder / "quick", faster, found[0][1])
