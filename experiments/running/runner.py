@@ -8,7 +8,7 @@ import secrets
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -141,20 +141,27 @@ def run(
             present(place) as there,
             logged(place, on=where.address, writes=by) as log,
             _shared(place, by, where) as into,
+            _doubting(hold, own := _both(there, hold.check)),
         ):
-            kept.before_mark = own = _both(there, hold.check)
-            try:
-                with acknowledged(place, partial(log.say, "commit")) as written:
-                    filling = _Filling(study, kept, here, asked, where, listen, target, into, log, own, written)
-                    filling.fill(plan, shuffle)
-            except (BadInput, OSError) as error:
-                own()  # a store that went meanwhile is the reason
-                if isinstance(error, OSError):
-                    hold.doubt()
-                raise
+            kept.before_mark = own
+            with acknowledged(place, partial(log.say, "commit")) as written:
+                filling = _Filling(study, kept, here, asked, where, listen, target, into, log, own, written)
+                filling.fill(plan, shuffle)
             own()
         hold.settle()
         return kept
+
+
+@contextmanager
+def _doubting(hold: Hold, own: Callable[[], None]) -> Iterator[None]:
+    """If the disk fails the next run reads every block; a store that went meanwhile is the reason for others."""
+    try:
+        yield
+    except (BadInput, OSError) as error:
+        own()
+        if isinstance(error, OSError):
+            hold.doubt()
+        raise
 
 
 def _here(study: Study, place: StorePath | None, where: Executor) -> Environment | None:
