@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from cluster import Environment, Executor, Outcome, Serial, WorkerRefused, executor_of, prepare_process
 from cluster.guarded import Guarded
@@ -137,31 +138,33 @@ def run(
             tell(f"the last run into {place} did not end, and its machine or its disk may have failed: every block is "
                  "read")  # fmt: skip
             plan = replace(plan, reread=True)
-        with (
-            present(place) as there,
-            logged(place, on=where.address, writes=by) as log,
-            _shared(place, by, where) as into,
-            _doubting(hold, own := _both(there, hold.check)),
-        ):
-            kept.before_mark = own
-            with acknowledged(place, partial(log.say, "commit")) as written:
-                filling = _Filling(study, kept, here, asked, where, listen, target, into, log, own, written)
-                filling.fill(plan, shuffle)
-            own()
-        hold.settle()
+        with _watched(kept, hold, where, by) as parts:
+            _Filling(study, kept, here, asked, where, listen, target, **parts).fill(plan, shuffle)
         return kept
 
 
 @contextmanager
-def _doubting(hold: Hold, own: Callable[[], None]) -> Iterator[None]:
-    """If the disk fails the next run reads every block; a store that went meanwhile is the reason for others."""
-    try:
-        yield
-    except (BadInput, OSError) as error:
+def _watched(kept: ZarrStore, hold: Hold, where: Executor, by: str) -> Iterator[dict[str, Any]]:
+    """What `_Filling` needs of a store on the disk: who writes, the log, whether it is still there, what is flushed.
+
+    At the end all is on the disk. If the disk fails, the next run reads every block.
+    """
+    with (
+        present(kept.path) as there,
+        logged(kept.path, on=where.address, writes=by) as log,
+        _shared(kept.path, by, where) as into,
+    ):
+        kept.before_mark = own = _both(there, hold.check)
+        try:
+            with acknowledged(kept.path, partial(log.say, "commit")) as written:
+                yield {"into": into, "log": log, "still": own, "written": written}
+        except (BadInput, OSError) as error:
+            own()  # a store that went meanwhile is the reason
+            if isinstance(error, OSError):
+                hold.doubt()
+            raise
         own()
-        if isinstance(error, OSError):
-            hold.doubt()
-        raise
+    hold.settle()
 
 
 def _here(study: Study, place: StorePath | None, where: Executor) -> Environment | None:

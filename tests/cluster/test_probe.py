@@ -14,8 +14,9 @@ import pytest
 from masked import NO_AVX512, NO_FMA, masked
 
 from cluster import Environment, numbers
-from cluster.backends.slurm import _exports
+from cluster.backends.slurm import Slurm
 from cluster.backends.ssh import Ssh
+from cluster.certificates import Certificates
 from cluster.numbers import FAMILIES, OtherSettings, check_numbers, portable_settings, probe
 from cluster.options import Refused
 from cluster.process import member_environment
@@ -169,7 +170,7 @@ def test_members_get_the_switches_of_this_process(monkeypatch: pytest.MonkeyPatc
 @V3
 def test_jobs_export_the_switches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numbers, "numbers_of_process", lambda: "portable")
-    lines = _exports()
+    lines = Slurm()._exports(Certificates("ca.pem", "cert.pem", "key.pem"))
     done = subprocess.run(["sh", "-c", "\n".join([*lines, "env"])], env={}, capture_output=True, text=True, check=True)
     assert {f"{name}={value}" for name, value in member_environment().items()} < set(done.stdout.splitlines())
 
