@@ -21,6 +21,7 @@ CAMPAIGNS = {
     "plugins": "plug_ins",
     "places": "places",
     "doors": "doors",
+    "another-user": "another_user",
     "numbers": "other_numbers",
 }
 
