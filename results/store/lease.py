@@ -361,9 +361,10 @@ class InFolder:
         left = f"{FILE}.{secrets.token_hex(8)}{UNREAD if held.is_unclean else '.left'}"
         try:
             os.rename(FILE, left, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-        except FileNotFoundError:
+            seen = os.stat(left, dir_fd=self._folder, follow_symlinks=False)
+        except FileNotFoundError:  # another was sooner, or has it by now and swept what this one set aside
             return None
-        if _version(os.stat(left, dir_fd=self._folder, follow_symlinks=False)) != held.version:
+        if _version(seen) != held.version:
             with contextlib.suppress(OSError):  # its holder woke up, or it is another run's: it goes back
                 os.link(left, FILE, src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=False)
             self._remove(left)

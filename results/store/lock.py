@@ -78,9 +78,12 @@ class Hold:
 
     def _take_in(self, store: Path) -> None:
         """Take the lease of a folder; without marks it is no store, or one that is to be repaired."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            self._take(place := InFolder(store))
-            self.unclean = self.unclean or bool(place.unread())
+        try:
+            place = InFolder(store)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        self._take(place)
+        self.unclean = self.unclean or bool(place.unread())
 
     def _take(self, place: InFolder | InObjects) -> None:
         lease = Lease(self._path, place)
