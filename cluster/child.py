@@ -20,7 +20,8 @@ from typing import Any
 import cloudpickle
 
 from cluster.executor import JobDied, Work
-from cluster.process import keep_output_free, keep_printing, member_environment
+from cluster.numbers import member_environment
+from cluster.process import keep_output_free, keep_printing
 
 POLL_SECONDS = 0.05  # between two looks at a child's memory
 START_SECONDS = 120.0  # in which a child must have loaded what its job needs

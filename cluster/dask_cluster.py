@@ -16,9 +16,10 @@ import dask
 from distributed import Client, Security
 
 from cluster.executor import ClusterLost
+from cluster.numbers import member_environment
 from cluster.options import Fault, Refused
 from cluster.orphans import MODULE as ORPHANS
-from cluster.process import member_environment, pin_environment
+from cluster.process import pin_environment
 from cluster.scratch import NoSafePlace, own_folder
 from cluster.steady_tls import MODULE as STEADY
 from cluster.steady_tls import PRELOAD

@@ -145,6 +145,16 @@ def _flags() -> set[str]:
     return set(next((line.partition(":")[2] for line in lines if line.startswith("flags")), "").split())
 
 
+def member_environment() -> dict[str, str]:
+    """What every member of a cluster must start with, so that it computes as this process does.
+
+    One thread a BLAS, and the switches by which libraries choose variants of their functions, as they stand here.
+    """
+    switches = {name: os.environ[name] for name in SWITCHES if name in os.environ}
+    portable = portable_settings() if numbers_of_process() == PORTABLE else {}
+    return {**dict.fromkeys(VARIABLES, "1"), **switches, **portable}
+
+
 def restart() -> NoReturn:
     """Start this program anew with the settings of portable numbers: the same process, arguments and open files."""
     for stream in (sys.stdout, sys.stderr):

@@ -21,18 +21,6 @@ def pin_environment() -> None:
     os.environ.update(dict.fromkeys(VARIABLES, "1"))
 
 
-def member_environment() -> dict[str, str]:
-    """What every member of a cluster must start with, so that it computes as this process does.
-
-    One thread a BLAS, and the switches by which libraries choose variants of their functions, as they stand here.
-    """
-    from cluster.numbers import PORTABLE, SWITCHES, numbers_of_process, portable_settings
-
-    switches = {name: os.environ[name] for name in SWITCHES if name in os.environ}
-    portable = portable_settings() if numbers_of_process() == PORTABLE else {}
-    return {**dict.fromkeys(VARIABLES, "1"), **switches, **portable}
-
-
 @cache
 def prepare_process() -> None:
     """Hold the BLAS of this process to one thread, whatever the environment said, and keep freed memory for reuse."""

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cluster.addresses import is_loopback
 from cluster.backends.backend import NO_LIMITS, BackEnd, Clocks, Say, bytes_of, silent
 from cluster.executor import ClusterLost, Executor
+from cluster.numbers import member_environment
 from cluster.options import CLOCK, NAME, Fault, checked_form, checked_numbers
-from cluster.process import member_environment
 
 if TYPE_CHECKING:
     from cluster.certificates import Certificates

@@ -163,6 +163,8 @@ def _watched(kept: ZarrStore, hold: Hold, where: Executor, by: str) -> Iterator[
             if isinstance(error, OSError):
                 hold.doubt()
             raise
+        finally:
+            kept.before_mark = lambda: None  # the store outlives the run
         own()
     hold.settle()
 

@@ -17,9 +17,15 @@ from cluster import Environment, numbers
 from cluster.backends.slurm import Slurm
 from cluster.backends.ssh import Ssh
 from cluster.certificates import Certificates
-from cluster.numbers import FAMILIES, OtherSettings, check_numbers, portable_settings, probe
+from cluster.numbers import (
+    FAMILIES,
+    OtherSettings,
+    check_numbers,
+    member_environment,
+    portable_settings,
+    probe,
+)
 from cluster.options import Refused
-from cluster.process import member_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 V3 = pytest.mark.skipif(bool(numbers._lacking()), reason=f"no portable numbers here: {numbers._lacking()}")

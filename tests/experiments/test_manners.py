@@ -16,7 +16,15 @@ import pytest
 from experiments.cli import COMMANDS, panelproof, run_command
 from experiments.commands.completion import SHELLS
 
-WITHOUT_JSON = {"completion", "init", "panel example", "replay", "store hash", "store pack"}  # one line, or a file
+WITHOUT_JSON = {
+    "cluster numbers",
+    "completion",
+    "init",
+    "panel example",
+    "replay",
+    "store hash",
+    "store pack",
+}  # one line, or a file
 
 
 def leaves(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:

@@ -41,12 +41,14 @@ def test_without_an_effect_none_is_claimed_or_nothing_is_decided(tmp_path: Path,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_drift_as_large_is_not_supported_and_its_trend_is_named(tmp_path: Path, number: int) -> None:
-    """Without an effect; the estimate is as large as twice the detectable effect."""
-    answer, reason = judged(tmp_path, number, drift=WORLD.drift_of(2.0 * WORLD.detectable()))
-    assert answer in {"contradicted", "not decided"}
-    assert reason.lower().startswith(TRENDS)
+def test_a_drift_as_large_is_seldom_supported_and_its_trend_is_named(tmp_path: Path) -> None:
+    """Without an effect; the estimate is as large as twice the detectable effect. The campaign of verdicts has the
+    share of supported pages; of these six it is at most one."""
+    drift = WORLD.drift_of(2.0 * WORLD.detectable())
+    found = [judged(tmp_path, number, drift=drift) for number in range(6)]
+    assert sum(answer == "supported" for answer, _ in found) <= 1
+    for answer, reason in found:
+        assert answer == "supported" or reason.lower().startswith(TRENDS)
 
 
 # Few treated units, few groups
