@@ -54,6 +54,19 @@ def probed(settings: Mapping[str, str], before: str = "") -> tuple[str, dict[str
     return mode, digests
 
 
+@V3
+def test_numpy_uses_nothing_beyond_x86_64_v3_in_portable_mode() -> None:
+    """What a processor without AVX512 has: masks of the user are replaced, and so cannot stand for such a processor."""
+    beyond = """
+import json
+from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+print(json.dumps([name for name in __cpu_dispatch__ if __cpu_features__[name] and name not in {V3}]))
+"""
+    done = subprocess.run([sys.executable, "-c", beyond.replace("{V3}", repr(set(numbers.NUMPY_V3)))],
+                          env=masked(portable_settings()), capture_output=True, text=True, check=True)  # fmt: skip
+    assert json.loads(done.stdout) == []
+
+
 @pytest.fixture(scope="module")
 def plain() -> dict[str, str]:
     """The probe of a process without switches."""
