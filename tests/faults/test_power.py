@@ -38,7 +38,7 @@ from results.store.pack import pack
 from results.store.repair import repair
 from results.store.tree import Folder
 from results.store.verify import verified
-from studies import quick_study
+from studies import SHORT, quick_study
 
 TRIES = 12  # states after one cut
 
@@ -336,7 +336,8 @@ def test_a_disk_that_fails_to_flush_ends_the_run_in_one_line(
 ) -> None:
     """at: the first flush of blocks, or a later one; those that were flushed before are committed."""
     monkeypatch.chdir(tmp_path)
-    Path("study.toml").write_text(STUDY)
+    study = SHORT.replace("replications = 128", "replications = 1280") + '[[estimators]]\nkind = "did"\n'
+    Path("study.toml").write_text(study)
     plain, calls = flushing._flush, list[int]()
 
     def failing(descriptor: int, place: Path, since: float) -> None:
@@ -359,18 +360,6 @@ def test_a_disk_that_fails_to_flush_ends_the_run_in_one_line(
     assert "every block is read" in " ".join("".join(capsys.readouterr()).split())  # nobody has to say --reread
     assert run_command(["run", "study.toml", "--cluster", "serial", "--store", "x.zarr"]) == 0
     assert "every block is read" not in " ".join("".join(capsys.readouterr()).split())
-
-
-STUDY = """
-replications = 1280
-block = 64
-seed = 5
-[design]
-kind = "paper"
-controls = "none"
-[[estimators]]
-kind = "did"
-"""
 
 
 def test_flushes_take_a_small_part_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,12 @@ import pytest
 
 from estimators import SpatialPanel, TwoWayDID
 from estimators.core.estimator import Estimates, Layout, Status
+from experiments.running.runner import run
 from results.store.block import Block
 from sim.design import Wanted
 from sim.designs.paper import Paper
 from sim.streams import Streams
+from studies import quick_study
 
 
 @dataclass(frozen=True)
@@ -110,3 +114,18 @@ def sample_of() -> type[Sample]:
 @pytest.fixture(scope="session")
 def paper_records() -> MadeUpRecords:
     return fit_paper(128)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished store of a small study."""
+    store = tmp_path_factory.mktemp("made") / "x.zarr"
+    run(quick_study(128), store=store)
+    return store
+
+
+@pytest.fixture
+def store(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    shutil.copytree(made, tmp_path / "x.zarr")
+    return tmp_path / "x.zarr"

@@ -23,19 +23,6 @@ Path({mark!r}).write_text("ran")
 """
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("made") / "x.zarr"
-    run(quick_study(128), store=path)
-    return path
-
-
-@pytest.fixture
-def store(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made, tmp_path / "x.zarr")
-    return tmp_path / "x.zarr"
-
-
 def edit(store: Path, **changes: Any) -> None:
     """Change attributes of the root as one would who knows the digests."""
     file = store / META

@@ -42,19 +42,6 @@ with locked(Path(sys.argv[1])):
 """
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    store = tmp_path_factory.mktemp("made") / "x.zarr"
-    run(quick_study(128), store=store)
-    return store
-
-
-@pytest.fixture
-def store(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made, tmp_path / "x.zarr")
-    return tmp_path / "x.zarr"
-
-
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RENEWED", 0.2)
