@@ -100,11 +100,9 @@ def write_beside(path: Path, data: bytes) -> None:
 def folder_inside(root: Path, parts: Sequence[str], *, make: bool) -> Iterator[int]:
     """The descriptor of a folder below another, entered without following a link.
 
-    make: a folder is made where there is none, and in the place of a link or a file. Without it raises
-    FileNotFoundError and NotADirectoryError.
+    make: a folder below root is made where there is none, and in the place of a link or a file; root never is. Without
+    it raises FileNotFoundError and NotADirectoryError.
     """
-    if make:
-        os.makedirs(root, exist_ok=True)
     descriptor = os.open(root, FOLDER)
     try:
         for part in parts:

@@ -217,8 +217,8 @@ class Folder:
         """
         if not is_inside(name):
             raise NotPlain(errno.EINVAL, "is no name of a file of a store", name)
-        if name != META and not self.path.is_dir():  # who removed the store would get a folder that is none
-            raise FileNotFoundError(errno.ENOENT, "the store is not there any more", str(self.path))
+        if name == META:  # who removed a store would get a folder that is none by any other file
+            self.path.mkdir(parents=True, exist_ok=True)
         *folders, last = name.split("/")
         fresh = f"{last}.{secrets.token_hex(4)}.partial"  # two workers may write one block
         try:

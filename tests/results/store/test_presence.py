@@ -17,6 +17,7 @@ from experiments.cli import run_command
 from experiments.running.runner import Progress, run
 from results.store import StoreGone, ZarrStore, present
 from results.store.chunks import shared, write_chunks
+from results.store.plain_files import folder_inside
 from results.store.tree import Folder
 from results.store.verify import verified
 from sim.errors import BadInput
@@ -143,6 +144,9 @@ def test_a_write_makes_no_folder_of_a_store_that_is_gone(tmp_path: Path) -> None
     tree = Folder(tmp_path / "x.zarr")
     with pytest.raises(FileNotFoundError):
         tree.put("did/fit/c.0.0", b"numbers")
+    assert not tree.path.exists()
+    with pytest.raises(FileNotFoundError), folder_inside(tree.path, ["did"], make=True):
+        pass  # a store that goes after it was looked for: nothing is made above the folders of arrays
     assert not tree.path.exists()
     tree.path.mkdir()
     tree.put("did/fit/c.0.0", b"numbers")
