@@ -1,11 +1,11 @@
-# panelproof: make venv | demo | test | check | docs | docs-refresh | bench | mutants | campaigns | faults
+# panelproof: make venv | demo | test | check | docs | docs-refresh | bench | mutants | campaigns | faults | frozen
 .RECIPEPREFIX = >
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test check docs docs-refresh bench mutants campaigns faults clean
+.PHONY: venv demo test check docs docs-refresh bench mutants campaigns faults frozen clean
 venv: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt find-python.sh
@@ -57,6 +57,10 @@ campaigns: $(STAMP)
 
 faults: $(STAMP)
 >$(BIN)/python tests/faults/run.py
+
+# what the program computes and prints, against what is kept in tests/frozen
+frozen: $(STAMP)
+>$(BIN)/python tests/frozen/run.py
 
 clean:
 >rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
