@@ -205,7 +205,7 @@ def _expected(error: Exception, *, resumed: bool) -> int | None:
     from cluster.executor import ClusterLost, WorkerRefused
     from results.store.bucket import StoreSilent, StoreUnreachable
     from results.store.lease import StoreLocked
-    from results.store.presence import StoreGone
+    from results.store.lock import StoreGone
     from sim.errors import BadInput
 
     if isinstance(error, BadInput):

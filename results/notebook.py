@@ -9,7 +9,7 @@ from estimators.core.inference import usual_error
 from results.diagnosis.diagnose import Diagnosis
 from results.report.answer import answer
 from results.report.bias_table import key_terms
-from results.store.grid import label
+from results.store.labelled import label
 from sim.errors import listed
 from sim.notebook import MOST_ROWS, Text, card
 

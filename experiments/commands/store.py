@@ -35,7 +35,7 @@ def hash_(store: StorePath) -> None:
 @as_json_option
 def verify(store: StorePath, as_json: bool) -> int:
     """Compare everything in a store with its digests; exit 1 when anything is missing or damaged."""
-    from results.store.verify import verified
+    from results.store.repair import verified
 
     found = verified(store)
     if as_json:
@@ -99,7 +99,7 @@ def merge_(stores: tuple[StorePath, ...], out: StorePath, as_json: bool, **accep
 )
 def pack_(store: StorePath, out: Path | None) -> None:
     """Write STORE into one zip that is read in place; the store stays as it is."""
-    from results.store.pack import pack
+    from results.store.merge import pack
 
     target = out or (store.with_name(f"{store.name}.zip") if isinstance(store, Path) else Path(f"{store.name}.zip"))
     say(f"packed {pack(store, target):,} files")

@@ -54,8 +54,8 @@ def check_run(
 def check_store(study: Study, store: StorePath, plan: Resume) -> None:
     """Raise BadInput for a store that is another study's or cannot be written, StoreLocked for one that is in use."""
     from experiments.running.reporting import unwritable
+    from results.store.files import check_place
     from results.store.lock import check_free
-    from results.store.place import check_place
     from results.store.repair import check_repairable
     from results.store.zarr_store import ZarrStore
 

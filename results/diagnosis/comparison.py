@@ -23,7 +23,7 @@ from results.diagnosis.grouping import Grouping
 from results.diagnosis.measures import Measured
 from results.diagnosis.moments import RunningMoments
 from results.diagnosis.worlds import clustered, widened
-from results.store.identity import differences
+from results.store.skeleton import differences
 from results.store.store import BlockState, Store
 from sim.streams import world_of
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from results.store.grid import Axes, axes_of, spread
+from results.store.labelled import Axes, axes_of, spread
 from sim.errors import bad, one_of
 
 if TYPE_CHECKING:

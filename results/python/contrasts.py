@@ -11,7 +11,7 @@ from results.diagnosis.contrast import Target, contrast
 from results.diagnosis.diagnose import Diagnosis
 from results.report.bias_table import key_terms
 from results.store.block import Records
-from results.store.grid import label
+from results.store.labelled import label
 from sim.errors import bad, closest, one_of
 
 

@@ -2,13 +2,9 @@
 
 from results.store.block import Block, Records
 from results.store.lease import StoreLocked
-from results.store.lock import Hold, locked
-from results.store.memory_store import MemoryStore
-from results.store.presence import StoreGone, present
-from results.store.shard import Shard
+from results.store.lock import Hold, StoreGone, locked, present
 from results.store.skeleton import StoreSchema
-from results.store.stopped import Stopped
-from results.store.store import BlockState, Origin, Store
+from results.store.store import BlockState, MemoryStore, Origin, Shard, Stopped, Store
 from results.store.zarr_store import ZarrStore
 
 __all__ = [

@@ -8,15 +8,83 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from results.store.bucket import StorePath
-from results.store.place import tree_of
+from results.store.bucket import SCHEMES, ObjectPath, StorePath
 from results.store.plain_files import is_inside
-from results.store.tree import META, Tree, axes_in, json_of
-from sim.errors import bad
+from results.store.tree import META, Folder, Objects, Tree, WritableTree, Zip, axes_in, json_of
+from sim.errors import bad, listed
+
+# Temporary folders in which a store is made before it takes its place: beside it, so that it can be renamed.
+
+
+@contextmanager
+def beside(path: StorePath) -> Iterator[Path]:
+    """A temporary folder beside a store, which `locked` sweeps after a kill; raises BadInput where none can be.
+
+    For a store in an object store it lies where this machine keeps temporary files.
+    """
+    if isinstance(path, ObjectPath):
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    real = path.resolve()  # where a symbolic link leads to
+    try:
+        real.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{real.name}.", suffix=".partial", dir=real.parent))
+    except OSError as error:
+        raise bad(f"cannot be written: {error.strerror}", where=str(path), allowed="a writable folder",
+                  remedy="choose another --store") from error  # fmt: skip
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+# Which files a store has at a place: a folder, one zip, or an object store.
+
+
+PACKED_SUFFIX = ".zip"
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # of another machine, as a path has it
+
+
+def check_place(path: StorePath) -> None:
+    """Raise BadInput for an address that is no object store's, before a folder of that name is made."""
+    if not isinstance(path, ObjectPath) and ADDRESS.match(str(path)):
+        scheme = str(path).partition(":")[0]
+        known = "" if scheme in SCHEMES else f", or an address that begins with {listed(f'{n}://' for n in SCHEMES)}"
+        raise bad(f"{scheme}:// is no place for {'a store' if known else 'several stores'}", allowed=f"a folder{known}",
+                  where=str(path).replace(":/", "://", 1), remedy="name a folder")  # fmt: skip
+
+
+def is_packed(path: StorePath) -> bool:
+    """Whether a path leads to a store in one zip."""
+    return isinstance(path, Path) and path.is_file() and path.suffix == PACKED_SUFFIX
+
+
+def refuse_packed(path: StorePath) -> None:
+    """Raise BadInput for a store in one zip, where something is to be written."""
+    if is_packed(path):
+        raise bad("is packed, and can only be read", where=str(path), allowed="a folder for what is written",
+                  remedy="unzip it into a folder, and name that")  # fmt: skip
+
+
+def tree_of(path: StorePath) -> Tree:
+    """The files of a store; raises BadInput for a zip that cannot be read."""
+    return Zip(path) if isinstance(path, Path) and is_packed(path) else writable(path)
+
+
+def writable(path: StorePath) -> WritableTree:
+    """The files of a store that is no zip."""
+    return Folder(path) if isinstance(path, Path) else Objects(path)
+
 
 PROVENANCE = f"provenance/{META}"
 CODECS = {"bytes", "blosc", "zstd", "crc32c", "transpose", "vlen-utf8"}  # those that we write

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,105 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.estimator import Layout, Status
-from results.store.block import Block
-from results.store.shard import Shard
+from results.store.block import Block, block_arrays
 from results.store.skeleton import StoreSchema
-from results.store.stopped import Stopped
+from sim.errors import bad, listed
+from sim.notebook import card
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+# A share of a study's blocks, which a store of its own holds until `merge` joins all of them.
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Share `number` (from 1) of `of`: every `of`-th block, counted over the cells of one block after the other."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def read(cls, text: str, where: str = "--shard") -> Shard:
+        """From "2/4"; raises BadInput for anything else."""
+        found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.strip())
+        number, of = (int(part) for part in found.groups()) if found else (0, 0)
+        if not 1 <= number <= of:
+            raise bad(f"{text!r} is no share", where=where, allowed="I/N with I from 1 to N, such as 1/4",
+                      remedy="correct it")  # fmt: skip
+        return cls(number, of)
+
+    def holds(self, cell: Any, index: Any, cells: int) -> Any:
+        """Whether a block belongs to it, or which of some arrays of blocks; more replications change nothing about
+        earlier blocks."""
+        return (index * cells + cell) % self.of == self.number - 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    @property
+    def suffix(self) -> str:
+        """What the name of its store ends in."""
+        return f"-{self.number}-of-{self.of}"
+
+
+# Where the cells of a store stopped at a target.
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Where the cells of a store stopped because their Monte Carlo errors were small enough.
+
+    rule: the targets. replications: of each cell. met: whether each cell reached the targets.
+    worlds: that replications share, by which Monte Carlo errors are clustered.
+    """
+
+    rule: str
+    replications: tuple[int, ...]
+    met: tuple[bool, ...]
+    worlds: int = 1
+
+    @property
+    def sentence(self) -> str:
+        """What a reader of the store must know, in one line."""
+        ends = sorted(count for count, met in zip(self.replications, self.met, strict=True) if met)
+        cells, rule = len(self.met), f"Monte Carlo errors of at most {self.rule.replace(',', ', ')}"
+        if not ends:
+            return f"{rule} were not reached in {'the cell' if cells == 1 else f'any of {cells} cells'}{self._advice}"
+        span = f"{ends[0]:,}" if ends[0] == ends[-1] else f"{ends[0]:,} to {ends[-1]:,}"
+        where = "" if cells == 1 else f" in {len(ends)} of {cells} cells"
+        return f"stopped at {rule}{where}, after {span} replications{'' if len(ends) == cells else self._advice}"
+
+    @property
+    def _advice(self) -> str:
+        """What helps cells that did not reach the targets; "" where only more replications do."""
+        if self.worlds == 1:
+            return ""
+        return (f"; with {self.worlds} worlds an error is judged by its upper confidence bound: set more worlds in the "
+                "study, because more replications in the same worlds may not be enough")  # fmt: skip
+
+
+# What a store shows of itself in a notebook.
+
+
+def store_card(store: Any) -> str:
+    """A study's store: how much of it is there, and where."""
+    study = store.schema.study
+    done, wanted = int(store.there.sum()), store.there.size
+    facts = [
+        ("question", study.get("question")),
+        ("cells", len(store.cells)),
+        ("replications", f"{store.replications:,} a cell"),
+        ("estimators", listed(store.layouts, 8)),
+        ("estimands", listed(store.estimands, 8)),
+        ("blocks", f"{done:,} of {wanted:,} done"),
+        ("held fixed", ", ".join(store.held_fixed)),
+        ("stopped", store.stopped.sentence if store.stopped else None),
+        ("folder", str(getattr(store, "path", "")) or "in memory"),
+    ]
+    return card(f"Store of the study {study.get('name', '')}", facts)
+
 
 MOST_TRACEBACKS = 20  # kept of an estimator, and of blocks that could not be computed
 RAISED = (Status.REFUSED, Status.ERROR)  # of a fit whose traceback is kept
@@ -251,7 +344,6 @@ class Store(ABC):
         return labelled(self)
 
     def _repr_html_(self) -> str:
-        from results.store.shown import store_card  # for notebooks alone
 
         return store_card(self)
 
@@ -433,3 +525,57 @@ class Store(ABC):
 def _of(key: str) -> str:
     """The estimator that a traceback is of, or an empty text where it is of a whole block."""
     return key.partition(" replication ")[2].partition(" ")[2]
+
+
+# A study's records in memory, with the interface of the Zarr store.
+
+
+@dataclass(eq=False)
+class MemoryStore(Store):
+    """A study's results in memory; the same interface as ZarrStore for those who run and those who read."""
+
+    schema: StoreSchema
+    kept: dict[tuple[int, int], Block] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.states = np.zeros((len(self.cells), self.block_count), dtype=np.uint8)
+        self.origins = np.zeros((*self.states.shape, len(self.schema.parts)), dtype=np.uint16)
+
+    def sound(self, cell: int, index: int) -> Block:
+        """A block that is there."""
+        return self.kept[cell, index]
+
+    def arrays_of(self, cell: int, index: int, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Arrays of a block that is there, by their paths in a store."""
+        found = block_arrays(self.kept[cell, index], self.layouts, self.estimands)
+        return {name: found[name] for name in names}
+
+    def sound_parts(self, cell: int, index: int) -> Block | None:
+        """What of a block is there."""
+        return self.kept.get((cell, index))
+
+    def intact(self, cell: int, index: int) -> bool:
+        """Whether a block is there."""
+        return self.state(cell, index) is BlockState.DONE
+
+    def statuses(self, cell: int, index: int) -> Mapping[str, NDArray[np.uint8]]:
+        """The status (R,) of each fit of a block that is there, by estimator."""
+        return {name: estimates.status for name, estimates in self.kept[cell, index].estimates.items()}
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep something beside the results."""
+        self.notes[key] = value
+
+    def noted(self, key: str, default: Any = None) -> Any:
+        """What `note` kept."""
+        return self.notes.get(key, default)
+
+    def _put(
+        self, cell: int, index: int, block: Block, origins: NDArray[np.uint16], state: BlockState, kept: Set[str]
+    ) -> None:
+        own = {**{name: self.kept[cell, index].estimates[name] for name in kept}, **block.estimates}
+        self.kept[cell, index] = replace(block, estimates=own)
+
+    def _mark_poisoned(self, cell: int, index: int) -> None:
+        self.kept.pop((cell, index), None)

@@ -12,6 +12,7 @@ anew before it adds to it. A store in one zip is read in place.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -27,13 +28,21 @@ from numpy.typing import NDArray
 
 from results.store.block import Block, block_arrays, check_draws, part_digests
 from results.store.bucket import ObjectPath, StorePath, StoreUnreachable, refused
-from results.store.chunk_arrays import ChunkArrays
-from results.store.chunks import Written, wait_until_seen
-from results.store.copying import fill_grown
-from results.store.files import arrays_at_root, check_format, damages, root_damage, seal
+from results.store.chunks import ChunkArrays, Written, wait_until_seen
+from results.store.files import (
+    arrays_at_root,
+    beside,
+    check_format,
+    check_place,
+    damages,
+    refuse_packed,
+    root_damage,
+    seal,
+    tree_of,
+    writable,
+)
 from results.store.flushing import flush
-from results.store.growth import Growth, growth_of
-from results.store.hashing import content_hash
+from results.store.growth import Growth, fill_grown, growth_of
 from results.store.lock import set_aside, taking_place
 from results.store.marks import (
     DIGEST_BYTES,
@@ -45,15 +54,48 @@ from results.store.marks import (
     Stamp,
     body_of,
     body_without_seal,
+    estimates_of,
+    files_of,
+    home_of,
+    names_of,
+    packed,
+    packed_paths,
+    picked,
     stamp_of,
+    unpacked,
 )
-from results.store.packing import estimates_of, files_of, home_of, names_of, packed, packed_paths, picked, unpacked
-from results.store.place import check_place, refuse_packed, tree_of, writable
-from results.store.skeleton import FORMAT_2, StoreSchema, schema_from, seal_root, write_skeleton
+from results.store.skeleton import FORMAT_2, PIECE, StoreSchema, schema_from, seal_root, write_skeleton
 from results.store.store import BlockState, Store
 from results.store.tree import CHUNK, MARKS, META, WritableTree, place_in
-from results.store.workshop import beside
 from sim.errors import bad
+
+# The SHA-256 that equal runs share.
+
+
+def content_hash(
+    store: Store, layouts: Mapping[str, Any], digest: Callable[[int, int], str], coordinates: Iterable[tuple[str, Any]]
+) -> str:
+    """SHA-256 over a store's fingerprint, coordinates and blocks, each of which is read once and compared.
+
+    layouts: of the estimators, as the store keeps them. digest: of a block. coordinates: arrays by their paths, of
+    which a piece at a time is read. Raises BadInput for a damaged block.
+    """
+    sha = hashlib.sha256(store.fingerprint.encode())
+    said = (store.replications, store.block, store.cells, store.estimands, layouts)
+    sha.update(json.dumps(said, sort_keys=True).encode())
+    for name, array in coordinates:
+        sha.update(f"{name}{array.shape}".encode())
+        for start in range(0, array.shape[0], PIECE):
+            sha.update(f"{np.asarray(array[start : start + PIECE]).tolist()}".encode())
+    for cell in range(len(store.cells)):
+        for index in range(store.block_count):
+            state = store.state(cell, index)
+            if state is BlockState.DONE:
+                store.sound(cell, index)
+            found = digest(cell, index) if state is BlockState.DONE else ""
+            sha.update(f"{cell} {index} {state} {found}\n".encode())
+    return sha.hexdigest()
+
 
 DAMAGE = (ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
 type Filler = Callable[[ZarrStore], None]  # writes what a new store holds from the start

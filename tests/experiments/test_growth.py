@@ -24,7 +24,7 @@ from experiments.running.blocks import CellRunner
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.store import BlockState, ZarrStore
-from results.store.verify import verified
+from results.store.repair import verified
 from sim.designs.paper import Paper
 from sim.errors import BadInput
 

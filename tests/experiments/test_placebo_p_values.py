@@ -18,7 +18,7 @@ from experiments.placebo.placebo import Answer, Question, answer, check_fits, qu
 from experiments.running.runner import run
 from references.regressions import panel_ols
 from references.small_panels import small_panel
-from results.store.memory_store import MemoryStore
+from results.store.store import MemoryStore
 from sim import Panel, Streams
 from sim.schemes import scheme_of
 

@@ -15,7 +15,7 @@ from estimators.placebo.permutation import PermutationTest
 from experiments.running.runner import run
 from experiments.study.study import Study
 from references.regressions import panel_ols
-from results.store.memory_store import MemoryStore
+from results.store.store import MemoryStore
 from sim import Draw, Panel, Streams, Wanted
 from sim.design import Design
 from sim.designs.bdm import BertrandDufloMullainathan

@@ -18,7 +18,7 @@ from experiments.running.runner import run
 from experiments.running.tasks import runner_of
 from experiments.study.study import Study
 from results.store import BlockState, ZarrStore
-from results.store.memory_store import MemoryStore
+from results.store.store import MemoryStore
 from sim import BadInput, Panel, Streams
 from sim.designs.paper import Paper
 from studies import small_study

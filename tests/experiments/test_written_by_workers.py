@@ -19,7 +19,7 @@ from experiments.running.runner import run
 from results.store import ZarrStore
 from results.store import chunks as chunks_of_workers
 from results.store.chunks import Shared, write_chunks
-from results.store.verify import verified
+from results.store.repair import verified
 from sim.errors import BadInput
 from studies import quick_study, small_study
 

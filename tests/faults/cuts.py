@@ -19,8 +19,7 @@ from experiments.running.resume import Resume
 from experiments.running.runner import run, schema_of
 from experiments.study.study import Study
 from results.store import Shard, ZarrStore, flushing, lease, locked
-from results.store.merge import merge
-from results.store.pack import pack
+from results.store.merge import merge, pack
 from results.store.repair import repair
 from results.store.tree import MARKS
 from studies import quick_study

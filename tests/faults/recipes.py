@@ -28,7 +28,7 @@ from experiments.running.log import read_log
 from experiments.running.resume import Resume
 from experiments.running.runner import run
 from results.store import ZarrStore
-from results.store.verify import verified
+from results.store.repair import verified
 from studies import quick_study
 
 VICTIM = Path(__file__).resolve().parent / "victim.py"

@@ -34,10 +34,9 @@ from results.store.chunks import Shared, shared, write_chunks
 from results.store.files import PROVENANCE, damages
 from results.store.flushing import acknowledged
 from results.store.marks import Marks, body_of
-from results.store.pack import pack
-from results.store.repair import repair
+from results.store.merge import pack
+from results.store.repair import repair, verified
 from results.store.tree import Folder
-from results.store.verify import verified
 from studies import SHORT, quick_study
 
 TRIES = 12  # states after one cut

@@ -10,7 +10,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from experiments.running.runner import run
-from results.store import ZarrStore, chunk_arrays, skeleton
+from results.store import ZarrStore, chunks, skeleton
 from studies import small_study
 
 
@@ -27,7 +27,7 @@ def chunks_of(store: Path) -> dict[str, bytes]:
 def test_chunks_have_the_bytes_of_zarr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last block is not full."""
     run(small_study(300), store=tmp_path / "files.zarr")
-    monkeypatch.setattr(chunk_arrays, "Folder", NoFolder)
+    monkeypatch.setattr(chunks, "Folder", NoFolder)
     run(small_study(300), store=tmp_path / "zarr.zarr")
     files, by_zarr = chunks_of(tmp_path / "files.zarr"), chunks_of(tmp_path / "zarr.zarr")
     assert len(files) > 50
@@ -54,7 +54,7 @@ def test_a_write_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr("results.store.plain_files.os.replace", full)
     with pytest.raises(OSError, match="No space left"):
-        chunk_arrays.Folder(tmp_path).put("a/b", b"bytes")
+        chunks.Folder(tmp_path).put("a/b", b"bytes")
     assert [at for at in tmp_path.rglob("*") if at.is_file()] == []
 
 

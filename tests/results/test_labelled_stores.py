@@ -15,7 +15,7 @@ import xarray as xr
 
 import panelproof as pp
 from results.store.engine import StoreEngine
-from results.store.grid import axes_of, spread
+from results.store.labelled import axes_of, spread
 from results.store.store import Store
 from sim import BadInput
 

@@ -27,7 +27,7 @@ from results.store.chunks import shared
 from results.store.files import META, PROVENANCE, seal
 from results.store.lock import check_free
 from results.store.marks import body_without_seal, opened_size
-from results.store.verify import verified
+from results.store.repair import verified
 from sim.errors import BadInput
 from studies import quick_study
 

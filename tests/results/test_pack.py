@@ -13,8 +13,8 @@ from experiments.cli import run_command
 from experiments.running.runner import run
 from results.diagnosis.diagnose import diagnose
 from results.store import StoreLocked, ZarrStore, locked
-from results.store.pack import pack
-from results.store.verify import verified
+from results.store.merge import pack
+from results.store.repair import verified
 from sim.errors import BadInput
 from studies import quick_study
 

@@ -17,7 +17,7 @@ from experiments.running.runner import run, schema_of
 from experiments.study.study import Study
 from references.small_panels import small_panel
 from results.store.lock import StoreLocked, locked
-from results.store.memory_store import MemoryStore
+from results.store.store import MemoryStore
 from results.store.zarr_store import BlockState, ZarrStore
 from sim.designs.paper import Paper
 from sim.designs.placebo import Placebo

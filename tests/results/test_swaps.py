@@ -14,9 +14,9 @@ from experiments.running.resume import Resume
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.store import ZarrStore
-from results.store.packing import files_of
+from results.store.marks import files_of
+from results.store.repair import DAMAGED, FOREIGN, verified
 from results.store.skeleton import seal_root
-from results.store.verify import DAMAGED, FOREIGN, verified
 from studies import quick_study
 
 Place = tuple[int, int]

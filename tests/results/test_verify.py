@@ -15,7 +15,7 @@ from experiments.running.runner import run
 from experiments.study.study import Study
 from results.store import ZarrStore
 from results.store.files import damages
-from results.store.verify import verified
+from results.store.repair import verified
 
 STUDY = """
 replications = 150

@@ -17,7 +17,7 @@ from experiments.running.runner import run
 from results.diagnosis import reading
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
-from results.store.verify import verified
+from results.store.repair import verified
 
 
 def work_of_a_resume(path: Path, blocks: int, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:

@@ -17,8 +17,7 @@ from experiments.running.runner import schema_of
 from experiments.running.tasks import environment_of, runner_of
 from experiments.study.study import Study
 from results.store import BlockState, ZarrStore
-from results.store.marks import Mark, stamp_of
-from results.store.packing import files_of
+from results.store.marks import Mark, files_of, stamp_of
 from results.store.tree import CHUNK, MARKS, META
 from sim.designs.paper import Paper
 

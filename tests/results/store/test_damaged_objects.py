@@ -10,9 +10,9 @@ from experiments.running.resume import Resume
 from experiments.running.runner import run
 from results.store import ZarrStore
 from results.store.bucket import ObjectPath
-from results.store.objects import Objects
-from results.store.packing import files_of
-from results.store.verify import DAMAGED, FOREIGN, verified
+from results.store.marks import files_of
+from results.store.repair import DAMAGED, FOREIGN, verified
+from results.store.tree import Objects
 from studies import quick_study
 
 STUDY = quick_study(192)

@@ -26,9 +26,9 @@ from experiments.running.runner import Progress, run
 from results.store import StoreLocked, ZarrStore, lease, lock, locked
 from results.store.lease import InFolder, Lease
 from results.store.lock import check_free
-from results.store.pack import pack
+from results.store.merge import pack
+from results.store.repair import verified
 from results.store.tree import Folder
-from results.store.verify import verified
 from sim.errors import BadInput
 from studies import quick_study
 

@@ -18,8 +18,8 @@ from experiments.running.runner import Progress, run
 from results.store import StoreGone, ZarrStore, present
 from results.store.chunks import shared, write_chunks
 from results.store.plain_files import folder_inside
+from results.store.repair import verified
 from results.store.tree import Folder
-from results.store.verify import verified
 from sim.errors import BadInput
 from studies import quick_study
 
@@ -197,7 +197,7 @@ def test_equal_metadata_written_again_and_a_moved_link_are_told_apart(tmp_path: 
 def test_a_store_of_objects_is_asked_for_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from object_server import BUCKET, served
 
-    from results.store import presence
+    from results.store import lock
     from results.store.bucket import store_path
 
     with served() as settings:
@@ -208,6 +208,6 @@ def test_a_store_of_objects_is_asked_for_now_and_then(tmp_path: Path, monkeypatc
         with present(place) as check:
             dataclasses.replace(place, key=f"{place.key}/zarr.json").unlink()
             check()
-            monkeypatch.setattr(presence, "ASKED_EVERY", 0.0)
+            monkeypatch.setattr(lock, "ASKED_EVERY", 0.0)
             with pytest.raises(StoreGone, match="was removed"):
                 check()

@@ -21,8 +21,7 @@ from experiments.running.runner import run, schema_of
 from experiments.running.tasks import runner_of
 from results.store import Shard, ZarrStore, bucket
 from results.store.bucket import HALF_MADE, ObjectPath, StorePath, StoreUnreachable, client_of
-from results.store.objects import Objects
-from results.store.tree import Folder
+from results.store.tree import Folder, Objects
 from sim.errors import BadInput
 from studies import quick_study, small_study
 
@@ -149,7 +148,7 @@ def test_a_creation_that_was_killed_is_done_anew(
     place: ObjectPath, reference: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schema, real, put = schema_of(STUDY), Objects.put, list[str]()
-    monkeypatch.setattr("results.store.objects.AT_ONCE", 1)
+    monkeypatch.setattr("results.store.tree.AT_ONCE", 1)
     limit = [1000]
 
     def dies(self: Objects, name: str, data: bytes) -> None:

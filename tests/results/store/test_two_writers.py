@@ -16,7 +16,7 @@ from other_host import PAUSED, Host, host
 from experiments.running.log import read_log
 from experiments.running.runner import run
 from results.store import StoreLocked, ZarrStore, lock
-from results.store.verify import verified
+from results.store.repair import verified
 from studies import quick_study
 
 pytestmark = pytest.mark.long  # each starts several processes
