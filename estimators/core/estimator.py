@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from estimators.core import frames
 from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import TreatmentKernel
+from sim.arrays import Floats
 from sim.design import Design
 from sim.discovery import discover, find
 from sim.errors import bad, choice_problems, closest, one_of, refuse
@@ -23,8 +24,6 @@ from sim.streams import Streams
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Floats = NDArray[np.float64]
 
 
 ROWS_AT_ONCE = 4096  # replications solved together: enough to spread the calls, few enough for the cache

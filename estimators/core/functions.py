@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self, cast, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
 from sim.design import Design
@@ -32,7 +31,6 @@ from sim.panel import Panel, Schema
 from sim.panel.panel import long_table
 from sim.streams import Streams
 
-Floats = NDArray[np.float64]
 PANEL = "panel"  # the parameter that gets a Panel
 TABLES = ("df", "data", "frame", "table")  # parameters that get a long table
 RANDOM = "rng"  # the parameter that gets the replication's own generator

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from sim.arrays import Floats
 
 LEVEL = 0.05  # of intervals
 TIE = 1e-9  # relative distance of two statistics that counts as none

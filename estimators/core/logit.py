@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 
 from estimators.core.regression import invert
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from sim.arrays import Flags, Floats
 
 MOST_STEPS = 50  # of Newton's method
 STEP = 1e-12  # of the linear predictor, below which Newton's method has arrived

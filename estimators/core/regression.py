@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.tile import Tile
+from sim.arrays import Floats
 from sim.errors import BadInput, Problem, listed
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
 
 ABSORBED = 1e-10  # share of a regressor's variation that survives demeaning, below which it counts as absorbed
 ROUNDING = 1e-24  # share of its sum of squares below which what is left of a regressor is rounding

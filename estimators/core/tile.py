@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.within import WithinTransform, balanced_split
+from sim.arrays import Floats
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
 
 UNDATED = -1  # in place of dates: the treatment is not absorbing
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from sim.arrays import Floats
 
 ROWS = 24  # of every product of small matrices: always as many, so that a draw's bits do not depend on the batch
 

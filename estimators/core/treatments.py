@@ -22,10 +22,9 @@ from estimators.core.estimator import Moments
 from estimators.core.tile import UNDATED, Tile, first_treated
 from estimators.core.treatment_kernels import product
 from estimators.core.within import WithinTransform
+from sim.arrays import Floats
 from sim.errors import bad
 from sim.weights import Weights
-
-Floats = NDArray[np.float64]
 
 PAIRS_AT_ONCE = 16_000  # of treated units: what the cache holds of their look-ups
 TILE = 8  # whole treatments at once

@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.errors import bad, one_of
 from sim.panel import Panel, Schema
-
-Floats = NDArray[np.float64]
-
 
 TINY = 1e-10  # share of the largest eigenvalue below which one counts as zero
 

@@ -15,11 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.errors import bad
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

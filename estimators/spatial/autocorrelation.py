@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.errors import bad
 from sim.weights import Weights
 
-Floats = NDArray[np.float64]
 Index = Literal["moran", "geary"]
 
 SMALLEST = 4  # units: the moments under randomisation divide by (N - 1)(N - 2)(N - 3)

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from estimators.spatial.likelihood import SETTLED, Sizes, solve_symmetric
 from estimators.spatial.spectrum import Spectrum, Transform
-
-Floats = NDArray[np.float64]
+from sim.arrays import Floats
 
 MOST_STEPS = 60
 HALVINGS = 30

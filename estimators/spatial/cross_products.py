@@ -15,10 +15,9 @@ from estimators.core.tile import UNDATED, Tile, dates_of, spread
 from estimators.spatial.absorbing import MOST_FIELDS, FixedSide, Met
 from estimators.spatial.information import Columns, FixedForms
 from estimators.spatial.spectrum import Spectrum, spectrum_of
+from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
 
 OTHER_MODEL = "choose other weights, or a model without spatial lags of regressors"
 CELLS = 2**18  # of redrawn columns whose products are made together

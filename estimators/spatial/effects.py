@@ -12,12 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.spatial.form import SpatialForm
 from estimators.spatial.spectrum import Spectrum, Traces
-
-Floats = NDArray[np.float64]
+from sim.arrays import Floats
 
 LEVEL = 0.05  # of the intervals
 

@@ -34,10 +34,10 @@ from estimators.spatial.hessian import inverse_at_maximum, observed_information
 from estimators.spatial.likelihood import Sizes
 from estimators.spatial.scores import SpatialScores, inverse
 from estimators.spatial.spectrum import Transform
+from sim.arrays import Floats
 from sim.errors import bad
 from sim.panel import Schema
 
-Floats = NDArray[np.float64]
 CONLEY = "conley:"
 
 

@@ -22,8 +22,7 @@ from estimators.spatial.information import RedrawnForms, TimeEffects
 from estimators.spatial.likelihood import ErrorModel, Sizes, maximise_lag
 from estimators.spatial.scores import demeaned
 from estimators.spatial.spectrum import Spectrum, Traces, Transform
-
-Floats = NDArray[np.float64]
+from sim.arrays import Floats
 
 FIT_STATISTICS = (
     "r2_corr",

@@ -11,15 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.spatial.cross_products import SpatialMoments, SpatialPlan, lagged_gram
 from estimators.spatial.form import SpatialForm
 from estimators.spatial.likelihood import Sizes
 from estimators.spatial.spectrum import Transform
-
-Floats = NDArray[np.float64]
+from sim.arrays import Floats
 
 
 @dataclass(frozen=True, eq=False, slots=True)

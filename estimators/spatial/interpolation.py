@@ -14,9 +14,8 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.threads import one_thread
-
-Floats = NDArray[np.float64]
 
 NODES = 12
 WIDTH = 0.25  # of a segment in -ln(1 - |rho| radius); singularities stay 8 half-widths from its centre

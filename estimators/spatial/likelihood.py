@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.spatial.spectrum import Spectrum, Transform
+from sim.arrays import Floats
 
-Floats = NDArray[np.float64]
 Rows = NDArray[np.intp] | slice
 Derivatives = Callable[[Floats, Rows], tuple[Floats, Floats]]
 Heights = Callable[[Floats, Rows], Floats]

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from estimators.core import regression as ols
@@ -28,6 +27,7 @@ from estimators.core.names import check_names, outcome_of, weights_of
 from estimators.core.tile import Tile, spread
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan, regressors
 from estimators.spatial.spectrum import FLAT, own_information
+from sim.arrays import Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad, one_of
@@ -35,7 +35,6 @@ from sim.panel import Panel, Schema
 from sim.streams import Streams
 from sim.weights import Weights
 
-Floats = NDArray[np.float64]
 Effect = Literal["unit", "period"]
 Form = Literal["exact", "elhorst", "elhorst-wq"]
 EFFECTS: tuple[Effect, ...] = ("unit", "period")

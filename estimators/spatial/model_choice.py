@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import chdtrc, fdtrc
 
 from estimators.core import regression as ols
 from estimators.core.tile import Tile
 from estimators.spatial.likelihood import Sizes
-
-Floats = NDArray[np.float64]
+from sim.arrays import Floats
 
 NESTED = ("sar", "sem")  # in the SDM
 CRITERIA = ("aic", "bic")

@@ -8,14 +8,12 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from scipy.sparse.linalg import SuperLU, splu
 
 from estimators.spatial.interpolation import PiecewiseChebyshev
+from sim.arrays import Floats
 from sim.threads import one_thread
 from sim.weights import Weights
-
-Floats = NDArray[np.float64]
 
 SPARSE_FROM = 500  # units, above which a sparse factorisation of I - rho W is looked at
 MOST_FILL = 0.1  # share of entries that its factors may have: with more the dense solution is the faster one

@@ -35,10 +35,9 @@ from estimators.spatial.effects import Slopes, impacts
 from estimators.spatial.form import FORMS
 from estimators.spatial.likelihood import Sizes, log_likelihood, maximise_lag
 from estimators.spatial.spectrum import Spectrum, Transform
+from sim.arrays import Floats
 from sim.errors import BadInput, Problem
 from sim.panel import Panel
-
-Floats = NDArray[np.float64]
 
 DURBIN_NUMBERS = 8  # of a draw: two products with y~, two with w~, the inverse of Z'Z
 

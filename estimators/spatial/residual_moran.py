@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
@@ -17,14 +16,13 @@ from estimators.core.names import check_names, outcome_of, weights_of
 from estimators.core.tile import Tile, spread
 from estimators.core.within import WithinTransform
 from estimators.spatial.autocorrelation import LinkSums, moran, pieces
+from sim.arrays import Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel, Schema
 from sim.streams import Streams
 from sim.weights import Weights
-
-Floats = NDArray[np.float64]
 
 EXACT_FIT = 1e-20  # share of the outcome's sum of squares below which residuals are rounding errors
 

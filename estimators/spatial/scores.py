@@ -18,8 +18,7 @@ from estimators.core import regression as ols
 from estimators.spatial.form import SpatialForm
 from estimators.spatial.likelihood import Sizes
 from estimators.spatial.spectrum import Spectrum, Transform
-
-Floats = NDArray[np.float64]
+from sim.arrays import Floats
 
 
 @dataclass(frozen=True, eq=False, slots=True)

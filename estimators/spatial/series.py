@@ -19,10 +19,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from estimators.spatial.multipliers import Multiplier
+from sim.arrays import Floats
 from sim.threads import one_thread
 from sim.weights.weights import add_product
 
-Floats = NDArray[np.float64]
 Single = NDArray[np.float32]
 
 ERROR = 1e-12  # of the result, as a share of the argument

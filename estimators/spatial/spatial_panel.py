@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Reduction, Status
 from estimators.core.names import check_names, outcome_of, weights_of
@@ -35,13 +34,12 @@ from estimators.spatial.likelihood import Sizes, log_likelihood
 from estimators.spatial.model_choice import CRITERIA, information_criteria, wald_names, wald_tests
 from estimators.spatial.redrawn_sdm import DurbinKernel, RedrawnDurbin, RedrawnDurbinPlan, terms_of
 from estimators.spatial.spectrum import Transform
+from sim.arrays import Floats
 from sim.design import Design
 from sim.designs.paper import Paper
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel, Schema
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 HOMES = {
     "sar": Paper(spillover="lag"), "sem": Paper(spillover="error"), "sdm": Paper(spillover="paper"),

@@ -13,14 +13,13 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.spatial.interpolation import PiecewiseChebyshev, WithSlopes
 from estimators.spatial.multipliers import MatrixProducts, Multiplier, NodeMatrices
 from estimators.spatial.series import Series
+from sim.arrays import Floats
 from sim.weights import Weights
 
-Floats = NDArray[np.float64]
 Transform = Literal["direct", "lee-yu"]
 
 FLAT = 1e-4  # share of rho's information from W below which it is told from sigma2 by next to nothing

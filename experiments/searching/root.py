@@ -22,12 +22,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from sim.arrays import Floats
 from sim.errors import BadInput
-
-Floats = NDArray[np.float64]
 
 WINDOW = 0.4  # change of y from the root to either end of the window
 REACH = 1.3  # windows within which points count in a fit

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.logit import logit
 from experiments.settings import build
@@ -17,8 +16,6 @@ from sim.designs.parts.levels.fitted import Fitted
 from sim.errors import bad
 from sim.panel import Panel
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 GIVEN = ("coefficients", "intercept", "strength")  # dials that a spec may set instead of having them fitted
 DATED = ("date", "last_periods", "date_weights")

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from sim.arrays import Flags, Floats
+
 State = tuple[Floats, Floats, Floats]  # parameters, statistics, their Monte Carlo errors
 Moments = Callable[[Floats], tuple[Floats, Floats]]
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.settings import build
 from experiments.twins.calibrate import Calibration, calibrated, neighbourhood
@@ -23,10 +22,9 @@ from experiments.twins.statistics import (
     root_mean_square,
     unequal_variances,
 )
+from sim.arrays import Floats
 from sim.designs.parts.errors.process import Process
 from sim.designs.parts.ground import Ground, Places
-
-Floats = NDArray[np.float64]
 
 NUMBERS, FEWEST, MOST = 500_000, 64, 400  # of simulated unit-periods; least and most simulated panels
 LAST = 0.995  # largest partial autocorrelation

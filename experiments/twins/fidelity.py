@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.twins.cohorts import Regression, pretrend_f
 from experiments.twins.real import Real
@@ -22,12 +21,11 @@ from experiments.twins.statistics import (
     tails,
     variance_shares,
 )
+from sim.arrays import Floats
 from sim.design import Wanted
 from sim.designs.panel import PanelDesign
 from sim.panel import Panel
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 WORLDS = 50  # among which the twins are spread where a world draws what it holds fixed
 NUMBERS = 1_000_000  # of unit-periods that are drawn at once

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.twins.calibrate import Calibration, calibrated, neighbourhood
 from experiments.twins.errors_law import FARTHEST, ErrorsLaw, means
 from experiments.twins.real import Real
 from experiments.twins.statistics import Split, correlation, moran_of_thirds
+from sim.arrays import Floats
 from sim.designs.parts.errors.process import Process
 from sim.designs.parts.ground import standard
-
-Floats = NDArray[np.float64]
 
 CLOSEST = 0.95  # largest correlation of unit effects with who is treated, before they spread over neighbours
 

@@ -14,11 +14,11 @@ from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.spec.twin import TwinSection
 from experiments.twins.cohorts import Regression
 from experiments.twins.statistics import Split, Status, split
+from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad
 from sim.panel import Panel
 from sim.weights import Weights
 
-Floats = NDArray[np.float64]
 FIXED = {"kept", "never"}  # kinds of adoption that are the same in every replication
 TINY = 1e-6  # share of variance that residuals keep at least
 TREATMENT = "did"  # what a twin calls a treatment that the panel does not have

@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.designs.parts.errors.process import Process, SettledProcess
 from sim.designs.parts.ground import Ground
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.within import balanced_split
+from sim.arrays import Floats
 from sim.weights import Weights
 
-Floats = NDArray[np.float64]
 FARTHEST, POINTS = 0.95, 39  # of the grid of spatial coefficients, in units of the inverse spectral radius
 FEWEST_UNITS, FEWEST_CELLS, FEWEST_PERIODS = 3, 10, 4  # whose variances are compared
 TINIEST = 1e-300  # mean square of which a logarithm is taken

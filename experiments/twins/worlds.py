@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.error_types import without_se
 from experiments.application.tables.columns import clustered_enough, error_types, main_cluster
@@ -15,11 +14,10 @@ from experiments.twins.adoption import adoption_table
 from experiments.twins.methods import Fit
 from experiments.twins.real import FIXED, Real
 from experiments.twins.statistics import autoregression, within
+from sim.arrays import Floats
 from sim.errors import bad
 from sim.panel import Panel, Roles
 from sim.panel.periods import period_step
-
-Floats = NDArray[np.float64]
 
 FILE = "panel.parquet"
 QUESTION = "How do the estimators of the claim do on twins of the real panel?"

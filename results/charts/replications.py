@@ -17,8 +17,8 @@ from results.charts.measure import MEASURES
 from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.fits import Fits, fits_of
 from results.store.block import Records
+from sim.arrays import Floats
 
-Floats = NDArray[np.float64]
 MOST = 200  # replications of a panel
 PANELS = 6
 

@@ -25,9 +25,9 @@ from results.diagnosis.moments import RunningMoments
 from results.diagnosis.worlds import clustered, widened
 from results.store.skeleton import differences
 from results.store.store import BlockState, Store
+from sim.arrays import Floats
 from sim.streams import world_of
 
-Floats = NDArray[np.float64]
 COLUMNS = ("cell", "estimator", "term", "error", "measure", "a", "b", "difference", "mcse", "n_a", "n_b", "paired")
 DRAWN = ("design", "seed", "worlds", "common_random_numbers", "grid")  # settings that decide what is drawn
 

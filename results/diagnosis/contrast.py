@@ -17,9 +17,9 @@ from results.diagnosis.measures import Measured
 from results.diagnosis.moments import RunningMoments
 from results.diagnosis.worlds import clustered, variance_over_worlds, widened
 from results.store.block import Records
+from sim.arrays import Floats
 from sim.errors import bad, one_of
 
-Floats = NDArray[np.float64]
 Target = tuple[str, str, str]  # estimator, term, error type
 
 

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
 from results.diagnosis.claims import Claim
-from results.diagnosis.fits import Fits, Flags, Tests, fits_of, tests_of
+from results.diagnosis.fits import Fits, Tests, fits_of, tests_of
 from results.diagnosis.grouping import Grouping
 from results.diagnosis.measures import Measured
 from results.diagnosis.own_measures import own_measures, own_rows
@@ -25,13 +24,13 @@ from results.diagnosis.passes import ByWorld, FirstPass, SecondPass, measures_by
 from results.diagnosis.power import UpperTail, null_cell, size_adjusted_power
 from results.diagnosis.reading import Reading, for_each
 from results.store.block import Records
+from sim.arrays import Flags, Floats
 
 PROPORTIONS = frozenset(
     {"coverage", "bias_eliminated_coverage", "rejection", "size_adjusted_power", "type_s", "convergence"}
 )
 WITHOUT_TRUTH = frozenset({"mean_estimate", "empirical_se", "between_worlds", "mean_se", "model_se", "rejection"})
 NO_ESTIMATE = "no_estimate"  # fits of which the status says fitted although no estimate is finite
-Floats = NDArray[np.float64]
 COLUMNS = ("estimator", "term", "estimand", "error", "sample", "measure", "value", "mcse", "lower", "upper", "n",
            "attempted", "worlds")  # fmt: skip
 

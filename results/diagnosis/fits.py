@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Layout, Status
 from estimators.core.inference import critical_values
 from results.store.block import Block
+from sim.arrays import Flags, Floats
 from sim.streams import world_of
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

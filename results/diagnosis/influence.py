@@ -8,12 +8,10 @@ n / (n - 1).
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from results.diagnosis import measures
 from results.diagnosis.moments import RunningMoments, Tally
-
-Floats = NDArray[np.float64]
+from sim.arrays import Floats
 
 
 def of_mean(m: RunningMoments) -> Floats:

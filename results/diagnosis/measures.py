@@ -11,12 +11,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from results.diagnosis.moments import RunningMoments, Tally
+from sim.arrays import Floats
 
-Floats = NDArray[np.float64]
 Z95 = 1.959963984540054  # two-sided 95% point of the normal distribution
 
 MEANINGS = {  # of every measure that a diagnosis holds

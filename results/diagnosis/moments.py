@@ -8,12 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from results.diagnosis.grouping import Grouping
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from sim.arrays import Flags, Floats
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -27,9 +27,9 @@ from results.diagnosis.measures import MEANINGS, Measured
 from results.diagnosis.moments import RunningMoments
 from results.diagnosis.worlds import clustered
 from results.store.block import Block, Records
+from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, one_of, reason
 
-Floats = NDArray[np.float64]
 Function = Callable[..., Any]
 
 ARGUMENTS = ("estimate", "se", "pvalue", "lower", "upper", "truth")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estimators.core.estimator import Status
 from results.diagnosis import influence, measures
@@ -22,9 +21,8 @@ from results.diagnosis.worlds import (
     variance_over_worlds,
     widened,
 )
+from sim.arrays import Flags, Floats
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 OF_A_TERM = ("truth", "mean_estimate", "bias", "relative_bias", "relative_bias_ratio", "empirical_se", "between_worlds",
              "mse", "rmse")  # measures that need no error type  # fmt: skip
 

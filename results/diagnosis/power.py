@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
-from numpy.typing import NDArray
 
 from results.diagnosis.fits import Tests
 from results.diagnosis.grouping import Grouping
@@ -14,8 +13,8 @@ from results.diagnosis.measures import Measured
 from results.diagnosis.moments import Tally
 from results.diagnosis.reading import for_each
 from results.diagnosis.worlds import variance_inflation
+from sim.arrays import Floats
 
-Floats = NDArray[np.float64]
 DRAWS = 2000  # of the bootstrap; its own noise is then 2% of the MCSE
 TestsOfCell = Callable[[int, Set[str]], Iterator[Mapping[str, Tests]]]
 Key = tuple[int, str, int]  # cell, estimator, position of the term

@@ -15,15 +15,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import chdtri, fdtri
 
 from results.diagnosis import measures
 from results.diagnosis.measures import Measured
 from results.diagnosis.moments import RunningMoments, Tally
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from sim.arrays import Flags, Floats
 
 
 def clustered(total: Floats, n: Floats) -> Floats:

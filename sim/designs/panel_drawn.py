@@ -7,10 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
+from sim.arrays import Floats
 from sim.designs.panel_dials import PanelDials
 from sim.designs.panel_settled import Settled
 from sim.designs.parts.adoption import Absorbing
-from sim.designs.parts.ground import Floats, Ground
+from sim.designs.parts.ground import Ground
 from sim.designs.parts.mediators import MediatorPart, structural_sd
 from sim.designs.policy_truths import Adoption
 from sim.streams import Streams

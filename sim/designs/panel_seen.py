@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.arrays import Floats
 from sim.designs.panel_drawn import Drawn
-from sim.designs.parts.ground import Floats
 
 
 @dataclass(frozen=True, eq=False, slots=True)

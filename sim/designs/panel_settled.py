@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from sim.arrays import Floats
 from sim.designs.panel_dials import PanelDials
 from sim.designs.parts.covariates import SettledCovariate
 from sim.designs.parts.errors import ErrorProcess
-from sim.designs.parts.ground import Floats, Ground
+from sim.designs.parts.ground import Ground
 from sim.panel import Panel
 from sim.streams import Streams
 from sim.weights.filters import SpatialFilter

@@ -23,8 +23,8 @@ from functools import cached_property
 
 import numpy as np
 
+from sim.arrays import Floats
 from sim.designs.panel_drawn import Drawn
-from sim.designs.parts.ground import Floats
 from sim.designs.policy_truths import POLICY_MEANS
 from sim.estimands import Estimand
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from sim.arrays import Floats
 from sim.design import Draw, Wanted
 from sim.designs.panel_dials import PanelDials
 from sim.designs.panel_drawn import Drawn
 from sim.designs.panel_seen import indexed, measured_covariates, measured_outcome
 from sim.designs.panel_settled import Settled, settled
 from sim.designs.panel_truths import truths
-from sim.designs.parts.ground import Floats
 from sim.panel import Panel
 from sim.streams import Streams
 

@@ -11,7 +11,6 @@ from functools import cached_property, lru_cache
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sim.arrays import Codes
 from sim.design import Design, Draw, Wanted, World
@@ -24,8 +23,6 @@ from sim.schemes import Scheme, scheme_of
 from sim.schemes.nulls import OF_PERIODS, is_null
 from sim.schemes.randomisation import Randomisation
 from sim.streams import Streams
-
-Floats = NDArray[np.float64]
 
 MOST_ASSIGNMENTS = 1_000_000  # that are gone through one by one
 

@@ -20,10 +20,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.estimands import Estimand
 from sim.panel.periods import period_step
-
-Floats = NDArray[np.float64]
 
 POLICY_MEANS = frozenset({"att", "event", "cohort", "calendar", "att_event", "att_cohort", "att_calendar"})
 

@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import Any, ClassVar, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.design import Design, Draw, Wanted
 from sim.discovery import INLINE, enrol, enrolled
 from sim.errors import BadInput, Problem, bad, closest, listed
@@ -34,7 +34,6 @@ from sim.functions.parameters import (
 from sim.panel import Panel, Schema
 from sim.streams import Streams
 
-Floats = NDArray[np.float64]
 Truth = float | str | Mapping[str, Any] | Function | None
 MAIN = "att"  # the estimand that a truth without a name is of
 FIXED = "fixed_rng"  # the parameter of what is drawn once for all replications

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.errors import bad, listed
 from sim.panel import Panel, Roles
 from sim.weights import Weights
 
-Floats = NDArray[np.float64]
 LABELS = ("units", "periods", "observed")  # keys of a dict that are no variables
 ALLOWED = "a DataFrame, a dict of arrays (periods, units), or a Panel"
 

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.twins.real import Real
+from sim.arrays import Floats
 from sim.discovery import discover
-
-Floats = NDArray[np.float64]
 
 NEARBY = 30  # worlds that panels of the fitted world would give
 

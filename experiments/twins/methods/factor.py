@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.settings import build
 from experiments.twins.methods import (
@@ -21,12 +20,11 @@ from experiments.twins.methods import (
 from experiments.twins.real import Real, additive_part
 from experiments.twins.simulated import CommonStreams, simulated_errors
 from experiments.twins.statistics import autoregression
+from sim.arrays import Floats
 from sim.designs.parts.errors.process import Process
 from sim.designs.parts.ground import Ground, Places
 from sim.designs.parts.scores import arma_correlations, is_stationary
 from sim.errors import bad
-
-Floats = NDArray[np.float64]
 
 ADDITIVE = 2  # terms of a decomposition that unit and period effects take
 ORDER = 1  # of the autoregression, where the spec says nothing

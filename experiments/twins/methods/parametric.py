@@ -6,15 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.twins.calibrate import Calibration, few_of
 from experiments.twins.errors_law import ErrorsLaw
 from experiments.twins.levels_law import LevelsLaw
 from experiments.twins.methods import NEARBY, Fit, Method, kept_levels, kept_variables, parameters_with_errors
 from experiments.twins.real import Real
-
-Floats = NDArray[np.float64]
+from sim.arrays import Floats
 
 WALKS = (
     "The errors cannot be told from a random walk (level 5%): the fit has the AR coefficients {}, and coefficients at "

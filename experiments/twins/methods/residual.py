@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.twins.methods import Fit, Method, Parameter, kept_levels, kept_variables
 from experiments.twins.real import Real
 from experiments.twins.statistics import root_mean_square
-
-Floats = NDArray[np.float64]
+from sim.arrays import Floats
 
 BLOCK = 8  # neighbours that are drawn together where there is a W
 FEWEST_BLOCKS = 12  # whose signs give thousands of different panels

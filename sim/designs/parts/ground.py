@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.errors import bad, closest, one_of
 from sim.panel import Panel
 from sim.weights import Weights
 from sim.weights.distances import great_circle_km
 from sim.weights.filters import SpatialFilter
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtr
 
-Floats = NDArray[np.float64]
+from sim.arrays import Floats
 
 FARTHEST, STEP = 6.0, 0.01  # of the grid of normal scores
 IN_CACHE = 4  # replications of a panel of 285 units and 18 periods

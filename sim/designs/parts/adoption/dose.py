@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy.special import ndtr
 
+from sim.arrays import Floats
 from sim.designs.parts.adoption import Adoption, date_problems, one_date
-from sim.designs.parts.ground import Floats, Ground
+from sim.designs.parts.ground import Ground
 from sim.designs.parts.part import INSIDE, POSITIVE, SHARE, Outline, fault
 from sim.designs.parts.scores import persistent
 from sim.errors import Problem

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from sim.arrays import Floats
 from sim.designs.parts.adoption import Absorbing
-from sim.designs.parts.ground import Floats, Ground
+from sim.designs.parts.ground import Ground
 
 
 @dataclass(frozen=True, slots=True)

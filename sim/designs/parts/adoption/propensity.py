@@ -10,9 +10,10 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from sim.arrays import Floats
 from sim.designs.parts.adoption import Absorbing, adopting, date_problems, one_date
 from sim.designs.parts.adoption.random import drawn
-from sim.designs.parts.ground import Floats, Ground, standard
+from sim.designs.parts.ground import Ground, standard
 from sim.designs.parts.part import FINITE, SHARE, Outline, fault, unknown_covariate
 from sim.errors import Problem, bad
 

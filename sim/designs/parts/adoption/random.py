@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from sim.arrays import Floats
 from sim.designs.parts.adoption import Absorbing, adopting, date_problems, one_date, treated_problems
-from sim.designs.parts.ground import Floats, Ground
+from sim.designs.parts.ground import Ground
 from sim.designs.parts.part import SHARE, Outline, fault
 from sim.errors import Problem
 

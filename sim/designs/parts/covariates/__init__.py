@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from sim.designs.parts.ground import Floats, Ground
+from sim.arrays import Floats
+from sim.designs.parts.ground import Ground
 from sim.designs.parts.part import FINITE, Outline, Part, fault
 from sim.errors import Problem
 from sim.streams import Streams

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from sim.arrays import Floats
 from sim.designs.parts.covariates import Covariate
-from sim.designs.parts.ground import Floats, Ground, standard
+from sim.designs.parts.ground import Ground, standard
 from sim.designs.parts.part import FINITE, POSITIVE, SHARE, Outline, fault
 from sim.designs.parts.scores import beta_variates
 from sim.errors import Problem

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from sim.arrays import Floats
 from sim.designs.parts.covariates import Covariate
-from sim.designs.parts.ground import Floats, Ground
+from sim.designs.parts.ground import Ground
 from sim.designs.parts.part import Outline, fault
 from sim.errors import Problem
 from sim.streams import Streams

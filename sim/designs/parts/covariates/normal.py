@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from scipy.special import ndtr
 
+from sim.arrays import Floats
 from sim.designs.parts.covariates import Covariate
-from sim.designs.parts.ground import Floats, Ground, smooth
+from sim.designs.parts.ground import Ground, smooth
 from sim.designs.parts.part import FINITE, INSIDE, NOT_NEGATIVE, SHARE, Outline, fault
 from sim.designs.parts.scores import persistent
 from sim.errors import Problem

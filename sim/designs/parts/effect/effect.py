@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from sim.arrays import Floats
 from sim.designs.parts.effect import EffectPart
-from sim.designs.parts.ground import Floats, Ground, standard
+from sim.designs.parts.ground import Ground, standard
 from sim.designs.parts.part import FINITE, NOT_NEGATIVE, Outline, fault, unknown_covariate, whole_from
 from sim.errors import Problem
 from sim.panel.periods import period_step

@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar, Protocol
 
-from sim.designs.parts.ground import Floats, Ground
+from sim.arrays import Floats
+from sim.designs.parts.ground import Ground
 from sim.designs.parts.part import Part
 from sim.streams import Streams
 

@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from sim.arrays import Floats
 from sim.designs.parts.errors import Errors
-from sim.designs.parts.ground import Floats, Ground, standard
+from sim.designs.parts.ground import Ground, standard
 from sim.designs.parts.part import (
     FINITE,
     INSIDE,

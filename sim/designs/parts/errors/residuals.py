@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.designs.parts.errors import Errors
-from sim.designs.parts.ground import Floats, Ground
+from sim.designs.parts.ground import Ground
 from sim.designs.parts.part import NOT_NEGATIVE, Outline, fault, whole_from
 from sim.errors import Problem
 from sim.schemes.connected import compact_blocks

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from sim.arrays import Floats
 from sim.designs.parts.geography import Geography
-from sim.designs.parts.ground import Floats, Places, standard
+from sim.designs.parts.ground import Places, standard
 from sim.designs.parts.part import Outline, fault
 from sim.errors import Problem, one_of
 from sim.panel import Panel

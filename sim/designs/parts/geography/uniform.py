@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.arrays import Floats
 from sim.designs.parts.geography import Geography
-from sim.designs.parts.ground import Floats, Places, standard
+from sim.designs.parts.ground import Places, standard
 from sim.designs.parts.part import Range, whole_from
 from sim.streams import Streams
 

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sim.designs.parts.ground import Floats
+from sim.arrays import Floats
 from sim.designs.parts.part import Part
 from sim.streams import Streams
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sim.designs.parts.ground import Floats
+from sim.arrays import Floats
 from sim.designs.parts.indicators import IndicatorsPart
 from sim.designs.parts.part import FINITE, NOT_NEGATIVE, Outline, fault
 from sim.errors import Problem, closest, one_of

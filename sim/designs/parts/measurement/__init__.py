@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
-from sim.designs.parts.ground import Floats
+from sim.arrays import Floats
 from sim.designs.parts.part import Part
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from sim.designs.parts.ground import Floats
+from sim.arrays import Floats
 from sim.designs.parts.measurement import MeasurementPart
 from sim.designs.parts.part import NOT_NEGATIVE
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from sim.designs.parts.ground import Floats, Ground
+from sim.arrays import Floats
+from sim.designs.parts.ground import Ground
 from sim.designs.parts.part import Part
 from sim.streams import Streams
 

@@ -8,7 +8,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from sim.designs.parts.ground import Floats, Ground
+from sim.arrays import Floats
+from sim.designs.parts.ground import Ground
 from sim.designs.parts.missing import MissingPart
 from sim.designs.parts.part import FINITE, SHARE, Outline, fault
 from sim.errors import Problem

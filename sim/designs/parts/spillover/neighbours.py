@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.designs.parts.ground import Floats, Ground
+from sim.arrays import Floats
+from sim.designs.parts.ground import Ground
 from sim.designs.parts.part import FINITE, INSIDE, POSITIVE, Outline, fault
 from sim.designs.parts.spillover import SpilloverPart
 from sim.errors import Problem
