@@ -48,10 +48,10 @@ if TYPE_CHECKING:
     from experiments.trust.output import write_trust
     from experiments.twins.output import write_twin
     from experiments.twins.twin import Twin
-    from results.python.diagnosed import diagnose
-    from results.python.tables import Tables
+    from results.diagnosed import diagnose
     from results.store.bucket import StorePath
     from results.store.zarr_store import ZarrStore
+    from results.table_frames import Tables
     from results.tables.records import Document
     from sim.designs.paper import Paper
     from sim.errors import BadInput
@@ -67,7 +67,7 @@ PLACES = {
     "Twin": "experiments.twins.twin",
     "design": "sim.functions.design",
     "example_panel": "experiments.application.example_panel",
-    "diagnose": "results.python.diagnosed",
+    "diagnose": "results.diagnosed",
     "estimator": "estimators.core.functions",
     "read_spec": "experiments.application.spec.spec",
     "run": "experiments.running.watched",
@@ -160,7 +160,7 @@ def estimate(
     ['estimates.json', 'tables.tex']
     """
     from experiments.application import estimate as application
-    from results.python.tables import Tables
+    from results.table_frames import Tables
 
     return Tables.of(application.estimate(_read(panel, spec), cross_check=cross_check, estimators=estimators))
 

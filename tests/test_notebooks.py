@@ -18,7 +18,7 @@ import panelproof as pp
 from experiments.notebook import TrustCard
 from experiments.running.progress import Bar, Lines, Notebook, watch_of
 from experiments.running.runner import Progress
-from results.report.answer import answer
+from results.verdict.answer import answer
 from sim import Panel, Roles
 from sim.notebook import MOST_ROWS, Text, card, shown
 

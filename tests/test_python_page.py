@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import xarray as xr
 
-from results.charts.plots import chart_of
+from results.diagnosed import chart_of
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "python.md"
 

@@ -22,10 +22,10 @@ from experiments.cli import run_command
 from experiments.running.exports import charts_of
 from experiments.study.builtin import builtin, names
 from experiments.study.study import Study, canonical_json
-from results.charts.paper import figure_bytes
 from results.diagnosis.diagnose import diagnose
-from results.report.lead import lead_of
-from results.report.pictures import pictures_of
+from results.plots.paper import figure_bytes
+from results.report.facts import lead_of
+from results.report.html import pictures_of
 from results.store.zarr_store import ZarrStore
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -8,9 +8,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from results.tables.journal import journal_tables
 from results.tables.journal_table import JournalTable
 from results.tables.records import Document
+from results.tables.terminal import journal_tables
 from results.tables.word import check_word
 from sim.errors import bad, one_of
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from experiments.checks.check import modules
-from results.tables.checks import SILENT, Check
+from results.tables.records import SILENT, Check
 from sim.errors import BadInput
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from estimators.linear.covariances import membership, unit_clusters
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.checks.case import Case, Move
 from experiments.checks.check import LEVEL, answer_of
-from results.tables.checks import ANSWERS, Check
+from results.tables.records import ANSWERS, Check
 from sim.arrays import Floats
 from sim.errors import BadInput
 from sim.panel import Panel

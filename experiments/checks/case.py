@@ -22,9 +22,7 @@ from experiments.application.spec.spec import RealPanel
 from experiments.application.tables.columns import main_cluster
 from experiments.application.tables.ledger import Fitted, Ledger
 from experiments.checks.check import LEVEL, LEVELS, answers_of, modules, needed_of
-from results.tables.checks import ANSWERS, INFORMS, WEAKENS, Answer, Check
-from results.tables.places import BASELINE
-from results.tables.records import Record
+from results.tables.records import ANSWERS, BASELINE, INFORMS, WEAKENS, Answer, Check, Record
 from results.tables.typography import stars
 from sim.arrays import Codes, Floats
 from sim.panel import Panel

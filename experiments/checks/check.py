@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Estimates
 from estimators.core.inference import critical_values
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
-from results.tables.checks import ANSWERS, Answer, Check
+from results.tables.records import ANSWERS, Answer, Check
 from sim.arrays import Flags, Floats
 
 __all__ = ["ANSWERS", "Answer", "Check", "answer_of", "answers_of", "family_critical", "modules", "needed_of",

@@ -9,7 +9,7 @@ import numpy as np
 from estimators.sensitivity.cinelli_hazlett import benchmark, partial_r2, robustness_value
 from estimators.sensitivity.oster import SHARE, Selection
 from experiments.checks.case import Case, number, without
-from results.tables.checks import INFORMS, SILENT, WEAKENS, Check
+from results.tables.records import INFORMS, SILENT, WEAKENS, Check
 from sim.arrays import Floats
 
 NAME = "an omitted confounder"

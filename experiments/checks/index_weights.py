@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from experiments.checks.case import Case
-from results.tables.checks import Check
+from results.tables.records import Check
 from sim.arrays import Floats
 from sim.panel import Panel
 from sim.panel.index import min_max, panel_index, weighted_score

@@ -8,7 +8,7 @@ import numpy as np
 
 from estimators.linear.equal_effects import group_labels
 from experiments.checks.case import NEVER, Case, number
-from results.tables.checks import INFORMS, SILENT, Check
+from results.tables.records import INFORMS, SILENT, Check
 
 NAME = "one influential group, cohort or unit"
 ORDER = 65

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from experiments.checks.case import Case
-from results.tables.checks import Check
+from results.tables.records import Check
 
 NAME = "missing cells"
 ORDER = 75

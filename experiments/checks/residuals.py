@@ -14,9 +14,7 @@ from estimators.spatial.autocorrelation import folded_p_values
 from estimators.spatial.residual_moran import permuted_pooled_moran, pooled_moran
 from experiments.application.tables.ledger import Fitted
 from experiments.checks.case import Case, without
-from results.tables.checks import INFORMS, SILENT, WEAKENS, Check
-from results.tables.places import BASELINE
-from results.tables.records import Fit
+from results.tables.records import BASELINE, INFORMS, SILENT, WEAKENS, Check, Fit
 from results.tables.typography import short_p
 from sim.arrays import Floats
 from sim.panel import Panel

@@ -12,7 +12,7 @@ from estimators.core.within import WithinTransform, observed_mask
 from estimators.sensitivity.romano_wolf import signed_statistics, stepdown
 from experiments.application.tables.robustness import with_outcome
 from experiments.checks.case import SIGNIFICANT, Case, without
-from results.tables.checks import INFORMS, SILENT, WEAKENS, Check
+from results.tables.records import INFORMS, SILENT, WEAKENS, Check
 from results.tables.typography import short_p
 from sim.arrays import Codes, Floats
 from sim.errors import BadInput

@@ -13,10 +13,20 @@ from estimators.sensitivity.differences import ALTERNATIVE
 from experiments.checks import influence
 from experiments.checks.case import Case, number
 from experiments.checks.check import LEVELS
-from results.figures.specification_curve import counts, curve_figure
-from results.tables.checks import INFORMS, SILENT, WEAKENS, Check, Specification
-from results.tables.places import EQUAL_EFFECTS, ROBUSTNESS, SPATIAL, STAGGERED
-from results.tables.records import LEVEL, Record
+from results.plots.specification_curve import counts, curve_figure
+from results.tables.records import (
+    EQUAL_EFFECTS,
+    INFORMS,
+    LEVEL,
+    ROBUSTNESS,
+    SILENT,
+    SPATIAL,
+    STAGGERED,
+    WEAKENS,
+    Check,
+    Record,
+    Specification,
+)
 from results.tables.typography import heading, short_p
 
 NAME = "other effects and controls"

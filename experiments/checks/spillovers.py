@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from experiments.checks.case import Case
-from results.tables.checks import Check
+from results.tables.records import Check
 
 NAME = "spillovers"
 ORDER = 72

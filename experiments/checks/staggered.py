@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from estimators.staggered.dcdh import coefficient_weights
 from experiments.checks.case import Case
-from results.tables.checks import INFORMS, SILENT, WEAKENS, Check
+from results.tables.records import INFORMS, SILENT, WEAKENS, Check
 
 NAME = "effects that differ between cohorts"
 ORDER = 42

@@ -11,7 +11,7 @@ from estimators.staggered.honest import BoundsQuestion
 from estimators.staggered.pretrends import pretrend_power
 from estimators.staggered.trend_evidence import EventTimes, breakdowns, core_of, reference_estimator
 from experiments.checks.case import Case, number
-from results.tables.checks import INFORMS, SILENT, WEAKENS, Check
+from results.tables.records import INFORMS, SILENT, WEAKENS, Check
 from results.tables.typography import short_p
 
 NAME = "unequal trends"

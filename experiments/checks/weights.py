@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from experiments.application.spec.weights import Contiguity, File
 from experiments.checks.case import Case
-from results.tables.checks import OVERTURNS, SILENT, WEAKENS, Check
+from results.tables.records import OVERTURNS, SILENT, WEAKENS, Check
 from sim.weights import Weights
 
 NAME = "W as its file has it"

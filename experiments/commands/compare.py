@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 def command(a: StorePath, b: StorePath, everything: bool, as_json: bool, alpha: float) -> None:
     """Print what store B says minus what store A says: paired where both drew the same panels, unpaired elsewhere."""
     from results.diagnosis.comparison import compare
-    from results.report.comparison import comparison_json, print_comparison
-    from results.report.terminal import NamesConsole
+    from results.report.terminal import NamesConsole, comparison_json, print_comparison
     from results.store.zarr_store import ZarrStore
     from sim.errors import bad, visible_json
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from experiments.placebo.placebo import Answer
 from experiments.running.reporting import unwritable
-from results.figures.placebo import placebo_figure
+from results.plots.placebo_plot import placebo_figure
 from sim.errors import bad
 
 

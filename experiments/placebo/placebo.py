@@ -21,7 +21,7 @@ from experiments.notebook import PlaceboCard
 from experiments.placebo.centre import centre_notes
 from experiments.running.runner import preflight, run
 from experiments.study.study import Study
-from results.figures.placebo import PlaceboPlot
+from results.plots.placebo_plot import PlaceboPlot
 from results.store.block import Records
 from sim.arrays import Floats
 from sim.designs.observed import Observed

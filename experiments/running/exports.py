@@ -11,16 +11,26 @@ from rich.console import Console
 
 from experiments.running.reporting import check_html, further_charts, unwritable
 from experiments.running.reporting import measures_of as functions_of
-from results.charts.chart import Chart
-from results.charts.grid import grid_names
-from results.charts.measure import MEASURES, Measure, measures_of
-from results.charts.paper import FORMATS as PICTURES
-from results.charts.paper import figure_bytes
 from results.diagnosis.diagnose import Diagnosis
-from results.pivots.formats import FORMATS, csv_file, latex_file, terminal_table, word_file, xlsx_file
-from results.pivots.pivot import Pivot, default_pivot, pivot_by, resolved_names, unknown_measure
-from results.report.lead import lead_of
-from results.report.pictures import FOLDED, every_cell, pictures_of
+from results.plots.chart import Chart
+from results.plots.grid import MEASURES, Measure, grid_names, measures_of
+from results.plots.paper import FORMATS as PICTURES
+from results.plots.paper import figure_bytes
+from results.report.facts import lead_of
+from results.report.html import FOLDED, every_cell, pictures_of
+from results.report.pivot import (
+    FORMATS,
+    Pivot,
+    csv_file,
+    default_pivot,
+    latex_file,
+    pivot_by,
+    resolved_names,
+    terminal_table,
+    unknown_measure,
+    word_file,
+    xlsx_file,
+)
 from results.report.terminal import PLAIN_WIDTH
 from results.store import ZarrStore
 from results.tables.records import Document

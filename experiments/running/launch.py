@@ -141,8 +141,7 @@ def foretell(study: Study, store: StorePath, console: Console) -> int:
 
 def _planned(study: Study, replications: int) -> Iterator[str]:
     """How many replications each judged claim of a study takes; the level of tests is that of a report, 5%."""
-    from results.diagnosis.claims import DEFAULTS
-    from results.diagnosis.judging import about, fits_needed
+    from results.diagnosis.claims import DEFAULTS, about, fits_needed
 
     worlds, cells = worlds_reached(replications, study.world_count), len(study.cells)
     for claim in study.claims or DEFAULTS:

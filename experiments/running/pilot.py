@@ -16,8 +16,8 @@ from experiments.running.runner import run, schema_of
 from experiments.running.tasks import runner_of
 from experiments.study.study import BLOCK_UNIT, Study
 from results.diagnosis.diagnose import PROPORTIONS, diagnose
-from results.report.bias_table import key_terms
 from results.store import ZarrStore
+from results.verdict.bias_table import key_terms
 from sim.streams import TILE, worlds_reached
 
 TILES = 8  # of each cell: its Monte Carlo errors are then known up to a tenth

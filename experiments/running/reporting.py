@@ -15,16 +15,15 @@ import tomli_w
 from rich.console import Console
 
 from experiments.study.measure_files import load_measures, resolved
-from results.charts.chart import Chart
-from results.charts.contrasts import contrast_chart
-from results.charts.replications import replication_charts
 from results.diagnosis.diagnose import Diagnosis, diagnose
-from results.pivots.pivot import Pivot
-from results.report.answer import answer, verdict_records
+from results.plots.chart import Chart
+from results.plots.replications import contrast_chart, replication_charts
 from results.report.facts import ReportFacts
 from results.report.html import html_report
+from results.report.pivot import Pivot
 from results.report.terminal import print_bias_table
 from results.store import ZarrStore
+from results.verdict.answer import answer, verdict_records
 from sim.designs.parts.geography.kept import Kept
 from sim.designs.placebo import Placebo, panel_of
 from sim.errors import bad, listed, visible_json

@@ -16,12 +16,12 @@ import numpy as np
 
 from estimators.core.estimator import Layout
 from results.diagnosis.diagnose import diagnose
+from results.diagnosis.fits import bound_factor
 from results.diagnosis.measures import MEANINGS
 from results.diagnosis.passes import OF_A_TERM
-from results.diagnosis.worlds import bound_factor
-from results.report.bias_table import key_terms
 from results.store import BlockState, Stopped, Store
 from results.store.block import Block
+from results.verdict.bias_table import key_terms
 from sim.errors import BadInput, Problem, closest, one_of
 from sim.streams import TILE
 

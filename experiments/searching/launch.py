@@ -30,7 +30,7 @@ from experiments.searching.solve import (
     solve,
 )
 from experiments.study.builtin import study_of
-from results.figures.frontier import FrontierPoint, frontier_svg
+from results.plots.frontier_plot import FrontierPoint, frontier_svg
 from sim.errors import bad, one_of
 
 FIGURE = "frontier.svg"

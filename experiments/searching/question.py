@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from estimators.core.estimator import Layout
 from results.diagnosis.diagnose import PROPORTIONS
-from results.report.bias_table import key_terms
+from results.verdict.bias_table import key_terms
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, closest, one_of, refuse
 

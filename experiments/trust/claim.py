@@ -35,8 +35,7 @@ from experiments.application.tables.ledger import Fitted, Ledger
 from experiments.running.runner import run
 from experiments.study.study import Study
 from experiments.trust.sample import sample_of
-from results.tables.places import BASELINE, SPATIAL, Place
-from results.tables.records import EFFECTS, Record, records_of
+from results.tables.records import BASELINE, EFFECTS, SPATIAL, Place, Record, records_of
 from sim.designs.observed import Observed
 from sim.designs.policy_truths import POLICY_MEANS
 from sim.errors import BadInput, Problem, bad, closest, listed, naming, nearest_first, refuse

@@ -21,7 +21,7 @@ from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from experiments.checks.case import Family
 from experiments.checks.check import LEVELS, Answer, Check, answers_of, family_critical, with_departure
 from experiments.trust.studies import LEVEL, Fits, within_level
-from results.diagnosis.power_curve import Z95
+from results.diagnosis.power import Z95
 from results.store import Store
 from sim.arrays import Flags, Floats
 

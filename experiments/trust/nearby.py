@@ -20,9 +20,8 @@ from experiments.study.study import Study
 from experiments.trust.claim import Claim
 from experiments.trust.studies import BLOCK, LEVEL, Fits, Measure, fits_in, pilot_of
 from experiments.twins.twin import Twin
-from results.diagnosis.claims import POWER
-from results.diagnosis.judging import interval_point
-from results.diagnosis.power_curve import Z95, Detectable
+from results.diagnosis.claims import POWER, interval_point
+from results.diagnosis.power import Z95, Detectable
 from sim.arrays import Flags, Floats
 
 SLOW = ("driscoll-kraay",)  # and errors clustered in two ways

@@ -39,11 +39,10 @@ from experiments.trust.studies import (
     study_of,
 )
 from experiments.twins.twin import Twin, twin
-from results.diagnosis.power_curve import Curve, Detectable, detectable, fitted_curve
+from results.diagnosis.power import Curve, Detectable, detectable, fitted_curve
 from results.store import Store
 from results.store.store import BlockState
-from results.tables.checks import Check
-from results.tables.records import Record
+from results.tables.records import Check, Record
 from sim.errors import BadInput, bad
 from sim.streams import Streams
 

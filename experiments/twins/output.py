@@ -18,7 +18,7 @@ from experiments.placebo.output import check_folder
 from experiments.twins.fidelity import misses
 from experiments.twins.twin import Twin
 from experiments.twins.worlds import FILE
-from results.report.fidelity import fidelity_page
+from results.report.trust import fidelity_page
 from sim.panel.beside import write_beside
 
 CAUTION = (

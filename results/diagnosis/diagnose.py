@@ -16,13 +16,11 @@ import pandas as pd
 from estimators.core.estimator import Layout, Status
 from results.diagnosis import measures
 from results.diagnosis.claims import Claim
-from results.diagnosis.fits import Fits, Tests, fits_of, tests_of
-from results.diagnosis.grouping import Grouping
-from results.diagnosis.measures import Measured
+from results.diagnosis.fits import Fits, Reading, Tests, fits_of, for_each, tests_of
+from results.diagnosis.measures import Grouping, Measured
 from results.diagnosis.own_measures import own_measures, own_rows
 from results.diagnosis.passes import ByWorld, FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import UpperTail, null_cell, size_adjusted_power
-from results.diagnosis.reading import Reading, for_each
 from results.store.block import Records
 from sim.arrays import Flags, Floats
 

@@ -22,10 +22,8 @@ from numpy.typing import NDArray
 from estimators.core.estimator import Layout
 from estimators.core.inference import p_values
 from results.diagnosis import measures
-from results.diagnosis.fits import fits_of, placed
-from results.diagnosis.measures import MEANINGS, Measured
-from results.diagnosis.moments import RunningMoments
-from results.diagnosis.worlds import clustered
+from results.diagnosis.fits import clustered, fits_of, placed
+from results.diagnosis.measures import MEANINGS, Measured, RunningMoments
 from results.store.block import Block, Records
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, one_of, reason

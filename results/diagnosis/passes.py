@@ -8,19 +8,18 @@ from typing import NamedTuple
 import numpy as np
 
 from estimators.core.estimator import Status
-from results.diagnosis import influence, measures
-from results.diagnosis.fits import Fits
-from results.diagnosis.grouping import Grouping
-from results.diagnosis.measures import Measured
-from results.diagnosis.moments import Extremes, Piece, RunningMoments, Tally
-from results.diagnosis.worlds import (
+from results.diagnosis import measures
+from results.diagnosis import measures as influence
+from results.diagnosis.fits import (
     Between,
+    Fits,
     between_worlds,
     clustered,
     spread_over_worlds,
     variance_over_worlds,
     widened,
 )
+from results.diagnosis.measures import Extremes, Grouping, Measured, Piece, RunningMoments, Tally
 from sim.arrays import Flags, Floats
 
 OF_A_TERM = ("truth", "mean_estimate", "bias", "relative_bias", "relative_bias_ratio", "empirical_se", "between_worlds",

@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+import pandas as pd
+
+from results.diagnosis.diagnose import Diagnosis
 from results.page import SYNTHETIC
+from results.plots.grid import MEASURES, Measure, dials, lead_terms, values_of
+from results.verdict.bias_table import bias_table, key_terms
+from results.verdict.wording import bracketed, fixed, percent, share_text
+
+# Which measure and term answer a study's question, and with it the first picture of its report.
+
+
+def lead_of(diagnosis: Diagnosis) -> tuple[Measure, str | None]:
+    """The measure and term of the first claim that a picture can show.
+
+    None for a term: each estimator's first, where the claim is about all of these.
+    Of a study that states none: size where every truth is 0, power where a dial takes the truth through several values
+    from 0 on, bias else.
+    """
+    firsts = set(lead_terms(diagnosis).values())
+    for claim in diagnosis.claims:
+        for term in claim.terms if firsts - set(claim.terms) and claim.terms else (None,):
+            if claim.measure in MEASURES and values_of(diagnosis, MEASURES[claim.measure], lead_terms(diagnosis, term)):
+                return MEASURES[claim.measure], term
+    terms = lead_terms(diagnosis)
+    truths = values_of(diagnosis, MEASURES["truth"], terms)
+    if not truths or not values_of(diagnosis, MEASURES["power"], terms):
+        return MEASURES["bias" if values_of(diagnosis, MEASURES["bias"], terms) else "mean_estimate"], None
+    if all(value.null for value in truths):
+        return MEASURES["size"], None
+    levels = {value.value for value in truths if value.place[1] == truths[0].place[1]}
+    numbers = [dial for dial in dials(diagnosis.cells) if dial.is_number and len(dial.values) > 2]
+    through = any(value.null for value in truths) and len(levels) > 2 and bool(numbers)
+    return MEASURES["power" if through else "bias"], None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +93,74 @@ class ReportFacts:
         if self.synthetic:
             return SYNTHETIC
         return "The data are re-randomised from a real panel."
+
+
+# Tests beside the terms, such as one of pre-trends: how often they reject, and what estimates are worth that pass.
+
+
+REJECTION = "rejection:"
+NOT_JUDGED = (
+    "Rejections by tests beside the terms are never marked, because the report does not know where their "
+    "null hypothesis is true."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """How often a test beside an estimator's terms rejects in a cell, in percent with its Monte Carlo error."""
+
+    cell: int
+    estimator: str
+    test: str
+    rejects: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """One sentence on the fits of an estimator in a cell that pass its screen."""
+
+    cell: int
+    estimator: str
+    sentence: str
+
+
+def side_tests(diagnosis: Diagnosis) -> list[Beside]:
+    """Every test that was made, in the order of cells, estimators and tests."""
+    frame = diagnosis.frame[diagnosis.frame["measure"].str.startswith(REJECTION) & (diagnosis.frame["n"] > 0)]
+    columns = ("cell", "estimator", "measure", "value", "mcse", "lower", "upper")
+    return [
+        Beside(cell, name, _name(measure.removeprefix(REJECTION)), share_text(*share))
+        for cell, name, measure, *share in zip(*(frame[key] for key in columns), strict=True)
+    ]
+
+
+def passing_fits(diagnosis: Diagnosis) -> Iterator[Passing]:
+    """Bias and coverage of each screened estimator's first term, over the fits that pass and over all."""
+    passing, own = (_first_rows(bias_table(diagnosis, sample=sample)) for sample in ("passing", "own"))
+    for cell in range(len(diagnosis.cells)):
+        for name, layout in diagnosis.layouts.items():
+            place = cell, name, key_terms(layout)[0]
+            if layout.screen and place in own and place in passing and passing[place]["n"]:
+                sentence = _sentence(passing[place], own[place], _name(layout.screen), diagnosis.alpha)
+                yield Passing(cell, name, sentence)
+
+
+def _name(statistic: str) -> str:
+    return statistic.removesuffix("_p")
+
+
+def _first_rows(table: pd.DataFrame) -> dict[tuple[int, str, str], dict[Any, Any]]:
+    """The row of the first error type by cell, estimator and term."""
+    rows: dict[tuple[int, str, str], dict[Any, Any]] = {}
+    for row in table.to_dict("records"):
+        rows.setdefault((row["cell"], row["estimator"], row["term"]), row)
+    return rows
+
+
+def _sentence(passing: dict[Any, Any], own: dict[Any, Any], test: str, alpha: float) -> str:
+    form = fixed((own["truth"], own["mean_estimate"]), passing["bias_mcse"])
+    fits, term, level = f"{int(passing['n']):,}", passing["term"], f"{100 * (1 - alpha):g}%"
+    bias, of_all = (bracketed(row["bias"], row["bias_mcse"], form) for row in (passing, own))
+    covered, by_all = (percent(row, "coverage") for row in (passing, own))
+    return (f"in the {fits} fits that pass {test}, the bias of {term} is {bias} (all fits: {of_all}) and "
+            f"{level} intervals cover {covered} (all fits: {by_all})")  # fmt: skip

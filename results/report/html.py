@@ -2,26 +2,198 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
-from results.charts.chart import Chart
-from results.charts.html import figure
-from results.charts.measure import Measure
 from results.diagnosis.diagnose import Diagnosis
 from results.page import page
-from results.pivots.html import pivot_html
-from results.pivots.pivot import Pivot
-from results.report.answer import answer
-from results.report.beside import NOT_JUDGED, side_tests
-from results.report.bias_table import bias_table, failures, settings
-from results.report.cells import cell_table
-from results.report.facts import ReportFacts
-from results.report.lead import lead_of
-from results.report.numbers import LEAST_FITS, TOO_FEW, departures
-from results.report.pictures import LONG, folded_parts, lead_part
-from results.report.worlds import said, worlds_reached
+from results.plots.chart import Chart, figure
+from results.plots.curves import fits_one_picture, measure_chart, nested_chart
+from results.plots.grid import MEASURES, Measure, dials, lead_terms, measures_of, values_of, words_of
+from results.report.facts import NOT_JUDGED, ReportFacts, lead_of, side_tests
+from results.report.pivot import Pivot, default_pivot, pivot_html
+from results.verdict.answer import answer, said, worlds_reached
+from results.verdict.bias_table import bias_table, failures, in_order, key_terms, settings
+from results.verdict.wording import (
+    DASH,
+    LEAST_FITS,
+    TOO_FEW,
+    bracketed,
+    departures,
+    fixed,
+    has_test,
+    is_test,
+    marked,
+    number,
+    own_text,
+    percent,
+    truth_text,
+)
+from sim.estimands import null_hypothesis
+
+# The table of all cells: one row a cell, estimator, term and error type, the cell's dials in columns.
+
+
+MOST_ROWS = 1500  # of the table in a page; beyond, only the first term of each estimator, then none
+TOO_LONG = 2500
+
+
+@dataclass(frozen=True, slots=True)
+class CellTable:
+    """The table as text. dials: heads of the cells' columns. left_out: rows that a page has no room for."""
+
+    dials: tuple[str, ...]
+    rows: tuple[dict[str, Any], ...]
+    left_out: int = 0
+
+
+def cell_table(diagnosis: Diagnosis, table: pd.DataFrame) -> CellTable:
+    """Rows of a bias table as text; `flags` names the measures that clearly depart."""
+    varying = dials(diagnosis.cells)
+    kept = table[table["attempted"].notna()]
+    if len(kept) > MOST_ROWS:
+        lead = lead_terms(diagnosis)
+        kept = kept[[lead[name] == term for name, term in zip(kept["estimator"], kept["term"], strict=True)]]
+    if len(kept) > TOO_LONG:
+        kept = kept.iloc[:0]
+    rows = []
+    for row in kept.to_dict("records"):
+        own_ones = {name: own_text(row, name) for name in diagnosis.own}
+        settings = tuple(dial.names[dial.at[row["cell"]]] for dial in varying)
+        rows.append(_texts(row, diagnosis.alpha) | own_ones | {"dials": settings})
+    return CellTable(tuple(words_of(dial.name) for dial in varying), tuple(rows), len(table) - len(kept))
+
+
+def purpose(rows: list[dict[Any, Any]]) -> str:
+    """What a term is for: "estimates att, beta(did)", "tests rho = 0"; "" where that has no name."""
+    named = [row for row in rows if row["estimand"]]
+    estimated = dict.fromkeys(row["estimand"] for row in named if not is_test(row))
+    tested = dict.fromkeys(null_hypothesis(row["estimand"]) for row in named if is_test(row))
+    parts = (("estimates", estimated), ("tests", tested))
+    return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
+
+
+def _texts(row: dict[Any, Any], alpha: float) -> dict[str, Any]:
+    form = fixed((row["truth"], row["mean_estimate"]), row["bias_mcse"])
+    level = ".2e" if form == ".1e" else form
+    tested = has_test(row["term"])
+    return {
+        **{name: row[name] for name in ("estimator", "term", "error")},
+        "purpose": purpose([row]),
+        "flags": marked(row, alpha),
+        "truth": truth_text(row, level),
+        "mean": number(row["mean_estimate"], level),
+        "bias": bracketed(row["bias"], row["bias_mcse"], form),
+        "relative_bias": percent(row, "relative_bias"),
+        "empirical_se": bracketed(row["empirical_se"], row["empirical_se_mcse"], form),
+        "between_worlds": bracketed(100 * row["between_worlds"], 100 * row["between_worlds_mcse"], ".1f"),
+        "rmse": bracketed(row["rmse"], row["rmse_mcse"], form),
+        "mean_se": number(row["mean_se"], level),
+        "se_error": bracketed(row["se_error"], row["se_error_mcse"], ".1f"),
+        "coverage": percent(row, "coverage"),
+        "bias_eliminated_coverage": percent(row, "bias_eliminated_coverage"),
+        "rejection": percent(row, "rejection") if tested else DASH,
+        "size_adjusted_power": percent(row, "size_adjusted_power") if tested else DASH,
+        "type_s": percent(row, "type_s") if tested else DASH,
+        "type_m": bracketed(row["type_m"], row["type_m_mcse"], ".3f") if tested else DASH,
+        "fits": DASH if np.isnan(row["n"]) else f"{int(row['n']):,}/{int(row['attempted']):,}",
+    }
+
+
+# The pictures and pivots of a report: first what answers the question, then the rest, folded.
+
+
+FOLDED = ("power", "size", "coverage", "bias", "rmse", "empirical_se", "se_error")
+OF_A_TERM = ("bias", "coverage", "size", "power")
+CHARTED = 8  # further key terms with pictures; the rest is left to the tables
+MANY_DIALS = 3  # from which on every cell is shown at once too
+LONG = 26  # rows of a table from which on it is folded
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Pictures and tables under one heading."""
+
+    title: str
+    charts: tuple[Chart, ...]
+    pivots: tuple[Pivot, ...] = ()
+    says: str = ""
+
+
+def pictures_of(diagnosis: Diagnosis, measure: Measure, term: str | None = None) -> list[Chart]:
+    """The measure over the grid in one picture, one an error type where the lines have no room in one."""
+    chart = measure_chart(diagnosis, measure, term=term)
+    if chart is None:
+        return []
+    if fits_one_picture(chart):
+        return [chart]
+    errors = dict.fromkeys(value.place[3] for value in values_of(diagnosis, measure, lead_terms(diagnosis, term)))
+    found = [measure_chart(diagnosis, measure, term=term, error=error) for error in errors]
+    if all(one is not None and fits_one_picture(one) for one in found):
+        return [one for one in found if one is not None]
+    nested = [nested_chart(diagnosis, measure, term=term, error=error) for error in errors]
+    return [one for one in nested if one is not None]
+
+
+def every_cell(diagnosis: Diagnosis, measure: Measure, term: str | None = None) -> list[Chart]:
+    """The nested-loop picture of a grid of many dials; none of others."""
+    if len(dials(diagnosis.cells)) < MANY_DIALS:
+        return []
+    nested = nested_chart(diagnosis, measure, term=term)
+    return [] if nested is None else [nested]
+
+
+def lead_part(diagnosis: Diagnosis, measure: Measure, term: str | None, pivots: Sequence[Pivot] = ()) -> Part:
+    """What answers the question: its pictures, and the tables asked for or else one of the same measure."""
+    table = default_pivot(diagnosis, measure, term)
+    tables = tuple(pivots) or ((table,) if table is not None else ())
+    terms = dict.fromkeys(lead_terms(diagnosis, term).values())
+    purposes = ((one, _purpose(diagnosis, one)) for one in terms)
+    says = "; ".join(f"{one} {purpose}" for one, purpose in purposes if purpose)
+    return Part(measure.short, tuple(pictures_of(diagnosis, measure, term)), tables, says)
+
+
+def folded_parts(
+    diagnosis: Diagnosis, lead: Measure, term: str | None, further: Sequence[Chart] = ()
+) -> Iterator[Part]:
+    """The other measures, every cell at once, single replications, the other terms."""
+    for measure in [MEASURES[name] for name in FOLDED] + [measures_of(diagnosis)[name] for name in diagnosis.own]:
+        if measure is not lead or term is not None:
+            charts, table = pictures_of(diagnosis, measure), default_pivot(diagnosis, measure)
+            if charts and table is not None:
+                yield Part(measure.short, tuple(charts), (table,), measure.words)
+    shown = {chart.key for chart in pictures_of(diagnosis, lead, term)}
+    for nested in every_cell(diagnosis, lead, term):
+        if nested.key not in shown:
+            yield Part("Every cell at once", (nested,), (), f"nested loops of {lead.short.lower()}")
+    if further:
+        yield Part("Single replications", tuple(further), (), "; ".join(chart.title.lower() for chart in further))
+    yield from _other_terms(diagnosis)
+
+
+def _other_terms(diagnosis: Diagnosis) -> Iterator[Part]:
+    lead = set(lead_terms(diagnosis).values())
+    terms = in_order(term for layout in diagnosis.layouts.values() for term in key_terms(layout))
+    others = [term for term in terms if term not in lead and has_test(term)]
+    for term in others[:CHARTED]:
+        charts = [chart for name in OF_A_TERM for chart in pictures_of(diagnosis, MEASURES[name], term)]
+        if charts:
+            yield Part(f"Term {term}", tuple(charts), (), _purpose(diagnosis, term))
+
+
+def _purpose(diagnosis: Diagnosis, term: str) -> str:
+    """What the estimators that have a term estimate or test by it; "" where that has no name."""
+    layouts = [layout for layout in diagnosis.layouts.values() if layout.targets.get(term)]
+    estimated = dict.fromkeys(layout.targets[term] for layout in layouts if not layout.tests)
+    tested = dict.fromkeys(null_hypothesis(layout.targets[term]) for layout in layouts if layout.tests)
+    parts = (("estimates", estimated), ("tests", tested))
+    return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
+
 
 __all__ = ["ReportFacts", "html_report"]
 

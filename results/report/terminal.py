@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
-from textwrap import fill
+import json
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import fill, wrap
 from typing import Any
 
 import pandas as pd
@@ -13,13 +17,15 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from results.diagnosis.comparison import Comparison
 from results.diagnosis.diagnose import Diagnosis
-from results.report.answer import Answer, answer
-from results.report.beside import NOT_JUDGED, passing_fits, side_tests
-from results.report.bias_table import bias_table, by_cell, failures, settings
-from results.report.facts import ReportFacts
-from results.report.notices import missing
-from results.report.numbers import (
+from results.report.facts import NOT_JUDGED, ReportFacts, passing_fits, side_tests
+from results.store.store import Store
+from results.verdict.answer import Answer, ClaimAnswer, answer, missing, worlds_reached
+from results.verdict.bias_table import bias_table, by_cell, failures, key_terms, plain, setting_text, settings, varying
+from results.verdict.sentences import Curve, brief_sentence
+from results.verdict.verdicts import Grade, Judged, Verdict
+from results.verdict.wording import (
     DASH,
     EXTREMES,
     LEAST_FITS,
@@ -36,10 +42,271 @@ from results.report.numbers import (
     percent,
     truth_text,
 )
-from results.report.short import print_short, replications_of
-from results.report.worlds import worlds_reached
-from sim.errors import visible
+from sim.errors import listed, visible
 from sim.estimands import null_hypothesis
+
+# The tables of the short report: one a claim, with the rows that matter, a dial of the grid in its columns.
+
+
+Dials = Sequence[Mapping[str, object]]
+MOST_COLUMNS = 7  # values of a dial side by side
+MARKS = {Grade.FAILS: "!", Grade.OPEN: "?", Grade.HARMLESS: "~", Grade.HOLDS: "", Grade.STATED: ""}
+UNITS = {
+    "bias": "in standard errors",
+    "coverage": "in %",
+    "size": "rejected, in %",
+    "power": "found, in %",
+    "screen": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ShortTable:
+    """A table as text. names: how many of the first columns are names, on the left. first: which row comes first."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    names: int
+    first: str = "the worst"
+
+
+def short_table(part: ClaimAnswer, dials: Dials) -> ShortTable:
+    """The table of a claim: rows by verdict, the worst first, and by the dials that are not in the columns."""
+    if part.claim.measure == "screen":
+        return _of_screens(part)
+    dial = column_dial(part, dials)
+    values = _values(dial, [item.cell for verdict in part.verdicts for item in verdict.cells], dials)
+    rows = list(_of_power(part, dial, values, dials) if part.curves else _of_verdicts(part, dial, values, dials))
+    first = "the smallest effect" if part.curves else "the worst"
+    by = f", by {dial}" if dial else ""
+    title = f"{part.claim.measure.capitalize()} {UNITS[part.claim.measure]}{by}"
+    own = ("estimator", "term", "errors", "setting")
+    kept = [place for place in range(len(own)) if _tells(rows, place)] or [0]
+    heads = (*(own[place] for place in kept), *(values or ["value"]), *(["80% found"] if part.curves else []))
+    shown = tuple((*(row[place] for place in kept), *row[len(own) :]) for row in rows)
+    return ShortTable(title, heads, shown, len(kept), first)
+
+
+def _tells(rows: Sequence[tuple[str, ...]], place: int) -> bool:
+    """Whether a column of names tells rows apart; terms and error types only those of one estimator."""
+    if place not in (1, 2):
+        return len({row[place] for row in rows}) > 1
+    return len({(row[0], row[place]) for row in rows}) > len({row[0] for row in rows})
+
+
+def column_dial(part: ClaimAnswer, dials: Dials) -> str:
+    """The dial whose values are the columns: that of the claim, else the one with most values that fit."""
+    cells = sorted({item.cell for verdict in part.verdicts for item in verdict.cells})
+    counts = {name: len(_values(name, cells, dials)) for name in varying([dials[cell] for cell in cells])}
+    if part.curves:
+        (_, drawn), *_ = part.curves
+        dial = drawn[0].dial if drawn else ""
+    else:
+        dial = part.claim.over
+    if 1 < counts.get(dial, 0) <= MOST_COLUMNS:
+        return dial
+    fitting = {name: count for name, count in counts.items() if 1 < count <= MOST_COLUMNS}
+    return max(fitting, key=lambda name: fitting[name], default="")
+
+
+def _values(dial: str, cells: Sequence[int], dials: Dials) -> list[str]:
+    """The values of a dial over cells, as text; none where there is no dial."""
+    return list(dict.fromkeys(plain(dials[cell].get(dial)) for cell in sorted(set(cells)))) if dial else []
+
+
+def _names(verdict: Verdict, setting: str) -> tuple[str, str, str, str]:
+    return verdict.estimator, verdict.term, verdict.error, setting
+
+
+def _of_verdicts(part: ClaimAnswer, dial: str, values: Sequence[str], dials: Dials) -> Iterator[tuple[str, ...]]:
+    """A row for each verdict and setting of the other dials; within a verdict the worst first."""
+    for verdict in part.verdicts:
+        by_setting: dict[str, dict[str, Judged]] = {}
+        own_dials = [dials[item.cell] for item in verdict.cells]
+        for item in verdict.cells:
+            rest = {name: value for name, value in dials[item.cell].items() if name != dial}
+            by_setting.setdefault(setting_text(rest, own_dials), {})[plain(dials[item.cell].get(dial))] = item
+
+        def badness(cells: Mapping[str, Judged], own: Verdict = verdict) -> tuple[int, float]:
+            return max((item.grade.rank, item.departure(own.nominal)) for item in cells.values())
+
+        for setting, cells in sorted(by_setting.items(), key=lambda pair: badness(pair[1]), reverse=True):
+            columns = values or [plain(dials[0].get(dial))]
+            yield *_names(verdict, setting), *(_cell(verdict, cells.get(value)) for value in columns)
+
+
+def _cell(verdict: Verdict, item: Judged | None) -> str:
+    if item is None:
+        return f"{DASH} "
+    mark = MARKS[item.grade] or " "
+    if verdict.measure == "bias":
+        return f"{number(item.value, '.2f')}{mark}"
+    return f"{number(100 * item.value, '.1f')}{mark}"
+
+
+def _of_power(part: ClaimAnswer, dial: str, values: Sequence[str], dials: Dials) -> Iterator[tuple[str, ...]]:
+    """A row a curve, the smallest detectable effect first."""
+    rows = [(verdict, curve) for verdict, drawn in part.curves for curve in drawn]
+    for verdict, curve in sorted(rows, key=lambda row: (row[1].beyond, row[1].mde != row[1].mde, row[1].mde)):
+        cells = {plain(dials[item.cell].get(dial)): item for item in curve.cells}
+        shown = [_cell(verdict, cells.get(value)) for value in values] or [_cell(verdict, curve.largest)]
+        yield *_names(verdict, curve.setting), *shown, _detectable(curve)
+
+
+def _detectable(curve: Curve) -> str:
+    if curve.beyond:
+        return f"above {abs(curve.largest.row['truth']):.3g}"
+    return number(curve.mde, ".3g")
+
+
+def _of_screens(part: ClaimAnswer) -> ShortTable:
+    heads = ("estimator", "setting", "rejects %", "bias of all", "bias of fits that pass")
+    found = sorted(part.screens, key=lambda item: -abs(item.passing) if item.passing == item.passing else 0.0)
+    rows = tuple(
+        (item.estimator, item.setting, number(100 * item.rejects, ".1f"), number(item.bias, ".2f"),
+         number(item.passing, ".2f"))
+        for item in found
+    )  # fmt: skip
+    return ShortTable("Screens; bias in standard errors", heads, rows, 2)
+
+
+def own_tables(table: pd.DataFrame, own: Sequence[str]) -> list[ShortTable]:
+    """The measures of the user's own, from the bias table; no table where there are none."""
+    rows = table[table["n"] > 0].to_dict("records") if own else []
+    if not rows:
+        return []
+    names = ("estimator", "term", "error", "setting")
+    kept = [name for name in names if len({row[name] for row in rows}) > 1] or ["estimator"]
+    shown = tuple((*(row[name] for name in kept), *(own_text(row, name) for name in own)) for row in rows)
+    heads = (*(name.replace("error", "errors") for name in kept), *(f"{name} (MCSE)" for name in own))
+    return [ShortTable("Your own measures", heads, shown, len(kept), "the first cells")]
+
+
+# The short report of a terminal: the question, the answer, and of each claim the rows that matter, on one screen.
+
+
+MOST_LINES = 58  # of a report; a command may add where its files are
+MOST_SAID = 12  # lines of the answer and what is expected
+LONG = 4  # lines of a sentence, of which a brief one takes two or three
+BRIEF = frozenset({"bias", "coverage", "size"})  # measures that have such sentences
+LEAST_ROWS = 2  # of a table; where fewer fit it is left out
+AROUND = 3  # lines of a table besides its rows: a blank one, the title and the heads
+MARKED = ("Marks: ! fails, ? cannot be told, ~ detectable but too small to matter. Monte Carlo errors are in the full "
+          "report.")  # fmt: skip
+
+
+def print_short(
+    diagnosis: Diagnosis, table: pd.DataFrame, found: Answer, head: Sequence[Text], console: Console, command: str,
+    facts: ReportFacts | None,
+) -> None:  # fmt: skip
+    """Print at most `MOST_LINES` lines.
+
+    table: the bias table. head: the lines that name the study and its question. command: what prints the rest.
+    """
+    width = console.width
+    lines = [*_wrapped(head, width), *_answer_lines(found, "" if facts is None else facts.expected, diagnosis, width)]
+    tables = [short_table(part, diagnosis.cells) for part in found.claims]
+    tables += own_tables(table, diagnosis.own)
+    room = MOST_LINES - len(lines) - 1 - len(_wrapped([Text(MARKED), Text(_left_out(99, 99, command))], width))
+    counts = shared_out([len(table.rows) for table in tables], room)
+    for item, rows in zip(tables, counts, strict=True):
+        if rows:
+            lines += ["", *_table_lines(item, rows, width)]  # type: ignore[list-item]
+    lines += ["", *_closing(tables, counts, command, width)]  # type: ignore[list-item]
+    for line in lines[:MOST_LINES]:
+        console.print(line, crop=True, no_wrap=True, overflow="crop")
+
+
+def shared_out(rows: Sequence[int], room: int) -> list[int]:
+    """How many rows of each table fit into so many lines: evenly, and none of a table that gets too few."""
+    counts = [0] * len(rows)
+    for place, many in enumerate(rows):
+        least = min(many, LEAST_ROWS)
+        if many and room >= least + AROUND:
+            counts[place], room = least, room - least - AROUND
+    while room > 0 and any(0 < count < many for count, many in zip(counts, rows, strict=True)):
+        for place, many in enumerate(rows):
+            if room > 0 and 0 < counts[place] < many:
+                counts[place] += 1
+                room -= 1
+    return counts
+
+
+def _wrapped(items: Sequence[Text], width: int) -> list[Text]:
+    lines = []
+    for item in items:
+        parts = wrap(item.plain, width, subsequent_indent="  ", break_on_hyphens=False) or [""]
+        lines += [Text(part, style=item.style) for part in parts]
+    return lines
+
+
+def _answer_lines(found: Answer, expected: str, diagnosis: Diagnosis, width: int) -> list[Text]:
+    """Failures, then a sentence a claim, then what a reader must know beside them, and what the study expects.
+
+    Where they are more than `MOST_SAID` lines, long sentences are told in brief, as the tables have their numbers, and
+    what is expected gives way to the answer.
+    """
+    first = [Text(f"- {text}", style="yellow") for text in (found.failures, found.nothing) if text]
+    last = [Text(f"- {note}", style="yellow" if place else "") for place, note in enumerate(found.notes)]
+    beside = _wrapped([Text(f"Expected: {expected}", style="dim")], width) if expected else []
+    said = [Text(f"- {part.sentence}", style="bold") for part in found.claims]
+    lines = _wrapped([*first, *said, *last], width)
+    if len(lines) + len(beside) <= MOST_SAID:
+        return lines + beside
+    for place, part in enumerate(found.claims):
+        if part.claim.measure in BRIEF and len(_wrapped([said[place]], width)) > LONG:
+            said[place] = Text(f"- {brief_sentence(part.claim, part.verdicts, diagnosis.alpha)}", style="bold")
+    shorter = _wrapped([*first, *said, *last], width)
+    return shorter if len(shorter) < len(lines) else lines + beside
+
+
+def _table_lines(table: ShortTable, count: int, width: int) -> list[Text]:
+    """The title, the heads and the first rows; names are shortened where the width asks for it."""
+    rows = table.rows[:count]
+    widths = [max(len(row[place]) for row in (table.heads, *rows)) for place in range(len(table.heads))]
+    spare = sum(widths) + 2 * (len(widths) - 1) - width
+    for place in sorted(range(table.names), key=lambda place: -widths[place]):
+        cut = min(max(spare, 0), max(widths[place] - 12, 0))
+        widths[place], spare = widths[place] - cut, spare - cut
+    of = f" ({count} of {len(table.rows)} rows, {table.first} first)" if count < len(table.rows) else ""
+
+    def line(row: Sequence[str]) -> str:
+        cells = [_fitted(text, wide, left=place < table.names)
+                 for place, (text, wide) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
+        return "  ".join(cells).rstrip()
+
+    return [Text(f"{table.title}{of}", style="bold"), Text(line(table.heads), style="dim"),
+            *(Text(line(row)) for row in rows)]  # fmt: skip
+
+
+def _fitted(text: str, wide: int, *, left: bool) -> str:
+    text = text if len(text) <= wide else f"{text[: wide - 2]}.."
+    return text.ljust(wide) if left else text.rjust(wide)
+
+
+def _closing(tables: Sequence[ShortTable], counts: Sequence[int], command: str, width: int) -> list[Text]:
+    """What marks mean and what is left out, with the command that shows it."""
+    rows = sum(len(table.rows) - count for table, count in zip(tables, counts, strict=True) if count)
+    gone = sum(not count for count in counts)
+    marks = [Text(MARKED, style="dim")] if any(counts) else []
+    return _wrapped([*marks, Text(_left_out(rows, gone, command), style="dim")], width)
+
+
+def _left_out(rows: int, tables: int, command: str) -> str:
+    parts = [f"{count} {name}{'s' * (count != 1)}" for count, name in ((rows, "row"), (tables, "table")) if count]
+    what = f"{' and '.join(parts)} of this page, and " if parts else ""
+    return f"Left out: {what}all measures of every cell; `{command}` prints them."
+
+
+def replications_of(table: pd.DataFrame) -> str:
+    """How many replications the cells have, in words."""
+    attempted = table["attempted"].dropna()
+    count = "no" if attempted.empty else f"{int(attempted.min()):,}"
+    if not attempted.empty and attempted.min() != attempted.max():
+        count += f" to {int(attempted.max()):,}"
+    return f"{count} replication{'s' * (count != '1')}"
+
 
 PLAIN_WIDTH = 120  # of output that is not a terminal
 # Column heads, in order; `SPARED` go first where the terminal is narrow (truth + bias gives the mean).
@@ -266,3 +533,94 @@ def _by_error(row: Mapping[Hashable, Any], alpha: float) -> dict[str, Text]:
 def _flagged(text: str, flag: bool) -> Text:
     """A trailing mark keeps numbers aligned: every cell has the same place for it."""
     return Text(f"{text}!", style="bold red") if flag else Text(f"{text} ")
+
+
+# What two stores say of the same things, as the terminal prints it.
+
+
+FAR = 4.0  # Monte Carlo errors by which a difference is marked
+MOST_ROWS = 60  # of a table without --all
+WORDS = {"estimate": "mean estimate", "mean_se": "mean SE"}
+
+
+def print_comparison(found: Comparison, a: Store, b: Store, console: Console, *, everything: bool = False) -> None:
+    """Print which cells are paired, what one store lacks, and a table of differences.
+
+    everything: all terms and rows; without it the terms a reader looks at first, and only marked rows of a long table.
+    """
+    for line in sentences(found):
+        console.print(line, markup=False, soft_wrap=True)
+    table = found.frame if everything else shown(found.frame, a)
+    marked = table[far(table)]
+    rows = marked if len(table) > MOST_ROWS and not everything else table
+    for position in sorted(set(rows["cell"])):
+        pair = found.cells[position]
+        name = ", ".join(f"{dial} = {value}" for dial, value in a.cells[pair.a].items()) or "the only cell"
+        console.print(Text(f"\n{name}", style="bold"), Text(" (unpaired)" if pair.why else " (paired)"), sep="")
+        console.print(_table_of_difference(rows[rows["cell"] == position]))
+    same = int((table["difference"] == 0).sum())
+    console.print(f"\n{len(table):,} numbers: {same:,} are equal, {len(marked):,} differ by more than {FAR:g} Monte "
+                  f"Carlo errors (!){'; --all shows the others too' if rows is not table else ''}.", markup=False,
+                  soft_wrap=True)  # fmt: skip
+
+
+def shown(frame: pd.DataFrame, a: Store) -> pd.DataFrame:
+    """The rows of terms that a reader looks at first; the mean estimate only where there is no bias."""
+    key = {(name, term) for name, layout in a.layouts.items() for term in key_terms(layout)}
+    place = ["cell", "estimator", "term"]
+    known = set(map(tuple, frame.loc[frame["measure"] == "bias", place].values.tolist()))
+    rows = [
+        (row["estimator"], row["term"]) in key
+        and not (row["measure"] == "estimate" and (row["cell"], row["estimator"], row["term"]) in known)
+        for row in frame.to_dict("records")
+    ]
+    return frame[pd.Series(rows, index=frame.index, dtype=bool)]
+
+
+def far(frame: pd.DataFrame) -> pd.Series:
+    """Whether a difference is larger than `FAR` Monte Carlo errors, or exact and not 0."""
+    return (frame["difference"].abs() > FAR * frame["mcse"].fillna(math.inf)) & (frame["difference"] != 0)
+
+
+def sentences(found: Comparison) -> Iterator[str]:
+    """How many cells are paired, why others are not, and what one store lacks."""
+    paired = sum(not pair.why for pair in found.cells)
+    if paired:
+        yield f"{_cells(paired)} paired: the draws are common, so B - A is taken replication by replication"
+    for why, count in Counter(pair.why for pair in found.cells if pair.why).items():
+        yield f"{_cells(count)} unpaired: {why}"
+    for side, lacking in (("A", found.only_a), ("B", found.only_b)):
+        if lacking:
+            yield f"only in {side}: {listed(lacking)}"
+
+
+def comparison_json(found: Comparison, a: Store, b: Store) -> str:
+    """All of it as one JSON document (NaN as null)."""
+    cells = [{"a": pair.a, "b": pair.b, "parameters": dict(a.cells[pair.a]), "paired": not pair.why, "why": pair.why}
+             for pair in found.cells]  # fmt: skip
+    rows = json.loads(found.frame.to_json(orient="records", double_precision=15))
+    return json.dumps({"a": a.fingerprint, "b": b.fingerprint, "cells": cells, "rows": rows,
+                       "only_a": list(found.only_a), "only_b": list(found.only_b)}, ensure_ascii=False)  # fmt: skip
+
+
+def _cells(count: int) -> str:
+    return f"{count:,} cell{'s are' if count != 1 else ' is'}"
+
+
+def _table_of_difference(rows: pd.DataFrame) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("estimator", "term", "errors", "measure", "A", "B", "B - A (MCSE)", "fits A, B"):
+        table.add_column(heading, justify="left" if heading in {"estimator", "term", "errors", "measure"} else "right")
+    marks = far(rows).tolist()
+    for row, mark in zip(rows.to_dict("records"), marks, strict=True):
+        name = WORDS.get(str(row["measure"]), str(row["measure"]))
+        numbers = [_number(float(row[key])) for key in ("a", "b", "difference", "mcse")]
+        change = "0 (same)" if row["difference"] == 0 and row["mcse"] == 0 else f"{numbers[2]} ({numbers[3]})"
+        texts = [str(row["estimator"]), str(row["term"]), str(row["error"]), name, numbers[0], numbers[1],
+                 change + "!" * bool(mark), f"{row['n_a']:,}, {row['n_b']:,}"]  # fmt: skip
+        table.add_row(*map(Text, texts))
+    return table
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3g}"

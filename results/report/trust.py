@@ -8,8 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from estimators.core.error_types import error_label
-from results.figures.power import PowerPlot, power_figure
 from results.page import page
+from results.plots.power_plot import PowerPlot, power_figure
 
 ANSWERS = {"supported": "Supported", "not decided": "Not decided", "contradicted": "Contradicted",
            "no claim": "No claim"}  # fmt: skip
@@ -93,3 +93,16 @@ def figure(held: Mapping[str, Any]) -> Markup:
         held["mde"]["power"],
     )  # fmt: skip
     return Markup(power_figure(plot))
+
+
+# The fidelity report of a twin as one HTML page that needs nothing else.
+
+
+def fidelity_page(document: Mapping[str, Any], caution: str) -> str:
+    """Parameters, features and what each twin misses; document: as `panelproof twin --json` prints it."""
+    pages = page("results.report", number=lambda value: f"{value:.4g}".replace("-", "−"))
+    rows = document["fidelity"]
+    twins = [
+        dict(twin) | {"rows": [row for row in rows if row["method"] == twin["method"]]} for twin in document["twins"]
+    ]
+    return pages.get_template("fidelity.html").render(twins=twins, caution=caution)

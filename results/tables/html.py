@@ -9,9 +9,8 @@ from dataclasses import replace
 from markupsafe import Markup
 
 from results.page import SYNTHETIC, page
-from results.tables.checks import INFORMS, OVERTURNS, WEAKENS, heading, spoken
 from results.tables.journal_table import JournalTable
-from results.tables.records import Document, Figure
+from results.tables.records import INFORMS, OVERTURNS, WEAKENS, Document, Figure, heading, spoken
 from results.tables.typography import split_stars, with_minus
 
 FACTS = {

@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from results.tables.checks import heading, sentences
 from results.tables.journal_table import Heading, JournalTable, Row
-from results.tables.records import Document
+from results.tables.records import Document, heading, sentences
 from results.tables.typography import split_stars, with_minus
 
 UPRIGHT, TURNED = 118, 175  # widest table on an upright page and on one that lies on its side, in letters

@@ -9,18 +9,187 @@ declared once. Statistics are records too: a name and a number without uncertain
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from estimators.core.estimator import Estimates
 from estimators.core.inference import critical_values, p_values
-from results.tables.checks import Check, Specification
-from results.tables.places import Place
 from sim.arrays import Floats
+
+# Where the paper prints what: the one place that gives models their table and column numbers.
+
+
+Place = tuple[str, int]
+
+DESCRIPTIVE: Place = ("1", 1)
+BASELINE: dict[str, Place] = {  # table 2, by what beside the treatment is in the regression
+    "alone": ("2", 1),
+    "controls": ("2", 2),
+    "controls, periods": ("2", 3),
+    "controls, units": ("2", 4),
+    "controls, units, periods": ("2", 5),
+}
+WITHOUT_CAPITALS: Place = ("3", 1)
+OTHER_POLICY: Place = ("3", 2)
+EQUAL_EFFECTS: Place = ("4", 0)  # beside the columns of table 4
+LM_TESTS: Place = ("7", 0)
+AUTOCORRELATION: dict[str, Place] = {
+    "moran": ("6", 1),
+    "geary": ("6", 2),
+    "moran-residuals": ("6", 3),
+    "local-moran": ("6", 4),
+}
+SPATIAL: dict[str, Place] = {
+    "sem": ("7", 1), "sar": ("7", 2), "sdm": ("7", 3), "slx": ("7", 4), "sdem": ("7", 5), "sac": ("7", 6),
+}  # fmt: skip
+STAGGERED, COMPARISONS, BOUNDS, SPILLOVERS = "S", "S2", "S3", "S4"  # of staggered adoption, not in the paper
+CROSS_CHECK = ""  # other programs' numbers
+ROBUSTNESS = "R"  # the referee's menu, which the paper does not number
+
+
+def further_column(position: int) -> Place:
+    """Table 2: the columns of estimators that the user names, `position` from 0."""
+    return "2", len(BASELINE) + 1 + position
+
+
+def subsample(position: int) -> Place:
+    """Table 4: one column a subsample, in order, `position` from 0."""
+    return "4", position + 1
+
+
+def mediation(position: int) -> tuple[Place, Place]:
+    """Table 5: the columns of the mediator's equation and of the outcome's, `position` of the mediator from 0."""
+    return ("5", 2 * position + 1), ("5", 2 * position + 2)
+
+
+# What speaks for and against an estimate of a panel: one record a check, most serious first.
+#
+# A check that estimates in another way tests the difference to the claim; one that looks at a fact says whether
+# anything is wrong. Both have one of four answers. "consistent": nothing differs, and what would take the claim's
+# support away is excluded, or a fact is as it should be. "cannot tell": the difference's interval holds both
+# nothing and what would take the support away, or a fact weakens the claim. "differs": there is a difference, and
+# the claim stands. "contradicts": there is a difference towards zero, and the other estimate does not support the
+# claim.
+
+
+Answer = Literal["consistent", "cannot tell", "differs", "contradicts"]  # the less serious first
+ANSWERS: tuple[Answer, ...] = get_args(Answer)
+MOST_LINES, LEAST_SHOWN = 14, 3  # of a terminal, and sentences whatever their length; the files hold all
+OVERTURNS, WEAKENS, INFORMS, SILENT = 3, 2, 1, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check of a claim, or of a panel.
+
+    name: its stable code. sentence: what was found, in words. answer: see the module. weight: how serious it is where
+    it differs or cannot tell, 2 it weakens the claim, 1 a reader should know. numbers: what the sentence rests on, by
+    name, None where there is none. alternative: how else the claim is estimated, in words, "" for a fact. difference,
+    se, lower, upper: that estimate less the claim, its error and interval, in `unit`. needed: the difference that takes
+    the claim's support away (of the other sign than the claim), None without a claim. benchmark: what the number is
+    held against by convention or on panels without a fault. false_alarm, power: how often it gives an alarm where
+    nothing is wrong, and where the difference is `needed`; None until they are simulated. remedy: what to do.
+    alternatives: of the estimator `Differences`, those that the check looks at.
+    """
+
+    name: str
+    sentence: str
+    answer: Answer = "consistent"
+    weight: int = INFORMS
+    numbers: Mapping[str, float | None] = field(default_factory=dict)
+    alternative: str = ""
+    difference: float | None = None
+    se: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    needed: float | None = None
+    unit: str = ""
+    benchmark: float | None = None
+    false_alarm: float | None = None
+    power: float | None = None
+    remedy: str = ""
+    alternatives: tuple[str, ...] = ()
+
+    @classmethod
+    def fact(
+        cls, name: str, severity: int, said: str, quiet: str = "", numbers: Mapping[str, float | None] | None = None,
+        **more: Any,
+    ) -> Check:  # fmt: skip
+        """One that says `said` where something is wrong, and `quiet` where nothing is; by its severity, 0 to 3."""
+        answer: Answer = "contradicts" if severity == OVERTURNS else "cannot tell" if severity else "consistent"
+        sentence = said if severity or not quiet else quiet
+        return cls(name, sentence, answer, min(max(severity, INFORMS), WEAKENS), numbers or {}, **more)
+
+    @property
+    def severity(self) -> int:
+        """3 it speaks against the effect, 2 it weakens it, 1 a reader should know, 0 nothing is wrong."""
+        return {"contradicts": OVERTURNS, "consistent": SILENT}.get(self.answer, self.weight)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The check's own fields as trust.json holds them, without the sentence and its numbers."""
+        names = ("name", "alternative", "difference", "se", "lower", "upper", "needed", "unit", "benchmark", "answer",
+                 "false_alarm", "power", "remedy")  # fmt: skip
+        return {name: _plain(getattr(self, name)) for name in names}
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """As estimates.json holds it."""
+        own = self.record
+        numbers = {name: _plain(value) for name, value in self.numbers.items()}
+        first = {"code": own.pop("name"), "severity": self.severity, "sentence": self.sentence, "numbers": numbers}
+        return first | own
+
+
+def _plain(value: Any) -> Any:
+    """None for a number that is not finite."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Specification:
+    """One way to estimate the effect: a group of ways, its name, the estimate with its test and 95% interval."""
+
+    kind: str
+    label: str
+    estimate: float
+    se_type: str
+    pvalue: float
+    lower: float
+    upper: float
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """As estimates.json holds it."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def spoken(checks: Sequence[Check]) -> tuple[Check, ...]:
+    """Those that have something to say, most serious first, in their own order where they are alike."""
+    said = [check for check in checks if check.severity > SILENT]
+    return tuple(sorted(said, key=lambda check: -check.severity))
+
+
+def heading(checks: Sequence[Check]) -> str:
+    """How many there are, and how many checks found nothing."""
+    said = len(spoken(checks))
+    silent = len(checks) - said
+    counted = f"{said or 'no'} warning{'s' * (said != 1)}"
+    order = ", the most serious first" if said > 1 else ""
+    return f"Before the tables: {counted}{order} ({silent} check{'s' * (silent != 1)} found nothing)"
+
+
+def sentences(checks: Sequence[Check], most: int | None = None) -> tuple[str, ...]:
+    """The sentences, at most so many, and then how many more the files hold."""
+    said = spoken(checks)
+    shown = [check.sentence for check in said[:most]]
+    more = len(said) - len(shown)
+    return (*shown, f"{more} more: see estimates.json.") if more else tuple(shown)
+
 
 LEVEL = 0.05  # of the intervals
 AGREE = 1e-5  # relative difference up to which two programs give the same number
@@ -32,7 +201,7 @@ NO_HYPOTHESIS = (("sigma2", "statistic"), ("sigma2", "pvalue"))  # sigma2 = 0 is
 class Fit:
     """What was estimated: where it stands, the model, and all that distinguishes it from the same model elsewhere.
 
-    place: table and column (results.tables.places).
+    place: table and column (results.tables.records).
     """
 
     place: Place

@@ -15,9 +15,8 @@ from html import escape
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from results.tables.checks import heading, sentences
 from results.tables.journal_table import JournalTable, Row
-from results.tables.records import Document
+from results.tables.records import Document, heading, sentences
 from results.tables.typography import split_stars, with_minus
 from sim.errors import bad
 

@@ -17,7 +17,7 @@ from estimators.linear.closed_forms import (
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
-from results.diagnosis.power_curve import minimum_detectable_effect
+from results.diagnosis.power import minimum_detectable_effect
 from sim import BadInput
 from sim.designs.panel import PanelDesign
 from sim.designs.parts.adoption.random import Random

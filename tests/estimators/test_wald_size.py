@@ -8,8 +8,7 @@ import pytest
 from estimators import SpatialPanel, Status, TwoWayDID
 from estimators.spatial.model_choice import wald_names
 from references.small_panels import small_panel, small_weights
-from results.diagnosis.measures import empirical_se
-from results.diagnosis.moments import RunningMoments
+from results.diagnosis.measures import RunningMoments, empirical_se
 from results.tables.layouts.spatial_models import conclusion
 from sim import Panel, Roles
 

@@ -36,7 +36,7 @@ from experiments.checks.check import (
     with_departure,
     worst_of,
 )
-from results.tables.checks import Check
+from results.tables.records import Check
 from sim import Panel, Roles
 
 TABLE = [  # difference, se, supports -> answer, of a claim of 5 that needs a change of 3 towards zero; critical 2

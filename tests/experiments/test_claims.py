@@ -17,9 +17,9 @@ from experiments.study.builtin import builtin, names
 from experiments.study.study import Study
 from results.diagnosis.claims import Claim
 from results.diagnosis.diagnose import diagnose
-from results.report.answer import answer
 from results.report.facts import ReportFacts
 from results.report.terminal import print_bias_table
+from results.verdict.answer import answer
 from sim.errors import BadInput
 
 MOST_LINES = 60

@@ -11,8 +11,8 @@ from experiments.application.estimate import estimate
 from experiments.application.references import linearmodels
 from experiments.application.spec.spec import read_real_panel, read_spec
 from experiments.placebo.placebo import question
-from results.tables.journal import journal_tables
 from results.tables.records import Document
+from results.tables.terminal import journal_tables
 from sim.errors import BadInput
 
 SPEC = (

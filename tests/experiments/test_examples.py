@@ -13,7 +13,7 @@ import pytest
 
 from experiments.application.spec.spec import read_spec
 from experiments.cli import run_command
-from results.charts.plots import chart_of
+from results.diagnosed import chart_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

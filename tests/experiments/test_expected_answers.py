@@ -17,7 +17,7 @@ from experiments.running.runner import run
 from experiments.study.builtin import builtin, names
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
-from results.diagnosis.power_curve import minimum_detectable_effect, power_at
+from results.diagnosis.power import minimum_detectable_effect, power_at
 
 Found = dict[tuple[object, ...], tuple[float, float]]
 

@@ -18,8 +18,8 @@ from experiments.application import estimate as paper
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.application.tables import robustness
 from experiments.application.tables.ledger import Ledger
-from results.tables.journal import journal_tables
 from results.tables.records import Record
+from results.tables.terminal import journal_tables
 
 PANEL = """
 [panel]

@@ -20,11 +20,11 @@ from experiments.running.runner import run
 from experiments.running.tasks import EnvironmentMismatch, Job, environment_of, run_job
 from experiments.study.study import Study
 from results.diagnosis import Diagnosis, diagnose
-from results.report.bias_table import failures
 from results.report.facts import ReportFacts
 from results.report.html import html_report
 from results.report.terminal import print_bias_table
 from results.store import BlockState, Origin, ZarrStore
+from results.verdict.bias_table import failures
 from sim import BadInput, Panel, Streams
 from sim.designs.paper import Paper
 from sim.errors import bad

@@ -16,9 +16,9 @@ from experiments.application.spec.spec import RealPanel, read_real_panel, read_s
 from experiments.application.tables import spatial_models
 from experiments.application.tables.ledger import Ledger
 from experiments.application.tables.spatial_models import conclusion
-from results.tables.journal import journal_tables
+from results.tables.journal_table import FRAGILE
 from results.tables.records import Document, Record
-from results.tables.setting import FRAGILE
+from results.tables.terminal import journal_tables
 from results.tables.typography import decimals, stars
 
 MODELS = ("sem", "sar", "sdm", "slx", "sdem", "sac")

@@ -20,8 +20,8 @@ from experiments.application.estimate import estimate
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.application.tables import staggered
 from experiments.application.tables.ledger import Ledger
-from results.tables.journal import journal_tables
 from results.tables.records import Record
+from results.tables.terminal import journal_tables
 from sim.errors import BadInput
 
 YEARS = np.arange(2001, 2011)

@@ -18,7 +18,7 @@ from experiments.checks.case import Family
 from experiments.trust.evidence import Benchmarks, Evidence, Rehearsal
 from experiments.trust.studies import Fits
 from results.store import Store
-from results.tables.checks import Check
+from results.tables.records import Check
 from sim.arrays import Floats
 
 R, DOF = 200, 30.0

@@ -10,7 +10,7 @@ from scipy import stats
 
 from experiments.trust.nearby import Nearby, detected
 from experiments.trust.studies import Fits, Measure
-from results.diagnosis.power_curve import Detectable
+from results.diagnosis.power import Detectable
 from sim.arrays import Floats
 
 Z = 1.959963984540054

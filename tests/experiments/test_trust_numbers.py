@@ -21,7 +21,7 @@ from experiments.trust.document import document
 from experiments.trust.studies import Fits, calibrated, effects_of, fits_of, statistic_of
 from experiments.trust.trust import Trust, trust
 from experiments.trust.verdict import RULES, verdict
-from results.diagnosis.power_curve import detectable, fitted_curve, power
+from results.diagnosis.power import detectable, fitted_curve, power
 from results.store import Store
 from sim.arrays import Floats
 from sim.errors import BadInput

@@ -15,8 +15,8 @@ from experiments.trust.evidence import Rehearsal
 from experiments.trust.nearby import Nearby, detected
 from experiments.trust.studies import Fits, Measure, within_level
 from results.diagnosis import measures
-from results.diagnosis.power_curve import Detectable
-from results.tables.checks import Check
+from results.diagnosis.power import Detectable
+from results.tables.records import Check
 
 TERMS = ("did", "difference:trend", "alternative:trend", "difference:controls:none", "alternative:controls:none")
 TWINS, DOF = 400, 30.0  # the critical value is the 381st: .95 times 401, rounded up

@@ -15,8 +15,8 @@ from experiments.trust.recommend import Advice, advice, assigned_by, forbidden_o
 from experiments.trust.studies import Calibrated, Measure
 from experiments.trust.trust import Trust
 from experiments.trust.verdict import PARALLEL, RULES, verdict
-from results.diagnosis.power_curve import Detectable
-from results.tables.checks import Check
+from results.diagnosis.power import Detectable
+from results.tables.records import Check
 from sim.panel import Panel, Roles
 
 # Who is treated alike

@@ -21,9 +21,9 @@ from experiments.cli import run_command
 from experiments.running.pilot import pilot, projected
 from experiments.running.runner import Progress, run, schema_of
 from experiments.running.until import Selection, Until, checkpoints
+from results.diagnosis.claims import about, fits_needed
 from results.diagnosis.diagnose import diagnose
-from results.diagnosis.judging import about, fits_needed
-from results.diagnosis.worlds import bound_factor
+from results.diagnosis.fits import bound_factor
 from results.store import BlockState, Store
 from results.store.zarr_store import ZarrStore
 from sim.errors import BadInput

@@ -18,8 +18,7 @@ from experiments.application.estimate import estimate
 from experiments.application.spec.spec import read_real_panel, read_spec
 from experiments.application.tables.ledger import Ledger
 from experiments.checks.case import Case, number
-from results.tables.checks import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
-from results.tables.records import Document, Record
+from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check, Document, Record
 from sim.panel.panel import part
 
 KEYS = ["code", "severity", "sentence", "numbers", "alternative", "difference", "se", "lower", "upper", "needed",

@@ -13,8 +13,7 @@ from warned import SPEC, dummies, made, of
 from experiments.application.estimate import estimate
 from experiments.application.spec.spec import read_real_panel, read_spec
 from experiments.checks.case import number
-from results.tables.checks import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
-from results.tables.records import Document
+from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check, Document
 
 
 @pytest.fixture(scope="module")

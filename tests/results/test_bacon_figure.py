@@ -10,7 +10,7 @@ from svg_text import SVG, places, said, texts
 
 from estimators.staggered.bacon import KINDS, decompose
 from references.small_panels import names
-from results.figures.bacon import BOX, COLOURS, SIZE, WORDS, bacon_figure
+from results.plots.bacon_plot import BOX, COLOURS, SIZE, WORDS, bacon_figure
 from sim import BadInput, Panel, Roles
 
 

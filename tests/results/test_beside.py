@@ -12,7 +12,7 @@ from estimators import EventStudy, InteractionTest, TwoWayDID
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.diagnosis import Diagnosis, diagnose
-from results.report.beside import NOT_JUDGED, passing_fits, side_tests
+from results.report.facts import NOT_JUDGED, passing_fits, side_tests
 from results.report.html import ReportFacts, html_report
 from results.report.terminal import print_bias_table
 from results.store.block import Records

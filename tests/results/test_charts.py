@@ -12,18 +12,13 @@ import numpy as np
 import pytest
 
 from estimators.core.estimator import Status
-from results.charts.chart import Chart, Panel, percent, plain, ticks
-from results.charts.contrasts import contrast_chart
-from results.charts.curves import fits_one_picture, measure_chart
-from results.charts.grid import dials
-from results.charts.html import figure
-from results.charts.measure import MEASURES
-from results.charts.nested import nested_chart
-from results.charts.paper import FORMATS, figure_bytes
-from results.charts.replications import replication_charts, sampled
-from results.charts.svg import apart, panel_svgs
-from results.diagnosis.contrast import contrast
+from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
+from results.plots.chart import Chart, Panel, apart, figure, panel_svgs, percent, plain, ticks
+from results.plots.curves import fits_one_picture, measure_chart, nested_chart
+from results.plots.grid import MEASURES, dials
+from results.plots.paper import FORMATS, figure_bytes
+from results.plots.replications import contrast_chart, replication_charts, sampled
 
 DRAWS = 120
 EFFECTS, UNITS, KINDS = (0.0, 0.2, 0.5, 1.0), (50, 100, 200), ("plain", "odd")

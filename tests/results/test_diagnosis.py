@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from estimators.core.estimator import Status
-from results.diagnosis.contrast import contrast
+from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.power import null_cell
 from sim.errors import BadInput

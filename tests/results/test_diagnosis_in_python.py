@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 
 import panelproof as pp
-from results.charts.plots import chart_of
-from results.diagnosis.contrast import contrast
-from results.python.diagnosed import Diagnosed
-from results.report.answer import answer
+from results.diagnosed import Diagnosed, chart_of
+from results.diagnosis.comparison import contrast
+from results.verdict.answer import answer
 from sim import BadInput
 
 EFFECTS, NOISES = (0.0, 0.5, 1.0), (1.0, 2.0)

@@ -14,7 +14,7 @@ from estimators.staggered.event_study import EventStudy
 from estimators.staggered.imputation import Imputation
 from estimators.staggered.sun_abraham import SunAbraham
 from references.staggered_panels import staggered_panel
-from results.figures.event_study import EventPath, event_figure, event_path
+from results.plots.event_plot import EventPath, event_figure, event_path
 from sim import BadInput
 
 

@@ -17,14 +17,13 @@ from experiments.running.reporting import facts_of
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.diagnosis.diagnose import Diagnosis, diagnose
-from results.report.answer import answer
-from results.report.bias_table import bias_table, failures
 from results.report.facts import ReportFacts
 from results.report.html import html_report
-from results.report.notices import failed_fits, failure_notice, notices
 from results.report.terminal import print_bias_table
-from results.report.verdicts import Grade
 from results.store.zarr_store import ZarrStore
+from results.verdict.answer import answer, failed_fits, failure_notice, notices
+from results.verdict.bias_table import bias_table, failures
+from results.verdict.verdicts import Grade
 from sim.designs.paper import Paper
 
 COLLINEAR = Status.SINGULAR.meaning

@@ -13,11 +13,10 @@ from fits_of_worlds import draw, value_of
 from scipy import stats
 
 from estimators.core.estimator import Status
-from results.diagnosis.contrast import contrast
+from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
-from results.diagnosis.grouping import Grouping
-from results.diagnosis.moments import RunningMoments
-from results.diagnosis.worlds import bound_factor, clustered, spread_over_worlds, variance_over_worlds, widened
+from results.diagnosis.fits import bound_factor, clustered, spread_over_worlds, variance_over_worlds, widened
+from results.diagnosis.measures import Grouping, RunningMoments
 from results.store.block import Block
 
 

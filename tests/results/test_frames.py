@@ -14,8 +14,8 @@ import panelproof as pp
 from estimators import Estimates, TwoWayDID
 from estimators.core.frames import usual_error
 from experiments.application.spec.spec import spec_of
-from results.python.tables import Tables
-from results.tables.columns import fit_columns
+from results.table_frames import Tables
+from results.tables.journal_table import fit_columns
 from results.tables.records import Record
 from sim import BadInput
 

@@ -10,10 +10,9 @@ import pytest
 from documents import CONTROLS, FACTS, behind, cells, full_document, number_of, only, records, statistics
 
 from results.tables import layouts
-from results.tables.journal import LAYOUTS, journal_tables
 from results.tables.journal_table import Heading, JournalTable, Row
-from results.tables.places import BASELINE, ROBUSTNESS, SPATIAL
-from results.tables.records import Agreement, Document, Fit
+from results.tables.records import BASELINE, ROBUSTNESS, SPATIAL, Agreement, Document, Fit
+from results.tables.terminal import LAYOUTS, journal_tables
 from results.tables.typography import (
     error_label,
     error_note,

@@ -13,9 +13,8 @@ from scipy import stats
 
 from estimators.core.estimator import Status
 from estimators.core.inference import holm
-from results.diagnosis.claims import Claim
-from results.diagnosis.diagnose import diagnose
-from results.diagnosis.judging import (
+from results.diagnosis.claims import (
+    Claim,
     about,
     beyond,
     beyond_mean,
@@ -25,13 +24,12 @@ from results.diagnosis.judging import (
     replications_needed,
     within,
 )
+from results.diagnosis.diagnose import diagnose
 from results.diagnosis.measures import interval, proportion
-from results.report.answer import answer, verdict_records
-from results.report.notices import failed_fits
-from results.report.numbers import clear
-from results.report.sentences import needs_text
-from results.report.verdicts import Grade, Judged, Needed, Verdict, _adjusted, _judge, judgements, needed, verdicts
-from results.report.worlds import judged_sentence
+from results.verdict.answer import answer, failed_fits, judged_sentence, verdict_records
+from results.verdict.sentences import needs_text
+from results.verdict.verdicts import Grade, Judged, Needed, Verdict, _adjusted, _judge, judgements, needed, verdicts
+from results.verdict.wording import clear
 
 ALPHA, EDGE, CELLS = 0.05, 0.075, 24
 SIZE = Claim("size")

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from results.charts.curves import measure_chart
-from results.charts.measure import MEASURES
-from results.charts.paper import figure_bytes
 from results.diagnosis.claims import Claim
 from results.diagnosis.diagnose import Diagnosis, diagnose
-from results.report.lead import lead_of
-from results.report.pictures import every_cell
+from results.plots.curves import measure_chart
+from results.plots.grid import MEASURES
+from results.plots.paper import figure_bytes
+from results.report.facts import lead_of
+from results.report.html import every_cell
 
 DRAWS = 60
 LONG = ("callaway-santanna-not-yet", "two-way-difference")

@@ -13,8 +13,7 @@ from scipy import stats
 from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.fits import Fits
-from results.diagnosis.measures import Measured, interval, proportion, wilson
-from results.diagnosis.moments import Extremes, RunningMoments
+from results.diagnosis.measures import Extremes, Measured, RunningMoments, interval, proportion, wilson
 from results.diagnosis.passes import FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import Exceedances, UpperTail, adjusted
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from svg_text import SVG, texts
 
-from results.figures.moran import COLOURS, MoranPlot, moran_figure
+from results.plots.moran_map import COLOURS, MoranPlot, moran_figure
 
 
 def plot() -> MoranPlot:

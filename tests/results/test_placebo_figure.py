@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from svg_text import SVG, path, places, said, texts
 
-from results.figures.placebo import BOX, SIZE, PlaceboPlot, _spread, placebo_figure
+from results.plots.placebo_plot import BOX, SIZE, PlaceboPlot, _spread, placebo_figure
 
 
 def plot(count: int = 500, estimate: float = 3.0) -> PlaceboPlot:

@@ -8,14 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from results.diagnosis.power_curve import (
-    detectable,
-    fitted_curve,
-    minimum_detectable_effect,
-    power,
-    power_at,
-    told_effect,
-)
+from results.diagnosis.power import detectable, fitted_curve, minimum_detectable_effect, power, power_at, told_effect
 from sim.arrays import Floats
 from sim.errors import BadInput
 

@@ -14,8 +14,8 @@ import pytest
 import results.page
 from estimators.core.estimator import Status
 from results.diagnosis.diagnose import diagnose
-from results.report.answer import answer
 from results.report.html import ReportFacts, html_report
+from results.verdict.answer import answer
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 FACTS = ReportFacts(

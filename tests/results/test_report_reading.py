@@ -14,7 +14,7 @@ import pytest
 from estimators import TwoWayDID
 from experiments.running.runner import run
 from experiments.study.study import Study
-from results.diagnosis import diagnose, reading
+from results.diagnosis import diagnose, fits
 from results.diagnosis.power import Exceedances, UpperTail
 from results.store import ZarrStore
 from sim.designs.paper import Paper
@@ -32,8 +32,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def frame(path: Path, monkeypatch: pytest.MonkeyPatch, budget: int, cores: int) -> pd.DataFrame:
-    monkeypatch.setattr(reading, "BUDGET", budget)
-    monkeypatch.setattr(reading.os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(fits, "BUDGET", budget)
+    monkeypatch.setattr(fits.os, "cpu_count", lambda: cores)
     return diagnose(ZarrStore.open(path)).frame
 
 
@@ -51,7 +51,7 @@ def test_numbers_do_not_depend_on_the_pieces_in_which_fits_are_judged(
     path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
 ) -> None:
     expected = frame(path, monkeypatch, 2**28, 1)
-    monkeypatch.setattr(reading, "PIECE", piece)
+    monkeypatch.setattr(fits, "PIECE", piece)
     found = frame(path, monkeypatch, 2**28, 1)
     pd.testing.assert_frame_equal(found, expected, check_exact=False, rtol=1e-9, atol=1e-13)
 
@@ -66,7 +66,7 @@ def test_items_are_got_ahead_in_order_and_errors_are_raised() -> None:
         yield 1
         raise OSError("gone")
 
-    got = reading.ahead(items())
+    got = fits.ahead(items())
     assert next(got) == 0
     assert second.wait(30.0)
     assert next(got) == 1

@@ -14,8 +14,8 @@ from scipy import stats
 
 from results.diagnosis.diagnose import diagnose
 from results.report.html import ReportFacts, html_report
-from results.report.numbers import clear, is_biased, is_off
 from results.report.terminal import print_bias_table
+from results.verdict.wording import clear, is_biased, is_off
 
 
 def row(**changes: float) -> dict[Any, Any]:

@@ -73,7 +73,7 @@ def test_a_diagnosis_is_of_one_snapshot(
             writer.write(*place, blocks[place])
 
     interrupted_by(monkeypatch, write)
-    monkeypatch.setattr("results.diagnosis.reading.BUDGET", 0)  # blocks that are kept are not read between passes
+    monkeypatch.setattr("results.diagnosis.fits.BUDGET", 0)  # blocks that are kept are not read between passes
     found = diagnose(ZarrStore.open(writer.path)).frame
     assert not waiting, "blocks were to arrive between the passes"
     assert found.equals(expected)

@@ -7,11 +7,9 @@ from dataclasses import replace
 import pytest
 from documents import FACTS, cells, full_document, only, record, records
 
-from results.tables.columns import UNBOUNDED, FitColumn
-from results.tables.journal import journal_tables
-from results.tables.places import BASELINE, ROBUSTNESS, SPATIAL, subsample
-from results.tables.records import Document, Fit
-from results.tables.setting import UNBOUNDED_NOTE
+from results.tables.journal_table import UNBOUNDED, UNBOUNDED_NOTE, FitColumn
+from results.tables.records import BASELINE, ROBUSTNESS, SPATIAL, Document, Fit, subsample
+from results.tables.terminal import journal_tables
 
 WHOLE = Fit(BASELINE["controls, units, periods"], "did")
 BRACKETS = "rackets hold 95% intervals, not standard errors"

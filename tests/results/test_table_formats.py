@@ -19,12 +19,11 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from experiments.application.table_files import check_formats, write_files
-from results.figures.style import draw, frame
+from results.plots.paper import draw, frame
 from results.tables.html import html_tables
-from results.tables.journal import journal_tables
 from results.tables.latex import escape, latex_tables
 from results.tables.records import Document
-from results.tables.terminal import print_estimates
+from results.tables.terminal import journal_tables, print_estimates
 from results.tables.word import word_tables
 from sim.errors import BadInput
 

@@ -11,11 +11,10 @@ from rich.console import Console
 
 from estimators.core.estimator import Layout, Status
 from results.diagnosis.diagnose import diagnose
-from results.report.bias_table import bias_table, failures, in_order, key_terms
 from results.report.facts import ReportFacts
-from results.report.numbers import bracketed, fixed, is_off, share_text
-from results.report.short import MOST_SAID
-from results.report.terminal import print_bias_table
+from results.report.terminal import MOST_SAID, print_bias_table
+from results.verdict.bias_table import bias_table, failures, in_order, key_terms
+from results.verdict.wording import bracketed, fixed, is_off, share_text
 
 FACTS = ReportFacts("toy", "Does it hold?", seed=42)
 

@@ -15,10 +15,10 @@ from experiments.study.builtin import builtin
 from experiments.study.study import Study
 from results.diagnosis import Diagnosis, diagnose
 from results.diagnosis.claims import Claim
-from results.report.bias_table import bias_table
 from results.report.html import ReportFacts, html_report
 from results.report.terminal import print_bias_table
-from results.report.verdicts import Grade, verdicts
+from results.verdict.bias_table import bias_table
+from results.verdict.verdicts import Grade, verdicts
 from sim.designs.paper import Paper
 
 LMS = ("lm_lag", "lm_err", "rlm_lag", "rlm_err")

@@ -16,12 +16,11 @@ from scipy.stats import norm
 from estimators.core.estimator import Status
 from results.diagnosis.claims import BIAS, Claim
 from results.diagnosis.diagnose import Diagnosis, diagnose
-from results.report.answer import answer, verdict_records
-from results.report.bias_table import bias_table
-from results.report.short import MOST_LINES
-from results.report.terminal import print_bias_table
-from results.report.verdicts import Grade, Verdict, grade_of, verdicts
-from results.report.wording import error_words, region
+from results.report.terminal import MOST_LINES, print_bias_table
+from results.verdict.answer import answer, verdict_records
+from results.verdict.bias_table import bias_table
+from results.verdict.verdicts import Grade, Verdict, grade_of, verdicts
+from results.verdict.wording import error_words, region
 from sim.errors import BadInput
 
 FITS = 4000

@@ -14,7 +14,7 @@ from many_blocks import BLOCK, fabricated, many_blocks
 
 from experiments.running.log import read_log
 from experiments.running.runner import run
-from results.diagnosis import reading
+from results.diagnosis import fits
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
 from results.store.repair import verified
@@ -60,14 +60,14 @@ def test_a_resume_opens_each_mark_once_a_look_and_no_number(tmp_path: Path, monk
 
 def test_small_blocks_are_judged_together_but_never_over_a_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = fabricated(many_blocks(1, 70), tmp_path / "x.zarr", without=[(0, 5)])
-    pieces = list(reading.Reading(store).pieces(0))
+    pieces = list(fits.Reading(store).pieces(0))
     assert [(piece.start, piece.replications) for piece in pieces] == [
         (0, 5 * BLOCK), (6 * BLOCK, 32 * BLOCK), (38 * BLOCK, 32 * BLOCK)
     ]  # fmt: skip
     joined = np.concatenate([piece.truth["att"] for piece in pieces])
     np.testing.assert_array_equal(joined, np.concatenate([block.truth["att"] for block in store.blocks(0)]))
     together = diagnose(store).frame
-    monkeypatch.setattr(reading, "JOINED", 1)
+    monkeypatch.setattr(fits, "JOINED", 1)
     pd.testing.assert_frame_equal(diagnose(store).frame, together, rtol=1e-9, check_exact=False)
 
 

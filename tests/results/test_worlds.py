@@ -11,15 +11,12 @@ from fits_of_worlds import DOF, RUN, draw, value_of
 from scipy import stats
 
 from estimators.core.estimator import Status
-from results.diagnosis.contrast import contrast
+from results.diagnosis.comparison import contrast
 from results.diagnosis.diagnose import diagnose
-from results.diagnosis.fits import Fits
-from results.diagnosis.grouping import Grouping
-from results.diagnosis.measures import Measured, interval, wilson
-from results.diagnosis.moments import RunningMoments, Tally
+from results.diagnosis.fits import Fits, between_worlds, clustered, variance_inflation, widened
+from results.diagnosis.measures import Grouping, Measured, RunningMoments, Tally, interval, wilson
 from results.diagnosis.passes import ByWorld, FirstPass, SecondPass, measures_by_error, measures_by_term
 from results.diagnosis.power import Exceedances, UpperTail, adjusted
-from results.diagnosis.worlds import between_worlds, clustered, variance_inflation, widened
 
 WORLDS = 10
 

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from results.tables.journal import journal_tables
 from results.tables.journal_table import JournalTable
-from results.tables.places import (
+from results.tables.records import (
     AUTOCORRELATION,
     BASELINE,
     DESCRIPTIVE,
     OTHER_POLICY,
     ROBUSTNESS,
     SPATIAL,
+    Document,
+    Figure,
+    Fit,
     Place,
+    Record,
     subsample,
 )
-from results.tables.places import WITHOUT_CAPITALS as NO_CAPITALS
-from results.tables.places import mediation as mediation_places
-from results.tables.records import Document, Figure, Fit, Record
+from results.tables.records import WITHOUT_CAPITALS as NO_CAPITALS
+from results.tables.records import mediation as mediation_places
+from results.tables.terminal import journal_tables
 
 CONTROLS = ("inv", "road_pc")
 LINEAR = ("iid", "hc1", "cluster:unit")

@@ -136,8 +136,8 @@ def table_7(panel: Path, spec: Path) -> list[str]:
     from experiments.application.spec.spec import read_real_panel, read_spec
     from experiments.application.tables import spatial_models
     from experiments.application.tables.ledger import Ledger
-    from results.tables.journal import journal_tables
     from results.tables.records import Document
+    from results.tables.terminal import journal_tables
 
     real = read_real_panel(panel, read_spec(spec))
     ledger = Ledger(seed=1)

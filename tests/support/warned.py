@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.application.estimate import estimate
-from results.tables.checks import Check
-from results.tables.records import Document
+from results.tables.records import Check, Document
 
 GROUPS = 'groups = ["province"]\n'
 SPEC = f"""{made_cities.PANEL}

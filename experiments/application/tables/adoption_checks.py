@@ -14,9 +14,8 @@ from estimators.staggered.pretrends import pretrend_power
 from estimators.staggered.trend_evidence import EventTimes, reference_estimator
 from experiments.application.tables.columns import known_terms
 from experiments.application.tables.ledger import Ledger, reasons
-from results.figures.bacon import bacon_figure
-from results.tables.places import BOUNDS, COMPARISONS
-from results.tables.records import Fit
+from results.plots.bacon_plot import bacon_figure
+from results.tables.records import BOUNDS, COMPARISONS, Fit
 from sim.errors import BadInput
 from sim.panel import Panel
 

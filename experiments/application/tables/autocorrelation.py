@@ -14,9 +14,8 @@ from estimators.spatial.residual_moran import EXACT_FIT, ResidualMaker, permuted
 from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.weights import Contiguity
 from experiments.application.tables.ledger import Ledger
-from results.figures.moran import MoranPlot, Outline, moran_figure
-from results.tables.places import AUTOCORRELATION
-from results.tables.records import LEVEL, Fit, Record
+from results.plots.moran_map import MoranPlot, Outline, moran_figure
+from results.tables.records import AUTOCORRELATION, LEVEL, Fit, Record
 from sim.arrays import Codes, Floats
 from sim.errors import listed
 from sim.panel import Panel

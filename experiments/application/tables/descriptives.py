@@ -6,8 +6,7 @@ import numpy as np
 
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables.ledger import Ledger
-from results.tables.places import DESCRIPTIVE
-from results.tables.records import Fit
+from results.tables.records import DESCRIPTIVE, Fit
 from sim.arrays import Flags, Floats
 
 

@@ -11,9 +11,17 @@ from estimators.linear.covariances import cells_of, count_clusters
 from estimators.linear.few_clusters import ADJUSTED
 from experiments.running.runner import run
 from experiments.study.study import Study
-from results.report.wording import joined
-from results.tables.checks import Specification
-from results.tables.records import Figure, Fit, Record, clusters_of, records_of, statistic_of, statistics_of
+from results.tables.records import (
+    Figure,
+    Fit,
+    Record,
+    Specification,
+    clusters_of,
+    records_of,
+    statistic_of,
+    statistics_of,
+)
+from results.verdict.wording import joined
 from sim.designs.observed import Observed
 from sim.errors import BadInput, listed
 from sim.panel import Panel

@@ -22,8 +22,7 @@ from experiments.application.tables.columns import (
     unfit,
 )
 from experiments.application.tables.ledger import Ledger
-from results.tables.places import ROBUSTNESS
-from results.tables.records import Fit
+from results.tables.records import ROBUSTNESS, Fit
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
 from sim.panel.panel import part, seen_in

@@ -29,8 +29,15 @@ from experiments.application.tables.columns import (
     unfit,
 )
 from experiments.application.tables.ledger import Ledger, reasons
-from results.tables.places import BASELINE, EQUAL_EFFECTS, OTHER_POLICY, WITHOUT_CAPITALS, further_column, subsample
-from results.tables.records import Fit
+from results.tables.records import (
+    BASELINE,
+    EQUAL_EFFECTS,
+    OTHER_POLICY,
+    WITHOUT_CAPITALS,
+    Fit,
+    further_column,
+    subsample,
+)
 from sim.errors import BadInput, listed
 from sim.panel import Panel
 from sim.panel.panel import seen_in

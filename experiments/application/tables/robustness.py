@@ -19,8 +19,7 @@ from experiments.application.tables.columns import (
     say_what_is_left_out,
 )
 from experiments.application.tables.ledger import Ledger, reasons
-from results.tables.places import ROBUSTNESS
-from results.tables.records import Fit
+from results.tables.records import ROBUSTNESS, Fit
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
 from sim.panel.panel import part, seen_in, seen_part

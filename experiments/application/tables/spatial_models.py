@@ -24,8 +24,7 @@ from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.tables.columns import clustered_enough, main_cluster
 from experiments.application.tables.ledger import Ledger, reasons
 from results.tables.layouts.spatial_models import conclusion
-from results.tables.places import LM_TESTS, SPATIAL
-from results.tables.records import EFFECTS, Fit
+from results.tables.records import EFFECTS, LM_TESTS, SPATIAL, Fit
 from sim.errors import BadInput, listed
 from sim.panel import Panel
 from sim.weights import Weights

@@ -28,9 +28,8 @@ from experiments.application.spec.spec import RealPanel
 from experiments.application.tables import adoption_checks
 from experiments.application.tables.columns import ALONE, known_terms, main_cluster, say_what_has_no_error
 from experiments.application.tables.ledger import Fitted, Ledger, reasons
-from results.figures.event_study import EventPath, event_figure, event_path
-from results.tables.places import BOUNDS, COMPARISONS, SPILLOVERS, STAGGERED
-from results.tables.records import Fit
+from results.plots.event_plot import EventPath, event_figure, event_path
+from results.tables.records import BOUNDS, COMPARISONS, SPILLOVERS, STAGGERED, Fit
 from results.tables.typography import heading
 from sim.errors import BadInput, listed
 from sim.panel import Panel

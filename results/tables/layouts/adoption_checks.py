@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from results.tables.columns import FitColumn, coefficient_rows, fit_columns, size_rows, value_rows
-from results.tables.journal_table import Heading, JournalTable, Row
-from results.tables.places import BOUNDS, COMPARISONS
-from results.tables.setting import TableSetting
+from results.tables.journal_table import (
+    FitColumn,
+    Heading,
+    JournalTable,
+    Row,
+    TableSetting,
+    coefficient_rows,
+    fit_columns,
+    size_rows,
+    value_rows,
+)
+from results.tables.records import BOUNDS, COMPARISONS
 from results.tables.typography import count, digits
 
 _KINDS = {

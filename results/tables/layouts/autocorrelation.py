@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from results.tables.columns import FitColumn, fit_columns
-from results.tables.journal_table import Heading, JournalTable, Row, without_empty
+from results.tables.journal_table import FitColumn, Heading, JournalTable, Row, TableSetting, fit_columns, without_empty
 from results.tables.records import Record
-from results.tables.setting import TableSetting
 from results.tables.typography import decimals, digits, moment_label, probability
 
 MEASURES = {

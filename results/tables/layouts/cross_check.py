@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from results.tables.journal_table import Heading, JournalTable, Row
-from results.tables.places import CROSS_CHECK
-from results.tables.setting import TableSetting
+from results.tables.journal_table import Heading, JournalTable, Row, TableSetting
+from results.tables.records import CROSS_CHECK
 
 
 def agreement(setting: TableSetting) -> list[JournalTable]:

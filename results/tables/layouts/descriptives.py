@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from results.tables.columns import fit_columns
-from results.tables.journal_table import Heading, JournalTable, Row
-from results.tables.setting import TableSetting
+from results.tables.journal_table import Heading, JournalTable, Row, TableSetting, fit_columns
 from results.tables.typography import digits
 
 _PARTS = (("overall", ""), ("between", "_between"), ("within", "_within"))  # as xtsum

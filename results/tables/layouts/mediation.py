@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.core.error_types import error_label
-from results.tables.columns import FitColumn, bracket, coefficient, fit_columns, interval, shown_numbers, value_rows
-from results.tables.journal_table import Heading, JournalTable, Row
+from results.tables.journal_table import (
+    FitColumn,
+    Heading,
+    JournalTable,
+    Row,
+    TableSetting,
+    bracket,
+    coefficient,
+    fit_columns,
+    interval,
+    shown_numbers,
+    value_rows,
+)
 from results.tables.layouts.regressions import regressions
 from results.tables.records import Record
-from results.tables.setting import TableSetting
 from results.tables.typography import digits, split_stars
 
 _EFFECTS = (

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from results.tables.columns import FitColumn, coefficient_rows, fit_columns, fit_rows, in_order, size_rows
-from results.tables.journal_table import Heading, JournalTable, Row
-from results.tables.places import BASELINE, EQUAL_EFFECTS, ROBUSTNESS
-from results.tables.setting import TableSetting
+from results.tables.journal_table import (
+    FitColumn,
+    Heading,
+    JournalTable,
+    Row,
+    TableSetting,
+    coefficient_rows,
+    fit_columns,
+    fit_rows,
+    in_order,
+    size_rows,
+)
+from results.tables.records import BASELINE, EQUAL_EFFECTS, ROBUSTNESS
 from results.tables.typography import decimals, digits, legend, model_label, probability
 
 _IN_TABLE_2 = ("pooled", "random", "did")

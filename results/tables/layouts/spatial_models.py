@@ -9,9 +9,13 @@ from dataclasses import replace
 
 from estimators.core.error_types import error_label
 from estimators.spatial.model_choice import choose_model, wald_names
-from results.tables.columns import (
+from results.tables.journal_table import (
     LIKELIHOOD,
     FitColumn,
+    Heading,
+    JournalTable,
+    Row,
+    TableSetting,
     coefficient_rows,
     fit_columns,
     fit_rows,
@@ -20,10 +24,7 @@ from results.tables.columns import (
     size_rows,
     value_rows,
 )
-from results.tables.journal_table import Heading, JournalTable, Row
-from results.tables.places import BASELINE
-from results.tables.records import EFFECTS, Record
-from results.tables.setting import TableSetting
+from results.tables.records import BASELINE, EFFECTS, Record
 from results.tables.typography import PREDICTIONS, decimals, digits, model_label, p_value, probability, short_p
 
 TRANSFORMS = {None: "", "direct": "direct maximum likelihood", "lee-yu": "Lee and Yu's transformed likelihood"}

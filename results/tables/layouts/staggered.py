@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from estimators.staggered.aggregation import event_of
-from results.tables.columns import FitColumn, coefficient_rows, fit_columns, size_rows, value_rows
-from results.tables.journal_table import Heading, JournalTable, Row
-from results.tables.places import SPILLOVERS, STAGGERED
-from results.tables.setting import TableSetting
+from results.tables.journal_table import (
+    FitColumn,
+    Heading,
+    JournalTable,
+    Row,
+    TableSetting,
+    coefficient_rows,
+    fit_columns,
+    size_rows,
+    value_rows,
+)
+from results.tables.records import SPILLOVERS, STAGGERED
 from results.tables.typography import AVERAGES, COUNTS, count, heading, probability, variant
 
 _COMPARED = {

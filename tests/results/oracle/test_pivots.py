@@ -17,11 +17,20 @@ from rich.console import Console
 from scipy import stats
 
 from estimators.core.estimator import Status
-from results.charts.measure import MEASURES
 from results.diagnosis.diagnose import diagnose
-from results.pivots.formats import csv_file, latex_file, terminal_table, word_file, xlsx_file
-from results.pivots.html import pivot_html
-from results.pivots.pivot import default_pivot, pivot, pivot_by, resolved
+from results.plots.grid import MEASURES
+from results.report.pivot import (
+    csv_file,
+    default_pivot,
+    latex_file,
+    pivot,
+    pivot_by,
+    pivot_html,
+    resolved,
+    terminal_table,
+    word_file,
+    xlsx_file,
+)
 from results.tables.records import Document
 from sim.errors import BadInput
 

@@ -20,10 +20,9 @@ from table_oracle.wording import Asked, stars
 
 import results.tables
 from results.tables.html import html_tables
-from results.tables.journal import LAYOUTS, journal_tables
 from results.tables.journal_table import JournalTable
 from results.tables.latex import latex_tables
-from results.tables.terminal import print_estimates
+from results.tables.terminal import LAYOUTS, journal_tables, print_estimates
 from results.tables.word import word_tables
 
 FORMATS = ("terminal", "narrow terminal", "html", "latex", "word")

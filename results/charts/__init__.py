@@ -1,1 +1,0 @@
-"""Pictures of a diagnosis: records made by pure functions, and the two programs that draw every record alike."""

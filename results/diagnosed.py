@@ -1,0 +1,442 @@
+"""A diagnosis that answers in Python: tables, pictures, contrasts, labelled arrays, a summary.
+
+Each method calls a function of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from estimators.core.inference import usual_error
+from results.diagnosis.comparison import Target, contrast
+from results.diagnosis.diagnose import Diagnosis
+from results.diagnosis.diagnose import diagnose as reduce
+from results.plots.chart import Chart
+from results.plots.curves import fits_one_picture, measure_chart, nested_chart
+from results.plots.grid import checked_error, checked_term, dials, measures_of, shown
+from results.plots.replications import replication_charts
+from results.report.facts import lead_of
+from results.report.pivot import (
+    ERROR,
+    ESTIMATOR,
+    TERM,
+    Keys,
+    Pivot,
+    PivotCell,
+    default_pivot,
+    measure_named,
+    pivot,
+    resolved,
+)
+from results.store.block import Records
+from results.store.labelled import Axes, axes_of, label, spread
+from results.verdict.answer import answer
+from results.verdict.bias_table import key_terms
+from sim.errors import bad, closest, listed, one_of
+from sim.notebook import MOST_ROWS, Text, card
+
+if TYPE_CHECKING:
+    from results.plots.paper import Picture
+
+
+# A diagnosis as labelled arrays of xarray: each measure by dials, estimator, term and error type.
+
+
+KEYS = ("estimator", "term", "error")
+SPREADS = ("mcse", "lower", "upper", "n")  # groups beside the values, which stand at the root
+
+
+def labelled(diagnosis: Diagnosis, sample: str = "own") -> xr.DataTree:
+    """Values at the root, and groups of the same names for their Monte Carlo errors, intervals and numbers of fits.
+
+    A measure has the dimensions that it needs; NaN where it is not defined. Raises BadInput for an unknown sample.
+    """
+    frame = diagnosis.frame[diagnosis.frame["sample"] == sample]
+    if frame.empty:
+        raise bad(f"no sample {sample!r}", where="to_xarray", allowed=one_of(diagnosis.frame["sample"].unique()),
+                  remedy="choose one of them")  # fmt: skip
+    axes = axes_of(diagnosis.cells, {*KEYS, *frame["measure"].unique()})
+    parts = dict(iter(frame.groupby("measure", sort=False)))
+    found = {name: xr.Dataset({str(measure): _array(rows, axes, name, len(diagnosis.cells))
+                               for measure, rows in parts.items()}) for name in ("value", *SPREADS)}  # fmt: skip
+    found["value"].attrs = {"alpha": diagnosis.alpha, "worlds": diagnosis.worlds,
+                            "held_fixed": ", ".join(diagnosis.held_fixed)}  # fmt: skip
+    return xr.DataTree.from_dict({"/": found["value"], **{f"/{name}": found[name] for name in SPREADS}})
+
+
+def _array(rows: pd.DataFrame, axes: Axes, number: str, cells: int) -> xr.DataArray:
+    """One number of one measure."""
+    keys = [key for key in KEYS if key == "estimator" or (rows[key] != "").any()]
+    labels = {key: list(dict.fromkeys(rows[key])) for key in keys}
+    values = np.full((cells, *map(len, labels.values())), np.nan)
+    places = [rows[key].map({label: at for at, label in enumerate(labels[key])}).to_numpy() for key in keys]
+    values[(rows["cell"].to_numpy(), *places)] = rows[number].to_numpy(dtype=np.float64)
+    coordinates = dict(zip(axes.names, axes.values, strict=True)) | {key: np.array(labels[key]) for key in keys}
+    return xr.DataArray(spread(values, axes, np.nan), coordinates, (*axes.names, *keys))
+
+
+# Paired contrasts of two estimators in every cell of a grid.
+
+
+def contrasts(
+    diagnosis: Diagnosis, records: Records, a: str | Target, b: str | Target, cell: int | None = None
+) -> pd.DataFrame:
+    """A minus B of `results.diagnosis.comparison` in every cell or in one, a row a cell and measure under its dials.
+
+    a, b: (estimator, term, error type), or an estimator for its key term and usual errors. Raises BadInput.
+    """
+    one, other = (_target(records, each, name) for name, each in (("a", a), ("b", b)))
+    if cell is not None and cell not in range(len(records.cells)):
+        raise bad(f"no cell {cell}", where="contrast", allowed=f"0 to {len(records.cells) - 1}",
+                  remedy="choose one of them, or leave cell out")  # fmt: skip
+    frames = []
+    for number in range(len(records.cells)) if cell is None else [cell]:
+        found = contrast(records, one, other, number, diagnosis.alpha)
+        labels = [_shown(value) for value in records.cells[number].values()]
+        levels: list[Any] = [pd.Index([value] * len(found), name=name)
+                             for name, value in zip(diagnosis.parameters, labels, strict=True)]  # fmt: skip
+        frames.append(found.set_index([*levels, "measure"]))
+    return pd.concat(frames)
+
+
+def _shown(value: object) -> object:
+    """A dial's value as an index has it: numbers and texts as they are."""
+    return value if isinstance(value, int | float | str) else label(value)
+
+
+def _target(records: Records, given: str | Target, argument: str) -> Target:
+    """A triple as it is; of an estimator its key term and its usual error type."""
+    if not isinstance(given, str):
+        if len(given) != 3:
+            raise bad(f"{given!r}", where=f"contrast {argument}", remedy="give one of the two",
+                      allowed="an estimator, or (estimator, term, error type)")  # fmt: skip
+        return given
+    if given not in records.layouts:
+        raise bad(f"no estimator {given!r}", where=f"contrast {argument}", allowed=one_of(records.layouts),
+                  remedy=closest(given, records.layouts))  # fmt: skip
+    layout = records.layouts[given]
+    return given, key_terms(layout)[0], usual_error(layout.errors)
+
+
+# What a diagnosis says of itself, as text and in a notebook.
+
+
+HEADS = {"truth": "truth", "bias": "bias", "empirical_se": "empirical s.e.", "mean_se": "mean s.e.",
+         "coverage": "coverage", "rejection": "rejection"}  # fmt: skip
+
+
+def diagnosis_card(diagnosis: Diagnosis) -> str:
+    """What was held fixed, and of each cell and estimator the key term's measures."""
+    dials = list(dict.fromkeys(name for cell in diagnosis.cells for name in cell))
+    heads = (*dials, "estimator", "term", *HEADS.values())
+    rows = [(*(label(diagnosis.cells[row["cell"]].get(name)) for name in dials), row["estimator"], row["term"],
+             *(row[name] for name in HEADS)) for row in _overview(diagnosis)]  # fmt: skip
+    facts = [
+        ("cells", len(diagnosis.cells)),
+        ("estimators", listed(diagnosis.layouts, 8)),
+        ("level of tests", f"{100 * diagnosis.alpha:g}%"),
+        ("held fixed", ", ".join(diagnosis.held_fixed)),
+    ]
+    return card("Diagnosis", facts, heads, rows, answer=answer_sentences(diagnosis))
+
+
+def diagnosis_text(diagnosis: Diagnosis) -> Text:
+    """The answer in sentences, then one line a cell and estimator."""
+    import pandas as pd
+
+    dials = list(dict.fromkeys(name for cell in diagnosis.cells for name in cell))
+    rows = _overview(diagnosis)
+    named = [{name: label(diagnosis.cells[row["cell"]].get(name)) for name in dials} | row for row in rows]
+    table = pd.DataFrame(named, columns=[*dials, "estimator", "term", *HEADS]).rename(columns=HEADS)
+    lines = table.to_string(index=False, float_format="{:.4g}".format, na_rep="", max_rows=MOST_ROWS)
+    return Text("\n".join([*answer_sentences(diagnosis), "", lines]).strip())
+
+
+def _overview(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    """Of each cell and estimator the key term: measures without error types, and with the usual one."""
+    terms = {name: key_terms(layout)[0] for name, layout in diagnosis.layouts.items()}
+    errors = {name: usual_error(layout.errors) for name, layout in diagnosis.layouts.items()}
+    frame = diagnosis.frame[(diagnosis.frame["sample"] == "own") & diagnosis.frame["measure"].isin(set(HEADS))]
+    found: dict[tuple[int, str], dict[str, Any]] = {}
+    columns = (frame[name].tolist() for name in ("cell", "estimator", "term", "error", "measure", "value"))
+    for cell, name, term, error, measure, value in zip(*columns, strict=True):
+        if terms[name] == term and error in ("", errors[name]):
+            blank = {"cell": cell, "estimator": name, "term": term} | dict.fromkeys(HEADS, math.nan)
+            found.setdefault((cell, name), blank)[measure] = value
+    return list(found.values())
+
+
+def answer_sentences(diagnosis: Diagnosis) -> list[str]:
+    """What the study finds: failed fits first, a sentence a claim, then what a reader must know beside it."""
+    found = answer(diagnosis)
+    return [*found.sentences, *found.notes]
+
+
+# Pivot tables as pandas tables, with the dials' own values as labels.
+
+
+Number = Literal["value", "mcse", "lower", "upper", "n"]
+PLACES = {ESTIMATOR: 1, TERM: 2, ERROR: 3}  # of a value's place
+NUMBERS: tuple[Number, ...] = ("value", "mcse", "lower", "upper", "n")
+SAMPLES = ("own", "common", "passing")
+
+
+def table(diagnosis: Diagnosis, rows: Sequence[str], columns: Sequence[str], measure: str, *, term: str | None,
+          number: Number, sample: str) -> pd.DataFrame:  # fmt: skip
+    """One measure by dials, estimators, terms or error types. Raises BadInput, see `Shown.table`."""
+    for name, value, allowed in (("number", number, NUMBERS), ("sample", sample, SAMPLES)):
+        if value not in allowed:
+            raise bad(f"{name} = {value!r}", where="table", allowed=one_of(allowed), remedy="choose one of them")
+    checked_term(diagnosis, term, "table")
+    asked, lead_term = lead_of(diagnosis)
+    if measure:
+        asked, lead_term = measure_named(measures_of(diagnosis), measure, "table, measure"), None
+    term = term or lead_term
+    if rows or columns or sample != "own":
+        found = pivot(diagnosis, asked, rows, columns, term=term, sample=sample)
+    else:
+        found = default_pivot(diagnosis, asked, term)
+    if found is None:
+        raise bad(f"{asked.name} has no value in any cell", where="table, measure", allowed=asked.words,
+                  remedy="choose another measure, term or sample")  # fmt: skip
+    return frame_of(found, diagnosis, number)
+
+
+def frame_of(found: Pivot, diagnosis: Diagnosis, number: Number = "value") -> pd.DataFrame:
+    """A pivot table of one number of its cells; NaN where the measure is not defined."""
+    down = _labels(diagnosis, found.down, found.rows, found.cells)
+    across = _labels(diagnosis, found.across, found.columns, zip(*found.cells, strict=True))
+    values = [[float("nan") if cell is None else float(getattr(cell.value, number)) for cell in row]
+              for row in found.cells]  # fmt: skip
+    if not found.across:
+        across = pd.Index([found.measure.name])
+    return pd.DataFrame(values, pd.RangeIndex(1) if not found.down else down, across)
+
+
+def _labels(diagnosis: Diagnosis, names: Keys, keys: Sequence[Keys],
+            lines: Iterable[Sequence[PivotCell | None]]) -> pd.Index:  # fmt: skip
+    """The keys of rows or columns with the dials' values in place of their text."""
+    found = []
+    for _, line in zip(keys, lines, strict=True):
+        cell = next(each for each in line if each is not None)  # a key is there because a value has it
+        found.append(tuple(_label(diagnosis, cell, name) for name in names))
+    if len(names) == 1:
+        return pd.Index([label for (label,) in found], name=names[0])
+    return pd.MultiIndex.from_tuples(found, names=list(names)) if names else pd.Index([])
+
+
+def _label(diagnosis: Diagnosis, cell: PivotCell, name: str) -> object:
+    if name in PLACES:
+        return cell.value.place[PLACES[name]]
+    value = diagnosis.cells[cell.value.place[0]].get(name)
+    return value if isinstance(value, int | float | str) else shown(value)
+
+
+# Pictures of a diagnosis in Python: `diagnosis.plot.power()` and its like.
+
+
+@dataclass(frozen=True, slots=True)
+class Plots:
+    """Pictures of one diagnosis, as figures of matplotlib that are saved by `.savefig`.
+
+    term: of the estimators that have it, by default the key term of each. error: one error type of several. axis: the
+    dial to draw against, by default the one with the most values. All raise BadInput for names that there are not.
+
+    >>> import panelproof as pp
+    >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0, 0.01]}, replications=64, block=64)
+    >>> plot = pp.diagnose(pp.run(study)).plot
+    >>> figures = plot.power(axis="effect"), plot.size(error="cluster:unit"), plot.zip(term="did"), plot("mean_se")
+    """
+
+    diagnosis: Diagnosis
+    records: Records
+
+    def __call__(self, measure: str, *, term: str | None = None, error: str | None = None,
+                 axis: str | None = None) -> Picture:  # fmt: skip
+        """Any measure of docs/measures.md, or one of your own."""
+        return _drawn(chart_of(self.diagnosis, measure, term=term, error=error, axis=axis))
+
+    def power(self, *, term: str | None = None, error: str | None = None, axis: str | None = None) -> Picture:
+        """The share of tests that reject, against the true effect where the grid has one."""
+        return self("power", term=term, error=error, axis=axis)
+
+    def size(self, *, term: str | None = None, error: str | None = None, axis: str | None = None) -> Picture:
+        """The share of tests that reject where the truth is 0."""
+        return self("size", term=term, error=error, axis=axis)
+
+    def coverage(self, *, term: str | None = None, error: str | None = None, axis: str | None = None) -> Picture:
+        """The share of intervals that hold the truth."""
+        return self("coverage", term=term, error=error, axis=axis)
+
+    def bias(self, *, term: str | None = None, axis: str | None = None) -> Picture:
+        """The mean of estimate minus truth with its Monte Carlo interval."""
+        return self("bias", term=term, axis=axis)
+
+    def rmse(self, *, term: str | None = None, axis: str | None = None) -> Picture:
+        """The root mean squared error."""
+        return self("rmse", term=term, axis=axis)
+
+    def zip(self, *, term: str | None = None) -> Picture:
+        """Intervals of some hundred replications, those that miss the truth in another colour."""
+        return _drawn(_of_replications(self.diagnosis, self.records, term, "zip"))
+
+    def scatter(self, *, term: str | None = None) -> Picture:
+        """Estimates of some hundred replications against their standard errors."""
+        return _drawn(_of_replications(self.diagnosis, self.records, term, "scatter"))
+
+
+def chart_of(diagnosis: Diagnosis, measure: str, *, term: str | None = None, error: str | None = None,
+             axis: str | None = None) -> Chart:  # fmt: skip
+    """The picture of a measure as a record: curves or dots, nested loops where these have no room. Raises BadInput."""
+    where = f"plot.{measure}"
+    asked = measure_named(measures_of(diagnosis), measure, "plot")
+    checked_term(diagnosis, term, where)
+    checked_error(diagnosis, error, where)
+    chart = measure_chart(diagnosis, asked, term=term, error=error, axis=_axis(diagnosis, axis, where))
+    if chart is not None and not fits_one_picture(chart):
+        chart = nested_chart(diagnosis, asked, term=term, error=error) or chart
+    if chart is None:
+        raise bad(f"{measure} has no value in any cell", where=where, allowed=asked.words,
+                  remedy="choose another measure or term")  # fmt: skip
+    return chart
+
+
+def _axis(diagnosis: Diagnosis, axis: str | None, where: str) -> str | None:
+    """The full name of a dial with several numbers; raises BadInput for another."""
+    if axis is None:
+        return None
+    (name,) = resolved(diagnosis, [axis], f"{where}, axis")
+    numbers = [dial.name for dial in dials(diagnosis.cells) if dial.is_number]
+    if name not in numbers:
+        raise bad(f"{axis!r} is no dial with several numbers", where=f"{where}, axis", allowed=one_of(numbers),
+                  remedy="choose a dial with several numbers, or leave axis out")  # fmt: skip
+    return name
+
+
+def _of_replications(diagnosis: Diagnosis, records: Records, term: str | None, form: str) -> Chart:
+    checked_term(diagnosis, term, f"plot.{form}")
+    for chart in replication_charts(records, diagnosis, term=term):
+        if chart.form == form:
+            return chart
+    raise bad("no interval is known", where=f"plot.{form}", allowed="estimators with standard errors or intervals",
+              remedy="choose another term")  # fmt: skip
+
+
+def _drawn(chart: Chart) -> Picture:
+    from results.plots.paper import picture_of  # matplotlib is slow to import
+
+    return picture_of(chart)
+
+
+def diagnose(
+    records: Records, alpha: float = 0.05, measures: Mapping[str, Callable[..., Any]] | None = None
+) -> Diagnosed:
+    """Every measure of docs/measures.md; alpha is the level of tests and of intervals that are not stored.
+
+    measures: functions of your own by name, as `results/diagnosis/own_measures.py` says. Raises BadInput for their
+    faults.
+
+    >>> import panelproof as pp
+    >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
+    >>> diagnosis = pp.diagnose(pp.run(study))
+    >>> diagnosis.frame.query("measure == 'coverage' and term == 'did'")["error"].tolist()
+    ['iid', 'hc1', 'cluster:unit']
+    """
+    found = reduce(records, alpha, measures)
+    return Diagnosed(**{each.name: getattr(found, each.name) for each in fields(found)}, records=records)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Diagnosed(Diagnosis):
+    """A diagnosis with the records that it was made of.
+
+    >>> import panelproof as pp
+    >>> study = pp.Study(
+    ...     "mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0, 0.01]}, replications=128, block=64, worlds=2
+    ... )
+    >>> diagnosis = pp.diagnose(pp.run(study))
+    """
+
+    records: Records = field(kw_only=True, repr=False)
+
+    def table(self, rows: str | Sequence[str] = (), columns: str | Sequence[str] = (), measure: str = "", *,
+              term: str | None = None, number: Number = "value", sample: str = "own") -> pd.DataFrame:  # fmt: skip
+        """One measure as a table. rows, columns: dials, "estimator", "term" or "error"; whatever else varies is added
+        to the rows.
+
+        measure: power, size, coverage, bias, rmse or another of docs/measures.md, by default the one that answers the
+        study. term: by default the key term of each estimator. number: its value, its Monte Carlo error (mcse), an end
+        of its 95% Monte Carlo interval (lower, upper), or the fits behind it (n). Raises BadInput for unknown names.
+
+        >>> import panelproof as pp
+        >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0, 0.01]}, replications=64, block=64)
+        >>> diagnosis = pp.diagnose(pp.run(study))
+        >>> table = diagnosis.table(rows="effect", columns="error", measure="power")
+        >>> table.shape
+        (2, 3)
+        """
+        return table(self, _names(rows), _names(columns), measure, term=term, number=number, sample=sample)
+
+    @property
+    def plot(self) -> Plots:
+        """Pictures: `.plot.power()`, `.coverage()`, `.bias()`, `.size()`, `.rmse()`, `.zip()`, `.scatter()`, or
+        `.plot("mean_se")` of any other measure; each is a figure of matplotlib.
+
+        >>> import panelproof as pp
+        >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0, 0.01]}, replications=64, block=64)
+        >>> figure = pp.diagnose(pp.run(study)).plot.coverage()
+        >>> figure.savefig("coverage.pdf")
+        """
+        return Plots(self, self.records)
+
+    def contrast(self, a: str | Target, b: str | Target, *, cell: int | None = None) -> pd.DataFrame:
+        """A minus B on the draws where both succeeded, with paired Monte Carlo errors, in every cell or in one.
+
+        a, b: names of estimators, which stand for their key terms and usual errors, or (estimator, term, error type).
+        Rows are the dials and measure (bias_difference, mse_difference, coverage_difference, relative_precision);
+        columns value, mcse, lower, upper, n, attempted. Raises BadInput for unknown names.
+
+        >>> import panelproof as pp
+        >>> both = pp.TwoWayDID(), pp.TwoWayDID(errors=("iid",), label="iid")
+        >>> diagnosis = pp.diagnose(pp.run(pp.Study("mine", pp.Paper(), both, replications=64, block=64)))
+        >>> float(diagnosis.contrast("did", "iid").loc["bias_difference", "value"])
+        0.0
+        """
+        return contrasts(self, self.records, a, b, cell)
+
+    def to_xarray(self, sample: str = "own") -> xr.DataTree:
+        """Every measure by dials, estimator, term and error type; its `mcse`, `lower`, `upper` and `n` are groups.
+
+        >>> import panelproof as pp
+        >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), {"effect": [0.0, 0.01]}, replications=64, block=64)
+        >>> found = pp.diagnose(pp.run(study)).to_xarray()
+        >>> found["coverage"].dims
+        ('effect', 'estimator', 'term', 'error')
+        >>> found["mcse/bias"].dims
+        ('effect', 'estimator', 'term')
+        """
+        return labelled(self, sample)
+
+    def summary(self) -> Text:
+        """The answer of the study in sentences, then one line an estimator, as text.
+
+        >>> import panelproof as pp
+        >>> study = pp.Study("mine", pp.Paper(), (pp.TwoWayDID(),), replications=64, block=64)
+        >>> "did" in pp.diagnose(pp.run(study)).summary()
+        True
+        """
+        return diagnosis_text(self)
+
+    def _repr_html_(self) -> str:
+        return diagnosis_card(self)
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)

@@ -1,0 +1,1 @@
+"""Pictures: of measures as SVG in pages and as files of matplotlib, and the figures of real panels."""

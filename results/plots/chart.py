@@ -1,0 +1,441 @@
+"""A picture as a record: what is drawn, in words and numbers, for every program that draws it.
+
+`results.plots.chart` draws it into a page, `results.plots.paper` into the files of a paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from markupsafe import Markup, escape
+
+Form = Literal["curves", "dots", "nested", "zip", "scatter"]
+MOST_VALUES = 60  # values that a text alternative lists; the table beside the picture holds all
+MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A value at a place, with the ends of its interval (NaN: none). said: its value in words."""
+
+    at: float
+    value: float
+    low: float
+    high: float
+    said: str
+    clear: bool = False  # drawn filled, or in another colour: it departs, or its interval misses
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Points of one colour and marker. kind: which ones, the same in every panel and picture of a page."""
+
+    label: str
+    kind: int
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One of the small multiples."""
+
+    title: str
+    series: tuple[Series, ...]
+
+    @property
+    def points(self) -> list[Point]:
+        """All its points."""
+        return [point for series in self.series for point in series.points]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """An axis in words, its ends and its marks (place, text)."""
+
+    label: str
+    low: float
+    high: float
+    ticks: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A line at a value, such as the nominal level, named where it stands."""
+
+    value: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A dial under a nested-loop picture: its level, from 0, at each place, and what each level is called."""
+
+    name: str
+    levels: tuple[int, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A picture. places: the axis of dials, rows or replications; values: the axis of what is measured.
+
+    form: curves and nested have places from left to right and values upward; dots and zip have places downward and
+    values from left to right; scatter as curves, without lines. key: letters and hyphens, unique in a page. subject:
+    what all series have in common, such as the lone estimator. loops: of the nested-loop picture.
+    """
+
+    key: str
+    form: Form
+    title: str
+    places: Axis
+    values: Axis
+    panels: tuple[Panel, ...]
+    references: tuple[Reference, ...]
+    caption: str
+    subject: str = ""
+    loops: tuple[Loop, ...] = ()
+
+    @property
+    def alt(self) -> str:
+        """What is read out instead of the picture: what it shows, and its values as far as they are few."""
+        return " ".join((self.caption, f"Values: {_listed(self._said())}."))
+
+    def alt_of(self, panel: Panel) -> str:
+        """The same for one of its panels."""
+        return f"{self.values.label} by {self.places.label}. Values: {_listed(_values(panel, self.form))}."
+
+    def _said(self) -> Iterator[str]:
+        for panel in self.panels:
+            head = f"{panel.title}: " if panel.title else ""
+            yield from (f"{head}{text}" for text in _values(panel, self.form))
+
+
+def _values(panel: Panel, form: Form) -> Iterator[str]:
+    if form in {"zip", "scatter"}:
+        clear = sum(point.clear for point in panel.points)
+        yield f"{panel.title}; {len(panel.points)} replications, {clear} marked"
+        return
+    for series in panel.series:
+        for point in series.points:
+            yield f"{series.label} {point.said}".strip()
+
+
+def _listed(items: Iterable[str]) -> str:
+    every = list(items)
+    rest = f"; {len(every) - MOST_VALUES} more in the tables" if len(every) > MOST_VALUES else ""
+    return "; ".join(every[:MOST_VALUES]) + rest
+
+
+def key_of(*words: str) -> str:
+    """Words as an id: letters, digits and hyphens."""
+    return "-".join("".join(letter if letter.isalnum() else "-" for letter in word.lower()) for word in words if word)
+
+
+def ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers between two ends, 1, 2 or 5 times a power of ten apart."""
+    raw = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(index * step, 12) + 0.0 for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def plain(value: float) -> str:
+    """A number of an axis, with a true minus sign."""
+    return f"{value:.4g}".replace("-", MINUS)
+
+
+def percent(value: float) -> str:
+    """A share of an axis."""
+    return f"{100 * value:.4g}%"
+
+
+def span(values: Sequence[float], room: float = 0.04) -> tuple[float, float]:
+    """Ends of an axis that holds all finite values, with a little room."""
+    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
+    wide = room * (high - low) or (abs(high) * 0.05 or 0.01)
+    return low - wide, high + wide
+
+
+# The steps under a nested-loop picture: which value each dial has in each cell.
+
+
+HEIGHT, TALL = 34.0, 14.0  # of a dial's row, and of its steps within it
+SAID = 70  # letters of a dial's name and values
+
+
+class Box(Protocol):
+    """Where a panel draws."""
+
+    @property
+    def left(self) -> float:
+        """Left edge of the plot."""
+        ...
+
+    @property
+    def bottom(self) -> float:
+        """Lower edge of the plot."""
+        ...
+
+    def across(self, axis: Axis, value: float) -> float:
+        """Horizontal position of a value."""
+        ...
+
+
+def loops(chart: Chart, plot: Box) -> Iterator[Markup]:
+    """One row of steps a dial: higher steps are later values."""
+    for row, loop in enumerate(chart.loops):
+        foot = plot.bottom + HEIGHT * (row + 1)
+        yield Markup('<text class="axis" x="{:.1f}" y="{:.1f}">{}</text>').format(
+            plot.left, foot - TALL - 4, said(loop))  # fmt: skip
+        most = max(len(loop.names) - 1, 1)
+        parts = []
+        for k, level in enumerate(loop.levels):
+            y = foot - TALL * level / most
+            start, end = (plot.across(chart.places, k + side) for side in (-0.5, 0.5))
+            parts.append(f"M{start:.1f} {y:.1f}H{end:.1f}" if not k else f"V{y:.1f}H{end:.1f}")
+        yield Markup('<path class="loop" d="{}"/>').format("".join(parts))
+
+
+def said(loop: Loop) -> str:
+    """A dial's name and its values from the lowest step to the highest."""
+    text = f"{loop.name}: {', '.join(loop.names)}"
+    return text if len(text) <= SAID else f"{loop.name}: {loop.names[0]} to {loop.names[-1]}"
+
+
+# Pictures as elements of a page, styled by its CSS: they follow light, dark, phone and print.
+#
+# They are written by hand, unlike the files of `results.plots.paper`: drawn by matplotlib, their colours were
+# fixed, and a chart of 25 cells took eight times as long and twice the bytes, with one artist a mark twenty times
+# as long.
+
+
+KINDS = 7  # colours and markers before they repeat
+LETTER = 6.2  # mean width of a letter of a label
+LARGE = 1.22  # by how much letters of a lone panel grow on a phone (results/page/page.css)
+LINE = 13.0  # height of a line of labels
+TOLD = 600  # points of a picture that tell their value under the pointer
+LONGEST = 26  # letters of a label
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Where a panel draws: its size, and the box of the plot within it, in pixels of the page."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+    def across(self, axis: Axis, value: float) -> float:
+        """Horizontal position of a value, held within the plot."""
+        return self.left + _share(axis, value) * (self.right - self.left)
+
+    def up(self, axis: Axis, value: float) -> float:
+        """Vertical position of a value, held within the plot."""
+        return self.bottom - _share(axis, value) * (self.bottom - self.top)
+
+    def down(self, axis: Axis, value: float) -> float:
+        """Vertical position of a row, the first on top."""
+        return self.top + _share(axis, value) * (self.bottom - self.top)
+
+
+def _share(axis: Axis, value: float) -> float:
+    return min(max((value - axis.low) / (axis.high - axis.low), 0.0), 1.0)
+
+
+def width_of(chart: Chart) -> int:
+    """Width of a panel, so that letters have about the same size however many panels stand beside each other."""
+    return {1: 520, 2: 440, 4: 440}.get(len(chart.panels), 360)
+
+
+def panel_svgs(chart: Chart) -> list[Markup]:
+    """One SVG element a panel, with a title and a description that are read out."""
+    told = sum(len(panel.points) for panel in chart.panels) <= TOLD
+    return [_panel(chart, panel, number, told) for number, panel in enumerate(chart.panels)]
+
+
+def _panel(chart: Chart, panel: Panel, number: int, told: bool) -> Markup:
+    plot = _plot(chart)
+    key = f"{chart.key}-{number}"
+    said = chart.title + (f": {panel.title}" if panel.title else "")
+    draw = _across if chart.form in {"dots", "zip"} else _upward
+    return Markup("\n").join((
+        Markup('<svg class="chart" role="img" viewBox="0 0 {:.0f} {:.0f}" aria-labelledby="{}-t {}-d">').format(
+            plot.width, plot.height, key, key),
+        Markup('<title id="{}-t">{}</title><desc id="{}-d">{}</desc>').format(key, said, key, chart.alt_of(panel)),
+        *([_text(0, 13, panel.title, "group")] if panel.title else ()),
+        *draw(chart, panel, plot, told),
+        Markup("</svg>"),
+    ))  # fmt: skip
+
+
+def _plot(chart: Chart) -> Plot:
+    """The box of the plot: room for labels of rows at the left, of lines at the right, of the axis below."""
+    letter = LETTER * (LARGE if len(chart.panels) == 1 else 1.0)
+    width, top = float(width_of(chart)), 34.0 if any(panel.title for panel in chart.panels) else 20.0
+    if chart.form in {"dots", "zip"}:
+        labels = max((len(_short(text)) for _, text in chart.places.ticks), default=0)
+        rows = chart.places.high - chart.places.low
+        height = 260.0 if chart.form == "zip" else 19.0 * rows + 6
+        return Plot(width, top + height + 40, labels * letter + 10, width - 12, top, top + height)
+    lines = [_short(series.label) for panel in chart.panels for series in panel.series]
+    single = max((len(panel.series) for panel in chart.panels), default=0) < 2 or chart.form == "scatter"
+    right = width - 14 if single else width - max(map(len, lines)) * letter - 20
+    most = max(len(panel.series) for panel in chart.panels)
+    height = max(170.0, LINE * most + 12)
+    below = HEIGHT * len(chart.loops) + 6 if chart.loops else 40.0
+    left = max((len(text) for _, text in chart.values.ticks), default=3) * letter + 10
+    return Plot(width, top + height + below, left, right, top, top + height)
+
+
+def _upward(chart: Chart, panel: Panel, plot: Plot, told: bool) -> Iterator[Markup]:
+    """Values upward: curves, nested loops and scatters."""
+    for value, text in chart.values.ticks:
+        y = plot.up(chart.values, value)
+        yield _line("grid", plot.left, plot.right, y, y)
+        yield _text(plot.left - 5, y + 4, text, "tick end")
+    for reference in chart.references:
+        y = plot.up(chart.values, reference.value)
+        yield _line("ref", plot.left, plot.right, y, y)
+        if all(abs(plot.up(chart.values, tick) - y) >= LINE for tick, _ in chart.values.ticks):
+            yield _text(plot.left - 5, y + 4, reference.label, "tick end strong")
+    for at, text in chart.places.ticks:
+        yield _text(plot.across(chart.places, at), plot.bottom + 15, text, "tick mid")
+    yield _text(plot.left, plot.top - 7, chart.values.label, "axis")
+    if chart.form == "nested":
+        yield from loops(chart, plot)
+    else:
+        yield _text((plot.left + plot.right) / 2, plot.bottom + 32, chart.places.label, "axis mid")
+    for series in panel.series:
+        yield from _series(chart, series, plot, told)
+    if len(panel.series) > 1 and chart.form != "scatter":
+        yield from _labels(chart, panel.series, plot)
+
+
+def _series(chart: Chart, series: Series, plot: Plot, told: bool) -> Iterator[Markup]:
+    """A line with its intervals and markers; a scatter has no line, a nested loop steps."""
+    known = [point for point in series.points if math.isfinite(point.value)]
+    spots = [(plot.across(chart.places, one.at), plot.up(chart.values, one.value)) for one in known]
+    yield Markup('<g class="k{}">').format(series.kind % KINDS)
+    if chart.form == "nested":
+        step = (plot.right - plot.left) / (chart.places.high - chart.places.low) / 2
+        path = " ".join(f"M{x - step:.1f} {y:.1f}H{x + step:.1f}" if k == 0 or known[k].at - known[k - 1].at > 1
+                        else f"V{y:.1f}H{x + step:.1f}" for k, (x, y) in enumerate(spots))  # fmt: skip
+        yield Markup('<path class="line" d="{}"/>').format(path)
+    elif chart.form == "curves" and len(spots) > 1:
+        yield Markup('<path class="line" d="M{}"/>').format("L".join(f"{x:.1f} {y:.1f}" for x, y in spots))
+    for point, (x, y) in zip(known, spots, strict=True):
+        if chart.form == "curves" and math.isfinite(point.low) and math.isfinite(point.high):
+            yield _line("whisker", x, x, plot.up(chart.values, point.low), plot.up(chart.values, point.high))
+        if chart.form != "nested":
+            yield _mark(series.kind, x, y, point, f"{series.label} {point.said}".strip() if told else "")
+    yield Markup("</g>")
+
+
+def _labels(chart: Chart, lines: Sequence[Series], plot: Plot) -> Iterator[Markup]:
+    """The name of each line at its end, moved apart where they would overlap, with a leader to the line."""
+    ends = [(series, series.points[-1]) for series in lines if series.points]
+    ends.sort(key=lambda end: plot.up(chart.values, end[1].value))
+    heights = [plot.up(chart.values, point.value) for _, point in ends]
+    step = 0.5 * (plot.right - plot.left) / (chart.places.high - chart.places.low) if chart.form == "nested" else 0.0
+    for (series, point), wanted, y in zip(ends, heights, apart(heights, LINE, plot.top, plot.bottom), strict=True):
+        x = plot.across(chart.places, point.at) + step + 4
+        yield Markup('<path class="leader k{}" d="M{:.1f} {:.1f}L{:.1f} {:.1f}"/>').format(
+            series.kind % KINDS, x, wanted, plot.right + 8, y)  # fmt: skip
+        yield _text(plot.right + 11, y + 4, _short(series.label), "name")
+
+
+def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Places at least a gap apart, in order, near the wanted ones and within two ends where there is room."""
+    places: list[float] = []
+    for place in wanted:
+        places.append(max(place, places[-1] + gap) if places else max(place, low))
+    over = max(places[-1] - high, 0.0) if places else 0.0
+    for k in range(len(places) - 1, -1, -1):
+        ceiling = high if k == len(places) - 1 else places[k + 1] - gap
+        places[k] = min(places[k], ceiling) if over else places[k]
+    return places
+
+
+def _across(chart: Chart, panel: Panel, plot: Plot, told: bool) -> Iterator[Markup]:
+    """Values from left to right, one row a place: dots and zips."""
+    for value, text in chart.values.ticks:
+        x = plot.across(chart.values, value)
+        yield _line("grid", x, x, plot.top, plot.bottom)
+        yield _text(x, plot.bottom + 15, text, "tick mid")
+    for reference in chart.references:
+        x = plot.across(chart.values, reference.value)
+        yield _line("ref", x, x, plot.top - 3, plot.bottom)
+        if chart.form == "dots":
+            yield _text(x, plot.top - 6, reference.label, "tick mid strong")
+    yield _text((plot.left + plot.right) / 2, plot.bottom + 32, chart.values.label, "axis mid")
+    for at, text in chart.places.ticks:
+        yield _text(plot.left - 8, plot.down(chart.places, at) + 4, _short(text), "name end")
+    for series in panel.series:
+        yield Markup('<g class="k{}">').format(series.kind % KINDS)
+        for point in series.points:
+            yield from _row(chart, series, point, plot, told)
+        yield Markup("</g>")
+
+
+def _row(chart: Chart, series: Series, point: Point, plot: Plot, told: bool) -> Iterator[Markup]:
+    y = plot.down(chart.places, point.at)
+    if math.isfinite(point.low) and math.isfinite(point.high):
+        ends = plot.across(chart.values, point.low), plot.across(chart.values, point.high)
+        yield _line("whisker clear" if point.clear and chart.form == "zip" else "whisker", *ends, y, y)
+    if chart.form == "dots" and math.isfinite(point.value):
+        said = f"{series.label} {point.said}".strip() if told else ""
+        yield _mark(series.kind, plot.across(chart.values, point.value), y, point, said)
+
+
+def _mark(kind: int, x: float, y: float, point: Point, said: str) -> Markup:
+    """A marker, filled where the value clearly departs; its value is told under the pointer."""
+    css = "mark clear" if point.clear else "mark"
+    title = Markup("<title>{}</title>").format(said) if said else Markup("")
+    if kind % KINDS == 0:
+        return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="3.6">{}</circle>').format(css, x, y, title)
+    outline = {
+        1: ((-3.4, -3.4), (3.4, -3.4), (3.4, 3.4), (-3.4, 3.4)),
+        2: ((0, -4.8), (4.8, 0), (0, 4.8), (-4.8, 0)),
+        3: ((0, -4.6), (4.4, 3.4), (-4.4, 3.4)),
+        4: ((0, 4.6), (4.4, -3.4), (-4.4, -3.4)),
+        5: ((-4.6, 0), (3.4, -4.4), (3.4, 4.4)),
+        6: ((4.6, 0), (-3.4, -4.4), (-3.4, 4.4)),
+    }[kind % KINDS]
+    path = "L".join(f"{x + dx:.1f} {y + dy:.1f}" for dx, dy in outline)
+    return Markup('<path class="{}" d="M{}Z">{}</path>').format(css, path, title)
+
+
+def _line(css: str, x1: float, x2: float, y1: float, y2: float) -> Markup:
+    return Markup('<line class="{}" x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>').format(css, x1, x2, y1, y2)
+
+
+def _text(x: float, y: float, text: str, css: str) -> Markup:
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(css, x, y, escape(text))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+# A picture as a figure of a page: small multiples that stand beside or, on a phone, below each other.
+
+
+COLUMNS = {1: "one", 2: "two", 4: "two"}  # otherwise as many as there is room for
+
+
+def figure(chart: Chart) -> Markup:
+    """The figure element with its title, panels and caption."""
+    subject = Markup(" <small>{}</small>").format(chart.subject) if chart.subject else Markup("")
+    css = COLUMNS.get(len(chart.panels), "many")
+    panels = Markup("\n").join(panel_svgs(chart))
+    return Markup('<figure class="picture" id="{}"><h3>{}{}</h3>\n<div class="panels {}">\n{}\n</div>\n'
+                  "<figcaption>{}</figcaption></figure>").format(
+        chart.key, chart.title, subject, css, panels, chart.caption)  # fmt: skip

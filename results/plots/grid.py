@@ -1,0 +1,288 @@
+"""The dials of a grid and the values of a measure over it, as pictures and pivots need them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Literal
+
+from results.diagnosis.diagnose import PROPORTIONS, Diagnosis
+from results.diagnosis.measures import MEANINGS
+from results.verdict.bias_table import key_terms
+from results.verdict.wording import LEAST_FITS, bracketed, clear, fixed, has_test, is_off, share_text
+from sim.errors import bad, closest, one_of
+
+# The measures that pictures and pivots show: their words, unit, nominal value, and where they are defined.
+
+
+Where = Literal["all", "null", "known"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One measure. column: its name in a diagnosis; where: in all cells, where the truth is 0, or where it is known.
+
+    words: of an axis. short: of a title. nominal: the value that it should have at a level alpha, None where none is.
+    by_error: whether it has one value an error type.
+    """
+
+    name: str
+    column: str
+    words: str
+    short: str
+    by_error: bool = True
+    where: Where = "all"
+    nominal: Callable[[float], float] | None = None
+
+    @property
+    def share(self) -> bool:
+        """Whether it is a proportion, shown in percent."""
+        return self.column in PROPORTIONS or self.column == "between_worlds" or self.column == "relative_bias"
+
+
+def _named(name: str, words: str, short: str, by_error: bool = False, column: str = "", where: Where = "all",
+           nominal: Callable[[float], float] | None = None) -> Measure:  # fmt: skip
+    return Measure(name, column or name, words, short, by_error, where, nominal)
+
+
+def _zero(alpha: float) -> float:
+    return 0.0
+
+
+def _level(alpha: float) -> float:
+    return alpha
+
+
+def _cover(alpha: float) -> float:
+    return 1 - alpha
+
+
+MEASURES = {
+    measure.name: measure
+    for measure in (
+        _named("power", "share of tests that reject", "Power", True, "rejection", "known"),
+        _named("size", "share of tests that reject a true null", "Size", True, "rejection", "null", _level),
+        _named("coverage", "share of intervals that hold the truth", "Coverage", True, nominal=_cover),
+        _named("bias", "bias: mean of estimate minus truth", "Bias", nominal=_zero),
+        _named("relative_bias", "bias in percent of the truth", "Relative bias", nominal=_zero),
+        _named("rmse", "root mean squared error", "RMSE"),
+        _named("empirical_se", "spread of the estimates", "Empirical standard error"),
+        _named("mean_se", "mean standard error", "Mean standard error", True),
+        _named("se_error", "error of the standard error, percent", "Error of the standard error", True, nominal=_zero),
+        _named("bias_eliminated_coverage", "share of intervals that hold the truth once moved by the bias",
+               "Bias-eliminated coverage", True, nominal=_cover),
+        _named("rejection", "share of tests that reject", "Rejection", True),
+        _named("size_adjusted_power", "share of tests that reject at the right size", "Size-adjusted power", True),
+        _named("type_s", "share of significant estimates with the wrong sign", "Type S", True),
+        _named("type_m", "factor by which significant estimates exaggerate", "Type M", True),
+        _named("mean_estimate", "mean estimate", "Mean estimate"),
+        _named("truth", "true value", "Truth"),
+        _named("mse", "mean squared error", "MSE"),
+        _named("between_worlds", "share of the variance between worlds", "Between worlds"),
+    )
+}  # fmt: skip
+
+
+def measures_of(diagnosis: Diagnosis) -> dict[str, Measure]:
+    """Every measure that a picture or pivot of a diagnosis can show, the user's own included."""
+    own = {name: Measure(name, name, MEANINGS.get(name, name), name, _by_error(diagnosis, name))
+           for name in diagnosis.own}  # fmt: skip
+    return MEASURES | own
+
+
+def _by_error(diagnosis: Diagnosis, name: str) -> bool:
+    frame = diagnosis.frame
+    return bool((frame.loc[frame["measure"] == name, "error"] != "").any())
+
+
+OF_TESTS = frozenset({"rejection", "size_adjusted_power", "type_s", "type_m"})
+Place = tuple[int, str, str, str]  # cell, estimator, term, error type ("" where the measure has none)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A measure at a place with its Monte Carlo error, 95% interval, fits and worlds. null: the truth is exactly 0."""
+
+    place: Place
+    value: float
+    mcse: float
+    lower: float
+    upper: float
+    n: int
+    attempted: int
+    worlds: int
+    null: bool
+
+    def departs(self, measure: Measure, alpha: float) -> bool:
+        """Whether it is clearly not what it should be (`results.verdict.wording`)."""
+        if measure.nominal is None or (measure.name != "size" and measure.column == "rejection"):
+            return False
+        row: dict[Any, Any] = {
+            measure.column: self.value,
+            f"{measure.column}_mcse": self.mcse,
+            "n": self.n,
+            "worlds": self.worlds,
+        }
+        if measure.share and measure.column != "relative_bias":
+            return is_off(row, measure.column, measure.nominal(alpha))
+        return is_clear(self, measure.nominal(alpha))
+
+    def text(self, measure: Measure) -> str:
+        """Value (MCSE), in percent of a share."""
+        if measure.column == "relative_bias":
+            return bracketed(100 * self.value, 100 * self.mcse, ".1f")
+        if measure.share:
+            return share_text(self.value, self.mcse, self.lower, self.upper)
+        return bracketed(self.value, self.mcse, fixed((self.value,), self.mcse))
+
+
+def is_clear(value: Value, nominal: float) -> bool:
+    """Whether a number that is no share is clear of its nominal value."""
+    return value.n >= LEAST_FITS and abs(value.value - nominal) > clear(value.worlds) * value.mcse
+
+
+@dataclass(frozen=True)  # without slots: what is worked out of its values is asked for at every mark
+class Dial:
+    """A dial of the grid with several values, in order. at: which of them each cell has; names: as text."""
+
+    name: str
+    values: tuple[object, ...]
+    at: tuple[int, ...]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Its values as text."""
+        return tuple(map(shown, self.values))
+
+    @property
+    def words(self) -> str:
+        """Its name as an axis or title has it."""
+        return words_of(self.name)
+
+    @cached_property
+    def is_number(self) -> bool:
+        """Whether it is an axis: all values are numbers."""
+        return all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
+
+    @cached_property
+    def places(self) -> tuple[float, ...]:
+        """Where its values stand on an axis: themselves, or their ranks where some would fall together."""
+        if not self.is_number:
+            return tuple(map(float, range(len(self.values))))
+        numbers = [float(value) for value in self.values]  # type: ignore[arg-type]
+        gaps = [b - a for a, b in pairwise(numbers)]
+        crowded = bool(gaps) and min(gaps) * 20 < max(gaps)
+        return tuple(map(float, range(len(numbers)))) if crowded else tuple(numbers)
+
+
+def words_of(name: str) -> str:
+    """A dial's name in words: "errors.serial" as "errors serial"."""
+    return name.replace("_", " ").replace(".", " ")
+
+
+def shown(value: object) -> str:
+    """A dial's value as text."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return " + ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def grid_names(cells: Sequence[Mapping[str, object]]) -> list[str]:
+    """The names of all dials of the grid."""
+    return list(dict.fromkeys(name for cell in cells for name in cell))
+
+
+def dials(cells: Sequence[Mapping[str, object]], wanted: Iterable[int] | None = None) -> list[Dial]:
+    """The dials that have several values over (some of) the cells, in the order of the grid."""
+    chosen = range(len(cells)) if wanted is None else list(wanted)
+    found = []
+    for name in grid_names(cells):
+        texts = [repr(cell.get(name)) for cell in cells]
+        values = {texts[cell]: cells[cell].get(name) for cell in chosen}
+        if len(values) > 1:
+            order = _ordered(values)
+            at = {text: k for k, text in enumerate(order)}
+            found.append(Dial(name, tuple(values[text] for text in order), tuple(at.get(text, -1) for text in texts)))
+    return found
+
+
+def _ordered(values: Mapping[str, object]) -> list[str]:
+    """Numbers by size, all else as it appears."""
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values.values()):
+        return sorted(values, key=lambda text: float(values[text]))  # type: ignore[arg-type]
+    return list(values)
+
+
+def lead_terms(diagnosis: Diagnosis, term: str | None = None) -> dict[str, str]:
+    """The term that is shown of each estimator: the one asked for, where it has it, else its first key term."""
+    if term is not None:
+        return {name: term for name, layout in diagnosis.layouts.items() if term in layout.terms}
+    return {name: key_terms(layout)[0] for name, layout in diagnosis.layouts.items()}
+
+
+def values_of(diagnosis: Diagnosis, measure: Measure, terms: Mapping[str, str], sample: str = "own") -> list[Value]:
+    """The measure's values of these terms (by estimator), where it is defined, in the order of cells and estimators."""
+    frame = diagnosis.frame
+    keep = (frame["sample"] == sample) & frame["term"].isin(set(terms.values()))
+    frame = frame[keep & frame["measure"].isin({measure.column, "truth"})]
+    columns = ("cell", "estimator", "term", "error", "measure", "value", "mcse", "lower", "upper", "n", "attempted",
+               "worlds")  # fmt: skip
+    nulls: dict[tuple[int, str], bool] = {}
+    found: list[tuple[Any, ...]] = []
+    for cell, name, term, error, column, *numbers in zip(*(frame[key].tolist() for key in columns), strict=True):
+        if terms.get(name) != term:
+            continue
+        if column == "truth":
+            nulls[cell, name] = numbers[0] == 0 and numbers[1] == 0
+        if column == measure.column and math.isfinite(numbers[0]):
+            found.append(((cell, name, term, error), *numbers))
+    tested = measure.column not in OF_TESTS
+    return [Value(*(*one, nulls.get(one[0][:2]) is True)) for one in found
+            if _is_wanted(measure.where, nulls.get(one[0][:2])) and (tested or has_test(one[0][2]))]  # fmt: skip
+
+
+def _is_wanted(where: Where, null: bool | None) -> bool:
+    """Whether a measure is defined where the truth is 0 (True), another (False) or unknown (None)."""
+    return where == "all" or (null is not None and (where == "known" or null))
+
+
+def lines_of(values: Sequence[Value]) -> dict[tuple[str, str], str]:
+    """What each (estimator, error type) is called: by what tells it from the others."""
+    keys = list(dict.fromkeys((value.place[1], value.place[3]) for value in values))
+    several, errors = len({name for name, _ in keys}) > 1, {error for _, error in keys}
+    many = {name for name, _ in keys if len({error for one, error in keys if one == name}) > 1}
+    if not several:
+        return {(name, error): error if len(errors) > 1 else name for name, error in keys}
+    return {(name, error): f"{name}, {error}" if name in many else name for name, error in keys}
+
+
+def subject_of(values: Sequence[Value]) -> str:
+    """The estimator and error type that all values have in common, in words; "" where they have neither."""
+    names, errors = {value.place[1] for value in values}, {value.place[3] for value in values}
+    parts = [f"estimator {name}" for name in names if len(names) == 1]
+    parts += [f"{error} errors" for error in errors if len(errors) == 1 and error]
+    return " with ".join(parts)
+
+
+# Names of terms and error types that a user asks pictures and tables for, held to what a diagnosis has.
+
+
+def checked_term(diagnosis: Diagnosis, term: str | None, where: str) -> None:
+    """Raise BadInput for a term that no estimator has; None is one that was not asked for."""
+    known = list(dict.fromkeys(term for layout in diagnosis.layouts.values() for term in layout.terms))
+    if term is not None and term not in known:
+        raise bad(f"no estimator has the term {term!r}", where=f"{where}, term", allowed=one_of(known),
+                  remedy=closest(term, known))  # fmt: skip
+
+
+def checked_error(diagnosis: Diagnosis, error: str | None, where: str) -> None:
+    """Raise BadInput for an error type that no estimator has; None is one that was not asked for."""
+    known = list(dict.fromkeys(error for layout in diagnosis.layouts.values() for error in layout.errors))
+    if error is not None and error not in known:
+        raise bad(f"no estimator has the error type {error!r}", where=f"{where}, error", allowed=one_of(known),
+                  remedy=closest(error, known))  # fmt: skip

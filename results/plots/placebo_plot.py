@@ -1,0 +1,127 @@
+"""The placebo picture that papers print: density and p values of the placebo estimates, and the real estimate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, number, span
+from results.tables.records import LEVEL
+from sim.arrays import Codes, Floats
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+
+NAME = "placebo"
+SIZE = 518.4, 302.4  # points
+BOX = 0.09, 0.14, 0.82, 0.77
+CURVE_POINTS = 241
+MOST_POINTS = 1500  # p values drawn; more would hide one another
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PlaceboPlot:
+    """What the figure shows: the term's real estimate and B placebo estimates with their own p values, (B,) each.
+
+    permutation_p: of the real estimate among its placebos. share: of placebos as large as the estimate, shown in its
+    place where they make no test; None = there is a test.
+    """
+
+    term: str
+    scheme: str
+    estimator: str
+    estimate: float
+    placebos: Floats
+    pvalues: Floats
+    permutation_p: float
+    share: float | None = None
+
+    @property
+    def standing(self) -> tuple[str, float]:
+        """What is said of the estimate among its placebos, in words and as a number."""
+        if self.share is None:
+            return "permutation p", self.permutation_p
+        return "share of placebos as large", self.share
+
+
+def placebo_figure(plot: PlaceboPlot) -> str:
+    """The figure as an SVG document, the same bytes for the same numbers."""
+    title = f"Placebo estimates of {plot.term} ({plot.estimator}, scheme {plot.scheme})"
+    return draw(NAME, SIZE, title, _description(plot), partial(_paint, plot=plot, title=title)) + "\n"
+
+
+def _paint(canvas: Canvas, plot: PlaceboPlot, title: str) -> dict[str, str]:
+    from matplotlib.ticker import FuncFormatter
+
+    low, high = span(plot.placebos.tolist(), [0.0, plot.estimate])
+    where, density = _density(plot.placebos, low, high)
+    axes = frame(canvas, BOX, title)
+    axes.set(xlim=(low, high), xlabel="placebo estimate", ylabel="density of placebo estimates")
+    axes.set_ylim(0.0, 1.08 * float(density.max()) if density.max() > 0 else 1.0)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    axes.grid(axis="x")
+    axes.fill_between(where, density, color=BLUE, alpha=0.12, linewidth=0, zorder=1)
+    axes.plot(where, density, color=BLUE, linewidth=1.5, zorder=4, gid="density")
+    _p_values(axes, plot)
+    _real(axes, plot, left_half=plot.estimate < (low + high) / 2)
+    return {"density": "density of placebo estimates", "p-values": "p value of each placebo", "real": "real estimate"}
+
+
+def _p_values(axes: Axes, plot: PlaceboPlot) -> None:
+    """A point a placebo on the right scale, and the level at which they are significant."""
+    right = axes.twinx()
+    right.spines[["top", "left"]].set_visible(False)
+    right.set(ylim=(0.0, 1.0), ylabel="p value of each placebo")
+    chosen = _spread(len(plot.placebos))
+    known = chosen[np.isfinite(plot.pvalues[chosen])]
+    right.plot(plot.placebos[known], plot.pvalues[known], linestyle="", marker="o", markersize=2.6, color=SOFT,
+               markerfacecolor="none", markeredgewidth=0.5, alpha=0.6, zorder=2, gid="p-values")  # fmt: skip
+    right.axhline(LEVEL, color=INK, linewidth=0.8, linestyle=(0, (2, 3)), zorder=3)
+    right.annotate(f"p = {LEVEL:g}", (0.0, LEVEL), xycoords=("axes fraction", "data"), xytext=(3, 2),
+                   textcoords="offset points")  # fmt: skip
+
+
+def _real(axes: Axes, plot: PlaceboPlot, *, left_half: bool) -> None:
+    """The line of the real estimate, its label on the side with more room."""
+    name, value = plot.standing
+    axes.axvline(plot.estimate, color=RED, linewidth=1.5, linestyle=(0, (5, 3)), zorder=5, gid="real")
+    axes.annotate(f"real estimate {number(plot.estimate)}, {name} = {value:.4f}", (plot.estimate, 0.97),
+                  xycoords=("data", "axes fraction"), xytext=(5 if left_half else -5, 0), textcoords="offset points",
+                  ha="left" if left_half else "right", va="top", color=RED, fontweight="bold", zorder=6)  # fmt: skip
+
+
+def _density(values: Floats, low: float, high: float) -> tuple[Floats, Floats]:
+    """A Gaussian kernel density on a grid; the bandwidth is Silverman's (1986, equation 3.31)."""
+    grid = np.linspace(low, high, CURVE_POINTS)
+    if len(values) < 2:
+        return grid, np.zeros_like(grid)
+    quarters = np.quantile(values, [0.25, 0.75])
+    sizes = [size for size in (values.std(ddof=1), float(np.diff(quarters)[0]) / 1.34) if size > 0]
+    if not sizes:
+        return grid, np.zeros_like(grid)
+    width = 0.9 * min(sizes) * len(values) ** -0.2
+    kernels = np.exp(-0.5 * ((grid[:, None] - values) / width) ** 2)
+    return grid, kernels.sum(axis=1) / (len(values) * width * np.sqrt(2 * np.pi))
+
+
+def _description(plot: PlaceboPlot) -> str:
+    if not len(plot.placebos):
+        return "No placebo could be fitted."
+    name, value = plot.standing
+    whose = f"whose {name}" if plot.share is None else f"the {name}"
+    quantiles = ", ".join(number(value) for value in np.quantile(plot.placebos, [0.025, 0.5, 0.975]))
+    return (
+        f"Density of {len(plot.placebos):,} placebo estimates (2.5%, 50%, 97.5% quantiles {quantiles}) with the p "
+        f"value of each as a point; the vertical line is the real estimate, {number(plot.estimate)}, {whose} "
+        f"is {value:.4g}."
+    )
+
+
+def _spread(count: int) -> Codes:
+    """Indices of the points to draw: all, or evenly spaced ones of many."""
+    return np.unique(np.linspace(0, count - 1, min(count, MOST_POINTS)).astype(np.intp)) if count else np.arange(0)

@@ -1,0 +1,225 @@
+"""Pictures of single replications, some hundreds of them: the zip of intervals, and estimates against their errors.
+
+The zip plot is that of Morris, White and Crowther (2019, Statistics in Medicine 38:2074, section 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estimators.core.estimator import Layout
+from results.diagnosis.comparison import contrast
+from results.diagnosis.diagnose import Diagnosis
+from results.diagnosis.fits import Fits, fits_of
+from results.plots.chart import Axis, Chart, Panel, Point, Reference, Series, key_of, plain, span, ticks
+from results.plots.grid import MEASURES, Place, dials, lead_terms, lines_of, values_of
+from results.store.block import Block, Records
+from results.verdict.wording import bracketed, fixed
+from sim.arrays import Floats
+
+MOST = 200  # replications of a panel
+PANELS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Replications of one estimator, term and error type in one cell: which (absolute), and numbers (n,) of each."""
+
+    label: str
+    replication: NDArray[np.intp]
+    estimate: Floats
+    truth: Floats
+    se: Floats
+    lower: Floats
+    upper: Floats
+
+    @property
+    def missed(self) -> NDArray[np.bool_]:
+        """Whether the interval misses the truth."""
+        return (self.truth < self.lower) | (self.truth > self.upper)
+
+
+def replication_charts(records: Records, diagnosis: Diagnosis, *, term: str | None = None,
+                       most: int = MOST) -> list[Chart]:  # fmt: skip
+    """The zip and the scatter of the cell whose coverage is farthest from nominal; none where no interval is known."""
+    values = values_of(diagnosis, MEASURES["coverage"], lead_terms(diagnosis, term))
+    if not values:
+        return []
+    nominal = 1 - diagnosis.alpha
+    cell = max(values, key=lambda value: abs(value.value - nominal)).place[0]
+    names = lines_of(values)
+    wanted = {value.place: names[value.place[1], value.place[3]] for value in values if value.place[0] == cell}
+    found = sampled(records, cell, dict(list(wanted.items())[:PANELS]), diagnosis.alpha, most)
+    if not found:
+        return []
+    where = ", ".join(f"{dial.words} {dial.names[dial.at[cell]]}" for dial in dials(diagnosis.cells))
+    what = " or ".join(dict.fromkeys(place[2] for place in wanted))
+    return [zip_chart(found, what, where, diagnosis.alpha), scatter_chart(found, what, where)]
+
+
+def sampled(records: Records, cell: int, places: dict[Place, str], alpha: float, most: int = MOST) -> list[Sampled]:
+    """Usable fits of the cell's first block, evenly spaced, at most so many of each place (named by its label)."""
+    block = next(iter(records.blocks(cell)), None)
+    if block is None:
+        return []
+    found = []
+    for (_, name, term, error), label in places.items():
+        layout = records.layouts[name]
+        fits = fits_of(block, name, layout, alpha, records.worlds)
+        if fits is not None and error in layout.errors:
+            one = _sampled(fits, label, layout.terms.index(term), layout.errors.index(error), block.start, most)
+            found += [one] if len(one.replication) else []
+    return found
+
+
+def _sampled(fits: Fits, label: str, k: int, e: int, start: int, most: int) -> Sampled:
+    columns = [fits.estimate[:, k], fits.truth[:, k], fits.se[:, e, k], fits.lower[:, e, k], fits.upper[:, e, k]]
+    usable = np.flatnonzero(fits.ok & np.isfinite(columns).all(axis=0))
+    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, min(most, len(usable))).astype(np.intp))]
+    return Sampled(label, start + chosen, *(column[chosen] for column in columns))
+
+
+def zip_chart(found: Sequence[Sampled], what: str, where: str, alpha: float) -> Chart:
+    """Intervals minus the truth, ordered by how far the estimate lies from the truth in standard errors."""
+    panels = []
+    for one in found:
+        order = np.argsort(np.abs(one.estimate - one.truth) / one.se)[::-1]
+        places = 100 * (np.arange(len(order)) + 0.5) / len(order)  # from the top
+        points = tuple(_interval(one, int(r), float(place)) for r, place in zip(order, places, strict=True))
+        share = f"{100 * float(one.missed.mean()):.0f}% miss"
+        panels.append(Panel(f"{one.label}: {share}", (Series(one.label, 0, points),)))
+    low, high = span([end for panel in panels for point in panel.points for end in (point.low, point.high)])
+    marks = tuple((100.0 - level, f"{level}%") for level in (95, 75, 50, 25))
+    level = f"{100 * (1 - alpha):g}%"
+    caption = (f"{level} intervals for {what} minus the truth in {_counted(found, where)}, the estimates farthest from "
+               "the truth on top. Intervals that miss the truth stand in the second colour; they should be those above "
+               f"the {level} mark.")  # fmt: skip
+    return Chart(key_of("zip", what), "zip", f"Intervals for {what}, one by one",
+                 Axis("centile of |estimate minus truth| / standard error", 0.0, 100.0, marks),
+                 Axis("interval minus truth", low, high, tuple((tick, plain(tick)) for tick in ticks(low, high))),
+                 tuple(panels), (Reference(0.0, "0"),), caption, where)  # fmt: skip
+
+
+def scatter_chart(found: Sequence[Sampled], what: str, where: str) -> Chart:
+    """Each estimate against its standard error; filled where the interval misses the truth."""
+    panels = []
+    for one in found:
+        points = tuple(
+            Point(float(one.estimate[r]), float(one.se[r]), np.nan, np.nan,
+                  f"replication {one.replication[r]}: {plain(one.estimate[r])} (SE {plain(one.se[r])})",
+                  bool(one.missed[r]))
+            for r in range(len(one.replication))
+        )  # fmt: skip
+        panels.append(Panel(one.label, (Series(one.label, 0, points),)))
+    left, right = span([point.at for panel in panels for point in panel.points])
+    low, high = span([point.value for panel in panels for point in panel.points])
+    axes = [Axis(words, *ends, tuple((tick, plain(tick)) for tick in ticks(*ends, about=4)))
+            for words, ends in ((f"estimate of {what}", (left, right)), ("standard error", (low, high)))]  # fmt: skip
+    caption = (f"Estimates of {what} against their standard errors in {_counted(found, where)}. Filled marks are "
+               "estimates whose interval misses the truth.")  # fmt: skip
+    return Chart(key_of("scatter", what), "scatter", f"Estimates of {what} against their standard errors", axes[0],
+                 axes[1], tuple(panels), (), caption, where)  # fmt: skip
+
+
+def _interval(one: Sampled, r: int, place: float) -> Point:
+    """A row of the zip."""
+    error, low, high = (float(values[r] - one.truth[r]) for values in (one.estimate, one.lower, one.upper))
+    said = (f"replication {one.replication[r]}: {plain(one.lower[r])} to {plain(one.upper[r])}, truth "
+            f"{plain(one.truth[r])}")  # fmt: skip
+    return Point(place, error, low, high, said, bool(one.missed[r]))
+
+
+def _counted(found: Sequence[Sampled], where: str) -> str:
+    most = max(len(one.replication) for one in found)
+    return f"{most} replication{'s' * (most != 1)}{f' where {where}' if where else ''}"
+
+
+# The picture of paired contrasts: how other estimators differ from the first on the very same draws.
+
+
+CELLS, FITS = 6, 2048  # cells of a picture, and replications of each from which on no further block is read
+WORDS = {"bias_difference": "bias minus the bias of {}", "mse_difference": "mean squared error minus that of {}",
+         "coverage_difference": "coverage minus that of {}"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The first blocks of one cell, read once."""
+
+    layouts: Mapping[str, Layout]
+    cells: Sequence[Mapping[str, object]]
+    worlds: int
+    held_fixed: tuple[str, ...]
+    claims: Sequence[Mapping[str, Any]]
+    kept: Mapping[int, list[Block]]
+
+    def blocks(self, cell: int) -> Iterator[Block]:
+        return iter(self.kept[cell])
+
+
+def contrast_chart(records: Records, diagnosis: Diagnosis, measure: str = "bias_difference", *,
+                   term: str | None = None, most: int = FITS) -> Chart | None:  # fmt: skip
+    """Paired differences from the first estimator with 95% Monte Carlo intervals; None where no two are comparable.
+
+    Only estimators of the same estimand are compared, on the first replications of each cell (at least `most`, in whole
+    blocks) and in the first cells. measure: bias_difference, mse_difference or coverage_difference.
+    """
+    terms = lead_terms(diagnosis, term)
+    first, *others = _comparable(records, terms) or [""]
+    if not others:
+        return None
+    cells = range(min(len(records.cells), CELLS))
+    grid = dials(records.cells, cells)
+    panels, fits = [], 0
+    for cell in cells:
+        kept = _kept(records, cell, most)
+        series = []
+        for row, name in enumerate(others):
+            targets = [(one, terms[one], records.layouts[one].errors[0]) for one in (name, first)]
+            frame = contrast(kept, targets[0], targets[1], cell, diagnosis.alpha)
+            found = frame[frame["measure"] == measure].iloc[0]
+            value, mcse, low, high = (float(found[key]) for key in ("value", "mcse", "lower", "upper"))
+            fits = max(fits, int(found["n"]))
+            said = bracketed(value, mcse, fixed((value,), mcse))
+            series.append(Series(name, 0, (Point(float(row), value, low, high, said),)))
+        panels.append(Panel(", ".join(f"{dial.words} {dial.names[dial.at[cell]]}" for dial in grid), tuple(series)))
+    return _chart(panels, first, others, terms[first], measure, fits)
+
+
+def _comparable(records: Records, terms: Mapping[str, str]) -> list[str]:
+    """The estimators with error types whose terms estimate the same: the largest such group."""
+    groups: dict[str | None, list[str]] = {}
+    for name, term in terms.items():
+        layout = records.layouts[name]
+        if layout.errors and not layout.tests:
+            groups.setdefault(layout.targets.get(term), []).append(name)
+    return max(groups.values(), key=len, default=[])
+
+
+def _kept(records: Records, cell: int, most: int) -> _Kept:
+    """The cell's first blocks, until they hold so many replications."""
+    blocks: list[Block] = []
+    for block in records.blocks(cell):
+        blocks.append(block)
+        if sum(one.replications for one in blocks) >= most:
+            break
+    return _Kept(records.layouts, records.cells, records.worlds, records.held_fixed, records.claims,
+                 {cell: blocks})  # fmt: skip
+
+
+def _chart(panels: Sequence[Panel], first: str, others: Sequence[str], what: str, measure: str, fits: int) -> Chart:
+    low, high = span([end for panel in panels for point in panel.points for end in (point.low, point.high, 0.0)])
+    words = WORDS[measure].format(first)
+    caption = (f"Estimators against {first} on the same draws, the first {fits:,} of each cell: {words}. The pairing "
+               "takes out what the draws have in common. Bars are 95% Monte Carlo intervals.")  # fmt: skip
+    return Chart(
+        key_of("contrast", measure, what), "dots", f"Difference from {first}, paired",
+        Axis("estimator", -0.5, len(others) - 0.5, tuple((float(row), name) for row, name in enumerate(others))),
+        Axis(words, low, high, tuple((tick, plain(tick)) for tick in ticks(low, high))),
+        tuple(panels), (Reference(0.0, "0"),), caption, what,
+    )  # fmt: skip

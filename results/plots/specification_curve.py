@@ -1,0 +1,94 @@
+"""The specification curve: the effect in every way it was estimated, from the lowest to the highest, with intervals.
+
+Above, an estimate a way with its 95% interval, filled where it is significant at 5%, half filled at 10%; below, a row
+of ticks for every group of ways (Simonsohn, Simmons and Nelson 2020).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from results.plots.paper import BLUE, INK, RED, SOFT, draw, frame, number, span
+from results.tables.records import Figure, Specification
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+NAME = "specification-curve"
+WIDTH, HEIGHT, ROW = 518.4, 230.0, 12.0  # points
+KINDS = {
+    "errors": "error type", "sample": "sample (tables 3, 4)", "effects": "other effects", "controls": "controls",
+    "check": "check (table R)", "estimator": "estimator (table S)", "W": "W and spatial model", "left out": "left out",
+}  # fmt: skip
+
+
+def curve_figure(every: Sequence[Specification], effect: float, outcome: str) -> Figure:
+    """The figure of all specifications, the same bytes for the same numbers; effect: the one that is claimed."""
+    title = f"Effect on {outcome} in {len(every)} specifications"
+    caption = _caption(every, effect)
+    ordered = sorted(every, key=lambda one: (one.estimate, one.kind, one.label))
+    kinds = [kind for kind in KINDS if any(one.kind == kind for one in every)]
+    size = WIDTH, HEIGHT + ROW * len(kinds)
+    paint = partial(_paint, ordered=ordered, kinds=kinds, effect=effect, title=title)
+    return Figure(NAME, title, caption, draw(NAME, size, title, caption, paint))
+
+
+def counts(every: Sequence[Specification], effect: float) -> tuple[int, int, int]:
+    """How many have the sign of the effect, and of those are significant at 5% and at 10%."""
+    same = [one for one in every if one.estimate * effect > 0]
+    return len(same), sum(one.pvalue < 0.05 for one in same), sum(one.pvalue < 0.10 for one in same)
+
+
+def _caption(every: Sequence[Specification], effect: float) -> str:
+    same, at5, at10 = counts(every, effect)
+    return (
+        f"Estimates with 95% intervals; the dashed line is the effect of table 2, {number(effect)}. Of {len(every)}, "
+        f"{same} have its sign, {at5} of them are significant at 5% (filled) and {at10} at 10% (dark edge). Ticks "
+        "below say what differs from table 2."
+    )
+
+
+def _paint(
+    canvas: Canvas, ordered: Sequence[Specification], kinds: Sequence[str], effect: float, title: str
+) -> dict[str, str]:
+    whole = HEIGHT + ROW * len(kinds)
+    foot = (16.0 + ROW * len(kinds)) / whole
+    axes = frame(canvas, (0.2, foot, 0.78, 0.93 - foot), title)
+    rows = canvas.add_axes((0.2, 6.0 / whole, 0.78, ROW * len(kinds) / whole), facecolor="none", sharex=axes)
+    said = {}
+    for x, one in enumerate(ordered):
+        colour = BLUE if one.estimate * effect > 0 else RED
+        if math.isfinite(one.lower + one.upper):
+            axes.plot([x, x], [one.lower, one.upper], color=colour, linewidth=0.8, alpha=0.55, zorder=2)
+        axes.plot([x], [one.estimate], linestyle="", marker="o", markersize=3.4, color=colour, zorder=4,
+                  markerfacecolor=colour if one.pvalue < 0.05 else "none", gid=f"way-{x}",
+                  markeredgewidth=1.0 if one.pvalue < 0.10 else 0.4)  # fmt: skip
+        said[f"way-{x}"] = f"{one.label}: {number(one.estimate)}, p = {one.pvalue:.3f} ({one.se_type})"
+        rows.plot([x], [kinds.index(one.kind)], linestyle="", marker="|", markersize=6.5, color=colour, zorder=3)
+    _scales(axes, rows, ordered, kinds, effect)
+    return said
+
+
+def _scales(axes: Axes, rows: Axes, ordered: Sequence[Specification], kinds: Sequence[str], effect: float) -> None:
+    """Both scales: estimates with zero and the effect among them; a row a kind."""
+    from matplotlib.ticker import FuncFormatter
+
+    finite = [end for one in ordered for end in (one.lower, one.upper) if math.isfinite(end)]
+    middle = [one.estimate for one in ordered]
+    inside = np.quantile(finite, [0.02, 0.98]).tolist() if len(finite) > 50 else finite
+    axes.set(xlim=(-1.0, len(ordered)), ylim=span([*inside, *middle], [0.0, effect]), ylabel="effect")
+    axes.axhline(0.0, color=INK, linewidth=0.9, zorder=1)
+    axes.axhline(effect, color=SOFT, linewidth=0.9, linestyle=(0, (5, 3)), zorder=1)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
+    axes.tick_params(axis="x", length=0, labelbottom=False)
+    axes.grid(axis="y")
+    rows.set_ylim(len(kinds) - 0.5, -0.5)
+    rows.set_yticks(range(len(kinds)), [KINDS[kind] for kind in kinds])
+    rows.tick_params(axis="both", length=0, labelbottom=False)
+    rows.spines[:].set_visible(False)

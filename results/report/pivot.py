@@ -1,0 +1,396 @@
+"""A pivot table: one measure, some dials down and some across, every cell with its Monte Carlo error beneath."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from markupsafe import Markup
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from results.diagnosis.diagnose import Diagnosis
+from results.plots.chart import key_of
+from results.plots.grid import Dial, Measure, Value, dials, grid_names, lead_terms, subject_of, values_of, words_of
+from results.tables.journal_table import Heading, JournalTable, Row
+from results.tables.latex import latex_tables
+from results.tables.records import Document
+from results.tables.word import word_tables
+from sim.errors import BadInput, Problem, closest, one_of
+
+ESTIMATOR, TERM, ERROR = "estimator", "term", "error"
+OTHERS = (ESTIMATOR, TERM, ERROR)  # what rows and columns may be besides dials
+WIDEST = 8  # columns that a table has where the user does not say which
+Keys = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PivotCell:
+    """A value at its place, and how it is printed: its number, its Monte Carlo error, whether it clearly departs."""
+
+    value: Value
+    number: str
+    mcse: str
+    clear: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pivot:
+    """The table. down, across: names of what rows and columns are; rows, columns: their keys in order.
+
+    cells: one row a row key, one cell a column key, None where the measure is not defined. fixed: what all cells have
+    in common besides the measure, in words. note: how to read a cell.
+    """
+
+    measure: Measure
+    title: str
+    down: Keys
+    across: Keys
+    rows: tuple[Keys, ...]
+    columns: tuple[Keys, ...]
+    cells: tuple[tuple[PivotCell | None, ...], ...]
+    fixed: str
+    note: str
+
+    @property
+    def key(self) -> str:
+        """Its id in a page."""
+        return key_of("pivot", self.measure.name, *self.down, *self.across)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the row keys, in words."""
+        return tuple(words_of(name) for name in self.down)
+
+    @property
+    def column_heads(self) -> tuple[str, ...]:
+        """What stands above each column, the name of a dial with its first value only."""
+        if not self.across:
+            return (self.measure.short,)
+        return tuple(", ".join(map(_named, self.across, keys)) for keys in self.columns)
+
+    @property
+    def across_words(self) -> str:
+        """What its columns are, in words."""
+        return ", ".join(words_of(name) for name in self.across)
+
+    @property
+    def values(self) -> list[PivotCell]:
+        """All its cells that hold a value."""
+        return [cell for row in self.cells for cell in row if cell is not None]
+
+
+def pivot(diagnosis: Diagnosis, measure: Measure, rows: Sequence[str] = (), columns: Sequence[str] = (), *,
+          term: str | None = None, sample: str = "own") -> Pivot | None:  # fmt: skip
+    """The table; None where the measure is defined nowhere.
+
+    rows, columns: dials by name, "estimator", "term" or "error". Whatever else varies is added to the rows, so that no
+    cell is an average over cells. Raises BadInput for names that are none, or that stand twice.
+    """
+    names = resolved(diagnosis, (*rows, *columns), "rows and columns")
+    down, across = names[: len(rows)], names[len(rows) :]
+    values = values_of(diagnosis, measure, lead_terms(diagnosis, term), sample)
+    if not values:
+        return None
+    keys = _keys(diagnosis, values)
+    varying = [name for name, key in keys.items() if len({key(value) for value in values}) > 1]
+    lines = {value.place[1:] for value in values}  # an estimator has one term here, and may have one error type
+    told = {TERM} if len(lines) > len({name for name, *_ in lines}) else {TERM, ERROR}
+    down = (*down, *(name for name in varying if name not in {*names, *told}))
+    ordered_rows, ordered_columns = (_ordered(diagnosis, values, keys, part) for part in (down, across))
+    found: dict[tuple[Keys, Keys], PivotCell] = {}
+    for value in values:
+        place = tuple(keys[name](value) for name in down), tuple(keys[name](value) for name in across)
+        found[place] = _cell(value, measure, diagnosis.alpha)
+    cells = tuple(tuple(found.get((row, column)) for column in ordered_columns) for row in ordered_rows)
+    what = " or ".join(dict.fromkeys(value.place[2] for value in values))
+    title = f"{measure.short} {'for' if measure.by_error else 'of'} {what}"
+    return Pivot(measure, title, down, across, ordered_rows, ordered_columns, cells, subject_of(values), _note(measure))
+
+
+def pivot_by(diagnosis: Diagnosis, measure: Measure, names: Sequence[str], term: str | None = None) -> Pivot | None:
+    """The table whose columns are the last of the names, and whose rows are all else; of one name alone its rows."""
+    if len(names) > 1:
+        return pivot(diagnosis, measure, names[:-1], names[-1:], term=term)
+    lines = {value.place[1] for value in values_of(diagnosis, measure, lead_terms(diagnosis, term))}
+    across = (ESTIMATOR,) if 1 < len(lines) <= WIDEST and ESTIMATOR not in names else ()
+    return pivot(diagnosis, measure, names, across, term=term)
+
+
+def default_pivot(diagnosis: Diagnosis, measure: Measure, term: str | None = None) -> Pivot | None:
+    """The table whose columns are the dial with the most values that have room; all else stands down."""
+    values = values_of(diagnosis, measure, lead_terms(diagnosis, term))
+    grid = [dial for dial in dials(diagnosis.cells, sorted({value.place[0] for value in values}))
+            if len(dial.values) <= WIDEST]  # fmt: skip
+    across = (max(grid, key=lambda dial: len(dial.values)).name,) if grid else ()
+    return pivot(diagnosis, measure, (), across, term=term)
+
+
+def resolved(diagnosis: Diagnosis, names: Sequence[str], where: str) -> tuple[str, ...]:
+    """Full names of dials, estimator, term and error from full or short ones ("serial" for "errors.serial").
+
+    Raises BadInput with all faults at once.
+    """
+    return resolved_names(grid_names(diagnosis.cells), names, where)
+
+
+def resolved_names(dials_of_grid: Sequence[str], names: Sequence[str], where: str) -> tuple[str, ...]:
+    """The same from the names of the grid's dials."""
+    every = [*dials_of_grid, *OTHERS]
+    found, problems = [], []
+    for name in names:
+        fits = [name] if name in every else [one for one in every if name in (one.split(".")[0], one.split(".")[-1])]
+        if len(fits) != 1:
+            what = "no dial of this study's grid" if not fits else f"may mean {one_of(fits)}"
+            problems.append(Problem(f"{name!r} is {what}" if not fits else f"{name!r} {what}", where=where,
+                                    allowed=one_of(every), remedy=closest(name, every)))  # fmt: skip
+        elif fits[0] in found:
+            problems.append(Problem(f"{name!r} stands twice", where=where, allowed="each name once",
+                                    remedy="name it once"))  # fmt: skip
+        found += fits[:1]
+    if problems:
+        raise BadInput(*problems)
+    return tuple(found)
+
+
+def measure_named(measures: Mapping[str, Measure], name: str, where: str) -> Measure:
+    """The measure of a name. Raises BadInput for none."""
+    if name not in measures:
+        raise BadInput(unknown_measure(measures, name, where))
+    return measures[name]
+
+
+def unknown_measure(measures: Iterable[str], name: str, where: str) -> Problem:
+    """That a name is no measure's, and which there are."""
+    return Problem(f"{name!r} is no measure", where=where, allowed=one_of(measures),
+                   remedy=closest(name, measures))  # fmt: skip
+
+
+def _named(name: str, key: str) -> str:
+    """A key with the name of its dial; what is no dial says by itself what it is."""
+    return key if name in OTHERS else f"{words_of(name)} {key}"
+
+
+def _keys(diagnosis: Diagnosis, values: Sequence[Value]) -> dict[str, Callable[[Value], str]]:
+    """How to read from a value each thing that rows and columns may be, in the order in which rows have them."""
+
+    def of_dial(dial: Dial) -> Callable[[Value], str]:
+        return lambda value: dial.names[dial.at[value.place[0]]]
+
+    found = {dial.name: of_dial(dial) for dial in dials(diagnosis.cells, sorted({value.place[0] for value in values}))}
+    constant = {name: str(cell[name]) for cell in diagnosis.cells for name in cell if name not in found}
+    for name, text in constant.items():
+        found[name] = lambda value, text=text: text  # type: ignore[misc]
+    for k, name in enumerate(OTHERS, start=1):
+        found[name] = lambda value, k=k: str(value.place[k])  # type: ignore[misc]
+    return found
+
+
+def _ordered(diagnosis: Diagnosis, values: Sequence[Value], keys: Mapping[str, Callable[[Value], str]],
+             names: Sequence[str]) -> tuple[Keys, ...]:  # fmt: skip
+    """The keys that occur, each thing in its own order: dials by value, the rest as it appears."""
+    ranks: list[dict[str, int]] = []
+    by_dial = {dial.name: dial.names for dial in dials(diagnosis.cells)}
+    for name in names:
+        order = by_dial.get(name) or tuple(dict.fromkeys(keys[name](value) for value in values))
+        ranks.append({text: rank for rank, text in enumerate(order)})
+    seen = dict.fromkeys(tuple(keys[name](value) for name in names) for value in values)
+    return tuple(sorted(seen, key=lambda key: tuple(rank[text] for rank, text in zip(ranks, key, strict=True))))
+
+
+def _cell(value: Value, measure: Measure, alpha: float) -> PivotCell:
+    number, _, rest = value.text(measure).partition(" (")
+    return PivotCell(value, number, rest.rstrip(")"), value.departs(measure, alpha))
+
+
+def _note(measure: Measure) -> str:
+    unit = "Percent. " if measure.share else ""
+    unit += "Where the truth is 0, power is the size. " if measure.name == "power" else ""
+    ends = " At 0 and 100% it is the other end of Wilson's 95% interval." if measure.share else ""
+    error = "In brackets the Monte Carlo standard error."
+    marked = " ! marks a clear departure." if measure.nominal is not None else ""
+    return f"{unit}{error}{ends}{marked}"
+
+
+# A pivot table as an element of a page; `results/page/tables.js` makes it sortable where scripts run.
+
+
+def pivot_html(table: Pivot) -> Markup:
+    """The table: a number with its Monte Carlo error beneath; data-v holds what its column is sorted by."""
+    caption = Markup("<caption>{}{}</caption>").format(
+        table.title, Markup(" <small>{}</small>").format(table.fixed) if table.fixed else "")  # fmt: skip
+    body = [_row(keys, cells) for keys, cells in zip(table.rows, table.cells, strict=True)]
+    start = Markup('<div class="wide dense pivot" tabindex="0" role="region" aria-label="{}">\n<table id="{}" '
+                   'class="sortable">').format(table.title, table.key)  # fmt: skip
+    inner = Markup("{}\n<thead>{}</thead>\n<tbody>\n{}\n</tbody></table></div>").format(
+        caption, _head(table), Markup("\n").join(body))  # fmt: skip
+    return start + inner + Markup('\n<p class="notes">{}</p>').format(table.note)
+
+
+def _head(table: Pivot) -> Markup:
+    """One line of headings, of which a dial in the columns is named by a second one above."""
+    names = [Markup('<th scope="col" class="left">{}</th>').format(name) for name in table.heads]
+    one = len(table.across) == 1 and table.across[0] not in OTHERS
+    keys = [column[0] for column in table.columns] if one else table.column_heads
+    heads = [Markup('<th scope="col">{}</th>').format(key) for key in keys]
+    above = Markup("")
+    if one:
+        blank = Markup('<td colspan="{}"></td>').format(len(names)) if names else Markup("")
+        above = Markup('<tr class="over">{}<th scope="colgroup" colspan="{}" class="group"><span>{}</span></th></tr>'
+                       ).format(blank, len(heads), table.across_words)  # fmt: skip
+    return Markup("{}<tr>{}{}</tr>").format(above, Markup("").join(names), Markup("").join(heads))
+
+
+def _row(keys: tuple[str, ...], cells: tuple[PivotCell | None, ...]) -> Markup:
+    names = Markup("").join(Markup('<th scope="row" class="left">{}</th>').format(key) for key in keys)
+    return Markup("<tr>{}{}</tr>").format(names, Markup("").join(map(_html_cell, cells)))
+
+
+def _html_cell(cell: PivotCell | None) -> Markup:
+    if cell is None:
+        return Markup("<td>-</td>")
+    mark = Markup('<span class="flag" title="clearly departs">!</span>') if cell.clear else Markup("")
+    css = Markup(' class="off"') if cell.clear else Markup("")
+    error = Markup("<small>({})</small>").format(cell.mcse) if cell.mcse else Markup("")
+    value = cell.value.value
+    return Markup('<td{} data-v="{}">{}{}{}</td>').format(
+        css, f"{value:.8g}" if math.isfinite(value) else "", cell.number, mark, error)  # fmt: skip
+
+
+# Pivot tables as the formats print them: a terminal, journal tables for LaTeX and Word, a spreadsheet, a CSV file.
+
+
+NUMBERS = ("value", "mcse", "lower", "upper", "n", "attempted")
+FORMATS = ("tex", "docx", "xlsx", "csv")
+
+
+def terminal_table(table: Pivot) -> Table:
+    """For a terminal: a number with its Monte Carlo error in brackets; row keys that repeat are left blank."""
+    title = f"{table.title}, {table.fixed}" if table.fixed else table.title
+    title += f", by {table.across_words} (columns)" if len(table.across) == 1 else ""
+    out = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False, header_style="bold", title=title,
+                title_justify="left", title_style="bold")  # fmt: skip
+    for name in table.heads:
+        out.add_column(name, justify="left", no_wrap=True)
+    one = len(table.across) == 1
+    for name in [keys[0] for keys in table.columns] if one else table.column_heads:
+        out.add_column(name, justify="right", no_wrap=one)
+    above: tuple[str, ...] = ()
+    for keys, cells in zip(table.rows, table.cells, strict=True):
+        same = next((k for k, (one, other) in enumerate(zip(keys, above, strict=False)) if one != other), len(above))
+        names = [Text("" if k < same and k < len(keys) - 1 else key) for k, key in enumerate(keys)]
+        out.add_row(*names, *map(_bracketed, cells))
+        above = keys
+    return out
+
+
+def _bracketed(cell: PivotCell | None) -> Text:
+    if cell is None:
+        return Text("- ")
+    text = f"{cell.number} ({cell.mcse})" if cell.mcse else cell.number
+    return Text(f"{text}!", style="bold red") if cell.clear else Text(f"{text} ")
+
+
+def journal_table(table: Pivot) -> JournalTable:
+    """For LaTeX and Word: Monte Carlo errors in a row beneath; all row keys but the last are headings within."""
+    columns = tuple(Heading(label) for label in table.column_heads)
+    rows: list[Row] = []
+    for outer, group in groupby(zip(table.rows, table.cells, strict=True), key=lambda row: row[0][:-1]):
+        if outer:
+            words = ", ".join(f"{name} {key}" for name, key in zip(table.heads[:-1], outer, strict=True))
+            rows.append(Row(words, kind="head"))
+        for keys, cells in group:
+            label = keys[-1] if keys else table.measure.short
+            rows.append(Row(f"  {label}" if outer else label, tuple(_number(cell) for cell in cells)))
+            rows.append(Row("", tuple(f"({cell.mcse})" if cell and cell.mcse else "" for cell in cells), kind="error"))
+    inner = f"Rows: {table.heads[-1]}. " if table.heads else ""
+    fixed = f"{table.fixed[:1].upper()}{table.fixed[1:]}. " if table.fixed else ""
+    return JournalTable("", table.title, columns, tuple(rows), (f"{fixed}{inner}{table.note}",))
+
+
+def _number(cell: PivotCell | None) -> str:
+    if cell is None:
+        return "-"
+    return f"{cell.number}!" if cell.clear else cell.number
+
+
+def latex_file(tables: Sequence[Pivot], document: Document) -> str:
+    """The tables as a LaTeX file that compiles by itself (booktabs)."""
+    return latex_tables(document, [journal_table(table) for table in tables])
+
+
+def word_file(tables: Sequence[Pivot], document: Document) -> bytes:
+    """The tables as a Word file; raises BadInput where python-docx is not installed."""
+    return word_tables(document, [journal_table(table) for table in tables])
+
+
+def csv_file(tables: Iterable[Pivot]) -> str:
+    """One line a cell of each table, all digits: measure, dials, estimator, term, error type and numbers."""
+    tables = list(tables)
+    names = list(dict.fromkeys(name for table in tables for name in (*table.down, *table.across)))
+    further = [name for name in ("estimator", "term", "error") if name not in names]
+    out = io.StringIO()
+    write = csv.writer(out, lineterminator="\n")
+    write.writerow(["measure", *names, *further, *NUMBERS])
+    for table in tables:
+        for keys, cells in zip(table.rows, table.cells, strict=True):
+            for column, cell in zip(table.columns, cells, strict=True):
+                if cell is not None:
+                    write.writerow(_line(table, (*keys, *column), cell, names, further))
+    return out.getvalue()
+
+
+def _line(
+    table: Pivot, keys: tuple[str, ...], cell: PivotCell, names: Sequence[str], further: Sequence[str]
+) -> list[object]:
+    known = dict(zip((*table.down, *table.across), keys, strict=True))
+    known |= dict(zip(("estimator", "term", "error"), cell.value.place[1:], strict=True))
+    numbers = [repr(getattr(cell.value, name)) for name in NUMBERS]
+    return [table.measure.name, *(known.get(name, "") for name in (*names, *further)), *numbers]
+
+
+def xlsx_file(tables: Iterable[Pivot]) -> bytes:
+    """A sheet a table, numbers as numbers with their Monte Carlo errors in the columns beside."""
+    from openpyxl import Workbook
+    from openpyxl.styles import Font
+
+    book = Workbook()
+    book.remove(book.active)
+    bold = Font(bold=True)
+    for number, table in enumerate(tables, start=1):
+        sheet = book.create_sheet(f"{number} {table.measure.name}"[:31])
+        sheet.append([f"{table.title}, {table.fixed}" if table.fixed else table.title])
+        heads = [text for head in table.column_heads for text in (head, "MCSE")]
+        sheet.append([*table.heads, *heads])
+        for row in sheet.iter_rows(min_row=1, max_row=2):
+            for cell in row:
+                cell.font = bold
+        for keys, cells in zip(table.rows, table.cells, strict=True):
+            numbers = [number for one in cells for number in _pair(one)]
+            sheet.append([*map(_as_number, keys), *numbers])
+        sheet.append([])
+        sheet.append([f"Shares between 0 and 1. {table.measure.words}" if table.measure.share else table.measure.words])
+        sheet.freeze_panes = sheet.cell(row=3, column=len(table.heads) + 1)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def _pair(cell: PivotCell | None) -> tuple[float | None, float | None]:
+    """A value and its Monte Carlo error, empty where there is none."""
+    if cell is None:
+        return None, None
+    value, mcse = cell.value.value, cell.value.mcse
+    return value, mcse if mcse == mcse else None
+
+
+def _as_number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,441 @@
+"""One sentence a claim: who holds, who fails by how much and where, what is harmless and what cannot be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from results.diagnosis.claims import POWER, Claim, beyond, within
+from results.diagnosis.power import told_effect
+from results.verdict.bias_table import in_order, plain, setting_text
+from results.verdict.verdicts import Grade, Judged, Needed, Verdict, needed
+from results.verdict.wording import (
+    Subject,
+    bias_text,
+    errors_text,
+    is_null,
+    is_test,
+    joined,
+    number,
+    of_errors,
+    per_cent,
+    region,
+    span_text,
+)
+from sim.arrays import Floats
+
+Dials = Sequence[Mapping[str, object]]
+MOST_NAMED = 5  # estimators or error types that a sentence describes one by one
+MOST_ASKED = 1e7  # replications that a sentence asks for
+MOST_TERMS = 4  # that are named at its head
+
+
+def claim_sentence(claim: Claim, found: Sequence[Verdict], dials: Dials, alpha: float) -> str:
+    """The answer to a claim of bias, coverage or size from its verdicts, the worst first.
+
+    dials: those of each cell. alpha: the level.
+    """
+    by_grade = {grade: [item for item in found if item.grade is grade] for grade in Grade}
+    parts = [
+        _holds(by_grade[Grade.HOLDS], found, dials),
+        _fails(by_grade[Grade.FAILS], found, dials),
+        _harmless(by_grade[Grade.HARMLESS], found),
+        _open(by_grade[Grade.OPEN], found),
+    ]
+    return f"{head(claim, found, alpha)}: {'; '.join(part for part in parts if part)}."
+
+
+def head(claim: Claim, found: Sequence[Verdict], alpha: float) -> str:
+    """What a sentence is about: the measure and the terms, where they are few."""
+    terms = in_order(item.term for item in found)
+    of = f"of {joined(terms)}" if len(terms) <= MOST_TERMS else f"of {len(terms)} terms"
+    level = f"{100 * alpha:g}%"
+    return {
+        "bias": f"Bias {of}",
+        "coverage": f"{100 * (1 - alpha):g}% intervals {of}",
+        "size": f"{level} tests {of} where the truth is 0",
+        "power": f"Power of the {level} test {of}",
+        "screen": "Screens",
+    }[claim.measure]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Verdicts of one estimator, or of one of its error types where those are told apart.
+
+    who: as sentences call it. link: between a term and it. whole: whether these are all of its verdicts. terms: whether
+    terms must be named.
+    """
+
+    who: Subject
+    link: str
+    verdicts: list[Verdict]
+    whole: bool
+    terms: bool
+
+    @property
+    def subject(self) -> Subject:
+        """The group as the subject of a sentence."""
+        if self.whole:
+            return self.who
+        terms = joined([item.term for item in self.verdicts], 4)
+        return Subject(f"{terms} {self.link} {self.who.text}", plural=len(self.verdicts) > 1)
+
+    def one(self, verdict: Verdict) -> Subject:
+        """One of its verdicts as the subject of a sentence."""
+        return Subject(f"{verdict.term} {self.link} {self.who.text}") if self.terms else self.who
+
+
+def groups_of(chosen: Sequence[Verdict], found: Sequence[Verdict]) -> list[Group]:
+    """The verdicts by what sentences call them.
+
+    chosen: some of the verdicts of a claim. found: all, which say what must be told apart.
+    """
+    own: dict[tuple[str, str], list[Verdict]] = {}
+    every: dict[str, list[Verdict]] = {}
+    for item in found:
+        every.setdefault(item.estimator, []).append(item)
+    for item in chosen:
+        told = len({other.error for other in every[item.estimator]}) > 1
+        own.setdefault((item.estimator, item.error if told else ""), []).append(item)
+    groups = []
+    for (name, error), verdicts in own.items():
+        whole = [item for item in every[name] if not error or item.error == error]
+        alone = len(every) == 1 and bool(error)
+        who = of_errors(error) if alone else Subject(f"{name} with {of_errors(error).text}" if error else name)
+        several = len({item.term for item in whole}) > 1
+        groups.append(Group(who, "with" if alone else "of", verdicts, len(verdicts) == len(whole), several))
+    return groups
+
+
+def naming(found: Sequence[Verdict]) -> Callable[[Verdict], str]:
+    """What sentences call each verdict of a claim."""
+    groups = groups_of(found, found)
+    names = {id(item): group.one(item).text for group in groups for item in group.verdicts}
+    return lambda item: names[id(item)]
+
+
+def _together(groups: Sequence[Group]) -> Subject:
+    found = [group.subject for group in groups]
+    return Subject(joined([item.text for item in found], MOST_NAMED), plural=len(found) > 1 or found[0].plural)
+
+
+def _holds(chosen: Sequence[Verdict], found: Sequence[Verdict], dials: Dials) -> str:
+    if not chosen:
+        return ""
+    subject = _together(groups_of(chosen, found))
+    return f"{subject.does('hold')} ({span_of(chosen)}{_over(chosen[0].claim, dials)})"
+
+
+def _harmless(chosen: Sequence[Verdict], found: Sequence[Verdict]) -> str:
+    if not chosen:
+        return ""
+    subject = _together(groups_of(chosen, found))
+    return f"{subject.is_} off by so little that it does not matter ({span_of(chosen)})"
+
+
+def _open(chosen: Sequence[Verdict], found: Sequence[Verdict]) -> str:
+    if not chosen:
+        return ""
+    worst = max(chosen, key=lambda item: item.times)
+    subject = _together(groups_of(chosen, found))
+    where = ""
+    if len(chosen) == 1 and len(chosen[0].cells) > 1:
+        where = f" in {len(worst.of_grade(Grade.OPEN))} of {len(worst.cells)} cells"
+    return f"cannot be told for {subject.text}{where} ({_interval(worst, worst.worst)})"
+
+
+def _interval(verdict: Verdict, worst: Judged) -> str:
+    """What is known where it cannot be told."""
+    row = worst.row
+    lost = 1 - row["n"] / row["attempted"]
+    when = f" when {row['setting']}" if row["setting"] else ""
+    if worst.value != worst.value or within(
+        worst.lower - verdict.nominal, worst.upper - verdict.nominal, verdict.tolerance
+    ):
+        return f"{per_cent(lost)} of fits failed{when}" if lost else f"only {row['n']:,.0f} fits{when}"
+    more = _beyond(verdict, worst) or f"; {needs_text(needed(verdict, worst))}"
+    if verdict.measure == "bias":
+        return f"Monte Carlo interval {worst.lower:.2f} to {worst.upper:.2f} standard errors{when}{more}"
+    return f"Monte Carlo interval {per_cent(worst.lower)} to {per_cent(worst.upper)}{when}{more}"
+
+
+def needs_text(found: Needed) -> str:
+    """What would tell, in words: "needs about 1,700 replications"."""
+    if found.replications < MOST_ASKED:
+        at = "at this value needs" if found.at_value else "needs"
+        return f"{at} about {found.replications:,.0f} replications"
+    if found.worlds:
+        return f"needs more worlds, about {found.worlds:,}, not more replications"
+    return "too near the tolerance to tell"
+
+
+def _beyond(verdict: Verdict, worst: Judged) -> str:
+    """Why an interval that lies beyond the tolerance does not yet fail: it must be clear of the Monte Carlo error."""
+    if beyond(worst.lower - verdict.nominal, worst.upper - verdict.nominal, verdict.tolerance):
+        return "; this probably fails, and more replications make it clear"
+    return ""
+
+
+def _fails(chosen: Sequence[Verdict], found: Sequence[Verdict], dials: Dials) -> str:
+    groups = groups_of(chosen, found)
+    if not groups:
+        return ""
+    named, rest = groups[:MOST_NAMED], groups[MOST_NAMED:]
+    said = [(_failure(group), *where_it_fails(_worst(group), dials)) for group in named]
+    if len(said) > 1 and len({when for _, when, _ in said}) == 1:  # the cell is said once, at the end
+        _, when, extent = said[0]
+        same = extent if len({extent for *_, extent in said}) == 1 else ""
+        text = f"{joined([what for what, *_ in said], MOST_NAMED)}, {'both' if len(said) == 2 else 'all'}{when}"
+        text += _extent(same, plural=True)
+    else:
+        text = "; ".join(
+            what + when + _extent(extent, plural=group.one(_worst(group)).plural)
+            for group, (what, when, extent) in zip(named, said, strict=True)
+        )
+    return text + (f"; {_together(rest).does('fail')} too" if rest else "")
+
+
+def _extent(extent: str, *, plural: bool) -> str:
+    return f" ({'fail' if plural else 'fails'} {extent})" if extent else ""
+
+
+def _worst(group: Group) -> Verdict:
+    return max(group.verdicts, key=lambda item: item.times)
+
+
+def _failure(group: Group) -> str:
+    """What the worst verdict of a group says."""
+    verdict = _worst(group)
+    about, worst = group.one(verdict), verdict.worst
+    others = [item.term for item in group.verdicts if item is not verdict]
+    if verdict.measure == "bias":
+        return f"{about.is_} {bias_text(worst.row, worst.value, f'{joined(others, 3)} too' if others else '')}"
+    too = f" ({joined(others, 3)} too)" if others else ""
+    return f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {per_cent(worst.value)}{too}"
+
+
+def where_it_fails(verdict: Verdict, dials: Dials) -> tuple[str, str]:
+    """The worst cell, and the cells that fail where they are several: " when serial = 0.8", "with serial from 0.4"."""
+    failing, worst = verdict.of_grade(Grade.FAILS), verdict.worst.row["setting"]
+    if not worst or len(failing) == 1:
+        return (f" when {worst}" if worst else ""), ""
+    common = region([item.cell for item in failing], [item.cell for item in verdict.cells], dials)
+    if not common and len(failing) == len(verdict.cells):
+        return f" when {worst}", "in every cell"
+    return f" when {worst}", f"with {common}" if common else f"in {len(failing)} of {len(verdict.cells)} cells"
+
+
+def span_of(chosen: Sequence[Verdict]) -> str:
+    """The values of some verdicts together."""
+    ends = [item.span for item in chosen]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    if chosen[0].measure == "bias":
+        return f"at most {errors_text(max(abs(low), abs(high)))}"
+    return span_text(low, high)
+
+
+def _over(claim: Claim, dials: Dials) -> str:
+    """The values of the dial along which a claim asks, where they are numbers: " over serial 0 to 0.8"."""
+    values = [value for cell in dials if isinstance(value := cell.get(claim.over), int | float)]
+    if not values or min(values) == max(values):
+        return ""
+    return f" over {claim.over} {plain(min(values))} to {plain(max(values))}"
+
+
+# A claim in two lines, for a screen whose tables show the numbers: who holds, who fails and by how much at worst.
+
+
+MOST_IN_BRIEF = 3  # of those that hold or are open
+MOST_FAILED = 6
+
+
+def brief_sentence(claim: Claim, found: Sequence[Verdict], alpha: float) -> str:
+    """The answer to a claim of bias, coverage or size from its verdicts, the worst first; alpha: the level."""
+    by_grade = {grade: [item for item in found if item.grade is grade] for grade in Grade}
+    fine = by_grade[Grade.HOLDS] + by_grade[Grade.HARMLESS]
+    parts = []
+    if fine:
+        subject = _named(groups_of(fine, found))
+        parts.append(f"{subject.does('hold')} ({span_of(fine)})")
+    if failed := by_grade[Grade.FAILS]:
+        parts.append(_failed(groups_of(failed, found)))
+    if unsure := by_grade[Grade.OPEN]:
+        parts.append(f"{len(unsure)} of {len(found)} cannot be told{_needs(unsure)}")
+    return f"{head(claim, found, alpha)}: {'; '.join(parts)}."
+
+
+def _needs(unsure: Sequence[Verdict]) -> str:
+    """The most replications that one of them is planned to need; "" where all have so many."""
+    counts = [needed(item, item.worst) for item in unsure if item.worst.value == item.worst.value]
+    counts = [item for item in counts if not item.at_value and item.replications < MOST_ASKED]
+    return f" ({needs_text(max(counts, key=lambda item: item.replications))})" if counts else ""
+
+
+def _named(groups: Sequence[Group]) -> Subject:
+    """Those of which all terms are meant come first."""
+    names = [group.subject.text for group in sorted(groups, key=lambda group: not group.whole)]
+    return Subject(joined(names, MOST_IN_BRIEF), plural=len(names) > 1 or groups[0].subject.plural)
+
+
+def _failed(groups: Sequence[Group]) -> str:
+    """Who fails, and the worst of it."""
+    every = joined([group.who.text for group in groups], MOST_FAILED)
+    verdict = max((item for group in groups for item in group.verdicts), key=lambda item: item.times)
+    (group,) = (group for group in groups if verdict in group.verdicts)
+    about, worst = group.one(verdict), verdict.worst
+    if verdict.measure == "bias":
+        said = f"{about.is_} too {'low' if worst.value < 0 else 'high'} by {errors_text(abs(worst.value))}"
+    else:
+        said = f"{about.does('cover' if verdict.measure == 'coverage' else 'reject')} {per_cent(worst.value)}"
+    when = f" when {worst.row['setting']}" if worst.row["setting"] else ""
+    return f"{Subject(every, plural=len(groups) > 1).does('fail')} (at worst {said}{when})"
+
+
+# Power over the effects of a grid, and the smallest effect that 80% of panels find, for each setting of the rest.
+
+
+LEAST_CHANGE = 0.2  # of the largest truth: what changes less is chance of the draws
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Powers of one test at several effects, in cells that differ in nothing else.
+
+    dial: the one that moves the effect; "" where there is none. setting: the other dials. cells: by size of the effect,
+    the one without an effect included. mde: the smallest effect that is found with power `POWER`, with the ends of its
+    95% Monte Carlo interval; NaN where the simulated effects do not tell. beyond: the mde is larger than every
+    simulated effect.
+    """
+
+    dial: str
+    setting: str
+    cells: tuple[Judged, ...]
+    mde: float
+    lower: float
+    upper: float
+    beyond: bool
+
+    @property
+    def largest(self) -> Judged:
+        """The cell of the largest effect."""
+        return self.cells[-1]
+
+
+def effect_dial(truths: Mapping[int, float], cells: Sequence[Mapping[str, object]]) -> str:
+    """The dial along which the truth changes most while the others stand still; "" where none changes it by a fifth.
+
+    truths: by cell, where they are known.
+    """
+    largest = max((abs(value) for value in truths.values()), default=0.0)
+    spans = {}
+    for name in dict.fromkeys(name for cell in cells for name in cell):
+        groups = [[truths[cell] for cell in group if cell in truths] for group in _groups(name, cells)]
+        spans[name] = max((max(group) - min(group) for group in groups if group), default=0.0)
+    dial = max(spans, key=lambda name: spans[name], default="")
+    return dial if dial and spans[dial] > LEAST_CHANGE * largest else ""
+
+
+def curves(verdict: Verdict, cells: Sequence[Mapping[str, object]]) -> Iterator[Curve]:
+    """The curve of a verdict on power for each setting of the other dials, in the order of the grid."""
+    known = {item.cell: item for item in verdict.cells}
+    dial = verdict.claim.over or effect_dial({cell: item.row["truth"] for cell, item in known.items()}, cells)
+    for group in _groups(dial, cells):
+        own = sorted((known[cell] for cell in group if cell in known), key=lambda item: abs(item.row["truth"]))
+        if any(not is_null(item.row) for item in own):
+            setting = {name: value for name, value in cells[own[0].cell].items() if name != dial}
+            yield _curve(dial, setting_text(setting, cells), tuple(own))
+
+
+def _curve(dial: str, setting: str, cells: tuple[Judged, ...]) -> Curve:
+    effects = np.array([abs(item.row["truth"]) for item in cells])
+    shares = np.array([item.value for item in cells])
+    counts = np.array([_independent(item) for item in cells])
+    found = told_effect(effects, shares, counts, _start(cells, effects), POWER)
+    if found is None or not np.isfinite(found.value):
+        return Curve(dial, setting, cells, np.nan, np.nan, np.nan, beyond=found is not None)
+    return Curve(dial, setting, cells, found.value, found.lower, found.upper, beyond=False)
+
+
+def _start(cells: tuple[Judged, ...], effects: Floats) -> float:
+    """Where the search for the curve's standard deviation begins: that of the estimates, or a third of the effects.
+
+    A test that estimates nothing has none.
+    """
+    spread = [item.row["empirical_se"] for item in cells if item.row["empirical_se"] > 0]
+    return float(np.median(spread)) if spread else float(effects.max()) / 3
+
+
+def _independent(item: Judged) -> float:
+    """The number of independent fits whose share has the Monte Carlo error of a cell, which worlds may widen."""
+    n, p = float(item.row["n_error"]), item.value
+    return min(n, p * (1 - p) / item.mcse**2) if 0 < p < 1 and item.mcse > 0 else n
+
+
+def _groups(dial: str, cells: Sequence[Mapping[str, object]]) -> list[list[int]]:
+    """Cells that differ in nothing but a dial."""
+    found: dict[str, list[int]] = {}
+    for index, cell in enumerate(cells):
+        found.setdefault(repr({name: value for name, value in cell.items() if name != dial}), []).append(index)
+    return list(found.values())
+
+
+# The sentence on power: which effect 80% of panels find, and how often the simulated effects are found.
+
+
+Drawn = Sequence[tuple[Verdict, Sequence[Curve]]]
+MOST = 4  # tests that a sentence describes one by one
+
+
+def power_sentence(drawn: Drawn, wrong_size: set[tuple[str, str, str]], alpha: float) -> str:
+    """The power of each test whose size is not wrong; of the others it is not worth stating.
+
+    drawn: verdicts on power with their curves. wrong_size: (estimator, term, error type) of tests whose size fails.
+    """
+    found = [verdict for verdict, _ in drawn]
+    names = naming(found)
+    sound = [(item, curves) for item, curves in drawn if (item.estimator, item.term, item.error) not in wrong_size]
+    wrong = [names(item) for item, _ in drawn if (item.estimator, item.term, item.error) in wrong_size]
+    parts = [(f"{names(item)}: " if len(found) > 1 else "") + _of_curves(item, curves) for item, curves in sound[:MOST]]
+    if len(sound) > MOST:
+        rest = [item for item, _ in sound[MOST:]]
+        ends = [item.span for item in rest]
+        span = span_text(min(low for low, _ in ends), max(high for _, high in ends))
+        parts.append(f"{len(rest)} more tests find an effect in {span} of panels")
+    if wrong:
+        parts.append(f"not stated for {joined(wrong, MOST)}, because a test of the wrong size has no power to speak of")
+    return f"{head(found[0].claim, found, alpha)}: {'; '.join(parts)}."
+
+
+def _of_curves(verdict: Verdict, curves: Sequence[Curve]) -> str:
+    """What the curves of one test say together."""
+    if is_test(verdict.cells[0].row):
+        return f"rejects in {span_text(*verdict.span)} of panels where its null hypothesis is false"
+    told = sorted((curve for curve in curves if curve.mde == curve.mde), key=lambda curve: curve.mde)
+    largest = max(abs(item.row["truth"]) for item in verdict.told)
+    share = f"{POWER:.0%} of panels find"
+    beyond = [curve for curve in curves if curve.beyond]
+    low, high = verdict.span
+    found = f"the simulated effects are found in {span_text(low, high)} of panels"
+    if not told:
+        more = f"; {share} only effects above {_plain(largest)}" if beyond else ""
+        return found + more
+    if len(curves) == 1:
+        (curve,) = told
+        ends = f"{_plain(curve.lower)} to {_plain(curve.upper)}"
+        at = f"an effect of {_plain(largest)} is found in {per_cent(curve.largest.value)} of panels"
+        return f"{at}; {share} an effect of {_plain(curve.mde)} (Monte Carlo interval {ends})"
+    first, last = told[0], told[-1]
+    text = f"{share} an effect of {_plain(first.mde)} when {first.setting}"
+    if beyond:
+        cells = f"{len(beyond)} of {len(curves)} settings"
+        return f"{text}, and in {cells} only effects above {_plain(largest)}"
+    if _plain(first.mde) == _plain(last.mde):
+        return f"{share} an effect of {_plain(first.mde)} in every setting"
+    return f"{text}, and only one of {_plain(last.mde)} when {last.setting}"
+
+
+def _plain(value: float) -> str:
+    return number(value, ".2g" if abs(value) < 0.1 or abs(value) >= 1 else ".2f")

@@ -1,0 +1,407 @@
+"""How the claims of a study turn out: one verdict a claim, estimator, term and error type, ranked by practical size.
+
+A cell departs by value - what is promised, with a 95% Monte Carlo interval. Its grade: "fails" where the departure is
+clear of the Monte Carlo error (`numbers.is_biased`, `numbers.is_off`), the interval lies beyond the tolerance, and so
+does the departure by Holm's p value over all that the study judges (`diagnosis.judging`); "detectable but harmless"
+where it is clear and the interval lies within the tolerance; "holds" where it is not clear and the interval lies
+within; else "cannot be told". A verdict has the worst grade of its cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from estimators.core.inference import holm
+from results.diagnosis.claims import (
+    DEFAULTS,
+    FAMILYWISE,
+    MOST_FAILED,
+    Claim,
+    about,
+    beyond,
+    beyond_mean,
+    beyond_share,
+    fits_needed,
+    interval_point,
+    replications_needed,
+    terms_of,
+    within,
+)
+from results.diagnosis.diagnose import Diagnosis
+from results.verdict.bias_table import bias_table, key_terms, settings
+from results.verdict.wording import (
+    LEAST_FITS,
+    errors_text,
+    has_test,
+    is_biased,
+    is_null,
+    is_off,
+    is_test,
+    per_cent,
+    span_text,
+    worlds_of,
+)
+from sim.streams import TILE
+
+Row = dict[Any, Any]
+
+
+class Grade(StrEnum):
+    """How a claim turns out, from the best to the worst; power and screens are stated and have none."""
+
+    STATED = "stated"
+    HOLDS = "holds"
+    HARMLESS = "detectable but harmless"
+    OPEN = "cannot be told"
+    FAILS = "fails"
+
+    @property
+    def rank(self) -> int:
+        """Its place among the grades; higher is worse."""
+        return _RANKS[self]
+
+
+_RANKS = {grade: place for place, grade in enumerate(Grade)}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A measure in one cell: its value with the ends of its 95% Monte Carlo interval, and its row of the bias table.
+
+    Bias is in standard errors of the estimator, shares are between 0 and 1. pvalue: of a departure beyond the
+    tolerance, by Holm over all that the study judges; NaN where the interval does not lie beyond.
+    """
+
+    cell: int
+    value: float
+    mcse: float
+    lower: float
+    upper: float
+    grade: Grade
+    row: Row
+    pvalue: float = np.nan
+
+    def departure(self, nominal: float) -> float:
+        """How far the value is from what is promised; 0 where there is none."""
+        away = abs(self.value - nominal)
+        return away if away == away else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A claim judged for one estimator, term and error type ("" where the measure has none).
+
+    cells: in the order of the grid, those where the measure is defined; at least one. nominal: what is promised (0 for
+    bias). tolerance: the departure that does not matter; NaN where the measure is stated and not judged. worlds: of the
+    study, of which the replications so far may reach some.
+    """
+
+    claim: Claim
+    estimator: str
+    term: str
+    error: str
+    nominal: float
+    tolerance: float
+    cells: tuple[Judged, ...]
+    worlds: int = 1
+
+    @property
+    def measure(self) -> str:
+        """What is judged: bias, coverage, size or power."""
+        return self.claim.measure
+
+    @property
+    def told(self) -> tuple[Judged, ...]:
+        """The cells that the answer is about: all, but of power those with an effect."""
+        return tuple(item for item in self.cells if self.measure != "power" or not is_null(item.row))
+
+    @property
+    def grade(self) -> Grade:
+        """The worst grade of the cells."""
+        return max((item.grade for item in self.cells), key=lambda grade: grade.rank)
+
+    @property
+    def worst(self) -> Judged:
+        """The cell of the worst grade that departs most; where it is only stated, the lowest value."""
+        if (grade := self.grade) is Grade.STATED:
+            return min(self.told, key=lambda item: item.value)
+        return max(self.of_grade(grade), key=lambda item: item.departure(self.nominal))
+
+    @property
+    def times(self) -> float:
+        """The departure in the worst cell as a multiple of the tolerance: how much it matters; NaN where not judged."""
+        return self.worst.departure(self.nominal) / self.tolerance
+
+    def of_grade(self, grade: Grade) -> tuple[Judged, ...]:
+        """The cells of a grade."""
+        return tuple(item for item in self.cells if item.grade is grade)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The smallest and the largest value over cells; of power those with an effect."""
+        values = [item.value for item in self.told if item.value == item.value]
+        return (min(values), max(values)) if values else (np.nan, np.nan)
+
+
+def claims_of(diagnosis: Diagnosis) -> tuple[Claim, ...]:
+    """The claims that a study states; where it states none, bias, coverage, size and power of all key terms."""
+    return diagnosis.claims or DEFAULTS
+
+
+def worst_first(found: Iterable[Verdict]) -> list[Verdict]:
+    """By grade, and within a grade by practical size."""
+    return sorted(found, key=lambda item: (-item.grade.rank, -np.nan_to_num(item.times)))
+
+
+def claims_table(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The bias table with all terms that claims name; `table` where it has them."""
+    named = {term for claim in claims_of(diagnosis) for term in claim.terms}
+    shown = {term for layout in diagnosis.layouts.values() for term in key_terms(layout)}
+    if table is not None and named <= shown:
+        return table
+    return bias_table(diagnosis, all_terms=not named <= shown)
+
+
+def verdicts(diagnosis: Diagnosis, table: pd.DataFrame | None = None) -> list[Verdict]:
+    """Every verdict, by claim and within a claim the worst first; table: the bias table, where it is there already.
+
+    A claim of screens has no verdict: `results.verdict.verdicts` states it.
+    """
+    rows = _rows_by_place(claims_table(diagnosis, table))
+    single = [list(_judged(claim, diagnosis, rows)) for claim in claims_of(diagnosis)]
+    together = iter(_adjusted([item for of_claim in single for item in of_claim]))
+    return [item for of_claim in single for item in worst_first([next(together) for _ in of_claim])]
+
+
+def judgements(found: Iterable[Verdict]) -> int:
+    """How many numbers are judged at once: cells of all verdicts that can fail, where the measure is known."""
+    return sum(item.value == item.value for verdict in found if verdict.claim.is_judged for item in verdict.cells)
+
+
+def _adjusted(found: list[Verdict]) -> list[Verdict]:
+    """The verdicts with p values over all of them: a cell fails only where its own keeps below `FAMILYWISE`.
+
+    A cell that does not fail alone has the p value 1, which makes those of others no smaller.
+    """
+    failing = [(place, index) for place, verdict in enumerate(found) for index, item in enumerate(verdict.cells)
+               if item.grade is Grade.FAILS]  # fmt: skip
+    single = np.ones(max(judgements(found), len(failing)))
+    single[: len(failing)] = [found[place].cells[index].pvalue for place, index in failing]
+    cells = [list(verdict.cells) for verdict in found]
+    for (place, index), pvalue in zip(failing, holm(single), strict=False):
+        grade = Grade.FAILS if pvalue <= FAMILYWISE else Grade.OPEN
+        cells[place][index] = replace(cells[place][index], grade=grade, pvalue=float(pvalue))
+    changed = {place for place, _ in failing}
+    return [replace(item, cells=tuple(cells[place])) if place in changed else item for place, item in enumerate(found)]
+
+
+_COLUMNS = ("cell", "setting", "estimator", "term", "estimand", "tests", "error", "truth", "truth_mcse",
+            "mean_estimate", "bias", "bias_mcse", "empirical_se", "coverage", "coverage_mcse", "coverage_lower",
+            "coverage_upper", "rejection", "rejection_mcse", "rejection_lower", "rejection_upper", "n", "attempted",
+            "n_error", "worlds")  # fmt: skip
+
+
+def _rows_by_place(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, list[Row]]]:
+    """Rows of the bias table by (estimator, term) and error type."""
+    found: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    for row in table[list(_COLUMNS)].to_dict("records"):
+        found.setdefault((row["estimator"], row["term"]), {}).setdefault(row["error"], []).append(row)
+    return found
+
+
+def _judged(claim: Claim, diagnosis: Diagnosis, rows: dict[tuple[str, str], dict[str, list[Row]]]) -> Iterator[Verdict]:
+    alpha = diagnosis.alpha
+    nominal = claim.nominal(alpha)
+    for name, layout in diagnosis.layouts.items():
+        if claim.measure == "screen" or (claim.estimators and name not in claim.estimators):
+            continue
+        for term in terms_of(claim, layout, key_terms(layout)):
+            by_error = rows.get((name, term), {})
+            if not claim.has_errors:
+                by_error = {"": next(iter(by_error.values()), [])}
+            for error, own in by_error.items():
+                if claim.errors and error not in claim.errors:
+                    continue
+                cells = tuple(item for row in own if (item := _judge(claim, row, alpha, nominal)) is not None)
+                if cells and (claim.measure != "power" or any(not is_null(item.row) for item in cells)):
+                    tolerance = claim.limit(alpha) if claim.is_judged else np.nan
+                    yield Verdict(claim, name, term, error, nominal, tolerance, cells, diagnosis.worlds)
+
+
+def _judge(claim: Claim, row: Row, alpha: float, nominal: float) -> Judged | None:
+    """A cell, or None where the measure is not defined there."""
+    match claim.measure:
+        case "bias":
+            if is_test(row) or not np.isfinite(row["bias"]):
+                return None
+            value, mcse, lower, upper = standardised(row)
+            clear = is_biased(row)
+        case "coverage":
+            value, mcse, lower, upper = (row[f"coverage{part}"] for part in ("", "_mcse", "_lower", "_upper"))
+            clear = is_off(row, "coverage", nominal)
+        case _:
+            wanted = is_null(row) if claim.measure == "size" else np.isfinite(row["truth"])
+            if not wanted or not has_test(row["term"]):
+                return None
+            value, mcse, lower, upper = (row[f"rejection{part}"] for part in ("", "_mcse", "_lower", "_upper"))
+            clear = is_off(row, "rejection", nominal)
+    if value != value and not (claim.measure == "bias" and row["n"] > 0):
+        return None
+    if not claim.is_judged:
+        return Judged(row["cell"], value, mcse, lower, upper, Grade.STATED, row)
+    tolerance = claim.limit(alpha)
+    grade = grade_of(lower - nominal, upper - nominal, tolerance, clear=clear, usable=_usable(claim, row))
+    pvalue = np.nan
+    if grade is Grade.FAILS and claim.measure == "bias":
+        pvalue = beyond_mean(value, mcse, worlds_of(row), tolerance)
+    elif grade is Grade.FAILS:
+        pvalue = beyond_share(value, mcse, row["n_error"], worlds_of(row), nominal - tolerance, nominal + tolerance)
+    return Judged(row["cell"], value, mcse, lower, upper, grade, row, pvalue)
+
+
+def grade_of(lower: float, upper: float, tolerance: float, *, clear: bool, usable: bool = True) -> Grade:
+    """The grade of a departure with a Monte Carlo interval from lower to upper, judged alone.
+
+    clear: whether the departure is clear of its Monte Carlo error. usable: whether there are fits enough, and few of
+    them failed; otherwise nothing can hold.
+    """
+    if clear and beyond(lower, upper, tolerance):
+        return Grade.FAILS
+    if not usable or not within(lower, upper, tolerance):
+        return Grade.OPEN
+    return Grade.HARMLESS if clear else Grade.HOLDS
+
+
+def _usable(claim: Claim, row: Row) -> bool:
+    """Whether there are fits enough to judge a row, and nearly all that were attempted count in it."""
+    n = row["n_error"] if claim.has_errors else row["n"]
+    return bool(n >= LEAST_FITS and n >= (1 - MOST_FAILED) * row["attempted"])
+
+
+def standardised(row: Row) -> tuple[float, float, float, float]:
+    """Bias in standard errors of the estimator, with its MCSE and the ends of its interval.
+
+    The standard error is taken as known: its own error is a part 1 / sqrt(2 n) of it.
+    """
+    scale = row["empirical_se"]
+    if scale == 0:  # estimates that do not vary about the truth
+        value = float(np.sign(row["bias"]) * np.inf) if row["bias"] else 0.0
+        return value, 0.0, value, value
+    value, mcse = row["bias"] / scale, row["bias_mcse"] / scale
+    wide = interval_point(worlds_of(row)) * mcse
+    return value, mcse, value - wide, value + wide
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """What would tell whether an open cell holds.
+
+    replications: a cell, with two digits; infinite where no number is enough. worlds: that it takes where that is for
+    the few worlds of now, else 0. at_value: whether that is so for the value that was found, because as many as are
+    planned are there; else it is for a measure as promised, in all cells of the verdict with a chance of 80%.
+    """
+
+    replications: float
+    worlds: int
+    at_value: bool
+
+
+def needed(verdict: Verdict, item: Judged) -> Needed:
+    """The replications that a cell of a judged verdict takes: planned ones, or those for its value beyond these.
+
+    While they do not reach all worlds of the study, further ones lie in new worlds, a tile in each.
+    """
+    share, reached, worlds = verdict.measure != "bias", worlds_of(item.row), max(verdict.worlds, worlds_of(item.row))
+    n = float(item.row["n_error"] if share else item.row["n"])
+    alone = (item.value * (1 - item.value) if share else 1.0) / n
+    inflation = max(item.mcse**2 / alone, 1.0) if reached > 1 and alone > 0 else 1.0
+    goal = partial(fits_needed, verdict.nominal, verdict.tolerance, share=share, cells=len(verdict.cells))
+    planned = goal(worlds=worlds)
+    if at_value := n / inflation >= planned:
+        goal = partial(goal, cells=1, at=item.value)
+        planned = goal(worlds=worlds)
+    whole = n if reached == worlds else float(worlds * TILE)
+    if reached < worlds and planned * inflation <= whole:
+        return Needed(about(planned * inflation), 0, at_value)
+    count, wider = replications_needed(planned, whole, inflation, worlds)
+    if wider:  # of which the point of t is a smaller one
+        wider = max(replications_needed(goal(worlds=wider), whole, inflation, worlds)[1], worlds + 1)
+    return Needed(about(count) if np.isfinite(count) else count, wider, at_value)
+
+
+def grades(found: Sequence[Verdict]) -> Grade:
+    """The worst grade of several verdicts."""
+    return max((item.grade for item in found), key=lambda grade: grade.rank, default=Grade.STATED)
+
+
+# Screens, such as a test of pre-trends: how often they reject, and the bias of the estimates that pass.
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """One estimator in one cell: how often its screen rejects, and the bias of all fits and of those that pass.
+
+    bias, passing: in standard errors of the estimator over all its fits; NaN where there is none.
+    """
+
+    cell: int
+    setting: str
+    estimator: str
+    term: str
+    test: str
+    rejects: float
+    mcse: float
+    lower: float
+    upper: float
+    bias: float
+    passing: float
+
+
+def screened(claim: Claim, diagnosis: Diagnosis) -> Iterator[Screened]:
+    """Every estimator with a screen, cell by cell."""
+    frame, texts = diagnosis.frame, settings(diagnosis)
+    own, passing = (_first_rows(bias_table(diagnosis, sample=sample)) for sample in ("own", "passing"))
+    for name, layout in diagnosis.layouts.items():
+        if not layout.screen or (claim.estimators and name not in claim.estimators):
+            continue
+        term = terms_of(claim, layout, key_terms(layout))[0]
+        rows = frame[(frame["measure"] == f"rejection:{layout.screen}") & (frame["estimator"] == name)]
+        for row in rows[rows["n"] > 0].to_dict("records"):
+            place = row["cell"], name, term
+            biased = standardised(own[place])[0] if place in own else float("nan")
+            scale = own[place]["empirical_se"] if place in own else 0.0
+            left = passing[place]["bias"] / scale if place in passing and scale > 0 else float("nan")
+            yield Screened(row["cell"], texts[row["cell"]], name, term, layout.screen.removesuffix("_p"),
+                           row["value"], row["mcse"], row["lower"], row["upper"], biased, left)  # fmt: skip
+
+
+def screen_sentence(found: Sequence[Screened], diagnosis: Diagnosis) -> str:
+    """The range of rejections of each screen, and the largest bias of the estimates that pass."""
+    parts = []
+    for name in dict.fromkeys(item.estimator for item in found):
+        own = [item for item in found if item.estimator == name]
+        shares = [item.rejects for item in own]
+        text = f"{own[0].test} of {name} rejects in {span_text(min(shares), max(shares))} of panels"
+        if known := [item for item in own if item.passing == item.passing]:
+            worst = max(known, key=lambda item: abs(item.passing))
+            side = "too high" if worst.passing > 0 else "too low"
+            when = f" when {worst.setting}, where it rejects in {per_cent(worst.rejects)}" if worst.setting else ""
+            text += (f", and {worst.term} of fits that pass is {side} by up to {errors_text(abs(worst.passing))} "
+                     f"(all fits: {errors_text(abs(worst.bias))}){when}")  # fmt: skip
+        parts.append(text)
+    return f"Screens: {'; '.join(parts)}."
+
+
+def _first_rows(table: Any) -> dict[tuple[int, str, str], dict[Any, Any]]:
+    """The row of the first error type by cell, estimator and term."""
+    rows: dict[tuple[int, str, str], dict[Any, Any]] = {}
+    for row in table.to_dict("records"):
+        rows.setdefault((row["cell"], row["estimator"], row["term"]), row)
+    return rows
