@@ -3,7 +3,8 @@
 Event-study estimates are ordered in time, K = pre + post of them, without the reference period, which lies between the
 two; consecutive ones are one period apart, so that a linear trend of slope s is s (-pre, ..., -1, 1, ..., post). They
 are normal with covariance sigma. The test is passed when no estimate before the reference is significant by itself
-("individual", the paper's main case), or when their Wald statistic is below its chi-square critical value ("joint").
+("individual", the paper's main case), or when their Wald statistic is below its critical value ("joint"): of
+chi-square or, where the covariance is itself an estimate from some clusters of treated units, of Hotelling's T^2.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import chdtri, chndtr, ndtr, ndtri
+from scipy.special import chdtri, chndtr, fdtri, ncfdtr, ndtr, ndtri
 
 from sim.arrays import Floats
 from sim.errors import bad, one_of
@@ -60,42 +61,50 @@ def linear_trend(pre: int, post: int, slope: float = 1.0) -> Floats:
     return slope * np.r_[np.arange(-pre, 0), np.arange(1, post + 1)]
 
 
-def power(sigma: Floats, pre: int, trend: Floats, test: PreTest = "individual", level: float = 0.05) -> float:
+def power(
+    sigma: Floats, pre: int, trend: Floats, test: PreTest = "individual", level: float = 0.05, treated: float = np.inf
+) -> float:
     """Probability that the test rejects when the difference in trends is `trend` (K,) and the covariance sigma (K, K).
 
-    Raises BadInput for shapes that do not fit, a covariance that is not positive definite and an unknown test.
+    treated: clusters that hold treated units, for a joint test by Hotelling's T^2; inf where sigma is known. Raises
+    BadInput for shapes that do not fit, a covariance that is not positive definite, too few clusters and an unknown
+    test.
     """
-    _check(sigma, pre, trend, test, level)
-    return 1.0 - _passing(sigma[:pre, :pre], trend[:pre], test, level)[0]
+    _check(sigma, pre, trend, test, level, treated)
+    return 1.0 - _passing(sigma[:pre, :pre], trend[:pre], test, level, treated)[0]
 
 
-def slope_found(sigma: Floats, pre: int, share: float, test: PreTest = "individual", level: float = 0.05) -> float:
+def slope_found(
+    sigma: Floats, pre: int, share: float, test: PreTest = "individual", level: float = 0.05, treated: float = np.inf
+) -> float:
     """The slope a period of the linear trend that the test finds with probability `share`; raises BadInput.
 
-    share lies above the test's size and below one.
+    share lies above the test's size and below one. treated: see `power`.
     """
     unit = linear_trend(pre, len(sigma) - pre)
-    size = power(sigma, pre, 0.0 * unit, test, level)
+    size = power(sigma, pre, 0.0 * unit, test, level, treated)
     if not size < share < 1.0:
         raise bad(f"power = {share}", where="pre-trend test", allowed=f"above the test's size of {size:.4f}, below 1",
                   remedy="ask for another power")  # fmt: skip
     high = float(np.sqrt(sigma.diagonal()[:pre]).min())
-    while power(sigma, pre, high * unit, test, level) < share:
+    while power(sigma, pre, high * unit, test, level, treated) < share:
         high *= 2.0
-    return float(brentq(lambda slope: power(sigma, pre, slope * unit, test, level) - share, 0.0, high, xtol=1e-14))
+    found = brentq(lambda slope: power(sigma, pre, slope * unit, test, level, treated) - share, 0.0, high, xtol=1e-14)
+    return float(found)
 
 
 def after_passing(
-    sigma: Floats, pre: int, trend: Floats, test: PreTest = "individual", level: float = 0.05
+    sigma: Floats, pre: int, trend: Floats, test: PreTest = "individual", level: float = 0.05, treated: float = np.inf
 ) -> AfterPassing:
     """Means of all estimates given that the test is passed (Roth 2022, proposition 1); raises BadInput.
 
     After the reference period the mean is trend_post + sigma_21 sigma_11^-1 (E[estimate_pre | passed] - trend_pre).
+    treated: see `power`.
     """
-    _check(sigma, pre, trend, test, level)
+    _check(sigma, pre, trend, test, level, treated)
     own = sigma[:pre, :pre]
-    probability, mean = _passing(own, trend[:pre], test, level)
-    parallel = _passing(own, np.zeros(pre), test, level)[0]
+    probability, mean = _passing(own, trend[:pre], test, level, treated)
+    parallel = _passing(own, np.zeros(pre), test, level, treated)[0]
     later = trend[pre:] + sigma[pre:, :pre] @ np.linalg.solve(own, mean - trend[:pre])
     return AfterPassing(trend, 1.0 - probability, np.r_[mean, later], probability / parallel)
 
@@ -107,33 +116,36 @@ def pretrend_power(
     powers: tuple[float, ...] = (0.5, 0.8),
     test: PreTest = "individual",
     level: float = 0.05,
+    treated: float = np.inf,
 ) -> PreTrendPower:
     """The report on estimates beta (K,) with covariance sigma (K, K), the first `pre` of them before the reference.
 
-    Raises BadInput for shapes that do not fit, a covariance that is not positive definite and an unknown test.
+    treated: see `power`. Raises BadInput for shapes that do not fit, a covariance that is not positive definite, too
+    few clusters and an unknown test.
     """
-    _check(sigma, pre, beta, test, level)
-    slopes = np.array([slope_found(sigma, pre, share, test, level) for share in powers])
+    _check(sigma, pre, beta, test, level, treated)
+    slopes = np.array([slope_found(sigma, pre, share, test, level, treated) for share in powers])
     unit = linear_trend(pre, len(beta) - pre)
     precision = np.linalg.solve(sigma[:pre, :pre], np.column_stack([beta[:pre], unit[:pre]]))
-    size = power(sigma, pre, 0.0 * unit, test, level)
+    size = power(sigma, pre, 0.0 * unit, test, level, treated)
     ratio = np.exp(np.abs(slopes * (unit[:pre] @ precision[:, 0])) - slopes**2 * (unit[:pre] @ precision[:, 1]) / 2)
-    after = tuple(after_passing(sigma, pre, slope * unit, test, level) for slope in slopes)
+    after = tuple(after_passing(sigma, pre, slope * unit, test, level, treated) for slope in slopes)
     return PreTrendPower(size, slopes, after, ratio)
 
 
-def _check(sigma: Floats, pre: int, values: Floats, test: str, level: float) -> None:
+def _check(sigma: Floats, pre: int, values: Floats, test: str, level: float, treated: float) -> None:
     k = len(values)
     faults = {
         f"sigma has shape {sigma.shape}, the estimates {values.shape}": sigma.shape != (k, k) or values.ndim != 1,
         f"pre = {pre}": not 1 <= pre <= k,
         f"test = {test!r}": test not in get_args(PreTest),
         f"level = {level}": not 0 < level < 1,
+        f"{treated} clusters of treated units": not treated > pre,
     }
     for fault, present in faults.items():
         if present:
             raise bad(fault, where="pre-trend test", remedy="correct it",
-                      allowed=f"sigma (K, K), 1 <= pre <= K, test {one_of(get_args(PreTest))}")  # fmt: skip
+                      allowed=f"sigma (K, K), 1 <= pre <= K, pre < clusters, {one_of(get_args(PreTest))}")  # fmt: skip
     try:
         np.linalg.cholesky(sigma[:pre, :pre])
     except np.linalg.LinAlgError:
@@ -142,11 +154,18 @@ def _check(sigma: Floats, pre: int, values: Floats, test: str, level: float) -> 
                   remedy="shorten the window of event times") from None  # fmt: skip
 
 
-def _passing(sigma: Floats, mean: Floats, test: PreTest, level: float) -> tuple[float, Floats]:
-    """Probability that normal estimates (P,) pass, and their means given that they do, (P,)."""
+def _passing(sigma: Floats, mean: Floats, test: PreTest, level: float, treated: float) -> tuple[float, Floats]:
+    """Probability that normal estimates (P,) pass, and their means given that they do, (P,).
+
+    T^2 / (treated - 1) is the ratio of b' sigma^-1 b to an independent chi-square with treated - P degrees of freedom.
+    """
     if test == "joint":
-        k = len(mean)
-        limit, far = float(chdtri(k, level)), float(mean @ np.linalg.solve(sigma, mean))
+        k, rest, far = len(mean), treated - len(mean), float(mean @ np.linalg.solve(sigma, mean))
+        if np.isfinite(rest):
+            limit = float(fdtri(k, rest, 1.0 - level))
+            probability = float(ncfdtr(k, rest, far, limit))
+            return probability, mean * ncfdtr(k + 2, rest, far, limit * k / (k + 2)) / probability
+        limit = float(chdtri(k, level))
         probability = float(chndtr(limit, k, far))
         return probability, mean * chndtr(limit, k + 2, far) / probability
     half = ndtri(1.0 - level / 2.0) * np.sqrt(sigma.diagonal())

@@ -170,7 +170,8 @@ class TrendEvidence(Estimator):
         for name in self.variables(schema):
             schema.require(name, self.name)
         check_clusters((self.error,), schema, self.name)
-        return Layout(TERMS if self.bounds else TERMS[:1], (self.error,), (), {TERMS[0]: "att"}, tests=True)
+        terms = TERMS if self.bounds else TERMS[:1]
+        return Layout(terms, (self.error,), (), {TERMS[0]: "att"}, tests=True, perhaps=terms[1:])
 
     def variables(self, schema: Schema) -> frozenset[str]:
         """Outcome and treatment."""

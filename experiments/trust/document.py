@@ -48,6 +48,8 @@ def document(found: Trust) -> dict[str, Any]:
         "checks": [check.record | {"sentence": check.sentence, "severity": check.severity,
                                    "numbers": dict(check.numbers)} for check in found.checks],
         "family": {"critical": found.evidence.critical, "false_alarm": found.evidence.familywise},
+        "trends": {"lean": None if found.evidence.lean is None else asdict(found.evidence.lean),
+                   "pretrend": found.evidence.pretrend},
         "fidelity": [row.record for one in found.twin.all for row in one.fidelity],
         "fidelity_joint": {"pvalue": found.twin.joint},
         "held_fixed": _held_fixed(found),

@@ -189,16 +189,21 @@ class Benchmarks:
     """Evidence on trends of twins whose trends are parallel and whose effect is the estimate, by term, (R,) each."""
 
     values: Mapping[str, Floats] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, stores: Mapping[str, Store]) -> Benchmarks:
-        """From stores of `TrendEvidence`, by its name."""
-        out: dict[str, Floats] = {}
+        """From stores of `TrendEvidence`, by its name; of a term in several, those of the first."""
+        out, notes = dict[str, Floats](), []
         for name, store in stores.items():
             found = Estimates.join([block.estimates[name] for block in store.blocks(0)])
             sound = found.estimate[found.status == Status.OK]
-            out |= {term: sound[:, k] for k, term in enumerate(found.terms) if len(sound) >= len(found.estimate) / 2}
-        return cls(out)
+            if len(sound) < len(found.estimate) / 2:
+                notes.append(f"What {name} shows on sound panels is not known: {len(found.estimate) - len(sound)} of "
+                             f"{len(found.estimate)} fits failed.")  # fmt: skip
+                continue
+            out = {term: sound[:, k] for k, term in enumerate(found.terms)} | out
+        return cls(out, tuple(notes))
 
     def rated(self, check: Check) -> Check:
         """A breakdown value with its benchmark, the median on sound panels, and how many of these show as little; the

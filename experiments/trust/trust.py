@@ -194,7 +194,8 @@ def _examined(found: Trust, means: Means) -> Trust:
     if rehearsal is not None:
         sound = _benchmarks(found, case, means)
         checks = tuple(sound.rated(rehearsal.rated(check)) for check in checks)
-        found = replace(found, evidence=replace(rehearsal.evidence(found.asked), pretrend=sound.pretrend(checks)))
+        evidence = replace(rehearsal.evidence(found.asked), pretrend=sound.pretrend(checks))
+        found = replace(found, evidence=evidence, notes=(*found.notes, *sound.notes))
     return replace(found, checks=tuple(sorted(checks, key=lambda check: -check.severity)))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.integrate import quad
-from scipy.stats import chi2, multivariate_normal, ncx2, norm, truncnorm
+from scipy.stats import chi2, f, multivariate_normal, ncx2, norm, truncnorm, wishart
 
 from estimators.staggered.pretrends import AfterPassing, after_passing, linear_trend, power, pretrend_power, slope_found
 from sim import BadInput
@@ -76,19 +76,25 @@ def test_a_common_reference_period_leaves_one_integral(pre: int) -> None:
     assert power(sigma, pre, trend) == pytest.approx(1 - inside, abs=2e-5)
 
 
-@pytest.mark.parametrize("test", ["individual", "joint"])
-def test_power_and_bias_are_those_of_draws(test: str) -> None:
+@pytest.mark.parametrize(("test", "treated"), [("individual", np.inf), ("joint", np.inf), ("joint", 12.0)])
+def test_power_and_bias_are_those_of_draws(test: str, treated: float) -> None:
     """400,000 studies: rejection rate and mean of those that pass, within 4 Monte Carlo errors."""
     pre, post = 4, 3
     sigma = covariance(pre + post, 3)
     trend = linear_trend(pre, post, 0.06)
-    draws = np.random.default_rng(11).multivariate_normal(trend, sigma, 400_000, method="cholesky")
+    rng = np.random.default_rng(11)
+    draws = rng.multivariate_normal(trend, sigma, 400_000, method="cholesky")
     own = draws[:, :pre]
     if test == "individual":
         passed = (np.abs(own) <= Z * np.sqrt(np.diag(sigma)[:pre])).all(axis=1)
-    else:
+    elif np.isinf(treated):
         passed = np.vecdot(own, np.linalg.solve(sigma[:pre, :pre], own.T).T) <= chi2.ppf(0.95, pre)
-    got = after_passing(sigma, pre, trend, test)  # type: ignore[arg-type]
+    else:  # each study has a covariance of its own, of so many clusters
+        nu = treated - 1
+        covariances = wishart.rvs(nu, sigma[:pre, :pre] / nu, len(draws), rng)
+        squared = np.vecdot(own, np.linalg.solve(covariances, own[:, :, None])[:, :, 0])
+        passed = squared * (treated - pre) / (pre * nu) <= f.ppf(0.95, pre, treated - pre)
+    got = after_passing(sigma, pre, trend, test, treated=treated)  # type: ignore[arg-type]
     assert 0.1 < got.power < 0.95
     assert abs((~passed).mean() - got.power) < 4 * np.sqrt(got.power * (1 - got.power) / len(draws))
     kept = draws[passed]

@@ -14,12 +14,17 @@ from scipy import stats
 
 from estimators.core.estimator import Estimates
 from estimators.sensitivity.differences import Differences
+from estimators.staggered.trend_evidence import EventTimes, TrendEvidence
 from experiments.checks.case import Family
+from experiments.checks.trends import _pretrend
+from experiments.running.runner import run
+from experiments.study.study import Study
 from experiments.trust.evidence import Benchmarks, Evidence, Rehearsal
 from experiments.trust.studies import Fits
 from results.store import Store
 from results.tables.records import Check
 from sim.arrays import Floats
+from sim.designs.paper import Paper
 
 R, DOF = 200, 30.0
 T = float(stats.t.ppf(0.975, DOF))
@@ -355,4 +360,49 @@ def test_benchmarks_are_of_fits_that_ended_well_where_most_did() -> None:
 
     kept = Benchmarks.of({"path": store([1, 3, 1, 3])}).values["pre-trend"]
     assert kept.tolist() == [0.0, 2.0]
-    assert Benchmarks.of({"path": store([1, 3, 3, 3])}).values == {}
+    lost = Benchmarks.of({"path": store([1, 3, 3, 3])})
+    assert lost.values == {}
+    assert lost.notes == ("What path shows on sound panels is not known: 3 of 4 fits failed.",)
+
+
+def test_breakdown_values_of_a_study_are_benchmarks_and_the_longer_study_tells_of_the_test() -> None:
+    design = Paper(calendar="single", redraw=("controls",))
+    path = TrendEvidence(label="path")
+    bounds = TrendEvidence(bounds=True, tolerance=1e-3, label="bounds")
+    stores = {one.label: run(Study(one.label, design, (one,), replications=count, block=64, seed=1))
+              for one, count in ((path, 9), (bounds, 3))}  # fmt: skip
+    found = Benchmarks.of(stores)
+    assert found.notes == ()
+    assert {term: len(values) for term, values in found.values.items()} == {
+        "pre-trend": 9, "breakdown:first": 3, "breakdown:mean": 3}  # fmt: skip
+    check = Check("honest-breakdown", "It is 0.0.", numbers={"breakdown": -1.0})
+    rated = found.rated(check)
+    assert rated.answer == "cannot tell"
+    assert rated.benchmark == np.median(found.values["breakdown:mean"])
+
+
+def test_the_trend_before_adoption_is_that_of_the_test_whose_p_value_is_printed() -> None:
+    """Hotelling's T^2 finds the slope half of the time; the bias is the mean of estimates of studies that pass."""
+    pre, post, treated = 3, 2, 9
+    sigma = 0.01 * np.ones((pre + post, pre + post)) + np.diag(np.linspace(0.02, 0.04, pre + post))
+    events = np.array([-4, -3, -2, 0, 1])
+    path = EventTimes(events, np.array([0.01, -0.02, 0.01, 0.4, 0.5]), sigma, treated)
+    check = _pretrend(cast(Any, SimpleNamespace(claimed=True)), path)
+    slope = check.numbers["slope"]
+    trend = slope * np.array([-3.0, -2.0, -1.0, 1.0, 2.0])
+    far = trend[:pre] @ np.linalg.solve(sigma[:pre, :pre], trend[:pre])
+    rest = treated - pre
+    assert stats.ncf.sf(stats.f.ppf(0.95, pre, rest), pre, rest, far) == pytest.approx(0.5, abs=1e-9)
+    rng = np.random.default_rng(3)
+    drawn = rng.multivariate_normal(trend, sigma, 100_000)
+    covariances = stats.wishart.rvs(treated - 1, sigma[:pre, :pre] / (treated - 1), len(drawn), rng)
+    wald = np.vecdot(drawn[:, :pre], np.linalg.solve(covariances, drawn[:, :pre, None])[:, :, 0])
+    passed = drawn[wald * rest / (pre * (treated - 1)) <= stats.f.ppf(0.95, pre, rest), pre:].mean(axis=1)
+    assert check.numbers["unseen_bias"] == pytest.approx(passed.mean(), abs=4 * passed.std() / np.sqrt(len(passed)))
+
+
+def test_a_joint_test_without_clusters_to_spare_is_none() -> None:
+    path = EventTimes(np.array([-3, -2, 0]), np.zeros(3), np.eye(3), 2)
+    check = _pretrend(cast(Any, SimpleNamespace(claimed=True)), path)
+    assert (check.severity, check.numbers) == (0, {})
+    assert "2 event times and 2 clusters of treated units" in check.sentence
