@@ -260,7 +260,8 @@ class Vertices:
         def below(limit: Floats) -> Floats:
             """Probability that all vertices are below limit (C,)."""
             width = limit * (1.0 / up + 1.0 / down)
-            first = np.maximum(-limit / steepest, -width / np.maximum(2.0 * bound, 1e-300)) / sd
+            with np.errstate(over="ignore"):  # what is too far is clipped
+                first = np.maximum(-limit / steepest, -width / np.maximum(2.0 * bound, 1e-300)) / sd
             first = np.clip(first, -FAR, 0.0)[:, None]
             z = first + (FAR - first) * (NODES + 1.0) / 2.0
             above, under = (limit / up)[:, None], (limit / down)[:, None]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster import Environment
+from cluster.numbers import PORTABLE
 from results.store import BlockState, Origin, Shard, Store, StoreSchema, ZarrStore
 from sim.errors import bad
 
@@ -36,10 +37,13 @@ def check_origins(
     """Raise BadInput when blocks that stay were computed by other code, versions, BLAS kernels or with other numbers.
 
     again: the blocks that will be computed, anew or for the first time; without any there is nothing to refuse, unless
-    the store grows by cells or estimators. accepted: CODE and NUMBERS where those may differ.
+    the store grows by cells or estimators, or portable numbers are asked for and others stand there. accepted: CODE and
+    NUMBERS where those may differ.
     """
-    for line, differing in _staying(store, here, again) if again or growing else ():
-        if lacking := [flag for flag in (CODE, NUMBERS) if flag in differing and flag not in accepted]:
+    some = again or growing
+    for line, differing in _staying(store, here, again) if some or here.numbers == PORTABLE else ():
+        kinds = (CODE, NUMBERS) if some else (NUMBERS,)
+        if lacking := [flag for flag in kinds if flag in differing and flag not in accepted]:
             undo = " and ".join(UNDO[flag] for flag in lacking)
             raise bad(line, where=where, allowed="blocks from one environment",
                       remedy=f"{undo}, choose another --store, or say {' and '.join(lacking)}")  # fmt: skip

@@ -12,10 +12,11 @@ from cluster import Executor, Serial
 from experiments.running.launch import check_store
 from experiments.running.places import Place
 from experiments.running.resume import Resume
-from experiments.running.runner import run
+from experiments.running.runner import run, schema_of
 from experiments.study.study import Study
 from results.store import Store
 from results.store.zarr_store import ZarrStore
+from sim.errors import BadInput, bad
 
 BUDGET = "budget.json"  # beside the stores: the seconds of the largest budget so far, and what they were turned into
 
@@ -65,8 +66,15 @@ class Means:
     def check(self, name: str, study: Study) -> None:
         """Raise BadInput for a store of another study, or one that cannot be written; StoreLocked for one in use."""
         store = self.store(name)
-        if store is not None:
+        if store is None:
+            return
+        try:
             check_store(study, store, self.plan)
+        except BadInput as fault:
+            if not store.exists() or ZarrStore.open(store).fingerprint == schema_of(study).fingerprint:
+                raise
+            raise bad("holds the page of another panel, spec or claim", where=str(self.folder),
+                      allowed="a folder a page", remedy="choose another --out, or delete it") from fault  # fmt: skip
 
     def run(self, name: str, study: Study) -> Store:
         """Run what is missing of a study."""

@@ -63,7 +63,7 @@ def _sentences(held: Mapping[str, Any]) -> Iterator[str]:
 def _errors(held: Mapping[str, Any]) -> Iterator[str]:
     yield f"{'standard errors':<36}{'size':>7}{'95% interval':>16}{'s.e.':>10}{'p':>9}"
     for row in held["errors"]:
-        mark = " *" if row["recommended"] else " -" if not row["allowed"] else ""
+        mark = " -" if not row["allowed"] else " *" if row["recommended"] else ""
         ends = interval(row["lower_size"], row["upper_size"], share)
         label = error_label(row["se_type"])
         label = label if len(label) <= LABEL else row["se_type"]  # as --errors takes it

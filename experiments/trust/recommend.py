@@ -89,11 +89,21 @@ def advice(sizes: Mapping[str, Measure], printed: str, forbidden: Mapping[str, s
     if best == printed:
         return Advice(best, f"no other has a size nearer to 5%: {sizes[best].value:.1%} on twins", forbidden)
     of_twins = f"in {sizes[best].value:.1%} of twins without an effect"
+    large = (
+        ", which is too often: its p values are too small"
+        if _excess(sizes[best]) > 0 and sizes[best].value > LEVEL
+        else ""
+    )
     if printed in forbidden:
-        return Advice(best, f"errors {error_label(printed)} do not serve here ({forbidden[printed]}); the test of "
-                      f"errors {error_label(best)} rejects {of_twins}", forbidden)  # fmt: skip
-    return Advice(best, f"its test rejects {of_twins}, that of errors {error_label(printed)} in "
-                  f"{sizes[printed].value:.1%}", forbidden)  # fmt: skip
+        return Advice(best, f"{errors_named(printed)} do not serve here ({forbidden[printed]}); the test of "
+                      f"{errors_named(best)} rejects {of_twins}{large}", forbidden)  # fmt: skip
+    return Advice(best, f"its test rejects {of_twins}, that of {errors_named(printed)} in "
+                  f"{sizes[printed].value:.1%}{large}", forbidden)  # fmt: skip
+
+
+def errors_named(error: str) -> str:
+    """An error type in a sentence: tests by placebos have p values and no standard errors."""
+    return f"{'p values by' if error in FOR_FEW else 'errors'} {error_label(error)}"
 
 
 def _rank(error: str) -> int:

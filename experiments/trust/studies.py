@@ -54,12 +54,15 @@ class Fits:
 
     def moved(self, effect: float) -> Fits:
         """The fits if an effect moved every estimate by so much: by t, or where there is no standard error, with the
-        one that the p value of the unmoved estimate implies."""
+        one that the p value of the unmoved estimate implies, and no p value below the least of all fits: those of a few
+        placebos come in steps."""
         with np.errstate(divide="ignore", invalid="ignore"):
             known = np.isfinite(self.se)
             se = np.where(known, self.se, self.estimate / self.statistic)
             dof, estimate = np.where(known, self.dof, np.inf), self.estimate + effect
-            return Fits(estimate, se, dof, p_values(estimate / se, dof))
+            least = np.min(self.pvalue, where=~known & np.isfinite(self.pvalue), initial=1.0)
+            pvalue = np.maximum(p_values(estimate / se, dof), np.where(known, 0.0, least))
+            return Fits(estimate, self.se, self.dof, pvalue)
 
 
 def statistic_of(estimate: Floats, se: Floats, pvalue: Floats) -> Floats:
@@ -88,16 +91,18 @@ def fits_in(found: Sequence[Estimates], term: str, error: str) -> Fits:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """(1 + number of |t*| >= |t|) / (B + 1) and its Monte Carlo error; panels without a t count as extreme."""
+    """(1 + number of |t*| >= |t|) / (B + 1) and its Monte Carlo error; panels without a t count as extreme. least: no
+    twin was as large, so that more twins might give a smaller one."""
 
     pvalue: float
     mcse: float
+    least: bool = False
 
 
 def calibrated(statistic: float, null: Floats) -> Calibrated:
     """statistic: the claim's t; null (B,): those of twins with a zero effect."""
     p = ranked(np.array([statistic]), null[None])
-    return Calibrated(float(p[0]), float(p_value_errors(p, len(null))[0]))
+    return Calibrated(float(p[0]), float(p_value_errors(p, len(null))[0]), bool(p[0] * (len(null) + 1) < 1.5))
 
 
 def within_level(pvalue: Floats | float, mcse: Floats | float) -> Flags:

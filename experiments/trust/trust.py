@@ -43,6 +43,7 @@ from results.diagnosis.power import Curve, Detectable, detectable, fitted_curve
 from results.store import Store
 from results.store.store import BlockState
 from results.tables.records import Check, Record
+from sim.designs.parts.part import LARGEST
 from sim.errors import BadInput, bad
 from sim.streams import Streams
 
@@ -165,9 +166,13 @@ def trust(
 ) -> Trust:
     """What a page holds; asked: fields of `Ask`. Raises BadInput before anything is written."""
     begin, means, ask = time.perf_counter(), means or Means(), Ask(**asked)  # type: ignore[arg-type]
-    if ask.effect is not None and not np.isfinite(ask.effect):
-        raise bad(f"effect {ask.effect}", where="--effect", allowed="a finite number", remedy="correct it")
+    if ask.effect is not None and not 0 < abs(ask.effect) < LARGEST:
+        raise bad(f"effect {ask.effect:g}", where="--effect",
+                  allowed=f"a number other than 0, below {LARGEST:g} in size", remedy="correct it")  # fmt: skip
     named = claim_of(real, claim, ask.errors)
+    if ask.effect is not None and ask.effect < 0 < named.estimate:
+        raise bad(f"effect {ask.effect:g}, and the claim is {named.estimate:.4g}", where="--effect",
+                  allowed="an effect as signed as the claim", remedy="name its size alone")  # fmt: skip
     fitted = twin(named.sample)
     shown = named.on(named.panel)
     forbidden = forbidden_of(tuple(shown), named.panel)

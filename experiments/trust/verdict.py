@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from estimators.core.error_types import error_label
+import numpy as np
+
 from experiments.checks.check import LEVELS
-from experiments.trust.studies import LEVEL, within_level
+from experiments.trust.recommend import errors_named
+from experiments.trust.studies import BEYOND, LEVEL, within_level
 from experiments.trust.trust import Trust
 
 Answer = Literal["supported", "contradicted", "not decided", "no claim"]
@@ -58,7 +60,7 @@ def _no_claim(found: Trust) -> list[str]:
     if any(value is not None and value <= CLAIMED for value in p):
         return []
     shown = next((value for value in p if value is not None), None)
-    said = "there is no p value" if shown is None else f"p = {shown:.2f} with errors {error_label(found.printed)}"
+    said = "there is no p value" if shown is None else f"p = {shown:.2f} with {errors_named(found.printed)}"
     detected = f"{abs(found.mde.value):.3g} with a power of {found.mde.power:.0%}"
     return [f"No effect is claimed ({said}). Your panel detects an effect of {detected}."]
 
@@ -94,7 +96,7 @@ def _not_significant(found: Trust) -> list[str]:
     if p is not None and p <= LEVEL:
         return []
     said = "there is no p value" if p is None else f"p = {p:.3f}"
-    return [f"With errors {error_label(found.recommended)} {said}."]
+    return [f"With {errors_named(found.recommended)} {said}."]
 
 
 def _calibrated(found: Trust) -> list[str]:
@@ -103,7 +105,7 @@ def _calibrated(found: Trust) -> list[str]:
     for one in found.voters:
         p = found.calibrated(one)
         if not within_level(p.pvalue, p.mcse):
-            out.append(f"Twins by the method {one.method} without an effect give a t statistic as large in "
+            out.append(f"Twins by the method {one.method} without an effect give a test statistic as large in "
                        f"{p.pvalue:.1%} of cases (Monte Carlo error {p.mcse:.1%}).")  # fmt: skip
     return out
 
@@ -133,8 +135,22 @@ def _support(found: Trust) -> str:
     vague = answers.count("cannot tell")
     few = f"; {vague} of them cannot tell" if vague else ""
     checks = f", and none of {len(answers)} other estimates contradicts it{few}" if answers else ""
-    return (f"p is {own:.3g} with errors {error_label(found.recommended)} and {p.pvalue:.3g} calibrated on twins"
-            f"{checks}.")  # fmt: skip
+    least = "at most " if p.least else ""
+    return (f"p is {own:.3g} with {errors_named(found.recommended)} and {least}{p.pvalue:.3g} calibrated on twins"
+            f"{checks}{_moved(found)}.")  # fmt: skip
+
+
+def _moved(found: Trust) -> str:
+    """How many other estimates differ from the claim by more than chance, and the one that takes most of it away."""
+    rows = [check for check in found.checks if check.difference is not None and check.answer == "differs"]
+    if not rows:
+        return ""
+    said = "1 of them differs" if len(rows) == 1 else f"{len(rows)} of them differ"
+    own = found.claim.estimate
+    far = max(rows, key=lambda check: -np.sign(own) * (check.difference or 0.0))
+    left = own + (far.difference or 0.0)
+    most = f" ({far.alternative or far.name}: {left:.3g} instead of {own:.3g})" if abs(left) < abs(own) else ""
+    return f"; {said} by more than chance{most}"
 
 
 def opening(found: Trust) -> tuple[str, ...]:
@@ -146,14 +162,25 @@ def opening(found: Trust) -> tuple[str, ...]:
     value = "no p value" if p is None else f"p = {p:.3g}"
     out = [
         f"The estimate of {record.term} in table {record.table}, column {record.column} is {found.claim.estimate:.4g}, "
-        f"{said} with errors {error_label(found.printed)} ({value}).",
-        f"On panels like yours, this 5% test rejects in {size.value:.1%} of cases where there is no effect.",
+        f"{said} with {errors_named(found.printed)} ({value}).",
+        f"On panels like yours, this 5% test rejects in {size.value:.1%} of cases where there is no effect"
+        f"{_others(found)}.",
     ]
     if found.recommended in found.advice.forbidden:
         out.append(f"{found.advice.reason[:1].upper()}{found.advice.reason[1:]}.")
     elif found.recommended != found.printed:
-        out.append(f"Print errors {error_label(found.recommended)}: {found.advice.reason}.")
+        out.append(f"Print {errors_named(found.recommended)}: {found.advice.reason}.")
     return tuple(out)
+
+
+def _others(found: Trust) -> str:
+    """The size of the test on twins of other methods, where it is another by more than chance."""
+    main, said = found.main.size(found.printed), []
+    for one in found.voters:
+        size = one.size(found.printed)
+        if abs(size.value - main.value) > BEYOND * float(np.hypot(size.mcse, main.mcse)):
+            said.append(f"in {size.value:.1%} by the method {one.method}")
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _rates(found: Trust) -> tuple[str, ...]:
@@ -161,7 +188,7 @@ def _rates(found: Trust) -> tuple[str, ...]:
     rates = found.evidence.rates
     if rates.supported_without_effect is None:
         return ()
-    at = f"{rates.supported_at_effect:.1%} where the effect is {abs(found.asked):.3g}"
+    at = f"{rates.supported_at_effect:.1%} where the effect is {found.asked:.3g}"
     sound = rates.contradicted_without_threat
     said = "" if sound is None else f"; {sound:.1%} of claims that nothing is wrong with are contradicted"
     return (f"On twins of your panel a claim is supported in {rates.supported_without_effect:.1%} of cases without an "

@@ -44,6 +44,17 @@ def test_portable_numbers_have_one_hash(kind: str, tmp_path: Path) -> None:
     assert "portable numbers" in made_in.text
 
 
+@V3
+@pytest.mark.slow
+def test_a_complete_store_of_default_numbers_is_none_of_portable_ones(tmp_path: Path) -> None:
+    before = hash_of(tmp_path, "did", MOST)
+    refused = ran(tmp_path, "did", {}, *PORTABLE)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "computed in another environment" in refused.stderr
+    assert ran(tmp_path, "did", {}, *PORTABLE, "--accept-other-numbers").returncode == 0
+    assert ZarrStore.open(tmp_path / "x.zarr").content_hash() == before
+
+
 @V4
 @pytest.mark.slow
 def test_a_resume_with_other_numbers_is_refused_until_it_is_accepted(tmp_path: Path) -> None:

@@ -333,7 +333,11 @@ def test_another_panel_in_the_same_folder_is_refused_and_nothing_is_lost(
 ) -> None:
     kept = (folder / "out" / "trust.json").read_bytes()
     assert run_command(arguments(folder, "--claim", "sdm:did")) == 2
-    assert "parametric.zarr" in capsys.readouterr().err
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert (
+        "out; holds the page of another panel, spec or claim; allowed: a folder a page; choose another --out" in said[0]
+    )
     assert (folder / "out" / "trust.json").read_bytes() == kept
 
 

@@ -129,12 +129,12 @@ def fits(estimate: Floats, se: Floats, dof: float, pvalue: Floats) -> Fits:
 def test_p_values_of_moved_estimates() -> None:
     """With an error by t; without one by the error that p of the unmoved estimate implies: 1 with p = .3173 is one
     standard error, so that 3 is three."""
-    still = fits(np.array([1.0, 1.0, -1.0]), np.array([0.5, np.nan, np.nan]), 7.0,
-                 np.array([0.1, 0.31731051, 0.31731051]))  # fmt: skip
+    still = fits(np.array([1.0, 1.0, -1.0, 0.1]), np.array([0.5, np.nan, np.nan, np.nan]), 7.0,
+                 np.array([0.1, 0.31731051, 0.31731051, 1e-4]))  # fmt: skip
     found = still.moved(2.0)
-    assert found.estimate.tolist() == [3.0, 3.0, 1.0]
+    assert found.estimate.tolist() == pytest.approx([3.0, 3.0, 1.0, 2.1])
     assert found.pvalue == pytest.approx(
-        [2 * stats.t.sf(6.0, 7), 2 * stats.norm.sf(3.0), 2 * stats.norm.sf(1.0)], rel=1e-6
+        [2 * stats.t.sf(6.0, 7), 2 * stats.norm.sf(3.0), 2 * stats.norm.sf(1.0), 1e-4], rel=1e-6
     )
     unmoved = still.moved(0.0).pvalue
     assert unmoved == pytest.approx([2 * stats.t.sf(2.0, 7), *still.pvalue[1:]])

@@ -64,13 +64,15 @@ def test_errors_without_a_standard_error_have_rates_and_what_the_claim_needs(alo
 
 
 def test_fits_that_an_effect_moves_by_hand() -> None:
-    """A p value of 0.05 at an estimate of 2 implies an error of 2 / 1.96, with which 4 has t = 3.92."""
-    nan = np.full(2, np.nan)
-    found = Fits(np.array([2.0, 2.0]), np.array([np.nan, 0.5]), np.array([np.nan, 9.0]), np.array([0.05, np.nan]))
+    """A p value of 0.05 at an estimate of 2 implies an error of 2 / 1.96, with which 4 has t = 3.92; the least p value
+    of all fits is the least of moved ones."""
+    nan = np.full(3, np.nan)
+    found = Fits(np.array([2.0, 2.0, 2.0]), np.array([np.nan, 0.5, np.nan]), np.array([np.nan, 9.0, np.nan]),
+                 np.array([0.05, np.nan, 1e-6]))  # fmt: skip
     moved = found.moved(2.0)
-    assert moved.estimate.tolist() == [4.0, 4.0]
-    assert moved.pvalue == pytest.approx([2 * stats.norm.sf(2 * stats.norm.isf(0.025)), 2 * stats.t.sf(8.0, 9)])
-    assert moved.statistic == pytest.approx([2 * stats.norm.isf(0.025), 8.0])
+    assert moved.estimate.tolist() == [4.0, 4.0, 4.0]
+    assert moved.pvalue == pytest.approx([2 * stats.norm.sf(2 * stats.norm.isf(0.025)), 2 * stats.t.sf(8.0, 9), 1e-6])
+    assert moved.statistic == pytest.approx([2 * stats.norm.isf(0.025), 8.0, stats.norm.isf(5e-7)])
     assert np.isnan(replace(found, estimate=nan).moved(1.0).statistic).all()
 
 
@@ -95,8 +97,8 @@ def test_the_advice_says_what_is_wrong_with_the_printed_errors() -> None:
     sizes = {"cluster:unit": Measure(0.22, 0.01), "conley-taber": Measure(0.04, 0.01)}
     found = advice(sizes, "cluster:unit", {"cluster:unit": "clusters with treated units: 3, needed: 20"})
     assert found.reason == (
-        "errors clustered by unit do not serve here (clusters with treated units: 3, needed: 20); the test of errors "
-        "placebos of never treated units (Conley and Taber) rejects in 4.0% of twins without an effect"
+        "errors clustered by unit do not serve here (clusters with treated units: 3, needed: 20); the test of p "
+        "values by placebos of never treated units (Conley and Taber) rejects in 4.0% of twins without an effect"
     )
     none = advice(sizes, "cluster:unit", dict.fromkeys(sizes, "one group"))
     assert none.reason == (
@@ -115,10 +117,16 @@ def test_the_unit_of_measurement_changes_no_answer(tmp_path: Path, scale: float)
     assert verdict(other).answer == verdict(one).answer
 
 
-@pytest.mark.parametrize("effect", [float("nan"), float("inf")])
+@pytest.mark.parametrize("effect", [float("nan"), float("inf"), 0.0, 1e300])
 def test_an_effect_that_is_no_number_is_refused_before_any_work(tmp_path: Path, effect: float) -> None:
-    with pytest.raises(BadInput, match=r"--effect; effect (nan|inf); allowed: a finite number"):
+    with pytest.raises(BadInput, match=r"--effect; effect (nan|inf|0|1e\+300); allowed: a number other than 0, below"):
         trust(ALL.real(tmp_path, 1), effect=effect, replications=128)
+
+
+def test_an_effect_of_the_other_sign_is_refused(tmp_path: Path) -> None:
+    real = replace(ALL, dates=((4, 20), (6, 20))).real(tmp_path, 1, effect=2.0)
+    with pytest.raises(BadInput, match=r"--effect; effect -0.3, and the claim is .*; allowed: an effect as signed as"):
+        trust(real, effect=-0.3, replications=128)
 
 
 def test_the_verdict_counts_the_estimates_that_cannot_tell(alone: Trust) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
@@ -180,8 +181,11 @@ def test_what_is_forbidden_is_not_recommended_whatever_its_size() -> None:
     assert found.error == "cr2:unit"
     assert found.reason == (
         "errors clustered by unit do not serve here (3 clusters have treated units); the test of errors clustered by "
-        "unit, bias-reduced (CR2) rejects in 7.0% of twins without an effect"
+        "unit, bias-reduced (CR2) rejects in 7.0% of twins without an effect, which is too often: its p values are too "
+        "small"
     )
+    right = advice(sizes | {"cr2:unit": Measure(0.06, 0.005)}, "cluster:unit", found.forbidden)
+    assert right.reason.endswith("rejects in 6.0% of twins without an effect")
 
 
 def test_where_nothing_is_allowed_inference_for_few_treated_comes_first() -> None:
@@ -232,7 +236,7 @@ class Method(SimpleNamespace):
     """A study of one method: its calibrated p value, its Monte Carlo error."""
 
     def size(self, error: str) -> Measure:
-        return Measure(0.051, 0.003)
+        return Measure(getattr(self, "rejects", 0.051), 0.003)
 
 
 def trust(
@@ -262,8 +266,18 @@ def test_where_nothing_is_wrong_the_claim_is_supported() -> None:
     found = verdict(trust(checks=(moved("consistent"), moved("differs"), moved("cannot tell"), Check("fact", "x"))))
     assert found.answer == "supported"
     assert found.reason == ("p is 0.001 with errors clustered by unit and 0.002 calibrated on twins, and none of 3 "
-                            "other estimates contradicts it; 1 of them cannot tell.")  # fmt: skip
+                            "other estimates contradicts it; 1 of them cannot tell; 1 of them differs by more than "
+                            "chance (leave-out:province: 0.1 instead of 0.5).")  # fmt: skip
     assert found.line == f"Supported: {found.reason}"
+    larger = replace(moved("differs", "larger"), difference=0.2)
+    assert verdict(trust(checks=(larger,))).reason.endswith("; 1 of them differs by more than chance.")
+    both = (larger, replace(moved("differs", "trend"), difference=-0.3, alternative="less a trend"))
+    assert verdict(trust(checks=both)).reason.endswith(
+        "2 of them differ by more than chance (less a trend: 0.2 instead of 0.5)."
+    )
+    mirrored = (replace(moved("differs"), difference=0.4, alternative="less a trend"),)
+    assert verdict(trust(checks=mirrored, estimate=-0.5)).reason.endswith("(less a trend: -0.1 instead of -0.5).")
+    assert "and at most 0.001 calibrated" in verdict(trust(calibrated=((0.001, 0.0, True),))).reason
     assert found.sentences[-1] == PARALLEL
     assert verdict(trust()).reason == "p is 0.001 with errors clustered by unit and 0.002 calibrated on twins."
 
@@ -365,6 +379,13 @@ def test_other_errors_to_print_are_said_with_their_reason() -> None:
 def test_rates_are_said_where_checks_run_on_twins() -> None:
     rates = Rates(0.021, 0.834, 0.013)
     said = verdict(trust(evidence=Evidence(rates=rates), asked=-0.3)).sentences
-    assert any("supported in 2.1% of cases without an effect and in 83.4% where the effect is 0.3; 1.3% of claims"
+    assert any("supported in 2.1% of cases without an effect and in 83.4% where the effect is -0.3; 1.3% of claims"
                in sentence for sentence in said)  # fmt: skip
     assert not any("On twins of your panel" in sentence for sentence in verdict(trust()).sentences)
+
+
+def test_methods_whose_twins_give_another_size_are_named() -> None:
+    voters = tuple(Method(method=name, p=Calibrated(0.002, 0.001), rejects=size)
+                   for name, size in (("parametric", 0.051), ("factor", 0.058), ("residual", 0.107)))  # fmt: skip
+    said = verdict(trust(voters=voters, main=voters[0])).sentences[1]
+    assert said.endswith("rejects in 5.1% of cases where there is no effect (in 10.7% by the method residual).")
