@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     from results.store.zarr_store import ZarrStore
     from results.table_frames import Tables
     from results.tables.records import Document
-    from sim.designs.paper import Paper
     from sim.errors import BadInput
-    from sim.functions.design import design
+    from sim.functions import design
+    from sim.presets import Paper
 
 type Given = str | Path | pd.DataFrame | RealPanel  # a panel: its file, its table, or what read_panel returned
 type Asked = str | Path | Mapping[str, Any] | Spec | None  # its spec: a file, a dict, or what read_spec returned
@@ -65,7 +65,7 @@ PLACES = {
     "BadInput": "sim.errors",
     "Study": "experiments.study.study",
     "Twin": "experiments.twins.twin",
-    "design": "sim.functions.design",
+    "design": "sim.functions",
     "example_panel": "experiments.application.example_panel",
     "diagnose": "results.diagnosed",
     "estimator": "estimators.core.functions",

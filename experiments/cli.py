@@ -142,8 +142,8 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
 
 def _warn(said: set[object]) -> None:
     """One line for each module and class that discovery left out, unless it was said already."""
-    if "sim.discovery" in sys.modules:
-        from sim.discovery import problems
+    if "sim.registry" in sys.modules:
+        from sim.registry import problems
 
         for problem in problems():
             if problem not in said:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sim.errors import listed
-from sim.notebook import card, shown
+from sim.panel import card, shown
 
 
 class StudyCard:

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from experiments.toml_files import as_written, no_pairs, unknown_key, written_key, wrong_value
-from sim.designs.parts.part import KEPT_CLASSES, LATER, Part, Slot, slots_of
 from sim.errors import BadInput, Problem, bad, one_of
+from sim.world.context import KEPT_CLASSES, LATER, Part, Slot, slots_of
 
 PAIRS = "tuple[tuple[str,"  # how the type of a setting begins that a table can give: pairs of name and value
 

@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from sim.errors import Problem, bad, closest, one_of
-from sim.panel.files import ENCODINGS
+from sim.panel_files import ENCODINGS
 
 PLAIN = "a text, a number, true or false"
 BOUNDS = {"ge": "{:g} or more", "gt": "above {:g}", "le": "up to {:,g}", "lt": "below {:g}"}

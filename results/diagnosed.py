@@ -40,7 +40,7 @@ from results.store.labelled import Axes, axes_of, label, spread
 from results.verdict.answer import answer
 from results.verdict.bias_table import key_terms
 from sim.errors import bad, closest, listed, one_of
-from sim.notebook import MOST_ROWS, Text, card
+from sim.panel import MOST_ROWS, Text, card
 
 if TYPE_CHECKING:
     from results.plots.paper import Picture

@@ -17,7 +17,7 @@ from estimators.core.error_types import error_label
 from results.tables.journal_table import FitColumn, fit_columns
 from results.tables.records import Document, Record
 from sim.errors import bad, closest, one_of
-from sim.notebook import Text, card
+from sim.panel import Text, card
 
 PLACES = ("table", "column")
 TELLING = ("model", "transform", "sample", "weights", "year", "mediator")

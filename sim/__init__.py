@@ -2,7 +2,8 @@
 
 from sim.design import Design, Draw, Wanted, World, find_design
 from sim.errors import BadInput, Problem
-from sim.panel import Panel, Roles, Schema
+from sim.panel import Panel
+from sim.schema import Roles, Schema
 from sim.streams import Streams
 from sim.weights import Weights
 

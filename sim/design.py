@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +11,49 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.discovery import discover, find
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.registry import discover, find
+from sim.schema import Schema
 from sim.streams import Streams
+
+# Names of estimands, e.g. `att`, `att(2010,2012)`, `beta(w_did)`, `direct(did)`.
+#
+# `dependence` is the larger of |rho| and the size of the errors' spatial coefficient, lambda or that of a moving
+# average: zero where there is spatial dependence of no kind, NaN where units share shocks that no such coefficient
+# describes.
+
+
+OF_A_VARIABLE = frozenset({"beta", "direct", "indirect", "total"})
+NULLS = {"dependence": "rho = lambda = 0"}  # what a test of an estimand says, where it is not "NAME = 0"
+_CALL = re.compile(r"(?P<kind>[a-z0-9_]+)(?:\((?P<arguments>.*)\))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimand:
+    """A parsed name: what is asked (`kind`) and of what (`arguments`)."""
+
+    kind: str
+    arguments: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, name: str) -> Estimand:
+        """Read a name; raises ValueError when it is not of the form `kind` or `kind(a, b)`.
+
+        A kind of `OF_A_VARIABLE` has one argument, all within the outermost parentheses: a variable may have any name.
+        """
+        match = _CALL.fullmatch(name)
+        if match is None:
+            raise ValueError(f"not the name of an estimand: {name!r}")
+        kind, arguments = match["kind"], match["arguments"]
+        if not arguments:
+            return cls(kind, ())
+        return cls(kind, (arguments,) if kind in OF_A_VARIABLE else tuple(map(str.strip, arguments.split(","))))
+
+
+def null_hypothesis(name: str) -> str:
+    """What a test of an estimand takes for true, e.g. "rho = 0"."""
+    return NULLS.get(name, f"{name} = 0")
+
 
 WORLDS = 32  # of a design that draws what its cells hold fixed: errors clustered by so many are good to an eighth
 

@@ -16,7 +16,7 @@ from cluster import Executor, open_executor
 from estimators.core import regression
 from estimators.linear import covariances
 from estimators.spatial import spectrum
-from sim.weights import weights
+from sim import weights
 
 STEPS = (-4, 0, 4)  # units in the last place by which other processors may round
 Kernel = Callable[..., Any]

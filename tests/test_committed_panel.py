@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sim.panel.files import read_frame
+from sim.panel_files import read_frame
 
 FILES = ("cities.csv", "cities_with_gaps.csv", "cities_w.csv", "cities_map.geojson")
 LAST_DIGIT = 1.01e-4  # of four decimals: other processors may round the last one otherwise

@@ -20,7 +20,7 @@ from experiments.running.progress import Bar, Lines, Notebook, watch_of
 from experiments.running.runner import Progress
 from results.verdict.answer import answer
 from sim import Panel, Roles
-from sim.notebook import MOST_ROWS, Text, card, shown
+from sim.panel import MOST_ROWS, Text, card, shown
 
 EVIL = '<script>alert("x")</script>&'
 MOST_BYTES = 20_000

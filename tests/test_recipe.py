@@ -20,7 +20,7 @@ import pytest
 from estimators import Estimates, TwoWayDID
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted
-from sim.designs.bdm import BertrandDufloMullainathan
+from sim.presets import BertrandDufloMullainathan
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RECIPES = REPOSITORY / "docs" / "recipes"
@@ -69,9 +69,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = copied(tmp_path_factory.mktemp("copy"))
     shutil.copy2(TEMPLATE, folder / "estimators" / "linear")
     (design,) = blocks_of("design.md", "python")
-    (folder / "sim" / "designs" / "two_groups.py").write_text(design, encoding="utf-8")
+    (folder / "sim" / "two_groups.py").write_text(design, encoding="utf-8")
     (part,) = blocks_of("part.md", "python")
-    (folder / "sim" / "designs" / "parts" / "adoption" / "westward.py").write_text(part, encoding="utf-8")
+    (folder / "sim" / "world" / "parts" / "westward.py").write_text(part, encoding="utf-8")
     return folder
 
 
@@ -253,7 +253,7 @@ def test_both_commands_on_a_real_panel_take_what_is_new(copy: Path, tmp_path: Pa
 NEWEY_WEST = """
 from estimators import TwoWayDID
 from sim import Streams, Wanted
-from sim.designs.bdm import BertrandDufloMullainathan
+from sim.presets import BertrandDufloMullainathan
 
 draw = BertrandDufloMullainathan().draw(Streams(1), Wanted(frozenset(("y", "did")), ()))
 print(TwoWayDID(errors=("newey-west",))(draw.panel).se.item())

@@ -23,10 +23,10 @@ from estimators.core.tile import Tile, spread
 from estimators.core.within import observed_mask, without_singletons
 from estimators.linear.covariances import Sample, counted_by_cluster, covariance
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import BadInput, bad
-from sim.panel import Panel, Schema
-from sim.panel.periods import period_step
+from sim.panel import Panel
+from sim.presets import Paper
+from sim.schema import Schema, period_step
 from sim.streams import Streams
 
 Floats = NDArray[np.float64]

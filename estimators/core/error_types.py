@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sim.errors import bad, one_of
-from sim.panel import Schema
+from sim.schema import Schema
 
 Family = Literal["regression", "least-squares", "spatial", "durbin-least-squares", "mediation"]
 Argument = Literal["none", "group", "groups", "distance", "size"]

@@ -16,10 +16,10 @@ from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import TreatmentKernel
 from sim.arrays import Floats
 from sim.design import Design
-from sim.discovery import discover, find
 from sim.errors import bad, choice_problems, closest, one_of, refuse
-from sim.notebook import Text
-from sim.panel import Panel, Schema
+from sim.panel import Panel, Text
+from sim.registry import discover, find
+from sim.schema import Schema
 from sim.streams import Streams
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 from estimators.core.inference import critical_values, p_values, usual_error
 from sim.arrays import Floats
 from sim.errors import bad, closest, one_of
-from sim.notebook import Text, card
+from sim.panel import Text, card
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,25 +10,25 @@ from typing import Any, ClassVar, Self, cast, overload
 import numpy as np
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
-from sim.design import Design
-from sim.designs.paper import Paper
-from sim.discovery import INLINE, enrol, enrolled
+from sim.design import Design, Estimand
 from sim.errors import bad, listed, reason
-from sim.estimands import Estimand
-from sim.functions.code import code_digest
-from sim.functions.design import MAIN, is_importable
-from sim.functions.parameters import (
+from sim.functions import (
+    MAIN,
     Function,
     Parameters,
     annotation_of,
+    code_digest,
     dashed,
+    is_importable,
     made_class,
     name_of,
     parameters_of,
     place_of,
 )
-from sim.panel import Panel, Schema
-from sim.panel.panel import long_table
+from sim.panel import Panel, long_table
+from sim.presets import Paper
+from sim.registry import INLINE, enrol, enrolled
+from sim.schema import Schema
 from sim.streams import Streams
 
 PANEL = "panel"  # the parameter that gets a Panel

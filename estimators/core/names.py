@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estimators.core.estimator import Estimator
 from sim.errors import bad, closest, one_of
-from sim.panel import Schema
+from sim.schema import Schema
 
 
 def outcome_of(outcome: str | None, schema: Schema, asked_by: str) -> str:

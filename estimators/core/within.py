@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from sim.arrays import Floats
 from sim.errors import bad, one_of
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.schema import Schema
 
 TINY = 1e-10  # share of the largest eigenvalue below which one counts as zero
 

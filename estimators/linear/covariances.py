@@ -40,7 +40,7 @@ from estimators.core.within import nested_in, transform_of
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad
 from sim.panel import Panel
-from sim.weights.distances import great_circle_km, within_km
+from sim.weights import great_circle_km, within_km
 
 ClusterK = Literal["slopes", "nonnested", "all"]
 

@@ -24,9 +24,10 @@ from estimators.linear.least_squares import LeastSquares, LinearMoments, LinearP
 from estimators.linear.wild import wild_clusters
 from sim.arrays import Floats
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import bad, one_of
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.presets import Paper
+from sim.schema import Schema
 from sim.streams import Streams
 
 

@@ -19,9 +19,10 @@ from estimators.linear.covariances import ClusterK, Sample, counted_by_cluster, 
 from estimators.linear.grouped import GroupFits, UnitRows, group_sums
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import bad, one_of
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.presets import Paper
+from sim.schema import Schema
 from sim.streams import Streams
 
 DRAWS_AT_ONCE = 32  # assignments fitted together: rows that fit in the cache

@@ -23,7 +23,8 @@ from estimators.linear.covariances import Sample, covariance
 from sim.arrays import Flags, Floats
 from sim.design import Design, Draw, Wanted, World
 from sim.errors import bad
-from sim.panel import Panel, Roles, Schema
+from sim.panel import Panel
+from sim.schema import Roles, Schema
 from sim.streams import Streams
 
 STATISTICS = ("r2_overall", "r2_within", "r2_between", "sigma_u", "sigma_e", "theta")

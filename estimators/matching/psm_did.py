@@ -17,10 +17,10 @@ from estimators.matching import matching
 from estimators.matching.weighted_within import weighted_two_way
 from sim.arrays import Flags, Floats
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import bad
-from sim.panel import Panel, Schema
-from sim.panel.panel import part, seen_in
+from sim.panel import Panel, part, seen_in
+from sim.presets import Paper
+from sim.schema import Schema
 from sim.streams import Streams
 
 Method = Literal["nearest", "radius", "kernel"]

@@ -34,9 +34,10 @@ from estimators.mediation.paths import (
 )
 from sim.arrays import Codes, Floats
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import bad, one_of
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.presets import Paper
+from sim.schema import Schema
 from sim.streams import Streams
 
 STATISTICS = ("rho_at_zero", "r2_product_at_zero", "r2_total_product_at_zero", "sd_ratio", "corr_ab")

@@ -16,8 +16,7 @@ from estimators.core.treatment_kernels import AssignedTreatments, LinearlyAssign
 from estimators.core.treatments import PathCodes
 from sim.arrays import Codes, Floats
 from sim.panel import Panel
-from sim.schemes import scheme_of
-from sim.schemes.randomisation import Randomisation
+from sim.schemes import Randomisation, scheme_of
 from sim.streams import Streams
 
 Statistic = Literal["raw", "studentised"]

@@ -20,9 +20,9 @@ from estimators.placebo.some_terms import Value, inside, outside
 from sim.arrays import Floats
 from sim.design import Design
 from sim.errors import bad, closest, listed, naming, one_of
-from sim.panel import Panel, Schema
-from sim.schemes import FORMS, Relabel, Time, scheme_of
-from sim.schemes.nulls import assigned_anew, redraws_treatment, terms_tested
+from sim.panel import Panel
+from sim.schema import Schema
+from sim.schemes import FORMS, Relabel, Time, assigned_anew, redraws_treatment, scheme_of, terms_tested
 from sim.streams import Streams
 
 LEAST_DRAWS = 99

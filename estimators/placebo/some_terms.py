@@ -10,9 +10,10 @@ import numpy as np
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Reduction, Status, find_estimator
 from sim.design import Design
-from sim.discovery import discover
 from sim.errors import bad, closest, naming, one_of
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.registry import discover
+from sim.schema import Schema
 from sim.streams import Streams
 
 Value = bool | int | float | str | tuple[str, ...] | tuple[int, ...] | None

@@ -50,10 +50,10 @@ from estimators.staggered.callaway_santanna import CallawaySantAnna, CallawaySan
 from estimators.staggered.cohorts import Cohorts, check_clusters
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import BadInput, bad, closest, one_of
-from sim.panel import Panel, Schema
-from sim.panel.panel import part, seen_in, seen_part
+from sim.panel import Panel, part, seen_in, seen_part
+from sim.presets import Paper
+from sim.schema import Schema
 from sim.streams import Streams
 
 DIFFERENCE, ALTERNATIVE = "difference:", "alternative:"  # how terms begin

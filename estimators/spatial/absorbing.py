@@ -26,8 +26,7 @@ from estimators.spatial.interpolation import NODES
 from estimators.spatial.multipliers import SPARSE_FROM, NodeMatrices
 from estimators.spatial.series import Series
 from estimators.spatial.spectrum import Spectrum
-from sim.arrays import Codes, Flags, Floats
-from sim.threads import one_thread
+from sim.arrays import Codes, Flags, Floats, one_thread
 
 TERMS = (15, 24, 36)  # of a series, by classes of rho; rows that need more are served one by one
 ROWS = 8  # treatments whose terms the cache holds

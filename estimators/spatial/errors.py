@@ -36,7 +36,7 @@ from estimators.spatial.scores import SpatialScores, inverse
 from estimators.spatial.spectrum import Transform
 from sim.arrays import Floats
 from sim.errors import bad
-from sim.panel import Schema
+from sim.schema import Schema
 
 CONLEY = "conley:"
 

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from sim.arrays import Floats
-from sim.threads import one_thread
+from sim.arrays import Floats, one_thread
 
 NODES = 12
 WIDTH = 0.25  # of a segment in -ln(1 - |rho| radius); singularities stay 8 half-widths from its centre

@@ -29,9 +29,10 @@ from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMomen
 from estimators.spatial.spectrum import FLAT, own_information
 from sim.arrays import Floats
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import bad, one_of
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.presets import Paper
+from sim.schema import Schema
 from sim.streams import Streams
 from sim.weights import Weights
 

@@ -11,8 +11,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import SuperLU, splu
 
 from estimators.spatial.interpolation import PiecewiseChebyshev
-from sim.arrays import Floats
-from sim.threads import one_thread
+from sim.arrays import Floats, one_thread
 from sim.weights import Weights
 
 SPARSE_FROM = 500  # units, above which a sparse factorisation of I - rho W is looked at

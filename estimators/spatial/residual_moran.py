@@ -18,9 +18,10 @@ from estimators.core.within import WithinTransform
 from estimators.spatial.autocorrelation import LinkSums, moran, pieces
 from sim.arrays import Floats
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import bad
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.presets import Paper
+from sim.schema import Schema
 from sim.streams import Streams
 from sim.weights import Weights
 

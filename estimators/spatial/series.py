@@ -19,9 +19,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from estimators.spatial.multipliers import Multiplier
-from sim.arrays import Floats
-from sim.threads import one_thread
-from sim.weights.weights import add_product
+from sim.arrays import Floats, one_thread
+from sim.weights import add_product
 
 Single = NDArray[np.float32]
 

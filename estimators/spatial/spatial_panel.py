@@ -36,9 +36,10 @@ from estimators.spatial.redrawn_sdm import DurbinKernel, RedrawnDurbin, RedrawnD
 from estimators.spatial.spectrum import Transform
 from sim.arrays import Floats
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import BadInput, bad, listed
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.presets import Paper
+from sim.schema import Schema
 from sim.streams import Streams
 
 HOMES = {

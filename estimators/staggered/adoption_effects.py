@@ -43,7 +43,8 @@ from estimators.staggered.aggregation import (
 from estimators.staggered.cohorts import check_clusters
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import BadInput, bad, one_of
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.schema import Schema
 from sim.streams import Streams
 
 PRETREND = ("pretrend", "pretrend_p", "pretrend_hotelling_p")

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from estimators.staggered.cohorts import Cohorts
 from sim.arrays import Codes, Flags, Floats
+from sim.design import Estimand
 from sim.errors import bad
-from sim.estimands import Estimand
 
 Window = tuple[int, int]
 OVERALL = ("overall", "overall:event", "overall:cohort", "overall:calendar")

@@ -27,9 +27,10 @@ from estimators.staggered.cohorts import Cohorts, check_clusters
 from estimators.staggered.two_groups import Adjustment
 from sim.arrays import Flags, Floats
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import BadInput, bad, one_of
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.presets import Paper
+from sim.schema import Schema
 from sim.streams import Streams
 
 FAMILIES = ("event", "cohort", "calendar", "att")  # of terms; each has a band of its own

@@ -14,8 +14,8 @@ import numpy as np
 
 from sim.arrays import Codes, Flags
 from sim.errors import bad, one_of
-from sim.panel import Panel, Schema
-from sim.panel.periods import period_step
+from sim.panel import Panel
+from sim.schema import Schema, period_step
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -20,9 +20,10 @@ from estimators.linear.covariances import membership, unit_clusters
 from estimators.staggered.cohorts import check_balanced, check_clusters
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import bad
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.presets import Paper
+from sim.schema import Schema
 from sim.streams import Streams
 
 ROUNDING = 1e-12  # share of the largest weight below which a weight counts as zero, and a difference as none

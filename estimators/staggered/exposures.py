@@ -13,7 +13,7 @@ from estimators.core.error_types import PLACE
 from sim.arrays import Floats
 from sim.errors import bad
 from sim.panel import Panel
-from sim.weights.distances import great_circle_km, within_km
+from sim.weights import great_circle_km, within_km
 
 Reach = Literal["both", "untreated"]
 

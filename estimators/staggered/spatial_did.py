@@ -38,9 +38,10 @@ from estimators.staggered.cohorts import check_balanced
 from estimators.staggered.exposures import DistanceRings, Exposure, NeighbourShare, Reach
 from sim.arrays import Floats
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import bad
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.presets import Paper
+from sim.schema import Schema
 from sim.streams import Streams
 
 EFFECTS = ("unit", "period")

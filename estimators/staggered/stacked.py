@@ -24,9 +24,10 @@ from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.untreated_fit import invert_partialled, sums_by_unit, units_first
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import bad
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.presets import Paper
+from sim.schema import Schema
 
 Weighting = Literal["variance", "corrective"]
 

@@ -12,9 +12,9 @@ from estimators.staggered.aggregation import Aggregation, CohortPeriods
 from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.dummy_regression import DummyRegression, Shares
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import bad
 from sim.panel import Panel
+from sim.presets import Paper
 
 
 @dataclass(frozen=True, slots=True)

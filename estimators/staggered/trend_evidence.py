@@ -25,10 +25,10 @@ from estimators.staggered.cohorts import Cohorts, check_clusters
 from estimators.staggered.honest import BoundsQuestion, breakdown
 from sim.arrays import Flags, Floats
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.errors import BadInput
-from sim.panel import Panel, Schema
-from sim.panel.panel import part
+from sim.panel import Panel, part
+from sim.presets import Paper
+from sim.schema import Schema
 from sim.streams import Streams
 
 MOST = 20.0  # breakdown value that stands for all larger ones

@@ -15,8 +15,8 @@ from estimators.staggered.cohorts import Cohorts
 from estimators.staggered.untreated_fit import Averages, UntreatedFit, sums_by_unit, units_first
 from sim.arrays import Codes, Floats
 from sim.design import Design
-from sim.designs.paper import Paper
 from sim.panel import Panel
+from sim.presets import Paper
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas
 
-from sim.designs.geography import cities
+from sim.world.context import cities
 
 
 def main(panel: Path, prefectures: Path, out: Path) -> None:

@@ -8,8 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sim.panel import Panel
-from sim.panel.panel import seen_in
+from sim.panel import Panel, seen_in
 
 
 def description(panel: Panel) -> dict[str, Any]:

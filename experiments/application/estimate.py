@@ -15,7 +15,7 @@ from experiments.checks import checks_of
 from experiments.checks.case import Case
 from results.tables.records import Agreement, Document
 from sim.errors import Problem, bad, refuse
-from sim.panel.panel import seen_in
+from sim.panel import seen_in
 
 if TYPE_CHECKING:
     from estimators.core.estimator import Estimator

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.application.spec.spec import RealPanel, real_panel_of, spec_of
-from sim.designs.paper import Paper
 from sim.errors import bad
+from sim.presets import Paper
 from sim.streams import Streams
 
 SEED = 20060101

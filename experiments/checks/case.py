@@ -25,8 +25,7 @@ from experiments.checks.check import LEVEL, LEVELS, answers_of, modules, needed_
 from results.tables.records import ANSWERS, BASELINE, INFORMS, WEAKENS, Answer, Check, Record
 from results.tables.typography import stars
 from sim.arrays import Codes, Floats
-from sim.panel import Panel
-from sim.panel.panel import seen_in, seen_part
+from sim.panel import Panel, seen_in, seen_part
 from sim.streams import Streams
 
 NEVER = "never treated"  # the label of units that no cohort holds

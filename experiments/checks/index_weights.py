@@ -9,9 +9,8 @@ import numpy as np
 from experiments.checks.case import Case
 from results.tables.records import Check
 from sim.arrays import Floats
-from sim.panel import Panel
-from sim.panel.index import min_max, panel_index, weighted_score
-from sim.panel.panel import seen_in
+from sim.index import min_max, panel_index, weighted_score
+from sim.panel import Panel, seen_in
 
 NAME = "construction of the index"
 ORDER = 74

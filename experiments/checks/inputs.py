@@ -12,7 +12,7 @@ from experiments.application.tables.columns import treated_units
 from experiments.checks.case import Case, number, some, starred
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check
 from sim.arrays import Flags, Floats
-from sim.panel.panel import seen_in
+from sim.panel import seen_in
 
 NAME = "what was given"
 ORDER = 20

@@ -23,7 +23,7 @@ def command(panel: Path, out: Path) -> None:
     """Read PANEL (csv, parquet, dta, xlsx) and write a SPEC.toml to edit."""
     from experiments.application.spec.first_spec import propose_spec
     from sim.errors import bad
-    from sim.panel.files import read_frame
+    from sim.panel_files import read_frame
 
     if out.exists():
         raise bad("exists already", where=str(out), allowed="a new file", remedy="remove it or choose another --out")

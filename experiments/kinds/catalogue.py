@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.kinds.dials import Dial, dials_of, summary_of
-from sim.aliases import suggestion
-from sim.errors import BadInput, bad, one_of
+from sim.errors import BadInput, bad, one_of, suggestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ def _plug_in(name: str) -> dict[str, tuple[Entry, ...]]:
     """The design or estimator that "module:Object" names, also of a module in the folder where the command runs."""
     from estimators.core.estimator import find_estimator
     from sim.design import find_design
-    from sim.discovery import join_search
+    from sim.registry import join_search
 
     join_search(Path.cwd())
     try:
@@ -60,7 +59,7 @@ def _plug_in(name: str) -> dict[str, tuple[Entry, ...]]:
 
 def document(groups: dict[str, tuple[Entry, ...]]) -> dict[str, Any]:
     """The groups as plain data, with what discovery left out."""
-    from sim.discovery import problems
+    from sim.registry import problems
 
     entries = {group: [asdict(entry) for entry in found] for group, found in groups.items()}
     return entries | {"problems": [str(problem) for problem in problems()]}
@@ -80,8 +79,8 @@ def _designs() -> tuple[Entry, ...]:
 
 def _parts() -> tuple[Entry, ...]:
     """The parts of the `panel` design as "slot: kind", slot by slot; ranges of numbers count as allowed values."""
-    from sim.designs.panel import PanelDesign
-    from sim.designs.parts.part import slots_of
+    from sim.world.context import slots_of
+    from sim.world.panel_design import PanelDesign
 
     entries: list[Entry] = []
     seen = set[type]()
@@ -107,7 +106,7 @@ def _estimators() -> tuple[Entry, ...]:
 
 
 def _schemes() -> tuple[Entry, ...]:
-    from sim.schemes.schemes import SCHEMES
+    from sim.schemes import SCHEMES
 
     return _classes((cls.kind, cls) for cls in SCHEMES)
 

@@ -8,7 +8,7 @@ import types
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, TypeAliasType, Union, get_args, get_origin, get_type_hints
 
-from sim.designs.parts.part import Part, Slot
+from sim.world.context import Part, Slot
 
 REQUIRED = "(required)"
 PLAIN = {int: "whole number", float: "number", str: "text", bool: "true or false", type(None): "none"}

@@ -24,13 +24,10 @@ from experiments.study.study import Study
 from results.plots.placebo_plot import PlaceboPlot
 from results.store.block import Records
 from sim.arrays import Floats
-from sim.designs.observed import Observed
-from sim.designs.placebo import Placebo, other_assignments
 from sim.errors import BadInput, bad, closest, one_of
 from sim.panel import Panel
-from sim.schemes import Blocks, Mediator, Relabel, Time, scheme_of
-from sim.schemes.nulls import redraws_treatment, terms_tested
-from sim.schemes.randomisation import Randomisation
+from sim.real_panels import Observed, Placebo, other_assignments
+from sim.schemes import Blocks, Mediator, Randomisation, Relabel, Time, redraws_treatment, scheme_of, terms_tested
 
 if TYPE_CHECKING:
     from experiments.application.spec.spec import RealPanel

@@ -12,9 +12,9 @@ from experiments.placebo.placebo import Question, check_fits, question
 from experiments.study.study import SCHEMA_VERSION
 from results.store.bucket import StorePath
 from results.store.zarr_store import ZarrStore
-from sim.designs.placebo import Placebo, panel_of
 from sim.errors import BadInput, bad, listed
 from sim.panel import Panel
+from sim.real_panels import Placebo, panel_of
 
 
 def prepared(real: RealPanel, store: StorePath | None, **choices: Any) -> Question:

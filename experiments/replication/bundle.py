@@ -15,7 +15,7 @@ from experiments.running.trusted import named_code
 from experiments.toml_files import read_toml
 from results.store.plain_files import is_inside, walked
 from sim.errors import BadInput, bad, listed
-from sim.panel.beside import ENDING
+from sim.panel_sidecars import ENDING
 
 MANIFEST, SUMS, README, REQUIREMENTS = "manifest.json", "SHA256SUMS", "README.md", "requirements.txt"
 STUDIES, PANEL, RESULTS, RERUN = "studies", "panel", "results", "rerun"  # folders

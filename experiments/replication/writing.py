@@ -35,9 +35,9 @@ from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
 from results.store.bucket import StorePath
-from sim.discovery import INLINE
 from sim.errors import BadInput, bad
-from sim.panel.text import panel_from
+from sim.panel_sidecars import panel_from
+from sim.registry import INLINE
 
 NOT_NUMBERS = ("measures",)  # of a study's settings: they change no result, and name files of their author's
 LONG = 1000  # characters from which a text may be a panel's

@@ -32,9 +32,10 @@ from experiments.study.border import (
 from experiments.study.study import Cell, Study
 from results.store.block import Block
 from sim.design import Draw, Wanted, World
-from sim.designs.observed import Observed
 from sim.errors import BadInput
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.real_panels import Observed
+from sim.schema import Schema
 from sim.streams import TILE, Streams, world_of
 
 MOST_TRACEBACKS = 5  # of an estimator in a block

@@ -16,8 +16,7 @@ from experiments.study.study import Study
 from results.store import BlockState, ZarrStore
 from results.store.block import Block
 from sim.errors import bad
-from sim.panel import Panel
-from sim.panel.panel import long_table
+from sim.panel import Panel, long_table
 from sim.streams import TILE
 
 

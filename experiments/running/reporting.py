@@ -24,10 +24,10 @@ from results.report.pivot import Pivot
 from results.report.terminal import print_bias_table
 from results.store import ZarrStore
 from results.verdict.answer import answer, verdict_records
-from sim.designs.parts.geography.kept import Kept
-from sim.designs.placebo import Placebo, panel_of
 from sim.errors import bad, listed, visible_json
 from sim.panel import Panel
+from sim.real_panels import Placebo, panel_of
+from sim.world.parts.geography import UnitsOfPanel
 
 
 def facts_of(store: ZarrStore) -> ReportFacts:
@@ -186,8 +186,8 @@ def to_toml(study: Mapping[str, Any]) -> str:
     if design["kind"] == Placebo.kind and design["panel"]:
         study = {**study, "design": {**design, "panel": _held(panel_of(design["panel"]))}}
     geography = design.get("geography")
-    if isinstance(geography, Mapping) and geography.get("kind") == Kept.kind and geography["panel"]:
-        named = {**geography, "panel": _held(Kept(geography["panel"]).held)}
+    if isinstance(geography, Mapping) and geography.get("kind") == UnitsOfPanel.kind and geography["panel"]:
+        named = {**geography, "panel": _held(UnitsOfPanel(geography["panel"]).held)}
         study = {**study, "design": {**design, "geography": named}}
     kept: dict[str, Any] = without_none(study)
     if not kept.get("grid"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sim.discovery import INLINE
 from sim.errors import bad, listed
+from sim.registry import INLINE
 
 
 def named_code(settings: Any) -> list[str]:

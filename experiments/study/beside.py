@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sim.design import find_design
-from sim.designs.parts.part import Slot, slots_of
 from sim.errors import BadInput
-from sim.panel.beside import ENDING, read_beside
-from sim.panel.text import panel_text
+from sim.panel_sidecars import ENDING, panel_text, read_beside
+from sim.world.context import Slot, slots_of
 
 
 def with_files(settings: Mapping[str, Any], folder: Path, where: str) -> dict[str, Any]:

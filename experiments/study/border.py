@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Status
 from estimators.core.functions import FunctionEstimator
-from sim.design import Design, Draw, Wanted
-from sim.designs.observed import Observed
-from sim.designs.policy_truths import POLICY_MEANS
+from sim.design import Design, Draw, Estimand, Wanted
 from sim.errors import BadInput, Problem, bad, listed, reason
-from sim.estimands import Estimand
-from sim.functions.design import FunctionDesign
-from sim.panel import Panel, Schema
+from sim.functions import FunctionDesign
+from sim.panel import Panel
+from sim.real_panels import Observed
+from sim.schema import Schema
+from sim.world.draw import POLICY_MEANS
 
 Plugin = Design | Estimator
 STORED = ("pvalue", "lower", "upper")

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from sim.design import Design
-from sim.designs.parts.part import Part, slots_of
+from sim.world.context import Part, slots_of
 
 
 def dial_names(design: Design, values: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:

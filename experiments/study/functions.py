@@ -9,12 +9,10 @@ from estimators.core import functions as fitting
 from estimators.core.estimator import Estimator
 from estimators.core.functions import FunctionEstimator
 from experiments.study.border import asking
+from sim import functions as drawing
 from sim.design import Design
 from sim.errors import bad
-from sim.functions import design as drawing
-from sim.functions.design import MAIN, Truth
-from sim.functions.panels import Naming
-from sim.functions.parameters import place_of
+from sim.functions import MAIN, Naming, Truth, place_of
 from sim.streams import Streams
 
 Draw = Callable[..., Any] | Design

@@ -26,14 +26,13 @@ from experiments.study.measure_files import load_measures, resolved
 from experiments.study.tables import StudyTables
 from experiments.toml_files import read_toml, validated
 from results.diagnosis.claims import Claim
-from sim.design import Design, Wanted, designs, find_design
-from sim.designs.observed import Observed
-from sim.designs.parts.part import slots_of
-from sim.discovery import join_search
+from sim.design import Design, Estimand, Wanted, designs, find_design
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, naming, one_of
-from sim.estimands import Estimand
-from sim.panel import Schema
+from sim.real_panels import Observed
+from sim.registry import join_search
+from sim.schema import Schema
 from sim.streams import Streams
+from sim.world.context import slots_of
 
 SCHEMA_VERSION = 2  # of what a store holds; part of the fingerprint
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # of an estimator: it becomes a group of the store

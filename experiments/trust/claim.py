@@ -36,12 +36,11 @@ from experiments.running.runner import run
 from experiments.study.study import Study
 from experiments.trust.sample import sample_of
 from results.tables.records import BASELINE, EFFECTS, SPATIAL, Place, Record, records_of
-from sim.designs.observed import Observed
-from sim.designs.policy_truths import POLICY_MEANS
+from sim.design import Estimand
 from sim.errors import BadInput, Problem, bad, closest, listed, naming, nearest_first, refuse
-from sim.estimands import Estimand
-from sim.panel import Panel
-from sim.panel.panel import seen_in
+from sim.panel import Panel, seen_in
+from sim.real_panels import Observed
+from sim.world.draw import POLICY_MEANS
 
 HEADLINE = "did"
 FORMS_OF_CLAIMS = "did, indirect:did, sdm:did, or TABLE:COLUMN:TERM such as 7:3:w_did or S:2:event(3)"

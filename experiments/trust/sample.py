@@ -13,7 +13,8 @@ from experiments.application.tables.columns import clustered_enough, error_types
 from experiments.application.tables.ledger import Fitted, reasons
 from sim.arrays import Floats
 from sim.errors import BadInput, bad, listed, one_of
-from sim.panel import Panel, Roles
+from sim.panel import Panel
+from sim.schema import Roles
 from sim.weights import Weights
 
 

@@ -43,9 +43,9 @@ from results.diagnosis.power import Curve, Detectable, detectable, fitted_curve
 from results.store import Store
 from results.store.store import BlockState
 from results.tables.records import Check, Record
-from sim.designs.parts.part import LARGEST
 from sim.errors import BadInput, bad
 from sim.streams import Streams
+from sim.world.context import LARGEST
 
 TIMED = 128  # replications of a timed pilot
 REHEARSED = 512  # twins on which the checks run, and fewer where a budget allows no more for the claim itself

@@ -10,12 +10,12 @@ from estimators.core.logit import logit
 from experiments.settings import build
 from experiments.twins.methods import Fit
 from experiments.twins.real import Real
-from sim.designs.parts.adoption.propensity import Propensity, scores
-from sim.designs.parts.ground import Ground, LevelParts, Places
-from sim.designs.parts.levels.fitted import Fitted
 from sim.errors import bad
 from sim.panel import Panel
 from sim.streams import Streams
+from sim.world.context import Ground, LevelParts, Places
+from sim.world.parts.adoption import Propensity, scores
+from sim.world.parts.levels import Fitted
 
 GIVEN = ("coefficients", "intercept", "strength")  # dials that a spec may set instead of having them fitted
 DATED = ("date", "last_periods", "date_weights")

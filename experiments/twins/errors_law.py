@@ -23,8 +23,8 @@ from experiments.twins.statistics import (
     unequal_variances,
 )
 from sim.arrays import Floats
-from sim.designs.parts.errors.process import Process
-from sim.designs.parts.ground import Ground, Places
+from sim.world.context import Ground, Places
+from sim.world.parts.errors import Process
 
 NUMBERS, FEWEST, MOST = 500_000, 64, 400  # of simulated unit-periods; least and most simulated panels
 LAST = 0.995  # largest partial autocorrelation

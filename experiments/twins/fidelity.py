@@ -23,9 +23,9 @@ from experiments.twins.statistics import (
 )
 from sim.arrays import Floats
 from sim.design import Wanted
-from sim.designs.panel import PanelDesign
 from sim.panel import Panel
 from sim.streams import Streams
+from sim.world.panel_design import PanelDesign
 
 WORLDS = 50  # among which the twins are spread where a world draws what it holds fixed
 NUMBERS = 1_000_000  # of unit-periods that are drawn at once

@@ -12,8 +12,8 @@ from experiments.twins.errors_law import FARTHEST, ErrorsLaw, means
 from experiments.twins.real import Real
 from experiments.twins.statistics import Split, correlation, moran_of_thirds
 from sim.arrays import Floats
-from sim.designs.parts.errors.process import Process
-from sim.designs.parts.ground import standard
+from sim.world.context import standard
+from sim.world.parts.errors import Process
 
 CLOSEST = 0.95  # largest correlation of unit effects with who is treated, before they spread over neighbours
 

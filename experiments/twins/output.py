@@ -19,7 +19,7 @@ from experiments.twins.fidelity import misses
 from experiments.twins.twin import Twin
 from experiments.twins.worlds import FILE
 from results.report.trust import fidelity_page
-from sim.panel.beside import write_beside
+from sim.panel_sidecars import write_beside
 
 CAUTION = (
     "A twin shows how estimators perform in the world that was fitted. Its adoption is as good as the fitted one. Its "

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from sim.arrays import Floats
-from sim.designs.parts.errors.process import Process, SettledProcess
-from sim.designs.parts.ground import Ground
 from sim.streams import Streams
+from sim.world.context import Ground
+from sim.world.parts.errors import Process, SettledProcess
 
 
 @dataclass(frozen=True, slots=True)

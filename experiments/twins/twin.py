@@ -17,11 +17,11 @@ from experiments.twins.methods import Fit, Parameter, method_called
 from experiments.twins.real import Real, section_of
 from experiments.twins.worlds import consecutive, held_panel, study_table
 from sim.arrays import Floats
-from sim.designs.panel import PanelDesign
-from sim.designs.parts.part import Slot, slots_of
 from sim.errors import BadInput
 from sim.panel import Panel
-from sim.panel.text import panel_text
+from sim.panel_sidecars import panel_text
+from sim.world.context import Slot, slots_of
+from sim.world.panel_design import PanelDesign
 
 STEPS = "The periods of the panel are not consecutive; those of the twin are numbered from {} in steps of one."
 

@@ -16,8 +16,8 @@ from experiments.twins.real import FIXED, Real
 from experiments.twins.statistics import autoregression, within
 from sim.arrays import Floats
 from sim.errors import bad
-from sim.panel import Panel, Roles
-from sim.panel.periods import period_step
+from sim.panel import Panel
+from sim.schema import Roles, period_step
 
 FILE = "panel.parquet"
 QUESTION = "How do the estimators of the claim do on twins of the real panel?"

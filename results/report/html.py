@@ -34,7 +34,7 @@ from results.verdict.wording import (
     percent,
     truth_text,
 )
-from sim.estimands import null_hypothesis
+from sim.design import null_hypothesis
 
 # The table of all cells: one row a cell, estimator, term and error type, the cell's dials in columns.
 

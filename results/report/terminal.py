@@ -42,8 +42,8 @@ from results.verdict.wording import (
     percent,
     truth_text,
 )
+from sim.design import null_hypothesis
 from sim.errors import listed, visible
-from sim.estimands import null_hypothesis
 
 # The tables of the short report: one a claim, with the rows that matter, a dial of the grid in its columns.
 

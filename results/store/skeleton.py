@@ -20,8 +20,8 @@ from results.store.bucket import StorePath
 from results.store.files import fixed_files, seal, tree_of
 from results.store.marks import facts, mark_bytes, quantities
 from results.store.tree import MARKS, Folder
-from sim.designs.placebo import Placebo
 from sim.errors import BadInput, Problem, bad
+from sim.real_panels import Placebo
 
 # Whether a store is a study's, and if not, what differs.
 

@@ -18,7 +18,7 @@ from estimators.core.estimator import Layout, Status
 from results.store.block import Block, block_arrays
 from results.store.skeleton import StoreSchema
 from sim.errors import bad, listed
-from sim.notebook import card
+from sim.panel import card
 
 if TYPE_CHECKING:
     import xarray as xr

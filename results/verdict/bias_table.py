@@ -9,7 +9,7 @@ import pandas as pd
 
 from estimators.core.estimator import Layout, Status
 from results.diagnosis.diagnose import NO_ESTIMATE, PROPORTIONS, Diagnosis
-from sim.estimands import Estimand
+from sim.design import Estimand
 
 BY_TERM = ("truth", "mean_estimate", "bias", "relative_bias", "empirical_se", "between_worlds", "rmse")
 BY_ERROR = ("mean_se", "se_error", "coverage", "bias_eliminated_coverage", "rejection", "size_adjusted_power", "type_s",

@@ -31,7 +31,7 @@ from experiments.running.tasks import runner_of  # noqa: E402
 from experiments.study.study import Study  # noqa: E402
 from references import pyfixest_reference  # noqa: E402
 from sim import Panel, Streams  # noqa: E402
-from sim.designs.paper import Paper  # noqa: E402
+from sim.presets import Paper  # noqa: E402
 
 DID: tuple[Estimator, ...] = (TwoWayDID(errors=("iid", "hc1", "cluster:unit")),)
 FULL = (*DID, *(SpatialPanel(m, t) for m in ("sar", "sem", "sdm") for t in ("direct", "lee-yu")))

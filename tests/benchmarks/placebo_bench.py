@@ -28,7 +28,7 @@ from experiments.application.spec.spec import RealPanel, read_real_panel, read_s
 from experiments.placebo.placebo import answer, question  # noqa: E402
 from experiments.running.runner import run  # noqa: E402
 from sim import Panel, Streams  # noqa: E402
-from sim.designs.paper import Paper  # noqa: E402
+from sim.presets import Paper  # noqa: E402
 
 BATCH = 500
 OUTER, INNER = 500, 199

@@ -25,7 +25,7 @@ from results.diagnosis import diagnose  # noqa: E402
 from results.report.facts import ReportFacts  # noqa: E402
 from results.report.html import html_report  # noqa: E402
 from results.store import Block, ZarrStore  # noqa: E402
-from sim.designs.paper import Paper  # noqa: E402
+from sim.presets import Paper  # noqa: E402
 
 FULL = (TwoWayDID(errors=("iid", "hc1", "cluster:unit")),
         *(SpatialPanel(m, t) for m in ("sar", "sem", "sdm") for t in ("direct", "lee-yu")))  # fmt: skip

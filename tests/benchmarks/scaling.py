@@ -36,7 +36,7 @@ from results.diagnosis.diagnose import diagnose  # noqa: E402
 from results.store import Block, ZarrStore  # noqa: E402
 from results.store.block import block_arrays, part_digests  # noqa: E402
 from results.store.chunks import Written, shared, write_chunks  # noqa: E402
-from sim.designs.paper import Paper  # noqa: E402
+from sim.presets import Paper  # noqa: E402
 
 BLOCK = 2048
 TASK_SECONDS = 0.75  # blocks are grouped until a task lasts about so long (`cluster.pace`)

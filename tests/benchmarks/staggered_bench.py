@@ -24,7 +24,7 @@ from estimators import Estimator, find_estimator  # noqa: E402
 from experiments.running.runner import run  # noqa: E402
 from experiments.study.study import Study  # noqa: E402
 from sim import Panel, Streams  # noqa: E402
-from sim.designs.paper import Paper  # noqa: E402
+from sim.presets import Paper  # noqa: E402
 
 KINDS = ("callaway-santanna", "imputation", "two-stage", "sun-abraham", "stacked", "event-study")
 PANELS = 4096

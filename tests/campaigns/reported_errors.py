@@ -9,7 +9,7 @@ from estimators import TwoWayDID
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 SEEDS, REPLICATIONS, WORLDS = 8, 2048, (64, 32, 1)
 

@@ -15,7 +15,7 @@ from estimators.staggered.aggregation import OVERALL
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from references.cohort_effects_twin import Twin
 from sim import BadInput, Panel, Roles, Streams, Wanted
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 METHODS = ("unconditional", "regression", "ipw", "dr")
 

@@ -19,11 +19,11 @@ from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.diagnosis.power import minimum_detectable_effect
 from sim import BadInput
-from sim.designs.panel import PanelDesign
-from sim.designs.parts.adoption.random import Random
-from sim.designs.parts.effect.effect import Effect
-from sim.designs.parts.errors.process import Process
-from sim.designs.parts.spillover.neighbours import Neighbours
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Random
+from sim.world.parts.effect import Effect
+from sim.world.parts.errors import Process
+from sim.world.parts.spillover import Neighbours
 
 UNITS, TREATED, PRE, POST = 160, 60, 7, 4
 SEED = 20240621

@@ -13,7 +13,7 @@ import pytest
 from estimators import Estimates, Estimator, Status, Tile, estimators
 from estimators.core.inference import critical_values
 from sim import BadInput, Draw, Panel, Streams, Wanted
-from sim.estimands import Estimand
+from sim.design import Estimand
 
 REPLICATIONS = 1024
 TILE = 8

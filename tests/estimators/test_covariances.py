@@ -25,7 +25,7 @@ from experiments.application.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Streams
-from sim.weights.distances import great_circle_km
+from sim.weights import great_circle_km
 
 NAMES = ("did", "inv", "road")
 EFFECTS: dict[str, tuple[str, ...]] = {

@@ -10,7 +10,7 @@ from experiments.application.references import linearmodels as linearmodels_refe
 from references import brute_force, pyfixest_reference
 from references.small_panels import small_panel
 from sim import Panel, Streams, Wanted
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province")
 

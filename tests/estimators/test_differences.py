@@ -13,7 +13,7 @@ from estimators.sensitivity.differences import FORMS, Alternative, Differences
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from sim import BadInput, Panel, Roles
-from sim.panel.panel import part, seen_part
+from sim.panel import part, seen_part
 
 FIXED = (
     "effects:province-by-period", "effects:unit-trend", "controls:none", "controls:-road", "without:province=P2",

@@ -20,7 +20,7 @@ from estimators.staggered.sun_abraham import SunAbraham
 from estimators.staggered.two_stage import TwoStage
 from references.staggered_panels import dummies, frame_of, staggered_panel
 from sim import BadInput, Panel, Streams, Wanted
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 
 def term(fit: Estimates, name: str) -> int:

@@ -17,7 +17,7 @@ from experiments.application.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles
-from sim.panel.panel import seen_in
+from sim.panel import seen_in
 
 NAMES = ("did", "inv", "road")
 ERRORS = ("cv3:province", "cr2:province", "cv3:unit", "cr2:unit")

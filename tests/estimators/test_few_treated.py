@@ -15,7 +15,7 @@ from estimators.linear.few_treated import Placebos, variance_lines
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams
-from sim.panel.panel import seen_in
+from sim.panel import seen_in
 
 
 def placed(

@@ -18,7 +18,7 @@ from estimators.staggered.imputation import Imputation
 from estimators.staggered.two_stage import TwoStage
 from references.staggered_panels import county_employment, dummies, frame_of, staggered_panel
 from sim import BadInput, Panel, Streams, Wanted
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 Floats = NDArray[np.float64]
 CELLS = {"window": (-3, 3), "cohorts": (2003, 2005, 2006), "years": (2004, 2006, 2008)}

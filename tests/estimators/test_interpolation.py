@@ -13,8 +13,8 @@ from estimators.spatial.multipliers import Multiplier
 from estimators.spatial.series import Series
 from estimators.spatial.spectrum import Spectrum, spectrum_of
 from references.small_panels import small_weights
-from sim.designs.geography import city_weights
 from sim.weights import Weights
+from sim.world.context import city_weights
 
 GRID = np.unique(np.concatenate([np.linspace(-0.999, 0.999, 81), [-0.99, 0.99]]))
 KINDS = ("knn", "inverse-distance", "contiguity", "spectral", "uneven")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from estimators import Status, Tile
 from estimators.spatial.lm_tests import FORMS, LMTests, ScoreSums
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
-from sim.designs.paper import Paper
-from sim.weights.filters import SpatialFilter
+from sim.filters import SpatialFilter
+from sim.presets import Paper
 
 Floats = NDArray[np.float64]
 UNIT, PERIOD, BOTH = ("unit",), ("period",), ("unit", "period")

@@ -16,8 +16,7 @@ from estimators.mediation.mediation import MediatedEffects, Mediation
 from estimators.mediation.paths import TERMS, indirect_at
 from references.regressions import panel_ols
 from sim import BadInput, Panel, Streams, Wanted
-from sim.designs.paper import Paper
-from sim.designs.paper_facts import MEDIATION
+from sim.presets import MEDIATION, Paper
 
 Floats = NDArray[np.float64]
 

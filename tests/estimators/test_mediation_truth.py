@@ -12,7 +12,7 @@ from estimators.core.inference import critical_values
 from estimators.mediation.mediation import Mediation
 from estimators.mediation.paths import TERMS
 from sim import Draw, Streams, Wanted
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 Floats = NDArray[np.float64]
 

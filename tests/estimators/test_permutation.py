@@ -20,9 +20,8 @@ from experiments.study.study import Study
 from references.small_panels import CONTROLS, small_panel
 from results.diagnosis import diagnose
 from sim import BadInput, Panel, Roles, Streams, Weights
-from sim.designs.paper import Paper
-from sim.schemes import scheme_of
-from sim.schemes.nulls import terms_tested
+from sim.presets import Paper
+from sim.schemes import scheme_of, terms_tested
 
 Floats = NDArray[np.float64]
 DID = TwoWayDID(errors=("cluster:unit",))

@@ -18,8 +18,8 @@ from estimators.spatial.spectrum import Transform
 from references import pyfixest_reference
 from references.small_panels import Kind, small_panel
 from sim import Panel, Roles, Streams
-from sim.designs.paper import Paper
 from sim.errors import BadInput
+from sim.presets import Paper
 
 N, T = 30, 7
 Floats = NDArray[np.float64]

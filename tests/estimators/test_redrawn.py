@@ -17,7 +17,7 @@ from experiments.running.runner import run
 from experiments.study.study import Study
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams
-from sim.designs.placebo import Placebo
+from sim.real_panels import Placebo
 
 N, T, ROWS = 30, 7, 16
 Floats = NDArray[np.float64]

@@ -21,7 +21,7 @@ from estimators.sensitivity.oster import Selection
 from estimators.sensitivity.romano_wolf import signed_statistics, stepdown
 from sim import Panel
 from sim.errors import BadInput
-from sim.panel.panel import part, seen_in
+from sim.panel import part, seen_in
 
 Floats = NDArray[np.float64]
 

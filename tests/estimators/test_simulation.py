@@ -10,8 +10,8 @@ import pytest
 from estimators import SpatialPanel, Status, TwoWayDID
 from references.simulation import Outcome, simulate
 from sim import Streams, Wanted
-from sim.designs.paper import Paper
-from sim.weights.filters import SpatialFilter
+from sim.filters import SpatialFilter
+from sim.presets import Paper
 
 REPLICATIONS, SEED = 2000, 2026
 UNITS, PERIODS = 285, 18

@@ -15,7 +15,7 @@ from estimators.staggered.sun_abraham import SunAbraham
 from experiments.running.runner import run
 from experiments.study.study import Study
 from sim import BadInput, Panel, Streams, Wanted
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 UNIVERSAL = CallawaySantAnna(controls="not-yet", base="universal", window=(-2, 3))
 

@@ -15,8 +15,8 @@ from references.pyfixest_reference import twoway_did
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
-from sim.designs.paper import Paper
-from sim.weights.distances import great_circle_km
+from sim.presets import Paper
+from sim.weights import great_circle_km
 
 ERRORS = ("iid", "hc1", "cluster:unit", "cluster:province", "cluster:unit+period", "driscoll-kraay", "conley:300")
 

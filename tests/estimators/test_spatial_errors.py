@@ -23,7 +23,7 @@ from estimators.spatial.spectrum import spectrum_of
 from references import brute_force
 from references.small_panels import small_panel, small_weights
 from sim import BadInput, Panel, Roles, Weights
-from sim.weights.distances import great_circle_km
+from sim.weights import great_circle_km
 
 MODELS = ("sar", "sem", "sdm", "slx", "sdem", "sac")
 SPATIAL = ("sar", "sem", "sdm", "sdem", "sac")

@@ -10,7 +10,7 @@ import pytest
 
 from estimators import Estimates, SpatialPanel, TwoWayDID
 from sim import Panel, Roles, Weights
-from sim.weights.filters import SpatialFilter
+from sim.filters import SpatialFilter
 
 COEFFICIENTS = {  # rho or lambda, ln price, ln income, their spatial lags, sigma2, log-likelihood
     ("sdm", "direct"): (0.229200, -1.00245, 0.60065, 0.05646, -0.29500, 0.004975, 1691.5383),

@@ -9,7 +9,7 @@ from estimators import SpatialPanel
 from experiments.application.references import spreg as spreg_reference
 from references.small_panels import small_panel
 from sim import Panel, Streams, Wanted
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 MODELS = ("sar", "sem", "sdm")
 

@@ -21,8 +21,8 @@ from estimators import (
 from estimators.staggered.aggregation import event_of
 from estimators.staggered.cohorts import Cohorts
 from sim import BadInput, Panel, Roles, Streams
-from sim.designs.policy_truths import Adoption
-from sim.estimands import Estimand
+from sim.design import Estimand
+from sim.world.draw import Adoption
 
 NEVER = -1
 ESTIMATORS: tuple[Estimator, ...] = (

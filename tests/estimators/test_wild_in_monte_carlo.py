@@ -23,7 +23,7 @@ from experiments.study.builtin import builtin
 from references.regressions import panel_ols
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted
-from sim.designs.clustered import Clustered
+from sim.presets import Clustered
 
 
 def drawn(groups: int, replications: int, effect: float = 1.0, seed: int = 2008) -> tuple[Panel, Streams]:

@@ -17,7 +17,7 @@ from experiments.running.runner import preflight, run
 from experiments.study.border import check_truths
 from experiments.study.study import Study
 from sim import BadInput, Design, Draw, Panel, Roles, Schema, Streams, Wanted, World
-from sim.designs.bdm import BertrandDufloMullainathan
+from sim.presets import BertrandDufloMullainathan
 
 N, T = 6, 4
 UNSEEDED = np.random.default_rng()
@@ -306,7 +306,7 @@ UNSEEDED_WORLD = """
 from dataclasses import dataclass, replace
 from typing import ClassVar
 import numpy as np
-from sim.designs.bdm import BertrandDufloMullainathan
+from sim.presets import BertrandDufloMullainathan
 
 @dataclass(frozen=True)
 class World:

@@ -19,7 +19,7 @@ from experiments.cli import run_command
 from experiments.running.runner import run
 from experiments.study.study import Study
 from results.store import ZarrStore
-from sim.designs.observed import Observed
+from sim.real_panels import Observed
 
 SPEC = """
 [panel]

@@ -19,8 +19,8 @@ from experiments.study.border import lacking
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.store import ZarrStore
-from sim.designs.paper import Paper
 from sim.panel import Panel
+from sim.presets import Paper
 from sim.streams import Streams
 from studies import SHORT
 

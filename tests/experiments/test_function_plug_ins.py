@@ -19,7 +19,7 @@ from experiments.running.runner import run
 from experiments.study.study import Study
 from results.store import ZarrStore
 from sim import BadInput, find_design
-from sim.functions.code import code_digest
+from sim.functions import code_digest
 
 MODULE = '''
 import numpy as np

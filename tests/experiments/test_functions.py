@@ -14,8 +14,8 @@ from experiments.running.runner import run
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
 from sim import BadInput, Panel, Streams, Wanted
-from sim.functions.design import trial_panel
-from sim.weights.neighbours import knn
+from sim.functions import trial_panel
+from sim.weights import knn
 
 PERIODS, UNITS = 6, 12
 DID = np.outer(np.arange(PERIODS) >= 3, np.arange(UNITS) < 6) * 1.0

@@ -25,8 +25,8 @@ from experiments.running.runner import run
 from experiments.study.study import Study
 from results.store import BlockState, ZarrStore
 from results.store.repair import verified
-from sim.designs.paper import Paper
 from sim.errors import BadInput
+from sim.presets import Paper
 
 SMALL = Study("grows", Paper(), (TwoWayDID(errors=("iid",)),), grid=(("effect", (0.0, 0.02)),), replications=160,
               block=64, seed=3)  # fmt: skip

@@ -14,7 +14,7 @@ from long_tables import load_panel
 from experiments.application.estimate import estimate
 from experiments.application.spec.spec import RealPanel, Spec, read_real_panel, read_spec
 from sim.errors import BadInput
-from sim.panel.index import entropy_index
+from sim.index import entropy_index
 
 PANEL = '[panel]\nunit = "city"\nperiod = "year"\n'
 TREATED = PANEL + 'treatment = "eip"\n'

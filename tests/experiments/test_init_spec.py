@@ -16,7 +16,7 @@ from experiments.application.spec.first_spec import look_at, propose_spec
 from experiments.application.spec.spec import read_spec
 from sim.errors import BadInput
 from sim.panel import Panel
-from sim.panel.files import read_frame
+from sim.panel_files import read_frame
 from sim.streams import Streams
 
 

@@ -14,7 +14,7 @@ from experiments.running.runner import run
 from experiments.study.builtin import builtin
 from experiments.study.study import Study
 from sim import Streams, Wanted
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 Results = dict[str, tuple[Estimates, dict[str, np.ndarray]]]
 MODERN = ("callaway-santanna", "sun-abraham", "imputation", "two-stage")

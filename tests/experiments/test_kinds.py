@@ -17,10 +17,10 @@ from experiments.kinds.dials import REQUIRED, dials_of, summary_of
 from results.diagnosis import diagnose
 from results.diagnosis.measures import MEANINGS
 from sim.design import designs
-from sim.designs.panel import PanelDesign
-from sim.designs.parts.part import slots_of
-from sim.discovery import forget
-from sim.schemes.schemes import SCHEMES
+from sim.registry import forget
+from sim.schemes import SCHEMES
+from sim.world.context import slots_of
+from sim.world.panel_design import PanelDesign
 from studies import small_study
 
 SLOTS = {name: slot for name, slot in slots_of(PanelDesign).items() if name != "other_weights"}
@@ -105,7 +105,7 @@ def test_one_kind_shows_every_dial(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(capsys.readouterr().out)
     assert set(document) == {"designs", "problems"}
     (entry,) = document["designs"]
-    assert entry["source"] == "sim.designs.paper:Paper"
+    assert entry["source"] == "sim.presets:Paper"
     dials = {dial["name"]: dial for dial in entry["dials"]}
     assert dials["spillover"]["allowed"] == ["none", "paper", "lag", "error"]
     assert dials["sigma"] == {"name": "sigma", "type": "number", "default": "0.029", "allowed": [],
@@ -152,7 +152,7 @@ def test_parts_are_found_by_slot_by_kind_and_by_both(capsys: pytest.CaptureFixtu
         "covariates: bounded",
     ]
     (entry,) = kinds_of("levels.bounded", capsys)["parts"]
-    assert entry["source"] == "sim.designs.parts.levels.bounded:Bounded"
+    assert entry["source"] == "sim.world.parts.levels:BoundedLevels"
     assert run_command(["kinds", "adoption.randm"]) == 2
     assert "did you mean 'adoption.random'?" in capsys.readouterr().err
 

@@ -19,8 +19,9 @@ from experiments.running.runner import run
 from experiments.study.builtin import builtin, names
 from experiments.study.study import Study
 from sim.design import Design, Draw, Wanted
-from sim.designs.observed import Observed
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.real_panels import Observed
+from sim.schema import Schema
 
 # kinds that `estimate` prints and no built-in study runs, each with the reason
 NOT_IN_STUDIES: dict[str, str] = {

@@ -10,7 +10,7 @@ from estimators.placebo.permutation import PermutationTest
 from experiments.cli import run_command
 from experiments.study.study import Study
 from sim import BadInput
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 STUDY = """
 replications = 64

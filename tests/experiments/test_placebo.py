@@ -30,7 +30,7 @@ from references.regressions import panel_ols
 from references.small_panels import small_panel
 from results.store.zarr_store import ZarrStore
 from sim import Streams, Wanted
-from sim.designs.placebo import Placebo
+from sim.real_panels import Placebo
 from sim.schemes import scheme_of
 
 

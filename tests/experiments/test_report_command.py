@@ -13,7 +13,7 @@ from experiments.running.runner import run
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.store.zarr_store import ZarrStore
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,8 @@ from results.report.terminal import print_bias_table
 from results.store import BlockState, Origin, ZarrStore
 from results.verdict.bias_table import failures
 from sim import BadInput, Panel, Streams
-from sim.designs.paper import Paper
 from sim.errors import bad
+from sim.presets import Paper
 
 ROWS = 96
 HOW = {40: Status.ERROR, 41: Status.REFUSED, 42: Status.NOT_CONVERGED, 43: Status.SINGULAR, 80: Status.NOT_CONVERGED}

@@ -18,18 +18,16 @@ from references.regressions import panel_ols
 from results.store.store import MemoryStore
 from sim import Draw, Panel, Streams, Wanted
 from sim.design import Design
-from sim.designs.bdm import BertrandDufloMullainathan
-from sim.designs.clustered import Clustered
-from sim.designs.panel import PanelDesign
-from sim.designs.paper import Paper
-from sim.designs.parts.covariates.normal import Normal
-from sim.designs.parts.effect.effect import Effect
-from sim.designs.parts.errors.process import Process
-from sim.designs.parts.indicators.entropy import Entropy
-from sim.designs.parts.measurement.classical import Classical
-from sim.designs.parts.mediators.linear import Linear
-from sim.designs.parts.missing.pattern import Pattern
-from sim.designs.placebo import Placebo
+from sim.presets import BertrandDufloMullainathan, Clustered, Paper
+from sim.real_panels import Placebo
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.covariates import Normal
+from sim.world.parts.effect import Effect
+from sim.world.parts.errors import Process
+from sim.world.parts.indicators import Entropy
+from sim.world.parts.measurement import Classical
+from sim.world.parts.mediators import Linear
+from sim.world.parts.missing import Pattern
 
 ROWS, BLOCK = 150, 64  # two blocks and a part, whose last tile is cut
 SMALL = Paper(controls="none")

@@ -20,7 +20,7 @@ from experiments.study.study import Study
 from results.store import BlockState, ZarrStore
 from results.store.store import MemoryStore
 from sim import BadInput, Panel, Streams
-from sim.designs.paper import Paper
+from sim.presets import Paper
 from studies import small_study
 
 

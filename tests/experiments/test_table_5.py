@@ -17,7 +17,7 @@ from experiments.application.spec.spec import RealPanel, read_real_panel, read_s
 from experiments.application.tables import mediation
 from experiments.application.tables.ledger import Ledger
 from results.tables.records import Document, Record
-from sim.designs.paper import Paper
+from sim.presets import Paper
 from sim.streams import Streams
 
 SPEC = """

@@ -19,7 +19,7 @@ from experiments.application.spec.spec import RealPanel, read_real_panel, read_s
 from experiments.application.tables import autocorrelation
 from experiments.application.tables.ledger import Ledger
 from results.tables.records import Record
-from sim.panel import Roles
+from sim.schema import Roles
 
 N, T = 36, 5
 PANEL = '[panel]\nunit = "city"\nperiod = "year"\noutcome = "y"\ntreatment = "eip"\ncontrols = ["x"]\n'

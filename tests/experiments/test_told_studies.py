@@ -16,7 +16,7 @@ from experiments.running.runner import TOLD_FIRST, run
 from experiments.running.tasks import Job
 from references.small_panels import small_panel
 from results.store import ZarrStore
-from sim.designs.placebo import Placebo
+from sim.real_panels import Placebo
 from studies import quick_study
 
 

@@ -24,7 +24,7 @@ from experiments.trust.studies import Fits
 from results.store import Store
 from results.tables.records import Check
 from sim.arrays import Floats
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 R, DOF = 200, 30.0
 T = float(stats.t.ppf(0.975, DOF))

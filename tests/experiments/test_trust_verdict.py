@@ -18,7 +18,8 @@ from experiments.trust.trust import Trust
 from experiments.trust.verdict import PARALLEL, RULES, verdict
 from results.diagnosis.power import Detectable
 from results.tables.records import Check
-from sim.panel import Panel, Roles
+from sim.panel import Panel
+from sim.schema import Roles
 
 # Who is treated alike
 

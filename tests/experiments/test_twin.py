@@ -26,7 +26,7 @@ from experiments.twins.twin import Twin, twin
 from results.diagnosis import diagnose
 from results.store.zarr_store import ZarrStore
 from sim import BadInput, Panel, Streams
-from sim.designs.panel import PanelDesign
+from sim.world.panel_design import PanelDesign
 
 SPEC = f"""{made_cities.PANEL}
 groups = ["province"]

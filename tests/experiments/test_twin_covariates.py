@@ -11,8 +11,8 @@ import pytest
 from experiments.settings import build
 from experiments.twins.worlds import normal_covariate
 from sim import Streams, Wanted
-from sim.designs.panel import PanelDesign
-from sim.panel.text import panel_text
+from sim.panel_sidecars import panel_text
+from sim.world.panel_design import PanelDesign
 
 
 def drawn(periods: int, units: int, *, seed: int, **x: Any) -> np.ndarray:

@@ -20,8 +20,8 @@ from experiments.twins.real import Real
 from experiments.twins.statistics import split
 from experiments.twins.twin import Twin, twin
 from sim import Streams
+from sim.arrays import arma_correlations
 from sim.design import Wanted
-from sim.designs.parts.scores import arma_correlations
 
 WORLD: dict[str, Any] = {
     "units": 100,

@@ -17,7 +17,7 @@ from experiments.twins.errors_law import ErrorsLaw, coefficients
 from experiments.twins.methods import Parameter, method_called
 from experiments.twins.real import Real
 from experiments.twins.statistics import moran_by_period, moran_of_thirds, split
-from sim.designs.parts.scores import is_stationary
+from sim.arrays import is_stationary
 from sim.weights import Weights
 
 PANELS = 20

@@ -18,7 +18,7 @@ def test_table_7_walks_through_few_files(tmp_path: Path) -> None:
     assert any(caption.startswith("Table 7a. Spatial models of y") for caption in captions)
     assert len(set(found.files)) == len(found.files)
     models = "estimators/spatial/spatial_panel.py", "results/tables/layouts/spatial_models.py"
-    assert {"sim/panel/panel.py", *models} <= set(found.files)
+    assert {"sim/panel.py", *models} <= set(found.files)
     assert len(found.files) <= MOST_FILES, found.text
 
 
@@ -26,6 +26,6 @@ def test_a_climb_is_a_call_from_a_lower_room_into_a_higher_one() -> None:
     """A decorator of sim/ that runs a method of estimators/; what tests and libraries call counts for nothing."""
     found, values = walk.walked(lambda: PiecewiseChebyshev(np.atleast_1d, 1.0)(np.array([0.1])))
     np.testing.assert_allclose(values, [[0.1]])
-    assert found.files == ("estimators/spatial/interpolation.py", "sim/threads.py")
-    assert found.climbs == (("sim/threads.py", "estimators/spatial/interpolation.py"),)
+    assert found.files == ("estimators/spatial/interpolation.py", "sim/arrays.py")
+    assert found.climbs == (("sim/arrays.py", "estimators/spatial/interpolation.py"),)
     assert "2 files, 1 climbs" in found.text

@@ -19,7 +19,7 @@ from experiments.application.spec.spec import read_real_panel, read_spec
 from experiments.application.tables.ledger import Ledger
 from experiments.checks.case import Case, number
 from results.tables.records import INFORMS, OVERTURNS, SILENT, WEAKENS, Check, Document, Record
-from sim.panel.panel import part
+from sim.panel import part
 
 KEYS = ["code", "severity", "sentence", "numbers", "alternative", "difference", "se", "lower", "upper", "needed",
         "unit", "benchmark", "answer", "false_alarm", "power", "remedy"]  # fmt: skip

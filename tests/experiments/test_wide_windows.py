@@ -16,7 +16,7 @@ from experiments.study.border import lacking
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
 from sim import BadInput
-from sim.designs.panel import PanelDesign
+from sim.world.panel_design import PanelDesign
 
 WINDOWED = ("callaway-santanna", "event-study", "sun-abraham", "imputation", "two-stage", "stacked")
 FIRST, LAST = -3, 2  # event times of units that adopt in the fourth of six periods

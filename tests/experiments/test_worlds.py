@@ -24,9 +24,8 @@ from experiments.study.study import Study
 from results.diagnosis import diagnose
 from results.store import ZarrStore
 from sim import BadInput, Streams, Wanted
-from sim.designs.bdm import BertrandDufloMullainathan
-from sim.designs.observed import Observed
-from sim.designs.paper import Paper
+from sim.presets import BertrandDufloMullainathan, Paper
+from sim.real_panels import Observed
 from sim.streams import TILE
 
 WILD = TwoWayDID(errors=("cluster:unit", "wild:region"), draws=39)

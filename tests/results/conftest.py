@@ -16,7 +16,7 @@ from estimators.core.estimator import Estimates, Layout, Status
 from experiments.running.runner import run
 from results.store.block import Block
 from sim.design import Wanted
-from sim.designs.paper import Paper
+from sim.presets import Paper
 from sim.streams import Streams
 from studies import quick_study
 

@@ -16,7 +16,7 @@ from results.report.facts import NOT_JUDGED, passing_fits, side_tests
 from results.report.html import ReportFacts, html_report
 from results.report.terminal import print_bias_table
 from results.store.block import Records
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 NAME = "event-study"
 

@@ -17,7 +17,7 @@ from experiments.running.tasks import runner_of
 from experiments.study.study import Study
 from results.diagnosis.fits import fits_of
 from results.store import Block, BlockState, MemoryStore, Origin, Store, ZarrStore
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 STUDY = Study("did", Paper(controls="none"), (TwoWayDID(), TwoWayDID(errors=("iid",), label="short")), seed=3,
               grid=(("effect", (0.0, 0.0157)),), replications=160, block=64)  # fmt: skip

@@ -16,7 +16,7 @@ from experiments.running.runner import run
 from experiments.study.study import Study
 from results.diagnosis.comparison import COLUMNS, Comparison, compare
 from results.store import Store
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 STUDY = Study("a", Paper(controls="none"), (TwoWayDID(), SpatialPanel("sar")), grid=(("effect", (0.0, 0.02)),),
               replications=320, block=64, seed=3, worlds=1)  # fmt: skip

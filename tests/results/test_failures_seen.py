@@ -24,7 +24,7 @@ from results.store.zarr_store import ZarrStore
 from results.verdict.answer import answer, failed_fits, failure_notice, notices
 from results.verdict.bias_table import bias_table, failures
 from results.verdict.verdicts import Grade
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 COLLINEAR = Status.SINGULAR.meaning
 

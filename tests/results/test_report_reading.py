@@ -17,8 +17,8 @@ from experiments.study.study import Study
 from results.diagnosis import diagnose, fits
 from results.diagnosis.power import Exceedances, UpperTail
 from results.store import ZarrStore
-from sim.designs.paper import Paper
 from sim.errors import BadInput
+from sim.presets import Paper
 
 
 @pytest.fixture(scope="module")

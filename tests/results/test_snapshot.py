@@ -14,7 +14,7 @@ from experiments.running.runner import run, schema_of
 from experiments.study.study import Study
 from results.diagnosis.diagnose import diagnose
 from results.store import Block, BlockState, MemoryStore, ZarrStore
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 STUDY = Study("did", Paper(controls="none"), (TwoWayDID(),), seed=3, grid=(("effect", (0.0, 0.0157)),),
               replications=192, block=64)  # fmt: skip

@@ -19,9 +19,9 @@ from references.small_panels import small_panel
 from results.store.lock import StoreLocked, locked
 from results.store.store import MemoryStore
 from results.store.zarr_store import BlockState, ZarrStore
-from sim.designs.paper import Paper
-from sim.designs.placebo import Placebo
 from sim.errors import BadInput
+from sim.presets import Paper
+from sim.real_panels import Placebo
 
 
 def did_study(replications: int = 200, **changes: object) -> Study:

@@ -19,7 +19,7 @@ from results.report.html import ReportFacts, html_report
 from results.report.terminal import print_bias_table
 from results.verdict.bias_table import bias_table
 from results.verdict.verdicts import Grade, verdicts
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 LMS = ("lm_lag", "lm_err", "rlm_lag", "rlm_err")
 

@@ -10,8 +10,7 @@ from estimators.linear.did import TwoWayDID
 from references.regressions import panel_ols
 from sim import BadInput, Panel, Streams, Wanted
 from sim.design import Design
-from sim.designs.bdm import PUBLISHED, PUBLISHED_REPLICATIONS, BertrandDufloMullainathan
-from sim.designs.clustered import Clustered
+from sim.presets import PUBLISHED_DRAWS, PUBLISHED_SIZES, BertrandDufloMullainathan, Clustered
 
 EVERYTHING = Wanted(frozenset({"y", "did", "x"}), ())
 
@@ -87,9 +86,9 @@ def rejection(serial: float, replications: int, tile: int = 200) -> float:
 def test_plain_errors_reject_as_often_as_published() -> None:
     """At 20,000 replications: .0052, .0512, .1059, .1756, .2772, .3988 (seed 2004)."""
     rows = 2000
-    for serial, published in PUBLISHED.items():
+    for serial, published in PUBLISHED_SIZES.items():
         rate = rejection(serial, rows)
-        error = np.sqrt(rate * (1 - rate) / rows + published * (1 - published) / PUBLISHED_REPLICATIONS)
+        error = np.sqrt(rate * (1 - rate) / rows + published * (1 - published) / PUBLISHED_DRAWS)
         print(f"serial {serial:4}: {rate:.4f} published {published:.3f}, {(rate - published) / error:+.2f} errors")
         assert abs(rate - published) <= 3 * error
 

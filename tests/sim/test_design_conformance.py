@@ -13,8 +13,8 @@ import pytest
 from references.small_panels import small_panel
 from sim import Design, Draw, Panel, Streams, Wanted
 from sim.design import designs
-from sim.designs.observed import Observed
-from sim.designs.paper import Paper
+from sim.presets import Paper
+from sim.real_panels import Observed
 
 NEEDS_A_PANEL: dict[str, Callable[[], Design]] = {"observed": lambda: Observed(small_panel())}
 VARIANTS: dict[str, Design] = {

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-import sim.designs
+import sim.world
 from estimators.core.estimator import Estimator, estimators
 from sim import BadInput, Design
-from sim.aliases import ALIASES
 from sim.design import designs, find_design
-from sim.discovery import find, forget, join_search, problems
+from sim.errors import ALIASES
+from sim.registry import find, forget, join_search, problems
 
 SOUND = """
 from dataclasses import dataclass
 from typing import ClassVar
-from sim.designs.bdm import BertrandDufloMullainathan
+from sim.presets import BertrandDufloMullainathan
 
 @dataclass(frozen=True, slots=True)
 class Draft(BertrandDufloMullainathan):
@@ -45,8 +45,8 @@ WRONG = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder whose files are modules of `sim.designs` while the test lasts."""
-    monkeypatch.setattr(sim.designs, "__path__", [*sim.designs.__path__, str(tmp_path)])
+    """A folder whose files are modules of `sim.world` while the test lasts."""
+    monkeypatch.setattr(sim.world, "__path__", [*sim.world.__path__, str(tmp_path)])
     before = set(sys.modules)
     forget()
     yield tmp_path
@@ -95,7 +95,7 @@ def test_a_second_class_of_a_kind_is_refused_naming_both_files(folder: Path) -> 
     line = str(caught.value)
     assert "'paper'" in line
     assert str(folder / "draft.py") in line
-    assert str(Path("sim") / "designs" / "paper.py") in line
+    assert str(Path("sim") / "presets.py") in line
     assert [str(problem) for problem in problems()] == [line]
 
 

@@ -10,8 +10,8 @@ import pytest
 from experiments.settings import build, to_settings
 from experiments.study.study import Study
 from sim import BadInput, Panel, Streams, Wanted
-from sim.designs.panel import PanelDesign
-from sim.designs.parts.errors.process import Process
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.errors import Process
 
 WORLD: dict[str, Any] = {
     "units": 40,

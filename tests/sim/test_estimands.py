@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sim.estimands import Estimand
+from sim.design import Estimand
 
 
 @pytest.mark.parametrize("name", ["did", "GDP (yuan)", "人均GDP(元)", "a, b", "f(x", "x)", "two\nlines", " blank "])

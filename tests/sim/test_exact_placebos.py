@@ -7,7 +7,7 @@ import pytest
 
 from references.small_panels import small_panel
 from sim import BadInput, Streams, Wanted
-from sim.designs.placebo import Placebo
+from sim.real_panels import Placebo
 from sim.schemes import scheme_of
 
 

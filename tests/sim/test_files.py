@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 
 from sim.errors import BadInput
-from sim.panel.files import read_frame
-from sim.panel.long_table import Rows
+from sim.panel_files import Rows, read_frame
 
 TABLE = pd.DataFrame({"城市": ["北京市", "上海市", "北京市"], "year": [2006, 2006, 2007], "y": [1.5, np.nan, 2.0]})
 

@@ -13,9 +13,9 @@ import pytest
 from long_tables import panel_from_frame
 
 from sim.errors import BadInput
-from sim.panel import Panel, Roles
-from sim.panel.files import read_frame
-from sim.panel.long_table import read_table
+from sim.panel import Panel
+from sim.panel_files import read_frame, read_table
+from sim.schema import Roles
 
 CITIES = ("北京市", "上海市", "广州市")
 YEARS = (2006, 2007, 2008)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from references.small_panels import small_panel
 from sim.errors import BadInput
-from sim.panel.index import CellNames, EntropyIndex, entropy, entropy_index, hhi_diversification, min_max, panel_index
+from sim.index import CellNames, EntropyIndex, entropy, entropy_index, hhi_diversification, min_max, panel_index
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

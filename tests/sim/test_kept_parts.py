@@ -13,14 +13,11 @@ from scipy.special import expit
 
 from experiments.settings import build
 from sim import BadInput, Panel, Roles, Streams, Wanted
-from sim.designs.panel import PanelDesign
-from sim.designs.panel_world import PanelWorld
-from sim.designs.parts.adoption.propensity import Propensity
-from sim.designs.parts.errors.process import Process
-from sim.designs.parts.errors.residuals import Residuals, blocks
-from sim.designs.parts.ground import Ground, LevelParts, Places
-from sim.panel.beside import read_beside, write_beside
-from sim.panel.text import panel_text
+from sim.panel_sidecars import panel_text, read_beside, write_beside
+from sim.world.context import Ground, LevelParts, Places
+from sim.world.panel_design import PanelDesign, PanelWorld
+from sim.world.parts.adoption import Propensity
+from sim.world.parts.errors import Process, Residuals, blocks
 
 STREAMS = Streams(4, "kept")
 

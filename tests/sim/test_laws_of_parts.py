@@ -13,9 +13,9 @@ from scipy.stats import norm
 
 from experiments.settings import build
 from sim import BadInput, Panel, Streams, Wanted
-from sim.designs.panel import PanelDesign
-from sim.designs.parts.geography.uniform import compact_groups
-from sim.panel.text import panel_text
+from sim.panel_sidecars import panel_text
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.geography import compact_groups
 
 SEED = 77
 SILENT: dict[str, Any] = {"levels": {"unit_sd": 0.0, "period_sd": 0.0}, "adoption": {"kind": "never"}}

@@ -14,8 +14,8 @@ import pytest
 from estimators import TwoWayDID
 from experiments.settings import build
 from sim import Panel, Streams, Wanted
-from sim.designs.panel import PanelDesign
-from sim.designs.panel_drawn import Drawn
+from sim.world.draw import Drawn
+from sim.world.panel_design import PanelDesign
 
 SEED = 2026
 SILENT = {"levels": {"unit_sd": 0.0, "period_sd": 0.0}, "adoption": {"kind": "never"}}
@@ -138,7 +138,7 @@ def test_levels_have_their_spread() -> None:
 
 
 def _ground(design: PanelDesign, number: int) -> Any:
-    from sim.designs.parts.ground import Ground
+    from sim.world.context import Ground
 
     places = design.geography.places(Streams(SEED, f"world {number}"), design.size)
     return Ground(places, design.labels, design.weights.build(places))

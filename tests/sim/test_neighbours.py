@@ -15,12 +15,21 @@ import scipy.io
 import scipy.sparse as sp
 from libpysal.graph import Graph
 
-from sim.designs.geography import cities
 from sim.errors import BadInput
-from sim.panel.files import read_frame
-from sim.weights.distances import among_nearest, great_circle_km
-from sim.weights.neighbours import Coordinates, band, contiguity, economic, inverse_distance, knn, nested
-from sim.weights.weights_files import from_file
+from sim.panel_files import read_frame
+from sim.weights import (
+    Coordinates,
+    among_nearest,
+    band,
+    contiguity,
+    economic,
+    great_circle_km,
+    inverse_distance,
+    knn,
+    nested,
+)
+from sim.weights_files import from_file
+from sim.world.context import cities
 
 # Four places on the equator, one degree (111.195 km) apart, the last ten degrees away.
 UNITS = ("a", "b", "c", "d")

@@ -10,8 +10,7 @@ import pytest
 
 from estimators import TwoWayDID
 from sim import BadInput, Draw, Streams, Wanted
-from sim.designs.paper import Paper
-from sim.designs.paper_facts import COHORTS
+from sim.presets import COHORTS, Paper
 
 SEED = 42
 SEEDS = range(100, 124)

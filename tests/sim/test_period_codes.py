@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from sim.errors import BadInput
-from sim.panel.long_table import Rows
-from sim.panel.periods import uneven_code
+from sim.panel_files import Rows
+from sim.schema import uneven_code
 
 MONTHS = [year * 100 + month for year in (2019, 2020) for month in range(1, 13)]
 UNEVEN = {

@@ -10,10 +10,9 @@ import pytest
 
 from estimators import TwoWayDID
 from sim import BadInput, Draw, Streams, Wanted
-from sim.designs.paper import Paper, cohort_sizes
-from sim.designs.paper_facts import COHORTS
-from sim.designs.policy_truths import Adoption
-from sim.estimands import Estimand
+from sim.design import Estimand
+from sim.presets import COHORTS, Paper, cohort_sizes
+from sim.world.draw import Adoption
 
 OVERALL = ("att", "att_event", "att_cohort", "att_calendar")
 NAMES = (

@@ -15,7 +15,7 @@ import pytest
 
 from references.potential_outcomes import CHANNELS, CONTROLS, PaperPanel, first_years, persistent
 from sim import Draw, Streams, Wanted
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 FIRST, ROWS = 3, 2  # replications 3 and 4: not the first tile's first
 DIALS: dict[str, tuple[Any, ...]] = {

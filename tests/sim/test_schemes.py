@@ -12,11 +12,18 @@ from scipy.stats import chi2
 
 from references.small_panels import small_panel
 from sim import BadInput, Panel, Roles, Streams, Wanted, Weights
-from sim.designs.placebo import Placebo, panel_of
-from sim.panel.text import panel_text
-from sim.schemes import scheme_of
-from sim.schemes.connected import compact_blocks, connected_groups, grown_groups
-from sim.schemes.randomisation import Randomisation, adoption, arrangements, permutations
+from sim.panel_sidecars import panel_text
+from sim.real_panels import Placebo, panel_of
+from sim.schemes import (
+    Randomisation,
+    adoption,
+    arrangements,
+    compact_blocks,
+    connected_groups,
+    grown_groups,
+    permutations,
+    scheme_of,
+)
 
 SCHEMES = ("space", "strata:province", "blocks", "blocks:ring", "blocks:ring:3", "mixed", "mixed:restricted", "time",
            "relabel", "relabel:ring", "mediator", "mediator:inv")  # fmt: skip

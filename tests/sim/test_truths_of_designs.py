@@ -11,10 +11,8 @@ from estimators.linear.random_effects import ErrorComponents
 from references.potential_outcomes import first_years, persistent, policy_mean
 from references.small_panels import small_panel
 from sim import Design, Draw, Panel, Streams, Wanted
-from sim.designs.bdm import BertrandDufloMullainathan
-from sim.designs.clustered import Clustered
-from sim.designs.observed import Observed
-from sim.designs.placebo import Placebo
+from sim.presets import BertrandDufloMullainathan, Clustered
+from sim.real_panels import Observed, Placebo
 
 TILE = Streams(11, "truths", 5, 9)
 UNKNOWN = ("rho", "lambda", "dependence", "nde", "nie", "contrast", "direct(did)", "total(did)", "indirect(x)",

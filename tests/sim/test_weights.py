@@ -10,8 +10,8 @@ import scipy.sparse as sp
 
 from references.small_panels import names, small_weights
 from sim import BadInput, Weights
-from sim.designs.geography import city_weights
-from sim.weights.filters import SpatialFilter
+from sim.filters import SpatialFilter
+from sim.world.context import city_weights
 
 KINDS = ("knn", "inverse-distance", "contiguity", "spectral")
 

@@ -7,14 +7,14 @@ import pytest
 
 from sim import Design, Streams, Wanted
 from sim.design import WORLDS, designs
-from sim.designs.observed import Observed
-from sim.designs.panel import PanelDesign
-from sim.designs.paper import Paper
-from sim.designs.parts.adoption.never import Never
-from sim.designs.parts.covariates.normal import Normal
-from sim.designs.parts.errors.process import Process
-from sim.designs.parts.geography.cities import Cities
+from sim.presets import Paper
+from sim.real_panels import Observed
 from sim.streams import TILE, replications_from, world_of, worlds_reached
+from sim.world.panel_design import PanelDesign
+from sim.world.parts.adoption import Never
+from sim.world.parts.covariates import Normal
+from sim.world.parts.errors import Process
+from sim.world.parts.geography import Cities
 
 VARIANTS = {
     "paper redrawn": Paper(redraw=("calendar", "controls")),

@@ -15,9 +15,9 @@ from covering import allowed_pairs, pairs_of
 
 from references.panel_oracle import PanelPieces
 from sim import Draw, Streams, Wanted
-from sim.designs.panel import PanelDesign
-from sim.designs.panel_drawn import Drawn
-from sim.designs.parts.part import slots_of
+from sim.world.context import slots_of
+from sim.world.draw import Drawn
+from sim.world.panel_design import PanelDesign
 
 FIRST, ROWS = 3, 2  # replications 3 and 4: not the first tile's first
 POLICY = (
@@ -80,7 +80,7 @@ def pieces(design: PanelDesign, settled: Any, tile: Streams, row: int) -> PanelP
 
 def settled_panel(settled: Any, tile: Streams) -> Any:
     """The panel of a tile, for its gaps."""
-    from sim.designs.panel_world import PanelWorld
+    from sim.world.panel_design import PanelWorld
 
     return PanelWorld(settled).draw(tile, Wanted(frozenset(), ())).panel
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from estimators import Estimates, Estimator, Layout, Status
 from sim.design import Design
-from sim.designs.paper import Paper
-from sim.panel import Panel, Schema
+from sim.panel import Panel
+from sim.presets import Paper
+from sim.schema import Schema
 from sim.streams import Streams
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.kinds.catalogue import Entry, catalogue
-from sim.designs.panel import PanelDesign
-from sim.designs.parts.part import slots_of
+from sim.world.context import slots_of
+from sim.world.panel_design import PanelDesign
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "worlds.md"
 MARK = "## Every part\n"

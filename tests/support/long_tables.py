@@ -9,7 +9,7 @@ import pandas as pd
 
 from experiments.application.spec.spec import Spec, read_real_panel
 from sim import Panel
-from sim.panel.long_table import read_table
+from sim.panel_files import read_table
 
 
 def panel_from_frame(frame: pd.DataFrame, **keys: Any) -> Panel:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from experiments.application.spec.spec import RealPanel, read_spec
 from experiments.settings import build
 from sim import Streams
-from sim.designs.panel import PanelDesign
+from sim.world.panel_design import PanelDesign
 
 Floats = NDArray[np.float64]
 

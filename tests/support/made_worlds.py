@@ -12,8 +12,8 @@ from covering import Row, covering_rows
 
 from experiments.settings import build
 from sim import Panel, Weights
-from sim.designs.panel import PanelDesign
-from sim.panel.text import panel_text
+from sim.panel_sidecars import panel_text
+from sim.world.panel_design import PanelDesign
 
 UNITS, PERIODS, FIRST = 20, 6, 2001
 NAMES = tuple(f"place {i:02d}" for i in range(UNITS))

@@ -19,7 +19,7 @@ from experiments.study.study import Study
 from results.store import BlockState, ZarrStore
 from results.store.marks import Mark, files_of, stamp_of
 from results.store.tree import CHUNK, MARKS, META
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 BLOCK = 64
 

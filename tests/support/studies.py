@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estimators import SpatialPanel, TwoWayDID
 from experiments.study.study import Study
-from sim.designs.paper import Paper
+from sim.presets import Paper
 
 SHORT = """
 replications = 128

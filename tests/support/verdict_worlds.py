@@ -13,7 +13,8 @@ from estimators.core.inference import critical_values
 from estimators.linear.did import TwoWayDID
 from experiments.application.spec.spec import RealPanel, read_spec
 from sim import Streams
-from sim.panel import Panel, Roles
+from sim.panel import Panel
+from sim.schema import Roles
 
 Floats = NDArray[np.float64]
 

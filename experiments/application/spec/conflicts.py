@@ -15,7 +15,7 @@ from experiments.application.spec.sections import (
     Spec,
 )
 from sim.errors import Problem, one_of
-from sim.panel.long_table import TREATMENT
+from sim.panel_files import TREATMENT
 
 TERMS = ("constant", TREATMENT, "rho", "lambda", "sigma2")
 EFFECTS = ("direct:", "indirect:", "total:")

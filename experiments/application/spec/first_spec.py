@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem, bad, listed
-from sim.panel.long_table import Rows, numbers, treatment_problems, unit_labels
-from sim.panel.periods import uneven_code
+from sim.panel_files import Rows, numbers, treatment_problems, unit_labels
+from sim.schema import uneven_code
 
 MOST_CONTROLS = 4
 MOST_GROUPS = 10

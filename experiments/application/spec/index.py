@@ -12,9 +12,9 @@ import pandas as pd
 from experiments.application.spec.sections import IndexSection, Spec
 from experiments.application.spec.transforms import number_columns
 from sim.errors import Problem, bad, gathering, refuse
+from sim.index import EntropyIndex, hhi_diversification, no_shares, panel_index
 from sim.panel import Panel
-from sim.panel.index import EntropyIndex, hhi_diversification, no_shares, panel_index
-from sim.panel.long_table import Rows
+from sim.panel_files import Rows
 
 
 def columns_asked_for(spec: Spec) -> dict[str, str]:

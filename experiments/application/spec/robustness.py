@@ -14,10 +14,9 @@ from experiments.application.spec.sections import PsmSection, RobustnessSection,
 from experiments.application.spec.transforms import periods_without
 from sim.arrays import Flags, Floats
 from sim.errors import Problem, closest, listed, refuse
-from sim.panel import Panel
-from sim.panel.long_table import Rows, number_problems, numbers
-from sim.panel.panel import seen_in, seen_part
-from sim.panel.periods import period_step
+from sim.panel import Panel, seen_in, seen_part
+from sim.panel_files import Rows, number_problems, numbers
+from sim.schema import period_step
 
 
 def further_variables(frame: pd.DataFrame, rows: Rows, spec: Spec, panel: Panel) -> dict[str, Floats]:

@@ -33,12 +33,10 @@ from experiments.application.spec.weights import mean_of
 from experiments.toml_files import read_toml, validated
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, gathering, listed, one_of, refuse
-from sim.panel import Panel, Roles
-from sim.panel.files import read_frame
-from sim.panel.index import EntropyIndex
-from sim.panel.long_table import LongTable, Rows, missing_columns, read_table
-from sim.panel.panel import part, seen_in
-from sim.panel.periods import period_step
+from sim.index import EntropyIndex
+from sim.panel import Panel, part, seen_in
+from sim.panel_files import LongTable, Rows, missing_columns, read_frame, read_table
+from sim.schema import Roles, period_step
 from sim.weights import Weights
 
 __all__ = ["RealPanel", "Spec", "balanced", "read_real_panel", "read_spec", "real_panel_of", "spec_of", "with_weights"]
@@ -62,7 +60,7 @@ class RealPanel:
     file: str = "table"
 
     def _repr_html_(self) -> str:
-        from sim.panel.shown import panel_card  # for notebooks alone
+        from sim.panel import panel_card  # for notebooks alone
 
         return panel_card(self.panel, [("file", self.file), ("spec", self.spec.file)], self.notes)
 

@@ -15,8 +15,8 @@ from experiments.toml_files import Reading, as_written
 from sim.arrays import Flags, Floats
 from sim.errors import BadInput, Problem, bad, closest, gathering, listed, one_of, refuse
 from sim.panel import Panel
-from sim.panel.long_table import Rows, missing_columns, number_problems, numbers
-from sim.panel.periods import period_step
+from sim.panel_files import Rows, missing_columns, number_problems, numbers
+from sim.schema import period_step
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, Field
 
 from experiments.settings import build
 from experiments.toml_files import Table
-from sim.designs.parts.adoption import Adoption
-from sim.designs.parts.part import Slot
 from sim.errors import BadInput, Problem
+from sim.world.context import Slot
+from sim.world.parts.adoption import Adoption
 
 Method = Literal["parametric", "factor", "residual"]
 Kept = Literal["covariates", "weights", "calendar", "missing", "levels"]

@@ -11,12 +11,12 @@ import numpy as np
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from experiments.toml_files import Name, Positive, Reading, Table
+from sim import weights
 from sim.arrays import Floats
 from sim.errors import Problem
 from sim.panel import Panel
-from sim.weights import Standardize, Weights, neighbours
-from sim.weights.neighbours import Coordinates, Islands
-from sim.weights.weights_files import Others, from_file
+from sim.weights import Coordinates, Islands, Standardize, Weights
+from sim.weights_files import Others, from_file
 
 
 def _beside_the_spec(path: Path, info: ValidationInfo) -> Path:
@@ -74,12 +74,12 @@ class WithIslands(WeightsSection, ABC):
 
 
 class ByDistance(WeightsSection):
-    """W from coordinates alone, by the function of `sim.weights.neighbours` that its kind names."""
+    """W from coordinates alone, by the function of `sim.weights` that its kind names."""
 
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         settings = {key: value for key, value in self if key not in ("kind", "name")}
-        make: Callable[..., Weights] = getattr(neighbours, str(dict(self)["kind"]).replace("-", "_"))
+        make: Callable[..., Weights] = getattr(weights, str(dict(self)["kind"]).replace("-", "_"))
         return make(panel.units, *_degrees(panel), name=self.label, **settings)
 
 
@@ -137,7 +137,7 @@ class Contiguity(WithIslands):
 
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
-        return neighbours.contiguity(
+        return weights.contiguity(
             panel.units, self.path, unit=self.unit, rule=self.rule, standardize=self.standardize,
             islands=self.islands, coordinates=_coordinates(panel) if self.places else None, name=self.label,
         )  # fmt: skip
@@ -158,7 +158,7 @@ class Economic(WeightsSection):
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         level = panel.attributes[mean_of(self.variable)]
-        return neighbours.economic(panel.units, level, standardize=self.standardize, name=self.label)
+        return weights.economic(panel.units, level, standardize=self.standardize, name=self.label)
 
 
 class Nested(WeightsSection):
@@ -175,7 +175,7 @@ class Nested(WeightsSection):
     @override
     def build(self, panel: Panel, order: tuple[str, ...]) -> Weights:
         level = panel.attributes[mean_of(self.variable)]
-        return neighbours.nested(panel.units, *_degrees(panel), level, standardize=self.standardize, name=self.label)
+        return weights.nested(panel.units, *_degrees(panel), level, standardize=self.standardize, name=self.label)
 
 
 class File(WithIslands):

@@ -19,7 +19,7 @@ from results.tables.records import AUTOCORRELATION, LEVEL, Fit, Record
 from sim.arrays import Codes, Floats
 from sim.errors import listed
 from sim.panel import Panel
-from sim.panel.long_table import unit_labels
+from sim.panel_files import unit_labels
 from sim.streams import Streams
 from sim.weights import Weights
 

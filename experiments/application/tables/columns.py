@@ -20,9 +20,8 @@ from experiments.application.tables.ledger import Ledger, reasons
 from results.tables.records import Fit
 from sim.arrays import Flags
 from sim.errors import BadInput, listed
-from sim.panel import Panel
-from sim.panel.long_table import TREATMENT
-from sim.panel.panel import seen_in
+from sim.panel import Panel, seen_in
+from sim.panel_files import TREATMENT
 
 UNIT_AND_PERIOD = ("unit", "period")
 ALONE = "what they average or compare with rests on one cluster, or on cohorts of one unit each"

@@ -22,10 +22,9 @@ from results.tables.records import (
     statistics_of,
 )
 from results.verdict.wording import joined
-from sim.designs.observed import Observed
 from sim.errors import BadInput, listed
-from sim.panel import Panel
-from sim.panel.panel import seen_in
+from sim.panel import Panel, seen_in
+from sim.real_panels import Observed
 
 CLUSTERED = ("cluster", *ADJUSTED)  # kinds of error types whose tables say how many clusters there are
 

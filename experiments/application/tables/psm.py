@@ -24,8 +24,7 @@ from experiments.application.tables.columns import (
 from experiments.application.tables.ledger import Ledger
 from results.tables.records import ROBUSTNESS, Fit
 from sim.errors import BadInput, bad, listed
-from sim.panel import Panel
-from sim.panel.panel import part, seen_in
+from sim.panel import Panel, part, seen_in
 
 
 def add(real: RealPanel, ledger: Ledger, first_column: int) -> None:

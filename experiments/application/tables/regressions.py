@@ -39,8 +39,7 @@ from results.tables.records import (
     subsample,
 )
 from sim.errors import BadInput, listed
-from sim.panel import Panel
-from sim.panel.panel import seen_in
+from sim.panel import Panel, seen_in
 
 EFFECTS: dict[str, tuple[str, ...]] = {  # of a column of `BASELINE`
     "alone": (),

@@ -21,9 +21,8 @@ from experiments.application.tables.columns import (
 from experiments.application.tables.ledger import Ledger, reasons
 from results.tables.records import ROBUSTNESS, Fit
 from sim.errors import BadInput, bad, listed
-from sim.panel import Panel
-from sim.panel.panel import part, seen_in, seen_part
-from sim.panel.periods import period_step
+from sim.panel import Panel, part, seen_in, seen_part
+from sim.schema import period_step
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -32,8 +32,7 @@ from results.plots.event_plot import EventPath, event_figure, event_path
 from results.tables.records import BOUNDS, COMPARISONS, SPILLOVERS, STAGGERED, Fit
 from results.tables.typography import heading
 from sim.errors import BadInput, listed
-from sim.panel import Panel
-from sim.panel.panel import part
+from sim.panel import Panel, part
 from sim.streams import Streams
 
 SEEN_PART = "cohorts enter with the part of the window that the panel covers"

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.twins.real import Real
 from sim.arrays import Floats
-from sim.discovery import discover
+from sim.registry import discover
 
 NEARBY = 30  # worlds that panels of the fitted world would give
 

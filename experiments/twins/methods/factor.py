@@ -20,11 +20,10 @@ from experiments.twins.methods import (
 from experiments.twins.real import Real, additive_part
 from experiments.twins.simulated import CommonStreams, simulated_errors
 from experiments.twins.statistics import autoregression
-from sim.arrays import Floats
-from sim.designs.parts.errors.process import Process
-from sim.designs.parts.ground import Ground, Places
-from sim.designs.parts.scores import arma_correlations, is_stationary
+from sim.arrays import Floats, arma_correlations, is_stationary
 from sim.errors import bad
+from sim.world.context import Ground, Places
+from sim.world.parts.errors import Process
 
 ADDITIVE = 2  # terms of a decomposition that unit and period effects take
 ORDER = 1  # of the autoregression, where the spec says nothing

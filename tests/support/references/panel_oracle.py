@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.designs.panel import PanelDesign
+from sim.world.panel_design import PanelDesign
 
 Floats = NDArray[np.float64]
 EARTH_KM = 6371.0

@@ -1,1 +1,0 @@
-"""Designs: worlds with known truth, one file each."""

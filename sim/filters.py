@@ -1,0 +1,142 @@
+"""The spatial multiplier S = (I - rho W)^-1 and what it does to panels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import scipy.sparse as sp
+
+from sim.arrays import Codes, Floats, one_thread
+from sim.errors import bad
+from sim.weights import SPARSE_BELOW, Weights, add_product, chunks
+
+EDGE = 1e-12  # distance of |rho| from the inverse radius, relative to it, below which rounding would decide
+KEPT = 8  # filters that are remembered
+ROUNDS = 8  # of elimination; after them about a quarter of the units are left, and their system is dense
+
+
+@dataclass(frozen=True, eq=False)
+class SpatialFilter:
+    """(I - rho W)^-1 for one W and rho; the identity at rho = 0. `multiplier` is S, (N, N)."""
+
+    weights: Weights
+    rho: float
+
+    @classmethod
+    def of(cls, weights: Weights, rho: float) -> SpatialFilter:
+        """The filter; raises BadInput when rho is outside (-1/radius, 1/radius) or within EDGE of its ends."""
+        if not abs(rho) * weights.radius < 1 - EDGE:
+            raise bad(f"spatial coefficient {rho}", where=f"weights {weights.name}",
+                      allowed=f"between {-1 / weights.radius:g} and {1 / weights.radius:g}",
+                      remedy="choose a smaller absolute value")  # fmt: skip
+        return _filter(weights, rho)
+
+    @cached_property
+    @one_thread
+    def multiplier(self) -> Floats:
+        """S, (N, N)."""
+        identity = np.eye(len(self.weights.units))
+        return np.linalg.inv(identity - self.rho * self.weights.dense) if self.rho else identity
+
+    @cached_property
+    def _transposed(self) -> Floats:
+        return np.ascontiguousarray(self.multiplier.T)
+
+    @cached_property
+    def _elimination(self) -> Elimination | None:
+        n = len(self.weights.units)
+        sparse = self.weights.matrix.nnz <= SPARSE_BELOW * n * n / 3
+        return Elimination.of(self.weights, self.rho) if sparse else None
+
+    def apply(self, array: Floats, *, overwrite: bool = False) -> Floats:
+        """S over the last axis: (R, T, N) -> (R, T, N); `overwrite` allows the array to become the result."""
+        if not self.rho:
+            return array
+        flat = array.reshape(-1, array.shape[-1])
+        if self._elimination is not None:
+            out = flat if overwrite else np.empty_like(flat)
+            return self._elimination.solve(flat, out).reshape(array.shape)
+        return np.reshape(flat @ self._transposed, array.shape)
+
+
+@lru_cache(maxsize=KEPT)
+def _filter(weights: Weights, rho: float) -> SpatialFilter:
+    """One object for one W and rho, whose multiplier and elimination all worlds of a cell then share."""
+    return SpatialFilter(weights, rho)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Elimination:
+    """(I - rho W) x = u for sparse W: rounds of independent sets are eliminated, the rest is solved densely; exact.
+
+    `down` and `up` (CSR, N x N) hold one step a round: what an eliminated set adds to the units that are left, and what
+    those give back to it. `scale` (N, 1) divides by the pivots; `core` is the inverse for the units `left` at the end.
+    """
+
+    down: tuple[sp.csr_array, ...]
+    scale: Floats
+    core: Floats
+    left: Codes
+    up: tuple[sp.csr_array, ...]
+
+    @classmethod
+    @one_thread
+    def of(cls, weights: Weights, rho: float) -> Elimination:
+        """Eliminate in an order that depends on W's pattern alone."""
+        n = len(weights.units)
+        system = np.eye(n) - rho * weights.dense
+        left, scale = np.arange(n), np.ones((n, 1))
+        down, up = [], []
+        for chosen in _independent_rounds(weights.matrix):
+            left = np.setdiff1d(left, chosen)
+            pivot = np.diag(system)[chosen].copy()
+            scale[chosen, 0] = 1 / pivot
+            to_left, from_left = np.zeros((n, n)), np.zeros((n, n))
+            to_left[np.ix_(left, chosen)] = -system[np.ix_(left, chosen)] / pivot
+            from_left[np.ix_(chosen, left)] = -system[np.ix_(chosen, left)] / pivot[:, None]
+            system[np.ix_(left, left)] += to_left[np.ix_(left, chosen)] @ system[np.ix_(chosen, left)]
+            down.append(sp.csr_array(to_left))
+            up.append(sp.csr_array(from_left))
+        return cls(tuple(down), scale, np.linalg.inv(system[np.ix_(left, left)]), left, tuple(reversed(up)))
+
+    def solve(self, u: Floats, out: Floats) -> Floats:
+        """x for right-hand sides (M, N), written into out, which may be u."""
+        for rows in chunks(u):
+            x = np.ascontiguousarray(u[rows].T)
+            for step in self.down:
+                add_product(step, x, x)
+            core = self.core @ x[self.left]
+            x *= self.scale
+            x[self.left] = core
+            for step in self.up:
+                add_product(step, x, x)
+            out[rows] = x.T
+        return out
+
+
+def _independent_rounds(matrix: sp.csr_array) -> list[Codes]:
+    """Sets of units without links among them, each from what the rounds before left (few links first)."""
+    links = matrix.toarray() != 0
+    links |= links.T
+    np.fill_diagonal(links, False)
+    left = np.arange(len(links))
+    rounds: list[Codes] = []
+    for _ in range(ROUNDS):
+        degree = links[np.ix_(left, left)].sum(axis=1)
+        blocked = np.zeros(len(links), dtype=bool)
+        chosen = []
+        for unit in left[np.argsort(degree, kind="stable")]:
+            if not blocked[unit]:
+                chosen.append(unit)
+                blocked |= links[unit]
+                blocked[unit] = True
+        taken = np.array(chosen, dtype=np.intp)
+        rounds.append(taken)
+        left = np.setdiff1d(left, taken)
+        for unit in taken:  # eliminating a unit links its neighbours with one another
+            neighbours = np.flatnonzero(links[unit])
+            links[np.ix_(neighbours, neighbours)] = True
+        np.fill_diagonal(links, False)
+    return rounds

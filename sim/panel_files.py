@@ -1,0 +1,562 @@
+"""A file as a text that holds its name and every byte, so that settings can carry it: to a store, a worker, and back.
+
+`FILE:NAME:BYTES`, the bytes compressed and in base 85. A setting that names a file becomes such a text when it is made.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import struct
+import tempfile
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, Self
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sim.arrays import Codes, Flags, Floats
+from sim.errors import BadInput, Problem, bad, closest, first_line, listed, refuse
+from sim.schema import Roles, uneven_code
+
+MARK = "FILE:"
+
+
+def is_text(setting: str) -> bool:
+    """Whether a setting holds a file rather than its path."""
+    return setting.startswith(MARK)
+
+
+def file_text(setting: str, extensions: tuple[str, ...]) -> str:
+    """The text of the file at a path, with one of these extensions; a text stays one. Raises BadInput for no file."""
+    if is_text(setting):
+        return setting
+    path, allowed = Path(setting), "a file ending in " + ", ".join(extensions) + ", its path relative to the study file"
+    if not setting or not path.is_file() or path.suffix.lower() not in extensions:
+        what = f"there is no file {setting}" if setting else "path is missing"
+        ends = f"{path.name} ends in {path.suffix or 'nothing'}"
+        raise bad(ends if path.is_file() else what, where="path", allowed=allowed, remedy="correct the path")
+    return f"{MARK}{path.name}:{base64.b85encode(zlib.compress(path.read_bytes(), 9)).decode('ascii')}"
+
+
+@contextmanager
+def as_file(text: str) -> Iterator[Path]:
+    """The file again, under its own name in a folder of its own; raises BadInput for a text that holds none."""
+    name, _, packed = text.removeprefix(MARK).partition(":")
+    try:
+        content = zlib.decompress(base64.b85decode(packed))
+    except (ValueError, zlib.error) as error:
+        raise bad("path is not a file's text", where="path", allowed="a path", remedy="name the file") from error
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(name).name
+        path.write_bytes(content)
+        yield path
+
+
+# Tables from files: csv, Parquet, Stata or Excel, with every failure said in one line.
+
+
+TABLES = (".csv", ".parquet", ".dta", ".xlsx")
+ENCODINGS = ("utf-8-sig", "gb18030")  # the second is what a Chinese spreadsheet program writes by default
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # how "Unicode text" of a spreadsheet program begins
+SEPARATORS = ",;\t"
+DECIMAL_COMMA = re.compile(r"(?:^|[;\t])[ \"]*[-+]?\d+,\d+(?:[eE][-+]?\d+)?[ \"]*(?=[;\t\r\n]|$)", re.MULTILINE)
+DECIMAL_POINT = re.compile(DECIMAL_COMMA.pattern.replace(r"\d+,", r"\d*\."), re.MULTILINE)
+# What the readers raise on content that is not what the extension says.
+UNREADABLE = (ValueError, OSError, KeyError, IndexError, TypeError, AttributeError, EOFError, SyntaxError,
+              struct.error, BadZipFile, pd.errors.ParserWarning)  # fmt: skip
+
+
+def read_frame(path: str | Path) -> pd.DataFrame:
+    """The table in a .csv, .parquet, .dta or .xlsx (first sheet) file, one row an observation.
+
+    `frame.attrs` remembers the file's name and the number of the first row, for messages. Raises BadInput for a file
+    that is missing, empty, of another kind, unreadable, without rows, or with repeated column names.
+    """
+    path = Path(path)
+    check_file(path, TABLES)
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".csv": read_csv_text, ".parquet": pd.read_parquet, ".dta": _read_stata, ".xlsx": _read_excel,
+    }  # fmt: skip
+    extension = path.suffix.lower()
+    try:
+        frame = readers[extension](path)
+    except BadInput:
+        raise
+    except UNREADABLE as error:
+        raise bad(f"cannot be read as {extension[1:]} ({first_line(error)})",
+                  where=path.name, allowed="a table with one header row and one row per unit and period",
+                  remedy="open it in the program that wrote it and save it again") from error  # fmt: skip
+    frame = frame.rename(columns={name: str(name).strip() for name in frame.columns})
+    _check_table(frame, path)
+    frame.attrs = {"file": path.name, "first_row": 2 if extension in (".csv", ".xlsx") else 1}
+    return frame
+
+
+def check_file(path: Path, extensions: tuple[str, ...]) -> None:
+    """Raise BadInput unless `path` is a file with something in it and one of the extensions (lower case, dotted)."""
+    allowed = "a file ending in " + ", ".join(extensions)
+    if path.is_dir():
+        raise bad("is a directory", where=str(path), allowed=allowed, remedy="name a file in it")
+    if path.suffix.lower() not in extensions:
+        raise bad(f"has the extension {path.suffix or '(none)'}", where=path.name, allowed=allowed,
+                  remedy="save it as one of these")  # fmt: skip
+    if not path.exists():
+        raise bad("there is no such file", where=str(path), allowed=allowed, remedy=_nearby(path))
+    if path.stat().st_size == 0:
+        raise bad("is empty", where=path.name, allowed=f"{allowed}, with a header and rows", remedy="save it again")
+
+
+def read_csv_text(path: Path) -> pd.DataFrame:
+    """A csv file in UTF-8, UTF-16 or GB18030 as it stands, its columns separated by commas, semicolons or tabs.
+
+    Where they are not commas and all decimal marks are, these are read as such. Raises BadInput for another encoding
+    or repeated column names, and what pandas raises.
+    """
+    text = csv_text(path)
+    separator = separator_of(text)
+    points = separator == "," or DECIMAL_COMMA.search(text) is None or DECIMAL_POINT.search(text) is not None
+    header = pd.read_csv(io.StringIO(text), sep=separator, header=None, nrows=1, dtype=str)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+        frame = pd.read_csv(io.StringIO(text), sep=separator, decimal="." if points else ",", index_col=False,
+                            low_memory=False)  # fmt: skip
+    _check_header([str(name).strip() for name in header.iloc[0].dropna()], path)
+    return frame
+
+
+def csv_text(path: Path) -> str:
+    """What a csv file says; raises BadInput when it is neither UTF-8, UTF-16 with its mark, nor GB18030."""
+    content = path.read_bytes()
+    for encoding in ("utf-16",) if content.startswith(UTF_16) else ENCODINGS:
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise bad("is neither UTF-8 nor GB18030 text", where=path.name, allowed="csv in UTF-8 (or GB18030)",
+              remedy='save it as "CSV UTF-8"')  # fmt: skip
+
+
+def separator_of(text: str) -> str:
+    """The comma, semicolon or tab that is most frequent in the first line, outside of quotes."""
+    header = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
+    return max(SEPARATORS, key=header.count)
+
+
+def _read_stata(path: Path) -> pd.DataFrame:
+    """A Stata file; days, weeks, months, quarters and half-years are dates, as other formats have them, years numbers.
+
+    What a file counts from 1960 on would pass for a number otherwise, and a year converted be the first of January.
+    """
+    try:
+        frame = pd.read_stata(path, convert_dates=False)
+    except ValueError as error:
+        if "Value labels" not in str(error):
+            raise
+        frame = pd.read_stata(path, convert_dates=False, convert_categoricals=False)
+    for name, dates in _stata_dates(path, frame).items():
+        years = (frame[name] == dates.dt.year) | frame[name].isna()
+        if not years.all():
+            frame[name] = dates
+    return frame
+
+
+def _stata_dates(path: Path, frame: pd.DataFrame) -> dict[str, pd.Series[Any]]:
+    """Columns of a Stata file in a format of dates, converted; `frame`: the file with dates as numbers."""
+    if frame.empty:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # %tC, with leap seconds, is left as objects
+        with pd.read_stata(path, chunksize=1, convert_categoricals=False) as reader:
+            first = next(reader)
+    types = pd.api.types
+    seconds = [
+        str(name) for name in frame if types.is_object_dtype(first[name]) and types.is_numeric_dtype(frame[name])
+    ]
+    found = {name: pd.to_datetime(frame[name], unit="ms", origin="1960-01-01", errors="coerce") for name in seconds}
+    named = [str(name) for name in frame if types.is_datetime64_any_dtype(first[name])]
+    converted = pd.read_stata(path, columns=named, convert_categoricals=False) if named else frame[named]
+    return found | {name: converted[name] for name in named}
+
+
+def _read_excel(path: Path) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # styles and validations that openpyxl does not know
+        header = pd.read_excel(path, header=None, nrows=1, dtype=str)
+        frame = pd.read_excel(path)
+    if not header.empty:
+        _check_header([str(name).strip() for name in header.iloc[0].dropna()], path)
+    return frame
+
+
+def _check_header(names: list[str], path: Path) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise bad(f"column names repeat: {listed(twice)}", where=f"{path.name}, header", allowed="each name once",
+                  remedy="rename or delete the repeated columns")  # fmt: skip
+
+
+def _check_table(frame: pd.DataFrame, path: Path) -> None:
+    _check_header([str(name) for name in frame.columns], path)
+    if frame.empty:
+        raise bad("has no rows", where=path.name, allowed="a header and one row per unit and period",
+                  remedy="save the file again with its rows")  # fmt: skip
+
+
+def _nearby(path: Path) -> str:
+    """A remedy: the tables that do lie in that folder."""
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}; correct the path"
+    near = sorted(item.name for item in path.parent.iterdir() if item.suffix.lower() in TABLES)
+    return f"correct the path; {path.parent} holds {listed(near, 6)}" if near else "correct the path"
+
+
+# A panel from a long table of one row a unit and period, checked cell by cell.
+
+
+Missing = Literal["error", "drop"]
+TREATMENT = "did"  # the treatment's name in every panel, so that terms are the same whatever the column is called
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LongTable:
+    """A long table spread over periods and units: the parts of a panel by name, and what was left out on the way.
+
+    dropped: rows with a missing value, by the first column that misses one. order: all units of the table in its order,
+    also those without a row left.
+    """
+
+    parts: Mapping[str, Any]
+    dropped: Mapping[str, int]
+    order: tuple[str, ...]
+
+    @property
+    def absent(self) -> int:
+        """Unit-periods of the rectangle that are not observed, dropped rows included."""
+        seen = self.parts["observed"]
+        return 0 if seen is None else int((~seen).sum())
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Rows:
+    """Which unit and period each row of a table is about: labels and years, (rows,); names rows in messages."""
+
+    file: str
+    first: int
+    labels: NDArray[np.object_]
+    years: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, unit: str, period: str) -> Self:
+        """Read the two columns; raises BadInput for gaps, repeated unit-periods, and periods that are not integers or
+        code months, quarters or days."""
+        file, first = str(frame.attrs.get("file", "table")), int(frame.attrs.get("first_row", 1))
+        labels = unit_labels(frame[unit])
+        blank = [i for i, label in enumerate(labels) if label == ""]
+        problems = []
+        if blank:
+            problems.append(Problem(f"the unit is missing in {len(blank)} rows",
+                                    f"{file}, column {unit!r}, row {first + blank[0]}", "a name or code in every row",
+                                    "fill it or delete the rows"))  # fmt: skip
+        years, wrong = _integers(frame[period])
+        if wrong is not None:
+            problems.append(Problem(f"the period is {shown(frame[period].iloc[wrong])}",
+                                    f"{file}, column {period!r}, row {first + wrong}, unit {labels[wrong]}",
+                                    "whole numbers such as 2006",
+                                    "give the year as a number, or number the periods 1, 2, 3 and so on"))  # fmt: skip
+        elif code := uneven_code(years):
+            problems.append(Problem(f"the periods {years.min()} to {years.max()} look like {code.looks}, which are not "
+                                    "one step apart as numbers", f"{file}, column {period!r}",
+                                    "whole numbers one step apart", code.remedy))  # fmt: skip
+        refuse(problems)
+        rows = cls(file, first, labels, years)
+        rows._check_unique(unit, period)
+        return rows
+
+    def _check_unique(self, unit: str, period: str) -> None:
+        pairs = pd.MultiIndex.from_arrays([self.labels, self.years])
+        twice = pairs[pairs.duplicated()].unique()
+        if len(twice):
+            named = listed((f"{label} in {year}" for label, year in twice), 4)
+            raise bad(f"{len(twice)} unit-periods have more than one row: {named}",
+                      where=f"{self.file}, columns {unit!r} and {period!r}", allowed="one row per unit and period",
+                      remedy="remove the duplicates or name another unit column")  # fmt: skip
+
+    def at(self, row: int, column: str) -> str:
+        """Where a cell is: file, column, unit, year, row."""
+        place = f"unit {self.labels[row]}, {self.years[row]} (row {self.first + row})"
+        return f"{self.file}, column {column!r}, {place}"
+
+    def those(self, keep: Flags) -> Rows:
+        """Some of the rows, which keep no row numbers of their own."""
+        return Rows(self.file, self.first, self.labels[keep], self.years[keep])
+
+
+def read_table(
+    frame: pd.DataFrame,
+    unit: str,
+    period: str,
+    roles: Roles,
+    attributes: Sequence[str] | Mapping[str, str] = (),
+    missing: Missing = "error",
+    variables: Sequence[str] | None = None,
+) -> LongTable:
+    """A panel's parts from the columns that `roles` and `variables` name, units in the table's order, periods sorted.
+
+    The treatment becomes the variable `did`. `attributes` are columns that are constant within units, as a list or as
+    attribute -> column. `variables` are columns without a role; None = none, or every numeric column when `roles` is
+    empty. A row with a missing value is an error or, with missing = "drop", unobserved; a unit-period without a row is
+    unobserved, and units or periods with no row at all are left out. Raises BadInput for columns that lack or are used
+    twice, repeated unit-periods, text, infinities, gaps, fewer than two units or periods, attributes that vary, and a
+    treatment that is not 0/1, switches off, or does not vary; `frame.attrs["called"]` is what messages call columns.
+    """
+    named = dict(attributes) if isinstance(attributes, Mapping) else {name: name for name in attributes}
+    sources = _sources(frame, unit, period, roles, named, variables)
+    _check_columns(frame, unit, period, sources, named)
+    rows = Rows.of(frame, unit, period)
+    order = tuple(dict.fromkeys(rows.labels))
+    values = _all_numbers(frame, sources, rows)
+    kept, dropped = _complete(values, sources, rows, missing)
+    values = {name: column[kept] for name, column in values.items()}
+    parts = _rectangle(frame.loc[kept], rows.those(kept), values, roles, named, (unit, period))
+    return LongTable(parts, MappingProxyType(dropped), order)
+
+
+def _rectangle(
+    frame: pd.DataFrame,
+    rows: Rows,
+    values: Mapping[str, Floats],
+    roles: Roles,
+    named: Mapping[str, str],
+    keys: tuple[str, str],
+) -> dict[str, Any]:
+    """Complete rows spread over (1, T, N), NaN and unobserved where there is no row."""
+    units = tuple(dict.fromkeys(rows.labels))
+    periods = tuple(int(year) for year in np.unique(rows.years))
+    _check_size(units, periods, len(rows.labels), rows.file, keys)
+    i = pd.Index(units).get_indexer(pd.Index(rows.labels))
+    t = np.searchsorted(np.asarray(periods), rows.years)
+    observed = np.zeros((1, len(periods), len(units)), dtype=bool)
+    observed[0, t, i] = True
+    arrays = {name: np.full(observed.shape, np.nan) for name in values}
+    for name, column in values.items():
+        arrays[name][0, t, i] = column
+    problems = _attribute_problems(frame, named, rows)
+    if roles.treatment is not None:
+        column = frame.attrs.get("called", {}).get(roles.treatment, roles.treatment)
+        where = f"{rows.file}, column {column!r}"
+        problems += treatment_problems(arrays[TREATMENT][0], units, periods, where)
+    refuse(problems)
+    return {
+        "units": units,
+        "periods": periods,
+        "variables": arrays,
+        "roles": Roles(roles.outcome, TREATMENT if roles.treatment else None, roles.controls, roles.mediators),
+        "attributes": {name: _attribute(frame[column], i, len(units)) for name, column in named.items()},
+        "observed": None if observed.all() else observed,
+    }
+
+
+def unit_labels(column: pd.Series[Any]) -> NDArray[np.object_]:
+    """Units as text without surrounding blanks, (rows,): 110000.0 is "110000", a missing one is ""."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object)
+    return np.array([_label(value) for value in column.tolist()], dtype=object)
+
+
+def numbers(column: pd.Series[Any]) -> tuple[Floats, Codes]:
+    """A column as floats with NaN where missing or blank, (rows,), and the rows that hold something else."""
+    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_complex_dtype(column):
+        return np.full(len(column), np.nan), np.flatnonzero(column.notna().to_numpy())
+    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan), np.empty(0, dtype=np.intp)
+    column = column.astype(object)
+    text = column.map(lambda value: value.strip() if isinstance(value, str) else value)
+    given = (text.notna() & (text != "")).to_numpy(dtype=bool)
+    parsed = pd.to_numeric(text.where(given, np.nan), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return parsed, np.flatnonzero(given & np.isnan(parsed))
+
+
+def missing_columns(frame: pd.DataFrame, wanted: Mapping[str, str]) -> list[Problem]:
+    """Problems for columns that a table lacks; `wanted` says of each what asks for it."""
+    columns = [str(name) for name in frame.columns]
+    file = str(frame.attrs.get("file", "table"))
+    return [
+        Problem(f"there is no column {name!r}", f"{file}, {asked_by}", listed(columns, 12), closest(name, columns))
+        for name, asked_by in wanted.items()
+        if name not in columns
+    ]
+
+
+def number_problems(values: Floats, wrong: Codes, column: pd.Series[Any], rows: Rows) -> list[Problem]:
+    """Problems for text and for infinities in a column of numbers."""
+    name = str(column.name)
+    problems = []
+    if wrong.size:
+        more = f" and {wrong.size - 1} more such cells" if wrong.size > 1 else ""
+        problems.append(Problem(f"holds {shown(column.iloc[wrong[0]])}{more}", rows.at(wrong[0], name), "numbers",
+                                "correct the cell, or leave it empty when the value is missing"))  # fmt: skip
+    infinite = np.flatnonzero(np.isinf(values))
+    if infinite.size:
+        problems.append(Problem(f"is infinite in {infinite.size} rows", rows.at(infinite[0], name), "finite numbers",
+                                "correct the cell (common causes: division by zero, logarithm of zero)"))  # fmt: skip
+    return problems
+
+
+def shown(value: object) -> str:
+    """A cell as messages show it: text in quotes, numbers and dates plain."""
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def _label(value: object) -> str:
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _integers(column: pd.Series[Any]) -> tuple[NDArray[np.int64], int | None]:
+    """Whole numbers, (rows,), and the first row that is not one."""
+    values, wrong = numbers(column)
+    fractional = np.flatnonzero(~np.isfinite(values) | (values != np.round(values)) | (np.abs(values) > 2**53))
+    first = min((int(rows[0]) for rows in (wrong, fractional) if rows.size), default=None)
+    return (np.zeros(len(values), dtype=np.int64) if first is not None else values.astype(np.int64)), first
+
+
+def _sources(
+    frame: pd.DataFrame, unit: str, period: str, roles: Roles, named: Mapping[str, str], extra: Sequence[str] | None
+) -> list[tuple[str, str]]:
+    """(variable, column) of everything numeric that is asked for, in order."""
+    of_roles = [
+        *([(roles.outcome, roles.outcome)] if roles.outcome else []),
+        *([(TREATMENT, roles.treatment)] if roles.treatment else []),
+        *((name, name) for name in (*roles.controls, *roles.mediators)),
+    ]
+    if extra is None and not of_roles:
+        left = frame.drop(columns=[unit, period, *named.values()], errors="ignore")
+        extra = [str(name) for name in left.select_dtypes(["number", "bool"]).columns]
+    return of_roles + [(name, name) for name in extra or ()]
+
+
+def _check_columns(
+    frame: pd.DataFrame, unit: str, period: str, sources: list[tuple[str, str]], named: Mapping[str, str]
+) -> None:
+    wanted = {unit: "unit", period: "period", **{column: f"variable {name!r}" for name, column in sources},
+              **{column: f"attribute {name!r}" for name, column in named.items()}}  # fmt: skip
+    problems = missing_columns(frame, wanted)
+    used = [unit, period, *(column for _, column in sources)]
+    names = [name for name, _ in sources]
+    file = str(frame.attrs.get("file", "table"))
+    problems += [
+        Problem(f"column {column!r} is used twice", file, "one role per column", "name it in one place")
+        for column in dict.fromkeys(used)
+        if used.count(column) > 1
+    ]
+    if names.count(TREATMENT) > 1 and used.count(TREATMENT) <= 1:
+        problems.append(Problem(f"the column {TREATMENT!r} is not the treatment", file,
+                                f"the name {TREATMENT!r} for the treatment alone", "rename that column"))  # fmt: skip
+    refuse(problems)
+
+
+def _all_numbers(frame: pd.DataFrame, sources: list[tuple[str, str]], rows: Rows) -> dict[str, Floats]:
+    values, problems = {}, []
+    for name, column in sources:
+        values[name], wrong = numbers(frame[column])
+        problems += number_problems(values[name], wrong, frame[column], rows)
+    refuse(problems)
+    return values
+
+
+def _complete(
+    values: Mapping[str, Floats], sources: list[tuple[str, str]], rows: Rows, missing: Missing
+) -> tuple[Flags, dict[str, int]]:
+    """Rows without a missing value, (rows,), and how many others there are by column; raises unless they may go."""
+    kept = np.ones(len(rows.labels), dtype=bool)
+    dropped, problems = {}, []
+    for name, column in sources:
+        gaps = np.isnan(values[name])
+        if gaps.any():
+            problems.append(Problem(f"is missing in {int(gaps.sum())} rows", rows.at(int(np.argmax(gaps)), column),
+                                    "a number in every row",
+                                    'fill them, or leave these rows out with missing = "drop"'))  # fmt: skip
+            dropped[column] = int((gaps & kept).sum())
+            kept &= ~gaps
+    if problems and missing == "error":
+        raise BadInput(*problems)
+    return kept, {column: count for column, count in dropped.items() if count}
+
+
+def _check_size(units: tuple[str, ...], periods: tuple[int, ...], rows: int, file: str, columns: Sequence[str]) -> None:
+    where = f"{file}, columns {columns[0]!r} and {columns[1]!r}"
+    if not rows:
+        raise bad("no row is complete", where=file, allowed="rows without missing values",
+                  remedy="leave out the columns that are mostly missing")  # fmt: skip
+    if len(units) < 2 or len(periods) < 2:
+        raise bad(f"{len(units)} units and {len(periods)} periods", where=where, allowed="two or more of each",
+                  remedy="a panel needs several units over several periods")  # fmt: skip
+    if rows == len(units):
+        raise bad(f"each of {rows} units is seen in one period only", where=where, allowed="units seen repeatedly",
+                  remedy="name the column that identifies a unit over time")  # fmt: skip
+
+
+def _attribute_problems(frame: pd.DataFrame, named: Mapping[str, str], rows: Rows) -> list[Problem]:
+    problems = []
+    for column in dict.fromkeys(named.values()):
+        grouped = frame[column].groupby(rows.labels, sort=False)
+        distinct = grouped.nunique()
+        if (distinct > 1).any():
+            label = distinct.index[distinct > 1][0]
+            values = grouped.get_group(label).dropna().unique()
+            problems.append(Problem(f"varies within the unit {label}: {listed(values, 3)}",
+                                    f"{rows.file}, column {column!r}", "one value per unit in all periods",
+                                    "make a column that is constant within units"))  # fmt: skip
+        if (distinct == 0).any():
+            labels = distinct.index[distinct == 0]
+            problems.append(Problem(f"is missing for units {listed(labels)}", f"{rows.file}, column {column!r}",
+                                    "a value for every unit", "fill it (a word such as none will do)"))  # fmt: skip
+    return problems
+
+
+def _attribute(column: pd.Series[Any], codes: Codes, units: int) -> NDArray[Any]:
+    """One value a unit, (N,): numbers as they are, everything else as text."""
+    firsts = column.groupby(codes).first().reindex(range(units))
+    if pd.api.types.is_bool_dtype(firsts) or pd.api.types.is_numeric_dtype(firsts):
+        return np.array(firsts.to_numpy())
+    if all(isinstance(value, bool) for value in firsts):
+        return np.array(firsts, dtype=bool)
+    return np.array([_label(value) for value in firsts.tolist()], dtype=np.str_)
+
+
+def treatment_problems(did: Floats, units: tuple[str, ...], periods: tuple[int, ...], where: str) -> list[Problem]:
+    """Problems of a treatment (T, N) that is not 0/1 and absorbing, or that does not vary; NaN = not observed."""
+    seen = ~np.isnan(did)
+    odd = np.argwhere(seen & (did != 0) & (did != 1))
+    if odd.size:
+        t, i = odd[0]
+        return [Problem(f"the treatment is {did[t, i]:g}", f"{where}, unit {units[i]}, {periods[t]}", "0 or 1",
+                        "code it 1 from the first treated period on, else 0")]  # fmt: skip
+    with np.errstate(invalid="ignore"):
+        off = np.argwhere((did < np.fmax.accumulate(did, axis=0)) & seen)
+    if off.size:
+        t, i = off[0]
+        count = len(np.unique(off[:, 1]))
+        return [Problem(f"the treatment of {count} units switches off", f"{where}, unit {units[i]}, {periods[t]}",
+                        "a treatment that stays on (absorbing)",
+                        "code it 1 from the first treated period on, or leave those units out")]  # fmt: skip
+    if not (did[seen] == 1).any():
+        return [Problem("nobody is treated", where, "some units treated in some periods", "check the column")]
+    if not (did[seen] == 0).any():
+        return [Problem("everybody is always treated", where, "untreated units or periods to compare with",
+                        "check the column, add earlier periods or untreated units")]  # fmt: skip
+    return []

@@ -1,0 +1,185 @@
+"""A panel as a text that holds every number of it, so that settings can carry it: to a store, to a worker, and back."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from sim.errors import Problem, bad, listed
+from sim.panel import Panel
+from sim.schema import Roles
+from sim.weights import Weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def panel_text(panel: Panel) -> str:
+    """A panel (R = 1) with attributes and weights as a text: a compressed archive in base 85.
+
+    Equal panels have equal texts as long as the compression library is the same. Raises BadInput for R > 1.
+    """
+    if panel.replications > 1:
+        raise bad(f"{panel.replications} replications", where="a panel as text", allowed="one panel, R = 1",
+                  remedy="use panel.replication(r)")  # fmt: skip
+    arrays: dict[str, Any] = {f"v:{name}": np.where(_shown(panel), x, 0.0) for name, x in panel.variables.items()}
+    arrays |= {f"a:{name}": x.astype(str) if x.dtype.kind == "O" else x for name, x in panel.attributes.items()}
+    if panel.observed is not None:
+        arrays["observed"] = panel.observed
+    for name, w in panel.weights.items():
+        parts = {"data": w.matrix.data, "indices": w.matrix.indices, "indptr": w.matrix.indptr}
+        arrays |= {f"w:{name}:{part}": values for part, values in parts.items()}
+    roles = panel.roles
+    about = {
+        "units": panel.units,
+        "periods": [int(period) for period in panel.periods],
+        "roles": [roles.outcome, roles.treatment, roles.controls, roles.mediators],
+        "variables": list(panel.variables),
+        "attributes": list(panel.attributes),
+        "weights": [[name, w.standardize, w.name] for name, w in panel.weights.items()],
+    }
+    file = io.BytesIO()
+    np.savez_compressed(file, about=np.array(json.dumps(about, ensure_ascii=False)), **arrays)
+    return base64.b85encode(file.getvalue()).decode("ascii")
+
+
+@lru_cache(maxsize=8)
+def panel_from(text: str, where: str, remedy: str) -> Panel:
+    """The panel that a text of `panel_text` holds; raises BadInput, with the place and the remedy, for any other."""
+    try:
+        with np.load(io.BytesIO(base64.b85decode(text)), allow_pickle=False) as arrays:
+            return _unpacked(arrays)
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise bad("panel is not a panel's text", where=where, allowed="what panel_text wrote",
+                  remedy=remedy) from error  # fmt: skip
+
+
+def _unpacked(arrays: Mapping[str, Any]) -> Panel:
+    about = json.loads(str(arrays["about"]))
+    units = tuple(about["units"])
+    outcome, treatment, controls, mediators = about["roles"]
+    weights = {}
+    for name, standardize, own in about["weights"]:
+        data, indices, indptr = (arrays[f"w:{name}:{part}"] for part in ("data", "indices", "indptr"))
+        matrix: sp.csr_array[Any, tuple[int, int]] = sp.csr_array((data, indices, indptr), shape=(len(units),) * 2)
+        weights[name] = Weights(units, matrix, standardize, own)
+    return Panel(
+        units=units,
+        periods=tuple(about["periods"]),
+        variables={name: arrays[f"v:{name}"] for name in about["variables"]},
+        roles=Roles(outcome, treatment, tuple(controls), tuple(mediators)),
+        attributes={name: arrays[f"a:{name}"] for name in about["attributes"]},
+        observed=arrays.get("observed"),
+        weights=weights,
+    )
+
+
+def _shown(panel: Panel) -> NDArray[np.bool_]:
+    return np.ones(1, dtype=bool) if panel.observed is None else panel.observed
+
+
+# A panel as one Parquet file that stands beside a study file: whole numbers and all digits, with units' facts and
+# W.
+#
+# Columns: `unit`, `period`, one for every variable, `unit:NAME` for every attribute of the units, and
+# `weights:NAME`, which holds in a unit's first row its neighbours as JSON, {"standardize": ..., "links": {unit:
+# weight}}.
+
+
+ENDING = ".parquet"
+FACT, LINKS = "unit:", "weights:"
+
+
+def write_beside(panel: Panel, path: Path) -> None:
+    """Write a balanced panel, R = 1."""
+    import pandas as pd
+
+    periods, units = len(panel.periods), len(panel.units)
+    columns: dict[str, Any] = {"unit": np.tile(panel.units, periods), "period": np.repeat(panel.periods, units)}
+    columns |= {name: values[0].ravel() for name, values in panel.variables.items()}
+    columns |= {f"{FACT}{name}": np.tile(values, periods) for name, values in panel.attributes.items()}
+    rest = [None] * (units * (periods - 1))
+    columns |= {f"{LINKS}{name}": [*_links(weights), *rest] for name, weights in panel.weights.items()}
+    pd.DataFrame(columns).to_parquet(path, index=False)
+
+
+def read_beside(path: Path, where: str) -> Panel:
+    """The panel of such a file; raises BadInput, naming `where` it is asked for."""
+    from sim.panel_files import read_frame  # pandas is slow to import
+
+    if not path.is_file():
+        raise bad(f"there is no file {path}", where=where, allowed="a Parquet file, relative to the study file",
+                  remedy="correct the path, or copy the file")  # fmt: skip
+    frame = read_frame(path)
+    if problem := _unsound(frame, path, where):
+        raise bad(problem.what, where=where, allowed=problem.allowed, remedy=problem.remedy)
+    return _panel(frame, path)
+
+
+def _unsound(frame: pd.DataFrame, path: Path, where: str) -> Problem | None:
+    """What is wrong with a table: columns that are missing, or rows that are not one a unit and period."""
+    if missing := [name for name in ("unit", "period") if name not in frame.columns]:
+        return Problem(f"{path} has no column {listed(missing)}", where, "columns unit and period", "add them")
+    count = frame["unit"].nunique() * frame["period"].nunique()
+    if len(frame) != count or frame.duplicated(["unit", "period"]).any():
+        return Problem(f"{path} is not balanced", where, "one row a unit and period", "complete the rows")
+    return None
+
+
+def _panel(frame: pd.DataFrame, path: Path) -> Panel:
+    units = tuple(str(unit) for unit in dict.fromkeys(frame["unit"]))
+    position = {unit: i for i, unit in enumerate(units)}
+    frame = frame.assign(unit=frame["unit"].astype(str))
+    frame = frame.iloc[np.lexsort((frame["unit"].map(position), frame["period"]))]
+    periods = tuple(int(period) for period in dict.fromkeys(frame["period"]))
+    shape, first = (1, len(periods), len(units)), frame.iloc[: len(units)]
+    variables, attributes, weights = {}, {}, {}
+    for name in frame.columns.drop(["unit", "period"]):
+        if name.startswith(LINKS):
+            weights[name.removeprefix(LINKS)] = _weights(units, frame[name].dropna(), name.removeprefix(LINKS))
+        elif name.startswith(FACT):
+            values = first[name].to_numpy()
+            attributes[name.removeprefix(FACT)] = values.astype(str) if values.dtype.kind not in "fiub" else values
+        else:
+            variables[name] = _numbers(frame[name], path).reshape(shape)
+    return Panel(units, periods, variables, attributes=attributes, weights=weights)
+
+
+def _numbers(column: pd.Series[Any], path: Path) -> np.ndarray:
+    try:
+        return column.to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise bad(f"column {column.name!r} holds text", where=str(path), allowed="numbers",
+                  remedy=f"name it {FACT}{column.name} where it is a fact of the units") from error  # fmt: skip
+
+
+def _links(weights: Weights) -> list[str]:
+    matrix = weights.matrix
+    return [
+        json.dumps({"standardize": weights.standardize, "links": {
+            weights.units[j]: float(value) for j, value in zip(matrix.indices[start:stop], matrix.data[start:stop],
+                                                               strict=True)}}, ensure_ascii=False)
+        for start, stop in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True)
+    ]  # fmt: skip
+
+
+def _weights(units: tuple[str, ...], texts: pd.Series[Any], name: str) -> Weights:
+    rows = [json.loads(text) for text in texts]
+    position = {unit: i for i, unit in enumerate(units)}
+    triples = [(i, position[unit], value) for i, row in enumerate(rows) for unit, value in row["links"].items()]
+    at, to, values = zip(*triples, strict=True)
+    links = np.array(at, dtype=np.int32), np.array(to, dtype=np.int32)  # as W has them that were built in memory
+    matrix: sp.csr_array[Any, tuple[int, int]] = sp.csr_array((np.array(values), links), shape=(len(units),) * 2)
+    matrix.sort_indices()
+    return Weights(units, matrix, rows[0]["standardize"], name)

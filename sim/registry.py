@@ -1,0 +1,223 @@
+"""Finding designs and estimators by name: a module dropped into a package is found, with no list to edit.
+
+A module that cannot be imported and a class that cannot be used are left out; `problems` says which, and why.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sim.errors import BadInput, Problem, bad, one_of, reason, suggestion
+
+INLINE = "inline:"  # how the kind of a class begins that was made in a script, and that no module can be asked for
+_inline: dict[str, type] = {}  # such classes of this process
+_folders: list[Path] = []  # of study files, the latest last; "module:Object" is also looked for there
+_made: list[Discovery] = []  # in this process
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """The classes of a package by kind, and what is wrong with those that are left out."""
+
+    kinds: Mapping[str, type]
+    problems: tuple[Problem, ...]
+    refused: Mapping[str, Problem]  # kinds that two classes have
+
+
+def discover(package: str, base: type) -> dict[str, type]:
+    """Every concrete subclass of `base` with a `kind` that a module of `package` or below it defines, by kind."""
+    return dict(discovery(package, base).kinds)
+
+
+@cache
+def discovery(package: str, base: type) -> Discovery:
+    """The same with the problems. A kind that two classes have is neither's: no choice is made between them."""
+    modules, problems = _modules(package)
+    by_kind: dict[str, list[type]] = {}
+    for item in (item for module in modules for item in _defined(module, base)):
+        if fault := _fault(item):
+            problems = (*problems, fault)
+        else:
+            by_kind.setdefault(item.kind, []).append(item)
+    refused = {kind: _shared(kind, items) for kind, items in by_kind.items() if len(items) > 1}
+    kinds = {kind: items[0] for kind, items in by_kind.items() if len(items) == 1}
+    found = Discovery(kinds, (*problems, *refused.values()), refused)
+    _made.append(found)
+    return found
+
+
+def problems() -> tuple[Problem, ...]:
+    """What was found wrong with the modules and classes of all packages that were searched so far, each once."""
+    return tuple(dict.fromkeys(problem for found in _made for problem in found.problems))
+
+
+def forget() -> None:
+    """Search packages anew when they are next asked for, as after a file was added or corrected."""
+    discovery.cache_clear()
+    _modules.cache_clear()
+    _made.clear()
+
+
+def find(package: str, base: type, kind: str, where: str) -> type:
+    """The class called `kind`, or the one that "module:Object" names; raises BadInput when there is none."""
+    if kind.startswith(INLINE):
+        return _of_this_process(kind, base, where)
+    if ":" in kind:
+        return _named(kind, base, where)
+    found = discovery(package, base)
+    if kind in found.refused:
+        raise BadInput(found.refused[kind])
+    if kind not in found.kinds:
+        classes = {known: cls.__name__ for known, cls in found.kinds.items()}
+        unknown = Problem(f"unknown kind {kind!r}", where, one_of(classes), suggestion(kind, classes))
+        raise BadInput(unknown, *found.problems)
+    return found.kinds[kind]
+
+
+def enrol(kind: str, made: type) -> None:
+    """Let a kind "inline:NAME@DIGEST" mean a class for as long as this process lives."""
+    _inline[kind] = made
+
+
+def enrolled(kind: str) -> Any:
+    """The class that was enrolled under a kind; None when there is none."""
+    return _inline.get(kind)
+
+
+def join_search(folder: Path) -> None:
+    """Look for the module of "module:Object" in this folder too, after all other places.
+
+    It comes last, so that a file there with the name of one of our packages or of a library takes nobody's place.
+    """
+    folder = folder.resolve()
+    if folder in _folders:
+        _folders.remove(folder)
+    _folders.append(folder)
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def _of_this_process(kind: str, base: type, where: str) -> type:
+    """The class that a function of this script or session made."""
+    found = _inline.get(kind)
+    if found is None or not issubclass(found, base):
+        name = kind.removeprefix(INLINE).partition("@")[0]
+        raise bad(f"the function {name!r} is not here, or its code is another one ({kind})", where=where,
+                  allowed="a function of the script or session that runs",
+                  remedy="do this from the script that made the study, or move the function to a module of its own "
+                         "with @design or @estimator, which a study file names")  # fmt: skip
+    return found
+
+
+def _named(kind: str, base: type, where: str) -> type:
+    """The object of a "module:Object"."""
+    name, _, attribute = kind.partition(":")
+    allowed = '"module:Object" of an installed package, or of a file beside the study file'
+    try:
+        module = importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        raise bad(f"cannot load {kind!r}: {reason(error)}", where=where, allowed=allowed,
+                  remedy="correct the module or its name, or add its folder to PYTHONPATH") from error  # fmt: skip
+    _check_place(name, where)
+    found = getattr(module, attribute, None)
+    if found is None:
+        names = [item.__name__ for item in _defined(module, base)]
+        raise bad(f"cannot load {kind!r}: {_file(module.__name__)} defines no {attribute!r}", where=where,
+                  allowed=one_of(f"{name}:{item}" for item in names), remedy="correct the name")  # fmt: skip
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise bad(f"{kind!r} is not a {base.__name__}", where=where, allowed=f"a subclass of {base.__name__}",
+                  remedy="name another object")  # fmt: skip
+    if fault := _fault(found):
+        raise BadInput(fault)
+    return found
+
+
+def _check_place(name: str, where: str) -> None:
+    """Raise BadInput when another module has the name of a file beside the study file."""
+    top = name.partition(".")[0]
+    for beside in (_folders[-1] / f"{top}.py", _folders[-1] / top / "__init__.py") if _folders else ():
+        if beside.is_file() and not _same(beside, sys.modules[top]):
+            other = getattr(sys.modules[top], "__file__", None) or "a built-in module"
+            raise bad(f"{beside} has the name of another module ({other}), which Python finds first", where=where,
+                      allowed="a name that no other module has", remedy=f"rename {beside.name}")  # fmt: skip
+
+
+def _same(file: Path, module: ModuleType) -> bool:
+    loaded = getattr(module, "__file__", None)
+    return loaded is not None and Path(loaded).resolve() == file.resolve()
+
+
+@cache
+def _modules(package: str) -> tuple[tuple[ModuleType, ...], tuple[Problem, ...]]:
+    """The modules of a package and below it, and one problem for each that cannot be imported."""
+    root = importlib.import_module(package)
+    modules, broken = [], []
+    if not hasattr(root, "__path__"):  # the module of a base class: its kinds stand there and beside it
+        return _modules(package.rpartition(".")[0])
+    walk = pkgutil.walk_packages(root.__path__, f"{package}.", onerror=lambda _: None)  # packages fail below, too
+    for info in sorted(walk, key=lambda item: item.name):
+        try:
+            modules.append(importlib.import_module(info.name))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (a draft may raise anything; the others go on)
+            spec = info.module_finder.find_spec(info.name, None)
+            file = str(spec.origin) if spec else info.name
+            broken.append(Problem(f"this module is left out: {reason(error, file)}", file,
+                                  "a module that can be imported", "correct it or move it elsewhere"))  # fmt: skip
+    return tuple(modules), tuple(broken)
+
+
+def _defined(module: ModuleType, base: type) -> list[Any]:
+    """Public subclasses of `base` that a module itself defines, but for bases: abstract ones without an own kind."""
+    return [
+        item
+        for name, item in inspect.getmembers(module, inspect.isclass)
+        if issubclass(item, base)
+        and item is not base
+        and item.__module__ == module.__name__
+        and not name.startswith("_")
+        and not (inspect.isabstract(item) and "kind" not in vars(item))
+    ]
+
+
+def _fault(item: Any) -> Problem | None:
+    """Why a class cannot be used, if so."""
+    where, base = f"{_file(item.__module__)}, class {item.__name__}", "a frozen dataclass with a `kind`"
+    if not isinstance(getattr(item, "kind", None), str):
+        return Problem(
+            "this class is left out: it has no `kind`",
+            where,
+            base,
+            f'add kind: ClassVar[str] = "{_dashed(item.__name__)}"',
+        )
+    if lacking := sorted(getattr(item, "__abstractmethods__", ())):
+        return Problem(f"this class is left out: it does not define {', '.join(lacking)}", where,
+                       "a class that defines all of its protocol", "define what is missing")  # fmt: skip
+    if not getattr(getattr(item, "__dataclass_params__", None), "frozen", False):
+        return Problem("this class is left out: it is not a frozen dataclass", where, base,
+                       "put @dataclass(frozen=True, slots=True) above it")  # fmt: skip
+    return None
+
+
+def _shared(kind: str, items: list[type]) -> Problem:
+    places = " and ".join(f"{_file(item.__module__)} (class {item.__name__})" for item in items)
+    return Problem(f"kind {kind!r} is given to {len(items)} classes, so none of them can be used by that name", places,
+                   "one class for each kind", "give one of them another kind")  # fmt: skip
+
+
+def _file(module: str) -> str:
+    return str(getattr(sys.modules[module], "__file__", module))
+
+
+def _dashed(name: str) -> str:
+    """TwoWayDID -> two-way-did."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()

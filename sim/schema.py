@@ -1,0 +1,115 @@
+"""What is known of a panel before its numbers: sizes, names, what its variables are to a question, its periods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.errors import bad, closest, one_of
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What the variables of a panel are to the question: names of variables, in order.
+
+    continuous: whether the treatment has any strength, so that a regression finds its effect a unit.
+    """
+
+    outcome: str | None = None
+    treatment: str | None = None
+    controls: tuple[str, ...] = ()
+    mediators: tuple[str, ...] = ()
+    continuous: bool = field(default=False, repr=False)  # not shown, so that digests of panels stay what they were
+
+    @property
+    def regressors(self) -> tuple[str, ...]:
+        """The treatment, if there is one, and the controls."""
+        return (*((self.treatment,) if self.treatment else ()), *self.controls)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """All that is known of a panel before its numbers: sizes, names, roles."""
+
+    units: int
+    periods: int
+    variables: tuple[str, ...]
+    attributes: tuple[str, ...]
+    weights: tuple[str, ...]
+    roles: Roles
+
+    def require(self, name: str, asked_by: str) -> str:
+        """`name` if the panel has that variable; raises BadInput otherwise."""
+        if name not in self.variables:
+            raise bad(f"no variable {name!r} in the panel", where=asked_by, allowed=one_of(self.variables),
+                      remedy=closest(name, self.variables))  # fmt: skip
+        return name
+
+
+# Periods as whole numbers: how far apart they are, and codes such as 201912 that are not one step apart.
+
+
+FIRST_YEAR, LAST_YEAR = 1800, 2200
+PARTS = {12: "month", 4: "quarter", 2: "half-year"}
+
+
+def period_step(years: NDArray[np.int64] | Sequence[int]) -> int:
+    """Years from one period to the next: the greatest common divisor of all gaps, 1 for a single period.
+
+    So 1 where a year is missing from an annual panel, and 2 in a biennial one.
+    """
+    return int(np.gcd.reduce(np.diff(np.unique(years)))) or 1
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodCode:
+    """What periods look like, "years and months" say, and how to number them one step apart."""
+
+    looks: str
+    remedy: str
+
+
+def uneven_code(periods: NDArray[np.int64]) -> PeriodCode | None:
+    """The code of periods (rows,) that runs unevenly from one year or month to the next; None where nothing does.
+
+    A part of one year, or the same month of several years, runs evenly as it stands.
+    """
+    codes = np.unique(periods)
+    if not codes.size:
+        return None
+    for size, most in ((100, 12), (10, 4)):
+        years, parts = codes // size, codes % size
+        if _are_years(years) and _within(parts, most):
+            return _of_parts(codes, years, parts)
+    return _of_days(codes)
+
+
+def _of_parts(codes: NDArray[np.int64], years: NDArray[np.int64], parts: NDArray[np.int64]) -> PeriodCode | None:
+    """A code of years and months, quarters or half-years, by the largest part, unless it is linear in time."""
+    count = next(count for count in sorted(PARTS) if parts.max() <= count)
+    gaps, steps = np.diff(codes), np.diff(years * count + parts)
+    if not gaps.size or (gaps * steps[0] == steps * gaps[0]).all():
+        return None
+    name, first = PARTS[count], int(years[0] * count + parts[0])
+    return PeriodCode(f"years and {name}s", f"number them as year * {count} + {name}, so that {codes[0]} is {first}")
+
+
+def _of_days(codes: NDArray[np.int64]) -> PeriodCode | None:
+    """A code of years, months and days, unless all are in one month or on the same day of the year."""
+    months, days = codes // 100, codes % 100
+    if not (_are_years(months // 100) and _within(months % 100, 12) and _within(days, 31)):
+        return None
+    if len(np.unique(months)) == 1 or len(np.unique(codes % 10000)) == 1:
+        return None
+    return PeriodCode("years, months and days", "number them 1, 2, 3 and so on, in their order")
+
+
+def _are_years(years: NDArray[np.int64]) -> bool:
+    return bool(years.min() >= FIRST_YEAR and years.max() <= LAST_YEAR)
+
+
+def _within(parts: NDArray[np.int64], most: int) -> bool:
+    return bool(parts.min() >= 1 and parts.max() <= most)

@@ -1,0 +1,331 @@
+"""Covariates: what else moves the outcome."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+from scipy.special import ndtr
+
+from sim.arrays import Floats, beta_variates, persistent
+from sim.errors import Problem
+from sim.filters import SpatialFilter
+from sim.streams import Streams
+from sim.world.context import (
+    FINITE,
+    INSIDE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Ground,
+    Outline,
+    Part,
+    fault,
+    smooth,
+    standard,
+)
+
+
+class SettledCovariate(Protocol):
+    """A covariate of one world."""
+
+    def values(self, streams: Streams | None) -> Floats:
+        """Values without treatment: fixed ones (1, T, N), or drawn ones (R, T, N) where streams are given."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Covariate(Part):
+    """A covariate and what it does to the outcome."""
+
+    default: ClassVar[str] = "normal"
+
+    name: str = "x"
+    effect: float = 0.0
+    lag_effect: float = 0.0
+    bad_control: bool = False
+    moved: float = 1.0
+
+    def faults(self, outline: Outline) -> Iterator[Problem]:
+        """Numbers out of range, a lag without W."""
+        for dial in ("effect", "lag_effect", "moved"):
+            if not FINITE.holds(getattr(self, dial)):
+                yield fault(f"{dial} = {getattr(self, dial)}", FINITE.words, f"correct {dial}")
+        if not self.name:
+            yield fault("name is empty", "a name", "name the covariate")
+
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """Its values, unless the design draws them anew."""
+        return ("covariates",)
+
+    @property
+    def has_unit_part(self) -> bool:
+        """Whether units differ in what stays where the covariate is drawn anew in every replication."""
+        return True
+
+    @property
+    def shift(self) -> float:
+        """What the treatment adds to the covariate."""
+        return self.moved if self.bad_control else 0.0
+
+    def acting(self, values: Floats) -> Floats:
+        """What the coefficients multiply, of values (1 or R, T, N)."""
+        return values
+
+    @abstractmethod
+    def settle(self, ground: Ground, streams: Streams) -> SettledCovariate:
+        """Draw what the world holds fixed of it."""
+
+
+# A covariate within bounds, with published moments.
+
+
+@dataclass(frozen=True, slots=True)
+class BoundedCovariate(Covariate):
+    """A covariate with a given mean, standard deviation, smallest and largest value: a scaled beta variate.
+
+    name: of the variable. effect: its coefficient in the outcome. lag_effect: coefficient of its spatial lag.
+    bad_control: whether the treatment moves it. moved: by how much, where it does. mean, sd, low, high: of its values,
+    as in a table of descriptive statistics. between: share of the variance of its score between units. trend_share:
+    share of a common linear trend. on_prosperity: weight of prosperity beside one unit of noise in the units' part.
+    """
+
+    kind: ClassVar[str] = "bounded"
+    ranges: ClassVar = {
+        "mean": FINITE, "sd": POSITIVE, "low": FINITE, "high": FINITE, "between": SHARE, "trend_share": SHARE,
+        "on_prosperity": FINITE,
+    }  # fmt: skip
+
+    mean: float = 0.5
+    sd: float = 0.2
+    low: float = 0.0
+    high: float = 1.0
+    between: float = 0.7
+    trend_share: float = 0.1
+    on_prosperity: float = 0.5
+
+    def faults(self, outline: Outline) -> Iterator[Problem]:
+        """Moments that no variable between the bounds has, shares above one."""
+        yield from Covariate.faults(self, outline)
+        if not self.low < self.mean < self.high:
+            yield fault(f"mean = {self.mean:g} outside {self.low:g} to {self.high:g}", "low < mean < high",
+                        "correct mean, low or high")  # fmt: skip
+        elif self.sd**2 >= (most := (self.mean - self.low) * (self.high - self.mean)):
+            yield fault(f"sd = {self.sd:g} is too large for its bounds", f"less than {np.sqrt(most):.4g}", "correct sd")
+        if self.between + self.trend_share > 1:
+            yield fault("between and trend_share sum to more than 1", "a sum up to 1", "correct one of them")
+
+    def settle(self, ground: Ground, streams: Streams) -> BoundedValues:
+        """The units' part, and values that do not change between replications."""
+        rng = streams.fixed(f"covariate {self.name}")
+        unit = standard(self.on_prosperity * ground.places.prosperity + rng.standard_normal(ground.units))
+        made = BoundedValues(self, ground, unit)
+        return BoundedValues(self, ground, unit, made.made(rng.standard_normal((1, *ground.shape))))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class BoundedValues:
+    """A settled bounded covariate: unit (N,) is the units' part, `fixed` (1, T, N) the values without redraws."""
+
+    part: BoundedCovariate
+    ground: Ground
+    unit: Floats
+    fixed: Floats | None = None
+
+    def values(self, streams: Streams | None) -> Floats:
+        """Fixed values, or those of each replication; the units' part stays."""
+        if streams is None:
+            assert self.fixed is not None
+            return self.fixed
+        return self.made(streams.normals(f"covariate {self.part.name}", *self.ground.shape))
+
+    def made(self, noise: Floats) -> Floats:
+        """Values of standard normal noise (R, T, N)."""
+        part = self.part
+        trend = standard(np.arange(len(self.ground.periods), dtype=np.float64))[:, None]
+        own = np.sqrt(1.0 - part.between - part.trend_share)
+        base = np.sqrt(part.between) * self.unit + np.sqrt(part.trend_share) * trend
+        return beta_variates(noise, part.mean, part.sd, part.low, part.high, base=base, scale=own)
+
+
+# A covariate of the panel that is kept.
+
+
+@dataclass(frozen=True, slots=True)
+class CovariateOfPanel(Covariate):
+    """A variable that the panel of the geography "kept" holds, the same in every replication.
+
+    name: of the variable. effect: its coefficient in the outcome. lag_effect: coefficient of its spatial lag.
+    bad_control: whether the treatment moves it. moved: by how much, where it does. within: whether the coefficients act
+    on deviations from the means of units and periods alone, so that levels hold all that lies between them.
+    """
+
+    kind: ClassVar[str] = "kept"
+
+    within: bool = False
+
+    @property
+    def held_fixed(self) -> tuple[str, ...]:
+        """Nothing is drawn."""
+        return ()
+
+    def faults(self, outline: Outline) -> Iterator[Problem]:
+        """What every covariate may have wrong, and a treatment that moves the levels too."""
+        yield from Covariate.faults(self, outline)
+        if self.within and self.bad_control:
+            yield fault("within = true of a covariate that the treatment moves", "one of the two",
+                        "leave within or bad_control out")  # fmt: skip
+
+    def acting(self, values: Floats) -> Floats:
+        """The values, or their deviations."""
+        if not self.within:
+            return values
+        means = values.mean(axis=1, keepdims=True) + values.mean(axis=2, keepdims=True)
+        return values - means + values.mean(axis=(1, 2), keepdims=True)
+
+    def settle(self, ground: Ground, streams: Streams) -> KeptValues:
+        """The values; raises BadInput where the panel lacks the variable."""
+        return KeptValues(ground.places.variable(self.name, f"[[design.covariates]] {self.name}")[None])
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class KeptValues:
+    """A settled kept covariate: (1, T, N)."""
+
+    kept: Floats
+
+    def values(self, streams: Streams | None) -> Floats:
+        """They do not change."""
+        return self.kept
+
+
+# A normal covariate, or a function of one.
+
+
+Distribution = Literal["normal", "uniform", "lognormal", "binary"]
+
+
+@dataclass(frozen=True, slots=True)
+class Normal(Covariate):
+    """A covariate with a part of units, a part of groups and a part that changes over periods.
+
+    name: of the variable. effect: its coefficient in the outcome. lag_effect: coefficient of its spatial lag.
+    bad_control: whether the treatment moves it. moved: by how much, where it does. mean, sd: of its values, over all
+    units where they differ by their places in W. between: share of its variance between units. group_share: share of
+    its variance that units of a group have in common in a period. serial: first-order autocorrelation of what changes
+    over periods. spatial: spatial coefficient over W, of both parts. on_prosperity: correlation of the units' part with
+    prosperity. distribution: of its values: normal | uniform | lognormal | binary (1 where the score is above 0; mean
+    and sd are then not used).
+    """
+
+    kind: ClassVar[str] = "normal"
+    ranges: ClassVar = {
+        "mean": FINITE, "sd": NOT_NEGATIVE, "between": SHARE, "group_share": SHARE, "serial": INSIDE,
+        "spatial": INSIDE, "on_prosperity": INSIDE,
+    }  # fmt: skip
+
+    mean: float = 0.0
+    sd: float = 1.0
+    between: float = 0.5
+    group_share: float = 0.0
+    serial: float = 0.0
+    spatial: float = 0.0
+    on_prosperity: float = 0.0
+    distribution: Distribution = "normal"
+
+    def faults(self, outline: Outline) -> Iterator[Problem]:
+        """What every covariate may have wrong, and shares above one."""
+        yield from Covariate.faults(self, outline)
+        if max(self.between, self.group_share) <= 1 < self.between + self.group_share:
+            yield fault("between and group_share sum to more than 1", "a sum up to 1", "correct one of them")
+
+    @property
+    def has_unit_part(self) -> bool:
+        """With a share between units."""
+        return self.between > 0
+
+    def settle(self, ground: Ground, streams: Streams) -> NormalValues:
+        """The units' part, and values that do not change between replications."""
+        rng = streams.fixed(f"covariate {self.name}")
+        own = np.sqrt(1 - self.on_prosperity**2) * rng.standard_normal(ground.units)
+        unit = smooth(ground, self.on_prosperity * ground.places.prosperity + own, self.spatial)
+        groups = int(ground.places.group.max()) + 1
+        shocks = rng.standard_normal((1, *ground.shape)), rng.standard_normal((1, len(ground.periods), groups))
+        spatial = ground.spatial(self.spatial)
+        world = NormalValues(self, ground, unit, spatial, self._shrinkage(spatial, ground))
+        return replace(world, fixed=world.made(*shocks))
+
+    def _shrinkage(self, spatial: SpatialFilter | None, ground: Ground) -> float:
+        """What brings the mean variance of the part that changes, spread over space, back to its share; 1 without."""
+        changing = max(1.0 - self.between, 0.0)
+        if spatial is None or not changing:
+            return 1.0
+        groups = np.equal.outer(ground.places.group, np.unique(ground.places.group)).astype(np.float64)
+        own = max(changing - self.group_share, 0.0) * np.square(spatial.multiplier).sum()
+        shared = self.group_share * np.square(spatial.multiplier @ groups).sum()
+        return float(np.sqrt(changing * ground.units / (own + shared)))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class NormalValues:
+    """A settled normal covariate: unit (N,) is the units' part, `fixed` (1, T, N) the values without redraws; what is
+    filtered is multiplied by `shrinkage`."""
+
+    part: Normal
+    ground: Ground
+    unit: Floats
+    filter: SpatialFilter | None
+    shrinkage: float = 1.0
+    fixed: Floats | None = None
+
+    def values(self, streams: Streams | None) -> Floats:
+        """Fixed values, or those of each replication; the units' part stays."""
+        if streams is None:
+            assert self.fixed is not None
+            return self.fixed
+        name, groups = self.part.name, int(self.ground.places.group.max()) + 1
+        own = streams.normals(f"covariate {name}", *self.ground.shape)
+        shared = streams.normals(f"covariate {name} of groups", len(self.ground.periods), groups if self._shares else 0)
+        return self.made(own, shared)
+
+    @property
+    def _shares(self) -> bool:
+        return self.part.group_share > 0
+
+    def made(self, own: Floats, shared: Floats) -> Floats:
+        """Values of shocks of units (R, T, N) and of groups (R, T, G)."""
+        part = self.part
+        within = max(1.0 - part.between - part.group_share, 0.0)  # -1e-17 where rounding sums shares to more than 1
+        score = np.sqrt(within) * own
+        if self._shares:
+            score += np.sqrt(part.group_share) * shared[:, :, self.ground.places.group]
+        score = persistent(score, part.serial)
+        if self.filter is not None:
+            score = self.shrinkage * self.filter.apply(score)
+        return _CURVES[part.distribution](score + np.sqrt(part.between) * self.unit, part.mean, part.sd)
+
+
+def _normal(score: Floats, mean: float, sd: float) -> Floats:
+    return mean + sd * score
+
+
+def _uniform(score: Floats, mean: float, sd: float) -> Floats:
+    return np.asarray(mean + sd * np.sqrt(12) * (ndtr(score) - 0.5))
+
+
+def _lognormal(score: Floats, mean: float, sd: float) -> Floats:
+    """exp(score) moved to the mean and stretched to the standard deviation of a standard score."""
+    return np.asarray(mean + sd * (np.exp(score) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e))
+
+
+def _binary(score: Floats, mean: float, sd: float) -> Floats:
+    return (score > 0).astype(np.float64)
+
+
+_CURVES: dict[Distribution, Callable[[Floats, float, float], Floats]] = {
+    "normal": _normal, "uniform": _uniform, "lognormal": _lognormal, "binary": _binary,
+}  # fmt: skip

@@ -1,0 +1,206 @@
+"""Truths of a world of parts: every estimand from the potential outcomes of the draw, or a parameter of the world.
+
+Besides the means of `policy_truths`, whose effects include what neighbours' treatment does:
+
+    att_own               mean over treated unit-periods of what their own treatment does, others untreated
+    spill(treated)        att - att_own
+    spill(untreated)      mean effect on untreated unit-periods from the first adoption on
+    spill(never)          the same over units that are never treated
+    nie, nie(M)           mean over treated unit-periods of what goes through mediators, or through M alone
+    nde, nde(M)           att less that
+    direct, indirect, total(X)   average impacts of S (b I + c W) (LeSage and Pace 2009)
+    contrast              what two-way DID estimates with one date
+
+With unit-periods that are not observed, means are over those that are, and there is no contrast. Where the outcome is
+an index of indicators, effects are those of the index, and what is no total effect (att_own, spill(treated), nde, nie,
+coefficients, parameters of the errors) does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+
+from sim.arrays import Floats
+from sim.design import Estimand
+from sim.world.draw import POLICY_MEANS, Drawn
+
+NONE = np.array([np.nan])
+IMPACTS = frozenset({"direct", "indirect", "total"})
+
+
+def truths(tile: Drawn, names: tuple[str, ...], index: Floats | None) -> Mapping[str, Floats]:
+    """The true values in each replication, (R,) each; NaN throughout for what the world lacks.
+
+    index: what the treatment adds to an outcome that is an index, (R, T, N).
+    """
+    rows = tile.streams.replications
+
+    def compute() -> dict[str, Floats]:
+        truth = Truth(tile, index)
+        values = {name: truth.of(Estimand.parse(name)) for name in names}
+        return {name: np.repeat(value, rows) if value.size == 1 else value for name, value in values.items()}
+
+    interacts = any(item.interaction for item in tile.design.mediators)
+    if index is None and tile.fixed("adoption", "effects", "missing", *(["mediators"] if interacts else [])):
+        return tile.world.once(("truths", names, rows), compute)
+    return compute()
+
+
+class Truth:
+    """The truths of one tile."""
+
+    def __init__(self, tile: Drawn, index: Floats | None) -> None:
+        self.tile, self.world, self.design, self.index = tile, tile.world, tile.design, index
+
+    def of(self, ask: Estimand) -> Floats:
+        """The true value of one estimand, (1 or R,)."""
+        if ask.kind in POLICY_MEANS:
+            return self._mean(self._gain, ask)
+        match ask.kind, ask.arguments:
+            case "contrast", ():
+                return self._contrast()
+            case "spill", (("untreated" | "never") as who,):
+                return self._spill(who)
+            case _ if self.index is not None:
+                return NONE
+            case "att_own", ():
+                return self._mean(self._own_gain, Estimand("att", ()))
+            case "spill", ("treated",):
+                return self.of(Estimand("att", ())) - self.of(Estimand("att_own", ()))
+            case (("nde" | "nie"), _):
+                return self._mediated(ask)
+            case kind, (name,) if kind in IMPACTS:
+                if self._takes_sizes and name == self.design.treatment:
+                    return self._impact(kind, name)
+                return self.world.once(ask, lambda: self._impact(kind, name))
+            case _:
+                return self.world.once(ask, lambda: np.array([self._parameter(ask)]))
+
+    @property
+    def _gain(self) -> Floats:
+        """Y(d) - Y(0) of the outcome, be it an index or not."""
+        return self.tile.gain if self.index is None else self.index
+
+    def _mean(self, gain: Floats, ask: Estimand) -> Floats:
+        """A mean over treated unit-periods; that of cohorts and event times only where units stay treated."""
+        if ask.kind != "att" and not self.design.adoption.absorbing:
+            return NONE
+        if ask.arguments and not self.design.adoption.absorbing:
+            return NONE
+        return self.tile.adoption.mean_effect(gain, ask)
+
+    def _contrast(self) -> Floats:
+        """Defined where all treated units adopt at one date and all is observed."""
+        did = self.tile.did
+        ever = did.any(axis=1, keepdims=True)
+        one_date = self.design.adoption.absorbing and bool((did == ever * did.any(axis=2, keepdims=True)).all())
+        compared = bool(ever.any() and not ever.all() and not did.any(axis=2).all()) and self.tile.seen is None
+        return self.tile.adoption.contrast(self._gain) if one_date and compared else NONE
+
+    @cached_property
+    def _own_gain(self) -> Floats:
+        """What each unit's own treatment does to it, (1 or R, T, N): diagonals of the world's impact matrices."""
+        tile, spillover = self.tile, self.design.spillover
+        added = tile.sizes * tile.dose
+        for part in self.design.mediators:
+            added = added if part.within else added + tile.through(part)
+        for item in self.design.covariates:
+            added = added + item.shift * item.effect * tile.did
+        if self.world.multiplier is None:
+            return added + self._interactions
+        multiplier = self.world.multiplier.multiplier
+        own = np.diag(multiplier) * (added + self._interactions)
+        if spillover.reaches:  # what a neighbour's neighbour gives back
+            own = own + np.einsum("ij,ji->i", multiplier, spillover.alone(self.world.ground)) * tile.dose
+        lags = sum(item.shift * item.lag_effect for item in self.design.covariates)
+        lagged = np.einsum("ij,ji->i", multiplier, self.world.ground.main_weights.dense) if lags else 0.0
+        return own + lags * lagged * tile.did
+
+    @property
+    def _interactions(self) -> Floats:
+        """What the product of the treatment and the untreated mediator adds, (1 or R, T, N)."""
+        tile, out = self.tile, np.zeros((1, 1, 1))
+        for part in self.design.mediators:
+            if part.interaction:
+                out = out + part.interaction * tile.did * tile.untreated_mediators[part.name]
+        return out
+
+    def _spill(self, who: str) -> Floats:
+        """Mean effects on the untreated, or on those never treated, from the first adoption on."""
+        treated = self.tile.did != 0
+        begun = np.logical_or.accumulate(treated.any(axis=2, keepdims=True), axis=1)
+        among = ~treated if who == "untreated" else ~treated.any(axis=1, keepdims=True)
+        weights = (among & begun) * (1.0 if self.tile.seen is None else self.tile.seen)
+        count = weights.sum(axis=(1, 2))
+        total = (self._gain * weights).sum(axis=(1, 2))
+        return np.divide(total, count, out=np.full(np.broadcast(total, count).shape, np.nan), where=count > 0)
+
+    def _mediated(self, ask: Estimand) -> Floats:
+        """Natural indirect effects through all mediators or one; direct effects are the rest."""
+        named = [part for part in self.design.mediators if (part.name,) == ask.arguments]
+        parts = named or list(self.design.mediators)
+        if not parts:
+            return NONE
+        within = Estimand("att", () if named else ask.arguments)
+        through = self.world.spread(np.sum([self.tile.through(part) for part in parts], axis=0))
+        return self._mean(through if ask.kind == "nie" else self.tile.gain - through, within)
+
+    def _impact(self, kind: str, name: str) -> Floats:
+        """Average direct, indirect and total impacts of S (b I + c W)."""
+        if not self.design.weights.exists:
+            return NONE
+        own, lagged = self._pair(name)
+        n = self.world.ground.units
+        effects = np.full((1, n), own)
+        if name == self.design.treatment and self._takes_sizes:
+            effects = effects + (self.tile.sizes[:, 0, :] - self.design.effect.size_of_units)
+        if self.world.multiplier is None:
+            direct = effects.mean(axis=1)
+            total = direct + (lagged * self.world.ground.main_weights.matrix.sum() / n if lagged else 0.0)
+        else:
+            s = self.world.multiplier.multiplier
+            sw = self.world.once("sw", lambda: s @ self.world.ground.main_weights.dense)
+            direct = (effects * np.diag(s)).mean(axis=1) + lagged * np.trace(sw) / n
+            total = (effects * s.sum(axis=0)).mean(axis=1) + lagged * sw.sum() / n
+        return {"direct": direct, "total": total, "indirect": total - direct}[kind]
+
+    @property
+    def _takes_sizes(self) -> bool:
+        """Whether units' effects differ although the dose is the treatment itself."""
+        return self.tile.sizes.shape[2] > 1
+
+    def _pair(self, name: str) -> tuple[float, float]:
+        """The coefficients of a regressor and of its spatial lag; NaN when the world has no such regressor."""
+        for item in self.design.covariates:
+            if item.name == name:
+                return item.effect, item.lag_effect
+        for part in self.design.mediators:
+            if part.name == name:
+                return (float("nan") if part.interaction else part.b), 0.0
+        if name != self.design.schema.roles.treatment or self.tile.dose is not self.tile.did:
+            return float("nan"), float("nan")  # where the dose is not the treatment, no coefficient is the effect
+        return self.design.effect.size_of_units + self._through_mediators, self.design.spillover.lag
+
+    @property
+    def _through_mediators(self) -> float:
+        """What the coefficient of the treatment takes up where mediators are no regressors."""
+        outside = [part for part in self.design.mediators if not part.within]
+        return float("nan") if any(part.interaction for part in outside) else sum(part.a * part.b for part in outside)
+
+    def _parameter(self, ask: Estimand) -> float:
+        """A coefficient or a parameter of the errors."""
+        if ask.kind == "beta" and len(ask.arguments) == 1:
+            name = ask.arguments[0]
+            known = {self.design.treatment, *self.design.outline.covariates, *self.design.outline.mediators}
+            if name not in known and name.startswith("w_"):
+                return self._pair(name[2:])[1] if self.design.weights.exists else float("nan")
+            return self._pair(name)[0] if name != self.design.treatment or not self._takes_sizes else float("nan")
+        rho, errors = self.design.spillover.rho, self.design.errors
+        values = {"sigma2": errors.sigma2}
+        if self.design.weights.exists:
+            own = errors.dependence
+            values |= {"rho": rho, "lambda": errors.lam, "dependence": float(np.fmax(abs(rho), own)) if rho else own}
+        return float("nan") if ask.arguments else values.get(ask.kind, float("nan"))
