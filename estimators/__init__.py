@@ -22,12 +22,10 @@ from estimators.spatial.residual_moran import MoranTest
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.dcdh import DCDH
-from estimators.staggered.event_study import EventStudy
-from estimators.staggered.imputation import Imputation
+from estimators.staggered.event_study import EventStudy, SunAbraham
+from estimators.staggered.imputation import Imputation, TwoStage
 from estimators.staggered.spatial_did import Rings, SpatialDID
 from estimators.staggered.stacked import Stacked
-from estimators.staggered.sun_abraham import SunAbraham
-from estimators.staggered.two_stage import TwoStage
 
 __all__ = [
     "DCDH",

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from estimators.core.inference import usual_error
+from estimators.core.estimator import usual_error
 from results.diagnosis.comparison import Target, contrast
 from results.diagnosis.diagnose import Diagnosis
 from results.diagnosis.diagnose import diagnose as reduce

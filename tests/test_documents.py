@@ -73,7 +73,7 @@ def test_documents_that_are_named_exist() -> None:
 
 def test_modules_and_tests_that_documents_name_exist() -> None:
     found = list(named(PYTHON, documents()))
-    assert ("docs/formulas/linear.md", "estimators/core/within.py") in found
+    assert ("docs/formulas/linear.md", "estimators/core/tile.py") in found
     assert [pair for pair in found if not (REPOSITORY / pair[1]).exists()] == []
 
 

@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, may_be_floored
-from estimators.core.estimator import Estimates, Estimator, Layout, Status
-from estimators.core.names import check_names, outcome_of
-from estimators.core.tile import Tile, spread
-from estimators.core.within import observed_mask, without_singletons
+from estimators.core.estimator import Estimates, Estimator, Layout, Status, check_names, outcome_of
+from estimators.core.tile import Tile, observed_mask, spread, without_singletons
 from estimators.linear.covariances import Sample, counted_by_cluster, covariance
 from sim.design import Design
 from sim.errors import BadInput, bad

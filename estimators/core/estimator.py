@@ -6,24 +6,219 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from estimators.core import frames
 from estimators.core.tile import Tile
 from estimators.core.treatment_kernels import TreatmentKernel
 from sim.arrays import Floats
 from sim.design import Design
 from sim.errors import bad, choice_problems, closest, one_of, refuse
-from sim.panel import Panel, Text
+from sim.panel import Panel, Text, card
 from sim.registry import discover, find
 from sim.schema import Schema
 from sim.streams import Streams
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+# Statistics, p values and intervals from an estimate, its standard error and degrees of freedom.
+
+
+def p_values(statistic: Floats, dof: Floats) -> Floats:
+    """Two-sided p values of t statistics; dof = inf means the normal distribution. Shapes broadcast."""
+    tail = -np.abs(statistic)
+    finite = np.where(np.isinf(dof), 1.0, dof)
+    return 2 * np.where(np.isinf(dof), ndtr(tail), stdtr(finite, tail))
+
+
+def critical_values(dof: Floats, alpha: float) -> Floats:
+    """Two-sided critical values at level alpha, of the shape of dof; each distinct value is computed once."""
+    distinct, inverse = np.unique(dof, return_inverse=True)
+    finite = np.where(np.isinf(distinct), 1.0, distinct)
+    values = np.where(np.isinf(distinct), ndtri(1 - alpha / 2), stdtrit(finite, 1 - alpha / 2))
+    return values[inverse].reshape(dof.shape)
+
+
+def holm(pvalues: Floats) -> Floats:
+    """p-values of M tests adjusted so that the chance of any false rejection keeps to the level (Holm 1979), (M,)."""
+    order = np.argsort(pvalues, kind="stable")
+    steps = pvalues[order] * np.arange(len(pvalues), 0, -1)
+    out = np.empty(len(pvalues))
+    out[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return out
+
+
+def usual_error(kinds: Sequence[str], asked: str | None = None) -> str:
+    """The error type asked for where there is one; else the first cluster, else information or the last; "" of none."""
+    if asked in kinds:
+        return str(asked)
+    clustered = [kind for kind in kinds if kind.startswith("cluster:")]
+    return next(iter([*clustered, *(kind for kind in kinds if kind == "information"), *kinds[-1:]]), "")
+
+
+# Estimates as pandas objects, under the names of statsmodels and linearmodels.
+#
+# An estimate has one standard error an error type. Shown is the usual one: the first clustered type, else that of
+# the information matrix, else the last; `Estimates.with_errors` chooses another.
+
+
+LEVEL = 0.05
+HEADS = ("term", "estimate", "std. error", "t", "p", "lower", "upper")
+
+
+class Fitted(Protocol):
+    """What is read of `Estimates`."""
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the K terms."""
+        ...
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Names of the E error types."""
+        ...
+
+    @property
+    def estimate(self) -> Floats:
+        """The estimates, (R, K)."""
+        ...
+
+    @property
+    def se(self) -> Floats:
+        """Standard errors, (R, E, K)."""
+        ...
+
+    @property
+    def dof(self) -> Floats:
+        """Degrees of freedom, (R, E, K)."""
+        ...
+
+    @property
+    def pvalue(self) -> Floats | None:
+        """P values that do not follow from them, (R, E, K)."""
+        ...
+
+    @property
+    def lower(self) -> Floats | None:
+        """Ends of intervals that do not follow from them, (R, E, K)."""
+        ...
+
+    @property
+    def upper(self) -> Floats | None:
+        """The other ends, (R, E, K)."""
+        ...
+
+
+def params(found: Fitted) -> pd.Series:
+    """The estimates by term; of several panels by (replication, term)."""
+    return _series(found, found.estimate, "parameter")
+
+
+def std_errors(found: Fitted) -> pd.Series:
+    """Standard errors of the usual type, indexed as `params`."""
+    return _series(found, _of_error(found, found.se), "std_error")
+
+
+def tstats(found: Fitted) -> pd.Series:
+    """Estimates over their standard errors, indexed as `params`."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _series(found, found.estimate / _of_error(found, found.se), "tstat")
+
+
+def pvalues(found: Fitted) -> pd.Series:
+    """Two-sided p values against 0: the estimator's own where it gave some, else those of t, indexed as `params`."""
+    computed = p_values(tstats(found).to_numpy().reshape(found.estimate.shape), _of_error(found, found.dof))
+    return _series(found, _stored(found, found.pvalue, computed), "pvalue")
+
+
+def conf_int(found: Fitted, alpha: float = LEVEL) -> pd.DataFrame:
+    """Ends of intervals at level 1 - alpha in columns lower and upper, indexed as `params`.
+
+    Raises BadInput for another level than 95% where the estimator gave the ends itself.
+    """
+    if not 0 < alpha < 1:
+        raise bad(f"alpha = {alpha}", where="conf_int", allowed="a number between 0 and 1",
+                  remedy="write 0.05 for intervals of 95%")  # fmt: skip
+    own = [ends is not None and bool(np.isfinite(ends).any()) for ends in (found.lower, found.upper)]
+    if any(own) and alpha != LEVEL:
+        raise bad(f"alpha = {alpha} of intervals that are kept as they were estimated", where="conf_int",
+                  allowed=f"{LEVEL}", remedy="leave alpha out, or choose another error type")  # fmt: skip
+    dof = _of_error(found, found.dof)
+    margin = critical_values(dof, alpha) * _of_error(found, found.se)
+    lower = _stored(found, found.lower, found.estimate - margin)
+    upper = _stored(found, found.upper, found.estimate + margin)
+    return _series(found, lower, "lower").to_frame().assign(upper=_series(found, upper, "upper"))
+
+
+def of_error(found: Fitted, kind: str) -> dict[str, Any]:
+    """The fields of the same with one of its error types. Raises BadInput for another."""
+    if kind not in found.errors:
+        raise bad(f"no error type {kind!r}", where="with_errors", allowed=one_of(found.errors),
+                  remedy=closest(kind, found.errors))  # fmt: skip
+    at = [found.errors.index(kind)]
+    arrays = {name: getattr(found, name) for name in ("se", "dof", "pvalue", "lower", "upper")}
+    return {"errors": (kind,)} | {name: x[:, at] for name, x in arrays.items() if x is not None}
+
+
+def coefficients(found: Fitted) -> pd.DataFrame:
+    """All of them side by side, indexed as `params`."""
+    import pandas as pd
+
+    columns = [params(found), std_errors(found), tstats(found), pvalues(found)]
+    return pd.concat([*columns, conf_int(found)], axis=1).set_axis(list(HEADS[1:]), axis=1)
+
+
+def summary(found: Fitted) -> Text:
+    """Estimates with standard errors, t, p values and 95% intervals as text; of several panels means over them."""
+    table, panels = coefficients(found), len(found.estimate)
+    if panels > 1:
+        table = table.groupby(level="term", sort=False).mean()
+    return Text(f"{_title(found)}\n{table.to_string(float_format='{:.4g}'.format)}")
+
+
+def estimates_card(found: Fitted, panels: int, status: str) -> str:
+    """The table of one panel, the first of several, for a notebook; status: how the fits ended, in words."""
+    rows = [(term, *map(float, values)) for term, values in
+            zip(found.terms, coefficients(found).itertuples(index=False), strict=True)]  # fmt: skip
+    notes = [f"The first of {panels:,} panels."] if panels > 1 else []
+    return card(_title(found), [("status", status)], HEADS, rows, notes)
+
+
+def _title(found: Fitted) -> str:
+    kind, panels = usual_error(found.errors), len(found.estimate)
+    many = f" (means over {panels:,} panels)" if panels > 1 else ""
+    return f"Estimates with {kind} errors{many}" if kind else f"Estimates{many}"
+
+
+def _of_error(found: Fitted, array: Floats) -> Floats:
+    """(R, K) of (R, E, K): the usual error type; NaN where there is none."""
+    if not found.errors:
+        return np.full(found.estimate.shape, np.nan)
+    return array[:, found.errors.index(usual_error(found.errors))]
+
+
+def _stored(found: Fitted, kept: Floats | None, computed: Floats) -> Floats:
+    """What the estimator gave itself, and what follows from se and dof where it gave none."""
+    if kept is None or not found.errors:
+        return computed
+    own = _of_error(found, kept)
+    return np.where(np.isnan(own), computed, own)
+
+
+def _series(found: Fitted, values: Floats, name: str) -> pd.Series:
+    """(R, K) as a series by term, or by replication and term."""
+    import pandas as pd  # loaded where a table is asked for
+
+    if len(values) == 1:
+        return pd.Series(values[0], pd.Index(found.terms, name="term"), name=name)
+    index = pd.MultiIndex.from_product([range(len(values)), found.terms], names=["replication", "term"])
+    return pd.Series(values.ravel(), index, name=name)
 
 
 ROWS_AT_ONCE = 4096  # replications solved together: enough to spread the calls, few enough for the cache
@@ -110,7 +305,7 @@ class Estimates:
         >>> print(found.params.round(3)["did"])
         0.03
         """
-        return frames.params(self)
+        return params(self)
 
     @property
     def std_errors(self) -> pd.Series:
@@ -121,17 +316,17 @@ class Estimates:
         >>> found.std_errors.equals(found.with_errors("cluster:unit").std_errors)
         True
         """
-        return frames.std_errors(self)
+        return std_errors(self)
 
     @property
     def tstats(self) -> pd.Series:
         """Estimates over their standard errors, indexed as `params`."""
-        return frames.tstats(self)
+        return tstats(self)
 
     @property
     def pvalues(self) -> pd.Series:
         """Two-sided p values against 0, indexed as `params`."""
-        return frames.pvalues(self)
+        return pvalues(self)
 
     def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
         """Ends of intervals at level 1 - alpha in columns lower and upper, indexed as `params`; raises BadInput.
@@ -140,11 +335,11 @@ class Estimates:
         >>> pp.TwoWayDID()(pp.example_panel().panel).conf_int().loc["did"].round(3).tolist()
         [0.022, 0.038]
         """
-        return frames.conf_int(self, alpha)
+        return conf_int(self, alpha)
 
     def with_errors(self, kind: str) -> Estimates:
         """The same with one of its error types, such as "hc1". Raises BadInput for one that it lacks."""
-        return replace(self, **frames.of_error(self, kind))
+        return replace(self, **of_error(self, kind))
 
     def summary(self) -> Text:
         """Estimates with standard errors, t, p values and intervals as text; of several panels means over them.
@@ -153,14 +348,14 @@ class Estimates:
         >>> print(pp.TwoWayDID()(pp.example_panel().panel).summary().splitlines()[0])
         Estimates with cluster:unit errors
         """
-        return frames.summary(self)
+        return summary(self)
 
     def _repr_html_(self) -> str:
         values, counts = np.unique(self.status, return_counts=True)
         ends = [Status(int(value)).meaning for value in values]
         many = [f"{count:,} {end}" for count, end in zip(counts, ends, strict=True)]
         status = ", ".join(many if len(self.status) > 1 else ends)
-        return frames.estimates_card(self.take(slice(0, 1)), len(self.status), status)
+        return estimates_card(self.take(slice(0, 1)), len(self.status), status)
 
     def take(self, rows: slice | NDArray[np.intp]) -> Estimates:
         """The same record for some of the panels."""
@@ -380,3 +575,71 @@ def estimators() -> dict[str, type[Estimator]]:
 def find_estimator(kind: str, where: str = "[[estimators]] kind") -> type[Estimator]:
     """The estimator called `kind` or named "module:Object"; raises BadInput."""
     return find("estimators", Estimator, kind, where)
+
+
+# What an estimator is asked to use: the outcome, the treatment, the weights, and that names exist and stand once.
+
+
+def outcome_of(outcome: str | None, schema: Schema, asked_by: str) -> str:
+    """The outcome asked for, or the panel's own; raises BadInput when neither is named."""
+    name = outcome or schema.roles.outcome
+    if name is None:
+        raise bad("no outcome is named", where=asked_by, allowed=one_of(schema.variables),
+                  remedy='set outcome = "..."')  # fmt: skip
+    return name
+
+
+def treatment_of(treatment: str | None, schema: Schema, asked_by: str) -> str:
+    """The treatment asked for, or the panel's own; raises BadInput when neither is named."""
+    name = treatment or schema.roles.treatment
+    if name is None:
+        raise bad("the panel has no treatment", where=asked_by, allowed=one_of(schema.variables),
+                  remedy='set treatment = "..."')  # fmt: skip
+    return name
+
+
+class RegressionEstimator(Estimator):
+    """An estimator with settings `outcome` and `regressors`, names of variables; None = the panel's own roles."""
+
+    outcome: str | None
+    regressors: tuple[str, ...] | None
+
+    def names(self, schema: Schema) -> tuple[str, tuple[str, ...]]:
+        """Outcome and regressors; raises BadInput when no outcome is named."""
+        regressors = schema.roles.regressors if self.regressors is None else self.regressors
+        return outcome_of(self.outcome, schema, self.name), regressors
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """Outcome and regressors."""
+        outcome, regressors = self.names(schema)
+        return frozenset((outcome, *regressors))
+
+
+def slope_targets(schema: Schema, regressors: tuple[str, ...], of_treatment: str) -> dict[str, str]:
+    """The estimands of slopes: a control's is its coefficient, the treatment's the given one."""
+    treatment = schema.roles.treatment or "did"
+    return {name: of_treatment if name == treatment else f"beta({name})" for name in regressors}
+
+
+def check_names(schema: Schema, outcome: str, regressors: tuple[str, ...], asked_by: str) -> None:
+    """Raise BadInput for variables that the panel lacks, that repeat, or when there are none to explain with."""
+    for name in (outcome, *regressors):
+        schema.require(name, asked_by)
+    if not regressors:
+        raise bad("there are no regressors", where=asked_by, allowed="a treatment, controls or both",
+                  remedy="name at least one")  # fmt: skip
+    if outcome in regressors or len(set(regressors)) < len(regressors):
+        raise bad(f"a variable is used twice among {one_of((outcome, *regressors))}", where=asked_by,
+                  allowed="each variable once", remedy="remove the repeated name")  # fmt: skip
+
+
+def weights_of(weights: str | None, schema: Schema, asked_by: str) -> str:
+    """The weights asked for, or the panel's first; raises BadInput when the panel has none or not these."""
+    if not schema.weights:
+        raise bad("the panel has no spatial weights", where=asked_by, allowed="one or more [[weights]]",
+                  remedy="add a [[weights]] table")  # fmt: skip
+    name = weights or schema.weights[0]
+    if name not in schema.weights:
+        raise bad(f"no weights {name!r}", where=asked_by, allowed=one_of(schema.weights),
+                  remedy=closest(name, schema.weights))  # fmt: skip
+    return name

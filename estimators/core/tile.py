@@ -2,14 +2,233 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.within import WithinTransform, balanced_split
 from sim.arrays import Floats
+from sim.errors import bad, one_of
 from sim.panel import Panel
+from sim.schema import Schema
+
+# Within transformations: what is left of a variable after unit and time effects, or after others of a panel.
+
+
+TINY = 1e-10  # share of the largest eigenvalue below which one counts as zero
+
+
+def observed_mask(panel: Panel) -> Floats:
+    """1 where observed, 0 elsewhere, (T, N); raises BadInput when replications differ in their masks."""
+    if panel.observed is None:
+        return np.ones((len(panel.periods), len(panel.units)))
+    if (panel.observed != panel.observed[:1]).any():
+        raise bad("replications differ in which unit-periods are observed", where="panel observed",
+                  allowed="one pattern for all replications", remedy="fit the replications one by one")  # fmt: skip
+    return panel.observed[0].astype(np.float64)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class WithinTransform:
+    """Q of a pattern of observations: the closed form when balanced, else an exact projection.
+
+    With m_it = 1 where observed, the time effects solve (diag(n_t) - M diag(1/n_i) M') l = sum_i m (x - xbar_i), the
+    normal equations after unit means are taken out (Wansbeek and Kapteyn 1989); unobserved cells come out as zero.
+    `effects` is the number of free unit and time effects.
+    """
+
+    effects: int
+    mask: Floats | None = None  # (T, N), None = balanced
+    solver: Floats | None = None  # (T, T), pseudo-inverse of the matrix above
+
+    @classmethod
+    def of(cls, panel: Panel) -> WithinTransform:
+        """The transformation of a panel; raises BadInput when the mask is not the same in every replication."""
+        n, t = len(panel.units), len(panel.periods)
+        if panel.balanced or panel.observed is None:
+            return cls(effects=n + t - 1)
+        mask = observed_mask(panel)
+        per_unit = np.maximum(mask.sum(axis=0), 1.0)
+        normal = np.diag(mask.sum(axis=1)) - (mask / per_unit) @ mask.T
+        solver = np.linalg.pinv(normal, rcond=1e-10, hermitian=True)
+        rank = int(np.linalg.matrix_rank(normal, tol=1e-10 * t, hermitian=True))
+        return cls(int((mask.sum(axis=0) > 0).sum()) + rank, mask, solver)
+
+    def __call__(self, x: Floats) -> Floats:
+        """Q x, (R, T, N) -> (R, T, N)."""
+        if self.mask is None or self.solver is None:
+            return balanced_split(x)[0]
+        observed = np.where(self.mask > 0, x, 0.0)
+        per_unit = np.maximum(self.mask.sum(axis=0), 1.0)
+        out = (observed - observed.sum(axis=1, keepdims=True) / per_unit) * self.mask
+        time = out.sum(axis=2) @ self.solver
+        out = observed - self.mask * time[:, :, None]
+        return (out - out.sum(axis=1, keepdims=True) / per_unit) * self.mask
+
+
+def balanced_split(x: Floats) -> tuple[Floats, Floats]:
+    """Q x (R, T, N), and what unit and time effects take of the sum of squares around the grand mean, (R,).
+
+    Means are of differences from each unit's first period, so that a level costs no digits and a constant is zero.
+    """
+    _, t, n = x.shape
+    first = x[:, :1]
+    within = x - first
+    unit = np.matmul(np.ones(t), within)[:, None] / t  # sums by BLAS
+    within -= unit
+    time = np.matmul(within, np.ones(n))[:, :, None] / n
+    within -= time
+    unit += first - first[:, :, :1]
+    unit -= unit.sum(axis=2, keepdims=True) / n
+    return within, t * np.square(unit).sum(axis=(1, 2)) + n * np.square(time).sum(axis=(1, 2))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EffectsProjection:
+    """Q of effects of each unit and time effects of each group of units, any pattern of observations; exact.
+
+    Unit i's own effects are the columns of a basis B (T, q) on its observed rows, with annihilator A_i (T, T); the time
+    effects of group g then solve (sum_i A_i) l = sum_i A_i x_i over the units of g (Frisch and Waugh), and
+    Q x_i = A_i (x_i - l). `effects` is the number of free effects; unobserved cells come out as zero.
+    """
+
+    effects: int
+    mask: Floats  # (T, N)
+    annihilators: Floats  # (N, T, T)
+    members: Floats | None = None  # (G, N), 1 where unit i has the time effects of group g; None = no time effects
+    solvers: Floats | None = None  # (G, T, T), pseudo-inverses of the matrices above
+
+    @classmethod
+    def of(cls, panel: Panel, basis: Floats, groups: NDArray[np.intp] | None) -> EffectsProjection:
+        """The projection of a panel: basis (T, q) of unit effects, groups (N,) coded 0, 1, ... of the time effects."""
+        mask = observed_mask(panel)
+        own = mask.T[:, :, None] * basis  # (N, T, q)
+        effects = int(np.linalg.matrix_rank(own, rtol=TINY).sum()) if basis.shape[1] else 0
+        annihilators = mask.T[:, :, None] * np.eye(len(mask)) - own @ np.linalg.pinv(own, rtol=TINY)
+        if groups is None:
+            return cls(effects, mask, annihilators)
+        members = (np.arange(int(groups.max()) + 1)[:, None] == groups).astype(np.float64)
+        normal = np.tensordot(members, annihilators, axes=1)
+        sizes = members.sum(axis=1)
+        values, vectors = np.linalg.eigh(normal)
+        free = values > TINY * sizes[:, None]
+        inverses = np.where(free, 1.0 / np.where(free, values, 1.0), 0.0)
+        solvers = (vectors * inverses[:, None, :]) @ vectors.transpose(0, 2, 1)
+        return cls(effects + int(free.sum()), mask, annihilators, members, solvers)
+
+    def __call__(self, x: Floats) -> Floats:
+        """Q x, (R, T, N) -> (R, T, N)."""
+        by_unit = np.where(self.mask > 0, x, 0.0).transpose(2, 1, 0)
+        if self.members is not None and self.solvers is not None:
+            sums = np.tensordot(self.members, self.annihilators @ by_unit, axes=1)
+            by_unit = by_unit - np.tensordot(self.members.T, self.solvers @ sums, axes=1)
+        return np.ascontiguousarray((self.annihilators @ by_unit).transpose(2, 1, 0))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class GrandMean:
+    """Takes out the grand mean over observed cells (effects = 1), or nothing (0); unobserved cells come out as zero."""
+
+    effects: int
+    mask: Floats  # (T, N)
+
+    def __call__(self, x: Floats) -> Floats:
+        """x less its mean, (R, T, N) -> (R, T, N)."""
+        observed = np.where(self.mask > 0, x, 0.0)
+        if not self.effects:
+            return observed
+        return (observed - observed.sum(axis=(1, 2), keepdims=True) / self.mask.sum()) * self.mask
+
+
+Transform = WithinTransform | EffectsProjection | GrandMean
+BY_PERIOD = "-by-period"
+
+
+def check_effects(effects: tuple[str, ...], schema: Schema, asked_by: str) -> None:
+    """Raise BadInput for effects that do not exist, repeat or do not go together."""
+    grouped = [name for name in effects if name.endswith(BY_PERIOD)]
+    allowed = ("unit", "period", "unit-trend", *(f"{name}{BY_PERIOD}" for name in schema.attributes))
+    faults = {
+        "repeat": len(set(effects)) < len(effects),
+        "are unknown": not set(effects) <= set(allowed),
+        "hold more than one attribute by period": len(grouped) > 1,
+        "hold unit-trend without unit": "unit-trend" in effects and "unit" not in effects,
+    }
+    for fault, present in faults.items():
+        if present:
+            raise bad(f"effects = {list(effects)} {fault}", where=asked_by, allowed=one_of(allowed),
+                      remedy='set effects = ["unit", "period"]')  # fmt: skip
+
+
+def transform_of(effects: tuple[str, ...], panel: Panel, *, constant: bool) -> Transform:
+    """The projection that takes out checked effects; without any it takes out the constant, if there is one."""
+    if not effects:
+        return GrandMean(int(constant), observed_mask(panel))
+    if set(effects) == {"unit", "period"}:
+        return WithinTransform.of(panel)
+    years = np.array(panel.periods, dtype=np.float64)
+    columns = []
+    if "unit" in effects:
+        columns.append(np.ones_like(years))
+    if "unit-trend" in effects:
+        columns.append((years - years.mean()) / max(np.ptp(years), 1.0))
+    basis = np.column_stack(columns) if columns else np.empty((len(years), 0))
+    grouped = [name.removesuffix(BY_PERIOD) for name in effects if name.endswith(BY_PERIOD)]
+    groups = None
+    if grouped:
+        groups = np.unique(panel.attributes[grouped[0]], return_inverse=True)[1]
+    elif "period" in effects:
+        groups = np.zeros(len(panel.units), dtype=np.intp)
+    return EffectsProjection.of(panel, basis, groups)
+
+
+def nested_in(clusters: tuple[str, ...], effects: tuple[str, ...], panel: Panel) -> tuple[str, ...]:
+    """The effects whose every level lies within one cluster of some of the groupings: unit, period, attributes."""
+    return tuple(effect for effect in effects if any(_is_nested(effect, cluster, panel) for cluster in clusters))
+
+
+def _is_nested(effect: str, cluster: str, panel: Panel) -> bool:
+    if cluster == "period":
+        return effect == "period" or effect.endswith(BY_PERIOD)
+    if not effect.endswith(BY_PERIOD):
+        return effect != "period"
+    inner = np.unique(panel.attributes[effect.removesuffix(BY_PERIOD)], return_inverse=True)[1]
+    codes = np.arange(len(panel.units)) if cluster == "unit" else panel.attributes[cluster]
+    outer = np.unique(codes, return_inverse=True)[1]
+    return len(np.unique(inner * len(panel.units) + outer)) == len(np.unique(inner))
+
+
+def without_singletons(panel: Panel, effects: tuple[str, ...]) -> Panel:
+    """The panel without observations that are the only one of a unit, a period or a group in a period (Correia 2015).
+
+    They have no residual beside the effects. Taking one out may leave another alone, so it is repeated; a panel of
+    nothing but singletons is returned as it is, for its regressors to be refused.
+    """
+    seen = observed_mask(panel) > 0
+    levels = [effect_levels(effect, panel) for effect in effects if effect != "unit-trend"]
+    left = seen
+    while True:
+        kept = left.copy()
+        for codes in levels:
+            alone = np.bincount(codes[kept], minlength=int(codes.max()) + 1) == 1
+            kept &= ~alone[codes]
+        if (kept == left).all():
+            break
+        left = kept
+    return panel if (left == seen).all() or not left.any() else replace(panel, observed=left[None])
+
+
+def effect_levels(effect: str, panel: Panel) -> NDArray[np.intp]:
+    """The level of an effect, other than a trend, of every cell, coded 0, 1, ..., (T, N)."""
+    t, n = len(panel.periods), len(panel.units)
+    if effect == "unit":
+        return np.tile(np.arange(n), (t, 1))
+    if effect == "period":
+        return np.repeat(np.arange(t)[:, None], n, axis=1)
+    groups = np.unique(panel.attributes[effect.removesuffix(BY_PERIOD)], return_inverse=True)[1]
+    return np.asarray(groups + (groups.max() + 1) * np.arange(t)[:, None], dtype=np.intp)
+
 
 UNDATED = -1  # in place of dates: the treatment is not absorbing
 

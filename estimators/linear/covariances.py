@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estimators.core.error_types import PLACE, distance_of, groups_of, kind_of
-from estimators.core.within import nested_in, transform_of
+from estimators.core.tile import nested_in, transform_of
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad
 from sim.panel import Panel

@@ -12,11 +12,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from estimators.core.error_types import check_error_types, groups_of, kind_of, may_be_floored, without_se
-from estimators.core.estimator import Estimates, Estimator, Layout
-from estimators.core.names import RegressionEstimator, check_names, slope_targets, treatment_of
-from estimators.core.tile import Tile, spread
+from estimators.core.estimator import (
+    Estimates,
+    Estimator,
+    Layout,
+    RegressionEstimator,
+    check_names,
+    slope_targets,
+    treatment_of,
+)
+from estimators.core.tile import Tile, check_effects, spread, without_singletons
 from estimators.core.treatment_kernels import TreatmentKernel
-from estimators.core.within import check_effects, without_singletons
 from estimators.linear.covariances import ClusterK, counted_parameters
 from estimators.linear.few_clusters import ADJUSTED, ClusterFacts, facts_of
 from estimators.linear.few_treated import PLACEBOS, FittedTreatment, PlaceboTest

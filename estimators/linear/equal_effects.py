@@ -11,12 +11,10 @@ from scipy.special import fdtrc
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, may_be_floored
-from estimators.core.estimator import Estimates, Layout, Status
-from estimators.core.names import RegressionEstimator, check_names
-from estimators.core.tile import Tile
-from estimators.core.within import transform_of
+from estimators.core.estimator import Estimates, Layout, RegressionEstimator, Status, check_names
+from estimators.core.tile import Tile, transform_of
 from estimators.linear.covariances import ClusterK, Sample, counted_by_cluster, covariance, unit_clusters
-from estimators.linear.grouped import GroupFits, UnitRows, group_sums
+from estimators.linear.influence import GroupFits, UnitRows, group_sums
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import bad, one_of

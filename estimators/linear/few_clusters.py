@@ -26,7 +26,7 @@ import numpy as np
 
 from estimators.core.error_types import kind_of
 from estimators.core.regression import flat, sum_of_squares
-from estimators.core.within import Transform, effect_levels, nested_in, observed_mask, transform_of
+from estimators.core.tile import Transform, effect_levels, nested_in, observed_mask, transform_of
 from estimators.linear.covariances import ScoreSum, membership
 from estimators.linear.influence import Influence
 from sim.arrays import Codes, Floats

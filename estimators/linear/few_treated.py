@@ -39,7 +39,7 @@ import numpy as np
 from estimators.core.error_types import kind_of, size_of
 from estimators.core.inversion import linear_interval, p_values
 from estimators.core.regression import gram, invert
-from estimators.core.within import observed_mask, transform_of
+from estimators.core.tile import observed_mask, transform_of
 from estimators.linear.few_clusters import effect_columns, orthonormal, regressor_columns
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import bad

@@ -16,9 +16,8 @@ import numpy as np
 from estimators.core import regression as ols
 from estimators.core.error_types import without_se
 from estimators.core.estimator import ROWS_AT_ONCE, Moments, Reduction
-from estimators.core.tile import Tile, spread
+from estimators.core.tile import Tile, Transform, observed_mask, spread, transform_of, without_singletons
 from estimators.core.treatments import Fields, Projection, TreatmentMoments
-from estimators.core.within import Transform, observed_mask, transform_of, without_singletons
 from estimators.linear.covariances import ScoreSum, cells_of, nested_effects
 from estimators.linear.few_clusters import ADJUSTED, AdjustedInfluence, ClusterSpan, adjusted_influences
 from estimators.linear.few_treated import FewTreated

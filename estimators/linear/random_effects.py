@@ -15,10 +15,8 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, may_be_floored
-from estimators.core.estimator import Estimates, Layout
-from estimators.core.names import RegressionEstimator, check_names, slope_targets
-from estimators.core.tile import spread
-from estimators.core.within import WithinTransform, observed_mask
+from estimators.core.estimator import Estimates, Layout, RegressionEstimator, check_names, slope_targets
+from estimators.core.tile import WithinTransform, observed_mask, spread
 from estimators.linear.covariances import Sample, covariance
 from sim.arrays import Flags, Floats
 from sim.design import Design, Draw, Wanted, World

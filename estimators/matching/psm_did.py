@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
+from scipy.special import stdtr
 
+from estimators.core import regression as ols
 from estimators.core.error_types import check_error_types, groups_of, may_be_floored
-from estimators.core.estimator import Estimates, Layout, Status
-from estimators.core.logit import Logit, logit
-from estimators.core.names import RegressionEstimator, check_names, slope_targets
-from estimators.core.regression import check_fixed
-from estimators.linear.covariances import cells_of
-from estimators.matching import matching
-from estimators.matching.weighted_within import weighted_two_way
+from estimators.core.estimator import Estimates, Layout, RegressionEstimator, Status, check_names, slope_targets
+from estimators.core.regression import Logit, check_fixed, logit
+from estimators.core.tile import spread
+from estimators.linear.covariances import Covariance, Sample, cells_of, counted_by_cluster, covariance
 from sim.arrays import Flags, Floats
 from sim.design import Design
 from sim.errors import bad
@@ -22,6 +22,274 @@ from sim.panel import Panel, part, seen_in
 from sim.presets import Paper
 from sim.schema import Schema
 from sim.streams import Streams
+
+# Matching of units on propensity scores, and how alike the matched groups are.
+#
+# A link matrix (treated, controls) holds what each control weighs in the comparison of each treated unit; its rows
+# sum to one, or to zero for a treated unit without a match. A control's matching weight is its column's sum, a
+# matched treated unit's is one: the weights of the effect on the treated (Heckman, Ichimura and Todd 1997;
+# Rosenbaum and Rubin 1983).
+
+
+def on_support(score: Floats, treated: Flags) -> Flags:
+    """Treated units whose score lies within the range of the controls' scores, (N,) (Dehejia and Wahba 1999)."""
+    controls = score[~treated]
+    return np.asarray(treated & (score >= controls.min()) & (score <= controls.max()))
+
+
+def nearest_links(of: Floats, among: Floats, neighbours: int, caliper: float, replacement: bool) -> Floats:
+    """Each treated unit linked to its `neighbours` nearest controls within the caliper, equally.
+
+    of (treated,) and among (controls,): scores; caliper: the largest distance of two scores, inf = none. Without
+    replacement the treated choose in descending order of their scores, and a control serves once. Of controls at equal
+    distance the first is taken.
+    """
+    distance = np.abs(of[:, None] - among)
+    distance[distance > caliper] = np.inf
+    chosen = np.zeros(distance.shape, dtype=bool)
+    if replacement:
+        order = np.argsort(distance, axis=1, kind="stable")[:, :neighbours]
+        np.put_along_axis(chosen, order, True, axis=1)
+        return _shares(chosen & np.isfinite(distance))
+    for row in np.argsort(-of, kind="stable"):
+        order = np.argsort(distance[row], kind="stable")[:neighbours]
+        taken = order[np.isfinite(distance[row, order])]
+        chosen[row, taken] = True
+        distance[:, taken] = np.inf
+    return _shares(chosen)
+
+
+def radius_links(of: Floats, among: Floats, radius: float) -> Floats:
+    """Each treated unit linked to all controls whose scores are within the radius, equally."""
+    return _shares(np.abs(of[:, None] - among) <= radius)
+
+
+def kernel_links(of: Floats, among: Floats, bandwidth: float) -> Floats:
+    """Each treated unit linked to all controls by the Epanechnikov kernel of the distance of scores / bandwidth."""
+    ratio = (of[:, None] - among) / bandwidth
+    return _shares(np.maximum(1.0 - ratio**2, 0.0))
+
+
+def matching_weights(links: Floats, treated: Flags, eligible: Flags) -> Floats:
+    """Weights (N,) of a link matrix between the eligible treated and the eligible controls; 0 = not matched."""
+    weights = np.zeros(treated.size)
+    weights[treated & eligible] = (links.sum(axis=1) > 0).astype(np.float64)
+    weights[~treated & eligible] = links.sum(axis=0)
+    return weights
+
+
+def _shares(strength: Floats | Flags) -> Floats:
+    """Rows that sum to one, or to zero where nothing is linked."""
+    total = strength.sum(axis=1, keepdims=True)
+    return np.asarray(strength / np.where(total > 0, total, 1.0), dtype=np.float64)
+
+
+def balance(x: Floats, treated: Flags, weights: Floats, *, before: Flags) -> Mapping[str, Floats]:
+    """How alike treated and controls are in each covariate, before matching and after, each (K,).
+
+    x (N, K); weights (N,) of the matching; before (N,): the units that were to be matched. bias_*: standardised bias in
+    percent, 100 (mean_1 - mean_0) / sqrt((s_1^2 + s_0^2) / 2), with the variances of the unmatched groups both times
+    (Rosenbaum and Rubin 1985). variance_ratio_*: s_1^2 / s_0^2 with s^2 = n / (n - 1) sum w (x - mean)^2 / sum w.
+    t_*, p_*: t-test of equal means from the (weighted) regression on a dummy, with n - 2 degrees of freedom.
+    """
+    whole = before.astype(np.float64)
+    first, second = _contrast(x, treated, whole), _contrast(x, treated, weights)
+    pooled = np.sqrt((first["variance_1"] + first["variance_0"]) / 2)
+    out: dict[str, Floats] = {}
+    for when, found in (("before", first), ("after", second)):
+        out |= {
+            f"mean_treated_{when}": found["mean_1"],
+            f"mean_control_{when}": found["mean_0"],
+            f"bias_{when}": 100 * (found["mean_1"] - found["mean_0"]) / pooled,
+            f"variance_ratio_{when}": found["variance_1"] / found["variance_0"],
+            f"t_{when}": found["t"],
+            f"p_{when}": found["p"],
+        }
+    return out
+
+
+def _contrast(x: Floats, treated: Flags, weights: Floats) -> Mapping[str, Floats]:
+    """Weighted means and variances of both groups and the t-test of their difference, each (K,)."""
+    out: dict[str, Floats] = {}
+    squares, inverse_sizes = np.zeros(x.shape[1]), 0.0
+    for group, members in ((1, treated & (weights > 0)), (0, ~treated & (weights > 0))):
+        w, count = weights[members], int(members.sum())
+        mean = w @ x[members] / w.sum()
+        deviation = w @ (x[members] - mean) ** 2
+        out[f"mean_{group}"] = mean
+        with np.errstate(divide="ignore", invalid="ignore"):  # a group of one has no variance
+            out[f"variance_{group}"] = deviation / w.sum() * (count / np.float64(count - 1))
+        squares += deviation
+        inverse_sizes += 1.0 / float(w.sum())
+    dof = int((weights > 0).sum()) - 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        out["t"] = (out["mean_1"] - out["mean_0"]) / np.sqrt(squares / np.float64(dof) * inverse_sizes)
+    out["p"] = 2 * stdtr(dof, -np.abs(out["t"]))
+    return out
+
+
+# Two-way regressions with weights: the weighted within transformation and weighted least squares after it.
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class WeightedWithin:
+    """What is left of a variable after a weighted projection on unit and time effects.
+
+    weights (T, N), 0 or more, 0 = left out; a balanced or an unbalanced panel with unit weights are special cases.
+    The time effects solve (diag(sum_i w_it) - W diag(1 / sum_t w_it) W') l = sum_i w_it (x_it - xbar_i), xbar_i the
+    weighted mean of a unit: the normal equations of least squares with dummies after unit effects are solved for.
+    `effects` is the number of free unit and time effects; cells left out come out as zero.
+    """
+
+    weights: Floats
+    solver: Floats
+    effects: int
+
+    @classmethod
+    def of(cls, weights: Floats) -> WeightedWithin:
+        """The transformation of weights (T, N); their scale does not matter."""
+        per_unit = _at_least_one_cell(weights)
+        normal = np.diag(weights.sum(axis=1)) - (weights / per_unit) @ weights.T
+        scale = float(weights.sum(axis=1).max())
+        solver = np.linalg.pinv(normal / scale, rcond=1e-10, hermitian=True) / scale
+        rank = int(np.linalg.matrix_rank(normal / scale, tol=1e-10 * len(weights), hermitian=True))
+        return cls(weights, solver, int((weights.sum(axis=0) > 0).sum()) + rank)
+
+    def __call__(self, x: Floats) -> Floats:
+        """(R, T, N) -> (R, T, N)."""
+        per_unit = _at_least_one_cell(self.weights)
+        seen = self.weights > 0
+        x = np.where(seen, x, 0.0)
+        unit = (self.weights * x).sum(axis=1, keepdims=True) / per_unit
+        time = (self.weights * (x - unit)).sum(axis=2) @ self.solver
+        x = x - time[:, :, None]
+        return np.where(seen, x - (self.weights * x).sum(axis=1, keepdims=True) / per_unit, 0.0)
+
+
+def _at_least_one_cell(weights: Floats) -> Floats:
+    """Each unit's sum of weights, 1 for a unit without any, (N,)."""
+    total = weights.sum(axis=0)
+    return np.asarray(np.where(total > 0, total, 1.0))
+
+
+@np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN with a status
+def weighted_two_way(
+    panel: Panel, outcome: str, regressors: tuple[str, ...], errors: tuple[str, ...], weights: Floats
+) -> Estimates:
+    """A two-way regression of R panels in which unit i has weight w_i, (N,); units of weight 0 are left out.
+
+    Coefficients minimise the weighted sum of squares; the constant, the last term, is ybar - xbar'b in weighted means.
+    errors: of `linear.covariances`, with weights as inverse variances under iid and in the scores w x e of all
+    others; the factor of clusters counts regressors and the effects that are not nested in a cluster. Weights are
+    rescaled to sum to n, which changes sigma2 alone. r2 are shares of weighted sums of squares; floored:ERROR is 1
+    where negative eigenvalues of the slopes' matrix were set to zero. A variance that is zero up to rounding, as that
+    of two units' scores, which cancel, is NaN. A panel with a regressor that the effects absorb, or that is collinear,
+    among the units that are left, or whose outcome is fitted without error, is SINGULAR.
+    """
+    data = _Weighted.of(panel, outcome, regressors, weights)
+    beta, psi, e = _least_squares(data)
+    r, k = beta.shape[0], len(regressors)
+    counted = counted_by_cluster(errors, k, data.effects, ("unit", "period"), data.used, "nonnested")
+    sample = Sample(data.used, data.used.nobs, k + data.effects, counted)
+    found = [covariance(error, psi[:, :-1], e, sample) for error in errors]
+    ssr, rounding = ols.sum_of_squares(e), ols.ROUNDING * ols.sum_of_squares(data.root * data.raw_y)
+    variances = _variances(errors, psi, e, sample, found, rounding)
+    sound = np.isfinite(beta).all(axis=1) & (ssr > rounding)
+    floored = {
+        f"floored:{error}": spread(one.floored.astype(np.float64), r)
+        for error, one in zip(errors, found, strict=True)
+        if may_be_floored(error, tuple(panel.attributes))
+    }
+    return Estimates(
+        terms=(*regressors, "constant"),
+        errors=errors,
+        estimate=beta,
+        se=np.sqrt(np.stack(variances, axis=1)),
+        dof=np.stack([np.full((r, k + 1), float(one.dof)) for one in found], axis=1),
+        status=np.where(sound, Status.OK, Status.SINGULAR).astype(np.uint8),
+        statistics=_fit_statistics(data, ssr, sample) | floored,
+    )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Weighted:
+    """Cells with a weight: cells, root (T, N), weights that sum to n and their roots; used, the panel of them.
+
+    raw_y (R, T, N), raw_x (1 or R, K, T, N), zero elsewhere; y, x: within transformed, times root. effects: those that
+    were taken out.
+    """
+
+    used: Panel
+    cells: Floats
+    root: Floats
+    raw_y: Floats
+    raw_x: Floats
+    y: Floats
+    x: Floats
+    effects: int
+
+    @classmethod
+    def of(cls, panel: Panel, outcome: str, regressors: tuple[str, ...], weights: Floats) -> _Weighted:
+        cells = np.broadcast_to(weights, (len(panel.periods), len(panel.units)))
+        if panel.observed is not None:
+            cells = cells * panel.observed[0]
+        cells = cells * ((cells > 0).sum() / cells.sum())
+        within, root, used = WeightedWithin.of(cells), np.sqrt(cells), replace(panel, observed=(cells > 0)[None])
+        raw_x = ols.stack([_visible(panel.variables[name], cells) for name in regressors])
+        raw_y = spread(_visible(panel.variables[outcome], cells), panel.replications)
+        x = root * within(raw_x.reshape(-1, *cells.shape)).reshape(raw_x.shape)
+        return cls(used, cells, root, raw_y, raw_x, root * within(raw_y), x, within.effects)
+
+    def means(self, values: Floats) -> Floats:
+        """Weighted means of the cells, (..., T, N) -> (...)."""
+        return np.asarray((self.cells * values).sum(axis=(-2, -1)) / self.cells.sum())
+
+    @property
+    def total_sum_of_squares(self) -> Floats:
+        """Of the outcome around its weighted mean, (R,)."""
+        centred = self.raw_y - self.means(self.raw_y)[:, None, None]
+        return np.asarray((self.cells * np.square(centred)).sum(axis=(1, 2)))
+
+
+def _least_squares(data: _Weighted) -> tuple[Floats, Floats, Floats]:
+    """Coefficients (R, K + 1), the constant last, their weights psi (1 or R, K + 1, T, N) and residuals (R, T, N)."""
+    x, xbar = data.x, data.means(data.raw_x)
+    gram, around = ols.gram(x), (data.cells * np.square(data.raw_x - xbar[:, :, None, None])).sum(axis=(2, 3))
+    gram[(np.diagonal(gram, axis1=1, axis2=2) <= ols.ABSORBED * around).any(axis=1)] = np.nan
+    bread, _ = ols.invert(gram)
+    beta = np.matmul(bread, ols.inner(x, data.y)[:, :, None])[:, :, 0]
+    psi = np.reshape(bread @ x.reshape(*x.shape[:2], -1), x.shape)
+    constant = data.root / data.cells.sum() - np.einsum("rk,rktn->rtn", xbar, psi)
+    level = data.means(data.raw_y) - np.vecdot(beta, np.broadcast_to(xbar, beta.shape))
+    whole = np.concatenate([psi, constant[:, None]], axis=1)
+    return np.column_stack([beta, level]), whole, ols.residual(data.y, x, beta)
+
+
+def _fit_statistics(data: _Weighted, ssr: Floats, sample: Sample) -> dict[str, Floats]:
+    r2 = 1.0 - ssr / data.total_sum_of_squares
+    return {
+        "r2": r2,
+        "r2_within": 1.0 - ssr / ols.sum_of_squares(data.y),
+        "r2_adjusted": 1.0 - (1.0 - r2) * (sample.nobs - 1) / sample.free,
+        "sigma2": ssr / sample.free,
+    }
+
+
+def _variances(
+    errors: tuple[str, ...], psi: Floats, e: Floats, sample: Sample, slopes: list[Covariance], rounding: Floats
+) -> list[Floats]:
+    """Variances of all terms (R, K + 1) by error type, NaN where they are no more than the least that is told from
+    rounding: the slopes' from their own matrix, the constant's from all."""
+    last = [covariance(error, psi, e, sample).matrix[:, -1, -1] for error in errors]
+    least = np.square(psi).sum(axis=(2, 3)) * rounding[:, None]
+    both = zip(slopes, last, strict=True)
+    found = [np.column_stack([np.diagonal(own.matrix, axis1=1, axis2=2), constant]) for own, constant in both]
+    return [np.where(variance > least, variance, np.nan) for variance in found]
+
+
+def _visible(x: Floats, cells: Floats) -> Floats:
+    return np.where(cells > 0, x, 0.0)
+
 
 Method = Literal["nearest", "radius", "kernel"]
 LEAST_CLUSTERS = 2  # of matched treated units, and of controls; one alone shows not how much it moves by itself
@@ -157,22 +425,22 @@ class PsmDID(RegressionEstimator):
         fit = logit(x[candidates], treated[candidates])
         supported, weights = np.zeros_like(treated), np.zeros(treated.size)
         if fit.converged:
-            supported[candidates] = matching.on_support(fit.score, treated[candidates])
+            supported[candidates] = on_support(fit.score, treated[candidates])
             eligible = candidates & (supported | ~treated)
             score = np.full(treated.size, np.nan)
             score[candidates] = fit.score
             links = self._links(score[supported], score[candidates & ~treated])
-            weights = matching.matching_weights(links, treated, eligible)
+            weights = matching_weights(links, treated, eligible)
         return Matched(x, treated, candidates, supported, weights, fit)
 
     def _links(self, of: Floats, among: Floats) -> Floats:
         match self.method:
             case "nearest":
-                return matching.nearest_links(of, among, self.neighbours, self.caliper, self.replacement)
+                return nearest_links(of, among, self.neighbours, self.caliper, self.replacement)
             case "radius":
-                return matching.radius_links(of, among, self.caliper)
+                return radius_links(of, among, self.caliper)
             case "kernel":
-                return matching.kernel_links(of, among, self.bandwidth)
+                return kernel_links(of, among, self.bandwidth)
 
     def window(self, panel: Panel) -> Flags:
         """The years (T,) over which covariates are averaged; raises BadInput when there are none."""

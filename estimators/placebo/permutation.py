@@ -4,26 +4,259 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
-from estimators.core.inversion import linear_interval, p_value_errors, p_values
-from estimators.core.names import outcome_of
+from estimators.core.estimator import (
+    Estimates,
+    Estimator,
+    Layout,
+    Moments,
+    Reduction,
+    Status,
+    find_estimator,
+    outcome_of,
+)
+from estimators.core.inversion import linear_interval, p_value_errors, p_values, searched_interval
 from estimators.core.tile import Tile
-from estimators.placebo.kernel_tests import Draws, KernelTest, NullTests, Statistic
-from estimators.placebo.some_terms import Value, inside, outside
-from sim.arrays import Floats
+from estimators.core.treatment_kernels import AssignedTreatments, LinearlyAssigned, ShiftedFits, TreatmentKernel
+from estimators.core.treatments import PathCodes
+from sim.arrays import Codes, Floats
 from sim.design import Design
 from sim.errors import bad, closest, listed, naming, one_of
 from sim.panel import Panel
+from sim.registry import discover
 from sim.schema import Schema
-from sim.schemes import FORMS, Relabel, Time, assigned_anew, redraws_treatment, scheme_of, terms_tested
+from sim.schemes import FORMS, Randomisation, Relabel, Time, assigned_anew, redraws_treatment, scheme_of, terms_tested
 from sim.streams import Streams
+
+# An estimator inside another: how its settings are written, and the estimator that reports some of its terms.
+
+
+Value = bool | int | float | str | tuple[str, ...] | tuple[int, ...] | None
+Pairs = tuple[tuple[str, Value], ...]
+
+
+def inside(estimator: Estimator) -> tuple[str, Pairs]:
+    """Kind and settings that differ from the defaults of an estimator, from which `outside` makes it again."""
+    own = type(estimator)
+    known = discover("estimators", Estimator).get(own.kind) is own
+    pairs = tuple(
+        (item.name, getattr(estimator, item.name))
+        for item in fields(own)  # type: ignore[arg-type]
+        if getattr(estimator, item.name) != item.default
+    )
+    return own.kind if known else f"{own.__module__}:{own.__qualname__}", pairs
+
+
+@lru_cache(maxsize=64)
+def outside(kind: str, settings: Pairs, asked_by: str) -> Estimator:
+    """The estimator of a kind and its settings; raises BadInput for those that do not exist."""
+    cls = find_estimator(kind, f"{asked_by}, estimator")
+    names = [item.name for item in fields(cls)]  # type: ignore[arg-type]
+    for name, _ in settings:
+        if name not in names:
+            raise bad(f"unknown setting {name!r}", where=f"{asked_by} of {kind}", allowed=one_of(names),
+                      remedy=closest(name, names))  # fmt: skip
+    return cls(**dict(settings))
+
+
+@dataclass(frozen=True, slots=True)
+class SomeTerms(Estimator):
+    """An estimator with some of its terms, so that what the others lack on a panel is no failure of these.
+
+    estimator, settings: kind and settings of the estimator, as pairs (in a study file as a table, {errors = ["hc1"]});
+    `SomeTerms.of` takes them from an object. terms: those reported; none = all. label: its name in tables, by default
+    that of the estimator.
+
+    Everything is computed by the estimator itself; a fit without an estimate of a reported term is singular.
+
+    >>> import panelproof as pp
+    >>> from estimators.placebo.permutation import SomeTerms
+    >>> found = SomeTerms.of(pp.SunAbraham(), ("event(3)",))(pp.example_panel().panel)
+    >>> print(found.terms, f"{found.params['event(3)']:.3f}")
+    ('event(3)',) 0.035
+    """
+
+    kind: ClassVar[str] = "some-terms"
+
+    estimator: str = "did"
+    settings: tuple[tuple[str, Value], ...] = ()
+    terms: tuple[str, ...] = ()
+    label: str = ""
+
+    @classmethod
+    def of(cls, estimator: Estimator, terms: tuple[str, ...]) -> SomeTerms:
+        """An estimator with some of its terms, under its own name."""
+        return cls(*inside(estimator), terms, estimator.name)
+
+    @property
+    def inner(self) -> Estimator:
+        """The estimator itself; raises BadInput for a kind or settings that do not exist, and for one of its kind."""
+        found = outside(self.estimator, self.settings, self.kind)
+        if isinstance(found, SomeTerms):
+            raise bad("some terms of some terms", where="estimator", allowed="any other estimator",
+                      remedy='name the estimator, e.g. estimator = "did"')  # fmt: skip
+        return found
+
+    @property
+    def name(self) -> str:
+        """Its label, else the estimator's name."""
+        return self.label or self.inner.name
+
+    @property
+    def home(self) -> tuple[Design, tuple[str, ...]]:
+        """The estimator's own."""
+        design, terms = self.inner.home
+        return design, tuple(term for term in terms if term in (self.terms or terms))
+
+    def layout(self, schema: Schema) -> Layout:
+        """The estimator's with some of its terms; raises BadInput for others."""
+        with naming(self.name):
+            return self.inner.layout(schema).only(self.terms or None, self.name)
+
+    def variables(self, schema: Schema) -> frozenset[str]:
+        """The estimator's."""
+        return self.inner.variables(schema)
+
+    def used(self, panel: Panel) -> Panel:
+        """The estimator's."""
+        return self.inner.used(panel)
+
+    def reduction(self, schema: Schema) -> Reduction | None:
+        """The estimator's own, which equal estimators share."""
+        return self.inner.reduction(schema)
+
+    def solve(self, plan: Any, moments: Any, schema: Schema, streams: Streams) -> Estimates:
+        """The estimator's answers, of the terms alone."""
+        return self._of(self.inner.solve(plan, moments, schema, streams))
+
+    def __call__(self, panel: Panel, streams: Streams | None = None) -> Estimates:
+        """Fit R panels with the estimator; raises what it raises."""
+        self.layout(panel.schema)
+        return self._of(self.inner(panel, streams))
+
+    def _of(self, found: Estimates) -> Estimates:
+        found = found.only(self.terms or found.terms)
+        missing = (found.status == Status.OK) & ~np.isfinite(found.estimate).all(axis=1)
+        return replace(found, status=np.where(missing, Status.SINGULAR, found.status).astype(np.uint8))
+
+
+# The assignments that permutation tests compare with the real one, and tests by an estimator's own kernel for
+# redrawn treatments: no fit of each draw, many outcomes at once.
+
+
+Statistic = Literal["raw", "studentised"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Draws:
+    """B assignments of a panel, codes (B, N), without the real one; exact: all that there are."""
+
+    randomisation: Randomisation
+    codes: Codes
+    exact: bool
+
+    @classmethod
+    def of(cls, panel: Panel, scheme: str, draws: int, seed: int, rng: np.random.Generator | None = None) -> Draws:
+        """All assignments when they are no more than `draws`, else that many from `rng`, or from the seed.
+
+        Raises BadInput when the panel leaves nothing to draw.
+        """
+        randomisation = scheme_of(scheme).on(panel)
+        if randomisation.count is not None and randomisation.every and randomisation.count <= draws:
+            every = np.array(list(randomisation.every()))
+            return cls(randomisation, every[(every != randomisation.real).any(axis=1)], True)
+        own = Streams(seed, "permutation").tile(0, draws)
+        generators: Iterator[np.random.Generator] = itertools.repeat(rng, draws) if rng else own.each(scheme)
+        return cls(randomisation, np.array([randomisation.draw(generator) for generator in generators]), False)
+
+    @property
+    def with_real(self) -> Codes:
+        """The real assignment, then the others, (1 + B, N)."""
+        return np.concatenate([self.randomisation.real[None], self.codes])
+
+    def treatments(self) -> PathCodes:
+        """Those of the one variable that is assigned, the real one first."""
+        (paths,) = self.randomisation.paths.values()
+        return PathCodes(np.concatenate([paths, np.zeros((1, paths.shape[1]))]), self.with_real)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class NullTests:
+    """p values and interval ends of K terms in R panels, (R, K) each; NaN where there is none."""
+
+    pvalue: Floats
+    lower: Floats
+    upper: Floats
+
+    @staticmethod
+    def none(rows: int, terms: int) -> NullTests:
+        """No test."""
+        return NullTests(*(np.full((rows, terms), np.nan) for _ in range(3)))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class KernelTest:
+    """Terms under assignments of which the first is the real one; an interval where estimates are linear in y.
+
+    real: the treatment as it was, (1, T, N), zero where unobserved. columns: of the kernel's terms, those tested.
+    """
+
+    draws: Draws
+    assigned: AssignedTreatments
+    real: Floats
+    columns: tuple[int, ...]
+    statistic: Statistic
+    interval: bool
+
+    @classmethod
+    def of(
+        cls, kernel: TreatmentKernel, draws: Draws, real: Floats, terms: tuple[str, ...], statistic: Statistic, *,
+        interval: bool,
+    ) -> KernelTest:  # fmt: skip
+        """Prepare the draws."""
+        assigned, columns = kernel.assign(draws.treatments()), tuple(kernel.terms.index(term) for term in terms)
+        return cls(draws, assigned, real, columns, statistic, interval and isinstance(assigned, LinearlyAssigned))
+
+    @np.errstate(divide="ignore", invalid="ignore")  # a degenerate draw is NaN and counts as extreme
+    def test(self, y: Floats) -> NullTests:
+        """Outcomes (R, T, N) under all assignments."""
+        if self.statistic == "studentised" and self.interval and isinstance(self.assigned, LinearlyAssigned):
+            return _searched(self.assigned.shifted(y, self.real))
+        drawn = self._statistics(y)
+        p = np.stack([p_values(drawn[:, 0, k], drawn[:, 1:, k]) for k in range(len(self.columns))], axis=1)
+        if not self.interval:
+            absent = NullTests.none(*p.shape)
+            return NullTests(p, absent.lower, absent.upper)
+        b, slope = drawn[:, :, 0], self.assigned.estimates(self.real)[:, :, 0]
+        lower, upper = linear_interval(b[:, 0], b[:, 1:], slope[:, 1:])
+        return NullTests(p, lower[:, None], upper[:, None])
+
+    def _statistics(self, y: Floats) -> Floats:
+        """Raw or studentised statistics, (R, 1 + B, K), NaN where a fit fails."""
+        if self.statistic == "raw":
+            return self.assigned.estimates(y)[:, :, self.columns]
+        fits = self.assigned.fit(y)
+        return np.where((fits.status == Status.OK)[:, :, None], fits.estimate / fits.se, np.nan)[:, :, self.columns]
+
+
+def _searched(fits: ShiftedFits) -> NullTests:
+    """The studentised test of one linear estimate, inverted by bisection."""
+
+    def pvalue(c: Floats) -> Floats:
+        t = fits.t(c)
+        return p_values(t[:, 0], t[:, 1:])
+
+    real = fits.b[:, 0]
+    lower, upper = searched_interval(real, np.sqrt(fits.v0[:, 0]), pvalue)
+    return NullTests(pvalue(np.zeros_like(real))[:, None], lower[:, None], upper[:, None])
+
 
 LEAST_DRAWS = 99
 DRAWS_AT_ONCE = 64  # assignments fitted together by estimators without a kernel of their own

@@ -39,15 +39,22 @@ from typing import Any, ClassVar
 import numpy as np
 
 from estimators.core import regression as ols
-from estimators.core.estimator import Estimates, Layout, Moments, Reduction, Status
-from estimators.core.names import RegressionEstimator, check_names, treatment_of
-from estimators.core.tile import Tile, spread
-from estimators.core.within import BY_PERIOD, check_effects
+from estimators.core.estimator import (
+    Estimates,
+    Layout,
+    Moments,
+    Reduction,
+    RegressionEstimator,
+    Status,
+    check_names,
+    treatment_of,
+)
+from estimators.core.tile import BY_PERIOD, Tile, check_effects, spread
 from estimators.linear.covariances import ClusterK, counted_parameters, membership, unit_clusters
 from estimators.linear.equal_effects import group_labels
 from estimators.linear.least_squares import LeastSquares, LinearPlan
+from estimators.staggered.aggregation import Cohorts, check_clusters
 from estimators.staggered.callaway_santanna import CallawaySantAnna, CallawaySantAnnaPlan, CallawaySantAnnaReduction
-from estimators.staggered.cohorts import Cohorts, check_clusters
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import BadInput, bad, closest, one_of

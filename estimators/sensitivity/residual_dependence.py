@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import brentq
 
-from estimators.core.within import balanced_split
+from estimators.core.tile import balanced_split
 from sim.arrays import Codes, Flags, Floats
 
 NEARLY_ONE = 1.0 - 1e-6

@@ -22,8 +22,17 @@ import numpy as np
 from scipy.special import chdtrc
 
 from estimators.core import regression as ols
-from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
-from estimators.core.names import check_names, outcome_of, weights_of
+from estimators.core.estimator import (
+    Estimates,
+    Estimator,
+    Layout,
+    Moments,
+    Reduction,
+    Status,
+    check_names,
+    outcome_of,
+    weights_of,
+)
 from estimators.core.tile import Tile, spread
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan, regressors
 from estimators.spatial.spectrum import FLAT, own_information

@@ -31,9 +31,8 @@ from estimators.core.treatments import (
     treatments,
 )
 from estimators.spatial.cross_products import SpatialCrossProducts, SpatialMoments, SpatialPlan
-from estimators.spatial.effects import Slopes, impacts
-from estimators.spatial.form import FORMS
-from estimators.spatial.likelihood import Sizes, log_likelihood, maximise_lag
+from estimators.spatial.fits import Slopes, impacts
+from estimators.spatial.likelihood import FORMS, Sizes, log_likelihood, maximise_lag
 from estimators.spatial.spectrum import Spectrum, Transform
 from sim.arrays import Floats
 from sim.errors import BadInput, Problem

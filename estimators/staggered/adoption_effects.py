@@ -28,19 +28,18 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, fdtrc
 
 from estimators.core import regression as ols
-from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status
-from estimators.core.names import outcome_of, treatment_of
+from estimators.core.estimator import Estimates, Estimator, Layout, Moments, Reduction, Status, outcome_of, treatment_of
 from estimators.core.tile import Tile, spread
 from estimators.linear.covariances import membership, unit_clusters
 from estimators.staggered.aggregation import (
     Window,
+    check_clusters,
     check_terms,
     event_of,
     staggered_targets,
     staggered_terms,
     told_by_cells,
 )
-from estimators.staggered.cohorts import check_clusters
 from sim.arrays import Codes, Flags, Floats
 from sim.errors import BadInput, bad, one_of
 from sim.panel import Panel

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from estimators.core.names import check_names, outcome_of
-from estimators.core.within import WithinTransform
-from estimators.staggered.cohorts import Cohorts
+from estimators.core.estimator import check_names, outcome_of
+from estimators.core.tile import WithinTransform
+from estimators.staggered.aggregation import Cohorts
 from sim.arrays import Flags, Floats
 from sim.errors import bad, one_of
 from sim.panel import Panel

@@ -13,11 +13,10 @@ from typing import ClassVar
 import numpy as np
 
 from estimators.core import regression as ols
-from estimators.core.estimator import Estimates, Estimator, Layout, Status
-from estimators.core.names import check_names, outcome_of
-from estimators.core.within import WithinTransform, observed_mask
+from estimators.core.estimator import Estimates, Estimator, Layout, Status, check_names, outcome_of
+from estimators.core.tile import WithinTransform, observed_mask
 from estimators.linear.covariances import membership, unit_clusters
-from estimators.staggered.cohorts import check_balanced, check_clusters
+from estimators.staggered.aggregation import check_balanced, check_clusters
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import bad

@@ -8,11 +8,147 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from estimators.core import regression as ols
-from estimators.core.within import WithinTransform
+from estimators.core.tile import WithinTransform
 from estimators.staggered.adoption_effects import LinearFit
-from estimators.staggered.untreated_fit import invert_partialled, sums_by_unit, units_first
+from estimators.staggered.aggregation import Cohorts
 from sim.arrays import Codes, Flags, Floats
+from sim.errors import bad, listed
 from sim.panel import Panel
+
+# The first stage of imputation and two-stage estimators: effects and controls fitted on untreated observations.
+#
+# y_it = mu_i + lambda_t + x_it'b over untreated (i, t), extended to all (i, t) of the units; the adjusted outcome
+# u_it = y_it - mu_i - lambda_t - x_it'b is the residual where untreated and the imputed effect where treated. A
+# weighted sum w'u is linear in y, w'u = v'y with v = w - Z0 (Z0'Z0)^-1 Z'w on untreated rows, v = w elsewhere
+# (Borusyak, Jaravel and Spiess 2024, proposition 2).
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class UntreatedFit:
+    """Prepared effects and controls of the untreated observations.
+
+    mask (T, N): 1 where untreated and used; solver (T, T) of its time effects; x (C, T, N): controls less the effects
+    fitted on untreated rows, in all rows; bread (C, C): inverse of their cross products over untreated rows. sound: the
+    controls can be told apart there.
+    """
+
+    mask: Floats
+    solver: Floats
+    x: Floats
+    bread: Floats
+    sound: bool
+
+    @classmethod
+    def of(cls, panel: Panel, cohorts: Cohorts, controls: tuple[str, ...], asked_by: str) -> UntreatedFit:
+        """The fit of a panel's first replication; raises BadInput for periods in which every unit is treated.
+
+        Units treated from the first period on have no untreated observation and take no part.
+        """
+        t = len(cohorts.periods)
+        mask = (np.arange(t)[:, None] < cohorts.first).astype(np.float64)
+        empty = [period for period, row in zip(cohorts.periods, mask, strict=True) if not row.any()]
+        if empty:
+            raise bad(f"no unit is untreated in {listed(empty)}", where=asked_by,
+                      allowed="a never or not yet treated unit in every period",
+                      remedy="leave out those periods, or add untreated units")  # fmt: skip
+        within = WithinTransform.of(replace(panel, observed=mask[None] > 0))
+        assert within.solver is not None
+        empty_fit = cls(mask, within.solver, np.empty((0, *mask.shape)), np.empty((0, 0)), sound=True)
+        if not controls:
+            return empty_fit
+        raw = np.stack([panel.variables[name][0] for name in controls])
+        x = empty_fit.adjusted(raw)
+        bread, sound = invert_partialled(raw[:, mask > 0], x[:, mask > 0])
+        return cls(mask, within.solver, x, bread, sound)
+
+    def adjusted(self, y: Floats) -> Floats:
+        """u of outcomes, (R, T, N) -> (R, T, N); without meaning for units without untreated rows."""
+        per_unit = np.maximum(self.mask.sum(axis=0), 1.0)
+        visible = y * self.mask
+        mean = visible.sum(axis=1) / per_unit
+        time = (visible.sum(axis=2) - mean @ self.mask.T) @ self.solver
+        u = y - (mean - time @ self.mask / per_unit)[:, None, :]
+        u -= time[:, :, None]
+        return self.without_controls(u)
+
+    def without_controls(self, u: Floats) -> Floats:
+        """u less the part that the controls explain on untreated rows."""
+        if not len(self.x):
+            return u
+        visible = (self.x * self.mask).reshape(len(self.x), -1)
+        b = u.reshape(len(u), u.shape[1] * u.shape[2]) @ visible.T @ self.bread
+        return u - np.reshape(b @ self.x.reshape(len(self.x), -1), u.shape)
+
+    def first_stage(self, w: Floats) -> Floats:
+        """Z0 (Z0'Z0)^-1 Z'w, what a weighted sum w'u owes to the first stage, (K, T, N) -> (K, T, N)."""
+        per_unit = np.maximum(self.mask.sum(axis=0), 1.0)
+        unit, time = w.sum(axis=1), w.sum(axis=2)
+        dual_time = (time - (unit / per_unit) @ self.mask.T) @ self.solver
+        dual_unit = (unit - dual_time @ self.mask) / per_unit
+        owed = (dual_unit[:, None, :] + dual_time[:, :, None]) * self.mask
+        if not len(self.x):
+            return owed
+        through = w.reshape(len(w), -1) @ self.x.reshape(len(self.x), -1).T @ self.bread
+        return owed + np.reshape(through @ (self.x * self.mask).reshape(len(self.x), -1), owed.shape)
+
+
+def invert_partialled(raw: Floats, left: Floats) -> tuple[Floats, bool]:
+    """Inverse cross products of what is left of regressors (C, n) after a projection, and whether they are sound.
+
+    NaN when nothing is left of one, `raw` (C, n) being what there was, or when they are collinear.
+    """
+    before = np.square(raw - raw.mean(axis=1, keepdims=True)).sum(axis=1)
+    absorbed = (np.square(left).sum(axis=1) <= ols.ABSORBED * before).any()
+    bread, sound = ols.invert((left @ left.T)[None])
+    if absorbed or not sound[0]:
+        return np.full_like(bread[0], np.nan), False
+    return bread[0], True
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Averages:
+    """Group means of adjusted outcomes over some cells, and what is left after them.
+
+    cells (n,): flat places in (T, N); codes (n,): group of each, 0, 1, ...; every group has a cell.
+    """
+
+    cells: Codes
+    codes: Codes
+
+    @classmethod
+    def of(cls, groups: Codes) -> Averages:
+        """The averages over groups (T, N); a negative group is left alone."""
+        cells = np.flatnonzero(groups.ravel() >= 0)
+        return cls(cells, np.unique(groups.ravel()[cells], return_inverse=True)[1])
+
+    @property
+    def sizes(self) -> Codes:
+        """Cells in each group."""
+        return np.bincount(self.codes)
+
+    def residuals(self, u: Floats) -> Floats:
+        """u less the mean of its group, (R, T, N) -> (R, T, N)."""
+        share = (self.codes[:, None] == np.arange(self.codes.max() + 1)) / self.sizes
+        out = u.copy()
+        flat = out.reshape(len(u), -1)
+        among = flat[:, self.cells]
+        flat[:, self.cells] = among - (among @ share)[:, self.codes]
+        return out
+
+    def alone(self, w: Floats) -> Flags:
+        """Terms whose weights (K, T, N) fall on groups of one cell only, (K,)."""
+        weights = w.reshape(len(w), -1)[:, self.cells] != 0
+        return np.asarray(weights.any(axis=1) & ~weights[:, self.sizes[self.codes] > 1].any(axis=1))
+
+
+def sums_by_unit(e: Floats, by_unit: Floats) -> Floats:
+    """sum_t v_it e_it, (R, K, N), of e (R, T, N) and weights with units first, (N, T, K)."""
+    return np.matmul(e.transpose(2, 0, 1), by_unit).transpose(1, 2, 0)
+
+
+def units_first(v: Floats) -> Floats:
+    """(K, T, N) -> (N, T, K), contiguous."""
+    return np.ascontiguousarray(v.transpose(2, 1, 0))
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -19,9 +19,8 @@ import numpy as np
 
 from estimators.core import regression as ols
 from estimators.staggered.adoption_effects import AdoptionEffects, LinearFit
-from estimators.staggered.aggregation import event_averages, event_terms
-from estimators.staggered.cohorts import Cohorts
-from estimators.staggered.untreated_fit import invert_partialled, sums_by_unit, units_first
+from estimators.staggered.aggregation import Cohorts, event_averages, event_terms
+from estimators.staggered.dummy_regression import invert_partialled, sums_by_unit, units_first
 from sim.arrays import Codes, Flags, Floats
 from sim.design import Design
 from sim.errors import bad

@@ -5,7 +5,7 @@ from __future__ import annotations
 from estimators.core.estimator import Estimator, estimators, find_estimator
 from estimators.linear.did import TwoWayDID
 from estimators.placebo.permutation import PermutationTest
-from estimators.spatial.form import FORMS
+from estimators.spatial.likelihood import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables.columns import regression

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from estimators.core.inference import critical_values
+from estimators.core.estimator import critical_values
 from estimators.linear.covariances import membership, unit_clusters
 from estimators.spatial.spatial_panel import SpatialPanel
 from experiments.checks.case import Case, Move

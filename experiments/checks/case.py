@@ -9,15 +9,14 @@ from functools import cached_property
 import numpy as np
 from scipy.special import ndtri
 
-from estimators.core.estimator import Estimates, Estimator
-from estimators.core.inference import critical_values
-from estimators.core.within import WithinTransform, observed_mask
+from estimators.core.estimator import Estimates, Estimator, critical_values
+from estimators.core.tile import WithinTransform, observed_mask
 from estimators.linear.covariances import unit_clusters
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import ADJUSTED
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE, Differences
-from estimators.sensitivity.leave_one_out import LeftOut, leave_one_out
-from estimators.staggered.bands import multipliers, simultaneous_critical_values
+from estimators.sensitivity.sensitivity import LeftOut, leave_one_out
+from estimators.staggered.aggregation import multipliers, simultaneous_critical_values
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables.columns import main_cluster
 from experiments.application.tables.ledger import Fitted, Ledger

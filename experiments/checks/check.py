@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Estimates
-from estimators.core.inference import critical_values
+from estimators.core.estimator import Estimates, critical_values
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from results.tables.records import ANSWERS, Answer, Check
 from sim.arrays import Flags, Floats

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from estimators.sensitivity.cinelli_hazlett import benchmark, partial_r2, robustness_value
-from estimators.sensitivity.oster import SHARE, Selection
+from estimators.sensitivity.sensitivity import SHARE, Selection, benchmark, partial_r2, robustness_value
 from experiments.checks.case import Case, number, without
 from results.tables.records import INFORMS, SILENT, WEAKENS, Check
 from sim.arrays import Floats

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from estimators.core.within import balanced_split
+from estimators.core.tile import balanced_split
 from estimators.linear.did import TwoWayDID
 from estimators.sensitivity import residual_dependence as left
-from estimators.spatial.autocorrelation import folded_p_values
-from estimators.spatial.residual_moran import permuted_pooled_moran, pooled_moran
+from estimators.spatial.residual_moran import folded_p_values, permuted_pooled_moran, pooled_moran
 from experiments.application.tables.ledger import Fitted
 from experiments.checks.case import Case, without
 from results.tables.records import BASELINE, INFORMS, SILENT, WEAKENS, Check, Fit

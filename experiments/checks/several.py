@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from estimators.core.inference import p_values
+from estimators.core.estimator import p_values
 from estimators.core.regression import check_fixed
-from estimators.core.within import WithinTransform, observed_mask
-from estimators.sensitivity.romano_wolf import signed_statistics, stepdown
+from estimators.core.tile import WithinTransform, observed_mask
+from estimators.sensitivity.sensitivity import signed_statistics, stepdown
 from experiments.application.tables.robustness import with_outcome
 from experiments.checks.case import SIGNIFICANT, Case, without
 from results.tables.records import INFORMS, SILENT, WEAKENS, Check

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from estimators.core.error_types import error_label
-from estimators.core.inference import critical_values, p_values
+from estimators.core.estimator import critical_values, p_values
 from estimators.sensitivity.differences import ALTERNATIVE
 from experiments.checks import influence
 from experiments.checks.case import Case, number

@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from estimators.staggered.honest import BoundsQuestion
-from estimators.staggered.pretrends import pretrend_power
-from estimators.staggered.trend_evidence import EventTimes, breakdowns, core_of, reference_estimator
+from estimators.staggered.trend_evidence import EventTimes, breakdowns, core_of, pretrend_power, reference_estimator
 from experiments.checks.case import Case, number
 from results.tables.records import INFORMS, SILENT, WEAKENS, Check
 from results.tables.typography import short_p

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from estimators.core.estimator import Estimates, Estimator, Layout, Status
-from estimators.core.inference import p_values as t_tests
+from estimators.core.estimator import p_values as t_tests
 from estimators.core.inversion import LEVEL, linear_interval, p_value_errors, p_values
 from estimators.core.regression import check_fixed
 from estimators.linear.did import TwoWayDID

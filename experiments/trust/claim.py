@@ -15,8 +15,8 @@ from estimators.core.error_types import kind_of, served
 from estimators.core.estimator import Estimator
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_treated import FEWEST_CONTROLS
-from estimators.placebo.some_terms import SomeTerms
-from estimators.spatial.form import FORMS
+from estimators.placebo.permutation import SomeTerms
+from estimators.spatial.likelihood import FORMS
 from estimators.spatial.spatial_panel import SpatialPanel
 from estimators.staggered.adoption_effects import AdoptionEffects
 from estimators.staggered.aggregation import event_of

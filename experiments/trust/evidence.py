@@ -14,8 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.special import ndtri
 
-from estimators.core.estimator import Estimates, Status
-from estimators.core.inference import critical_values
+from estimators.core.estimator import Estimates, Status, critical_values
 from estimators.core.inversion import p_value_errors
 from estimators.sensitivity.differences import ALTERNATIVE, DIFFERENCE
 from experiments.checks.case import Family

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.special import expit, logit
 
-from estimators.core.inference import critical_values
+from estimators.core.estimator import critical_values
 from experiments.running.tasks import runner_of
 from experiments.study.study import Study
 from experiments.trust.claim import Claim

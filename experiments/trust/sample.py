@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from estimators.core.names import RegressionEstimator
+from estimators.core.estimator import RegressionEstimator
 from experiments.application.spec.spec import RealPanel, Spec, with_weights
 from experiments.application.tables.columns import clustered_enough, error_types, main_cluster
 from experiments.application.tables.ledger import Fitted, reasons

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from estimators.core.estimator import Estimates, Estimator, Status
-from estimators.core.inference import p_values
+from estimators.core.estimator import Estimates, Estimator, Status, p_values
 from estimators.core.inversion import p_value_errors
 from estimators.core.inversion import p_values as ranked
 from experiments.study.study import Study

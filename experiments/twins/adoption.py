@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from estimators.core.logit import logit
+from estimators.core.regression import logit
 from experiments.settings import build
 from experiments.twins.methods import Fit
 from experiments.twins.real import Real

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.within import balanced_split
+from estimators.core.tile import balanced_split
 from sim.arrays import Floats
 from sim.weights import Weights
 

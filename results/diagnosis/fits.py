@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri, fdtri
 
-from estimators.core.estimator import Layout, Status
-from estimators.core.inference import critical_values
+from estimators.core.estimator import Layout, Status, critical_values
 from results.diagnosis import measures
 from results.diagnosis.measures import Measured, RunningMoments, Tally
 from results.store.block import Block, Records

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Layout
-from estimators.core.inference import p_values
+from estimators.core.estimator import Layout, p_values
 from results.diagnosis import measures
 from results.diagnosis.fits import clustered, fits_of, placed
 from results.diagnosis.measures import MEANINGS, Measured, RunningMoments

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.estimator import Estimates
-from estimators.core.inference import critical_values
+from estimators.core.estimator import Estimates, critical_values
 from estimators.staggered.aggregation import event_of
 from results.plots.paper import INK, SERIES, SOFT, draw, frame, handle, mark, number, span
 from results.tables.records import Figure

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.spatial.autocorrelation import QUADRANTS
+from estimators.spatial.residual_moran import QUADRANTS
 from results.plots.paper import BLUE, FAINT, INK, MARKERS, ORANGE, RED, SIZE, SKY, SOFT, draw, frame, handle
 from results.tables.records import LEVEL, Figure
 from results.tables.typography import short_p

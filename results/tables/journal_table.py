@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Literal
 
 from estimators.core.error_types import error_label
-from estimators.core.inference import usual_error
+from estimators.core.estimator import usual_error
 from estimators.spatial.lm_tests import CHI_SQUARE
 from results.tables.records import EFFECTS, Document, Fit, Record, clusters_of
 from results.tables.typography import (

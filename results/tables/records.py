@@ -16,8 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from estimators.core.estimator import Estimates
-from estimators.core.inference import critical_values, p_values
+from estimators.core.estimator import Estimates, critical_values, p_values
 from sim.arrays import Floats
 
 # Where the paper prints what: the one place that gives models their table and column numbers.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from estimators.core.inference import holm
+from estimators.core.estimator import holm
 from results.diagnosis.claims import FAMILYWISE, MOST_FAILED, POWER, Claim, beyond_share, interval_point
 from results.diagnosis.diagnose import Diagnosis
 from results.verdict.bias_table import failure_counts, reasons, settings

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from estimators.core.inference import holm
+from estimators.core.estimator import holm
 from results.diagnosis.claims import (
     DEFAULTS,
     FAMILYWISE,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray  # noqa: E402
 from estimators import SpatialPanel, TwoWayDID  # noqa: E402
 from estimators.core.treatment_kernels import TreatmentKernel  # noqa: E402
 from estimators.spatial.spectrum import Transform  # noqa: E402
-from estimators.staggered.cohorts import Cohorts  # noqa: E402
+from estimators.staggered.aggregation import Cohorts  # noqa: E402
 from experiments.application.example_panel import EXAMPLE_SPEC, example_frame  # noqa: E402
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec  # noqa: E402
 from experiments.placebo.placebo import answer, question  # noqa: E402

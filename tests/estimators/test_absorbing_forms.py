@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from estimators import LMTests, SpatialPanel, Tile
 from estimators.core.estimator import ROWS_AT_ONCE, Pieces
-from estimators.core.tile import UNDATED, dates_of
-from estimators.core.within import balanced_split
-from estimators.spatial.absorbing import TERMS, AbsorbingForms, FixedSide, Met
+from estimators.core.tile import UNDATED, balanced_split, dates_of
+from estimators.spatial.cross_products import TERMS, AbsorbingForms, FixedSide, Met
 from estimators.spatial.spectrum import Spectrum, Transform
 from references.small_panels import small_panel, small_weights
 from sim import Panel, Streams

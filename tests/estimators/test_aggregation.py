@@ -9,11 +9,11 @@ from estimators.staggered.aggregation import (
     OVERALL,
     Aggregation,
     CohortPeriods,
+    Cohorts,
     check_terms,
     staggered_targets,
     staggered_terms,
 )
-from estimators.staggered.cohorts import Cohorts
 from sim import BadInput
 
 PERIODS = (2000, 2001, 2002, 2003)

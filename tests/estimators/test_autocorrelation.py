@@ -13,9 +13,8 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from estimators.core.estimator import Status
-from estimators.core.inference import holm
-from estimators.spatial import autocorrelation as ac
+from estimators.core.estimator import Status, holm
+from estimators.spatial import residual_moran as ac
 from estimators.spatial.residual_moran import (
     MoranTest,
     ResidualMaker,

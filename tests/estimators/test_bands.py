@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from estimators.staggered.bands import largest_t, multipliers, simultaneous_critical_values
+from estimators.staggered.aggregation import largest_t, multipliers, simultaneous_critical_values
 
 
 @pytest.mark.parametrize(("kind", "third"), [("rademacher", 0.0), ("mammen", 1.0)])

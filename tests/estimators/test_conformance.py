@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from estimators import Estimates, Estimator, Status, Tile, estimators
-from estimators.core.inference import critical_values
+from estimators.core.estimator import critical_values
 from sim import BadInput, Draw, Panel, Streams, Wanted
 from sim.design import Estimand
 

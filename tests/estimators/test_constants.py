@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from estimators import SpatialPanel, Status, TwoWayDID
-from estimators.core.within import balanced_split
+from estimators.core.tile import balanced_split
 from references.small_panels import small_panel
 from sim import Panel
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from estimators.core.error_types import check_error_types
-from estimators.core.inference import critical_values
+from estimators.core.estimator import critical_values
 from estimators.linear.covariances import (
     bartlett_lag,
     bartlett_sum,

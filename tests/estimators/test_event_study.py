@@ -13,11 +13,9 @@ from scipy.stats import norm
 
 from estimators import Estimates, Status, Tile
 from estimators.staggered.adoption_effects import AdoptionEffects
-from estimators.staggered.event_study import EventStudy
-from estimators.staggered.imputation import Imputation
+from estimators.staggered.event_study import EventStudy, SunAbraham
+from estimators.staggered.imputation import Imputation, TwoStage
 from estimators.staggered.stacked import Stacked
-from estimators.staggered.sun_abraham import SunAbraham
-from estimators.staggered.two_stage import TwoStage
 from references.staggered_panels import dummies, frame_of, staggered_panel
 from sim import BadInput, Panel, Streams, Wanted
 from sim.presets import Paper

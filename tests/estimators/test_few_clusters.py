@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from estimators import Estimates
-from estimators.core.inference import p_values
+from estimators.core.estimator import p_values
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import effective_clusters
-from estimators.sensitivity.leave_one_out import leave_one_out
+from estimators.sensitivity.sensitivity import leave_one_out
 from experiments.application.references.reference import long_frame
 from references.regressions import panel_ols
 from references.small_panels import small_panel

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from estimators import Estimates
-from estimators.core.inference import p_values
+from estimators.core.estimator import p_values
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_treated import Placebos, variance_lines
 from references.regressions import panel_ols

@@ -14,8 +14,7 @@ from scipy.stats import chi2
 from scipy.stats import f as f_distribution
 
 from estimators import Estimates, Status, Tile, TwoWayDID
-from estimators.staggered.imputation import Imputation
-from estimators.staggered.two_stage import TwoStage
+from estimators.staggered.imputation import Imputation, TwoStage
 from references.staggered_panels import county_employment, dummies, frame_of, staggered_panel
 from sim import BadInput, Panel, Streams, Wanted
 from sim.presets import Paper

@@ -7,11 +7,8 @@ import pytest
 import scipy.sparse as sp
 
 from estimators.core.estimator import Pieces
-from estimators.spatial.information import Columns, FixedForms, RedrawnForms
-from estimators.spatial.interpolation import PiecewiseChebyshev, WithSlopes
-from estimators.spatial.multipliers import Multiplier
-from estimators.spatial.series import Series
-from estimators.spatial.spectrum import Spectrum, spectrum_of
+from estimators.spatial.cross_products import Columns, FixedForms, RedrawnForms
+from estimators.spatial.spectrum import Multiplier, PiecewiseChebyshev, Series, Spectrum, WithSlopes, spectrum_of
 from references.small_panels import small_weights
 from sim.weights import Weights
 from sim.world.context import city_weights

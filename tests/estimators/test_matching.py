@@ -11,17 +11,18 @@ from scipy import stats
 from scipy.optimize import minimize
 
 from estimators import Status, TwoWayDID
-from estimators.core.logit import logit
-from estimators.matching.matching import (
+from estimators.core.regression import logit
+from estimators.matching.psm_did import (
+    Matched,
+    PsmDID,
     balance,
     kernel_links,
     matching_weights,
     nearest_links,
     on_support,
     radius_links,
+    weighted_two_way,
 )
-from estimators.matching.psm_did import Matched, PsmDID
-from estimators.matching.weighted_within import weighted_two_way
 from references.small_panels import names
 from sim import BadInput, Panel, Roles
 

@@ -12,8 +12,7 @@ from mediation_panels import ALL, SEED, panel_of, stacked, term
 from numpy.typing import NDArray
 
 from estimators import Estimates, Status, Tile, TwoWayDID
-from estimators.mediation.mediation import MediatedEffects, Mediation
-from estimators.mediation.paths import TERMS, indirect_at
+from estimators.mediation.mediation import TERMS, MediatedEffects, Mediation, indirect_at
 from references.regressions import panel_ols
 from sim import BadInput, Panel, Streams, Wanted
 from sim.presets import MEDIATION, Paper

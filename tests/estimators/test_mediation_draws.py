@@ -8,8 +8,7 @@ from mediation_panels import panel_of, paths_by_hand, term
 from numpy.typing import NDArray
 
 from estimators import Status
-from estimators.mediation.mediation import MediatedEffects, Mediation
-from estimators.mediation.paths import TERMS, root_of, weighted_paths
+from estimators.mediation.mediation import TERMS, MediatedEffects, Mediation, root_of, weighted_paths
 from sim import Streams
 
 Floats = NDArray[np.float64]

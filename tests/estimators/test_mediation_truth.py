@@ -8,9 +8,8 @@ from mediation_panels import ALL, SEED, panel_of, term
 from numpy.typing import NDArray
 
 from estimators import Status
-from estimators.core.inference import critical_values
-from estimators.mediation.mediation import Mediation
-from estimators.mediation.paths import TERMS
+from estimators.core.estimator import critical_values
+from estimators.mediation.mediation import TERMS, Mediation
 from sim import Draw, Streams, Wanted
 from sim.presets import Paper
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from estimators import Estimates, SpatialPanel, Status, TwoWayDID
 from estimators.core.inversion import p_values
-from estimators.placebo.kernel_tests import Draws, KernelTest
-from estimators.placebo.permutation import PermutationTest
+from estimators.placebo.permutation import Draws, KernelTest, PermutationTest
 from references.small_panels import small_panel
 from sim import Panel, Streams
 

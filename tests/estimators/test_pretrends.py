@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from scipy.integrate import quad
 from scipy.stats import chi2, f, multivariate_normal, ncx2, norm, truncnorm, wishart
 
-from estimators.staggered.pretrends import AfterPassing, after_passing, linear_trend, power, pretrend_power, slope_found
+from estimators.staggered.trend_evidence import (
+    AfterPassing,
+    after_passing,
+    linear_trend,
+    power,
+    pretrend_power,
+    slope_found,
+)
 from sim import BadInput
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from estimators import Estimates, Status
-from estimators.core.inference import critical_values
+from estimators.core.estimator import critical_values
 from estimators.linear.random_effects import ErrorComponents, RandomEffects
 from experiments.application.references.reference import long_frame
 from references.regressions import panel_ols

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from estimators.core.within import balanced_split
+from estimators.core.tile import balanced_split
 from estimators.sensitivity.residual_dependence import (
     bias_corrected,
     error_deviations,

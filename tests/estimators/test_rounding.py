@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from estimators import TwoWayDID
-from estimators.core.within import without_singletons
+from estimators.core.tile import without_singletons
 from estimators.linear.covariances import cancelled
 from estimators.linear.random_effects import ErrorComponents, RandomEffects
 from references.regressions import panel_ols

@@ -11,14 +11,21 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from estimators.core.within import WithinTransform
+from estimators.core.tile import WithinTransform
 from estimators.linear.covariances import ClusterK
 from estimators.linear.did import TwoWayDID
-from estimators.sensitivity import leave_one_out as leaving
-from estimators.sensitivity.cinelli_hazlett import adjusted, benchmark, partial_r2, robustness_value
-from estimators.sensitivity.leave_one_out import LeftOut, leave_one_out
-from estimators.sensitivity.oster import Selection
-from estimators.sensitivity.romano_wolf import signed_statistics, stepdown
+from estimators.sensitivity import sensitivity as leaving
+from estimators.sensitivity.sensitivity import (
+    LeftOut,
+    Selection,
+    adjusted,
+    benchmark,
+    leave_one_out,
+    partial_r2,
+    robustness_value,
+    signed_statistics,
+    stepdown,
+)
 from sim import Panel
 from sim.errors import BadInput
 from sim.panel import part, seen_in

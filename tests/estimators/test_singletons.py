@@ -11,7 +11,7 @@ import pyfixest
 import pytest
 
 from estimators import TwoWayDID
-from estimators.core.within import without_singletons
+from estimators.core.tile import without_singletons
 from experiments.application.references.reference import long_frame
 from references.small_panels import small_panel
 from sim import BadInput, Panel

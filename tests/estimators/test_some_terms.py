@@ -9,9 +9,9 @@ import pytest
 
 from estimators.core.estimator import Status
 from estimators.linear.did import TwoWayDID
-from estimators.placebo.some_terms import SomeTerms, inside, outside
+from estimators.placebo.permutation import SomeTerms, inside, outside
 from estimators.staggered.callaway_santanna import CallawaySantAnna
-from estimators.staggered.sun_abraham import SunAbraham
+from estimators.staggered.event_study import SunAbraham
 from experiments.running.runner import run
 from experiments.study.study import Study
 from sim import BadInput, Panel, Streams, Wanted

@@ -15,10 +15,9 @@ from scipy.stats import f as f_law
 
 from estimators import Estimates, SpatialPanel, Status, Tile, TwoWayDID
 from estimators.linear.covariances import bartlett_lag
-from estimators.spatial import hessian
-from estimators.spatial.errors import Kernel
-from estimators.spatial.form import FORMS
-from estimators.spatial.scores import SpatialScores
+from estimators.spatial import errors as hessian
+from estimators.spatial.errors import Kernel, SpatialScores
+from estimators.spatial.likelihood import FORMS
 from estimators.spatial.spectrum import spectrum_of
 from references import brute_force
 from references.small_panels import small_panel, small_weights

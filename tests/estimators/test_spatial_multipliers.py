@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from estimators import SpatialPanel, Tile
-from estimators.spatial import multipliers
+from estimators.spatial import spectrum
 from estimators.spatial import spectrum as spectrum_module
-from estimators.spatial.multipliers import SPARSE_FROM
-from estimators.spatial.spectrum import spectrum_of
+from estimators.spatial.spectrum import SPARSE_FROM, spectrum_of
 from references.small_panels import small_panel, small_weights
 
 
@@ -55,9 +54,9 @@ def test_a_large_panel_computes_without_nodes_what_a_small_one_interpolates(
     estimator = SpatialPanel(model, errors=("information", "cluster:unit"))
     wanted = estimator(panel)
     spectrum_module._KEPT.clear()
-    monkeypatch.setattr(multipliers, "INTERPOLATED_UP_TO", 30)
-    monkeypatch.setattr(multipliers, "SPARSE_FROM", 30)
-    monkeypatch.setattr(multipliers, "MOST_FILL", 1.0)
+    monkeypatch.setattr(spectrum, "INTERPOLATED_UP_TO", 30)
+    monkeypatch.setattr(spectrum, "SPARSE_FROM", 30)
+    monkeypatch.setattr(spectrum, "MOST_FILL", 1.0)
     got = estimator(panel)
     spectrum_module._KEPT.clear()
     np.testing.assert_allclose(got.se, wanted.se, rtol=1e-9)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from estimators import Estimates, Status
 from estimators.staggered.callaway_santanna import CallawaySantAnna
+from estimators.staggered.event_study import SunAbraham
 from estimators.staggered.stacked import Stacked
-from estimators.staggered.sun_abraham import SunAbraham
 from references.staggered_panels import adoption_of, county_employment, dummies, frame_of, staggered_panel
 from sim import BadInput, Panel
 

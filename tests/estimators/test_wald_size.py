@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from estimators import SpatialPanel, Status, TwoWayDID
-from estimators.spatial.model_choice import wald_names
+from estimators.spatial.spatial_panel import wald_names
 from references.small_panels import small_panel, small_weights
 from results.diagnosis.measures import RunningMoments, empirical_se
 from results.tables.layouts.spatial_models import conclusion

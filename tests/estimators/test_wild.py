@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from estimators import Estimates
-from estimators.core.inference import critical_values
+from estimators.core.estimator import critical_values
 from estimators.linear.covariances import cells_of
 from estimators.linear.wild import WEBB, signs
 from experiments.application.references.reference import long_frame

@@ -12,9 +12,9 @@ import pytest
 from scipy import stats
 from warned import GROUPS, SPEC, dummies, made, of
 
-from estimators.core.inference import critical_values
+from estimators.core.estimator import critical_values
 from estimators.sensitivity.differences import ALTERNATIVE, Differences
-from estimators.staggered.bands import multipliers, simultaneous_critical_values
+from estimators.staggered.aggregation import multipliers, simultaneous_critical_values
 from experiments.application.tables import regressions, spatial_models
 from experiments.application.tables.ledger import Ledger
 from experiments.checks import (

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import panelproof as pp
-from estimators.placebo.some_terms import SomeTerms
+from estimators.placebo.permutation import SomeTerms
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables import staggered
 from experiments.application.tables.ledger import Ledger

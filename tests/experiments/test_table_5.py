@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 
 from estimators.core.estimator import Estimates
-from estimators.mediation.mediation import Mediation
-from estimators.mediation.paths import indirect_at
+from estimators.mediation.mediation import Mediation, indirect_at
 from experiments.application.references import linearmodels
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.application.tables import mediation

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from estimators.core.inference import holm
+from estimators.core.estimator import holm
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.application.tables import autocorrelation
 from experiments.application.tables.ledger import Ledger

@@ -14,8 +14,7 @@ import pytest
 from estimators.staggered.bacon import decompose
 from estimators.staggered.callaway_santanna import CallawaySantAnna
 from estimators.staggered.honest import BoundsQuestion, relative_magnitudes, smoothness
-from estimators.staggered.pretrends import slope_found
-from estimators.staggered.trend_evidence import EventTimes
+from estimators.staggered.trend_evidence import EventTimes, slope_found
 from experiments.application.estimate import estimate
 from experiments.application.spec.spec import RealPanel, read_real_panel, read_spec
 from experiments.application.tables import staggered

@@ -10,9 +10,8 @@ import pytest
 from svg_text import SVG, path, places, said, texts
 
 from estimators import TwoWayDID
-from estimators.staggered.event_study import EventStudy
+from estimators.staggered.event_study import EventStudy, SunAbraham
 from estimators.staggered.imputation import Imputation
-from estimators.staggered.sun_abraham import SunAbraham
 from references.staggered_panels import staggered_panel
 from results.plots.event_plot import EventPath, event_figure, event_path
 from sim import BadInput

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from estimators.core.estimator import Status
-from estimators.core.inference import holm
+from estimators.core.estimator import Status, holm
 from results.diagnosis.claims import (
     Claim,
     about,

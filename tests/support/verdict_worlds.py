@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.inference import critical_values
+from estimators.core.estimator import critical_values
 from estimators.linear.did import TwoWayDID
 from experiments.application.spec.spec import RealPanel, read_spec
 from sim import Streams

@@ -10,8 +10,7 @@ import numpy as np
 from estimators.staggered.bacon import KINDS, decompose
 from estimators.staggered.dcdh import DCDH, coefficient_weights
 from estimators.staggered.honest import BoundsQuestion, Restriction, sensitivity
-from estimators.staggered.pretrends import pretrend_power
-from estimators.staggered.trend_evidence import EventTimes, reference_estimator
+from estimators.staggered.trend_evidence import EventTimes, pretrend_power, reference_estimator
 from experiments.application.tables.columns import known_terms
 from experiments.application.tables.ledger import Ledger, reasons
 from results.plots.bacon_plot import bacon_figure

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from estimators.core.inference import holm, p_values
-from estimators.spatial import autocorrelation as ac
+from estimators.core.estimator import holm, p_values
+from estimators.spatial import residual_moran as ac
 from estimators.spatial.residual_moran import EXACT_FIT, ResidualMaker, permuted_pooled_moran, pooled_moran
 from experiments.application.spec.spec import RealPanel
 from experiments.application.spec.weights import Contiguity

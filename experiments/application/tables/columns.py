@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from estimators.core.error_types import error_label, groups_of, kind_of, served, without_se
-from estimators.core.estimator import Estimates
-from estimators.core.names import outcome_of
+from estimators.core.estimator import Estimates, outcome_of
 from estimators.core.regression import check_fixed
-from estimators.core.within import without_singletons
+from estimators.core.tile import without_singletons
 from estimators.linear.covariances import cells_of, count_clusters, equal_to
 from estimators.linear.did import TwoWayDID
 from estimators.linear.few_clusters import ADJUSTED

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from estimators.core.estimator import Estimates
-from estimators.core.inference import critical_values
+from estimators.core.estimator import Estimates, critical_values
 from estimators.mediation.mediation import Mediation
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables.columns import clustered_enough, error_types, main_cluster, regression, unfit

@@ -8,8 +8,7 @@ from functools import partial
 import numpy as np
 
 from estimators.core.estimator import Status
-from estimators.matching.matching import balance
-from estimators.matching.psm_did import LEAST_CLUSTERS, Matched, PsmDID
+from estimators.matching.psm_did import LEAST_CLUSTERS, Matched, PsmDID, balance
 from experiments.application.spec.sections import PsmSection
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables.columns import (

@@ -15,10 +15,9 @@ from estimators.core.error_types import KINDS, served
 from estimators.core.error_types import SPATIAL as SPATIAL_FAMILIES
 from estimators.core.estimator import Estimates, Estimator
 from estimators.core.tile import Tile
-from estimators.spatial.form import Model
+from estimators.spatial.likelihood import Model
 from estimators.spatial.lm_tests import Form, LMTests
-from estimators.spatial.model_choice import LEVEL, NESTED, likelihood_ratio, variance_inflation
-from estimators.spatial.spatial_panel import SpatialPanel
+from estimators.spatial.spatial_panel import LEVEL, NESTED, SpatialPanel, likelihood_ratio, variance_inflation
 from estimators.spatial.spectrum import Transform
 from experiments.application.spec.spec import RealPanel, Spec
 from experiments.application.tables.columns import clustered_enough, main_cluster

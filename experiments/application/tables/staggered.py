@@ -15,15 +15,13 @@ from estimators.core.error_types import PLACE
 from estimators.core.estimator import Estimates, Estimator, Status
 from estimators.linear.covariances import ClusterK
 from estimators.linear.did import TwoWayDID
+from estimators.staggered.aggregation import Cohorts
 from estimators.staggered.callaway_santanna import CallawaySantAnna
-from estimators.staggered.cohorts import Cohorts
-from estimators.staggered.event_study import EventStudy
-from estimators.staggered.imputation import Imputation
+from estimators.staggered.event_study import EventStudy, SunAbraham
+from estimators.staggered.imputation import Imputation, TwoStage
 from estimators.staggered.spatial_did import Rings, SpatialDID
 from estimators.staggered.stacked import Stacked, StackedSample
-from estimators.staggered.sun_abraham import SunAbraham
 from estimators.staggered.trend_evidence import EventTimes
-from estimators.staggered.two_stage import TwoStage
 from experiments.application.spec.spec import RealPanel
 from experiments.application.tables import adoption_checks
 from experiments.application.tables.columns import ALONE, known_terms, main_cluster, say_what_has_no_error

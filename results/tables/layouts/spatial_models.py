@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from estimators.core.error_types import error_label
-from estimators.spatial.model_choice import choose_model, wald_names
+from estimators.spatial.spatial_panel import choose_model, wald_names
 from results.tables.journal_table import (
     LIKELIHOOD,
     FitColumn,

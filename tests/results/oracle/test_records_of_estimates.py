@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from estimators.core.estimator import Estimates
-from estimators.core.inference import critical_values, p_values
+from estimators.core.estimator import Estimates, critical_values, p_values
 from results.tables.records import Fit, records_of, statistics_of
 
 TERMS, ERRORS = ("did", "rho", "sigma2", "indirect:did"), ("iid", "hc1", "wild:unit")

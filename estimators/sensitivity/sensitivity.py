@@ -1,0 +1,251 @@
+"""How strong an omitted confounder must be to overturn a coefficient, in partial R2 (Cinelli and Hazlett 2020).
+
+All follows from t statistics with classical errors and their degrees of freedom: the partial R2 of a regressor is
+t^2 / (t^2 + dof), whatever errors are printed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy.special import stdtrit
+
+from estimators.linear.covariances import ClusterK, counted_parameters, membership
+from estimators.linear.influence import GroupFits, UnitRows, group_sums
+from sim.arrays import Codes, Flags, Floats
+from sim.errors import bad
+
+
+@dataclass(frozen=True, slots=True)
+class Confounder:
+    """An omitted variable: the shares that it explains of what the regressors leave of treatment and outcome.
+
+    estimate: the coefficient of the treatment beside it, if it works against the estimate.
+    """
+
+    r2_treatment: float
+    r2_outcome: float
+    estimate: float
+
+
+def partial_r2(t: float, dof: float) -> float:
+    """Share of the outcome's residual variance that a regressor explains."""
+    return t * t / (t * t + dof)
+
+
+def robustness_value(t: float, dof: float, q: float = 1.0, alpha: float = 1.0) -> float:
+    """The share of residual variance, of treatment and outcome alike, at which a confounder takes q of the estimate.
+
+    alpha < 1: at which the estimate less q is no longer significant at alpha; alpha = 1: at which it is zero. Their
+    section 4.2, with the case of a treatment that explains more than the critical value allows.
+    """
+    taken = q * abs(t) / math.sqrt(dof)
+    critical = 0.0 if alpha >= 1.0 else -float(stdtrit(dof - 1, alpha / 2.0)) / math.sqrt(dof - 1)
+    left = taken - critical
+    if left <= 0.0:
+        return 0.0
+    if critical and taken > 1.0 / critical:
+        return (taken**2 - critical**2) / (1.0 + taken**2)
+    return 0.5 * (math.sqrt(left**4 + 4.0 * left**2) - left**2)
+
+
+def adjusted(estimate: float, se: float, dof: float, r2_treatment: float, r2_outcome: float) -> float:
+    """The estimate without the bias of a confounder with these partial R2 that works against it; se classical."""
+    bias = se * math.sqrt(dof * r2_outcome * r2_treatment / (1.0 - r2_treatment))
+    return math.copysign(1.0, estimate) * (abs(estimate) - bias)
+
+
+def benchmark(
+    estimate: float, se: float, dof: float, t_treatment: float, t_outcome: float, times: float = 1.0
+) -> Confounder | None:
+    """A confounder `times` as strong as an observed control; None where that would explain all of something.
+
+    t_treatment: of the control in the regression of the treatment on all controls, which has dof + 1 degrees of
+    freedom; t_outcome: in that of the outcome on treatment and controls. Their section 4.4 and appendix B.1.
+    """
+    own, outcome = partial_r2(t_treatment, dof + 1.0), partial_r2(t_outcome, dof)
+    explained = times * own / (1.0 - own)
+    if explained >= 1.0 or times * own >= 1.0:
+        return None
+    both = times * own**2 / ((1.0 - times * own) * (1.0 - own))
+    if both >= 1.0:
+        return None
+    share = ((math.sqrt(times) + math.sqrt(both)) / math.sqrt(1.0 - both)) ** 2 * outcome / (1.0 - outcome)
+    share = min(share, 1.0)
+    return Confounder(explained, share, adjusted(estimate, se, dof, explained, share))
+
+
+# How strong selection on unobservables must be to remove an effect (Oster 2019, propositions 2 and 3).
+#
+# The outcome is y = b d + w1 + w2 + e with an index w1 of observed controls and one w2 of unobserved ones that are
+# uncorrelated; selection is proportional, delta cov(w1, d) / var(w1) = cov(w2, d) / var(w2); a regression on all
+# three has R2 `r2_max`. Variables are without the effects of units and periods, so that R2 are within them.
+
+
+SHARE = 1.3  # r2_max over the R2 with controls, Oster's (2019) choice
+REAL = 1e-8  # imaginary part, relative to its size, up to which a root counts as real
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What adding controls did: coefficients of d and R2 without (short) and with them (long), and three variances.
+
+    outcome, treatment: variances of y and of d; left: variance of what the controls leave of d.
+    """
+
+    short: float
+    long: float
+    r2_short: float
+    r2_long: float
+    outcome: float
+    treatment: float
+    left: float
+
+    @classmethod
+    def of(cls, y: Floats, d: Floats, x: Floats) -> Self:
+        """From demeaned outcome and treatment (T, N) and controls (K, T, N); raises BadInput for collinear controls."""
+        n, columns = y.size, np.vstack([d.ravel(), x.reshape(len(x), y.size)])
+        gram = columns @ columns.T
+        scale = np.sqrt(np.diagonal(gram))
+        if not len(x) or np.linalg.eigvalsh(gram / np.outer(scale, scale))[0] < 1e-9:
+            raise bad("the treatment has no controls, or they are collinear", where="selection on unobservables",
+                      allowed="sound controls", remedy="name others")  # fmt: skip
+        cross, total = columns @ y.ravel(), float(y.ravel() @ y.ravel())
+        slopes, inverse = np.linalg.solve(gram, cross), np.linalg.inv(gram)
+        short = float(cross[0] / gram[0, 0])
+        return cls(short, float(slopes[0]), short * float(cross[0]) / total, float(slopes @ cross) / total,
+                   total / n, float(gram[0, 0]) / n, 1.0 / float(inverse[0, 0]) / n)  # fmt: skip
+
+    def most(self, share: float = SHARE) -> float:
+        """`r2_max`: `share` of the R2 with controls, at most 1."""
+        return min(share * self.r2_long, 1.0)
+
+    def delta(self, r2_max: float, target: float = 0.0) -> float:
+        """The strength of selection on unobservables, relative to that on controls, at which the effect is `target`.
+
+        NaN where r2_max is not above the R2 with controls. A negative one says that unobservables would have to be
+        selected the other way.
+        """
+        if r2_max <= self.r2_long:
+            return float("nan")
+        numerator, denominator = (np.polyval(one, self.long - target) for one in self._sides(r2_max))
+        return float(numerator / denominator) if denominator else float("inf")
+
+    def effect(self, r2_max: float, delta: float = 1.0) -> float:
+        """The effect when selection on unobservables is `delta` times as strong: the solution nearest to the long one.
+
+        NaN where no real effect solves it.
+        """
+        numerator, denominator = self._sides(r2_max)
+        roots = np.roots(np.trim_zeros(numerator - delta * denominator, "f"))
+        real = roots.real[np.abs(roots.imag) <= REAL * (1.0 + np.abs(roots))]
+        return self.long - float(real[np.abs(real).argmin()]) if real.size else float("nan")
+
+    def _sides(self, r2_max: float) -> tuple[Floats, Floats]:
+        """Numerator and denominator of delta as polynomials in v = long - target, highest power first.
+
+        Of a treatment that is unrelated to the controls (left = treatment) no cubic term is left.
+        """
+        moved, gained = self.short - self.long, (r2_max - self.r2_long) * self.outcome
+        square, cube = self.left * moved * self.treatment, self.left * (self.treatment - self.left)
+        linear = (self.r2_long - self.r2_short) * self.outcome * self.left + self.treatment * self.left * moved**2
+        return (
+            np.array([cube, 2.0 * square, linear, 0.0]),
+            np.array([cube, square, gained * (self.treatment - self.left), gained * moved * self.treatment]),
+        )
+
+
+# The two-way coefficient of the treatment without each group of units in turn, by updated sums instead of refits.
+
+
+CELLS = 2**20  # of the panels that are made together
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LeftOut:
+    """Without each of G groups: estimate and its clustered error (G,) each, and the clusters that are left, (G,)."""
+
+    estimate: Floats
+    se: Floats
+    clusters: Floats
+
+
+@np.errstate(divide="ignore", invalid="ignore")  # slopes of what is left out may not exist: they are NaN
+def leave_one_out(
+    columns: Floats,
+    left_out: Codes,
+    clusters: Codes,
+    mask: Floats | None = None,
+    *,
+    counted: int = 0,
+    cluster_k: ClusterK = "nonnested",
+) -> LeftOut:
+    """Coefficients of the first column without the units of each group; NaN where nothing is left to estimate.
+
+    columns (P, T, N): treatment, controls and, last, the outcome, without unit means and zero where unobserved; mask
+    (T, N) of observed cells, None = balanced. left_out (N,): group of every unit; clusters (N,) of the errors, which
+    nest units and whose factor is G/(G - 1) (n - 1)/(n - k), k = `counted` slopes and those effects of the units and
+    periods that are left which `cluster_k` counts.
+    """
+    units, groups = UnitRows.of(columns, mask), int(left_out.max()) + 1
+    step = max(1, CELLS // columns[0].size)
+    parts = [
+        _without(units, left_out == np.arange(start, min(start + step, groups))[:, None], clusters, counted, cluster_k)
+        for start in range(0, groups, step)
+    ]
+    return LeftOut(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _without(
+    units: UnitRows, gone: Flags, clusters: Codes, counted: int, cluster_k: ClusterK
+) -> tuple[Floats, Floats, Floats]:
+    """Estimates, errors and clusters (D,) each without some sets of units, gone (D, N)."""
+    codes = gone.astype(np.intp)  # 0 what is kept, 1 what is left out
+    fits = GroupFits.of(units, codes, 2)
+    kept = codes == 0
+    scores = np.where(kept, (fits.residuals() * fits.partialled(0)).sum(axis=2), 0.0)
+    by_cluster = group_sums(scores, codes, 2, clusters)[:, :, 0]
+    seen = np.ones(units.rows.shape[:2]) if units.mask is None else units.mask  # (N, T)
+    rows = kept @ seen.sum(axis=1)
+    periods = (kept @ seen > 0).sum(axis=1).astype(np.float64)
+    observed = (kept & (seen.sum(axis=1) > 0)).astype(np.float64)
+    count = (observed @ membership(clusters) > 0).sum(axis=1).astype(np.float64)
+    nested = observed.sum(axis=1) - 1.0
+    factor = (
+        count / (count - 1.0) * (rows - 1.0) / (rows - counted_parameters(counted, nested + periods, nested, cluster_k))
+    )
+    se = np.sqrt(factor * np.square(by_cluster).sum(axis=1))
+    return fits.slopes[:, 0, 0], se, count
+
+
+# p values of several hypotheses that hold together: the step-down of Romano and Wolf (2005), by random signs.
+#
+# Statistics under the null are drawn by giving the scores of every cluster, in all regressions alike, one random
+# sign: the dependence between hypotheses is kept.
+
+
+def stepdown(statistics: Floats, drawn: Floats) -> Floats:
+    """Adjusted p values (H,) of two-sided tests; statistics (H,), drawn (B, H) under the null hypotheses.
+
+    The largest statistic is held to the draws' largest of all, the next to the largest of the others, and so on; no p
+    value is below that of a larger statistic (Romano and Wolf 2005, section 4, and 2016 for p values).
+    """
+    order = np.argsort(-np.abs(statistics), kind="stable")
+    sizes = np.abs(drawn[:, order])
+    largest = np.maximum.accumulate(sizes[:, ::-1], axis=1)[:, ::-1]
+    reached = (largest >= np.abs(statistics)[order]).sum(axis=0)
+    adjusted = np.empty(len(statistics))
+    adjusted[order] = np.maximum.accumulate((1.0 + reached) / (1.0 + len(drawn)))
+    return adjusted
+
+
+def signed_statistics(scores: Floats, draws: int, rng: np.random.Generator) -> Floats:
+    """t statistics under the null, (draws, H), from scores (G, H) of clusters: Rademacher signs (Liu 1988).
+
+    The sum of squares of signed scores is that of the scores, so that the error of every draw is the same.
+    """
+    signs = rng.integers(0, 2, size=(draws, len(scores))) * 2.0 - 1.0
+    return np.asarray(signs @ scores / np.sqrt(np.square(scores).sum(axis=0)))
